@@ -88,7 +88,7 @@ class Fleet:
     tails: int = 0  # degrees of freedom of the noise; 0: normal
     known: set[int] = field(default_factory=set)  # keys with a confirmed proposal
     claimed: float = 0.0
-    standings: dict[int, policy.KeyRecord] = field(default_factory=dict)
+    standings: dict[int, policy.VolunteerRecord] = field(default_factory=dict)
     waiting: dict[int, list[Proposal]] = field(default_factory=lambda: defaultdict(list))
     best: dict[int, policy.WaitingProposal] = field(default_factory=dict)  # of each key, until something changes
     gains: list[float] = field(default_factory=list)  # of the blocks, as verified
@@ -121,7 +121,7 @@ class Fleet:
             kind = KINDS[k % len(KINDS)] if k < hostile else "honest"
             speed = float(self.rng.lognormal(0, 1)) if kind == "honest" else 5.0
             who = Volunteer(kind, speed, arrives + self.rng.exponential(DAY), k)
-            self.standings[k] = policy.KeyRecord()
+            self.standings[k] = policy.VolunteerRecord()
             heapq.heappush(queue, (arrives + RUN / speed, k, who))
             keys = k + 1
         while queue and queue[0][0] < end:
@@ -129,7 +129,7 @@ class Fleet:
             self.advance(now)
             if who.kind == "sybil" and self.standings[who.key].refuted:
                 who = replace(who, key=keys)
-                self.standings[keys], keys = policy.KeyRecord(), keys + 1
+                self.standings[keys], keys = policy.VolunteerRecord(), keys + 1
             self.hand_in(now, who)
             if now < who.leaves:
                 heapq.heappush(queue, (now + RUN / who.speed, tie, who))
@@ -209,7 +209,7 @@ class Fleet:
         chosen = policy.next_proposal(rows, totals, PAIR, TYPICAL_PAIRS, drawn)
         if chosen is None:
             return False
-        [one] = [each for each in self.waiting[chosen.key] if each.number == chosen.proposal_id]
+        [one] = [each for each in self.waiting[chosen.volunteer] if each.number == chosen.proposal_id]
         self.waiting[one.key].remove(one)
         self.best.pop(one.key)
         if not self.waiting[one.key]:

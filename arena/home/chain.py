@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from analysis.ledger.json_values import first_fault, read_as
 from programs import safe_git
 from programs.errors import Corrupt
 from programs.safe_git import borrow, branch_of
@@ -22,6 +25,7 @@ BRANCH = "refs/heads/main"
 AUTHOR = "volunteer"
 MOST_READ = 64  # commits whose files are kept in memory
 MOST_BYTES = 16 << 20  # of a commit's files
+SEVERAL = ("seeds", "splits", "differences", "void")  # trailers with several words
 _MARK = 60
 _CONFLICT = re.compile(
     rf"^<{{{_MARK}}} [^\n]*\n(.*?)^\|{{{_MARK}}} [^\n]*\n(.*?)^={{{_MARK}}}\n(.*?)^>{{{_MARK}}} [^\n]*\n", re.M | re.S
@@ -54,26 +58,6 @@ class Trailers:
             for name, value in vars(self).items()
         )
 
-    @classmethod
-    def read(cls, values: Mapping[str, str]) -> Trailers:
-        return cls(
-            block=int(values["block"]),
-            proposal=int(values["proposal"]),
-            proposer=int(values["proposer"]),
-            base=values["base"],
-            gain=float(values["gain"]),
-            low=float(values["low"]),
-            high=float(values["high"]),
-            unit=values["unit"],
-            test=int(values["test"]),
-            level=float(values["level"]),
-            log_e=float(values["log_e"]),
-            seeds=tuple(int(word) for word in values["seeds"].split()),
-            splits=tuple(values["splits"].split()),
-            differences=tuple(float(word) for word in values["differences"].split()),
-            ledger=values["ledger"],
-        )
-
 
 @dataclass(frozen=True)
 class Voided:
@@ -90,11 +74,6 @@ class Voided:
         because = one_line(self.because)
         return f"Block: {self.block}\nVoid: {blocks}\nBecause: {because}\nBase: {self.base}\nLedger: {self.ledger}\n"
 
-    @classmethod
-    def read(cls, values: Mapping[str, str]) -> Voided:
-        void = tuple(int(word) for word in values["void"].split())
-        return cls(int(values["block"]), void, values["because"], values["base"], values["ledger"])
-
 
 def read_entry(message: str) -> Trailers | Voided | None:
     """The trailers of a commit's message; None without any. Raises Corrupt for trailers that are not complete."""
@@ -102,10 +81,12 @@ def read_entry(message: str) -> Trailers | Voided | None:
     values = {name.lower(): value for name, colon, value in rows if colon}
     if "block" not in values:
         return None
+    kind: type[Trailers | Voided] = Voided if "void" in values else Trailers
+    parts = {name: text.split() if name in SEVERAL else text for name, text in values.items()}
     try:
-        return Voided.read(values) if "void" in values else Trailers.read(values)
-    except (KeyError, ValueError) as error:
-        raise Corrupt(f"the trailers of block {values['block']} are damaged: {error}") from None
+        return read_as(kind, parts)
+    except ValidationError as error:
+        raise Corrupt(f"the trailers of block {values['block']} are damaged: {first_fault(error)}") from None
 
 
 class Chain:

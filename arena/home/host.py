@@ -10,21 +10,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from arena.home import policy
+from arena.home import policy, protocol
 from arena.home.checks import bare_texts, checked_files, files_id
 from arena.home.project import Project
-from arena.home.protocol import (
-    GivenProgram,
-    Introduction,
-    LeaseRequest,
-    OwnProposal,
-    OwnProposals,
-    ResultAnswer,
-    RunBase,
-    RunResult,
-    RunWork,
-    Welcome,
-)
 from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer, main_block, standing
 from arena.serving.clock import utc_now
 from arena.serving.tokens import hashed
@@ -60,7 +48,7 @@ class ProjectHost:
             raise CredentialMissing("this needs the token of a volunteer of this project", hint=hint)
         return known
 
-    def join(self, connection: Connection, volunteer_id: int | None, who: Introduction) -> Welcome:
+    def join(self, connection: Connection, volunteer_id: int | None, who: protocol.Introduction) -> protocol.Welcome:
         """A new volunteer with its token, or (``volunteer_id``) what has changed of one."""
         token = "" if volunteer_id else secrets.token_urlsafe(32)
         known = connection.get_one(Volunteer, volunteer_id) if volunteer_id else Volunteer(token_hash=hashed(token))
@@ -68,11 +56,13 @@ class ProjectHost:
         connection.add(known)
         connection.flush()
         known.name = known.name or f"volunteer {known.volunteer_id}"
-        return Welcome(volunteer=known.volunteer_id, token=token, leases_at_once=policy.leases_at_once(standing(known)))
+        return protocol.Welcome(
+            volunteer=known.volunteer_id, token=token, leases_at_once=policy.leases_at_once(standing(known))
+        )
 
     def lease(
-        self, connection: Connection, volunteer_id: int, asked: LeaseRequest, now: datetime | None = None
-    ) -> RunWork:
+        self, connection: Connection, volunteer_id: int, asked: protocol.LeaseRequest, now: datetime | None = None
+    ) -> protocol.RunWork:
         """A run to make. A lease that is out and that the volunteer does not have is given again, because its reply was
         lost. A lease that has expired without a return frees its place, and is still honoured later."""
         now, volunteer = now or utc_now(), connection.get_one(Volunteer, volunteer_id)
@@ -104,22 +94,24 @@ class ProjectHost:
         connection.add(lease)
         return self._work(connection, lease, quota)
 
-    def _work(self, connection: Connection, lease: RunLease, quota: int) -> RunWork:
+    def _work(self, connection: Connection, lease: RunLease, quota: int) -> protocol.RunWork:
         """A lease as its volunteer gets it."""
         name, document = self.project.programs[lease.program_id]
         block = connection.get_one(BlockRow, lease.base)
-        return RunWork(
+        return protocol.RunWork(
             lease=lease.lease_id,
             task=self.project.bundle.digest,
-            base=RunBase(block=block.number, commit=block.commit, files=self.project.chain.files(block.commit)),
-            program=GivenProgram(id=lease.program_id, name=name, text=document),
+            base=protocol.RunBase(
+                block=block.number, commit=block.commit, files=self.project.chain.files(block.commit)
+            ),
+            program=protocol.GivenProgram(id=lease.program_id, name=name, text=document),
             run_seed=lease.run_seed,
             budget=lease.budget,
             expires_at=lease.expires_at.isoformat(),
             leases_at_once=quota,
         )
 
-    def check(self, volunteer_id: int, lease_id: str, result: RunResult) -> CheckedFiles | None:
+    def check(self, volunteer_id: int, lease_id: str, result: protocol.RunResult) -> CheckedFiles | None:
         """What of a result takes time: its files are parsed, before and outside the transaction of `take`. None for a
         lease that was handed in before."""
         with self.project.database.read() as connection:
@@ -141,10 +133,10 @@ class ProjectHost:
         connection: Connection,
         volunteer_id: int,
         lease_id: str,
-        result: RunResult,
+        result: protocol.RunResult,
         checked: CheckedFiles | None,
         now: datetime | None = None,
-    ) -> ResultAnswer:
+    ) -> protocol.ResultAnswer:
         """A run's end: its segment of the ledger, and its proposal. A second time, what became of the first.
         ``checked``: what `check` found."""
         now, lease = now or utc_now(), _own(connection, volunteer_id, lease_id)
@@ -175,14 +167,16 @@ class ProjectHost:
             connection.flush()
         return _answer(connection, lease)
 
-    def proposals(self, volunteer_id: int) -> OwnProposals:
+    def proposals(self, volunteer_id: int) -> protocol.OwnProposals:
         """The volunteer's own proposals that are open, and the last ones that are not."""
         own = select(ProposalRow).where(ProposalRow.volunteer_id == volunteer_id)
         order = (ProposalRow.state.in_(OPEN).desc(), ProposalRow.proposal_id.desc())
         with self.project.database.read() as connection:
             rows = connection.scalars(own.order_by(*order).limit(MOST_SHOWN))
-            listed = [OwnProposal(proposal=row.proposal_id, state=row.state, reason=row.reason) for row in rows]
-            return OwnProposals(proposals=listed, block=main_block(connection).number)
+            listed = [
+                protocol.OwnProposal(proposal=row.proposal_id, state=row.state, reason=row.reason) for row in rows
+            ]
+            return protocol.OwnProposals(proposals=listed, block=main_block(connection).number)
 
 
 def _own(connection: Connection, volunteer_id: int, lease_id: str) -> RunLease:
@@ -192,7 +186,7 @@ def _own(connection: Connection, volunteer_id: int, lease_id: str) -> RunLease:
     return lease
 
 
-def _first_state(connection: Connection, result: RunResult, checked: CheckedFiles) -> tuple[str, str]:
+def _first_state(connection: Connection, result: protocol.RunResult, checked: CheckedFiles) -> tuple[str, str]:
     """The state of a new proposal, and the reason where it is refused."""
     if checked.fault:
         return "refused", checked.fault
@@ -203,10 +197,10 @@ def _first_state(connection: Connection, result: RunResult, checked: CheckedFile
     return ("waiting", "") if result.claimed_gain > 0 else ("refused", "it claims no gain")
 
 
-def _answer(connection: Connection, lease: RunLease) -> ResultAnswer:
+def _answer(connection: Connection, lease: RunLease) -> protocol.ResultAnswer:
     row = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
     if row is None:
-        return ResultAnswer(counted_seconds=lease.device_seconds)
-    return ResultAnswer(
+        return protocol.ResultAnswer(counted_seconds=lease.device_seconds)
+    return protocol.ResultAnswer(
         counted_seconds=lease.device_seconds, proposal=row.proposal_id, state=row.state, reason=row.reason
     )

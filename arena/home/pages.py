@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.responses import HTMLResponse
 from sqlalchemy import func, select
 
 from analysis import wording
 from analysis.wording import decimals, many, number, tick_step
 from arena.home.project import Project
-from arena.home.results import BlockSummary, ProgramResult, ProjectState, state_of
-from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
-from arena.serving.events import Changes, State
-from arena.serving.limits import client_of
+from arena.home.results import BlockSummary, ProgramResult, state_of
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease
+from arena.serving.client import is_private
+from arena.serving.events import Changes, State, event_routes
 from arena.serving.static_files import static_routes
 from programs.templates import jinja_environment
 from programs.text import cell
@@ -29,7 +29,6 @@ from programs.text import cell
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from trainer.task import Task
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 250
 MARKDOWN = "text/markdown; charset=utf-8"
@@ -58,51 +57,6 @@ class Picture:
     rows: tuple[tuple[float, str], ...]
     columns: tuple[tuple[float, str], ...]
     caption: str
-
-
-class PageValues(TypedDict):
-    """What each page of a project shows."""
-
-    title: str
-    project: str
-    task: Task
-    base: str
-    names: dict[str, str]  # of the programs, by id
-
-
-class IndexValues(PageValues):
-    """What the first page shows, too."""
-
-    state: ProjectState
-    picture: Picture
-    intro: str
-    programs_sentence: str
-    proposals_sentence: str
-
-
-class BlockProposal(TypedDict):
-    """The proposal that became a block, and its test."""
-
-    claimed: float
-    from_block: int
-    test: int
-    level: float
-    needed: float
-    log_e: float
-    volunteer: int
-
-
-class BlockValues(PageValues):
-    """What the page of a block shows, too."""
-
-    intro: str
-    row: BlockSummary
-    proposal: BlockProposal | None
-    pairs: list[Pair]
-    seconds: float
-    parent: str
-    diff: str
-    sentence: str
 
 
 def picture(blocks: Sequence[BlockSummary], unit: str) -> Picture:
@@ -191,14 +145,7 @@ def page_routes(project: Project, changes: Changes) -> APIRouter:
         heading = textwrap.shorten(about["title"], 40, placeholder="…")
         return Response(_render("card.svg.j2", **about, lines=lines, heading=heading), media_type="image/svg+xml")
 
-    @routes.get("/events")
-    async def events(request: Request) -> Response:
-        client = client_of(request)
-        if changes.full(client):
-            raise HTTPException(503, detail="too many live readers; reload the page from time to time")
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(changes.stream(client), media_type="text/event-stream", headers=headers)
-
+    event_routes(routes, changes)
     static_routes(routes)
     return routes
 
@@ -211,17 +158,18 @@ def _state(project: Project) -> State:
         return blocks, changed + returned
 
 
-def _common(project: Project, request: Request) -> PageValues:
+def _common(project: Project, request: Request) -> dict[str, Any]:
     return {
         "title": str(project.database.fact("project")["title"]),
         "project": project.project_id,
         "task": project.task,
-        "base": str(request.base_url).rstrip("/"),
+        "base": (base := str(request.base_url).rstrip("/")),
+        "joinable": is_private(base),
         "names": {program_id: name for program_id, (name, _) in project.programs.items()},
     }
 
 
-def _index(project: Project, request: Request) -> IndexValues:
+def _index(project: Project, request: Request) -> dict[str, Any]:
     state = state_of(project)
     unit = project.task.unit
     searched, verified = state.searched_seconds, state.verified_seconds
@@ -272,48 +220,31 @@ def proposals_sentence(counts: dict[str, int], runs_out: int) -> str:
     return f"{many(runs_out, 'run')} under way. Proposals: {', '.join(parts) or 'none so far'}."
 
 
-def _block(project: Project, request: Request, block: int) -> BlockValues:
-    state = state_of(project)
-    row = next((row for row in state.blocks if row.block == block), None)
+def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
+    row = next((row for row in state_of(project).blocks if row.block == block), None)
     if row is None:
         raise HTTPException(404, detail="no such block")
-    pairs: list[Pair] = []
-    proposal: BlockProposal | None = None
+    sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
+    found: dict[str, Any] = {"pairs": []}
     with project.database.read() as connection:
         own = connection.get_one(BlockRow, block)
-        parent = connection.get(BlockRow, own.parent) if own.parent is not None else None
+        parent = connection.get_one(BlockRow, own.parent).commit if own.parent is not None else ""
         if own.proposal_id is not None:
-            of, lease, volunteer = connection.execute(
-                select(ProposalRow, RunLease, Volunteer)
-                .join(RunLease, RunLease.lease_id == ProposalRow.lease_id)
-                .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
-                .where(ProposalRow.proposal_id == own.proposal_id)
-            ).one()
-            pairs = list(
-                connection.scalars(select(Pair).where(Pair.proposal_id == of.proposal_id).order_by(Pair.number))
-            )
-            proposal = {
-                "claimed": of.claimed,
-                "from_block": lease.base,
-                "test": of.test,
-                "level": of.level,
-                "needed": -math.log(of.level),
-                "log_e": of.log_e,
-                "volunteer": volunteer.volunteer_id,
-            }
-    if row.proposal:
-        sentence = f"{row.by} found it. It was verified by this host on {many(len(pairs), 'pair')} of fresh trainings."
-    else:
-        sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
+            proposal = connection.get_one(ProposalRow, own.proposal_id)
+            from_block = connection.get_one(RunLease, proposal.lease_id).base
+            of = select(Pair).where(Pair.proposal_id == own.proposal_id)
+            pairs = connection.scalars(of.order_by(Pair.number)).all()
+            needed = -math.log(proposal.level)
+            found = {"proposal": proposal, "pairs": pairs, "from_block": from_block, "needed": needed}
+            sentence = f"{row.by} found it. This host verified it on {many(len(pairs), 'pair')} of fresh trainings."
     return {
         **_common(project, request),
+        **found,
         "intro": f"One block of main, merged {_when(row.merged_at)} UTC.",
         "row": row,
-        "proposal": proposal,
-        "pairs": pairs,
-        "seconds": sum(pair.device_seconds for pair in pairs),
-        "parent": parent.commit if parent else "",
-        "diff": _diff(project, parent.commit if parent else "", row.commit),
+        "seconds": sum(pair.device_seconds for pair in found["pairs"]),
+        "parent": parent,
+        "diff": _diff(project, parent, row.commit),
         "sentence": sentence,
     }
 

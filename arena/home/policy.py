@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 VERIFICATION_SHARE = 0.1  # of the contributed device-seconds
-CLAIM_WORTH = 0.1  # of a device-second that a key without a confirmed proposal claims
+CLAIM_WORTH = 0.1  # of a device-second that a volunteer without a confirmed proposal claims
 START_PAIRS = 40  # verified before anything counts as contributed
-NEW_SHARE = 0.5  # of the verification, for keys without a confirmed proposal
-FIRST_LEASES = 1  # at once, of a new key
+NEW_SHARE = 0.5  # of the verification, for volunteers without a confirmed proposal
+FIRST_LEASES = 1  # at once, of a new volunteer
 TRUSTED = 10  # confirmed proposals in a row
 BATCH, TRUSTED_BATCH = 2, 4  # pairs measured at once
-TINY = 1e-9  # weight of a key that has handed in nothing
+TINY = 1e-9  # weight of a volunteer that has handed in nothing
 EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
 SAMPLE_SHARE = 0.25  # of the leases, whose ends are scored by the host to compare programs
 SAMPLING_SHARE = 0.25  # of the verification that these scores may take
@@ -28,8 +28,8 @@ DEAREST = 2.0  # times the task's own estimate: what a pair may seem to cost, so
 
 
 @dataclass(frozen=True)
-class KeyRecord:
-    """A key's record. Device-seconds: ``contributed`` of search, ``checking`` of verifying its proposals."""
+class VolunteerRecord:
+    """Device-seconds: ``contributed`` of search, ``checking`` of verifying its proposals."""
 
     contributed: float = 0.0
     checking: float = 0.0
@@ -50,9 +50,9 @@ class KeyRecord:
 
 @dataclass(frozen=True)
 class Totals:
-    """Device-seconds of a project: ``spent`` on tests, ``spent_on_new`` of it on proposals of keys without a confirmed
-    one, ``sampled`` on scores that compare programs; ``contributed`` by keys with a confirmed proposal, ``claimed`` by
-    the others."""
+    """Device-seconds of a project: ``spent`` on tests, ``spent_on_new`` of it on proposals of volunteers without a
+    confirmed one, ``sampled`` on scores that compare programs; ``contributed`` by volunteers with a confirmed proposal,
+    ``claimed`` by the others."""
 
     spent: float = 0.0
     spent_on_new: float = 0.0
@@ -63,14 +63,14 @@ class Totals:
 
 @dataclass(frozen=True)
 class WaitingProposal:
-    """A proposal that waits for its verification. ``key``: whose it is. In the task's unit: ``claimed`` over its base,
-    ``since``, what main has gained since then, which the claim may contain, and ``plausible``, beyond which a claim
-    buys no priority."""
+    """A proposal that waits for its verification. ``volunteer``: whose it is. In the task's unit: ``claimed`` over its
+    base, ``since``, what main has gained since then, which the claim may contain, and ``plausible``, beyond which a
+    claim buys no priority."""
 
     proposal_id: int
-    proposer: KeyRecord
+    proposer: VolunteerRecord
     claimed: float
-    key: int = 0
+    volunteer: int = 0
     since: float = 0.0
     plausible: float = math.inf
 
@@ -87,11 +87,11 @@ class WaitingProposal:
 
     @cached_property
     def weight(self) -> float:
-        """In the lot among new keys: the key's work, the share of its claims that held, and the promise."""
+        """In the lot among new volunteers: its work, the share of its claims that held, and the promise."""
         return (self.proposer.contributed + TINY) * self.proposer.reliability**2 * (self.promise + TINY)
 
 
-def leases_at_once(proposer: KeyRecord) -> int:
+def leases_at_once(proposer: VolunteerRecord) -> int:
     """Quota: one at first, one more for each confirmed proposal, at most one for each device and one to spare."""
     return min(FIRST_LEASES + proposer.confirmed, proposer.devices + 1)
 
@@ -101,7 +101,7 @@ def credited(claimed_seconds: float, budget: float, elapsed: float) -> float:
     return max(0.0, min(claimed_seconds, budget, elapsed))
 
 
-def batch(proposer: KeyRecord) -> int:
+def batch(proposer: VolunteerRecord) -> int:
     """Pairs measured at once before the test looks again."""
     return TRUSTED_BATCH if proposer.streak >= TRUSTED else BATCH
 
@@ -113,8 +113,8 @@ def pair_seconds(estimate: float, measured: float) -> float:
 
 
 def allowed(totals: Totals, pair_seconds: float) -> float:
-    """Device-seconds that all verification together may have cost. The seconds of keys without a confirmed proposal are
-    only claims: they count as far as they do not exceed those of the others, or by a tenth."""
+    """Device-seconds that all verification together may have cost. The seconds of volunteers without a confirmed
+    proposal are only claims: they count as far as they do not exceed those of the others, or by a tenth."""
     counted = totals.contributed + max(min(totals.claimed, totals.contributed), CLAIM_WORTH * totals.claimed)
     return VERIFICATION_SHARE * counted + START_PAIRS * pair_seconds
 
@@ -125,7 +125,7 @@ def may_verify(totals: Totals, pair_seconds: float, pairs: int) -> bool:
 
 
 def may_verify_new(totals: Totals, pair_seconds: float, pairs: int) -> bool:
-    """The same for a key without a confirmed proposal: up to half of the verification is for all of these."""
+    """The same for a volunteer without a confirmed proposal: up to half of the verification is for all of these."""
     most = max(NEW_SHARE * allowed(totals, pair_seconds), START_PAIRS * pair_seconds)
     return totals.spent_on_new + pairs * pair_seconds <= most
 
@@ -141,9 +141,9 @@ def next_proposal(
     """The proposal to verify now, or None until more has been contributed.
 
     ``pairs``: what its test takes if nothing is known. Keys with a confirmed proposal are served by worth; among equals
-    the older proposal is first. The other keys get up to half of the verification, by lot (``drawn``: uniform in
+    the older proposal is first. The others get up to half of the verification, by lot (``drawn``: uniform in
     [0, 1)): each by the device-seconds that it has handed in, the share of its claims that held, and its promise, so
-    that neither large claims nor many new keys keep an honest new key waiting for long.
+    that neither large claims nor many new volunteers keep an honest one waiting for long.
     """
     if not may_verify(totals, pair_seconds, pairs):
         return None
@@ -153,8 +153,8 @@ def next_proposal(
         new: dict[int, list[WaitingProposal]] = {}
         for one in claims:
             if not one.proposer.known:
-                new.setdefault(one.key, []).append(one)
-        firsts = {key: best(own) if len(own) > 1 else own[0] for key, own in new.items()}
+                new.setdefault(one.volunteer, []).append(one)
+        firsts = {who: best(own) if len(own) > 1 else own[0] for who, own in new.items()}
         if firsts:
             return firsts[_by_lot(firsts, drawn / NEW_SHARE if known else drawn)]
     return best(known) if known else None
@@ -165,14 +165,14 @@ def best(waiting: Iterable[WaitingProposal]) -> WaitingProposal:
     return max(waiting, key=lambda one: (one.worth, -one.proposal_id))
 
 
-def _by_lot(keys: Mapping[int, WaitingProposal], drawn: float) -> int:
-    """A key, with a probability in proportion to its work, reliability and promise. ``drawn``: uniform in [0, 1)."""
-    weights = {key: keys[key].weight for key in sorted(keys)}
+def _by_lot(firsts: Mapping[int, WaitingProposal], drawn: float) -> int:
+    """A volunteer, with a probability in proportion to its work, reliability and promise."""
+    weights = {who: firsts[who].weight for who in sorted(firsts)}
     left = drawn * math.fsum(weights.values())
-    for key, weight in weights.items():
+    for who, weight in weights.items():
         left -= weight
         if left < 0:
-            return key
+            return who
     return max(weights)
 
 

@@ -11,7 +11,6 @@ from typing import cast
 from arena.home.bundle import Bundle, pack, refuse_unfit
 from arena.home.chain import Chain
 from arena.home.tables import BlockRow, ProjectDatabase
-from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
 from arena.setup import StudySetup, require_free
 from arena.study import Study
@@ -46,19 +45,8 @@ class Project:
         made.chain.create()
         source = study.task.baseline()
         commit = made.chain.append(dict(source.files), f"Block 0: the baseline of {study.task.name}", "", "host", "")
-        zero = BlockRow(
-            number=0,
-            proposal_id=None,
-            parent=None,
-            commit=commit,
-            source_id=source.source_id,
-            gain=0.0,
-            low=0.0,
-            high=0.0,
-            merged_at=utc_now(),
-        )
         with made.database.write() as connection:
-            connection.add(zero)
+            connection.add(BlockRow(number=0, commit=commit, source_id=source.source_id))
             shares = {program.program_id: share for program, share in programs}
             made.database.put(connection, "project", title=title, shares=shares, schema=SCHEMA)
         return made

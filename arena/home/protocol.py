@@ -26,103 +26,77 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Introduction(Sent):
-    """POST /api/v1/volunteers."""
-
+class Introduction(Sent):  # POST /api/v1/volunteers
     name: Annotated[str, Field(max_length=MOST_NAME), AfterValidator(one_line)]
     hardware: Annotated[str, Field(max_length=MOST_NAME), AfterValidator(one_line)]
     devices: Annotated[int, Field(ge=1, le=MOST_DEVICES)]
 
 
 class Welcome(Sent):
-    """``token``: of a new volunteer; empty for one that has joined before."""
-
     volunteer: int
-    token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,200}$")]
+    token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,200}$")]  # of a new volunteer; else empty
     leases_at_once: int
 
 
-class LeaseRequest(Sent):
-    """POST /api/v1/leases. ``have``: the leases that the volunteer knows of."""
-
-    have: Annotated[list[LeaseId], Field(max_length=MOST_DEVICES)] = []
+class LeaseRequest(Sent):  # POST /api/v1/leases
+    have: Annotated[list[LeaseId], Field(max_length=MOST_DEVICES)] = []  # that the volunteer knows of
 
 
 class RunBase(Sent):
-    """The block from which a run starts, with its files by name."""
-
     block: int
-    commit: Annotated[str, Field(max_length=64)]
+    commit: Line
     files: Annotated[dict[str, str], Field(min_length=1)]
 
 
 class GivenProgram(Sent):
-    """The program that a run follows."""
-
     id: Line
     name: Annotated[str, Field(max_length=200)]
     text: str
 
 
 class RunWork(Sent):
-    """A lease: a run to make, and until when. ``budget``: device-seconds; ``task``: SHA-256 of its bundle."""
+    """A run to make: a lease, the task's bundle, the block from which the run starts, the program that it follows."""
 
     lease: LeaseId
     task: Digest
     base: RunBase
     program: GivenProgram
     run_seed: Annotated[int, Field(ge=0, lt=2**53)]
-    budget: Annotated[float, Field(gt=0, le=7 * 86400)]
+    budget: Annotated[float, Field(gt=0, le=7 * 86400)]  # device-seconds
     expires_at: Line
     leases_at_once: Annotated[int, Field(ge=1)]
 
 
-class RunResult(Sent):
-    """POST /api/v1/leases/LEASE/result: the end of a run. ``files``: those that changed, for a proposal. ``events``:
-    the run's segment of the ledger, as JSON lines."""
-
+class RunResult(Sent):  # POST /api/v1/leases/LEASE/result
     device_seconds: Annotated[float, Field(ge=0)]
     experiments: Annotated[int, Field(ge=0, le=10**6)]
-    events: Annotated[str, Field(max_length=MOST_EVENTS)]
+    events: Annotated[str, Field(max_length=MOST_EVENTS)]  # the run's segment of the ledger: JSON lines
     claimed_gain: float
-    files: dict[str, str]
+    files: dict[str, str]  # that changed, for a proposal
 
 
 class OwnProposal(Sent):
-    """A proposal of the volunteer. ``reason``: why it has its state."""
-
-    proposal: int
-    state: Line
-    reason: Line
-
-
-class ResultAnswer(Sent):
-    """``counted_seconds``: of the run's device-seconds. ``proposal``: None for a run without one."""
-
-    counted_seconds: float
-    proposal: int | None = None
+    proposal: int | None = None  # None: the run has none
     state: Line = ""
     reason: Line = ""
 
 
-class OwnProposals(Sent):
-    """GET /api/v1/proposals. ``block``: main's last."""
+class ResultAnswer(OwnProposal):
+    counted_seconds: float  # of the run's device-seconds
 
+
+class OwnProposals(Sent):  # GET /api/v1/proposals
     proposals: list[OwnProposal]
-    block: int
+    block: int  # the last one of main
 
 
 class TaskAbout(Sent):
-    """The task of a project. ``digest``: of its bundle, at /api/v1/task/DIGEST."""
-
     name: Line
-    digest: Digest
+    digest: Digest  # of its bundle, at /api/v1/task/DIGEST
     unit: Line
 
 
-class ProjectAbout(Sent):
-    """GET /api/v1/project. ``budget``: device-seconds of a run."""
-
+class ProjectAbout(Sent):  # GET /api/v1/project
     project: ProjectId
     title: Line
     task: TaskAbout

@@ -11,9 +11,10 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
-from pydantic import JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
@@ -43,7 +44,6 @@ from programs.program import Program
 from programs.text import one_line
 from trainer.data import DataStore
 from trainer.streams import Stream
-from trainer.values.constants import is_number
 
 STREAM: Stream = "selection"
 TRUST = "self-reported"
@@ -85,7 +85,6 @@ class RunRecorder:
         match = self.match(lease.base)
         if self.on.state.run(lease.lease_id).ended is not None:
             return
-        arm = next(arm for arm in match.arms if arm.program.program_id == lease.program_id)
         text = gzip.decompress(events).decode() if events else ""
         sent, spent = (checked(lease.lease_id, text) if text else None), reported(text)
         started = RunStartedEvent(
@@ -93,7 +92,7 @@ class RunRecorder:
             device_seconds_budget=lease.budget,
             run_id=lease.lease_id,
             match_id=match.match_id,
-            arm_id=arm.arm_id,
+            arm_id=_arm_id(match, lease),
             program_id=lease.program_id,
             run_seed=lease.run_seed,
             stream=STREAM,
@@ -101,11 +100,8 @@ class RunRecorder:
         )
         self.study.record(started)
         if sent is None:
-            self.study.record(
-                FindingEvent(
-                    finding="other", text="the volunteer sent no usable record of this run", run_id=lease.lease_id
-                )
-            )
+            said = "the volunteer sent no usable record of this run"
+            self.study.record(FindingEvent(finding="other", text=said, run_id=lease.lease_id))
         experiments = [event for event in sent or () if isinstance(event, ExperimentEvent)]
         for event in sent or ():
             self.study.record(event)
@@ -184,7 +180,6 @@ class RunRecorder:
         Without measurements: the run ended with its base, or (``reason``) with nothing that can be trained; it gains 0.
         """
         match, on, task = self.match(lease.base), self.on, self.project.task
-        arm = next(arm for arm in match.arms if arm.program.program_id == lease.program_id)
         status = "crash" if reason else "baseline"
         gain = 0.0
         if own is not None:
@@ -209,7 +204,7 @@ class RunRecorder:
         on.record(
             VerificationEvent(
                 run_id=lease.lease_id,
-                arm_id=arm.arm_id,
+                arm_id=_arm_id(match, lease),
                 program_id=lease.program_id,
                 task=task.name,
                 stream=STREAM,
@@ -224,6 +219,10 @@ class RunRecorder:
             )
         )
         return None if status == "fault" else gain
+
+
+def _arm_id(match: Match, lease: RunLease) -> str:
+    return next(arm.arm_id for arm in match.arms if arm.program.program_id == lease.program_id)
 
 
 def _proposal_of(connection: Connection, lease: RunLease) -> ProposalRow | None:
@@ -269,34 +268,27 @@ def _end(
     )
 
 
-@dataclass(frozen=True)
-class Reported:
+class Reported(BaseModel):
     """Who followed the program, and what its models cost, in the volunteer's words. It decides nothing."""
 
-    researcher: str = "unknown"
-    calls: int = 0
-    tokens: int | None = None
-    usd: float | None = None
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    researcher: Annotated[str, AfterValidator(lambda text: one_line(text)[:MOST_KIND] or "unknown")] = "unknown"
+    calls: Annotated[int, Field(ge=0, lt=MOST_VALUE)] = 0
+    tokens: Annotated[int, Field(ge=0, lt=MOST_VALUE)] | None = None
+    usd: Annotated[float, Field(ge=0, lt=MOST_VALUE)] | None = None
 
 
 def reported(text: str) -> Reported:
-    """Those of a volunteer's record; what cannot be read is unknown."""
-    read: dict[str, JsonValue] = {}
-    for line in text.split("\n") if text else ():
-        try:
-            record = strictly(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and record.get("kind") in ("run_started", "run_ended"):
-            read |= record
-    kind = read.get("researcher")
-    counts = {
-        name: value for name in ("calls", "tokens") if type(value := read.get(name)) is int and 0 <= value < MOST_VALUE
-    }
-    usd = read.get("usd")
-    usd = float(usd) if is_number(usd) and 0 <= usd < MOST_VALUE else None
-    researcher = one_line(kind)[:MOST_KIND] if isinstance(kind, str) and kind else "unknown"
-    return Reported(researcher, counts.get("calls", 0), counts.get("tokens"), usd)
+    """Those of a volunteer's record; unknown if it cannot be read, or a value is wild."""
+    said: dict[str, JsonValue] = {}
+    try:
+        for line in text.split("\n"):
+            if line.startswith("{") and (record := strictly(line)).get("kind") in ("run_started", "run_ended"):
+                said |= record
+        return Reported.model_validate(said)
+    except (ValueError, RecursionError):
+        return Reported()
 
 
 def checked(run_id: str, text: str) -> list[Event] | None:

@@ -13,23 +13,10 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from sqlalchemy.orm import Session as Connection
 from starlette.concurrency import run_in_threadpool
 
+from arena.home import protocol
 from arena.home.host import ProjectHost
 from arena.home.pages import changes_of, page_routes
 from arena.home.project import Project
-from arena.home.protocol import (
-    MOST_REQUEST,
-    Introduction,
-    LeaseRequest,
-    OwnProposals,
-    ProjectAbout,
-    ResultAnswer,
-    RunResult,
-    RunWork,
-    S,
-    TaskAbout,
-    Welcome,
-    parsed,
-)
 from arena.home.results import ProjectState, state_of
 from arena.home.tables import main_block
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
@@ -56,7 +43,7 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     changes = changes_of(project)
     app.state.endings = [changes.end]
     app.include_router(page_routes(project, changes))
-    app.add_middleware(BodyLimit, said=http_problem, most=MOST_REQUEST)
+    app.add_middleware(BodyLimit, said=http_problem, most=protocol.MOST_REQUEST)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
     app.add_middleware(HeadAsGet)
@@ -82,46 +69,46 @@ def _volunteers(host: ProjectHost, rate: Rate) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", dependencies=[Depends(limited)])
 
     @routes.post("/volunteers")
-    async def join(request: Request, volunteer: int | None = Depends(known)) -> Welcome:
-        who = await _read(Introduction, request)
+    async def join(request: Request, volunteer: int | None = Depends(known)) -> protocol.Welcome:
+        who = await _read(protocol.Introduction, request)
         return await stored(partial(host.join, volunteer_id=volunteer, who=who))
 
     @routes.post("/leases")
-    async def lease(request: Request, volunteer: int = Depends(sender)) -> RunWork:
-        asked = await _read(LeaseRequest, request)
+    async def lease(request: Request, volunteer: int = Depends(sender)) -> protocol.RunWork:
+        asked = await _read(protocol.LeaseRequest, request)
         return await stored(partial(host.lease, volunteer_id=volunteer, asked=asked))
 
     @routes.post("/leases/{lease}/result")
-    async def result(lease: str, request: Request, volunteer: int = Depends(sender)) -> ResultAnswer:
-        sent = await _read(RunResult, request)
+    async def result(lease: str, request: Request, volunteer: int = Depends(sender)) -> protocol.ResultAnswer:
+        sent = await _read(protocol.RunResult, request)
         async with checking:
             checked = await asyncio.to_thread(host.check, volunteer, lease, sent)
         store = partial(host.take, volunteer_id=volunteer, lease_id=lease, result=sent, checked=checked)
         return await stored(store)
 
     @routes.get("/proposals")
-    def proposals(volunteer: int = Depends(sender)) -> OwnProposals:
+    def proposals(volunteer: int = Depends(sender)) -> protocol.OwnProposals:
         return host.proposals(volunteer)
 
     return routes
 
 
-async def _read(kind: type[S], request: Request) -> S:
+async def _read(kind: type[protocol.S], request: Request) -> protocol.S:
     """The body of a request, whose size was limited before. It is parsed in a thread, because some texts take long."""
-    return await run_in_threadpool(parsed, kind, await request.body())
+    return await run_in_threadpool(protocol.parsed, kind, await request.body())
 
 
 def _reading(project: Project) -> APIRouter:
     routes, title = APIRouter(), str(project.database.fact("project")["title"])
 
     @routes.get("/api/v1/project")
-    def about() -> ProjectAbout:
+    def about() -> protocol.ProjectAbout:
         with project.database.read() as connection:
             block = main_block(connection)
-        return ProjectAbout(
+        return protocol.ProjectAbout(
             project=project.project_id,
             title=title,
-            task=TaskAbout(name=project.task.name, digest=project.bundle.digest, unit=project.task.unit),
+            task=protocol.TaskAbout(name=project.task.name, digest=project.bundle.digest, unit=project.task.unit),
             block=block.number,
             commit=block.commit,
             budget=project.study.run_budget,

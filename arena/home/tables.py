@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session as Connection
 from sqlalchemy.types import JSON
 
 from arena.home import policy
+from arena.serving.clock import utc_now
 from arena.serving.database import Database, Moment
 
 #: States of a proposal. `waiting`: passed the cheap checks. `verifying`: pairs are measured. `merged`, `void`: a block,
@@ -121,10 +122,10 @@ class BlockRow(ProjectTable):
     parent: Mapped[int | None]
     commit: Mapped[str] = mapped_column(unique=True)
     source_id: Mapped[str]
-    gain: Mapped[float]
-    low: Mapped[float]
-    high: Mapped[float]
-    merged_at: Mapped[datetime]
+    gain: Mapped[float] = mapped_column(default=0.0)
+    low: Mapped[float] = mapped_column(default=0.0)
+    high: Mapped[float] = mapped_column(default=0.0)
+    merged_at: Mapped[datetime] = mapped_column(default=utc_now)
     void: Mapped[str] = mapped_column(default="")
 
 
@@ -151,7 +152,7 @@ def main_block(connection: Connection) -> BlockRow:
     return block
 
 
-def standing(volunteer: Volunteer) -> policy.KeyRecord:
+def standing(volunteer: Volunteer) -> policy.VolunteerRecord:
     """What decides the order of a volunteer's proposals, and its quota."""
-    names = policy.KeyRecord.__dataclass_fields__
-    return policy.KeyRecord(**{name: getattr(volunteer, name) for name in names})
+    names = policy.VolunteerRecord.__dataclass_fields__
+    return policy.VolunteerRecord(**{name: getattr(volunteer, name) for name in names})

@@ -178,15 +178,9 @@ class Verifier:
         return True
 
     def _jobs(self, proposal: ProposalRow, base: Mapping[str, str], numbers: Iterable[int]) -> list[MeasureJob]:
-        sources = (source_of(base).files, source_of(proposal.source).files)
+        sources, number = (source_of(base).files, source_of(proposal.source).files), proposal.proposal_id
         return [
-            MeasureJob(
-                _job(proposal.proposal_id, k, side),
-                files,
-                STREAM,
-                self._seed(proposal, k),
-                split=_split(proposal.proposal_id, k),
-            )
+            MeasureJob(_job(number, k, side), files, STREAM, self._seed(proposal, k), split=_split(number, k))
             for k in numbers
             for side, files in zip(SIDES, sources, strict=True)
         ]
@@ -199,36 +193,14 @@ class Verifier:
             proposal = self._get(connection, number)
             proposer = _proposer(connection, proposal)
             for k, result in results.items():
-                pair = Pair(
-                    proposal_id=number,
-                    number=k,
-                    seed=self._seed(proposal, k),
-                    split=_split(number, k),
-                    base_metric=result.base_metric,
-                    metric=result.metric,
-                    difference=result.difference,
-                    status=result.status,
-                    device_seconds=result.device_seconds,
-                    measured_at=utc_now(),
-                )
-                connection.add(pair)
-                proposer.checking += pair.device_seconds
+                said = {"number": k, "seed": self._seed(proposal, k), "split": _split(number, k), **vars(result)}
+                reason, seconds = said.pop("reason"), said.pop("device_seconds")
+                connection.add(Pair(proposal_id=number, device_seconds=seconds, measured_at=utc_now(), **said))
+                proposer.checking += seconds
                 if result.status.split()[1] != "ok":
-                    proposal.state, proposal.reason = "refused", f"a training of it failed: {result.reason}"
+                    proposal.state, proposal.reason = "refused", f"a training of it failed: {reason}"
                     proposer.refuted, proposer.streak = proposer.refuted + 1, 0
-                self.study.record(
-                    PairEvent(
-                        proposal=number,
-                        number=k,
-                        seed=pair.seed,
-                        split=pair.split,
-                        base_metric=pair.base_metric,
-                        metric=pair.metric,
-                        difference=pair.difference,
-                        status=pair.status,
-                        device_seconds_spent=pair.device_seconds,
-                    )
-                )
+                self.study.record(PairEvent(proposal=number, device_seconds_spent=seconds, **said))
 
     def _result(self, main: Measurement, own: Measurement) -> Result:
         """The gain of the proposal over main, in the task's unit; 0 where one of them failed."""

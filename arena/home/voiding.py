@@ -63,19 +63,8 @@ def enter_void(connection: Connection, study: Study, entry: Voided, commit: str)
     restored = connection.scalar(
         select(BlockRow).where(BlockRow.number < first, BlockRow.void == "").order_by(BlockRow.number.desc()).limit(1)
     )
-    connection.add(
-        BlockRow(
-            number=entry.block,
-            proposal_id=None,
-            parent=main.number if main else None,
-            commit=commit,
-            source_id=restored.source_id if restored else "",
-            gain=0.0,
-            low=0.0,
-            high=0.0,
-            merged_at=utc_now(),
-        )
-    )
+    source_id, parent = restored.source_id if restored else "", main.number if main else None
+    connection.add(BlockRow(number=entry.block, parent=parent, commit=commit, source_id=source_id))
     study.record(BlockEvent(body={"commit": commit, **asdict(entry)}))
 
 

@@ -20,27 +20,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 from analysis.ledger import read
 from arena import sandbox
 from arena.arms import Entry
 from arena.drain import drained
+from arena.home import protocol
 from arena.home.bundle import unpack
 from arena.home.client import HostClient, JoinedProject, LeaseFile, Unreachable, VolunteerFolder
-from arena.home.protocol import (
-    MOST_DEVICES,
-    MOST_NAME,
-    Introduction,
-    LeaseRequest,
-    ProjectAbout,
-    ResultAnswer,
-    RunResult,
-    RunWork,
-    Sent,
-    Welcome,
-    parsed,
-)
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
@@ -56,7 +43,6 @@ PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to reach the host
 SENT_KINDS = ("run_started", "experiment", "decision", "run_ended")
 MOST_EVENTS = 480 << 10  # bytes
 Say = Callable[[str], None]
-S = TypeVar("S", bound=Sent)
 
 
 @dataclass(frozen=True)
@@ -106,25 +92,25 @@ def _use(device: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
-def _in_slot(url: str, folder: Path, limits: Limits, researcher: LocalResearcher, work: RunWork) -> RunResult:
+def _in_slot(
+    url: str, folder: Path, limits: Limits, researcher: LocalResearcher, work: protocol.RunWork
+) -> protocol.RunResult:
     """Makes the run of a slot in its process."""
     return VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher).run(work)
 
 
+@dataclass
 class VolunteerSession:
     """One joined project. ``step`` makes one run and hands it in; ``serve`` makes runs, several at a time if asked."""
 
-    def __init__(
-        self,
-        client: HostClient,
-        folder: VolunteerFolder,
-        name: str,
-        limits: Limits,
-        say: Say,
-        researcher: LocalResearcher = SCRIPTED,
-    ) -> None:
-        self.client, self.folder, self.name, self.limits, self.say = client, folder, name, limits, say
-        self.researcher = researcher
+    client: HostClient
+    folder: VolunteerFolder
+    name: str
+    limits: Limits
+    say: Say
+    researcher: LocalResearcher = SCRIPTED
+
+    def __post_init__(self) -> None:
         self.turn = threading.Lock()  # one slot at a time asks for a lease
         self.stopping = threading.Event()
         self.begun = self.made = 0
@@ -164,7 +150,7 @@ class VolunteerSession:
                 with self.turn:
                     self.made += 1
 
-    def join(self, devices: int = 1) -> ProjectAbout:
+    def join(self, devices: int = 1) -> protocol.ProjectAbout:
         """Join the project, or say what has changed. Raises UsageError for another project than the one joined here."""
         about, known = self.about(), self.folder.get("project", JoinedProject)
         if known and known.project != about.project:
@@ -173,17 +159,16 @@ class VolunteerSession:
                 hint="name another folder with --set folder=DIR",
             )
         self.client.token = known.token if known else ""
-        who = Introduction(
-            name=self.name[:MOST_NAME], hardware=hardware_class("cpu")[:MOST_NAME], devices=min(devices, MOST_DEVICES)
-        )
-        welcome = self.ask("/api/v1/volunteers", Welcome, who)
+        name, hardware = (text[: protocol.MOST_NAME] for text in (self.name, hardware_class("cpu")))
+        who = protocol.Introduction(name=name, hardware=hardware, devices=min(devices, protocol.MOST_DEVICES))
+        welcome = self.ask("/api/v1/volunteers", protocol.Welcome, who)
         self.client.token = self.client.token or welcome.token
         self.folder.put("project", JoinedProject(project=about.project, token=self.client.token))
         self.quota = max(self.quota, welcome.leases_at_once)
         return about
 
-    def about(self) -> ProjectAbout:
-        return self.ask("/api/v1/project", ProjectAbout)
+    def about(self) -> protocol.ProjectAbout:
+        return self.ask("/api/v1/project", protocol.ProjectAbout)
 
     def preview(self) -> Task:
         """The task of the project, unpacked as a run would get it. Raises UsageError for one that is refused."""
@@ -213,8 +198,8 @@ class VolunteerSession:
         with self.turn:
             lease = self.folder.get(slot, LeaseFile)
             if lease is None:
-                asked = LeaseRequest(have=self.folder.leases())
-                lease = LeaseFile(work=self.ask("/api/v1/leases", RunWork, asked))
+                asked = protocol.LeaseRequest(have=self.folder.leases())
+                lease = LeaseFile(work=self.ask("/api/v1/leases", protocol.RunWork, asked))
                 self.folder.put(slot, lease)
         work, result = lease.work, lease.result
         self.quota = max(self.quota, work.leases_at_once)
@@ -223,7 +208,7 @@ class VolunteerSession:
             lease = LeaseFile(work=work, result=result)
             self.folder.put(slot, lease)
         try:
-            answer = self.ask(f"/api/v1/leases/{work.lease}/result", ResultAnswer, result)
+            answer = self.ask(f"/api/v1/leases/{work.lease}/result", protocol.ResultAnswer, result)
             self.say(f"{work.program.name}: gain {result.claimed_gain:.4g}, {answer.state or 'nothing to propose'}")
         except (UsageError, NotFound) as refusal:
             self.folder.put(f"refused-{work.lease}", lease)
@@ -231,14 +216,14 @@ class VolunteerSession:
         self.folder.put(slot, None)
         shutil.rmtree(self.folder.folder / "leases" / work.lease, ignore_errors=True)
 
-    def _carried_out(self, work: RunWork, process: ProcessPoolExecutor | None) -> RunResult:
+    def _carried_out(self, work: protocol.RunWork, process: ProcessPoolExecutor | None) -> protocol.RunResult:
         """The end of a run, made in the process of a slot if it has one."""
         if process is None:
             return self.run(work)
         where = (self.client.base, self.folder.folder, self.limits, self.researcher)
         return process.submit(_in_slot, *where, work).result()
 
-    def run(self, lease: RunWork) -> RunResult:
+    def run(self, lease: protocol.RunWork) -> protocol.RunResult:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""
         folder = self.folder.folder / "leases" / lease.lease
         task = self.task(lease.task, lease.base.files, folder / "task")
@@ -268,7 +253,7 @@ class VolunteerSession:
         changed = {name: text for name, text in final.files if main.get(name) != text}
         events = [r for r in read(folder / "study" / "ledger") if r.get("kind") in SENT_KINDS]
         raw = "\n".join(json.dumps(record, ensure_ascii=False) for record in events).encode("utf-8", "replace")
-        return RunResult(
+        return protocol.RunResult(
             files=changed,
             claimed_gain=run.gain or 0.0,
             device_seconds=run.charged,
@@ -286,11 +271,11 @@ class VolunteerSession:
         partial.rename(folder)
         return Task.load(str(folder))
 
-    def ask(self, path: str, kind: type[S], body: Sent | None = None) -> S:
+    def ask(self, path: str, kind: type[protocol.S], body: protocol.Sent | None = None) -> protocol.S:
         """The host's answer. Raises EnvironmentProblem for one that is malformed."""
-        return parsed(kind, self.reach(path, body), "the host's answer is malformed: ", EnvironmentProblem)
+        return protocol.parsed(kind, self.reach(path, body), "the host's answer is malformed: ", EnvironmentProblem)
 
-    def reach(self, path: str, body: Sent | None = None) -> bytes:
+    def reach(self, path: str, body: protocol.Sent | None = None) -> bytes:
         """Ask until there is an answer: what was found is kept, however long the host is away. Raises
         EnvironmentProblem for a host that was never joined and gives none."""
         for attempt in range(10**9):

@@ -10,14 +10,13 @@ from programs.errors import EnvironmentProblem
 
 
 def is_private(url: str) -> bool:
-    """Whether nobody between client and host reads or changes what is sent: https, or http to this machine. Raises
-    ValueError for what is no URL."""
-    parts = urlsplit(url)
-    if parts.scheme != "http":
-        return parts.scheme == "https"
+    """Whether nobody between client and host reads or changes what is sent: https, or http to this machine."""
     try:
+        parts = urlsplit(url)
+        if parts.scheme != "http":
+            return parts.scheme == "https"
         return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-    except ValueError:  # a name
+    except ValueError:  # a name, or no URL
         return False
 
 

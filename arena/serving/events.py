@@ -9,7 +9,11 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+
 from arena.serving.clock import utc_now
+from arena.serving.limits import client_of
 
 LOOK_SECONDS = 1.0  # between two polls of the database, for all readers together
 SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
@@ -79,6 +83,19 @@ class Changes:
             self.by_client.subtract([client])
             if not self.by_client[client]:
                 del self.by_client[client]
+
+
+def event_routes(routes: APIRouter, changes: Changes) -> None:
+    """The stream that every open page reads."""
+
+    @routes.get("/events")
+    async def events(request: Request) -> Response:
+        client = client_of(request)
+        if changes.full(client):
+            detail = {"message": "too many live readers", "hint": "reload the page from time to time"}
+            raise HTTPException(503, detail=detail)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(changes.stream(client), media_type="text/event-stream", headers=headers)
 
 
 def _event(state: State) -> str:

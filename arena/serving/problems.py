@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -27,7 +28,9 @@ def add_handlers(app: FastAPI) -> Callable[[Request, HttpProblem], Response]:
 
     @app.exception_handler(HttpProblem)
     def http(_request: Request, why: HttpProblem) -> Response:
-        return problem(why.status_code, str(why.detail), headers=why.headers)
+        detail: Any = why.detail
+        said = detail if isinstance(detail, dict) else {"message": detail}
+        return problem(why.status_code, str(said["message"]), str(said.get("hint", "")), why.headers)
 
     @app.exception_handler(MetaloopError)
     def refused(_request: Request, why: MetaloopError) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 from arena.contest.entering.lookup import name_for_field
 from arena.contest.example import example
@@ -17,8 +17,9 @@ from arena.contest.web.host import Host
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
+from arena.serving.events import event_routes
 from arena.serving.headers import CARD_POLICY, POLICY, REPORT_POLICY
-from arena.serving.limits import Chosen, PageNumber, client_of
+from arena.serving.limits import Chosen, PageNumber
 from arena.serving.static_files import static_routes
 from programs.errors import NotFound
 
@@ -107,15 +108,7 @@ def _public(routes: APIRouter, host: Host) -> None:
         text = page("llms.txt.j2", contest=views.contest_view(host.contest), base=base)
         return PlainTextResponse(text)
 
-    @routes.get("/events")
-    async def events(request: Request) -> Response:
-        client = client_of(request)
-        if host.changes.full(client):
-            raise HTTPException(
-                503, detail={"message": "too many live readers", "hint": "reload the page from time to time"}
-            )
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(host.changes.stream(client), media_type="text/event-stream", headers=headers)
+    event_routes(routes, host.changes)
 
 
 def _own(routes: APIRouter, host: Host) -> None:

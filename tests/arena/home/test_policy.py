@@ -9,8 +9,8 @@ from arena.home.policy import (
     START_PAIRS,
     TRUSTED,
     TRUSTED_BATCH,
-    KeyRecord,
     Totals,
+    VolunteerRecord,
     WaitingProposal,
     allowed,
     batch,
@@ -22,7 +22,7 @@ from arena.home.policy import (
     program_for,
 )
 
-NEW, GOOD, LIAR = KeyRecord(), KeyRecord(100.0, 5.0, 9, 1, 9), KeyRecord(100.0, 5.0, 1, 19, 0)
+NEW, GOOD, LIAR = VolunteerRecord(), VolunteerRecord(100.0, 5.0, 9, 1, 9), VolunteerRecord(100.0, 5.0, 1, 19, 0)
 
 
 def chosen(
@@ -45,22 +45,22 @@ def test_a_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
     assert chosen(WaitingProposal(1, GOOD, 0.0)) is None and chosen() is None
 
 
-def test_new_keys_are_served_by_lot_and_large_claims_buy_nothing() -> None:
+def test_new_volunteers_are_served_by_lot_and_large_claims_buy_nothing() -> None:
     worker, idle, caught = (
-        KeyRecord(contributed=90.0),
-        KeyRecord(contributed=10.0),
-        KeyRecord(contributed=90.0, refuted=2),
+        VolunteerRecord(contributed=90.0),
+        VolunteerRecord(contributed=10.0),
+        VolunteerRecord(contributed=90.0, refuted=2),
     )
     waiting = [
-        WaitingProposal(1, worker, 0.1, key=1),
-        WaitingProposal(2, idle, 1e9, key=2),
-        WaitingProposal(3, GOOD, 5.0, key=3),
+        WaitingProposal(1, worker, 0.1, volunteer=1),
+        WaitingProposal(2, idle, 1e9, volunteer=2),
+        WaitingProposal(3, GOOD, 5.0, volunteer=3),
     ]
     drawn = [chosen(*waiting, drawn=k / 1000) for k in range(1000)]
-    assert drawn.count(3) == pytest.approx(500, abs=2)  # half is for keys with a confirmed proposal
+    assert drawn.count(3) == pytest.approx(500, abs=2)  # half is for volunteers with a confirmed proposal
     assert drawn.count(1) == pytest.approx(450, abs=2) and drawn.count(2) == pytest.approx(50, abs=2)
-    sybils = [WaitingProposal(k, caught, 1e9, key=k) for k in range(10, 14)]
-    drawn = [chosen(WaitingProposal(1, worker, 0.1, key=1), *sybils, drawn=k / 1000) for k in range(1000)]
+    sybils = [WaitingProposal(k, caught, 1e9, volunteer=k) for k in range(10, 14)]
+    drawn = [chosen(WaitingProposal(1, worker, 0.1, volunteer=1), *sybils, drawn=k / 1000) for k in range(1000)]
     assert drawn.count(1) == pytest.approx(500, abs=2)  # each of them counts a quarter: 1 of 4 claims, squared
 
 
@@ -72,7 +72,7 @@ def test_verification_costs_a_tenth_of_the_work_after_a_small_advance() -> None:
     assert chosen(WaitingProposal(1, NEW, 1.0), contributed=0.0) == 1  # the advance, with which a project begins
 
 
-def test_new_keys_share_a_part_of_the_verification() -> None:
+def test_new_volunteers_share_a_part_of_the_verification() -> None:
     many = [WaitingProposal(k, NEW, 50.0) for k in range(1, 1000)]
     assert chosen(*many, WaitingProposal(1000, GOOD, 0.1), spent=30.0, new=52.3, drawn=0.1) == 1000
     assert chosen(*many, spent=30.0, new=52.3) is None
@@ -85,10 +85,10 @@ def test_claimed_seconds_let_a_project_begin_and_are_worth_little() -> None:
 
 
 def test_quotas_grow_with_confirmed_work() -> None:
-    assert leases_at_once(KeyRecord(devices=8)) == 1
-    assert leases_at_once(KeyRecord(confirmed=3, devices=8)) == 4
-    assert leases_at_once(KeyRecord(confirmed=99, devices=8)) == 9
-    assert [batch(KeyRecord(streak=n)) for n in (0, TRUSTED - 1, TRUSTED)] == [BATCH, BATCH, TRUSTED_BATCH]
+    assert leases_at_once(VolunteerRecord(devices=8)) == 1
+    assert leases_at_once(VolunteerRecord(confirmed=3, devices=8)) == 4
+    assert leases_at_once(VolunteerRecord(confirmed=99, devices=8)) == 9
+    assert [batch(VolunteerRecord(streak=n)) for n in (0, TRUSTED - 1, TRUSTED)] == [BATCH, BATCH, TRUSTED_BATCH]
 
 
 def test_no_more_is_credited_than_can_have_passed() -> None:

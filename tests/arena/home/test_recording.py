@@ -154,6 +154,6 @@ def test_what_a_volunteers_model_cost_is_only_reported() -> None:
     text = lines(
         {"kind": "run_started", "researcher": "chat"}, {"kind": "run_ended", "calls": 3, "tokens": 99, "usd": 0.5}
     )
-    assert reported(text) == Reported("chat", 3, 99, 0.5)
+    assert reported(text) == Reported(researcher="chat", calls=3, tokens=99, usd=0.5)
     wild = {"kind": "run_ended", "researcher": 7, "calls": -1, "tokens": True, "usd": 1e99}
     assert reported(lines(wild)) == reported("junk\n[]") == reported("") == Reported()

@@ -155,6 +155,7 @@ def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, hos
     _, page = get(url)
     assert "&lt;script&gt;" in page and "<script>x" not in page and 'href="/block/1"' in page
     assert "There is one program" in page
+    assert f"metaloop home join {url} --name" in page
     _, text = get(f"{url}/llms.txt")
     assert r"\<script\>x" in text and "| [1](/block/1) |" in text
     _, block = get(f"{url}/block/1")
