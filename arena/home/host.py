@@ -141,7 +141,7 @@ class ProjectHost:
         ``checked``: what `check` found."""
         now, lease = now or utc_now(), _own(connection, volunteer_id, lease_id)
         if lease.returned_at is not None:
-            return _answer(connection, lease)
+            return _answer(lease)
         if (now - lease.expires_at).total_seconds() > LATE_SECONDS:
             raise UsageError("this lease ended more than seven days ago", hint="ask for new work")
         if checked is None:
@@ -165,14 +165,15 @@ class ProjectHost:
                 )
             )
             connection.flush()
-        return _answer(connection, lease)
+        return _answer(lease)
 
     def proposals(self, volunteer_id: int) -> protocol.OwnProposals:
         """The volunteer's own proposals that are open, and the last ones that are not."""
-        own = select(ProposalRow).where(ProposalRow.volunteer_id == volunteer_id)
+        columns = (ProposalRow.proposal_id, ProposalRow.state, ProposalRow.reason)
+        own = select(*columns).where(ProposalRow.volunteer_id == volunteer_id)
         order = (ProposalRow.state.in_(OPEN).desc(), ProposalRow.proposal_id.desc())
         with self.project.database.read() as connection:
-            rows = connection.scalars(own.order_by(*order).limit(MOST_SHOWN))
+            rows = connection.execute(own.order_by(*order).limit(MOST_SHOWN))
             listed = [
                 protocol.OwnProposal(proposal=row.proposal_id, state=row.state, reason=row.reason) for row in rows
             ]
@@ -197,8 +198,8 @@ def _first_state(connection: Connection, result: protocol.RunResult, checked: Ch
     return ("waiting", "") if result.claimed_gain > 0 else ("refused", "it claims no gain")
 
 
-def _answer(connection: Connection, lease: RunLease) -> protocol.ResultAnswer:
-    row = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
+def _answer(lease: RunLease) -> protocol.ResultAnswer:
+    row = lease.proposal
     if row is None:
         return protocol.ResultAnswer(counted_seconds=lease.device_seconds)
     return protocol.ResultAnswer(

@@ -19,7 +19,7 @@ from analysis import wording
 from analysis.wording import decimals, many, number, tick_step
 from arena.home.project import Project
 from arena.home.results import BlockSummary, ProgramResult, state_of
-from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease
+from arena.home.tables import BlockRow, Pair, RunLease
 from arena.serving.client import is_private
 from arena.serving.events import Changes, State, event_routes
 from arena.serving.static_files import static_routes
@@ -229,13 +229,10 @@ def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
     with project.database.read() as connection:
         own = connection.get_one(BlockRow, block)
         parent = connection.get_one(BlockRow, own.parent).commit if own.parent is not None else ""
-        if own.proposal_id is not None:
-            proposal = connection.get_one(ProposalRow, own.proposal_id)
-            from_block = connection.get_one(RunLease, proposal.lease_id).base
+        if own.proposal is not None:
             of = select(Pair).where(Pair.proposal_id == own.proposal_id)
-            pairs = connection.scalars(of.order_by(Pair.number)).all()
-            needed = -math.log(proposal.level)
-            found = {"proposal": proposal, "pairs": pairs, "from_block": from_block, "needed": needed}
+            pairs, needed = connection.scalars(of.order_by(Pair.number)).all(), -math.log(own.proposal.level)
+            found = {"proposal": own.proposal, "pairs": pairs, "from_block": own.proposal.lease.base, "needed": needed}
             sentence = f"{row.by} found it. This host verified it on {many(len(pairs), 'pair')} of fresh trainings."
     return {
         **_common(project, request),

@@ -113,7 +113,7 @@ class RunRecorder:
         with self.project.database.read() as connection:
             due = select(RunLease).where(RunLease.recorded, RunLease.sampled, RunLease.scored.is_(False))
             lease = connection.scalar(due.order_by(RunLease.returned_at).limit(1))
-            proposal = _proposal_of(connection, lease) if lease else None
+            proposal = lease.proposal if lease else None
             may = policy.may_sample(totals(connection), self.pair_seconds(connection))
         if lease is None or (proposal is not None and proposal.files and not may):
             return entered
@@ -148,7 +148,7 @@ class RunRecorder:
         with self.project.database.read() as connection:
             due = select(RunLease).where(RunLease.returned_at.is_not(None), RunLease.recorded.is_(False))
             rows = [
-                (lease, _proposal_of(connection, lease), lease.events)
+                (lease, lease.proposal, lease.events)
                 for lease in connection.scalars(due.order_by(RunLease.returned_at).limit(AT_ONCE))
             ]
         for lease, proposal, events in rows:
@@ -223,13 +223,6 @@ class RunRecorder:
 
 def _arm_id(match: Match, lease: RunLease) -> str:
     return next(arm.arm_id for arm in match.arms if arm.program.program_id == lease.program_id)
-
-
-def _proposal_of(connection: Connection, lease: RunLease) -> ProposalRow | None:
-    proposal = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
-    if proposal is not None:
-        _ = proposal.files  # a deferred column, wanted after the transaction
-    return proposal
 
 
 def totals(connection: Connection) -> policy.Totals:

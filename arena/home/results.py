@@ -95,19 +95,16 @@ class ProjectState:
 
 def contributors(connection: Connection) -> list[Contributor]:
     """The volunteers with blocks that count, the largest gain first."""
-    own: dict[int, list[BlockRow]] = {}
-    rows = connection.execute(
-        select(BlockRow, ProposalRow.volunteer_id).join(ProposalRow, ProposalRow.proposal_id == BlockRow.proposal_id)
-    )
-    for block, volunteer_id in rows:
-        if not block.void:
-            own.setdefault(volunteer_id, []).append(block)
+    own: dict[Volunteer, list[BlockRow]] = {}
+    for block in connection.scalars(select(BlockRow).where(BlockRow.void == "")):
+        if block.proposal is not None:
+            own.setdefault(block.proposal.proposer, []).append(block)
     out = []
-    for volunteer_id, blocks in own.items():
-        who = connection.get_one(Volunteer, volunteer_id)
+    for who, blocks in own.items():
         gain = math.fsum(block.gain for block in blocks)
         half = math.sqrt(math.fsum(((block.high - block.low) / 2) ** 2 for block in blocks))
-        out.append(Contributor(who.name, volunteer_id, len(blocks), gain, gain - half, gain + half, who.contributed))
+        low, high = gain - half, gain + half
+        out.append(Contributor(who.name, who.volunteer_id, len(blocks), gain, low, high, who.contributed))
     out.sort(key=lambda one: (-one.gain, one.volunteer))
     return [
         replace(
@@ -206,17 +203,13 @@ def state_of(project: Project) -> ProjectState:
         spent = totals(connection)
         counts = dict(connection.execute(select(ProposalRow.state, func.count()).group_by(ProposalRow.state)).all())
         searched = connection.scalar(select(func.sum(RunLease.device_seconds))) or 0.0
-        under_way = connection.scalars(
-            select(ProposalRow)
-            .where(ProposalRow.state.in_(OPEN))
-            .order_by(ProposalRow.state, ProposalRow.proposal_id)
-            .limit(MOST_OPEN)
-        ).all()
+        open_rows = select(ProposalRow.proposal_id, ProposalRow.state).where(ProposalRow.state.in_(OPEN))
+        under_way = open_rows.order_by(ProposalRow.state, ProposalRow.proposal_id).limit(MOST_OPEN)
         return ProjectState(
             blocks=blocks(connection),
             contributors=contributors(connection),
             programs=programs(project, connection),
-            open=[OpenProposal(each.proposal_id, each.state) for each in under_way],
+            open=[OpenProposal(*row) for row in connection.execute(under_way)],
             proposals=counts,
             volunteers=connection.scalar(select(func.count()).select_from(Volunteer)) or 0,
             runs_out=connection.scalar(select(func.count()).where(RunLease.returned_at.is_(None))) or 0,

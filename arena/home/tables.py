@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 from sqlalchemy import ForeignKey, LargeBinary, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.types import JSON
 
@@ -69,6 +69,7 @@ class RunLease(ProjectTable):
     scored: Mapped[bool] = mapped_column(default=False)
     sample_gain: Mapped[float | None] = mapped_column(default=None)  # of its end over its base, in the task's unit
     sample_seconds: Mapped[float] = mapped_column(default=0.0)
+    proposal: Mapped[ProposalRow | None] = relationship(back_populates="lease")
 
 
 class ProposalRow(ProjectTable):
@@ -84,15 +85,17 @@ class ProposalRow(ProjectTable):
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str] = mapped_column(default="")
     changed_at: Mapped[datetime]
-    files: Mapped[dict[str, str]] = mapped_column(default=dict, deferred=True)
+    files: Mapped[dict[str, str]] = mapped_column(default=dict)
     claimed: Mapped[float] = mapped_column(default=0.0)  # gain over the base of the lease, by the volunteer
     normal: Mapped[str] = mapped_column(default="", index=True)  # hash of the whole source without layout and comments
     base: Mapped[int] = mapped_column(default=0)  # the block it is compared with: main when its test began
-    source: Mapped[dict[str, str]] = mapped_column(default=dict, deferred=True)  # whole, rebased on ``base``
+    source: Mapped[dict[str, str]] = mapped_column(default=dict)  # whole, rebased on ``base``
     test: Mapped[int] = mapped_column(default=0)  # its place among the tests, from 1
     first_pair: Mapped[int] = mapped_column(default=0)  # of its test; those before are of a test on a main now void
     level: Mapped[float] = mapped_column(default=0.0)
     log_e: Mapped[float] = mapped_column(default=0.0)
+    lease: Mapped[RunLease] = relationship(back_populates="proposal")
+    proposer: Mapped[Volunteer] = relationship()
 
 
 class Pair(ProjectTable):
@@ -109,7 +112,7 @@ class Pair(ProjectTable):
     difference: Mapped[float]
     status: Mapped[str]  # of the two trainings: ok ok
     device_seconds: Mapped[float]
-    measured_at: Mapped[datetime]
+    measured_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class BlockRow(ProjectTable):
@@ -127,6 +130,7 @@ class BlockRow(ProjectTable):
     high: Mapped[float] = mapped_column(default=0.0)
     merged_at: Mapped[datetime] = mapped_column(default=utc_now)
     void: Mapped[str] = mapped_column(default="")
+    proposal: Mapped[ProposalRow | None] = relationship()
 
 
 class ProjectFact(ProjectTable):

@@ -24,7 +24,7 @@ from arena.home.e_values import LEAST_PAIRS, Moments, SequentialOutcome, confide
 from arena.home.project import Project
 from arena.home.recording import RunRecorder, totals
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer, main_block, standing
-from arena.home.voiding import again, enter_void, void
+from arena.home.voiding import again, enter_void, trained_pairs, void
 from arena.jobs import MeasureJob, Measurement
 from arena.serving.clock import utc_now
 from arena.study import Study
@@ -83,7 +83,7 @@ class Verifier:
         jobs: list[MeasureJob] = []
         for number, numbers in wanted.items():
             with self.database.read() as connection:
-                proposal = self._get(connection, number)
+                proposal = connection.get_one(ProposalRow, number)
                 base = self.project.chain.files(connection.get_one(BlockRow, proposal.base).commit)
             jobs += self._jobs(proposal, base, numbers)
         measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
@@ -102,11 +102,11 @@ class Verifier:
     def _wanted(self, number: int) -> range:
         """The next pairs of a test; none where it is not open."""
         with self.database.read() as connection:
-            proposal = self._get(connection, number)
+            proposal = connection.get_one(ProposalRow, number)
             if judge([pair.difference for pair in _pairs(connection, proposal)], proposal.level).state != "open":
                 return range(0)
-            trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
-            return range(trained, trained + policy.batch(standing(_proposer(connection, proposal))))
+            trained = trained_pairs(connection, number)
+            return range(trained, trained + policy.batch(standing(proposal.proposer)))
 
     def slots(self) -> int:
         """Tests at once: as many as workers can train batches of."""
@@ -133,37 +133,29 @@ class Verifier:
             .subquery()
         )
         rows = connection.execute(
-            select(ProposalRow, Volunteer, recent.c.base)
+            select(ProposalRow.proposal_id, ProposalRow.claimed, Volunteer, recent.c.base)
             .join(recent, recent.c.proposal_id == ProposalRow.proposal_id)
             .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
             .where(recent.c.position <= MOST_OF_ONE)
         ).all()
         blocks = connection.scalars(select(BlockRow).where(BlockRow.void == "")).all()
         plausible = 2 * max((block.gain for block in blocks if block.number), default=math.inf)
-        waiting = [
-            policy.WaitingProposal(
-                one.proposal_id,
-                standing(who),
-                one.claimed,
-                one.volunteer_id,
-                since=sum(each.gain for each in blocks if each.number > base),
-                plausible=plausible,
-            )
-            for one, who, base in rows
-        ]
+        waiting = []
+        for number, claimed, who, base in rows:
+            since = sum(block.gain for block in blocks if block.number > base)
+            waiting.append(policy.WaitingProposal(number, standing(who), claimed, who.volunteer_id, since, plausible))
         pair_seconds = self.recorder.pair_seconds(connection)
         tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
         taken = totals(connection)
         taken = replace(taken, spent=taken.spent + under_way * TYPICAL_PAIRS * pair_seconds)
         chosen = policy.next_proposal(waiting, taken, pair_seconds, TYPICAL_PAIRS, drawn)
-        return None if chosen is None else self._get(connection, chosen.proposal_id)
+        return None if chosen is None else connection.get_one(ProposalRow, chosen.proposal_id)
 
     def _begin(self, connection: Connection, proposal: ProposalRow) -> bool:
         """Rebase on main and fix the level of the test; False where it no longer applies."""
         main = main_block(connection)
-        lease = connection.get_one(RunLease, proposal.lease_id)
-        lease_base = self.project.chain.files(connection.get_one(BlockRow, lease.base).commit)
+        lease_base = self.project.chain.files(connection.get_one(BlockRow, proposal.lease.base).commit)
         files = self.project.chain.files(main.commit)
         whole = rebased(proposal.files, lease_base, files)
         proposal.changed_at = utc_now()
@@ -190,12 +182,12 @@ class Verifier:
 
     def _keep(self, number: int, results: Mapping[int, Result]) -> None:
         with self.database.write() as connection:
-            proposal = self._get(connection, number)
-            proposer = _proposer(connection, proposal)
+            proposal = connection.get_one(ProposalRow, number)
+            proposer = proposal.proposer
             for k, result in results.items():
                 said = {"number": k, "seed": self._seed(proposal, k), "split": _split(number, k), **vars(result)}
                 reason, seconds = said.pop("reason"), said.pop("device_seconds")
-                connection.add(Pair(proposal_id=number, device_seconds=seconds, measured_at=utc_now(), **said))
+                connection.add(Pair(proposal_id=number, device_seconds=seconds, **said))
                 proposer.checking += seconds
                 if result.status.split()[1] != "ok":
                     proposal.state, proposal.reason = "refused", f"a training of it failed: {reason}"
@@ -213,11 +205,9 @@ class Verifier:
     def _decide(self, number: int) -> bool:
         """Merge or end a test that is not open any more; whether it did."""
         with self.database.read() as connection:
-            proposal = self._get(connection, number)
+            proposal = connection.get_one(ProposalRow, number)
             pairs = _pairs(connection, proposal)
-            trained = (
-                connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
-            ) - proposal.first_pair
+            trained = trained_pairs(connection, number) - proposal.first_pair
         if proposal.state != "verifying":
             return False
         outcome = judge([pair.difference for pair in pairs], proposal.level)
@@ -225,8 +215,8 @@ class Verifier:
             self._merge(number, outcome, pairs)
         elif outcome.state == "hopeless" or trained - len(pairs) >= MOST_FAILED:
             with self.database.write() as connection:
-                proposal = self._get(connection, number)
-                proposer = _proposer(connection, proposal)
+                proposal = connection.get_one(ProposalRow, number)
+                proposer = proposal.proposer
                 proposal.state, proposal.log_e, proposal.changed_at = "hopeless", outcome.log_e, utc_now()
                 proposal.reason = f"no gain shown in {len(pairs)} pairs"
                 proposer.refuted, proposer.streak = proposer.refuted + 1, 0
@@ -237,8 +227,8 @@ class Verifier:
 
     def _merge(self, number: int, outcome: SequentialOutcome, pairs: list[Pair]) -> None:
         with self.database.write() as connection:
-            proposal = self._get(connection, number)
-            proposer = _proposer(connection, proposal)
+            proposal = connection.get_one(ProposalRow, number)
+            proposer = proposal.proposer
             base = connection.get_one(BlockRow, proposal.base)
             block = (connection.scalar(select(func.max(BlockRow.number))) or 0) + 1
             low, high = confidence(Moments.of([pair.difference for pair in pairs]))
@@ -267,7 +257,7 @@ class Verifier:
         self.say(subject)
 
     def _enter(self, connection: Connection, proposal: ProposalRow, trailers: Trailers, commit: str) -> None:
-        proposer = _proposer(connection, proposal)
+        proposer = proposal.proposer
         base = connection.scalar(select(BlockRow).where(BlockRow.commit == trailers.base))
         connection.add(
             BlockRow(
@@ -279,19 +269,11 @@ class Verifier:
                 gain=trailers.gain,
                 low=trailers.low,
                 high=trailers.high,
-                merged_at=utc_now(),
             )
         )
         proposal.state, proposal.log_e, proposal.changed_at = "merged", trailers.log_e, utc_now()
         proposer.confirmed, proposer.streak = proposer.confirmed + 1, proposer.streak + 1
         self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
-
-    @staticmethod
-    def _get(connection: Connection, number: int) -> ProposalRow:
-        proposal = connection.get(ProposalRow, number, with_for_update=None)
-        assert proposal is not None
-        _ = proposal.files, proposal.source  # deferred columns, wanted after the transaction
-        return proposal
 
 
 def _pairs(connection: Connection, proposal: ProposalRow) -> list[Pair]:
@@ -314,7 +296,3 @@ def _job(number: int, k: int, side: str) -> str:
 
 def _split(number: int, k: int) -> str:
     return f"{number}-{k}"
-
-
-def _proposer(connection: Connection, proposal: ProposalRow) -> Volunteer:
-    return connection.get_one(Volunteer, proposal.volunteer_id)

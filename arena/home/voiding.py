@@ -11,7 +11,7 @@ from analysis.ledger import state_of
 from analysis.ledger.events import BlockEvent
 from arena.home.chain import Voided
 from arena.home.project import Project
-from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer, main_block
+from arena.home.tables import BlockRow, Pair, ProposalRow, main_block
 from arena.serving.clock import utc_now
 from arena.study import Study
 
@@ -47,10 +47,9 @@ def enter_void(connection: Connection, study: Study, entry: Voided, commit: str)
     first, main = min(entry.void), connection.scalar(select(BlockRow).where(BlockRow.commit == entry.base))
     for block in connection.scalars(select(BlockRow).where(BlockRow.number.in_(entry.void))).all():
         block.void = entry.because if block.number == first else f"it was built on block {first}"
-        if block.proposal_id is None:
+        if (proposal := block.proposal) is None:
             continue
-        proposal = connection.get_one(ProposalRow, block.proposal_id)
-        proposer = connection.get_one(Volunteer, proposal.volunteer_id)
+        proposer = proposal.proposer
         proposer.confirmed -= 1
         proposal.changed_at = utc_now()
         if block.number == first:
@@ -70,6 +69,11 @@ def enter_void(connection: Connection, study: Study, entry: Voided, commit: str)
 
 def again(connection: Connection, proposal: ProposalRow, reason: str) -> None:
     """Verify a proposal from the start: what was measured beside a main that is void does not count."""
-    trained = connection.scalar(select(func.count()).where(Pair.proposal_id == proposal.proposal_id))
-    proposal.state, proposal.reason, proposal.first_pair = "waiting", reason, trained or 0
+    trained = trained_pairs(connection, proposal.proposal_id)
+    proposal.state, proposal.reason, proposal.first_pair = "waiting", reason, trained
     proposal.changed_at = utc_now()
+
+
+def trained_pairs(connection: Connection, number: int) -> int:
+    """How many pairs of a proposal were trained, in all its tests."""
+    return connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0

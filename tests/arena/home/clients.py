@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +56,14 @@ def new_project(folder: Path) -> Project:
     return Project.create(folder, setup, "Blobs", [(starter("stock"), 1.0)])
 
 
-@contextmanager
-def verifying(project: Project) -> Iterator[Callable[[int], None]]:
-    """The host's verifier, which works as many steps as it is asked to."""
+def work(project: Project, steps: int = 100) -> None:
+    """Let the host's verifier work until it is idle."""
     with Study.open(project.folder) as study, executor_of(study, silent) as executor:
         verifier = Verifier(project, study, lambda _: None)
         verifier.put_right()
-
-        def step(steps: int) -> None:
-            for _ in range(steps):
-                if not verifier.step(executor):
-                    return
-
-        yield step
-
-
-def work(project: Project, steps: int = 100) -> None:
-    with verifying(project) as step:
-        step(steps)
+        for _ in range(steps):
+            if not verifier.step(executor):
+                return
 
 
 def states(project: Project) -> dict[int, tuple[str, str]]:

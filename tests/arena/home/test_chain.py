@@ -32,13 +32,8 @@ def test_blocks_are_commits_that_a_clone_can_read(chain: Chain, tmp_path: Path) 
     assert read_entry(chain.message(one)) == TRAILERS and read_entry(chain.message(zero)) is None
     subprocess.run(["git", "clone", "-q", str(chain.folder), str(tmp_path / "copy")], check=True)
     assert (tmp_path / "copy/lib/model.py").read_text() == "b = 2\n"
-    trailers = subprocess.run(
-        ["git", "-C", str(tmp_path / "copy"), "log", "-1", "--format=%an|%cn"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert trailers.stdout == "Ann x|metaloop home\n"
+    shown = ["git", "-C", str(tmp_path / "copy"), "log", "-1", "--format=%an|%cn"]
+    assert subprocess.check_output(shown, text=True) == "Ann x|metaloop home\n"
     assert not list(chain.folder.glob("index-*"))
 
 

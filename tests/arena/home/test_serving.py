@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -136,9 +136,8 @@ def test_limits_of_a_volunteer() -> None:
 
 
 def test_a_task_that_may_take_more_memory_than_granted_is_refused(url: str, tmp_path: Path) -> None:
-    ann = VolunteerSession(
-        HostClient(url), VolunteerFolder(tmp_path / "v"), "Ann", Limits(None, 0.01), lambda _: None
-    )  # fmt: skip
+    ann = session(url, tmp_path / "v")
+    ann.limits = Limits(None, 0.01)
     with pytest.raises(UsageError, match="more than you grant"):
         ann.preview()
 
@@ -158,6 +157,9 @@ def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, hos
     assert f"metaloop home join {url} --name" in page
     _, text = get(f"{url}/llms.txt")
     assert r"\<script\>x" in text and "| [1](/block/1) |" in text
+    request = Request(f"{url}/", headers={"Host": "example.org"})
+    plain = urlopen(request, timeout=30).read().decode()
+    assert "metaloop home join https://HOST" in plain and "ssh -N -L 8331:127.0.0.1:8331 HOST" in plain
     _, block = get(f"{url}/block/1")
     assert "-MOMENTUM = 0.0" in block and "+MOMENTUM = 0.9" in block and project.chain.head in block
     assert get(f"{url}/block/0")[0] == 200 and get(f"{url}/block/7")[0] == 404
