@@ -25,8 +25,9 @@ F = TypeVar("F", bound=Sent)
 
 
 class JoinedProject(Sent):
-    """Which project was joined, and the volunteer's token for it."""
+    """Which project was joined, at which address, and the volunteer's token, which goes there alone."""
 
+    url: str
     project: ProjectId
     token: str
 
@@ -62,7 +63,7 @@ class HostClient:
             hint = f"use https, or a tunnel: ssh -L 8331:127.0.0.1:{port} {parts.hostname}, "
             hint += "then metaloop home join http://127.0.0.1:8331"
             raise UsageError(f"{url} has no TLS: others could read your token", hint=hint)
-        self.base = f"{parts.scheme}://{parts.netloc}"
+        self.base = f"{parts.scheme}://{parts.netloc.lower()}"
         self.token, self.answered = "", False
 
     def ask(self, path: str, body: Sent | None = None) -> bytes:

@@ -153,17 +153,19 @@ class VolunteerSession:
     def join(self, devices: int = 1) -> protocol.ProjectAbout:
         """Join the project, or say what has changed. Raises UsageError for another project than the one joined here."""
         about, known = self.about(), self.folder.get("project", JoinedProject)
-        if known and known.project != about.project:
+        joined = JoinedProject(url=self.client.base, project=about.project, token=known.token if known else "")
+        if known and known != joined:
             raise UsageError(
-                f"the host at {self.client.base} is not the one that was joined in {self.folder.folder}",
-                hint="name another folder with --set folder=DIR",
+                f"{joined.project} at {joined.url} is not the one that was joined in {self.folder.folder}",
+                hint=f"that is {known.project} at {known.url}; name another folder with --set folder=DIR",
             )
-        self.client.token = known.token if known else ""
+        self.client.token = joined.token
         name, hardware = (text[: protocol.MOST_NAME] for text in (self.name, hardware_class("cpu")))
         who = protocol.Introduction(name=name, hardware=hardware, devices=min(devices, protocol.MOST_DEVICES))
         welcome = self.ask("/api/v1/volunteers", protocol.Welcome, who)
-        self.client.token = self.client.token or welcome.token
-        self.folder.put("project", JoinedProject(project=about.project, token=self.client.token))
+        if not known:
+            self.client.token = welcome.token
+            self.folder.put("project", joined.model_copy(update={"token": welcome.token}))
         self.quota = max(self.quota, welcome.leases_at_once)
         return about
 

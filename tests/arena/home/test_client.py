@@ -169,7 +169,7 @@ def test_a_host_that_was_joined_is_waited_for_and_another_is_not(tmp_path: Path,
     ann = session(tmp_path, said)
     with pytest.raises(EnvironmentProblem, match="no answer from http://127"):
         ann.reach("/")
-    ann.folder.put("project", JoinedProject(project="h000000000000", token="x"))
+    ann.folder.put("project", JoinedProject(url="", project="h000000000000", token="x"))
     ann.say = lambda line: said.append(line) or (ann.stopping.set() if len(said) > 2 else None)
     with pytest.raises(KeyboardInterrupt):
         ann.reach("/")

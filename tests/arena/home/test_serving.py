@@ -113,16 +113,23 @@ def test_a_kill_of_the_volunteer_during_its_run_loses_nothing(
     with pytest.raises(KeyboardInterrupt):
         ann.step()
     monkeypatch.undo()
-    session(url, tmp_path / "v").step()
+    again = session(url, tmp_path / "v")
+    again.join()
+    again.step()
     assert len(leases(project)) == 1 and leases(project)[0].returned_at is not None
 
 
-def test_another_project_at_the_same_address_is_refused(project: Project, url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [{"project": "h000000000000"}, {"url": "https://example.org"}])
+def test_another_project_or_another_address_gets_no_token(
+    project: Project, url: str, tmp_path: Path, other: dict[str, str]
+) -> None:
+    """A host can claim to have the project of another one."""
     ann = session(url, tmp_path / "v")
-    ann.join()
-    ann.folder.put("project", JoinedProject(project="h000000000000", token="x"))
-    with pytest.raises(UsageError, match="not the one that was joined"):
+    joined = JoinedProject(url=url, project=project.project_id, token="secret")
+    ann.folder.put("project", joined.model_copy(update=other))
+    with pytest.raises(UsageError, match="is not the one that was joined"):
         ann.join()
+    assert ann.client.token == ""
 
 
 def test_limits_of_a_volunteer() -> None:
