@@ -23,6 +23,7 @@ from programs.text import one_line
 
 BRANCH = "refs/heads/main"
 AUTHOR = "volunteer"
+COMMITTER = {"GIT_COMMITTER_NAME": "metaloop home", "GIT_COMMITTER_EMAIL": "host@invalid"}
 MOST_READ = 64  # commits whose files are kept in memory
 MOST_BYTES = 16 << 20  # of a commit's files
 SEVERAL = ("seeds", "splits", "differences", "void")  # trailers with several words
@@ -157,7 +158,7 @@ class Chain:
             tree = self._git("write-tree", **added).strip()
             Path(index.name).touch()
         name = one_line(author)[:60].translate(str.maketrans("", "", "<>")).strip() or AUTHOR
-        who = {f"GIT_{role}_{what}": value for role, what, value in _people(name)}
+        who = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": "volunteer@invalid", **COMMITTER}
         parents = ["-p", parent] if parent else []
         message = f"{one_line(subject)}\n\n{trailers}"
         commit = self._git("commit-tree", tree, *parents, text=message, **who).strip()
@@ -216,12 +217,3 @@ def _by_lines(ours: str, base: str, theirs: str) -> str | None:
             return None
         out.append(other if mine == before else mine)
     return "".join(out)
-
-
-def _people(name: str) -> list[tuple[str, str, str]]:
-    return [
-        ("AUTHOR", "NAME", name),
-        ("AUTHOR", "EMAIL", "volunteer@invalid"),
-        ("COMMITTER", "NAME", "metaloop home"),
-        ("COMMITTER", "EMAIL", "host@invalid"),
-    ]

@@ -20,7 +20,7 @@ from arena.executor import Executor
 from arena.home import policy
 from arena.home.chain import Trailers, Voided
 from arena.home.checks import rebased, source_of
-from arena.home.e_values import LEAST_PAIRS, Moments, SequentialOutcome, confidence, judge, level
+from arena.home.e_values import LEAST_PAIRS, SequentialOutcome, judge, level
 from arena.home.project import Project
 from arena.home.recording import RunRecorder, totals
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer, main_block, standing
@@ -231,15 +231,14 @@ class Verifier:
             proposer = proposal.proposer
             base = connection.get_one(BlockRow, proposal.base)
             block = (connection.scalar(select(func.max(BlockRow.number))) or 0) + 1
-            low, high = confidence(Moments.of([pair.difference for pair in pairs]))
             trailers = Trailers(
                 block=block,
                 proposal=number,
                 proposer=proposer.volunteer_id,
                 base=base.commit,
                 gain=outcome.mean,
-                low=low,
-                high=high,
+                low=outcome.low,
+                high=outcome.high,
                 unit=self.project.task.unit,
                 test=proposal.test,
                 level=proposal.level,

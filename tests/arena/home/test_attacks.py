@@ -9,7 +9,6 @@ import json
 import math
 import re
 import socket
-import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -361,21 +360,14 @@ def work_of(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {**lease, "run_seed": 5, "budget": 1.2, "expires_at": "", "leases_at_once": 1, **changes}
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("lease", each) for each in ("../../outside", "/tmp/outside", "", "r" * 300, 7)),
-        ("task", "../task"),
-        ("base", base_of({})),
-        ("base", base_of({"train.py": 7})),
-        ("program", {"name": "stock"}),
-        ("run_seed", -1),
-        ("run_seed", True),
-        ("budget", math.inf),
-        ("budget", 1e9),
-        ("leases_at_once", 0),
-    ],
-)
+MALFORMED: list[tuple[str, object]] = [
+    *(("lease", each) for each in ("../../outside", "/tmp/outside", "", "r" * 300, 7)), ("task", "../task"),
+    ("base", base_of({})), ("base", base_of({"train.py": 7})), ("program", {"name": "stock"}), ("run_seed", -1),
+    ("run_seed", True), ("budget", math.inf), ("budget", 1e9), ("leases_at_once", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), MALFORMED)
 def test_a_lease_that_is_malformed_is_not_kept(tmp_path: Path, field: str, value: object) -> None:
     session = session_in(tmp_path / "v")
     raw = json.dumps(work_of({"leases_at_once": 9, field: value})).encode()
@@ -399,16 +391,15 @@ def test_a_source_that_is_slow_to_parse_holds_up_nobody(project: Project, host: 
     eve, ann = Client(host, "Eve"), Client(host, "Ann")
     lease = eve.lease().lease
     sent = parsed(RunResult, json.dumps({**RESULT, "files": {"train.py": text}}))
-    found: list[Any] = []
     before = time.process_time()
-    thread = threading.Thread(target=lambda: found.append(host.check(eve.number, lease, sent)))
-    thread.start()
-    ann.lease()  # in a transaction of its own
-    thread.join(100)
+    with ThreadPoolExecutor(1) as thread:
+        checking = thread.submit(host.check, eve.number, lease, sent)
+        ann.lease()  # in a transaction of its own
+        checked_files = checking.result(100)
     assert time.process_time() - before < 0.6, "it was parsed in the host's process"
     used = time.process_time()
     with project.database.write() as connection:
-        answer = host.take(connection, eve.number, lease, sent, found[0])
+        answer = host.take(connection, eve.number, lease, sent, checked_files)
     assert time.process_time() - used < 0.6, "it was parsed within the transaction"
     assert ("larger than" in answer.reason) == (len(text) > 64 << 10)
     assert answer.state in ("waiting", "refused")  # some parse within the limit
@@ -448,8 +439,7 @@ def test_a_result_that_the_host_no_longer_takes_blocks_no_later_join(
         folder.put("lease", LeaseFile(work=lease, result=parsed(RunResult, json.dumps({**RESULT, "files": files}))))
         if known:
             with project.database.write() as connection:
-                row = connection.get_one(RunLease, work.lease)
-                row.expires_at -= timedelta(days=9)
+                connection.get_one(RunLease, work.lease).expires_at -= timedelta(days=9)
         session.step()
         assert folder.get("lease", LeaseFile) is None and "refused" in said[-1]
         kept = next(folder.folder.glob("refused-*.json"))

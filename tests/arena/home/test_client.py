@@ -44,12 +44,12 @@ def text(status: int, body: bytes, location: str = "") -> Answer:
     return lambda handler: handler.wfile.write(head + body)
 
 
-def endless(head: bytes, piece: bytes, pause: float) -> Answer:
+def dripping(head: bytes) -> Answer:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(head)
         while True:
-            handler.wfile.write(piece)
-            time.sleep(pause)
+            handler.wfile.write(b"x")
+            time.sleep(0.02)
 
     return answer
 
@@ -110,15 +110,16 @@ def test_a_host_that_sends_slowly_does_not_hold_a_join_for_ever(
     monkeypatch.setattr(client, "MOST_SECONDS", 0.3)
     monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01, 0.01))
     began = time.monotonic()
-    with serving(host_of(endless(head, b"x", 0.02))) as host:
+    with serving(host_of(dripping(head))) as host:
         assert join(f"http://{host}", tmp_path) == 1
     assert time.monotonic() - began < 10 and "no whole answer within" in capsys.readouterr().err
 
 
-def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: Any) -> None:
+def test_an_answer_has_a_limit(monkeypatch: Any) -> None:
     monkeypatch.setattr(client, "MOST_ANSWER", 1 << 20)
-    answer = endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(1 << 16), 0.0)
-    with serving(host_of(answer)) as host, pytest.raises(UsageError, match="larger than 1 MB"):
+    with serving(host_of(text(200, bytes(1 << 20)))) as host:
+        assert len(HostClient(f"http://{host}").ask("/")) == 1 << 20
+    with serving(host_of(text(200, bytes(2 << 20)))) as host, pytest.raises(UsageError, match="larger than 1 MB"):
         HostClient(f"http://{host}").ask("/")
 
 

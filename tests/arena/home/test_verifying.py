@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +93,8 @@ def test_a_kill_between_commit_and_database_is_put_right(project: Project, host:
 
 
 @pytest.fixture
-def ann(host: ProjectHost) -> Iterator[Client]:
-    yield Client(host, "Ann")
+def ann(host: ProjectHost) -> Client:
+    return Client(host, "Ann")
 
 
 def test_what_the_cheap_checks_refuse(project: Project, host: ProjectHost, ann: Client) -> None:
