@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.cluster.parcel import files_of
-from programs.errors import MetaloopError, UsageError
+from programs.errors import UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 from trainer.task import Task
 from trainer.values import constants, nested_values
@@ -77,26 +77,17 @@ def unpack(body: bytes, digest: str, folder: Path, main: Mapping[str, str]) -> T
             raise UsageError(f"the task bundle has a file with a forbidden name: {name[:80]!r}")
     harmless = _harmless(files.get("task.toml", b""), main)
     folder.mkdir(parents=True, mode=0o755)  # the sandbox reads it as another user; its parents are private
-    for name, content in {**files, "task.toml": harmless, **{n: t.encode() for n, t in main.items()}}.items():
+    for name, content in {**files, **{n: t.encode() for n, t in main.items()}, "task.toml": harmless}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     task = Task.load(str(folder))
     refuse_unfit(task)
-    if task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE and not is_own(digest, task.name):
+    if task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE:
         raise UsageError("code of this task would take part in its scoring, which runs outside the sandbox; refused")
     if main and set(main) != set(task.editable):
         raise UsageError("main has other files than the task lets volunteers edit")
     return task
-
-
-def is_own(digest: str, name: str) -> bool:
-    """Whether a bundle is the task of that name that comes with this version, file by file."""
-    try:
-        task = Task.load(name)
-        return task.is_builtin and pack(task).digest == digest
-    except MetaloopError:
-        return False
 
 
 def _harmless(toml: bytes, main: Mapping[str, str]) -> bytes:

@@ -126,9 +126,10 @@ class Chain:
                 message = f"{self._name}: {commit[:10]} lacks a file, or has {MOST_BYTES:,} bytes or more"
                 raise Corrupt(message, hint="a block is a few files of text")
             files = {name: self._git("cat-file", "blob", blob) for _, _, blob, _, name in rows}
-            if len(self._read) == MOST_READ:
+            if len(self._read) >= MOST_READ:
                 self._read.clear()
             self._read[commit] = files
+            return dict(files)
         return dict(self._read[commit])
 
     def message(self, commit: str) -> str:
@@ -157,7 +158,8 @@ class Chain:
             self._git("update-index", "-z", "--add", "--index-info", text=entries, **added)
             tree = self._git("write-tree", **added).strip()
             Path(index.name).touch()
-        name = one_line(author)[:60].translate(str.maketrans("", "", "<>")).strip() or AUTHOR
+        name = one_line(author)[:60].translate(str.maketrans("", "", "<>")).strip()
+        name = name if any(map(str.isalnum, name)) else AUTHOR  # git refuses a name of signs alone
         who = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": "volunteer@invalid", **COMMITTER}
         parents = ["-p", parent] if parent else []
         message = f"{one_line(subject)}\n\n{trailers}"
@@ -198,12 +200,16 @@ def merged(base: str, ours: str, theirs: str) -> str | None:
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_bytes(text.encode())
         done = safe_git.run(["merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)])
+    if done.returncode == 0:
+        return done.stdout.decode()
+    # marks in a text are no conflicts, and to look for those among them takes hours
+    if done.returncode > 127 or any(mark * _MARK in text for mark in "<|=>" for text in (base, ours, theirs)):
+        return None
     parts = _CONFLICT.split(done.stdout.decode())
-    if len(parts) > 1:
-        regions = zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
-        for index, (mine, before, other) in zip(range(1, len(parts), 4), regions, strict=True):
-            parts[index : index + 3] = [_by_lines(mine, before, other), "", ""]
-    return None if done.returncode > 127 or None in parts else "".join(part for part in parts if part)
+    regions = zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
+    for index, (mine, before, other) in zip(range(1, len(parts), 4), regions, strict=True):
+        parts[index : index + 3] = [_by_lines(mine, before, other), "", ""]
+    return None if None in parts else "".join(part for part in parts if part)
 
 
 def _by_lines(ours: str, base: str, theirs: str) -> str | None:

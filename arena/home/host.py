@@ -83,7 +83,7 @@ class ProjectHost:
             lease_id=lease_id,
             volunteer_id=volunteer_id,
             base=main_block(connection).number,
-            program_id=policy.program_for(self.project.shares(), drawn),
+            program_id=policy.program_for(self.project.shares, drawn),
             run_seed=streams.seed("selection", "run", lease_id),
             budget=config.run_budget,
             issued_at=now,

@@ -81,6 +81,7 @@ class Project:
         parsed = (Program.parse(text, name) for name, text in self.study.programs)
         return {program.program_id: (program.name, program.document) for program in parsed}
 
+    @cached_property
     def shares(self) -> Mapping[str, float]:
         """The programs' shares of the leases."""
         return cast("Mapping[str, float]", self.database.fact("project")["shares"])

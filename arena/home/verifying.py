@@ -189,7 +189,7 @@ class Verifier:
                 reason, seconds = said.pop("reason"), said.pop("device_seconds")
                 connection.add(Pair(proposal_id=number, device_seconds=seconds, **said))
                 proposer.checking += seconds
-                if result.status.split()[1] != "ok":
+                if result.status.split()[1] != "ok" and proposal.state == "verifying":
                     proposal.state, proposal.reason = "refused", f"a training of it failed: {reason}"
                     proposer.refuted, proposer.streak = proposer.refuted + 1, 0
                 self.study.record(PairEvent(proposal=number, device_seconds_spent=seconds, **said))
@@ -251,8 +251,6 @@ class Verifier:
             subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
             commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
             self._enter(connection, proposal, trailers, commit)
-            for other in connection.scalars(select(ProposalRow).where(ProposalRow.state == "verifying")).all():
-                again(connection, other, f"main moved on to block {block}")
         self.say(subject)
 
     def _enter(self, connection: Connection, proposal: ProposalRow, trailers: Trailers, commit: str) -> None:
@@ -272,6 +270,8 @@ class Verifier:
         )
         proposal.state, proposal.log_e, proposal.changed_at = "merged", trailers.log_e, utc_now()
         proposer.confirmed, proposer.streak = proposer.confirmed + 1, proposer.streak + 1
+        for other in connection.scalars(select(ProposalRow).where(ProposalRow.state == "verifying")).all():
+            again(connection, other, f"main moved on to block {trailers.block}")
         self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
 
 

@@ -195,7 +195,15 @@ def test_claims_buy_no_merge_and_cost_the_proposer_its_place(project: Project, h
 def test_an_event_record_cannot_be_more_than_a_report() -> None:
     for text in ('{"kind": "block", "body": {}}', '{"kind": "verification", "gain": 9}', '{"kind": "champion"}'):
         assert checked("r1", text) == []
-    for text in ('{"kind": 7}', '{"a": ' * 5000, '{"kind": "experiment", "number": 0}', "\x00", '"kind"', "null"):
+    for text in (
+        '{"kind": "experiment", "x": 1' + "0" * 400 + "}",
+        '{"kind": 7}',
+        '{"a": ' * 5000,
+        '{"kind": "experiment", "number": 0}',
+        "\x00",
+        '"kind"',
+        "null",
+    ):
         assert not checked("r1", text)
 
 

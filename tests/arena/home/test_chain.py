@@ -37,6 +37,12 @@ def test_blocks_are_commits_that_a_clone_can_read(chain: Chain, tmp_path: Path) 
     assert not list(chain.folder.glob("index-*"))
 
 
+@pytest.mark.parametrize("name", [".", "'", ":;", "<>", ""])
+def test_an_author_whose_name_git_refuses_is_a_volunteer(chain: Chain, name: str) -> None:
+    head = chain.append(FIRST, "The baseline", "", name, "")
+    assert chain._git("log", "-1", "--format=%an", head).strip() == "volunteer"
+
+
 def test_a_head_that_has_moved_is_not_overwritten(chain: Chain) -> None:
     zero = chain.append(FIRST, "The baseline", "", "host", "")
     one = chain.append({**FIRST, "train.py": "a = 2\n"}, "Block 1", TRAILERS.lines(), "Ann", zero)
@@ -65,3 +71,8 @@ def test_texts_are_merged_line_by_line() -> None:
     far = theirs.replace("line 2\n", "beside\n")
     assert merged(base, ours, far) == theirs.replace("line 1\nline 2\n", "ours\nbeside\n")
     assert merged(base, base, theirs) == theirs and merged(base, ours, base) == ours
+    marks = "".join(f"{mark * 60} x\n" for _ in range(200) for mark in "<|=")  # a search for conflicts took hours
+    assert (
+        merged(base, ours, theirs + marks) == base.replace("line 1\n", "ours\n").replace("line 7\n", "theirs\n") + marks
+    )
+    assert merged(base, ours, beside + marks) is None
