@@ -156,7 +156,8 @@ class RunRecorder:
         if rows:
             with self.project.database.write() as connection:
                 for lease, _, _ in rows:
-                    connection.get_one(RunLease, lease.lease_id).recorded = True
+                    row = connection.get_one(RunLease, lease.lease_id)
+                    row.recorded, row.events = True, b""  # the ledger has them
         else:
             self._end_matches()
         return bool(rows)

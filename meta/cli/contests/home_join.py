@@ -53,7 +53,8 @@ def join(
 
     choice = ResearcherChoice.of(models, yes=limits.yes)
     choice.ready(None)
-    path = Path(folder).expanduser()
+    path = Path(folder).expanduser().absolute()
+    os.environ.setdefault("METALOOP_CACHE", str(path / "cache"))  # all that is written lies in the folder
     follows = LocalResearcher(choice.researcher, choice.settled)
     granted = Limits.of(limits.hours, limits.max_gb)
     session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)

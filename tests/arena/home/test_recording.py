@@ -105,6 +105,7 @@ def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host:
     with project.database.read() as connection:
         [who] = contributors(connection)
         [program] = programs(project, connection)
+        assert not any(lease.events for lease in connection.query(RunLease))  # what strangers sent is kept once
     assert who.name == "Ann" and who.blocks == 1 and who.low < who.gain < who.high
     assert program.runs == 3 and program.sampled == 3 and program.blocks == 1 and program.difference is None
     shown = state_of(project)

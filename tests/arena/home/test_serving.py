@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +60,9 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
 ) -> None:
     sandbox.require(project.task, True)
     asked = ["home", "join", url, "--runs", "1", "--set", f"folder={tmp_path / 'asked'}"]
+    monkeypatch.delenv("METALOOP_CACHE")
     assert run(asked) == 2 and not leases(project)  # nobody has agreed
+    assert os.environ["METALOOP_CACHE"] == str(tmp_path / "asked" / "cache")  # nothing is written beside the folder
     monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01,))
     ann = session(url, tmp_path / "v", Lossy(url))
     assert ann.preview().name == project.task.name
