@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 
 from analysis import ledger
+from analysis.ledger.run_state import StudyState
 from arena.arms import Arm, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts
@@ -139,6 +142,20 @@ def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: 
     acts.unvoid(steward.contest, "3")
     assert state(steward.contest, 3)[0] == "verified"
     assert steward.next_job() is not None
+
+
+def test_the_queue_keeps_one_state_of_its_ledger(steward: Steward) -> None:
+    begun(steward, 3)
+    steward.shown.refresh(force=True)
+    steward.courses.follow()
+    waiting, seen, states = [steward], set[int](), 0
+    while waiting:  # all that the steward holds
+        one = waiting.pop()
+        if id(one) not in seen and not isinstance(one, type | ModuleType | FunctionType):
+            seen.add(id(one))
+            states += isinstance(one, StudyState)
+            waiting += gc.get_referents(one)
+    assert states == 1
 
 
 def test_where_the_ledger_has_more_runs_than_the_database_the_queue_says_so_and_goes_on(steward: Steward) -> None:
