@@ -43,7 +43,7 @@ CASES = {
     "harvest": Case(
         "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
     ),
-    "home_simulated": Case("40 0.5", ("| 5% | normal | # | # | # | # |", "bytes of propose with its reply: #")),
+    "home_simulated": Case("40 0.5", ("| 5% | normal | # | # | # | # |", "bytes of result with its answer: #")),
     "home_tests": Case(
         "50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import select
 from contextlib import suppress
-
-from trainer.inside import metering
+from pathlib import Path
 
 
 def descendants(root: int) -> list[int]:
     """The ids of a process and its living descendants, by the kernel's lists of children where it has them."""
-    if os.path.exists("/proc/thread-self/children"):
-        return metering.descendants(root)
-    import psutil
+    if not os.path.exists("/proc/thread-self/children"):
+        import psutil
 
-    with suppress(psutil.Error):
-        return [root, *(one.pid for one in psutil.Process(root).children(recursive=True))]
-    return [root]
+        with suppress(psutil.Error):
+            return [root, *(one.pid for one in psutil.Process(root).children(recursive=True))]
+        return [root]
+    tree, waiting = [], [root]
+    while waiting:
+        pid = waiting.pop()
+        tree.append(pid)
+        with suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with suppress(OSError):
+                    waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text("ascii").split())
+    return tree
 
 
 def ends(handle: int, seconds: float) -> bool:
