@@ -268,10 +268,10 @@ def nights() -> None:
         one = Lineage(path.name, 0, [event for record in records if (event := read_event(record))])
         rows, sd = night_turns(one.events), noise([one])
         scored = list(zip(rows, scores(rows, sd), strict=True))
-        names = {record["program_id"]: record["name"] for record in records if record["kind"] == "program"}
-        for record in records:
-            if record["kind"] == "program":
-                parents[record["program_id"]] |= {*record["parent_ids"]}
+        programs = [record for record in records if record["kind"] == "program"]
+        names = {record["program_id"]: record["name"] for record in programs}
+        for record in programs:
+            parents[record["program_id"]] |= {*record["parent_ids"]}
         taking_part = [program_id for program_id in names if any(row.program_id == program_id for row in rows)]
         figure(f"{path.name}: turns and calls", f"{len(rows)}, {len(one.calls)}")
         for program_id in taking_part:

@@ -8,10 +8,9 @@ import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
-from arena.home.protocol import ProjectId, RunResult, RunWork, Sent, parsed
+from arena.home.protocol import ProjectId, RunResult, RunWork, S, Sent, parsed
 from arena.serving.client import bad_certificate, is_private, no_answer
 from programs.errors import CredentialMissing, MetaloopError, NotFound, UsageError
 from programs.text import one_line
@@ -21,7 +20,6 @@ SECONDS = 30.0  # of silence
 MOST_SECONDS = 120.0  # of a whole answer
 MOST_ANSWER = 32 << 20  # bytes
 AGAIN = (408, 429)  # and 500 or more: the same request may be sent again
-F = TypeVar("F", bound=Sent)
 
 
 class JoinedProject(Sent):
@@ -124,7 +122,7 @@ class VolunteerFolder:
         private_folder(folder)
         private_folder(folder / "leases")
 
-    def get(self, name: str, kind: type[F]) -> F | None:
+    def get(self, name: str, kind: type[S]) -> S | None:
         """Raises UsageError for a damaged file, or one of another version."""
         path = self.folder / f"{name}.json"
         return parsed(kind, path.read_bytes(), f"{path}: ") if path.exists() else None

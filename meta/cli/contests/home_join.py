@@ -83,7 +83,8 @@ def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
         f"what runs: {data}versions of {', '.join(task.editable)}, also with code that other volunteers wrote, each "
         f"about {task.cost_seconds:.3g} s with at most {task.memory_mb / 1024:.3g} GB of memory",
         f"where: in a sandbox without network, which sees a folder below {resolve.shown(folder)} and no other file",
-        "what is sent: your --name, the model of your processor, each run's experiments, and the best file of each run",
+        "what is sent: your --name, the model of your processor, the number of devices, each run's experiments with "
+        "what your model used, and the best file of each run",
         "what is never sent: your files, your environment, keys of language models",
         f"how to stop: Ctrl-C; then delete {resolve.shown(folder)}, which holds all that was written",
     ):
