@@ -1,21 +1,28 @@
-"""Errors as a program gets them: a JSON object with a message and a hint, each on one line."""
+"""The errors of every server: a page for a browser, else a JSON object with a message and a hint, each on one line."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
 from analysis.ledger.json_values import first_fault
-from programs.errors import CredentialMissing, MetaloopError, NotFound, UsageError
+from arena.serving.tokens import bearer
+from programs.errors import Busy, CredentialMissing, MetaloopError, NotFound, UsageError
 from programs.text import one_line
 
-#: Of our own errors, the first that fits; the last is no fault of the client.
-STATUS = {NotFound: 404, CredentialMissing: 401, UsageError: 400, MetaloopError: 503}
+#: Of our own errors. Any other is a fault of the server, whose message is for its log alone.
+STATUS: dict[type[MetaloopError], int] = {NotFound: 404, CredentialMissing: 401, Busy: 503, UsageError: 422}
+WAIT = {"Retry-After": "30"}
+NO_PAGE = "Not Found"  # what the framework says
+Page = Callable[[Request, int, str, str], Response]
+Handler = Callable[[Request, HttpProblem], Response]
 
 
 def problem(status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -23,23 +30,58 @@ def problem(status: int, message: str, hint: str = "", headers: Mapping[str, str
     return JSONResponse({"error": said}, status, headers=headers)
 
 
-def add_handlers(app: FastAPI) -> Callable[[Request, HttpProblem], Response]:
-    """Answer every error of the application so; returns the handler of HTTP errors."""
+def add_handlers(
+    app: FastAPI, page: Page | None = None, statuses: Mapping[type[MetaloopError], int] | None = None
+) -> Handler:
+    """Answer every error of the application; returns the handler of HTTP errors.
+
+    ``page`` makes the page of a status, message and hint. ``statuses``: of the application's own errors.
+    """
+    known = {**STATUS, **(statuses or {})}
 
     @app.exception_handler(HttpProblem)
-    def http(_request: Request, why: HttpProblem) -> Response:
+    def http(request: Request, why: HttpProblem) -> Response:
         detail: Any = why.detail
         said = detail if isinstance(detail, dict) else {"message": detail}
-        return problem(why.status_code, str(said["message"]), str(said.get("hint", "")), why.headers)
+        message, hint = one_line(str(said["message"])), one_line(str(said.get("hint", "")))
+        if page is None or not for_a_reader(request):
+            answer = {**said, "message": message, "hint": hint}
+            return JSONResponse({"error": answer}, why.status_code, headers=why.headers)
+        if message == NO_PAGE:
+            message = f"There is no page at the address {request.url.path[:80]}"
+        response = page(request, why.status_code, message, hint)
+        response.headers.update(why.headers or {})
+        return response
 
     @app.exception_handler(MetaloopError)
-    def refused(_request: Request, why: MetaloopError) -> Response:
-        status = next(status for kind, status in STATUS.items() if isinstance(why, kind))
-        challenge = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-        return problem(status, why.message, why.hint, challenge)
+    def refused(request: Request, why: MetaloopError) -> Response:
+        status = next((known[kind] for kind in type(why).__mro__ if kind in known), None)
+        if status is None:
+            return unwell(request, 503, "the host cannot answer this now", why.message)
+        lint = [one.record() for one in getattr(why, "lint", ())]  # of a program that was not taken
+        said = {"kind": why.kind, "message": why.message, "hint": why.hint} | ({"lint": lint} if lint else {})
+        return http(request, HTTPException(status, said, {401: {"WWW-Authenticate": "Bearer"}, 503: WAIT}.get(status)))
+
+    @app.exception_handler(OperationalError)
+    def disk(request: Request, why: OperationalError) -> Response:
+        """The disk is full, the folder is gone or a writer is stuck: nothing of the request was stored."""
+        full = "full" in str(why.orig)
+        said = "the host's disk is full" if full else "the host cannot reach its database"
+        return unwell(request, 507 if full else 503, f"{said}; nothing was stored", str(why.orig))
+
+    def unwell(request: Request, status: int, message: str, reason: str) -> Response:
+        """Never a page, which might need what failed."""
+        print(f"{request.method} {request.url.path}: {one_line(reason)}", file=sys.stderr, flush=True)
+        return problem(status, message, "try again later", WAIT)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, why: RequestValidationError) -> Response:
-        return http(request, HTTPException(422, first_fault(why)))
+        return http(request, HTTPException(422, {"message": first_fault(why), "hint": app.openapi_url or ""}))
 
     return http
+
+
+def for_a_reader(request: Request) -> bool:
+    """Whether a browser asks for a page: none sends a token."""
+    wants = "text/html" in request.headers.get("accept", "") and not bearer(request)
+    return wants and not request.url.path.startswith("/api/")

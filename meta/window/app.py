@@ -23,6 +23,7 @@ from analysis.study import read_study
 from analysis.trust import gain_name
 from arena import serving
 from arena.serving.headers import HEADERS
+from arena.serving.problems import add_handlers
 from meta.window import records, words
 from meta.window.studies import FollowedStudy, Studies
 from programs.errors import MetaloopError, NotFound
@@ -97,11 +98,10 @@ def create_app(studies: Studies, token: str, port: int, ending: Callable[[], boo
         folder = HERE if (HERE / "static" / name).is_file() else CONTEST
         return Response((folder / "static" / name).read_bytes(), media_type=STATIC[name])
 
-    @app.exception_handler(MetaloopError)
-    def refused(_: Request, error: MetaloopError) -> Response:
-        status = 404 if isinstance(error, NotFound) else 400
-        return page("problem", status, message=error.message, hint=error.hint)
+    def problem(_: Request, status: int, message: str, hint: str) -> Response:
+        return page("problem", status, message=message, hint=hint)
 
+    add_handlers(app, problem, {MetaloopError: 400})  # its one reader may know each fault
     app.add_middleware(Guard, token=token, port=port)
     return app
 

@@ -119,7 +119,7 @@ def _meanwhile(steward: Steward) -> None:
 
 
 def close(steward: Steward, race: FinalRace) -> None:
-    """The race is over: record the decision in the ledger, then publish it."""
+    """The race is over: record the decision in the ledger, write the report, then publish both."""
     contest, study = steward.contest, steward.study
     end(study, race.match.match.match_id)
     announcement = contest.announcement()  # made before an error that came after it
@@ -131,10 +131,10 @@ def close(steward: Steward, race: FinalRace) -> None:
         contest.database.set_fact("announcement", **announcement)
     steward.pause.over()
     steward.courses.follow()
-    contest.state(decided=utc_now().isoformat())
     compact(study.folder)
-    steward.count(str(announcement["headline"]))
     publish(contest)
+    contest.state(decided=utc_now().isoformat())
+    steward.count(str(announcement["headline"]))
 
 
 def publish(contest: Contest) -> None:

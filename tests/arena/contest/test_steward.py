@@ -27,6 +27,7 @@ from arena.contest.running import courses, work
 from arena.contest.running.arms import CONFIRMATION
 from arena.contest.running.live import progress_of
 from arena.contest.running.steward import MOST_ATTEMPTS, Feed, InHand, Steward
+from arena.contest.settings import REPORT
 from arena.contest.tables import ContestEntry
 from arena.contest.web.render import doing
 from arena.jobs import JobResult, Measurement
@@ -273,9 +274,16 @@ def test_a_full_disk_after_the_announcement_does_not_record_it_again(
     with monkeypatch.context() as broken, pytest.raises(OSError, match="full"):
         broken.setattr(courses.Courses, "follow", full)
         work.close(steward, race)
+    partial = steward.contest.folder / f"{REPORT}.partial"
+    partial.mkdir()
+    with pytest.raises(IsADirectoryError):
+        work.close(steward, race)
+    assert steward.contest.phase() != "decided"  # what is decided has a report
+    partial.rmdir()
     work.close(steward, race)
     records = [record for record in ledger.read(steward.study.folder / "ledger") if record["kind"] == "announcement"]
     assert len(records) == 1 and steward.contest.phase() == "decided"
+    assert (steward.contest.folder / REPORT).is_file()
 
 
 def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward) -> None:

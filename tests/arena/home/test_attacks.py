@@ -232,7 +232,7 @@ def test_requests_that_are_too_large_too_many_or_malformed(project: Project) -> 
         for body in (b"not json", b"\xff" * 100, b"{" * 100_000, b'{"name": 7}', b'{"<b>\x1b[2J": 1}'):
             status, text = get(address, body)
             said = json.loads(text)["error"]
-            assert status == 400 and said["message"].isprintable() and "docs/home.md" in said["hint"]
+            assert status == 422 and said["message"].isprintable() and "docs/home.md" in said["hint"]
         assert 429 in [get(address, b"{}")[0] for _ in range(8)]
         assert get(url + "/")[0] == 200  # what is only read goes on
     assert rows(project) == (0, 0, 0)
@@ -435,7 +435,7 @@ def test_the_addresses_of_one_network_are_one_client(project: Project, address: 
             return (await client.post("/api/v1/volunteers", content=b"{}")).status_code
 
     codes = [asyncio.run(status(number)) for number in range(1, 9)]
-    assert codes == [400] * 5 + ([429] * 3 if refused else [400] * 3)
+    assert codes == [422] * 5 + ([429] * 3 if refused else [422] * 3)
 
 
 @pytest.mark.parametrize("known", [True, False])
