@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import shutil
+import socket
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
@@ -33,7 +37,15 @@ from programs.text import one_line
 from tests.arena.contest.hostile.ground import fine, ground_in
 from tests.llm.gateway import UPSTREAMS, body
 from tests.meta.cli_study import match_event, program_event
-from trainer.task import Task
+from trainer.data import DataStore
+from trainer.experiment import Spec, Trainer
+from trainer.inside import monitor, wire
+from trainer.sandbox.blob import Blob
+from trainer.sandbox.launcher import Ended, LauncherFault, read_reply
+from trainer.scoring import InvalidPredictions
+from trainer.scoring.referee import ExperimentTally, Failed, LocalReferee
+from trainer.streams import Streams
+from trainer.task import TASKS, Task
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 SLOWEST = 2.0  # seconds of one input, on a busy machine
@@ -205,3 +217,51 @@ def test_a_folder_of_git(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert run(["home", "audit", str(tmp_path / "copy"), "--blocks", "0"]) in (0, 1, 2)
         said = capsys.readouterr().err
         assert "unexpected" not in said and "Traceback" not in said, said
+
+
+def test_task_files(tmp_path: Path) -> None:
+    rng, copy = random.Random(9), tmp_path / "strokes"
+    shutil.copytree(TASKS / "strokes", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    honest = (copy / "task.toml").read_bytes()
+    for _ in range(600):
+        (copy / "task.toml").write_bytes(spoilt(honest, rng))
+        with refused(MetaloopError):
+            Task.load(copy)
+
+
+def test_what_an_experiment_that_escaped_might_say() -> None:
+    """In the template's place, through its socket; and of its own error, to the monitor."""
+    rng, (ours, theirs) = random.Random(10), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ended = asdict(Ended(-9, "cpu", 4.0, 5.0, 300.0, "ValueError: x", "ValueError", "é\n" * 30)) | {"descriptors": []}
+    read, write = os.pipe2(os.O_NONBLOCK)
+    for turn in range(5_000):
+        raw = json.dumps(changed(ended, rng)).encode()
+        theirs.send((spoilt(raw, rng) if turn % 2 else raw) or b"\0")
+        with refused(LauncherFault, ValueError, OSError):
+            answer = wire.receive(ours)
+            assert answer is not None and read_reply(answer[0])
+        os.write(write, spoilt(b'{"kind": "ValueError", "line": "ValueError: bad"}', rng)[:4_000])
+        with refused():
+            monitor._read_status(read)
+    for descriptor in (read, write):
+        os.close(descriptor)
+    ours.close()
+    theirs.close()
+
+
+def test_checkpoints(tmp_path: Path) -> None:
+    """A fresh process gives the predictions of each, or the referee refuses it."""
+    rng, task, spec = random.Random(11), Task.load("strokes"), Spec(Task.load("strokes").baseline(), seed=1)
+    data = DataStore(task, Streams.from_seed(1), tmp_path / "data")
+    with Trainer(task, data, fixed_steps=True) as trainer, Blob() as blob:
+        request = trainer._request(replace(spec, fraction=0.1))
+        assert trainer.launcher.run(replace(request, descriptors={"checkpoint_out": blob.fd})).exit_code == 0
+        honest, inputs = blob.read(blob.size), np.load(data.split("search") / "inputs.npy")[:50]
+        for turn in range(30):
+            carried_out = b"cos\nsystem\n(S'touch /tmp/out; exit 7'\ntR."
+            with Blob(spoilt(honest if turn else carried_out, rng)) as checkpoint, refused(InvalidPredictions, Failed):
+                referee = LocalReferee(
+                    trainer.launcher, data, request, checkpoint,
+                    stream="search", seed=1, scoring=task.scoring, tally=ExperimentTally(),
+                )  # fmt: skip
+                assert referee.predict(inputs).shape == (50, 10)
