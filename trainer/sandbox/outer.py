@@ -1,8 +1,8 @@
-"""The outer sandbox: the bubblewrap command line for a warm template.
+"""The outer sandbox: what a warm template sees.
 
 It contains the interpreter, its packages, the system's libraries and one training split, all read-only, and nothing
 else of the host: no network, no home, no environment. The root folder for experiments is prepared in it under
-`trainer.inside.namespaces.INNER`; metaloop itself, with the generators of hidden data, is left out or masked there.
+`trainer.inside.namespaces.INNER`; metaloop itself, with the generators of hidden data, is left out or masked.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import os
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
+from trainer.inside.namespaces import DATA, INNER
+from trainer.sandbox.view import OURS, View
 
 INSIDE = Path(__file__).resolve().parent.parent / "inside"
 HOME = "/metaloop/home"  # the template's own modules, in the outer sandbox only
 TEMPORARY = "/metaloop/tmp"  # the template's temporary folder
-_OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _NEEDED = ("numpy", "torch")
 START = "import sys, json; settings = json.loads(sys.argv[2]); sys.path[:0] = [settings['home'], *settings['path']]; "
@@ -71,51 +70,17 @@ def unreadable() -> str:
     return ""
 
 
-def _masks() -> list[str]:
-    """Metaloop's own packages in site-packages, which contain the generators of hidden data."""
-    folders = [Path(folder) for folder in packages()]
-    return [str(folder / name) for folder in folders for name in _OURS if (folder / name).is_dir()]
-
-
-def _folders(*paths: str) -> Iterator[str]:
-    for path in paths:  # by default bubblewrap makes them accessible to their owner only
-        yield from ("--perms", "0755", "--dir", path)
-
-
-def _memory(path: str, mode: str = "0755") -> Iterator[str]:
-    yield from ("--perms", mode, "--size", "1048576", "--tmpfs", path)
-
-
-def _tree(prefix: str) -> Iterator[str]:
-    """Arguments that bind and mask the readable paths below ``prefix``."""
-    paths = bound()
-    folders = {str(folder) for path in [*paths, interpreter()] for folder in Path(path).parents} - {"/"}
-    yield from _folders(*(prefix + folder for folder in sorted(folders)))
-    for path in paths:
-        if os.path.islink(path):
-            yield from ("--symlink", os.readlink(path), prefix + path)
-        else:
-            yield from ("--ro-bind", path, prefix + path)
-    for path in _masks():
-        yield from (*_memory(prefix + path), "--remount-ro", prefix + path)
-
-
-def arguments(data: Path | None) -> list[str]:
-    """Options of bubblewrap."""
-    result = ["--unshare-all", "--unshare-user", "--cap-drop", "ALL", "--clearenv"]
-    result += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
-    result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
-    result += ["--proc", "/proc", "--dev", "/dev"]
-    result += [*_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
-    result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(INSIDE), f"{HOME}/trainer/inside"]
-    empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA)
-    result += [*_memory(INNER), *_tree(INNER), *_folders(*empty)]
-    for name in DEVICES:
-        result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
-    if data:
-        result += ["--ro-bind", str(data), INNER + DATA]
-    result += [word for path in (INNER, "/dev/pts", "/dev", "/") for word in ("--remount-ro", path)]
-    return [*result, "--chdir", TEMPORARY]
+def view(data: Path | None) -> View:
+    """What the template may see. ``data``: the training split of experiments."""
+    paths = {f"{HOME}/trainer/inside": INSIDE, interpreter(): Path(interpreter())}
+    return View(
+        user="sandbox",
+        system=bound(),
+        hidden=[Path(folder, name) for folder in packages() for name in OURS],  # with the generators of hidden data
+        memory={TEMPORARY: 1},
+        bound=paths | ({INNER + DATA: data} if data else {}),
+        experiments=True,
+    )
 
 
 def command(descriptor: int, settings: str) -> list[str]:

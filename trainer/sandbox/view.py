@@ -1,8 +1,8 @@
 """What a process tree in bubblewrap sees of this machine, and its start.
 
 Read-only: /usr and similar folders, a few files of /etc, the interpreter with its packages, and paths that are named.
-Never: Metaloop's own code and cache, login keys (`trainer.sandbox.login_keys`), home folders. The sandboxes of coding
-agents, of commands and of data.py are made of it.
+Never: Metaloop's own code and cache, login keys (`trainer.sandbox.login_keys`), home folders. All sandboxes are made of
+it: those of coding agents, of commands, of data.py, and the narrower one of experiments (`trainer.sandbox.outer`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from programs.errors import UsageError
 from trainer.inside import supervise
+from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 from trainer.sandbox import bwrap, filters, login_keys
 from trainer.user_files import user_cache
 
 _START_SECONDS = 60.0
 UID = 1000  # in the sandbox; agents refuse to run unattended as root
-_OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
+OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")  # the packages of Metaloop
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 _NEVER = ("/", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/boot", "/home", "/root", "/etc", "/tmp")
 _ETC = (
     "alternatives",
@@ -56,7 +58,9 @@ class View:
     hidden inside shown ones. ``memory``: writable folders in memory, with their size in MB, deleted at the end.
     ``files``: path inside → content and mode. ``bound``: path inside → a path of ours, read-only (a socket, a large
     file). ``writable``: a folder of this machine, at its own path. ``network``: that of this machine. ``devices``:
-    options of bwrap that show some, and the folders of their driver.
+    options of bwrap that show some, and the folders of their driver. ``system``: of the system, these paths alone;
+    None: all its programs and libraries, a few files of /etc, and the interpreter. ``experiments``: its process makes a
+    sandbox for each experiment (`trainer.inside.namespaces`), so no filter forbids that; their root is prepared in it.
     """
 
     user: str = "agent"  # the user's name, and that of the folder in /home
@@ -68,6 +72,21 @@ class View:
     writable: Path | None = None
     network: bool = False
     devices: tuple[Sequence[str], Sequence[str]] = ((), ())
+    system: Sequence[str] | None = None
+    experiments: bool = False
+
+    def launch(
+        self, command: Sequence[str], more: Sequence[str] = (), *, pass_fds: Sequence[int] = (),
+        stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE,
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
+        """Start a command as the first process in it, without waiting. ``more``: further options of bwrap."""
+        with ExitStack() as stack:
+            made = _Options(self, stack)
+            options = [*made.options, *more, "--as-pid-1", "--remount-ro", "/"]
+            fds = [*made.fds, *pass_fds]
+            return bwrap.launch(
+                options, ["--", *command], reach=made.reach, pass_fds=fds, stdin=stdin, stdout=stdout, stderr=stderr
+            )
 
     def start(
         self, order: Mapping[str, Any], *, pass_fds: Sequence[int] = (), stdin: int = subprocess.DEVNULL,
@@ -78,15 +97,12 @@ class View:
         ready, signal_ready = os.pipe()
         info, say = os.pipe()
         ours, theirs = [ready, info], [signal_ready, say]
+        given = {_START: Path(supervise.__file__).read_bytes(), _ORDER: marshal.dumps({**order, "ready": signal_ready})}
+        view = replace(self, files={**self.files, **{name: (data, "0444") for name, data in given.items()}})
+        command = [os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
         try:
-            with ExitStack() as stack:
-                made = _Options(self, stack)
-                made.write(_START, Path(supervise.__file__).read_bytes())
-                made.write(_ORDER, marshal.dumps({**order, "ready": signal_ready}))
-                options = ["--info-fd", str(say), *made.options, "--as-pid-1", "--remount-ro", "/"]
-                command = ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
-                fds = [*made.fds, *theirs, *pass_fds]
-                process = bwrap.launch(options, command, reach=made.reach, pass_fds=fds, stdin=stdin, stderr=stderr)
+            fds = [*theirs, *pass_fds]
+            process = view.launch(command, ["--info-fd", str(say)], pass_fds=fds, stdin=stdin, stderr=stderr)
             while theirs:
                 os.close(theirs.pop())
             poll = select.poll()
@@ -110,50 +126,65 @@ class _Options:
         self.fds: list[int] = []
         self._view, self._stack = view, stack
         self._shown: list[tuple[Path, str]] = []  # (real path, path in the sandbox)
-        self._masked = ["/dev"]
+        self._sealed = ["/dev"]
         self._enter()
         self._system()
+        self.options += ["--proc", "/proc", "--dev", "/dev"]
+        if view.experiments:
+            self._experiments()
+        else:
+            self.options += ["--ro-bind", "/proc/sys", "/proc/sys"]
         self.options += view.devices[0]
         for folder in view.devices[1]:
             self._show(Path(folder))
         self._hide()
-        self._etc()
+        if view.system is None:
+            self._etc()
         for path_inside, megabytes in view.memory.items():
-            self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", path_inside]
-        self.options += ["--symlink", "../tmp", "/var/tmp"]
+            self._memory(path_inside, megabytes)
+        if "/tmp" in view.memory:
+            self.options += ["--symlink", "../tmp", "/var/tmp"]
         for path_inside, path in view.readable.items():
             self._show(path, path_inside)
         self._hide_keys()
         self._hide()
-        for path in interpreter():  # on top: it may lie in a checkout, which is hidden
-            self._show(path)
+        for path in interpreter() if view.system is None else ():
+            self._show(path)  # on top: it may lie in a checkout, which is hidden
         self._hide()
         for path_inside, (data, mode) in view.files.items():
-            self.write(path_inside, data, mode)
+            self._write(path_inside, data, mode)
         for path_inside, path in view.bound.items():
             self._bind("--ro-bind", path, path_inside)
         if view.writable:
             self._bind("--bind", view.writable, str(view.writable))
-        self.options += [word for path_inside in self._masked for word in ("--remount-ro", path_inside)]
+        self.options += [word for path_inside in self._sealed for word in ("--remount-ro", path_inside)]
 
     def _enter(self) -> None:
         network = ["--share-net"] if self._view.network else []
-        self.options += ["--unshare-all", *network, "--unshare-user", "--disable-userns"]
-        self.options += ["--uid", str(UID), "--gid", str(UID), "--hostname", self._view.user]
+        self.options += ["--unshare-all", *network, "--unshare-user", "--hostname", self._view.user]
         self.options += ["--cap-drop", "ALL", "--die-with-parent", "--new-session", "--clearenv"]
-        self.options += ["--seccomp", str(self._data(filters.tree()))]
+        if not self._view.experiments:
+            self.options += ["--disable-userns", "--uid", str(UID), "--gid", str(UID)]
+            self.options += ["--seccomp", str(self._data(filters.tree()))]
 
-    def _system(self) -> None:
-        self._show(Path("/usr"))
-        for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-            path = Path("/", name)
+    def _system(self, root: str = "") -> None:
+        """The system's paths below ``root``, links as links."""
+        for name in _SYSTEM if self._view.system is None else self._view.system:
+            path = Path(name)
             if path.is_symlink():
-                self.options += ["--symlink", os.readlink(path), str(path)]
-            elif path.is_dir():
-                self._show(path)
-        if Path("/nix/store").is_dir():
-            self._show(Path("/nix/store"))
-        self.options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+                self.options += ["--symlink", os.readlink(path), root + name]
+            elif path.exists():
+                self._show(path, root + name)
+
+    def _experiments(self) -> None:
+        """The root of experiments: the system's paths again, three devices, and two folders for later mounts."""
+        self._memory(INNER, 1)
+        self._system(INNER)
+        for folder in (WORK, DATA):
+            self.options += ["--dir", INNER + folder]
+        for name in DEVICES:
+            self.options += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
+        self._sealed += [INNER, "/dev/pts"]
 
     def _etc(self) -> None:
         user, full = self._view.user, self._view.network
@@ -165,10 +196,10 @@ class _Options:
         group = f"root:x:0:\n{user}:x:{UID}:\n"
         made = {"passwd": passwd, "group": group, "hosts": _HOSTS, "nsswitch.conf": "hosts: files dns\n"}
         for name, text in made.items():
-            self.write(f"/etc/{name}", text.encode())
+            self._write(f"/etc/{name}", text.encode())
         for name in ("localtime", *(("resolv.conf", "hosts") if full else ())):
             if Path("/etc", name).is_file():
-                self.write(f"/etc/{name}", Path("/etc", name).read_bytes())
+                self._write(f"/etc/{name}", Path("/etc", name).read_bytes())
 
     def _hide(self) -> None:
         """Mask paths inside those shown since the last call: a folder by an empty one, a file by /dev/null."""
@@ -188,7 +219,7 @@ class _Options:
     def _cover(self, path: Path, path_inside: str) -> None:
         if path.is_dir():
             self.options += ["--tmpfs", path_inside]
-            self._masked.append(path_inside)
+            self._sealed.append(path_inside)
         else:
             self.options += ["--ro-bind", "/dev/null", path_inside]
 
@@ -202,7 +233,10 @@ class _Options:
         self.options += [option, str(source), path_inside]
         self.reach.append(source)
 
-    def write(self, path_inside: str, data: bytes, mode: str = "0444") -> None:
+    def _memory(self, path_inside: str, megabytes: int) -> None:
+        self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", path_inside]
+
+    def _write(self, path_inside: str, data: bytes, mode: str = "0444") -> None:
         self.options += ["--perms", mode, "--file", str(self._data(data)), path_inside]
 
     def _data(self, data: bytes) -> int:
@@ -221,7 +255,7 @@ def checked(path: Path, hidden: Iterable[Path] = (), reader: str = "agents") -> 
         raise UsageError(f"{path} may contain keys and is not shown", hint="a login: --set agent_home=NAME=FILE")
     if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
         raise UsageError(f"{path} contains too much to be shown", hint="name the folder of the program in it")
-    packages = (Path(__file__).resolve().parents[2] / name for name in _OURS)
+    packages = (Path(__file__).resolve().parents[2] / name for name in OURS)
     for closed in (*packages, user_cache(), *hidden):
         if real.is_relative_to(closed.resolve()):
             raise UsageError(f"{path} is in {closed}, which {reader} must not see", hint="move or copy it elsewhere")
@@ -240,9 +274,9 @@ def own_code(shown: Iterable[Path]) -> list[Path]:
     """The folders of Metaloop's own code: of this copy, and of any installed in a shown path."""
     here = Path(__file__).resolve().parents[2]
     # a checkout as a whole, because agents may not see its tests and benchmarks either
-    folders = [here] if (here / "pyproject.toml").is_file() else [here / name for name in _OURS]
+    folders = [here] if (here / "pyproject.toml").is_file() else [here / name for name in OURS]
     for root in shown:
         for pattern in ("lib*/python3*/*-packages", "python3*/*-packages", "local/lib/python3*/*-packages"):
             sites = [site for site in root.glob(pattern) if any(site.glob("metaloop-*.dist-info"))]
-            folders += [site / name for site in sites for name in _OURS]
+            folders += [site / name for site in sites for name in OURS]
     return folders
