@@ -8,7 +8,6 @@ end.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from inner_loop.agents.running import AgentRunner
 from inner_loop.gateway.serving import GATEWAY_PORT
 from programs.errors import UsageError
-from trainer.sandbox.view import View, checked
+from trainer.sandbox.view import View, checked, environment
 
 HOME = "/home/agent"
 EXPERIMENTS, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
@@ -80,8 +79,6 @@ def _environment(runner: AgentRunner) -> dict[str, str]:
     tools = [str(path / "bin") for path in runner.readable if (path / "bin").is_dir()]
     tools += [str(path) for path in runner.readable if path.name == "bin"]
     tools = [*([TOOLS] if runner.tools else []), *tools]
-    path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
-    own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8"}
-    own |= {**runner.environment, "HOME": HOME}
+    own = environment(tools) | {**runner.environment, "HOME": HOME}
     own |= {"METALOOP_DOOR": EXPERIMENTS} if runner.experiment_socket else {}
     return own | (_PROXIED | _NOT_PROXIED if runner.network == "proxy" else {})

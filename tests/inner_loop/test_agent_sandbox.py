@@ -19,6 +19,7 @@ from inner_loop.agents.running import NETWORKS, AgentLimits, RunningAgent
 from inner_loop.agents.sandbox import AgentSandbox
 from programs.errors import UsageError
 from trainer.sandbox import bwrap, lowered
+from trainer.sandbox.blob import memory_file
 from trainer.task import TASKS
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
@@ -344,7 +345,7 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
         str(worktree.parent),
     ]
     request = {"uid": 54321, "reach": reach, "command": [sys.executable, "-c", script], "keep": []}
-    order = bwrap.memory_file(marshal.dumps(request))
+    order = memory_file(marshal.dumps(request))
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)], pass_fds=[order], env={},

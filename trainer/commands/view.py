@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from programs.errors import TaskError, UsageError
 from trainer.commands import compile_cache
 from trainer.commands.job import HOME, CommandJob
 from trainer.sandbox import login_keys
-from trainer.sandbox.bwrap import memory_file
+from trainer.sandbox.blob import memory_file
 from trainer.sandbox.process_tree import CommandLimits
-from trainer.sandbox.view import View, checked
+from trainer.sandbox.view import View, checked, environment
 
 WORK, COMPILED = "/task", "/compiled"
 
@@ -61,9 +60,7 @@ def _environment(job: CommandJob) -> dict[str, str]:
     """The command's environment, without Metaloop's own variables, keys, or paths that are not shown."""
     shown = [path for text in job.readable if not text.startswith("~/") for path in (readable_path(text),)]
     tools = [str(path / "bin") for path in shown if (path / "bin").is_dir()]
-    path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
-    own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-    own |= {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    own = environment(tools) | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     if gpu := job.gpu:
         own |= {**gpu.environment, "LD_LIBRARY_PATH": ":".join(gpu.driver_folders)}
     own |= compile_cache.environment(COMPILED) if job.compiled is not None else {}

@@ -1,1 +1,1 @@
-"""Code that runs inside the sandbox: template, monitor, an experiment's process. Imports nothing else of Metaloop."""
+"""Code that runs inside the sandbox: template, monitor, an experiment's process. There nothing else of Metaloop is."""

@@ -36,17 +36,11 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-def descendants(root: int) -> list[int]:
-    """The ids of a process and its living descendants, by the kernel's lists of children (proc_pid_task(5))."""
-    tree, waiting = [], [root]
-    while waiting:
-        pid = waiting.pop()
-        tree.append(pid)
-        with suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with suppress(OSError), open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
-                    waiting += map(int, file.read().split())
-    return tree
+def descendants() -> list[int]:
+    """The ids of this process's living descendants; without a sandbox alone, inside one nothing reads /proc."""
+    from trainer.sandbox import tree
+
+    return tree.descendants(os.getpid())[1:]
 
 
 class CpuMeter:
@@ -83,12 +77,15 @@ class CpuMeter:
         return done, status
 
     def kill_all(self) -> bool:
-        """Kill and reap every descendant, including daemons. False if some are left after ten seconds."""
+        """Kill and reap every descendant, including daemons. False if some are left after ten seconds.
+
+        Without a sandbox: the processes of a sandbox end with the template, which is their namespace's init.
+        """
         deadline = time.monotonic() + 10.0
         while (ended := self.reap()) is not None:
             if ended[0]:
                 continue
-            living = descendants(os.getpid())[1:]
+            living = descendants()
             self.look(living)
             for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: a stopped process cannot fork again
                 for pid in living:

@@ -89,7 +89,7 @@ class ProcessMonitor:
         """Kill the experiment if it exceeds a limit; otherwise the time until it can at the earliest, within bounds."""
         # includes our own CPU time since its start, because reading a flood of output is caused by the experiment
         # in a sandbox the kernel refuses further processes
-        pids = [pid] if self.work.sandboxed else metering.descendants(os.getpid())[1:]
+        pids = [pid] if self.work.sandboxed else metering.descendants()
         used = self.meter.look(pids) + time.process_time() - self.own
         limit, cap = self.request["cpu_limit"], self.request["wall_limit"]
         if used > limit:

@@ -120,10 +120,14 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
 
     def parent_died(*_: object) -> None:
         if not root or os.getppid() != worker:  # the process has ended, not only the thread that started us
-            metering.CpuMeter().kill_all()
-            if root:
-                shutil.rmtree(root, ignore_errors=True)
+            end_all()
             os._exit(1)
+
+    def end_all() -> None:
+        """Of a sandbox the kernel ends all with this process, the init of its namespace."""
+        if root:
+            metering.CpuMeter().kill_all()
+            shutil.rmtree(root, ignore_errors=True)  # the worker is gone and cannot do it
 
     signal.signal(signal.SIGTERM, parent_died)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -131,6 +135,7 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     if root:
         parent_died()  # in case it died before the signal was requested
         metering.become_subreaper()
+        metering.descendants()  # imported before the forks
     site.setquit()  # defines exit() for scripts, which an interpreter without site lacks
     if settings["torch"]:
         warm()
@@ -145,11 +150,10 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     try:
         Template(socket.socket(fileno=descriptor), root, settings["filter"]).serve()
     except ConnectionError:
-        metering.CpuMeter().kill_all()
-        if root:
-            shutil.rmtree(root, ignore_errors=True)  # the worker is gone and cannot do it
+        end_all()
     finally:
-        metering.CpuMeter().kill_all()
+        if root:
+            metering.CpuMeter().kill_all()
         os._exit(0)
 
 

@@ -10,15 +10,21 @@ from programs.closing import Closing
 _PIECE = 1 << 20
 
 
+def memory_file(data: bytes | memoryview) -> int:
+    """A descriptor of an anonymous file that contains ``data``, positioned at its start."""
+    descriptor = os.memfd_create("metaloop", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(os.dup(descriptor), "wb") as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
 class Blob(Closing):
     """An anonymous file in memory (memfd). It has no path, so only holders of a descriptor can access it."""
 
     def __init__(self, data: bytes | memoryview = b"", *, size: int = 0) -> None:
         """Create a file with ``data``, or one of ``size`` zero bytes whose size cannot change."""
-        self.fd = os.memfd_create("metaloop", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        view = memoryview(data).cast("B")
-        while len(view):
-            view = view[os.write(self.fd, view) :]
+        self.fd = memory_file(data)
         if size:
             os.ftruncate(self.fd, size)
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from programs.errors import EnvironmentProblem
 from trainer.sandbox import lowered
+from trainer.sandbox.blob import memory_file
 
 #: The uid and gid of a sandbox that root starts: they own no file on any system we know of.
 DROPPED_ID = 2_000_065_534
@@ -88,15 +89,6 @@ def launch(
     finally:
         os.close(order)
         os.close(given)
-
-
-def memory_file(data: bytes) -> int:
-    """A descriptor of an anonymous file that contains ``data``, positioned at its start."""
-    descriptor = os.memfd_create("metaloop", os.MFD_CLOEXEC)
-    with open(os.dup(descriptor), "wb") as file:
-        file.write(data)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def probe() -> str | None:

@@ -23,6 +23,7 @@ from programs.errors import UsageError
 from trainer.inside import supervise
 from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 from trainer.sandbox import bwrap, filters, login_keys
+from trainer.sandbox.blob import memory_file
 from trainer.user_files import user_cache
 
 _START_SECONDS = 60.0
@@ -240,7 +241,7 @@ class _Options:
         self.options += ["--perms", mode, "--file", str(self._data(data)), path_inside]
 
     def _data(self, data: bytes) -> int:
-        descriptor = bwrap.memory_file(data)
+        descriptor = memory_file(data)
         self._stack.callback(os.close, descriptor)
         self.fds.append(descriptor)
         return descriptor
@@ -260,6 +261,12 @@ def checked(path: Path, hidden: Iterable[Path] = (), reader: str = "agents") -> 
         if real.is_relative_to(closed.resolve()):
             raise UsageError(f"{path} is in {closed}, which {reader} must not see", hint="move or copy it elsewhere")
     return Path(os.path.abspath(path))
+
+
+def environment(tools: Iterable[str]) -> dict[str, str]:
+    """The variables that every command in a view has. ``tools``: folders that come first on its PATH."""
+    path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
+    return {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8"}
 
 
 def interpreter() -> list[Path]:
