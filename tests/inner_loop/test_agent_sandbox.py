@@ -137,6 +137,7 @@ def test_the_system_cannot_be_written(worktree: Path) -> None:
     script = """
         for place in / /usr /etc /dev /proc/sys/kernel /run/metaloop; do touch $place/x && echo wrote $place; done
         echo x > /proc/sys/kernel/core_pattern && echo wrote core_pattern
+        grep -q " /proc/sys proc ro" /proc/mounts || echo settings
         unshare -U true && echo namespace; mount -t tmpfs none /tmp && echo mounted
         touch /tmp/x ~/x /dev/shm/x x && echo ok"""
     assert shell(AgentSandbox(worktree), script).stdout == b"ok\n"

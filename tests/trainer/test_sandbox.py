@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,35 @@ print(json.dumps([os.path.exists({str(tmp_path)!r}), os.getcwd(), dict(os.enviro
     assert "canary" not in json.dumps(environment)
     assert devices == ["null", "urandom", "zero"]
     assert files == ["train.py"]
+
+
+def test_packages_of_metaloop_itself_are_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is installed. They contain the generators of hidden data."""
+    site = tmp_path / "site-packages"
+    for name in ("arena", "trainer", "other"):
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").touch()
+    monkeypatch.syspath_prepend(site)
+    code = f"import os\nfor name in ('arena', 'trainer', 'other'): print(*os.listdir({str(site)!r} + '/' + name))"
+    with closing(LocalLauncher(torch=False)) as launcher:
+        assert launcher.run(_request(code)).log == "\n\n__init__.py\n"
+
+
+def test_one_folder_can_be_written(light_launcher: LocalLauncher) -> None:
+    """By template and experiment each, beside devices, and the template's /proc, with which it limits experiments."""
+    writable = []
+
+    def look() -> None:
+        template = light_launcher.template_pid or 0
+        _wait_for(lambda: len(descendants(template)) == 3)  # itself, monitor, experiment
+        for pid in descendants(template):
+            mounts = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+            places = {words[4] for words in mounts if words[5].startswith("rw")}
+            writable.append({place for place in places if Path(place).name not in os.listdir("/dev") or "pts" in place})
+        raise StopProcess
+
+    light_launcher.run(_request("import time; time.sleep(600)"), look)
+    assert writable == [{"/proc", outer.TEMPORARY}, {WORK}, {WORK}]
 
 
 def test_builtins_are_those_of_a_script(script: Script) -> None:

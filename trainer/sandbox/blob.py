@@ -7,8 +7,6 @@ import os
 
 from programs.closing import Closing
 
-_PIECE = 1 << 20
-
 
 def memory_file(data: bytes | memoryview) -> int:
     """A descriptor of an anonymous file that contains ``data``, positioned at its start."""
@@ -35,11 +33,8 @@ class Blob(Closing):
 
     def read(self, limit: int) -> bytes:
         """A private copy of the bytes, at most ``limit``."""
-        return os.pread(self.fd, min(limit, self.size), 0) if self.size <= _PIECE else self._read_long(limit)
-
-    def _read_long(self, limit: int) -> bytes:
-        parts, done = [], 0
-        while done < limit and (part := os.pread(self.fd, min(limit - done, 64 * _PIECE), done)):
+        parts, done, size = list[bytes](), 0, min(limit, self.size)
+        while done < size and (part := os.pread(self.fd, size - done, done)):  # at most 2 GB at once
             parts.append(part)
             done += len(part)
         return b"".join(parts)
