@@ -21,6 +21,7 @@ from inner_loop.models.contract import NoReply
 from inner_loop.record import Record
 from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
+from inner_loop.trials import request_of
 from inner_loop.wave import ExperimentRequest
 from programs.errors import UsageError
 from programs.program import Program
@@ -196,13 +197,7 @@ class Night:
     def _train(self, bench: Bench, drawn: Sequence[tuple[NightTurn, Proposal]]) -> None:
         """Train a round on `main`. The best win becomes `main`; the others wait for the next turn of their program."""
         main = bench.head
-        asks = [
-            ExperimentRequest(
-                one.edit, main, one.because, description=one.description, proposer=one.proposer, source=one.source,
-                program_id=turn.seat.program.program_id,
-            )
-            for turn, one in drawn
-        ]  # fmt: skip
+        asks = [request_of(main, one, program_id=turn.seat.program.program_id) for turn, one in drawn]
         records = bench.experiments(asks)
         wins = [record for record in records if self._gain(bench, record, main) > 0]
         again = self._again(bench, wins) if self._repeats else {}

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from inner_loop.events import DecisionEvent, ExperimentEvent
+from programs.text import word_list
 from trainer.edits import Edit, Value
 from trainer.experiment import Outcome
-from trainer.outcome import Status, Trust
 from trainer.source import Source
+
+# What an event has under the same name.
+_OF_RECORD = word_list(
+    "experiment_id number edit seed replicate fraction description proposer diff started_at program_id"
+)
+_OF_OUTCOME = word_list("""
+    status metric training_seconds prediction_seconds wall_seconds peak_memory_mb utilization steps trust findings
+    cached reason
+""")
 
 
 @dataclass
@@ -55,38 +64,17 @@ class Record:
 def experiment_event(run_id: str, record: Record, parent: Record | None) -> ExperimentEvent:
     outcome = record.outcome
     return ExperimentEvent(
+        **_values(record, _OF_RECORD),
+        **_values(outcome, _OF_OUTCOME),
         run_id=run_id,
-        experiment_id=record.experiment_id,
-        number=record.number,
         parent_number=record.parent,
         source_id=record.source.source_id,
         parent_source_id=parent.source.source_id if parent else None,
-        edit=record.edit,
         config=dict(record.config),
-        seed=record.seed,
-        replicate=record.replicate,
-        fraction=record.fraction,
-        status=outcome.status,
-        metric=outcome.metric,
         device_seconds_charged=outcome.device_seconds,
         device_seconds_spent=outcome.spent_seconds,
-        training_seconds=outcome.training_seconds,
-        prediction_seconds=outcome.prediction_seconds,
-        wall_seconds=outcome.wall_seconds,
-        peak_memory_mb=outcome.peak_memory_mb,
-        utilization=outcome.utilization,
-        steps=outcome.steps,
-        description=record.description,
-        proposer=record.proposer,
         directive_ids=record.because,
-        trust=outcome.trust,
-        findings=outcome.findings,
-        cached=outcome.cached,
-        reason=outcome.reason,
-        diff=record.diff,
-        started_at=record.started_at,
         constraints=dict(outcome.constraints) or None,
-        program_id=record.program_id,
     )
 
 
@@ -99,23 +87,15 @@ def decision_event(run_id: str, record: Record) -> DecisionEvent:
 def recorded_outcome(event: ExperimentEvent) -> Outcome:
     """The outcome of a recorded experiment; its log is not in the ledger and comes back empty."""
     return Outcome(
-        status=cast(Status, event.status),
-        metric=event.metric,
+        **_values(event, _OF_OUTCOME),
         device_seconds=event.device_seconds_charged,
         spent_seconds=event.device_seconds_spent,
-        wall_seconds=event.wall_seconds,
-        steps=event.steps,
-        peak_memory_mb=event.peak_memory_mb,
-        utilization=event.utilization,
-        training_seconds=event.training_seconds,
-        prediction_seconds=event.prediction_seconds,
-        reason=event.reason,
-        log="",
-        trust=cast(Trust, event.trust),
-        cached=event.cached,
-        findings=event.findings,
         constraints=event.constraints or {},
     )
+
+
+def _values(source: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
 
 
 def measurements(history: Sequence[Record], source_id: str) -> dict[int, float]:

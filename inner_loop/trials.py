@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from inner_loop.bench import Bench, BudgetSpent
@@ -43,13 +44,13 @@ class Trials:
         if bench.devices == 1 and self._charter.replicates > 1:
             records_so_far: list[Record] = []
             for proposal in wave:
-                first = bench.experiments([_ask(parent, proposal)])
+                first = bench.experiments([request_of(parent, proposal)])
                 if not first:
                     break
                 records_so_far += first
                 self._replicate(bench, parent, [(first[0], proposal)])
             return records_so_far
-        records = bench.experiments([_ask(parent, proposal) for proposal in wave])
+        records = bench.experiments([request_of(parent, proposal) for proposal in wave])
         self._replicate(bench, parent, list(zip(records, wave, strict=False)))
         return records
 
@@ -59,7 +60,7 @@ class Trials:
         because = self._citations.cite("replicates")
         for replicate in range(1, self._charter.replicates):
             asks = [
-                _ask(
+                request_of(
                     parent,
                     proposal,
                     replicate=replicate,
@@ -77,9 +78,11 @@ class Trials:
         """Run each proposal at a fraction of the budget; promote the best by that metric alone, best first."""
         fraction = self._charter.screen.fraction
         because = self._citations.cite("screen.fraction", "screen.promote", "wave")
-        asks = [_ask(parent, p, fraction=fraction, because=joined(p.because, because)) for p in wave]
+        asks = [request_of(parent, p, fraction=fraction, because=joined(p.because, because)) for p in wave]
         tried = list(zip(bench.experiments(asks), wave, strict=False))  # the budget may end within the wave
-        ranked = sorted((pair for pair in tried if pair[0].ok), key=lambda pair: bench.task.sign * _metric(pair[0]))
+        ranked = sorted(
+            (pair for pair in tried if pair[0].ok), key=lambda pair: bench.task.sign * (pair[0].metric or 0.0)
+        )
         ranks = {record.number: rank for rank, (record, _) in enumerate(ranked, 1)}
         for record, _ in tried:
             bench.decide(record, "screen", _screened(record, ranks.get(record.number), len(tried), promoted))
@@ -111,17 +114,12 @@ class Trials:
         return next((record for record in mine if not record.ok), None)
 
 
-def _ask(parent: Record, proposal: Proposal, **other: Any) -> ExperimentRequest:
+def request_of(parent: Record, one: Proposal, **other: Any) -> ExperimentRequest:
     """The request for a proposal's experiment; ``other`` overrides its fields."""
-    own = {"because": proposal.because, "description": proposal.description}
-    return ExperimentRequest(
-        proposal.edit, parent, proposer=proposal.proposer, source=proposal.source, **{**own, **other}
+    ask = ExperimentRequest(
+        one.edit, parent, one.because, description=one.description, proposer=one.proposer, source=one.source
     )
-
-
-def _metric(record: Record) -> float:
-    assert record.metric is not None
-    return record.metric
+    return replace(ask, **other)
 
 
 def _screened(record: Record, rank: int | None, count: int, promoted: int) -> str:

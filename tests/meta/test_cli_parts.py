@@ -80,7 +80,7 @@ def test_errors_have_the_kind_and_exit_code_of_the_contract() -> None:
     full = errors.classify(OSError(28, "No space left on device", "b"))
     assert (full.kind, full.exit_code, full.message) == ("environment", 1, "b: No space left on device")
     assert errors.classify(KeyError("k")).kind == "internal"
-    assert errors.classify(UsageError("two\nlines")).lines() == ["error: two lines"]
+    assert errors.lines(errors.classify(UsageError("two\nlines"))) == ["error: two lines"]
 
 
 def test_a_drained_study_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +92,7 @@ def test_a_drained_study_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: py
     errors.report(problem, as_json=False)
     said = "stopped\non\nrequest\nnext:\n  metaloop evolve --resume x\n"
     assert capsys.readouterr().err == said, "only the command stays one line"
-    assert problem.lines()[0].startswith("stopped")
+    assert errors.lines(problem)[0].startswith("stopped")
 
 
 def test_ids_resolve_by_prefix() -> None:
