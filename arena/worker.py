@@ -29,7 +29,7 @@ from arena.trainers import Trainers
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent, FaultEvent, RunEndedEvent, RunStartedEvent
 from inner_loop.result import RunResult
 from inner_loop.run import run
-from inner_loop.run_context import RunContext
+from inner_loop.run_context import RunContext, tapes
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
 from trainer.devices import Devices
@@ -194,7 +194,7 @@ class Worker:
 
     def run_context(self, job: RunJob, folder: Path | None) -> RunContext:
         """The context of a researcher with a model. The command decides where calls are recorded and replayed."""
-        record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
+        record, replay = tapes()
         return RunContext(
             config=self.config.staff,
             run_id=job.run_id,
@@ -221,7 +221,6 @@ class Worker:
         return None if baseline is None or final is None else self.trainer.task.sign * (baseline - final)
 
 
-RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"
 STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "stream", "researcher")
 
 

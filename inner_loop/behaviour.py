@@ -27,7 +27,7 @@ PATCHES = "patches"  # the group of a program's own patches
 def with_patches(task: Task, program: Program) -> Task:
     """The task with the patches that the program defines and its ideas name, as further edits of the program's runs;
     none unless the queue is a proposer."""
-    if not program.patches or not any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
+    if not program.patches or not program.charter.has_queue:
         return task
     named = {term for idea in program.ideas for term in idea.terms}
     own = [patch for patch in program.patches if not patch.problem and patch.edit_name in named]

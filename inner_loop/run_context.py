@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inner_loop.events import CallEvent, Emit, Event
 
+RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # variables with folders of a command, not of its study
 REPLY_SHARE = 5  # a reply gets at most this part of a small context
 
 
@@ -63,15 +65,22 @@ class ModelConfig(BaseModel):
 
     def caps(self) -> str:
         """The study's caps as text; empty if there are none."""
-        caps_set = [f"${self.max_usd:g}"] if self.max_usd is not None else []
-        caps_set += [f"{self.max_tokens} tokens"] if self.max_tokens is not None else []
-        return " and ".join(caps_set)
+        return _in_words(self.max_usd, self.max_tokens)
 
     def run_caps(self) -> str:
         """One run's caps as text; empty if there are none."""
-        caps_set = [f"${self.run_usd:g}"] if self.run_usd is not None else []
-        caps_set += [f"{self.run_tokens} tokens"] if self.run_tokens is not None else []
-        return " and ".join(caps_set)
+        return _in_words(self.run_usd, self.run_tokens)
+
+
+def _in_words(usd: float | None, tokens: int | None) -> str:
+    caps = [f"${usd:g}"] if usd is not None else []
+    return " and ".join([*caps, f"{tokens} tokens"] if tokens is not None else caps)
+
+
+def tapes() -> Iterator[Path | None]:
+    """Where the calls of models are recorded, and where their answers come from: METALOOP_RECORD and METALOOP_REPLAY,
+    each None if it is not set."""
+    return (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from meta.lineage import Lineage
 from meta.night import NIGHT, NightSeen
 from meta.results.evidence_page import evidence_page, harvests
 from programs.evolved_for import EvolvedFor
+from programs.files import write_whole
 from programs.program import Program
 from programs.shelf import starters
 
@@ -100,13 +101,6 @@ def decided(
 
 def write_page(study: Study, champion: Champion) -> None:
     write_whole(study.folder / "champion.evidence.md", evidence_page(study, champion).encode("utf-8"))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file atomically: a reader gets the old file or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def write_page_again(study: Study) -> bool:

@@ -146,7 +146,7 @@ class Evolution:
         if config.knowledge and program_id == config.knowledge.program_id:
             return "knowledge", own
         takes_turns = program_id in config.plan.get(TURNS, [])[1:]
-        if own and takes_turns and not in_library(program.name, program_id):
+        if own and takes_turns and not in_library(program):
             return "other-search", own
         return "starter", ()
 

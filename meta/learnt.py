@@ -86,7 +86,7 @@ def learnt_for(
     masked = {name for task in reserve for name in (task.name, task.task_id, family_of(task))} | {*without}
     files = files_of(folders)
     items, families, measured = _chosen(tuple(folders), tuple(files), frozenset(masked))
-    is_own = not in_library(base.name, base.program_id)
+    is_own = not in_library(base)
     known = {(idea.terms, idea.conditions) for idea in base.ideas if is_own}
     followed = [
         item

@@ -16,6 +16,7 @@ from inner_loop.behaviour import behaviour_id
 from programs.directives import CHARTER, ORDER
 from programs.ids import content_id
 from programs.program import Program
+from programs.shelf import starter
 from programs.text import word_list
 from trainer.task import Task
 
@@ -85,6 +86,9 @@ class Novelty:
         own = _statements(program)
         return next((known for known, said in self._said.items() if _same(own, said)), None)
 
+    def alike(self, one: Program, other: Program) -> bool:
+        return self.behaviour(one) == self.behaviour(other)
+
     def behaviour(self, program: Program) -> str:
         ids = [behaviour_id(program, task, self.researcher, self.without) for task in self.tasks]
         return ids[0] if len(ids) == 1 else content_id("b", *ids)
@@ -103,7 +107,11 @@ def novelty_on(tasks: Iterable[TaskStudy]) -> Novelty:
     return Novelty([on.task for on in played], played[0].study.config.researcher)
 
 
+def like_stock(program: Program, tasks: Sequence[Task], researcher: str) -> bool:
+    """Whether the researcher does the same under a program as under stock, on every task."""
+    return Novelty(tasks, researcher).alike(program, starter("stock"))
+
+
 def differ(tasks: TaskSet, one: Program, other: Program) -> bool:
     """Whether two programs behave differently on any of the tasks."""
-    novelty = novelty_on(tasks)
-    return novelty.behaviour(one) != novelty.behaviour(other)
+    return not novelty_on(tasks).alike(one, other)

@@ -59,7 +59,7 @@ def taking_turns(
     novelty = Novelty([task], researcher, frozenset(NIGHT_RULES))
     crossed = own.with_text(set_charter(own.text, "proposers", {"elite": 0.5, "local": 0.5}), f"{own.name}-elite")
     scripted = researcher == "scripted"
-    follows = not scripted or novelty.behaviour(own) != novelty.behaviour(starter("stock"))
+    follows = not scripted or not novelty.alike(own, starter("stock"))
     novelty.meet(own)
     possible = [learnt, *([crossed] if scripted else []), *map(starter, SCRIPTED if scripted else FOLLOWED)]
     others = [program for program in possible if program and novelty.meet(program) is None]

@@ -348,6 +348,11 @@ class Charter(CharterPart):
             parts.append((phase.until, Charter.model_validate(tree)))
         return tuple(parts)
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether the program's ideas are a proposer, in any phase."""
+        return any("queue" in charter.proposers for _, charter in self.by_phase())
+
     def get(self, field: str) -> Any:
         """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""
         if field not in dict(fields()):

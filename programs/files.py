@@ -39,6 +39,13 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file atomically: a reader gets the old file or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
 def irregular(path: Path) -> Corrupt:
     return Corrupt(f"{path}: not a regular file", hint="remove it, or restore it from a copy")
 

@@ -90,9 +90,7 @@ class LintMessage:
 def _message(line: int, code: str, *values: object, file: str = "") -> LintMessage:
     """What CODES says of these values, which may be a stranger's text, on one line."""
     level, template = CODES[code]
-    text = one_line(template.format(*values))
-    text = text if len(text) <= _MOST_MESSAGE else text[: _MOST_MESSAGE - 1] + "…"
-    return LintMessage(line, level, code, text, one_line(file))
+    return LintMessage(line, level, code, one_line(template.format(*values), _MOST_MESSAGE), one_line(file))
 
 
 def _no_task(_: object) -> str:
@@ -190,7 +188,7 @@ def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[Find
 
 
 def _ideas(program: Program, unread: Callable[[str], str]) -> Iterator[Finding]:
-    queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
+    queued = program.charter.has_queue
     if any(i.terms for i in program.ideas) and not queued:
         yield program.ideas[0].line, "ideas-not-queued"
     own, known = {patch.edit_name for patch in program.patches}, roles(program)

@@ -45,8 +45,7 @@ def roles(program: Program) -> tuple[Role, ...]:
     seen: Counter[str] = Counter()
     out: list[Role] = []
     for full, text in named[:MOST]:
-        name = one_line(full)
-        name = name if len(name) <= NAME else name[: NAME - 1] + "…"
+        name = one_line(full, NAME)
         seen[name] += 1
         out.append(Role(name if seen[name] == 1 else f"{name} {seen[name]}", text))
     return tuple(out) or (Role("researcher", ""),)

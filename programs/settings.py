@@ -174,8 +174,7 @@ def _short(value: Any) -> str:
 
 
 def _cut(text: str, most: int = 60) -> str:
-    text = one_line(text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return one_line(text, most)
 
 
 def _tree(text: str) -> tuple[YAML, Any]:

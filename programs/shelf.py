@@ -29,9 +29,9 @@ def starter(name: str) -> Program:
     return load(_LIBRARY / f"{name}.md")
 
 
-def in_library(name: str, program_id: str) -> bool:
-    """Whether the library has this program under that name."""
-    return name in names() and starter(name).program_id == program_id
+def in_library(program: Program) -> bool:
+    """Whether the library has this program under its name."""
+    return program.name in names() and starter(program.name).program_id == program.program_id
 
 
 def meta_programs() -> list[Program]:

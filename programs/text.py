@@ -89,10 +89,15 @@ def is_blank(line: str) -> bool:
     return not line.strip()
 
 
-def one_line(text: str) -> str:
-    """Untrusted text for output on one line, without characters that move the cursor, are invisible or change the
-    writing direction (escape sequences lose their ESC)."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+def one_line(text: str, most: int = sys.maxsize) -> str:
+    """Untrusted text for output on one line of at most ``most`` characters, without characters that move the cursor,
+    are invisible or change the writing direction (escape sequences lose their ESC)."""
+    return shortened(" ".join("".join(c if c.isprintable() else " " for c in text).split()), most)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text; one of more than ``most`` characters ends with an ellipsis in the place of the last of them."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def with_newline(text: str, newline: str) -> str:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, Corrupt
+from programs.files import write_whole
 
 LOOK_SECONDS = 0.02
 FORGOTTEN_SECONDS = 3600.0  # after which a call of a process that cannot be seen here counts as killed
@@ -147,9 +148,7 @@ class SpendLimiter:
             yield state
             after = state.model_dump_json().encode()
             if after != before:
-                partial = path.with_suffix(".partial")
-                partial.write_bytes(after)
-                partial.replace(path)  # not synced: a file torn by a power cut is reported, and `calls` has the sums
+                write_whole(path, after)  # not synced: a file torn by a power cut is reported, and `calls` has the sums
 
 
 def _reached(cost: Cost, max_usd: float | None, max_tokens: int | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from programs.text import shortened
+
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 
 
@@ -15,8 +17,7 @@ def clean(text: str) -> str:
 
 def line(text: str, most: int) -> str:
     """One line of at most ``most`` characters."""
-    short = " ".join(clean(text).split())
-    return short if len(short) <= most else short[: most - 1] + "…"
+    return shortened(" ".join(clean(text).split()), most)
 
 
 def sentences_of(text: str, most: int) -> str:

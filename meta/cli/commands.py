@@ -124,14 +124,14 @@ def write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
-def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[..., int | None]], VerbCommand]:
+def verb(*examples: Example) -> Callable[[Callable[..., int | None]], VerbCommand]:
     """Make a click command from ``function(out, typed parameters) -> exit code or None``."""
 
     def make(function: Callable[..., int | None]) -> VerbCommand:
         def call(**values: Any) -> int:
             return function(_output(), **typed_values(function, values)) or 0
 
-        title = name or function.__name__.rstrip("_").replace("_", "-")
+        title = function.__name__.rstrip("_").replace("_", "-")
         params = [*click_parameters(function), *click_parameters(CommonFlags)]
         if any(isinstance(one, Rare) for one in params) and not any("--set" in one.opts for one in params):
             params.insert(-2, settings_flag(expose_value=False)("settings", tuple[str, ...]))

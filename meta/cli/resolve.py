@@ -126,9 +126,9 @@ def unused(path: str) -> str:
     return str(next(one for one in chain([first], others) if not one.exists()))
 
 
-def settings_differ(what: str, leave_out: str, ids: Sequence[str] = ()) -> NotComparable:
+def settings_differ(what: str, leave_out: str) -> NotComparable:
     """The error for resuming a study with other settings than its own; ``leave_out``: the flags that contradict it."""
-    return NotComparable(what, hint=f"leave out {leave_out} to resume it, or name a new folder with --study", ids=ids)
+    return NotComparable(what, hint=f"leave out {leave_out} to resume it, or name a new folder with --study")
 
 
 def shown(folder: Path) -> str:
@@ -212,9 +212,9 @@ def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] 
     return rows(con.execute(query, list(parameters)))
 
 
-def short(identity: object, length: int = 7) -> str:
+def short(identity: object) -> str:
     """The start of an id, for display; commands accept any unique prefix."""
-    return str(identity)[:length]
+    return str(identity)[:7]
 
 
 def _newest(out: Output) -> Path:

@@ -90,8 +90,7 @@ def line(text: str) -> str:
 
 def cell(text: str) -> str:
     """The same as inline code, shortened, so that nothing in it is markdown or HTML."""
-    whole = one_line(text)
-    return quoted(whole if len(whole) <= MOST_TEXT else f"{whole[: MOST_TEXT - 1]}…").replace("|", "\\|")
+    return quoted(one_line(text, MOST_TEXT)).replace("|", "\\|")
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:
             f"{program.name} has no idea that a script can carry out{where}: it reads only edits in backticks",
             hint="follow it with a model (-m NAME) or an agent, or write edits such as `lr=0.01` under Ideas",
         )
-    queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
+    queued = program.charter.has_queue
     notes = [f"a script carries out {len(known)} of {many(len(program.ideas), 'idea')} and reads no prose"]
     return (program.text if queued else queue_first(program.text)), notes
 

@@ -25,7 +25,7 @@ from meta.mutators.queue_first import queue_first
 from meta.novelty import Novelty
 from programs.edit import add_directive, reorder_ideas
 from programs.errors import Corrupt, ProgramError
-from programs.files import read_regular
+from programs.files import read_regular, write_whole
 from programs.ids import content_id
 from programs.program import Program
 from programs.text import one_line
@@ -49,9 +49,7 @@ def ask(folder: Path, what: str, text: str, *, name: str = "", because: str = ""
     )
     inbox = folder / INBOX
     inbox.mkdir(exist_ok=True)
-    partial = inbox / f".{wish_id}.partial"
-    partial.write_text(json.dumps(wish.to_record()), "utf-8")
-    partial.replace(inbox / f"{wish_id}.json")
+    write_whole(inbox / f"{wish_id}.json", json.dumps(wish.to_record()).encode())
 
 
 def waiting(folder: Path) -> list[SteerEvent]:

@@ -21,6 +21,7 @@ from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
 from programs.ids import content_id
+from programs.text import shortened
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
@@ -124,15 +125,11 @@ def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Ex
         "fraction": event.fraction,
         "seconds": event.device_seconds_charged,
         "decision": (decision.decision if decision else "") or ("" if event.number else "baseline"),
-        "reason": shortened((decision.reason if decision else "") or event.reason),
-        "description": shortened(event.description),
+        "reason": shortened((decision.reason if decision else "") or event.reason, MOST_TEXT),
+        "description": shortened(event.description, MOST_TEXT),
         "directive_ids": list(event.directive_ids),
         "diff": event.diff[:MOST_DIFF],
     }
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
 
 
 class EntryRun(CourseContent):

@@ -153,7 +153,7 @@ def _use_of(program: Program, named: Collection[str], tried: Collection[str]) ->
 
 def _unqueued(program: Program, named: Collection[str]) -> LintMessage | None:
     """A warning where a scripted researcher tries none of the ideas, because the queue has no share."""
-    if not named or any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
+    if not named or program.charter.has_queue:
         return None
     set_fields = program.settings.set_fields
     where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from meta.cli.output import Output
@@ -20,9 +18,9 @@ def model_for(
 ) -> ChatModel:
     """The client; ``tokens``: in and out of one call, of which there are at most ``times``; ``note`` gets each call."""
     from inner_loop.models.client import ModelClient
-    from inner_loop.run_context import RunContext
+    from inner_loop.run_context import RunContext, tapes
 
-    record, replay = (os.environ.get(name) for name in ("METALOOP_RECORD", "METALOOP_REPLAY"))
+    record, replay = tapes()
     if not replay:
         from inner_loop.models.prices import expected, require_ready
 
@@ -34,7 +32,7 @@ def model_for(
     context = RunContext(
         config=models.settled,
         emit=lambda event: note(cast("CallEvent", event)),
-        record=Path(record) if record else None,
-        replay=Path(replay) if replay else None,
+        record=record,
+        replay=replay,
     )
     return ModelClient(context, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -121,9 +122,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
         return
     settings.ready(out, task, study)
     launch.announce(out, whole, study.folder)
-    ready = study
-    at_end = launch.flags_at_end(flags.webhook)
-    match = launch.drive(out, study.folder, "ablate", whole, lambda p: ablate(ready, program, design, p), at_end=at_end)
+    match = launch.drive(out, study.folder, "ablate", whole, partial(ablate, study, program, design), flags.webhook)
     champion = study.state.champion
     if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
         out.note("champion.evidence.md is updated")
@@ -250,10 +249,8 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
     settings.ready(out, task, study, researches=False)
     study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
     launch.announce(out, cost, study.folder)
-    at_end, ready = launch.flags_at_end(flags.webhook), study
-    launch.drive(
-        out, study.folder, "ablate", cost, lambda p: replay_run(ready, run.run_id, commits, seeds, p), at_end=at_end
-    )
+    work = partial(replay_run, study, run.run_id, commits, seeds)
+    launch.drive(out, study.folder, "ablate", cost, work, flags.webhook)
     present(out, study.folder, run.run_id)
     send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run.run_id] * 2)
 

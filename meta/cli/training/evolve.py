@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from meta.cli.progress import if_slow
 from meta.cli.results.study_result import present
 from meta.cli.training import launch, mutation
 from meta.cli.training.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.training.evolve_plan import after_own, cost_of, like_stock, night_words, origin_lines, plan_lines
+from meta.cli.training.evolve_plan import after_own, cost_of, night_words, origin_lines, plan_lines
 from meta.cli.training.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.researcher_choice import ResearcherChoice
@@ -65,6 +66,7 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 
 def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence[str]) -> None:
     """``named``: the user's programs as they were typed."""
+    from meta.novelty import like_stock
     from meta.study.begin import champion_of, create, take_up
 
     settings, dial = settings_of(flags), flags.dial
@@ -157,8 +159,8 @@ def finish(
     folder = study.folder
     if champion_of(folder) is None:
         launch.announce(out, cost, folder)
-        at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
-        launch.drive(out, folder, command, cost, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
+        work = partial(carry_out, study, plan, starters)
+        launch.drive(out, folder, command, cost, work, flags.ending.webhook, flags.ending.apply)
         made = sum(run.ended is not None for run in study.state.runs.values())
         if made < cost.runs:
             out.note(f"{made} of {cost.runs} planned runs were made: programs that behave alike run once")

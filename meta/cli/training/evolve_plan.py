@@ -103,7 +103,7 @@ def after_own(learnt: Learnt | None, own: Sequence[Program], task: Task, plan: P
     from inner_loop.behaviour import resolved_ideas
     from programs.shelf import in_library
 
-    if learnt is None or not own or in_library(own[0].name, own[0].program_id):
+    if learnt is None or not own or in_library(own[0]):
         return ""
     mine = {idea.directive_id for idea in own[0].ideas}
     tried = {idea.directive_id for idea, _ in resolved_ideas(learnt.program, task)}
@@ -141,7 +141,7 @@ def untried(own: Program, researcher: str, task: Task) -> str:
     """Which ideas of the user's program a script does not try, and what changes this; else empty."""
     from inner_loop.behaviour import resolved_ideas
 
-    queued = any("queue" in charter.proposers for _, charter in own.charter.by_phase())
+    queued = own.charter.has_queue
     stated = [idea for idea in own.ideas if idea.terms]
     if researcher != "scripted" or not stated:
         return ""
@@ -159,15 +159,6 @@ def untried(own: Program, researcher: str, task: Task) -> str:
         "these three lines at its beginning (or the middle one into its front matter): `---`, "
         "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`, `---`"
     )
-
-
-def like_stock(own: Program, training: Sequence[Task], researcher: str) -> bool:
-    """Whether the researcher does the same under the user's program as under stock, on every task."""
-    from meta.novelty import Novelty
-    from programs.shelf import starter
-
-    novelty = Novelty(training, researcher)
-    return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
 
 
 def night_words(own: Program, learnt: Learnt | None, task: Task, researcher: str, past: PastStudy | None) -> str:

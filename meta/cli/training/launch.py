@@ -17,7 +17,7 @@ from meta.cli.progress import Progress
 from meta.cli.training import capacity
 from meta.cli.training.capacity import cores as cores
 from meta.cli.training.capacity import workers_of as workers_of
-from meta.cli.training.researcher_choice import ResearcherChoice
+from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
 from meta.study.cost import Cost, Work
 from programs.errors import NotComparable, UsageError
 from programs.text import word_list
@@ -33,7 +33,6 @@ Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
 RUN_TIME = word_list("no-sandbox max-usd max-tokens")
-SET_AT_RUN_TIME = word_list("max_wall prices call_timeout patience calls_at_once")  # keys of --set
 MODELS = word_list("""
     models researcher context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)  # details that are said before the start
@@ -95,9 +94,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         for option, values in typed().items():
             made = study.config.typed.get(option)
             if option == "--set":
-                values = [
-                    one for one in values if one not in (made or ()) and one.partition("=")[0] not in SET_AT_RUN_TIME
-                ]
+                values = [one for one in values if one not in (made or ()) and one.partition("=")[0] not in LIMITS]
                 option, made = f"--set {values[0].partition('=')[0]}" if values else option, []
             if (option or values[1:]) and option[2:] not in but and values != made:
                 what = option or " ".join(values[1:])
@@ -322,29 +319,24 @@ def dry_run(out: Output, cost: Cost, *lists: str) -> None:
     out.thing(said, shown={**shown, "wall_seconds": capacity.wall(cost)})
 
 
-def flags_at_end(webhook: str | None, apply: bool = False) -> str:
-    """What a resumed command has to be told again. The address is a secret, so no log is to show it."""
-    text = f"{' --apply' * apply}{' --webhook URL' * bool(webhook)}"
-    return text + "  # URL: the address that you gave; it is not stored" * bool(webhook)
-
-
 def drive(
     out: Output,
     folder: Path,
     command: str,
     cost: Cost,
     work: Callable[[Progress], Result],
-    last: bool = True,
-    at_end: str = "",
+    webhook: str | None,
+    apply: bool = False,
 ) -> Result:
-    """Run ``work`` with progress shown; a drained or killed command prints how to resume, with the flags ``at_end``.
-    ``last``: the study ends with it, and is tidied up."""
+    """Run ``work`` with progress shown; a drained or killed command prints how to resume. The address ``webhook`` is a
+    secret, so no log is to show it. A study that has ended is tidied up."""
     from arena.drain import Drained
     from arena.run_archive import compact
 
     goal = {"runs": cost.runs, "device_seconds": cost.charged}
     unsafe = sandbox.flag(cost.details["sandbox"] != sandbox.OPEN)
-    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{at_end}"
+    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{' --apply' * apply}"
+    again += " --webhook URL  # URL: the address that you gave; it is not stored" * bool(webhook)
     with Progress(out, folder, command, goal) as progress:
         try:
             result = work(progress)
@@ -354,8 +346,6 @@ def drive(
         except KeyboardInterrupt:
             out.note(f"killed; finished work is kept; to resume: {again}")
             raise
-    if not last:
-        return result
     out.meanwhile("tidying up and preparing the result")
     if cost.runs > 1:  # the repository of a single run is what one looks at next
         compact(folder)

@@ -108,7 +108,7 @@ def match(
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
     launch.announce(out, cost, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
-    played = launch.drive(out, study.folder, "match", cost, carry_out, at_end=launch.flags_at_end(webhook))
+    played = launch.drive(out, study.folder, "match", cost, carry_out, webhook)
     present(out, study, played, others, flags.add)
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[one.match_id for one in played]])
     if batch is not None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
 UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
-LIMITS = ("context_tokens", "reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
+LIMITS = (*CAPS, "call_timeout", "patience", "calls_at_once")  # a resumed study may have others
 
 
 def _no_models() -> ModelConfig:
@@ -137,15 +137,14 @@ class ResearcherChoice:
     def refuse_inert(self, out: Output, programs: Sequence[Program], tasks: Sequence[Task]) -> None:
         """The remarks of `note_others`; raises UsageError for a program that was evolved for a model or an agent, and
         in which a script finds nothing that differs from stock."""
-        from meta.novelty import Novelty
-        from programs.shelf import starter
+        from meta.novelty import like_stock
 
         self.refuse_without_edits(programs, tasks)
         for program in programs if self.researcher == "scripted" else ():
-            label, novelty = program.evolved_for, Novelty(tasks, self.researcher)
+            label = program.evolved_for
             if label is None or "scripted" in (label.kind, label.rewritten):
                 continue
-            if novelty.behaviour(program) == novelty.behaviour(starter("stock")):
+            if like_stock(program, tasks, self.researcher):
                 raise UsageError(
                     f"{program.name} was evolved for {label}; a script reads none of it here, so it would run exactly "
                     "like stock",
@@ -240,9 +239,7 @@ def _raise_caps(study: Study, given: ModelConfig) -> None:
 
 def _with_caps(config: ModelConfig, given: ModelConfig) -> ModelConfig:
     """``config`` with the requested spending limits, prices and call limits."""
-    changes = {name: getattr(given, name) for name in CAPS if getattr(given, name)}
-    changes |= {name: getattr(given, name) for name in LIMITS if name in given.model_fields_set}
-    return config.model_copy(update=changes)
+    return config.model_copy(update={name: getattr(given, name) for name in LIMITS if name in given.model_fields_set})
 
 
 def _free(config: ModelConfig) -> bool:
@@ -255,7 +252,7 @@ def _free(config: ModelConfig) -> bool:
 def unread_ideas(program: Program) -> str:
     """How much of a program in prose a script can follow, and what follows the rest; empty where it follows all."""
     followed = sum(bool(idea.terms) for idea in program.ideas)
-    settings = program.charter != Charter() or in_library(program.name, program.program_id)
+    settings = program.charter != Charter() or in_library(program)
     if followed == len(program.ideas) and (followed or settings):
         return ""
     ideas = f"{followed} of its {len(program.ideas)} ideas" if program.ideas else "no idea in it"

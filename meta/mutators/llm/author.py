@@ -4,7 +4,6 @@ generation."""
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena.drain import drained
@@ -12,7 +11,7 @@ from arena.executor import Progress
 from arena.task_study import tasks_of
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
-from inner_loop.run_context import ModelConfig, RunContext
+from inner_loop.run_context import REPLAY, ModelConfig, RunContext, tapes
 from meta.mutators.bandit import Bandit, arm_histories
 from meta.mutators.llm.calls import GenerationCalls, replies, usual_usd
 from meta.mutators.llm.instructions import Instructions
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from analysis.report.evidence import Evidence
     from arena.study import Study
 
-RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # folders of a command, not of its study
-
 
 class Author:
     """Calls run in the study's process and are recorded in its own ledger segment; recorded calls are not made
@@ -38,7 +35,7 @@ class Author:
         self.progress = progress
         config = study.config.staff
         recorded = tuple(study.state.calls)
-        record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
+        record, replay = tapes()
         seed = study.streams.seed("search", "calls")
         self.clients = {
             model: ModelClient(

@@ -125,7 +125,7 @@ class Briefing:
             ],
             job=job,
             scripted=self.scripted,
-            queued=any("queue" in charter.proposers for _, charter in programs[0].charter.by_phase()),
+            queued=programs[0].charter.has_queue,
             charter=self.charter_fields(programs, job.name != "prune"),
             short=share < 0.5,
             kept_ideas=others,

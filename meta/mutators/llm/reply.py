@@ -68,8 +68,7 @@ class WrittenChild(BaseModel):
     @property
     def why(self) -> str:
         """The reason, in one line."""
-        line = one_line(self.reason)
-        return line if len(line) <= MOST_REASON else line[: MOST_REASON - 1] + "…"
+        return one_line(self.reason, MOST_REASON)
 
 
 class WrittenInstruction(BaseModel):

@@ -23,7 +23,7 @@ from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import Tool, ToolCall
 from inner_loop.researchers.reply import BadEdit, parse
 from meta.mutators.llm.templates import fenced, render
-from programs.text import clipped, one_line
+from programs.text import clipped, one_line, shortened
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -197,8 +197,8 @@ class Toolbox:
 
 def _cut(line: str) -> str:
     """A line with its spaces, which are part of a diff, and without characters that cannot be seen."""
-    line = "".join(c if c.isprintable() else " " for c in line.expandtabs(4)).rstrip()
-    return line if len(line) <= MOST_WIDTH else line[: MOST_WIDTH - 1] + "…"
+    plain = "".join(c if c.isprintable() else " " for c in line.expandtabs(4))
+    return shortened(plain.rstrip(), MOST_WIDTH)
 
 
 def _matching(pattern: str, lines: Sequence[str]) -> list[int]:
