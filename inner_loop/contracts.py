@@ -59,8 +59,15 @@ class ProposerStart:
     """The input of a proposer's `make`: the program's ideas that the task knows, each with what it asks for, in order;
     and the directives to cite for proposals that come from no idea."""
 
-    ideas: tuple[tuple[ProgramIdea, ConditionalEdit], ...]
-    because: tuple[str, ...]
+    ideas: tuple[tuple[ProgramIdea, ConditionalEdit], ...] = ()
+    because: tuple[str, ...] = ()
+
+
+class CitingProposer:
+    """The base of those whose proposals come from no idea."""
+
+    def __init__(self, start: ProposerStart = ProposerStart()) -> None:
+        self._because = start.because
 
 
 class Proposer(Protocol):

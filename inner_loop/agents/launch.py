@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,12 +15,12 @@ from typing import cast
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
-from inner_loop.agents.worktree import commands, lay, variables
+from inner_loop.agents.worktree import commands, lay, temporary, variables
 from inner_loop.events import CallEvent
 from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
-from programs.errors import EnvironmentProblem
+from programs.errors import EnvironmentProblem, MetaloopError
 from programs.shelf import starter
 from programs.text import one_line
 from trainer.commands.plain import own_variables
@@ -57,6 +56,11 @@ class AgentLaunch:
         if open_routes := routes(upstreams):
             shared = self._network == "full"
             self.gateway = stack.enter_context(Gateway(upstreams, open_routes, self._context, shared=shared))
+
+    @property
+    def problem(self) -> MetaloopError | None:
+        """Why the agent's models answer no more calls."""
+        return self.gateway.meter.problem if self.gateway else None
 
     def runner(
         self, worktree: Path, seconds: float, task: Task | None = None, socket: Path | None = None
@@ -140,8 +144,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
 
     launch = AgentLaunch(name, replace(context, emit=lambda event: calls.append(cast(CallEvent, event))))
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))
-        worktree = Path(folder).resolve() / "worktree"
+        worktree = temporary(stack) / "worktree"
         lay(worktree, task, starter("stock"), (), None, PROMPT)
         launch.open_gateway(stack)
         server = stack.enter_context(ExperimentServer(answer))

@@ -12,8 +12,9 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from inner_loop.agents.answer import facts_of
@@ -96,6 +97,11 @@ def require_free(program: Program, task: Task) -> None:
 def shown_files(task: Task) -> list[tuple[str, bytes]]:
     """The task's read-only files, except login keys of the repository."""
     return [(name, data) for name, data in task.read_only_files if not is_key(name, data)]
+
+
+def temporary(stack: ExitStack) -> Path:
+    """A folder for an agent, until the end of ``stack``."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))).resolve()
 
 
 def clear(folder: Path) -> None:

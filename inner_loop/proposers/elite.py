@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, ProposerStart, Situation
+from inner_loop.contracts import CitingProposer, Proposal, Situation
 from inner_loop.elite import PARENTS, elite_child
 from inner_loop.record import Record
 
 DRAWS = 20
 
 
-class EliteProposer:
+class EliteProposer(CitingProposer):
     """Offers nothing before two scripts were trained. Patches of the kept script stay: an edit cannot take them out."""
 
     name = "elite"
-
-    def __init__(self, because: tuple[str, ...] = ()) -> None:
-        self._because = because
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         best = parents(situation)
@@ -32,8 +29,7 @@ class EliteProposer:
         return None
 
 
-def make(start: ProposerStart) -> EliteProposer:
-    return EliteProposer(start.because)
+make = EliteProposer
 
 
 def parents(situation: Situation) -> list[Record]:

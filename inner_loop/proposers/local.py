@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, ProposerStart, Situation
+from inner_loop.contracts import CitingProposer, Proposal, Situation
 from inner_loop.moves import Move, changed, direction, neighbours
 from inner_loop.record import Record
 from trainer.edits import Value
@@ -17,13 +17,10 @@ HELPED, FAILED = 4.0, 0.5
 STALE, TRIED = 0.4, 0.05
 
 
-class LocalProposer:
+class LocalProposer(CitingProposer):
     """Draws one neighbouring value with weights from this run's history; ladders have no memory of other runs."""
 
     name = "local"
-
-    def __init__(self, because: tuple[str, ...] = ()) -> None:
-        self._because = because
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         moves = [
@@ -40,8 +37,7 @@ class LocalProposer:
         return Proposal(chosen.edit, self.name, self._because)
 
 
-def make(start: ProposerStart) -> LocalProposer:
-    return LocalProposer(start.because)
+make = LocalProposer
 
 
 def _lessons(situation: Situation) -> dict[str, list[tuple[Record, Value]]]:

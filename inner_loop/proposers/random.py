@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, ProposerStart, Situation
+from inner_loop.contracts import CitingProposer, Proposal, Situation
 from inner_loop.moves import others
 
 
-class RandomProposer:
+class RandomProposer(CitingProposer):
     """A knob drawn uniformly, then one of its other values drawn uniformly (a patch: applied)."""
 
     name = "random"
-
-    def __init__(self, because: tuple[str, ...] = ()) -> None:
-        self._because = because
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         for at in rng.permutation(len(situation.knobs)):
@@ -25,5 +22,4 @@ class RandomProposer:
         return None
 
 
-def make(start: ProposerStart) -> RandomProposer:
-    return RandomProposer(start.because)
+make = RandomProposer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, ProposerStart, Situation
+from inner_loop.contracts import CitingProposer, Proposal, Situation
 from inner_loop.moves import changed
 from inner_loop.record import Record
 from trainer.edits import Edit, Value
@@ -17,13 +17,10 @@ POOL, JOINED = 5, 3
 NEAR = 1 / 3
 
 
-class RecombineProposer:
+class RecombineProposer(CitingProposer):
     """The union of two or three such edits of this run, better ones first where two set the same knob."""
 
     name = "recombine"
-
-    def __init__(self, because: tuple[str, ...] = ()) -> None:
-        self._because = because
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         pool = [edit for edit in self._pool(situation) if situation.allowed(edit)][:POOL]
@@ -48,8 +45,7 @@ class RecombineProposer:
         return list(dict.fromkeys(record.edit for record in ordered))
 
 
-def make(start: ProposerStart) -> RecombineProposer:
-    return RecombineProposer(start.because)
+make = RecombineProposer
 
 
 def union(edits: Sequence[Edit]) -> Edit:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, ProposerStart, Situation
+from inner_loop.contracts import CitingProposer, Proposal, Situation
 from inner_loop.moves import others, rung
 from inner_loop.record import Record
 from trainer.edits import Knob, Value
@@ -27,7 +27,7 @@ FREE, STARTUP, ASKS = 3, 5, 8
 NAME = "run"  # of the study within its storage
 
 
-class TpeProposer:
+class TpeProposer(CitingProposer):
     """Each proposal depends on this run's history alone, with a sampler of its own seed.
 
     The trials of the last proposal's study are kept where the history has only grown since: to make them all anew takes
@@ -36,9 +36,7 @@ class TpeProposer:
 
     name = "tpe"
 
-    def __init__(self, because: tuple[str, ...] = ()) -> None:
-        self._because = because
-        self._trials: _Trials | None = None
+    _trials: _Trials | None = None
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         movable = [knob for knob in situation.knobs if others(knob, situation.parent.config)]
@@ -70,8 +68,7 @@ class TpeProposer:
         return self._trials.study(measured, sampler)
 
 
-def make(start: ProposerStart) -> TpeProposer:
-    return TpeProposer(start.because)
+make = TpeProposer
 
 
 class _Trials:

@@ -9,7 +9,6 @@ the recorded state and starts a session with a summary of it.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,14 +38,15 @@ GIT_SECONDS = 60.0  # for an agent's git to report its HEAD when a session has e
 
 
 class CommandResearcher:
-    """``name`` is a recipe's name, or empty if the configuration gives a command."""
+    """``more``: the name of a recipe, as in ``command:claude``; empty if the configuration gives a command. An agent
+    has no seed."""
 
-    def __init__(self, program: Program, task: Task, context: RunContext, name: str = "") -> None:
+    def __init__(self, program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> None:
         agent_worktree.require_free(program, task)
         self._program = program
         self._task = task
         self._context = context
-        self._agent = AgentLaunch(name, context)
+        self._agent = AgentLaunch(more, context)
         self._number = 0
 
     def work(self, bench: Bench) -> None:
@@ -72,50 +72,45 @@ class CommandResearcher:
         raises WallSpent after the wall limit, and NoReply as `work`."""
         _ = self._agent.installed
         recall(bench, self._context.recorded)
-        charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
+        self._bench = bench
+        self._charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
         Verdicts(bench).finish()  # experiments that an interruption left undecided
-        deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
+        self._deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
-            folder = self._folder(stack)
-            worktree = self._worktree(folder, stack)
+            self._folder = self._output_folder(stack)
+            # without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above
+            home = self._folder if self._context.sandboxed else agent_worktree.temporary(stack)
+            self._worktree = home / "worktree"
             self._agent.open_gateway(stack)
-            stack.callback(agent_worktree.clear, worktree)
+            stack.callback(agent_worktree.clear, self._worktree)
+            yield self._session
 
-            def session(program: Program, most: int | None) -> None:
-                if time.monotonic() >= deadline:
-                    raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
-                self._program, before = program, len(bench.history)
-                last = float("inf") if most is None else before + most
-                ended = self._session(bench, folder, worktree, deadline, charge, last)
-                gateway = self._agent.gateway
-                if bench.is_open and gateway is not None and gateway.meter.problem is not None:
-                    raise NoReply(gateway.meter.problem)
-                if len(bench.history) == before:
-                    self._complain(bench, ended)
-
-            yield session
-
-    def _folder(self, stack: ExitStack) -> Path:
+    def _output_folder(self, stack: ExitStack) -> Path:
         """Where the agent's output is stored; temporary if nothing is kept."""
         if self._context.folder is None:
-            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-")))
+            return agent_worktree.temporary(stack)
         folder = self._context.folder / "agent"
         folder.mkdir(parents=True, exist_ok=True)
         return folder.resolve()
 
-    def _worktree(self, folder: Path, stack: ExitStack) -> Path:
-        """Without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above."""
-        if self._context.sandboxed:
-            return folder / "worktree"
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))).resolve() / "worktree"
+    def _session(self, program: Program, most: int | None) -> None:
+        if time.monotonic() >= self._deadline:
+            raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
+        bench = self._bench
+        self._program, before = program, len(bench.history)
+        ended = self._started(float("inf") if most is None else before + most)
+        if bench.is_open and (problem := self._agent.problem):
+            raise NoReply(problem)
+        if len(bench.history) == before:
+            self._complain(ended)
 
-    def _session(
-        self, bench: Bench, folder: Path, worktree: Path, deadline: float, charge: SandboxCharge, last: float
-    ) -> RunningAgent:
-        sandboxed = self._context.sandboxed
-        metered = charge.seconds is not None
-        prompt = agent_worktree.prompt(bench, self._program, metered=metered, sandboxed=sandboxed, last=last)
-        self._lay(bench, folder, worktree, prompt)
+    def _started(self, last: float) -> RunningAgent:
+        """One start of the agent, to its end. ``last``: see `AgentSession`."""
+        bench, worktree, charge = self._bench, self._worktree, self._charge
+        prompt = agent_worktree.prompt(
+            bench, self._program, metered=charge.seconds is not None, sandboxed=self._context.sandboxed, last=last
+        )
+        self._lay(prompt)
         logs = self._context.folder / "logs" if self._context.folder else None
         session = AgentSession(
             bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs, last=last
@@ -123,64 +118,59 @@ class CommandResearcher:
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
             runner = self._agent.runner(worktree, SESSION_SECONDS, self._task, server.path)
-            attend = self._attending(session, server, deadline, charge)
             try:
-                ended = self._agent.run(runner, prompt, attend=attend, begun=charge.begin)
+                ended = self._agent.run(runner, prompt, attend=self._attending(session, server), begun=charge.begin)
             finally:
                 charge.end()
-                self._store_notes(folder, worktree)
-            session.finish(lambda: self._ask_git(worktree, server, charge))
-        self._write_down(folder, ended, len(bench.history) - before)
+                for name, kept in self._noted().items():
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
+            session.finish(lambda: self._ask_git(server))
+        self._write_down(ended, len(bench.history) - before)
         return ended
 
-    def _attending(
-        self, session: AgentSession, server: ExperimentServer, deadline: float, charge: SandboxCharge
-    ) -> Callable[[], bool]:
+    def _attending(self, session: AgentSession, server: ExperimentServer) -> Callable[[], bool]:
         """What answers a waiting request, and is False when the session is to end. It raises RunStopped if the run is
         to stop."""
         requests, last, closing = 0, time.monotonic(), float("inf")
-        gateway = self._agent.gateway
 
         def attend() -> bool:
             nonlocal requests, last, closing
             server.serve(POLL_SECONDS)
-            charge.book()
+            self._charge.book()
             now = time.monotonic()
             if self._context.should_stop():
                 raise RunStopped(f"run {self._context.run_id} was asked to stop while its agent was working")
             if session.requests != requests:
                 requests, last = session.requests, now
-            if not session.is_open or (gateway is not None and gateway.meter.problem is not None):
+            if not session.is_open or self._agent.problem:
                 closing = min(closing, now + GRACE_SECONDS)
-            return now < min(closing, deadline, last + IDLE_SECONDS)
+            return now < min(closing, self._deadline, last + IDLE_SECONDS)
 
         return attend
 
-    def _lay(self, bench: Bench, folder: Path, worktree: Path, readme: str) -> None:
-        left = {} if self._context.seat[1] > 1 else {n: agent_worktree.notes(worktree, n) for n in self._noted(folder)}
-        said = {
-            name: kept.read_text(encoding="utf-8") if kept.is_file() else left.get(name, "")
-            for name, kept in self._noted(folder).items()
-        }
+    def _lay(self, readme: str) -> None:
+        bench, worktree = self._bench, self._worktree
+        said = dict[str, str]()
+        for name, kept in self._noted().items():
+            if kept.is_file():
+                said[name] = kept.read_text(encoding="utf-8")
+            elif self._context.seat[1] == 1:  # else they are another program's
+                said[name] = agent_worktree.notes(worktree, name)
         agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, readme)
         for name, text in said.items():
             if text:
                 (worktree / name).parent.mkdir(parents=True, exist_ok=True)
                 (worktree / name).write_text(text, encoding="utf-8")
 
-    def _noted(self, folder: Path) -> dict[str, Path]:
+    def _noted(self) -> dict[str, Path]:
         """The files in which an agent keeps notes, living files of the program included, and their copies in the run's
         folder; each program of a night has its own."""
-        folder = folder / self._program.program_id if self._context.seat[1] > 1 else folder
+        folder = self._folder / self._program.program_id if self._context.seat[1] > 1 else self._folder
         living = {name: folder / "living" / name for name, _ in self._program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
 
-    def _store_notes(self, folder: Path, worktree: Path) -> None:
-        for name, kept in self._noted(folder).items():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
-
-    def _ask_git(self, worktree: Path, server: ExperimentServer, charge: SandboxCharge) -> None:
+    def _ask_git(self, server: ExperimentServer) -> None:
         """Have the agent's repository report its HEAD, in a sandbox like the agent's but without network and keys,
         because its configuration can start programs. Without an answer, git decides nothing."""
 
@@ -188,16 +178,16 @@ class CommandResearcher:
             server.serve(END_POLL_SECONDS)
             return True
 
-        runner = self._agent.runner(worktree, GIT_SECONDS, self._task, server.path)
-        runner.run([agent_worktree.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
-        charge.end()
+        runner = self._agent.runner(self._worktree, GIT_SECONDS, self._task, server.path)
+        runner.run([agent_worktree.EXPERIMENT, "--end"], attend=attend, begun=self._charge.begin)
+        self._charge.end()
 
-    def _write_down(self, folder: Path, ended: RunningAgent, experiments: int) -> None:
+    def _write_down(self, ended: RunningAgent, experiments: int) -> None:
         """Record the session's event and store the agent's output as text beside the run; it is not read again."""
         self._number += 1
         name = f"session-{os.getpid()}-{self._number}"
         for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
-            (folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
+            (self._folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
         event = AgentSessionEvent(
             run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code, killed=ended.killed,
             experiments=experiments, wall_seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds,
@@ -208,7 +198,7 @@ class CommandResearcher:
         )  # fmt: skip
         self._context.emit(event)
 
-    def _complain(self, bench: Bench, ended: RunningAgent) -> None:
+    def _complain(self, ended: RunningAgent) -> None:
         """An agent that failed by itself before it ran anything gives no result.
 
         If it exited normally or was killed, the program may have caused that: the run stands, with a finding, because
@@ -217,6 +207,7 @@ class CommandResearcher:
         if problem := self._agent.failure(ended):
             problem.ids = (self._context.run_id,)
             raise NoReply(problem)
+        bench = self._bench
         if len(bench.history) == 1:
             first = bench.baseline
             text = f"agent: ended without one experiment (exit code {ended.exit_code})"
@@ -224,6 +215,4 @@ class CommandResearcher:
             self._context.emit(FindingEvent.of_line(text, **about, stream="search", seed=first.seed))
 
 
-def make(program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> CommandResearcher:
-    """``command:claude`` uses the recipe ``claude``; ``command`` alone uses the configured command line."""
-    return CommandResearcher(program, task, context, more)
+make = CommandResearcher

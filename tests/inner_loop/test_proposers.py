@@ -10,6 +10,7 @@ import pytest
 
 from inner_loop import proposers
 from inner_loop.bench import Bench
+from inner_loop.contracts import ProposerStart
 from inner_loop.moves import after, changed, neighbours, others
 from inner_loop.proposers.elite import EliteProposer, parents
 from inner_loop.proposers.local import LocalProposer
@@ -82,7 +83,7 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     assert len(best) == 4 and metrics == sorted(metrics, key=lambda metric: situation.sign * metric)
     every = [r.metric for r in situation.history if r.ok and r.full and r.metric is not None]
     assert situation.sign * metrics[0] == min(situation.sign * metric for metric in every)
-    proposer = EliteProposer(("d1",))
+    proposer = EliteProposer(ProposerStart(because=("d1",)))
     drawn = [proposer.propose(situation, rng) for _ in range(60)]
     wanted = [situation.parent.config | dict(changed(p.edit)) for p in drawn if p]
     apart = [min(sum(r.config[k] != config[k] for k in config) for r in best) for config in wanted]

@@ -5,14 +5,13 @@ A proposal counts as little as a guess: `task init` runs what it says, and `task
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inner_loop.agents.launch import AgentLaunch
+from inner_loop.agents.worktree import temporary
 from inner_loop.models.contract import ChatModel, Message
 from inner_loop.run_context import RunContext
 from meta.mutators.llm.templates import render
@@ -93,8 +92,7 @@ def ask_agent(name: str, source: OwnRepository, context: RunContext) -> Sequence
     EnvironmentProblem if it fails, or if its output does not end with an answer."""
     launch = AgentLaunch(name, context)
     with ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))).resolve()
-        worktree = copied(source, place / "repository")
+        worktree = copied(source, temporary(stack) / "repository")
         for file in source.files:
             if is_key(file, (worktree / file).read_bytes()):
                 (worktree / file).unlink()
