@@ -29,6 +29,8 @@ from arena.trainers import Trainers
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent, FaultEvent, RunEndedEvent, RunStartedEvent
 from inner_loop.result import RunResult
 from inner_loop.run import run
+from inner_loop.run_context import RECORD as RECORD
+from inner_loop.run_context import REPLAY as REPLAY
 from inner_loop.run_context import RunContext, tapes
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program

@@ -249,8 +249,8 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
     settings.ready(out, task, study, researches=False)
     study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
     launch.announce(out, cost, study.folder)
-    work = partial(replay_run, study, run.run_id, commits, seeds)
-    launch.drive(out, study.folder, "ablate", cost, work, flags.webhook)
+    replay = partial(replay_run, study, run.run_id, commits, seeds)
+    launch.drive(out, study.folder, "ablate", cost, replay, flags.webhook)
     present(out, study.folder, run.run_id)
     send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run.run_id] * 2)
 
