@@ -1,4 +1,5 @@
-"""Measures candidates with all their seeds, screens them in waves, and judges them against their parent."""
+"""Measures candidates with all their seeds, as many as the remaining budget covers; screens them in waves, and judges
+them against their parent."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from inner_loop.comparison import added_lines, gain_over
 from inner_loop.contracts import KeepRule, KeepVerdict, Proposal
 from inner_loop.record import Record
 from inner_loop.wave import ExperimentRequest
-from programs.charter import Charter
+from programs.charter import Charter, promoted
 
 
 class Trials:
@@ -126,3 +127,25 @@ def _screened(record: Record, rank: int | None, count: int, promoted: int) -> st
     if rank is None:
         return f"{record.outcome.status}: {record.outcome.reason}"
     return f"place {rank} of {count}{', promoted' if rank <= promoted else ''}"
+
+
+def next_wave(bench: Bench, charter: Charter) -> tuple[int, int]:
+    """(candidates to draw, how many to promote). promoted = 0: all are trained in full at once, as are those of a task
+    that cannot be given a part of its budget.
+
+    A wave that the budget cannot finish is made smaller, because a screened candidate that cannot be promoted is
+    wasted. (0, 0) if not even one full candidate can be afforded.
+    """
+    full = bench.cost() * charter.replicates
+    if not bench.meter.affords(full):
+        return 0, 0
+    fraction = bench.part(charter.screen.fraction)
+    if fraction < 1.0:
+        for size in range(charter.wave, 1, -1):
+            chosen = promoted(size, charter.screen.promote)
+            if chosen < size and bench.meter.affords(size * bench.cost(fraction) + chosen * full):
+                return size, chosen
+    size = charter.wave if fraction >= 1.0 else 1
+    while size > 1 and not bench.meter.affords(size * full):
+        size -= 1
+    return size, 0

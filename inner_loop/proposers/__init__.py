@@ -1,12 +1,13 @@
-"""Proposers of the next edit: one per file, made from a `ProposerStart`."""
+"""Proposers of the next edit: one per file, made from a `ProposerStart`; and their mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from inner_loop.contracts import Proposer, ProposerStart
-from inner_loop.proposers._mixture import Mixture
+import numpy as np
+
+from inner_loop.contracts import Proposal, Proposer, ProposerStart, Situation
 from inner_loop.proposers.queue import DoubtedQueue
 from programs.charter import PROPOSERS
 
@@ -33,3 +34,31 @@ def make_each(
     doubted = {"queue": DoubtedQueue(known["queue"])} if "queue" in known else {}
     fallback = PROPOSERS.get("random")(start)
     return [Mixture(c.proposers, known | doubted if c.doubt_ideas else known, fallback) for c in charters]
+
+
+class Mixture:
+    """Draws one proposer by share. If it has nothing to offer, the others are drawn; if none has, the fallback."""
+
+    name = "mixture"
+
+    def __init__(self, shares: Mapping[str, float], proposers: Mapping[str, Proposer], fallback: Proposer) -> None:
+        self._shares = dict(shares)
+        self._proposers = dict(proposers)
+        self._fallback = fallback
+
+    def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
+        open_shares = dict(self._shares)
+        while open_shares:
+            name = _draw(open_shares, rng)
+            if proposal := self._proposers[name].propose(situation, rng):
+                return proposal
+            del open_shares[name]
+        return self._fallback.propose(situation, rng)
+
+
+def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
+    names = list(shares)
+    if len(names) == 1:
+        return names[0]
+    weights = np.array([shares[name] for name in names])
+    return names[int(rng.choice(len(names), p=weights / weights.sum()))]

@@ -14,11 +14,11 @@ from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.frontier import Frontier
 from inner_loop.group_rules import GroupRules, group_rules, groups_of, leap
-from inner_loop.pace import next_wave
 from inner_loop.phases import RunPhase, current, run_phases
 from inner_loop.record import Record
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
+from inner_loop.trials import next_wave
 from programs.program import Program
 from trainer.edits import Edit, EditError
 from trainer.task import Task

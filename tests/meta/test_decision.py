@@ -30,8 +30,7 @@ from bench.contradiction.screens import screens
 from bench.contradictions import bases, judged
 from meta.claim import Champion
 from meta.cli.output import Output
-from meta.cli.results.longer import ELAPSED, longer, worth_more
-from meta.cli.results.study_result import present
+from meta.cli.results.study_result import ELAPSED, longer, present, worth_more
 from meta.results.evidence_page import training_cost
 from meta.study.begin import champion_of
 from programs.program import Program

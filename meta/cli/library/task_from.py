@@ -14,8 +14,7 @@ from meta.cli import resolve
 from meta.cli.flags import ModelFlags, PlayingFlags
 from meta.cli.options import Duration, flag, only, rare
 from meta.cli.output import Output
-from meta.cli.training import staffing
-from meta.cli.training.researcher_choice import ResearcherChoice
+from meta.cli.training.researcher_choice import ResearcherChoice, check_agent
 from meta.cli.views import View, show
 from programs.errors import UsageError
 
@@ -141,13 +140,21 @@ def with_proposals(out: Output, source: OwnRepository, wanted: Wanted, flags: Re
 
 
 def read_by_model(out: Output, source: OwnRepository, models: ModelFlags) -> Sequence[FieldProposal]:
+    from inner_loop.models.client import ModelClient
     from inner_loop.models.contract import NoReply
+    from inner_loop.models.prices import expected
+    from inner_loop.run_context import RunContext, tapes
     from meta.cli.library import repository_reader as reader
-    from meta.cli.library.one_model import model_for
 
-    choice = ResearcherChoice.of(models, yes=True)
-    size = sum(len(message.text) for message in reader.prompt(source)) // 4
-    model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
+    choice, (record, replay) = ResearcherChoice.of(models, yes=True), tapes()
+    choice.ready(None)
+    if not replay:
+        tokens = sum(len(message.text) for message in reader.prompt(source)) // 4, 300
+        usd = expected(choice.config, 1, *tokens).usd
+        cost = "not priced" if usd is None else f"about ${usd:.4f}"
+        calls = f"about {sum(tokens):,} tokens per call, {cost}; at most {reader.REPAIRS + 1} calls"
+        out.note(f"{choice.config.models[0]}: {calls}")
+    model = ModelClient(RunContext(choice.settled, record=record, replay=replay), 0)
     try:
         return reader.ask(model, source, max_tokens=choice.settled.reply_tokens)
     except NoReply as gone:
@@ -161,7 +168,7 @@ def read_by_agent(out: Output, source: OwnRepository, flags: RepositoryFlags) ->
     name, sandboxed = str(flags.agent), not flags.playing.no_sandbox
     given = ResearcherChoice.of(replace(flags.chosen, researcher=f"command:{name}"), yes=True)
     choice = given.of_own_study(sandboxed)
-    staffing.check(choice.researcher, choice.config, sandboxed)
+    check_agent(choice.researcher, choice.config, sandboxed)
     where = "in a sandbox" if sandboxed else "without a sandbox"
     out.note(f"{name} reads a copy of the repository, {where} (at most {reader.AGENT_SECONDS / 60:.0f} minutes)")
     return reader.ask_agent(name, source, RunContext(choice.config, sandboxed=sandboxed))

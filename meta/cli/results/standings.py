@@ -6,23 +6,34 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+from analysis.statistics import interval, t_test, welch_difference
+from analysis.tables import statement
 from analysis.verdict.contrast import Arms
-from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.decision import LEVEL, Decision, decision_of
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
-from analysis.wording import plain_text
+from analysis.wording import listed, plain_text
 from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
-from meta.cli.output import Output
-from meta.cli.results.nights import is_night, show_turns, together
-from meta.cli.results.two_studies import compare
+from meta.cli.output import Output, Row
+from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from arena.settings import StudyConfig
+
+SAME = {
+    "task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware",
+    "researcher": "researcher", "models": "models",
+}  # fmt: skip
+HOW = views.View(
+    "", "difference: second minus first, 95% interval (Welch). Each study has its own seeds and data, which the "
+    "programs that ran in both show.", "on",
+)  # fmt: skip
 MATCHES = "SELECT match_id, purpose, task FROM matches ORDER BY started_at, match_id"
 
 
@@ -117,3 +128,97 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
     if len(matches) > len(last):
         out.note(f"the match that decides, or the last, of {len(matches)}; --all shows all of them")
     return [m["match_id"] for m in last]
+
+
+# -- nights ----------------------------------------------------------------------------------------------------
+
+
+def is_night(folder: Path) -> bool:
+    from arena.settings import StudyConfig
+
+    path = folder / resolve.MARK
+    return path.is_file() and bool(StudyConfig.read(path).plan.get("night"))
+
+
+def show_turns(out: Output, folders: Sequence[Path], shows: Row | None = None) -> None:
+    """What each program did in these nights, and what that ``shows``; nothing for other studies."""
+    how, rows = views.view("turns"), []
+    for folder in folders:
+        with resolve.connect(folder, ["contributions"]) as con:
+            rows += [{"night": resolve.shown(folder), **row} for row in how.rows(con)]
+    if rows:
+        views.show(out, rows, how, extra=shows)
+    if shows and out.mode != "json":
+        out.thing(shows)
+
+
+def together(out: Output, folders: Sequence[Path]) -> None:
+    """The one test over several nights of the same two programs. Raises UsageError where they have not two in common.
+
+    Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
+    """
+    from analysis.effects.contributions import block_test, seed_sd, turns_of
+    from arena.settings import StudyConfig
+    from meta.study.plan import TURNS
+
+    if len(set(folders)) < len(folders):
+        raise UsageError("one night is named twice", hint="name each once")
+    configs = {folder: StudyConfig.read(folder / "study.toml") for folder in folders}
+    pairs = {tuple(config.plan.get(TURNS, ())[:2]) for config in configs.values()}
+    if len(pairs) > 1 or len(next(iter(pairs))) < 2:
+        shown = listed(map(resolve.shown, folders), len(folders))
+        raise UsageError(f"{shown} are not nights of the same two programs", hint="name one study, or such nights")
+    [(first, tested)] = pairs
+    nights = []
+    for folder in folders:
+        with resolve.connect(folder, []) as con:
+            turns = turns_of(con)
+            nights.append((turns, seed_sd(con, turns[0].run_id) if turns else None))
+            names = dict(con.execute("SELECT program_id, name FROM programs").fetchall())
+    p, known = block_test(nights, first, tested), list(configs.values())
+    lineages = len({root(config, known) for config in known})
+    shows = "is shown to be better" if p < LEVEL else "is not shown to be better"
+    verdict = f"{names[tested]} {shows} than {names[first]}"
+    show_turns(out, folders, {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
+
+
+def root(config: StudyConfig, known: Sequence[StudyConfig]) -> str:
+    """The id of the first of these nights from which this one goes on."""
+    before = {one.study_id: one for one in known}
+    while config.from_study and config.start and config.from_study.study_id in before:
+        config = before[config.from_study.study_id]
+    return config.study_id
+
+
+# -- two studies -----------------------------------------------------------------------------------------------
+
+
+def compare(out: Output, folders: tuple[Path, Path]) -> None:
+    """The difference of the champions, and of each program that ran in the deciding matches of both studies. Raises
+    NotComparable where the studies have no task in common on equal terms."""
+    read = []
+    for folder in folders:
+        with resolve.connect(folder, []) as con:
+            read.append(resolve.fetch(con, statement("in_both")))
+    pairs = [(one, other) for one in read[0] for other in read[1] if one["task"] == other["task"]]
+    why = {words for one, other in pairs for key, words in SAME.items() if one[key] != other[key]}
+    alike = [(one, other) for one, other in pairs if all(one[key] == other[key] for key in SAME)]
+    if not alike:
+        reason = f"their {' and '.join(sorted(why))} differ" if why else "they have no task with results in common"
+        raise NotComparable(f"{' and '.join(map(resolve.shown, folders))} cannot be compared: {reason}")
+    champions = [compared(*pair, "champions: ") for pair in alike if pair[0]["is_champion"] and pair[1]["is_champion"]]
+    same = [compared(*pair) for pair in alike if pair[0]["program_id"] == pair[1]["program_id"]]
+    extra = {"studies": [*map(resolve.shown, folders)]}
+    views.show(out, [*champions, *same], HOW, extra=extra, empty="no program ran in both, and one has no champion")
+
+
+def compared(one: dict[str, Any], other: dict[str, Any], what: str = "") -> dict[str, object]:
+    difference, se, df = welch_difference(other["gains"], one["gains"])
+    low, high = interval(difference or 0.0, se, df)
+    first, second = (sum(each["gains"]) / len(each["gains"]) for each in (one, other))
+    named = f"{what}{one['name']} / {other['name']}" if what else one["name"]
+    return {
+        "on": f"gain on {one['task']}, in {one['unit']}", "task": one["task"], "program": named, "first": first,
+        "second": second, "difference": difference, "low": low, "high": high, "p": t_test(difference or 0.0, se, df),
+        "runs": f"{len(one['gains'])} / {len(other['gains'])}",
+    }  # fmt: skip

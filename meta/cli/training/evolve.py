@@ -17,10 +17,17 @@ from meta.cli.options import typed
 from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.results.study_result import present
-from meta.cli.training import launch, mutation
-from meta.cli.training.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.training.evolve_plan import after_own, cost_of, night_words, origin_lines, plan_lines
-from meta.cli.training.evolve_tasks import ChosenTasks, drawn_for
+from meta.cli.training import launch
+from meta.cli.training.evolve_plan import (
+    after_own,
+    cost_of,
+    instructions_of,
+    night_words,
+    origin_lines,
+    plan_lines,
+    refuse_alone,
+)
+from meta.cli.training.evolve_tasks import ChosenTasks, EndFlags, EvolveFlags, drawn_for
 from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.researcher_choice import ResearcherChoice
 from meta.cli.training.study_size import unused_budget
@@ -82,8 +89,8 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
         else:
             improves = len(own) == 1
             chosen, command = settings.researcher_choice, "improve" if improves else "evolve"
-            follows = mutation.load(flags.meta_program)
-            mutation.refuse_alone(follows, chosen.config)
+            follows = instructions_of(flags.meta_program)
+            refuse_alone(follows, chosen.config)
             past = past_of(out, flags, own)
             on = ChosenTasks.named(replace(flags, task=flags.task or past.named) if past else flags, settings.seed)
             if past:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.wording import many
-from meta.cli.training import launch, mutation
+from meta.cli.training import launch
 from meta.cli.training.evolve_tasks import ChosenTasks
 from meta.cli.training.launch import LaunchSettings
+from meta.cli.training.researcher_choice import UNPRICED
 from meta.cli.training.study_size import night_tells
 from meta.reserve import DRAWN
-from meta.study.cost import Cost
+from meta.study.cost import FREE, Cost
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.settings import FromStudy, UsedKnowledge
     from arena.study import Study
+    from inner_loop.run_context import ModelConfig
     from meta.learnt import Learnt
     from meta.study.past_study import PastStudy
     from meta.study.plan import Plan
@@ -41,7 +47,7 @@ def cost_of(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study 
     more = {"harvest": plan.harvest_experiments(task), "stages": plan.stages(), "plan": asdict(plan)}
     cost = settings.cost(study, on.training, works, **more)
     cost = settings.researcher_choice.billed(cost, task, study)
-    cost = mutation.billed(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
+    cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
     families = said(plan, on.families) if on.families else ""
     return cost.saying(power=power_of(plan, on, study), families=families)
 
@@ -179,3 +185,37 @@ def night_words(own: Program, learnt: Learnt | None, task: Task, researcher: str
     unused = sorted({field.partition(".")[0] for one in turns for field in charter_fields(one.text)} & {*NIGHT_RULES})
     said += f"; a night has rules of its own for {listed(unused, len(unused))}" if unused else ""
     return f"{said}; it begins with main of {past.used.folder}" if past and past.main else said
+
+
+# -- the models that write programs -----------------------------------------------------------------------------
+
+
+def instructions_of(path: str | None) -> Program | None:
+    """The program of ``--set meta_program=FILE``. Raises NotFound, ProgramError."""
+    from programs import folder
+
+    return folder.load(Path(path).expanduser()) if path else None
+
+
+def with_writing(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
+    """The cost with the most that writing programs takes; the same where no model writes programs."""
+    generations = plan.generations or plan.night
+    if not model_config.models or not generations or os.environ.get("METALOOP_REPLAY"):
+        return cost
+    from meta.mutators.llm.calls import bill as most
+    from meta.mutators.llm.calls import sentence
+
+    limit = most(generations, plan.children, model_config)
+    price = cost.facts["price"].replace(FREE, "own device")
+    price += f"; {sentence(limit, model_config, plan.child_runs * plan.run_budget or math.inf)}"
+    price += UNPRICED.format(model_config.models[0]) * (limit.usd is None and UNPRICED[:10] not in price)
+    spent = {"mutation_calls": limit.calls, "mutation_tokens": limit.tokens, "mutation_usd": limit.usd}
+    return cost.knowing(**spent).saying(price=price)
+
+
+def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:
+    """Raise UsageError for traces or a meta program without a model: they would have no effect."""
+    asked = {"--set traces": model_config.traces != "auto", "--set meta_program": meta_program is not None}
+    for name, is_so in asked.items():
+        if is_so and not model_config.models:
+            raise UsageError(f"{name} needs a model that writes programs", hint="name one: -m NAME")

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from meta.cli import resolve
 from meta.cli.flags import ModelFlags
+from meta.cli.options import parse_duration
 from meta.cli.output import Output, ask
-from meta.cli.training import staffing
 from meta.study.cost import Cost
 from programs.charter import Charter
 from programs.errors import NotFound, UsageError
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
 UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
 LIMITS = (*CAPS, "call_timeout", "patience", "calls_at_once")  # a resumed study may have others
+
+SECONDS = ("max_wall", "call_timeout", "patience")
+_SANDBOX = ("agent_network", "agent_allow", "agent_readable", "agent_home")
 
 
 def _no_models() -> ModelConfig:
@@ -69,7 +72,7 @@ class ResearcherChoice:
 
         named = {"max_usd": models.max_usd, "max_tokens": models.max_tokens, "agent": models.agent}
         given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-        given |= staffing.settings_of(models.more)
+        given |= settings_of(models.more)
         config = ModelConfig(models=tuple(resolve.listed(models.model)), **given)
         _tapes()
         implied = "command" if config.agent else "chat" if config.models else None
@@ -77,7 +80,7 @@ class ResearcherChoice:
 
     def of_own_study(self, sandboxed: bool) -> ResearcherChoice:
         """For a study of the user's own, where an agent may use the user's login."""
-        return replace(self, config=staffing.with_login(self.researcher, self.config, sandboxed), sandboxed=sandboxed)
+        return replace(self, config=with_login(self.researcher, self.config, sandboxed), sandboxed=sandboxed)
 
     def ready(self, study: Study | None) -> None:
         """Called before a study is created or resumed: raises where a model cannot be called; applies new limits.
@@ -94,7 +97,7 @@ class ResearcherChoice:
         if researcher.partition(":")[0] == "command":
             from inner_loop.agents.recipe import may_cost
 
-            staffing.check(researcher, config, self.sandboxed)
+            check_agent(researcher, config, self.sandboxed)
             if not self.sandboxed:
                 self._consent("this starts an agent without a sandbox: it can do all that you can, and may cost money")
             elif may_cost(researcher.partition(":")[2], config):
@@ -260,3 +263,79 @@ def unread_ideas(program: Program) -> str:
         f"{program.name}: a script can follow {ideas}: it needs an edit in backticks, as in `lr=0.1`, under a heading "
         "Ideas; -m MODEL or -r command:NAME follows prose"
     )
+
+
+def settings_of(texts: Sequence[str]) -> dict[str, Any]:
+    """The fields of a `ModelConfig` that ``--set`` gives, which has refused other names. Raises UsageError."""
+    from inner_loop.run_context import ModelConfig
+
+    known = ModelConfig.model_fields
+    made: dict[str, Any] = {}
+    config = ModelConfig()
+    for text in texts:
+        key, _, value = text.partition("=")
+        try:
+            if key == "prices":
+                made.setdefault(key, {}).update([price_of(value)])
+            elif key in SECONDS:
+                made[key] = parse_duration(value)
+            else:
+                made[key] = tuple(resolve.listed(value)) if isinstance(known[key].default, tuple) else value
+            config = ModelConfig(**made)
+        except ValueError as error:
+            hint = str(known[key].description)
+            raise UsageError(f"--set {text}: {first_line(error)}", hint=hint) from None
+    return {name: getattr(config, name) for name in made}
+
+
+def first_line(error: ValueError) -> str:
+    """The problem, without pydantic's heading."""
+    from pydantic import ValidationError
+
+    return str(error.errors()[0]["msg"] if isinstance(error, ValidationError) else error)
+
+
+def price_of(text: str) -> tuple[str, tuple[float, ...]]:
+    """``openai/NAME=0.5/1.5`` or with a third figure. Raises ValueError."""
+    name, _, figures = text.rpartition("=")
+    prices = tuple(float(figure) for figure in figures.split("/"))
+    if not name or not 2 <= len(prices) <= 3 or not all(0 <= figure < 1e6 for figure in prices):
+        raise ValueError("not a price")
+    return name, prices
+
+
+def check_agent(researcher: str, config: ModelConfig, sandboxed: bool) -> None:
+    """Check, before a study is created, that the agent is known and installed, has a model and can be started.
+
+    Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix.
+    """
+    from inner_loop.agents import recipe as agent_recipe
+    from trainer.commands.launcher import require_sandbox
+
+    name = researcher.partition(":")[2]
+    agent_recipe.find(agent_recipe.recipe_for(name, config))
+    agent_recipe.require(name, config)
+    require_sandbox(sandboxed)
+    inert = [name for name in _SANDBOX if getattr(config, name)] if not sandboxed else []
+    if inert:
+        flag_name = f"--set {inert[0]}"
+        raise UsageError(
+            f"{flag_name} is for an agent in a sandbox; without one it reads and reaches what you do",
+            hint=f"leave out {flag_name}, or --no-sandbox",
+        )
+
+
+def with_login(researcher: str, config: ModelConfig, sandboxed: bool) -> ModelConfig:
+    """The configuration for the user's own study: without a key the agent uses its own login. Not with a spending
+    limit, which could then not be kept; in a sandbox only if the login is in a file."""
+    from inner_loop.agents import recipe as agent_recipe
+    from inner_loop.gateway.route import routes
+
+    kind, _, name = researcher.partition(":")
+    if kind != "command" or not name or config.caps():
+        return config
+    direct = config.model_copy(update={"agent_direct": True})
+    recipe = agent_recipe.recipe_for(name, config)
+    if routes(recipe.gateway.api) or (sandboxed and not agent_recipe.home(agent_recipe.recipe_for(name, direct))):
+        return config
+    return direct
