@@ -57,6 +57,7 @@ ProxyFlag = Annotated[
         "Address or network of your TLS proxy, if it runs on another machine or outside the container.", metavar="IP,…"
     ),
 ]
+HostFlag = Annotated[str, flag("Address to listen on.", default="127.0.0.1")]
 YesFlag = Annotated[bool, flag("Do not ask for confirmation.", "-y")]
 WebhookFlag = Annotated[
     str | None,

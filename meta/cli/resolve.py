@@ -212,6 +212,12 @@ def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] 
     return rows(con.execute(query, list(parameters)))
 
 
+def ask(folder: Path, query: str, parameters: Sequence[Any] = (), computed: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of one query over a study; see `connect`."""
+    with connect(folder, computed) as con:
+        return fetch(con, query, parameters)
+
+
 def short(identity: object) -> str:
     """The start of an id, for display; commands accept any unique prefix."""
     return str(identity)[:7]

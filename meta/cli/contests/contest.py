@@ -14,7 +14,7 @@ from meta.cli import resolve
 from meta.cli.commands import noun, verb
 from meta.cli.contests.contest_entrant import join, status, submit
 from meta.cli.contests.contest_host import close, host
-from meta.cli.flags import SHARES, ContestFolder, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
+from meta.cli.flags import SHARES, ContestFolder, HostFlag, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
 from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
 from meta.cli.training import launch
@@ -171,8 +171,7 @@ def noise_of(study: str, out: Output) -> float:
     """The SD between runs of a program, pooled over the programs that a study raced first, over stock's mean gain."""
     from programs.shelf import starter
 
-    with resolve.connect(resolve.study_folder(study, out), []) as con:
-        rows = resolve.fetch(con, GAINS)
+    rows = resolve.ask(resolve.study_folder(study, out), GAINS)
     df = sum(row["df"] for row in rows)
     if df == 0:
         raise UsageError(f"the noise of {study} is unknown: no program has two runs", hint="name a study with a race")
@@ -261,7 +260,7 @@ def with_shares(config: ModelConfig) -> ModelConfig:
 def serve(
     out: Output,
     folder: ContestFolder,
-    host: Annotated[str, flag("Address to listen on.", default="127.0.0.1")],
+    host: HostFlag,
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
     proxy: ProxyFlag,
     joins: Annotated[int, rare("Maximum number of people who join from one address per minute.", min=1, default=JOINS)],

@@ -196,11 +196,8 @@ def root(config: StudyConfig, known: Sequence[StudyConfig]) -> str:
 def compare(out: Output, folders: tuple[Path, Path]) -> None:
     """The difference of the champions, and of each program that ran in the deciding matches of both studies. Raises
     NotComparable where the studies have no task in common on equal terms."""
-    read = []
-    for folder in folders:
-        with resolve.connect(folder, []) as con:
-            read.append(resolve.fetch(con, statement("in_both")))
-    pairs = [(one, other) for one in read[0] for other in read[1] if one["task"] == other["task"]]
+    first, second = (resolve.ask(folder, statement("in_both")) for folder in folders)
+    pairs = [(one, other) for one in first for other in second if one["task"] == other["task"]]
     why = {words for one, other in pairs for key, words in SAME.items() if one[key] != other[key]}
     alike = [(one, other) for one, other in pairs if all(one[key] == other[key] for key in SAME)]
     if not alike:

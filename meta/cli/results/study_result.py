@@ -137,8 +137,7 @@ def worth_more(d: Decision, times: float) -> bool:
 
 def wall_seconds(folder: Path) -> float:
     """The wall time of a finished study, without pauses; 0 if it is unknown."""
-    with resolve.connect(folder, []) as con:
-        return float(resolve.fetch(con, ELAPSED)[0]["seconds"] or 0)
+    return float(resolve.ask(folder, ELAPSED)[0]["seconds"] or 0)
 
 
 def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:

@@ -25,8 +25,7 @@ def send_rows(
         return
     from meta.results.notify import send
 
-    with resolve.connect(folder, ["credit" if query is EFFECTS else "standings"]) as con:
-        rows = resolve.fetch(con, query, list(parameters))
+    rows = resolve.ask(folder, query, parameters, ["credit" if query is EFFECTS else "standings"])
     several = len({row.get("task") for row in rows}) > 1
     shown = [
         f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))}"

@@ -216,8 +216,7 @@ def _of_study(study: Study, run_id: str) -> ReplayedRun:
 def _of_import(folder: Path, flags: AblateFlags, settings: LaunchSettings) -> ReplayedRun:
     from arena.replay import commits_of_import
 
-    with resolve.connect(folder, []) as con:
-        known = [row["run_id"] for row in resolve.fetch(con, "FROM imports WHERE run_id IS NOT NULL")]
+    known = [row["run_id"] for row in resolve.ask(folder, "FROM imports WHERE run_id IS NOT NULL")]
     run_id = resolve.by_prefix(flags.what or "", known, "imported run")
     if settings.task is None:
         hint = "--task REPO; metaloop task init --from REPO writes its task.toml"

@@ -192,8 +192,7 @@ def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) ->
     pair = [*named, *(entry.program.program_id for entry in entries if entry.role == "control")][:2]
     if len(pair) < 2:
         raise UsageError("--add needs two programs", hint="name another one, or leave out --no-controls")
-    with resolve.connect(folder, []) as con:
-        rows = resolve.fetch(con, statement("in_both"))
+    rows = resolve.ask(folder, statement("in_both"))
     known = {row["program_id"]: record(row, ArmRuns) for row in rows if all(row[k] == v for k, v in wanted.items())}
     if missing := [one for one in pair if one not in known]:
         names = ", ".join(entry.program.name for entry in entries if entry.program.program_id in missing)

@@ -193,8 +193,7 @@ def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
     how = flags.how(study.task, study.config.fixed_steps)
     if prefix is None:
         return whole_study(out, study, how, flags.runs)
-    with resolve.connect(folder, []) as con:
-        known = [row["run_id"] for row in resolve.fetch(con, "SELECT run_id FROM runs")]
+    known = [row["run_id"] for row in resolve.ask(folder, "SELECT run_id FROM runs")]
     run, seeds = run_of(study, resolve.by_prefix(prefix, known, "run")), flags.seeds
     return PlannedCheck(study.task, how, 2 * seeds, seeds, lambda say: verify_run(study, run, seeds, how, say), study)
 
