@@ -95,12 +95,12 @@ def claim(gains: Gains, measured: Against = Against(), on: tuple[str, str] = (""
     """The announced test. ``on``: name of the task and its unit, for the A/A difference."""
     aa = arms_of(gains, *on)
     gains, measured = pooled(gains, measured)
-    return _claim(
+    made = _claim(
         {role for role in gains if gains[role]},
         lambda role: mean_interval(gains.get(role) or ()),
         lambda role: difference(gains, measured, role),
-        aa=aa,
     )
+    return replace(made, aa=aa)
 
 
 def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]], families: tuple[str, ...] = ()) -> Claim:
@@ -126,24 +126,15 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]], families
         each = [(difference(gains, measured, role), size) for gains, measured, size in sides]
         return mean_over_tasks(each, drawn=bool(families))
 
-    return _claim(
-        set.intersection(*({role for role in gains if gains[role]} for gains, _, _ in sides)),
-        mean,
-        apart,
-        tasks=tasks,
-        aa=_arms_over(families, measured_on) if families else tuple(each for on in alone for each in on.aa),
-        families=families,
-    )
+    roles = set.intersection(*({role for role in gains if gains[role]} for gains, _, _ in sides))
+    aa = _arms_over(families, measured_on) if families else tuple(each for on in alone for each in on.aa)
+    return replace(_claim(roles, mean, apart), tasks=tasks, aa=aa, families=families)
 
 
 def _claim(
     roles: Collection[str],
     mean: Callable[[str], Mean],
     apart: Callable[[str], ErrorEstimate],
-    *,
-    aa: tuple[ArmsDifference, ...],
-    tasks: tuple[OnOneTask, ...] = (),
-    families: tuple[str, ...] = (),
 ) -> Claim:
     """``roles``: those with runs, on every task; ``apart``: champion minus the program of a role."""
     reference, champion = OWN if OWN in roles else STOCK, mean("champion")
@@ -158,9 +149,6 @@ def _claim(
         one_sided(apart(reference)),
         beside=beside(STOCK, "stock") if reference == OWN and STOCK in roles else None,
         bare=mean("without-ideas") if "without-ideas" in roles else None,
-        tasks=tasks,
-        aa=aa,
-        families=families,
         start=beside(START) if START in roles else None,
         learnt=beside(LEARNT) if LEARNT in roles else None,
     )

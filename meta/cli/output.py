@@ -116,6 +116,11 @@ class Output:
             thing.plain = clean(thing.plain, keep="\n")
         self.console.print(thing, markup=False, highlight=False)
 
+    def json_only(self, item: Row) -> None:
+        """What a script is told and a person has read in remarks."""
+        if self.mode == "json":
+            self.json(item)
+
     def json(self, value: Any) -> None:
         click.echo(json_line(jsonable(value)), color=False)
 

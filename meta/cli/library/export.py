@@ -158,8 +158,7 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
         written = [to_file(con, name, to, path) for name, path in targets.items()]
     for item in written:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
-    if out.mode == "json":
-        out.json({"study": str(folder), "written": written})
+    out.json_only({"study": str(folder), "written": written})
 
 
 def to_zip(out: Output, study: str | None, target: Path | None) -> None:
@@ -183,8 +182,7 @@ def to_zip(out: Output, study: str | None, target: Path | None) -> None:
     unpack = f"python3 -m zipfile -e {resolve.typed(target)} ."
     out.note(f"{target}: a copy of {resolve.shown(folder)}; to look at it: {unpack} && metaloop ui {name}")
     out.note(f"its ledger ends with {head}; metaloop verify {name} checks it and prints this hash")
-    if out.mode == "json":
-        out.json({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})
+    out.json_only({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})
 
 
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
@@ -252,8 +250,7 @@ def write_program(out: Output, made: tuple[Program, list[str]], target: Path | N
     else:
         target.write_bytes(stated.raw)
     out.note(f"wrote {target}")
-    if out.mode == "json":
-        out.json({"path": str(target)})
+    out.json_only({"path": str(target)})
     entry = target / stated.files[0][0] if stated.is_set else target
     if kind in ("prose", "agent"):
         go = f"cd {task} && " if copying(task) else ""
@@ -301,9 +298,8 @@ def to_tool(out: Output, study: str | None, target: Path | None, to: str, projec
     out.note(f"to look at them: {where}")
     if is_taken(folder):
         out.note("the study is still running; its later results were not sent")
-    if out.mode == "json":
-        counts = {"runs": len(sent.runs), "experiments": steps}
-        out.json({"study": str(folder), "to": to, "project": name, **counts})
+    counts = {"runs": len(sent.runs), "experiments": steps}
+    out.json_only({"study": str(folder), "to": to, "project": name, **counts})
 
 
 def files_of(folder: Path) -> Files:

@@ -51,17 +51,8 @@ def report(
     elif image:
         picture.draw(drawn, image)
     written = [str(path) for path in (file, image) if path]
-    if out.mode == "json":
-        out.json(
-            {
-                "study": resolve.shown(folder),
-                "report": str(file),
-                "card": str(image) if image else None,
-                "bytes": file.stat().st_size,
-            }
-        )
-    else:
-        out.text("\n".join(written))
+    made = {"study": resolve.shown(folder), "report": str(file), "card": str(image) if image else None}
+    out.text("\n".join(written), item=made | {"bytes": file.stat().st_size})
     if look and not webbrowser.open(file.resolve().as_uri()):
         out.note(f"no browser could be started; open {file} yourself")
 

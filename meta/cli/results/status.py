@@ -56,8 +56,7 @@ def stop(out: Output, study: Annotated[str, argument()]) -> None:
     if at_work:
         Study.open(folder).request_stop()
     out.note("draining; metaloop status shows when it has stopped" if at_work else "the study is not running")
-    if out.mode == "json":
-        out.json({"study": str(folder), "stop_requested": at_work})
+    out.json_only({"study": str(folder), "stop_requested": at_work})
 
 
 def present(out: Output, study: LiveStudy) -> None:

@@ -42,10 +42,7 @@ def ui(
     port = int(listening.getsockname()[1])
     address = f"http://127.0.0.1:{port}/?token={token}"
     studies = Studies(root)
-    if out.mode == "json":
-        out.json({"url": address})
-    else:
-        out.text(address)
+    out.text(address, item={"url": address})
     out.note("Ctrl-C ends it; the studies go on")
     if not no_open:
         webbrowser.open(address)
