@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from inner_loop.events import CallEvent, Emit, Event
 
@@ -16,12 +16,10 @@ RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # variables with folders 
 REPLY_SHARE = 5  # a reply gets at most this part of a small context
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(BaseModel, frozen=True, extra="forbid"):
     """[staff] of study.toml: the models or agent of a study, and the caps beside the device budget. Contains no
     secrets. ``models`` are LiteLLM names in order of preference; usd and tokens are caps of the whole study. Fields
     with a description can be set by ``--set``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[str, ...] = ()
     max_usd: float | None = Field(default=None, gt=0)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from inner_loop.gateway.serving import private_socket
 from programs.closing import Closing
@@ -26,11 +26,9 @@ _REQUEST_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 
 
-class AgentRequest(BaseModel):
+class AgentRequest(BaseModel, frozen=True, extra="forbid", strict=True):
     """A request of an agent. ``line``: the blobs of the editable files at each commit up to its HEAD, newest first.
     They are untrusted and only choose among measured sources."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     verb: str = Field(pattern=r"^(run|status|log|directives|end)$")
     style: str = Field(default="text", pattern=r"^(text|json|log)$")

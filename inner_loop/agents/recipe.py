@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from inner_loop.gateway.route import COMMON, LOCAL, Upstream, routes
 from inner_loop.run_context import ModelConfig
@@ -23,27 +23,23 @@ from programs.errors import CredentialMissing, EnvironmentProblem, NotFound, Usa
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class GatewaySetup(BaseModel):
+class GatewaySetup(BaseModel, frozen=True, extra="forbid"):
     """How an agent is pointed to the gateway: the variables of each API, and ``words`` of its command line and
     values of variables (``set``) in which {NAME} is replaced by the base URL of the API with that name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     words: list[str] = []
     set: dict[str, str] = {}
     api: dict[str, Upstream] = {}
 
 
-class Direct(BaseModel):
+class Direct(BaseModel, frozen=True, extra="forbid"):
     """What an agent with direct access to its vendor receives: names of variables with keys, and its login."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     environment: list[str] = []
     home: dict[str, str] = {}
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, frozen=True, extra="forbid"):
     """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or in place of {prompt} in them.
 
     ``environment``: names of variables to pass on if they are set; ``set``: variables with values. ``gateway``: the
@@ -51,8 +47,6 @@ class Recipe(BaseModel):
     file in its home → our file. ``network``: none for an agent whose models the gateway serves, unless the user allows
     further hosts. ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: list[str] = Field(min_length=1)
     after: list[str] = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from programs.errors import UsageError
 
@@ -20,15 +20,13 @@ Protocol = Literal["openai", "anthropic"]
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-class Upstream(BaseModel):
+class Upstream(BaseModel, frozen=True, extra="forbid"):
     """An API that an agent uses, as its recipe names it. ``url`` is its address unless a variable of ``base`` sets
     another.
 
     ``base``: variables with its address, ``keys``: with its key; the first one set here counts, and the agent receives
     all of them. ``tokens``: variables of ours whose value is sent as a bearer token if the protocol uses keys.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     protocol: Protocol
     url: str

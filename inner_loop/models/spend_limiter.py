@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, Corrupt
@@ -51,10 +51,8 @@ class OpenCall(BaseModel):
     estimate: Cost
 
 
-class Spending(BaseModel):
+class Spending(BaseModel, extra="forbid"):  # not a file of another version, with its spending elsewhere
     """The content of purse.json: the cost of all ended calls, and the calls in flight by process and number."""
-
-    model_config = ConfigDict(extra="forbid")  # a file of another version, in which the spending stands elsewhere
 
     spent: Cost = Cost()
     open: dict[str, OpenCall] = Field(default_factory=dict)

@@ -172,11 +172,6 @@ def only(*names: str) -> Choice:
     return lambda name: name in names
 
 
-def without(*names: str) -> Choice:
-    """All flags of a group but these."""
-    return lambda name: name not in names
-
-
 def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter]:
     """The click parameters of a function, or of a dataclass of flags, in the order of the source."""
     for name, kind, more in _values(owner, choice):

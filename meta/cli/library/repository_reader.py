@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from inner_loop.agents.launch import AgentLaunch
 from inner_loop.agents.worktree import temporary
@@ -30,10 +30,8 @@ _MOST_CHARACTERS = 200_000
 _QUOTED = 80  # characters of a line that is shown
 
 
-class FieldProposal(BaseModel):
+class FieldProposal(BaseModel, extra="forbid", strict=True):
     """One field as the model reads it, and the line that it names for it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     field: str = Field(pattern=f"^(?:{'|'.join(FIELDS)})$")
     value: str | list[str] = Field(min_length=1)
@@ -50,9 +48,7 @@ class FieldProposal(BaseModel):
         return one_line(lines[self.line - 1])[:_QUOTED] if 0 < self.line <= len(lines) else "no such line"
 
 
-class _RepositoryAnswer(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _RepositoryAnswer(BaseModel, extra="forbid", strict=True):
     fields: list[FieldProposal]
 
 

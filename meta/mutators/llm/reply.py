@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from meta.mutators.change_files import dropped
 from meta.mutators.offline.cross_sections import chapters, joined
@@ -29,31 +29,25 @@ class BadReply(Exception):
     """The reply makes no program; the message is one line and says why."""
 
 
-class NewSection(BaseModel):
+class NewSection(BaseModel, extra="forbid"):
     """``name``: a heading of the program, a new one, or another of its files; an empty ``text`` removes it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=160)
     text: str
 
 
-class NewPatch(BaseModel):
+class NewPatch(BaseModel, extra="forbid"):
     """A change of the script that an idea may name: whole lines, and those in their place."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     search: str
     replace: str
 
 
-class WrittenChild(BaseModel):
+class WrittenChild(BaseModel, extra="forbid"):
     """A child. ``limits``: what limited the parents' runs. ``charter``: all settings of the child. ``ideas``: its whole
     list, where a number stands for the idea of the parents with that number. ``take``: sections of the second parent.
     What is null, empty or left out stays as the first parent has it. ``decline``: why there is no child."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limits: str = ""
     reason: str = ""
@@ -71,10 +65,8 @@ class WrittenChild(BaseModel):
         return one_line(self.reason, MOST_REASON)
 
 
-class WrittenInstruction(BaseModel):
+class WrittenInstruction(BaseModel, extra="forbid"):
     """A new instruction for writers of programs, as markdown."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limits: str = ""
     instruction: str = Field(min_length=1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from analysis.study import read_study
 from analysis.tables import rows, statement
@@ -125,20 +125,16 @@ def related(traces: Sequence[Trace], parents: Collection[str]) -> list[Trace]:
     return [replace(traces[n], about=f"{NEAR[rank]}{traces[n].about}") for rank, n in nearest]
 
 
-class Search(BaseModel):
+class Search(BaseModel, extra="forbid"):
     """Find lines that match a pattern, each with its file and line number. The pattern is a case-insensitive regular
     expression (RE2: no look-around, no back-references). An invalid one is searched for as plain text."""
-
-    model_config = ConfigDict(extra="forbid")
 
     pattern: str = Field(min_length=1, max_length=200)
     path: str = Field(default="", description="a file or the beginning of several names; empty: all files")
 
 
-class Read(BaseModel):
+class Read(BaseModel, extra="forbid"):
     """Read lines of one file, at most 200 per call."""
-
-    model_config = ConfigDict(extra="forbid")
 
     path: str
     first_line: int = Field(default=1, ge=1)
