@@ -1,9 +1,10 @@
-"""A server of a test, on a thread of its own."""
+"""A server of a test, on a thread of its own, and work in several threads."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import HTTPServer
 
@@ -19,3 +20,9 @@ def serving(server: HTTPServer) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def together(count: int, work: Callable[[int], object]) -> None:
+    """So many threads work at once, each with its number; what one of them raises is raised."""
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, range(count)))

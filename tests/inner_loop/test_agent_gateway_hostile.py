@@ -17,8 +17,8 @@ from inner_loop.gateway import serving
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
-from tests.llm.gateway import OPENAI_KEY, TEXT, Caller, api, body, calling, until
-from tests.llm.wild import WildServer, whole
+from tests.llm.gateway import OPENAI_KEY, Caller, api, body, calling, until
+from tests.llm.wild import LIES, WildServer, completion, used, whole
 
 __all__ = ["api", "litellm_loaded"]
 pytestmark = pytest.mark.usefixtures("litellm_loaded")
@@ -116,24 +116,8 @@ def test_the_pass_of_another_run_does_not_open(api: ApiServer) -> None:
         assert one.client.get("openai/v1/models", headers=key).status_code == 401 and not api.heard
 
 
-def completion(usage: Any, *, model: str = "m", finish: str = "stop") -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": finish}
-    return json.dumps({"object": "chat.completion", "model": model, "choices": [choice], "usage": usage}).encode()
-
-
-def used(asked: Any, said: Any, cached: Any = 0) -> dict[str, Any]:
-    return {"prompt_tokens": asked, "completion_tokens": said, "prompt_tokens_details": {"cached_tokens": cached}}
-
-
 def wild(answer: bytes) -> WildServer:
     return WildServer(lambda: iter([answer]))
-
-
-LIES: dict[str, Any] = {
-    "negative": used(-1000, -1000), "words": used("1", "1"), "absurd": used(1 << 90, 1), "parts": used(0.5, 0.5),
-    "list": [1], "word": "none", "true": used(True, True), "zero": used(0, 0), "cached": used(10, 5, 10**9),
-    "cached less": used(10, 5, -(10**9)),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from inner_loop.models.client import ModelClient
 from inner_loop.run_context import ModelConfig, RunContext
 from tests.events import into, typed
 
 KEY = "sk-test-0123456789abcdef"
 MODEL = "openai/test"
+Event = dict[str, Any]
 
 
 def environment(patch: pytest.MonkeyPatch, url: str, key: str = KEY) -> None:
@@ -34,8 +36,8 @@ def staff(**how: Any) -> ModelConfig:
 
 
 def kit(
-    events: list[dict[str, Any]] | None = None, *, run_id: str = "r0", study: Path | None = None,
-    recorded: Sequence[dict[str, Any]] = (), record: Path | None = None, replay: Path | None = None, **how: Any,
+    events: list[Event] | None = None, *, run_id: str = "r0", study: Path | None = None,
+    recorded: Sequence[Event] = (), record: Path | None = None, replay: Path | None = None, **how: Any,
 ) -> RunContext:  # fmt: skip
     """A kit whose events go to a list."""
     emit = into([] if events is None else events)
@@ -48,3 +50,8 @@ def kit(
         record=record,
         replay=replay,
     )
+
+
+def model_client(events: list[Event] | None = None, **how: Any) -> ModelClient:
+    """One whose events go to a list."""
+    return ModelClient(kit(events, **how), 1)

@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from inner_loop.events import Event
+from inner_loop.events import Event as AnyEvent
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from tests.llm.fixtures import dropped
-from tests.llm.kits import MODEL, kit
+from tests.llm.kits import MODEL, Event, kit, model_client
 from tests.llm.server import FAULTS, LlmServer, every
+from tests.serving import together
 
 pytestmark = dropped
 PRICES = {MODEL: (1.0, 2.0)}
-Told = dict[str, Any]
 
 
-def books(folder: Path, events: list[Told]) -> tuple[Cost, Cost]:
+def books(folder: Path, events: list[Event]) -> tuple[Cost, Cost]:
     """What the purse says, and what the events come to; no account is open."""
     assert json.loads((folder / "purse.json").read_text())["open"] == {}
     spent = SpendLimiter(folder).spent()
@@ -42,8 +42,8 @@ def ask(client: ModelClient, number: int = 0) -> str:
 @pytest.mark.parametrize("prices", [PRICES, pytest.param({}, marks=pytest.mark.slow)])
 def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]) -> None:
     server.fault = every((*FAULTS, "400"), 2)
-    events: list[Told] = []
-    client = ModelClient(kit(events, study=tmp_path, prices=prices, max_tokens=20_000, call_timeout=2.0), 1)
+    events = list[Event]()
+    client = model_client(events, study=tmp_path, prices=prices, max_tokens=20_000, call_timeout=2.0)
 
     def work(first: int) -> None:
         for number in range(first, 24, 3):
@@ -52,11 +52,7 @@ def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]
             except NoReply:
                 continue
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(3, work)
     purse, told = books(tmp_path, events)
     assert purse == told and len(events) == 24 and {event["status"] for event in events} >= {"ok", "failed"}
     lost = [event for event in events if event["lost_tokens"]]
@@ -67,8 +63,8 @@ def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]
 def test_after_a_stop_in_backoff(server: LlmServer, tmp_path: Path) -> None:
     """It leaves what it took and what it met, and is made again by a run that goes on."""
     server.fault, server.retry_after = (lambda number, _: ("malformed", "429")[number] if number < 2 else None), "60"
-    events: list[Told] = []
-    client = ModelClient(kit(events, study=tmp_path, patience=100.0, prices=PRICES), 1)
+    events = list[Event]()
+    client = model_client(events, study=tmp_path, patience=100.0, prices=PRICES)
 
     def stop() -> None:
         while len(server.seen) < 2:
@@ -84,17 +80,17 @@ def test_after_a_stop_in_backoff(server: LlmServer, tmp_path: Path) -> None:
     assert event["status"] == "failed" and "the run ended" in event["reason"]
     assert event["attempts"] == 2 and [f.split(": ")[1] for f in event["faults"]] == ["malformed", "rate"]
     assert event["lost_tokens"] > 50 and event["lost_usd"] > 0
-    assert ask(ModelClient(kit(events, study=tmp_path, recorded=list(events), prices=PRICES), 1)) == "hello"
+    assert ask(model_client(events, study=tmp_path, recorded=list(events), prices=PRICES)) == "hello"
     purse, told = books(tmp_path, events)
     assert purse == told and len(events) == 2
 
 
 def test_a_call_that_was_never_made_leaves_nothing(server: LlmServer, tmp_path: Path) -> None:
-    events: list[Told] = []
-    client = ModelClient(kit(events, study=tmp_path, calls_at_once=1), 1)
+    events = list[Event]()
+    client = model_client(events, study=tmp_path, calls_at_once=1)
     client.close()
     server.delay = 0.2
-    busy = threading.Thread(target=ask, args=(ModelClient(kit(study=tmp_path, calls_at_once=1), 1), 1))
+    busy = threading.Thread(target=ask, args=(model_client(study=tmp_path, calls_at_once=1), 1))
     busy.start()
     while not server.at_once:
         pass
@@ -109,11 +105,11 @@ def test_after_a_kill(server: LlmServer, tmp_path: Path, told: bool) -> None:
     """Another process dies after its call was paid, before or after its event: purse.json has its cost once, and the
     run that goes on makes the call again if no event has its reply."""
     ledger = tmp_path / "events.jsonl"
-    ModelClient(kit(), 1)
+    model_client()
     child = os.fork()
     if not child:
 
-        def emit(event: Event) -> None:
+        def emit(event: AnyEvent) -> None:
             if told:
                 ledger.write_text(json.dumps(event.to_record()))
             os._exit(0)
@@ -124,7 +120,7 @@ def test_after_a_kill(server: LlmServer, tmp_path: Path, told: bool) -> None:
     spent = SpendLimiter(tmp_path).spent()
     recorded = [json.loads(ledger.read_text())] if told else []
     events = list(recorded)
-    assert ask(ModelClient(kit(events, study=tmp_path, recorded=recorded, prices=PRICES), 1)) == "hello"
+    assert ask(model_client(events, study=tmp_path, recorded=recorded, prices=PRICES)) == "hello"
     purse, told_ = books(tmp_path, events)
     assert len(server.seen) == 2 - told and sum(server.billed) == purse.tokens
     assert told_ == Cost(spent.tokens, round(spent.usd, 9)) and purse.tokens == (2 - told) * spent.tokens

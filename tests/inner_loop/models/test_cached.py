@@ -14,14 +14,13 @@ from inner_loop.models.provider import TokenUsage, litellm
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.claude import ClaudeServer
 from tests.llm.fixtures import close_connections, dropped
-from tests.llm.kits import KEY, MODEL, kit, staff
+from tests.llm.kits import KEY, MODEL, Event, model_client, staff
 from tests.llm.server import LlmServer
 from trainer.task import Task
 
 pytestmark = dropped
 CLAUDE, GPT = "anthropic/claude-sonnet-4-5", "openai/gpt-4o-mini"
 HEAD = Message("system", "The program, and how to reply. " * 200)
-Event = dict[str, Any]
 
 
 def ask(client: ModelClient, text: str = "hello?", tokens: int = 50) -> None:
@@ -29,8 +28,8 @@ def ask(client: ModelClient, text: str = "hello?", tokens: int = 50) -> None:
 
 
 def test_what_openai_has_cached_is_cheaper(server: LlmServer) -> None:
-    events: list[Event] = []
-    ask(ModelClient(kit(events, models=(GPT,)), 1))
+    events = list[Event]()
+    ask(model_client(events, models=(GPT,)))
     (event,) = events
     info = litellm().get_model_info(GPT)
     cached = event["tokens_cached"]
@@ -44,8 +43,8 @@ def test_what_openai_has_cached_is_cheaper(server: LlmServer) -> None:
 def test_a_price_that_is_given_may_have_a_third_figure_for_what_is_cached(server: LlmServer) -> None:
     dollars = []
     for price in ((2.0, 4.0), (2.0, 4.0, 0.5)):
-        events: list[Event] = []
-        ask(ModelClient(kit(events, prices={MODEL: price}), 1))
+        events = list[Event]()
+        ask(model_client(events, prices={MODEL: price}))
         (event,) = events
         asked, cached = event["tokens_in"], event["tokens_cached"]
         rate = price[2] if len(price) > 2 else 2.0
@@ -61,12 +60,10 @@ def test_what_anthropic_caches_is_marked_told_and_priced(
 ) -> None:
     """The first call writes the head of the prompt, which costs a quarter more; the second one reads it for a tenth."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    events: list[Event] = []
+    events = list[Event]()
     with ClaudeServer() as claude:
         monkeypatch.setenv("ANTHROPIC_API_BASE", claude.url)
-        client = ModelClient(
-            kit(events, models=(CLAUDE,), prices=given, max_usd=5.0, study=tmp_path, call_timeout=60), 1
-        )
+        client = model_client(events, models=(CLAUDE,), prices=given, max_usd=5.0, study=tmp_path, call_timeout=60)
         ask(client, "one")
         ask(client, "two")
         close_connections()

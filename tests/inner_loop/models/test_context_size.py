@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from inner_loop.models.prices import longest, settled
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from tests.llm.fixtures import close_connections, dropped
-from tests.llm.kits import MODEL, environment, kit
+from tests.llm.kits import MODEL, Event, environment, model_client
 from tests.llm.local import KINDS, LocalServer
 
 pytestmark = dropped
@@ -56,9 +55,9 @@ def test_a_server_that_refuses_a_long_prompt_is_asked_once(
     kind: str, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """llama.cpp's older versions send status 500, which would be retried otherwise."""
-    events: list[dict[str, Any]] = []
+    events = list[Event]()
     with local(monkeypatch, kind) as server:
-        client = ModelClient(kit(events), 1)
+        client = model_client(events)
         assert ask(client, 12_000) == "hello"
         with pytest.raises(NoReply) as gone:
             ask(client, 20_000)
@@ -70,16 +69,15 @@ def test_a_server_that_refuses_a_long_prompt_is_asked_once(
 
 def test_a_larger_fallback_answers_a_long_prompt(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with local(monkeypatch, "llama.cpp") as server:
-        context = kit(models=("openai/small", "openai/large"))
         server.fault = lambda number, _: setattr(server, "context", 4096 if number % 2 == 0 else 99_999)
-        assert ask(ModelClient(context, 1), 20_000) == "hello"
+        assert ask(model_client(models=("openai/small", "openai/large")), 20_000) == "hello"
         assert [body["model"] for body in server.seen] == ["small", "large"]
 
 
 def test_a_recording_has_the_refusal(tmp_path: Path, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
     tape = tmp_path / "tape"
     with local(monkeypatch, "llama.cpp"), pytest.raises(NoReply):
-        ask(ModelClient(kit(record=tape), 1), 20_000)
+        ask(model_client(record=tape), 20_000)
     with pytest.raises(NoReply) as gone:
-        ask(ModelClient(kit(replay=tape), 1), 20_000)
+        ask(model_client(replay=tape), 20_000)
     assert isinstance(gone.value.problem, PromptTooLong)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,35 +20,24 @@ from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from programs.errors import Corrupt
 from tests.llm.fixtures import close_connections, dropped
-from tests.llm.kits import KEY, MODEL, environment, kit
-from tests.llm.wild import WildServer, whole
+from tests.llm.kits import KEY, MODEL, Event, environment, kit
+from tests.llm.wild import LIES, SAID, WildServer, completion, used, whole
 
 pytestmark = [dropped, pytest.mark.filterwarnings("ignore:Pydantic serializer:UserWarning")]
 CAPS: dict[str, Any] = {"max_usd": 1.0, "max_tokens": 100_000, "prices": {MODEL: (1.0, 2.0, 0.1)}}
-SAID: dict[str, Any] = {"role": "assistant", "content": "hello there"}
 
 
 @pytest.fixture
 def wild(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[WildServer]:
-    with WildServer(lambda: iter([completion()])) as server:
+    with WildServer(lambda: iter([whole(completion())])) as server:
         environment(monkeypatch, server.url)
         yield server
         close_connections()
 
 
-def completion(message: dict[str, Any] = SAID, usage: Any = None, finish: Any = "stop") -> bytes:
-    choice = {"index": 0, "message": message, "finish_reason": finish}
-    body = {"id": "x", "object": "chat.completion", "created": 1, "model": "test", "choices": [choice], "usage": usage}
-    return whole(json.dumps(body).encode())
-
-
-def used(asked: Any, said: Any, **more: Any) -> dict[str, Any]:
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": 0, **more}
-
-
-def ask(folder: Path | None = None, **how: Any) -> tuple[str | None, list[dict[str, Any]], Cost]:
+def ask(folder: Path | None = None, **how: Any) -> tuple[str | None, list[Event], Cost]:
     """The reply's text (None: nobody answered), what was told, and what purse.json holds of it."""
-    events: list[dict[str, Any]] = []
+    events = list[Event]()
     client = ModelClient(kit(events, study=folder, patience=0.05, **(CAPS | how)), 0)
     try:
         text: str | None = client.complete([Message("user", "hi there")], max_tokens=50, purpose="turn").text
@@ -59,17 +47,9 @@ def ask(folder: Path | None = None, **how: Any) -> tuple[str | None, list[dict[s
     return text, events, SpendLimiter(folder).spent() if folder else Cost()
 
 
-LIES: dict[str, Any] = {
-    "negative": used(-100_000, -5), "one side": used(-100_000, 5), "sums to none": used(-7, 7), "text": used("a", "b"),
-    "absurd": used(10**30, 10**30), "parts": used(1.5, 2.5), "nan": used(math.nan, 1), "list": [1], "word": "many",
-    "none": None, "cached": used(10, 5, prompt_tokens_details={"cached_tokens": 10**9}),
-    "cached less": used(10, 5, prompt_tokens_details={"cached_tokens": -(10**9)}),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_about_usage_gives_nothing_back(wild: WildServer, tmp_path: Path, lie: str) -> None:
-    wild.script = lambda: iter([completion(usage=LIES[lie])])
+    wild.script = lambda: iter([whole(completion(LIES[lie]))])
     _, (event,), spent = ask(tmp_path)
     assert 0 < spent.tokens <= 2000 and 0 < spent.usd < 0.01
     assert spent.tokens == event["tokens"] + event["lost_tokens"]
@@ -78,7 +58,7 @@ def test_a_lie_about_usage_gives_nothing_back(wild: WildServer, tmp_path: Path, 
 
 def test_lies_do_not_stretch_a_cap(wild: WildServer, tmp_path: Path) -> None:
     """Whatever is told, the number of calls under a cap ends."""
-    wild.script = lambda: iter([completion(usage=used(-1000, -1000))])
+    wild.script = lambda: iter([whole(completion(used(-1000, -1000)))])
     asked = 0
     while asked < 100 and ask(tmp_path, max_tokens=300)[0] is not None:
         asked += 1
@@ -104,7 +84,7 @@ ODD: dict[str, Any] = {
 def test_an_odd_reply_can_be_written_down(
     wild: WildServer, odd: str, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    wild.script = lambda: iter([completion(ODD[odd], used(10, 5))])
+    wild.script = lambda: iter([whole(completion(used(10, 5), ODD[odd]))])
     _, events, _ = ask()
     assert KEY not in json.dumps(events) and capfd.readouterr() == ("", "")
 
@@ -137,7 +117,7 @@ def test_what_is_no_reply_is_a_fault(
 
 def test_a_reply_of_many_megabytes_is_none(wild: WildServer, tmp_path: Path) -> None:
     long = SAID | {"content": "x" * (provider.MOST_BYTES + 1)}
-    wild.script = lambda: iter([completion(long, used(10, 5))])
+    wild.script = lambda: iter([whole(completion(used(10, 5), long))])
     text, (event,), _ = ask(tmp_path)
     assert text is None and "bytes" in event["faults"][0] and len(json.dumps(event)) < 5000
 

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import socket
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ from inner_loop.run_context import ModelConfig
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
 from tests.events import example
 from tests.llm.fixtures import dropped
-from tests.llm.kits import KEY, MODEL, kit, staff
+from tests.llm.kits import KEY, MODEL, Event, kit, model_client, staff
 from tests.llm.server import FAULTS, LlmServer, every
+from tests.serving import together
 
 ASKED = [Message("user", "x" * 300)]
 CAPS: list[dict[str, Any]] = [{"max_tokens": 6000}, {"max_usd": 0.01, "prices": {MODEL: (1.0, 2.0)}}]
@@ -49,7 +49,7 @@ def spend(folder: Path, most: int, estimate: int) -> None:
     """Calls of 1 to 9 tokens, in two threads, until the cap is reached."""
     limiter, rng = SpendLimiter(folder, ModelConfig(max_tokens=most)), random.Random(os.getpid())
 
-    def work() -> None:
+    def work(_: int) -> None:
         try:
             while True:
                 key = limiter.start(Cost(estimate), "p", time.sleep)
@@ -57,11 +57,7 @@ def spend(folder: Path, most: int, estimate: int) -> None:
         except CapReached:
             return
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(2, work)
 
 
 @pytest.mark.parametrize(("estimate", "over"), [(9, 9), (90, 9), (0, 3 * 2 * 9)])
@@ -185,22 +181,18 @@ def test_spending_passes_a_cap_by_less_than_one_call_in_a_storm_of_faults(
     """What the server counts as made, arrived or not, though attempts overlap."""
     server.answer, server.delay = (lambda _: "y" * 800), 0.01
     server.fault = every(tuple(k for k in FAULTS if k != "hang"), 2)
-    events: list[dict[str, Any]] = []
-    client = ModelClient(kit(events, study=tmp_path, **cap), 1)
+    events = list[Event]()
+    client = model_client(events, study=tmp_path, **cap)
     ended: list[str] = []
 
-    def work() -> None:
+    def work(_: int) -> None:
         try:
             for _ in range(40):
                 client.complete(ASKED, max_tokens=250, purpose="turn")
         except NoReply as gone:
             ended.append(gone.problem.kind)
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(3, work)
     assert ended == ["cap_reached"] * 3
     dollars, call = server.billed[0] * 1e-6 + server.billed[1] * 2e-6, 400
     assert sum(server.billed) < cap.get("max_tokens", 10**9) + call and dollars < cap.get("max_usd", 1.0) + 2e-6 * call
@@ -216,18 +208,14 @@ def client_of(folder: Path, url: str, most: int, number: int) -> None:
     os.environ |= {"OPENAI_API_BASE": url, "OPENAI_API_KEY": KEY}
     client = ModelClient(kit(run_id=f"r{number}", study=folder, max_tokens=most, call_timeout=60.0), number)
 
-    def work() -> None:
+    def work(_: int) -> None:
         try:
             while True:
                 client.complete(ASKED, max_tokens=250, purpose="turn")
         except NoReply:
             return
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(3, work)
 
 
 @pytest.mark.slow
@@ -269,7 +257,7 @@ def test_a_recording_is_replayed_without_a_socket(
 ) -> None:
     server.answer = lambda body: f"reply {len(server.seen)}, {KEY}"
     tape = tmp_path / "a" / "tape"
-    client = ModelClient(kit(record=tape), 1)
+    client = model_client(record=tape)
     asked = [[Message("user", text)] for text in ("a", "b", "a", f"secret {KEY}")]
     replies = [client.complete(one, max_tokens=5, purpose="turn") for one in asked]
     assert KEY not in (tape / "r0.jsonl").read_text()
@@ -280,35 +268,35 @@ def test_a_recording_is_replayed_without_a_socket(
     monkeypatch.setattr(socket.socket, "connect", forbidden)
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.setenv("ANY_SECRET", KEY)
-    events: list[dict[str, Any]] = []
-    again = ModelClient(kit(events, replay=tape), 1)
+    events = list[Event]()
+    again = model_client(events, replay=tape)
     assert [again.complete(one, max_tokens=5, purpose="turn") for one in asked] == replies
     assert [event["text"] for event in events] == [reply.text for reply in replies]
     with pytest.raises(NoReply, match="contains no reply to call 4"):
         again.complete([Message("user", "new")], max_tokens=5, purpose="turn")
     with pytest.raises(NotFound, match="no recording found"):
-        ModelClient(kit(replay=tmp_path / "none"), 1)
+        model_client(replay=tmp_path / "none")
     with (tape / "r0.jsonl").open("a") as file:
         file.write('{"kind": "call", "number": 4')  # torn when its process was killed
         file.flush()
-        assert ModelClient(kit(replay=tape), 1).complete(asked[0], max_tokens=5, purpose="turn") == replies[0]
+        assert model_client(replay=tape).complete(asked[0], max_tokens=5, purpose="turn") == replies[0]
         file.write("\n")
     with pytest.raises(Corrupt, match=r"r0\.jsonl:5: not a recorded call"):
-        ModelClient(kit(replay=tape), 1)
+        model_client(replay=tape)
 
 
 def test_that_nobody_answered_is_recorded_and_replayed(server: LlmServer, tmp_path: Path) -> None:
-    events: list[dict[str, Any]] = []
+    events = list[Event]()
     server.fault = lambda *_: "400"
     ask = [Message("user", "a")]
     with pytest.raises(NoReply, match="refused"):
-        ModelClient(kit(events, record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
-    again: list[dict[str, Any]] = []
+        model_client(events, record=tmp_path).complete(ask, max_tokens=5, purpose="turn")
+    again = list[Event]()
     with pytest.raises(NoReply) as gone:
-        ModelClient(kit(again, replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
+        model_client(again, replay=tmp_path).complete(ask, max_tokens=5, purpose="turn")
     same = ("number", "status", "reason", "request", "tokens", "lost_tokens", "usd", "attempts")
     assert [again[0][name] for name in same] == [events[0][name] for name in same]
     assert isinstance(gone.value.problem, EnvironmentProblem)  # a generation goes on without, as it did
     server.fault = lambda *_: None
-    ModelClient(kit(record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")  # by a run that went on
-    assert ModelClient(kit(replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn").text
+    model_client(record=tmp_path).complete(ask, max_tokens=5, purpose="turn")  # by a run that went on
+    assert model_client(replay=tmp_path).complete(ask, max_tokens=5, purpose="turn").text
