@@ -37,3 +37,8 @@ def into(records: list[dict[str, Any]]) -> Callable[[Event], None]:
 
 def typed(records: Iterable[Mapping[str, Any]]) -> tuple[Event, ...]:
     return tuple(event for record in records if (event := read_event(record)) is not None)
+
+
+def of(events: Iterable[Mapping[str, Any]], kind: str, **more: Any) -> list[Any]:
+    """The records of a kind with these values."""
+    return [event for event in events if event["kind"] == kind and more.items() <= event.items()]

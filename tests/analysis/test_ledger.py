@@ -8,7 +8,6 @@ import math
 import os
 import resource
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from analysis.ledger import SCHEMA, Ledger, cannot_write, check, head_of, heads_
 from analysis.ledger.json_values import plain
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 from tests.analysis.segments import lines, sealed, synced, write
+from tests.serving import together
 
 
 def kinds(folder: Path) -> list[str]:
@@ -172,14 +172,7 @@ def test_an_array_is_refused_and_a_scalar_stored(array: Any) -> None:
 
 def test_threads_share_one_writer(tmp_path: Path) -> None:
     with Ledger(tmp_path, "w") as ledger:
-        work = [
-            threading.Thread(target=lambda: [ledger.append({"kind": "a"}, sync=False) for _ in range(50)])
-            for _ in range(4)
-        ]
-        for thread in work:
-            thread.start()
-        for thread in work:
-            thread.join()
+        together(4, lambda _: [ledger.append({"kind": "a"}, sync=False) for _ in range(50)])
     assert len(kinds(tmp_path)) == 200 and check(tmp_path) == []
 
 

@@ -19,7 +19,7 @@ from inner_loop.result import RunResult
 from inner_loop.run import run
 from programs.errors import CapReached, EnvironmentProblem
 from programs.program import Program
-from tests.events import into, typed
+from tests.events import into, of, typed
 from tests.inner_loop.play import STREAMS_OF_TESTS, told
 from tests.llm import researcher
 from tests.llm.fixtures import dropped, litellm_loaded, server
@@ -55,10 +55,6 @@ def alone(
             context=staffed, beside=[Program.parse(beside)] if beside else [],
         )  # fmt: skip
     return result, events
-
-
-def of(events: list[Event], kind: str) -> list[Event]:
-    return [event for event in events if event["kind"] == kind]
 
 
 def test_a_run_follows_its_program_and_its_model(server: LlmServer, task: Task, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from inner_loop.bench import Bench
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from programs.program import Program
-from tests.events import into, typed
+from tests.events import into, of, typed
 from trainer.experiment import Trainer
 from trainer.streams import Streams
 
@@ -40,15 +40,17 @@ class Played:
 
     @property
     def experiments(self) -> list[Event]:
-        return [event for event in self.events if event["kind"] == "experiment"]
+        """Each with its decision."""
+        decided = self.decisions
+        return [row | {"decision": decided.get(row["experiment_id"])} for row in of(self.events, "experiment")]
 
     @property
     def decisions(self) -> dict[str, str]:
         """Experiment id → decision."""
-        return {e["experiment_id"]: e["decision"] for e in self.events if e["kind"] == "decision"}
+        return {e["experiment_id"]: e["decision"] for e in of(self.events, "decision")}
 
     def decided(self, decision: str) -> list[Event]:
-        return [e for e in self.experiments if self.decisions.get(e["experiment_id"]) == decision]
+        return [row for row in self.experiments if row["decision"] == decision]
 
 
 def play(
@@ -61,7 +63,7 @@ def play(
     run_id: str = "r0",
     run_seed: int = 3,
     recorded: Sequence[Mapping[str, Any]] = (),
-    should_stop: Callable[[], bool] | None = None,
+    **more: Any,
 ) -> Played:
     """A run with the budget of so many full experiments (fixed steps)."""
     events: list[Event] = []
@@ -75,12 +77,14 @@ def play(
         emit=into(events),
         folder=folder,
         recorded=typed(recorded),
-        **({"should_stop": should_stop} if should_stop else {}),
+        **more,
     )
     return Played(result, events)
 
 
-def open_bench(trainer: Trainer, experiments: float = 20, run_id: str = "r0", **more: Any) -> tuple[Bench, list[Event]]:
+def open_bench(
+    trainer: Trainer, experiments: float = 20, run_id: str = "r0", full: float = FULL, **more: Any
+) -> tuple[Bench, list[Event]]:
     """A bench with its baseline trained, and the events it emits."""
     events: list[Event] = []
     bench = Bench(
@@ -88,7 +92,7 @@ def open_bench(trainer: Trainer, experiments: float = 20, run_id: str = "r0", **
         run_id=run_id,
         run_seed=3,
         streams=STREAMS_OF_TESTS,
-        budget_seconds=experiments * FULL,
+        budget_seconds=experiments * full,
         emit=into(events),
         **more,
     )

@@ -16,7 +16,7 @@ from inner_loop.agents.session import AgentSession, SandboxCharge
 from inner_loop.agents.verdicts import blobs
 from programs.errors import Corrupt
 from programs.program import Program
-from tests.events import into
+from tests.events import into, of
 from tests.inner_loop.play import Event, open_bench
 from trainer.experiment import Trainer
 from trainer.source import Source
@@ -176,7 +176,7 @@ def test_a_rewind_moves_the_head_to_what_the_line_ends_in(stand: Stand) -> None:
     four = stand.edit(LR=0.03)
     stand.ask(line=(four, one, base))  # reset behind two
     assert stand.bench.head.number == 1
-    heads = [e["number"] for e in stand.events if e["kind"] == "agent" and e["what"] == "head"]
+    heads = [e["number"] for e in of(stand.events, "agent", what="head")]
     assert heads == [1]
 
 
@@ -249,5 +249,5 @@ def test_a_literal_that_no_row_can_hold_is_left_out_of_the_config(stand: Stand) 
         stand.edit(LR=value)
         stand.ask()
         assert "LR" not in stand.bench.history[-1].config, value
-    rows: list[Event] = [e for e in stand.events if e["kind"] == "experiment"]
+    rows: list[Event] = of(stand.events, "experiment")
     json.dumps(rows, allow_nan=False).encode()

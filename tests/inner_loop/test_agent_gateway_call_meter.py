@@ -26,6 +26,7 @@ from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, PATHS, TEXT, Caller, api, body, calling, fails, said, until
 from tests.llm.kits import kit
+from tests.serving import together
 
 __all__ = ["api", "litellm_loaded"]
 pytestmark = pytest.mark.usefixtures("litellm_loaded")
@@ -56,15 +57,11 @@ def test_calls_at_once_pass_a_cap_by_less_than_one_call(api: ApiServer, tmp_path
     with calling(api, study=tmp_path, max_usd=0.003, prices=PRICES, calls_at_once=6) as caller:
         codes: list[int] = []
 
-        def work() -> None:
+        def work(_: int) -> None:
             for _ in range(10):
                 codes.append(caller.ask("chat", stream=len(codes) % 2 == 0).status_code)
 
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(8, work)
     assert api.most_at_once <= 6 and codes.count(200) == len(caller.events) > 10 and codes.count(402) > 0
     spent = sum(call["usd"] for call in caller.events)
     assert spent == pytest.approx(api.billed[0] * 1e-6 + api.billed[1] * 2e-6)

@@ -145,10 +145,10 @@ def test_words_of_an_api_are_written_down_plainly() -> None:
         assert "\x1b" not in told and "\\u001b" not in told
 
 
-@pytest.mark.parametrize("written", [OPENAI_KEY, base64.b64encode(f"me:{OPENAI_KEY}".encode()).decode()])
 @pytest.mark.parametrize("code", ["200 OK", "401 Unauthorized"])
-def test_a_key_that_is_told_back_in_other_letters_does_not_come_in(written: str, code: str) -> None:
-    inside = written if written == OPENAI_KEY else written[4:-4]
+def test_a_key_that_is_told_back_in_other_letters_does_not_come_in(code: str) -> None:
+    written = base64.b64encode(f"me:{OPENAI_KEY}".encode()).decode()
+    inside = written[4:-4]
     answer = whole(json.dumps({"error": f"sent {written}"}).encode(), status=code)
     with wild(answer) as server, calling(server, **CAPS) as caller:
         response = caller.ask("chat")

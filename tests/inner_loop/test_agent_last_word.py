@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.inner_loop.play import Played
-from tests.inner_loop.test_command import agent, work
-from trainer.experiment import Trainer
+from tests.inner_loop.test_command import Play, agent, play
 from trainer.sandbox import bwrap
 
-__all__ = ["agent"]
+__all__ = ["agent", "play"]
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 START = """#!/bin/bash
 set_lr() { sed -i "s/^LR = .*/LR = $1/" train.py; }
@@ -21,12 +19,8 @@ echo done > NOTES.md
 """
 
 
-def play(trainer: Trainer, agent: Callable[[str], str], script: str, experiments: float = 8) -> list[str]:
-    return decisions(work(trainer, agent(START + script), experiments))
-
-
 def decisions(played: Played) -> list[str]:
-    return [played.decisions[e["experiment_id"]] for e in played.experiments]
+    return [e["decision"] for e in played.experiments]
 
 
 COMMITTED_LATER = (
@@ -38,11 +32,9 @@ TAKEN_BACK = (
 )
 
 
-def test_what_changed_since_the_last_experiment_is_the_agent_s_word(
-    trainer: Trainer, agent: Callable[[str], str]
-) -> None:
-    assert play(trainer, agent, COMMITTED_LATER) == ["baseline", "keep", "keep"]  # the last one is worse
-    assert play(trainer, agent, TAKEN_BACK) == ["baseline", "keep", "discard"]  # the last one is better
+def test_what_changed_since_the_last_experiment_is_the_agent_s_word(play: Play) -> None:
+    assert decisions(play(START + COMMITTED_LATER)) == ["baseline", "keep", "keep"]  # the last one is worse
+    assert decisions(play(START + TAKEN_BACK)) == ["baseline", "keep", "discard"]  # the last one is better
 
 
 BEST_SECOND = START + "set_lr 0.1; git commit -qam one; experiment; set_lr 0.12; git commit -qam two; experiment"
@@ -56,17 +48,13 @@ BEST_SECOND = START + "set_lr 0.1; git commit -qam one; experiment; set_lr 0.12;
         "set_lr 0.001; experiment; git commit -qam 3; git reset -q --hard HEAD~3",
     ],
 )
-def test_a_last_reset_moves_the_tree_and_not_the_result(
-    trainer: Trainer, agent: Callable[[str], str], later: str
-) -> None:
-    played = work(trainer, agent(f"{BEST_SECOND}; {later}"))
+def test_a_last_reset_moves_the_tree_and_not_the_result(play: Play, later: str) -> None:
+    played = play(f"{BEST_SECOND}; {later}")
     assert decisions(played)[:3] == ["baseline", "keep", "keep"]
     assert played.result.final.source_id == played.experiments[2]["source_id"]
 
 
-def test_the_question_cannot_be_answered_by_the_agent_and_its_git_runs_shut_in(
-    trainer: Trainer, agent: Callable[[str], str], tmp_path: Path
-) -> None:
+def test_the_question_cannot_be_answered_by_the_agent_and_its_git_runs_shut_in(play: Play, tmp_path: Path) -> None:
     owned = tmp_path / "owned"
     script = f"""
 git config core.pager 'touch {owned}'; git config core.fsmonitor 'touch {owned}'; git config log.showSignature true
@@ -75,7 +63,7 @@ set_lr 0.1; experiment --end; experiment; experiment --end > said 2>&1; cat said
 git commit -qam one
 mkdir -p bin; printf '#!/bin/sh\\ntouch {owned}\\n' > bin/git; chmod +x bin/git
 """
-    played = work(trainer, agent(START + script), folder=tmp_path / "run")
+    played = play(START + script, folder=tmp_path / "run")
     assert decisions(played) == ["baseline", "keep"] and not owned.exists()
     said = "".join(path.read_text() for path in (tmp_path / "run" / "agent").glob("session-*.out"))
     assert "a session ends when the agent does" in said

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.inner_loop.test_command import agent, said, work  # noqa: F401 - `agent` is a fixture
+from tests.events import of
+from tests.inner_loop.test_command import Play, agent, play, said
 from trainer.experiment import Trainer
+
+__all__ = ["agent", "play"]
 
 
 def test_an_agent_works_as_the_user_and_leaves_nothing_behind(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
-) -> None:  # fmt: skip
+    play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MY_LOGIN", "as-it-is")
     (tmp_path / "mine.sh").write_text("export MINE=read\n")
     monkeypatch.setenv("BASH_ENV", str(tmp_path / "mine.sh"))
@@ -28,26 +30,26 @@ sed -i 's/^LR = .*/LR = 0.1/' train.py
 bash -lc 'uv run train.py && git commit -qam "larger steps"'
 sleep 0.5
 """
-    played = work(trainer, agent(script), 3, folder=folder, sandboxed=False)
+    played = play(script, 3, folder=folder, sandboxed=False)
     heard = said(folder)
     assert f"login as-it-is in {os.environ['HOME']}, read" in heard and "Work in this folder alone" in heard
     assert str(folder) not in heard  # it works far from the study
-    assert [played.decisions[e["experiment_id"]] for e in played.experiments] == ["baseline", "keep"]
+    assert [e["decision"] for e in played.experiments] == ["baseline", "keep"]
     assert played.result.final.source_id == played.experiments[1]["source_id"]
     strays = [int(line) for line in (tmp_path / "stray").read_text().split()]
     assert not [pid for pid in strays if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
 def test_its_processes_are_charged_and_it_is_ended_when_the_budget_is_spent(
-    metered: Trainer, agent: Callable[[str], str], folder: Path  # noqa: F811
-) -> None:  # fmt: skip
-    played = work(metered, agent("#!/bin/sh\nwhile true; do true; done\n"), 4, folder=folder, sandboxed=False)
-    (session,) = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
+    metered: Trainer, play: Play, folder: Path
+) -> None:
+    played = play("#!/bin/sh\nwhile true; do true; done\n", 4, trainer=metered, folder=folder, sandboxed=False)
+    (session,) = of(played.events, "agent", what="session")
     assert session["killed"] == "budget" and session["counted_by"] == "looks" and played.result.state == "finished"
     assert played.result.sandbox > 0.2
 
 
-def test_an_agent_that_fails_or_is_missing_says_so(trainer: Trainer, agent: Callable[[str], str]) -> None:  # noqa: F811
-    result = work(trainer, agent("#!/bin/sh\necho no login >&2; exit 127\n"), sandboxed=False).result
+def test_an_agent_that_fails_or_is_missing_says_so(play: Play) -> None:
+    result = play("#!/bin/sh\necho no login >&2; exit 127\n", sandboxed=False).result
     assert result.problem and "exit code 127: no login" in result.reason
     assert result.problem.hint and "sandbox" not in result.problem.hint

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.bench import Bench, BudgetSpent, RunStopped
+from inner_loop.bench import Bench, BudgetSpent
 from programs.errors import EnvironmentProblem
-from tests.events import into, typed
+from tests.events import into, of, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, program
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
@@ -28,7 +28,7 @@ def test_what_cannot_be_afforded_is_refused(trainer: Trainer) -> None:
         bench.experiment(LR)
     assert bench.experiment(LR, fraction=0.5).fraction == 0.5
     assert not bench.is_open
-    assert sum(event["kind"] == "experiment" for event in events) == 3
+    assert len(of(events, "experiment")) == 3
 
 
 def test_what_is_set_aside_is_spent_only_when_released(trainer: Trainer) -> None:
@@ -55,7 +55,7 @@ def test_keep_moves_the_head_and_discard_does_not(trainer: Trainer) -> None:
     second = bench.experiment(LR)
     bench.decide(second, "keep", "for the test")
     assert bench.head is second
-    assert [e["decision"] for e in events if e["kind"] == "decision"] == ["baseline", "discard", "keep"]
+    assert [e["decision"] for e in of(events, "decision")] == ["baseline", "discard", "keep"]
     with pytest.raises(RuntimeError, match="decided already"):
         bench.decide(second, "discard", "again")
 
@@ -130,12 +130,3 @@ def test_a_fault_of_ours_is_no_outcome_and_never_charged(trainer: Trainer, data:
         bench.start()
     assert [event["kind"] for event in events] == ["fault"] and "no process" in str(events[0]["reason"])
     assert bench.meter.charged == 0.0
-
-
-def test_a_stop_is_asked_for_before_each_experiment(trainer: Trainer) -> None:
-    stopping: list[bool] = []
-    bench, _ = open_bench(trainer, should_stop=lambda: bool(stopping))
-    bench.experiment(LR)
-    stopping.append(True)
-    with pytest.raises(RunStopped):
-        bench.experiment(LR)

@@ -18,8 +18,8 @@ from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
-from tests.events import into, typed
-from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, Event, Played, told
+from tests.events import into, of, typed
+from tests.inner_loop.play import BLOBS, FULL, STREAMS_OF_TESTS, Event, Played, told
 from trainer.experiment import Trainer
 from trainer.sandbox import bwrap
 
@@ -63,20 +63,31 @@ def work(
     return Played(result, told_of)
 
 
+Play = Callable[..., Played]
+
+
+@pytest.fixture
+def play(trainer: Trainer, agent: Callable[[str], str]) -> Play:
+    """A run worked by an agent of the tests, as `work` has it."""
+
+    def worked(what: str, experiments: float = 8, trainer: Trainer = trainer, **more: Any) -> Played:
+        return work(trainer, agent(what), experiments, **more)
+
+    return worked
+
+
 def said(folder: Path) -> str:
     return "".join(path.read_text() for path in sorted((folder / "agent").glob("session-*")))
 
 
-def test_an_agent_works_and_what_it_keeps_is_the_result(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path
-) -> None:
-    played = work(trainer, agent("steady.py"), folder=folder)
-    edits = [(e["edit"]["set"], e["status"], played.decisions[e["experiment_id"]]) for e in played.experiments]
+def test_an_agent_works_and_what_it_keeps_is_the_result(play: Play, folder: Path) -> None:
+    played = play("steady.py", folder=folder)
+    edits = [(e["edit"]["set"], e["status"], e["decision"]) for e in played.experiments]
     assert edits[0] == ({}, "ok", "baseline")
     assert ({"LR": 0.1}, "ok", "keep") in edits and ({"FAULT": "raise"}, "crash", "discard") in edits
     assert ({"LR": 0.001}, "ok", "discard") in edits and ({"MOMENTUM": 0.9}, "ok", "keep") in edits
-    kept = [e for e in played.experiments if played.decisions[e["experiment_id"]] == "keep"]
-    assert not [e for e in played.events if e["kind"] == "agent" and e["what"] == "head"]  # it never went back
+    kept = [e for e in played.experiments if e["decision"] == "keep"]
+    assert not of(played.events, "agent", what="head")  # it never went back
     assert played.result.final.source_id == kept[-1]["source_id"]
     assert played.result.final_metric == kept[-1]["metric"] < played.experiments[0]["metric"]
     assert played.result.charged == pytest.approx(8 * FULL) and played.result.state == "finished"
@@ -87,15 +98,15 @@ def test_an_agent_works_and_what_it_keeps_is_the_result(
     assert log.split("\n")[-3:] == ["LR 0.1", "baseline", ""]
 
 
-def test_a_stock_program_works_to_the_letter(trainer: Trainer, agent: Callable[[str], str], folder: Path) -> None:
+def test_a_stock_program_works_to_the_letter(play: Play, folder: Path) -> None:
     """Commits, run.log, grep of val_bpb and results.tsv as the original has them; the bench follows its commits."""
-    played = work(trainer, agent("stock.sh"), 5, folder=folder, text=STOCK)
+    played = play("stock.sh", 5, folder=folder, text=STOCK)
     table = [line.split("\t") for line in said(folder).splitlines() if line.count("\t") == 4]
     statuses = [(row[3], row[4]) for row in table[1:]]
     assert statuses[:4] == [
         ("keep", "baseline"), ("keep", "larger steps"), ("crash", "an idea that breaks"), ("discard", "smaller steps"),
     ]  # fmt: skip
-    ours = [(played.decisions[e["experiment_id"]], e["description"]) for e in played.experiments]
+    ours = [(e["decision"], e["description"]) for e in played.experiments]
     assert [d for d, _ in ours[:4]] == ["baseline", "keep", "discard", "discard"]
     assert [text for _, text in ours[1:4]] == ["larger steps", "an idea that breaks", "smaller steps"]
     values = {row[4]: float(row[1]) for row in table[1:]}
@@ -169,9 +180,7 @@ def test_a_run_goes_on_where_it_was_cut(trainer: Trainer, agent: Callable[[str],
     assert again.result.charged == pytest.approx(8 * FULL)
 
 
-def test_sources_that_a_diff_does_not_tell_are_recalled_too(
-    trainer: Trainer, agent: Callable[[str], str], tmp_path: Path
-) -> None:
+def test_sources_that_a_diff_does_not_tell_are_recalled_too(play: Play, tmp_path: Path) -> None:
     script = """#!/usr/bin/env python3
 import subprocess
 from pathlib import Path
@@ -186,31 +195,27 @@ Path("train.py").write_bytes(text.replace(b"BATCH = 32", b"BATCH = 16  # a\\x0cb
 subprocess.run(["experiment"])
 subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"])  # back to an earlier one
 """
-    whole = work(trainer, agent(script), 4, folder=tmp_path / "a")
+    whole = play(script, 4, folder=tmp_path / "a")
     assert [e["status"] for e in whole.experiments] == ["ok"] * 4
     assert whole.result.final.source_id == whole.experiments[1]["source_id"]
-    after = work(trainer, agent("#!/bin/sh\ntrue\n"), 4, folder=tmp_path / "b", recorded=whole.events)
+    after = play("#!/bin/sh\ntrue\n", 4, folder=tmp_path / "b", recorded=whole.events)
     assert after.result.final == whole.result.final and not after.experiments
 
 
-def test_an_agent_that_ends_early_is_started_again_while_it_makes_progress(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path
-) -> None:
+def test_an_agent_that_ends_early_is_started_again_while_it_makes_progress(play: Play, folder: Path) -> None:
     script = """#!/bin/bash
 echo "note $RANDOM" >> NOTES.md
 [ $(wc -l < NOTES.md) -gt 3 ] && exit 0
 sed -i "s/^LR = .*/LR = 0.0$(wc -l < NOTES.md)5/" train.py
 experiment && git commit -qam "one more"
 """
-    played = work(trainer, agent(script), 9, folder=folder)
-    sessions = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
+    played = play(script, 9, folder=folder)
+    sessions = of(played.events, "agent", what="session")
     assert [s["experiments"] for s in sessions] == [1, 1, 1, 0]
     assert played.result.state == "finished" and played.result.forfeited == pytest.approx(5 * FULL)
 
 
-def test_living_files_survive_a_reset_and_a_new_session(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path
-) -> None:
+def test_living_files_survive_a_reset_and_a_new_session(play: Play, folder: Path) -> None:
     script = """#!/bin/bash
 cat roles/critic.md
 echo "seen" >> log/found.md
@@ -222,18 +227,18 @@ git reset -q --hard
     text = Program.parse(
         "Ask roles/critic.md.\n", others={"roles/critic.md": "- Doubt it.\n"}, living={"log/found.md": "begun\n"}
     )
-    played = work(trainer, agent(script), 9, folder=folder, text=text)
-    sessions = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
+    played = play(script, 9, folder=folder, text=text)
+    sessions = of(played.events, "agent", what="session")
     assert [s["experiments"] for s in sessions] == [1, 1, 0] and "- Doubt it." in said(folder)
     assert (folder / "agent" / "living" / "log" / "found.md").read_text() == "begun\nseen\nseen\nseen\n"
     cited = [e["directive_ids"] for e in played.experiments[1:]]
     assert cited == [[text.directives[1].directive_id]] * 2
 
 
-def test_an_agent_that_fails_before_it_ran_anything_is_an_error(trainer: Trainer, agent: Callable[[str], str]) -> None:
-    result = work(trainer, agent("#!/bin/sh\necho no key >&2; exit 3\n")).result
+def test_an_agent_that_fails_before_it_ran_anything_is_an_error(play: Play, trainer: Trainer) -> None:
+    result = play("#!/bin/sh\necho no key >&2; exit 3\n").result
     assert result.state == "stopped" and "exit code 3: no key" in result.reason
-    result = work(trainer, agent("#!/bin/sh\nexec /not/shown/here\n")).result  # a shim whose target is elsewhere
+    result = play("#!/bin/sh\nexec /not/shown/here\n").result  # a shim whose target is elsewhere
     assert result.problem and "exit code 127" in result.reason
     assert result.problem.hint and "--set agent_readable=PATH" in result.problem.hint
     with pytest.raises(EnvironmentProblem, match="'no-such-agent' is not installed"):
@@ -242,37 +247,32 @@ def test_an_agent_that_fails_before_it_ran_anything_is_an_error(trainer: Trainer
         work(trainer, "")
 
 
-def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(
-    trainer: Trainer, agent: Callable[[str], str], tmp_path: Path
-) -> None:
-    sleeper = agent("#!/bin/sh\nsed -i 's/^LR = .*/LR = 0.1/' train.py; experiment; sleep 3600\n")
-    played = work(trainer, sleeper, max_wall=4.0)
+def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(play: Play) -> None:
+    sleeper = "#!/bin/sh\nsed -i 's/^LR = .*/LR = 0.1/' train.py; experiment; sleep 3600\n"
+    played = play(sleeper, max_wall=4.0)
     assert played.result.state == "finished"
-    decided = [played.decisions[e["experiment_id"]] for e in played.experiments]
+    decided = [e["decision"] for e in played.experiments]
     assert decided in (["baseline", "keep"], ["baseline"])  # a busy machine gets no further in that time
     events: list[Event] = []
-    stopped = work(trainer, sleeper, events=events, should_stop=lambda: len(events) > 2)
+    stopped = play(sleeper, events=events, should_stop=lambda: len(events) > 2)
     assert stopped.result.state == "stopped" and stopped.result.experiments == 2
     assert [e["kind"] for e in events] == ["experiment", "decision", "experiment"]
 
 
 def test_an_agent_sees_neither_the_study_nor_the_task_nor_our_environment(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "canary-4711")
     monkeypatch.setenv("MY_KEY", "given-to-it")
     (folder / "ledger").mkdir(parents=True)
     (folder / "ledger" / "worker.jsonl").write_text("canary-4711")
-    task = trainer.task.folder
     script = (
-        f"#!/bin/sh\nenv; cat {folder}/ledger/* ../../ledger/* {task}/data.py; ls {task}; cat prepare.py README.md\n"
+        f"#!/bin/sh\nenv; cat {folder}/ledger/* ../../ledger/* {BLOBS}/data.py; ls {BLOBS}; cat prepare.py README.md\n"
     )
-    work(trainer, agent(script), folder=folder, agent_env=("MY_KEY",))
+    play(script, folder=folder, agent_env=("MY_KEY",))
     heard = said(folder)
     assert "canary-4711" not in heard and "MY_KEY=given-to-it" in heard
     assert "METALOOP_DOOR=" in heard and "def make(" not in heard and "You are the researcher" in heard
-    with pytest.raises(UsageError, match="a name, not a value"):
-        work(trainer, agent(script), agent_env=("MY_KEY=given",))
 
 
 def test_a_strangers_worktree_is_removed_whatever_it_holds(tmp_path: Path) -> None:

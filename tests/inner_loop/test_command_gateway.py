@@ -13,15 +13,17 @@ from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.launch import require_start
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, CredentialMissing, EnvironmentProblem
+from tests.events import of
 from tests.inner_loop.play import Event
-from tests.inner_loop.test_command import AGENTS, agent, said, work  # noqa: F401 - `agent` is a fixture
+from tests.inner_loop.test_command import AGENTS, Play, agent, play, said
 from tests.llm.apis import ApiServer
-from tests.llm.fixtures import litellm_loaded  # noqa: F401 - a fixture
+from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, ours
 from tests.llm.shell import scripted
-from trainer.experiment import Trainer
 from trainer.sandbox import bwrap
+from trainer.task import Task
 
+__all__ = ["agent", "litellm_loaded", "play"]
 pytestmark = [
     pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe())),
     pytest.mark.usefixtures("litellm_loaded"),
@@ -39,7 +41,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
 
 
 def calls(events: list[Event]) -> list[Event]:
-    return [event for event in events if event["kind"] == "call"]
+    return of(events, "call")
 
 
 def leaked(folder: Path) -> list[str]:
@@ -49,10 +51,8 @@ def leaked(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("network", ["", "proxy", "full"])
-def test_an_agent_asks_its_model_through_the_gateway(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer, network: str  # noqa: F811
-) -> None:  # fmt: skip
-    played = work(trainer, agent("asking.py"), 8, folder=folder, agent_network=network, prices=PRICES, max_usd=1.0)
+def test_an_agent_asks_its_model_through_the_gateway(play: Play, folder: Path, api: ApiServer, network: str) -> None:
+    played = play("asking.py", 8, folder=folder, agent_network=network, prices=PRICES, max_usd=1.0)
     told = calls(played.events)
     assert [call["number"] for call in told] == list(range(len(told))) and len(told) >= 6
     assert [sum(call[name] for call in told) for name in ("tokens_in", "tokens_out")] == api.billed
@@ -68,14 +68,12 @@ def test_an_agent_asks_its_model_through_the_gateway(
     assert ("'HTTPS_PROXY'" in heard) == (network == "proxy")
 
 
-def test_an_agent_calls_the_tools_that_its_model_names(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer  # noqa: F811
-) -> None:  # fmt: skip
+def test_an_agent_calls_the_tools_that_its_model_names(play: Play, folder: Path, api: ApiServer) -> None:
     """As codex, Claude Code, opencode and mini-swe-agent do in `bench.agents`; the page says what is metered."""
     better = "sed -i 's/^LR = .*/LR = 0.1/' train.py && git commit -qam 'larger steps' && experiment"
     api.answer = scripted(lambda said: [] if "continues" in said else ["cat program.md", better, "experiment status"])
-    played = work(trainer, agent("tool_loop.py"), 4, folder=folder)
-    decided = [(e["description"], played.decisions[e["experiment_id"]]) for e in played.experiments]
+    played = play("tool_loop.py", 4, folder=folder)
+    decided = [(e["description"], e["decision"]) for e in played.experiments]
     assert decided == [("baseline", "baseline"), ("larger steps", "keep")] and played.result.state == "finished"
     assert "experiment 1 ok: nll" in str(api.seen[2]["messages"][-1]) and "larger steps" in said(folder)
     page = api.seen[0]["messages"][0]["content"]
@@ -83,38 +81,34 @@ def test_an_agent_calls_the_tools_that_its_model_names(
     assert "Only experiments are charged" in page and "All other CPU time" not in page  # with fixed steps
 
 
-def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer  # noqa: F811
-) -> None:  # fmt: skip
+def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(play: Play, folder: Path, api: ApiServer) -> None:
     (folder / "study").mkdir(parents=True)
-    played = work(trainer, agent("asking.py"), 8, folder=folder, max_tokens=50)
+    played = play("asking.py", 8, folder=folder, max_tokens=50)
     result, told = played.result, calls(played.events)
     assert result.state == "stopped" and isinstance(result.problem, CapReached)
     assert "--max-tokens 50 is reached" in result.reason and "refused: 402" in said(folder)
     assert sum(call["tokens"] for call in told[:-1]) < 50 <= sum(call["tokens"] for call in told)
     assert len(api.seen) == len(told)
     before = [event for event in played.events if event["kind"] != "agent"]
-    again = work(trainer, agent("asking.py"), 8, folder=folder, max_tokens=100_000, recorded=before)
+    again = play("asking.py", 8, folder=folder, max_tokens=100_000, recorded=before)
     assert again.result.state == "finished"
     assert calls(again.events)[0]["number"] == len(told)
 
 
-def test_an_agent_is_told_why_where_its_model_has_no_price(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer  # noqa: F811
-) -> None:  # fmt: skip
-    result = work(trainer, agent("asking.py"), 4, folder=folder, max_usd=1.0).result
+def test_an_agent_is_told_why_where_its_model_has_no_price(play: Play, folder: Path, api: ApiServer) -> None:
+    result = play("asking.py", 4, folder=folder, max_usd=1.0).result
     assert result.state == "stopped" and "no price is known for m" in result.reason and not api.seen
 
 
 def test_a_key_that_is_named_is_still_the_gateways(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch  # noqa: F811
-) -> None:  # fmt: skip
+    play: Play, folder: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`--set agent_env=OPENAI_API_KEY` gives the pass; only `--set agent_direct=true` gives the key."""
-    show = agent("#!/bin/sh\nenv; exit 0\n")
-    work(trainer, show, 4, folder=folder, agent_env=("OPENAI_API_KEY",))
+    show = "#!/bin/sh\nenv; exit 0\n"
+    play(show, 4, folder=folder, agent_env=("OPENAI_API_KEY",))
     assert "OPENAI_API_KEY=metaloop-" in said(folder) and OPENAI_KEY not in said(folder)
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
-    work(trainer, show, 4, folder=folder, agent_env=("OPENAI_API_KEY",), agent_direct=True)
+    play(show, 4, folder=folder, agent_env=("OPENAI_API_KEY",), agent_direct=True)
     assert f"OPENAI_API_KEY={OPENAI_KEY}" in said(folder)
 
 
@@ -141,12 +135,10 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
     assert not agent_recipe.may_cost("codex", ModelConfig())
 
 
-def test_the_first_call_finds_what_the_model_refuses(
-    trainer: Trainer, agent: Callable[[str], str], api: ApiServer  # noqa: F811
-) -> None:  # fmt: skip
+def test_the_first_call_finds_what_the_model_refuses(task: Task, agent: Callable[[str], str], api: ApiServer) -> None:
     def first_call(text: str, sandboxed: bool) -> None:
         context = RunContext(ModelConfig(agent=agent(text)), sandboxed=sandboxed)
-        require_start("", trainer.task, context)
+        require_start("", task, context)
 
     asking = (AGENTS / "asking.py").read_text()
     for sandboxed in (True, False):

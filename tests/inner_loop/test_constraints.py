@@ -27,7 +27,7 @@ def test_what_breaks_a_hard_constraint_is_never_kept_and_values_are_recorded(tmp
     tried = {event["config"]["PAD"]: event for event in played.experiments}
     assert tried[60]["status"] == "invalid" and tried[60]["metric"] is None
     assert tried[60]["reason"].startswith("constraint memory: ") and tried[60]["constraints"]["memory"] > 50
-    assert played.decisions[tried[60]["experiment_id"]] == "discard"
+    assert tried[60]["decision"] == "discard"
     assert played.decided("keep") == [tried[20]] and tried[20]["constraints"]["latency"] > 6
     assert played.result.final.source_id == tried[20]["source_id"]
     again = play(trainer, QUEUE, 3, recorded=played.events)

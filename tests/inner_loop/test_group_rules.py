@@ -42,7 +42,7 @@ def groups(task: Task, event: Event) -> set[str]:
 
 
 def tries(played: Played) -> list[Event]:
-    decided = (row for row in played.experiments if played.decisions[row["experiment_id"]] in ("keep", "discard"))
+    decided = (row for row in played.experiments if row["decision"] in ("keep", "discard"))
     return [row for row in decided if row["number"] > 0]
 
 
@@ -51,7 +51,7 @@ def streaks(played: Played) -> list[list[Event]]:
     out: list[list[Event]] = [[]]
     for row in tries(played):
         out[-1].append(row)
-        if played.decisions[row["experiment_id"]] == "keep":
+        if row["decision"] == "keep":
             out.append([])
     return out
 

@@ -13,6 +13,7 @@ from inner_loop.keep.better import verdict
 from inner_loop.keep.margin import card_sd
 from meta.conformance import KeepRuleConformance
 from programs.charter import KEEP_RULES, Keep
+from tests.events import of
 from tests.inner_loop.play import open_bench, program
 from trainer.edits import Edit
 from trainer.experiment import Trainer
@@ -34,7 +35,7 @@ def test_margin_counts_in_sd_of_the_baseline(cached: Trainer) -> None:
     bench, events = open_bench(cached, 40)
     wide = make("margin", margin=100.0)
     wide.prepare(bench)
-    bought = [e for e in events if e["kind"] == "experiment" and e["replicate"] > 0]
+    bought = [e for e in of(events, "experiment") if e["replicate"] > 0]
     assert len(bought) == 2
     assert {e["source_id"] for e in bought} == {bench.baseline.source.source_id}
     slightly = bench.experiment(Edit({"LR": 0.03}))
@@ -52,11 +53,11 @@ def test_paired_uses_seeds_that_neither_was_chosen_by(cached: Trainer) -> None:
     bench, events = open_bench(cached, 40)
     candidate = bench.experiment(GOOD)
     found = make("paired", pairs=3).judge(bench, candidate, bench.baseline)
-    extra = [e for e in events if e["kind"] == "experiment" and e["number"] > 1]
+    extra = [e for e in of(events, "experiment") if e["number"] > 1]
     assert [e["replicate"] for e in extra] == [1, 1, 2, 2, 3, 3]
-    of = {(e["source_id"], e["replicate"]): e["metric"] for e in extra}
+    metric = {(e["source_id"], e["replicate"]): e["metric"] for e in extra}
     mine, base = candidate.source.source_id, bench.baseline.source.source_id
-    mean = sum(of[base, k] - of[mine, k] for k in (1, 2, 3)) / 3
+    mean = sum(metric[base, k] - metric[mine, k] for k in (1, 2, 3)) / 3
     assert found.gain == pytest.approx(mean)
 
 

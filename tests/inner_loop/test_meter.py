@@ -8,8 +8,8 @@ from inner_loop.meter import EPSILON, RunMeter
 from trainer.outcome import Outcome
 
 
-def outcome(status: str, seconds: float = 2.0, *, spent: float | None = None, cached: bool = False) -> Outcome:
-    return Outcome(status, None, seconds, seconds if spent is None else spent, 0.0, 0.0, cached=cached)
+def outcome(status: str, seconds: float = 2.0) -> Outcome:
+    return Outcome(status, None, seconds, seconds, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("status", ["ok", "crash", "invalid", "oom", "timeout", "fault"])
@@ -17,12 +17,6 @@ def test_whatever_came_of_it_is_charged(status: str) -> None:
     meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
     meter.add(outcome(status), 1.0)
     assert (meter.charged, meter.spent, meter.remaining) == (2.0, 2.0, 8.0)
-
-
-def test_what_a_cache_had_is_charged_and_nothing_is_spent_on_it() -> None:
-    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
-    meter.add(outcome("ok", spent=0.0, cached=True), 1.0)
-    assert (meter.charged, meter.spent, meter.cached) == (2.0, 0.0, 2.0)
 
 
 def test_what_is_left_pays_the_whole_of_what_it_affords() -> None:
@@ -33,12 +27,6 @@ def test_what_is_left_pays_the_whole_of_what_it_affords() -> None:
     meter.aside = 1.0
     assert meter.remaining == 3.0 and not meter.affords(3.5)
     assert meter.forfeited == 4.0  # what is set aside is still the run's
-
-
-def test_waiting_with_a_leased_device_is_charged() -> None:
-    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
-    meter.wait(3.0)
-    assert (meter.idle, meter.charged, meter.spent, meter.remaining) == (3.0, 3.0, 3.0, 7.0)
 
 
 def test_more_than_the_budget_is_overshoot_and_leaves_nothing() -> None:

@@ -51,7 +51,7 @@ def test_every_rule_changes_with_the_phase(cached: Trainer) -> None:
     first = [row for row in rows if row["number"] < 9]  # the margin's rule trains the baseline twice, at the start
     assert [row["replicate"] for row in rows[:2]] == [1, 2]
     assert [row["parent_number"] for row in first[2:5]] == [0, 0, 0] and played.decided("keep")
-    late = [played.decisions[row["experiment_id"]] for row in rows if row["number"] >= 9]
+    late = [row["decision"] for row in rows if row["number"] >= 9]
     assert set(late) == {"discard"}
     assert all("phases" in cited for cited in because(played, text)[:2])
 

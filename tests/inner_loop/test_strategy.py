@@ -31,21 +31,16 @@ def test_screening_promotes_the_best_of_a_wave_by_the_fraction_alone(trainer: Tr
     first = rows[1:7]
     assert {row["fraction"] for row in first} == {0.25}
     assert {row["parent_number"] for row in first} == {0}
-    assert [played.decisions[row["experiment_id"]] for row in first] == ["screen"] * 6
+    assert [row["decision"] for row in first] == ["screen"] * 6
     assert len({row["source_id"] for row in first}) == 6
     full = list(rows[7:9])
     assert {row["fraction"] for row in full} == {1.0}
     best = sorted(first, key=lambda row: row["metric"])[:2]
     assert [row["edit"] for row in full] == [row["edit"] for row in best]
-    assert {played.decisions[row["experiment_id"]] for row in full} <= {"keep", "discard"}
+    assert {row["decision"] for row in full} <= {"keep", "discard"}
     assert all(row["fraction"] == 1.0 for row in played.decided("keep"))
-
-
-def test_a_promoted_candidate_is_tried_on_top_of_what_its_wave_kept(trainer: Trainer) -> None:
-    played = play(trainer, program(f"{NO_FAULTS}\nscreen: {{fraction: 0.25, promote: 0.34}}\nwave: 6"), 8)
-    rows = played.experiments
-    kept = played.decisions[rows[7]["experiment_id"]] == "keep"
-    assert rows[8]["parent_number"] == (7 if kept else 0)
+    kept = rows[7]["decision"] == "keep"
+    assert rows[8]["parent_number"] == (7 if kept else 0), "the second is tried on top of what its wave kept"
 
 
 def test_a_wave_that_cannot_end_is_made_smaller(trainer: Trainer) -> None:
@@ -64,7 +59,7 @@ def test_a_wave_in_full_keeps_its_best_only(trainer: Trainer) -> None:
     played = play(trainer, program(f"{NO_FAULTS}\nwave: 4"), 9)
     rows = played.experiments
     assert [row["parent_number"] for row in rows[1:5]] == [0] * 4
-    kept = [row for row in rows[1:5] if played.decisions[row["experiment_id"]] == "keep"]
+    kept = [row for row in rows[1:5] if row["decision"] == "keep"]
     best = min(rows[1:5], key=lambda row: row["metric"])
     assert [row["number"] for row in kept] == ([best["number"]] if best["metric"] < rows[0]["metric"] else [])
     assert len(kept) == 1
@@ -81,7 +76,7 @@ def test_replicates_decide_by_their_mean(trainer: Trainer) -> None:
             mine, others = metrics[row["source_id"]][:3], metrics[head["source_id"]][:3]
             assert len(mine) == 3
             better = None not in mine and sum(mine) < sum(others)  # one replicate that diverged is enough to lose
-            assert played.decisions[row["experiment_id"]] == ("keep" if better else "discard")
+            assert row["decision"] == ("keep" if better else "discard")
             head = row if better else head
     assert Counter(row["replicate"] for row in played.experiments) == {0: 5, 1: 5, 2: 5}
 
@@ -206,7 +201,7 @@ def _rewinds(played: Played, rows: dict[int, Event]) -> list[int]:
     for number in range(1, len(rows)):
         if rows[number]["parent_number"] < last:
             found.append(number)
-        if played.decisions[rows[number]["experiment_id"]] == "keep":
+        if rows[number]["decision"] == "keep":
             last = number
     return found
 
@@ -241,7 +236,7 @@ def test_directives_are_cited_for_what_they_led_to(trainer: Trainer) -> None:
     ids = {d.text.partition(":")[0]: d.directive_id for d in source.directives if d.kind == "charter"}
     ideas = {idea.directive_id for idea in source.ideas}
     for row in played.experiments[1:]:
-        cited, decision = set(row["directive_ids"]), played.decisions[row["experiment_id"]]
+        cited, decision = set(row["directive_ids"]), row["decision"]
         assert (ids["screen.fraction"] in cited) is (decision == "screen")
         assert (ids["confirm"] in cited) is (decision == "confirm")
         assert bool(cited & ideas) is (row["proposer"] == "queue")

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent
-from inner_loop.run import run
 from inner_loop.wave import ExperimentRequest
 from programs.errors import EnvironmentProblem
-from tests.events import into, typed
+from tests.events import of, typed
+from tests.inner_loop import play as one_device
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
 from trainer.data import DataStore
 from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
@@ -93,15 +93,15 @@ class Reversed:
             self.flying -= 1
 
 
+def full(trainer: Trainer) -> float:
+    """Charge of a full experiment, s."""
+    task = trainer.task
+    return task.steps * task.seconds_per_step if trainer.fixed_steps else task.cost_seconds
+
+
 def play(trainer: Trainer, charter: str, devices: int, budget: float = 16, **more: Any) -> Played:
-    events: list[Event] = []
-    cost = trainer.task.steps * trainer.task.seconds_per_step if trainer.fixed_steps else trainer.task.cost_seconds
     with Devices(trainer, devices) as held:
-        result = run(
-            program(charter), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=budget * cost,
-            emit=into(events), folder=None, devices=held, **more,
-        )  # fmt: skip
-    return Played(result, events)
+        return one_device.play(trainer, program(charter), budget, full=full(trainer), devices=held, **more)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -138,15 +138,7 @@ def test_replicates_of_a_wave_are_taken_seed_by_seed(slow: Callable[..., Slow]) 
 
 
 def open_bench(trainer: Trainer, devices: int, budget: float, **more: Any) -> tuple[Bench, list[Event]]:
-    """A bench after its baseline. ``budget`` in full experiments."""
-    events: list[Event] = []
-    cost = trainer.task.steps * trainer.task.seconds_per_step if trainer.fixed_steps else trainer.task.cost_seconds
-    bench = Bench(
-        trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=budget * cost, emit=into(events),
-        devices=Devices(trainer, devices), **more,
-    )  # fmt: skip
-    bench.start()
-    return bench, events
+    return one_device.open_bench(trainer, budget, full=full(trainer), devices=Devices(trainer, devices), **more)
 
 
 def asks(count: int) -> list[ExperimentRequest]:
@@ -158,7 +150,7 @@ def test_a_wave_is_launched_as_far_as_the_budget_carries(slow: Callable[..., Slo
     bench, events = open_bench(slow(before=Reversed()), devices, 4.5)
     records = bench.experiments(asks(6))
     assert [record.number for record in records] == [1, 2, 3]
-    assert [event["number"] for event in events if event["kind"] == "experiment"] == [0, 1, 2, 3]
+    assert [event["number"] for event in of(events, "experiment")] == [0, 1, 2, 3]
     assert bench.experiments(asks(2)) == []
     with pytest.raises(BudgetSpent):
         bench.experiment(Edit(), replicate=1)
@@ -198,7 +190,7 @@ def test_an_end_within_a_wave_lets_what_flies_land(slow: Callable[..., Slow], cl
     bench, events = open_bench(slow(before=before), 2, 20, should_stop=should_stop)
     with pytest.raises(closed):
         bench.experiments(asks(8))
-    written = [event for event in events if event["kind"] == "experiment"]
+    written = of(events, "experiment")
     assert [event["number"] for event in written] == list(range(len(launched))) and 4 <= len(launched) <= 5
     assert bench.meter.charged == pytest.approx(len(launched) * bench.cost())
 
@@ -208,7 +200,7 @@ def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Calla
     looks: Iterator[int] = iter(range(1000))
     first = play(slow(before=Reversed()), SCREEN, 2, should_stop=lambda: next(looks) >= 5)
     assert first.result.state == "stopped" and 3 < len(first.experiments) < 8
-    after = play(slow(before=Reversed()), SCREEN, 2, recorded=typed(first.events))
+    after = play(slow(before=Reversed()), SCREEN, 2, recorded=first.events)
     assert told([*first.events, *after.events]) == told(whole.events)
     assert after.result.charged == whole.result.charged
 
@@ -216,7 +208,7 @@ def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Calla
 @pytest.mark.parametrize("cut", range(1, 20, 2))
 def test_a_wave_cut_by_a_kill_is_gone_on_with(slow: Callable[..., Slow], cut: int) -> None:
     whole = play(slow(), SCREEN, 2, 10)
-    after = play(slow(before=Reversed()), SCREEN, 2, 10, recorded=typed(whole.events[:cut]))
+    after = play(slow(before=Reversed()), SCREEN, 2, 10, recorded=whole.events[:cut])
     assert told([*whole.events[:cut], *after.events]) == told(whole.events)
     assert after.result.charged == whole.result.charged
 
@@ -267,8 +259,8 @@ def test_what_a_trainer_raises_reaches_the_bench(slow: Callable[..., Slow]) -> N
     bench, events = open_bench(slow(before=before), 2, 20)
     with pytest.raises(MemoryError):
         bench.experiments(asks(8))
-    assert {event["number"] for event in events if event["kind"] == "experiment"} >= {0, 1, 2}
-    assert bench.history == bench.history[: len([e for e in events if e["kind"] == "experiment"])]
+    assert {event["number"] for event in of(events, "experiment")} >= {0, 1, 2}
+    assert bench.history == bench.history[: len(of(events, "experiment"))]
 
 
 # --- devices that are leased: whoever waits is held, too ------------------------------------------------------------
@@ -304,7 +296,7 @@ def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -
     one = bench.experiment(Edit(), replicate=9)
     assert bench.meter.idle == 0.0  # one experiment holds one device
     records = bench.experiments(asks(3))
-    (wave,) = [event for event in events if event["kind"] == "wave"]
+    (wave,) = of(events, "wave")
     assert (wave["number"], wave["count"], wave["devices"]) == (2, 3, 2) and events[-1] is wave
     assert wave["idle_seconds"] > 0.0
     paid = sum(record.charged for record in (bench.baseline, one, *records)) + wave["idle_seconds"]
@@ -317,4 +309,4 @@ def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -
 
 def test_what_costs_nothing_to_hold_is_not_charged_for_waiting(slow: Callable[..., Slow]) -> None:
     played = play(slow(fixed_steps=False, before=Reversed()), SCREEN, 2)
-    assert played.result.idle == 0.0 and not [event for event in played.events if event["kind"] == "wave"]
+    assert played.result.idle == 0.0 and not of(played.events, "wave")

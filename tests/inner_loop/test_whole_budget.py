@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,22 +11,21 @@ from inner_loop.behaviour import behaviour_id, inert_directives
 from programs.shelf import starter
 from tests.inner_loop.play import play, program
 from tests.trainer import foreign_repos
-from trainer.commands.trainer import CommandTrainer
-from trainer.data import DataStore
 from trainer.streams import Streams
 from trainer.task import Task
 
 SCREEN = "screen: {fraction: 0.25, promote: 0.5}\nwave: 3\nproposers: {local: 1.0}"
 
 
-@pytest.fixture
-def task(tmp_path: Path) -> Task:
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """A shell script of constants; an experiment is taken to cost 1 s."""
-    return foreign_repos.made(foreign_repos.shell(tmp_path / "task"), replace(foreign_repos.SHELL, budget=1.0))
+    folder = tmp_path_factory.mktemp("whole") / "task"
+    return foreign_repos.made(foreign_repos.shell(folder), replace(foreign_repos.SHELL, budget=1.0))
 
 
-def test_a_screening_charter_trains_every_candidate_in_full(task: Task, tmp_path: Path) -> None:
-    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"), fixed_steps=True)
+def test_a_screening_charter_trains_every_candidate_in_full(task: Task) -> None:
+    trainer = foreign_repos.trainer_of(task, fixed_steps=True)
     played = play(trainer, program(SCREEN), 8, full=task.cost_seconds)
     assert not task.scales and len(played.experiments) > 4
     assert {event["fraction"] for event in played.experiments} == {1.0} and not played.decided("screen")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from programs.charter import Charter, fields
+from programs.charter import fields
 from programs.errors import ProgramError
 from programs.program import Program
 from programs.settings import charter_fields, set_charter
@@ -16,14 +16,6 @@ def complaint(block: str) -> ProgramError:
     return caught.value
 
 
-def test_the_empty_charter_is_the_stock_loop() -> None:
-    charter = Program.parse("Go.").charter
-    assert charter == Charter()
-    assert charter.proposers == {"random": 1.0}
-    assert (charter.keep.rule, charter.replicates, charter.wave, charter.confirm) == ("better", 1, 1, 0.0)
-    assert (charter.screen.fraction, charter.branch.frontier, charter.branch.rewind_after) == (1.0, 1, 0)
-
-
 @pytest.mark.parametrize(
     ("block", "message"),
     [
@@ -33,6 +25,7 @@ def test_the_empty_charter_is_the_stock_loop() -> None:
         ("  keep: better\n", 'name.md:4: keep: Input should be a valid dictionary or instance of Keep, not "better"'),
         ("  proposers:\n    tpe: 0\n", "name.md:5: proposers.tpe: Input should be greater than 0, not 0"),
         ("  name: 3\n", "name.md:4: name must be one short line of text"),
+        ("  wave: 2\nmetaloop:\n  wave: 3\n", "name.md:5: a second metaloop: block"),
         ("  - a\n", 'name.md:3: metaloop: must contain fields, not ["a"]'),
         ("  a: &x [1]\n", "name.md:4: anchors, aliases, tags and merge keys are not supported"),
         ("  <<: {wave: 2}\n", "name.md:4: anchors, aliases, tags and merge keys are not supported"),
@@ -74,11 +67,6 @@ def test_an_unknown_field_suggests_the_nearest(block: str, near: str) -> None:
 def test_broken_yaml_names_its_line() -> None:
     assert complaint("  wave: 3\n  wave: 4\n").message.startswith('name.md:5: found duplicate key "wave"')
     assert complaint("  wave: [\n").message.startswith("name.md:5: ")
-
-
-def test_a_second_block_is_an_error() -> None:
-    with pytest.raises(ProgramError, match=r"p:4: a second metaloop: block"):
-        Program.parse("---\nmetaloop:\n  wave: 2\nmetaloop:\n  wave: 3\n---\nGo.\n", "p")
 
 
 def test_charter_fields_are_directives_only_where_set() -> None:

@@ -20,35 +20,30 @@ def test_a_program_does_not_differ_from_itself(text: str) -> None:
     assert of(text, text + "\n\n") == ([], [], [])
 
 
-def test_similar_text_under_the_same_heading_is_a_change() -> None:
-    old, new = "## A\n- keep it simple\n- stop\n", "## A\n- keep it very simple\n- stop\n"
-    assert of(old, new) == ([], [], [("keep it simple", "keep it very simple")])
+SCREEN = "---\nmetaloop:\n  screen: {fraction: 0.25}\n---\nGo.\n"
+OTHER = "---\nmetaloop:\n  screen: {promote: 0.25}\n  wave: 3\n---\nGo.\n"
 
 
-def test_dissimilar_text_is_removed_and_added() -> None:
-    assert of("## A\n- abcdef\n", "## A\n- uvwxyz\n") == (["uvwxyz"], ["abcdef"], [])
-
-
-def test_the_bound_is_sixty_percent() -> None:
-    assert of("abcdefghij\n", "abcdef1234\n")[2] == [("abcdefghij", "abcdef1234")]  # ratio 0.6
-    assert of("abcdefghij\n", "abcde12345\n")[2] == []  # ratio 0.5
-
-
-def test_another_heading_is_another_directive() -> None:
-    assert of("## A\n\nsame words\n", "## B\n\nsame words\n") == (["same words"], ["same words"], [])
-
-
-def test_the_most_similar_pair_wins() -> None:
-    added, removed, changed = of("- aaaaaaaaaa\n- aaaaaaaabb\n", "- aaaaaaaabc\n")
-    assert (added, removed, changed) == ([], ["aaaaaaaaaa"], [("aaaaaaaabb", "aaaaaaaabc")])
-
-
-def test_charter_fields_pair_by_name_only() -> None:
-    old = "---\nmetaloop:\n  screen: {fraction: 0.25}\n---\nGo.\n"
-    new = "---\nmetaloop:\n  screen: {promote: 0.25}\n  wave: 3\n---\nGo.\n"
-    added, removed, changed = of(old, new)
-    assert (added, removed, changed) == (["screen.promote: 0.25", "wave: 3"], ["screen.fraction: 0.25"], [])
-    assert of(old, old.replace("0.25", "0.5"))[2] == [("screen.fraction: 0.25", "screen.fraction: 0.5")]
+@pytest.mark.parametrize(
+    ("old", "new", "added", "removed", "changed"),
+    [
+        (
+            "## A\n- keep it simple\n- stop\n", "## A\n- keep it very simple\n- stop\n", "", "",
+            [("keep it simple", "keep it very simple")],
+        ),
+        ("abcdefghij\n", "abcdef1234\n", "", "", [("abcdefghij", "abcdef1234")]),  # a ratio of 0.6 is enough
+        ("abcdefghij\n", "abcde12345\n", "abcde12345", "abcdefghij", []),  # 0.5 is not
+        ("## A\n\nsame words\n", "## B\n\nsame words\n", "same words", "same words", []),
+        ("- aaaaaaaaaa\n- aaaaaaaabb\n", "- aaaaaaaabc\n", "", "aaaaaaaaaa", [("aaaaaaaabb", "aaaaaaaabc")]),
+        (SCREEN, OTHER, "screen.promote: 0.25|wave: 3", "screen.fraction: 0.25", []),  # fields pair by name only
+        (SCREEN, SCREEN.replace("0.25", "0.5"), "", "", [("screen.fraction: 0.25", "screen.fraction: 0.5")]),
+    ],
+)  # fmt: skip
+def test_the_most_similar_text_under_the_same_heading_is_a_change(
+    old: str, new: str, added: str, removed: str, changed: list[tuple[str, str]]
+) -> None:
+    found = of(old, new)
+    assert ("|".join(found[0]), "|".join(found[1]), found[2]) == (added, removed, changed)
 
 
 def test_a_new_order_is_the_only_change_of_a_reordered_list() -> None:

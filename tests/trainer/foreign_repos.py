@@ -167,7 +167,57 @@ def made(place: Path, wanted: Wanted, into: Path | None = None) -> Task:
     return Task.load(write(Drafting(place).draft(wanted), into))
 
 
+COMMAND = """[task]
+name = "own"
+metric = "{metric}"
+direction = "{direction}"
+editable = ["train.py"]
+read_only = {read_only}
+
+[score]
+kind = "printed"
+pattern = '^{metric}: (.*)'
+
+[budget]
+seconds = 1.0
+cost = 0.1
+hard_factor = 2.0
+hard_extra = 10.0
+{budget}
+
+[run]
+command = "python train.py"
+{run}
+"""
+
+
+def command_task(
+    folder: Path, files: dict[str, str], run: str = "", budget: str = "", metric: str = "loss", direction: str = "lower"
+) -> Task:  # fmt: skip
+    """A task that runs train.py, without the two runs of `task init`; ``run``: the rest of its task.toml."""
+    read_only = [name for name in files if name != "train.py"]
+    toml = COMMAND.format(metric=metric, direction=direction, read_only=read_only, budget=budget, run=run)
+    return Task.load(write_files(folder, files | {"task.toml": toml}))
+
+
+def changed(folder: Path, old: str, new: str, file: str = "task.toml") -> Task:
+    """The task of a folder, after a text that is in one of its files was replaced."""
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    return Task.load(folder)
+
+
+def store(task: Task, folder: Path) -> DataStore:
+    """Its data, of the same streams for every test."""
+    return DataStore(task, Streams.from_seed(1), folder)
+
+
+def trainer_of(task: Task, **how: bool) -> CommandTrainer:
+    """With data beside the task."""
+    return CommandTrainer(task, store(task, task.folder.parent / "data"), **how)
+
+
 def run(task: Task, spec: Spec | None = None) -> Outcome:
-    """One experiment, of the baseline if no other is given, with data beside the task."""
-    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), task.folder.parent / "data"))
-    return trainer.run(spec or Spec(task.baseline(), 1))
+    """One experiment, of the baseline if no other is given."""
+    return trainer_of(task).run(spec or Spec(task.baseline(), 1))

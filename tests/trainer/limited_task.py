@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.data import DataStore
+from tests.trainer.foreign_repos import store
 from trainer.experiment import Trainer
 from trainer.laws.simulated import trainer_for
-from trainer.streams import Streams
 from trainer.task import Task
 
 TRAIN = """import json, os, random
@@ -65,4 +64,4 @@ def limited(folder: Path, constraints: str, old: str = "", new: str = "") -> Tas
 
 
 def trainer_of(task: Task, *, fixed_steps: bool = False) -> Trainer:
-    return trainer_for(task, DataStore(task, Streams.from_seed(1), task.folder / "data"), fixed_steps=fixed_steps)
+    return trainer_for(task, store(task, task.folder / "data"), fixed_steps=fixed_steps)

@@ -11,14 +11,11 @@ import pytest
 
 from programs.errors import TaskError
 from tests.trainer import foreign_repos
-from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, run, write_files
+from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, changed, command_task, run, trainer_of
 from trainer.cards.check import check
 from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
-from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.streams import Streams
 from trainer.task import Task
 
 SCORED = {"train.py": "open('model.txt', 'w').write('2.5')\nprint('score: 99')\n", "score.py": (
@@ -43,17 +40,15 @@ def in_fractions(folder: Path) -> Path:
 
 def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_path: Path) -> None:
     task = made(tmp_path, in_fractions, ORIGINAL)
-    toml = task.folder / "task.toml"
-    toml.write_text(toml.read_text().replace("[run]\n", '[run]\nbudget_constant = "prepare.py:TIME_BUDGET"\n'))
-    task = Task.load(task.folder)
+    task = changed(task.folder, "[run]\n", '[run]\nbudget_constant = "prepare.py:TIME_BUDGET"\n')
     one, again, other = (run(task, Spec(task.baseline(), seed)) for seed in (1, 1, 2))
     assert one.status == "ok" and one.metric == again.metric != other.metric and one.steps == 200_000
     assert one.trust == "self-reported" and 0 < one.device_seconds < 30.0
     shorter = run(task, Spec(task.baseline(), 1, fraction=1e-6))
     assert task.scales and shorter.steps is not None and shorter.steps < 200_000
     better = task.edits.apply(task.baseline(), Edit({"LEARNING_RATE": 0.008}))
-    changed = run(task, Spec(better, 1)).metric
-    assert changed is not None and one.metric is not None and changed < one.metric
+    learnt = run(task, Spec(better, 1)).metric
+    assert learnt is not None and one.metric is not None and learnt < one.metric
 
 
 def test_json_of_a_makefile_and_constants_of_c(tmp_path: Path) -> None:
@@ -68,14 +63,8 @@ def test_json_of_a_makefile_and_constants_of_c(tmp_path: Path) -> None:
 
 def scored(folder: Path, artifact: str = "model.txt") -> Task:
     """A task whose train.py leaves a model and claims a score, which score.py reads from that model."""
-    wanted = Wanted(
-        metric="score", command="python train.py", editable=["train.py"], score_command="python score.py",
-        artifacts=["model.txt"], direction="higher",
-    )  # fmt: skip
-    task = made(folder, lambda place: write_files(place, SCORED), wanted)
-    toml = task.folder / "task.toml"
-    toml.write_text(toml.read_text().replace('["model.txt"]', f'["{artifact}"]'))
-    return Task.load(task.folder)
+    run = f'score_command = "python score.py"\nartifacts = ["{artifact}"]'
+    return command_task(folder / "task", SCORED, run, metric="score", direction="higher")
 
 
 def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> None:
@@ -109,36 +98,28 @@ def test_a_scoring_command_gets_what_the_training_left_of_the_limit(tmp_path: Pa
 
 def test_a_scoring_command_is_another_command(tmp_path: Path) -> None:
     """With the same text in both places, the training would count as scoring."""
-    task = scored(tmp_path)
-    toml = task.folder / "task.toml"
-    toml.write_text(toml.read_text().replace('"python score.py"', '"python train.py"'))
     with pytest.raises(TaskError, match="score_command is the training command") as caught:
-        Task.load(task.folder)
+        changed(scored(tmp_path).folder, '"python score.py"', '"python train.py"')
     assert "\n" not in caught.value.message
 
 
 def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number(tmp_path: Path) -> None:
-    def threads(folder: Path) -> Path:
-        names = "('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')"
-        text = f"import os\nprint('score:', sum(int(os.environ.get(name, 100)) for name in {names}))\n"
-        return write_files(folder, {"train.py": text})
-
-    task = made(tmp_path, threads, Wanted(direction="higher"))
-    toml = task.folder / "task.toml"
+    names = "('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')"
+    text = f"import os\nprint('loss:', sum(int(os.environ.get(name, 100)) for name in {names}))\n"
+    task = command_task(tmp_path / "task", {"train.py": text})
     assert run(task).metric == 300.0
-    toml.write_text(toml.read_text().replace("[run]\n", "[run]\nthreads = 2\n"))
-    assert run(Task.load(task.folder)).metric == 6.0
+    assert run(changed(task.folder, "[run]\n", "[run]\nthreads = 2\n")).metric == 6.0
 
 
 def test_an_outcome_counts_for_the_packages_that_it_was_measured_with(tmp_path: Path) -> None:
     packages = tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
     packages.mkdir(parents=True)
     (packages / "torch-2.12.0.dist-info").mkdir()
-    task = made(tmp_path / "task", foreign_repos.original, replace(ORIGINAL, readable=[str(tmp_path / "venv")]))
+    task = command_task(tmp_path / "task", {"train.py": ""}, f'readable = ["{tmp_path / "venv"}"]')
     spec, keys = Spec(task.baseline(), 1), list[str]()
     for name in ("torch-2.12.0", "torch-2.13.0", "torch-2.12.0"):
         next(packages.iterdir()).rename(packages / f"{name}.dist-info")
-        with CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path), sandbox=False) as trainer:
+        with trainer_of(task, sandbox=False) as trainer:
             keys.append(trainer.key(spec))
     assert keys[0] == keys[2] != keys[1]
 
@@ -149,15 +130,13 @@ def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:
 
 
 def test_what_a_task_may_not_say(tmp_path: Path) -> None:
-    task = made(tmp_path, foreign_repos.shell, SHELL)
-    toml = task.folder / "task.toml"
-    text = toml.read_text()
-    for line in ('seed_constant = "x"', 'score_command = "x"', "command = []", 'unknown = "x"'):
-        toml.write_text(text.replace("[run]\n", f"[run]\n{line}\n"))
+    for line in ('seed_constant = "x"', 'score_command = "x"', 'unknown = "x"'):
         with pytest.raises(TaskError):
-            Task.load(task.folder)
-    toml.write_text(text.replace("[run]\n", '[run]\nreadable = ["~/.ssh"]\n'))
-    findings = check(task.folder)
+            command_task(tmp_path, {"train.py": ""}, line)
+    task = command_task(tmp_path, {"train.py": ""})
+    with pytest.raises(TaskError):
+        changed(task.folder, '"python train.py"', "[]")
+    findings = check(command_task(tmp_path, {"train.py": ""}, 'readable = ["~/.ssh"]').folder)
     assert findings[-1].level == "error" and "keys" in findings[-1].message
 
 

@@ -9,18 +9,15 @@ import pytest
 
 from programs.errors import TaskError
 from tests.trainer import foreign_repos
-from tests.trainer.foreign_repos import MAKEFILE, write_files
+from tests.trainer.foreign_repos import MAKEFILE, command_task, trainer_of
 from trainer.cards import check_record
 from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.check import device_finding, require_checked
 from trainer.commands.knobs import KnobTrials, tried_knobs
-from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
-from trainer.data import DataStore
 from trainer.gpu import Gpu
 from trainer.outcome import Outcome
-from trainer.streams import Streams
 from trainer.task import TASKS, Task
 
 TRAIN = """import random
@@ -38,15 +35,15 @@ for _ in range(30):
 print("step 7 idle", IDLE)
 print(f"loss: {(w - 3.0) ** 2 + 0.5:.6f}")
 """
-VALUES = {"LR": "0.05,0.2", "IDLE": "1,3", "BOOM": "8"}
+LR = '[edits.LR]\nkind = "float"\nvalues = [0.05, 0.1, 0.2]\nrole = "learning_rate"\n'
+IDLE = '[edits.IDLE]\nkind = "int"\nvalues = [1, 2, 3]\n'
+BOOM = '[edits.BOOM]\nkind = "int"\nvalues = [4, 8]\n'
+SEED = 'seed_constant = "train.py:SEED"\n'
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def made(folder: Path, text: str = TRAIN, direction: str = "lower", **values: str) -> Task:
-    place = write_files(folder / "repo", {"train.py": text})
-    wanted = Wanted(command="python train.py", metric="loss", direction=direction, editable=["train.py"], budget=1.0,
-                    values=values or VALUES)  # fmt: skip
-    return foreign_repos.made(place, wanted)
+def made(folder: Path, text: str = TRAIN, direction: str = "lower", edits: str = LR, seed: str = SEED) -> Task:
+    return command_task(folder / "repo", {"train.py": text}, seed + edits, direction=direction)
 
 
 def clauses(task: Task, **how: bool) -> dict[str, CheckFinding]:
@@ -54,7 +51,7 @@ def clauses(task: Task, **how: bool) -> dict[str, CheckFinding]:
 
 
 def test_each_knob_is_alive_or_shows_no_effect_or_fails_and_all_of_them_stay(tmp_path: Path) -> None:
-    task = made(tmp_path)
+    task = made(tmp_path, edits=LR + IDLE + BOOM)
     before = (task.folder / "task.toml").read_text()
     found = clauses(task)
     states = {clause[5:]: one.message.partition(":")[0] for clause, one in found.items() if clause.startswith("knob")}
@@ -69,7 +66,7 @@ def test_each_knob_is_alive_or_shows_no_effect_or_fails_and_all_of_them_stay(tmp
 
 
 def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tmp_path: Path) -> None:
-    task = made(tmp_path, direction="higher", LR="0.05,0.2")
+    task = made(tmp_path, direction="higher")
     found = clauses(task)["direction"]
     assert (
         found.level == "error" and "bad values improve loss, if higher is better: LR = 0.0001 or 100" in found.message
@@ -82,7 +79,7 @@ def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tm
 
 
 def test_a_task_none_of_whose_knobs_changes_anything_fails(tmp_path: Path) -> None:
-    task = made(tmp_path, TRAIN.replace("- LR *", "- 0.1 *").replace("assert BOOM == 4\n", ""), IDLE="1,3")
+    task = made(tmp_path, TRAIN.replace("- LR *", "- 0.1 *").replace("assert BOOM == 4\n", ""), edits=LR + IDLE + BOOM)
     assert clauses(task)["knobs"].level == "error"
     with pytest.raises(TaskError, match="knobs: none of 3 changes loss"):
         require_checked(task, False, print)
@@ -94,10 +91,7 @@ def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_ch
     outside, runs = tmp_path / "target.txt", [0]
     outside.write_text("3.0")
     text = TRAIN.replace("import random\n", f"import random\n\nGOAL = float(open({str(outside)!r}).read())\n")
-    place = write_files(
-        tmp_path / "repo", {"train.py": text.replace("- 3.0", "- GOAL").replace("assert BOOM == 4\n", "")}
-    )
-    task = foreign_repos.made(place, Wanted(readable=[str(outside)]))
+    task = made(tmp_path, text.replace("- 3.0", "- GOAL"), seed=f'{SEED}readable = ["{outside}"]\n')
     attempt = CommandTrainer._attempt
 
     def counted(self: CommandTrainer, spec: object) -> Outcome:
@@ -114,8 +108,8 @@ def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_ch
 
 
 def test_what_is_within_the_noise_of_equal_runs_shows_no_effect(tmp_path: Path) -> None:
-    task = made(tmp_path, LR="0.05,0.2")
-    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    task = made(tmp_path)
+    trainer = trainer_of(task)
     for noise, state in ((50.0, "no effect"), (0.0, "alive")):
         equal = [Outcome("ok", metric, 0.0, 0.0, 0.0) for metric in (0.5, 0.5 + noise)]
         first, *_ = KnobTrials(trainer, equal).findings()
@@ -123,13 +117,13 @@ def test_what_is_within_the_noise_of_equal_runs_shows_no_effect(tmp_path: Path) 
 
 
 def test_a_task_that_was_never_checked_gets_the_cheap_part_first(tmp_path: Path) -> None:
-    task, notes = made(tmp_path, LR="0.05,0.2"), list[str]()
+    task, notes = made(tmp_path), list[str]()
     (task.folder / check_record.NAME).unlink(missing_ok=True)
     require_checked(task, True, notes.append)
     assert len(notes) == 1 and "has not been checked here: running its baseline once" in notes[0]
     require_checked(task, True, notes.append)
     assert len(notes) == 1
-    task = made(tmp_path / "broken", LR="0.05,0.2")
+    task = made(tmp_path / "broken")
     (task.folder / "train.py").write_text(TRAIN + "raise SystemExit(3)\n")
     broken = Task.load(task.folder)
     for _ in range(2):
@@ -152,7 +146,7 @@ def test_the_device_is_what_can_be_seen_of_it() -> None:
 
 
 def test_a_seed_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
-    task = made(tmp_path, TRAIN.replace("random.seed(SEED)", "random.seed(SEED * 0)"), LR="0.05,0.2")
+    task = made(tmp_path, TRAIN.replace("random.seed(SEED)", "random.seed(SEED * 0)"))
     found = clauses(task, knobs=False)["noise"]
     assert found.level == "warning" and "the seed changes nothing" in found.message
 
@@ -162,6 +156,9 @@ def test_the_constants_of_another_language_are_knobs(tmp_path: Path) -> None:
     knobs = tried_knobs(task.edits.knobs, task.edits.config(task.baseline()))
     assert [one.knob.name for one in knobs] == ["BLOCK", "UNROLL"]
     assert [edit.label() for edit in knobs[0].edits] == ["block=64", "block=4", "block=8", "block=32"]
+
+
+TWO = '[edits.A]\nkind = "float"\nvalues = [1.0, 2.0, 3.0]\n[edits.B]\nkind = "float"\nvalues = [2.0, 4.0, 5.0]\n'
 
 
 @pytest.mark.parametrize(
@@ -177,5 +174,5 @@ def test_without_a_learning_rate_two_knobs_with_bad_extremes_confirm_a_direction
     direction: str, second: str, level: str, said: str, tmp_path: Path
 ) -> None:
     text = f"A = 2.0\nB = 4.0\nprint(f'loss: {{(A - 2.0) ** 2{second} + 0.5:.6f}}')\n"
-    found = clauses(made(tmp_path, text, direction, A="1.0,3.0", B="2.0,5.0"))["direction"]
+    found = clauses(made(tmp_path, text, direction, TWO, ""))["direction"]
     assert (found.level, said in found.message) == (level, True), found.message

@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError
-from tests.trainer.foreign_repos import write_files
+from tests.trainer.foreign_repos import store, write_files
 from trainer.commands.named_numbers import NamedNumber
 from trainer.commands.trainer import CommandTrainer, check_run, hidden_link
-from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
 from trainer.scorers.printed import Printed
 from trainer.scoring.referee import LEAST
-from trainer.streams import Streams
 from trainer.task import Task
 
 TOML = """
@@ -44,7 +42,7 @@ def run(folder: Path, script: str, seconds: float = 20.0, memory: int = 256) -> 
         "task.toml": TOML.format(seconds=seconds, memory=memory), "run.sh": script, "data.txt": "x\n", "eval.py": "",
     })  # fmt: skip
     task = Task.load(folder)
-    outcome = CommandTrainer(task, DataStore(task, Streams.from_seed(1), folder / "data")).run(Spec(task.baseline(), 1))
+    outcome = CommandTrainer(task, store(task, folder / "data")).run(Spec(task.baseline(), 1))
     assert outcome.device_seconds >= LEAST and outcome.spent_seconds >= LEAST and "\n" not in outcome.reason
     return outcome
 

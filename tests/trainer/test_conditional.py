@@ -11,6 +11,7 @@ import pytest
 from programs.errors import TaskError
 from programs.ideas import Comparison, split
 from programs.program import Program
+from tests.trainer.foreign_repos import changed
 from trainer.edits import Edit, EditSpace, Knob, Value
 from trainer.task import Task
 from trainer.values.conditional import known, read, unread
@@ -117,14 +118,11 @@ def test_every_role_is_defined_in_the_docs_and_every_knob_of_ours_has_one() -> N
 def test_a_role_changes_no_id_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "blobs"
     shutil.copytree(ROOT / "tests" / "inner_loop" / "blobs", folder)
-    file = folder / "task.toml"
-    before, text = Task.load(folder).task_id, file.read_text()
-    file.write_text(text.replace("[edits.LR]\n", '[edits.LR]\nrole = "learning_rate"\n'))
-    task = Task.load(folder)
+    before = Task.load(folder).task_id
+    task = changed(folder, "[edits.LR]\n", '[edits.LR]\nrole = "learning_rate"\n')
     assert task.task_id == before and task.edits.knob("@learning_rate") is task.edits.knob("lr")
-    file.write_text(text.replace("[edits.LR]\n", '[edits.LR]\nrole = "learning_speed"\n'))
     with pytest.raises(TaskError, match="no role 'learning_speed'; near: learning_rate"):
-        Task.load(folder)
+        changed(folder, "learning_rate", "learning_speed")
 
 
 def test_a_term_with_a_question_mark_is_left_out_where_a_task_lacks_it() -> None:

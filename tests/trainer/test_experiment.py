@@ -13,6 +13,7 @@ import pytest
 
 from programs.errors import EnvironmentProblem, TaskError
 from tests.inner_loop.play import BLOBS
+from tests.trainer.foreign_repos import store
 from trainer.constraints import ConstraintSection
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
@@ -20,7 +21,7 @@ from trainer.outcome import Cache, Outcome, Trust
 from trainer.sandbox.local import LocalLauncher
 from trainer.scoring import Referee, Score
 from trainer.source import Source
-from trainer.streams import Stream, Streams
+from trainer.streams import Stream
 from trainer.task import Task
 
 Run = Callable[[str], Outcome]
@@ -85,7 +86,7 @@ def test_a_scorer_cannot_raise_the_trust(trainer: Trainer, task: Task) -> None:
 def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path: Path) -> None:
     """With its training split in it: one that had to be started again would import torch twice, if its task used it."""
     task = Task.load(BLOBS)
-    data = DataStore(task, Streams.from_seed(1), tmp_path)
+    data = store(task, tmp_path)
     with closing(LocalLauncher(torch=task.torch)) as launcher:
         outcome = Trainer(task, data, launcher=launcher, fixed_steps=True).run(Spec(task.baseline(), seed=1))
         assert (outcome.status, launcher.restarts) == ("ok", 0), outcome
@@ -189,7 +190,7 @@ def test_streams_are_scored_on_different_splits(trainer: Trainer, task: Task, da
 def test_a_label_names_another_split_of_the_same_stream(
     task: Task, launcher: LocalLauncher, session_cache: Path, tmp_path: Path
 ) -> None:
-    own = DataStore(task, Streams.from_seed(1), tmp_path)
+    own = store(task, tmp_path)
     assert own.labelled("") is own and own.labelled("a").labelled("").split("search") == own.split("search")
     folders = [own.labelled(label).split("confirmation") for label in ("", "a", "b", "a")]
     rows = [(folder / "inputs.npy").read_bytes() for folder in folders]

@@ -11,6 +11,7 @@ import pytest
 
 from meta.cli.main import run
 from programs.errors import TaskError, UsageError
+from tests.trainer.foreign_repos import changed, store
 from trainer import variants
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
@@ -30,7 +31,7 @@ def test_a_member_has_other_data_and_another_baseline(tmp_path: Path) -> None:
     drawn = baseline_of(other, 2).set
     config = other.edits.config(other.baseline())
     assert len(drawn) >= 3 and all(config[name] == value for name, value in drawn.items())
-    splits = [DataStore(task, Streams.from_seed(1), tmp_path / task.name).split("search") for task in (first, other)]
+    splits = [store(task, tmp_path / task.name).split("search") for task in (first, other)]
     one, two = (np.load(split / "inputs.npy") for split in splits)
     assert one.shape == two.shape and not np.allclose(one.std(0), two.std(0), rtol=0.2)
 
@@ -84,13 +85,10 @@ def test_a_member_that_cannot_be_stored_is_an_error(tmp_path: Path, monkeypatch:
 def test_the_family_is_no_part_of_a_task_s_id(tmp_path: Path) -> None:
     task = member(tmp_path / "a", None)
     assert task.family is not None and task.family.name == "tabular"
-    file = task.folder / "task.toml"
-    file.write_text(file.read_text().replace("share = 0.6", "share = 0.9"))
-    changed = Task.load(task.folder)
-    assert changed.task_id == task.task_id and changed.family is not None and changed.family.share == 0.9
-    file.write_text(file.read_text().replace("[family.baseline]\nETA", "[family.baseline]\nwhiten"))
+    other = changed(task.folder, "share = 0.6", "share = 0.9")
+    assert other.task_id == task.task_id and other.family is not None and other.family.share == 0.9
     with pytest.raises(TaskError, match=r"there is no constant \[edits\.whiten\]"):
-        Task.load(task.folder)
+        changed(task.folder, "[family.baseline]\nETA", "[family.baseline]\nwhiten")
 
 
 def test_what_has_no_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

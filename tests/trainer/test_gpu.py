@@ -12,19 +12,15 @@ from pathlib import Path
 import pytest
 
 from programs.errors import EnvironmentProblem, TaskError
-from tests.trainer.foreign_repos import made, write_files
+from tests.trainer.foreign_repos import changed, command_task, trainer_of
 from trainer import gpu
 from trainer.charging import CpuSeconds, charge_for
 from trainer.commands.compile_cache import CompileCache
-from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
-from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.gpu import Load, Watch, held, survey
 from trainer.outcome import Outcome
 from trainer.sandbox.launcher import Ended, ProcessLimits
 from trainer.scoring.referee import ExperimentTally, Failed, judge
-from trainer.streams import Streams
 from trainer.task import Task
 
 ROWS = "0, GPU-aa-11, NVIDIA H200, 143771, 580.159.04\n1, GPU-bb-22, NVIDIA H200, 143771, 580.159.04\n"
@@ -164,21 +160,13 @@ print(f"loss: {LR:.4f}")
 
 
 def gpu_task(folder: Path, script: str = SCRIPT) -> Task:
-    task = made(write_files(folder, {"train.py": script}), Wanted())
-    path = task.folder / "task.toml"
-    text = path.read_text()
-    path.write_text(text if 'device = "gpu"' in text else text.replace("[budget]\n", '[budget]\ndevice = "gpu"\n'))
-    return Task.load(task.folder)
-
-
-def trainer_of(task: Task, folder: Path) -> CommandTrainer:
-    return CommandTrainer(task, DataStore(task, Streams.from_seed(1), folder / "data"))
+    return command_task(folder, {"train.py": script}, budget='device = "gpu"')
 
 
 def test_wall_time_is_charged_and_the_driver_s_word_is_kept(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
     driver(loads=["100, 0"] * 2 + ["4100, 80"])
-    with trainer_of(task, tmp_path) as trainer:
+    with trainer_of(task) as trainer:
         trainer.device.compiled = None
         outcome = trainer.run(Spec(task.baseline(), seed=1))
         assert trainer.gpu is not None and trainer.gpu.index == 0
@@ -191,7 +179,7 @@ def test_wall_time_is_charged_and_the_driver_s_word_is_kept(driver: Driver, tmp_
 def test_others_on_the_gpu_and_a_driver_that_fails_are_findings(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
     driver(loads=["4100, 80"])
-    with trainer_of(task, tmp_path) as trainer:
+    with trainer_of(task) as trainer:
         trainer.device.compiled = None
         busy = trainer.run(Spec(task.baseline(), 1))
         assert busy.findings == ("gpu: 4100 MB in use by others before the experiment",)
@@ -203,18 +191,16 @@ def test_others_on_the_gpu_and_a_driver_that_fails_are_findings(driver: Driver, 
 
 def test_a_limit_of_memory_that_nobody_tells_stops_before_the_training(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
-    path = task.folder / "task.toml"
-    path.write_text(f'{path.read_text()}\n[constraints.vram]\nkind = "memory_mb"\nat_most = 1000\n')
-    task = Task.load(task.folder)
+    task = changed(task.folder, "[run]\n", '[constraints.vram]\nkind = "memory_mb"\nat_most = 1000\n\n[run]\n')
     driver(loads=["[N/A], 80"])
-    with trainer_of(task, tmp_path) as trainer:
+    with trainer_of(task) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1))
     assert outcome.status == "fault" and "does not tell the memory" in outcome.reason
 
 
 def test_a_crash_pays_what_it_held_and_the_hard_line_is_one_of_the_clock(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
-    with trainer_of(task, tmp_path) as trainer:
+    with trainer_of(task) as trainer:
         trainer.device.compiled = None
         crashes = task.baseline().with_text("train.py", SCRIPT.replace("print(f", "raise ValueError('x')\nprint(f"))
         crashed = trainer.run(Spec(crashes, seed=1))
@@ -228,7 +214,7 @@ def test_a_crash_pays_what_it_held_and_the_hard_line_is_one_of_the_clock(driver:
 
 def test_the_wait_for_the_gpu_is_nobodys_charge(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
-    with trainer_of(task, tmp_path) as trainer:
+    with trainer_of(task) as trainer:
         trainer.device.compiled = None
         trainer.launcher.start()
         with held(gpu.usable()[:1]), held(gpu.usable()[1:]):
@@ -271,7 +257,7 @@ if not os.path.lexists(folder + "/link"):
 print("loss:", LR)
 """
     task = gpu_task(tmp_path / "repo", fills)
-    with trainer_of(task, tmp_path) as trainer:
+    with trainer_of(task) as trainer:
         outcome = trainer.run(Spec(task.baseline(), seed=1))
     assert "there: ['kernel.so']" in outcome.log, outcome
 
@@ -281,16 +267,14 @@ def test_no_gpu_no_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     task = gpu_task(tmp_path / "repo")
     assert task.device == "gpu"
     with pytest.raises(EnvironmentProblem, match="needs a GPU") as refused:
-        trainer_of(task, tmp_path)
+        trainer_of(task)
     assert "unset METALOOP_DEVICES" in (refused.value.hint or "")
 
 
 def test_a_device_that_is_none_is_told(tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
-    path = task.folder / "task.toml"
-    path.write_text(path.read_text().replace('device = "gpu"', 'device = "tpu"'))
     with pytest.raises(TaskError, match=r"budget\.device"):
-        Task.load(task.folder)
+        changed(task.folder, 'device = "gpu"', 'device = "tpu"')
 
 
 # --- memory that runs out ---------------------------------------------------------------------------------------------

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.trainer.foreign_repos import store
 from trainer.cards.check import check
-from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.sandbox.launcher import Launcher
-from trainer.streams import Streams
 from trainer.task import Task
 
 HEAD = """
@@ -31,7 +30,7 @@ def test_a_printed_task_needs_no_data_and_no_checkpoint(
     (tmp_path / "task.toml").write_text(PRINTED)
     (tmp_path / "train.py").write_text(script)
     task = Task.load(tmp_path)
-    trainer = Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "splits"), launcher=launcher)
+    trainer = Trainer(task, store(task, tmp_path / "splits"), launcher=launcher)
     outcome = trainer.run(Spec(task.baseline(), 1, "confirmation"))
     assert (outcome.status, outcome.metric, outcome.findings) == ("ok", 1.25, ())
     assert outcome.trust == ("self-reported" if launcher.sandboxed else "unverified")

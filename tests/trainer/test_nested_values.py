@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError
-from tests.trainer.foreign_repos import made, write_files
+from tests.trainer.foreign_repos import changed, made, write_files
 from trainer.commands.task_toml import Wanted
-from trainer.task import Task
 from trainer.values import nested_values
 
 PYTHON = """# é: bytes are not characters
@@ -86,8 +85,7 @@ def test_what_is_not_certain_has_no_address(file: str, text: str, address: str) 
 
 def test_an_address_that_is_not_there_is_refused_with_a_near_one(tmp_path: Path) -> None:
     code = "def fit(lr=0.5):\n    return lr\n\n\nprint(f'loss: {fit()}')\n"
-    path = made(write_files(tmp_path, {"train.py": code}), Wanted()).folder / "task.toml"
-    path.write_text(path.read_text().replace('at = "fit(lr)"', 'at = "fit(lt)"'))
+    folder = made(write_files(tmp_path, {"train.py": code}), Wanted()).folder
     with pytest.raises(TaskError, match=r"train.py has no value fit\(lt\)") as caught:
-        Task.load(path.parent)
+        changed(folder, 'at = "fit(lr)"', 'at = "fit(lt)"')
     assert caught.value.hint == "near: fit(lr)"

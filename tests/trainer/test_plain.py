@@ -10,16 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.trainer import wild_repos
-from tests.trainer.foreign_repos import ORIGINAL, write_files
+from tests.trainer.foreign_repos import ORIGINAL, store, write_files
 from trainer.commands.init import Drafting, write
 from trainer.commands.job import CommandJob
 from trainer.commands.plain import run_plain
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
-from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.sandbox.process_tree import CommandLimits
-from trainer.streams import Streams
 from trainer.task import Task
 
 SH = ("/bin/sh", "-c")
@@ -69,7 +67,7 @@ def test_a_program_that_is_not_there_is_told() -> None:
 def test_a_repository_is_tried_and_trained_without_a_sandbox(tmp_path: Path) -> None:
     place = wild_repos.heavy(tmp_path / "repo", megabytes=5)
     task = Task.load(write(Drafting(place, sandbox=False).draft(ORIGINAL), None))
-    data = DataStore(task, Streams.from_seed(1), tmp_path / "data")
+    data = store(task, tmp_path / "data")
     with CommandTrainer(task, data, sandbox=False) as trainer:
         one, again, other = (trainer.run(Spec(task.baseline(), seed)) for seed in (1, 1, 2))
     assert one.status == "ok" and one.metric == again.metric != other.metric and one.trust == "unverified"

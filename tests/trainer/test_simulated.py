@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError, UsageError
+from tests.trainer.foreign_repos import changed, store
 from trainer.cards.check import check
 from trainer.cards.measure import measure
-from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.laws.planted import random_law, simulated_task, term
 from trainer.laws.simulated import SimulatedTrainer, trainer_for
 from trainer.outcome import Cache
 from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.source import Source
-from trainer.streams import Streams
 from trainer.task import Task
 from trainer.variants import init_simulated
 
@@ -34,7 +33,7 @@ def task(tmp_path: Path) -> Task:
 
 
 def trainer(task: Task, **how: bool) -> Trainer:
-    return trainer_for(task, DataStore(task, Streams.from_seed(1), task.folder / "data"), **how)
+    return trainer_for(task, store(task, task.folder / "data"), **how)
 
 
 def edited(task: Task, *terms: str) -> Source:
@@ -94,13 +93,13 @@ def test_crashes_and_sources_that_the_law_does_not_know(task: Task) -> None:
 
 
 def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
-    with trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path), cache=Cache(tmp_path / "cache")) as found:
+    with trainer_for(task, store(task, tmp_path), cache=Cache(tmp_path / "cache")) as found:
         assert isinstance(found, SimulatedTrainer) and found.launcher.constant == 0.0
         found.launcher.start()
         assert not found.run(Spec(task.baseline(), 1)).cached and not (tmp_path / "cache").exists()
         with pytest.raises(LauncherFault):
             found.launcher.run(ProcessRequest("train", ProcessLimits(1.0, 1.0)))
-    assert type(trainer_for(Task.load("strokes"), DataStore(task, Streams.from_seed(1), tmp_path))) is Trainer
+    assert type(trainer_for(Task.load("strokes"), store(task, tmp_path))) is Trainer
 
 
 @pytest.mark.parametrize(
@@ -113,12 +112,10 @@ def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_law_is_one_line_with_its_place(task: Task, old: str, new: str, says: str) -> None:
-    path = task.folder / "task.toml"
-    path.write_text(path.read_text().replace(old, new))
     with pytest.raises(TaskError) as caught:
-        Task.load(task.folder)
+        changed(task.folder, old, new)
     assert says in caught.value.message and "\n" not in caught.value.message and caught.value.hint
-    assert caught.value.message.startswith(f"{path}:")
+    assert caught.value.message.startswith(f"{task.folder}/task.toml:")
 
 
 def test_check_says_what_the_law_can_show(task: Task) -> None:

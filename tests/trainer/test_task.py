@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from programs.errors import NotFound, TaskError, UsageError
+from tests.trainer.foreign_repos import store
 from trainer import variants
 from trainer.data import DataStore
 from trainer.streams import Streams
@@ -129,9 +130,7 @@ def test_the_current_folder_is_not_searched_by_a_generator(
     (tmp_path / "numpy.py").write_text("raise SystemExit('a stray file')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert (
-        DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits").split("search") / "inputs.npy"
-    ).is_file()
+    assert (store(Task.load(folder), tmp_path / "splits").split("search") / "inputs.npy").is_file()
 
 
 def test_seeds_of_hidden_data_have_128_bits() -> None:
@@ -147,8 +146,8 @@ def test_no_seed_of_hidden_data_can_be_read_by_others(
     """Neither on the command line of its generator, which all users may see, nor in a folder's name."""
     code = "def make(split, seed, out):\n    (out / 'told').write_bytes(open('/proc/self/cmdline', 'rb').read())\n"
     with_generator(folder, code + "    (out / 'seed').write_text(str(seed))")
-    store = DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits")
-    split, seed = store.split("search"), store.split_seed("search")
+    data = store(Task.load(folder), tmp_path / "splits")
+    split, seed = data.split("search"), data.split_seed("search")
     shown = (split / "told").read_bytes().decode() + split.name
     assert (split / "seed").read_text() == str(seed)
     assert str(split.parent) in shown and str(seed) not in shown and f"{seed:x}"[:8] not in shown
@@ -159,15 +158,15 @@ def test_a_generator_of_small_seeds_is_told_of_large_ones(
 ) -> None:
     with_generator(folder, "import numpy\ndef make(split, seed, out): numpy.random.RandomState(seed)")
     with pytest.raises(TaskError) as problem:
-        DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits").split("search")
+        store(Task.load(folder), tmp_path / "splits").split("search")
     assert "128 bits" in (problem.value.hint or "")
 
 
 def test_a_generator_that_fails(folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]) -> None:
     with_generator(folder, "def make(split, seed, out): raise ValueError('no such split')")
-    store = DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits")
+    data = store(Task.load(folder), tmp_path / "splits")
     with pytest.raises(TaskError, match=r"data\.py: make\('search'.*no such split"):
-        store.split("search")
+        data.split("search")
     assert not list((tmp_path / "splits").rglob("*.npy"))
 
 

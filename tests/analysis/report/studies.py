@@ -11,9 +11,11 @@ import numpy as np
 from analysis.ledger import Ledger
 from analysis.ledger.events import BaselineEvent
 from analysis.report import page
+from analysis.report.source import ReportSource
 from analysis.statistics import Mean
 from analysis.study import open_study
 from analysis.verdict.decision import BETTER, OPEN, Compared, Decision
+from analysis.verdict.verdict import verdict_of
 from bench.planted_events import mutation
 from programs.program import Program
 from tests.analysis import synthetic
@@ -129,3 +131,11 @@ def written(folder: Path) -> str:
     """The report of a study."""
     with open_study(folder) as con:
         return page.report(con, str(folder))
+
+
+def page_of(folder: Path) -> page.Page:
+    """With all that its template asks for."""
+    with open_study(folder) as con:
+        found = page.Page(ReportSource(con, str(folder)), verdict_of(con))
+        _ = found.parts, found.experiments, found.identity, found.program
+    return found

@@ -39,17 +39,9 @@ class HostilePage:
     card: str
 
 
-def parts_of(folder: Path) -> page.Page:
-    """With all that its template asks for."""
-    with open_study(folder) as con:
-        found = page.Page(ReportSource(con, str(folder)), verdict_of(con))
-        _ = found.parts, found.experiments, found.identity, found.program
-    return found
-
-
 @pytest.fixture(scope="module")
 def parts(ended: Path) -> page.Page:
-    return parts_of(ended)
+    return studies.page_of(ended)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +180,7 @@ def test_an_ablation_is_no_race(tmp_path: Path) -> None:
                  "arms": [{"arm_id": "a1", "program_id": "variant", "role": "ablation"}]}  # fmt: skip
         ledger.append({"kind": "match", **match}, sync=False)
         synthetic.run(ledger, "r1", "m3", "a1", "variant", 0, [0.9, 0.8], claimed=0.9, trust="scored")
-    after = parts_of(folder)
+    after = studies.page_of(folder)
     assert all(
         row["program"] != "variant" for name in ("standings", "lineage", "matches") for row in after.asked(name).rows
     )
@@ -204,8 +196,7 @@ def test_the_card_holds_the_verdict(hostile: HostilePage) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", 'a"b\\c', "\ud83d\ude00"])
-def test_embed_keeps_what_it_is_given(value: str) -> None:
+def test_embed_keeps_what_it_is_given() -> None:
+    value = '</script><!--]]>\u2028\u2029&lt;a"b\\c\ud83d\ude00'
     text = str(page.embed({"x": value}))
-    assert json.loads(text) == {"x": value}
-    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text) == {"x": value} and not set(text) & set("<>&\u2028\u2029")

@@ -22,11 +22,9 @@ from tests.analysis import synthetic
 from tests.analysis.report import studies
 
 
-def shown(folder: Path) -> page.Page:
-    with open_study(folder) as con:
-        made = page.Page(source.ReportSource(con, "x"), verdict_of(con))
-        _ = made.parts, made.experiments
-    return made
+@pytest.fixture(scope="module")
+def shown(ended: Path) -> page.Page:
+    return studies.page_of(ended)
 
 
 def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(ended: Path) -> None:
@@ -40,13 +38,12 @@ def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(ended:
     assert len({(row["run_id"], row["experiment_id"]) for row in rows}) == 60
 
 
-def test_all_experiments_are_shown_where_they_are_few(ended: Path) -> None:
-    found = shown(ended)
-    assert found.experiments is not None and len(found.experiments.data["rows"]) == found.verdict.experiments
+def test_all_experiments_are_shown_where_they_are_few(shown: page.Page) -> None:
+    assert shown.experiments is not None and len(shown.experiments.data["rows"]) == shown.verdict.experiments
 
 
-def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(ended: Path) -> None:
-    rows = {row["id"]: row for row in shown(ended).asked("lineage").rows}
+def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(ended: Path, shown: page.Page) -> None:
+    rows = {row["id"]: row for row in shown.asked("lineage").rows}
     [(child, parents)] = [(one["id"], one["parents"]) for one in rows.values() if one["parents"]][:1]
     order = list(rows)
     assert order.index(parents[0]) < order.index(child) and rows[child]["depth"] == rows[parents[0]]["depth"] + 1
@@ -57,8 +54,8 @@ def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(ende
     assert [row["champion"] for row in rows.values()].count(True) == 1
 
 
-def test_the_letter_of_an_experiment_is_its_result(ended: Path) -> None:
-    [first, *_] = shown(ended).asked("runs").rows
+def test_the_letter_of_an_experiment_is_its_result(ended: Path, shown: page.Page) -> None:
+    [first, *_] = shown.asked("runs").rows
     sql = f"SELECT number, decision, status, metric, fraction FROM experiments WHERE run_id = '{first['id']}'"
     known = {
         row["number"]: letter(row["number"], row["decision"], row["status"], row["metric"], row["fraction"] or 1.0)
@@ -100,13 +97,13 @@ def test_text_that_is_no_program_is_shown_plain() -> None:
 
 def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
     studies.finished(tmp_path)
-    assert "Gains that collapsed" not in [one.title for one in shown(tmp_path).verdict.caveats]
+    assert "Gains that collapsed" not in [one.title for one in studies.page_of(tmp_path).verdict.caveats]
     with Ledger(tmp_path / "ledger", "later") as ledger:
         # the second keeps over half of it, the third claimed nothing that could be lost
         for run, claimed, again in (("r-fallen", 0.6, 0.05), ("r-less", 0.6, 0.35), ("r-none", 0.04, -0.3)):
             synthetic.run(ledger, run, "m2", "m2-stock", "stock", 9, [again, again], claimed=claimed,
                           stream="confirmation", trust="scored")  # fmt: skip
-    [text] = [one.text for one in shown(tmp_path).verdict.caveats if one.title == "Gains that collapsed"]
+    [text] = [one.text for one in studies.page_of(tmp_path).verdict.caveats if one.title == "Gains that collapsed"]
     assert text.endswith(": 1.")
 
 

@@ -8,10 +8,10 @@ from inner_loop.events import CallEvent
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.provider import marked
-from programs.errors import Corrupt, CredentialMissing, EnvironmentProblem
+from programs.errors import Corrupt, CredentialMissing
 from tests.llm.fixtures import dropped
-from tests.llm.kits import KEY, MODEL, Event, environment, model_client
-from tests.llm.server import FAULTS, LlmServer, dead_server
+from tests.llm.kits import KEY, MODEL, Event, model_client
+from tests.llm.server import FAULTS, LlmServer
 
 ASKED = [Message("system", "be brief"), Message("user", "hello?", "\nlog: 1.23 s")]
 pytestmark = dropped
@@ -88,14 +88,6 @@ def test_a_refused_key_falls_over_and_at_last_is_told(server: LlmServer) -> None
     with pytest.raises(NoReply, match="the key is refused") as gone:
         ask(model_client(models=("openai/a", "openai/b")))
     assert isinstance(gone.value.problem, CredentialMissing) and len(server.seen) == 2
-
-
-def test_a_dead_server_is_waited_for_up_to_a_bound(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with dead_server() as url:
-        environment(monkeypatch, url)
-        with pytest.raises(NoReply, match="no model answered") as gone:
-            ask(model_client(patience=0.5, backoff=0.05))
-    assert isinstance(gone.value.problem, EnvironmentProblem)
 
 
 def test_recorded_calls_are_answered_by_number_without_asking(server: LlmServer) -> None:
