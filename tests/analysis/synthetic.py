@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import numpy as np
 from analysis.ledger import Ledger
 from bench.planted_events import decide, end, experiment, match, program, start, verify
 
-__all__ = ["World", "decide", "end", "match", "program", "race", "run", "search", "sid", "start", "study", "verify"]
+__all__ = [
+    "World", "decide", "end", "match", "played", "program", "race", "run", "search", "sid", "start", "study", "verify",
+]  # fmt: skip
 
 Config = dict[str, Any]
 
@@ -54,6 +57,14 @@ SMALL = World(
     baseline={"LR": 0.001, "OPT": "sgd", "muon": False},
     crashes=frozenset({("LR", 0.004)}),
 )
+
+
+@contextmanager
+def played(folder: Path, *programs: str, **more: Any) -> Iterator[Ledger]:
+    """The ledger of a study with the match m1 of these programs, whose arms are a1, a2 …"""
+    with Ledger(folder / "ledger", "arena") as ledger:
+        match(ledger, "m1", {f"a{number}": who for number, who in enumerate(programs, 1)}, **more)
+        yield ledger
 
 
 def run(

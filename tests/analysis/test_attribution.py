@@ -113,10 +113,9 @@ def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(
     """One optimizer needs a small learning rate, which was never tried without it."""
     base: dict[str, Any] = {"LR": 0.5, "OPT": "sgd", "centre": False}
     repaired, rng = base | {"OPT": "adamw", "LR": 0.003}, np.random.default_rng(0)
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        synthetic.match(ledger, "m1", {"a-stock": "stock"})
+    with synthetic.played(tmp_path, "stock") as ledger:
         for k in range(8):
-            synthetic.start(ledger, f"r{k}", "m1", "a-stock", "stock", k)
+            synthetic.start(ledger, f"r{k}", "m1", "a1", "stock", k)
             tried = [(base, {}, 0.0), (base, {"OPT": "adamw"}, -1.0), (base, {"centre": True}, 0.2)]
             tried += [(base, {"OPT": "adamw", "LR": 0.003}, 0.4)]
             tried += [(repaired, {"LR": 0.01}, 0.3)] * (k < 5)
@@ -134,10 +133,9 @@ def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(
 
 def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) -> None:
     """A short look, far below a full training, says less of an edit, and nothing of the level."""
-    rng, folder = np.random.default_rng(0), tmp_path
+    rng = np.random.default_rng(0)
     values = {f"K{i}": 0.1 * (i % 3) for i in range(9)}
-    with Ledger(folder / "ledger", "arena") as ledger:
-        synthetic.match(ledger, "m1", {"a1": "p1"})
+    with synthetic.played(tmp_path, "p1") as ledger:
         for run in range(8):
             synthetic.start(ledger, f"r{run}", "m1", "a1", "p1", run)
             about: dict[str, Any] = {"seed": run, "proposer": "random", "parent_source_id": "s0"}
@@ -150,7 +148,7 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) ->
                 experiment(ledger, f"r{run}", number, decision="discard", metric=metric, source_id=f"s{number}",
                            config=base | {knob: 1}, fraction=1.0 if full else 0.25, parent_number=0,
                            edit={"set": {knob: 1}, "apply": []}, **about)  # fmt: skip
-    with open_study(folder, views=()) as con:
+    with open_study(tmp_path, views=()) as con:
         credits = edit_effects(Scope(con, "strokes")).edits()
     for i, (knob, effect) in enumerate(values.items()):
         told = credits[knob.lower(), "1"]
@@ -169,8 +167,7 @@ def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
 
 
 def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
+    with synthetic.played(tmp_path, "p1", "p2") as ledger:
         for arm, who in (("a1", "p1"), ("a2", "p2")):  # both arms get the very same results, as out of the cache
             rng = np.random.default_rng(4)
             synthetic.start(ledger, f"r-{who}", "m1", arm, who, 0)
@@ -184,9 +181,8 @@ def test_directives_gain_per_experiment_and_compliance_is_known(tmp_path: Path) 
     listed = [{"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i}
               for i, d in enumerate(["d-muon", "d-trap", "d-never"])]  # fmt: skip
     rng = np.random.default_rng(5)
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
+    with synthetic.played(tmp_path, "p1") as ledger:
         synthetic.program(ledger, "p1", directives=listed)
-        synthetic.match(ledger, "m1", {"a1": "p1"})
         for run in range(6):
             synthetic.start(ledger, f"r{run}", "m1", "a1", "p1", run)
             synthetic.search(ledger, WORLD, f"r{run}", rng, tries=2 if run else 1, seed=run,

@@ -62,8 +62,7 @@ def test_plain_sql_recomputes_the_standings(folder: Path) -> None:
 
 
 def test_stopped_runs_spend_and_do_not_gain(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
+    with synthetic.played(tmp_path, "p1", "p2") as ledger:
         for seed, state in enumerate(["finished", "stopped"]):
             synthetic.run(ledger, f"r{seed}", "m1", "a1", "p1", seed, [0.5 + seed], state=state)
         synthetic.start(ledger, "r9", "m1", "a2", "p2", 0)

@@ -80,13 +80,11 @@ def test_bad_query_and_no_study_are_one_line(small_study: Path, tmp_path: Path) 
 
 
 def test_duplicates_of_a_resumed_study(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        synthetic.match(ledger, "m1", {"a1": "p1"})
+    with synthetic.played(tmp_path, "p1") as ledger:
         synthetic.start(ledger, "r1", "m1", "a1", "p1", 0)
         synthetic.search(ledger, synthetic.SMALL, "r1", np.random.default_rng(1), tries=3)
         synthetic.end(ledger, "r1", state="stopped", charged=1.0)
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        synthetic.match(ledger, "m1", {"a1": "p1"}, run_budget=99.0)
+    with synthetic.played(tmp_path, "p1", run_budget=99.0) as ledger:
         synthetic.start(ledger, "r1", "m1", "a1", "p1", 5)
         synthetic.search(ledger, synthetic.SMALL, "r1", np.random.default_rng(2), tries=3)
         synthetic.decide(ledger, "r1", 1, "replicate")

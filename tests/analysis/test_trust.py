@@ -29,8 +29,7 @@ def test_only_weak_scores_are_marked() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
+    with synthetic.played(tmp_path, "p1", "p2") as ledger:
         for arm, trusts in (("a1", ("verified", "scored")), ("a2", ("verified", "verified"))):
             for seed, trust in enumerate(trusts):
                 synthetic.run(ledger, f"r{arm}{seed}", "m1", arm, f"p{arm[1]}", seed, [0.1, 0.2], trust=trust)

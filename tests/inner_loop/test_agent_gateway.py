@@ -12,13 +12,24 @@ from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import close_connections, litellm_loaded
-from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, PATHS, TEXT, api, body, calling, fails, said, until
+from tests.llm.gateway import (
+    ANTHROPIC_KEY,
+    KINDS,
+    OPENAI_KEY,
+    PATHS,
+    PRICES,
+    TEXT,
+    api,
+    body,
+    calling,
+    fails,
+    said,
+    until,
+)
 from tests.llm.kits import environment, kit
 
 __all__ = ["api", "litellm_loaded"]
 pytestmark = pytest.mark.usefixtures("litellm_loaded")
-KINDS = tuple(PATHS)
-PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
 
 
 @pytest.mark.parametrize("stream", [False, True])

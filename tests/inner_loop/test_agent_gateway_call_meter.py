@@ -24,14 +24,26 @@ from programs.errors import CapReached, UsageError
 from tests.events import example
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
-from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, PATHS, TEXT, Caller, api, body, calling, fails, said, until
+from tests.llm.gateway import (
+    ANTHROPIC_KEY,
+    KINDS,
+    OPENAI_KEY,
+    PATHS,
+    PRICES,
+    TEXT,
+    Caller,
+    api,
+    body,
+    calling,
+    fails,
+    said,
+    until,
+)
 from tests.llm.kits import kit
 from tests.serving import together
 
 __all__ = ["api", "litellm_loaded"]
 pytestmark = pytest.mark.usefixtures("litellm_loaded")
-KINDS = tuple(PATHS)
-PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.inner_loop.play import Played
-from tests.inner_loop.test_command import Play, agent, play
-from trainer.sandbox import bwrap
+from tests.inner_loop.test_command import SANDBOXED, Play, agent, play
 
 __all__ = ["agent", "play"]
-pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+pytestmark = SANDBOXED
 START = """#!/bin/bash
 set_lr() { sed -i "s/^LR = .*/LR = $1/" train.py; }
 [ -e NOTES.md ] && exit 0

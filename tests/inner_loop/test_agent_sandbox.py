@@ -18,11 +18,12 @@ import pytest
 from inner_loop.agents.running import NETWORKS, AgentLimits, RunningAgent
 from inner_loop.agents.sandbox import AgentSandbox
 from programs.errors import UsageError
-from trainer.sandbox import bwrap, lowered
+from tests.inner_loop.test_command import SANDBOXED
+from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file
 from trainer.task import TASKS
 
-pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+pytestmark = SANDBOXED
 CANARY = "canary-4711"
 
 

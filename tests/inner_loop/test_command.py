@@ -23,7 +23,8 @@ from tests.inner_loop.play import BLOBS, FULL, STREAMS_OF_TESTS, Event, Played, 
 from trainer.experiment import Trainer
 from trainer.sandbox import bwrap
 
-pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+SANDBOXED = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+pytestmark = SANDBOXED
 AGENTS = Path(__file__).parent / "agents"
 TEXT = Program.parse("# Research\n\nLower it.\n\n- keep what is better\n- mind the seeds\n- stop never\n", "mine")
 STOCK = Program.parse("# Stock\n\nRun `uv run train.py > run.log 2>&1`, then `grep '^val_bpb:' run.log`.\n", "stock")

@@ -15,21 +15,16 @@ from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, CredentialMissing, EnvironmentProblem
 from tests.events import of
 from tests.inner_loop.play import Event
-from tests.inner_loop.test_command import AGENTS, Play, agent, play, said
+from tests.inner_loop.test_command import AGENTS, SANDBOXED, Play, agent, play, said
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
-from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, ours
+from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, PRICES, ours
 from tests.llm.shell import scripted
-from trainer.sandbox import bwrap
 from trainer.task import Task
 
 __all__ = ["agent", "litellm_loaded", "play"]
-pytestmark = [
-    pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe())),
-    pytest.mark.usefixtures("litellm_loaded"),
-]
+pytestmark = [SANDBOXED, pytest.mark.usefixtures("litellm_loaded")]
 KEYS = (OPENAI_KEY, ANTHROPIC_KEY)
-PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from inner_loop.behaviour import behaviour_id, effective
 from programs.lint import check
 from programs.program import Program
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, play, program, told
+from tests.studies import planted
 from trainer.data import DataStore
-from trainer.laws.planted import random_law, simulated_task
 from trainer.laws.simulated import SimulatedTrainer
 from trainer.task import Task
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Task.load(simulated_task(random_law(5), tmp_path_factory.mktemp("law") / "planted"))
+    return planted(tmp_path_factory.mktemp("law") / "planted", 5)
 
 
 @pytest.fixture

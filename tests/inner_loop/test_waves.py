@@ -20,11 +20,11 @@ from programs.errors import EnvironmentProblem
 from tests.events import of, typed
 from tests.inner_loop import play as one_device
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
+from tests.studies import planted
 from trainer.data import DataStore
 from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
-from trainer.laws.planted import random_law, simulated_task
 from trainer.laws.simulated import SimulatedTrainer
 from trainer.task import Task
 
@@ -62,7 +62,7 @@ class Leased(Slow):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Task.load(simulated_task(random_law(5), tmp_path_factory.mktemp("law") / "planted"))
+    return planted(tmp_path_factory.mktemp("law") / "planted", 5)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from tests.llm.wild import WildServer
 OPENAI_KEY, ANTHROPIC_KEY = "sk-openai-0123456789", "sk-ant-9876543210"
 TEXT = "It is a matter of taste, and of patience; try the smaller steps first."
 PATHS = {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses", "messages": "anthropic/v1/messages"}
+KINDS = tuple(PATHS)
+PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
 UPSTREAMS = {
     **COMMON,
     "openrouter": Upstream(

@@ -19,8 +19,7 @@ from trainer.commands.compile_cache import CompileCache
 from trainer.experiment import Spec
 from trainer.gpu import Load, Watch, held, survey
 from trainer.outcome import Outcome
-from trainer.sandbox.launcher import Ended, ProcessLimits
-from trainer.scoring.referee import ExperimentTally, Failed, judge
+from trainer.scoring.referee import ExperimentTally
 from trainer.task import Task
 
 ROWS = "0, GPU-aa-11, NVIDIA H200, 143771, 580.159.04\n1, GPU-bb-22, NVIDIA H200, 143771, 580.159.04\n"
@@ -278,24 +277,6 @@ def test_a_device_that_is_none_is_told(tmp_path: Path) -> None:
 
 
 # --- memory that runs out ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has …", "oom"),
-        ("torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory.", "oom"),
-        ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "oom"),
-        ("RuntimeError: CUDA error: out of memory", "oom"),
-        ("RuntimeError: CUDA error: an illegal memory access was encountered", "crash"),
-        ("RuntimeError: CUDA error: device-side assert triggered", "crash"),
-    ],
-)
-def test_out_of_memory_is_told_from_a_crash(error: str, status: str) -> None:
-    ended = Ended(1, "", 1.0, 2.0, 100.0, error=error, error_kind=error.partition(":")[0])
-    with pytest.raises(Failed) as failed:
-        judge(ended, ProcessLimits(10.0, 10.0), failure="crash")
-    assert failed.value.status == status
 
 
 def test_a_tally_tells_the_devices_memory_where_it_is_known() -> None:

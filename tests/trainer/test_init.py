@@ -33,9 +33,9 @@ def printing(folder: Path, text: str, **others: str) -> Path:
     return write_files(folder, {"train.py": f"print({text!r})\n", **files})
 
 
-def unknown(place: Path, wanted: Wanted) -> Unknown:
+def unknown(drafting: Drafting, wanted: Wanted) -> Unknown:
     with pytest.raises(Unknown) as caught:
-        Drafting(place).draft(wanted)
+        drafting.draft(wanted)
     return caught.value
 
 
@@ -70,36 +70,33 @@ def test_the_facts_say_what_was_seen_and_what_was_left_out(tmp_path: Path) -> No
 
 
 def test_what_a_run_does_not_show_is_asked_with_what_it_may_be(tmp_path: Path) -> None:
-    place = foreign_repos.original(tmp_path / "one")
-    assert unknown(place, Wanted()).field == "command"
-    files = unknown(place, replace(ORIGINAL, editable=()))
+    drafting = Drafting(foreign_repos.original(tmp_path))
+    assert unknown(drafting, Wanted()).field == "command"
+    files = unknown(drafting, replace(ORIGINAL, editable=()))
     assert files.field == "editable" and set(files.choices) == {"train.py", "prepare.py", "data.py"}
-    metric = unknown(place, replace(ORIGINAL, metric=None))
+    metric = unknown(drafting, replace(ORIGINAL, metric=None))
     assert metric.field == "metric" and metric.choices == ["val_bpb", "training_seconds", "num_steps"]
     assert "val_bpb = 9." in metric.message and "--metric val_bpb|" in (metric.hint or "")
-    assert unknown(place, replace(ORIGINAL, metric="loss")).field == "metric"
-    assert not (place / "task.toml").exists()
+    assert unknown(drafting, replace(ORIGINAL, metric="loss")).field == "metric"
+    assert not (tmp_path / "task.toml").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "page", "way"),
-    [
-        ("val_auc: 0.7", "Bring its val_auc down to 0.5.", None),
-        ("val_auc: 0.7", "Make val_auc higher, the loss lower.", "higher"),
-        ("val_loss: 0.7", "Anything lower than the best val_loss is kept.", "lower"),
-        ("val_loss: 0.7", "The highest val_loss wins here.", None),
-        ("score: 0.7", "", None),
-        ("neg_loss: 0.7", "", "higher"),
-    ],
-)
-def test_a_direction_is_that_of_the_name_unless_a_sentence_says_otherwise(
-    text: str, page: str, way: str | None, tmp_path: Path
-) -> None:
-    place = printing(tmp_path, text, README=page)
-    if way is None:
-        assert unknown(place, PRINTS).field == "direction"
-    else:
-        assert made(place, PRINTS).direction == way
+def test_a_direction_is_that_of_the_name_unless_a_sentence_says_otherwise(tmp_path: Path) -> None:
+    drafting = Drafting(printing(tmp_path, "val_auc: 0.7\nval_loss: 0.7\nscore: 0.7\nneg_loss: 0.7", README=""))
+    for metric, page, way in (
+        ("val_auc", "Bring its val_auc down to 0.5.", None),
+        ("val_auc", "Make val_auc higher, the loss lower.", "higher"),
+        ("val_loss", "Anything lower than the best val_loss is kept.", "lower"),
+        ("val_loss", "The highest val_loss wins here.", None),
+        ("score", "", None),
+        ("neg_loss", "", "higher"),
+    ):
+        (tmp_path / "README.md").write_text(page)
+        wanted = replace(PRINTS, metric=metric)
+        if way is None:
+            assert unknown(drafting, wanted).field == "direction", page
+        else:
+            assert tomllib.loads(drafting.draft(wanted).toml)["task"]["direction"] == way, page
 
 
 @pytest.mark.parametrize(
@@ -125,18 +122,21 @@ def test_numbers_with_a_name(text: str, names: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "metric", "message"),
+    ("text", "told"),
     [
-        ("loss: 0,531", "loss", "not a finite number"),
-        ("a loss: 1.0 then, loss: 2.0", "loss", "cannot be told from"),
-        ("done", None, "its last line is 'done'"),
-        ("done 0.9", None, "which is the metric"),
-        ("loss: nan", "loss", "not a finite number"),
+        (
+            "comma: 0,531\na twice: 1.0 then, twice: 2.0\nloss: nan",
+            {"comma": "not a finite number", "twice": "cannot be told from", "loss": "not a finite number"},
+        ),
+        ("done", {None: "its last line is 'done'"}),
+        ("done 0.9", {None: "which is the metric"}),
     ],
 )
-def test_a_number_that_cannot_be_read_is_told(text: str, metric: str | None, message: str, tmp_path: Path) -> None:
-    with pytest.raises((TaskError, UsageError), match=message):
-        Drafting(printing(tmp_path, text)).draft(replace(PRINTS, metric=metric, direction="lower"))
+def test_a_number_that_cannot_be_read_is_told(text: str, told: dict[str | None, str], tmp_path: Path) -> None:
+    drafting = Drafting(printing(tmp_path, text))
+    for metric, message in told.items():
+        with pytest.raises((TaskError, UsageError), match=message):
+            drafting.draft(replace(PRINTS, metric=metric, direction="lower"))
 
 
 def test_an_option_takes_the_seed_and_two_places_for_one_are_asked_about(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_an_option_takes_the_seed_and_two_places_for_one_are_asked_about(tmp_pat
     assert run(task, Spec(task.baseline(), 1)).metric != run(task, Spec(task.baseline(), 2)).metric
     assert task.edits.knob("lr") is not None and task.edits.knob("seed") is None
     two = write_files(tmp_path / "two", {"train.py": f"SEED = 3\n{script}"})
-    assert unknown(two, Wanted()).choices == ["train.py:SEED", "none"]
+    assert unknown(Drafting(two), Wanted()).choices == ["train.py:SEED", "none"]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Pat
     place = write_files(tmp_path / "one", {"train.py": code})
     found = Drafting(place).draft(PRINTS)
     assert [fact.value for fact in found.facts if fact.field == "timed"] == ["true"]
-    task = made(place, PRINTS)
+    task = Task.load(write(found, None))
     assert task.timed and task.cost_seconds >= 1.0 and run(task).device_seconds >= 1.0
     assert not made(printing(tmp_path / "two", "loss: 3"), PRINTS).timed
 
@@ -311,9 +311,9 @@ def test_a_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Pat
 def test_a_word_about_seeds_is_a_question_and_an_option_can_be_named(tmp_path: Path) -> None:
     code = "import random, sys\nrandom.seed(int((sys.argv[2:] or [42])[0]))\nprint('loss:', random.random())\n"
     place = write_files(tmp_path / "called", {"train.py": code})
-    assert unknown(place, Wanted()).choices == ["none"]
+    assert unknown(Drafting(place), Wanted()).choices == ["none"]
     code = "import random\nRANDOM_STATE = 3\nprint('loss:', random.Random(RANDOM_STATE).random())\n"
-    held = unknown(write_files(tmp_path / "held", {"train.py": code}), Wanted())
+    held = unknown(Drafting(write_files(tmp_path / "held", {"train.py": code})), Wanted())
     assert held.choices == ["train.py:RANDOM_STATE", "none"]
     task = made(place, Wanted(seed="--rng"))
     assert task.run is not None and task.run.command == "python train.py --rng {seed}"

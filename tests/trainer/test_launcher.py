@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from programs.errors import EnvironmentProblem
+from tests.serving import wait_for as _wait_for
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside import wire
@@ -175,13 +176,6 @@ launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={{"train.py"
     process.stdout.close()
     _wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in (template, experiment)))
     _wait_for(lambda: not _alive(marker) and not Path(root).exists())
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float = 100.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_launcher_that_does_not_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

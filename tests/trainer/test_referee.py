@@ -34,6 +34,17 @@ def ended(code: int = 0, killed: str = "", *, cpu: float = 0.5, error: str = "",
         (ended(-10), "crash", "exit code -10"),
         (ended(1, error="ValueError: x"), "crash", "ValueError: x"),
         (ended(3, log="one\nlast words\n\n"), "crash", "exit code 3: last words"),
+        *(
+            (ended(1, error=error), status, error)
+            for status, error in (
+                ("oom", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has …"),
+                ("oom", "torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory."),
+                ("oom", "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+                ("oom", "RuntimeError: CUDA error: out of memory"),
+                ("crash", "RuntimeError: CUDA error: an illegal memory access was encountered"),
+                ("crash", "RuntimeError: CUDA error: device-side assert triggered"),
+            )
+        ),
     ],
 )
 def test_each_bad_end_has_its_status_and_reason(end: Ended, status: str, reason: str) -> None:

@@ -20,6 +20,7 @@ import pyseccomp
 import pytest
 
 from programs.errors import EnvironmentProblem
+from tests.serving import wait_for
 from trainer.inside.namespaces import INNER, WORK
 from trainer.sandbox import outer
 from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess
@@ -128,7 +129,7 @@ def test_one_folder_can_be_written(light_launcher: LocalLauncher) -> None:
 
     def look() -> None:
         template = light_launcher.template_pid or 0
-        _wait_for(lambda: len(descendants(template)) == 3)  # itself, monitor, experiment
+        wait_for(lambda: len(descendants(template)) == 3)  # itself, monitor, experiment
         for pid in descendants(template):
             mounts = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
             places = {words[4] for words in mounts if words[5].startswith("rw")}
@@ -179,7 +180,7 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
     assert pid
 
     def kill() -> None:
-        _wait_for(lambda: len(descendants(pid)) == 3)  # itself, monitor, experiment
+        wait_for(lambda: len(descendants(pid)) == 3)  # itself, monitor, experiment
         os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(LauncherFault):
@@ -201,12 +202,12 @@ launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={"train.py":
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout
     bwrap = int(process.stdout.readline())
-    _wait_for(lambda: len(descendants(bwrap)) == 4)  # itself, template, monitor, experiment
+    wait_for(lambda: len(descendants(bwrap)) == 4)  # itself, template, monitor, experiment
     family = descendants(bwrap)
     process.kill()
     process.wait()
     process.stdout.close()
-    _wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in family))
+    wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in family))
 
 
 def test_packages_that_the_sandboxs_user_cannot_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,10 +258,3 @@ def test_for_an_ordinary_user(tmp_path: Path) -> None:
     if "user namespaces" in done.stderr or "AppArmor" in done.stderr:
         pytest.skip("user namespaces are off for ordinary users")
     assert done.stdout == "holds\n", done.stderr
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float = 100.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from meta.conformance import GivenReferee, ScorerConformance
-from programs.errors import TaskError
 from trainer.scorers.language_model import Text
 from trainer.scoring import (
     SCORERS,
@@ -162,5 +161,3 @@ def test_kinds() -> None:
         scorer = scorer_of({"kind": kind, "classes": 2, "pattern": "(x)"})
         assert scorer.per_position is (kind == "language_model")
         assert scorer.needs_checkpoint is (kind in ("classification", "regression", "language_model"))
-    with pytest.raises(TaskError, match="no scorer"):
-        scorer_of({"kind": "beauty", "classes": 2})

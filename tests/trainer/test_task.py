@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -140,43 +139,35 @@ def test_seeds_of_hidden_data_have_128_bits() -> None:
     assert seed >> 97 == 2047589977 and 1 << 100 < seed < 1 << 128  # the rest of the same digest
 
 
-def test_no_seed_of_hidden_data_can_be_read_by_others(
-    folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]
-) -> None:
+def generated(folder: Path, generator: str) -> DataStore:
+    """Data of the task of a folder, made by that data.py."""
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+    (folder / "data.py").write_text(f"{generator}\n")
+    return store(Task.load(folder), folder.parent / "splits")
+
+
+def test_no_seed_of_hidden_data_can_be_read_by_others(folder: Path) -> None:
     """Neither on the command line of its generator, which all users may see, nor in a folder's name."""
     code = "def make(split, seed, out):\n    (out / 'told').write_bytes(open('/proc/self/cmdline', 'rb').read())\n"
-    with_generator(folder, code + "    (out / 'seed').write_text(str(seed))")
-    data = store(Task.load(folder), tmp_path / "splits")
+    data = generated(folder, code + "    (out / 'seed').write_text(str(seed))")
     split, seed = data.split("search"), data.split_seed("search")
     shown = (split / "told").read_bytes().decode() + split.name
     assert (split / "seed").read_text() == str(seed)
     assert str(split.parent) in shown and str(seed) not in shown and f"{seed:x}"[:8] not in shown
 
 
-def test_a_generator_of_small_seeds_is_told_of_large_ones(
-    folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]
-) -> None:
-    with_generator(folder, "import numpy\ndef make(split, seed, out): numpy.random.RandomState(seed)")
+def test_a_generator_of_small_seeds_is_told_of_large_ones(folder: Path) -> None:
+    data = generated(folder, "import numpy\ndef make(split, seed, out): numpy.random.RandomState(seed)")
     with pytest.raises(TaskError) as problem:
-        store(Task.load(folder), tmp_path / "splits").split("search")
+        data.split("search")
     assert "128 bits" in (problem.value.hint or "")
 
 
-def test_a_generator_that_fails(folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]) -> None:
-    with_generator(folder, "def make(split, seed, out): raise ValueError('no such split')")
-    data = store(Task.load(folder), tmp_path / "splits")
+def test_a_generator_that_fails(folder: Path, tmp_path: Path) -> None:
+    data = generated(folder, "def make(split, seed, out): raise ValueError('no such split')")
     with pytest.raises(TaskError, match=r"data\.py: make\('search'.*no such split"):
         data.split("search")
     assert not list((tmp_path / "splits").rglob("*.npy"))
-
-
-@pytest.fixture
-def with_generator() -> Callable[[Path, str], None]:
-    def write(folder: Path, text: str) -> None:
-        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
-        (folder / "data.py").write_text(text + "\n")
-
-    return write
 
 
 @pytest.mark.parametrize("line", [f"x = {'1' * 5000}", ".".join("a" * 12_000) + " = 1"])

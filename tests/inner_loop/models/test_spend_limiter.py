@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import random
 import signal
 import socket
 import time
@@ -23,6 +22,7 @@ from inner_loop.models.spend_limiter import Cost, ShareSpent, SpendLimiter
 from inner_loop.run_context import ModelConfig
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
 from tests.events import example
+from tests.inner_loop.models.spending import spend
 from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, Event, kit, model_client, staff
 from tests.llm.server import FAULTS, LlmServer, every
@@ -43,21 +43,6 @@ def wait(_seconds: float) -> None:
 
 def started(limiter: SpendLimiter, cost: Cost, provider: str = "p") -> str:
     return limiter.start(cost, provider, wait)
-
-
-def spend(folder: Path, most: int, estimate: int) -> None:
-    """Calls of 1 to 9 tokens, in two threads, until the cap is reached."""
-    limiter, rng = SpendLimiter(folder, ModelConfig(max_tokens=most)), random.Random(os.getpid())
-
-    def work(_: int) -> None:
-        try:
-            while True:
-                key = limiter.start(Cost(estimate), "p", time.sleep)
-                limiter.settle(key, Cost(rng.randint(1, 9)))
-        except CapReached:
-            return
-
-    together(2, work)
 
 
 @pytest.mark.parametrize(("estimate", "over"), [(9, 9), (90, 9), (0, 3 * 2 * 9)])
