@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from programs.errors import UsageError
 from programs.registry import Registry
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "METALOOP_EXECUTOR"  # what `--set executor=NAME` sets, for this process and those that it starts
 # A `make` may have two methods beside the call: `check()` raises UsageError where jobs cannot be carried out so, and
-# `hardware()` says of which hardware class the machines are, where they are others than this one.
+# `hardware(device)` returns the hardware class of the machines, where they are others than this one.
 EXECUTORS: Registry[Callable[..., Any]] = Registry(
     "executors", "arena.executors", ("study", "progress", "tasks"), first=("local", "ray")
 )
@@ -36,11 +35,7 @@ def hardware_of_jobs(device: Device = "cpu") -> str:
     from trainer.gpu import hardware_class
 
     there = getattr(EXECUTORS.get(chosen()), "hardware", None)
-    if there is None:
-        return hardware_class(device)
-    if device == "gpu":
-        raise UsageError("a GPU task cannot run on a cluster", hint=f"leave out --set executor={chosen()}")
-    return there() or hardware_class(device)
+    return (there and there(device)) or hardware_class(device)
 
 
 def on_cluster() -> bool:

@@ -171,10 +171,9 @@ _RESULT = TypeAdapter(JobResult)
 
 
 class WorkerMessage(TypedDict, total=False):
-    """A message of a worker to its parent. ``event``, ``ask``: on another machine only, where its ledger is not."""
+    """A message of a worker to its parent. ``event``, ``wait``: on another machine only, where its ledger is not."""
 
-    event: JsonValue
-    ask: str
+    event: Mapping[str, JsonValue]
     wait: bool  # whether the worker waits for an answer
     ready: int
     progress: Mapping[str, JsonValue]

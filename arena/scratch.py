@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena.choice import hardware_of_jobs, on_cluster
-from arena.executor import LocalExecutor, Progress
+from arena.executor import Progress
+from arena.executors.local import LocalExecutor
 from arena.jobs import MeasureJob, Measurement
 from arena.lease import within_devices
 from arena.settings import StudyConfig

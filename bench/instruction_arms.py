@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import query
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
 from bench.common import TRIED, figure, mean_of
 from bench.whole import Unwritten, quick_plan, silent
 from inner_loop.models.provider import litellm

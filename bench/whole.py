@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.executor import Progress
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
 from bench.common import TRIED
 from meta.claim import Claim
 from meta.evolve import search

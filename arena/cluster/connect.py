@@ -7,16 +7,21 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from programs.errors import EnvironmentProblem, UsageError
+from trainer.gpu import hardware_class
 
-NAMESPACE = "metaloop"
-INSTALL = 'pip install "metaloop[ray]"'
+if TYPE_CHECKING:
+    from trainer.gpu import Device
+
 GONE_SECONDS = 8.0  # without an answer from the head; Ray itself would end this process after a minute
 KNOCK_SECONDS = 2.0
+HARDWARE_SECONDS = 60.0  # for the nodes' hardware classes: each has to import Metaloop first
 
 
 @dataclass
@@ -24,16 +29,15 @@ class Cluster:
     """A cluster that this process is connected to. ``address``: ``host:port`` of its head (GCS)."""
 
     address: str
-    own: bool
     last_answer: float = 0.0
 
     def check(self) -> bool:
         """Whether the head answers now. Raises EnvironmentProblem after GONE_SECONDS without an answer."""
-        if said := connection_error(self.address):
+        if why := connection_error(self.address):
             if time.monotonic() - self.last_answer < GONE_SECONDS:
                 return False
             raise EnvironmentProblem(
-                f"lost the Ray cluster at {self.address}: {said}",
+                f"lost the Ray cluster at {self.address}: {why}",
                 hint="finished runs are kept: run the command again, on a new cluster or with --set executor=local",
             )
         self.last_answer = time.monotonic()
@@ -45,7 +49,7 @@ def require() -> None:
     from importlib.util import find_spec
 
     if find_spec("ray") is None:
-        raise UsageError("--set executor=ray: Ray is not installed", hint=INSTALL)
+        raise UsageError("--set executor=ray: Ray is not installed", hint='pip install "metaloop[ray]"')
 
 
 def connect(devices: int) -> Cluster:
@@ -59,14 +63,15 @@ def connect(devices: int) -> Cluster:
     _take_token()
     import ray
 
-    if ray.is_initialized():
-        return Cluster(ray.get_runtime_context().gcs_address, False, time.monotonic())
-    there = address()
-    if there:
-        _join(there)
-    else:
-        _start(devices)
-    return Cluster(ray.get_runtime_context().gcs_address, not there, time.monotonic())
+    if not ray.is_initialized():
+        there = address()
+        if there:
+            _join(there)
+        else:  # Ray would start workers with nice 15
+            calm = {"worker_niceness": 0}
+            here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_system_config": calm}
+            _init(address="local", num_cpus=devices, **here)
+    return Cluster(ray.get_runtime_context().gcs_address, time.monotonic())
 
 
 def _take_token() -> None:
@@ -80,21 +85,19 @@ def _take_token() -> None:
 
 
 def address() -> str:
-    """``host:port`` of the cluster to join; empty to start a local one."""
+    """``host:port`` of the cluster to join; empty to start a local one.
+
+    ``ray start`` writes the address of this machine's cluster to a file. Ray's own `auto` trusts that file and waits
+    for minutes if it is out of date.
+    """
     named = os.environ.get("RAY_ADDRESS", "")
     if named.startswith("ray://"):
         raise UsageError(
             f"RAY_ADDRESS={named}: Ray's client protocol is not supported",
             hint="start the command on a node of the cluster, with RAY_ADDRESS=HOST:6379",
         )
-    return _of_this_machine() if named in ("", "auto") else "" if named == "local" else named
-
-
-def _of_this_machine() -> str:
-    """The address of the cluster that this machine belongs to; empty if there is none or its head does not answer.
-
-    ``ray start`` writes it to a file. Ray's own `auto` trusts that file and waits for minutes if it is out of date.
-    """
+    if named not in ("", "auto"):
+        return "" if named == "local" else named
     path = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     written = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
     return written if written and not connection_error(written) else ""
@@ -113,27 +116,61 @@ def connection_error(endpoint: str) -> str:
 def _join(there: str) -> None:
     import ray
 
-    said = connection_error(there)
-    if not said:
+    why = connection_error(there)
+    if not why:
         try:
             _init(address=there)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
             ray.shutdown()
-            said = " ".join(str(error).split())[:160]
-    if said:
+            why = " ".join(str(error).split())[:160]
+    if why:
         hint = "check with ray status, start one with ray start --head, or unset RAY_ADDRESS to use a local one"
-        raise EnvironmentProblem(f"no Ray cluster answers at {there}: {said}", hint=hint)
-
-
-def _start(devices: int) -> None:
-    """A local cluster whose workers have normal priority: Ray would start them with nice 15."""
-    calm = {"worker_niceness": 0}
-    _init(address="local", num_cpus=devices, include_dashboard=False, _node_ip_address="127.0.0.1", _system_config=calm)
+        raise EnvironmentProblem(f"no Ray cluster answers at {there}: {why}", hint=hint)
 
 
 def _init(**how: Any) -> None:
     import ray
 
-    ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **how)
+    ray.init(namespace="metaloop", log_to_driver=False, logging_level=logging.ERROR, **how)
     # A thread of Ray prints node events to stdout, which is for data, whatever the options of init.
     ray._private.worker._worker_logs_enabled = False
+
+
+def devices_of_nodes(resource: str) -> dict[str, int]:
+    """The number of CPUs or GPUs (``resource``, in Ray's words) of each live node, by Ray's id."""
+    import ray
+
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"]}
+
+
+def needs(resource: str, devices: int) -> dict[str, int]:
+    """Ray's options for an actor or a task with that many CPUs or GPUs to itself."""
+    return {"num_cpus": devices} if resource == "CPU" else {"num_cpus": 0, "num_gpus": devices}
+
+
+def common_hardware(device: Device) -> str:
+    """The hardware class of most CPUs or GPUs of the cluster; empty if a local one would be started."""
+    if not address():
+        return ""
+    connect(0)
+    import ray
+
+    resource = device.upper()
+    ask = ray.remote(max_retries=0)(_hardware)
+    options = needs(resource, 1) if resource == "GPU" else {"num_cpus": 0}  # without a GPU, a task sees none
+    calls = {
+        ask.options(**options, label_selector={"ray.io/node-id": name}).remote(device): count
+        for name, count in devices_of_nodes(resource).items()
+        if count
+    }
+    answered = ray.wait(list(calls), num_returns=len(calls), timeout=HARDWARE_SECONDS)[0] if calls else []
+    votes: Counter[str] = Counter()
+    for call in answered:
+        with suppress(ray.exceptions.RayError):
+            votes[ray.get(call)] += calls[call]
+    return max(sorted(votes), key=lambda name: votes[name], default="")
+
+
+def _hardware(device: Device) -> str:
+    return hardware_class(device)

@@ -1,26 +1,88 @@
 """``python -m arena.cluster.worker FOLDER INDEX PARENT STUDY``: the worker of arena/worker.py on another machine.
 
-Its events go to the driver's ledger. Started by a seat (arena/cluster/seat.py), never by hand.
+Its events go to the driver's ledger, and it goes on when they are written. An actor (arena/cluster/actor.py) starts it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import threading
+import time
 import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from arena.cluster.link import Link
-from arena.jobs import RunJob
+from pydantic import JsonValue
+
+from analysis.ledger.json_values import plain
+from arena.jobs import Job, RunJob, WorkerMessage, from_json
 from arena.sandbox import require
 from arena.settings import StudyConfig
+from arena.setup import versions
 from arena.worker import Worker, bound_to, describe, serve
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError
+from trainer.gpu import hardware_class
 from trainer.task import Task
+
+LOOK_SECONDS = 0.3  # maximum age of the driver's last answer on stopping
+
+
+class Link:
+    """The connection to the driver, in place of the ledger: `append` returns once an event is written to disk there.
+
+    Thread-safe: a model gateway records calls while an agent works.
+    """
+
+    def __init__(self, channel: TextIO, answers: TextIO) -> None:
+        self._channel, self._answers = channel, answers
+        self._lock = threading.Lock()
+        self._stop, self._answered_at = False, 0.0
+
+    def append(self, event: Mapping[str, JsonValue], sync: bool = True) -> None:
+        """Send an event; with ``sync``, wait until it is written."""
+        with self._lock:
+            self._write_line({"event": plain(event), "wait": sync})
+            if sync:
+                self._read_answer()
+
+    def send(self, message: WorkerMessage) -> None:
+        """Send any other message, except progress, which the driver derives from the events."""
+        if "progress" not in message:
+            with self._lock:
+                self._write_line(message)
+
+    def stopping(self) -> bool:
+        """Whether the driver has requested a stop, as of at most LOOK_SECONDS ago."""
+        with self._lock:
+            if time.monotonic() - self._answered_at > LOOK_SECONDS:
+                self._write_line({"wait": True})
+                self._read_answer()
+            return self._stop
+
+    def jobs(self) -> Iterator[Job]:
+        """The jobs as they arrive, until the driver closes the connection."""
+        while line := self._answers.readline():
+            self._stop = False
+            yield from_json(json.loads(line))
+
+    def close(self) -> None:
+        """Nothing to do: the pipes belong to the process."""
+
+    def _write_line(self, message: WorkerMessage) -> None:
+        self._channel.write(json.dumps(message, allow_nan=False) + "\n")
+        self._channel.flush()
+
+    def _read_answer(self) -> None:
+        line = self._answers.readline()
+        if not line:  # the driver is gone, so nothing more can be recorded
+            os._exit(1)
+        self._stop, self._answered_at = bool(json.loads(line)["stop"]), time.monotonic()
 
 
 class RemoteWorker(Worker):
@@ -38,11 +100,18 @@ class RemoteWorker(Worker):
         return replace(context, study=self._study) if job.researcher != "scripted" else context
 
 
-def check(folder: Path, study: Path) -> None:
-    """Raise, before the first job, if this machine cannot run the study's experiments."""
-    config = StudyConfig.read(folder / "study.toml")
-    for task in (config.task, *(each.task for each in (*config.further, *config.fresh))):
-        require(Task.load(task), config.sandbox)
+def check(config: StudyConfig, study: Path) -> None:
+    """Raise, before the first job, if this machine cannot run the study's experiments, or not comparably."""
+    tasks = [Task.load(task) for task in (config.task, *(each.task for each in (*config.further, *config.fresh)))]
+    here, there = hardware_class(tasks[0].device), config.hardware_class
+    if here != there:
+        raise EnvironmentProblem(f"its hardware class is {here}, the study's is {there}")
+    for name in ("metaloop", "torch"):
+        mine, driver = getattr(versions(), name), getattr(config.versions, name)
+        if mine != driver:
+            raise EnvironmentProblem(f"it has {name} {mine}, the machine of the command has {driver}")
+    for task in tasks:
+        require(task, config.sandbox)
     if config.researcher == "scripted":
         return
     try:
@@ -64,7 +133,7 @@ def main() -> None:
     os.dup2(2, 1)
     link = Link(channel, sys.stdin)
     try:
-        check(folder, study)
+        check(StudyConfig.read(folder / "study.toml"), study)
         serve(folder, int(sys.argv[2]), link.jobs(), link.send, make=partial(RemoteWorker, link=link, study=study))
     except BrokenPipeError:
         os._exit(1)

@@ -1,18 +1,58 @@
-"""In this process, one job after the other: for simulated tasks only."""
+"""In this process, one job after the other: for simulated tasks only, whose experiments take microseconds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from arena.executor import Progress
+from arena.jobs import Job, JobResult, WorkerMessage
+from arena.sandbox import runs_code
+from arena.settings import StudyConfig
+from arena.task_study import TaskStudy, all_tasks
+from arena.trainers import Trainers
+from arena.worker import Worker
+from programs.closing import Closing
+from programs.errors import UsageError
+
 if TYPE_CHECKING:
-    from arena.executor import Progress
-    from arena.inprocess import InProcessExecutor
     from arena.study import Study
-    from arena.task_study import TaskStudy
 
 
 def make(study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> InProcessExecutor:
-    from arena.inprocess import InProcessExecutor
-
     return InProcessExecutor(study, progress, tasks, repositories=True)
+
+
+class InProcessExecutor(Closing):
+    """The worker's own code without a process, a pipe or a cache; the ledger is the same, synced less often.
+
+    For simulated tasks only: training belongs into processes that can be killed. Raises UsageError for another.
+    ``repositories``: whether each run leaves its git repository, from which a source is taken to be measured again.
+    """
+
+    def __init__(
+        self, study: Study, progress: Progress, tasks: Sequence[TaskStudy] = (), *, repositories: bool = False
+    ) -> None:
+        if trains(tasks or all_tasks(study)):
+            raise UsageError(f"{study.task.name} trains for real", hint="use --set executor=local")
+        self._progress = progress
+        trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)
+        self._worker = Worker(study.folder, 0, trainers, self._tell, repositories=repositories, sync_each=False)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        for job in jobs:
+            if self._worker.should_stop():
+                return
+            yield self._worker.carry_out(job)
+
+    def close(self) -> None:
+        self._worker.ledger.close()
+
+    def _tell(self, message: WorkerMessage) -> None:
+        if "progress" in message:
+            self._progress(message["progress"])
+
+
+def trains(tasks: Iterable[TaskStudy]) -> bool:
+    """Whether an experiment runs code on any of the tasks."""
+    return any(runs_code(each.task) for each in tasks)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from arena.executor import Progress
     from arena.study import Study
     from arena.task_study import TaskStudy
+    from trainer.gpu import Device
 
 
 class OnRay:
@@ -26,11 +27,11 @@ class OnRay:
 
         require()
 
-    def hardware(self) -> str | None:
-        """What most nodes are."""
-        from arena.cluster.nodes import common_hardware
+    def hardware(self, device: Device) -> str:
+        """The hardware class of most of the nodes' devices; empty without a cluster."""
+        from arena.cluster.connect import common_hardware
 
-        return common_hardware()
+        return common_hardware(device)
 
 
 make = OnRay()

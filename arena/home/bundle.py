@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arena.cluster.parcel import files_of
+from arena.cluster.files import files_of
 from programs.errors import UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 from trainer.task import Task

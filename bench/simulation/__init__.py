@@ -1,1 +1,1 @@
-"""A cluster with a simulated clock: the scheduler and the fair order of the arena, devices and researchers drawn."""
+"""A cluster with a simulated clock: the fair order is the contest's own, placement and devices are simulated."""

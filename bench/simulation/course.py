@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from arena.scheduler import Node, Placement, Scheduler, Want
 from bench.simulation.clock import Clock
 from bench.simulation.meter import Figures, Meter, figures
 from bench.simulation.order import Run, Seeds, Turns, entries_of, want
+from bench.simulation.scheduler import Node, Placement, Scheduler, Want
 from bench.simulation.world import World
 
 
@@ -99,9 +99,9 @@ class Course:
         if self._up.get(name) != since:  # it died while it started
             return
         devices = self.world.devices_per_node
-        self.runs.join(Node(name, "", devices * self.world.runs_per_device))
+        self.runs.join(Node(name, devices * self.world.runs_per_device))
         self._node_devices[name] = NodeDevices()
-        self._node_devices[name].lanes.join(Node(name, "", devices))
+        self._node_devices[name].lanes.join(Node(name, devices))
         self._place()
 
     def _fail_later(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from arena.contest.running.queue import Costs, Waiting, turns
-from arena.scheduler import Want
+from bench.simulation.scheduler import Want
 from bench.simulation.world import World
 
 

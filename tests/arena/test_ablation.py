@@ -14,7 +14,7 @@ from arena import replay
 from arena.ablation import design_of, design_seed, play_design, program_of, switches, variant
 from arena.arms import Entry, enter
 from arena.drain import Drained
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
 from arena.match import play
 from arena.race import Allocation
 from arena.study import Study

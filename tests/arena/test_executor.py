@@ -22,8 +22,8 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry
 from arena.drain import Drained
-from arena.executor import LocalExecutor, WorkerProcess, rebuild
-from arena.executors.local import make
+from arena.executor import rebuild
+from arena.executors.local import LocalExecutor, WorkerProcess, make
 from arena.jobs import BaselineJob, MeasureJob
 from arena.standalone import play_entries
 from arena.study import Study
@@ -167,7 +167,7 @@ def test_a_worker_works_for_process_1_of_a_container(tmp_path: Path) -> None:
     enter = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
     if shutil.which("unshare") is None or subprocess.run([*enter, "true"], capture_output=True).returncode:
         pytest.skip("no process namespace can be made here")
-    script = "import os, sys; from pathlib import Path; from arena.executor import WorkerProcess; "
+    script = "import os, sys; from pathlib import Path; from arena.executors.local import WorkerProcess; "
     script += "print(os.getpid(), WorkerProcess(Path(sys.argv[1]), 0).receive()[0]['error']['kind'])"
     done = subprocess.run(
         [*enter, sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False

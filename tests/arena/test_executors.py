@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from arena.choice import VARIABLE, choose, chosen, on_cluster
-from arena.executor import LocalExecutor
 from arena.executors import executor_of
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
+from arena.executors.local import LocalExecutor
 from meta.conformance import ExecutorConformance
 from meta.conformance.studies import MakeExecutor, silent, simulated
 from programs.errors import NotFound

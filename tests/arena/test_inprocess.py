@@ -11,8 +11,8 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry, Match, enter
 from arena.drain import Drained
-from arena.executor import LocalExecutor
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
+from arena.executors.local import LocalExecutor
 from arena.match import play
 from arena.race import Allocation
 from arena.study import Study

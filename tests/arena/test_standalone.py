@@ -11,7 +11,7 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry, enter
 from arena.drain import Drained
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
 from arena.match import play
 from arena.standalone import RACE_FIRST, racer
 from arena.study import Study

@@ -9,9 +9,9 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry, Match, enter
-from arena.executor import LocalExecutor
 from arena.executors import executor_of
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
+from arena.executors.local import LocalExecutor
 from arena.jobs import BaselineJob, from_json, to_json
 from arena.match import play
 from arena.measuring import measure_baseline, run_job, settle

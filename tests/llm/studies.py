@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.arms import Entry, enter
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
 from arena.match import play
 from arena.race import Allocation
 from arena.setup import StudySetup

@@ -15,7 +15,7 @@ from analysis.ledger.events import LEDGER_KEYS, DocumentEvent, read_event
 from analysis.study import query
 from analysis.verdict.decision import decision_of
 from arena.arms import Entry, enter
-from arena.executor import LocalExecutor
+from arena.executors.local import LocalExecutor
 from arena.match import play
 from arena.race import Allocation
 from arena.task_study import TaskStudy

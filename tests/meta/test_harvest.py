@@ -17,6 +17,7 @@ from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
 from analysis.study import open_study, query
 from analysis.verdict.caveats import caveats
 from arena.drain import Drained
+from arena.executors.in_process import InProcessExecutor
 from arena.harvest import (
     CHOOSING_SEEDS,
     FINALISTS,
@@ -29,7 +30,6 @@ from arena.harvest import (
     harvest,
     untouched,
 )
-from arena.inprocess import InProcessExecutor
 from arena.jobs import Job, JobResult, MeasureJob
 from arena.measuring import measure_baseline
 from arena.study import Study

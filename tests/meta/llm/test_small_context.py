@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
 from bench.whole import Unwritten
 from inner_loop.models.prices import settled
 from inner_loop.run_context import ModelConfig

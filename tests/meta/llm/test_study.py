@@ -11,7 +11,7 @@ import pytest
 
 from analysis.study import query
 from arena.drain import Drained
-from arena.inprocess import InProcessExecutor
+from arena.executors.in_process import InProcessExecutor
 from bench.whole import Unwritten
 from meta.cli.main import run
 from meta.evolve import search

@@ -1,7 +1,7 @@
-"""Places jobs on devices: a state machine without clock, threads, input or output.
+"""Places jobs on the devices of simulated nodes, as Ray places actors: a state machine without clock.
 
-Its driver (worker processes, a cluster, a simulation) reports what happened and requests the next placement. No job is
-lost: each one is waiting, in flight or closed, and exactly one result closes it.
+The simulation reports what happened and requests the next placement. No job is lost: each one is waiting, in flight or
+closed, and exactly one result closes it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,21 @@ J = TypeVar("J")
 
 @dataclass(frozen=True)
 class Node:
-    """A machine that can be lost as a whole. ``hardware``: its hardware class."""
+    """A machine that can be lost as a whole."""
 
     name: str
-    hardware: str
     devices: int
 
 
 @dataclass(frozen=True)
 class Want:
-    """What a job needs: ``devices`` of one node at once, of that hardware class; an empty one takes any."""
+    """What a job needs: ``devices`` of one node at once."""
 
     job_id: str
     devices: int = 1
-    hardware: str = ""
 
     def suits(self, node: Node) -> bool:
-        return node.devices >= self.devices and self.hardware in ("", node.hardware)
+        return node.devices >= self.devices
 
 
 @dataclass(frozen=True)
@@ -49,26 +47,6 @@ class Placement(Generic[J]):
     attempt: int = 0
 
 
-@dataclass(frozen=True)
-class Lost(Generic[J]):
-    """A job whose worker or node died. ``again``: it waits in front of all others; else it is abandoned."""
-
-    job: J
-    again: bool
-    deaths: int  # of workers that ran it
-    node_deaths: int  # of nodes that it ran on
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Limits on deaths; None: no limit. ``job``: of workers that ran one job; ``node``: of nodes that ran one job,
-    which may not be its fault; ``in_all``: of workers in total."""
-
-    job: int | None = None
-    node: int | None = None
-    in_all: int | None = None
-
-
 @dataclass(order=True)
 class _Task(Generic[J]):
     """A job that was accepted, ordered by its arrival, so that a returned job goes to the front."""
@@ -77,14 +55,12 @@ class _Task(Generic[J]):
     job: J = field(compare=False)
     want: Want = field(compare=False)
     attempts: int = field(default=0, compare=False)
-    deaths: int = field(default=0, compare=False)
-    node_deaths: int = field(default=0, compare=False)
     closed: bool = field(default=False, compare=False)
     tickets: list[int] = field(default_factory=list, compare=False)
 
 
 class Scheduler(Generic[J]):
-    """``want`` maps a job to its needs. While ``draining`` is set, no job is placed.
+    """``want`` maps a job to its needs.
 
     A job goes to the fullest node with enough free devices, which leaves room for large jobs; with ``spread`` it goes
     to the emptiest, because slots that share a device get slower as more are used.
@@ -93,13 +69,9 @@ class Scheduler(Generic[J]):
     later jobs, so small jobs cannot starve a large one. The other nodes continue.
     """
 
-    def __init__(self, want: Callable[[J], Want], patience: Patience | None = None, *, spread: bool = False) -> None:
-        self.draining = False
-        self.deaths = 0  # of workers
-        self.node_deaths = 0
+    def __init__(self, want: Callable[[J], Want], *, spread: bool = False) -> None:
         self.nodes: dict[str, Node] = {}  # that live
         self._want = want
-        self._patience = patience or Patience()
         self._spread = spread
         self._free: dict[str, list[int]] = {}  # node → its free devices, ascending
         self._waiting: list[_Task[J]] = []
@@ -117,22 +89,14 @@ class Scheduler(Generic[J]):
         self.nodes[node.name] = node
         self._free[node.name] = list(range(node.devices))
 
-    def leave(self, name: str) -> list[Lost[J]]:
-        """Remove a node that died, with all its jobs."""
+    def leave(self, name: str) -> None:
+        """Remove a node that died; its jobs wait in front of all others."""
         del self.nodes[name], self._free[name]
-        self.node_deaths += 1
-        gone = [placed for placed in self._placed.values() if placed.node == name]
-        return [lost for placed in gone if (lost := self._lose(placed.ticket, node=True))]
-
-    def died(self, ticket: int | None) -> Lost[J] | None:
-        """A worker died; its devices are free for its successor. ``ticket`` None: it had no job."""
-        self.deaths += 1
-        return None if ticket is None else self._lose(ticket, node=False)
-
-    @property
-    def hopeless(self) -> bool:
-        """More workers died than ``Patience.in_all`` allows."""
-        return self._patience.in_all is not None and self.deaths > self._patience.in_all
+        for ticket in [ticket for ticket, placed in self._placed.items() if placed.node == name]:
+            task = self._of[ticket]
+            del self._placed[ticket]
+            if not task.closed:
+                insort(self._waiting, task)
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
@@ -142,7 +106,7 @@ class Scheduler(Generic[J]):
         The next job of ``coming`` is taken only while an unreserved device is free, so its source decides as late as
         possible; it may end and later continue. ValueError: it yields a job that is waiting or in flight.
         """
-        while not self.draining:
+        while True:
             room = {name for name, free in self._free.items() if free}  # and not reserved
             kept, stuck = set[str](), False
             for task in self._waiting:
@@ -162,7 +126,6 @@ class Scheduler(Generic[J]):
             if job is None:
                 return None
             self._take(job)
-        return None
 
     def result(self, ticket: int, whole: bool = True) -> bool:
         """A job ended and its devices are free. Returns whether this result counts.
@@ -182,13 +145,6 @@ class Scheduler(Generic[J]):
         task = self._of.pop(ticket, None)
         if self._vacate(ticket) is not None and task is not None and not task.closed:
             insort(self._waiting, task)
-
-    def forget_waiting(self) -> list[J]:
-        """Drop all waiting jobs; those in flight stay."""
-        gone = list(self._waiting)
-        for task in gone:
-            self._close(task)
-        return [task.job for task in gone]
 
     # -- how things stand ----------------------------------------------------------------------------------------
 
@@ -253,21 +209,6 @@ class Scheduler(Generic[J]):
                 insort(self._free[placed.node], device)
         return placed
 
-    def _lose(self, ticket: int, node: bool) -> Lost[J] | None:
-        """Put the job of a dead placement in front of all others; None where the job is done."""
-        task = self._of.get(ticket)
-        if self._vacate(ticket) is None or task is None or task.closed:
-            return None
-        task.node_deaths += node
-        task.deaths += not node
-        most = self._patience
-        again = not (_over(task.deaths, most.job) or _over(task.node_deaths, most.node))
-        if again:
-            insort(self._waiting, task)
-        else:
-            self._close(task)
-        return Lost(task.job, again, task.deaths, task.node_deaths)
-
     def _close(self, task: _Task[J]) -> None:
         task.closed = True
         self._open.pop(task.want.job_id, None)
@@ -276,7 +217,3 @@ class Scheduler(Generic[J]):
         for ticket in task.tickets:
             if ticket not in self._placed:
                 self._of.pop(ticket, None)
-
-
-def _over(count: int, most: int | None) -> bool:
-    return most is not None and count > most

@@ -9,28 +9,27 @@ from dataclasses import dataclass
 
 import pytest
 
-from arena.scheduler import Node, Patience, Placement, Scheduler, Want
+from bench.simulation.scheduler import Node, Placement, Scheduler, Want
 
 
 @dataclass(frozen=True)
 class Ask:
     job_id: str
     devices: int = 1
-    hardware: str = ""
 
 
 def want(job: Ask) -> Want:
-    return Want(job.job_id, job.devices, job.hardware)
+    return Want(job.job_id, job.devices)
 
 
 def asks(*sizes: int) -> list[Ask]:
     return [Ask(f"job{i}", size) for i, size in enumerate(sizes)]
 
 
-def scheduler(*devices: int, patience: Patience | None = None) -> Scheduler[Ask]:
-    made: Scheduler[Ask] = Scheduler(want, patience)
+def scheduler(*devices: int) -> Scheduler[Ask]:
+    made: Scheduler[Ask] = Scheduler(want)
     for i, count in enumerate(devices):
-        made.join(Node(f"n{i}", "h200", count))
+        made.join(Node(f"n{i}", count))
     return made
 
 
@@ -75,18 +74,8 @@ def test_small_jobs_fill_the_fullest_node_that_has_room() -> None:
 def test_places_that_share_devices_are_spread_over_the_nodes() -> None:
     made: Scheduler[Ask] = Scheduler(want, spread=True)
     for name, places in (("a", 4), ("b", 6)):
-        made.join(Node(name, "h200", places))
+        made.join(Node(name, places))
     assert [p.node for p in place_all(made, iter(asks(1, 1, 1, 1, 2)))] == ["b", "b", "a", "b", "a"]
-
-
-def test_a_job_goes_to_its_class_of_hardware_only() -> None:
-    made: Scheduler[Ask] = Scheduler(want)
-    made.join(Node("old", "a100", 8))
-    jobs = iter([Ask("a", 1, "h200"), Ask("b", 1, "a100")])
-    assert made.next_placement(jobs) is None and [job.job_id for job in made.waiting] == ["a"]
-    made.join(Node("new", "h200", 1))
-    assert [(p.job.job_id, p.node) for p in place_all(made, jobs)] == [("a", "new"), ("b", "old")]
-    assert made.waiting == []
 
 
 def test_a_large_job_does_not_starve_behind_small_ones() -> None:
@@ -130,13 +119,9 @@ def test_the_jobs_of_a_dead_node_go_elsewhere_in_front_of_all_others() -> None:
     made = scheduler(2, 2)
     jobs = iter(asks(1, 1, 1, 1, 1))
     place_all(made, jobs)
-    lost = made.leave("n0")
-    assert [(x.job.job_id, x.again, x.node_deaths, x.deaths) for x in lost] == [
-        ("job0", True, 1, 0),
-        ("job1", True, 1, 0),
-    ]
-    assert made.next_placement(jobs) is None and made.node_deaths == 1 and made.deaths == 0
-    made.join(Node("n0", "h200", 3))
+    made.leave("n0")
+    assert made.next_placement(jobs) is None and [job.job_id for job in made.waiting] == ["job0", "job1"]
+    made.join(Node("n0", 3))
     again = place_all(made, jobs)
     assert [(p.job.job_id, p.attempt) for p in again] == [("job0", 1), ("job1", 1), ("job4", 0)]
 
@@ -156,7 +141,7 @@ def test_a_late_result_of_a_waiting_job_takes_it_out_of_the_queue() -> None:
     (early,) = place_all(made, iter(asks(1)))
     made.leave("n0")
     assert made.waiting and made.result(early.ticket) and not made.waiting
-    made.join(Node("n0", "h200", 1))
+    made.join(Node("n0", 1))
     assert made.next_placement(iter([])) is None
 
 
@@ -179,83 +164,19 @@ def test_an_interrupted_job_may_be_asked_for_again_a_running_one_not() -> None:
     assert made.result(again.ticket)
 
 
-def test_a_worker_that_dies_frees_its_place_and_its_job_has_a_past() -> None:
+def test_a_job_taken_off_its_place_waits_in_front() -> None:
     made = scheduler(1)
-    (placed,) = place_all(made, iter(asks(1)))
-    lost = made.died(placed.ticket)
-    assert lost and (lost.again, lost.deaths, lost.node_deaths) == (True, 1, 0)
-    (again,) = place_all(made, iter(asks()))
-    assert (again.job, again.attempt, again.devices) == (placed.job, 1, (0,))
-
-
-def test_deaths_are_borne_up_to_a_number() -> None:
-    made = scheduler(1, patience=Patience(in_all=2))
-    for idle in range(2):
-        assert made.died(None) is None and not made.hopeless, idle
-    made.died(None)
-    assert made.hopeless
-
-
-def test_a_job_that_kills_its_workers_is_given_up_and_the_others_go_on() -> None:
-    made = scheduler(1, patience=Patience(job=1, node=3))
-    jobs = iter(asks(1, 1))
-    (first,) = place_all(made, jobs)
-    lost = made.died(first.ticket)
-    assert lost and lost.again
-    (second,) = place_all(made, jobs)
-    lost = made.died(second.ticket)
-    assert lost and not lost.again and lost.job.job_id == "job0"
-    (other,) = place_all(made, jobs)
-    assert other.job.job_id == "job1" and not made.result(first.ticket)  # told as given up: it stays so
-
-
-def test_nodes_that_die_are_held_against_a_job_apart_from_workers() -> None:
-    made = scheduler(1, patience=Patience(job=0, node=1))
-    jobs = iter(asks(1))
-    place_all(made, jobs)
-    assert [lost.again for lost in made.leave("n0")] == [True]
-    made.join(Node("n0", "h200", 1))
-    place_all(made, jobs)
-    assert [lost.again for lost in made.leave("n0")] == [False] and not made.waiting
-
-
-def test_draining_places_nothing_and_results_still_count() -> None:
-    made = scheduler(1)
-    jobs = iter(asks(1, 1))
-    (placed,) = place_all(made, jobs)
-    made.draining = True
-    made.died(placed.ticket)
-    assert made.next_placement(jobs) is None and [job.job_id for job in made.waiting] == ["job0"]
-    assert [job.job_id for job in made.forget_waiting()] == ["job0"] and not made.waiting
-    made.draining = False
-    assert [p.job.job_id for p in place_all(made, jobs)] == ["job1"]
-
-
-def test_a_job_taken_off_its_place_waits_in_front_and_nobody_is_blamed() -> None:
-    made = scheduler(1, patience=Patience(job=0))
     jobs = iter(asks(1, 1))
     (placed,) = place_all(made, jobs)
     made.give_back(placed.ticket)
     (again,) = place_all(made, jobs)
-    assert again.job == placed.job and made.deaths == 0 and not made.result(placed.ticket)
-
-
-def test_a_lost_class_of_hardware_does_not_stop_another() -> None:
-    made: Scheduler[Ask] = Scheduler(want)
-    made.join(Node("a", "a100", 1))
-    made.join(Node("h", "h200", 1))
-    jobs = iter([Ask("1", 1, "a100"), Ask("2", 1, "h200"), Ask("3", 1, "h200")])
-    placed = {p.job.job_id: p for p in place_all(made, jobs)}
-    made.leave("a")
-    made.result(placed["2"].ticket)
-    assert [p.job.job_id for p in place_all(made, jobs)] == ["3"]
-    assert [job.job_id for job in made.waiting] == ["1"]
+    assert again.job == placed.job and not made.result(placed.ticket)
 
 
 def test_a_node_is_here_once() -> None:
     made = scheduler(1)
     with pytest.raises(ValueError, match="n0"):
-        made.join(Node("n0", "h200", 1))
+        made.join(Node("n0", 1))
 
 
 class World:
@@ -263,16 +184,11 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.made: Scheduler[Ask] = Scheduler(want, Patience(job=self.rng.choice([None, 2]), node=None))
-        self.all_nodes = [
-            Node(f"n{i}", self.rng.choice(["a", "b"]), self.rng.choice([1, 2, 4, 8]))
-            for i in range(self.rng.randint(2, 7))
-        ]
-        for hardware in ("a", "b"):  # so that every job has a place where it can go
-            self.all_nodes.append(Node(f"large-{hardware}", hardware, 8))
+        self.made: Scheduler[Ask] = Scheduler(want)
+        self.all_nodes = [Node(f"n{i}", self.rng.choice([1, 2, 4, 8])) for i in range(self.rng.randint(2, 7))]
+        self.all_nodes.append(Node("large", 8))  # so that every job has a place where it can go
         self.given: list[Ask] = []
         self.counted: list[str] = []
-        self.given_up: list[str] = []
         self.total = self.rng.randint(20, 120)
         self.old: list[Placement[Ask]] = []  # each placement that ever was
 
@@ -283,7 +199,7 @@ class World:
         if len(self.given) >= self.total:
             raise StopIteration
         size = self.rng.choice([1, 1, 1, 2, 4, 8])
-        self.given.append(Ask(f"j{len(self.given)}", size, self.rng.choice(["", "a", "b"])))
+        self.given.append(Ask(f"j{len(self.given)}", size))
         return self.given[-1]
 
     def place(self) -> bool:
@@ -293,7 +209,7 @@ class World:
         node = self.made.nodes[placed.node]  # a KeyError: it does not live
         assert want(placed.job).suits(node) and len(set(placed.devices)) == placed.job.devices
         assert all(0 <= device < node.devices for device in placed.devices)
-        assert placed.job.job_id not in self.counted and placed.job.job_id not in self.given_up
+        assert placed.job.job_id not in self.counted
         assert placed.ticket not in {p.ticket for p in self.old}
         self.old.append(placed)
         return True
@@ -311,10 +227,6 @@ class World:
             self.tell(self.rng.choice(flying))
         elif kind < 0.72 and self.old:
             self.tell(self.rng.choice(self.old))  # too late, twice, or just in time
-        elif kind < 0.78 and flying:
-            lost = made.died(self.rng.choice(flying).ticket)
-            if lost and not lost.again:
-                self.given_up.append(lost.job.job_id)
         elif kind < 0.82 and flying:
             made.give_back(self.rng.choice(flying).ticket)
         elif kind < 0.9 and made.nodes:
@@ -329,10 +241,10 @@ class World:
         made = self.made
         busy = [(p.node, device) for p in made.in_flight.values() for device in p.devices]
         assert len(busy) == len(set(busy)) and {node for node, _ in busy} <= set(made.nodes)
-        assert len(self.counted) == len(set(self.counted)) and not set(self.counted) & set(self.given_up)
+        assert len(self.counted) == len(set(self.counted))
         superfluous = {p.ticket for p in made.superfluous()}
         held = [p.job.job_id for t, p in made.in_flight.items() if t not in superfluous]
-        held += [job.job_id for job in made.waiting] + self.counted + self.given_up
+        held += [job.job_id for job in made.waiting] + self.counted
         assert sorted(held) == sorted(job.job_id for job in self.given)
 
     def finish(self) -> None:
@@ -356,7 +268,7 @@ def test_whatever_happens_no_job_is_lost_or_counted_twice(first: int) -> None:
         for _ in range(world.rng.randint(50, 400)):
             world.step()
         world.finish()
-        assert sorted(world.counted + world.given_up) == sorted(job.job_id for job in world.given)
+        assert sorted(world.counted) == sorted(job.job_id for job in world.given)
 
 
 @pytest.mark.parametrize("seed", range(20))
