@@ -26,10 +26,9 @@ from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from arena.clock_rule import CpuUse, own_experiments
-from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
-from arena.measuring import gain_interval, gain_over_baseline, measure_baseline, record_findings, untouched_metrics
+from arena.measuring import gain_interval, gain_over_baseline, measure_baseline, recorded, train, untouched_metrics
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
@@ -154,24 +153,23 @@ class Trainings:
         self, stage: str, stream: Stream, first: int, trainings: Sequence[tuple[HarvestCandidate, int]]
     ) -> list[HarvestExperimentEvent]:
         """Train those that the ledger does not have, and record each. Raises Drained."""
-        jobs: dict[str, tuple[int, HarvestCandidate]] = {}
-        wanted: list[MeasureJob] = []
-        for number, (candidate, seed) in enumerate(trainings, first):
-            if (stage, number) in self.known:
-                continue
-            own = self.own(candidate) if stream != "search" else ()
-            job_id = f"{self.name}-{self.task.name}-{stage}-{number}"
-            jobs[job_id] = number, candidate
-            wanted.append(MeasureJob(job_id, candidate.source.files, stream, seed, task=self.on.task_id, own=own))
-        for result in self.executor.run(wanted):
-            number, candidate = jobs[result.job_id]
-            (measured,) = result.measurements
-            record_findings(self.on, measured, source_id=candidate.source.source_id, stream=stream)
-            self.on.record(self.experiment(candidate, stage, stream, number, measured))
-        numbers = range(first, first + len(trainings))
-        if any((stage, number) not in self.known for number in numbers):
-            raise drained(self.on.study)
-        return [self.known[stage, number] for number in numbers]
+        numbered = dict(enumerate(trainings, first))
+        wanted = {
+            (stage, number): MeasureJob(
+                f"{self.name}-{self.task.name}-{stage}-{number}",
+                candidate.source.files,
+                stream,
+                seed,
+                task=self.on.task_id,
+                own=self.own(candidate) if stream != "search" else (),
+            )
+            for number, (candidate, seed) in numbered.items()
+        }
+
+        def event(key: tuple[str, int], measured: Measurement) -> HarvestExperimentEvent:
+            return self.experiment(numbered[key[1]][0], stage, stream, key[1], measured)
+
+        return train(self.on, self.executor, wanted, self.known, event)
 
     def own(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
         """CPU that the candidate's experiments of the search used; without any, those of the run that ended with it."""
@@ -191,22 +189,16 @@ class Trainings:
             stage=stage,
             number=number,
             stream=stream,
-            seed=measured.seed,
             source_id=candidate.source.source_id,
             origin=candidate.origin,
             parent_source_id=candidate.parent_source_id,
             from_run=candidate.from_run,
             edit=candidate.edit,
             config=self.task.edits.config(candidate.source),
-            status=measured.status,
-            metric=measured.metric,
-            reason=measured.reason,
-            trust=measured.trust,
             device_seconds_charged=measured.charged_seconds,
-            device_seconds_spent=measured.spent_seconds,
             training_seconds=measured.training_seconds,
             prediction_seconds=measured.prediction_seconds,
-            wall_seconds=measured.wall_seconds,
+            **recorded(measured),
         )
 
 

@@ -4,51 +4,76 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, VerificationEvent
+from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, ReplayEvent, VerificationEvent
 from analysis.statistics import Mean, mean_beside
 from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
-from arena.jobs import BaselineJob, JobResult, Measurement, RunJob
+from arena.jobs import BaselineJob, JobResult, MeasureJob, Measurement, RunJob
 from arena.task_study import TaskStudy
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
 from trainer.streams import DECIDING, Stream
 
+Key = TypeVar("Key")
+Trained = TypeVar("Trained", BaselineEvent, HarvestExperimentEvent, ReplayEvent)
+
+
+def train(
+    on: TaskStudy,
+    executor: Executor,
+    wanted: Mapping[Key, BaselineJob | MeasureJob],
+    known: Mapping[Key, Trained],
+    event: Callable[[Key, Measurement], Trained],
+) -> list[Trained]:
+    """The record of each wanted training. Those that ``known``, the ledger's, lacks are carried out and recorded.
+
+    Raises Drained where the study is stopped meanwhile.
+    """
+    lacking = {job.job_id: key for key, job in wanted.items() if key not in known}
+    for result in executor.run([wanted[key] for key in lacking.values()]):
+        (measured,) = result.measurements
+        made = event(lacking[result.job_id], measured)
+        run_id = made.run_id if isinstance(made, ReplayEvent) else None
+        record_findings(on, measured, run_id=run_id, source_id=made.source_id, stream=made.stream)
+        on.record(made)
+    if any(key not in known for key in wanted):
+        raise drained(on.study)
+    return [known[key] for key in wanted]
+
+
+def recorded(measured: Measurement) -> dict[str, Any]:
+    """The fields that all events of a training have of its measurement."""
+    names = ("seed", "status", "metric", "reason", "trust", "wall_seconds")
+    return {name: getattr(measured, name) for name in names} | {"device_seconds_spent": measured.spent_seconds}
+
 
 def measure_baseline(on: TaskStudy, executor: Executor, stream: Stream, match_id: str) -> float:
     """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
-    seeds = baseline_seeds(on, stream)
-    known, task = on.state.baselines, on.task.name
-    jobs = [BaselineJob(stream, seed, task=on.task_id) for seed in seeds if (task, stream, seed) not in known]
-    for result in executor.run(jobs):
-        (m,) = result.measurements
-        record_findings(on, m, source_id=on.task.baseline().source_id, stream=stream)
-        on.record(
-            BaselineEvent(
-                match_id=match_id,
-                task=on.task.name,
-                stream=stream,
-                seed=m.seed,
-                status=m.status,
-                metric=m.metric,
-                reason=m.reason,
-                source_id=on.task.baseline().source_id,
-                trust=m.trust,
-                device_seconds_spent=m.spent_seconds,
-                wall_seconds=m.wall_seconds,
-                constraints=m.constraints or None,
-            )
+    task = on.task.name
+
+    def event(_: tuple[str, str, int], measured: Measurement) -> BaselineEvent:
+        return BaselineEvent(
+            match_id=match_id,
+            task=task,
+            stream=stream,
+            source_id=on.task.baseline().source_id,
+            constraints=measured.constraints or None,
+            **recorded(measured),
         )
-    if any((task, stream, seed) not in known for seed in seeds):
-        raise drained(on.study)
+
+    wanted: dict[tuple[str, str, int], BaselineJob] = {
+        (task, stream, seed): BaselineJob(stream, seed, task=on.task_id) for seed in baseline_seeds(on, stream)
+    }
+    trained = train(on, executor, wanted, on.state.baselines, event)
     values = untouched_metrics(on, stream)
     if not values:
         raise TaskError(
-            f"{on.task.folder}: its baseline fails on all {len(seeds)} seeds: {known[task, stream, seeds[0]].reason}",
+            f"{on.task.folder}: its baseline fails on all {len(trained)} seeds: {trained[0].reason}",
             hint=f"metaloop task check {shlex.quote(on.config.task)}",
         )
     return statistics.fmean(values)
@@ -121,16 +146,10 @@ def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: fl
                 program_id=arm.program.program_id,
                 task=on.task.name,
                 stream=job.stream,
-                seed=m.seed,
-                status=m.status,
-                reason=m.reason,
-                metric=m.metric,
                 baseline_metric=baseline,
                 gain=gain_over_baseline(on, baseline, m),
-                trust=m.trust,
-                device_seconds_spent=m.spent_seconds,
-                wall_seconds=m.wall_seconds,
                 constraints=m.constraints or None,
+                **recorded(m),
             )
         )
 

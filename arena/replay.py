@@ -5,6 +5,7 @@ A run is one of a study, or an imported one, whose kept rows are commits of a re
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +17,11 @@ from analysis.ledger.events import AblationEvent, MatchEndedEvent, ReplayEvent
 from analysis.study import read_study
 from analysis.tables import statement
 from arena.arms import enter
-from arena.drain import drained
 from arena.executor import Executor, Progress
 from arena.executors import at_work
-from arena.jobs import MeasureJob
+from arena.jobs import MeasureJob, Measurement
 from arena.match import announcement
-from arena.measuring import record_findings
+from arena.measuring import recorded, train
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.agents.recall import patched
@@ -166,43 +166,35 @@ def play_replay(
     if study.state.run(run_id).started is None:
         announce_import(study, run_id)
     write_down(study, ablation_id, run_id, commits, seeds)
-    jobs: dict[str, tuple[Chosen, MeasureJob, list[str]]] = {}
-    planned = trainings(len(commits), count)
-    built = {chosen: built_of(commits, chosen) for chosen in dict.fromkeys(chosen for chosen, _ in planned)}
-    for number, (chosen, k) in enumerate(planned):
-        names = tuple(commits[i].experiment_id for i in chosen)
-        if (names, seeds[k]) not in study.state.replays[ablation_id]:
-            source, skipped = built[chosen]
-            job_id = f"replay {number + 1}"
-            jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k]), skipped
-    left, on = len(jobs), TaskStudy(study)
-    for result in executor.run([job for _, job, _ in jobs.values()]):
-        chosen, job, skipped = jobs[result.job_id]
-        (measured,) = result.measurements
-        source_id = Source(job.files).source_id
-        record_findings(on, measured, run_id=run_id, source_id=source_id, stream=STREAM)
-        study.record(
-            ReplayEvent(
-                ablation_id=ablation_id,
-                run_id=run_id,
-                commits=tuple(commits[i].experiment_id for i in chosen),
-                skipped=tuple(skipped),
-                source_id=source_id,
-                stream=STREAM,
-                seed=measured.seed,
-                status=measured.status,
-                metric=measured.metric,
-                reason=measured.reason,
-                trust=measured.trust,
-                device_seconds_spent=measured.spent_seconds,
-                wall_seconds=measured.wall_seconds,
-            )
+    known, planned = study.state.replays[ablation_id], trainings(len(commits), count)
+    sources = {chosen: built_of(commits, chosen) for chosen in dict.fromkeys(chosen for chosen, _ in planned)}
+    keys = {(names_of(commits, chosen), seeds[k]): chosen for chosen, k in planned}
+    wanted = {
+        key: MeasureJob(f"replay {number}", sources[chosen][0].files, STREAM, key[1])
+        for number, (key, chosen) in enumerate(keys.items(), 1)
+    }
+    done, lacking = itertools.count(1), sum(key not in known for key in wanted)
+
+    def event(key: tuple[tuple[str, ...], int], measured: Measurement) -> ReplayEvent:
+        chosen = keys[key]
+        source, skipped = sources[chosen]
+        progress({"kind": "note", "text": f"{next(done)} of {lacking}: {said(commits, chosen)}"})
+        return ReplayEvent(
+            ablation_id=ablation_id,
+            run_id=run_id,
+            commits=key[0],
+            skipped=tuple(skipped),
+            source_id=source.source_id,
+            stream=STREAM,
+            **recorded(measured),
         )
-        left -= 1
-        progress({"kind": "note", "text": f"{len(jobs) - left} of {len(jobs)}: {said(commits, chosen)}"})
-    if left:
-        raise drained(study)
+
+    train(TaskStudy(study), executor, wanted, known, event)
     return run_id
+
+
+def names_of(commits: Sequence[Commit], chosen: Chosen) -> tuple[str, ...]:
+    return tuple(commits[i].experiment_id for i in chosen)
 
 
 def said(commits: Sequence[Commit], chosen: Chosen) -> str:
