@@ -61,11 +61,12 @@ class WorkerActor:
             os.setpriority(os.PRIO_PROCESS, 0, 0)
         self._begun = b""
         node = ray.get_runtime_context().get_node_id()
-        self._root = node_folder(f"{parcel.session}-{node[:12]}")  # several nodes may share a machine
-        self._folder = self._root / f"worker-{index}"
+        root = node_path(parcel.session, node)
+        make_node_folder(root)
+        self._folder = root / f"worker-{index}"
         (self._folder / "runs").mkdir(parents=True)
         for name in ("data", "cache"):
-            (self._folder / name).symlink_to(self._root / name)
+            (self._folder / name).symlink_to(root / name)
         lay_tasks(parcel, self._folder).dump(self._folder / "study.toml")
         ids = [str(index), str(os.getpid()), parcel.study]
         with open(self._folder / "log", "ab") as log:
@@ -106,27 +107,32 @@ class WorkerActor:
         return run_files(self._folder / "runs" / run_id)
 
     def end(self) -> None:
-        """Stop the worker in good order, and remove its files; with the last one, those that workers share."""
+        """Stop the worker in good order."""
         cast(IO[bytes], self._process.stdin).close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        if not any(self._root.glob("worker-*")):
-            shutil.rmtree(self._root, ignore_errors=True)
 
 
-def node_folder(session: str) -> Path:
-    """The folder of one executor's workers on this node. Raises EnvironmentProblem if another user owns it."""
-    folder = Path(tempfile.gettempdir()) / f"metaloop-{os.getuid()}-{session}"
+def node_path(session: str, node: str) -> Path:
+    """The folder of one executor's workers on this node; several nodes may share a machine."""
+    return Path(tempfile.gettempdir()) / f"metaloop-{os.getuid()}-{session}-{node[:12]}"
+
+
+def sweep(session: str, node: str) -> None:
+    """Remove what an executor's workers left on this node, the study's secret among it."""
+    shutil.rmtree(node_path(session, node), ignore_errors=True)
+
+
+def make_node_folder(folder: Path) -> None:
+    """Make the folder and those that workers share. Raises EnvironmentProblem if another user owns it."""
     folder.mkdir(mode=0o711, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise EnvironmentProblem(f"{folder} belongs to another user")
     for name in ("data", "cache"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def lay_tasks(parcel: Parcel, folder: Path) -> StudyConfig:

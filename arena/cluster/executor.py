@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from analysis.ledger import Ledger
 from analysis.ledger.run_state import RunState
-from arena.cluster.actor import WorkerActor, parcel_of
+from arena.cluster.actor import WorkerActor, parcel_of, sweep
 from arena.cluster.connect import connect, devices_of_nodes, needs
 from arena.cluster.files import Files, run_files, write_files
 from arena.executor import Progress, StopRequest, rebuild
@@ -94,7 +94,9 @@ class RayExecutor:
         self.ledger = Ledger(folder / "ledger", "cluster")
         import ray  # after `connect` has made its settings
 
-        self._parcel = ray.put(parcel_of(self.config, folder, secrets.token_hex(8)))
+        self._session = secrets.token_hex(8)
+        self._parcel = ray.put(parcel_of(self.config, folder, self._session))
+        self._nodes: set[str] = set()  # that had a worker
         self.slots: list[Slot] = []
         self.waiting: deque[Job] = deque()  # for a slot
         self._started = 0
@@ -207,6 +209,7 @@ class RayExecutor:
         """Handle what a call returned: `begin` the node, `talk` lines or an exit status, `fetch` the run's folder."""
         if not slot.node:
             slot.node, host = answer
+            self._nodes.add(slot.node)
             slot.name = f"node {slot.node[:6]} ({host})"
             slot.call = slot.actor.talk.remote(None)
         elif slot.result is not None:
@@ -306,10 +309,19 @@ class RayExecutor:
         import ray
 
         try:
-            if self.cluster.check():
+            if not self.cluster.check():
+                return
+            if not at_once:
                 self._drop([slot for slot in self.slots if slot.job is None])
             for slot in self.slots:
                 ray.kill(slot.actor)
+            broom = ray.remote(num_cpus=0, max_retries=0)(sweep)
+            swept = [
+                broom.options(label_selector={"ray.io/node-id": node}).remote(self._session, node)
+                for node in self._nodes & devices_of_nodes(self.resource).keys()
+            ]
+            if swept:
+                ray.wait(swept, num_returns=len(swept), timeout=END_SECONDS)
         except (ray.exceptions.RayError, EnvironmentProblem):
             pass  # the cluster is gone, with everything on it
         finally:
