@@ -161,13 +161,14 @@ class Study:
         """Request that the process of this study finish its experiments in flight and stop."""
         (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
 
-    def record(self, event: Event) -> None:
-        """Write an event to the ledger and apply it to the state."""
+    def record(self, *events: Event) -> None:
+        """Write events to the ledger, with one sync for all of them, and apply them to the state."""
         if self._ledger is None:
             raise Corrupt(f"{self.folder} is not open for writing")
-        self._ledger.append(event.to_record())
+        self._ledger.extend(event.to_record() for event in events)
         self._tail.passed(self._ledger.path)
-        self.state.take(event)
+        for event in events:
+            self.state.take(event)
 
     def admit(self, program: Program, *, generation: int, operator: str, parent_ids: Iterable[str] = ()) -> None:
         """Record a program once; the same text again is the same program."""

@@ -63,13 +63,11 @@ class TrustingVerifier(Verifier):
     """Merges each claim above zero that applies to main, without a measurement."""
 
     def step(self, executor: Any) -> bool:
-        with self.database.write() as connection:
-            waiting = connection.scalars(select(ProposalRow).where(ProposalRow.state == "waiting")).all()
-            chosen = max(waiting, key=lambda one: one.claimed, default=None)
-            begun = chosen is not None and self._begin(connection, chosen)
-            number = chosen.proposal_id if chosen is not None else 0
-        if begun:
-            self._merge(number, SequentialOutcome("crossed", 0.0, 0.0, 0.0, 0.0), [])
+        with self.database.read() as connection:
+            waiting = select(ProposalRow.proposal_id).where(ProposalRow.state == "waiting")
+            chosen = connection.scalar(waiting.order_by(ProposalRow.claimed.desc()).limit(1))
+        if chosen is not None and self._begin(chosen):
+            self._merge(chosen, SequentialOutcome("crossed", 0.0, 0.0, 0.0, 0.0), [])
         return chosen is not None
 
 

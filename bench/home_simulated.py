@@ -286,7 +286,8 @@ def host() -> None:
         setup = StudySetup("home", Task.load("strokes"), 2.5, seed=1, programs=[starter("stock")])
         project = Project.create(Path(folder) / "p", setup, "Load", [(starter("stock"), 1.0)])
         listening = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(create_app(project, Rate(10**9, 1.0)), log_level="critical"))
+        unlimited = Rate(10**9, 1.0)
+        server = uvicorn.Server(uvicorn.Config(create_app(project, unlimited, unlimited), log_level="critical"))
         threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
         while not server.started:
             time.sleep(0.02)

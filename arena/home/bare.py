@@ -1,7 +1,8 @@
-"""A child process that parses Python sources of volunteers, within limits: some texts take minutes or gigabytes.
+"""Child processes that parse what strangers sent, within limits: some texts take minutes or gigabytes.
 
-It reads a JSON object of texts by name, and prints for each its syntax tree without layout, comments and docstrings, or
-the fault of the first that is not Python. It imports nothing but the standard library.
+As a program, this file reads a JSON object of Python sources by name, and prints for each its syntax tree without
+layout, comments and docstrings, or the fault of the first that is not Python. It imports nothing but the standard
+library.
 """
 
 from __future__ import annotations
@@ -9,10 +10,38 @@ from __future__ import annotations
 import ast
 import json
 import resource
+import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 CPU_SECONDS = 2  # an honest source of 64 KB takes a tenth of one
+WALL_SECONDS = 60.0
 MEMORY = 1 << 30  # of address space
+
+
+def confine(cpu_seconds: int) -> None:
+    """Limit this process for good."""
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def reply(words: Sequence[str], given: object) -> dict[str, Any] | None:
+    """What a Python process with these arguments, which confines itself, answers; None where a limit ended it."""
+    try:
+        done = subprocess.run(
+            [sys.executable, *words],
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            timeout=WALL_SECONDS,
+            check=False,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError):
+        return None
+    return answer
 
 
 def bare(text: str) -> str:
@@ -31,9 +60,7 @@ def _is_idle(node: ast.stmt) -> bool:
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(CPU_SECONDS)
     found: dict[str, str] = {}
     for name, text in json.load(sys.stdin).items():
         try:

@@ -33,8 +33,18 @@ _CONFLICT = re.compile(
 )
 
 
+class Entry:
+    """The trailers of a commit, in the order of the fields."""
+
+    def lines(self) -> str:
+        return "".join(
+            f"{name.capitalize()}: {' '.join(map(str, value)) if isinstance(value, tuple) else one_line(str(value))}\n"
+            for name, value in vars(self).items()
+        )
+
+
 @dataclass(frozen=True)
-class Trailers:
+class Trailers(Entry):
     """``seeds`` and ``differences``: of the pairs, in order, differences as Python's ``repr`` of a float."""
 
     block: int
@@ -53,15 +63,9 @@ class Trailers:
     differences: tuple[float, ...]
     ledger: str
 
-    def lines(self) -> str:
-        return "".join(
-            f"{name.capitalize()}: {' '.join(map(str, value)) if isinstance(value, tuple) else value}\n"
-            for name, value in vars(self).items()
-        )
-
 
 @dataclass(frozen=True)
-class Voided:
+class Voided(Entry):
     """The trailers of a commit that restores the main before the first of the blocks ``void``."""
 
     block: int
@@ -69,11 +73,6 @@ class Voided:
     because: str
     base: str
     ledger: str
-
-    def lines(self) -> str:
-        blocks = " ".join(map(str, self.void))
-        because = one_line(self.because)
-        return f"Block: {self.block}\nVoid: {blocks}\nBecause: {because}\nBase: {self.base}\nLedger: {self.ledger}\n"
 
 
 def read_entry(message: str) -> Trailers | Voided | None:

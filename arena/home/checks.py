@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 
 from arena.home import bare
@@ -14,8 +11,6 @@ from programs.ids import content_id
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 from trainer.task import Task
-
-WALL_SECONDS = 60.0
 
 
 def checked_files(files: Mapping[str, str], task: Task, base: Mapping[str, str]) -> dict[str, str]:
@@ -58,21 +53,12 @@ def bare_texts(files: Mapping[str, str]) -> dict[str, str]:
     texts = {name: text for name, text in files.items() if name.endswith(".py")}
     if not texts:
         return dict(files)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", bare.__file__],
-            input=json.dumps(texts),
-            capture_output=True,
-            text=True,
-            timeout=WALL_SECONDS,
-            check=False,
-        )
-        reply = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError):
-        raise UsageError(f"{' and '.join(texts)}: it takes too long or too much memory to parse") from None
-    if "fault" in reply:
-        raise UsageError(reply["fault"])
-    return {**files, **reply["found"]}
+    answer = bare.reply(["-I", bare.__file__], texts)
+    if answer is None:
+        raise UsageError(f"{' and '.join(texts)}: it takes too long or too much memory to parse")
+    if "fault" in answer:
+        raise UsageError(answer["fault"])
+    return {**files, **answer["found"]}
 
 
 def files_id(files: Mapping[str, str]) -> str:

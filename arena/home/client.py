@@ -10,29 +10,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from arena.home.protocol import ProjectId, RunResult, RunWork, S, Sent, parsed
+from arena.home.protocol import Digest, ProjectId, RunResult, RunWork, S, Sent, parsed
 from arena.serving.client import bad_certificate, is_private, no_answer
-from programs.errors import CredentialMissing, MetaloopError, NotFound, UsageError
+from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.text import one_line
 from trainer.user_files import private_folder
 
 SECONDS = 30.0  # of silence
 MOST_SECONDS = 120.0  # of a whole answer
-MOST_ANSWER = 32 << 20  # bytes
+KEPT = 5  # results that the host refused
 AGAIN = (408, 429)  # and 500 or more: the same request may be sent again
 
 
 class JoinedProject(Sent):
-    """Which project was joined, at which address, and the volunteer's token, which goes there alone."""
+    """Which project was joined, at which address, the task that the volunteer agreed to run, and its token, which goes
+    there alone."""
 
     url: str
     project: ProjectId
+    task: Digest
     token: str
 
 
 class LeaseFile(Sent):
     """A lease under way, and once its run has ended, what is handed in."""
 
+    most = RunWork.most + RunResult.most
     work: RunWork
     result: RunResult | None = None
 
@@ -64,25 +67,27 @@ class HostClient:
         self.base = f"{parts.scheme}://{parts.netloc.lower()}"
         self.token, self.answered = "", False
 
-    def ask(self, path: str, body: Sent | None = None) -> bytes:
+    def ask(self, path: str, body: Sent | None = None, most: int = Sent.most) -> bytes:
+        """The answer, of at most so many bytes."""
         import httpx
 
         try:
-            status, raw = asyncio.run(self._ask(path, body))
+            status, raw = asyncio.run(self._ask(path, body, most))
         except TimeoutError:
             raise Unreachable(f"no whole answer within {MOST_SECONDS:.0f} seconds") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             if bad_certificate(error) and not self.answered:  # later it may be the network of a hotel
                 raise no_answer(self.base, error, "") from None
             raise Unreachable(one_line(str(error))[:200] or type(error).__name__) from None
-        if status in AGAIN or status >= 500:
-            raise Unreachable(f"HTTP {status}")
         if status != 200:
-            raise _refusal(status, raw)
+            refusal = _refusal(status, raw)
+            if status in AGAIN or status >= 500 or refusal is None:
+                raise Unreachable(f"HTTP {status}" + (f": {refusal.message}" if refusal else ""))
+            raise refusal
         self.answered = True
         return raw
 
-    async def _ask(self, path: str, body: Sent | None) -> tuple[int, bytes]:
+    async def _ask(self, path: str, body: Sent | None, most: int) -> tuple[int, bytes]:
         import httpx
 
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
@@ -99,17 +104,22 @@ class HostClient:
             answer, raw = await client.send(request, stream=True), bytearray()
             async for piece in answer.aiter_raw():  # not unpacked
                 raw += piece
-                if len(raw) > MOST_ANSWER:
-                    raise UsageError(f"{self.base}{path} is larger than {MOST_ANSWER >> 20} MB")
+                if len(raw) > most and answer.status_code == 200:
+                    raise EnvironmentProblem(f"{self.base}{path} is larger than {most >> 10} KB")
+                if len(raw) > most:
+                    break  # no refusal of a host is so long
             return answer.status_code, bytes(raw)
 
 
-def _refusal(status: int, raw: bytes) -> MetaloopError:
+def _refusal(status: int, raw: bytes) -> MetaloopError | None:
+    """The host's own refusal. None where something between it and here answered: a proxy may be configured anew."""
+    if 300 <= status < 400:
+        return UsageError(f"HTTP {status}", hint="redirects are not followed")
     try:
         said = json.loads(raw)["error"]
         message, hint = (one_line(str(said[name]))[:500] for name in ("message", "hint"))
     except (ValueError, KeyError, TypeError, RecursionError):
-        message, hint = f"HTTP {status}", "redirects are not followed" if 300 <= status < 400 else ""
+        return None
     return {401: CredentialMissing, 404: NotFound}.get(status, UsageError)(message, hint=hint)
 
 
@@ -131,6 +141,15 @@ class VolunteerFolder:
         """The runs that are under way, by id."""
         kept = [self.get(path.stem, LeaseFile) for path in sorted(self.folder.glob("lease*.json"))]
         return [each.work.lease for each in kept if each]
+
+    def refuse(self, lease: LeaseFile) -> str:
+        """Keep what the host did not take, and the last ones before it; returns the file's name."""
+        name = f"refused-{lease.work.lease}"
+        self.put(name, lease)
+        kept = sorted(self.folder.glob("refused-*.json"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-KEPT]:
+            path.unlink(missing_ok=True)
+        return f"{name}.json"
 
     def put(self, name: str, value: Sent | None) -> None:
         path = self.folder / f"{name}.json"

@@ -1,15 +1,14 @@
-"""The pages of a project, its llms.txt, and a card to share. What strangers wrote is escaped everywhere."""
+"""The pages of a project and its llms.txt. What strangers wrote is escaped everywhere."""
 
 from __future__ import annotations
 
 import difflib
 import math
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
@@ -17,9 +16,10 @@ from sqlalchemy import func, select
 
 from analysis import wording
 from analysis.wording import decimals, many, number, tick_step
+from arena.home.chain import Trailers, Voided
 from arena.home.project import Project
-from arena.home.results import BlockSummary, ProgramResult, state_of
-from arena.home.tables import BlockRow, Pair, RunLease
+from arena.home.results import BlockSummary, ProgramResult, ProjectState
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease
 from arena.serving.client import is_private
 from arena.serving.events import Changes, State, event_routes
 from arena.serving.static_files import static_routes
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 250
 MARKDOWN = "text/markdown; charset=utf-8"
 MOST_DIFF = 60_000
+MOST_CHANGES = 64  # of blocks, kept in memory
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class BlockDot:
     high: float
     void: bool
     title: str
+
+
+class Change(NamedTuple):
+    """What a block's commit says: its trailers (block 0 has none), and the difference to the main before it."""
+
+    entry: Trailers | Voided | None
+    diff: str
 
 
 @dataclass(frozen=True)
@@ -122,28 +130,25 @@ def changes_of(project: Project) -> Changes:
     return Changes(lambda: _state(project))
 
 
-def page_routes(project: Project, changes: Changes) -> APIRouter:
-    """The pages; nothing that they do changes the project."""
+def page_routes(project: Project, changes: Changes, shown: Callable[[], ProjectState]) -> APIRouter:
+    """The pages; nothing that they do changes the project. ``shown``: its state, which pages share."""
     routes = APIRouter(include_in_schema=False)
+    change_of = lru_cache(MOST_CHANGES)(partial(_change, project))
 
     @routes.get("/")
     def index(request: Request) -> Response:
-        return HTMLResponse(_render("index.html.j2", **_index(project, request)))
+        return HTMLResponse(_render("index.html.j2", **_index(project, request, shown())))
 
     @routes.get("/llms.txt")
     def llms(request: Request) -> Response:
-        return Response(_render("llms.txt.j2", **_index(project, request)), media_type=MARKDOWN)
+        return Response(_render("llms.txt.j2", **_index(project, request, shown())), media_type=MARKDOWN)
 
     @routes.get("/block/{number}")
     def block(number: int, request: Request) -> Response:
-        return HTMLResponse(_render("block.html.j2", **_block(project, request, number)))
-
-    @routes.get("/card.svg")
-    def card(request: Request) -> Response:
-        about = _index(project, request)
-        lines = textwrap.wrap(about["intro"], 84)[:3]
-        heading = textwrap.shorten(about["title"], 40, placeholder="…")
-        return Response(_render("card.svg.j2", **about, lines=lines, heading=heading), media_type="image/svg+xml")
+        row = next((row for row in shown().blocks if row.block == number), None)
+        if row is None:
+            raise HTTPException(404, detail="no such block")
+        return HTMLResponse(_render("block.html.j2", **_block(project, request, row, change_of(row.commit))))
 
     event_routes(routes, changes)
     static_routes(routes)
@@ -169,8 +174,7 @@ def _common(project: Project, request: Request) -> dict[str, Any]:
     }
 
 
-def _index(project: Project, request: Request) -> dict[str, Any]:
-    state = state_of(project)
+def _index(project: Project, request: Request, state: ProjectState) -> dict[str, Any]:
     unit = project.task.unit
     searched, verified = state.searched_seconds, state.verified_seconds
     standing = [row for row in state.blocks if row.proposal and not row.void]
@@ -220,39 +224,41 @@ def proposals_sentence(counts: dict[str, int], runs_out: int) -> str:
     return f"{many(runs_out, 'run')} under way. Proposals: {', '.join(parts) or 'none so far'}."
 
 
-def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
-    row = next((row for row in state_of(project).blocks if row.block == block), None)
-    if row is None:
-        raise HTTPException(404, detail="no such block")
-    sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
-    found: dict[str, Any] = {"pairs": []}
-    with project.database.read() as connection:
-        own = connection.get_one(BlockRow, block)
-        parent = connection.get_one(BlockRow, own.parent).commit if own.parent is not None else ""
-        if own.proposal is not None:
-            of = select(Pair).where(Pair.proposal_id == own.proposal_id)
-            pairs, needed = connection.scalars(of.order_by(Pair.number)).all(), -math.log(own.proposal.level)
-            found = {"proposal": own.proposal, "pairs": pairs, "from_block": own.proposal.lease.base, "needed": needed}
-            sentence = f"{row.by} found it. This host verified it on {many(len(pairs), 'pair')} of fresh trainings."
+def _block(project: Project, request: Request, row: BlockSummary, change: Change) -> dict[str, Any]:
+    """What a block's page shows. The figures of its test are those of its commit: the proposal of a void block may have
+    been tested again since."""
+    test, pairs = change.entry, list[Pair]()
+    sentence = "It restores the main before a block that is void." if row.block else "The untouched baseline."
+    found: dict[str, Any] = {}
+    if isinstance(test, Trailers):
+        with project.database.read() as connection:
+            proposal = connection.get_one(ProposalRow, test.proposal)
+            own = (Pair.proposal_id == test.proposal) & Pair.split.in_(test.splits)
+            pairs = list(connection.scalars(select(Pair).where(own).order_by(Pair.number)))
+            found = {"claimed": proposal.claimed, "from_block": proposal.lease.base}
+        found |= {"test": test, "needed": -math.log(test.level)}
+        sentence = f"{row.by} found it. This host verified it on {many(len(pairs), 'pair')} of fresh trainings."
     return {
         **_common(project, request),
         **found,
         "intro": f"One block of main, merged {_when(row.merged_at)} UTC.",
         "row": row,
-        "seconds": sum(pair.device_seconds for pair in found["pairs"]),
-        "parent": parent,
-        "diff": _diff(project, parent, row.commit),
+        "pairs": pairs,
+        "seconds": sum(pair.device_seconds for pair in pairs),
+        "parent": test.base if test else "",
+        "diff": change.diff,
         "sentence": sentence,
     }
 
 
-def _diff(project: Project, before: str, after: str) -> str:
-    old, new = (project.chain.files(commit) if commit else {} for commit in (before, after))
+def _change(project: Project, commit: str) -> Change:
+    entry = project.chain.entry(commit)
+    old, new = project.chain.files(entry.base) if entry else {}, project.chain.files(commit)
     lines: list[str] = []
     for name in sorted({*old, *new}):
         sides = (old.get(name, "").splitlines(), new.get(name, "").splitlines())
         lines += difflib.unified_diff(*sides, f"a/{name}", f"b/{name}", lineterm="")
-    return "\n".join(lines)[:MOST_DIFF] or "nothing"
+    return Change(entry, "\n".join(lines)[:MOST_DIFF] or "nothing")
 
 
 def _when(at: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.ledger.json_values import first_fault
 from programs.errors import MetaloopError, UsageError
-from programs.text import one_line
+from programs.text import MAX_BYTES, one_line
 
 MOST_NAME, MOST_DEVICES = 40, 1024
-MOST_EVENTS = 512 << 10  # characters of the ledger segment of a run
+MOST_EVENTS = 480 << 10  # bytes of the ledger segment of a run
+MOST_FAULTS = 100  # of one object, of which the first is named
 MOST_REQUEST = (1 << 20) + (64 << 10)  # bytes
 
 Line = Annotated[str, AfterValidator(lambda text: one_line(text)[:500])]  # of the other side, for a terminal or a page
@@ -20,10 +21,17 @@ LeaseId = Annotated[str, Field(pattern=r"^r[0-9a-f]{12}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+def _on_one_line(text: str) -> str:
+    if text != one_line(text):
+        raise ValueError("not a name on one line")
+    return text
+
+
 class Sent(BaseModel):
     """An object of the protocol."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    most: ClassVar[int] = 64 << 10  # bytes
 
 
 class Introduction(Sent):  # POST /api/v1/volunteers
@@ -50,13 +58,14 @@ class RunBase(Sent):
 
 class GivenProgram(Sent):
     id: Line
-    name: Annotated[str, Field(max_length=200)]
-    text: str
+    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_on_one_line)]
+    text: Annotated[str, Field(max_length=MAX_BYTES)]
 
 
 class RunWork(Sent):
     """A run to make: a lease, the task's bundle, the block from which the run starts, the program that it follows."""
 
+    most = 2 << 20
     lease: LeaseId
     task: Digest
     base: RunBase
@@ -68,6 +77,7 @@ class RunWork(Sent):
 
 
 class RunResult(Sent):  # POST /api/v1/leases/LEASE/result
+    most = MOST_REQUEST
     device_seconds: Annotated[float, Field(ge=0)]
     experiments: Annotated[int, Field(ge=0, le=10**6)]
     events: Annotated[str, Field(max_length=MOST_EVENTS)]  # the run's segment of the ledger: JSON lines
@@ -75,19 +85,11 @@ class RunResult(Sent):  # POST /api/v1/leases/LEASE/result
     files: dict[str, str]  # that changed, for a proposal
 
 
-class OwnProposal(Sent):
+class ResultAnswer(Sent):
+    counted_seconds: float  # of the run's device-seconds
     proposal: int | None = None  # None: the run has none
     state: Line = ""
     reason: Line = ""
-
-
-class ResultAnswer(OwnProposal):
-    counted_seconds: float  # of the run's device-seconds
-
-
-class OwnProposals(Sent):  # GET /api/v1/proposals
-    proposals: list[OwnProposal]
-    block: int  # the last one of main
 
 
 class TaskAbout(Sent):
@@ -111,7 +113,11 @@ S = TypeVar("S", bound=Sent)
 
 def parsed(kind: type[S], raw: bytes | str, source: str = "", error: type[MetaloopError] = UsageError) -> S:
     """The object in ``raw``. Raises ``error`` with its first fault, in one line that begins with ``source``."""
+    hint = "docs/home.md specifies the protocol"
+    if len(raw) > kind.most:
+        raise error(f"{source}larger than {kind.most >> 10} KB", hint=hint)
     try:
         return kind.model_validate_json(raw)
-    except ValidationError as fault:
-        raise error(source + first_fault(fault), hint="docs/home.md specifies the protocol") from None
+    except ValidationError as fault:  # pydantic makes a mapping of each fault before one can be looked at
+        many = fault.error_count()
+        raise error(source + (first_fault(fault) if many <= MOST_FAULTS else f"{many} faults"), hint=hint) from None

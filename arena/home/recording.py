@@ -44,12 +44,14 @@ from programs.program import Program
 from programs.text import one_line
 from trainer.data import DataStore
 from trainer.streams import Stream
+from trainer.task import Task
 
 STREAM: Stream = "selection"
 TRUST = "self-reported"
 COUNTED = ("scored", "verified")
 DECISIONS = ("baseline", "keep", "discard", "rerun", "crash")
-MOST_EXPERIMENTS, MOST_TEXT = 10_000, 64 << 10
+CHEAPEST = 20  # experiments that fail at once, for the cost of one
+MOST_TEXT = 64 << 10
 MOST_VALUE = 1e15
 MOST_KIND = 40  # characters
 AT_ONCE = 20  # runs entered before the next look at the proposals
@@ -86,7 +88,8 @@ class RunRecorder:
         if self.on.state.run(lease.lease_id).ended is not None:
             return
         text = gzip.decompress(events).decode() if events else ""
-        sent, spent = (checked(lease.lease_id, text) if text else None), reported(text)
+        sent = checked(lease.lease_id, text, most_experiments(self.project.task, lease.budget)) if text else None
+        spent = reported(text)
         started = RunStartedEvent(
             task=self.project.task.name,
             device_seconds_budget=lease.budget,
@@ -98,14 +101,11 @@ class RunRecorder:
             stream=STREAM,
             researcher=spent.researcher,
         )
-        self.study.record(started)
         if sent is None:
             said = "the volunteer sent no usable record of this run"
-            self.study.record(FindingEvent(finding="other", text=said, run_id=lease.lease_id))
-        experiments = [event for event in sent or () if isinstance(event, ExperimentEvent)]
-        for event in sent or ():
-            self.study.record(event)
-        self.study.record(_end(lease, proposal, experiments, spent))
+            sent = [FindingEvent(finding="other", text=said, run_id=lease.lease_id)]
+        experiments = [event for event in sent if isinstance(event, ExperimentEvent)]
+        self.study.record(started, *sent, _end(lease, proposal, experiments, spent))
 
     def step(self, executor: Executor) -> bool:
         """Enter what was handed in, and score one of the drawn runs; False if there is nothing to do."""
@@ -167,9 +167,10 @@ class RunRecorder:
         with self.project.database.read() as connection:
             unfinished = RunLease.returned_at.is_(None) & (RunLease.expires_at > utc_now())
             unscored = RunLease.returned_at.is_not(None) & RunLease.sampled & RunLease.scored.is_(False)
-            open_blocks = set(connection.scalars(select(RunLease.base).where(unfinished | unscored)).all())
+            open_blocks = set(connection.scalars(select(RunLease.base).where(unfinished | unscored).distinct()))
             last = connection.scalar(select(func.max(BlockRow.number))) or 0
-            past = set(connection.scalars(select(RunLease.base).where(RunLease.base < last, RunLease.recorded)).all())
+            recorded = select(RunLease.base).where(RunLease.base < last, RunLease.recorded).distinct()
+            past = set(connection.scalars(recorded))
         for block in sorted(past - open_blocks - self._ended):
             self.end(block)
             self._ended.add(block)
@@ -228,14 +229,17 @@ def _arm_id(match: Match, lease: RunLease) -> str:
 
 def totals(connection: Connection) -> policy.Totals:
     """What all verification has cost so far, and what was contributed. Device-seconds."""
-    volunteers = connection.scalars(select(Volunteer)).all()
-    sampling = connection.scalar(select(func.sum(RunLease.sample_seconds))) or 0.0
+    known = Volunteer.confirmed > 0
+    sums = select(known, func.sum(Volunteer.checking), func.sum(Volunteer.contributed)).group_by(known)
+    by_known = {bool(is_known): (spent, searched) for is_known, spent, searched in connection.execute(sums)}
+    spent_on_known, contributed = by_known.get(True, (0.0, 0.0))
+    spent_on_new, claimed = by_known.get(False, (0.0, 0.0))
     return policy.Totals(
-        spent=sum(each.checking for each in volunteers),
-        sampled=sampling,
-        spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
-        contributed=sum(each.contributed for each in volunteers if each.confirmed),
-        claimed=sum(each.contributed for each in volunteers if not each.confirmed),
+        spent=spent_on_known + spent_on_new,
+        spent_on_new=spent_on_new,
+        contributed=contributed,
+        claimed=claimed,
+        sampled=connection.scalar(select(func.sum(RunLease.sample_seconds))) or 0.0,
     )
 
 
@@ -285,13 +289,20 @@ def reported(text: str) -> Reported:
         return Reported()
 
 
-def checked(run_id: str, text: str) -> list[Event] | None:
+def most_experiments(task: Task, budget: float) -> int:
+    """How many experiments a run can have, also if nearly all of them fail at once."""
+    return 1 + int(CHEAPEST * budget / task.cost_seconds)
+
+
+def checked(run_id: str, text: str, most: int) -> list[Event] | None:
     """The experiments and decisions of a volunteer's record, as those of this run and marked as self-reported.
 
-    None if a line is not what it should be: then nothing of the record is used.
+    None if a line is not what it should be, or there are more than ``most`` experiments, or two decisions about one:
+    then nothing of the record is used.
     """
     out: list[Event] = []
     numbers: dict[str, str] = {}
+    named, decided = set[str](), set[str]()
     try:
         for line in text.split("\n") if text else ():
             record = strictly(line)
@@ -301,18 +312,22 @@ def checked(run_id: str, text: str) -> list[Event] | None:
                 event = ExperimentEvent.parse(record)
                 if min(event.device_seconds_charged, event.device_seconds_spent, event.wall_seconds) < 0:
                     return None
-                if not 0 <= event.number < MOST_EXPERIMENTS or len(numbers) >= MOST_EXPERIMENTS:
+                own = experiment_id(run_id, event.number)
+                if not 0 <= event.number < most or event.experiment_id in numbers or own in named:
                     return None
-                own = numbers[event.experiment_id] = experiment_id(run_id, event.number)
+                numbers[event.experiment_id] = own
+                named.add(own)
                 out.append(replace(event, run_id=run_id, experiment_id=own, trust=TRUST, findings=(), cached=False))
             elif kind == "decision":
                 decision = DecisionEvent.parse(record)
-                if decision.decision not in DECISIONS or decision.experiment_id not in numbers:
+                known = decision.experiment_id in numbers and decision.experiment_id not in decided
+                if not known or decision.decision not in DECISIONS:
                     return None
+                decided.add(decision.experiment_id)
                 out.append(replace(decision, run_id=run_id, experiment_id=numbers[decision.experiment_id]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError):
         return None
-    return out if len(set(numbers.values())) == len(numbers) else None
+    return out
 
 
 def _refuse_wild(record: Mapping[str, JsonValue]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session as Connection
 
 from analysis.statistics import t_quantile
 from arena.home.project import Project
 from arena.home.recording import totals
 from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
+from arena.serving.throttled_cache import ThrottledCache
 
 MOST_OPEN = 12  # proposals under way that are listed
 LEAST_SAMPLES = 4  # of a program, and of the others, before they are compared
@@ -96,9 +99,9 @@ class ProjectState:
 def contributors(connection: Connection) -> list[Contributor]:
     """The volunteers with blocks that count, the largest gain first."""
     own: dict[Volunteer, list[BlockRow]] = {}
-    for block in connection.scalars(select(BlockRow).where(BlockRow.void == "")):
-        if block.proposal is not None:
-            own.setdefault(block.proposal.proposer, []).append(block)
+    for block, who, _ in _found(connection):
+        if who is not None and not block.void:
+            own.setdefault(who, []).append(block)
     out = []
     for who, blocks in own.items():
         gain = math.fsum(block.gain for block in blocks)
@@ -118,8 +121,12 @@ def contributors(connection: Connection) -> list[Contributor]:
 
 def programs(project: Project, connection: Connection) -> list[ProgramResult]:
     """The programs, compared by the sampled runs. A run is analysed under the program that it was drawn for."""
-    returned = connection.scalars(select(RunLease).where(RunLease.returned_at.is_not(None))).all()
-    scored = [lease for lease in returned if lease.scored and lease.sample_gain is not None]
+    returned = select(RunLease.program_id, func.count(), func.sum(RunLease.device_seconds))
+    returned = returned.where(RunLease.returned_at.is_not(None)).group_by(RunLease.program_id)
+    totals_of = {name: (runs, seconds) for name, runs, seconds in connection.execute(returned)}
+    columns = (RunLease.program_id, RunLease.base, RunLease.sample_gain / RunLease.budget)
+    drawn = connection.execute(select(*columns).where(RunLease.scored, RunLease.sample_gain.is_not(None)))
+    scored = [ScoredRun(name, base, gain or 0.0) for name, base, gain in drawn]
     merged = dict(
         connection.execute(
             select(RunLease.program_id, func.count())
@@ -131,15 +138,15 @@ def programs(project: Project, connection: Connection) -> list[ProgramResult]:
     )
     out = []
     for program_id, (name, _) in project.programs.items():
-        runs = [lease for lease in returned if lease.program_id == program_id]
-        gains = [(lease.sample_gain or 0.0) / lease.budget for lease in scored if lease.program_id == program_id]
+        runs, seconds = totals_of.get(program_id, (0, 0.0))
+        gains = [run.gain for run in scored if run.program_id == program_id]
         difference, low, high = _difference(program_id, scored, len(project.programs))
         out.append(
             ProgramResult(
                 program_id=program_id,
                 name=name,
-                runs=len(runs),
-                device_seconds=math.fsum(lease.device_seconds for lease in runs),
+                runs=runs,
+                device_seconds=seconds,
                 blocks=merged.get(program_id, 0),
                 sampled=len(gains),
                 gain=math.fsum(gains) / len(gains) if gains else None,
@@ -151,8 +158,16 @@ def programs(project: Project, connection: Connection) -> list[ProgramResult]:
     return sorted(out, key=lambda one: (-(one.difference or 0.0), one.name))
 
 
+class ScoredRun(NamedTuple):
+    """A run from a block, whose end the host has scored. ``gain``: over the block, per device-second."""
+
+    program_id: str
+    base: int
+    gain: float
+
+
 def _difference(
-    program_id: str, scored: Sequence[RunLease], compared: int
+    program_id: str, scored: Sequence[ScoredRun], compared: int
 ) -> tuple[float | None, float | None, float | None]:
     """Gain per device-second of a program minus that of the others, within blocks. Its interval has a probability of
     95% for all ``compared`` programs together (Bonferroni)."""
@@ -160,11 +175,11 @@ def _difference(
 
     from analysis.effects.designs import least_squares
 
-    own = np.array([lease.program_id == program_id for lease in scored], dtype=float)
+    own = np.array([run.program_id == program_id for run in scored], dtype=float)
     if min(own.sum(), len(own) - own.sum()) < LEAST_SAMPLES:
         return None, None, None
-    gains = np.array([(lease.sample_gain or 0.0) / lease.budget for lease in scored])
-    _, blocks = np.unique([lease.base for lease in scored], return_inverse=True)
+    gains = np.array([run.gain for run in scored])
+    _, blocks = np.unique([run.base for run in scored], return_inverse=True)
     [effect] = least_squares(own[:, None], gains, blocks)
     if effect is None or effect.se is None:
         return None, None, None
@@ -172,19 +187,21 @@ def _difference(
     return effect.estimate, effect.estimate - half, effect.estimate + half
 
 
+def _found(connection: Connection) -> Sequence[Row[BlockRow, Volunteer | None, str | None]]:
+    """The blocks in order, each with who found it and the program that was followed; the host's own have neither."""
+    found = select(BlockRow, Volunteer, RunLease.program_id)
+    found = found.outerjoin(ProposalRow, ProposalRow.proposal_id == BlockRow.proposal_id)
+    found = found.outerjoin(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
+    found = found.outerjoin(RunLease, RunLease.lease_id == ProposalRow.lease_id)
+    return connection.execute(found.order_by(BlockRow.number)).all()
+
+
 def blocks(connection: Connection) -> list[BlockSummary]:
     """The blocks, the first one first."""
-    rows = connection.execute(
-        select(BlockRow, Volunteer.name, RunLease.program_id)
-        .outerjoin(ProposalRow, ProposalRow.proposal_id == BlockRow.proposal_id)
-        .outerjoin(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
-        .outerjoin(RunLease, RunLease.lease_id == ProposalRow.lease_id)
-        .order_by(BlockRow.number)
-    )
     return [
         BlockSummary(
             block=block.number,
-            by=name or "host",
+            by=who.name if who else "host",
             program_id=program_id or "",
             gain=block.gain,
             low=block.low,
@@ -194,8 +211,14 @@ def blocks(connection: Connection) -> list[BlockSummary]:
             proposal=block.proposal_id,
             void=block.void,
         )
-        for block, name, program_id in rows
+        for block, who, program_id in _found(connection)
     ]
+
+
+def throttled_state(project: Project) -> Callable[[], ProjectState]:
+    """`state_of` for pages, all of which share one value for a while."""
+    cache = ThrottledCache[ProjectState]()
+    return lambda: cache.get(time.monotonic(), lambda: state_of(project))
 
 
 def state_of(project: Project) -> ProjectState:

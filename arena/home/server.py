@@ -17,8 +17,8 @@ from arena.home import protocol
 from arena.home.host import ProjectHost
 from arena.home.pages import changes_of, page_routes
 from arena.home.project import Project
-from arena.home.results import ProjectState, state_of
-from arena.home.tables import main_block
+from arena.home.results import ProjectState, throttled_state
+from arena.home.tables import RunLease, main_block
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
 from arena.serving.intake import Intake
 from arena.serving.limits import BodyLimit, Rate, client_of
@@ -29,20 +29,24 @@ from arena.serving.tokens import bearer
 Say = Callable[[str], None]
 T = TypeVar("T")
 MOST_CHECKS = 2  # of results at a time
+MOST_PENDING, PENDING_SECONDS = 64, 10  # results that are checked or wait for it; when to send another one again
+JOINING_NETWORK = 48  # bits of an IPv6 address: what one customer of a provider gets
 OBJECT = re.compile(
     r"(HEAD|info/refs|objects/info/packs|objects/[0-9a-f]{2}/[0-9a-f]{38}|objects/pack/[a-z0-9.-]{1,80})"
 )
 
 
-def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
-    """What volunteers send is limited per client address; what anybody may read is not."""
+def create_app(project: Project, rate: Rate | None = None, joining: Rate | None = None) -> FastAPI:
+    """What volunteers send is limited per client address, and new volunteers, ``joining``, per network; what anybody
+    may read is not."""
     app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
     http_problem = add_handlers(app)
-    app.include_router(_volunteers(ProjectHost(project), rate or Rate(120, 60.0)))
-    app.include_router(_reading(project))
+    app.include_router(_volunteers(ProjectHost(project), rate or Rate(120, 60.0), joining or Rate(30, 3600.0)))
+    shown = throttled_state(project)
+    app.include_router(_reading(project, shown))
     changes = changes_of(project)
     app.state.endings = [changes.end]
-    app.include_router(page_routes(project, changes))
+    app.include_router(page_routes(project, changes, shown))
     app.add_middleware(BodyLimit, said=http_problem, most=protocol.MOST_REQUEST)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
@@ -50,11 +54,15 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     return app
 
 
-def _volunteers(host: ProjectHost, rate: Rate) -> APIRouter:
+def _volunteers(host: ProjectHost, rate: Rate, joining: Rate) -> APIRouter:
     intake, checking = Intake(host.project.database), asyncio.Semaphore(MOST_CHECKS)
+    pending: dict[str, asyncio.Task[protocol.ResultAnswer]] = {}  # by lease
 
     def limited(request: Request) -> None:
-        if not rate.allows(client_of(request)):
+        require(rate, client_of(request))
+
+    def require(rate: Rate, client: str) -> None:
+        if not rate.allows(client):
             raise HTTPException(429, "too many requests", {"Retry-After": str(rate.wait)})
 
     def sender(request: Request) -> int:
@@ -71,24 +79,32 @@ def _volunteers(host: ProjectHost, rate: Rate) -> APIRouter:
     @routes.post("/volunteers")
     async def join(request: Request, volunteer: int | None = Depends(known)) -> protocol.Welcome:
         who = await _read(protocol.Introduction, request)
+        if volunteer is None:
+            require(joining, client_of(request, JOINING_NETWORK))
         return await stored(partial(host.join, volunteer_id=volunteer, who=who))
 
     @routes.post("/leases")
     async def lease(request: Request, volunteer: int = Depends(sender)) -> protocol.RunWork:
         asked = await _read(protocol.LeaseRequest, request)
-        return await stored(partial(host.lease, volunteer_id=volunteer, asked=asked))
+        granted = await stored(partial(host.lease, volunteer_id=volunteer, asked=asked))
+        return await run_in_threadpool(host.work, granted)
+
+    async def handed_in(lease: RunLease, sent: protocol.RunResult) -> protocol.ResultAnswer:
+        async with checking:
+            checked = await asyncio.to_thread(host.check, lease, sent)
+        whose, name = lease.volunteer_id, lease.lease_id
+        return await stored(partial(host.take, volunteer_id=whose, lease_id=name, result=sent, checked=checked))
 
     @routes.post("/leases/{lease}/result")
-    async def result(lease: str, request: Request, volunteer: int = Depends(sender)) -> protocol.ResultAnswer:
+    async def result(lease: str, request: Request) -> protocol.ResultAnswer:
+        own = await run_in_threadpool(host.own_lease, bearer(request), lease)
         sent = await _read(protocol.RunResult, request)
-        async with checking:
-            checked = await asyncio.to_thread(host.check, volunteer, lease, sent)
-        store = partial(host.take, volunteer_id=volunteer, lease_id=lease, result=sent, checked=checked)
-        return await stored(store)
-
-    @routes.get("/proposals")
-    def proposals(volunteer: int = Depends(sender)) -> protocol.OwnProposals:
-        return host.proposals(volunteer)
+        if lease not in pending:  # else it gets the answer to the first one
+            if len(pending) >= MOST_PENDING:
+                raise HTTPException(503, "too many results at once", {"Retry-After": str(PENDING_SECONDS)})
+            pending[lease] = asyncio.create_task(handed_in(own, sent))
+            pending[lease].add_done_callback(lambda _: pending.pop(lease))
+        return await asyncio.shield(pending[lease])
 
     return routes
 
@@ -98,7 +114,7 @@ async def _read(kind: type[protocol.S], request: Request) -> protocol.S:
     return await run_in_threadpool(protocol.parsed, kind, await request.body())
 
 
-def _reading(project: Project) -> APIRouter:
+def _reading(project: Project, shown: Callable[[], ProjectState]) -> APIRouter:
     routes, title = APIRouter(), str(project.database.fact("project")["title"])
 
     @routes.get("/api/v1/project")
@@ -130,7 +146,7 @@ def _reading(project: Project) -> APIRouter:
 
     @routes.get("/api/v1/state")
     def state() -> ProjectState:
-        return state_of(project)
+        return shown()
 
     return routes
 

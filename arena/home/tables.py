@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pydantic import JsonValue
-from sqlalchemy import ForeignKey, LargeBinary, select
+from sqlalchemy import ForeignKey, LargeBinary, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.types import JSON
@@ -154,6 +154,14 @@ def main_block(connection: Connection) -> BlockRow:
     block = connection.scalar(select(BlockRow).where(BlockRow.void == "").order_by(BlockRow.number.desc()).limit(1))
     assert block is not None  # number 0 is made with the project, and never void
     return block
+
+
+def tested_before(connection: Connection, normal: str, proposal_id: int = 0) -> str:
+    """Why a proposal with this normal form is not tested: the test of another one has begun. Else empty. One that only
+    waits blocks nothing, because it may wait for ever: its volunteer may claim next to no gain."""
+    tested = (ProposalRow.normal == normal) & (ProposalRow.test > 0) & (ProposalRow.proposal_id != proposal_id)
+    earlier = connection.scalar(select(func.min(ProposalRow.proposal_id)).where(tested))
+    return f"the same source as proposal {earlier}" if earlier else ""
 
 
 def standing(volunteer: Volunteer) -> policy.VolunteerRecord:

@@ -7,8 +7,8 @@ A proposal whose training fails in a pair is refused; a pair in which main itsel
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import cast
 
 from sqlalchemy import func, select
@@ -23,7 +23,7 @@ from arena.home.checks import rebased, source_of
 from arena.home.e_values import LEAST_PAIRS, SequentialOutcome, judge, level
 from arena.home.project import Project
 from arena.home.recording import RunRecorder, totals
-from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer, main_block, standing
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer, main_block, standing, tested_before
 from arena.home.voiding import again, enter_void, trained_pairs, void
 from arena.jobs import MeasureJob, Measurement
 from arena.serving.clock import utc_now
@@ -32,23 +32,11 @@ from trainer.streams import Stream
 
 STREAM: Stream = "confirmation"
 SIDES = ("main", "proposal")
+MEASURED = ("number", "seed", "split", "base_metric", "metric", "difference", "status")  # of a pair
 TYPICAL_PAIRS = 2 * LEAST_PAIRS  # of a test about which nothing is known
 MOST_OF_ONE = 3  # proposals of one volunteer among which the next one is chosen, those from the newest blocks
 MOST_FAILED = 4  # pairs in which main failed, until the proposal waits no longer
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One pair: main and proposal, trained on one seed and scored on one split. ``reason``: why the proposal's training
-    failed, if it did."""
-
-    base_metric: float | None
-    metric: float | None
-    difference: float
-    status: str
-    device_seconds: float
-    reason: str
 
 
 class Verifier:
@@ -88,14 +76,13 @@ class Verifier:
             jobs += self._jobs(proposal, base, numbers)
         measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
         for number, numbers in wanted.items():
-            results: dict[int, Result] = {}
+            trained: dict[int, list[Measurement]] = {}
             for k in numbers:
-                sides = [_job(number, k, side) for side in SIDES]
-                if not measured.keys() >= set(sides):
-                    break  # a stop was requested
-                results[k] = self._result(*(measured[side] for side in sides))
-            self._keep(number, results)
-            for k in results:
+                names = [_job(number, k, side) for side in SIDES]
+                if measured.keys() >= set(names):  # else a stop was requested
+                    trained[k] = [measured[name] for name in names]
+            self._keep(number, trained)
+            for k in trained:
                 self.recorder.hidden.labelled(_split(number, k)).discard(STREAM)
         return sum(map(self._decide, chosen)) > 0 or any(wanted.values()) or worked
 
@@ -114,93 +101,94 @@ class Verifier:
 
     def _chosen(self) -> list[int]:
         """The proposals whose tests are under way, and others, whose tests begin, as far as there are workers."""
-        with self.database.write() as connection:
+        with self.database.read() as connection:
             verifying = select(ProposalRow.proposal_id).where(ProposalRow.state == "verifying")
-            out = list(connection.scalars(verifying.order_by(ProposalRow.test)).all())
-            while len(out) < self.slots() and (chosen := self._next(connection, len(out))) is not None:
-                if self._begin(connection, chosen):
-                    out.append(chosen.proposal_id)
+            out = list(connection.scalars(verifying.order_by(ProposalRow.test)))
+        while len(out) < self.slots() and (chosen := self._next(len(out))) is not None:
+            if self._begin(chosen):
+                out.append(chosen)
         return out
 
-    def _next(self, connection: Connection, under_way: int) -> ProposalRow | None:
-        position = func.row_number().over(
-            partition_by=ProposalRow.volunteer_id, order_by=(RunLease.base.desc(), ProposalRow.claimed.desc())
-        )
-        recent = (
-            select(ProposalRow.proposal_id, RunLease.base, position.label("position"))
-            .join(RunLease, RunLease.lease_id == ProposalRow.lease_id)
-            .where(ProposalRow.state == "waiting")
-            .subquery()
-        )
-        rows = connection.execute(
-            select(ProposalRow.proposal_id, ProposalRow.claimed, Volunteer, recent.c.base)
-            .join(recent, recent.c.proposal_id == ProposalRow.proposal_id)
-            .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
-            .where(recent.c.position <= MOST_OF_ONE)
-        ).all()
-        blocks = connection.scalars(select(BlockRow).where(BlockRow.void == "")).all()
-        plausible = 2 * max((block.gain for block in blocks if block.number), default=math.inf)
-        waiting = []
-        for number, claimed, who, base in rows:
-            since = sum(block.gain for block in blocks if block.number > base)
-            waiting.append(policy.WaitingProposal(number, standing(who), claimed, who.volunteer_id, since, plausible))
-        pair_seconds = self.recorder.pair_seconds(connection)
-        tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
-        drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
-        taken = totals(connection)
+    def _next(self, under_way: int) -> int | None:
+        """The proposal whose test begins now. Only this process changes what that depends on; others add proposals."""
+        with self.database.read() as connection:
+            waiting = _waiting(connection)
+            pair_seconds, taken = self.recorder.pair_seconds(connection), totals(connection)
+            tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
+        drawn = self.study.streams.seed("selection", "next", tests, len(waiting)) / 2**31
         taken = replace(taken, spent=taken.spent + under_way * TYPICAL_PAIRS * pair_seconds)
         chosen = policy.next_proposal(waiting, taken, pair_seconds, TYPICAL_PAIRS, drawn)
-        return None if chosen is None else connection.get_one(ProposalRow, chosen.proposal_id)
+        return chosen.proposal_id if chosen else None
 
-    def _begin(self, connection: Connection, proposal: ProposalRow) -> bool:
-        """Rebase on main and fix the level of the test; False where it no longer applies."""
-        main = main_block(connection)
-        lease_base = self.project.chain.files(connection.get_one(BlockRow, proposal.lease.base).commit)
+    def _begin(self, number: int) -> bool:
+        """Rebase on main and fix the level of the test; False where it no longer applies, or another one has the same
+        source. The merge of the texts takes time, and volunteers wait for the lock, so it is done without it."""
+        with self.database.read() as connection:
+            proposal, main = connection.get_one(ProposalRow, number), main_block(connection)
+            base = connection.get_one(BlockRow, proposal.lease.base)
+            same = tested_before(connection, proposal.normal, number)
+            tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
+            merged = connection.scalar(select(func.count()).where(BlockRow.proposal_id.is_not(None))) or 0
         files = self.project.chain.files(main.commit)
-        whole = rebased(proposal.files, lease_base, files)
-        proposal.changed_at = utc_now()
-        if whole is None or whole == files:
-            proposal.state = "stale"
-            proposal.reason = f"its change {'is in main already' if whole else 'does not apply to main any more'}"
-            return False
-        tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
-        merged = connection.scalar(select(func.count()).where(BlockRow.proposal_id.is_not(None))) or 0
-        proposal.state, proposal.base, proposal.source = "verifying", main.number, whole
-        proposal.test, proposal.level = tests + 1, level(tests + 1, merged)
-        return True
+        whole = None if same else rebased(proposal.files, self.project.chain.files(base.commit), files)
+        with self.database.write() as connection:
+            proposal = connection.get_one(ProposalRow, number)
+            proposal.changed_at = utc_now()
+            if same:
+                proposal.state, proposal.reason = "refused", same
+            elif whole is None:
+                proposal.state, proposal.reason = "stale", "its change does not apply to main any more"
+            elif whole == files:
+                proposal.state, proposal.reason = "stale", "its change is in main already"
+            else:
+                proposal.state, proposal.base, proposal.source = "verifying", main.number, whole
+                proposal.test, proposal.level = tests + 1, level(tests + 1, merged)
+            return proposal.state == "verifying"
 
     def _jobs(self, proposal: ProposalRow, base: Mapping[str, str], numbers: Iterable[int]) -> list[MeasureJob]:
         sources, number = (source_of(base).files, source_of(proposal.source).files), proposal.proposal_id
         return [
-            MeasureJob(_job(number, k, side), files, STREAM, self._seed(proposal, k), split=_split(number, k))
+            MeasureJob(_job(number, k, side), files, STREAM, self._seed(number, k), split=_split(number, k))
             for k in numbers
             for side, files in zip(SIDES, sources, strict=True)
         ]
 
-    def _seed(self, proposal: ProposalRow, k: int) -> int:
-        return self.study.streams.seed(STREAM, "pair", proposal.proposal_id, k)
+    def _seed(self, number: int, k: int) -> int:
+        return self.study.streams.seed(STREAM, "pair", number, k)
 
-    def _keep(self, number: int, results: Mapping[int, Result]) -> None:
+    def _keep(self, number: int, trained: Mapping[int, Sequence[Measurement]]) -> None:
+        """Store pairs of trainings, main and the proposal, by their numbers."""
+        events = []
         with self.database.write() as connection:
             proposal = connection.get_one(ProposalRow, number)
             proposer = proposal.proposer
-            for k, result in results.items():
-                said = {"number": k, "seed": self._seed(proposal, k), "split": _split(number, k), **vars(result)}
-                reason, seconds = said.pop("reason"), said.pop("device_seconds")
-                connection.add(Pair(proposal_id=number, device_seconds=seconds, **said))
-                proposer.checking += seconds
-                if result.status.split()[1] != "ok" and proposal.state == "verifying":
-                    proposal.state, proposal.reason = "refused", f"a training of it failed: {reason}"
+            for k, (main, own) in trained.items():
+                event = self._pair(number, k, main, own)
+                row = {name: getattr(event, name) for name in MEASURED}
+                connection.add(Pair(proposal_id=number, device_seconds=event.device_seconds_spent, **row))
+                proposer.checking += event.device_seconds_spent
+                if _status(own) != "ok" and proposal.state == "verifying":
+                    proposal.state, proposal.reason = "refused", f"a training of it failed: {own.reason or own.status}"
                     proposer.refuted, proposer.streak = proposer.refuted + 1, 0
-                self.study.record(PairEvent(proposal=number, device_seconds_spent=seconds, **said))
+                events.append(event)
+            self.study.record(*events)
 
-    def _result(self, main: Measurement, own: Measurement) -> Result:
+    def _pair(self, number: int, k: int, main: Measurement, own: Measurement) -> PairEvent:
         """The gain of the proposal over main, in the task's unit; 0 where one of them failed."""
         statuses, difference = [_status(main), _status(own)], 0.0
         if statuses == ["ok", "ok"] and main.metric is not None and own.metric is not None:
             difference = self.project.task.sign * (main.metric - own.metric)
-        seconds = main.spent_seconds + own.spent_seconds
-        return Result(main.metric, own.metric, difference, " ".join(statuses), seconds, own.reason or own.status)
+        return PairEvent(
+            proposal=number,
+            number=k,
+            seed=self._seed(number, k),
+            split=_split(number, k),
+            base_metric=main.metric,
+            metric=own.metric,
+            difference=difference,
+            status=" ".join(statuses),
+            device_seconds_spent=main.spent_seconds + own.spent_seconds,
+        )
 
     def _decide(self, number: int) -> bool:
         """Merge or end a test that is not open any more; whether it did."""
@@ -226,31 +214,31 @@ class Verifier:
         return True
 
     def _merge(self, number: int, outcome: SequentialOutcome, pairs: list[Pair]) -> None:
-        with self.database.write() as connection:
+        with self.database.read() as connection:
             proposal = connection.get_one(ProposalRow, number)
-            proposer = proposal.proposer
-            base = connection.get_one(BlockRow, proposal.base)
+            proposer, base = proposal.proposer, connection.get_one(BlockRow, proposal.base)
             block = (connection.scalar(select(func.max(BlockRow.number))) or 0) + 1
-            trailers = Trailers(
-                block=block,
-                proposal=number,
-                proposer=proposer.volunteer_id,
-                base=base.commit,
-                gain=outcome.mean,
-                low=outcome.low,
-                high=outcome.high,
-                unit=self.project.task.unit,
-                test=proposal.test,
-                level=proposal.level,
-                log_e=outcome.log_e,
-                seeds=tuple(pair.seed for pair in pairs),
-                splits=tuple(pair.split for pair in pairs),
-                differences=tuple(pair.difference for pair in pairs),
-                ledger=state_of(self.study.folder / "ledger"),
-            )
-            subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
-            commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
-            self._enter(connection, proposal, trailers, commit)
+        trailers = Trailers(
+            block=block,
+            proposal=number,
+            proposer=proposer.volunteer_id,
+            base=base.commit,
+            gain=outcome.mean,
+            low=outcome.low,
+            high=outcome.high,
+            unit=self.project.task.unit,
+            test=proposal.test,
+            level=proposal.level,
+            log_e=outcome.log_e,
+            seeds=tuple(pair.seed for pair in pairs),
+            splits=tuple(pair.split for pair in pairs),
+            differences=tuple(pair.difference for pair in pairs),
+            ledger=state_of(self.study.folder / "ledger"),
+        )
+        subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
+        commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
+        with self.database.write() as connection:
+            self._enter(connection, connection.get_one(ProposalRow, number), trailers, commit)
         self.say(subject)
 
     def _enter(self, connection: Connection, proposal: ProposalRow, trailers: Trailers, commit: str) -> None:
@@ -273,6 +261,32 @@ class Verifier:
         for other in connection.scalars(select(ProposalRow).where(ProposalRow.state == "verifying")).all():
             again(connection, other, f"main moved on to block {trailers.block}")
         self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
+
+
+def _waiting(connection: Connection) -> list[policy.WaitingProposal]:
+    """The proposals among which the next one is chosen."""
+    position = func.row_number().over(
+        partition_by=ProposalRow.volunteer_id, order_by=(RunLease.base.desc(), ProposalRow.claimed.desc())
+    )
+    recent = (
+        select(ProposalRow.proposal_id, RunLease.base, position.label("position"))
+        .join(RunLease, RunLease.lease_id == ProposalRow.lease_id)
+        .where(ProposalRow.state == "waiting")
+        .subquery()
+    )
+    rows = connection.execute(
+        select(ProposalRow.proposal_id, ProposalRow.claimed, Volunteer, recent.c.base)
+        .join(recent, recent.c.proposal_id == ProposalRow.proposal_id)
+        .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
+        .where(recent.c.position <= MOST_OF_ONE)
+    ).all()
+    gains = connection.execute(select(BlockRow.number, BlockRow.gain).where(BlockRow.void == "")).all()
+    plausible = 2 * max((gain for block, gain in gains if block), default=math.inf)
+    since = {base: sum(gain for block, gain in gains if block > base) for base in {row.base for row in rows}}
+    return [
+        policy.WaitingProposal(number, standing(who), claimed, who.volunteer_id, since[base], plausible)
+        for number, claimed, who, base in rows
+    ]
 
 
 def _pairs(connection: Connection, proposal: ProposalRow) -> list[Pair]:

@@ -26,7 +26,7 @@ from arena import sandbox
 from arena.arms import Entry
 from arena.drain import drained
 from arena.home import protocol
-from arena.home.bundle import unpack
+from arena.home.bundle import MOST_BODY, unpack
 from arena.home.client import HostClient, JoinedProject, LeaseFile, Unreachable, VolunteerFolder
 from arena.setup import StudySetup
 from arena.standalone import play_entries
@@ -41,7 +41,6 @@ from trainer.task import Task
 CONFINED = True  # data.py of a stranger runs in a sandbox
 PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to reach the host
 SENT_KINDS = ("run_started", "experiment", "decision", "run_ended")
-MOST_EVENTS = 480 << 10  # bytes
 Say = Callable[[str], None]
 
 
@@ -111,10 +110,11 @@ class VolunteerSession:
     researcher: LocalResearcher = SCRIPTED
 
     def __post_init__(self) -> None:
-        self.turn = threading.Lock()  # one slot at a time asks for a lease
+        self.turn = threading.Lock()  # one slot at a time asks for a lease, or changes its file
         self.stopping = threading.Event()
         self.begun = self.made = 0
         self.quota = 1  # runs at a time that the host grants
+        self.shown = ""  # digest of the task that was shown
 
     def serve(self, runs: int | None, devices: Sequence[str]) -> None:
         """Make runs until there are ``runs``, one at a time on each device: GPUs by number, or "" for the processor."""
@@ -129,8 +129,8 @@ class VolunteerSession:
             try:
                 for slot in as_completed(slots):
                     slot.result()
-            except KeyboardInterrupt:
-                self.stopping.set()  # the runs' own processes were interrupted too, and keep what they have
+            except BaseException:  # the other slots would go on, and be waited for; after Ctrl-C their runs have ended
+                self.stopping.set()
                 raise
 
     def _slot(self, k: int, device: str, runs: int | None) -> None:
@@ -153,7 +153,10 @@ class VolunteerSession:
     def join(self, devices: int = 1) -> protocol.ProjectAbout:
         """Join the project, or say what has changed. Raises UsageError for another project than the one joined here."""
         about, known = self.about(), self.folder.get("project", JoinedProject)
-        joined = JoinedProject(url=self.client.base, project=about.project, token=known.token if known else "")
+        token, digest = known.token if known else "", about.task.digest
+        joined = JoinedProject(url=self.client.base, project=about.project, task=digest, token=token)
+        if self.shown not in ("", digest):
+            raise UsageError("the project's task is not the one that was shown", hint="join again to see it")
         if known and known != joined:
             raise UsageError(
                 f"{joined.project} at {joined.url} is not the one that was joined in {self.folder.folder}",
@@ -166,7 +169,7 @@ class VolunteerSession:
         if not known:
             self.client.token = welcome.token
             self.folder.put("project", joined.model_copy(update={"token": welcome.token}))
-        self.quota = max(self.quota, welcome.leases_at_once)
+        self.quota = welcome.leases_at_once
         return about
 
     def about(self) -> protocol.ProjectAbout:
@@ -174,9 +177,9 @@ class VolunteerSession:
 
     def preview(self) -> Task:
         """The task of the project, unpacked as a run would get it. Raises UsageError for one that is refused."""
-        digest = self.about().task.digest
+        self.shown = digest = self.about().task.digest
         with tempfile.TemporaryDirectory(prefix="preview-", dir=self.folder.folder) as folder:
-            task = unpack(self.reach(f"/api/v1/task/{digest}"), digest, Path(folder, "task"), {})
+            task = unpack(self.bundle(digest), digest, Path(folder, "task"), {})
         self._refuse_large(task)
         sandbox.require(task, True)
         return task
@@ -202,9 +205,10 @@ class VolunteerSession:
             if lease is None:
                 asked = protocol.LeaseRequest(have=self.folder.leases())
                 lease = LeaseFile(work=self.ask("/api/v1/leases", protocol.RunWork, asked))
+                self._require_agreed(lease.work)
                 self.folder.put(slot, lease)
+                self.quota = lease.work.leases_at_once
         work, result = lease.work, lease.result
-        self.quota = max(self.quota, work.leases_at_once)
         if result is None:
             result = self._carried_out(work, process)
             lease = LeaseFile(work=work, result=result)
@@ -213,10 +217,20 @@ class VolunteerSession:
             answer = self.ask(f"/api/v1/leases/{work.lease}/result", protocol.ResultAnswer, result)
             self.say(f"{work.program.name}: gain {result.claimed_gain:.4g}, {answer.state or 'nothing to propose'}")
         except (UsageError, NotFound) as refusal:
-            self.folder.put(f"refused-{work.lease}", lease)
-            self.say(f"the host refused the result, which is kept as refused-{work.lease}.json: {refusal.message}")
-        self.folder.put(slot, None)
+            kept = self.folder.refuse(lease)
+            self.say(f"the host refused the result, which is kept as {kept}: {refusal.message}")
+        with self.turn:
+            self.folder.put(slot, None)
         shutil.rmtree(self.folder.folder / "leases" / work.lease, ignore_errors=True)
+
+    def _require_agreed(self, work: protocol.RunWork) -> None:
+        """Raises UsageError where the host wants another task to be run than the one that was shown and agreed to."""
+        joined = self.folder.get("project", JoinedProject)
+        if joined is None or joined.task != work.task:
+            raise UsageError(
+                "this lease is for another task than the one that you agreed to; it is not run",
+                hint="to see the other one, join again with --set folder=DIR",
+            )
 
     def _carried_out(self, work: protocol.RunWork, process: ProcessPoolExecutor | None) -> protocol.RunResult:
         """The end of a run, made in the process of a slot if it has one."""
@@ -260,29 +274,32 @@ class VolunteerSession:
             claimed_gain=run.gain or 0.0,
             device_seconds=run.charged,
             experiments=len(run.experiments),
-            events=raw.decode() if len(raw) <= MOST_EVENTS else "",
+            events=raw.decode() if len(raw) <= protocol.MOST_EVENTS else "",
         )
 
     def task(self, digest: str, main: Mapping[str, str], folder: Path) -> Task:
         if folder.exists():
             return Task.load(str(folder))
-        body = self.reach(f"/api/v1/task/{digest}")
         partial = folder.with_name("task.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        unpack(body, digest, partial, main)
+        unpack(self.bundle(digest), digest, partial, main)
         partial.rename(folder)
         return Task.load(str(folder))
 
     def ask(self, path: str, kind: type[protocol.S], body: protocol.Sent | None = None) -> protocol.S:
         """The host's answer. Raises EnvironmentProblem for one that is malformed."""
-        return protocol.parsed(kind, self.reach(path, body), "the host's answer is malformed: ", EnvironmentProblem)
+        raw = self.reach(path, body, kind.most)
+        return protocol.parsed(kind, raw, "the host's answer is malformed: ", EnvironmentProblem)
 
-    def reach(self, path: str, body: protocol.Sent | None = None) -> bytes:
+    def bundle(self, digest: str) -> bytes:
+        return self.reach(f"/api/v1/task/{digest}", None, MOST_BODY)
+
+    def reach(self, path: str, body: protocol.Sent | None, most: int) -> bytes:
         """Ask until there is an answer: what was found is kept, however long the host is away. Raises
         EnvironmentProblem for a host that was never joined and gives none."""
         for attempt in range(10**9):
             try:
-                return self.client.ask(path, body)
+                return self.client.ask(path, body, most)
             except Unreachable as problem:
                 why = f"no answer from {self.client.base} ({problem.why})"
             if attempt == len(PAUSES) and self.folder.get("project", JoinedProject) is None:

@@ -37,9 +37,9 @@ EntryId = Annotated[str, Path(max_length=MOST_NAME)]
 IN_A_FORM = TypeAdapter(Annotated[int, Field(ge=1, le=MOST_NUMBER)])  # numbers in forms
 
 
-def client_of(request: Request) -> str:
-    """The key of a client for rate limits: its IPv4 address, also one in an IPv6 address (::ffff:192.0.2.1), or the /64
-    network of its IPv6 address."""
+def client_of(request: Request, network: int = 64) -> str:
+    """The key of a client for rate limits: its IPv4 address, also one in an IPv6 address (::ffff:192.0.2.1), or the
+    network of so many bits of its IPv6 address."""
     name = request.client.host if request.client else "?"
     try:
         address = ip_address(name)
@@ -47,7 +47,7 @@ def client_of(request: Request) -> str:
         return name
     if not isinstance(address, IPv6Address):
         return name
-    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+    return str(address.ipv4_mapped or ip_network((address, network), strict=False))
 
 
 class Rate:

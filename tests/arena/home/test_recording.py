@@ -14,7 +14,7 @@ from arena.home import policy
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.recording import TRUST, Reported, checked, reported
-from arena.home.results import contributors, programs, state_of
+from arena.home.results import ScoredRun, contributors, programs, state_of
 from arena.home.tables import RunLease
 from inner_loop.events import DecisionEvent, ExperimentEvent
 from tests.arena.home.clients import Client, better, work
@@ -39,7 +39,7 @@ def all_sampled(project: Project) -> None:
 
 
 def test_a_volunteers_record_becomes_the_leases_run_and_is_marked_as_self_reported() -> None:
-    read = checked("r1", lines(EXPERIMENT, DECISION))
+    read = checked("r1", lines(EXPERIMENT, DECISION), 9)
     assert read is not None
     experiment, decision = read
     assert isinstance(experiment, ExperimentEvent) and isinstance(decision, DecisionEvent)
@@ -62,7 +62,7 @@ def test_a_volunteers_record_becomes_the_leases_run_and_is_marked_as_self_report
     ],
 )
 def test_a_record_with_one_wild_value_is_not_used_at_all(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    assert checked("r1", lines(spoil(EXPERIMENT), DECISION)) is None
+    assert checked("r1", lines(spoil(EXPERIMENT), DECISION), 9) is None
 
 
 def test_other_records_that_are_not_used() -> None:
@@ -74,10 +74,14 @@ def test_other_records_that_are_not_used() -> None:
         lines(DECISION),  # about no experiment
         lines(EXPERIMENT, DECISION | {"decision": "merge"}),
         lines(EXPERIMENT, EXPERIMENT | {"experiment_id": "e2"}),  # two of one number
+        lines(EXPERIMENT, DECISION, DECISION),
+        lines(
+            *(EXPERIMENT | {"experiment_id": f"e{k}", "number": k} for k in range(10))
+        ),  # more than the budget allows
         "[" * 100_000,
     ):
-        assert checked("r1", text) is None
-    assert checked("r1", lines({"kind": "verification", "gain": 99.0})) == []
+        assert checked("r1", text, 9) is None
+    assert checked("r1", lines({"kind": "verification", "gain": 99.0}), 9) == []
 
 
 def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host: ProjectHost) -> None:
@@ -123,8 +127,8 @@ def test_which_runs_are_scored_is_drawn_in_advance_and_not_shown(project: Projec
 def test_programs_are_compared_within_a_block_by_scored_runs() -> None:
     from arena.home.results import _difference
 
-    def lease(base: int, program: str, gain: float) -> RunLease:
-        return RunLease(base=base, program_id=program, budget=2.0, sample_gain=gain, scored=True)
+    def lease(base: int, program: str, gain: float) -> ScoredRun:
+        return ScoredRun(program, base, gain / 2.0)
 
     # block 0 is where gains are large, and p2 has more of its runs there; within a block p1 gains .2 more
     rows = [lease(0, "p1", 1.2 + 0.01 * k) for k in range(4)] + [lease(0, "p2", 1.0 + 0.01 * k) for k in range(12)]
