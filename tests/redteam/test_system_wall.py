@@ -51,6 +51,21 @@ def probe(monkeypatch: pytest.MonkeyPatch, attempts: dict[str, str], host: dict[
     return json.loads(text)
 
 
+# Each folder once: the packages lie in two places.
+SETUP = """
+import stat
+KIND = lambda n: stat.filemode(os.fstat(n).st_mode)[0]
+FOUND, seen = {'owned': [], 'writable': []}, set()
+for base, folders, names in os.walk('/'):
+    here = os.lstat(base)
+    if base == '/proc' or (here.st_dev, here.st_ino) in seen:
+        folders.clear()
+    elif base[:4] != '/dev':
+        FOUND['owned'] += [f'{base}/{name}' for name in names if os.lstat(f'{base}/{name}').st_uid == os.getuid()]
+    if base != '/proc' and os.access(base, os.W_OK):
+        FOUND['writable'].append(base)
+    seen.add((here.st_dev, here.st_ino))
+"""
 READ = {
     "the study": "open(HOST['canary']).read()",
     "the ledger": "open(HOST['ledger']).read()",
@@ -127,12 +142,11 @@ def test_what_is_known_in_the_templates_place(world: World, monkeypatch: pytest.
         "unix": "len(open('/proc/net/unix').read().splitlines())",
         "keys": "open('/proc/keys').read()",
         "capabilities": "[line.split()[1] for line in open('/proc/self/status') if line[:6] in ('CapPrm', 'CapEff')]",
-        "owned": "[f'{b}/{n}' for b, _, names in os.walk('/') if b[:4] not in ('/pro', '/dev') for n in names "
-        "if os.lstat(f'{b}/{n}').st_uid == os.getuid()]",
-        "writable": "[b for b, _, _ in os.walk('/') if not b.startswith('/proc') and os.access(b, os.W_OK)]",
+        "owned": "FOUND['owned']",
+        "writable": "FOUND['writable']",
         "mounts": "HOST['study'] in open('/proc/self/mountinfo').read()",
     }
-    found = probe(monkeypatch, attempts, known, "import stat\nKIND = lambda n: stat.filemode(os.fstat(n).st_mode)[0]")
+    found = probe(monkeypatch, attempts, known, SETUP)
     world.assert_untold(json.dumps(found))
     assert "METALOOP" not in found["environment"] and "API_KEY" not in found["environment"]
     assert found["processes"] == "done: ['1']"

@@ -1,4 +1,6 @@
-"""Several devices of one process, with real experiments on strokes: their processes, their meters, their outcomes."""
+"""Several devices of one process, with real experiments: their processes, their meters, their outcomes.
+
+On blobs, whose templates need no torch; only what is metered needs the longer experiments of strokes."""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from inner_loop.result import RunResult
 from inner_loop.run import run
 from programs.shelf import starter
 from tests.events import into
+from tests.inner_loop.play import BLOBS
 from trainer.data import DataStore
 from trainer.devices import Completed, Devices
 from trainer.experiment import Spec, Trainer
@@ -33,6 +36,11 @@ WHAT_A_MACHINE_MEASURES = (
 
 @pytest.fixture(scope="module")
 def task() -> Task:
+    return Task.load(BLOBS)
+
+
+@pytest.fixture(scope="module")
+def strokes() -> Task:
     return Task.load("strokes")
 
 
@@ -42,9 +50,10 @@ def data(task: Task, tmp_path_factory: pytest.TempPathFactory) -> DataStore:
 
 
 @pytest.fixture(scope="module")
-def pair(task: Task, data: DataStore) -> Iterator[Devices]:
+def pair(strokes: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devices]:
     """Two devices that are charged by what is measured."""
-    with Trainer(replace(task, hard_extra=5.0), data) as trainer, Devices(trainer, 2) as devices:
+    data = DataStore(strokes, Streams.from_seed(5), tmp_path_factory.mktemp("splits"))
+    with Trainer(replace(strokes, hard_extra=5.0), data) as trainer, Devices(trainer, 2) as devices:
         yield devices
 
 
@@ -71,22 +80,22 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_two_at_once_are_metered_apart(task: Task, pair: Devices) -> None:
+def test_two_at_once_are_metered_apart(strokes: Task, pair: Devices) -> None:
     """One small and one full experiment again and again, at the same time: the small one is not charged the other's.
 
     The full one takes three times as much, which a busy machine does not hide.
     """
-    fly(pair, specs(task, 1.0, 1.0))  # both templates are up
-    alone = [fly(pair, specs(task, fraction))[0].outcome for fraction in (1.0, 0.1) for _ in range(3)]
+    fly(pair, specs(strokes, 1.0, 1.0))  # both templates are up
+    alone = [fly(pair, specs(strokes, fraction))[0].outcome for fraction in (1.0, 0.1) for _ in range(3)]
     full, small = (sorted(o.spent_seconds for o in alone[at : at + 3])[1] for at in (0, 3))
-    together = fly(pair, specs(task, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1, first=20))
+    together = fly(pair, specs(strokes, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1, first=20))
     for place, landing in enumerate(together):
         outcome = landing.outcome
         assert outcome.status == "ok", outcome.reason
         assert outcome.findings == ()  # the cgroup of its template, where there is one, says the same as wait4
         if place % 2:  # nearer to what it takes alone than to what both take
             assert abs(outcome.spent_seconds - small) < abs(outcome.spent_seconds - small - full)
-        assert outcome.device_seconds < 2 * task.hard_line(0.1 if place % 2 else 1.0)
+        assert outcome.device_seconds < 2 * strokes.hard_line(0.1 if place % 2 else 1.0)
     assert any(a.began < b.ended and b.began < a.ended for a in together for b in together if a is not b)
 
 

@@ -15,6 +15,7 @@ from tests.trainer.foreign_repos import changed, store
 from trainer import variants
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
+from trainer.sandbox.local import LocalLauncher
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.variants import Variant, baseline_of, init_like
@@ -99,12 +100,12 @@ def test_what_has_no_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
-def test_members_train_and_differ_in_what_helps(tmp_path: Path) -> None:
+def test_members_train_and_differ_in_what_helps(tmp_path: Path, bare_launcher: LocalLauncher) -> None:
     metrics = []
     for number in (1, 2, 3):
         task = member(tmp_path / f"m{number}", number)
         streams = Streams.from_seed(1)
-        with Trainer(task, DataStore(task, streams, tmp_path / f"d{number}"), sandbox=False) as trainer:
-            outcome = trainer.run(Spec(task.baseline(), 1))
+        trainer = Trainer(task, DataStore(task, streams, tmp_path / f"d{number}"), launcher=bare_launcher)
+        outcome = trainer.run(Spec(task.baseline(), 1))
         metrics.append((outcome.status, outcome.metric))
     assert len(set(metrics)) == 3 and sum(status == "ok" for status, _ in metrics) >= 1
