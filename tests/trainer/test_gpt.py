@@ -1,4 +1,6 @@
-"""The built-in task gpt at the small sizes of a CPU: its text, and that every edit of it trains."""
+"""The built-in task gpt at the small sizes of a CPU: its text, and that every edit of it trains.
+
+Whoever collects tests imports this file, so torch comes with the task's own modules."""
 
 from __future__ import annotations
 
@@ -11,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from programs.errors import EnvironmentProblem
 from tests.trainer.shelf import executing, module_of, patches
@@ -64,7 +65,7 @@ def test_knobs_keep_shapes_that_a_gpu_likes() -> None:
 
 
 def test_the_text_is_the_same_each_time_and_differs_between_splits_and_rows(prepare: Any) -> None:
-    rows = prepare.text.__wrapped__(1, 8, 400)
+    torch, rows = prepare.torch, prepare.text.__wrapped__(1, 8, 400)
     assert torch.equal(rows, prepare.text.__wrapped__(1, 8, 400))
     assert torch.equal(rows[:3, :50], prepare.text.__wrapped__(1, 3, 50)), "a larger text begins with a smaller one"
     both = torch.cat((rows, prepare.text.__wrapped__(2, 8, 400)))
@@ -73,7 +74,7 @@ def test_the_text_is_the_same_each_time_and_differs_between_splits_and_rows(prep
 
 
 def test_the_score_of_a_uniform_model_is_8_bits_and_a_little_training_beats_it(prepare: Any) -> None:
-    uniform = prepare.validate(lambda inputs: torch.zeros(*inputs.shape, 256))
+    uniform = prepare.validate(lambda inputs: prepare.torch.zeros(*inputs.shape, 256))
     assert uniform == pytest.approx(8.0, abs=1e-5)
     told = trained(Edit({"LR": 0.003}), 40)
     assert list(told) == [
@@ -95,6 +96,7 @@ def test_each_end_of_a_knob_trains(edit: Edit) -> None:
 
 def test_muon_s_directions_are_near_orthogonal(monkeypatch: pytest.MonkeyPatch) -> None:
     names = executing(TASK, monkeypatch)(TASK.edits.apply(TASK.baseline(), Edit({}, ("muon",))))
+    torch = names["torch"]
     for shape in ((3, 64, 64), (2, 256, 64), (2, 64, 256)):
         found = torch.linalg.svdvals(names["orthogonal"](torch.randn(shape)))
         assert found.min() > 0.3 and found.max() < 1.3
@@ -104,7 +106,7 @@ def test_a_loss_that_is_no_number_ends_the_run(prepare: Any, monkeypatch: pytest
     monkeypatch.setattr(prepare, "STEPS", 2)
     assert not prepare.clock.done()
     with pytest.raises(FloatingPointError, match="nan after 1 steps"):
-        prepare.note(torch.tensor(math.nan))
+        prepare.note(prepare.torch.tensor(math.nan))
 
 
 @pytest.mark.slow
