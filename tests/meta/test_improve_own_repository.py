@@ -48,7 +48,7 @@ def server() -> Iterator[LlmServer]:
         yield running
 
 
-KILLS = 3  # each start loads LiteLLM
+KILLS = 3
 
 
 def improve(task: Path, study: Path, *flags: str, size: tuple[str, ...] = SIZE) -> list[str]:

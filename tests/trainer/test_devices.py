@@ -1,6 +1,4 @@
-"""Several devices of one process, with real experiments: their processes, their meters, their outcomes.
-
-On blobs, whose templates need no torch; only what is metered needs the longer experiments of strokes."""
+"""Several devices of one process, with real experiments (metered ones on strokes): processes, meters, outcomes."""
 
 from __future__ import annotations
 
@@ -27,6 +25,7 @@ from trainer.streams import Streams
 from trainer.task import Task
 
 pytestmark = pytest.mark.slow
+STROKES = Task.load("strokes")
 
 WHAT_A_MACHINE_MEASURES = (
     "device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at", "cached", "training_seconds",
@@ -40,20 +39,15 @@ def task() -> Task:
 
 
 @pytest.fixture(scope="module")
-def strokes() -> Task:
-    return Task.load("strokes")
-
-
-@pytest.fixture(scope="module")
 def data(task: Task, tmp_path_factory: pytest.TempPathFactory) -> DataStore:
     return DataStore(task, Streams.from_seed(5), tmp_path_factory.mktemp("splits"))
 
 
 @pytest.fixture(scope="module")
-def pair(strokes: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devices]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devices]:
     """Two devices that are charged by what is measured."""
-    data = DataStore(strokes, Streams.from_seed(5), tmp_path_factory.mktemp("splits"))
-    with Trainer(replace(strokes, hard_extra=5.0), data) as trainer, Devices(trainer, 2) as devices:
+    data = DataStore(STROKES, Streams.from_seed(5), tmp_path_factory.mktemp("splits"))
+    with Trainer(replace(STROKES, hard_extra=5.0), data) as trainer, Devices(trainer, 2) as devices:
         yield devices
 
 
@@ -80,22 +74,22 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_two_at_once_are_metered_apart(strokes: Task, pair: Devices) -> None:
+def test_two_at_once_are_metered_apart(pair: Devices) -> None:
     """One small and one full experiment again and again, at the same time: the small one is not charged the other's.
 
     The full one takes three times as much, which a busy machine does not hide.
     """
-    fly(pair, specs(strokes, 1.0, 1.0))  # both templates are up
-    alone = [fly(pair, specs(strokes, fraction))[0].outcome for fraction in (1.0, 0.1) for _ in range(3)]
+    fly(pair, specs(STROKES, 1.0, 1.0))  # both templates are up
+    alone = [fly(pair, specs(STROKES, fraction))[0].outcome for fraction in (1.0, 0.1) for _ in range(3)]
     full, small = (sorted(o.spent_seconds for o in alone[at : at + 3])[1] for at in (0, 3))
-    together = fly(pair, specs(strokes, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1, first=20))
+    together = fly(pair, specs(STROKES, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1, first=20))
     for place, landing in enumerate(together):
         outcome = landing.outcome
         assert outcome.status == "ok", outcome.reason
         assert outcome.findings == ()  # the cgroup of its template, where there is one, says the same as wait4
         if place % 2:  # nearer to what it takes alone than to what both take
             assert abs(outcome.spent_seconds - small) < abs(outcome.spent_seconds - small - full)
-        assert outcome.device_seconds < 2 * strokes.hard_line(0.1 if place % 2 else 1.0)
+        assert outcome.device_seconds < 2 * STROKES.hard_line(0.1 if place % 2 else 1.0)
     assert any(a.began < b.ended and b.began < a.ended for a in together for b in together if a is not b)
 
 

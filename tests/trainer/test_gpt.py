@@ -1,6 +1,4 @@
-"""The built-in task gpt at the small sizes of a CPU: its text, and that every edit of it trains.
-
-Whoever collects tests imports this file, so torch comes with the task's own modules."""
+"""The built-in task gpt at the small sizes of a CPU: its text, and that every edit of it trains."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ RATIO = 40.0
 LEAST = 0.05  # CPU seconds, below which no ratio says anything
 MOST = 60_000  # characters of a program that pages compare
 MOST_PAGE = 64 << 20
-BLOCK = 1 << 15  # bytes; prose is timed at multiples of it
 
 
 def taken(raw: bytes) -> bool:
@@ -67,7 +66,7 @@ def test_it_costs_what_prose_costs(case: Case) -> None:
         items = "".join(f"- {longest[i % 50 :]}{longest[: i % 50]}\n" for i in range(400))
         text = "# Stock\n\n## What you may change\n\n" + items[:60_000]
     _parsed_anew()
-    usual = plain(-(-min(len(text.encode()), MAX_BYTES) // BLOCK) * BLOCK)
+    usual = plain(round(min(len(text.encode()), MAX_BYTES), -4))
     spent = {step.__name__: cost(step, text) for step in STEPS}
     slow = {name: round(spent[name] / usual[name], 1) for name in spent if spent[name] > RATIO * usual[name]}
     case.held(not slow, slow)
