@@ -35,6 +35,7 @@ DEATH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "hea
 SETTINGS = {**DEATH, "worker_niceness": 0}  # a death is noticed after 5 s instead of 15 at most; workers are not nice
 GAINS = "SELECT name, run_seed, state, experiments, kept, claimed_gain, verified_gain FROM runs ORDER BY run_id"
 STANDINGS = "SELECT * EXCLUDE (utilization) FROM standings ORDER BY arm_id"
+FINISHED = "SELECT count(*) AS n FROM runs WHERE state = 'finished'"
 TWICE = """
 SELECT count(*) - count(DISTINCT record->>'experiment_id') AS twice FROM events WHERE kind = 'experiment'
 """
@@ -166,12 +167,12 @@ def main() -> None:
         half = query(pairs[0][0].folder, "SELECT count(*) // 2 AS half FROM experiments")[0]["half"]
         with two_nodes() as cluster:
             hit = match("ray", "killed", 1, killer(cluster.second, half))
-        report(pairs, hit, len(entries) * given.runs)
+        report(pairs, hit)
 
 
-def report(pairs: Sequence[tuple[Played, Played]], hit: Played, runs: int) -> None:
+def report(pairs: Sequence[tuple[Played, Played]], hit: Played) -> None:
     """One figure a line; ``pairs``: by worker processes and on Ray."""
-    finished = query(hit.folder, "SELECT count(*) AS n FROM runs WHERE state = 'finished'")[0]["n"]
+    runs, finished = (query(played.folder, FINISHED)[0]["n"] for played in (pairs[0][0], hit))
     figure("runs", finished, str(runs))
     figure("nodes that died", sum("died" in note or "is gone" in note for note in hit.notes), "1 or more told")
     figure("runs lost", runs - finished, "0")
