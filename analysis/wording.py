@@ -57,6 +57,11 @@ def number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def minus(text: str) -> str:
+    """The same with a true minus before negative numbers; names with hyphens and dates stay as they are."""
+    return re.sub(r"(?<![\w.)-])-(?=\.?\d)", MINUS, text)
+
+
 def brief(value: float | None, digits: int = 3) -> str:
     """Significant digits, with an exponent only for very large or small values."""
     if value is None or not math.isfinite(value):

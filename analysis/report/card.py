@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from analysis.report.axis import Axis
 from analysis.verdict.verdict import Verdict, verdict_of
-from analysis.wording import decimals, many, number, tick_step
+from analysis.wording import many
 
 if TYPE_CHECKING:
     import duckdb
@@ -59,23 +59,11 @@ def drawn(
     heads, said, rows = lines_of([headline], HEAD, MOST_HEADS), lines_of(lines, LINE, MOST_LINES), rows[:MOST_ROWS]
     top = 150.0 + 42 * (len(heads) - 1) + 28 * len(said)
     step = min(52.0, (BOTTOM - top) / max(len(rows), 1))
-    ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
-    low, width = min(ends), (max(ends) - min(ends) or 1.0) * 1.04
-
-    def at(value: float | None) -> float | None:
-        return None if value is None else round(LEFT + (RIGHT - LEFT) * (value - low) / width, 1)
-
-    tick = tick_step(width, 8)
-    values = [tick * k for k in range(math.ceil(low / tick), math.floor((low + width) / tick) + 1)]
-    arms = [
-        {"name": cut(row.name, MOST_NAME), "ours": row.ours, "y": round(top + step * (n + 0.5), 1), "at": at(row.gain),
-         "low": at(row.low), "high": at(row.high)}
-        for n, row in enumerate(rows)
-    ]  # fmt: skip
-    ticks = [(at(value), number(value, decimals(tick, 1)) if value else "0") for value in values] if rows else []
+    at = Axis.over((end for row in rows for end in (row.gain, row.low, row.high)), LEFT, RIGHT)
+    arms = [(row, cut(row.name, MOST_NAME), round(top + step * (n + 0.5), 1)) for n, row in enumerate(rows)]
     return environment().get_template("card.svg.j2").render(
-        kicker=cut(kicker, LINE), heads=heads, said=said, arms=arms, ticks=ticks, zero=at(0.0), unit=unit,
-        top=top, below=round(top + step * len(rows), 1), foot=cut(foot, LINE),
+        kicker=cut(kicker, LINE), heads=heads, said=said, arms=arms, unit=unit,
+        ticks=at.ticks(8) if rows else [], at=at, top=top, below=round(top + step * len(rows), 1), foot=cut(foot, LINE),
         left=f"; {many(left, 'more program')} not drawn" if left else "",
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.report import cells, experiments, program_text
+from analysis.report.progress import MainTurn, Progress, RunGain, of_night, of_runs
 from analysis.report.sections import PARTS, Part
 from analysis.report.source import Answer, ReportSource
 from analysis.verdict.caveats import TEXTS
@@ -95,6 +96,14 @@ class Page:
     def parts(self) -> list[tuple[Part, list[Figure]]]:
         made = [(part, self.figures(part)) for part in PARTS]
         return [(part, figures) for part, figures in made if figures]
+
+    @cached_property
+    def pictures(self) -> list[Progress]:
+        """The first ones of the page: of its runs, or of a night."""
+        if nights := self.asked("night").rows:
+            run = self.asked("runs").rows[0]
+            return [of_night([MainTurn(**row) for row in nights], run["metric"], run["direction"])]
+        return of_runs([RunGain(**row) for row in self.asked("progress").rows], self.champion)
 
     @cached_property
     def answers(self) -> dict[str, Answer]:

@@ -42,9 +42,9 @@ GAINS = (
 PARTS = (
     Part(
         "night", "The night",
-        "The programs took turns on one lineage of the script, main. A dot is a change that became main, in the colour "
-        "of the program whose turn it was. These values chose what was kept, so they claim too much.",
-        chart="night", hidden=("kept",),
+        "The programs took turns on one lineage of the script, main. These metrics chose what was kept, so they claim "
+        "too much.",
+        hidden=("run_id",),
     ),
     Part(
         "logs", "Imported logs",

@@ -15,7 +15,8 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import func, select
 
 from analysis import wording
-from analysis.wording import decimals, many, number, tick_step
+from analysis.report.axis import Axis
+from analysis.wording import many, number, tick_step
 from arena.home.chain import Trailers, Voided
 from arena.home.project import Project
 from arena.home.results import BlockSummary, ProgramResult, ProjectState
@@ -70,15 +71,10 @@ class Picture:
 def picture(blocks: Sequence[BlockSummary], unit: str) -> Picture:
     """``blocks`` as `results.blocks` returns them."""
     heights = heights_of(blocks)
-    ends = [heights[b.block] + e for b in blocks for e in (b.low - b.gain, b.high - b.gain)]
-    low, high = float(min(0.0, *ends)), float(max(1e-9, *ends))
     last = max(1, blocks[-1].block)
-
-    def x(n: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * (n + 0.3) / (last + 0.6), 1)
-
-    def y(value: float) -> float:
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low), 1)
+    x = Axis(-0.3, last + 0.3, LEFT, WIDTH - RIGHT)
+    ends = (heights[b.block] + e for b in blocks for e in (b.low - b.gain, b.high - b.gain))
+    y = Axis.over((*ends, 1e-9), HEIGHT - BOTTOM, TOP)
 
     dots = tuple(
         BlockDot(
@@ -94,8 +90,7 @@ def picture(blocks: Sequence[BlockSummary], unit: str) -> Picture:
     )
     path = f"M{dots[0].x} {dots[0].y}" + "".join(f"H{x(dot.block - 0.5)}V{dot.y}H{dot.x}" for dot in dots[1:])
     path += f"H{WIDTH - RIGHT}"
-    step, apart = tick_step(high - low, 4), max(1, round(tick_step(last, 8)))
-    rows = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    apart = max(1, round(tick_step(last, 8)))
     standing = [b for b in blocks if b.proposal and not b.void]
     caption = (
         f"Gain of main over the untouched baseline, in {unit}: {number(heights[blocks[-1].block], 4, True)} after "
@@ -105,7 +100,7 @@ def picture(blocks: Sequence[BlockSummary], unit: str) -> Picture:
     return Picture(
         dots,
         path,
-        tuple((y(value), number(value, decimals(step, 1))) for value in rows),
+        y.ticks(4),
         tuple((x(n), str(n)) for n in range(0, last + 1, apart)),
         caption,
     )

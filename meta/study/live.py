@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.ledger.events import MatchArm, MatchEvent, VerificationEvent
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
+from analysis.report.progress import MainTurn
 from inner_loop.events import (
     CallEvent,
     DecisionEvent,
@@ -20,6 +21,7 @@ from inner_loop.events import (
     ExperimentEvent,
     FaultEvent,
     FindingEvent,
+    NightTurnEvent,
     RunEndedEvent,
     RunStartedEvent,
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 KINDS = frozenset({
     "study", "program", "match", "match_ended", "run_started", "run_ended", "experiment", "decision", "verification",
-    "call", "fault", "finding", "champion", "steer", "generation", "mutation",
+    "call", "fault", "finding", "champion", "steer", "generation", "mutation", "night_turn",
 })  # fmt: skip
 AFTERWARDS = ("ablation", "reserve")  # purposes of matches that decide nothing where there is another
 MOST_NEWS = 3
@@ -57,6 +59,7 @@ class LiveStudy(StudyState):
         self.last_kept: deque[ExperimentEvent] = deque(maxlen=MOST_NEWS)
         self.trusts: set[str | None] = set()
         self.findings: Counter[str] = Counter()
+        self.turns: list[MainTurn] = []  # of a night
         self.faults = 0
         self._arms: dict[str, dict[str, RunState]] = defaultdict(dict)
 
@@ -88,6 +91,8 @@ class LiveStudy(StudyState):
                 self.last_kept.append(tried)
         elif isinstance(event, VerificationEvent):
             self.trusts.add(self.run(event.run_id).trust)
+        elif isinstance(event, NightTurnEvent):
+            self.turns += self._main_after(event)
         elif isinstance(event, RunStartedEvent):
             self._arms[event.arm_id][event.run_id] = self.run(event.run_id)
         elif isinstance(event, RunEndedEvent) and (run := self.run(event.run_id)).state == "finished":
@@ -96,6 +101,19 @@ class LiveStudy(StudyState):
         elif isinstance(event, FindingEvent):
             self.findings[event.finding] += 1
         self.faults += isinstance(event, FaultEvent)
+
+    def _main_after(self, event: NightTurnEvent) -> Iterable[MainTurn]:
+        """`main` has the mean metric of its seeds so far; it is computed only where `main` is another one."""
+        last = self.turns[-1] if self.turns else None
+        tried = [] if last and event.kept is None else list(self.run(event.run_id).experiments.values())
+        main = {one.source_id for one in tried if one.number == event.main}
+        own = [one for one in tried if one.source_id in main and one.fraction >= 1]
+        metrics = [one.metric for one in own if one.metric is not None] or ([last.metric] if last else [])
+        change = next((one.description for one in own if one.number == event.kept), None)
+        seconds = event.device_seconds_charged + (last.seconds if last else 0.0)
+        if metrics:
+            mean, program = sum(metrics) / len(metrics), self.name(event.program_id)
+            yield MainTurn(event.run_id, event.number, program, seconds, event.gain, change, mean)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import analysis
 from analysis import wording
+from analysis.report.axis import Axis
 from analysis.study import read_study
 from analysis.trust import gain_name
 from arena import serving
@@ -30,6 +31,7 @@ from programs.errors import MetaloopError, NotFound
 from programs.templates import jinja_environment
 
 HERE, CONTEST = Path(__file__).parent, Path(serving.__file__).parent
+REPORT = Path(analysis.__file__).parent / "templates" / "report"
 COOKIE = "metaloop_window"
 LOOK_SECONDS, SILENCE_SECONDS = 0.25, 15.0
 STATIC = {"window.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -184,10 +186,11 @@ def page(name: str, status: int = 200, **values: Any) -> Response:
 
 @cache
 def templates() -> jinja2.Environment:
-    made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
-    made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
-    made.filters |= {"interval": words.interval, "cell": words.cell, "minus": words.minus, "gain_name": gain_name}
-    made.globals["link"] = link
+    made = jinja_environment(HERE / "templates", REPORT, escaped=True)
+    shown = ("number", "brief", "duration", "many", "percent", "minus")
+    made.filters |= {name: getattr(wording, name) for name in shown}
+    made.filters |= {"interval": words.interval, "cell": words.cell, "gain_name": gain_name}
+    made.globals |= {"link": link, "axis": Axis.over}
     return made
 
 
@@ -198,6 +201,5 @@ def link(path: str, **values: object) -> str:
 @cache
 def style() -> str:
     """The report's style, that of the contest's pages, and what only these pages need."""
-    report = Path(analysis.__file__).parent / "templates" / "report" / "style.css"
-    files = (report, CONTEST / "static" / "contest.css", HERE / "static" / "window.css")
+    files = (REPORT / "style.css", CONTEST / "static" / "contest.css", HERE / "static" / "window.css")
     return "\n".join(path.read_text("utf-8") for path in files)

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.report.progress import Progress, RunGain, of_night, of_runs
 from arena.lock import is_taken
 from meta.cli.resolve import studies_below
-from meta.study.live import LiveStudy
+from meta.study.live import AFTERWARDS, LiveStudy
 from meta.study.live_rows import arm_rows, match_title, news, remaining, run_rows, status_row
 from meta.study.steering import wishes
 from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
+NOT_DRAWN = (*AFTERWARDS, "night")  # purposes of matches without a place in the picture of the programs
+STOCK = ("control", "a/a")  # roles
 MOST_RUNS = 100  # listed
 
 
@@ -76,18 +79,18 @@ class FollowedStudy:
                 with self.lock:
                     row, decision = status_row(self.study, self.at_work), self.study.decision
                     tasks = ", ".join(dict.fromkeys(match.task for match in self.study.matches.values()))
-                said = decided(decision).sentences if decision else ()
-                return {"calls": 0, **row, "tasks": tasks, "verdict": said, "holds": bool(decision and decision.holds)}
+                    pictures = self.pictures()
+                found = decided(decision) if decision else None
+                said = found.sentences if found else ()
+                return {"calls": 0, **row, "tasks": tasks, "verdict": said, "found": found, "pictures": pictures}
         except Exception as error:  # figures that no record of ours has
             self._refuse(error)
         state = "other version" if isinstance(self.problem, OtherVersion) else "damaged" if self.problem else "imported"
         said = (self.problem.message,) if self.problem else ()
-        return {"state": state, "experiments": None, "tasks": "", "verdict": said, "holds": False}
+        return {"state": state, "experiments": None, "tasks": "", "verdict": said, "found": None, "pictures": ()}
 
     def page(self, match_id: str) -> dict[str, Any]:
         """What the study's page shows, of a match, else of the current one."""
-        from analysis.verdict.verdict import decided
-
         study = self.study
         match = study.matches.get(match_id) or study.current
         runs = run_rows(study, match) if match else []
@@ -97,11 +100,25 @@ class FollowedStudy:
             "arms": arm_rows(study, match) if match else [],
             "runs": runs[:MOST_RUNS],
             "more_runs": max(0, len(runs) - MOST_RUNS),
-            "table": decided(study.decision).table if study.decision else [],
             "requests": list(wishes(self.folder, study)),
             "news": news(study) if self.at_work else [],
             "work": remaining(study) if self.at_work else None,
         }
+
+    def pictures(self) -> list[Progress]:
+        """Of what its runs gained, or its night."""
+        study = self.study
+        if study.turns:
+            night = next(match.config for match in study.matches.values() if match.purpose == "night")
+            return [of_night(study.turns, night.metric, night.direction)]
+        runs = [
+            RunGain(run_id, match.label, arm.program_id,
+                    arm.names or study.name(arm.program_id), arm.role in STOCK, run.gain, match.config.unit)
+            for match in study.matches.values() if match.purpose not in NOT_DRAWN
+            for arm in match.arms
+            for run_id, run in study.runs_of(arm).items() if run.state == "finished" and run.gain is not None
+        ]  # fmt: skip
+        return of_runs(runs, str(study.champion.body.get("program_id")) if study.champion else None)
 
 
 class Studies:

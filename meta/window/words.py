@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.wording import MINUS, brief, span
+from analysis.wording import brief, minus, span
 
 LONG = 90  # letters of a value that a table shows at once
 DIGITS = 5
-_NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\.?\d)")
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,3 @@ def interval(low: float | None, high: float | None, runs: int) -> str:
     if low is None or high is None:
         return "none: one run" if runs == 1 else "none"
     return "none: equal gains" if low == high else span(low, high)
-
-
-def minus(text: str) -> str:
-    """The same with a true minus before negative numbers; names with hyphens and dates stay as they are."""
-    return _NEGATIVE.sub(MINUS, text)

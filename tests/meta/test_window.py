@@ -17,15 +17,17 @@ import httpx
 import pytest
 from rich.console import Console
 
-from analysis.study import COMPUTED_VIEWS
+from analysis.report.page import Page
+from analysis.report.source import ReportSource
+from analysis.study import COMPUTED_VIEWS, open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
-from analysis.verdict.verdict import decided
-from analysis.wording import brief, many, number
+from analysis.verdict.verdict import decided, verdict_of
+from analysis.wording import brief, many, minus, number
 from meta.cli.results.status import _screen
 from meta.study.live import LiveStudy
 from meta.study.live_rows import arm_rows, status_row
-from meta.window.words import interval, minus
+from meta.window.words import interval
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
 from tests.meta.opened_window import TOKEN, Window, first, until_read
@@ -62,8 +64,8 @@ def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window,
     decision = LiveStudy.read(root / "one").decision
     assert decision is not None
     first_, *others = decided(decision).sentences
-    listed = unescape(text)
-    assert f">{first_}</p>\n<details><summary" in listed and f">{' '.join(others)}</p></details>" in listed  # folded
+    assert f"<p>{first_}</p>" in unescape(text) and f"<p>{others[0]}" not in unescape(text)
+    assert text.count('<svg class="spark"') == text.count('<svg class="bar"') == 2  # a curve and an interval for each
 
 
 def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None:
@@ -71,7 +73,11 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     decision = LiveStudy.read(root / "one").decision
     assert decision
     found = decided(decision)
-    assert len(found.sentences) > 2 and all(f"<li>{one}</li>" in unescape(text) for one in found.sentences[1:])
+    assert len(found.sentences) > 2 and all(f"<p>{one}</p>" in unescape(text) for one in found.sentences)
+    places = [
+        text.index(begin) for begin in ('<figure class="progress"', 'aria-label="Table of the verdict"', '"verdict ')
+    ]
+    assert places == sorted(places)  # the picture, the table, the sentences
     assert all("".join(f"<td>{cell}</td>" for cell in row.values()) in unescape(text) for row in found.table)
     [ran] = ask(root / "one", "SELECT count(DISTINCT program_id) AS n FROM runs JOIN programs USING (program_id) "
                 "WHERE operator NOT IN ('without-ideas', 'ablation')")  # fmt: skip
@@ -92,6 +98,21 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     [runs] = ask(root / "one", f"SELECT count(*) AS n FROM runs WHERE program_id = '{made['child_id']}'")
     assert f">{many(runs['n'], 'row')}" in window.page("/sql", **first(program.partition("its lines")[2], "/sql"))
     assert first(window.page("/report", at="one"), "/study") == {"at": "one"}
+
+
+def test_the_picture_has_a_dot_that_opens_for_each_run_and_is_that_of_the_report(window: Window, root: Path) -> None:
+    rows = ask(root / "one", "SELECT run_id, verified_gain FROM runs WHERE purpose NOT IN ('ablation', 'reserve')")
+    [shown] = window.studies.get("one").pictures()
+    assert sorted(dot.run_id for dot in shown.dots) == sorted(row["run_id"] for row in rows)
+    gains = {row["run_id"]: row["verified_gain"] for row in rows}
+    higher = sorted(shown.dots, key=lambda dot: gains[dot.run_id])
+    assert [dot.y for dot in higher] == sorted((dot.y for dot in shown.dots), reverse=True)
+    text = window.page("/study", at="one").partition('<figure class="progress"')[2].partition("</figure>")[0]
+    assert re.findall(r'<a href="/run[^"]+id=(\w+)"', text) == [dot.run_id for dot in shown.dots]
+    with open_study(root / "one") as con:
+        [other] = Page(ReportSource(con, "one"), verdict_of(con)).pictures
+    same = [{(dot.y, dot.kind, dot.title, dot.run_id) for dot in each.dots} for each in (shown, other)]
+    assert same[0] == same[1] and (shown.lines, shown.legend, shown.said) == (other.lines, other.legend, other.said)
 
 
 def test_it_shows_the_gains_of_the_confirmation_and_links_to_the_other_matches(window: Window, root: Path) -> None:

@@ -214,20 +214,4 @@ function claims(data, width) {
   return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: "kept", narrowRight: 64 });
 }
 
-// main of a night as steps; a dot for each change that became main, in the colour of its program.
-function night(data, width) {
-  const known = data.rows.filter((r) => r.metric != null);
-  const tip = (r) => `${r.program}, turn ${r.number}\n${r.change ?? ""}\n${digits(r.metric)} ${data.unit}`;
-  return Plot.plot({
-    width, height: narrow(width) ? 260 : 320, marginLeft: 56, marginBottom: 40, style,
-    x: { label: "device time, minutes", labelArrow: "right" },
-    y: { label: data.unit, grid: true },
-    color: { domain: [...new Set(data.rows.map((r) => r.program))], range: [colour("accent"), colour("warm"), colour("other")], legend: true },
-    marks: [
-      Plot.line(known, { x: (r) => r.seconds / 60, y: "metric", curve: "step-after", stroke: colour("soft") }),
-      Plot.dot(known.filter((r) => r.kept), { x: (r) => r.seconds / 60, y: "metric", fill: "program", r: 4.5, title: tip }),
-    ],
-  });
-}
-
-const CHARTS = { night, standings, claims, effects, lineage, courses, run: oneRun, tried, spent };
+const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, tried, spent };

@@ -37,6 +37,17 @@ function offerRuns(figure) {
   figure.querySelector(".plot").before(make("p", {}, make("label", {}, "Run ", select)));
 }
 
+// A dot of the first picture opens its run in the close-up.
+function openRun() {
+  const figure = document.getElementById("runs-0"), id = location.hash.slice("#run-".length);
+  const place = figure && location.hash.startsWith("#run-") ? figureData(figure).rows.findIndex((run) => run.id === id) : -1;
+  if (place < 0) return;
+  const select = figure.querySelector("select");
+  if (select) select.value = place;
+  select?.dispatchEvent(new Event("input"));
+  figure.scrollIntoView();
+}
+
 function offerColours() {
   const select = document.getElementById("theme");
   select.addEventListener("input", () => {
@@ -52,6 +63,8 @@ for (const figure of document.querySelectorAll("figure[data-kind]")) {
 }
 offerColours();
 drawAll();
+openRun();
+addEventListener("hashchange", openRun);
 
 let width = window.innerWidth;
 let waiting = 0;

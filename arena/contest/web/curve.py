@@ -5,12 +5,12 @@ As picture 4 of the report (`analysis/templates/report/charts.js`, oneRun), in u
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.wording import brief, decimals, many, number, tick_step
+from analysis.report.axis import Axis
+from analysis.wording import brief, many, tick_step
 from arena.contest.stored import CourseContent, ExperimentColumns
 
 # The result of an experiment, as one letter.
@@ -90,7 +90,7 @@ def curve(run: CourseContent, digits: int = 5, going_on: bool = False) -> Curve:
         plane.path(steps),
         plane.band(steps, run["sd"]),
         ended,
-        plane.rows(),
+        plane.y.ticks(4),
         plane.columns(),
         caption(run, [what for _, what in marked], steps, digits, going_on),
         plane.outside([metric for _, metric, _ in measured]),
@@ -133,10 +133,10 @@ def caption(
 
 @dataclass(frozen=True)
 class Plane:
-    """Maps experiment number and metric to coordinates; values beyond ``low`` and ``high`` are clamped."""
+    """Maps experiment number and metric to coordinates."""
 
-    low: float
-    high: float
+    x: Axis
+    y: Axis
     last: int
 
     @classmethod
@@ -147,17 +147,15 @@ class Plane:
         ends = [first, best, best if run["final"] is None else run["final"]]
         near, far = 0.2 * span + 2 * sd, 0.45 * span  # room beyond the best, and beyond the worst
         below, above = (far, near) if higher else (near, far)
-        return cls(min(ends) - below, max(ends) + above, max(last, 1))
-
-    def x(self, at: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * (at + 0.5) / (self.last + 1.9), 1)
-
-    def y(self, value: float) -> float:
-        inside = min(max(value, self.low), self.high)
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (self.high - inside) / (self.high - self.low), 1)
+        last = max(last, 1)
+        return cls(
+            Axis(-0.5, last + 1.4, LEFT, WIDTH - RIGHT),
+            Axis(min(ends) - below, max(ends) + above, HEIGHT - BOTTOM, TOP),
+            last,
+        )
 
     def outside(self, metrics: Sequence[float]) -> str:
-        outside = sum(not self.low <= metric <= self.high for metric in metrics)
+        outside = sum(not self.y.low <= metric <= self.y.high for metric in metrics)
         drawn = "is drawn at its edge" if outside == 1 else "are drawn at its edge"
         return f" {many(outside, 'value')} outside the frame {drawn}." if outside else ""
 
@@ -177,12 +175,6 @@ class Plane:
         there = [(self.x(at), self.y(value + 2 * sd)) for at, value in corners]
         back = [(self.x(at), self.y(value - 2 * sd)) for at, value in reversed(corners)]
         return " ".join(f"{x},{y}" for x, y in (*there, *back))
-
-    def rows(self) -> tuple[tuple[float, str], ...]:
-        step = tick_step(self.high - self.low, 4)
-        first = math.ceil(self.low / step)
-        values = [step * k for k in range(first, math.floor(self.high / step) + 1)]
-        return tuple((self.y(value), number(value, decimals(step, 1))) for value in values)
 
     def columns(self) -> tuple[tuple[float, str], ...]:
         step = max(1, round(tick_step(self.last, 4)))

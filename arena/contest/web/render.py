@@ -13,6 +13,8 @@ from jinja2 import pass_eval_context
 from markupsafe import Markup
 
 from analysis import wording
+from analysis.report.axis import Axis
+from analysis.report.page import TEMPLATES
 from analysis.wording import decimals, number, typical
 from arena.contest.entering.acts import consequence
 from arena.contest.ranking.announced import race_results, secret_check, sentences
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from jinja2.nodes import EvalContext
 
 HERE = Path(__file__).parent
-WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
 RANKS = (
     "A 95% interval is about its own row alone, between its runs: the error of the untouched script's measurement, "
     "which all rows share, is not in it. A rank range compares all pairs of rows at once (Holm's correction). "
@@ -48,7 +49,7 @@ def page(name: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    made = jinja_environment(HERE / "templates", escaped=lambda name: bool(name) and ".html" in str(name))
+    made = jinja_environment(HERE / "templates", TEMPLATES, escaped=lambda name: bool(name) and ".html" in str(name))
     made.filters |= {
         "utc": _utc,
         "duration": wording.duration,
@@ -58,7 +59,7 @@ def _environment() -> Environment:
         "ranks": wording.ranks,
         "many": wording.many,
         "cell": cell,
-        "minus": minus,
+        "minus": wording.minus,
         "unbroken": unbroken,
         "progress_line": progress_line,
         "progress_of": progress_of,
@@ -68,7 +69,7 @@ def _environment() -> Environment:
     made.globals |= {
         "decimals": decimals,
         "typical": typical,
-        "scale": PlotScale,
+        "scale": _scale,
         "decision_sentences": sentences,
         "race_results": race_results,
         "secret_check": secret_check,
@@ -99,11 +100,6 @@ def doing(row: QueueRow) -> str:
     return f"{row['state']}{f', {runs} runs at once' if runs > 1 else ''}" if runs else "waiting for its next run"
 
 
-def minus(sentence: str) -> str:
-    """A sentence of ours with true minus signs."""
-    return re.sub(r"(?<![\w-])-(?=\.?\d)", wording.MINUS, sentence)
-
-
 def unbroken(sentence: str) -> str:
     """A sentence of ours in which no line ends within a duration."""
     return re.sub(
@@ -111,14 +107,6 @@ def unbroken(sentence: str) -> str:
     )
 
 
-class PlotScale:
-    """Maps a gain to an x coordinate in a plot of WIDTH, for the rows of one board."""
-
-    def __init__(self, rows: Sequence[BoardColumns]) -> None:
-        ends = [end for row in rows for end in (row["low"], row["high"], row["gain"], row["claimed"])]
-        values: list[float] = [0.0, *(value for value in ends if value is not None)]
-        self.low, self.high = min(values), max(values)
-
-    def __call__(self, value: float) -> float:
-        span = (self.high - self.low) or 1.0
-        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - self.low) / span, 1)
+def _scale(rows: Sequence[BoardColumns]) -> Axis:
+    """Of the plots of the rows of one board."""
+    return Axis.over((end for row in rows for end in (row["low"], row["high"], row["gain"], row["claimed"])), 6, 214)

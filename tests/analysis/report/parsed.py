@@ -28,7 +28,7 @@ class Parsed(HTMLParser):
         if tag == "script":
             self.scripts.append((dict(attrs), ""))
         if tag == "figure":
-            self._figure = dict(attrs)["id"] or ""
+            self._figure = dict(attrs).get("id") or ""
         if tag == "tr" and self._figure:
             self.tables.setdefault(self._figure, []).append([])
         if tag in ("td", "th") and self._figure:

@@ -26,8 +26,8 @@ from tests.analysis.report.parsed import Parsed
 PARTS = "verdict standings program courses runs lineage tried spent matches experiments caveats reproduce"
 OURS = """
 a b body button code dd details div dl dt figcaption figure footer form h1 h2 h3 head header html i input label li
-link main meta nav noscript option p path pre circle rect script section select span style summary svg table tbody td
-th thead title tr ul
+line link main meta nav noscript option p path pre circle rect script section select span style summary svg table tbody
+td text th thead title tr ul
 """
 
 

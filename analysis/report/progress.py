@@ -1,0 +1,159 @@
+"""The first picture of a study: the gains of its runs by generation, or `main` of a night over device time.
+
+Lengths are in percent of the picture, so that it fits any width, and a list has it small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import mean
+
+from analysis.report.axis import Axis
+from analysis.wording import brief, number
+
+LEFT, RIGHT, TOP, BOTTOM = 10.0, 99.0, 10.0, 86.0
+MOST_DOTS, MOST_NAMES, MOST_LETTERS = 400, 12, 48  # of one picture; below it
+OURS, SECOND, OTHER, CONTROL = "k0", "k1", "k2", "k3"  # classes of dots
+Line = tuple[float, float, float, float]  # x1, y1, x2, y2
+
+
+@dataclass(frozen=True)
+class RunGain:
+    """A run with its gain on fresh seeds. ``stage``: the label of its match."""
+
+    run_id: str
+    stage: str
+    program_id: str
+    program: str
+    control: bool
+    gain: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class MainTurn:
+    """A turn of a night: device-seconds up to its end, the ``change`` that it kept, and the metric of `main` then."""
+
+    run_id: str
+    number: int
+    program: str
+    seconds: float
+    gain: float
+    change: str | None
+    metric: float
+
+
+@dataclass(frozen=True)
+class Dot:
+    x: float
+    y: float
+    kind: str
+    title: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``lines``: of the best program or of `main`. ``said``: the same in words, for those who do not see it."""
+
+    title: str
+    label: str
+    below: str
+    dots: Sequence[Dot]
+    lines: Sequence[Line]
+    rows: Sequence[tuple[float, str]]
+    columns: Sequence[tuple[float, str]]
+    legend: Sequence[tuple[str, str]]
+    said: str
+
+
+def of_runs(runs: Iterable[RunGain], champion: str | None) -> list[Progress]:
+    """A picture for each unit; ``runs``: in the order of their matches."""
+    return [_of_unit(own, champion) for own in _grouped(runs, "unit")]
+
+
+def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
+    """A column for each stage, or for each program of a single match; in it a strip of dots for each program."""
+    stages = _grouped(runs, "stage")
+    several = len(stages) > 1
+    columns = stages if several else _grouped(runs, "program_id")
+    tops = [_best(own, champion if own is columns[-1] else None) for own in columns]
+    top_gain, best = tops[-1] if several else max(tops)
+    axis, width = Axis.over((run.gain for run in runs), BOTTOM, TOP), (RIGHT - LEFT) / len(columns)
+    y = replace(axis, low=max(axis.low, -axis.high)) if axis.high else axis  # larger losses are drawn at the edge
+    dots, lines, names = list[Dot](), list[Line](), list[tuple[float, str]]()
+    for place, (own, (top, _)) in enumerate(zip(columns, tops, strict=True)):
+        begin, strips = LEFT + width * place, _grouped(own, "program_id")
+        lines.append((begin, y(top), begin + width, y(top)))
+        name = own[0].stage.removeprefix("generation-") if several else own[0].program
+        names.append((begin + width / 2, name[: MOST_LETTERS // len(columns)]))
+        for beside, strip in enumerate(strips):
+            x = begin + width * (beside + 0.5) / len(strips)
+            kind = OURS if strip[0].program_id == best else CONTROL if strip[0].control else OTHER
+            dots += [Dot(x, y(run.gain), kind, f"{run.program}: {number(run.gain)}", run.run_id) for run in strip]
+    unit, whose = runs[0].unit, next(run.program for run in runs if run.program_id == best)
+    meanings = {
+        OURS: f"a run of {whose}, {'the champion' if best == champion else 'the best so far'}",
+        OTHER: "a run of another program", CONTROL: "a run of stock, the plain loop",
+    }  # fmt: skip
+    kinds = {dot.kind for dot in dots}
+    return Progress(
+        "How much the programs improved train.py",
+        f"gain over the untouched train.py, {unit} (higher is better)",
+        "generation of programs" if several else "program",
+        dots[:: len(dots) // MOST_DOTS + 1],
+        _joined(lines) if several else lines,
+        y.ticks(6),
+        names[:: len(names) // MOST_NAMES + 1],
+        [*(one for one in meanings.items() if one[0] in kinds), ("line", "average of the best program")],
+        f"Average gain of the best program: {number(tops[0][0])} at first, {number(top_gain)} {unit} at last",
+    )
+
+
+def _best(runs: Iterable[RunGain], champion: str | None) -> tuple[float, str]:
+    """The largest mean gain of a program, and the program: ``champion``, where it was chosen before."""
+    means = {own[0].program_id: mean(run.gain for run in own) for own in _grouped(runs, "program_id")}
+    return (means[champion], champion) if champion in means else max((gain, own) for own, gain in means.items())
+
+
+def of_night(turns: Sequence[MainTurn], metric: str, direction: str) -> Progress:
+    """``direction``: which is better."""
+    kept = [turn for turn in turns if turn.change is not None]
+    known = kept if kept[:1] == turns[:1] else [turns[0], *kept]
+    metrics = [turn.metric for turn in known]
+    x, y = Axis(0.0, turns[-1].seconds / 60, LEFT, RIGHT), Axis(min(metrics), max(metrics), BOTTOM, TOP)
+    begins = [LEFT, *(x(turn.seconds / 60) for turn in known[1:]), RIGHT]
+    lines = [(begin, y(of), end, y(of)) for (begin, end), of in zip(pairwise(begins), metrics, strict=True)]
+    names = dict.fromkeys(turn.program for turn in kept)
+    kinds = dict(zip(names, (OURS, SECOND, CONTROL, *[OTHER] * len(names)), strict=False))
+    dots = [
+        Dot(x(turn.seconds / 60), y(turn.metric), kinds[turn.program],
+            f"{turn.program}: {turn.change}, {brief(turn.metric, 4)}", turn.run_id)
+        for turn in kept
+    ]  # fmt: skip
+    return Progress(
+        "How main, the best train.py so far, improved",
+        f"{metric} of main ({direction} is better)",
+        "minutes of device time",
+        dots,
+        _joined(lines),
+        y.ticks(6),
+        x.ticks(5),
+        [*((kinds[name], f"kept change of {name}") for name in names), ("line", "main")],
+        f"{metric} of main: {brief(metrics[0], 4)} at first, {brief(metrics[-1], 4)} at last",
+    )  # fmt: skip
+
+
+def _joined(lines: Sequence[Line]) -> list[Line]:
+    """With upright lines between them."""
+    return [*lines, *((one[2], one[3], other[0], other[1]) for one, other in pairwise(lines))]
+
+
+def _grouped(runs: Iterable[RunGain], key: str) -> list[list[RunGain]]:
+    """By a field, in the order of the first of each."""
+    groups = dict[str, list[RunGain]]()
+    for run in runs:
+        groups.setdefault(getattr(run, key), []).append(run)
+    return list(groups.values())
