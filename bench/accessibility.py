@@ -27,7 +27,7 @@ from tests.arena.contest.test_browser import go
 from tests.meta.opened_window import TOKEN, Window, first, until_read
 
 SIZES = ((1280, "light"), (360, "dark"))
-CONTEST = ("", "queue", "rules", "tasks", "join", "write", "host")
+CONTEST = ("", "queue", "rules", "join", "write", "host")
 RUN = "axe.run().then((said) => JSON.stringify(said.violations.map((v) => [v.id, v.impact, v.nodes[0].html])))"
 
 
@@ -67,14 +67,8 @@ def addresses(study: Path, folder: Path) -> Iterator[tuple[str, str]]:
         until_read(window)
         yield "window", f"{window.url}/?token={TOKEN}"
         text = window.page("/study", at=study.name)
-        run = window.page("/run", **first(text, "/run"))
-        paths = [
-            ("/study", {"at": study.name}),
-            ("/sql", {"at": study.name, "q": "FROM runs LIMIT 5"}),
-            ("/compare", {}),
-        ]
-        paths += [("/run", first(text, "/run")), ("/program", first(text, "/program"))]
-        paths += [("/experiment", first(run, "/experiment")), ("/study", {"at": "none"})]
+        paths = [("/study", {"at": study.name}), ("/sql", {"at": study.name, "q": "FROM runs LIMIT 5"})]
+        paths += [("/run", first(text, "/run")), ("/program", first(text, "/program")), ("/study", {"at": "none"})]
         for path, values in paths:
             yield "window", f"{window.url}{path}?{httpx.QueryParams(values)}"
         yield "report", f"{window.url}/report?at={study.name}"

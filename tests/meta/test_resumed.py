@@ -34,7 +34,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["--resume", "--study"])
 def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> None:
-    done = cli("evolve", how, str(begun), *shlex.split(words), "--dry-run")
+    done = cli("evolve", how, str(begun), *shlex.split(words), "--dry-run", "-q")
     first, hint = done.stderr.splitlines()
     name = words.partition("=" if words.startswith("--set") else " ")[0]
     assert done.returncode == 2 and first.endswith(f"{name} would change nothing")
