@@ -37,7 +37,7 @@ from trainer.streams import Stream
 from trainer.task import Task
 
 STREAM: Stream = "selection"
-IMPORT_AGAIN = "import the log again with its repository: metaloop import LOG --repository DIR"
+IMPORT_AGAIN = "import the log again with its repository: metaloop import LOG --set repository=DIR"
 OTHER_RUN = "name a run that kept changes: metaloop sql STUDY 'FROM runs WHERE kept > 0'"
 LABEL = 160  # characters
 Chosen = tuple[int, ...]  # commits in a source, in the order in which they were kept

@@ -229,11 +229,12 @@ def _judge(run: ImportedRun) -> None:
             row.repeats = seen.original(row)
             gain = None if best is None or best.metric is None else sign * (best.metric - row.metric)
             tries += i != first
-            kept = row.decision == "keep" if says_kept else row.decision is None and (gain or 0.0) > 0.0
+            is_new = row.decision is None and row.repeats is None
+            kept = row.decision == "keep" if says_kept else is_new and (gain or 0.0) > 0.0
             if kept:
                 row.step_gain, row.step_tries, tries = gain, tries, 0
             if i == first or (kept and (gain is None or gain > 0.0)):
-                best = seen.best = row
+                best, seen.best = row, row.repeats or row
         row.best_so_far = best.metric if best else None
     _point_out(run)
 
@@ -267,14 +268,16 @@ class _Seen:
     def original(self, row: Row) -> Row | None:
         """The row that this one repeats; remembers the row."""
         text, commit = row.description.lower(), (row.commit or "").lower()[:7]
-        bare = " ".join(re.findall(r"[^\W\d_]+", self._words.sub(" ", text)))
+        rest = self._words.sub(" ", text)  # "seed 2" names no experiment
+        bare, of_best = " ".join(re.findall(r"[^\W\d_]+", rest)), self._best.search(text)
         keys = {("row", f"{commit}\n{text}")} if commit and text else set()
         if row.decision == "baseline" or self._baseline.match(text):
             keys.add(("baseline", "baseline"))
         first = self._first(keys)
         if first is None and self._words.search(text):
-            first = self._first({("commit", word[:7]) for word in (commit, *text.split())})
-            if first is None and self._best.search(text):
+            named = [word for word in rest.split() if not (of_best and word.isdigit())]  # "rerun 2 of the best"
+            first = self._first({("commit", word[:7]) for word in (commit, *named)})
+            if first is None and of_best:
                 first = self.best
             first = first or self._first({("baseline", "baseline")} if "baseline" in text else {("text", bare)})
         for key in keys | {("commit", commit), ("text", bare)}:

@@ -24,7 +24,8 @@ audited AS (SELECT verdict FROM audits WHERE subject = 'study' ORDER BY audited_
 SELECT trust AS code, count(*) AS n, '' AS detail FROM verifications
 WHERE trust = 'unverified' OR trust = 'self-reported' AND status = 'ok' GROUP BY trust
 UNION ALL SELECT 'contradicted', 1, '' FROM audited WHERE verdict = 'contradicted'
-UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM board) = 0 HAVING count(*) > 0
+UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM board) + (SELECT count(*) FROM replays) = 0
+    HAVING count(*) > 0
 UNION ALL SELECT 'undecided', count(*), '' FROM runs
     WHERE (SELECT count(*) FROM decided) = 0 AND (SELECT command FROM settings) IN ('evolve', 'improve')
     HAVING count(*) > 0

@@ -78,8 +78,9 @@ class Page:
 
     @cached_property
     def typed(self) -> str:
-        """The command that made the study; empty where it is not known, as of an import."""
-        made = "SELECT TRY_CAST(config -> 'typed' AS MAP(VARCHAR, VARCHAR[])) FROM studies ORDER BY started_at DESC"
+        """The command that made the study; empty where it is not known, as of an import, or takes a run of another."""
+        made = "SELECT TRY_CAST(config -> 'typed' AS MAP(VARCHAR, VARCHAR[])) FROM studies"
+        made += " WHERE (config -> 'plan' ->> 'run_id') IS NULL ORDER BY started_at DESC"
         row = self.source.con.execute(made).fetchone()
         given: dict[str, list[str]] = row[0] if row and row[0] else {}
         options = [word for name, values in given.items() if name for v in values or [""] for word in (name, v) if word]
@@ -169,13 +170,13 @@ def known_task(name: str) -> Task | None:
         return None
 
 
-def report(con: duckdb.DuckDBPyConnection, study: str) -> str:
-    """The page about an open study; ``study``: its folder, as written in the commands on the page. The content security
-    policy lists the hashes of the scripts, so no other script can run."""
+def report(con: duckdb.DuckDBPyConnection, study: str, title: str = "") -> str:
+    """The page about an open study; ``study``: its folder, as written in the commands on the page; ``title``: where it
+    is not the folder's name. The content security policy lists the hashes of the scripts, so no other can run."""
     page = Page(ReportSource(con, study), verdict_of(con))
     scripts = [*(asset(name) for name in LIBRARIES), *(template_text(name) for name in SCRIPTS)]
     return environment().get_template("page.html.j2").render(
-        page=page, v=page.verdict, name=Path(study).name or study, study=shlex.quote(study),
+        page=page, v=page.verdict, name=title or Path(study).name or study, study=shlex.quote(study),
         scripts=[_markup(s) for s in scripts],
         hashes=[script_hash(s) for s in scripts], style=_markup(template_text("style.css")),
         licences=_markup(licences()),

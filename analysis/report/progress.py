@@ -102,7 +102,11 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
     return Progress(
         "How much the programs improved train.py",
         f"gain over the untouched train.py, {unit} (higher is better)",
-        "generation of programs" if several else "program",
+        "generation of programs, and the final test"
+        if several and champion
+        else "generation"
+        if several
+        else "program",
         dots[:: len(dots) // MOST_DOTS + 1],
         _joined(lines) if several else lines,
         y.ticks(6),

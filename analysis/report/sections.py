@@ -80,8 +80,9 @@ PARTS = (
     ),
     Part(
         "runs", "One run, close up",
-        "Up to 48 runs, the deciding ones first. The researcher's own measurements. The band is 2 SD of the untouched "
-        "script between training seeds: a smaller step may be noise. Values outside the frame are drawn at its edge.",
+        "Up to 48 runs, the deciding ones first. The researcher's own measurements. The band is 2 SD of one script "
+        "between seeds, or of what a log measured again: a smaller step may be noise. Values outside the frame are "
+        "drawn at its edge.",
         chart="run", hidden=("id", "points", "deciding", "direction", "metric", "sd", "final"),
         legend=(("kept", "kept"), ("discarded", "discarded"), ("failed", "failed"),
                 ("best", "best so far, with the noise band"), ("final", "the final script, trained again")),

@@ -104,9 +104,9 @@ class Verdict:
 
     @property
     def cost(self) -> str:
-        """``98 runs, 1,489 experiments, 3 min 01 s of device time``."""
+        """``98 runs, 1,489 experiments, 3 min 01 s of device time``, which a log may lack."""
         done = f"{many(self.runs, 'run')}, {many(self.experiments, 'experiment')}"
-        return f"{done}, {duration(self.device_seconds)} of device time"
+        return f"{done}, {duration(self.device_seconds)} of device time" if self.device_seconds else done
 
     def record(self) -> dict[str, JsonValue]:
         return asdict(self)
@@ -158,7 +158,7 @@ def verdict_of(
     spent = cost["research_seconds"] + cost["verification_seconds"]
     event = facts["champion"] or {}
     d = decision or (decision_of(event) if "decision" in event else None)
-    found = decided(d) if d else _of_match(con, facts, others)
+    found = decided(d) if d else _announced(con, _of_match(con, facts, others))
     known = {"runs": facts["runs"], "experiments": facts["experiments"], "device_seconds": spent}
     return replace(found, **known, caveats=tuple(caveats(con, decision)))
 
@@ -206,6 +206,16 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: 
                     ablated=effects["program_id"] if effects else None,
                     needed=against.needed if against else None)  # fmt: skip
     return _with_sentences(found, contrast=against, effects=effects, facts=facts)
+
+
+def _announced(con: duckdb.DuckDBPyConnection, found: Verdict) -> Verdict:
+    """With what a contest's race decided in place of what its last match shows."""
+    query = "SELECT record ->> 'headline', record ->> 'outcome' FROM events"
+    row = con.execute(f"{query} WHERE kind = 'announcement' ORDER BY place DESC LIMIT 1").fetchone()
+    if row is None or not row[0]:
+        return found
+    state = "open" if row[1] == "none" else "better"
+    return replace(found, state=state, sentences=(f"{clean(row[0])}.", *found.sentences[1:]))
 
 
 def _with_sentences(found: Verdict, **parts: Any) -> Verdict:

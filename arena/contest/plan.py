@@ -54,7 +54,7 @@ class ClosePlan:
         low = (
             f"with {many(self.runs, 'run')} of a leader, the close has low power: even an entry that gains "
             f"{self.ratio:g} times as much as all others is named in only {self.power:.0%} of simulated closes; in the "
-            "others several leaders share the win"
+            "others several share the win, or none is shown to be better than stock"
         )
         planned = plan_close(self.noise, None, entries)
         if planned.power < POWER:

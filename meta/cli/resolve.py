@@ -192,6 +192,8 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
         hint = "metaloop sql STUDY 'FROM experiments' lists experiments, 'FROM programs' programs"
         if "program" in what:
             hint = "metaloop sql STUDY 'FROM programs' lists the programs, 'FROM directives' their statements"
+        if "imported" in what:
+            hint = "metaloop sql STUDY 'SELECT run_id, name FROM imports' lists them"
         raise NotFound(f"no {what} starts with {prefix!r}", hint=hint)
     if len(matches) > 1:
         raise Ambiguous(f"{prefix!r} could be {len(matches)} ids", ids=matches[:SHOWN], hint="type more of the id")

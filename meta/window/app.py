@@ -158,7 +158,8 @@ def record_pages(studies: Studies) -> APIRouter:
         with read_study(one.folder) as con:
             text = made(con, one.name)
         to, name = ("/", "All studies") if one.study.is_import else (link("/study", at=one.name), "Back to the study")
-        back = f'<p class="kicker"><a href="{escape(to)}">{name}</a></p>'
+        query = escape(link("/sql", at=one.name))
+        back = f'<p class="kicker"><a href="{escape(to)}">{name}</a> · <a href="{query}">SQL</a></p>'
         text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
 

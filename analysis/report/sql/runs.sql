@@ -1,5 +1,5 @@
 -- The runs to draw, those of the deciding matches first, up to $points experiments in all; with what each experiment came
--- to: b baseline, k kept, d discarded, x failed, s a screen or a repeat.
+-- to: b baseline, k kept or a log's new best, d discarded, x failed, s a screen or a repeat.
 WITH ordered AS (
     SELECT *, sum(experiments) OVER (ORDER BY place) AS so_far FROM (
         SELECT *, row_number() OVER (ORDER BY NOT list_contains($deciding, match_id), verified_gain DESC NULLS LAST,
@@ -7,11 +7,12 @@ WITH ordered AS (
         FROM runs WHERE experiments > 1)),
 chosen AS (SELECT * FROM ordered WHERE place = 1 OR (so_far <= $points AND place <= 48)),
 drawn AS (
-    SELECT run_id, list({'number': number, 'metric': metric, 'what': left(description, 120), 'letter':
-            CASE WHEN number = 0 OR decision = 'baseline' THEN 'b' WHEN status <> 'ok' OR metric IS NULL THEN 'x'
+    SELECT e.run_id, list({'number': e.number, 'metric': metric, 'what': left(description, 120), 'letter':
+            CASE WHEN e.number = 0 OR decision = 'baseline' THEN 'b' WHEN status <> 'ok' OR metric IS NULL THEN 'x'
             WHEN decision IN ('screen', 'replicate', 'confirm') OR fraction <> 1 THEN 's'
-            WHEN decision = 'keep' THEN 'k' ELSE 'd' END} ORDER BY number) AS points
-    FROM experiments WHERE run_id IN (SELECT run_id FROM chosen) GROUP BY run_id),
+            WHEN decision = 'keep' OR step_gain IS NOT NULL THEN 'k' ELSE 'd' END} ORDER BY e.number) AS points
+    FROM experiments AS e LEFT JOIN import_rows AS l ON l.run_id = e.run_id AND l.experiment_id = e.experiment_id
+    WHERE e.run_id IN (SELECT run_id FROM chosen) GROUP BY e.run_id),
 ended AS (
     SELECT v.run_id, avg(v.metric) AS final FROM verifications AS v
     JOIN chosen AS c ON c.run_id = v.run_id AND c.score_stream = v.stream GROUP BY v.run_id)

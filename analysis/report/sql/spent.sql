@@ -6,7 +6,7 @@ WITH used AS (
             ELSE CASE WHEN status <> 'ok' THEN 'experiments that failed' WHEN decision = 'keep' THEN
             'experiments that were kept' ELSE 'experiments that were discarded' END END AS what,
         count(*) AS n, round(sum(device_seconds_charged), 6) AS charged, round(sum(device_seconds_spent), 6) AS spent
-    FROM experiments WHERE status IS DISTINCT FROM 'fault' GROUP BY what)
+    FROM experiments WHERE status IS DISTINCT FROM 'fault' AND device_seconds_spent IS NOT NULL GROUP BY what)
 SELECT what, n AS times, coalesce(charged, 0.0) AS charged_seconds, coalesce(spent, 0.0) AS spent_seconds, 'run' AS paid_by
 FROM used
 UNION ALL

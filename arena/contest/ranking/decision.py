@@ -53,7 +53,7 @@ def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict
         if entry.state in ("void", "failed"):
             reasons[entry.number] = entry.reason
         elif same := racing.get(entry.program_id):
-            reasons[entry.number] = f"not in the race of the leaders: it has the text of entry {same.number}, which is"
+            reasons[entry.number] = f"not in the race of the leaders: it has the text of entry {same.number}"
         elif row is None or not is_measured(row):
             reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
         else:

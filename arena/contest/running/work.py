@@ -140,7 +140,7 @@ def close(steward: Steward, race: FinalRace) -> None:
 def publish(contest: Contest) -> None:
     """Write the report of the folder, which the pages show from then on."""
     with read_study(contest.folder) as con:
-        html = report(con, contest.config.title)
+        html = report(con, contest.folder.name, contest.config.title)
     partial = contest.folder / f"{REPORT}.partial"
     partial.write_bytes(html.encode("utf-8", "replace"))
     partial.replace(contest.folder / REPORT)

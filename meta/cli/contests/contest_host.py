@@ -206,8 +206,8 @@ def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
     with contest.database.read() as connection:
         removal.account(connection, name)
     out.note(
-        f"The entries and results of {name} stay, under another name, and still run, race and can win (void takes an "
-        "entry out). The ledger's records keep the name."
+        f"The entries and results of {name} stay, under another name, and take part as before (void takes an entry "
+        "out). The ledger's records keep the name."
     )
     if not yes:
         refused = "there is no terminal to ask whether to remove the account"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from statistics import median
+from typing import Annotated, Any
 
 import click
 
@@ -11,11 +13,18 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import Above0, argument, flag, rare
 from meta.cli.output import Output
+from programs.text import one_line, shortened
 
+FAR = 20.0  # times the median deviation from the median, of what measures one script again
 SHOWN = 10  # runs, refused logs and reasons for lines set aside
 ASIDES = """
 SELECT path, reason, min(line) AS line, count(*) AS lines FROM quarantine
 GROUP BY path, reason ORDER BY lines DESC, path, line
+"""
+
+ROWS = """
+SELECT run_id, line, again, experiments.metric, left(description, 50) AS description, step_p < 0.05 AS is_shown
+FROM import_rows JOIN experiments USING (run_id, experiment_id) ORDER BY line
 """
 
 
@@ -51,8 +60,8 @@ def import_(
     home = Path(repository).absolute() if repository else None
     import_logs(logs, folder, Stated(metric, direction, status, noise), home)
     with resolve.connect(folder, []) as con:
-        items, asides = resolve.fetch(con, "FROM imports"), resolve.fetch(con, ASIDES)
-    runs = [item for item in items if item["run_id"]]
+        items, asides, rows = (resolve.fetch(con, query) for query in ("FROM imports", ASIDES, ROWS))
+    runs = [item | _named(rows, item["run_id"]) for item in items if item["run_id"]]
     text = jinja_environment(HOME / "templates").get_template("import.txt.j2")
     values = {"runs": runs[:SHOWN], "more": len(runs[SHOWN:]), "asides": asides[:SHOWN], "study": resolve.typed(folder)}
     out.text(text.render(values), item={"study": str(folder), "items": items, "set_aside": asides})
@@ -62,6 +71,24 @@ def import_(
     if kept := next((run for run in runs if run["commits_joined"]), None):
         out.note(f"train its kept changes again: metaloop ablate {kept['run_id']} -s {resolve.typed(folder)} -t REPO")
     return 0
+
+
+def _named(rows: Sequence[Mapping[str, Any]], run_id: str) -> dict[str, list[str]]:
+    """The rows of a run that are distinguishable from noise, and those that were measured again, as they are shown."""
+    own = [row for row in rows if row["run_id"] == run_id]
+    steps = [f"line {row['line']} ({one_line(row['description'] or '')})" for row in own if row["is_shown"]]
+    repeats: dict[int, list[Mapping[str, Any]]] = {}
+    for row in own:
+        if row["again"] is not None and row["metric"] is not None:
+            repeats.setdefault(row["again"], []).append(row)
+    again = []
+    for line, rows_of in repeats.items():
+        middle = median(row["metric"] for row in rows_of)
+        near = FAR * median(abs(row["metric"] - middle) for row in rows_of)
+        far = [f"{row['line']}, {row['metric']:g}" for row in rows_of if abs(row["metric"] - middle) > near > 0.0]
+        lines = shortened(", ".join(str(row["line"]) for row in rows_of), 60)
+        again.append(f"line {line} in {lines}{' (far from the others: line ' + far[0] + ')' if far else ''}")
+    return {"shown": steps[:SHOWN], "again": again[:SHOWN]}
 
 
 def _stem(path: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from analysis.ledger.json_values import read_as
 from analysis.verdict.verdict import VIEWS, Verdict, runs_to_show, verdict_of
 from analysis.wording import plain_text, roughly
+from arena.sandbox import FLAG
 from meta.cli import resolve
 from meta.cli.output import Column, Output
 from programs.errors import MetaloopError
@@ -184,4 +185,5 @@ def _own(config: StudyConfig) -> list[str]:
 
 def _who(config: StudyConfig) -> list[str]:
     researcher = [] if config.researcher == "scripted" else ["-r", config.researcher]
-    return [*researcher, *(["-m", ",".join(config.staff.models)] if config.staff.models else [])]
+    model = ["-m", ",".join(config.staff.models)] if config.staff.models else []
+    return [*researcher, *model, *([] if config.sandbox else [FLAG])]

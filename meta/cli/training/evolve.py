@@ -114,6 +114,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
         cost = cost.saying(**told, budget=unused, **origins)
     if settings.dry_run:
         launch.dry_run(out, cost)
+        launch.doubts_of_machine(out, on.training[0], settings.sandbox)
         return
     if folder is None or champion_of(folder) is None:
         for each in (*on.training, *on.reserve):
@@ -160,6 +161,7 @@ def finish(
     flags: EvolveFlags,
 ) -> None:
     """Play what is left of the study and show its result."""
+    from inner_loop.night import NOTHING_LEFT
     from meta.evolve import evolve as carry_out
     from meta.study.begin import champion_of
 
@@ -168,9 +170,13 @@ def finish(
         launch.announce(out, cost, folder)
         work = partial(carry_out, study, plan, starters)
         launch.drive(out, folder, command, cost, work, flags.ending.webhook, flags.ending.apply)
-        made = sum(run.ended is not None for run in study.state.runs.values())
-        if made < cost.runs:
-            out.note(f"{made} of {cost.runs} planned runs were made: programs that behave alike run once")
+        study.look()  # workers have written on
+        ends = [run.ended for run in study.state.runs.values() if run.ended is not None]
+        if len(ends) < cost.runs:
+            out.note(f"{len(ends)} of {cost.runs} planned runs were made: programs that behave alike run once")
+        if plan.night and ends and ends[0].reason == NOTHING_LEFT:
+            out.note(f"the night ended early: {NOTHING_LEFT}; more settings and values in task.toml give them more,")
+            out.note("and a model or an agent (-m, -r) can try what is in no list")
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     following = present(out, folder, applies=flags.ending.apply)

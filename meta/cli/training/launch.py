@@ -19,7 +19,7 @@ from meta.cli.training.capacity import cores as cores
 from meta.cli.training.capacity import workers_of as workers_of
 from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
 from meta.study.cost import Cost, Work
-from programs.errors import NotComparable, UsageError
+from programs.errors import EnvironmentProblem, NotComparable, UsageError
 from programs.text import word_list
 
 if TYPE_CHECKING:
@@ -300,6 +300,14 @@ def announce(out: Output, cost: Cost, folder: Path) -> None:
         out.note(remark)
     if cost.details["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(cost.details["sandbox"])
+
+
+def doubts_of_machine(out: Output, task: Task, sandboxed: bool) -> None:
+    """Say why what was planned would not start here."""
+    try:
+        sandbox.require(task, sandboxed)
+    except EnvironmentProblem as error:
+        out.warn(f"this would not start here: {error.message} ({error.hint})")
 
 
 def dry_run(out: Output, cost: Cost, *lists: str) -> None:

@@ -117,7 +117,7 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     80% of the recorded one, at 99%, or more than half of the gain exists before training);
     else not confirmed. (80%, not 100%, because the fresh data differ.)
 
-    A copy made by metaloop export --zip: checks the hash chain of its ledger and the ids of
+    A copy made by metaloop export --zip, unpacked: checks the hash chain of its ledger and the ids of
     its programs (consistent, or an error).
 
     A contest's folder, or its export after the decision: computes all seeds again from the

@@ -75,6 +75,9 @@ LOGS = {
         tsv("commit|val_loss|status|what", "a|9|keep|start", "b|8|keep|x", "c|8.1|discard|rerun of best", "d|2|keep|y",
             "e|2.1|discard|rerun of best"),
         {"noise_sd": near(0.1 / math.sqrt(2)), "noise_sources": 2}, {"again": [None, None, 3, None, 5]}),
+    "the number of a seed or of a try names no experiment, and a re-run is no new best": Log(
+        tsv("exp|val_acc|what", "1|.8|start", "2|.85|x", "3|.9|y", "4|.91|seed 2 of best", "5|.89|rerun 2 of the best"),
+        {"noise_sources": 1, "new_bests": 2}, {"again": [None, None, None, 4, 4]}),
     "copied rows show no noise": Log(
         tsv("commit|val_loss|status|what", "a|2.0|keep|baseline", "a|2.0|keep|baseline", "b|1.9|keep|x"),
         {"noise_sd": None, "noise_steps": None, "noise_share": None, "reruns": 1}),
@@ -195,6 +198,7 @@ def test_directions_by_name(name: str, way: str | None) -> None:
         ("c3|1.95|discard|replicate b2b2b22 with more care", 3),
         ("c3|1.95|discard|re-run: wider net, seed 4", 3),
         ("c3|1.95|discard|verification of the best", 3),
+        ("c3|1.95|discard|seed 2 of the best", 3),
         ("c3|1.95|discard|sanity check of the baseline", 2),
         ("b2b2b22|1.95|discard|narrower net", None),  # a discarded row has the hash of what it started from
         ("c3|1.95|discard|retry with warmup", None),

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from statistics import median
 
@@ -100,6 +101,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     with served(contest) as port:
         page = Browser(port).get("/report")
         assert 'href="/report"' in Browser(port).get("/").text
+        assert escape(told["headline"]) in page.text and f"metaloop verify {contest.folder.name}" not in page.text
         assert page.status == 200 and "P local 0 1" in page.text and contest.study.secret not in page.text
         assert "sandbox allow-scripts" in page.headers["content-security-policy"]
         removal.forget(contest, "P local 0")
