@@ -170,7 +170,7 @@ def finish(
         launch.announce(out, cost, folder)
         work = partial(carry_out, study, plan, starters)
         launch.drive(out, folder, command, cost, work, flags.ending.webhook, flags.ending.apply)
-        study.look()  # workers have written on
+        study.follow()  # what the workers wrote
         ends = [run.ended for run in study.state.runs.values() if run.ended is not None]
         if len(ends) < cost.runs:
             out.note(f"{len(ends)} of {cost.runs} planned runs were made: programs that behave alike run once")

@@ -207,9 +207,9 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
         assert ada.enter(b"# Hers\n").status == 201
     assert cli("contest", "host", str(made.folder), "forget", "Nobody", "-y").returncode
     wrong = cli("contest", "host", str(made.folder), "forget", "ada")  # checked before it asks
-    assert wrong.returncode == 2 and "did you mean Ada?" in wrong.stderr and "can win" not in wrong.stderr
+    assert wrong.returncode == 2 and "did you mean Ada?" in wrong.stderr and "take part" not in wrong.stderr
     asked = cli("contest", "host", str(made.folder), "forget", "Ada").stderr
-    assert "-y removes it" in asked and "still run, race and can win" in asked
+    assert "-y removes it" in asked and "take part as before" in asked
     done = cli("contest", "host", str(made.folder), "forget", "Ada", "-y")
     assert done.returncode == 0 and "former entrant 1" in done.stdout
     with served(made) as port:
