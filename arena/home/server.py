@@ -20,7 +20,7 @@ from arena.home.project import Project
 from arena.home.results import ProjectState, throttled_state
 from arena.home.tables import RunLease, main_block
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
-from arena.serving.intake import Intake
+from arena.serving.intake import Intake, answer_faults
 from arena.serving.limits import BodyLimit, Rate, client_of
 from arena.serving.problems import add_handlers
 from arena.serving.process import Keeper
@@ -41,6 +41,7 @@ def create_app(project: Project, rate: Rate | None = None, joining: Rate | None 
     may read is not."""
     app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
     http_problem = add_handlers(app)
+    answer_faults(app)
     app.include_router(_volunteers(ProjectHost(project), rate or Rate(120, 60.0), joining or Rate(30, 3600.0)))
     shown = throttled_state(project)
     app.include_router(_reading(project, shown))

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from fastapi import FastAPI, Request, Response
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session as Connection
 
 from arena.serving.database import Database
+from arena.serving.problems import unwell
 
 T = TypeVar("T")
 MOST = 64  # requests per transaction
@@ -66,3 +69,13 @@ class Intake:
                 except Exception as error:
                     stored.append(error)
         return stored
+
+
+def answer_faults(app: FastAPI) -> None:
+    """Say so where the disk is full, the folder is gone or a writer is stuck: nothing of the request was stored."""
+
+    @app.exception_handler(OperationalError)
+    def disk(request: Request, why: OperationalError) -> Response:
+        full = "full" in str(why.orig)
+        said = "the host's disk is full" if full else "the host cannot reach its database"
+        return unwell(request, 507 if full else 503, f"{said}; nothing was stored", str(why.orig))

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
 from analysis.ledger.json_values import first_fault
@@ -62,23 +61,17 @@ def add_handlers(
         said = {"kind": why.kind, "message": why.message, "hint": why.hint} | ({"lint": lint} if lint else {})
         return http(request, HTTPException(status, said, {401: {"WWW-Authenticate": "Bearer"}, 503: WAIT}.get(status)))
 
-    @app.exception_handler(OperationalError)
-    def disk(request: Request, why: OperationalError) -> Response:
-        """The disk is full, the folder is gone or a writer is stuck: nothing of the request was stored."""
-        full = "full" in str(why.orig)
-        said = "the host's disk is full" if full else "the host cannot reach its database"
-        return unwell(request, 507 if full else 503, f"{said}; nothing was stored", str(why.orig))
-
-    def unwell(request: Request, status: int, message: str, reason: str) -> Response:
-        """Never a page, which might need what failed."""
-        print(f"{request.method} {request.url.path}: {one_line(reason)}", file=sys.stderr, flush=True)
-        return problem(status, message, "try again later", WAIT)
-
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, why: RequestValidationError) -> Response:
         return http(request, HTTPException(422, {"message": first_fault(why), "hint": app.openapi_url or ""}))
 
     return http
+
+
+def unwell(request: Request, status: int, message: str, reason: str) -> Response:
+    """The answer where the host is at fault: never a page, which might need what failed. The reason is for the log."""
+    print(f"{request.method} {request.url.path}: {one_line(reason)}", file=sys.stderr, flush=True)
+    return problem(status, message, "try again later", WAIT)
 
 
 def for_a_reader(request: Request) -> bool:

@@ -18,6 +18,7 @@ from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import ApiVersion
 from arena.contest.web.write import write_routes
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
+from arena.serving.intake import answer_faults
 from arena.serving.limits import TOO_LARGE, BodyLimit
 from arena.serving.problems import add_handlers
 
@@ -44,6 +45,7 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     def problem(request: Request, status: int, message: str, hint: str) -> Response:
         return show(host, request, "problem", status, problem={"message": message, "hint": hint}, missing=status == 404)
 
+    answer_faults(app)
     app.add_middleware(BodyLimit, said=add_handlers(app, problem, STATUSES), too_large=TOO_LARGE)
     app.add_middleware(ApiVersion)
     app.add_middleware(WellFormed)
