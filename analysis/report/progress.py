@@ -99,14 +99,11 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
         OTHER: "a run of another program", CONTROL: "a run of stock, the plain loop",
     }  # fmt: skip
     kinds = {dot.kind for dot in dots}
+    named = "generation of programs, and the final test" if champion else "generation"
     return Progress(
         "How much the programs improved train.py",
         f"gain over the untouched train.py, {unit} (higher is better)",
-        "generation of programs, and the final test"
-        if several and champion
-        else "generation"
-        if several
-        else "program",
+        named if several else "program",
         dots[:: len(dots) // MOST_DOTS + 1],
         _joined(lines) if several else lines,
         y.ticks(6),

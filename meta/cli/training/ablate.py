@@ -118,7 +118,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     design = design_of(switched.factors, cost, budget, seed)
     whole = _cost(switched, design, cost.seconds(design.runs), cost, study, settings)
     if settings.dry_run or study is None:
-        launch.dry_run(out, whole, "factors", "left_out")
+        settings.show_plan(out, whole, task, "factors", "left_out")
         return
     settings.ready(out, task, study)
     launch.announce(out, whole, study.folder)
@@ -243,7 +243,7 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
         if needing := built_of(commits, [i for i in range(len(commits)) if i != gone])[1]:
             out.note(f"left out together: {commit.label}; {'; '.join(labels[each] for each in needing)}")
     if settings.dry_run:
-        launch.dry_run(out, cost)
+        settings.show_plan(out, cost, task)
         return
     settings.ready(out, task, study, researches=False)
     study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})

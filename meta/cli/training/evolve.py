@@ -109,12 +109,10 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
             chosen.note_others(out, own, past.folder if past else None)
         flags.ending.refuse_early(on.training[0])
         cost = cost_of(plan, on, settings, study if folder else None)
-        unused = "" if folder else unused_budget(dial, cost.device_seconds)
         told = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
-        cost = cost.saying(**told, budget=unused, **origins)
+        cost = cost.saying(**told, budget="" if folder else unused_budget(dial, cost.device_seconds), **origins)
     if settings.dry_run:
-        launch.dry_run(out, cost)
-        launch.doubts_of_machine(out, on.training[0], settings.sandbox)
+        settings.show_plan(out, cost, on.training[0])
         return
     if folder is None or champion_of(folder) is None:
         for each in (*on.training, *on.reserve):

@@ -162,6 +162,14 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         if study is None and task.run is not None:  # a study that is resumed has trained on it
             require_checked(out, task, self.sandbox)
 
+    def show_plan(self, out: Output, cost: Cost, task: Task, *lists: str) -> None:
+        """``--dry-run``: print the plan, and why it would not start here. ``lists``: details that are tables."""
+        dry_run(out, cost, *lists)
+        try:
+            sandbox.require(task, self.sandbox)
+        except EnvironmentProblem as error:
+            out.warn(f"this would not start here: {error.message} ({error.hint})")
+
     @property
     def devices(self) -> int:
         return self.devices_per_run or 1
@@ -302,16 +310,8 @@ def announce(out: Output, cost: Cost, folder: Path) -> None:
         out.note(cost.details["sandbox"])
 
 
-def doubts_of_machine(out: Output, task: Task, sandboxed: bool) -> None:
-    """Say why what was planned would not start here."""
-    try:
-        sandbox.require(task, sandboxed)
-    except EnvironmentProblem as error:
-        out.warn(f"this would not start here: {error.message} ({error.hint})")
-
-
 def dry_run(out: Output, cost: Cost, *lists: str) -> None:
-    """``--dry-run``: the cost is the data. ``lists``: details that are tables."""
+    """The cost is the data."""
     whole = cost.record()
     if out.mode == "json":
         out.json(whole)

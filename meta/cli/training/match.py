@@ -94,7 +94,7 @@ def match(
     say_alike(out, tasks, arms)
     cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study)
     if settings.dry_run:
-        launch.dry_run(out, cost)
+        settings.show_plan(out, cost, tasks[0])
         return
     others = added(out, flags.add, study, arms[0], settings, tasks[0])
     for task in tasks:
