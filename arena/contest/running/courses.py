@@ -74,7 +74,7 @@ class Courses:
         if run.ended is None or run.ended.state != "finished":
             return False
         screening = self.study.state.matches[run.started.match_id].purpose == SCREENING
-        return screening or len(run.verifications) >= self.study.config.verify_seeds
+        return screening or len(run.verifications) >= self.study.config.seeds_on(run.started.stream)
 
     def _course(self, run_id: str, stored_order: int) -> Course:
         run = self.study.state.runs[run_id]

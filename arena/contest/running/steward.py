@@ -238,7 +238,7 @@ class Steward:
         self.pause.over()
         assert result.run is not None
         if hand.index is None:
-            self._screened(hand, result.run)
+            self._screened(hand.number, result.run)
             return
         if self.final is not None:
             settle(self.on, hand.job, self.final.arms[hand.number], result, baseline)
@@ -256,13 +256,13 @@ class Steward:
         )  # else the entry's page is ahead
         self.courses.follow()
 
-    def _screened(self, hand: InHand, run: RunEndedEvent) -> None:
+    def _screened(self, number: int, run: RunEndedEvent) -> None:
         if run.baseline_metric is None or run.final_metric is None:
             why = run.reason or "no experiment of the screening run succeeded"
-            change(self.contest, hand.number, state="failed", reason=why)
-            self.say(f"{self._name(hand.number)} failed: {why}")
+            change(self.contest, number, state="failed", reason=why)
+            self.say(f"{self._name(number)} failed: {why}")
         else:
-            change(self.contest, hand.number, state="waiting", attempts=0)
+            change(self.contest, number, state="waiting", attempts=0)
 
     def _counted(self, number: int) -> RunCounts:
         done = self._done(number)
@@ -305,12 +305,18 @@ class Steward:
         return hands
 
     def put_right(self) -> None:
-        """At the start: correct the database from the ledger."""
+        """Correct the database from the ledger, before any job is given: a run that is settled is stored, and then its
+        experiments are no longer in memory to be resumed from."""
         with self.contest.database.read() as connection:
             columns = (ContestEntry.number, ContestEntry.entry_id, ContestEntry.state, ContestEntry.runs_done)
             rows = connection.execute(select(*columns)).all()
         for number, entry_id, state, done in rows:
             if state in ("queued", "verified", "failed") or entry_id not in self.study.state.entries:
+                continue
+            if state == "screening":
+                ended = self.study.state.run(content_id("r", self._arms(number)[0].arm_id, "0")).ended
+                if ended is not None and ended.state == "finished":
+                    self._screened(number, ended)
                 continue
             counted = self._counted(number)  # also of a void entry: it may be reinstated
             if counted["runs_done"] != done or (counted["state"] == "verified" and state != "void"):

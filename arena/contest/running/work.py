@@ -48,9 +48,9 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False, count: Say | 
 
 def _work(steward: Steward, study: Study, say: Say, until_idle: bool) -> None:
     steward.beat()
-    steward.put_right()
     wait = 1.0
     while True:
+        steward.put_right()
         try:
             with executor_of(study, steward.progress) as executor:
                 if _at_work(steward, executor, until_idle):

@@ -14,6 +14,7 @@ import pytest
 
 from analysis import ledger
 from analysis.ledger.run_state import StudyState
+from analysis.study import query
 from arena.arms import Arm, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts
@@ -30,6 +31,7 @@ from arena.contest.running.steward import MOST_ATTEMPTS, Feed, InHand, Steward
 from arena.contest.settings import REPORT
 from arena.contest.tables import ContestEntry
 from arena.contest.web.render import doing
+from arena.executors import executor_of
 from arena.jobs import JobResult, Measurement
 from arena.match import announce
 from arena.measuring import run_job, settle
@@ -84,7 +86,7 @@ def test_nothing_of_an_entry_is_run_beside_its_screening(steward: Steward) -> No
 def test_a_screening_run_without_a_result_fails_the_entry_alone(steward: Steward) -> None:
     hand = begun(steward, 3)
     del steward.in_hand[hand.job.run_id]
-    steward._screened(hand, example(RunEndedEvent))
+    steward._screened(hand.number, example(RunEndedEvent))
     told, why = state(steward.contest, 3)
     assert told == "failed" and "no experiment of the screening run" in why
     assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
@@ -143,6 +145,19 @@ def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: 
     acts.unvoid(steward.contest, "3")
     assert state(steward.contest, 3)[0] == "verified"
     assert steward.next_job() is not None
+
+
+def test_a_screening_run_whose_end_only_the_ledger_has_is_not_run_again(tmp_path: Path) -> None:
+    """As after a kill between the two writes; the runs of others store it meanwhile, and drop it from memory."""
+    contest = founded(tmp_path).contest
+    with Study.open(contest.folder) as study, executor_of(study, lambda _: None) as executor:
+        steward = Steward(contest, study, lambda text: None)
+        next(executor.run(Feed(steward)))
+        steward.courses.follow()  # for the result of another one; then the kill
+    work.carry_on(contest, lambda text: None, until_idle=True)
+    assert state(contest, 1)[0] == state(contest, 2)[0] == "verified"
+    sql = "SELECT record ->> 'run_id' r, record ->> 'number' k FROM events WHERE kind = 'experiment' GROUP BY ALL"
+    assert query(contest.folder, f"{sql} HAVING count(*) > 1") == [] != query(contest.folder, sql)
 
 
 def test_the_queue_keeps_one_state_of_its_ledger(steward: Steward) -> None:
