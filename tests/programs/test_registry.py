@@ -16,8 +16,9 @@ from arena.race import RACE_RULES
 from inner_loop import proposers
 from inner_loop.researchers import RESEARCHERS, find_researcher
 from meta.mutators.mix import MUTATORS, Mix, named_operators
+from programs import charter_prose
 from programs import registry as registry_module
-from programs.charter import KEEP_RULES, PROPOSERS, Charter
+from programs.charter import KEEP_RULES, PROPOSERS, RULE, Charter
 from programs.errors import NotFound, TaskError, UsageError
 from programs.program import Program
 from programs.registry import Registry
@@ -45,6 +46,11 @@ def test_the_documentation_names_every_part(registry: Registry[Any]) -> None:
     contracts = (DOCS / "design.md").read_text("utf-8").split("\n## Contracts\n")[1].split("\n## ")[0]
     text = (DOCS / "attribution.md").read_text("utf-8") if registry is METHODS else contracts
     assert sorted(set(registry.built_in) - set(re.findall(r"[\w-]+", text))) == []
+
+
+def test_models_and_agents_read_what_each_proposer_and_keep_rule_does() -> None:
+    assert set(PROPOSERS.built_in) == {"queue", *charter_prose._SOURCES}
+    assert set(KEEP_RULES.built_in) <= RULE.keys()
 
 
 def install(folder: Path, name: str, points: str) -> None:
