@@ -15,6 +15,7 @@ import pytest
 from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos, wild_repos
 from tests.trainer.foreign_repos import COMPILED, MAKEFILE, NESTED, ORIGINAL, SHELL, made, run, write_files
+from trainer.cards import check_record
 from trainer.commands import named_numbers
 from trainer.commands.init import Drafting, Unknown, write
 from trainer.commands.ladders import ladders
@@ -201,6 +202,20 @@ def test_text_of_the_repository_cannot_leave_its_place_in_task_toml(tmp_path: Pa
     (place / 'a"b\\c.txt').write_text("x")
     task = made(place, SHELL, tmp_path / "task")
     assert task.run is not None and task.run.command == "./run.sh" and 'a"b\\c.txt' in task.read_only
+
+
+def test_a_program_beside_the_code_may_be_rewritten_and_the_task_stays_checked(tmp_path: Path) -> None:
+    place = foreign_repos.original(tmp_path)
+    pages = {"program.md": f"{foreign_repos.PROGRAM}Ask roles/critic.md.\n", "roles/critic.md": "Doubt.\n"}
+    write_files(place, {**pages, "NOTES.md": "Mine.\n"})
+    task = made(place, ORIGINAL)
+    assert not pages.keys() & {*task.read_only} and {"prepare.py", "data.py", "NOTES.md"} <= {*task.read_only}
+    check_record.write(task, [])
+    for name, text in pages.items():
+        (place / name).write_text(f"---\nmetaloop: {{wave: 2}}\n---\n{text}")
+    assert check_record.read(Task.load(place)) == []
+    (place / "prepare.py").write_text(foreign_repos.PREPARE.replace("3.0", "4.0"))
+    assert check_record.read(Task.load(place)) is None
 
 
 def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ import re
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from programs.errors import NotFound, UsageError
+from programs import folder as program_folder
+from programs.errors import MetaloopError, NotFound, UsageError
 from trainer.sandbox import login_keys
 
 _FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
@@ -95,6 +97,15 @@ class OwnRepository:
         """Of the prose, the pages that instruct the one who changes the code; where a README says something else, it is
         older."""
         return [name for name in self.prose if name.lower() in _FOR_AGENTS or re.match(r"roles?/", name.lower())]
+
+    @cached_property
+    def program(self) -> list[str]:
+        """The program beside the code: the first page for agents, and the pages that it names, if it can be read."""
+        own = self.for_agents[:1]
+        with suppress(MetaloopError):
+            pages = [program_folder.load(self.folder / name) for name in own]
+            own += [path for page in pages for path, _ in (*page.files, *page.living)]
+        return own
 
     @cached_property
     def code(self) -> list[str]:

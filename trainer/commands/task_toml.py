@@ -75,6 +75,7 @@ class TaskText:
         source, wanted = self.source, self.wanted
         peak = max((one.peak_memory_mb for one, _ in runs), default=0.0)
         executable = [name for name, (_, runs_itself) in source.files.items() if runs_itself]
+        others = {*self.editable, *source.program}  # a program may be rewritten: the task stays the same
         links = links_of(source, wanted.readable)
         read = {"file": wanted.metric_file or "", "key" if metric.key else "pattern": metric.key or metric.pattern}
         read |= {"pattern": NO_METRIC} if not runs else {}
@@ -87,7 +88,7 @@ class TaskText:
                 "direction": direction,
                 "timed": timed,
                 "editable": self.editable,
-                "read_only": [name for name in source.files if name not in self.editable],
+                "read_only": [name for name in source.files if name not in others],
             },
             "budget": {
                 "seconds": self.wanted.budget or seconds,
