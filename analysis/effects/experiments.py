@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from analysis.effects.mixed_model import ExperimentTable, Fitted, PosteriorEstimate, fit
-from analysis.effects.rows import Key, canonical
+from analysis.effects.rows import Key, Value, canonical
 from analysis.effects.settings import settings
 from analysis.scope import Scope
 
@@ -34,6 +35,18 @@ class TriedValue:
     id: int
     knob: str
     value: str
+
+
+@dataclass(frozen=True)
+class FailedScript:
+    """``base``: the settings of the task's untouched source."""
+
+    config: dict[str, Value]
+    base: dict[str, Value]
+
+    @property
+    def edits(self) -> list[Key]:
+        return [(name.lower(), canonical(v)) for name, v in self.config.items() if v != self.base.get(name)]
 
 
 class RowFinder:
@@ -65,6 +78,7 @@ class Effects:
     ``isolated`` [columns]: of these, seeds with such a source that has no other edit which hurts the untouched one. The
     others show how an edit repairs what another one broke, as a learning rate an optimizer.
     ``held`` [rows, columns]: the edits in each experiment's source; ``parent`` [rows]: the parent row, or -1.
+    ``failed``: the scripts of which a training failed.
     """
 
     fitted: Fitted | None
@@ -74,6 +88,19 @@ class Effects:
     held: csr_array
     parent: Ints
     finder: RowFinder
+    failed: list[FailedScript]
+
+    @cached_property
+    def conflicts(self) -> set[frozenset[Key]]:
+        """Pairs of edits that failed together, and that no experiment which ran has both of."""
+        both = (self.held.T @ self.held).toarray()
+        pairs = {frozenset(pair) for one in self.failed for pair in combinations(one.edits, 2)}
+        ran = (pair for pair in pairs if pair <= self.column.keys() and both[*(self.column[key] for key in pair)])
+        return pairs.difference(ran)
+
+    def fail_together(self, edits: Iterable[Key]) -> bool:
+        """Whether two of these edits are known to conflict."""
+        return any(frozenset(pair) in self.conflicts for pair in combinations(edits, 2))
 
     def edits(self) -> dict[Key, PosteriorEstimate]:
         """The effect of each edit on the untouched source."""
@@ -161,7 +188,8 @@ def edit_effects(scope: Scope) -> Effects:
     held, column = every[:, :width], {key: i for i, key in enumerate(keys[:width])}
     seeds = _seeds_with(held, data["seed"])
     isolated = _seeds_with(_without_harm(fitted, held), data["seed"]) if fitted else seeds
-    return Effects(fitted, column, seeds, isolated, held, parent, finder)
+    failed = scope.rows("failed_scripts", FailedScript)
+    return Effects(fitted, column, seeds, isolated, held, parent, finder, failed)
 
 
 def _seeds_with(held: csr_array, seed: Ints) -> Ints:

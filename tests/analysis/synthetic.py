@@ -32,12 +32,14 @@ def sid(config: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class World:
-    """effects: (knob, value) → gain in metric units, a value of True is a patch; crashes: values that always fail."""
+    """effects: (knob, value) → gain in metric units, a value of True is a patch; crashes: values that always fail;
+    clash: values that fail together."""
 
     effects: Mapping[tuple[str, Any], float]
     baseline: Mapping[str, Any]
     interactions: Mapping[tuple[tuple[str, Any], tuple[str, Any]], float] = field(default_factory=dict)
     crashes: frozenset[tuple[str, Any]] = frozenset()
+    clash: frozenset[tuple[str, Any]] = frozenset()
     noise: float = 0.01
     base: float = 2.0
     direction: str = "lower"
@@ -108,6 +110,7 @@ def search(
             continue
         config = head | edit
         failed = any(item in world.crashes for item in edit.items())
+        failed |= bool(world.clash) and world.clash <= config.items()
         metric = None if failed else world.metric(config, rng.normal(0, world.noise))
         who = "queue" if queued else proposer
         better = metric is not None and (metric < head_metric) == (world.direction == "lower")

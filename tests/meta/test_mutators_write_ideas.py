@@ -89,6 +89,25 @@ def test_a_bundle_is_worth_what_the_model_says_of_it(tmp_path: Path) -> None:
     assert table.together(rows) == pytest.approx(0.3, abs=0.1)
 
 
+@pytest.mark.parametrize("clash", [(), (("A", 1), ("B", 1))])
+def test_changes_that_failed_together_are_offered_apart(clash: tuple[tuple[str, int], ...], tmp_path: Path) -> None:
+    world = synthetic.World(
+        {("A", 1): 0.3, ("B", 1): 0.25, ("C", 1): 0.1}, dict.fromkeys("ABC", 0), clash=frozenset(clash)
+    )
+    with synthetic.played(tmp_path, "own") as ledger:
+        for number, tried in enumerate(("ACB", "BCA") * 2):
+            rng, run_id = np.random.default_rng(number), f"r{number}"
+            synthetic.start(ledger, run_id, "m1", "a1", "own", number)
+            final = synthetic.search(ledger, world, run_id, rng, tries=3, seed=number, ideas=[(k, 1) for k in tried])
+            synthetic.end(ledger, run_id)
+            synthetic.verify(ledger, run_id, "a1", "own", [world.gain(final)] * 2)
+    with open_study(tmp_path, views=()) as con:
+        child = child_of("## Ideas\n\n- Both: `a=1` `b=1`.\n", measured(con, "strokes"))
+    offered = [{*idea.terms} for idea in child.ideas]
+    assert {"a=1", "c=1"} in offered if clash else {"a=1", "b=1", "c=1"} in offered
+    assert any({"a=1", "b=1"} <= terms for terms in offered) is not bool(clash)
+
+
 def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:
     child = child_of("---\nmetaloop:\n  proposers: {tpe: 3, local: 1}\n  focus: [model]\n---\nGo.\n")
     assert child.charter.proposers == pytest.approx({"queue": 0.95, "tpe": 0.0375, "local": 0.0125})

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis.effects.experiments import Effects
+from analysis.effects.experiments import Effects, key_of
 from analysis.effects.final_scripts import FinalScript, OnTop, on_top
 from analysis.effects.rows import Key as CreditKey
 from analysis.report.evidence import Evidence
@@ -75,6 +75,7 @@ class WriteIdeas:
         first = [] if best else mostly_kept(program, evidence)
         worded = wordings(program)
         every = [*first, *items, *kept, *by_turns(map(beside_winners, on))]
+        every = [item for item in every if not has_failed(item, evidence)]
         listed = dict.fromkeys(worded.get(item.keys, item.text) for item in every)
         text = replace_ideas(program.text, list(listed))
         text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be ignored
@@ -96,6 +97,12 @@ def best_known(evidence: Evidence, table: GainTable) -> list[FinalScript]:
     return sorted(best.values(), key=lambda one: -one.mean)
 
 
+def has_failed(item: Item, evidence: Evidence) -> bool:
+    """Whether edits of an idea failed whenever they were tried together."""
+    terms = [key_of(term) for term in idea_terms(item.text)]
+    return any(part.effects and part.effects.fail_together(terms) for part in evidence.parts or (evidence,))
+
+
 def usable(table: GainTable) -> dict[CreditKey, EditGain]:
     """The edits of which most tries ran."""
     return {row.credit.key: row for row in table.rows.values() if 2 * row.credit.failures <= row.credit.n}
@@ -105,11 +112,22 @@ def grown(effects: Effects, rows: Mapping[CreditKey, EditGain]) -> FinalScript:
     """The untouched script with one edit more at a time, the one that is expected to add most; while one adds more
     than its posterior SD."""
     script = FinalScript((), (), (), 0.0, 0.0)
-    while more := [one for one in on_top(effects, script) if one.key in rows and one.mean > one.sd]:
-        edits = (*(own for own in script.edits if own[0] != more[0].key[0]), more[0].key)
+    while more := [one for one in adding(effects, script, rows) if one.mean > one.sd]:
+        edits = with_edit(script, more[0].key)
         columns = tuple(sorted(effects.column[key] for key in edits))
         script = FinalScript(edits, columns, (), script.mean + more[0].mean, more[0].sd)
     return script
+
+
+def adding(effects: Effects, script: FinalScript, rows: Mapping[CreditKey, EditGain]) -> list[OnTop]:
+    """The edits that are expected to add to a script, without those that failed beside one of its own."""
+    more = [one for one in on_top(effects, script) if one.mean > 0 and one.key in rows]
+    return [one for one in more if not effects.fail_together(with_edit(script, one.key))]
+
+
+def with_edit(script: FinalScript, key: CreditKey) -> tuple[CreditKey, ...]:
+    """The edits of a script with another value of one knob."""
+    return (*(own for own in script.edits if own[0] != key[0]), key)
 
 
 def beyond(evidence: Evidence, table: GainTable, best: Sequence[FinalScript]) -> list[Item]:
@@ -117,7 +135,7 @@ def beyond(evidence: Evidence, table: GainTable, best: Sequence[FinalScript]) ->
     edit that is expected to add to it, the largest first."""
     assert evidence.effects is not None
     rows = usable(table)
-    more = [one for one in on_top(evidence.effects, best[0]) if one.mean > 0 and one.key in rows]
+    more = adding(evidence.effects, best[0], rows)
     clear: dict[str, OnTop] = {}
     for one in more:
         if one.mean > one.sd:
