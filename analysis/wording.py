@@ -199,6 +199,11 @@ def listed(items: Iterable[str], most: int = 4) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
 
 
+def in_turns(names: Sequence[str]) -> str:
+    """``a and b in turns``, as in a night; of one program its name."""
+    return f"{listed(names)} in turns" if len(names) > 1 else names[0]
+
+
 def arm_name(name: str, role: str | None) -> str:
     """``stock (A/A)``, ``stock, both arms``; of other roles the name alone."""
     return TWO_ARMS.get(role or "", "{}").format(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis.wording import in_turns
 from arena.task_study import TaskStudy
 from programs.diff import diff
 from programs.directives import CHARTER
@@ -40,6 +41,12 @@ class Arm:
     twin: int
     paired_with: str = ""
     beside: tuple[Program, ...] = ()  # see `Entry`
+
+    @property
+    def names(self) -> str | None:
+        """Of the programs that are this arm: they behave alike, or take turns. None: it is the only one."""
+        name = in_turns([self.program.name, *(other.name for other in self.beside)])
+        return name if self.beside or " = " in name else None
 
     @property
     def raced(self) -> bool:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from analysis.ledger.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
 from analysis.trust import weakest
+from analysis.wording import in_turns
 from arena.arms import Match, TaskMatch
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
@@ -101,7 +102,12 @@ def announce(on: TaskStudy, match: Match, progress: Progress) -> None:
     if match.match_id not in on.state.matches:
         on.record(announcement(on, match))
     arms: list[JsonValue] = [
-        {"arm_id": arm.arm_id, "program_id": arm.program.program_id, "role": arm.role, "name": arm.program.name}
+        {
+            "arm_id": arm.arm_id,
+            "program_id": arm.program.program_id,
+            "role": arm.role,
+            "name": arm.names or arm.program.name,
+        }
         for arm in match.arms
     ]
     about = {"match_id": match.match_id, "label": match.label, "purpose": match.purpose}
@@ -137,7 +143,7 @@ def announcement(on: TaskStudy, match: Match) -> MatchEvent:
                 arm.program.program_id,
                 arm.role,
                 arm.paired_with or None,
-                arm.program.name if " = " in arm.program.name else None,
+                arm.names,
             )
             for arm in match.arms
         ),
@@ -156,7 +162,7 @@ def run_ended(on: TaskStudy, job: RunJob, result: JobResult) -> Mapping[str, Jso
         "kind": "run_ended",
         "run_id": job.run_id,
         "arm_id": job.arm_id,
-        "program": job.program_name,
+        "program": in_turns([job.program_name, *(name for name, _ in job.beside)]),
         "gain": run_gain(on, job.run_id),
         "unit": on.task.unit,
         "trust": weakest(each.trust for each in on.state.run(job.run_id).verifications.values()),

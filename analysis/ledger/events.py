@@ -47,7 +47,7 @@ class MatchConfig:
 @dataclass(frozen=True)
 class MatchArm:
     """``kin``: the arm of a near-identical program whose proposal seeds it shares; None: seeds of its own. ``names``:
-    of the programs that behave alike on the task, and so are this arm; None: it is the only one."""
+    of the programs that are this arm, as they behave alike on the task or take turns; None: it is the only one."""
 
     arm_id: str
     program_id: str

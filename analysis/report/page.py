@@ -129,7 +129,8 @@ class Page:
             data = {"of": f"{part.of}-0"} if part.of else {"unit": unit, "rows": own}
             made.append(Figure(
                 f"{part.name}-{number}", f"{title}, in {unit}" if "gain" in own[0] or "estimate" in own[0] else title,
-                part.chart, part.caption, part.legend, data, titles, table, answer, len(table) <= OPEN,
+                part.chart, part.caption, part.legend, data, titles, table, answer,
+                not part.chart or len(table) <= OPEN,
             ))  # fmt: skip
         return made
 

@@ -137,7 +137,7 @@ def of_night(turns: Sequence[MainTurn], metric: str, direction: str) -> Progress
     return Progress(
         "How main, the best train.py so far, improved",
         f"{metric} of main ({direction} is better)",
-        "minutes of device time",
+        "minutes of device time charged",
         dots,
         _joined(lines),
         y.ticks(6),

@@ -104,9 +104,9 @@ class Verdict:
 
     @property
     def cost(self) -> str:
-        """``98 runs, 1,489 experiments, 3 min 01 s of device time``, which a log may lack."""
+        """``98 runs, 1,489 experiments, 3 min 01 s of device time spent``, verification included; a log may lack it."""
         done = f"{many(self.runs, 'run')}, {many(self.experiments, 'experiment')}"
-        return f"{done}, {duration(self.device_seconds)} of device time" if self.device_seconds else done
+        return f"{done}, {duration(self.device_seconds)} of device time spent" if self.device_seconds else done
 
     def record(self) -> dict[str, JsonValue]:
         return asdict(self)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "views"
 GAINS = ("gain", "estimate", "difference", "claimed", "first", "second", "per_hour")  # with the digits of the interval
 HEADINGS = {
-    "device_seconds_charged": "device time",
+    "device_seconds_charged": "device time charged",
     "utilization": "device used",
     "low": "95% interval",
     "name": "program",

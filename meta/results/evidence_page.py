@@ -61,6 +61,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         public=public_lines(study), harvests=list(harvests(study)),
         steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
         limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
+        exact=config.fixed_steps or study.task.law is not None,
     )  # fmt: skip
 
 

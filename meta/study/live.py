@@ -60,6 +60,7 @@ class LiveStudy(StudyState):
         self.trusts: set[str | None] = set()
         self.findings: Counter[str] = Counter()
         self.turns: list[MainTurn] = []  # of a night
+        self.took_turns: set[str] = set()  # ids of programs
         self.faults = 0
         self._arms: dict[str, dict[str, RunState]] = defaultdict(dict)
 
@@ -93,6 +94,7 @@ class LiveStudy(StudyState):
             self.trusts.add(self.run(event.run_id).trust)
         elif isinstance(event, NightTurnEvent):
             self.turns += self._main_after(event)
+            self.took_turns.add(event.program_id)
         elif isinstance(event, RunStartedEvent):
             self._arms[event.arm_id][event.run_id] = self.run(event.run_id)
         elif isinstance(event, RunEndedEvent) and (run := self.run(event.run_id)).state == "finished":
@@ -153,6 +155,11 @@ class LiveStudy(StudyState):
     def charged(self) -> float:
         """Device-seconds charged to its runs."""
         return sum(run.charged for run in self.begun)
+
+    @property
+    def forfeited(self) -> float:
+        """Of them, those that no experiment used: the rest of a run's budget."""
+        return sum(run.ended.forfeited for run in self.begun if run.ended)
 
     def runs_of(self, arm: MatchArm) -> dict[str, RunState]:
         """The runs of an arm by their ids."""

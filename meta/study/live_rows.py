@@ -34,7 +34,8 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
     from analysis.verdict.verdict import decided
 
     match, decision, work = study.current, study.decision, remaining(study)
-    usage, ran = ModelUsage.of(study.usage.values()), {run.started.program_id for run in study.begun if run.started}
+    usage = ModelUsage.of(study.usage.values())
+    ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}
     state = study.state(at_work)
     row = {
         "study": str(study.folder),
@@ -56,6 +57,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "seconds_left": 0.0 if state == "finished" else work.seconds_left if work else None,
         "experiments": sum(run.measured for run in study.begun),
         "device_seconds_charged": round(study.charged, 3),
+        "device_seconds_unused": round(study.forfeited, 3),
         "faults": study.faults,
         "findings": study.findings.total(),
         "trust": weakest(study.trusts),
@@ -66,7 +68,8 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         row |= {"calls": usage.calls, "tokens": usage.tokens, "usd": usage.usd}
         row |= {"utilization": study.utilization, "token_utilization": usage.used}
     if study.is_import:
-        row |= dict.fromkeys(("device_seconds_charged", "runs_finished", "runs_running", "runs_unfinished"))
+        row |= dict.fromkeys(("device_seconds_charged", "device_seconds_unused"))
+        row |= dict.fromkeys(("runs_finished", "runs_running", "runs_unfinished"))
         row |= {"purpose": "import", "trust": "self-reported", **study.imported}
     return row
 

@@ -133,6 +133,8 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert json.loads(again.stdout)["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
     assert len(json.loads(shown.stdout)["rests_on"]) == 15
+    measured = "The effect of each kept change of 1 run was measured (planned ablation)."
+    assert measured in cli("standings", made["study"], cwd=tmp_path).stderr
     report = cli("report", made["study"], "-o", "report.html", cwd=tmp_path)
     assert report.returncode == 0 and "more of A" in (tmp_path / "report.html").read_text()
 

@@ -22,6 +22,7 @@ from meta.study import begin
 from meta.study.live import LiveStudy
 from meta.study.plan import QUICK
 from programs.shelf import starter
+from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import ALONE, Call
 from tests.studies import planted, study_on
 from trainer.variants import init_simulated
@@ -79,6 +80,13 @@ def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_pa
     told = json.loads(out)
     assert code == 1 and told["verdict"].startswith("invalid: the law does not cover a source without")
     assert (told["gain"], told["low"], told["high"], told["trust"]) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(("how", "exact"), [((), False), (("--set", "fixed_steps=true"), True)])
+def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tuple[str, ...], exact: bool) -> None:
+    code, _, err = call("verify", str(BLOBS / "train.py"), "-t", str(BLOBS), "-n", "2", *how)
+    [said] = [line for line in err.splitlines() if line.startswith("repeat this check with --set secret=")]
+    assert code == 0 and ("the same figures only with fixed steps" in said) is not exact
 
 
 @pytest.mark.parametrize(

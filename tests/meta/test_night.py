@@ -21,9 +21,11 @@ from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.cli.main import run
+from meta.cli.results.screen import header
 from meta.cli.training.study_size import Dial, plan_of
 from meta.results.apply import apply, committed, of_script, program_files, program_path
 from meta.results.notify import notify
+from meta.study.live import LiveStudy
 from meta.study.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from programs.errors import UsageError
 from programs.program import Program
@@ -115,6 +117,32 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
         assert row["gain_late"] == pytest.approx(sum(t["gain"] for t in own if t["number"] >= len(turns) / 2))
     assert abs(rows[0]["turns"] - rows[1]["turns"]) <= 1
     assert "## Turns" in (ended / "champion.evidence.md").read_text()
+
+
+def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
+    study = shutil.copytree(ended, tmp_path / "study")
+    [played] = query(study, "SELECT run_id, kept FROM runs")
+    assert run(["ablate", played["run_id"][:8], "-s", str(study), "-n", "2", "-q"]) == 0
+    rows = query(study, "FROM credit WHERE method = 'leave-one-out'")
+    assert len(rows) == played["kept"] and {row["n"] for row in rows} == {2}
+    assert query(study, "FROM contributions") == query(ended, "FROM contributions")
+
+
+def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(
+    ended: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["status", str(ended), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    [rest] = query(ended, "SELECT name, forfeited FROM runs")
+    assert said["programs"] == 2 and [arm["program"] for arm in said["arms"]] == [rest["name"]]
+    assert rest["name"] == "program-elite and tpe-local in turns" and rest["forfeited"] > 0
+    assert said["device_seconds_unused"] == pytest.approx(rest["forfeited"], abs=1e-3)
+    assert "device time charged to the runs 8.8s, 0.02s of it unused" in header(LiveStudy.read(ended), "", 80)
+    page = report_of(ended)
+    assert "s of device time spent; scores" in page
+    drawn = page.split('<figure id="night-0" data-kind="none">')[1].split("</figure>")[0]
+    assert '<details class="table" open>' in drawn and drawn.count("<tr>") > 70
 
 
 def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(

@@ -65,7 +65,7 @@ def screen(
         left_out = set() if any(row["doing"] != "done" for row in shown) else {"doing"}
         left_out |= set() if width >= WIDE else {"from", "state"}  # names need the room more
         gain = gain_name(weakest(study.trusts))
-        titles = {"claimed": f"best claimed\n{match.config.metric:.16}", "gain": f"{gain}\n(runs)"}
+        titles = {"claimed": f"best claimed\n{match.config.metric:.16}", "gain": f"{gain}\n(runs)", "spent": "charged"}
         columns = [replace(c, title=titles.get(c.key, "")) for c in ARM_COLUMNS if c.key not in left_out]
         parts.append(table(shown, columns, width))
         if len(rows) > MOST_ARMS:
@@ -93,9 +93,10 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
     plan, row = plan or {}, status_row(study, at_work=bool(now))
     left = f"metaloop {title}"
     spent = f"device time charged to the runs {duration(study.charged)}"
-    if planned := float(plan.get("device_seconds") or 0):
-        spent += f" of {duration(planned)} "
-        spent += meter(study.charged, planned, max(width - len(spent) - 2, 10))
+    planned = float(plan.get("device_seconds") or 0)
+    spent += f" of {duration(planned)}" if planned else ""
+    spent += f", {duration(unused)} of it unused" if (unused := row["device_seconds_unused"]) else ""
+    spent += f" {meter(study.charged, planned, max(width - len(spent) - 3, 10))}" if planned else ""
     done = row["runs_finished"]
     ended = f"{done} of {many(plan['runs'], 'run')}" if plan.get("runs") else many(done, "run")
     lines = [

@@ -84,11 +84,10 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
             row["match_id"] for row in resolve.fetch(con, MATCHES) if matches is None or row["match_id"] in matches
         ]
         rows = how.rows(con, [matches, json.dumps(labels_by_arm(folder, played))])
-        (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
         found = verdict_of(con, others)
     shows = [plain_text(one) for one in found.sentences] if tells(found, [row["match_id"] for row in rows]) else []
     contrast = asdict(found.contrast) if found.contrast else None
-    nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
+    nothing = "no run has ended yet" if found.match_id or found.decision else plain_text(found.sentences[0])
     named = [{"program": views.named(row["name"], row["role"]), **row} for row in rows]
     extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
     views.show(out, named, how, extra=extra, empty=nothing)

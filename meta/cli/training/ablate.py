@@ -206,7 +206,8 @@ def _of_study(study: Study, run_id: str) -> ReplayedRun:
         commits, kept = commits_of_import(Path(study.config.plan["source"]), run_id, study.task)
         return ReplayedRun(study, study.task, run_id, commits, kept)
     run = run_of(study, run_id)
-    if run.stream == "confirmation":  # attribution must not use the data that the claim is tested on
+    of_night = bool(study.config.plan.get("night"))
+    if run.stream == "confirmation" and not of_night:  # attribution must not use the data that the claim is tested on
         hint = "name a run of a race: metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
         raise UsageError(f"run {run_id} belongs to the confirmation, which attribution must not use", hint=hint)
     commits = commits_of(study, run_id, run.final_source_id)

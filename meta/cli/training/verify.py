@@ -291,4 +291,6 @@ def present(out: Output, what: str, audit: Audit) -> None:
         show(out, cast("list[dict[str, Any]]", audit.details.get("arms", [])), ARMS)
     for finding in audit.findings:
         out.note(f"finding: {finding.finding}: {finding.text}  {finding.run_id or finding.source_id or ''}".rstrip())
-    out.note(f"repeat this check with --set secret={event['secret']}")
+    exact = audit.round.how.fixed_steps or audit.round.task.law is not None
+    same = "" if exact else "  # the same seeds and data; the same figures only with fixed steps"
+    out.note(f"repeat this check with --set secret={event['secret']}{same}")
