@@ -19,14 +19,14 @@ from meta.population import starters, taking_turns
 from meta.reserve import refuse_twice
 from meta.results.apply import PATH
 from meta.study.past_study import PastStudy
-from meta.study.plan import TURNS, Plan
+from meta.study.plan import TEST, TURNS, Plan
 from meta.study.task_families import DrawnTasks
 from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
 from trainer.task import Task
 
-BESIDE_PLAN = ("origin", "operators", "race_rule", TURNS, PATH)  # what else the plan of study.toml remembers
+BESIDE_PLAN = ("origin", "operators", "race_rule", TEST, TURNS, PATH)  # what else the plan of study.toml remembers
 
 
 def create(
@@ -61,7 +61,7 @@ def create(
         chosen = [*starters(plan.starters, own, past=before), taught]
     else:
         chosen = starters(plan.starters, own, taught, before)
-    kept: dict[str, JsonValue] = {"race_rule": race_rule, TURNS: [one.program_id for one in turns]}
+    kept: dict[str, JsonValue] = {"race_rule": race_rule, TEST: plan.test, TURNS: [one.program_id for one in turns]}
     if command == "improve":
         kept |= {"origin": own[0].program_id, PATH: path}
     if MUTATORS.added:
@@ -108,6 +108,8 @@ def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
         # a whole number may stand for seconds; nothing is a number that is true or false
         if type(value) not in ((int, float) if name == "run_budget" else (int,)) or value < 0:
             raise corrupt(f"{name} = {value!r} is not a valid number")
+    if kept.get(TEST, plan.test) != plan.test:  # older studies do not name it
+        raise corrupt(f"{TEST} is not the one that this version makes")
     began = [Program.parse(text, name) for name, text in study.config.programs]
     known, turns = {program.program_id for program in began}, kept.get(TURNS, [])
     for name, ids in (("origin", [kept.get("origin")]), (TURNS, turns)):

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from pydantic import JsonValue
+
+from analysis.verdict.decision import LEVEL
 from analysis.wording import many
 from arena.harvest import LEAST
 from arena.race import Stage
@@ -17,6 +20,7 @@ from trainer.task import Task
 
 TURNS = "turns"  # in the plan of study.toml: ids of the programs of a night
 RACE_RULE = "halving"  # unless a command names another
+TEST = "test"  # in the plan of study.toml: the one announced test
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,12 @@ class Plan:
         """Runs of the confirmation."""
         few = self.ablation_runs + self.control_runs + self.start_runs + self.learnt_runs
         return self.night or (2 + self.own_arm) * self.confirm_runs + few
+
+    @property
+    def test(self) -> dict[str, JsonValue]:
+        """How the announced test is made (`meta.claim`, of a night `block_test`); recorded before the first run."""
+        method, skewness = ("permutation of turns", "none") if self.night else ("Welch", "Cornish-Fisher")
+        return {"method": method, "sides": 1, "level": LEVEL, "skewness": skewness}
 
     @property
     def runs(self) -> int:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from analysis.ledger import read
+from arena.settings import StudyConfig
 from meta.cli.options import AT_EACH_START
 from meta.cli.training.evolve import evolve
 from meta.cli.training.launch import RUN_TIME
-from meta.study.begin import create
+from meta.study.begin import create, take_up
 from tests.studies import TINY, planted
 
 from .cli_study import cli
@@ -39,6 +41,21 @@ def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> 
     name = words.partition("=" if words.startswith("--set") else " ")[0]
     assert done.returncode == 2 and first.endswith(f"{name} would change nothing")
     assert "to resume it" in hint and not done.stdout
+
+
+def test_the_announced_test_is_in_the_ledger_and_kept(begun: Path, tmp_path: Path) -> None:
+    with take_up(begun)[0] as study:
+        study.look()
+    [event] = [one for one in read(begun / "ledger") if one["kind"] == "study"]
+    planned = {"method": "Welch", "sides": 1, "level": 0.025, "skewness": "Cornish-Fisher"}
+    assert event["config"]["plan"]["test"] == planned
+    assert "sides 1, level 0.025" in cli("evolve", "--resume", str(begun), "--dry-run").stdout
+    settings = StudyConfig.read(begun / "study.toml")
+    for other, refused in ({}, False), ({"test": planned | {"level": 0.05}}, True):
+        kept = {name: value for name, value in settings.plan.items() if name != "test"}
+        settings.model_copy(update={"plan": kept | other}).dump(tmp_path / "study.toml")
+        done = cli("evolve", "--resume", str(tmp_path), "--dry-run")
+        assert ("[plan] test is not the one" in done.stderr) == bool(done.returncode) == refused
 
 
 def test_so_are_a_program_and_a_variable(begun: Path) -> None:

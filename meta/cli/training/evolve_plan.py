@@ -49,7 +49,8 @@ def cost_of(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study 
     cost = settings.researcher_choice.billed(cost, task, study)
     cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
     families = said(plan, on.families) if on.families else ""
-    return cost.saying(power=power_of(plan, on, study), families=families)
+    test = ", ".join(f"{name} {value}" for name, value in plan.test.items())
+    return cost.knowing(test=test).saying(power=power_of(plan, on, study), families=families)
 
 
 def power_of(plan: Plan, on: ChosenTasks, study: Study | None) -> str:
