@@ -11,10 +11,15 @@ from itertools import pairwise
 from statistics import mean
 
 from analysis.report.axis import Axis
+from analysis.statistics import mean_interval
 from analysis.wording import brief, number
+from programs.text import shortened
 
 LEFT, RIGHT, TOP, BOTTOM = 10.0, 99.0, 10.0, 86.0
 MOST_DOTS, MOST_NAMES, MOST_LETTERS = 400, 12, 48  # of one picture; below it
+MOST_NAME = 18  # letters of a program's name
+LEAST_WIDTH = 3.2  # of a strip with a name: a line of text on a phone
+CROSS = 0.7  # half the width of a mean's line
 OURS, SECOND, OTHER, CONTROL = "k0", "k1", "k2", "k3"  # classes of dots
 Line = tuple[float, float, float, float]  # x1, y1, x2, y2
 
@@ -56,7 +61,8 @@ class Dot:
 
 @dataclass(frozen=True)
 class Progress:
-    """``lines``: of the best program or of `main`. ``said``: the same in words, for those who do not see it."""
+    """``lines``: of the best program or of `main`. ``said``: the same in words, for those who do not see it. ``names``:
+    of the programs, by their strips of dots. ``intervals``: of the means that the verdict's table has, as crosses."""
 
     title: str
     label: str
@@ -67,6 +73,8 @@ class Progress:
     columns: Sequence[tuple[float, str]]
     legend: Sequence[tuple[str, str]]
     said: str
+    names: Sequence[tuple[float, str]] = ()
+    intervals: Sequence[Line] = ()
 
 
 def of_runs(runs: Iterable[RunGain], champion: str | None) -> list[Progress]:
@@ -83,22 +91,30 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
     top_gain, best = tops[-1] if several else max(tops)
     axis, width = Axis.over((run.gain for run in runs), BOTTOM, TOP), (RIGHT - LEFT) / len(columns)
     y = replace(axis, low=max(axis.low, -axis.high)) if axis.high else axis  # larger losses are drawn at the edge
-    dots, lines, names = list[Dot](), list[Line](), list[tuple[float, str]]()
+    dots, lines, intervals = list[Dot](), list[Line](), list[Line]()
+    labels, names = list[tuple[float, str]](), list[tuple[float, str]]()
     for place, (own, (top, _)) in enumerate(zip(columns, tops, strict=True)):
         begin, strips = LEFT + width * place, _grouped(own, "program_id")
         lines.append((begin, y(top), begin + width, y(top)))
-        name = own[0].stage.removeprefix("generation-") if several else own[0].program
-        names.append((begin + width / 2, name[: MOST_LETTERS // len(columns)]))
+        if several:
+            stage = shortened(own[0].stage.removeprefix("generation-"), MOST_LETTERS // min(len(columns), MOST_NAMES))
+            labels.append((begin + width / 2, stage))
+        wide = width / len(strips)
         for beside, strip in enumerate(strips):
-            x = begin + width * (beside + 0.5) / len(strips)
+            x = begin + wide * (beside + 0.5)
             kind = OURS if strip[0].program_id == best else CONTROL if strip[0].control else OTHER
             dots += [Dot(x, y(run.gain), kind, f"{run.program}: {number(run.gain)}", run.run_id) for run in strip]
+            if wide >= LEAST_WIDTH:
+                names.append((x, shortened(strip[0].program, MOST_NAME)))
+            if not several or own is columns[-1]:
+                intervals += _interval(strip, x + wide / 4, y)
     unit, whose = runs[0].unit, next(run.program for run in runs if run.program_id == best)
     meanings = {
         OURS: f"a run of {whose}, {'the champion' if best == champion else 'the best so far'}",
         OTHER: "a run of another program", CONTROL: "a run of stock, the plain loop",
+        "line": "average of the best program", "interval": "average of a program with its 95% interval",
     }  # fmt: skip
-    kinds = {dot.kind for dot in dots}
+    kinds = {"line", *(dot.kind for dot in dots), *["interval" for _ in intervals]}
     named = "generation of programs, and the final test" if champion else "generation"
     return Progress(
         "How much the programs improved train.py",
@@ -107,10 +123,20 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
         dots[:: len(dots) // MOST_DOTS + 1],
         _joined(lines) if several else lines,
         y.ticks(6),
-        names[:: len(names) // MOST_NAMES + 1],
-        [*(one for one in meanings.items() if one[0] in kinds), ("line", "average of the best program")],
+        labels[:: len(labels) // MOST_NAMES + 1],
+        [one for one in meanings.items() if one[0] in kinds],
         f"Average gain of the best program: {number(tops[0][0])} at first, {number(top_gain)} {unit} at last",
+        names,
+        intervals,
     )
+
+
+def _interval(strip: Sequence[RunGain], x: float, y: Axis) -> list[Line]:
+    """A cross at a program's mean, as high as its interval; nothing of a single run."""
+    found = mean_interval([run.gain for run in strip])
+    if found.mean is None or found.low is None or found.high is None:
+        return []
+    return [(x, y(found.low), x, y(found.high)), (x - CROSS, y(found.mean), x + CROSS, y(found.mean))]
 
 
 def _best(runs: Iterable[RunGain], champion: str | None) -> tuple[float, str]:

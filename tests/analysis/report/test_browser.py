@@ -20,7 +20,7 @@ pytestmark = [
 WIDTHS = (390, 1280)
 # Texts of one chart whose boxes cover each other by more than a few pixels.
 OVERLAPS = """
-[...document.querySelectorAll('.plot svg')].flatMap(svg => {
+[...document.querySelectorAll('.plot svg, .progress')].flatMap(svg => {
   const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
   const boxes = texts.map(t => [t.textContent, t.getBoundingClientRect()]);
   return boxes.flatMap(([a, p], i) => boxes.slice(i + 1).filter(([b, q]) =>

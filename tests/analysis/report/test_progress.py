@@ -6,6 +6,7 @@ import pytest
 
 from analysis.report.axis import Axis
 from analysis.report.progress import BOTTOM, LEFT, RIGHT, TOP, MainTurn, RunGain, of_night, of_runs
+from analysis.statistics import mean_interval
 
 
 def runs(*given: tuple[str, str, float]) -> list[RunGain]:
@@ -31,11 +32,27 @@ def test_the_line_is_the_mean_of_the_best_program_and_at_the_end_of_the_champion
 def test_a_single_match_has_a_column_for_each_program_and_each_unit_a_picture() -> None:
     given = runs(("match", "a", 0.2), ("match", "b", 0.6), ("match", "a", 0.4))
     [shown] = of_runs(given, None)
-    assert [name for _, name in shown.columns] == ["a", "b"] and len(shown.lines) == 2  # nothing joins programs
+    assert [name for _, name in shown.names] == ["a", "b"] and len(shown.lines) == 2  # nothing joins programs
+    assert not shown.columns and len(shown.intervals) == 2  # of a: b has one run
     assert shown.dots[0].x == shown.dots[1].x != shown.dots[2].x and shown.dots[2].kind == "k0"
     other = RunGain("r9", "match", "a", "a", False, 3.0, "bits")
     assert ["nats" in each.label for each in of_runs([*given, other], None)] == [True, False]
     assert of_runs([], None) == []
+
+
+def test_programs_are_named_and_those_of_the_last_match_have_the_intervals_of_the_table() -> None:
+    long = "idea-queue-v2-without-ideas"
+    last = [("confirmation", program, gain) for program in ("b", long) for gain in (0.3, 0.4, 0.5)]
+    given = runs(("opening", "a", 0.2), ("opening", "a", 0.4), *last)
+    [shown] = of_runs(given, "b")
+    assert [name for _, name in shown.names] == ["a", "b", "idea-queue-v2-wit…"]
+    y, mean = Axis(0.0, 0.5, BOTTOM, TOP), mean_interval([0.3, 0.4, 0.5])
+    (x, low, same, high), (left, middle, right, level), *_ = shown.intervals
+    assert (x, low, high) == (same, y(mean.low or 0), y(mean.high or 0)) and middle == level == y(0.4)
+    assert left < x < right and x > shown.names[1][0] and len(shown.intervals) == 4
+    assert shown.legend[-1][0] == "interval" and "interval" not in dict(of_runs(given[:1], None)[0].legend)
+    crowd = of_runs(runs(*[("match", f"p{number}", 0.1) for number in range(40)]), None)
+    assert not crowd[0].names  # they would cover each other
 
 
 def test_main_of_a_night_changes_where_a_turn_kept_a_change() -> None:
