@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 VIEWS = ("standings", "credit")  # that an open study needs
+INTERVALS = (
+    "Intervals of champion minus it allow for skewed gains; that of the champion without its ideas does not (Welch). "
+    "The A/A row is the difference of stock's two arms, with an interval that takes their spread as equal (Student)."
+)
 EFFECTS = """
 SELECT c.program_id, p.name AS program, c.unit, c.label, c.estimate, c.low, c.high, count(*) OVER () AS n,
     count(*) FILTER (q < 0.05 AND (low > 0 OR high < 0)) OVER () AS significant
@@ -128,6 +132,11 @@ class Verdict:
                 "champion minus it": apart if row.difference is not None else "",
             })  # fmt: skip
         return [{key: row[key] for key in row if any(one[key] for one in out)} for row in out]
+
+    @property
+    def note(self) -> str:
+        """Which intervals of the table are of another kind; empty if none is."""
+        return INTERVALS if self.decision and (self.decision.aa or self.decision.bare) else ""
 
     @property
     def text(self) -> str:

@@ -90,6 +90,7 @@ def test_every_screen_shows_the_same_verdict(made: Made, ahead: Path, tmp_path: 
     assert rows["stock", "stock"].n == 10 and rows["stock", "stock"].difference == pytest.approx(d.tested.difference)
     [aa] = [row for row in found.rows if "A/A" in row.program]
     assert aa.gain == pytest.approx(gain["a/a"] - gain["control"]) and (plant is not APART or (aa.low or 0) > 0)
+    assert found.note and all(found.note in rules.flat(shown[name]) for name in ("evidence", "report"))
     assert ("stop" in {caveat.level for caveat in whole.caveats}) == (plant is AHEAD)
     assert all(one.title in rules.flat(shown[name]) for one in whole.caveats for name in ("evidence", "report"))
 

@@ -73,6 +73,7 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     decision = LiveStudy.read(root / "one").decision
     assert decision
     found = decided(decision)
+    assert found.note and found.note in unescape(text)
     assert len(found.sentences) > 2 and all(f"<p>{one}</p>" in unescape(text) for one in found.sentences)
     places = [
         text.index(begin) for begin in ('<figure class="progress"', 'aria-label="Table of the verdict"', '"verdict ')
