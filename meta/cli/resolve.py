@@ -61,7 +61,7 @@ def _study_folder(text: str | None, out: Output) -> Path:
         unpacked = path.with_suffix("").name
         raise NotFound(
             f"{path} is one file, and a study is a folder",
-            hint=f"unpack it: python3 -m zipfile -e {shlex.quote(str(path))} . && metaloop ui {shlex.quote(unpacked)}",
+            hint=f"python3 -m zipfile -e {shlex.quote(text)} . unpacks it; then name {shlex.quote(unpacked)} instead",
         )
     near = [p for p in known_studies() if p.name.startswith(text)]
     if len(near) == 1:

@@ -89,6 +89,8 @@ def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
 
 def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path) -> None:
     told = cli("export", str(study), "--zip", "-o", "other.zip", cwd=tmp_path).stderr
+    refused = cli("verify", "other.zip", cwd=tmp_path)
+    assert refused.returncode and "zipfile -e other.zip . unpacks it; then name other instead" in refused.stderr
     shutil.unpack_archive(tmp_path / "other.zip", tmp_path)
     done = cli("verify", "other", "--json", cwd=tmp_path)
     assert done.returncode == 0 and "No script was trained again" in done.stderr, done.stderr

@@ -133,7 +133,8 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     if (path / "home.sqlite").exists():
         hint = f"metaloop home audit {shlex.quote(what)}"
         raise UsageError(f"the runs of {what} were made on other machines", hint=hint)
-    planned = of_source(path, flags) if path.is_file() or path.suffix == ".py" else of_study(out, what, flags)
+    is_source = path.suffix == ".py" or (path.is_file() and path.suffix != ".zip")
+    planned = of_source(path, flags) if is_source else of_study(out, what, flags)
     if planned is None:
         return 0
     task, study, how, cost = planned.task, planned.study, planned.how, planned.cost()
