@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RATIO, POWER, NOISE = 1.3, 0.8, 0.33
 REPLICATES, SEED = 400, 1
+HARDLY = 0.05  # power, below which a close is as good as undecided
 LEAST_FREEDOM = 10  # degrees, of a measured SD
 SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256)
 
@@ -51,16 +52,16 @@ class ClosePlan:
         """That the power is low, and what to change; empty if it is not. ``entries``: how many are expected."""
         if self.power >= POWER:
             return ""
-        low = (
-            f"with {many(self.runs, 'run')} of a leader, the close has low power: even an entry that gains "
-            f"{self.ratio:g} times as much as all others is named in only {self.power:.0%} of simulated closes; in the "
-            "others several share the win, or none is shown to be better than stock"
-        )
         planned = plan_close(self.noise, None, entries)
+        least = f"the least that names it in {POWER:.0%} is {planned.runs}: leave confirm_runs out"
         if planned.power < POWER:
-            return f"{low}. More runs are not enough: make a run less noisy with a larger --run-budget"
-        how = f"leave confirm_runs out: the plan then takes {planned.runs} runs, which name it in {planned.power:.0%}"
-        return f"{low}. To change it, {how}"
+            least = f"not even {planned.runs} runs are enough: make a run less noisy with a larger --run-budget"
+        few = "too few unless one is far ahead" if self.power < HARDLY else "few, so the close has low power"
+        return (
+            f"with {many(self.runs, 'run')} of a leader, which are {few}, an entry that gains {self.ratio:g} times as "
+            f"much as all others is named in {self.power:.0%} of simulated closes (else several share the win, or none "
+            f"is shown to be better than stock); {least}"
+        )
 
 
 def plan_close(noise: float, runs: int | None = None, entries: int | None = None) -> ClosePlan:

@@ -107,8 +107,11 @@ def consequence(what: str, phase: Phase, racing: bool) -> str:
     """What an act would change in this phase, as the command and the host's page say it. ``racing``: the entry is one
     of the leaders that the decision runs again."""
     if phase == "decided":
-        beside = "is listed beside it as void" if what == VOID else "is no longer listed beside it as void"
-        return f"The announced decision does not change: the entry {beside}, and no other entry moves up."
+        change = "is listed beside it as void and leaves" if what == VOID else "is no longer void and returns to"
+        return (
+            "The announced decision does not change, and no other entry moves up in it: the entry "
+            f"{change} the board at the close."
+        )
     if phase == "deciding" and not racing:
         change = "is listed as void" if what == VOID else "is no longer listed as void"
         return f"The entry is not in the race and cannot win: it {change}, and the decision does not change."

@@ -16,7 +16,7 @@ from arena.contest.contest import Contest
 from arena.contest.entering.accounts import PERSON, fresh
 from arena.contest.entering.lookup import closest
 from arena.contest.entering.names import FORMER
-from arena.contest.settings import REPORT
+from arena.contest.settings import REPORT, Phase
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
 from arena.serving.tokens import hashed
 from programs.errors import NotFound, UsageError
@@ -77,6 +77,19 @@ def account(connection: Connection, who: str | int) -> Person:
     if person.name.startswith(FORMER):
         raise UsageError("this account was removed before", hint="its entries and results stay")
     return person
+
+
+def consequence(phase: Phase) -> str:
+    """What a removal would do in this phase, as the command and the host's page say it."""
+    decided = phase == "decided"
+    later = "; the announced decision does not change" if decided else ", and take part as before unless you void them"
+    return (
+        f"Name, token and sessions are deleted. Entries and results stay under `{FORMER} N`{later}. "
+        "Pages, card and new exports show that name, and the published report is taken down. "
+        "The ledger cannot be changed and keeps the name: of the entrant, in names of entries such as `Ada 1`, and in "
+        "a decision that was announced; so do the queue's log, and all copies and exports made before. "
+        "This cannot be undone."
+    )
 
 
 def forget(contest: Contest, who: str | int) -> str:

@@ -57,6 +57,7 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         entries=host_rows(host.contest),
         people=removal.people(host.contest),
         unlisted=removal.unlisted(host.contest),
+        removal=removal.consequence(host.contest.phase()),
         acts=host_actions(host.contest),
         health=health(host.contest),
         close_asked=bool(state.get("close_asked")),

@@ -139,16 +139,16 @@ def host(
 
     void ENTRY --because TEXT: the entry leaves the queue, the ranking and the decision, and
     does not count against its entrant's quota. A run that has started is finished. A decision
-    that was announced stays. ENTRY is a name as on the leaderboard, or a number or address
-    from an entry's page.
+    that was announced stays; the board at the close loses the entry. ENTRY is a name as on
+    the leaderboard, or a number or address from an entry's page.
 
     unvoid ENTRY: the entry continues where it was. One that the server had given up after
     repeated errors starts again from the beginning.
 
     forget NAME: remove an entrant's account with name, token and sessions. Entries and
-    results stay, under `former entrant N`: they still run, race and can win. An announcement
-    that was already made shows the new name with a note. The ledger's records keep the old
-    name, because each record contains the hash of the one before.
+    results stay, under `former entrant N`; until the decision they still run, race and can
+    win. An announcement that was made shows the new name. The ledger's records keep the old
+    one, also in names such as `Ada 1`: each contains the hash of the one before.
 
     caps: show the spending limits of the models, and the spending so far; --max-usd,
     --max-tokens and --set prices=… change them. The limits per run are part of the rules.
@@ -205,10 +205,7 @@ def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
 
     with contest.database.read() as connection:
         removal.account(connection, name)
-    out.note(
-        f"The entries and results of {name} stay, under another name, and take part as before (void takes an entry "
-        "out). The ledger's records keep the name."
-    )
+    out.note(removal.consequence(contest.phase()))
     if not yes:
         refused = "there is no terminal to ask whether to remove the account"
         ask(f"Remove the account of {name} for good?", refused, "-y removes it")

@@ -121,8 +121,11 @@ def test_the_host_names_an_entry_as_the_pages_do(contest: Contest, capsys: pytes
     capsys.readouterr()
     assert run(["contest", "host", folder, "void", label, "--because", "copied"]) == 0
     said = capsys.readouterr().err
-    assert "The announced decision does not change" in said and "leaves" not in said
-    assert f"host {folder} unvoid 3  #" in said  # by number: a name may be that of another entry, too
+    assert "The announced decision does not change" in said and "leaves the board at the close" in said
+    assert "quota" not in said and f"host {folder} unvoid 3  #" in said  # by number: others may have the name, too
+    assert run(["contest", "host", folder, "forget", "P local 0"]) == 2  # asks first
+    said = capsys.readouterr().err
+    assert "decision does not change" in said and "take part" not in said and "in names of entries such as" in said
 
 
 def test_a_run_that_is_lost_while_its_entry_is_void_leaves_the_entry_reinstatable(contest: Contest) -> None:

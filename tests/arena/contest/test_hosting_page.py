@@ -69,6 +69,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         contest.state(decided=utc_now().isoformat())
         page = host.get("/host").text
         assert "The announced decision does not change" in page and "The entry leaves" not in page
+        assert "the announced decision does not change. Pages" in page and "take part as before" not in page
         contest.state(deciding="", decided="")
         page = host.get("/host")
         assert "<dt>Queue</dt><dd>not running</dd>" in page.text

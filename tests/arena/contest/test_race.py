@@ -227,8 +227,10 @@ def test_more_runs_tell_a_smaller_lead() -> None:
     assert plan_close(3.0, runs=20, entries=4).usual == 6 * 20  # nobody leaves
     assert plan_close(0.33, runs=12).runs == 12 and plan.warning() == ""
     low = plan_close(0.33, runs=12, entries=4)
-    assert f"named in only {low.power:.0%} of" in low.warning(4) and "low power" in low.warning(4)
-    assert f"leave confirm_runs out: the plan then takes {few.runs} runs" in low.warning(4)
+    assert f"named in {low.power:.0%} of" in low.warning(4) and "low power" in low.warning(4)
+    assert f"the least that names it in 80% is {few.runs}: leave confirm_runs out" in low.warning(4)
+    none = plan_close(0.33, runs=2, entries=4)
+    assert none.power == 0 and "2 runs of a leader, which are too few unless" in none.warning(4)
     assert "larger --run-budget" in plan_close(3.0, runs=12).warning()
 
 

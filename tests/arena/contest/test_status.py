@@ -157,7 +157,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--set", "confirm_runs=9"]
     assert run(strokes) == 0  # the default task
     said = " ".join(capsys.readouterr().err.split())
-    assert "low power" in said and "leave confirm_runs out" in said
+    assert "9 runs of a leader, which are too few" in said and "leave confirm_runs out" in said
     assert "output of `metaloop knowledge ideas` may win on this task" in said
     folder.mkdir()
     (folder / "mine").touch()
