@@ -16,7 +16,7 @@ from analysis.study import VIEWS, read_study
 from analysis.wording import many, number, span
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts
-from arena.contest.entering.removal import removed
+from arena.contest.entering.removal import rename
 from arena.contest.ranking.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.ranking.standing import DIGITS, whole_board
 from arena.contest.ranking.view_types import BoardView, ContestView
@@ -30,7 +30,6 @@ from programs.errors import UsageError
 from programs.text import one_line
 
 TABLES = ("runs", "experiments", "verifications", "standings", "programs", "directives", "baselines")
-NAMED = ("runs", "standings", "programs")  # with the names of programs
 
 #: What each file is, for README.md.
 CONTENTS = {
@@ -147,23 +146,12 @@ def plain_name(text: str) -> str:
 
 
 def _tables(contest: Contest, target: Path) -> None:
-    """The tables, in which a program has the name that its earliest entry has now, if an account was removed: default
-    names contain the entrant's, and the ledger keeps them."""
-    renamed = bool(removed(contest))
+    """The tables, without the names of removed accounts: default names of programs contain the entrant's."""
     with read_study(contest.folder, views=[name for name in VIEWS if name in TABLES]) as con:
-        if renamed:
-            with contest.database.read() as connection:
-                columns = select(ContestEntry.program_id, ContestEntry.name).order_by(ContestEntry.number.desc())
-                names = {str(program_id): str(name) for program_id, name in connection.execute(columns)}
-            con.execute("CREATE TEMP TABLE names_now (program_id VARCHAR, name VARCHAR)")
-            con.executemany("INSERT INTO names_now VALUES (?, ?)", list(names.items()))
+        rename(con, contest.folder)
         for name in TABLES:
-            rows = f"FROM {name}"
-            if renamed and name in NAMED:
-                now = "SELECT n.name FROM names_now AS n WHERE n.program_id = t.program_id"
-                rows = f"SELECT * REPLACE (coalesce(({now}), name) AS name) FROM {name} AS t"
             path = str(target / f"{name}.parquet").replace("'", "''")
-            con.execute(f"COPY ({rows}) TO '{path}' (FORMAT parquet)")
+            con.execute(f"COPY (FROM {name}) TO '{path}' (FORMAT parquet)")
 
 
 def _json(path: Path, value: Any) -> None:

@@ -5,9 +5,11 @@ What is stored of entries has no names, or the names of its time: pages, board a
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
-from typing import TypedDict, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
@@ -16,11 +18,15 @@ from arena.contest.contest import Contest
 from arena.contest.entering.accounts import PERSON, fresh
 from arena.contest.entering.lookup import closest
 from arena.contest.entering.names import FORMER
-from arena.contest.settings import REPORT, Phase
+from arena.contest.settings import DATABASE, REPORT, Phase
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
 from arena.serving.tokens import hashed
 from programs.errors import NotFound, UsageError
 
+if TYPE_CHECKING:
+    import duckdb
+
+NAMED = ("runs", "standings", "programs")  # tables with the names of programs
 MOST_PEOPLE = 500  # on the host's page
 
 
@@ -63,6 +69,28 @@ def removed(contest: Contest) -> int:
     """How many accounts were removed."""
     with contest.database.read() as connection:
         return connection.query(Person).where(Person.name.startswith(FORMER)).count()
+
+
+def rename(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """If an account was removed, hide the tables of a contest's ledger behind temporary ones, in which a program has
+    the name that its earliest entry has now, and the announcement its headline of now; else nothing."""
+    contest = Contest.open(folder) if (folder / DATABASE).is_file() else None
+    if contest is None or not removed(contest):
+        return
+    with contest.database.read() as connection:
+        columns = select(ContestEntry.program_id, ContestEntry.name).order_by(ContestEntry.number.desc())
+        names = {str(program_id): str(name) for program_id, name in connection.execute(columns)}
+    con.execute("CREATE TEMP TABLE names_now (program_id VARCHAR, name VARCHAR)")
+    con.executemany("INSERT INTO names_now VALUES (?, ?)", list(names.items()))
+    now = "SELECT n.name FROM names_now AS n WHERE n.program_id = t.program_id"
+    for table in NAMED:
+        named = f"SELECT * REPLACE (coalesce(({now}), name) AS name) FROM {table} AS t"
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {named}")
+    con.execute(
+        "CREATE TEMP TABLE events AS SELECT * REPLACE (CASE WHEN kind = 'announcement' THEN "
+        "json_merge_patch(record, $1) ELSE record END AS record) FROM events",
+        [json.dumps({"headline": contest.announcement().get("headline")})],
+    )
 
 
 def account(connection: Connection, who: str | int) -> Person:

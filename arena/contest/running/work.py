@@ -16,6 +16,7 @@ from analysis.ledger.events import AnnouncementEvent, ContestEvent
 from analysis.report.page import report
 from analysis.study import read_study
 from arena.contest.contest import Contest
+from arena.contest.entering.removal import rename
 from arena.contest.ranking.decision import FinalRace, decided
 from arena.contest.running.pause import HOSTS, answers, unstop
 from arena.contest.running.steward import Say, Steward, end
@@ -140,6 +141,7 @@ def close(steward: Steward, race: FinalRace) -> None:
 def publish(contest: Contest) -> None:
     """Write the report of the folder, which the pages show from then on."""
     with read_study(contest.folder) as con:
+        rename(con, contest.folder)
         html = report(con, contest.folder.name, contest.config.title)
     partial = contest.folder / f"{REPORT}.partial"
     partial.write_bytes(html.encode("utf-8", "replace"))

@@ -43,6 +43,10 @@ def report(
     if image and image.suffix.lower() not in PICTURES:
         raise UsageError(f"{image} is no {' or '.join(PICTURES)} file", hint=f"--card {image.with_suffix('.svg')}")
     with resolve.connect(folder) as con:
+        if (folder / resolve.CONTEST).is_file():
+            from arena.contest.entering.removal import rename
+
+            rename(con, folder)
         html = page.report(con, resolve.shown(folder))
         drawn = drawn_card(con, resolve.shown(folder)) if image else ""
     picture.save(html.encode("utf-8", "replace"), file)

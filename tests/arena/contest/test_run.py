@@ -106,6 +106,9 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
         assert "sandbox allow-scripts" in page.headers["content-security-policy"]
         removal.forget(contest, "P local 0")
         assert Browser(port).get("/report").status == 404
+    assert run(["report", str(contest.folder)]) == 0
+    again = (contest.folder / "report.html").read_text()
+    assert "P local 0" not in again and "former entrant 1 (number 3)" in again
     done = export(contest, tmp_path / "out")
     assert done["decided"] and len(list((tmp_path / "out" / "entries").iterdir())) == 5
     assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5
