@@ -112,7 +112,8 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
     meanings = {
         OURS: f"a run of {whose}, {'the champion' if best == champion else 'the best so far'}",
         OTHER: "a run of another program", CONTROL: "a run of stock, the plain loop",
-        "line": "average of the best program", "interval": "average of a program with its 95% interval",
+        "line": f"average of {'the best' if several else 'each'} program",
+        "interval": "average of a program with its 95% interval",
     }  # fmt: skip
     kinds = {"line", *(dot.kind for dot in dots), *["interval" for _ in intervals]}
     named = "generation of programs, and the final test" if champion else "generation"
