@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -23,8 +23,11 @@ from arena.settings import StudyConfig
 from arena.setup import versions
 from arena.worker import RECORD, REPLAY
 from programs.errors import EnvironmentProblem
+from trainer.data import DataStore
+from trainer.streams import Stream
 from trainer.task import Task
 
+Split = tuple[str, Stream, str]  # the task's id, and the split's label
 LOG_CHARS = 400  # last characters of a dead worker's log that are searched for its last line
 
 
@@ -105,6 +108,13 @@ class WorkerActor:
     def fetch(self, run_id: str) -> Files:
         """The folder of a run that has ended."""
         return run_files(self._folder / "runs" / run_id)
+
+    def discard(self, splits: Sequence[Split]) -> None:
+        """Delete hidden splits of this node that are not used again."""
+        config = StudyConfig.read(self._folder / "study.toml")
+        for task, stream, label in splits:
+            store = DataStore(config.at(task).loaded_task(), config.streams, self._folder / "data", label=label)
+            store.discard(stream)
 
     def end(self) -> None:
         """Stop the worker in good order."""

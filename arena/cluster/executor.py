@@ -22,11 +22,11 @@ from pydantic import TypeAdapter
 
 from analysis.ledger import Ledger
 from analysis.ledger.run_state import RunState
-from arena.cluster.actor import WorkerActor, parcel_of, sweep
+from arena.cluster.actor import Split, WorkerActor, parcel_of, sweep
 from arena.cluster.connect import connect, devices_of_nodes, needs
 from arena.cluster.files import Files, run_files, write_files
 from arena.executor import Progress, StopRequest, rebuild
-from arena.jobs import ErrorRecord, Job, JobResult, RunJob, WorkerMessage, to_json
+from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, RunJob, WorkerMessage, to_json
 from arena.settings import StudyConfig
 from arena.worker import shown
 from inner_loop.events import Event, ExperimentEvent, read_event
@@ -97,6 +97,7 @@ class RayExecutor:
         self._session = secrets.token_hex(8)
         self._parcel = ray.put(parcel_of(self.config, folder, self._session))
         self._nodes: set[str] = set()  # that had a worker
+        self._used: set[Split] = set()  # labelled hidden splits of the jobs that ended
         self.slots: list[Slot] = []
         self.waiting: deque[Job] = deque()  # for a slot
         self._started = 0
@@ -121,10 +122,16 @@ class RayExecutor:
             if not stopping:
                 self._hand_out(coming)
             if not any(slot.job for slot in self.slots) and (stopping or not self.waiting):
+                self._discard()
                 return
             yield from self._listen()
 
     # -- nodes and slots -----------------------------------------------------------------------------------------
+
+    def capacity(self) -> int:
+        """How many jobs the nodes have devices for now; at least 1, because one may join. Raises as `run` does."""
+        self._look()
+        return max(self._capacity, 1)
 
     def _look(self) -> None:
         """Count the runs that the cluster has devices for. Raises EnvironmentProblem where it has none for long."""
@@ -259,9 +266,17 @@ class RayExecutor:
         return None
 
     def _finish(self, slot: Slot, result: JobResult) -> JobResult:
+        if isinstance(slot.job, MeasureJob) and slot.job.split:
+            self._used.add((slot.job.task, slot.job.stream, slot.job.split))
         slot.job = slot.result = None
         del self._records[result.job_id]
         return replace(result, worker=slot.index)
+
+    def _discard(self) -> None:
+        """Delete the labelled splits from the nodes. Not job by job: workers of a node may share a split."""
+        for slot in {slot.node: slot for slot in self.slots if slot.ready and self._used}.values():
+            slot.actor.discard.remote(sorted(self._used))
+        self._used.clear()
 
     # -- deaths --------------------------------------------------------------------------------------------------
 

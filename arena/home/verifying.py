@@ -66,7 +66,7 @@ class Verifier:
                 self.say(done)
             self.database.set_fact("void")
         worked = self.recorder.step(executor)
-        chosen = self._chosen()
+        chosen = self._chosen(self.slots(executor))
         wanted = {number: self._wanted(number) for number in chosen}
         jobs: list[MeasureJob] = []
         for number, numbers in wanted.items():
@@ -95,16 +95,18 @@ class Verifier:
             trained = trained_pairs(connection, number)
             return range(trained, trained + policy.batch(standing(proposal.proposer)))
 
-    def slots(self) -> int:
-        """Tests at once: as many as workers can train batches of."""
-        return max(1, self.study.config.workers // (2 * policy.BATCH))
+    def slots(self, executor: Executor) -> int:
+        """Tests at once: as many as workers, or the devices that a cluster has now, can train batches of."""
+        capacity = getattr(executor, "capacity", None)
+        workers: int = capacity() if capacity else self.study.config.workers
+        return max(1, workers // (2 * policy.BATCH))
 
-    def _chosen(self) -> list[int]:
+    def _chosen(self, slots: int) -> list[int]:
         """The proposals whose tests are under way, and others, whose tests begin, as far as there are workers."""
         with self.database.read() as connection:
             verifying = select(ProposalRow.proposal_id).where(ProposalRow.state == "verifying")
             out = list(connection.scalars(verifying.order_by(ProposalRow.test)))
-        while len(out) < self.slots() and (chosen := self._next(len(out))) is not None:
+        while len(out) < slots and (chosen := self._next(len(out))) is not None:
             if self._begin(chosen):
                 out.append(chosen)
         return out

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
+
+from pydantic import JsonValue
 
 from arena.drain import Drained
 from arena.executors import executor_of
@@ -18,9 +21,14 @@ IDLE_SECONDS = 0.3
 
 def carry_on(project: Project, say: Say, until_idle: bool = False) -> None:
     """Verify until a stop is requested (file `stop`) or, with ``until_idle``, nothing may be verified."""
+
+    def note(event: Mapping[str, JsonValue]) -> None:
+        if event["kind"] == "note":  # such as a node that is not used
+            say(str(event["text"]))
+
     study = Study.open(project.folder)
     study.agree()
-    with study, executor_of(study, lambda _: None) as executor:
+    with study, executor_of(study, note) as executor:
         verifier = Verifier(project, study, say)
         verifier.put_right()
         while not (study.folder / "stop").exists():

@@ -144,7 +144,7 @@ def _sort_settings(context: click.Context, parameter: click.Parameter, given: tu
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
-            raise UsageError(f"--set {text}: no such setting", hint=hint)
+            raise UsageError(f"--set {text}: {context.command_path} has no such setting", hint=hint)
         if name in own:
             context.meta.setdefault(SETTINGS, {}).setdefault(name, []).append(value)
     return tuple(text for text in given if text.partition("=")[0] not in own)

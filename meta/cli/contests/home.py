@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from analysis.wording import duration, number, span
 from meta.cli import resolve
 from meta.cli.commands import noun, verb
-from meta.cli.flags import HostFlag, ModelFlags, ProxyFlag, RunBudgetFlag, YesFlag
-from meta.cli.options import argument, flag, rare
+from meta.cli.flags import HostFlag, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
+from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Column, Output, ask
 from meta.cli.training import launch
 from meta.cli.training.researcher_choice import ResearcherChoice
@@ -107,9 +107,13 @@ def serve(
     proxy: ProxyFlag,
     void: Annotated[int | None, flag("Revoke this block; needs --because.", metavar="BLOCK")],
     because: Annotated[str, flag("The reason of --void, for the page and the commit.", metavar="TEXT", default="")],
+    _playing: Annotated[PlayingFlags, only("executor")],
 ) -> None:
     """Serve a project and verify the volunteers' proposals. Accepted proposals survive a
     kill; the same command resumes.
+
+    --set executor=ray verifies on the nodes of a Ray cluster (docs/cluster.md). All other
+    settings of a project are fixed by `home init`.
 
     --void revokes a block (an accepted proposal): a new commit restores the version of main
     before it, and the proposals of all later blocks are verified again. If another process

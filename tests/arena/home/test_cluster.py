@@ -1,0 +1,104 @@
+"""A host that verifies with more of its own machines: on real Ray nodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from arena.choice import VARIABLE
+from arena.executors import executor_of
+from arena.home.host import ProjectHost
+from arena.home.project import Project
+from arena.home.tables import Pair
+from arena.home.verifying import MEASURED, Verifier
+from arena.study import Study
+from meta.cli.main import run
+from tests.arena.home.clients import Client, better, new_project, states, work
+from tests.studies import silent
+
+
+@contextmanager
+def serving(project: Project, executor: str) -> Iterator[Path]:
+    """`metaloop home serve` beside the test; its log."""
+    command = [sys.executable, "-m", "meta.cli.main", "home", "serve", str(project.folder), "--port", "0"]
+    with subprocess.Popen([*command, "--set", f"executor={executor}"], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline().startswith(b"url\thttp://")
+            yield project.folder / "log" / "contest.log"
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def propose(project: Project) -> None:
+    host = ProjectHost(project)
+    Client(host, "Ann").propose(better(project, MOMENTUM=0.9), 0.5)
+    Client(host, "Bob").propose(better(project, LR=0.2), 0.4)
+
+
+def pairs(project: Project) -> set[tuple[object, ...]]:
+    with project.database.read() as connection:
+        rows = connection.scalars(select(Pair)).all()
+    return {tuple(getattr(row, name) for name in ("proposal_id", *MEASURED)) for row in rows}
+
+
+def test_the_process_that_verifies_has_the_executor_that_serve_names(project: Project) -> None:
+    with serving(project, "in-process") as log:  # which refuses a task that trains
+        while not log.is_file() or not log.read_text():
+            time.sleep(0.05)
+        assert "trains for real (use --set executor=local)" in log.read_text()
+
+
+def test_what_is_no_setting_of_serve_is_refused(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    for setting, problem in (
+        ("workers=8", "home serve has no such setting"),
+        ("executor=slurm", "no executor 'slurm'"),
+    ):
+        assert run(["home", "serve", str(project.folder), "--set", setting]) == 2
+        assert problem in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(580)
+def test_ray_nodes_verify_as_many_proposals_as_they_have_devices_for(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[ray]'")
+    from arena.cluster.executor import RayExecutor
+    from bench.cluster import two_nodes
+
+    monkeypatch.setenv("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", "disabled"))  # also of the process that serves
+    monkeypatch.setattr("arena.home.policy.BATCH", 1)
+    here = new_project(tmp_path / "here")
+    for each in (project, here):
+        propose(each)
+    with two_nodes(cpus=2):
+        with Study.open(project.folder) as study, executor_of(study, silent) as executor:
+            assert isinstance(executor, RayExecutor) and study.config.workers == 1
+            verifier = Verifier(project, study, lambda _: None)
+            assert verifier.slots(executor) == 2 and verifier.step(executor)
+            left = Path(tempfile.gettempdir()).glob
+            name = f"metaloop-{os.getuid()}-{executor._session}-*/data/*"
+            assert list(left(name))
+            while list(left(f"{name}/confirmation-*")):  # a split is used once, and then deleted
+                time.sleep(0.1)
+        with serving(project, "ray"):
+            while {state for state, _ in states(project).values()} != {"merged"}:
+                time.sleep(0.1)
+    assert not list((project.folder / "log").glob("worker-*"))  # no worker of this machine
+    monkeypatch.setenv(VARIABLE, "local")
+    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
+    work(here, steps=1)
+    assert len(pairs(here)) == 2 and pairs(here) <= pairs(project)
