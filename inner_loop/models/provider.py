@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import threading
@@ -66,23 +67,33 @@ def litellm() -> Any:
 
 @cache
 def _litellm() -> Any:
+    import logging
+
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    gc.disable()  # what is imported stays: looking through it for garbage took a quarter of the time
+    try:
+        library = _imported()
+    finally:
+        gc.freeze()
+        gc.enable()
+    library.suppress_debug_info = True
+    library.telemetry = False
+    library.drop_params = True
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # they quote what a server sent
+    return library
+
+
+def _imported() -> Any:
     with warnings.catch_warnings():  # theirs, of their own types
         warnings.simplefilter("ignore")
-        import logging
-
         import litellm
 
         litellm.ModelResponse()
         litellm.ModelResponse(stream=True)
         with suppress(ImportError):  # else imported by the first call, while it is timed
             import openai.resources  # noqa: F401
-    litellm.suppress_debug_info = True
-    litellm.telemetry = False
-    litellm.drop_params = True
-    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # they quote what a server sent
     return litellm
 
 

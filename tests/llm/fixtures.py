@@ -16,15 +16,9 @@ dropped = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture(scope="session")
-def litellm_loaded() -> Iterator[None]:
-    """Loading LiteLLM takes seconds, which belong to no time-out of a test.
-
-    What it loaded stays, so that `close_connections` need not look through it after each test.
-    """
+def litellm_loaded() -> None:
+    """Loading LiteLLM takes seconds, which belong to no time-out of a test."""
     litellm()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def close_connections() -> None:
