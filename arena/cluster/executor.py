@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from analysis.ledger import Ledger
 from analysis.ledger.run_state import RunState
-from arena.cluster.actor import Split, WorkerActor, parcel_of, sweep
+from arena.cluster.actor import Split, WorkerActor, node_path, parcel_of, sweep
 from arena.cluster.connect import connect, devices_of_nodes, needs
 from arena.cluster.files import Files, run_files, write_files
 from arena.executor import Progress, StopRequest, rebuild
@@ -39,6 +39,7 @@ LOOK_SECONDS = 0.3  # between two checks of the stop request, the nodes and the 
 NO_NODE_SECONDS = 60.0  # how long to wait for a node when none is left
 MOST_DEATHS = 5  # of workers and nodes during one job, or in a row before their first job
 END_SECONDS = 10.0  # for workers to stop in good order
+SWEEP_SECONDS = 60.0  # for a node to delete what they left; on a busy one, Ray starts a process for it in some seconds
 ONCE = ("run_started", "run_ended")  # each worker of a job sends them
 SYNCED = ("experiment", "run_ended", "call")
 MESSAGE = TypeAdapter(WorkerMessage)
@@ -331,12 +332,14 @@ class RayExecutor:
             for slot in self.slots:
                 ray.kill(slot.actor)
             broom = ray.remote(num_cpus=0, max_retries=0)(sweep)
-            swept = [
-                broom.options(label_selector={"ray.io/node-id": node}).remote(self._session, node)
+            swept = {
+                broom.options(label_selector={"ray.io/node-id": node}).remote(self._session, node): node
                 for node in self._nodes & devices_of_nodes(self.resource).keys()
-            ]
-            if swept:
-                ray.wait(swept, num_returns=len(swept), timeout=END_SECONDS)
+            }
+            left = ray.wait(list(swept), num_returns=len(swept), timeout=SWEEP_SECONDS)[1] if swept else []
+            for node in (swept[call] for call in left):
+                path = node_path(self._session, node)
+                self._note(f"node {node[:6]} did not answer: delete {path} there, which has the study's secret")
         except (ray.exceptions.RayError, EnvironmentProblem):
             pass  # the cluster is gone, with everything on it
         finally:
