@@ -76,8 +76,3 @@ def detectable(a: RunSample, b: RunSample, target: float = POWER, level: float =
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle, a, b, level) >= target else (middle, high)
     return high
-
-
-def in_sds(runs: int, level: float = LEVEL) -> float | None:
-    """``detectable`` of two programs of ``runs`` runs each, in SDs between runs of one program."""
-    return detectable(RunSample(1.0, runs), RunSample(1.0, runs), POWER, level)

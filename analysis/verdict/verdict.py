@@ -274,8 +274,8 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
     for aa in d.aa:
         where = f", {aa.task}" * bool(d.tasks)
         unit = aa.unit * (aa.unit != d.unit)
-        mean = (aa.difference, aa.low, aa.high, aa.n_other)
-        yield VerdictRow(f"stock minus stock (A/A{where})", "", *mean, runs, unit=unit)
+        mean = (aa.difference, aa.low, aa.high, aa.n + aa.n_other)
+        yield VerdictRow(f"stock (A/A{where}) minus stock", "", *mean, runs, unit=unit)
     yield from scripts_of(d)
 
 

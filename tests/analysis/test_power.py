@@ -10,7 +10,7 @@ import pytest
 
 from analysis.statistics import pooled_sd, t_test, welch_difference
 from analysis.study import open_study, query
-from analysis.verdict.power import RunSample, detectable, in_sds, power, runs_needed
+from analysis.verdict.power import RunSample, detectable, power, runs_needed
 from analysis.verdict.study_power import measured_sd, power_rows
 from tests.meta.cli_study import GAINS, write_study
 
@@ -51,7 +51,7 @@ def test_runs_needed_and_detectable_answer_each_other() -> None:
     for difference in (0.3, 1.0, 3.0):
         runs = runs_needed(difference, 1.0)
         assert runs is not None
-        least, before = in_sds(runs), in_sds(runs - 1)
+        least, before = (detectable(RunSample(1.0, n), RunSample(1.0, n)) for n in (runs, runs - 1))
         assert least is not None and before is not None and least <= difference < before
 
 

@@ -31,6 +31,7 @@ from bench.contradictions import bases, judged
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.results.study_result import ELAPSED, longer, present, worth_more
+from meta.cli.training.launch import power_sentence
 from meta.results.evidence_page import training_cost
 from meta.study.begin import champion_of
 from programs.program import Program
@@ -138,6 +139,15 @@ def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(dec
     alike = HeldOut("near", "nats", None, None, None, False)
     tested, none = decided(replace(d, origin=None, held_out=(there, alike))).sentences[1:]
     assert "0.500 nats, stock 0.800: +0.200 [0.100, 0.300] (p = 0.03 after Holm)" in tested and "not run" in none
+
+
+def test_the_row_of_the_a_a_difference_and_the_plan_count_the_runs_of_both_of_stocks_arms(decision: Decision) -> None:
+    (aa,) = decision.aa
+    row = next(row for row in decided(decision).rows if "minus stock" in row.program)
+    assert (row.gain, row.n) == (aa.difference, aa.n + aa.n_other) and aa.n_other
+    pooled = power_sentence(10, of="of the champion and 14 of stock", more=4)
+    assert "with 10 runs of the champion and 14 of stock, the test detects a difference of 1.2 SD" in pooled
+    assert "1.3 SD" in power_sentence(10)
 
 
 def test_a_difference_that_is_not_shown_comes_with_the_runs_that_would_show_it(ahead: Path, decision: Decision) -> None:

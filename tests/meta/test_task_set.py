@@ -107,7 +107,7 @@ def test_the_page_names_every_task(ended: Ended) -> None:
     page = (folder / "champion.evidence.md").read_text()
     assert all(sentence in page for sentence in decided(champion.decision).sentences) and UNIT in page
     for task in ("north", "south"):
-        assert f"| {champion.program.name} | on {task} |" in page and f"stock minus stock (A/A, {task})" in page
+        assert f"| {champion.program.name} | on {task} |" in page and f"stock (A/A, {task}) minus stock" in page
 
 
 @pytest.mark.slow

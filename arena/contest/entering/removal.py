@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
+from analysis.ledger.run_state import StudyState
 from arena.contest.contest import Contest
 from arena.contest.entering.accounts import PERSON, fresh
 from arena.contest.entering.lookup import closest
@@ -71,6 +72,16 @@ def removed(contest: Contest) -> int:
         return connection.query(Person).where(Person.name.startswith(FORMER)).count()
 
 
+def recorded(contest: Contest) -> int:
+    """How many removed accounts the ledger has the names of: those with an entry whose runs had begun."""
+    entries = StudyState.read(contest.folder / "ledger").entries.values()
+    named = [entry.entry_id for entry in entries if not entry.entrant.startswith(FORMER)]
+    theirs = select(ContestEntry.person_id).where(ContestEntry.entry_id.in_(named))
+    with contest.database.read() as connection:
+        gone = connection.query(Person).where(Person.name.startswith(FORMER), Person.person_id.in_(theirs))
+        return gone.count()
+
+
 def rename(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """If an account was removed, hide the tables of a contest's ledger behind temporary ones, in which a program has
     the name that its earliest entry has now, and the announcement its headline of now; else nothing."""
@@ -114,8 +125,9 @@ def consequence(phase: Phase) -> str:
     return (
         f"Name, token and sessions are deleted. Entries and results stay under `{FORMER} N`{later}. "
         "Pages, card and new exports show that name, and the published report is taken down. "
-        "The ledger cannot be changed and keeps the name: of the entrant, in names of entries such as `Ada 1`, and in "
-        "a decision that was announced; so do the queue's log, and all copies and exports made before. "
+        "The ledger cannot be changed. If a run of theirs has begun, it keeps the name: of the entrant, in names of "
+        "entries such as `Ada 1`, and in a decision that was announced; so do the queue's log, and all copies and "
+        "exports made before. "
         "This cannot be undone."
     )
 

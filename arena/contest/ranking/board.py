@@ -144,7 +144,11 @@ def aa_of(rows: Sequence[RankedRow], unit: str) -> ArmsDifference | None:
 def aa_difference(rows: Sequence[RankedRow], unit: str, where: str = "") -> str | None:
     """The A/A difference in a sentence; None without two arms of stock. ``where``: in which runs."""
     aa = aa_of(rows, unit)
-    return f"Stock minus stock (A/A){where}: {estimate(aa.difference, aa.low, aa.high, aa.unit)}." if aa else None
+    return (
+        f"Stock (A/A) minus stock (control){where}: {estimate(aa.difference, aa.low, aa.high, aa.unit)}."
+        if aa
+        else None
+    )
 
 
 def is_measured(row: ArmRow) -> TypeGuard[MeasuredRow]:

@@ -18,6 +18,7 @@ from meta.cli.flags import SHARES, ContestFolder, HostFlag, ModelFlags, PlayingF
 from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
 from meta.cli.training import launch
+from meta.cli.training.capacity import CLEARLY_SLOWER, slowdown
 from meta.cli.training.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
 from programs.text import one_line
@@ -147,6 +148,8 @@ def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: i
     open_for = (options.closes - options.opens).total_seconds()
     entries = float(f"{open_for * workers / entry:.2g}")
     by_clock = f"by the clock with {many(workers, 'worker')} on an idle machine"
+    slow = slowdown(workers)
+    now = f"; about {duration(slow * usual / workers)} at the load of now" * (slow >= CLEARLY_SLOWER)
     fewer = "" if expected else f"; --expect-entries N plans for fewer than {plan.leaders}"
     rows = (
         ("opens", shown(options.opens), f"at most {many(options.entries_per_person, 'entry')} per person"),
@@ -162,7 +165,7 @@ def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: i
         ("power", percent(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
         ("noise", percent(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
         ("device time", duration(usual), f"median of these closes; at most {duration(most)}"),
-        ("close", duration(usual / workers), f"{by_clock}; at most {duration(most / workers)}"),
+        ("close", duration(usual / workers), f"{by_clock}; at most {duration(most / workers)}{now}"),
     )
     return [dict(zip(("quantity", "value", "meaning"), row, strict=True)) for row in rows]
 

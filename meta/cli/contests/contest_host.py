@@ -245,13 +245,13 @@ def backup(out: Output, folder: Path, target: Path) -> None:
 def publish(out: Output, folder: Path, target: Path) -> None:
     """Write what may be published of a contest: programs, board and ledger, also texts that the pages still hide."""
     from arena.contest.contest import Contest
-    from arena.contest.entering.removal import removed
+    from arena.contest.entering.removal import recorded
     from arena.contest.export import export
 
     contest = Contest.open(folder)
     summary = export(contest, target)
     out.thing(summary)
-    if gone := removed(contest):
+    if gone := recorded(contest):
         out.note(
             f"the ledger has the names of {many(gone, 'removed account')}: to share the other files without them, "
             f"delete {target / 'ledger'} from your copy; `metaloop verify` then cannot check it"

@@ -60,11 +60,13 @@ def power_of(plan: Plan, on: ChosenTasks, study: Study | None) -> str:
         return launch.power_over_tasks(plan.family_confirm * len(on.training))
     if plan.night:
         return night_tells(plan, task)
-    of = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"  # the other arms have fewer
-    if further:  # each run is a sample of the mean over the tasks, in one unit
-        over = f"confirmation over {len(on.training)} tasks"
-        return f"{over}: {launch.power_sentence(plan.confirm_runs * len(on.training), of=of)}"
-    return launch.power_sentence(plan.confirm_runs, 1, launch.known_sd(study), task.unit, of)
+    size = len(on.training)  # each run is a sample of the mean over the tasks, in one unit
+    more = 0 if plan.own_arm else size * plan.control_runs  # of stock's second arm, pooled with the first
+    runs = size * plan.confirm_runs
+    other = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"
+    of = f"of the champion and {runs + more} of stock" if more else other
+    over, sd = (f"confirmation over {size} tasks: ", None) if further else ("", launch.known_sd(study))
+    return over + launch.power_sentence(runs, 1, sd, task.unit, of, more)
 
 
 def plan_lines(

@@ -229,18 +229,20 @@ def load_tasks(text: str | None) -> list[Task]:
     return [task for name in resolve.listed(text) for task in tasks_of(name)]
 
 
-def power_sentence(runs: int, pairs: int = 1, sd: float | None = None, unit: str = "", of: str = "per program") -> str:
-    """The smallest difference between two arms of ``runs`` runs that Welch's test, one-sided 2.5% divided by ``pairs``,
-    detects with 80% power: in SDs between the runs of one program, and in ``unit`` where ``sd`` is known. ``of``:
-    whose runs these are.
+def power_sentence(
+    runs: int, pairs: int = 1, sd: float | None = None, unit: str = "", of: str = "per program", more: int = 0
+) -> str:
+    """The smallest difference between two arms of ``runs`` runs, the other one with ``more``, that Welch's test,
+    one-sided 2.5% divided by ``pairs``, detects with 80% power: in SDs between the runs of one program, and in ``unit``
+    where ``sd`` is known. ``of``: whose runs these are.
     """
-    from analysis.verdict.power import LEVEL, RunSample, detectable, in_sds
+    from analysis.verdict.power import LEVEL, RunSample, detectable
 
-    sds = in_sds(runs, level=LEVEL / pairs)
+    both = [(RunSample(each, runs), RunSample(each, runs + more)) for each in (1.0, sd or 0.0)]
+    sds, known = (detectable(a, b, level=LEVEL / pairs) for a, b in both)
     if sds is None:
         return "one run per program has no interval, so no difference can be detected"
-    known = detectable(RunSample(sd, runs), RunSample(sd, runs), level=LEVEL / pairs) if sd else None
-    size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
+    size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
     least = f"the test detects a difference of {size} between two programs with 80% power{corrected}"
     return f"with {many(runs, 'run')} {of}, {least} (SD: standard deviation between runs of one program)"

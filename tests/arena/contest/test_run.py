@@ -93,7 +93,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert ids[2] not in confirmed  # the same text as the first, which came earlier
     assert all(row["n"] == contest.config.confirm_runs for row in told["rows"])
     assert told["outcome"] in ("won", "shared", "none")
-    assert "Stock minus stock (A/A) in these runs: " in told["aa_difference"]
+    assert "Stock (A/A) minus stock (control) in these runs: " in told["aa_difference"]
     progress = contest.database.fact("deciding")
     assert progress["looks"][0].startswith("look after ") and len(progress["race"]) == len(confirmed)
     check_ledger(contest)

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from arena.contest.entering import acts, removal
+from arena.contest.entering import accounts, acts, removal
 from arena.contest.entering.entries import change
 from arena.contest.export import export
 from arena.contest.ranking.views import board_view
@@ -142,6 +142,8 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     contest = founded(tmp_path).contest
     entered(contest, "local")
     carry_on(contest, quiet, until_idle=True)
+    accounts.join(contest.database, contest.config, "Without entries", "")
+    removal.forget(contest, "Without entries")  # of whom the ledger has nothing
     assert run(["export", str(contest.folder), "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     assert "study.toml is left out because it holds the secret" in said and "removed account" not in said
