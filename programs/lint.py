@@ -38,7 +38,6 @@ CODES: dict[str, tuple[Level, str]] = {
         " top of the file",
     ),
     "no-effect": ("warning", "{} has no effect: {}"),
-    "below-break-even": ("warning", "{}"),
     # ideas
     "ideas-not-queued": (
         "info",
@@ -100,16 +99,13 @@ def _no_task(_: object) -> str:
 def lint(
     program: Program,
     unread: Callable[[str], str] = _no_task,
-    doubt_screen: Callable[[Charter], str] = _no_task,
     misfit: Callable[[ProgramPatch], str] = _no_task,
 ) -> list[LintMessage]:
     """Messages by file, in the order of their lines. ``unread(term)``: why the task cannot read it, empty if it can;
-    ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string; ``misfit(patch)``: why a
-    patch does not fit the task's script."""
+    ``misfit(patch)``: why a patch does not fit the task's script."""
     parsed = outline(program.text)
     found = [
         *_charter(program),
-        *_screens(program, doubt_screen),
         *_ideas(program, unread),
         *_lists(program, parsed),
         *_patches(program, misfit),
@@ -176,15 +172,6 @@ def _idle(charter: Charter, program: Program) -> dict[str, str]:
         ("standups", len(roles(program)) < 2, "the program has fewer than two roles"),
     )
     return {field: why for field, is_idle, why in rows if is_idle}
-
-
-def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[Finding]:
-    """One for each line that sets a screen which does not pay."""
-    lines, whys = program.settings.lines, dict[int, str]()
-    for at, (_, charter) in enumerate(program.charter.by_phase()):
-        if why := doubt(charter):
-            whys.setdefault(lines.get(f"phases.{at}.screen.fraction") or lines["screen.fraction"], why)
-    yield from ((line, "below-break-even", why) for line, why in whys.items())
 
 
 def _ideas(program: Program, unread: Callable[[str], str]) -> Iterator[Finding]:

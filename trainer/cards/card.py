@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.cards.screening import Screening, gains_if_kept
 from trainer.edits import Edit
 
 if TYPE_CHECKING:
@@ -66,45 +65,36 @@ class Card:
     cost_seconds: float
     cost_sd: float
     resolved_share: float
-    headroom: Headroom | None
+    headroom: Headroom
     effects: tuple[EditEffect, ...]
     experiments: int
     spent_seconds: float
     hardware_class: str
     torch: str
-    screening: Screening | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         return asdict(self)
 
     def write(self, folder: Path) -> Path:
         """Save as ``card.json``, which `Task.load` reads."""
-        return write(folder, self.to_json())
+        path = folder / "card.json"
+        path.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        return path
 
     def lines(self) -> list[str]:
         """The card as lines of text, with the effects from the best to the worst."""
         unit = "CPU-s" if self.hardware_class.startswith("cpu:") else "s"
         floor = f", floor {self.floor:.4g}" if self.floor is not None else ""
+        best = self.headroom
         lines = [
             f"{self.task}: {self.metric} {self.baseline.mean:.4g} {self.unit}, "
             f"seed SD {self.baseline.sd:.2g} (n={self.baseline.n}){floor}",
             f"cost {self.cost_seconds:.3g} {unit} (SD {self.cost_sd:.2g}) on {self.hardware_class}",
             f"one run detects (effect ≥ {RESOLVED:g} SD): {self.resolved_share:.0%} of {len(self.effects)} edits",
+            f"headroom {best.gain_sd:+.1f} SD: {best.metric:.4g} with {best.label}",
         ]
-        if self.headroom:
-            best = self.headroom
-            lines.append(f"headroom {best.gain_sd:+.1f} SD: {best.metric:.4g} with {best.label}")
-        if self.screening:
-            lines += self.screening.lines(gains_if_kept([(effect.gain_sd, effect.resolved) for effect in self.effects]))
         worst_last = sorted(self.effects, key=lambda e: -(e.gain_sd if e.gain_sd is not None else -1e9))
         for effect in worst_last:
             gain = f"{effect.gain_sd:+7.1f} SD" if effect.gain_sd is not None else f"{effect.status:>10}"
             lines.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
         return lines
-
-
-def write(folder: Path, card: dict[str, JsonValue]) -> Path:
-    """Save a card, as ``Card.to_json`` makes it, in the task's folder."""
-    path = folder / "card.json"
-    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return path

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from programs.errors import TaskError, UsageError
+from programs.errors import TaskError
 from trainer.cards.card import RESOLVED, Baseline, Card, EditEffect, Headroom
-from trainer.cards.card_summary import summary
-from trainer.cards.screening import FRACTIONS, Look, Screening, rank_correlation
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer, launcher_of
@@ -26,12 +22,9 @@ from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
 
-if TYPE_CHECKING:
-    from pydantic import JsonValue
-
 Progress = Callable[[str], None]
+REPEATS = 2  # experiments per edit
 _STACKED = 12  # edits that the greedy chain tries at most
-_SAME_SD = 2.0  # the baseline may differ by so many SD from the card's
 _MIN_GAIN_SD = 1.0  # edits with a smaller gain are not tried in the chain
 
 
@@ -39,9 +32,8 @@ def silent(_: str) -> None:
     """No progress shown."""
 
 
-def declared_edits(task: Task, per_knob: int | None = None, *, source: Source | None = None) -> list[tuple[Edit, str]]:
-    """Every declared edit that changes the baseline (or another source), with its group; at most ``per_knob`` values of
-    a ladder."""
+def declared_edits(task: Task, source: Source | None = None) -> list[tuple[Edit, str]]:
+    """Every declared edit that changes the baseline (or another source), with its group."""
     now = task.edits.config(source or task.baseline())
     edits: list[tuple[Edit, str]] = []
     for knob in task.edits.knobs:
@@ -50,16 +42,13 @@ def declared_edits(task: Task, per_knob: int | None = None, *, source: Source | 
                 edits.append((Edit(apply=(knob.name,)), knob.group))
             continue
         others = [value for value in knob.values if value != now.get(knob.name)]
-        if per_knob and len(others) > per_knob:
-            step = (len(others) - 1) / max(1, per_knob - 1)
-            others = [others[round(index * step)] for index in range(per_knob)]
         edits += [(Edit({knob.name: value}), knob.group) for value in others]
     return edits
 
 
-def run_or_refuse(trainer: Trainer, source: Source, seed: int, fraction: float = 1.0) -> Outcome:
+def run_or_refuse(trainer: Trainer, source: Source, seed: int) -> Outcome:
     """An experiment's outcome. Raises TaskError where experiments cannot run at all."""
-    outcome = trainer.run(Spec(source, seed, fraction=fraction))
+    outcome = trainer.run(Spec(source, seed))
     if outcome.status == "fault":
         raise TaskError(f"{trainer.task.name}: cannot be run here: {outcome.reason}", hint="metaloop doctor")
     return outcome
@@ -73,8 +62,8 @@ class _Bench:
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
 
-    def run(self, source: Source, seed: int, label: str, fraction: float = 1.0) -> Outcome:
-        outcome = run_or_refuse(self.trainer, source, seed, fraction)
+    def run(self, source: Source, seed: int, label: str) -> Outcome:
+        outcome = run_or_refuse(self.trainer, source, seed)
         self.outcomes.append(outcome)
         shown = f"{outcome.metric:.4f}" if outcome.metric is not None else f"{outcome.status}: {outcome.reason}"
         self.progress(f"{len(self.outcomes):4d}  {label}  {shown}")
@@ -100,17 +89,17 @@ class _Bench:
             values.append(outcome.metric)
         return statistics.mean(values), outcome
 
-    def effect(self, edit: Edit, group: str, baseline: Baseline, repeats: int) -> EditEffect:
+    def effect(self, edit: Edit, group: str, baseline: Baseline) -> EditEffect:
         task, label = self.trainer.task, edit.label()
         try:
             source = task.edits.apply(task.baseline(), edit)
         except EditError as error:
             return EditEffect(label, edit, group, "invalid", None, None, False, 0, error.message)
-        metric, outcome = self.mean(source, range(100, 100 + repeats), label)
+        metric, outcome = self.mean(source, range(100, 100 + REPEATS), label)
         if metric is None:
             return EditEffect(label, edit, group, outcome.status, None, None, True, 1, outcome.reason)
         gain = task.sign * (baseline.mean - metric) / baseline.sd
-        return EditEffect(label, edit, group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
+        return EditEffect(label, edit, group, "ok", metric, gain, abs(gain) >= RESOLVED, REPEATS)
 
     def headroom(self, effects: list[EditEffect], baseline: Baseline) -> Headroom:
         """Add the best edits one after the other to the best source so far, and keep each that helps."""
@@ -133,34 +122,6 @@ class _Bench:
         gain = task.sign * (baseline.mean - final) / baseline.sd
         sd = statistics.stdev(known) if len(known) > 1 else None
         return Headroom(gain, final, edit.label(), edit, sd, tried)
-
-    def screening(self, measured: Sequence[tuple[Edit, float]], mean: float, sd: float) -> Screening | None:
-        """How short looks rank edits whose metric in full experiments is known, on a seed that those do not have.
-
-        ``mean`` and ``sd``: of the baseline then. None if the task cannot be given a part of its budget. Raises
-        TaskError where the baseline is another one now, as on a busy machine, where an experiment gets less done.
-        """
-        task, looks = self.trainer.task, []
-        if not task.scales:
-            return None
-        full = [self.run(task.baseline(), seed, f"baseline, seed {seed}") for seed in range(400, 404)]
-        now = statistics.mean(math.inf if outcome.metric is None else outcome.metric for outcome in full)
-        if not abs(now - mean) <= _SAME_SD * sd:
-            message = f"{task.name}: the baseline reaches {now:.4g} now, and {mean:.4g} (SD {sd:.2g}) in the card"
-            raise TaskError(message, hint="measure short looks when nothing else uses this machine")
-        ratios = []
-        for fraction in FRACTIONS:
-            pairs, costs = [], []
-            for edit, metric in [(Edit(), mean)] * len(full) + list(measured):
-                source = task.edits.apply(task.baseline(), edit)
-                look = self.run(source, 400, f"{edit.label()}, {fraction:.0%} of the time", fraction)
-                pairs += [(look.metric, metric)] if look.metric is not None and edit else []
-                costs += [look.device_seconds] if not edit else []
-            ratio = statistics.median(costs) / statistics.median(outcome.device_seconds for outcome in full)
-            ratios.append((ratio - fraction) / (1 - fraction))
-            agreement = rank_correlation(pairs)
-            looks += [Look(fraction, agreement, len(pairs))] if agreement is not None else []
-        return Screening(min(1.0, max(0.0, statistics.mean(ratios))), tuple(looks)) if looks else None
 
 
 def _candidates(effects: list[EditEffect]) -> list[EditEffect]:
@@ -190,16 +151,11 @@ def measure(
     data: DataStore | None = None,
     launcher: Launcher | None = None,
     seeds: int = 8,
-    repeats: int = 2,
-    per_knob: int | None = None,
-    stack: bool = True,
-    looks: bool = True,
     progress: Progress = silent,
 ) -> Card:
-    """Measure a task's card: ``seeds`` baseline runs, each edit ``repeats`` times, a greedy combination of the best.
+    """Measure a task's card: ``seeds`` baseline runs, each edit REPEATS times, a greedy combination of the best.
 
-    ``per_knob`` limits the number of values of each knob; ``looks``: with short ones; ``progress``: gets one line each.
-    Raises TaskError if the baseline fails.
+    ``progress``: gets one line each. Raises TaskError if the baseline fails.
     """
     own = launcher or launcher_of(task)
     with tempfile.TemporaryDirectory() as folder:
@@ -208,15 +164,9 @@ def measure(
         try:
             bench.run(task.baseline(), 0, "warm-up")
             baseline, outcomes = bench.baseline(max(2, seeds))
-            edits = declared_edits(task, per_knob)
-            effects = [bench.effect(edit, group, baseline, repeats) for edit, group in edits]
-            headroom = bench.headroom(effects, baseline) if stack else None
-            known = [(effect.edit, effect.metric) for effect in effects if effect.metric is not None]
-            try:
-                screening = bench.screening(known, baseline.mean, baseline.sd) if looks else None
-            except TaskError as busy:
-                progress(f"short looks are left out: {busy.message}")
-                screening = None
+            edits = declared_edits(task)
+            effects = [bench.effect(edit, group, baseline) for edit, group in edits]
+            headroom = bench.headroom(effects, baseline)
         finally:
             if launcher is None:
                 own.close()
@@ -239,29 +189,7 @@ def measure(
         spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
         hardware_class=hardware_class(task.device),
         torch=_torch_version() if task.torch else "none",
-        screening=screening,
     )
-
-
-def measure_looks(task: Task, launcher: Launcher, progress: Progress = silent) -> dict[str, JsonValue]:
-    """The task's card with newly measured short looks; the rest stays.
-
-    Raises UsageError without an up-to-date card, and TaskError on a busy machine.
-    """
-    if task.card is None or summary(task).state != "measured":
-        raise UsageError(f"{task.name} has no up-to-date card", hint="measure the task without --looks")
-    card: dict[str, Any] = dict(task.card)
-    known = [
-        (Edit(effect["edit"]["set"], tuple(effect["edit"]["apply"])), effect["metric"])
-        for effect in card["effects"]
-        if effect["metric"] is not None
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        data = DataStore(task, Streams.from_seed(1), Path(folder))
-        bench = _Bench(trainer_for(task, data, launcher=launcher), progress)
-        bench.run(task.baseline(), 0, "warm-up")
-        screening = bench.screening(known, card["baseline"]["mean"], card["baseline"]["sd"])
-    return {**card, "screening": asdict(screening) if screening else None}
 
 
 def _torch_version() -> str:

@@ -60,7 +60,7 @@ def role_values_of(task: Task, config: Mapping[str, Value]) -> dict[str, Value]:
 
 def moves(task: Task, source: Source) -> list[Edit]:
     """Every declared edit that changes the script, and each other optimizer with each learning rate."""
-    edits = [edit for edit, _ in declared_edits(task, source=source)]
+    edits = [edit for edit, _ in declared_edits(task, source)]
     optimizer, rate = task.edits.knob("@optimizer"), task.edits.knob("@learning_rate")
     if optimizer is None or rate is None or optimizer.kind != "choice":
         return edits

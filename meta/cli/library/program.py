@@ -16,12 +16,11 @@ from meta.cli.views import View, show
 from programs.errors import NotFound, ProgramError, UsageError
 
 if TYPE_CHECKING:
-    from programs.charter import Charter
     from programs.patches import ProgramPatch
     from programs.program import Program
     from trainer.task import Task
 
-    TaskChecks = tuple[Callable[[str], str], Callable[[Charter], str], Callable[[ProgramPatch], str]]
+    TaskChecks = tuple[Callable[[str], str], Callable[[ProgramPatch], str]]
 
 
 @noun(
@@ -132,8 +131,7 @@ def lint(
     task: Annotated[
         str | None,
         flag(
-            "Also check whether each idea names an edit of this task, and whether the program's short trial "
-            "trainings save budget.",
+            "Also check whether each idea names an edit of this task, and whether its patches fit the script.",
             "-t",
             metavar="NAME|DIR",
         ),
@@ -248,16 +246,13 @@ def messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[dict[str, ob
 
 
 def task_checks(task: str) -> TaskChecks:
-    """Why the task cannot read an idea's word, why a charter's screening does not pay there, and why a patch does not
-    fit its script."""
+    """Why the task cannot read an idea's word, and why a patch does not fit its script."""
     from inner_loop.behaviour import misfit
-    from trainer.cards.screening import doubt
     from trainer.task import Task
     from trainer.values.conditional import unread
 
     loaded = Task.load(task)
     return (
         lambda word: unread(loaded.edits, word),
-        lambda charter: doubt(loaded, charter),
         lambda patch: misfit(patch, loaded),
     )

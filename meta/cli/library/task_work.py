@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from meta.cli.commands import verb
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, flag, only, rare
+from meta.cli.options import argument, flag, only
 from meta.cli.output import Output
 from meta.cli.progress import ticker
 from meta.cli.views import View, show
@@ -80,39 +80,21 @@ def measure(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
     seeds: Annotated[int, flag("Experiments with the baseline, the unchanged script.", "-n", min=2, default=8)],
-    repeats: Annotated[int, rare("Experiments per edit.", min=1, default=2)],
-    per_knob: Annotated[int | None, rare("Values to try per knob (setting)  [default: all].", min=1)],
-    looks: Annotated[
-        bool, flag("Only measure whether short trial trainings save budget, and add the result to the card.")
-    ],
-    stack: Annotated[bool, rare("Combine the best edits to measure the headroom.", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("no_sandbox")],
 ) -> None:
     """Measure a task by experiments. Prints the task's card: the noise between seeds, the cost
-    of an experiment, the effect of each declared edit, the headroom (the gain of the best
-    edits together), and whether short trial trainings (screening) save budget."""
-    from trainer.cards import card as cards
-    from trainer.cards import screening
+    of an experiment, the effect of each declared edit, and the headroom (the gain of the
+    best edits together)."""
     from trainer.cards.measure import measure as carry_out
-    from trainer.cards.measure import measure_looks
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
     with ticker(out) as progress, launcher_of(loaded, playing.no_sandbox) as launcher:
-        if looks:
-            new = measure_looks(loaded, launcher, progress)
-            known = screening.of_card(new)
-            lines = known[0].lines(known[1]) if known else ["no shorter experiments here, or no edit that helps"]
-        else:
-            card = carry_out(
-                loaded, launcher=launcher, progress=progress, seeds=seeds, repeats=repeats, per_knob=per_knob,
-                stack=stack,
-            )  # fmt: skip
-            new, lines = card.to_json(), card.lines()
-    out.text("\n".join(lines), item=new)
+        card = carry_out(loaded, launcher=launcher, progress=progress, seeds=seeds)
+    out.text("\n".join(card.lines()), item=card.to_json())
     if write:
-        out.note(f"wrote {cards.write(loaded.folder, new)}")
+        out.note(f"wrote {card.write(loaded.folder)}")
 
 
 @contextmanager
