@@ -148,12 +148,9 @@ def judge(
         return Attempt(proposal, program, problem, faulty=True)
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
-    reworded, twin = novelty.reworded(program), novelty.meet(program)
-    refusal = f"behaves like {twin}" if twin else f"says what {reworded} says in other words" if reworded else ""
-    faulty = bool(refusal)
-    if worth and not refusal:
-        refusal = worth(program, parent)
-    return Attempt(proposal, program, refusal, faulty)
+    if twin := novelty.meet(program):
+        return Attempt(proposal, program, f"behaves like {twin}", faulty=True)
+    return Attempt(proposal, program, worth(program, parent) if worth else "")
 
 
 def lint_error(program: Program) -> str:

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from analysis.ledger.writing_events import ProgramEvent
 from analysis.report.evidence import ProgramScore
@@ -74,43 +73,11 @@ def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
     assert novelty.meet(program("local", "  proposers: {local: 1.0}\n")) is None
 
 
-@pytest.mark.parametrize(
-    ("other", "same"),
-    [
-        ("Repeat every doubtful result with two fresh seeds.", False),  # another number
-        ("Every doubtful result: repeat with three fresh seeds.", True),
-        ("Never repeat a doubtful result with three fresh seeds.", False),
-        ("Repeat every doubtful result with three fresh seeds, then raise `lr`.", False),
-    ],
-)
-def test_a_model_that_reads_the_same_in_other_words_gets_no_second_run(other: str, same: bool) -> None:
-    first, second = (
-        Program.parse(f"# A\n\nWork alone.\n\n- {text}\n", "a")
-        for text in ("Repeat every doubtful result with three fresh seeds.", other)
-    )
-    for researcher in ("chat", "scripted"):
-        novelty = Novelty([STROKES], researcher)
-        assert novelty.reworded(first) is None and novelty.meet(first) is None
-        found = novelty.reworded(second)
-        assert (found == first.program_id) == (same and researcher == "chat")
-    proposal = ChildProposal(second.text, "rewrite", "r", (), (first.program_id,))
-    novelty = Novelty([STROKES], "chat")
-    novelty.meet(first)
-    attempt = judge(proposal, first, "a-v2", novelty)
-    assert ("in other words" in attempt.refusal) == attempt.faulty == same
-
-
 def test_sentences_that_an_export_wrote_follow_the_charter_of_a_child() -> None:
     exported = Program.parse(with_sentences(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
     proposal = ChildProposal(set_charter(exported.text, "wave", 6), "change-field", "r", (), (exported.program_id,))
     child = judge(proposal, exported, "a-v2", Novelty([STROKES], "scripted")).program
     assert child is not None and "Make 6 candidates" in child.text and "Make 3 candidates" not in child.text
-
-
-def test_the_order_of_steps_is_no_matter_of_words() -> None:
-    novelty = Novelty([STROKES], "chat")
-    novelty.meet(Program.parse("# A\n\n- Train the model before measuring its noise.\n", "a"))
-    assert not novelty.reworded(Program.parse("# A\n\n- Measuring its noise before train the model.\n", "b"))
 
 
 def test_starters_begin_with_stock_and_the_users_own() -> None:
