@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report import picture
 from tests.meta.cli_study import cli, write_study
 
 
@@ -32,12 +31,3 @@ def test_a_folder_with_nothing_but_a_ledger_will_do(study: Path) -> None:
     (study / "study.toml").unlink()
     done = cli("report", str(study), "-o", str(study.parent / "page.html"))
     assert done.returncode == 0 and (study.parent / "page.html").is_file()
-
-
-def test_without_a_browser_the_card_is_refused_with_its_cure(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from programs.errors import EnvironmentProblem
-
-    monkeypatch.setenv("PATH", str(study))
-    with pytest.raises(EnvironmentProblem) as refused:
-        picture.draw("<p>", study / "card.png")
-    assert "apt-get install chromium" in str(refused.value.hint)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Lock
 
 from analysis.report.card import MOST_ROWS, CardRow, drawn
-from analysis.report.picture import browser, draw
 from analysis.statistics import interval, mean_together
 from analysis.wording import listed, many
 from arena.contest.contest import Contest
@@ -17,12 +12,9 @@ from arena.contest.entering.acts import since
 from arena.contest.ranking.announced import sentences, spent
 from arena.contest.ranking.race import ALPHA
 from arena.contest.stored import Announcement, arm_label, entry_label
-from programs.errors import EnvironmentProblem
 
 STOCK = "stock, both arms"
 MOST_REASON = 48  # characters
-WAIT_SECONDS = 10.0  # for another request that draws
-_drawing = Lock()
 
 
 def winners_card(contest: Contest) -> str | None:
@@ -58,31 +50,6 @@ def headline(said: Announcement) -> str:
     """The headline of the card: a tied group is named as one, with all that it has room for."""
     names = [entry_label(who["entrant"], who["name"]) for who in said["winners"]]
     return f"Win shared by {many(len(names), 'entry')}: {listed(names)}" if len(names) > 1 else said["headline"]
-
-
-def can_draw() -> bool:
-    """Whether this machine has a browser to make a PNG of the card, which previews of links show."""
-    return browser() is not None
-
-
-def as_png(svg: str) -> bytes | None:
-    """The card as PNG, drawn once; None where it cannot be drawn, or another request draws it just now."""
-    if not _drawing.acquire(timeout=WAIT_SECONDS):
-        return None
-    try:
-        return _png(svg)
-    finally:
-        _drawing.release()
-
-
-@lru_cache(maxsize=4)
-def _png(svg: str) -> bytes | None:
-    with TemporaryDirectory(prefix="metaloop-card-") as folder:
-        try:
-            draw(svg, Path(folder) / "card.png")
-        except EnvironmentProblem:
-            return None
-        return (Path(folder) / "card.png").read_bytes()
 
 
 def stock_of(said: Announcement) -> CardRow:

@@ -12,7 +12,7 @@ from arena.contest.example import example
 from arena.contest.ranking import views
 from arena.contest.ranking.standing import RowRange
 from arena.contest.settings import REPORT, RULES
-from arena.contest.web.card import as_png, winners_card
+from arena.contest.web.card import winners_card
 from arena.contest.web.host import Host
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
@@ -71,14 +71,6 @@ def _public(routes: APIRouter, host: Host) -> None:
         if drawn is None:
             raise HTTPException(404, detail={"message": "no entry has won", "hint": "the card shows the winner"})
         return Response(drawn, media_type="image/svg+xml", headers={POLICY: CARD_POLICY})
-
-    @routes.get("/card.png")
-    def picture() -> Response:
-        drawn = winners_card(host.contest)
-        data = as_png(drawn) if drawn else None
-        if data is None:
-            raise HTTPException(404, detail={"message": "no picture", "hint": "/card.svg, once an entry has won"})
-        return Response(data, media_type="image/png")
 
     @routes.get("/queue")
     def queue(request: Request, page: PageNumber = 1) -> Response:

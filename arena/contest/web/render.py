@@ -24,7 +24,6 @@ from arena.contest.running.live import progress_of
 from arena.contest.running.pace import progress_line
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
-from arena.contest.web.card import can_draw
 from arena.contest.web.previews import board_preview, entry_preview
 from arena.serving.clock import shown
 from programs.templates import jinja_environment
@@ -76,7 +75,6 @@ def _environment() -> Environment:
         "arm_label": arm_label,
         "entry_label": entry_label,
         "rank_sentence": RANKS,
-        "can_draw": can_draw,
         "consequence": consequence,
         "queue_words": queue_words,
         "board_preview": board_preview,

@@ -11,16 +11,16 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag
 from meta.cli.output import Output
-from programs.errors import NotFound, UsageError
+from programs.errors import EnvironmentProblem, NotFound, UsageError
+from programs.files import write_whole
 
 NAME = "report.html"
-PICTURES = (".png", ".svg")
 
 
 @verb(
     ("metaloop report studies/NAME", "writes studies/NAME/report.html"),
     ("metaloop report studies/NAME -o page.html --open", "writes page.html and opens it"),
-    ("metaloop report studies/NAME --card card.png", "also a picture of the verdict"),
+    ("metaloop report studies/NAME --card card.svg", "also a picture of the verdict"),
 )
 def report(
     out: Output,
@@ -28,20 +28,20 @@ def report(
     target: Annotated[str | None, flag(f"The file to write  [default: STUDY/{NAME}].", "-o", "--out", metavar="FILE")],
     card: Annotated[
         str | None,
-        flag("Also draw verdict and runs as a picture, 1200 x 630; a PNG needs Chromium.", metavar="PNG|SVG"),
+        flag("Also draw verdict and runs as a picture, 1200 x 630.", metavar="SVG"),
     ],
     look: Annotated[bool, flag("Open the report in the browser.", "--open")],
 ) -> None:
     """Write a study as one HTML file that opens offline: verdict, standings, the
     champion's text coloured by estimated effect, runs, lineage, cost and caveats.
     Every figure comes with its SQL query."""
-    from analysis.report import page, picture
+    from analysis.report import page
     from analysis.report.card import card as drawn_card
 
     folder = folder_of(study, out)
     file, image = file_path(target or folder / NAME), file_path(card) if card else None
-    if image and image.suffix.lower() not in PICTURES:
-        raise UsageError(f"{image} is no {' or '.join(PICTURES)} file", hint=f"--card {image.with_suffix('.svg')}")
+    if image and image.suffix.lower() != ".svg":
+        raise UsageError(f"{image} is no .svg file", hint=f"--card {image.with_suffix('.svg')}")
     with resolve.connect(folder) as con:
         if (folder / resolve.CONTEST).is_file():
             from arena.contest.entering.removal import rename
@@ -49,11 +49,9 @@ def report(
             rename(con, folder)
         html = page.report(con, resolve.shown(folder))
         drawn = drawn_card(con, resolve.shown(folder)) if image else ""
-    picture.save(html.encode("utf-8", "replace"), file)
-    if image and image.suffix.lower() == ".svg":
-        picture.save(drawn.encode("utf-8", "replace"), image)
-    elif image:
-        picture.draw(drawn, image)
+    save(html, file)
+    if image:
+        save(drawn, image)
     written = [str(path) for path in (file, image) if path]
     made = {"study": resolve.shown(folder), "report": str(file), "card": str(image) if image else None}
     out.text("\n".join(written), item=made | {"bytes": file.stat().st_size})
@@ -72,6 +70,16 @@ def folder_of(study: str | None, out: Output) -> Path:
             raise
         ledger_folder(Path(study).expanduser())
         return Path(study).expanduser()
+
+
+def save(text: str, target: Path) -> None:
+    """Write a file in a folder that is made if need be. Raises EnvironmentProblem if that is impossible."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, text.encode("utf-8", "replace"))
+    except OSError as error:
+        hint = "name a file that can be written"
+        raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint=hint) from error
 
 
 def file_path(named: str | Path) -> Path:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report import picture
 from analysis.report.card import card
 from analysis.study import open_study
 from tests.analysis.report import studies
@@ -138,14 +137,6 @@ def test_no_text_of_the_card_runs_over_its_margin(browser: Browser, tmp_path: Pa
         "[...document.querySelectorAll('text')].every((t) => t.closest('g').getAttribute('clip-path') === 'url(#card)')"
     )
     assert browser.value(clipped) and browser.value("document.querySelector('#card rect').width.baseVal.value") == 1136
-
-
-def test_the_card_is_a_picture_of_its_size(tmp_path: Path) -> None:
-    with open_study(studies.finished(tmp_path)) as con:
-        picture.draw(card(con, str(tmp_path)), tmp_path / "card.png")
-    data = (tmp_path / "card.png").read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == picture.SIZE
 
 
 # Text whose contrast with what lies behind it falls short of WCAG AA (4.5, 3 where it is large), as it is drawn.

@@ -109,23 +109,6 @@ def test_a_link_says_what_there_is_to_see_before_the_decision_too(tmp_path: Path
         assert preview(port, "/?unshared").endswith("Entries are closed, and the winner is still to be announced")
 
 
-def test_a_browser_of_this_machine_makes_a_picture_for_previews_of_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contest, drawn = founded(tmp_path).contest, list[str]()
-    with served(contest) as port:
-        monkeypatch.setattr(card, "draw", lambda svg, path: (drawn.append(svg), path.write_bytes(b"PNG")))
-        monkeypatch.setattr(card, "browser", lambda: "/usr/bin/chromium")
-        assert Browser(port).get("/card.png").status == 404 and "og:image" not in Browser(port).get("/").text
-        who = announced(contest, "won", 1)
-        for path in ("/?unshared", f"/entry/{who[0]['entry_id']}"):
-            assert f'og:image" content="http://127.0.0.1:{port}/card.png"' in Browser(port).get(path).text
-        pictures = [Browser(port).get("/card.png") for _ in range(2)]
-        assert [each.body for each in pictures] == [b"PNG"] * 2 and drawn == [Browser(port).get("/card.svg").text]
-        monkeypatch.setattr(card, "browser", lambda: None)
-        assert "card.png" not in Browser(port).get("/?unshared=2").text
-
-
 def test_the_card_draws_the_arms_in_order_of_gain_with_the_winner_and_stock(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
     announced(contest, "won", 1)
