@@ -80,7 +80,7 @@ def trusting(folder: str) -> None:
 
 def hostile(url: str, folder: str, name: str) -> None:
     random.seed(SEED)
-    session = HostileSession(HostClient(url), VolunteerFolder(Path(folder)), name, volunteer.Limits(), lambda _: None)
+    session = HostileSession(HostClient(url), VolunteerFolder(Path(folder)), name, volunteer.MOST_GB, lambda _: None)
     session.join()
     while True:
         session.step()

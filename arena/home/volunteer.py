@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -40,35 +37,9 @@ from trainer.task import Task
 
 CONFINED = True  # data.py of a stranger runs in a sandbox
 PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to reach the host
+MOST_GB = 4.0  # of memory that a training may take, unless the volunteer grants more
 SENT_KINDS = ("run_started", "experiment", "decision", "run_ended")
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a volunteer grants. ``hours``: of the local day in which runs are begun, from and to; None: always.
-    ``max_gb``: memory that a training may take."""
-
-    hours: tuple[int, int] | None = None
-    max_gb: float = 4.0
-
-    @classmethod
-    def of(cls, hours: str, max_gb: float) -> Limits:
-        """``hours`` as ``22-07``, or empty. Raises UsageError."""
-        if not hours:
-            return cls(None, max_gb)
-        match = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours)
-        first, last = (int(word) for word in match.groups()) if match else (24, 24)
-        if max(first, last) > 24 or first == last:
-            raise UsageError(f"--set hours={hours}: not two different hours of the day", hint="--set hours=22-07")
-        return cls((first % 24, last % 24), max_gb)
-
-    def allow(self, hour: int) -> bool:
-        """Whether a run may begin in that hour of the day."""
-        if self.hours is None:
-            return True
-        first, last = self.hours
-        return first <= hour < last if first < last else hour >= first or hour < last
 
 
 @dataclass(frozen=True)
@@ -92,20 +63,21 @@ def _use(device: str) -> None:
 
 
 def _in_slot(
-    url: str, folder: Path, limits: Limits, researcher: LocalResearcher, work: protocol.RunWork
+    url: str, folder: Path, max_gb: float, researcher: LocalResearcher, work: protocol.RunWork
 ) -> protocol.RunResult:
     """Makes the run of a slot in its process."""
-    return VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher).run(work)
+    return VolunteerSession(HostClient(url), VolunteerFolder(folder), "", max_gb, lambda _: None, researcher).run(work)
 
 
 @dataclass
 class VolunteerSession:
-    """One joined project. ``step`` makes one run and hands it in; ``serve`` makes runs, several at a time if asked."""
+    """One joined project. ``step`` makes one run and hands it in; ``serve`` makes runs, several at a time if asked.
+    ``max_gb``: memory that a training may take."""
 
     client: HostClient
     folder: VolunteerFolder
     name: str
-    limits: Limits
+    max_gb: float
     say: Say
     researcher: LocalResearcher = SCRIPTED
 
@@ -120,7 +92,6 @@ class VolunteerSession:
         """Make runs until there are ``runs``, one at a time on each device: GPUs by number, or "" for the processor."""
         if len(devices) == 1:
             while runs is None or self.made < runs:
-                self.wait()
                 self.step()
                 self.made += 1
             return
@@ -145,7 +116,6 @@ class VolunteerSession:
                 if not granted:
                     self.stopping.wait(1.0)
                     continue
-                self.wait()
                 self.step(f"lease-{k}" if k else "lease", process)
                 with self.turn:
                     self.made += 1
@@ -185,18 +155,11 @@ class VolunteerSession:
         return task
 
     def _refuse_large(self, task: Task) -> None:
-        if task.memory_mb > self.limits.max_gb * 1024:
+        if task.memory_mb > self.max_gb * 1024:
             raise UsageError(
                 f"a training of {task.name} may take {task.memory_mb / 1024:.1f} GB of memory, more than you grant",
                 hint=f"--set max_gb={math.ceil(task.memory_mb / 1024)} grants it",
             )
-
-    def wait(self) -> None:
-        """Until the hours in which runs may begin."""
-        if not self.limits.allow(datetime.now().astimezone().hour):
-            self.say("outside the hours of --set hours; waiting")
-        while not self.limits.allow(datetime.now().astimezone().hour):
-            time.sleep(PAUSES[-1])
 
     def step(self, slot: str = "lease", process: ProcessPoolExecutor | None = None) -> None:
         """Go on with the lease of a slot that is under way, or ask for one; make its run; hand it in."""
@@ -236,7 +199,7 @@ class VolunteerSession:
         """The end of a run, made in the process of a slot if it has one."""
         if process is None:
             return self.run(work)
-        where = (self.client.base, self.folder.folder, self.limits, self.researcher)
+        where = (self.client.base, self.folder.folder, self.max_gb, self.researcher)
         return process.submit(_in_slot, *where, work).result()
 
     def run(self, lease: protocol.RunWork) -> protocol.RunResult:

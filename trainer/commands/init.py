@@ -99,7 +99,7 @@ class Drafting:
         metric, values = _metric(runs, wanted)
         direction = _direction(source, metric.name, wanted.direction)
         timed = is_timed(metric.name)
-        knobs = ladders(source, editable, wanted.values) if wanted.ladders else []
+        knobs = ladders(source, editable, wanted.values)
         toml = plain.toml(metric, direction.value, runs, [knob for knob in knobs if not knob.reason])
         facts = [
             command,

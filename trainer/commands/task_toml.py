@@ -40,7 +40,6 @@ class Wanted:
     exclude: Sequence[str] = ()
     readable: Sequence[str] = ()
     values: Mapping[str, str] = field(default_factory=dict)
-    ladders: bool = True
     score_command: str | None = None
     artifacts: Sequence[str] = ()
 

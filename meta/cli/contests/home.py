@@ -194,7 +194,6 @@ class LimitFlags:
     runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1, metavar="N")]
     devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
     workers: Annotated[int | None, rare("Simultaneous runs  [default: one for each of --devices].", min=1)]
-    hours: Annotated[str, rare("22-07: begin runs only in these hours of the day.", default="")]
     max_gb: Annotated[float, rare("GB of memory that a training may take.", min=0.1, default=4.0)]
     yes: YesFlag
 
@@ -217,15 +216,14 @@ def join(
     With --model, or -r command:NAME, your model or agent follows the programs; spending
     limits apply to each run."""
     from arena.home.client import HostClient, JoinedProject, VolunteerFolder
-    from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
+    from arena.home.volunteer import LocalResearcher, VolunteerSession
 
     choice = ResearcherChoice.of(models, yes=limits.yes)
     choice.ready(None)
     path = Path(folder).expanduser().absolute()
     os.environ.setdefault("METALOOP_CACHE", str(path / "cache"))  # all that is written lies in the folder
     follows = LocalResearcher(choice.researcher, choice.settled)
-    granted = Limits.of(limits.hours, limits.max_gb)
-    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)
+    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, limits.max_gb, out.note, follows)
     known = bool(session.folder.get("project", JoinedProject))
     task = session.preview()
     if not known:

@@ -54,7 +54,6 @@ class RepositoryFlags:
              command="task"),
     ]  # fmt: skip
     values: Annotated[tuple[str, ...], rare("NAME=1,2,4: values to try for a setting of the code; repeatable.")]
-    no_values: Annotated[bool, rare("true: do not generate values to try for the settings.")]
     readable: Annotated[tuple[str, ...], rare("A path outside the repository that the command reads; repeatable.")]
     exclude: Annotated[tuple[str, ...], rare("Files to leave out of the task; repeatable.")]
     score_command: Annotated[
@@ -82,7 +81,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     sandboxed = not flags.playing.no_sandbox
     require_sandbox(sandboxed)
     same = {name: value for name, value in vars(flags).items() if name in Wanted.__dataclass_fields__}
-    same |= {"values": _values(flags.values), "artifacts": flags.artifact, "ladders": not flags.no_values}
+    same |= {"values": _values(flags.values), "artifacts": flags.artifact}
     wanted = Wanted(**same, seed=seed)
     place, to = Path(source).expanduser(), flags.into or folder
     into = Path(to) if to else None

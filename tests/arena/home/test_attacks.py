@@ -32,7 +32,7 @@ from arena.home.protocol import LeaseRequest, RunResult, RunWork, parsed
 from arena.home.recording import checked
 from arena.home.server import create_app
 from arena.home.tables import ProposalRow, RunLease, Volunteer
-from arena.home.volunteer import Limits, VolunteerSession
+from arena.home.volunteer import VolunteerSession
 from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
 from programs.errors import Busy, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
@@ -362,7 +362,7 @@ def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
 
 
 def session_in(folder: Path, url: str = "http://127.0.0.1:9", say: Callable[[str], None] = print) -> VolunteerSession:
-    return VolunteerSession(HostClient(url), VolunteerFolder(folder), "Ann", Limits(None, 64.0), say)
+    return VolunteerSession(HostClient(url), VolunteerFolder(folder), "Ann", 64.0, say)
 
 
 def base_of(files: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 from arena.home import client
 from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
 from arena.home.protocol import ProjectAbout, parsed
-from arena.home.volunteer import Limits, VolunteerSession
+from arena.home.volunteer import MOST_GB, VolunteerSession
 from meta.cli.main import run
 from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from tests.serving import serving
@@ -63,7 +63,7 @@ def join(url: str, folder: Path) -> int:
 
 def session(folder: Path, said: list[str] | None = None, host: str = "127.0.0.1:9") -> VolunteerSession:
     say = [].append if said is None else said.append
-    return VolunteerSession(HostClient(f"http://{host}"), VolunteerFolder(folder), "Ann", Limits(), say)
+    return VolunteerSession(HostClient(f"http://{host}"), VolunteerFolder(folder), "Ann", MOST_GB, say)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from arena.home.project import Project
 from arena.home.protocol import Sent
 from arena.home.results import BlockSummary, ProgramResult
 from arena.home.tables import RunLease, Volunteer
-from arena.home.volunteer import Limits, VolunteerSession
+from arena.home.volunteer import MOST_GB, VolunteerSession
 from meta.cli.main import run
 from programs.errors import OtherVersion, UsageError
 from tests.arena.home.clients import Client, better, states, work
@@ -32,7 +32,7 @@ def url(project: Project) -> Iterator[str]:
 
 
 def session(url: str, folder: Path, client: HostClient | None = None) -> VolunteerSession:
-    return VolunteerSession(client or HostClient(url), VolunteerFolder(folder), "Ann", Limits(), lambda _: None)
+    return VolunteerSession(client or HostClient(url), VolunteerFolder(folder), "Ann", MOST_GB, lambda _: None)
 
 
 class Lossy(HostClient):
@@ -135,19 +135,9 @@ def test_another_project_or_another_address_gets_no_token(
     assert ann.client.token == ""
 
 
-def test_limits_of_a_volunteer() -> None:
-    night = Limits.of("22-07", 4.0)
-    assert [hour for hour in range(24) if night.allow(hour)] == [0, 1, 2, 3, 4, 5, 6, 22, 23]
-    assert [hour for hour in range(24) if Limits.of("9-17", 4.0).allow(hour)] == list(range(9, 17))
-    assert Limits.of("", 4.0).allow(3)
-    for text in ("7", "7-7", "25-3", "a-b"):
-        with pytest.raises(UsageError, match="not two different hours"):
-            Limits.of(text, 4.0)
-
-
 def test_a_task_that_may_take_more_memory_than_granted_is_refused(url: str, tmp_path: Path) -> None:
     ann = session(url, tmp_path / "v")
-    ann.limits = Limits(None, 0.01)
+    ann.max_gb = 0.01
     with pytest.raises(UsageError, match="more than you grant"):
         ann.preview()
 
