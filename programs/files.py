@@ -42,8 +42,11 @@ def open_regular(path: Path) -> BinaryIO:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file atomically: a reader gets the old file or the new one, never a part."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def irregular(path: Path) -> Corrupt:
