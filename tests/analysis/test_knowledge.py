@@ -13,6 +13,7 @@ from analysis.study import query as ask_study
 from meta.cli.main import run
 from programs.errors import NotFound, UsageError
 from programs.folder import load
+from tests.meta.cli_study import metaloop
 from trainer.cards.sweep import expected_experiments, moves, sweep
 from trainer.data import DataStore
 from trainer.laws.law import Law
@@ -99,25 +100,25 @@ def test_a_sweep_tells_each_effect_by_role(tmp_path: Path) -> None:
     assert expected_experiments(task, 2) == pytest.approx(sum(trial.n for trial in trials), rel=0.25)
 
 
-def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path) -> None:
     kb, names = str(tmp_path / "kb"), []
     for number in (1, 2, 3):
         names.append(str(with_roles(tmp_path / f"t{number}", random_law(5)).folder))
-        assert run(["sweep", names[-1], "--into", kb, "-q"]) == 0
+        metaloop("sweep", names[-1], "--into", kb, "-q")
     written = tmp_path / "program.md"
-    assert run(["knowledge", "ideas", kb, "-o", str(written), "-q"]) == 0
+    metaloop("knowledge", "ideas", kb, "-o", written, "-q")
     program = load(written)
     assert program.ideas and all(term.startswith("@") for idea in program.ideas for term in idea.terms)
     assert "estimated to help on" in program.ideas[0].text and next(iter(program.charter.proposers)) == "queue"
-    assert run(["program", "lint", str(written), "-t", names[0]]) == 0
+    metaloop("program", "lint", written, "-t", names[0])
     assert run(["knowledge", "ideas", kb, "--without", "t1", "--without", "t2", "--without", "t3"]) != 0
     study = str(tmp_path / "study")
     command = ["match", str(written), "stock", "--no-controls", "-t", names[0], "-n", "3", "--seed", "1"]
-    assert run([*command, "-s", study, "-y", "-q"]) == 0
+    metaloop(*command, "-s", study, "-y", "-q")
     query_text = "SELECT name, avg(verified_gain) AS gain FROM runs GROUP BY name"
     gains = {row["name"]: row["gain"] for row in ask_study(study, query_text)}
     assert gains["program"] > gains["stock"]
-    assert run(["knowledge", "ideas", study, "-o", str(tmp_path / "own.md"), "-q"]) == 0
+    metaloop("knowledge", "ideas", study, "-o", tmp_path / "own.md", "-q")
     assert load(tmp_path / "own.md").ideas
     assert run(["knowledge", "ideas", study, kb, "--without", "t1", "--without", "t2", "--without", "t3"]) != 0
 

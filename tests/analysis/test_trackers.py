@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from importlib import import_module
@@ -23,6 +22,7 @@ from analysis.verdict.verdict import decided
 from meta.cli.library.export import files_of
 from meta.cli.main import run
 from tests.analysis.tracker_clients import Read, mlflow, trackio, wandb, wandb_records
+from tests.meta.cli_study import metaloop
 from trainer.laws.planted import random_law, simulated_task
 
 SEND = {"mlflow": to_mlflow, "trackio": to_trackio, "wandb": to_wandb}
@@ -32,7 +32,7 @@ SEND = {"mlflow": to_mlflow, "trackio": to_trackio, "wandb": to_wandb}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tracked")
     task = simulated_task(random_law(2), root / "law", experiments=6)
-    assert run(["match", "stock", "idea-queue", "-t", str(task), "-s", str(root / "s"), "-n", "2", "--yes", "-q"]) == 0
+    metaloop("match", "stock", "idea-queue", "-t", task, "-s", root / "s", "-n", "2", "--yes", "-q")
     return root / "s"
 
 
@@ -64,8 +64,7 @@ def test_the_client_reads_every_run_and_figure_and_a_project_is_made_once(
     given = tmp_path / f"by-{read.__name__}"  # Trackio has one database in a process
     shutil.copytree(folder, given)
     words = ["export", str(given), "--to", read.__name__, "-o", str(tmp_path / "out"), "--json"]
-    assert run(words) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = metaloop(*words).json
     study = tracked(given)
     assert all(set(files_of(given)(one)) == {"program.md", "train.py"} for one in study.runs)
     assert (told["runs"], told["experiments"]) == (len(study.runs), sum(len(one.steps) for one in study.runs))
@@ -103,21 +102,18 @@ def test_the_two_arms_of_stock_have_runs_of_different_names(folder: Path) -> Non
 
 
 def test_a_client_that_is_missing_is_named_with_its_cure(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
-    assert run(["export", str(folder), "--to", "wandb", "-o", str(tmp_path / "w")]) == 2
-    assert "pip install -c constraints.txt '.[wandb]'" in capsys.readouterr().err
+    said = metaloop("export", folder, "--to", "wandb", "-o", tmp_path / "w", code=2).stderr
+    assert "pip install -c constraints.txt '.[wandb]'" in said
 
 
-def test_a_server_that_is_away_is_one_line_without_the_password(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_is_away_is_one_line_without_the_password(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pw@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert run(["export", str(folder), "--to", "mlflow"]) == 1
-    told = capsys.readouterr().err
+    told = metaloop("export", folder, "--to", "mlflow", code=1).stderr
     assert "error: mlflow: " in told and "127.0.0.1" in told and "pw" not in told and "Traceback" not in told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import json
 import os
 import pty
 import struct
@@ -24,13 +25,30 @@ from programs.program import Program
 from programs.shelf import starter
 from trainer.user_files import private_folder
 
-Call = Callable[..., tuple[int, str, str]]
 ALONE = ("-n", "1", "--no-controls")  # of a match that is one run
 BASELINE = 0.80
 GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child": (0.070, 0.075, 0.080)}
 
 
-def cli(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+class Ended(subprocess.CompletedProcess[str]):
+    """A command that has ended."""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+Call = Callable[..., Ended]
+
+
+def metaloop(*args: object, code: int = 0, **surroundings: Any) -> Ended:
+    """The command in this process; it has to end with this exit code."""
+    ended = cli(*map(str, args), **surroundings)
+    assert ended.returncode == code, ended.stderr
+    return ended
+
+
+def cli(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ended:
     """The command in this process, its output caught as by pipes."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with surroundings(cwd, env), open(os.devnull) as null, redirect_stdout(out), redirect_stderr(err):
@@ -40,7 +58,7 @@ def cli(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) 
         finally:
             sys.stdin = stdin
     texts = (caught.buffer.getvalue().decode() for caught in (out, err))  # type: ignore[attr-defined]
-    return subprocess.CompletedProcess(list(args), code, *texts)
+    return Ended(list(args), code, *texts)
 
 
 def cli_process(*args: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -7,22 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from meta.cli.main import run
 from tests.conftest import shared
-from tests.meta.cli_study import Call
+from tests.meta.cli_study import Call, metaloop
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """The command in this process, in an empty folder: exit code, stdout, stderr."""
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def carry_out(*args: str) -> tuple[int, str, str]:
-        code = run(args)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return carry_out
+    return metaloop
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.inner_loop.play import BLOBS
 from trainer.laws.law import Law
 from trainer.laws.planted import simulated_task
 
-from .cli_study import cli
+from .cli_study import cli, metaloop
 
 PROGRAM = "---\nmetaloop: {proposers: {queue: 1.0}, no_repeat: false}\n---\n# Small\n\nBe bold.\n\n## Ideas\n\n"
 IDEAS = "- First `momentum=0.9`.\n- A larger step: `lr=0.1`.\n"
@@ -27,9 +26,8 @@ HOW = ("-t", str(BLOBS), "--set", "fixed_steps=true", "-b", "0.8s")
 
 
 def ablate(*args: str, cwd: Path) -> Any:
-    done = cli("ablate", *args, "--json", cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    done = metaloop("ablate", *args, "--json", cwd=cwd)
+    return done.json
 
 
 @pytest.fixture
@@ -54,8 +52,8 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
     ("args", "told"), [(("--budget", "5s"), "the budget pays for"), (("--only", "d000"), "no directive d000")]
 )
 def test_mistakes_found_nothing(folder: Path, args: tuple[str, ...], told: str) -> None:
-    done = cli("ablate", "small.md", *args, *HOW, cwd=folder)
-    assert done.returncode == 2 and told in done.stderr and not (folder / "studies").exists()
+    done = metaloop("ablate", "small.md", *args, *HOW, cwd=folder, code=2)
+    assert told in done.stderr and not (folder / "studies").exists()
 
 
 @pytest.mark.slow
@@ -67,9 +65,8 @@ def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
     first = rows["First `momentum=0.9`."]
     # the same command finds all of it in the ledger; more budget goes on from there
     before = query(folder / "s", "SELECT count(*) AS n FROM runs")
-    again = cli("ablate", "--resume", "s", "--json", cwd=folder)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["items"] == made["items"]
+    again = metaloop("ablate", "--resume", "s", "--json", cwd=folder)
+    assert again.json["items"] == made["items"]
     assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
     _leads_back(folder, first)
     _replayed(folder)
@@ -78,10 +75,10 @@ def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
 def _leads_back(folder: Path, row: dict[str, Any]) -> None:
     """From the row's id to the runs that it rests on, and by its own query."""
     shown = cli("show", row["credit_id"][:7], "-s", "s", "--json", cwd=folder)
-    told = json.loads(shown.stdout)
+    told = shown.json
     assert told["kind"] == "credit" and told["estimate"] == row["estimate"] and len(told["rests_on"]) == 16
     asked = cli("sql", "s", told["sql"], "--json", cwd=folder)
-    found = json.loads(asked.stdout)
+    found = asked.json
     runs = found if isinstance(found, list) else found["items"]
     means = {held: [r["verified_gain"] for r in runs if r["held"] is held] for held in (True, False)}
     effect = sum(means[True]) / len(means[True]) - sum(means[False]) / len(means[False])
@@ -112,7 +109,7 @@ def imported(folder: Path, *rows: str) -> str:
     head = "commit|loss|status|description"
     log = folder / "repo" / "results.tsv"
     log.write_text(tsv(head, f"{hashes[0]}|1.0|keep|baseline", *(row.format(*hashes) for row in rows)))
-    assert cli("import", "repo/results.tsv", "-s", "studies/old", cwd=folder).returncode == 0
+    metaloop("import", "repo/results.tsv", "-s", "studies/old", cwd=folder)
     return str(query(folder / "studies" / "old", "SELECT run_id FROM imports")[0]["run_id"])
 
 
@@ -121,22 +118,21 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     rows = ("{1}|0.6|keep|more of A", "{3}|0.4|keep|more of B", "0123abc|0.39|keep|lost", "{4}|0.5|keep|worse")
     run_id = imported(tmp_path, *rows)
     words = ("ablate", run_id[:6], "-s", "studies/old", "-t", "repo")
-    plan = json.loads(cli(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
+    plan = metaloop(*words, "--dry-run", "--json", cwd=tmp_path).json
     assert (plan["commits"], plan["runs"]) == (3, 20) and not list((tmp_path / "studies").glob("planted*"))
-    done = cli(*words, "-n", "3", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    made = json.loads(done.stdout)
+    done = metaloop(*words, "-n", "3", "--json", cwd=tmp_path)
+    made = done.json
     effects = {row["label"]: row["estimate"] for row in made["items"]}
     assert effects == pytest.approx({"more of A": 0.4, "more of B": 0.2, "worse": -0.1}, abs=0.01)
     assert "left out: 1 of 4 kept rows" in done.stderr and "2 of 3 kept changes are distinguishable" in done.stderr
     again = cli("ablate", "--resume", made["study"], "--json", cwd=tmp_path)
-    assert json.loads(again.stdout)["items"] == made["items"]
+    assert again.json["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
-    assert len(json.loads(shown.stdout)["rests_on"]) == 15
+    assert len(shown.json["rests_on"]) == 15
     measured = "The effect of each kept change of 1 run was measured (planned ablation)."
     assert measured in cli("standings", made["study"], cwd=tmp_path).stderr
-    report = cli("report", made["study"], "-o", "report.html", cwd=tmp_path)
-    assert report.returncode == 0 and "more of A" in (tmp_path / "report.html").read_text()
+    metaloop("report", made["study"], "-o", "report.html", cwd=tmp_path)
+    assert "more of A" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -153,6 +149,6 @@ def test_an_import_that_cannot_be_trained_again_is_refused(
 ) -> None:
     run_id = imported(tmp_path, *rows)
     simulated_task(LAW, tmp_path / "repo" / "inner", experiments=8)
-    done = cli("ablate", run_id, "-s", "studies/old", *task, cwd=tmp_path)
-    assert done.returncode == 2 and message in done.stderr and "hint: " in done.stderr, done.stderr
+    done = metaloop("ablate", run_id, "-s", "studies/old", *task, cwd=tmp_path, code=2)
+    assert message in done.stderr and "hint: " in done.stderr, done.stderr
     assert [path.name for path in (tmp_path / "studies").iterdir()] == ["old"]

@@ -14,7 +14,7 @@ from analysis.report.source import ReportSource
 from analysis.study import open_study
 from analysis.verdict.verdict import verdict_of
 from arena.settings import StudyConfig
-from meta.cli.main import run
+from tests.meta.cli_study import metaloop
 from trainer.variants import init_simulated
 
 
@@ -23,30 +23,26 @@ def repeated(folder: Path) -> str:
         return Page(ReportSource(con, "x"), verdict_of(con)).typed
 
 
-def test_the_stored_line_makes_the_same_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_stored_line_makes_the_same_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("METALOOP_FIXED_STEPS", "1")
     init_simulated(tmp_path / "a law", 3)
     line = ["match", "local", "-t", "a law", "-n", "2", "--no-controls", "--seed", "5", "-b", "0.01m", "-j", "1"]
-    assert run([*line, "-s", "one", "-y", "-q"]) == 0
+    metaloop(*line, "-s", "one", "-y", "-q")
     words = shlex.split(repeated(tmp_path / "one"))
     monkeypatch.delenv("METALOOP_FIXED_STEPS")
     expected = (
         "local --task 'a law' --seeds 2 --no-controls --run-budget 0.6 --seed 5 --workers 1 --set fixed_steps=true"
     )
     assert words[:2] == ["metaloop", "match"] and {*words[2:]} == {*shlex.split(expected)}
-    assert run([*words[1:], "-s", "two", "-q"]) == 0
+    metaloop(*words[1:], "-s", "two", "-q")
     one, two = (StudyConfig.read(tmp_path / name / "study.toml") for name in ("one", "two"))
     assert one.study_id == two.study_id and one.plan == two.plan and one.typed == two.typed
-    assert run([*line, "-s", "one", "-y", "-q", "--set", "fixed_steps=true"]) == 0  # the same options: it is resumed
-    capsys.readouterr()
+    metaloop(*line, "-s", "one", "-y", "-q", "--set", "fixed_steps=true")
     for other in (["-b", "7s"], ["-j", "2"], ["--controls"], ["-m", "x"], ["--set", "context_tokens=9000"]):
-        assert run(["match", "--resume", "one", *other]) == 2
-        assert "is resumed with its own settings" in capsys.readouterr().err
-    assert run(["match", "stock", "--resume", "one"]) == 2 and "; stock would change nothing" in capsys.readouterr().err
-    assert run(["match", "--resume", "one", "-n", "3", "-q"]) == 0  # more runs are no other study
+        assert "is resumed with its own settings" in metaloop("match", "--resume", "one", *other, code=2).stderr
+    assert "; stock would change nothing" in metaloop("match", "stock", "--resume", "one", code=2).stderr
+    metaloop("match", "--resume", "one", "-n", "3", "-q")  # more runs are no other study
 
 
 @pytest.mark.parametrize("typed", [None, 3, "x", {"": 3}, {"--task": ["x"]}, {"": ["match", "a\nb"]}])

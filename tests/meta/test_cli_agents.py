@@ -13,7 +13,7 @@ from meta.cli.main import run
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.llm.gateway import OPENAI_KEY
-from tests.meta.cli_study import ALONE, cli
+from tests.meta.cli_study import ALONE, cli, metaloop
 from tests.studies import study_on
 from trainer.task import Task
 
@@ -21,13 +21,13 @@ from trainer.task import Task
 def test_the_plan_says_what_is_not_priced_and_an_absent_agent_founds_nothing(tmp_path: Path) -> None:
     words = ("match", "stock", *ALONE, "-r", "command:codex", "-s", "here")
     plan = cli(*words, "--dry-run", "--json", cwd=tmp_path)
-    assert "not priced" in json.loads(plan.stdout)["price"]
+    assert "not priced" in plan.json["price"]
     own = {**os.environ, "PATH": str(tmp_path)}
     absent = cli(*words, "--json", cwd=tmp_path, env=own)
     told = json.loads(absent.stderr)["error"]
     assert absent.returncode == 1 and told["kind"] == "environment" and "npm install" in told["hint"]
-    secret = cli(*words, "--set", "agent_env=A=sk-4711", cwd=tmp_path)
-    assert secret.returncode == 2 and "4711" not in secret.stderr
+    secret = metaloop(*words, "--set", "agent_env=A=sk-4711", cwd=tmp_path, code=2)
+    assert "4711" not in secret.stderr
     assert not (tmp_path / "here").exists()
 
 
@@ -49,8 +49,7 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
         return code, json.loads(capsys.readouterr().err.splitlines()[-1])["error"]
 
     def price(*more: str) -> str:
-        assert run([*words, "--dry-run", *more]) == 0
-        return str(json.loads(capsys.readouterr().out)["price"])
+        return str(metaloop(*words, "--dry-run", *more).json["price"])
 
     monkeypatch.setenv("HOME", str(tmp_path))
     code, error = refused()
@@ -79,15 +78,15 @@ def test_an_agent_that_ends_with_an_error_founds_nothing(tmp_path: Path, sandbox
     program.write_text("#!/bin/sh\necho 'Invalid API key, please run /login' >&2; exit 1\n")
     program.chmod(0o755)
     words = ("match", "stock", *ALONE, "-r", "command", "--agent-command", str(program), "-s", "here", "-y", *sandbox)
-    failed = cli(*words, cwd=tmp_path)
-    assert failed.returncode == 1 and "error: the agent 'agent' ended with exit code 1" in failed.stderr
+    failed = metaloop(*words, cwd=tmp_path, code=1)
+    assert "error: the agent 'agent' ended with exit code 1" in failed.stderr
     assert "exit code 1: Invalid API key, please run /login" in failed.stderr and not (tmp_path / "here").exists()
 
 
 @pytest.mark.slow
 def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
     own = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    told = json.loads(cli("doctor", "--json", cwd=tmp_path, env=own).stdout)
+    told = metaloop("doctor", "--json", cwd=tmp_path, env=own).json
     (line,) = [item for item in told["items"] if item["check"] == "agent CLIs"]
     assert line["found"] == "none; not installed: claude, codex, mini-swe-agent, opencode"
 
@@ -95,5 +94,5 @@ def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
 def test_a_study_is_resumed_with_its_own_agent(tmp_path: Path) -> None:
     more = {"model_config": ModelConfig(agent="mine"), "programs": [starter("stock")]}
     study_on(tmp_path / "s", Task.load(BLOBS), researcher="command", plan={"seeds": 1, "roles": ["program"]}, **more)
-    other = cli("match", "--resume", str(tmp_path / "s"), "--agent-command", "another", cwd=tmp_path)
-    assert other.returncode == 2 and "; --agent-command would change nothing" in other.stderr
+    other = metaloop("match", "--resume", tmp_path / "s", "--agent-command", "another", cwd=tmp_path, code=2)
+    assert "; --agent-command would change nothing" in other.stderr

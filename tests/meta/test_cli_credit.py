@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +13,7 @@ from analysis.ledger import Ledger
 from analysis.study import open_study, query
 from meta.cli import views
 from tests.analysis import synthetic
-from tests.meta.cli_study import cli, config, on_terminal
+from tests.meta.cli_study import cli, config, metaloop, on_terminal
 from trainer.user_files import private_folder
 
 EDITS = [f"`@knob_{letter}={number}?`" for number, letter in enumerate("abcdefghijklmnop")]
@@ -56,7 +55,7 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_how_to_see_its_da
     assert "in nats (observational, an association), on strokes" in text
     command = re.search(r"metaloop (show c\w+ -s \S+)", text)  # as typed, it lists the experiments
     assert command and "\nrests_on:\nexperiment_id\t" in cli(*command[1].split(), cwd=study.parent).stdout
-    row = json.loads(cli(*command[1].split(), "--json", cwd=study.parent).stdout)
+    row = metaloop(*command[1].split(), "--json", cwd=study.parent).json
     for found in query(study, row["sql"]):  # the column that the estimate averages, relative to the script before
         (changed,) = query(
             study,
@@ -72,7 +71,7 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_how_to_see_its_da
 
 def test_pipes_get_the_whole_label_and_the_same_unit(study: Path) -> None:
     done = cli("credit", str(study), "--json")
-    [row] = [row for row in json.loads(done.stdout)["items"] if row["label"] == IDEA]
+    [row] = [row for row in done.json["items"] if row["label"] == IDEA]
     assert row["unit"] == "nats" and row["estimate"] == pytest.approx(0.4, abs=0.03) and row["low"] < 0.4 < row["high"]
     assert "1 row hidden" in done.stderr and "hidden" not in cli("credit", str(study), "--all").stderr
     assert IDEA in cli("credit", str(study)).stdout
@@ -96,12 +95,12 @@ def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> Non
                 )
                 synthetic.end(ledger, identity)
                 synthetic.verify(ledger, identity, f"a-{match}", "p1", [0.4, 0.4], **more)
-    told = json.loads(cli("show", "d-muon", "-s", str(study), "--json").stdout)
+    told = metaloop("show", "d-muon", "-s", study, "--json").json
     counts = ("cited_in_search", "cited_in_confirmation", "cited_on_held_out_tasks", "cited_by_experiments")
     assert [told[name] for name in counts] == [6, 3, 2, 11]
-    [row] = [row for row in json.loads(cli("credit", str(study), "--json").stdout)["items"] if row["label"] == IDEA]
+    [row] = [row for row in metaloop("credit", study, "--json").json["items"] if row["label"] == IDEA]
     assert row["n"] == 6
-    detail = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
+    detail = metaloop("show", row["credit_id"], "-s", study, "--json").json
     assert all(detail[name] == row[name] for name in ("estimate", "low", "high", "unit"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis import synthetic
-from tests.meta.cli_study import cli, config
+from tests.meta.cli_study import cli, config, metaloop
 from tests.meta.evolved import evolved
 from tests.studies import TINY
 from trainer.task import Task
@@ -53,9 +52,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(here: Path, *words: str) -> dict[str, Any]:
-    done = cli("export", *words, "--json", cwd=here)
-    assert done.returncode == 0, done.stderr
-    whole: dict[str, Any] = json.loads(done.stdout)
+    whole: dict[str, Any] = metaloop("export", *words, "--json", cwd=here).json
     return whole
 
 
@@ -63,10 +60,10 @@ def test_the_files_of_a_study_name_the_researcher(here: Path) -> None:
     champion = load(here / "s" / "champion.md")
     assert champion.evolved_for == EvolvedFor("scripted")
     ended = cli("evolve", "--resume", "s", "--json", cwd=here)
-    assert json.loads(ended.stdout)["researcher"] == "scripted"
-    assert json.loads(ended.stdout)["program_id"] == champion.program_id
+    assert ended.json["researcher"] == "scripted"
+    assert ended.json["program_id"] == champion.program_id
     assert ", the scripted researcher, " in (here / "s" / "champion.evidence.md").read_text()
-    assert cli("report", "s", cwd=here).returncode == 0
+    metaloop("report", "s", cwd=here)
     assert "<dt>researcher</dt><dd><code>scripted</code></dd>" in (here / "s" / "report.html").read_text()
 
 
@@ -169,7 +166,7 @@ def test_a_program_of_a_study_is_shown_and_compared_by_the_id_that_lineage_print
         (one, text), (other, _) = con.execute("SELECT program_id, text FROM programs ORDER BY 1 LIMIT 2").fetchall()
     assert program_page(here / "s", one[:7])["program"]["program_id"] == one
     assert text in cli("show", one[:7], "--text", "-s", "s", cwd=here).stdout
-    assert cli("program", "diff", one[:7], other[:7], "-s", "s", cwd=here).returncode == 0
+    metaloop("program", "diff", one[:7], other[:7], "-s", "s", cwd=here)
     unknown = cli("program", "diff", "p0000", "stock", "-s", "s", cwd=here)
     assert unknown.returncode and "no program starts with 'p0000'" in unknown.stderr
 
@@ -183,8 +180,8 @@ def test_conditions_and_relative_values_are_explained(here: Path) -> None:
 
 
 def test_a_program_of_a_model_is_rewritten_only_if_a_script_can_do_something(here: Path) -> None:
-    refused = cli("export", "think.md", "--for", "scripted", cwd=here)
-    assert refused.returncode == 2 and "no idea that a script can carry out" in refused.stderr
+    refused = metaloop("export", "think.md", "--for", "scripted", cwd=here, code=2)
+    assert "no idea that a script can carry out" in refused.stderr
     (here / "list.md").write_bytes(with_label(b"Think.\n\n## Ideas\n\n- Ask.\n- Faster: `ladder2=50`.\n", CHAT))
     exported(here, "list.md", "--for", "scripted", "-o", "listed.md")
     listed = load(here / "listed.md")
@@ -193,18 +190,18 @@ def test_a_program_of_a_model_is_rewritten_only_if_a_script_can_do_something(her
 
 
 def test_another_researcher_is_remarked_on_once(here: Path) -> None:
-    other = cli("match", "s/champion.md", "-t", "law", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
-    assert other.returncode == 0 and other.stderr.count("was evolved for the scripted researcher") == 1
+    other = metaloop("match", "s/champion.md", "-t", "law", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
+    assert other.stderr.count("was evolved for the scripted researcher") == 1
     assert "evolved for" not in cli("match", "s/champion.md", "-t", "law", "--dry-run", cwd=here).stderr
     known = cli("evolve", "-t", "law", "--from", "s", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
     assert "--from s: its gains were measured with the scripted researcher, not with chat" in known.stderr
 
 
 def test_a_match_that_can_only_repeat_stock_is_refused(here: Path) -> None:
-    refused = cli("match", "think.md", "-t", "law", "--dry-run", cwd=here)
-    assert refused.returncode == 2 and "exactly like stock" in refused.stderr and "-m MODEL" in refused.stderr
-    improved = cli("improve", "think.md", "-t", "law", "--dry-run", cwd=here)
-    assert improved.returncode == 0 and "--for scripted" in improved.stderr
+    refused = metaloop("match", "think.md", "-t", "law", "--dry-run", cwd=here, code=2)
+    assert "exactly like stock" in refused.stderr and "-m MODEL" in refused.stderr
+    improved = metaloop("improve", "think.md", "-t", "law", "--dry-run", cwd=here)
+    assert "--for scripted" in improved.stderr
 
 
 def test_ideas_by_role_get_the_tasks_own_names() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,6 @@ from analysis.study import query as ask
 from arena.run_archive import compact, unpacked
 from arena.study import Study
 from arena.verify_study import final_source
-from meta.cli.main import run
 from meta.cli.output import ESCAPES
 from meta.cli.results.studies import distinct, megabytes
 from meta.window.studies import Studies
@@ -23,7 +21,7 @@ from programs.errors import Corrupt, OtherVersion
 from programs.program import Program
 from programs.shelf import starter
 from tests.meta import cli_study
-from tests.meta.cli_study import on_terminal
+from tests.meta.cli_study import metaloop, on_terminal
 
 
 def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_room() -> None:
@@ -33,27 +31,25 @@ def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_
 
 
 def test_studies_are_listed_and_compared_at_the_terminal(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
-    assert run(["status"]) == 2
-    assert "metaloop ls lists those of the current folder: one" in capsys.readouterr().err
-    assert run(["ls", "--json"]) == 0
-    there = {item["study"] for item in json.loads(capsys.readouterr().out)["items"]}
+    assert "metaloop ls lists those of the current folder: one" in metaloop("status", code=2).stderr
+    there = {item["study"] for item in metaloop("ls", "--json").json["items"]}
     window = Studies(root)  # `ui` and `ls` find the same
     window.close()
     assert there == window.followed.keys() >= {"one", "deep/er/two"}
-    assert run(["ls", str(tmp_path)]) == 0 and "metaloop ls FOLDER" in "".join(capsys.readouterr())
-    assert run(["ls", str(root), "--json"]) == 0
-    items = {item["study"]: item for item in json.loads(capsys.readouterr().out)["items"]}
+    assert "metaloop ls FOLDER" in metaloop("ls", tmp_path).stderr
+    items = {item["study"]: item for item in metaloop("ls", root, "--json").json["items"]}
     item = items[str(root / "one")]
     files = [path for path in (root / "one").rglob("*") if path.is_file()]
     assert (item["state"], item["files"]) == ("finished", len(files))
     (named,) = ask(root / "one", "SELECT p.name FROM champions JOIN programs AS p USING (program_id)")
     assert item["champion"] == named["name"] and item["lead"] not in ("-", named["name"])
     assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
-    assert run(["standings", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
-    rows = {row["program"]: row for row in json.loads(capsys.readouterr().out)["items"]}
+    rows = {
+        row["program"]: row for row in metaloop("standings", root / "one", root / "deep/er/two", "--json").json["items"]
+    }
     assert any(name.startswith("champions: ") for name in rows) and "stock" in rows
     stock = "purpose = 'confirmation' AND name = 'stock' AND role <> 'a/a'"
     gains = f"SELECT avg(verified_gain) AS gain FROM runs WHERE {stock}"
@@ -61,20 +57,16 @@ def test_studies_are_listed_and_compared_at_the_terminal(
     assert rows["stock"]["difference"] == pytest.approx(second - first)
 
 
-def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentence(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentence(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "studies" / "old"
     shutil.copytree(root / "one", folder)
     for path in (folder / "study.toml", *(folder / "ledger").glob("*.jsonl")):
         text = path.read_text("utf-8")
         path.write_text(re.sub(r'("schema":|^schema = )\d+', r"\g<1>1", text, flags=re.M), "utf-8")
-    assert run(["ls", str(tmp_path), "--json"]) == 0
-    [item] = json.loads(capsys.readouterr().out)["items"]
+    [item] = metaloop("ls", tmp_path, "--json").json["items"]
     assert (item["state"], item["lead"]) == ("other version", "-")
     for words in (["standings"], ["status"], ["evolve", "--dry-run", "--resume"]):
-        assert run([*words, str(folder)]) == 1
-        problem, hint = capsys.readouterr().err.strip().split("\n", 1)
+        problem, hint = metaloop(*words, folder, code=1).stderr.strip().split("\n", 1)
         assert "another version of metaloop made this study" in problem and hint.startswith("hint: the study is older")
     window = Studies(tmp_path)
     window.close()
@@ -86,7 +78,7 @@ def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentenc
 
 
 def test_a_record_is_found_in_another_study_and_a_name_with_two_texts_is_noted(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = tmp_path / "studies" / "older", tmp_path / "studies" / "newer"
     shutil.copytree(root / "one", one)
@@ -94,19 +86,17 @@ def test_a_record_is_found_in_another_study_and_a_name_with_two_texts_is_noted(
     os.utime(one / "study.toml", (0, 0))
     monkeypatch.chdir(tmp_path)
     (of_older,) = ask(one, "SELECT max(run_id) AS id FROM runs")
-    assert run(["show", of_older["id"], "--json"]) == 0
-    shown = capsys.readouterr()
-    assert json.loads(shown.out)["run_id"] == of_older["id"] and "shown from studies/older" in shown.err
-    assert run(["show", "rzzz"]) == 2 and "in this study or in 1 other study starts" in capsys.readouterr().err
+    shown = metaloop("show", of_older["id"], "--json")
+    assert shown.json["run_id"] == of_older["id"] and "shown from studies/older" in shown.stderr
+    assert "in this study or in 1 other study starts" in metaloop("show", "rzzz", code=2).stderr
     known = cli_study.programs()
     for name, text in (("third", known["child"].text), ("fourth", "# A\n\n- Other.\n")):
         own = known | {"child": Program.parse(text, "child")}
         monkeypatch.setattr(cli_study, "programs", lambda own=own: own)
         cli_study.write_study(tmp_path / "studies" / name)
-        assert run(["show", "child", "--json"]) == 0
-        shown = capsys.readouterr()
-        assert json.loads(shown.out)["program_id"] == own["child"].program_id
-        assert ("another text in third" in shown.err) == (name == "fourth")
+        shown = metaloop("show", "child", "--json")
+        assert shown.json["program_id"] == own["child"].program_id
+        assert ("another text in third" in shown.stderr) == (name == "fourth")
 
 
 def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path, tmp_path: Path) -> None:
@@ -118,11 +108,8 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path, tmp_path: 
     assert lines[1].startswith("strokes-2026-11-25-1 ") and "[0." in shown
 
 
-def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["ls", str(root)]) == 0
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(root: Path) -> None:
+    rows = [line.split("\t") for line in metaloop("ls", root).stdout.splitlines()]
     at = rows[0].index("verdict")
     assert all(row[at] == row[rows[0].index("lead")] for row in rows[1:])
     assert any(re.search(r"\[[\d.]+, [\d.]+\]", row[at]) for row in rows)
@@ -136,19 +123,15 @@ def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None
     assert " ".join(starter("stock").text.split()) in text
 
 
-def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_standings_shows_the_match_that_decides_the_verdict(root: Path) -> None:
     """Although the match on the held-out task was played after it."""
-    assert run(["standings", str(root / "one"), "--json"]) == 0
-    shown = capsys.readouterr()
-    assert {row["stream"] for row in json.loads(shown.out)["items"]} == {"confirmation"}
-    assert "--all shows all" in shown.err
-    assert run(["standings", str(root / "one"), "--all", "--json"]) == 0
-    assert "reserve" in {row["stream"] for row in json.loads(capsys.readouterr().out)["items"]}
+    shown = metaloop("standings", root / "one", "--json")
+    assert {row["stream"] for row in shown.json["items"]} == {"confirmation"}
+    assert "--all shows all" in shown.stderr
+    assert "reserve" in {row["stream"] for row in metaloop("standings", root / "one", "--all", "--json").json["items"]}
 
 
-def test_a_finished_study_gets_small_and_works_as_before(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_study_gets_small_and_works_as_before(root: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(root / "one", copy)
     first_source = "(SELECT min(source_id) FROM experiments WHERE number = 0)"
@@ -167,8 +150,9 @@ def test_a_finished_study_gets_small_and_works_as_before(
     packed = (copy / "runs.zip").read_bytes()
     compact(copy)
     assert (copy / "runs.zip").read_bytes() == packed
-    assert run(["verify", runs[0]["run_id"], "-s", str(copy), "--seeds", "2", "-y", "-q"]) == 0
-    assert run(["evolve", "--resume", str(copy), "-q"]) == 0 and run(["report", str(copy)]) == 0
+    metaloop("verify", runs[0]["run_id"], "-s", copy, "--seeds", "2", "-y", "-q")
+    metaloop("evolve", "--resume", copy, "-q")
+    metaloop("report", copy)
     (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(Corrupt, match=r"runs\.zip: cannot be read"):
         final_source(study, runs[0]["run_id"], runs[0]["final_source_id"])

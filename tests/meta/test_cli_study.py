@@ -15,7 +15,7 @@ import pytest
 
 from tests.inner_loop.play import BLOBS
 
-from .cli_study import ALONE, cli
+from .cli_study import ALONE, cli, metaloop
 
 FIXED = ("--set", "fixed_steps=true")
 STROKES = (*FIXED, "--seed", "1", "-b", "0.5s")  # the task that a command takes unless it is told of another
@@ -44,71 +44,65 @@ def wait_for_experiments(folder: Path, count: int) -> None:
 
 
 def test_a_single_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> None:
-    done = cli("match", "stock", *ALONE, *STROKES, "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    done = metaloop("match", "stock", *ALONE, *STROKES, "--json", cwd=tmp_path)
+    told = done.json
     assert told["study"].startswith("studies/strokes-") and told["contrast"] is None
     assert "plan: 1 run, about" in done.stderr and "A/A" not in done.stderr
-    [run] = json.loads(cli("sql", told["study"], "FROM runs", "--json", cwd=tmp_path).stdout)
+    [run] = metaloop("sql", told["study"], "FROM runs", "--json", cwd=tmp_path).json
     assert run["state"] == "finished" and [row["gain"] for row in told["items"]] == [run["verified_gain"]]
     assert f"metaloop show {run['run_id'][:7]} -s {told['study']}" in done.stderr
-    shown = json.loads(cli("show", run["run_id"][:6], "--json", cwd=tmp_path).stdout)
+    shown = metaloop("show", run["run_id"][:6], "--json", cwd=tmp_path).json
     assert shown["kind"] == "run"
     again = cli("match", "--resume", told["study"], "--json", cwd=tmp_path)
-    assert json.loads(again.stdout)["items"] == told["items"]
+    assert again.json["items"] == told["items"]
 
 
 def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> None:
     folder = tmp_path / "drained"
     process = start("match", "local", "stock", "-n", "3", *LONG, "-s", str(folder), cwd=tmp_path)
     wait_for_experiments(folder, 3)
-    status = json.loads(cli("status", str(folder), "--json", cwd=tmp_path).stdout)
+    status = metaloop("status", folder, "--json", cwd=tmp_path).json
     assert status["state"] == "running"
-    busy = cli("match", "--resume", str(folder), "--json", cwd=tmp_path)
-    assert busy.returncode == 1
+    busy = metaloop("match", "--resume", folder, "--json", cwd=tmp_path, code=1)
     assert json.loads(busy.stderr.strip().split("\n")[-1])["error"]["kind"] == "busy"
     os.kill(process.pid, signal.SIGINT)
     _, remarks = process.communicate(timeout=200)
     assert process.returncode == 130, remarks
     stopped = re.search(r"(\d) of 9 runs ended, .* of device time charged to the runs\nnext:\n  (.*)\n", remarks)
     assert stopped and stopped[2].startswith("metaloop match --resume"), remarks
-    assert json.loads(cli("status", str(folder), "--json").stdout)["state"] == "stopped"
-    assert json.loads(cli("stop", str(folder), "--json").stdout)["stop_requested"] is False
-    done = cli("match", "--resume", str(folder), "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert metaloop("status", folder, "--json").json["state"] == "stopped"
+    assert metaloop("stop", folder, "--json").json["stop_requested"] is False
+    done = metaloop("match", "--resume", folder, "--json", cwd=tmp_path)
     assert stopped[1] == "0" or (re.search("left: at most .* by the clock", done.stderr) and "plan:" not in done.stderr)
-    rows = json.loads(done.stdout)["items"]
+    rows = done.json["items"]
     assert len(rows) == 3  # local, stock and stock once more: under one-line the researcher does as under stock
     assert {row["role"] for row in rows} == {"program", "a/a"}
     assert {row["n"] for row in rows} == {3}
-    refused = cli("match", "--resume", str(folder), "-b", "9s", cwd=tmp_path)
-    assert refused.returncode == 2
+    refused = metaloop("match", "--resume", folder, "-b", "9s", cwd=tmp_path, code=2)
     assert "--run-budget" in refused.stderr
 
 
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
-    done = cli("match", "stock", *ALONE, *SMALL, "--no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = metaloop("match", "stock", *ALONE, *SMALL, "--no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
     assert (
         "WITHOUT a sandbox" in done.stderr
         and "study: ./bare (in the current folder; -s studies/bare: with" in done.stderr
     )
-    [told] = json.loads(cli("sql", "bare", "FROM runs", "--json", cwd=tmp_path).stdout)
+    [told] = metaloop("sql", "bare", "FROM runs", "--json", cwd=tmp_path).json
     assert told["trust"] == "unverified"
-    rows = json.loads(cli("sql", "bare", "SELECT DISTINCT trust FROM experiments", "--json", cwd=tmp_path).stdout)
+    rows = metaloop("sql", "bare", "SELECT DISTINCT trust FROM experiments", "--json", cwd=tmp_path).json
     assert rows == [{"trust": "unverified"}]
     everywhere = "SELECT trust FROM runs UNION SELECT trust FROM verifications UNION SELECT trust FROM standings"
-    assert json.loads(cli("sql", "bare", everywhere, "--json", cwd=tmp_path).stdout) == rows
-    refused = cli("match", "--resume", "bare", cwd=tmp_path)
-    assert refused.returncode == 2 and "was created without a sandbox" in refused.stderr
+    assert metaloop("sql", "bare", everywhere, "--json", cwd=tmp_path).json == rows
+    refused = metaloop("match", "--resume", "bare", cwd=tmp_path, code=2)
+    assert "was created without a sandbox" in refused.stderr
 
-    checked = cli("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "-y", "--json", cwd=tmp_path)
-    assert checked.returncode == 0, checked.stderr
-    audit = json.loads(checked.stdout)
+    checked = metaloop("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "-y", "--json", cwd=tmp_path)
+    audit = checked.json
     assert (audit["subject"], audit["run_id"], audit["trust"]) == ("run", told["run_id"], "verified")
     assert audit["recorded_gain"] == told["verified_gain"] and audit["secret_hash"] in checked.stderr
     again = ("-n", "2", "--set", f"secret={audit['secret']}", "-y", "--json")
-    repeated = json.loads(cli("verify", told["run_id"], "-s", "bare", *again, cwd=tmp_path).stdout)
+    repeated = metaloop("verify", told["run_id"], "-s", "bare", *again, cwd=tmp_path).json
     assert repeated["gain"] == audit["gain"]
-    shown = json.loads(cli("show", told["run_id"][:6], "-s", "bare", "--json", cwd=tmp_path).stdout)
+    shown = metaloop("show", told["run_id"][:6], "-s", "bare", "--json", cwd=tmp_path).json
     assert [row["verdict"] for row in shown["audits"]] == [audit["verdict"]] * 2

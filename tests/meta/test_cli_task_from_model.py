@@ -13,6 +13,7 @@ from meta.cli.main import run
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer
+from tests.meta.cli_study import metaloop
 from trainer.sandbox import bwrap
 from trainer.task import Task
 
@@ -100,7 +101,7 @@ print(REPLY)
 @pytest.mark.parametrize("sandbox", [[], ["--no-sandbox"]])
 def test_ones_own_agent_proposes_in_a_copy(
     repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], sandbox: list[str],
+    sandbox: list[str],
 ) -> None:  # fmt: skip
     if not sandbox and bwrap.probe():
         pytest.skip(str(bwrap.probe()))
@@ -120,10 +121,9 @@ def test_ones_own_agent_proposes_in_a_copy(
         program.chmod(0o755)
 
     says("I could not find out.")
-    assert run(words) == 1 and "the output of claude does not end with an answer" in capsys.readouterr().err
+    assert "the output of claude does not end with an answer" in metaloop(*words, code=1).stderr
     says(saying(*GOOD, ("budget", "20", "program.md", 3))(None))
-    assert run(words) == 0
-    told = capsys.readouterr().err
+    told = metaloop(*words).stderr
     assert f"claude reads a copy of the repository, {'without a' if sandbox else 'in a'} sandbox" in told
     assert "claude proposes direction = lower   (program.md:4: A smaller badness" in told
     task = Task.load(repository)
@@ -132,5 +132,4 @@ def test_ones_own_agent_proposes_in_a_copy(
     assert "badness" in (repository / "core.c").read_text()
     (repository / "task.toml").unlink()
     program.write_text("#!/bin/sh\necho 'Invalid API key' >&2; exit 1\n")
-    assert run(words) == 1
-    assert "'claude' ended with exit code 1: Invalid API key" in capsys.readouterr().err
+    assert "'claude' ended with exit code 1: Invalid API key" in metaloop(*words, code=1).stderr

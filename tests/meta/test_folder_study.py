@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
 from programs.roles import roles
-from tests.meta.cli_study import cli
+from tests.meta.cli_study import cli, metaloop
 from tests.meta.evolved import evolved
 from tests.planted_evidence import PLANTED
 from tests.studies import TINY, planted
@@ -90,7 +89,7 @@ def test_a_study_improves_a_folder(study: Path, lab: Path) -> None:
 
 
 def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> None:
-    shown = json.loads(cli("show", str(study / "champion.md"), "--json").stdout)
+    shown = metaloop("show", study / "champion.md", "--json").json
     assert shown["files"] == ["program.md", "roles/critic.md", "skills/screen.md"]
     assert shown["living"] == ["log/found.md"]
     assert shown["program_id"] == load(study / "champion").program_id
@@ -98,12 +97,13 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     assert load(tmp_path / "one.md").program_id == shown["program_id"]
     assert "==> roles/critic.md <==" in cli("show", str(lab)).stdout
     assert "==> roles/critic.md <==" in cli("show", load(lab).program_id, "-s", str(study)).stdout
-    done = cli("export", str(study), "--for", "prose", "-o", str(tmp_path / "prose"))
-    assert done.returncode == 0 and (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
+    metaloop("export", study, "--for", "prose", "-o", tmp_path / "prose")
+    assert (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
     assert "How experiments are conducted" in (tmp_path / "prose" / "program.md").read_text()
     handed = ready_to_apply(StudyConfig.read(study / "study.toml"), study, "s")  # to an agent of one's own
     assert handed[0] == "metaloop export s --for agent -o champion-prose" and len(handed) == 2
-    assert cli("report", str(study)).returncode == 0 and "==&gt; roles/critic.md" in (study / "report.html").read_text()
+    metaloop("report", study)
+    assert "==&gt; roles/critic.md" in (study / "report.html").read_text()
     with Lineage(study / "programs.git", 0) as lineage:
         listed = lineage.repo.git.ls_tree("-r", "--name-only", "main").split()
     assert listed == ["log/found.md", "program.md", "roles/critic.md", "skills/screen.md"]
@@ -123,13 +123,11 @@ def test_lint_and_diff_go_by_file(lab: Path, tmp_path: Path) -> None:
 
 def test_a_match_takes_a_folder_and_resumes_it(lab: Path, law: Task, tmp_path: Path) -> None:
     own, words = load(lab), ("-t", str(law.folder), "--study", str(tmp_path / "m"))
-    done = cli("match", str(lab / "program.md"), *words, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    done = cli("match", str(lab), "stock", "-n", "2", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    metaloop("match", lab / "program.md", *words, "--dry-run")
+    metaloop("match", lab, "stock", "-n", "2", *words, cwd=tmp_path)
     assert ("lab", own.document) in StudyConfig.read(tmp_path / "m" / "study.toml").programs
-    again = cli("match", "--resume", str(tmp_path / "m"), "--json")
-    assert again.returncode == 0 and own.program_id in again.stdout
+    again = metaloop("match", "--resume", tmp_path / "m", "--json")
+    assert own.program_id in again.stdout
     with_study = Study.open(tmp_path / "m")
     with_study.look()
     assert with_study.program(own.program_id).files == own.files

@@ -10,7 +10,7 @@ import pytest
 from analysis.study import query
 from tests.analysis.imports import samples
 
-from .cli_study import cli, on_terminal
+from .cli_study import cli, metaloop, on_terminal
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +19,13 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in (("night", samples.RERUN_LOWER), ("prose", samples.PROSE), ("unsure", samples.UNSURE)):
         (folder / name).mkdir()
         (folder / name / "results.tsv").write_text(text, encoding="utf-8")
-    done = cli("import", "night/results.tsv", "-s", "studies/night", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    metaloop("import", "night/results.tsv", "-s", "studies/night", cwd=folder)
     return folder
 
 
 def test_one_command_answers(here: Path) -> None:
-    done = cli("import", "prose/results.tsv", "--json", cwd=here)
-    assert done.returncode == 0, done.stderr
-    item = json.loads(done.stdout)
+    done = metaloop("import", "prose/results.tsv", "--json", cwd=here)
+    item = done.json
     assert item["study"].startswith("studies/import-prose-") and (here / item["study"]).is_dir()
     [run] = item["items"]
     assert (run["rows"], run["quarantined"], run["kept"], run["tried"]) == (5, 3, 2, 4)
@@ -77,10 +75,9 @@ def test_errors_are_one_line(here: Path, args: tuple[str, ...], code: int, kind:
 def test_questions_name_the_flag(here: Path) -> None:
     done = cli("import", "unsure/results.tsv", "-s", "studies/u1", cwd=here)
     assert "--direction lower or --direction higher" in done.stderr and done.returncode == 2
-    done = cli("import", "unsure/results.tsv", "--direction", "higher", "-s", "studies/u1", cwd=here)
-    assert done.returncode == 0
-    done = cli("import", "unsure", "night", "-s", "studies/u3", cwd=here)
-    assert done.returncode == 0 and "unsure/results.tsv: left out: nothing says" in " ".join(done.stderr.split())
+    done = metaloop("import", "unsure/results.tsv", "--direction", "higher", "-s", "studies/u1", cwd=here)
+    done = metaloop("import", "unsure", "night", "-s", "studies/u3", cwd=here)
+    assert "unsure/results.tsv: left out: nothing says" in " ".join(done.stderr.split())
 
 
 @pytest.mark.slow
@@ -88,12 +85,12 @@ def test_show_sql_status_work_on_an_import(here: Path) -> None:
     rows = query(here / "studies/night", "FROM experiments ORDER BY number")
     assert [row["number"] for row in rows] == list(range(7)) and rows[0]["started_at"] is None
     best = rows[2]["experiment_id"]
-    item = json.loads(cli("show", best, "-s", "studies/night", "--json", cwd=here).stdout)
+    item = metaloop("show", best, "-s", "studies/night", "--json", cwd=here).json
     assert (item["line"], item["again"], item["step_gain"]) == (4, None, pytest.approx(0.75))
-    rows = json.loads(cli("sql", "studies/night", "FROM imports", "--json", cwd=here).stdout)
-    whole = json.loads(cli("show", rows[0]["import_id"], "-s", "studies/night", "--json", cwd=here).stdout)
+    rows = metaloop("sql", "studies/night", "FROM imports", "--json", cwd=here).json
+    whole = metaloop("show", rows[0]["import_id"], "-s", "studies/night", "--json", cwd=here).json
     assert (whole["kind"], whole["rows"], whole["set_aside"]) == ("import", 7, [])
-    status = json.loads(cli("status", "studies/night", "--json", cwd=here).stdout)
+    status = metaloop("status", "studies/night", "--json", cwd=here).json
     assert (status["state"], status["trust"], status["experiments"]) == ("imported", "self-reported", 7)
     assert status["device_seconds_charged"] is None and status["runs_finished"] is None  # nothing was run here
     _, shown = on_terminal("status", "studies/night", cwd=here)

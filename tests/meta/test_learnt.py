@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from analysis.knowledge import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
-from meta.cli.main import run
 from meta.evolve import evolve
 from meta.learnt import in_words, learnt_for
 from meta.population import starters
@@ -21,6 +19,7 @@ from meta.study.begin import create, take_up
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
+from tests.meta.cli_study import metaloop
 from tests.studies import TINY, silent
 from trainer.cards.sweep import sweep
 from trainer.data import DataStore
@@ -118,7 +117,7 @@ def test_a_quick_study_is_compared_with_what_was_learnt_and_does_not_start_from_
     assert take_up(tmp_path / "s")[2] == began
 
 
-def test_the_quick_plan_says_so_too(kb: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_quick_plan_says_so_too(kb: Path) -> None:
     command, others = ["evolve", "--quick", "--dry-run", "--json"], "24 measured tasks of letters, tabular"
     for flags, role, said in (
         ((), "compared_with_learnt", f"{others}; nothing from strokes"),
@@ -126,27 +125,21 @@ def test_the_quick_plan_says_so_too(kb: Path, capsys: pytest.CaptureFixture[str]
         (("--set", f"knowledge={kb}"), "knowledge", "among them tasks of the family of strokes"),
         (("--set", "knowledge=none"), "", ""),
     ):
-        assert run([*command, *flags]) == 0
-        plan = json.loads(capsys.readouterr().out)
+        plan = metaloop(*command, *flags).json
         assert {"compared_with_learnt", "knowledge"} & plan.keys() == {role} - {""} and said in plan.get(role, "")
         assert plan["plan"]["learnt_runs"] == 6 * (role == "compared_with_learnt")
 
 
-def test_the_command_says_so_and_knowledge_of_ones_own_joins_what_is_shipped(
-    tmp_path: Path, kb: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_so_and_knowledge_of_ones_own_joins_what_is_shipped(tmp_path: Path, kb: Path) -> None:
     file = tmp_path / "mine.md"
     prose = "".join(f"- Think of {thing}.\n" for thing in ("noise", "scale", "speed"))
     command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json"]
     file.write_text(MINE.text)
-    assert run([*command, "--set", f"knowledge={kb}"]) == 0
-    plan = capsys.readouterr().out
+    plan = metaloop(*command, "--set", f"knowledge={kb}").stdout
     assert "38 measured tasks of also-swept, letters, strokes, swept, tabular" in plan
     assert "they come after" not in plan and "name no `queue`" in plan  # no edit of this task
     file.write_text(MINE.text.replace("LADDER1=0.02", "lr=0.02") + 10 * prose)
-    assert run([*command, "-b", "0.2s"]) == 0
-    plan = capsys.readouterr().out
+    plan = metaloop(*command, "-b", "0.2s").stdout
     assert "36 measured tasks" in plan and "after the 1 idea of your program that a script tries" in plan
     assert "so it hardly reaches the learnt ones" in plan
-    assert run([*command, "--set", f"knowledge={tmp_path}"]) == 2
-    assert "no knowledge base" in capsys.readouterr().err
+    assert "no knowledge base" in metaloop(*command, "--set", f"knowledge={tmp_path}", code=2).stderr

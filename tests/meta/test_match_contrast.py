@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from scipy.stats import ttest_ind
 
 from analysis.study import query
-from meta.cli.main import run
-from tests.meta.cli_study import on_terminal
+from tests.meta.cli_study import metaloop, on_terminal
 from trainer.variants import init_simulated
 
 BUDGET = ("-b", "0.4s")
@@ -28,10 +27,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def played(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
-    assert run(["match", *words, *QUIET]) == 0
-    answer: dict[str, object] = json.loads(capsys.readouterr().out)
-    return answer
+def played(*words: str) -> Any:
+    return metaloop("match", *words, *QUIET).json
 
 
 def gains(folder: Path, name: str) -> list[float]:
@@ -40,65 +37,65 @@ def gains(folder: Path, name: str) -> list[float]:
 
 
 def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here)
     words = ["local", "b.md", "-t", "law", "--no-controls"]
-    told = played(capsys, *words, "-s", "one", "--seed", "5")
+    told = played(*words, "-s", "one", "--seed", "5")
     first, second = gains(here / "one", "local"), gains(here / "one", "b")
     welch = ttest_ind(first, second, equal_var=False)
     found = told["contrast"]
-    assert isinstance(found, dict) and (found["first"], found["second"], found["n"]) == ("local", "b", 3)
+    assert (found["first"], found["second"], found["n"]) == ("local", "b", 3)
     assert (found["difference"], found["p"]) == pytest.approx((fmean(first) - fmean(second), welch.pvalue))
     low, high = welch.confidence_interval()
     assert (found["low"], found["high"]) == pytest.approx((low, high))
     assert (found["needed"] is None) == (not low <= 0 <= high)
-    added = played(capsys, *words, "-s", "two", "--seed", "9", "--add", "one")["contrast"]
+    added = played(*words, "-s", "two", "--seed", "9", "--add", "one")["contrast"]
     alone = fmean(gains(here / "two", "local")) - fmean(gains(here / "two", "b"))
-    assert isinstance(added, dict) and added["n"] == 6
+    assert added["n"] == 6
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
     reason = "has no runs of local, b with this task, run budget, hardware and researcher"
     agent = ("-r", "command", "--agent-command", "true")
     for name, more, problem in (
         ("three", ["-b", "9s"], reason), ("three", agent, reason), ("two", ["--add", "one"], "names a study twice"),
     ):  # fmt: skip
-        assert run(["match", *words, "-s", name, *BUDGET, *more, "-n", "3", "-y", "-q", "--add", "one"]) == 2
-        assert problem in capsys.readouterr().err and not (here / "three").exists()  # refused before anything ran
-    assert run(["standings", "one", "two", "--json"]) == 0
-    rows = {row["program"]: row for row in json.loads(capsys.readouterr().out)["items"]}
+        command = ["match", *words, "-s", name, *BUDGET, *more, "-n", "3", "-y", "-q", "--add", "one"]
+        assert problem in metaloop(*command, code=2).stderr
+        assert not (here / "three").exists()  # refused before anything ran
+    rows = {row["program"]: row for row in metaloop("standings", "one", "two", "--json").json["items"]}
     assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"
 
 
 def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_names(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here)
-    told = played(capsys, "local", "mine.md", "-t", "law", "-s", "four")
+    told = played("local", "mine.md", "-t", "law", "-s", "four")
     names = [(row["name"], row["role"]) for row in query(here / "four", "SELECT name, role FROM standings")]
     alike = "stock = mine"
     assert sorted(names) == [("local", "program"), ("stock", "a/a"), (alike, "control")]
     found = told["contrast"]
-    assert isinstance(found, dict) and (found["first"], found["second"]) == ("local", alike)
+    assert (found["first"], found["second"]) == ("local", alike)
 
 
 def test_on_several_tasks_there_is_a_match_on_each_and_a_table_of_both(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here)
     words = ["local", "b.md", "-t", "law,other"]
-    plan = played(capsys, *words, "--dry-run")
+    plan = played(*words, "--dry-run")
     works = [(work["task"], work["runs"]) for work in plan["works"]]
     assert (plan["task"], plan["runs"], works) == ("law, other", 18, [("law", 9), ("other", 9)])
     assert str(plan["power"]).startswith("on each task: ") and not (here / "studies").exists()
-    told = played(capsys, *words, "-s", "both", "--seed", "1")
+    told = played(*words, "-s", "both", "--seed", "1")
     cells = told["items"]
-    assert isinstance(cells, list) and len(cells) == 6
+    assert len(cells) == 6
     assert {(cell["task"], cell["place"]) for cell in cells} == {("law", "home"), ("other", "elsewhere")}
     arms = {(cell["name"], cell["role"]) for cell in cells}
     assert arms == {("local", "program"), ("stock = b", "control"), ("stock", "a/a")}
     for args, message in ((words, ""), (["careful"], "; careful would"), (["-t", "law,strokes"], "; --task would")):
-        assert run(["match", *args, "-s", "both", "--dry-run", *BUDGET * (not message)]) == (2 if message else 0)
-        assert message in capsys.readouterr().err
+        command = ("match", *args, "-s", "both", "--dry-run", *BUDGET * (not message))
+        assert message in metaloop(*command, code=2 if message else 0).stderr
     code, shown = on_terminal("match", "--resume", "both", cwd=here)
     assert code == 0 and "law (training task), gain in nats" in shown and "other (other task)" in shown
     assert "ratio" in shown and "A/A" in shown

@@ -20,7 +20,6 @@ from analysis.verdict.decision import decision_of
 from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
-from meta.cli.main import run
 from meta.cli.results.screen import header
 from meta.cli.training.study_size import Dial, plan_of
 from meta.results.apply import apply, committed, of_script, program_files, program_path
@@ -29,6 +28,7 @@ from meta.study.live import LiveStudy
 from meta.study.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from programs.errors import UsageError
 from programs.program import Program
+from tests.meta.cli_study import metaloop
 from tests.serving import serving
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
@@ -76,7 +76,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def report_of(study: Path) -> str:
-    assert run(["report", str(study), "-o", str(study / "page.html")]) == 0
+    metaloop("report", study, "-o", study / "page.html")
     return html.unescape((study / "page.html").read_text())
 
 
@@ -84,7 +84,7 @@ def report_of(study: Path) -> str:
 def ended(repository: Path) -> Path:
     study = repository.parent / "study"
     words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "9.6s"]
-    assert run([*words, "--seed", "2", "-s", str(study), "-y", "-q"]) == 0
+    metaloop(*words, "--seed", "2", "-s", study, "-y", "-q")
     return study
 
 
@@ -122,18 +122,14 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
 def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
     study = shutil.copytree(ended, tmp_path / "study")
     [played] = query(study, "SELECT run_id, kept FROM runs")
-    assert run(["ablate", played["run_id"][:8], "-s", str(study), "-n", "2", "-q"]) == 0
+    metaloop("ablate", played["run_id"][:8], "-s", study, "-n", "2", "-q")
     rows = query(study, "FROM credit WHERE method = 'leave-one-out'")
     assert len(rows) == played["kept"] and {row["n"] for row in rows} == {2}
     assert query(study, "FROM contributions") == query(ended, "FROM contributions")
 
 
-def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(
-    ended: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
-    assert run(["status", str(ended), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended: Path) -> None:
+    said = metaloop("status", ended, "--json").json
     [rest] = query(ended, "SELECT name, forfeited FROM runs")
     assert said["programs"] == 2 and [arm["program"] for arm in said["arms"]] == [rest["name"]]
     assert rest["name"] == "program-elite and tpe-local in turns" and rest["forfeited"] > 0
@@ -145,38 +141,32 @@ def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(
     assert '<details class="table" open>' in drawn and drawn.count("<tr>") > 70
 
 
-def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(repository: Path) -> None:
     words = ["-t", str(repository / "work"), "--budget", "4s", "--dry-run", "--json"]
-    assert run(["improve", str(repository / "program.md"), *words]) == 0
-    planned = json.loads(capsys.readouterr().out)
+    planned = metaloop("improve", repository / "program.md", *words).json
     assert planned["turns"].startswith("program-elite and ") and planned["plan"]["night"] == 1
-    assert run(["improve", str(repository / "other.md"), *words]) == 0
-    assert json.loads(capsys.readouterr().out)["turns"].startswith("other (yours) and other-elite take turns")
+    planned = metaloop("improve", repository / "other.md", *words).json
+    assert planned["turns"].startswith("other (yours) and other-elite take turns")
 
 
-def test_the_next_night_goes_on_from_main_with_a_program_more(
-    ended: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repository: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "6s", "--seed", "3"]
-    assert run([*words, "--from", str(ended), "-s", str(study), "-y", "-q"]) == 0
+    metaloop(*words, "--from", ended, "-s", study, "-y", "-q")
     config = Study.open(study).config
     assert config.start == [("train.py", (ended / "best_train.py").read_text())] and len(config.plan["turns"]) == 3
     assert config.plan["turns"][:2] == Study.open(ended).config.plan["turns"]
     [begun] = query(study, "SELECT source_id, decision FROM experiments WHERE number = 2")
     [main] = query(ended, "SELECT source_id FROM harvest")
     assert (begun["source_id"], begun["decision"]) == (main["source_id"], "keep")
-    capsys.readouterr()
-    assert run(["standings", str(ended), str(study), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    said = metaloop("standings", ended, study, "--json").json
     assert (said["nights"], said["lineages"]) == (2, 1) and 0 < said["p"] <= 1
     assert {row["night"] for row in said["items"]} == {str(ended), str(study)}
-    assert run(["standings", str(ended), str(ended)]) == 2 and "named twice" in capsys.readouterr().err
+    assert "named twice" in metaloop("standings", ended, ended, code=2).stderr
     other = ["improve", str(repository / "other.md"), *words[2:4], "--budget", "1.2s", "-s", str(tmp_path / "other")]
-    assert run([*other, "-y", "-q"]) == 0 and run(["standings", str(ended), str(tmp_path / "other")]) == 2
-    assert "not nights of the same two programs" in capsys.readouterr().err
+    metaloop(*other, "-y", "-q")
+    said = metaloop("standings", ended, tmp_path / "other", code=2)
+    assert "not nights of the same two programs" in said.stderr
 
 
 def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path: Path, ended: Path) -> None:
@@ -192,14 +182,14 @@ def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path:
     main.write_bytes(b"".join(kept))
     for closed in (study / "ledger").glob("end-*.jsonl"):
         closed.unlink()
-    assert run(["improve", "--resume", str(study), "-q"]) == 0
+    metaloop("improve", "--resume", study, "-q")
     turns = "SELECT number, program_id, gain, kept FROM night_turns"
     assert query(study, turns) == query(ended, turns)
     assert (study / "best_train.py").read_text() == (ended / "best_train.py").read_text()
 
 
 def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(study: Study, *_: object) -> None:
         raise drained(study)
@@ -207,8 +197,7 @@ def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
     monkeypatch.setattr("meta.evolve.evolve", stopped)
     words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
     ends = ["--apply", "--webhook", "https://example.org/secret"]
-    assert run([*words, "-s", str(tmp_path / "study"), *ends]) == 130
-    said = capsys.readouterr().err
+    said = metaloop(*words, "-s", tmp_path / "study", *ends, code=130).stderr
     assert f"metaloop improve --resume {tmp_path / 'study'} --apply --webhook URL # URL: the address" in said
     assert "/secret" not in said and "/secret" not in (tmp_path / "study" / "study.toml").read_text()
 
@@ -217,14 +206,10 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
-    ended: Path, repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, repository: Path) -> None:
     (repository / "work" / "train.py").write_text((repository / "work" / "train.py").read_text() + "\n# mine\n")
     before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
-    capsys.readouterr()
-    assert run(["improve", "--resume", str(ended), "--apply"]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("improve", "--resume", ended, "--apply").stderr
     assert "switch metaloop/study" in said and "--apply" not in said and said.count("next:") == 1
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
@@ -271,15 +256,11 @@ def test_a_branch_with_other_content_is_kept(repository: Path) -> None:
     assert git(repository, "show", "metaloop/x:new.md") == "a"
 
 
-def test_a_task_outside_a_repository_is_refused_before_anything_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], repository: Path
-) -> None:
+def test_a_task_outside_a_repository_is_refused_before_anything_runs(tmp_path: Path, repository: Path) -> None:
     simulated_task(random_law(7), tmp_path / "task")
     words = ["improve", str(repository / "program.md"), "-t", str(tmp_path / "task"), "--budget", "4s", "--dry-run"]
-    assert run([*words, "--apply"]) == 2
-    assert "in no git repository" in capsys.readouterr().err
-    assert run([*words, "--webhook", "ftp://x"]) == 2
-    assert "not an http address" in capsys.readouterr().err
+    assert "in no git repository" in metaloop(*words, "--apply", code=2).stderr
+    assert "not an http address" in metaloop(*words, "--webhook", "ftp://x", code=2).stderr
 
 
 def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
@@ -324,11 +305,9 @@ def listening() -> Iterator[tuple[str, list[bytes]]]:
         yield f"http://{address}/hook", got
 
 
-def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
-    ended: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_result_is_sent_and_a_silent_listener_loses_nothing(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as (url, got):
-        assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
+        metaloop("improve", "--resume", ended, "--webhook", url)
     body = json.loads(got[0])
     assert body["name"] == "program-next" and body["verdict"] and body["study"] == ended.name
     assert str(ended.parent) not in got[0].decode()
@@ -338,6 +317,4 @@ def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
     with listening() as (url, got):
         notify(url, ended, "metaloop/a-branch")
     assert json.loads(got[0])["text"].endswith("Branch metaloop/a-branch.")
-    capsys.readouterr()
-    assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
-    assert "could not be sent" in capsys.readouterr().err
+    assert "could not be sent" in metaloop("improve", "--resume", ended, "--webhook", url).stderr

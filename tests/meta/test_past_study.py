@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from tests.studies import TINY, make_study, silent
 from trainer.laws.planted import random_law
 from trainer.task import Task
 
-from .cli_study import cli
+from .cli_study import cli, metaloop
 
 PLAN = replace(TINY, run_budget=0.8, starters=2, opening_more=2, confirm_runs=2, ablation_runs=0, children=1)
 MINE = Program.parse("---\nmetaloop: {proposers: {random: 1}}\n---\n# Mine\n\nTry anything.\n", "mine")
@@ -44,8 +43,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
 @pytest.fixture(scope="module")
 def new(past: tuple[Path, Task], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("new") / "new"
-    done = cli("evolve", "--from", str(past[0]), "-s", str(folder), *SIZE)
-    assert done.returncode == 0, done.stderr
+    metaloop("evolve", "--from", past[0], "-s", folder, *SIZE)
     return folder
 
 
@@ -65,7 +63,7 @@ def test_the_champion_is_a_starter_and_the_effects_are_knowledge(past: tuple[Pat
     used, known = config.from_study, config.knowledge
     assert config.task_id == past[1].task_id and used is not None and known is not None
     assert (used.folder, used.program_id, used.searched) == (str(past[0]), champion["program_id"], ["home"])
-    planned = json.loads(cli("evolve", "--from", str(past[0]), *SIZE, "--dry-run", "--json").stdout)
+    planned = metaloop("evolve", "--from", past[0], *SIZE, "--dry-run", "--json").json
     assert "its champion, " in planned["from_study"] and "among them home itself" in planned["knowledge"]
     assert known.program_id in opening and known.tasks == 37 and "home" in known.families
     assert "home" in opening[known.program_id]["text"]  # an idea names the tasks that it was estimated on
@@ -111,8 +109,8 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(past: tuple[Path, Ta
     far = with_roles(tmp_path / "far", random_law(6))
 
     def refused(*words: str) -> str:
-        done = cli("evolve", *words, "--quick", "--dry-run", "-q")
-        assert done.returncode == 2 and len(done.stderr.splitlines()) == 2, done.stderr
+        done = metaloop("evolve", *words, "--quick", "--dry-run", "-q", code=2)
+        assert len(done.stderr.splitlines()) == 2, done.stderr
         return done.stderr
 
     assert "it is a study of home, not of far" in refused("--from", str(folder), "-t", str(far.folder))

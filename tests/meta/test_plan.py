@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -13,7 +12,7 @@ from programs.errors import UsageError
 from tests.studies import TINY
 from trainer.task import Task
 
-from .cli_study import cli
+from .cli_study import cli, metaloop
 
 STROKES = Task.load("strokes")
 
@@ -65,14 +64,14 @@ def test_a_budget_that_buys_nothing_is_refused_with_the_price() -> None:
 def test_no_flag_puts_a_plan_above_its_budget(words: str, numbers: dict[str, int]) -> None:
     budget = plans.within(1e6, STROKES).device_seconds(STROKES) / 2
     done = cli("evolve", "-t", "strokes", "--budget", f"{budget:.0f}s", *words.split(), "--dry-run", "--json")
-    planned = json.loads(done.stdout)
+    planned = done.json
     assert planned["device_seconds"] <= budget
     assert numbers.items() <= planned["plan"].items()
 
 
 def test_flags_that_do_not_fit_their_budget_are_refused() -> None:
-    done = cli("evolve", "-t", "strokes", "--budget", "8m", "--seeds", "90", "--dry-run")
-    assert done.returncode == 2 and "a budget of 480 s is too small" in done.stderr and "--seeds" in done.stderr
+    done = metaloop("evolve", "-t", "strokes", "--budget", "8m", "--seeds", "90", "--dry-run", code=2)
+    assert "a budget of 480 s is too small" in done.stderr and "--seeds" in done.stderr
 
 
 def test_flags_change_single_numbers() -> None:

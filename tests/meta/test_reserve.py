@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -202,7 +201,7 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
 
 def test_members_of_families_are_named_on_command_lines() -> None:
     done = cli("evolve", "-t", "tabular:7", "--reserve", "letters:3-4", "--quick", "--dry-run", "--json", "--seed", "3")
-    plan = json.loads(done.stdout)
+    plan = done.json
     assert plan["task"] == "tabular-7" and plan["runs"] == sum(work["runs"] for work in plan["works"])
     named = [(work["task"], work["use"]) for work in plan["works"]]
     assert named[:3] == [("tabular-7", ""), ("letters-3", "held out"), ("letters-4", "held out")]

@@ -15,7 +15,7 @@ from meta.cli.training.launch import RUN_TIME
 from meta.study.begin import create, take_up
 from tests.studies import TINY, planted
 
-from .cli_study import cli
+from .cli_study import cli, metaloop
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +60,12 @@ def test_the_announced_test_is_in_the_ledger_and_kept(begun: Path, tmp_path: Pat
 
 def test_so_are_a_program_and_a_variable(begun: Path) -> None:
     assert "; local would change nothing" in cli("evolve", "local", "--resume", str(begun), "--dry-run").stderr
-    done = cli("evolve", "--resume", str(begun), "--dry-run", env={"METALOOP_GENERATIONS": "9"})
-    assert done.returncode == 2 and "; --set generations would change nothing" in done.stderr
+    done = metaloop("evolve", "--resume", begun, "--dry-run", env={"METALOOP_GENERATIONS": "9"}, code=2)
+    assert "; --set generations would change nothing" in done.stderr
 
 
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
     more = ("--max-tokens", "9000", "--set", "call_timeout=9s", "--set", "executor=local", "-y", "-q")
-    assert cli("evolve", "--resume", str(begun), "--dry-run", *more).returncode == 0
+    metaloop("evolve", "--resume", begun, "--dry-run", *more)
     known = {name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))}
     assert {*RUN_TIME, *AT_EACH_START} <= known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -20,7 +19,7 @@ from programs.shelf import starter
 from tests.studies import TINY, planted, study_on
 from trainer.task import Task
 
-from .cli_study import cli
+from .cli_study import cli, metaloop
 
 FIGURES = "SELECT run_id, name, role, verified_gain, device_seconds_charged, experiments FROM runs ORDER BY ALL"
 FAULT = {
@@ -77,14 +76,14 @@ def test_what_is_no_path_of_this_machine_stays() -> None:
 
 def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
     for words in (("standings",), ("report", "-o", str(tmp_path / "r.html")), ("status",)):
-        done = cli(words[0], str(copy), *words[1:], cwd=tmp_path)
-        assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+        done = metaloop(words[0], copy, *words[1:], cwd=tmp_path)
+        assert "warning" not in done.stderr, done.stderr
     done = cli("evolve", "--resume", str(copy), cwd=tmp_path)
     assert done.returncode and "shared copy without the secret" in done.stderr
     with study_on(tmp_path / "s", Task.load("strokes")) as own:
         own.admit(starter("stock"), generation=0, operator="starter")
     share(tmp_path / "s", tmp_path / "shared")
-    assert cli("export", "shared", "--for", "prose", "--program", "p", cwd=tmp_path).returncode == 0
+    metaloop("export", "shared", "--for", "prose", "--program", "p", cwd=tmp_path)
 
 
 def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path) -> None:
@@ -92,9 +91,9 @@ def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path
     refused = cli("verify", "other.zip", cwd=tmp_path)
     assert refused.returncode and "zipfile -e other.zip . unpacks it; then name other instead" in refused.stderr
     shutil.unpack_archive(tmp_path / "other.zip", tmp_path)
-    done = cli("verify", "other", "--json", cwd=tmp_path)
-    assert done.returncode == 0 and "No script was trained again" in done.stderr, done.stderr
-    found = json.loads(done.stdout)
+    done = metaloop("verify", "other", "--json", cwd=tmp_path)
+    assert "No script was trained again" in done.stderr, done.stderr
+    found = done.json
     assert found["verdict"] == "consistent" and found["programs"] > 2
     assert f"its ledger ends with {found['head']}; metaloop verify other checks it" in told
     named = cli("verify", "r1", "-s", str(copy), cwd=tmp_path)
@@ -127,15 +126,14 @@ def test_records_cut_off_and_another_champion_are_found(copy: Path, tmp_path: Pa
         verified(other)
     assert refused.value.hint
     show, _, _ = refused.value.hint.partition(" > NEW.md")
-    shown = cli(*show.split()[1:], cwd=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+    shown = metaloop(*show.split()[1:], cwd=tmp_path)
     (other / "champion.md").write_text(shown.stdout)
     assert verified(other)["records"]
 
 
 def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_path: Path) -> None:
-    done = cli("export", str(study), "--zip", "-o", "mine.zip", "--json", cwd=tmp_path)
-    assert done.returncode == 0 and json.loads(done.stdout)["copy"] == "mine.zip"
+    done = metaloop("export", study, "--zip", "-o", "mine.zip", "--json", cwd=tmp_path)
+    assert done.json["copy"] == "mine.zip"
     assert "python3 -m zipfile -e mine.zip . && metaloop ui mine" in done.stderr
     packed = cli("standings", "mine.zip", cwd=tmp_path)
     assert packed.returncode and "is one file" in packed.stderr and "zipfile -e mine.zip" in packed.stderr

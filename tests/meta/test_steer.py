@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,7 +26,7 @@ from tests.inner_loop.play import BLOBS
 from tests.studies import TINY, planted
 from trainer.task import Task
 
-from .cli_study import cli
+from .cli_study import cli, metaloop
 
 PLAN = replace(TINY, run_budget=0.8, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=3)
 IDEA = "Try `LADDER1=0.5`."
@@ -191,9 +190,9 @@ def begun(task: Task, tmp_path: Path) -> Path:
 
 
 def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> None:
-    done = cli("steer", "begun", "--idea", IDEA.replace("`", ""), "--because", "a hunch", cwd=tmp_path)
-    assert done.returncode == 0 and "metaloop evolve --resume" in done.stderr, done.stderr
-    (row,) = json.loads(cli("steer", "begun", "--json", cwd=tmp_path).stdout)["items"]
+    done = metaloop("steer", "begun", "--idea", IDEA.replace("`", ""), "--because", "a hunch", cwd=tmp_path)
+    assert "metaloop evolve --resume" in done.stderr, done.stderr
+    (row,) = metaloop("steer", "begun", "--json", cwd=tmp_path).json["items"]
     assert (row["what"], row["request"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")
 
 
@@ -217,7 +216,7 @@ def test_a_study_that_has_ended_takes_nothing_and_shows_what_each_wish_gained(
     folder = steered[0]
     done = cli("steer", str(folder), "--idea", IDEA, cwd=tmp_path)
     assert done.returncode and "writes no more programs" in done.stderr and not waiting(folder)
-    idea, program, veto = json.loads(cli("steer", str(folder), "--json", cwd=tmp_path).stdout)["items"]
+    idea, program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
     assert [row["state"] for row in (idea, program, veto)] == ["accepted", "accepted", "vetoed"]
     (gain,) = query(folder, f"FROM credit WHERE method = 'mutation' AND child_id = '{idea['child_id']}'")
     assert (idea["estimate"], idea["low"], idea["n"]) == (gain["estimate"], gain["low"], gain["n"])

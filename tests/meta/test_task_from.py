@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
@@ -13,31 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from meta.cli.main import run
-from tests.meta.cli_study import ALONE
+from tests.meta.cli_study import ALONE, metaloop
 from tests.trainer import foreign_repos
 from trainer.task import Task
 
 WORDS = ["--command", "python train.py", "--metric", "val_bpb", "--editable", "train.py"]
 
 
-def test_init_from_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_from_a_repository(tmp_path: Path) -> None:
     place = foreign_repos.original(tmp_path / "theirs")
-    assert run(["task", "init", "--from", str(place), "--into", str(tmp_path / "task"), "--json", *WORDS]) == 0
-    said = capsys.readouterr()
-    facts = {fact["field"]: fact for fact in json.loads(said.out)["items"]}
+    said = metaloop("task", "init", "--from", place, "--into", tmp_path / "task", "--json", *WORDS)
+    facts = {fact["field"]: fact for fact in said.json["items"]}
     assert facts["metric"]["value"] == "val_bpb" and facts["time"]["where"] == "measured"
-    assert run(["task", "show", str(tmp_path / "task"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["scoring"] == "printed"
-    assert run(["match", "stock", "-t", str(tmp_path / "task"), "--dry-run"]) == 0
-    assert (
-        run(["match", "stock", *ALONE, "-t", str(tmp_path / "task"), "-b", "0.3s", "-s", str(tmp_path / "done")]) == 0
-    )
-    assert "has not been checked here" not in capsys.readouterr().err  # its baseline ran when it was made
+    assert metaloop("task", "show", tmp_path / "task", "--json").json["scoring"] == "printed"
+    metaloop("match", "stock", "-t", tmp_path / "task", "--dry-run")
+    said = metaloop("match", "stock", *ALONE, "-t", tmp_path / "task", "-b", "0.3s", "-s", tmp_path / "done")
+    assert "has not been checked here" not in said.stderr  # its baseline ran when it was made
 
 
-def test_facts_of_a_repository_need_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["task", "init", "new", "--metric", "x"]) == 2 and "--from" in capsys.readouterr().err
+def test_facts_of_a_repository_need_one() -> None:
+    assert "--from" in metaloop("task", "init", "new", "--metric", "x", code=2).stderr
 
 
 def answered(folder: Path, answers: list[bytes]) -> tuple[int, str]:
@@ -69,13 +63,13 @@ def test_what_a_run_does_not_show_is_asked_at_a_terminal(tmp_path: Path) -> None
     assert "is a lower or a higher badness better?" in seen and "'up' is not one of" in seen
 
 
-def test_export_prose_of_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_prose_of_a_program(tmp_path: Path) -> None:
     path = tmp_path / "program.md"
     path.write_text("---\nmetaloop:\n  wave: 6\n---\n# Research\n")
-    assert run(["export", str(path), "--for", "prose", "-o", str(tmp_path / "out.md")]) == 0
+    said = metaloop("export", path, "--for", "prose", "-o", tmp_path / "out.md").stderr
     assert "Make 6 candidates" in (tmp_path / "out.md").read_text()
-    assert f"'Read {tmp_path / 'out.md'} and follow it'" in capsys.readouterr().err  # the line for one's own agent
-    assert run(["export", str(path), "--for", "prose"]) == 0 and "Make 6 candidates" in capsys.readouterr().out
+    assert f"'Read {tmp_path / 'out.md'} and follow it'" in said  # the line for one's own agent
+    assert "Make 6 candidates" in metaloop("export", path, "--for", "prose").stdout
 
 
 def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> None:
@@ -98,19 +92,17 @@ def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> Non
 
 
 def test_a_task_that_fails_its_check_starts_no_study_and_no_contest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     place = foreign_repos.original(tmp_path / "theirs")
-    assert run(["task", "init", "--from", "theirs", *WORDS]) == 0
+    metaloop("task", "init", "--from", "theirs", *WORDS)
     (place / "train.py").write_text((place / "train.py").read_text() + "raise SystemExit(3)\n")
     (tmp_path / "own.md").write_text("# Research\n\nTry things.\n")
-    capsys.readouterr()
     task, first = ["-t", "theirs", "-b", "2s"], True
     for words in (["match", "stock"], ["evolve", "--budget", "4h"], ["improve", "own.md", "--budget", "4h"],
                   ["contest", "init", "contest"]):  # fmt: skip
-        assert run([*words, *task]) == 2, words
-        said = " ".join(capsys.readouterr().err.split())
+        said = " ".join(metaloop(*words, *task, code=2).stderr.split())
         assert "theirs fails its check: baseline: crash: exit code 3" in said and "metaloop task check" in said, words
         assert ("has not been checked here" in said) == first
         first = False

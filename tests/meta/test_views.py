@@ -12,12 +12,11 @@ import pytest
 from analysis.ledger import Ledger
 from analysis.study import open_study
 from meta.cli import views
-from meta.cli.main import run
 from meta.cli.output import Column, Output
 from meta.cli.results.standings import present
 from meta.cli.views import FOLDER, View
 
-from .cli_study import write_study
+from .cli_study import metaloop, write_study
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -102,14 +101,14 @@ def test_an_optional_column_goes_before_a_name_is_cut_short(
         )
 
 
-def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:
     """Of piped output and of exported tables; numbers stay."""
     study = write_study(tmp_path / "study")
     with Ledger(study / "ledger", "later") as ledger:
         ledger.append({"kind": "program", "program_id": "p-cell", "name": "=cmd|'/c calc'!A1", "text": "- a"})
-    assert run(["sql", str(study), "SELECT name, -1.5 AS x FROM programs WHERE program_id = 'p-cell'"]) == 0
-    assert capsys.readouterr().out == "name\tx\n'=cmd|'/c calc'!A1\t-1.5\n"
-    assert run(["export", str(study), "--view", "programs", "--to", "csv", "-o", str(tmp_path / "p.csv")]) == 0
+    shown = metaloop("sql", study, "SELECT name, -1.5 AS x FROM programs WHERE program_id = 'p-cell'").stdout
+    assert shown == "name\tx\n'=cmd|'/c calc'!A1\t-1.5\n"
+    metaloop("export", study, "--view", "programs", "--to", "csv", "-o", tmp_path / "p.csv")
     with (tmp_path / "p.csv").open() as file:
         [row] = [row for row in csv.DictReader(file) if row["program_id"] == "p-cell"]
     assert (row["name"], row["text"]) == ("'=cmd|'/c calc'!A1", "'- a")

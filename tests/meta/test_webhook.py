@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from arena.contest.contest import Contest
-from meta.cli.main import run
 from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_card import announced
+from tests.meta.cli_study import metaloop
 from tests.meta.test_night import listening
 from trainer.variants import init_simulated
 
@@ -20,7 +20,7 @@ SMALL = ("-b", "0.4s", "-y")
 
 def sent(words: list[str]) -> dict[str, Any]:
     with listening() as (url, got):
-        assert run([*words, "--webhook", url]) == 0
+        metaloop(*words, "--webhook", url)
     assert len(got) == 1
     body: dict[str, Any] = json.loads(got[0])
     return body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.studies import TINY, planted
 from trainer.laws.planted import null_law, simulated_task
 from trainer.task import Task
 
-from .cli_study import cli
+from .cli_study import cli, metaloop
 
 NO_SOURCES = replace(TINY, run_budget=0.8)  # nor repositories
 PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2, children=1)
@@ -45,13 +44,13 @@ def test_real_training_is_refused(tmp_path: Path) -> None:
 def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
     """With worker processes, pages and repositories: every figure of the champion's claim is the same."""
     task = planted(tmp_path / "task")
-    done = cli("evolve", "--quick", "-t", "task", "--seed", "5", "-b", "0.8", "-s", "s", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = metaloop(
+        "evolve", "--quick", "-t", "task", "--seed", "5", "-b", "0.8", "-s", "s", "--json", cwd=tmp_path
+    ).json
     champion, claim = whole_study(task, plans.quick(task, 0.8), 5)
     assert told["program_id"] == champion.program_id and told["decision"]["p"] == claim.p
     assert told["decision"]["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
     assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))
     assert isinstance(told["holds"], bool)
     again = cli("evolve", "--resume", "s", "--json", cwd=tmp_path)
-    assert json.loads(again.stdout)["sentences"] == told["sentences"]
+    assert again.json["sentences"] == told["sentences"]

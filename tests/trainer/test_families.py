@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meta.cli.main import run
 from programs.errors import TaskError, UsageError
+from tests.meta.cli_study import metaloop
 from tests.trainer.foreign_repos import changed, store
 from trainer import variants
 from trainer.data import DataStore
@@ -92,11 +92,11 @@ def test_the_family_is_no_part_of_a_task_s_id(tmp_path: Path) -> None:
         changed(task.folder, "[family.baseline]\nETA", "[family.baseline]\nwhiten")
 
 
-def test_what_has_no_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_no_family_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no family"):
         init_like(tmp_path / "s", Variant("tinylm", member=1))
     assert not (tmp_path / "s").exists()
-    assert run(["task", "init", str(tmp_path / "t"), "--like", "tabular:3"]) == 0
+    metaloop("task", "init", tmp_path / "t", "--like", "tabular:3")
 
 
 @pytest.mark.slow

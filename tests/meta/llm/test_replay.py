@@ -22,7 +22,7 @@ from tests.llm.kits import MODEL, environment, staff
 from tests.llm.server import FAULTS, every
 from tests.llm.studies import FIGURES, STANDINGS, planted
 from tests.llm.tooling import ToolServer, everybody, searcher
-from tests.meta.cli_study import cli
+from tests.meta.cli_study import metaloop
 from tests.meta.llm.test_study import carry_on
 from tests.meta.llm.test_traces import ATTEMPTS, CALLS, OUTCOME, records
 from tests.studies import TINY, program
@@ -95,8 +95,7 @@ def test_a_kill_in_the_midst_of_a_mutation_pays_no_call_twice(litellm_loaded: No
         assert len(records(cut, CALLS)) == 2 and not records(cut, ATTEMPTS)
     with ToolServer(searcher) as server:
         env |= {"OPENAI_API_BASE": server.url}
-        resumed = cli("evolve", "--resume", str(cut), "-y", "-q", env=env)
-        assert resumed.returncode == 0, resumed.stderr
+        metaloop("evolve", "--resume", cut, "-y", "-q", env=env)
         answered = [call for call in records(cut, CALLS) if call["status"] != "failed"]
         assert len(server.seen) == 1 + len(answered) - 2  # a first call, before anything is trained
         assert records(cut, CALLS) == answered

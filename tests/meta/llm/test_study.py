@@ -13,7 +13,6 @@ from analysis.study import query
 from arena.drain import Drained
 from arena.executors.in_process import InProcessExecutor
 from bench.whole import Unwritten
-from meta.cli.main import run
 from meta.evolve import search
 from meta.study.begin import create, take_up
 from programs.folder import load
@@ -23,6 +22,7 @@ from tests.llm import crowd, writer
 from tests.llm.kits import KEY, MODEL, environment, staff
 from tests.llm.researcher import prompt_of
 from tests.llm.server import Answer, Faulty, LlmServer, never
+from tests.meta.cli_study import metaloop
 from tests.meta.llm.test_write import HARM
 from tests.studies import TINY, planted, silent
 
@@ -185,7 +185,7 @@ def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained
     words = ["improve", str(tmp_path / "mine.md"), "-t", str(task.folder), "-m", MODEL, "--budget", "2.4s", "-j", "1"]
     with LlmServer(answer) as server:
         environment(monkeypatch, server.url)
-        assert run([*words, "--seed", "1", "-s", str(study), "-y", "-q"]) == 0
+        metaloop(*words, "--seed", "1", "-s", study, "-y", "-q")
     *refused, row = mutations(study, "operator, parent_ids, child_id, accepted")
     gains = query(study, "SELECT program_id, turns, gain / turns AS each FROM contributions ORDER BY each DESC")
     assert [one["accepted"] for one in (*refused, row)] == [*([False] * len(refused)), True]
@@ -195,4 +195,5 @@ def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained
     assert query(study, "SELECT program_id FROM programs WHERE generation = 1") == [{"program_id": row["child_id"]}]
     assert load(study / "champion.md").program_id == row["child_id"]
     before = len(prompts)
-    assert run(["improve", "--resume", str(study), "-q", "-y"]) == 0 and len(prompts) == before
+    metaloop("improve", "--resume", study, "-q", "-y")
+    assert len(prompts) == before
