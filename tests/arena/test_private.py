@@ -17,8 +17,8 @@ from arena.contest.contest import Contest
 from arena.private import exposed
 from arena.settings import StudyConfig
 from arena.standalone import play_entries
-from meta.cli.main import run
 from tests.arena.contest.hosting import founded
+from tests.meta.cli_study import metaloop
 from tests.studies import make_study, program, silent
 from trainer.data import DataStore
 
@@ -92,22 +92,18 @@ def test_what_a_contest_keeps_secret_is_closed_to_others(public: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o711])
-def test_an_open_study_is_told_of_with_a_cure_that_works(
-    public: Path, mode: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_open_study_is_told_of_with_a_cure_that_works(public: Path, mode: int) -> None:
     study = make_study(public / "an open study")
     with study:
         pass
     study.folder.chmod(mode)
     (study.folder / "study.toml").chmod(0o644)
-    assert run(["status", str(study.folder)]) == 0
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    (told,) = [line for line in metaloop("status", study.folder).stderr.splitlines() if line.startswith("warning: ")]
     assert told.startswith(f"warning: {study.folder} is open to other users of this machine (mode {mode:04o})")
     cure = told.rsplit("close it: ", 1)[1]
     subprocess.run(cure, shell=True, check=True)
     assert exposed(study.folder) == "" and not modes(study.folder)
-    assert run(["status", str(study.folder)]) == 0
-    assert "warning" not in capsys.readouterr().err
+    assert "warning" not in metaloop("status", study.folder).stderr
 
 
 @pytest.mark.parametrize("name", ["study.toml", "ledger", "data", "cache"])
@@ -117,11 +113,10 @@ def test_each_secret_part_is_looked_at(public: Path, name: str) -> None:
     assert exposed(study.folder).startswith(f"{study.folder / name} is open")
 
 
-def test_an_open_contest_is_told_of(public: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_open_contest_is_told_of(public: Path) -> None:
     contest = founded(public).contest
     (contest.folder / "contest.sqlite").chmod(0o644)
-    assert run(["contest", "status", str(contest.folder)]) == 0
-    assert "contest.sqlite is open to other users" in capsys.readouterr().err
+    assert "contest.sqlite is open to other users" in metaloop("contest", "status", contest.folder).stderr
     assert Contest.open(contest.folder).config == contest.config
 
 

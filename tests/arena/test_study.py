@@ -19,9 +19,13 @@ from trainer.sandbox import bwrap
 from trainer.task import Task
 
 
-def test_a_study_opens_as_it_was_made(tmp_path: Path) -> None:
-    made = make_study(tmp_path / "s")
-    assert Study.open(tmp_path / "s").config == made.config
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return make_study(tmp_path / "s")
+
+
+def test_a_study_opens_as_it_was_made(study: Study) -> None:
+    assert Study.open(study.folder).config == study.config
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
@@ -31,16 +35,14 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["thesis.txt"]
 
 
-def test_the_secret_stays_out_of_the_ledger(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
+def test_the_secret_stays_out_of_the_ledger(study: Study, tmp_path: Path) -> None:
     with study:
         pass
     written = "".join(p.read_text() for p in (tmp_path / "s" / "ledger").iterdir())
     assert "study_id" in written and study.config.secret not in written
 
 
-def test_two_processes_cannot_work_on_one_study(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
+def test_two_processes_cannot_work_on_one_study(study: Study, tmp_path: Path) -> None:
     with study:
         other = Study.open(tmp_path / "s")
         assert other.is_running()
@@ -49,8 +51,7 @@ def test_two_processes_cannot_work_on_one_study(tmp_path: Path) -> None:
     assert not study.is_running()
 
 
-def test_who_asks_whether_a_study_runs_keeps_no_process_from_starting_it(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
+def test_who_asks_whether_a_study_runs_keeps_no_process_from_starting_it(study: Study) -> None:
     with study:
         pass
     with (study.folder / "lock").open("rb") as asks:
@@ -77,20 +78,39 @@ def test_a_damaged_or_older_study_is_one_clear_line(tmp_path: Path, text: str, s
 
 
 @pytest.mark.parametrize(
-    "change", [{"run_budget": 9.0}, {"secret": "0" * 32}, {"baseline_seeds": 3}, {"study_id": "y000000000000"}]
-)
-def test_a_study_that_was_changed_after_it_began_does_not_go_on(tmp_path: Path, change: dict[str, object]) -> None:
-    study = make_study(tmp_path / "s")
+    ("change", "says"),
+    [
+        ({"run_budget": 9.0}, ""), ({"secret": "0" * 32}, ""), ({"baseline_seeds": 3}, ""),
+        ({"study_id": "y000000000000"}, ""), ({"sandbox": False}, ".*sandbox is False, the ledger began with True"),
+    ],
+)  # fmt: skip
+def test_a_study_that_was_changed_after_it_began_does_not_go_on(
+    study: Study, change: dict[str, object], says: str
+) -> None:
     with study:
         pass
     study.config.model_copy(update=change).dump(study.folder / "study.toml")
-    with pytest.raises(Corrupt, match=r"study\.toml") as caught, Study.open(study.folder):
+    with pytest.raises(Corrupt, match=rf"study\.toml{says}") as caught, Study.open(study.folder):
         pass
     assert caught.value.hint and not study.is_running()
 
 
-def test_a_missing_segment_is_noticed(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
+@pytest.mark.parametrize(
+    ("change", "refused", "says"),
+    [
+        ({"run_budget": float("inf")}, Corrupt, "run_budget"),
+        ({"task_id": "t000000000000"}, NotComparable, "t000000000000"),
+    ],
+)
+def test_an_infinite_budget_or_another_task_is_refused(
+    study: Study, change: dict[str, object], refused: type[Exception], says: str
+) -> None:
+    study.config.model_copy(update=change).dump(study.folder / "study.toml")
+    with pytest.raises(refused, match=says):
+        Study.open(study.folder)
+
+
+def test_a_missing_segment_is_noticed(study: Study) -> None:
     for _ in range(2):
         with study:
             pass
@@ -99,19 +119,11 @@ def test_a_missing_segment_is_noticed(tmp_path: Path) -> None:
         pass
 
 
-def test_runs_whose_segment_is_missing_are_noticed(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
+def test_runs_whose_segment_is_missing_are_noticed(study: Study) -> None:
     with study:
         study.record(example(VerificationEvent, run_id="r1"))
     with pytest.raises(Corrupt, match="run r1 was verified"), study:
         pass
-
-
-def test_an_infinite_budget_is_corrupt(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
-    study.config.model_copy(update={"run_budget": float("inf")}).dump(study.folder / "study.toml")
-    with pytest.raises(Corrupt, match="run_budget"):
-        Study.open(study.folder)
 
 
 def test_a_creation_that_was_cut_off_is_taken_over(tmp_path: Path) -> None:
@@ -132,32 +144,13 @@ def test_no_study_is_not_found(tmp_path: Path) -> None:
         Study.open(tmp_path)
 
 
-def test_other_hardware_is_refused(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
+def test_other_hardware_is_refused(study: Study) -> None:
     elsewhere = Study(study.folder, study.config.model_copy(update={"hardware_class": "cpu:Abacus/1 thread"}))
     with pytest.raises(NotComparable, match="Abacus"):
         elsewhere.agree()
 
 
-def test_a_task_that_changed_is_refused(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
-    study.config.model_copy(update={"task_id": "t000000000000"}).dump(study.folder / "study.toml")
-    with pytest.raises(NotComparable, match="t000000000000"):
-        Study.open(study.folder)
-
-
-def test_whether_there_is_a_sandbox_is_settled(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
-    assert study.config.sandbox
-    with study:
-        pass
-    study.config.model_copy(update={"sandbox": False}).dump(study.folder / "study.toml")
-    with pytest.raises(Corrupt, match="sandbox is False, the ledger began with True"), Study.open(study.folder):
-        pass
-
-
-def test_a_study_that_does_not_say_was_made_without_a_sandbox(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
+def test_a_study_that_does_not_say_was_made_without_a_sandbox(study: Study) -> None:
     path = study.folder / "study.toml"
     path.write_text(path.read_text().replace("sandbox = true\n", ""))
     assert Study.open(study.folder).config.sandbox is False

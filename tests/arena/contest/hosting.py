@@ -19,6 +19,8 @@ from urllib.parse import urlencode
 
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, NewContest, create_contest
+from arena.contest.entering import accounts
+from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.host import RateLimits
 from arena.serving.clock import utc_now
 from trainer.task import Task
@@ -64,6 +66,17 @@ def decided(rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
         **{key: first[key] for key in ("gain", "low", "high", "n")}, "over_stock": 0.2, "over_low": 0.1,
         "over_high": 0.3, "aa_spread": None, "left_out": [], **changes,
     }  # fmt: skip
+
+
+def newcomer(contest: Contest, name: str = "Ada") -> Person:
+    """Somebody who has joined."""
+    return accounts.join(contest.database, contest.config, name, "")[0]
+
+
+def numbered(contest: Contest, number: int) -> ContestEntry:
+    """The entry of this number."""
+    with contest.database.read() as connection:
+        return connection.get_one(ContestEntry, number)
 
 
 @dataclass

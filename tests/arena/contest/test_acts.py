@@ -21,20 +21,18 @@ from arena.contest.ranking.views import board_view, entry_of, entry_view
 from arena.contest.running.arms import CONFIRMATION
 from arena.contest.running.steward import MOST_ATTEMPTS, Steward
 from arena.contest.running.work import carry_on
-from arena.contest.tables import ContestEntry, Person
+from arena.contest.tables import Person
 from arena.study import Study
 from arena.task_study import tasks_of
-from meta.cli.main import run
 from programs.errors import NotFound, UsageError
-from tests.arena.contest.hosting import RUNS, Browser, decided, founded, joined, served, winner
+from tests.arena.contest.hosting import RUNS, Browser, decided, founded, joined, newcomer, numbered, served, winner
 from tests.arena.contest.test_run import entered, quiet
 from tests.arena.contest.test_steward import measured
-from tests.meta.cli_study import cli
+from tests.meta.cli_study import cli, metaloop
 
 
 def state(contest: Contest, number: int) -> str:
-    with contest.database.read() as connection:
-        return connection.get_one(ContestEntry, number).state
+    return numbered(contest, number).state
 
 
 def used(contest: Contest, person: int) -> int:
@@ -81,16 +79,14 @@ def test_what_runs_bring_meanwhile_is_there_when_it_is_taken_back(contest: Conte
 
 
 def entry_id(contest: Contest, number: int) -> str:
-    with contest.database.read() as connection:
-        return connection.get_one(ContestEntry, number).entry_id
+    return numbered(contest, number).entry_id
 
 
 def test_an_entry_that_this_host_had_given_up_begins_anew(contest: Contest) -> None:
     change(contest, 3, state="void", attempts=3, reason="the host could not run it")
     acts.unvoid(contest, "3", "the disk is mended")
-    with contest.database.read() as connection:
-        entry = connection.get_one(ContestEntry, 3)
-        assert (entry.state, entry.attempts, entry.reason) == ("queued", 0, "")
+    entry = numbered(contest, 3)
+    assert (entry.state, entry.attempts, entry.reason) == ("queued", 0, "")
 
 
 def test_what_cannot_be_done_is_refused(contest: Contest) -> None:
@@ -107,24 +103,20 @@ def test_what_cannot_be_done_is_refused(contest: Contest) -> None:
         acts.void(contest, "3", "another reason")
 
 
-def test_the_host_names_an_entry_as_the_pages_do(contest: Contest, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_host_names_an_entry_as_the_pages_do(contest: Contest) -> None:
     label = entry_of(contest, entry_id(contest, 3)).label
     folder = str(contest.folder)
-    assert run(["contest", "host", folder, "void", label.upper(), "--because", "sent twice"]) == 0
-    assert state(contest, 3) == "void" and "The entry leaves the queue" in capsys.readouterr().err
-    assert (
-        run(["contest", "host", folder, "unvoid", "P locol"]) == 2 and "did you mean P local" in capsys.readouterr().err
-    )
-    assert run(["contest", "host", folder, "unvoid", label]) == 0 and state(contest, 3) == "queued"
-    assert run(["contest", "host", folder, "void", "stock", "--because", "too good"]) == 2
+    said = metaloop("contest", "host", folder, "void", label.upper(), "--because", "sent twice").stderr
+    assert state(contest, 3) == "void" and "The entry leaves the queue" in said
+    assert "did you mean P local" in metaloop("contest", "host", folder, "unvoid", "P locol", code=2).stderr
+    metaloop("contest", "host", folder, "unvoid", label)
+    assert state(contest, 3) == "queued"
+    metaloop("contest", "host", folder, "void", "stock", "--because", "too good", code=2)
     contest.state(decided="2026-01-01T00:00:00+00:00")
-    capsys.readouterr()
-    assert run(["contest", "host", folder, "void", label, "--because", "copied"]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("contest", "host", folder, "void", label, "--because", "copied").stderr
     assert "The announced decision does not change" in said and "leaves the board at the close" in said
     assert "quota" not in said and f"host {folder} unvoid 3  #" in said  # by number: others may have the name, too
-    assert run(["contest", "host", folder, "forget", "P local 0"]) == 2  # asks first
-    said = capsys.readouterr().err
+    said = metaloop("contest", "host", folder, "forget", "P local 0", code=2).stderr
     assert "decision does not change" in said and "take part" not in said and "in names of entries such as" in said
 
 
@@ -141,13 +133,12 @@ def test_a_run_that_is_lost_while_its_entry_is_void_leaves_the_entry_reinstatabl
     assert state(contest, 3) == "void"
     acts.unvoid(contest, "3", "it was not")
     assert state(contest, 3) == "running"
-    with contest.database.read() as connection:
-        assert connection.get_one(ContestEntry, 3).reason == ""
+    assert numbered(contest, 3).reason == ""
 
 
 def test_a_name_that_contains_a_number_or_an_address_leads_to_no_other_entry(contest: Contest) -> None:
     """An entrant chooses names; a host who copies one from a page must not hit the entry that it points to."""
-    number, _ = accounts.join(contest.database, contest.config, "number", "")
+    number = newcomer(contest, "number")
     for name in ("number 3", f"x /entry/{entry_id(contest, 3)}"):
         accept(contest, number, f"---\nmetaloop:\n  name: {name}\n---\n# {name}\n".encode())
     with contest.database.read() as connection:
@@ -194,27 +185,18 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert all(row["rank_low"] is not None for row in query(contest.folder, ranks))
 
 
-def test_the_reason_of_a_void_entry_is_on_its_page(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    entered(contest, "local", "one-line")
-    acts.void(contest, "3", "copied from a leak")
-    with served(contest) as port:
-        own = Browser(port).get(f"/entry/{entry_id(contest, 3)}").text
-    assert own.count("copied from a leak") == 2 and "Reason:" not in own  # the page and the preview of its link
-
-
 def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
     made = founded(tmp_path).contest
     with served(made) as port:
         ada, grace = joined(port, "Ada"), joined(port, "Grace")
         assert ada.enter(b"# Hers\n").status == 201
     assert cli("contest", "host", str(made.folder), "forget", "Nobody", "-y").returncode
-    wrong = cli("contest", "host", str(made.folder), "forget", "ada")  # checked before it asks
-    assert wrong.returncode == 2 and "did you mean Ada?" in wrong.stderr and "take part" not in wrong.stderr
+    wrong = metaloop("contest", "host", made.folder, "forget", "ada", code=2)  # checked before it asks
+    assert "did you mean Ada?" in wrong.stderr and "take part" not in wrong.stderr
     asked = cli("contest", "host", str(made.folder), "forget", "Ada").stderr
     assert "-y removes it" in asked and "take part as before" in asked
-    done = cli("contest", "host", str(made.folder), "forget", "Ada", "-y")
-    assert done.returncode == 0 and "former entrant 1" in done.stdout
+    done = metaloop("contest", "host", made.folder, "forget", "Ada", "-y")
+    assert "former entrant 1" in done.stdout
     with served(made) as port:
         board = Browser(port).get("/").text + Browser(port).get("/queue").text
         assert Browser(port, ada.token).ask("GET", "/api/v1/me").status == 401
@@ -224,15 +206,13 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
     assert "Ada" not in board and "former entrant 1" in board
 
 
-def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(tmp_path: Path) -> None:
     """Page, picture and command show the new name everywhere; other names stay."""
     made = founded(tmp_path).contest
-    ann, ada = (accounts.join(made.database, made.config, name, "")[0] for name in ("Ann", "Ada"))
+    ann, ada = (newcomer(made, name) for name in ("Ann", "Ada"))
     number = accept(made, ada, b"# Hers\n").entry.number
     other = accept(made, ann, b"# Another\n").entry
-    accept(made, accounts.join(made.database, made.config, "Big Ada", "")[0], b"# Big\n")
+    accept(made, newcomer(made, "Big Ada"), b"# Big\n")
     who = {"entry_id": "e", "number": number, "entrant": "Ada", "name": "Ada 1"}
     beside = {"entry_id": other.entry_id, "number": other.number, "entrant": "Ann", "name": "Ann 1", "why": "rank 2–3"}
     row = winner(0.5, **who)
@@ -247,14 +227,13 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     with served(made) as port:
         shown = [unescape(Browser(port).get(path).text).replace("\\", "") for path in ("/", "/card.svg")]
         own = unescape(Browser(port).get(f"/entry/{other.entry_id}").text)
-    assert run(["contest", "close", str(made.folder)]) == 0 and run(["contest", "status", str(made.folder)]) == 0
-    printed = capsys.readouterr()
-    for text in (*shown, printed.out + printed.err):
+    printed = [metaloop("contest", verb, made.folder) for verb in ("close", "status")]
+    for text in (*shown, *(done.stdout + done.stderr for done in printed)):
         assert f"{new} (number {number})" in text and not re.search(r"(?<!Big )Ada 1\b|Ann", text)
     made.database.set_fact("announcement", **NOBODY, rows=rows[1:], left_out=[beside])  # all leaders became void
     assert made.announcement()["left_out"][0]["entrant"].startswith("former entrant")
     assert "Rank 2–3." in own and f"former entrant 1 (number {other.number})" in shown[0]  # why it was not in the race
-    assert re.search(rf"former entrant 1 \(number {other.number}\)\t.*rank 2–3", printed.out)
+    assert re.search(rf"former entrant 1 \(number {other.number}\)\t.*rank 2–3", printed[0].stdout + printed[1].stdout)
 
 
 def test_no_process_remembers_a_removed_name(contest: Contest) -> None:
@@ -292,13 +271,12 @@ def test_who_was_removed_is_on_the_hosts_page(tmp_path: Path, monkeypatch: pytes
     for name in ("former entrant 1", "Former-Entrant 9"):
         with pytest.raises(UsageError, match="is reserved"):
             accounts.join(made.database, made.config, name, "")
-    ada, eve, bob = (accounts.join(made.database, made.config, name, "")[0] for name in ("A", "Eve", "Bob"))
+    ada, eve, bob = (newcomer(made, name) for name in ("A", "Eve", "Bob"))
     entry = accept(made, ada, b"---\nmetaloop:\n  name: All Alpha ideas by A\n---\n# x\n").entry
     assert not any(row["removed"] for row in removal.people(made))
     new = removal.forget(made, "A")
     removal.forget(made, bob.person_id)
-    with made.database.read() as connection:
-        assert connection.get_one(ContestEntry, entry.number).label == f"{new}: All Alpha ideas by {new}"
+    assert numbered(made, entry.number).label == f"{new}: All Alpha ideas by {new}"
     rows = {row["person_id"]: row for row in removal.people(made)}
     assert [rows[one.person_id]["removed"] for one in (ada, eve, bob)] == [True, False, True]
     monkeypatch.setattr(removal, "MOST_PEOPLE", 2)
@@ -310,15 +288,15 @@ def test_who_was_removed_is_on_the_hosts_page(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_host_changes_the_limits_and_an_act_takes_only_what_is_its_own(
-    contest: Contest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    contest: Contest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = ["contest", "host", str(contest.folder)]
     monkeypatch.setenv("METALOOP_MAX_TOKENS", "77")  # of other commands: an act that takes none ignores it
-    assert run([*host, "caps", "--max-usd", "40"]) == 0
+    shown = metaloop(*host, "caps", "--max-usd", "40").stdout
     limits = Contest.open(contest.folder).study.staff
-    assert (limits.max_usd, limits.max_tokens) == (40.0, 77) and "spent_tokens\t0" in capsys.readouterr().out
+    assert (limits.max_usd, limits.max_tokens) == (40.0, 77) and "spent_tokens\t0" in shown
+    said = ""
     for words in (["void"], ["caps", "--because", "no"], ["void", "3", "--because", "copied", "--max-usd", "3"]):
-        assert run([*host, *words]) == 2, words
-    said = capsys.readouterr().err
+        said += metaloop(*host, *words, code=2).stderr
     assert "void takes ENTRY" in said and "--because is not for caps" in said and "--max-usd is not for void" in said
-    assert run([*host, "void", "3", "--because", "copied"]) == 0
+    metaloop(*host, "void", "3", "--because", "copied")

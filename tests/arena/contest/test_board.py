@@ -46,7 +46,7 @@ from arena.task_study import TaskStudy
 from inner_loop.events import CallEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.ids import content_id
 from programs.program import Program
-from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.hosting import Browser, founded, newcomer, served
 from tests.events import example
 
 ENTRIES = 12
@@ -59,7 +59,7 @@ def contest(tmp_path: Path) -> Iterator[Contest]:
 
 
 def people(contest: Contest, count: int) -> list[Person]:
-    return [accounts.join(contest.database, contest.config, f"P{i}", "")[0] for i in range(count)]
+    return [newcomer(contest, f"P{i}") for i in range(count)]
 
 
 def entered(contest: Contest, who: list[Person]) -> None:

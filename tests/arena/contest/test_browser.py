@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from arena.contest.contest import Contest
-from arena.contest.entering import accounts
 from arena.contest.entering.entries import accept, change
 from arena.contest.ranking.views import board_view
 from arena.contest.running.work import carry_on
@@ -16,7 +15,7 @@ from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found, hidden_and_back
-from tests.arena.contest.hosting import founded, served
+from tests.arena.contest.hosting import founded, newcomer, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -277,7 +276,7 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
 def test_a_contest_read_to_its_end_in_a_browser(tmp_path: Path) -> None:
     contest, command = founded(tmp_path).contest, found()
     assert command is not None
-    ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    ada = newcomer(contest)
     first = accept(contest, ada, starter("local").raw).entry
     accept(contest, ada, starter("local").raw + b"\n- One more.\n", None, first.entry_id)
     carry_on(contest, lambda _: None, until_idle=True)

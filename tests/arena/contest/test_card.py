@@ -15,9 +15,9 @@ from arena.contest.entering import accounts, acts
 from arena.contest.entering.accounts import hashed
 from arena.contest.tables import ContestEntry
 from arena.contest.web import card
-from meta.cli.main import run
 from tests.arena.contest.hosting import Browser, decided, founded, served, winner
 from tests.arena.contest.test_board import filled
+from tests.meta.cli_study import metaloop
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -85,8 +85,7 @@ def preview(port: int, path: str) -> str:
     return unescape(Browser(port).get(path).text.split('og:description" content="')[1].split('"')[0])
 
 
-def test_a_link_says_what_there_is_to_see_before_the_decision_too(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_a_link_says_what_there_is_to_see_before_the_decision_too(contest: Contest) -> None:
     with served(contest) as port:
         assert ": 0 entries. Entries are accepted until 2" in preview(port, "/?unshared")
         filled(contest, 3)
@@ -109,20 +108,7 @@ def test_a_link_says_what_there_is_to_see_before_the_decision_too(tmp_path: Path
         assert preview(port, "/?unshared").endswith("Entries are closed, and the winner is still to be announced")
 
 
-def test_the_card_draws_the_arms_in_order_of_gain_with_the_winner_and_stock(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    announced(contest, "won", 1)
-    said = contest.announcement()
-    lucky = [{**said["rows"][1], "number": n, "entrant": f"P{n}", "gain": 0.6} for n in range(5, 20)]
-    contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], *lucky]})
-    svg = card.winners_card(contest) or ""
-    assert svg.count("<circle") == 8 and svg.index(">P5: &lt;p&gt;<") < svg.index(">Ada: &lt;p&gt;<") < svg.index(
-        ">stock, both arms<"
-    )
-
-
-def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    contest = founded(tmp_path).contest
+def test_card_and_export_of_an_early_close_say_so(contest: Contest, tmp_path: Path) -> None:
     announced(contest, "won", 1)
     contest.state(early="heavy rain " * 40)
     assert ">Closed early by the host.<" in (card.winners_card(contest) or "")  # without a reason that has no room
@@ -130,8 +116,7 @@ def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest
     assert ">Closed early by the host.<" in (card.winners_card(contest) or "")
     contest.state(early="heavy rain.")
     contest.database.set_fact("address", url="http://127.0.0.1:8321/")
-    assert run(["export", str(contest.folder), "-o", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("export", contest.folder, "-o", tmp_path / "out").stderr
     assert f"next:\n  metaloop verify {tmp_path / 'out'}  #" in said
     svg, text = ((tmp_path / "out" / name).read_text() for name in ("card.svg", "announcement.md"))
     assert ">Metaloop contest ·" in svg and ">Closed early by the host: heavy rain.<" in svg
@@ -139,28 +124,29 @@ def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest
     assert "Closed early by the host: heavy rain" in text and "- Ada: <p>: 0.50 nats (95% interval" in text
     assert "[card.svg](card.svg)" in (tmp_path / "out" / "README.md").read_text()
     for verb in ("close", "status"):
-        assert run(["contest", verb, str(contest.folder)]) == 0
-        said = capsys.readouterr()
-        assert said.err.split("next:\n")[1].startswith(f"  metaloop export {contest.folder} -o {contest.folder}-")
-        assert "/card.svg if an entry won" in said.err and "address\thttp://127.0.0.1:8321/" in said.out
+        said = metaloop("contest", verb, contest.folder)
+        assert said.stderr.split("next:\n")[1].startswith(f"  metaloop export {contest.folder} -o {contest.folder}-")
+        assert "/card.svg if an entry won" in said.stderr and "address\thttp://127.0.0.1:8321/" in said.stdout
 
 
-def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_the_card_draws_arms_by_gain_with_winner_and_stock_and_says_how_many_are_not_drawn(contest: Contest) -> None:
     announced(contest, "won", 1)
     said = contest.announcement()
     twin = {**said["rows"][-1], "role": "a/a", "number": 2, "gain": 0.1}
     more = [{**said["rows"][1], "number": n, "entrant": f"P{n}"} for n in range(5, 20)]
     contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], twin, *more]})
-    with served(contest) as port:
-        svg = Browser(port).get("/card.svg").text
+    svg = card.winners_card(contest) or ""
     assert svg.count("stock, both arms") == 1 and "Ada" in svg
     drawn = svg.count("<circle")
     assert drawn > 5 and f"; {18 - drawn} more programs not drawn" in svg
+    lucky = [{**one, "gain": 0.6} for one in more]
+    contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], *lucky]})
+    svg = card.winners_card(contest) or ""
+    places = [svg.index(name) for name in (">P5: &lt;p&gt;<", ">Ada: &lt;p&gt;<", ">stock, both arms<")]
+    assert svg.count("<circle") == 8 and places == sorted(places)
 
 
-def test_without_a_winner_there_is_no_card(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_without_a_winner_there_is_no_card(contest: Contest) -> None:
     announced(contest, "none", 0)
     with served(contest) as port:
         assert Browser(port).get("/card.svg").status == 404

@@ -12,13 +12,13 @@ import pytest
 
 from analysis.ledger import read
 from analysis.study import query
+from arena.contest.contest import Contest
 from arena.contest.entering.acts import arms_of
 from arena.contest.ranking.decision import decided, left_out
 from arena.contest.running.steward import MOST_ATTEMPTS, Steward
 from arena.contest.running.work import carry_on
-from arena.contest.tables import ContestEntry
 from arena.study import Study
-from tests.arena.contest.hosting import founded
+from tests.arena.contest.hosting import founded, numbered
 from tests.arena.contest.test_run import entered as people
 from tests.arena.contest.test_run import quiet
 from tests.arena.contest.test_steward import run_there
@@ -47,8 +47,7 @@ class Killer(threading.Thread):
                         self.kills += 1
 
 
-def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_all_at_once_then_one_by_one_then_without(contest: Contest) -> None:
     people(contest, "local", "one-line")
     contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
     with Study.open(contest.folder) as study:
@@ -91,9 +90,7 @@ def test_an_entry_that_kills_workers_in_the_decision_is_left_out(tmp_path: Path)
     people(contest, "one-line", "local")
     carry_on(contest, quiet, until_idle=True)
     contest.state(leaders=[3, 4], deciding="2026-01-01T00:00:00+00:00", close_asked="2026-01-01T00:00:00+00:00")
-    with contest.database.read() as connection:
-        entry_id = connection.get_one(ContestEntry, 3).entry_id
-    killer = Killer(contest.folder, arms_of(contest, entry_id, ["confirmation"])[0])
+    killer = Killer(contest.folder, arms_of(contest, numbered(contest, 3).entry_id, ["confirmation"])[0])
     killer.start()
     carry_on(contest, quiet)
     killer.over.set()

@@ -25,15 +25,14 @@ from arena.serving.clock import utc_now
 from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, served, wishes
+from tests.arena.contest.hosting import Browser, founded, newcomer, served, wishes
 from trainer import variants
 from trainer.task import Task
 
 LOCAL, ONE_LINE = starter("local").raw, starter("one-line").raw
 
 
-def test_rules_and_secret_are_committed_to(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_rules_and_secret_are_committed_to(contest: Contest) -> None:
     rules = (contest.folder / "rules.md").read_bytes()
     assert contest.config.rules_hash == hashlib.sha256(rules).hexdigest()
     secret = bytes.fromhex(contest.study.secret)
@@ -43,29 +42,17 @@ def test_rules_and_secret_are_committed_to(tmp_path: Path) -> None:
     assert "does not show that an entry is better" in rules.decode()
 
 
-def test_edited_rules_are_refused(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    rules = contest.folder / "rules.md"
-    rules.write_text(rules.read_text() + "\nThe host always wins.\n")
-    with pytest.raises(Corrupt, match="does not match the hash"):
-        Contest.open(contest.folder)
-
-
-def test_another_secret_is_refused(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    study = contest.folder / "study.toml"
-    study.write_text(study.read_text().replace(contest.study.secret, "0" * 32))
-    with pytest.raises(Corrupt, match="secret"):
-        Contest.open(contest.folder)
-
-
-def test_the_controls_are_there_from_the_start(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    with contest.database.read() as connection:
-        assert [entry.role for entry in connection.query(ContestEntry).order_by(ContestEntry.number)] == [
-            "control",
-            "a/a",
-        ]
+def test_a_folder_in_which_something_was_changed_is_refused(contest: Contest) -> None:
+    for name, old, new, says in (
+        ("rules.md", "# ", "# The host always wins. ", "does not match the hash"),
+        ("study.toml", contest.study.secret, "0" * 32, "secret"),
+        ("contest.toml", "schema = 2", "schema = 1", r"of another version of Metaloop \(schema 1, this one reads 2\)"),
+    ):
+        text = (contest.folder / name).read_text()
+        (contest.folder / name).write_text(text.replace(old, new))
+        with pytest.raises(Corrupt, match=says):
+            Contest.open(contest.folder)
+        (contest.folder / name).write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +93,8 @@ def test_a_session_ends(tmp_path: Path) -> None:
     assert timedelta(hours=23) < theirs.expires_at - utc_now() < timedelta(hours=25)
 
 
-def test_the_same_text_again_is_the_same_entry_and_free(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+def test_the_same_text_again_is_the_same_entry_and_free(contest: Contest) -> None:
+    person = newcomer(contest)
     first = accept(contest, person, LOCAL)
     again = accept(contest, person, LOCAL.replace(b"\n", b"\r\n"))
     assert first.new and not again.new and again.entry.number == first.entry.number
@@ -117,9 +103,8 @@ def test_the_same_text_again_is_the_same_entry_and_free(tmp_path: Path) -> None:
         accept(contest, person, b"# Another\n\nDo better.\n")
 
 
-def test_a_program_that_was_evolved_for_a_model_is_remarked_on(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+def test_a_program_that_was_evolved_for_a_model_is_remarked_on(contest: Contest) -> None:
+    person = newcomer(contest)
     entry = accept(contest, person, with_label(LOCAL, EvolvedFor("chat", ("gpt-4o-mini",)))).entry
     said = [message for message in entry.lint if message["code"] == "other-researcher"]
     assert len(said) == 1 and "evolved for chat with gpt-4o-mini, not for the scripted researcher" in str(said[0])
@@ -129,7 +114,7 @@ def test_a_program_that_was_evolved_for_a_model_is_remarked_on(tmp_path: Path) -
 def test_the_quota_is_looked_at_before_the_text(tmp_path: Path) -> None:
     """What cannot become an entry is not read: nobody's upload is linted for nothing, however dear that would be."""
     contest = founded(tmp_path, entries_per_person=1).contest
-    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    person = newcomer(contest)
     assert accept(contest, person, LOCAL).new
     read = Counter[str]()
 
@@ -144,14 +129,13 @@ def test_the_quota_is_looked_at_before_the_text(tmp_path: Path) -> None:
         assert refused.value.lint == ()
     assert not read
     assert not accept(contest, person, LOCAL.replace(b"\n", b"\r\n"), knows).new  # the same text stays free
-    bob, _ = accounts.join(contest.database, contest.config, "Bob", "")
+    bob = newcomer(contest, "Bob")
     assert accept(contest, bob, ideas, knows).new and read["lr=0.1"]
 
 
-def test_an_entry_that_waited_past_the_closing_is_too_late(tmp_path: Path) -> None:
+def test_an_entry_that_waited_past_the_closing_is_too_late(contest: Contest) -> None:
     """It was read in time; then it stood in line for the database while the contest closed."""
-    contest = founded(tmp_path).contest
-    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    person = newcomer(contest)
     read = checked(contest, person, LOCAL)
     contest.state(close_asked=utc_now().isoformat())
     with pytest.raises(NotOpen, match="is closed for entries") as late, contest.database.write() as connection:
@@ -164,7 +148,7 @@ def test_an_entry_that_waited_past_the_closing_is_too_late(tmp_path: Path) -> No
 def test_a_text_can_be_hidden_from_others_until_the_close(tmp_path: Path) -> None:
     made = founded(tmp_path, texts_after_close=True)
     contest = made.contest
-    ada, bob = (accounts.join(contest.database, contest.config, name, "")[0] for name in ("Ada", "Bob"))
+    ada, bob = (newcomer(contest, name) for name in ("Ada", "Bob"))
     entry = accept(contest, ada, LOCAL).entry
     for state, phase, readers in (
         ({}, "open", {ada}),
@@ -183,9 +167,8 @@ def test_a_text_can_be_hidden_from_others_until_the_close(tmp_path: Path) -> Non
             )
 
 
-def test_an_entry_brings_no_code_of_its_own(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+def test_an_entry_brings_no_code_of_its_own(contest: Contest) -> None:
+    person = newcomer(contest)
     block = "```patch:zoom\n<<<<<<< SEARCH\nW = 1\n=======\nW = 2\n>>>>>>> REPLACE\n```\n"
     with pytest.raises(NotTaken, match="patch:zoom is code") as refused:
         accept(contest, person, f"# A\n\n## Ideas\n\n- Zoom: `patch:zoom`.\n\n## Patches\n\n{block}".encode())
@@ -195,9 +178,8 @@ def test_an_entry_brings_no_code_of_its_own(tmp_path: Path) -> None:
     assert [(m.line, m.level) for m in both.value.lint] == [(3, "error")]
 
 
-def test_an_accepted_entry_is_synced(tmp_path: Path) -> None:
+def test_an_accepted_entry_is_synced(contest: Contest) -> None:
     """FULL: SQLite waits for the disk at every commit of the write-ahead log."""
-    contest = founded(tmp_path).contest
     with contest.database.engine.connect() as connection:
         told = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
     assert told == ["wal", 2]
@@ -224,16 +206,14 @@ def test_a_public_task_decides_no_contest(tmp_path: Path) -> None:
     assert "tinylm" in caught.value.hint and not (tmp_path / "contest").exists()
 
 
-def test_a_task_that_was_made_public_later_is_not_served(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_a_task_that_was_made_public_later_is_not_served(contest: Contest) -> None:
     toml = contest.task.folder / "task.toml"
     toml.write_text(toml.read_text() + "\n[data]\npublic = true\n")
     with pytest.raises(UsageError, match="its hidden data are public"):
         serve(contest.folder, "127.0.0.1", 0, print, print)
 
 
-def test_of_two_closes_at_once_one_is_heard_and_no_change_is_lost(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_of_two_closes_at_once_one_is_heard_and_no_change_is_lost(contest: Contest) -> None:
     with ThreadPoolExecutor(2) as pool:
         for _ in range(20):
             contest.database.set_fact("state")
@@ -258,14 +238,6 @@ def test_of_two_closes_at_once_one_is_heard_and_no_change_is_lost(tmp_path: Path
             assert {"deciding", "decided", "early"} <= contest.state().keys()
 
 
-def test_a_contest_of_another_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    mark = contest.folder / "contest.toml"
-    mark.write_text(mark.read_text().replace("schema = 2", "schema = 1"))
-    with pytest.raises(Corrupt, match=r"of another version of Metaloop \(schema 1, this one reads 2\)"):
-        Contest.open(contest.folder)
-
-
 def test_the_contact_of_the_host_is_in_the_rules_and_on_every_page(tmp_path: Path) -> None:
     made = founded(tmp_path, contact="ada@example.org, <b>")
     with served(made.contest) as port:
@@ -275,9 +247,8 @@ def test_the_contact_of_the_host_is_in_the_rules_and_on_every_page(tmp_path: Pat
         assert Browser(port).get("/api/v1/contest").json["contact"] == "ada@example.org, <b>"
 
 
-def test_open_pages_are_told_of_each_phase(tmp_path: Path) -> None:
+def test_open_pages_are_told_of_each_phase(contest: Contest) -> None:
     """Also where the last of the runs before it was told of long ago: a decision takes a while to be published."""
-    contest = founded(tmp_path).contest
     seen = [version(contest.database)]
     for phase in ("close_asked", "deciding", "decided"):
         contest.state(**{phase: "2026-01-01T00:00:00+00:00"})

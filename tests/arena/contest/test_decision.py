@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import change
 from arena.contest.ranking.announced import outcome
@@ -15,7 +14,6 @@ from arena.contest.running.pace import WAS_VOID, in_race, not_in_race
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry, Person
 from arena.study import Study
-from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_run import entered
 
 GAINS = {
@@ -36,8 +34,7 @@ def test_nobody_took_part() -> None:
     assert decide(who, follow(who, gains, [2]), gains, 1.0)["outcome"] == "empty"
 
 
-def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    contest = founded(tmp_path).contest
+def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
     entered(contest, "local", "one-line", "local", "one-line", "local")  # numbers 3 to 7
     change(contest, 6, state="failed", reason="no experiment succeeded")
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}

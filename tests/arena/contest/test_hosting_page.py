@@ -7,16 +7,15 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
 from arena.contest.plan import measured_power
-from arena.contest.tables import BoardRow, ContestEntry
+from arena.contest.tables import BoardRow
 from arena.serving.clock import utc_now
 from arena.study import Study
-from meta.cli.main import run
-from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
+from tests.arena.contest.hosting import Answer, Browser, founded, joined, numbered, served
 from tests.arena.contest.test_board import filled
+from tests.meta.cli_study import metaloop
 
 PROGRAM = b"# Mine\n\n## Ideas\n\n- Try one thing.\n"
 
@@ -48,7 +47,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert stranger.get(f"/api/v1/entries/{entry}").json["state"] == "queued"
         assert pressed(host, "/host/void", entry=entry, because="<b>copied</b>").status == 303
         seen = stranger.get(f"/entry/{entry}").text
-        assert "declared this entry void: &lt;b&gt;copied" in seen and "<b>copied" not in seen
+        assert "declared this entry void: &lt;b&gt;copied" in seen and "<b>copied" not in seen and "Reason:" not in seen
         assert "copied" in stranger.get("/").text and stranger.get("/api/v1/acts").json["rows"][0]["what"] == "void"
         assert "Reinstate" in host.get("/host").text
         assert pressed(host, "/host/unvoid", entry=entry, because="it was not").status == 303
@@ -124,9 +123,7 @@ def test_after_the_closing_time_no_reason_is_needed(tmp_path: Path) -> None:
     assert contest.state()["close_asked"] and "early" not in contest.state()
 
 
-def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_host_reads_what_the_measured_noise_makes_of_the_close(tmp_path: Path) -> None:
     made = founded(tmp_path, confirm_runs=20)
     filled(made.contest, 4)
     with made.contest.database.write() as connection:
@@ -143,8 +140,7 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
         shown, power = host.get("/host").text, host.get("/api/v1/health").json["power"]
         assert power is not None and power < 0.02
         assert f"{100 * power:.0f}% of simulated closes name an entry" in shown and "several share the win" in shown
-        assert run(["contest", "status", str(made.contest.folder)]) == 0
-        assert f"in {power:.0%} of simulated closes" in capsys.readouterr().out
+        assert f"in {power:.0%} of simulated closes" in metaloop("contest", "status", made.contest.folder).stdout
         with made.contest.database.write() as connection:  # two are significantly below another one: they do not race
             connection.query(BoardRow).filter(BoardRow.number > 4).update({"above": 1})
         assert host.get("/api/v1/health").json["power"] > power
@@ -172,8 +168,7 @@ def test_the_hosts_api(tmp_path: Path) -> None:
         assert ada.get("/api/v1/me").json["used"] == 1
 
 
-def test_a_pause_is_told_on_the_queues_page(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_a_pause_is_told_on_the_queues_page(contest: Contest) -> None:
     contest.database.set_fact(
         "pause", since="2026-01-01T00:00:00+00:00", kind="credential", message="the key is refused", hint="set another"
     )
@@ -181,5 +176,4 @@ def test_a_pause_is_told_on_the_queues_page(tmp_path: Path) -> None:
     with served(contest) as port:
         page = Browser(port).get("/queue").text
         assert "the key is refused" in page and "does not count against any entry" in page
-    with contest.database.read() as connection:
-        assert connection.get_one(ContestEntry, 1).attempts == 0
+    assert numbered(contest, 1).attempts == 0

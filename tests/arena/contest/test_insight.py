@@ -19,7 +19,7 @@ from arena.contest.tables import ContestEntry, Course
 from arena.contest.web.curve import curve
 from arena.contest.web.entry import kept_by
 from programs.shelf import starter
-from tests.arena.contest.hosting import RUNS, Browser, founded, served
+from tests.arena.contest.hosting import RUNS, Browser, founded, newcomer, served
 from tests.arena.contest.test_run import quiet
 
 LOCAL = starter("local").raw
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 def ran(folder: Path, hidden: bool) -> tuple[Contest, dict[str, str], str]:
     """Two entries, the second a child of the first, both run; ids by name, and the token of the second's author."""
     contest = founded(folder, texts_after_close=hidden).contest
-    ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    ada = newcomer(contest)
     bob, token = accounts.join(contest.database, contest.config, "Bob", "")
     first = accept(contest, ada, FIRST).entry
     child = accept(contest, bob, CHILD, None, first.entry_id).entry
@@ -116,7 +116,7 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     assert all(
         f"{number(run['gain'], digits)} (kept {run['kept']} edits in " in head for run in told["results"]
     )  # not folded
-    carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
+    carol = newcomer(contest, "Carol")
     with pytest.raises(NotTaken, match="based on"):
         accept(contest, carol, b"# Other\n\nText.\n", None, "n_none")
 

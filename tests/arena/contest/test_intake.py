@@ -5,20 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest.entering import accounts
+from arena.contest.contest import Contest
 from arena.contest.entering.entries import Accepted, checked, enter
 from arena.serving.intake import Intake
 from programs.shelf import starter
-from tests.arena.contest.hosting import founded
+from tests.arena.contest.hosting import newcomer
 
 
-def test_one_who_left_stops_nobody(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    person, _ = accounts.join(contest.database, contest.config, "P", "")
+def test_one_who_left_stops_nobody(contest: Contest) -> None:
+    person = newcomer(contest, "P")
     intake = Intake(contest.database)
 
     def store(name: str) -> Callable[[Connection], Accepted]:

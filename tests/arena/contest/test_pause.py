@@ -9,11 +9,10 @@ import pytest
 
 from analysis.study import query
 from arena.contest.contest import Contest
-from arena.contest.entering import accounts
 from arena.contest.entering.entries import accept
 from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry
-from tests.arena.contest.hosting import RUNS, founded
+from tests.arena.contest.hosting import RUNS, founded, newcomer
 from tests.arena.contest.test_run import quiet
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.kits import staff
@@ -31,7 +30,7 @@ def chatting(folder: Path, *texts: str, **how: Any) -> Contest:
     team = staff(patience=0.2).model_copy(update=how)
     made = founded(folder, task=task, run_budget=task.run_budget, researcher="chat", models=team).contest
     for number, text in enumerate(texts or ("# One\n\nChange one constant.\n",)):
-        person, _ = accounts.join(made.database, made.config, f"P{number}", "")
+        person = newcomer(made, f"P{number}")
         accept(made, person, text.encode())
     return made
 

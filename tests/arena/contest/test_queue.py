@@ -6,12 +6,11 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from arena.contest.entering import accounts
 from arena.contest.entering.entries import change, store
 from arena.contest.running.queue import ActiveRun, Costs, Waiting, forecast, in_line, next_of, turns
 from arena.contest.tables import ContestEntry
 from programs.program import Program
-from tests.arena.contest.hosting import RUNS, founded
+from tests.arena.contest.hosting import RUNS, founded, newcomer
 
 COSTS = Costs(screen=0.5, run=4.0)
 
@@ -42,7 +41,7 @@ def test_an_entry_whose_runs_are_lost_goes_last() -> None:
 def test_the_next_run_is_the_first_turn(tmp_path: Path) -> None:
     """While entries come and move, and some runs are in progress."""
     contest, rng, held, told = founded(tmp_path).contest, random.Random(3), list[ActiveRun](), set[int | None]()
-    people = [accounts.join(contest.database, contest.config, f"P{i}", "")[0] for i in range(4)]
+    people = [newcomer(contest, f"P{i}") for i in range(4)]
     for step in range(60):
         if rng.random() < 0.4:
             with contest.database.write() as connection:

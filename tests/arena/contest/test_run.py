@@ -16,7 +16,7 @@ import pytest
 
 from analysis.study import query
 from arena.contest.contest import Contest
-from arena.contest.entering import accounts, removal
+from arena.contest.entering import removal
 from arena.contest.entering.entries import accept
 from arena.contest.export import export
 from arena.contest.listing import listed, recompute
@@ -40,14 +40,15 @@ from meta.cli.main import run
 from meta.cli.output import Output
 from programs.errors import Busy, Corrupt
 from programs.shelf import starter
-from tests.arena.contest.hosting import RUNS, Browser, founded, served
+from tests.arena.contest.hosting import RUNS, Browser, founded, newcomer, served
+from tests.meta.cli_study import metaloop
 
 
 def entered(contest: Contest, *names: str) -> list[str]:
     """People, each with the starter of that name; returns the ids of the entries."""
     ids = []
     for name in names:
-        person, _ = accounts.join(contest.database, contest.config, f"P {name} {len(ids)}", "")
+        person = newcomer(contest, f"P {name} {len(ids)}")
         ids.append(accept(contest, person, starter(name).raw).entry.entry_id)
     return ids
 
@@ -66,8 +67,7 @@ def interrupted(*_: object, **__: object) -> None:
 
 
 @pytest.mark.slow
-def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_from_the_first_entry_to_the_decision(contest: Contest, tmp_path: Path) -> None:
     ids = entered(contest, "local", "one-line", "local")
     log: list[str] = []
     carry_on(contest, log.append, until_idle=True)
@@ -106,7 +106,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
         assert "sandbox allow-scripts" in page.headers["content-security-policy"]
         removal.forget(contest, "P local 0")
         assert Browser(port).get("/report").status == 404
-    assert run(["report", str(contest.folder)]) == 0
+    metaloop("report", contest.folder)
     again = (contest.folder / "report.html").read_text()
     assert "P local 0" not in again and "former entrant 1 (number 3)" in again
     done = export(contest, tmp_path / "out")
@@ -129,7 +129,7 @@ def check_seeds(contest: Contest, folder: Path, told: Announcement) -> None:
     assert found["secret_hash"] == contest.config.secret_hash
     assert found["runs"] == len(study.state.runs) and found["seeds"] > 2 * found["runs"]
     assert run(["verify", "r0000", "-s", str(folder)]) != 0  # no such run: it is not said to be intact
-    assert run(["verify", str(folder)]) == 0  # without the scripts of the runs, which an export does not contain
+    metaloop("verify", folder)  # without the scripts of the runs, which an export does not contain
     check_figures(study)
     run_id, first = next(iter(study.state.runs.items()))
     assert first.started is not None
@@ -186,9 +186,8 @@ def check_ledger(contest: Contest) -> None:
 
 
 def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    contest: Contest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contest = founded(tmp_path).contest
     by_budget, measured = pace.run_seconds(contest)
     assert by_budget > contest.study.run_budget and not measured
     assert remaining(contest).startswith("2 entries unfinished, about ")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
 from arena.contest.running.serve import clock_problems, warning
 from arena.contest.tables import ContestEntry
@@ -49,8 +50,7 @@ def test_a_room_joins_from_one_address(tmp_path: Path) -> None:
         assert [joined(port, f"Guest {n}").token != "" for n in range(32)] == [True] * 32
 
 
-def test_a_clock_that_went_back_is_told(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_a_clock_that_went_back_is_told(contest: Contest) -> None:
     assert clock_problems(contest) == []
     with contest.database.write() as connection:
         connection.get_one(ContestEntry, 1).changed_at = utc_now() + timedelta(hours=2)
@@ -58,8 +58,7 @@ def test_a_clock_that_went_back_is_told(tmp_path: Path) -> None:
     assert "behind" in told
 
 
-def test_a_database_that_cannot_be_reached_takes_nothing_and_says_so(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_a_database_that_cannot_be_reached_takes_nothing_and_says_so(contest: Contest, tmp_path: Path) -> None:
     with served(contest) as port:
         ada = joined(port, "Ada")
         contest.database.close()
@@ -71,8 +70,7 @@ def test_a_database_that_cannot_be_reached_takes_nothing_and_says_so(tmp_path: P
 
 
 @pytest.mark.slow
-def test_sigterm_ends_it_in_peace_and_a_second_one_waits(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_sigterm_ends_it_in_peace_and_a_second_one_waits(contest: Contest) -> None:
     change(contest, 1, state="verified", runs_done=2)
     change(contest, 2, state="verified", runs_done=2)
     command = [*SERVE, str(contest.folder), "--port", "0", "--json"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from html import unescape
@@ -14,32 +13,29 @@ import pytest
 from rich.console import Console
 
 from analysis.wording import duration
+from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from meta.cli.contests.contest_entrant import columns, of_folder, show, shown
-from meta.cli.main import run
 from meta.cli.output import Column, Output, Row, table
-from tests.arena.contest.hosting import Browser, decided, founded, served, winner
-from tests.meta.cli_study import write_study
+from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
+from tests.meta.cli_study import metaloop, write_study
 from trainer.variants import init_simulated
 
 
-def test_after_the_decision_the_deciding_runs_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    contest = founded(tmp_path).contest
+def test_after_the_decision_the_deciding_runs_are_shown(contest: Contest) -> None:
     command = ["contest", "status", str(contest.folder)]
     contest.database.set_fact("pulse", at="2026-01-01T00:00:00+00:00")
-    assert run(command) == 0
-    before = capsys.readouterr().out
+    before = metaloop(*command).stdout
     assert "queue\tnot running, last active" in before and "0.691" not in before
     contest.database.set_fact("announcement", **decided([winner(0.691)], secret=contest.study.secret))
     contest.state(decided="2026-01-01T00:00:00+00:00")
-    assert run(command) == 0
-    after = capsys.readouterr()
-    assert f"fromhex('{contest.study.secret}')" in after.err and contest.config.secret_hash in after.out
-    assert "decision\tAda 1 won" in after.out and "Ada 1\t0.691" in after.out
-    assert not any(word in after.out for word in ("claimed", "device", "verified"))
-    assert "no runs are left" in after.out and "not running" not in after.out
+    after = metaloop(*command)
+    assert f"fromhex('{contest.study.secret}')" in after.stderr and contest.config.secret_hash in after.stdout
+    assert "decision\tAda 1 won" in after.stdout and "Ada 1\t0.691" in after.stdout
+    assert not any(word in after.stdout for word in ("claimed", "device", "verified"))
+    assert "no runs are left" in after.stdout and "not running" not in after.stdout
 
 
 def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,25 +65,23 @@ def drawn(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     return text.getvalue()
 
 
-def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path) -> None:
     contest = founded(tmp_path, closes=utc_now() - timedelta(seconds=1)).contest
     command, page = ["contest", "status", str(contest.folder)], list[Any]()
     for state in ("queued", "verified"):
         for number in (1, 2):
             change(contest, number, state=state)
-        assert run(command) == 0
-        page.append(capsys.readouterr())
-    assert "metaloop contest close" not in page[0].err and "waiting for" not in page[0].out
-    assert f"next:\n  metaloop contest close {contest.folder}" in page[1].err
-    assert "2 measured, stock's two arms" in page[1].out and "waiting for\tthe host to close" in page[1].out
+        page.append(metaloop(*command))
+    assert "metaloop contest close" not in page[0].stderr and "waiting for" not in page[0].stdout
+    assert f"next:\n  metaloop contest close {contest.folder}" in page[1].stderr
+    assert "2 measured, stock's two arms" in page[1].stdout and "waiting for\tthe host to close" in page[1].stdout
     with served(contest) as port:
         assert "Waiting for the host to close the contest" in Browser(port).get("/").text
         change(contest, 1, state="running")
         assert "then the host closes the contest" in Browser(port).get("/?unshared").text
         contest.ask_close("")
         assert "finishing; then the leaders run again" in Browser(port).get("/?unshared=2").text
-        with contest.database.read() as connection:
-            entry = f"/entry/{connection.get_one(ContestEntry, 1).entry_id}"
+        entry = f"/entry/{numbered(contest, 1).entry_id}"
         text = Browser(port).get(entry).text
         assert "runs are under way" in text and "osition 1" not in text
         change(contest, 1, state="verified")
@@ -97,10 +91,7 @@ def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path, capsys: p
         assert "under way, 3 of at most 9 done" in text and "0 entries" not in text and "is empty" not in text
 
 
-def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    contest = founded(tmp_path).contest
+def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(contest: Contest) -> None:
     with served(contest) as port:
         ada = Browser(port)
         ada.form("/join", name="Ada")
@@ -117,17 +108,15 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
                 contest.state(deciding="2026-01-01T00:00:00+00:00")
             texts = [unescape(ada.get(page).text).replace("\\", "") for page in pages]
             assert [said[1:] in text for text in texts] == [going_on] * len(pages)
-            assert run(["contest", "status", str(contest.folder)]) == 0
-            printed = capsys.readouterr()
+            printed = metaloop("contest", "status", contest.folder)
             serve = f"start it: metaloop contest serve {contest.folder}"
-            assert serve in " ".join(printed.err.split()) and " left" not in printed.out  # the queue is stopped
+            assert serve in " ".join(printed.stderr.split()) and " left" not in printed.stdout  # the queue is stopped
             assert (texts[0].count("he next look is after 5 runs of each") == 1) == going_on  # not for every leader
             facts = ("race\t3 of at most 9 confirming runs", "next look\tafter 5 runs of each")
-            assert [fact in printed.out for fact in facts] == [going_on] * 2
+            assert [fact in printed.stdout for fact in facts] == [going_on] * 2
 
 
-def test_an_entrant_sees_gain_and_rank_of_the_decision(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_an_entrant_sees_gain_and_rank_of_the_decision(contest: Contest) -> None:
     with served(contest) as port:
         ada = Browser(port)
         ada.form("/join", name="Ada")
@@ -143,28 +132,25 @@ def test_an_entrant_sees_gain_and_rank_of_the_decision(tmp_path: Path) -> None:
     assert 'data-label="Rank"' not in page
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     law, folder = init_simulated(tmp_path / "law", 3), tmp_path / "c"
     command = ["contest", "init", str(folder), "-t", str(law), "--dry-run", "--set", "confirm_runs=9", "--json"]
-    assert run([*command, "--expect-entries", "4"]) == 0
-    plan = json.loads(capsys.readouterr().out)
+    plan = metaloop(*command, "--expect-entries", "4").json
     assert (plan["runs"], plan["leaders"]) == (9, 4) and plan["run_seconds"] > 0 and not folder.exists()
     command = [*command[:-1], "--closes", "2031-02-03T04:05", "-n", "2", "--set", "entries_per_person=1"]
-    assert run(command) == 0
-    said, most = capsys.readouterr().out, duration(14 * 9 * plan["run_seconds"])
+    said, most = metaloop(*command).stdout, duration(14 * 9 * plan["run_seconds"])
     assert "at most 1 entry per person\ncloses\t2031-02-03 04:05" in said and "device time of its 2 runs" in said
     assert "\nfresh runs\t9\tat most, of each of 12 leaders" in said and f"closes; at most {most}\n" in said
     strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--set", "confirm_runs=9"]
-    assert run(strokes) == 0  # the default task
-    said = " ".join(capsys.readouterr().err.split())
+    said = " ".join(metaloop(*strokes).stderr.split())
     assert "9 runs of a leader, which are too few" in said and "leave confirm_runs out" in said
     assert "output of `metaloop knowledge ideas` may win on this task" in said
     folder.mkdir()
     (folder / "mine").touch()
-    assert run(command) == 2 and "is not empty" in capsys.readouterr().err
+    assert "is not empty" in metaloop(*command, code=2).stderr
 
 
-def test_the_close_can_be_planned_for_the_noise_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_close_can_be_planned_for_the_noise_of_a_study(tmp_path: Path) -> None:
     write_study(tmp_path / "s")
-    assert run(["contest", "init", "c", "--set", f"like={tmp_path}/s", "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["noise"] == pytest.approx(0.004785 / 0.0246, abs=1e-4)  # over stock's
+    plan = metaloop("contest", "init", "c", "--set", f"like={tmp_path}/s", "--dry-run", "--json").json
+    assert plan["noise"] == pytest.approx(0.004785 / 0.0246, abs=1e-4)  # over stock's

@@ -17,7 +17,7 @@ from analysis.ledger.run_state import StudyState
 from analysis.study import query
 from arena.arms import Arm, TaskMatch
 from arena.contest.contest import Contest
-from arena.contest.entering import accounts, acts
+from arena.contest.entering import acts
 from arena.contest.entering.entries import accept, change, quota_used
 from arena.contest.entering.similarity import SimilarityIndex
 from arena.contest.ranking import standing
@@ -29,7 +29,6 @@ from arena.contest.running.arms import CONFIRMATION
 from arena.contest.running.live import progress_of
 from arena.contest.running.steward import MOST_ATTEMPTS, Feed, InHand, Steward
 from arena.contest.settings import REPORT
-from arena.contest.tables import ContestEntry
 from arena.contest.web.render import doing
 from arena.executors import executor_of
 from arena.jobs import JobResult, Measurement
@@ -40,7 +39,7 @@ from arena.task_study import tasks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.program import Program
 from programs.shelf import starter
-from tests.arena.contest.hosting import RUNS, founded
+from tests.arena.contest.hosting import RUNS, founded, newcomer, numbered
 from tests.events import example
 
 
@@ -48,16 +47,15 @@ from tests.events import example
 def steward(tmp_path: Path) -> Iterator[Steward]:
     contest = founded(tmp_path).contest
     for name in ("local", "one-line"):
-        person, _ = accounts.join(contest.database, contest.config, f"P {name}", "")
+        person = newcomer(contest, f"P {name}")
         accept(contest, person, starter(name).raw)
     with Study.open(contest.folder) as study:
         yield Steward(contest, study, lambda text: None)
 
 
 def state(contest: Contest, number: int) -> tuple[str, str]:
-    with contest.database.read() as connection:
-        entry = connection.get_one(ContestEntry, number)
-        return entry.state, entry.reason
+    entry = numbered(contest, number)
+    return entry.state, entry.reason
 
 
 def begun(steward: Steward, number: int) -> InHand:
@@ -115,15 +113,6 @@ def test_a_suspect_goes_last_and_alone(steward: Steward) -> None:
     assert steward.next_job() is None  # their runs are in hand: the suspect waits until there is nobody beside it
 
 
-def test_controls_are_never_given_up(steward: Steward) -> None:
-    alone(steward, 1)
-    for _ in range(MOST_ATTEMPTS + 1):
-        hand = begun(steward, 1)
-        steward.abandon()
-        steward.lost(hand, "the worker died")
-    assert state(steward.contest, 1)[0] not in ("void", "failed")
-
-
 def test_likeness_is_told_of_the_later_entry_and_stock_makes_nobody_alike(steward: Steward) -> None:
     index = SimilarityIndex(steward.study)
     local, stock = starter("local"), starter("stock")
@@ -147,9 +136,8 @@ def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: 
     assert steward.next_job() is not None
 
 
-def test_a_screening_run_whose_end_only_the_ledger_has_is_not_run_again(tmp_path: Path) -> None:
+def test_a_screening_run_whose_end_only_the_ledger_has_is_not_run_again(contest: Contest) -> None:
     """As after a kill between the two writes; the runs of others store it meanwhile, and drop it from memory."""
-    contest = founded(tmp_path).contest
     with Study.open(contest.folder) as study, executor_of(study, lambda _: None) as executor:
         steward = Steward(contest, study, lambda text: None)
         next(executor.run(Feed(steward)))

@@ -7,20 +7,19 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
-from arena.contest.entering import accounts
+from arena.contest.contest import Contest
 from arena.contest.entering.entries import accept
 from arena.contest.ranking.views import board_view, entry_of, entry_view
 from arena.contest.running.work import carry_on
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.hosting import Browser, founded, newcomer, served
 from tests.arena.contest.test_run import quiet
 from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 
 
 @pytest.mark.slow
-def test_the_board_has_the_figures_of_the_ledger(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    person, _ = accounts.join(contest.database, contest.config, "P", "")
+def test_the_board_has_the_figures_of_the_ledger(contest: Contest) -> None:
+    person = newcomer(contest, "P")
     accept(contest, person, starter("local").raw)
     carry_on(contest, quiet, until_idle=True)
     assert {row["label"] for row in query(contest.folder, "SELECT label FROM matches")} == {"board", "screening"}
@@ -36,7 +35,7 @@ def test_the_board_has_the_figures_of_the_ledger(tmp_path: Path) -> None:
 def test_the_pages_show_the_limits_and_what_is_reached_beside_the_gain(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
     contest = founded(tmp_path, task=task, run_budget=0.6, runs=2, fixed_steps=True).contest
-    person, _ = accounts.join(contest.database, contest.config, "P one", "")
+    person = newcomer(contest, "P one")
     accept(contest, person, starter("local").raw)
     carry_on(contest, quiet, until_idle=True)
     view = board_view(contest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import shutil
 import sys
@@ -14,7 +13,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from arena.contest.entering import accounts, acts, removal
+from arena.contest.contest import Contest
+from arena.contest.entering import acts, removal
 from arena.contest.entering.entries import change
 from arena.contest.export import export
 from arena.contest.ranking.views import board_view
@@ -26,17 +26,15 @@ from arena.serving.process import say_to_log
 from meta.cli.contests import contest_host
 from meta.cli.main import run
 from programs.errors import UsageError
-from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.hosting import Browser, founded, newcomer, served
 from tests.arena.contest.test_run import entered, quiet
-from tests.meta.cli_study import on_terminal
+from tests.meta.cli_study import metaloop, on_terminal
 from trainer.variants import init_simulated
 
 READ = ("/", "/queue", "/rules", "/llms.txt")
 
 
-def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(tmp_path: Path) -> None:
     later = {name: utc_now() + timedelta(hours=hours) for name, hours in (("opens", 1), ("closes", 2))}
     contest = founded(tmp_path, **later).contest  # closed before it opens
     with served(contest) as port:
@@ -55,8 +53,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
                     assert "at most 7\N{NO-BREAK SPACE}min\N{NO-BREAK SPACE}03\N{NO-BREAK SPACE}s left" in text
                 assert "closed 2026-01-01 00:00:00 UTC" in text or path != "/llms.txt"
             assert Browser(port).get("/api/v1/contest").json["closes"].startswith("2026-01-01T00:00:00")
-    assert run(["contest", "status", str(contest.folder)]) == 0
-    assert "closed early\theavy rain" in capsys.readouterr().out
+    assert "closed early\theavy rain" in metaloop("contest", "status", contest.folder).stdout
 
 
 def test_before_an_early_close_the_host_reads_how_long_the_rest_takes(
@@ -72,11 +69,8 @@ def test_before_an_early_close_the_host_reads_how_long_the_rest_takes(
 
 
 @pytest.mark.slow
-def test_a_void_after_the_decision_is_told_beside_the_announcement(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_void_after_the_decision_is_told_beside_the_announcement(contest: Contest, tmp_path: Path) -> None:
     """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
-    contest = founded(tmp_path).contest
     entered(contest, "local", "one-line", "local")
     carry_on(contest, quiet, until_idle=True)
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
@@ -98,27 +92,24 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
     assert "found out late" in below and "Entries without a measured run" not in below and "not measured" not in below
     for verb in ("status", "close"):
-        assert run(["contest", verb, str(contest.folder)]) == 0
-        assert re.search(rf"\n{arm_label(last)}\t.*; void since then: found out late\n", capsys.readouterr().out)
+        shown = metaloop("contest", verb, contest.folder).stdout
+        assert re.search(rf"\n{arm_label(last)}\t.*; void since then: found out late\n", shown)
     export(contest, tmp_path / "out")
     for folder in (contest.folder, tmp_path / "out"):
-        assert run(["standings", str(folder), "--json"]) == 0
-        rows = json.loads(capsys.readouterr().out)["items"]
+        rows = metaloop("standings", folder, "--json").json["items"]
         assert {row["name"] for row in rows} >= {"stock", arm_label(last)}
         own_row = next(row for row in rows if row["name"] == arm_label(last))
         assert own_row["gain"] == pytest.approx(last["gain"]) and own_row["n"] == last["n"]  # of the race
 
 
-def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path) -> None:
     law = init_simulated(tmp_path / "law", 3)
-    assert run(["contest", "init", str(tmp_path / "c"), "-t", str(law), "-n", "2"]) == 0
-    said = capsys.readouterr()
-    assert "join_code" in said.out
+    said = metaloop("contest", "init", tmp_path / "c", "-t", law, "-n", "2")
+    assert "join_code" in said.stdout
     for figure in ("join_code, which entrants need", "rules_hash and secret_hash", "only this once"):
-        assert figure in said.err
-    assert run(["contest", "init", str(tmp_path / "open"), "-t", str(law), "-n", "2", "--set", "open_join=true"]) == 0
-    said = capsys.readouterr()
-    assert "join_code" not in said.out + said.err and "Save host_token" in said.err
+        assert figure in said.stderr
+    said = metaloop("contest", "init", tmp_path / "open", "-t", law, "-n", "2", "--set", "open_join=true")
+    assert "join_code" not in said.stdout + said.stderr and "Save host_token" in said.stderr
     few = ("contest", "init", "x", "-t", str(law), "-n", "2", "--set", "confirm_runs=5", "--dry-run")
     shown = re.sub(r"\x1b\[\d*m", "", on_terminal(*few, cwd=tmp_path)[1]).splitlines()
     assert any(line.startswith("warning: with 5 runs") for line in shown) and max(map(len, shown)) <= 80
@@ -137,19 +128,16 @@ def test_the_queues_log_is_wrapped_at_words_at_a_terminal_alone(
 
 
 def test_an_export_before_the_decision_says_that_it_is_no_study(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    contest: Contest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    contest = founded(tmp_path).contest
     entered(contest, "local")
     carry_on(contest, quiet, until_idle=True)
-    accounts.join(contest.database, contest.config, "Without entries", "")
+    newcomer(contest, "Without entries")
     removal.forget(contest, "Without entries")  # of whom the ledger has nothing
-    assert run(["export", str(contest.folder), "-o", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("export", contest.folder, "-o", tmp_path / "out").stderr
     assert "study.toml is left out because it holds the secret" in said and "removed account" not in said
     removal.forget(contest, "P local 0")
-    assert run(["export", str(contest.folder), "-o", str(tmp_path / "later")]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("export", contest.folder, "-o", tmp_path / "later").stderr
     assert (
         "the ledger has the names of 1 removed account" in said and f"delete {tmp_path / 'later/ledger'} from" in said
     )
@@ -159,17 +147,13 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
         texts = [str(path) + path.read_text() for path in files if path.suffix != ".parquet"]
         assert ["P local" in "".join(each) for each in (tables, texts)] == [named, named]
         assert ("former entrant 1 (number 3)" in "".join(tables)) != named
-    assert run(["contest", "host", str(contest.folder), "backup", str(tmp_path / "copy")]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("contest", "host", contest.folder, "backup", tmp_path / "copy").stderr
     assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
-    assert run(["standings", str(contest.folder)]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("standings", contest.folder).stderr
     assert said.startswith("a contest is decided by its race, not by these ranks: ") and "wider" not in said  # one look
     contest.config.model_copy(update={"looks": [2, 3]}).dump(contest.folder)
-    assert run(["standings", str(contest.folder)]) == 0
-    assert "the intervals of the race are wider" in capsys.readouterr().err
-    assert run(["standings", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
+    assert "the intervals of the race are wider" in metaloop("standings", contest.folder).stderr
+    said = metaloop("standings", tmp_path / "out", code=2).stderr
     assert "from before the decision" in said and "--quick" not in said
     readers = {path.stat().st_mode & 0o044 for path in (tmp_path / "out").rglob("*")}
     assert readers == {(tmp_path / "out").stat().st_mode & 0o044}  # of the ledger, too
@@ -178,20 +162,17 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     names = re.findall(r"^- \[(.*)\]\(", index, re.MULTILINE)
     assert sorted([*names, "README.md"]) == sorted(path.name for path in (tmp_path / "out").iterdir())
     assert "was not decided" in index and "card.svg" not in index
-    assert run(["contest", "status", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
+    said = metaloop("contest", "status", tmp_path / "out", code=2).stderr
     assert "is an export of a contest" in said and "board.json" in said and "missing" not in said
     shutil.copy(contest.folder / "study.toml", tmp_path / "out")  # as after the decision
-    assert run(["standings", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().err
+    said = metaloop("standings", tmp_path / "out").stderr
     assert "out/announcement.json" in said and "contest status" not in said
     shutil.rmtree(tmp_path / "out/ledger")
     assert run(["verify", str(tmp_path / "out")]) != 0  # of nothing, all is derived from the secret
     assert "out/ledger is missing, empty, or not readable for you" in capsys.readouterr().err
 
 
-def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(contest: Contest) -> None:
     ids = entered(contest, "local")
     for number in (1, 2):
         change(contest, number, state="verified")
@@ -211,9 +192,8 @@ def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(tmp_path: Path) -
 
 
 def test_an_export_before_the_first_run_is_whole_and_a_failed_one_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    contest: Contest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contest = founded(tmp_path).contest
     entered(contest, "local")
     with monkeypatch.context() as broken:
         broken.setattr("arena.contest.export.contest_view", lambda _: 1 / 0)

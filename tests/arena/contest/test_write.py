@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from arena.contest.contest import Contest
 from arena.contest.create import NewContest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import NotTaken, change, parent_of, store
@@ -17,10 +18,10 @@ from arena.contest.example import edits_of, other_value
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import RateLimits
 from arena.serving.limits import Rate
-from meta.cli.main import run
 from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
+from tests.meta.cli_study import metaloop
 
 LOCAL = starter("local").raw
 
@@ -130,23 +131,19 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     ] == [2]
 
 
-def test_submit_and_lint_list_all_mistakes_as_the_page_does(
-    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_submit_and_lint_list_all_mistakes_as_the_page_does(port: int, tmp_path: Path) -> None:
     text = "---\nmetaloop:\n  proposer: {queue: 1}\n  keep: {rule: bettr}\n---\n## Ideas\n\n- Set `LADDER1 0.1`.\n"
     (file := tmp_path / "mine.md").write_text(text)
     lines = [m["line"] for m in checked(port, text)["lint"]]
     assert lines == [3]
     command = ["contest", "submit", str(file), "--to", f"http://127.0.0.1:{port}", "--token", joined(port, "Cli").token]
-    assert run(command) == 2
-    said = capsys.readouterr().err
+    said = metaloop(*command, code=2).stderr
     assert all(f"{file}:{line}: " in said for line in lines) and "did you mean proposers?" in said
     assert f"error: {file} is not stored" in said and "program lint" not in said and "program.md" not in said
-    assert run(["program", "lint", str(file)]) == 2
-    found = capsys.readouterr().out
+    found = metaloop("program", "lint", file, code=2).stdout
     assert f"{file}:3\terror" in found and "; line 4: " in found
     file.write_text(text.replace("proposer:", "label: x\n  proposer:"))
-    assert run(["show", str(file)]) == 2 and "--settings" in capsys.readouterr().err
+    assert "--settings" in metaloop("show", file, code=2).stderr
 
 
 def test_what_the_script_of_this_contest_ignores_is_a_warning(port: int) -> None:
@@ -299,8 +296,7 @@ INVITATIONS = {
 
 
 @pytest.mark.parametrize("phase", ["open", "decided", "closing"])
-def test_pages_invite_only_while_entries_are_accepted(tmp_path: Path, phase: str) -> None:
-    contest = founded(tmp_path).contest
+def test_pages_invite_only_while_entries_are_accepted(contest: Contest, phase: str) -> None:
     with served(contest) as port:
         browser = Browser(port)
         browser.form("/join", name="Ada")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import select
@@ -24,9 +25,9 @@ from arena.home.tables import BlockRow
 from arena.home.voiding import void
 from arena.study import Study
 from arena.verify import How
-from meta.cli.main import run
 from tests.arena.home.clients import Client, better, new_project, states, work
-from tests.meta.cli_study import on_terminal
+from tests.arena.home.serving import get, serving
+from tests.meta.cli_study import metaloop, on_terminal
 from trainer.streams import Streams
 
 
@@ -35,7 +36,7 @@ def two_blocks(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Two blocks: momentum, then the learning rate. Tests change nothing in it."""
     project = new_project(tmp_path_factory.mktemp("chained") / "p")
     host = ProjectHost(project)
-    ann, bob = Client(host, "Ann"), Client(host, "Bob")
+    ann, bob = Client(host, "Ann"), Client(host, "<script>x</script>|`a`")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     bob.propose(better(project, LR=0.2), 0.4)
     work(project)
@@ -128,22 +129,18 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     assert Client(ProjectHost(chained), "Eve").lease().base.block == 4
 
 
-def test_the_host_takes_a_block_back_while_another_process_serves(
-    chained: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_host_takes_a_block_back_while_another_process_serves(chained: Project) -> None:
     serve = ["home", "serve", str(chained.folder), "--void"]
-    assert run([*serve, "1"]) == 2 and "a reason is missing" in capsys.readouterr().err
-    assert run([*serve, "0", "--because", "no"]) == 2
+    assert "a reason is missing" in metaloop(*serve, "1", code=2).stderr
+    assert "no block 0 that can be void" in metaloop(*serve, "0", "--because", "no", code=2).stderr
     with Study.open(chained.folder):
-        assert run([*serve, "1", "--because", "a mistake"]) == 0
-        assert run([*serve, "2", "--because", "another"]) == 2
+        metaloop(*serve, "1", "--because", "a mistake")
+        assert "another block is being taken back" in metaloop(*serve, "2", "--because", "another", code=2).stderr
     work(chained)
     assert states(chained)[1] == ("void", "a mistake")
-    assert run([*serve, "1", "--because", "again"]) == 2 and run(["status", str(chained.folder)]) == 0
-    shown = capsys.readouterr()
-    problems = ("no block 0 that can be void", "another block is being taken back", "void already: a mistake")
-    assert all(problem in shown.err for problem in problems)
-    assert re.search(r"\n1\tAnn\t0\.\d+\t.* to .*\ta mistake\n", shown.out)
+    assert "void already: a mistake" in metaloop(*serve, "1", "--because", "again", code=2).stderr
+    shown = metaloop("status", chained.folder).stdout
+    assert re.search(r"\n1\tAnn\t0\.\d+\t.* to .*\ta mistake\n", shown)
     assert re.search(r"\n +1  ", on_terminal("status", str(chained.folder), cwd=chained.folder)[1])  # on the right
 
 
@@ -157,13 +154,28 @@ def test_the_host_takes_a_block_back_by_the_serve_that_goes_on(chained: Project)
         process.send_signal(signal.SIGINT)
 
 
-def test_the_public_copy_of_a_project_has_main_and_tables_and_no_secret(
-    two_blocks: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_public_copy_of_a_project_has_main_and_tables_and_no_secret(two_blocks: Project, tmp_path: Path) -> None:
     export = ["export", str(two_blocks.folder)]
-    assert run(export) == 2 and "name a new folder" in capsys.readouterr().err
-    assert run([*export, "-o", str(tmp_path / "out")]) == 0
+    assert "name a new folder" in metaloop(*export, code=2).stderr
+    metaloop(*export, "-o", tmp_path / "out")
     copied = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {"HEAD", "blocks.csv", "pairs.csv", "runs.csv"} <= copied.keys()
     assert two_blocks.study.secret.encode() not in b"".join(copied.values())
-    assert run([*export, "--view", "runs"]) == 0 and "run_id\t" in capsys.readouterr().out  # a study, too
+    assert "run_id\t" in metaloop(*export, "--view", "runs").stdout  # a study, too
+
+
+def test_pages_show_blocks_and_escape_what_strangers_wrote(chained: Project) -> None:
+    with serving(chained) as url:
+        _, page = get(url)
+        assert "&lt;script&gt;" in page and "<script>x" not in page and 'href="/block/2"' in page
+        assert "There is one program" in page
+        assert f"metaloop home join {url} --name" in page
+        _, text = get(f"{url}/llms.txt")
+        assert r"\<script\>x" in text and "| [2](/block/2) |" in text
+        request = Request(f"{url}/", headers={"Host": "example.org"})
+        plain = urlopen(request, timeout=30).read().decode()
+        assert "metaloop home join https://HOST" in plain and "ssh -N -L 8331:127.0.0.1:8331 HOST" in plain
+        _, block = get(f"{url}/block/1")
+        assert "-MOMENTUM = 0.0" in block and "+MOMENTUM = 0.9" in block and chained.chain.commits()[1] in block
+        assert get(f"{url}/block/0")[0] == 200 and get(f"{url}/block/7")[0] == 404
+        assert '"block":2' in get(f"{url}/api/v1/state")[1]

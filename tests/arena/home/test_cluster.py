@@ -22,8 +22,8 @@ from arena.home.project import Project
 from arena.home.tables import Pair
 from arena.home.verifying import MEASURED, Verifier
 from arena.study import Study
-from meta.cli.main import run
 from tests.arena.home.clients import Client, better, new_project, states, work
+from tests.meta.cli_study import metaloop
 from tests.studies import silent
 
 
@@ -58,16 +58,13 @@ def test_the_process_that_verifies_has_the_executor_that_serve_names(project: Pr
         assert "trains for real (use --set executor=local)" in log.read_text()
 
 
-def test_what_is_no_setting_of_serve_is_refused(
-    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_setting_of_serve_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
     for setting, problem in (
         ("workers=8", "home serve has no such setting"),
         ("executor=slurm", "no executor 'slurm'"),
     ):
-        assert run(["home", "serve", str(project.folder), "--set", setting]) == 2
-        assert problem in capsys.readouterr().err
+        assert problem in metaloop("home", "serve", project.folder, "--set", setting, code=2).stderr
 
 
 @pytest.mark.slow
