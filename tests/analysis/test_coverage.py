@@ -15,9 +15,10 @@ def effect(
     return Effect("sweep", "test", "family", task, task, "nll", "cpu", context, edit, "ok", gain, None, level, 4)
 
 
-def values(
-    task: str, start: Mapping[str, Value], worth: dict[str, dict[Value, float]], family: str = "family"
-) -> TaskValues:
+Effects = dict[str, dict[Value, float]]
+
+
+def values(task: str, start: Mapping[str, Value], worth: Effects, family: str = "family") -> TaskValues:
     return TaskValues(
         family, task, start, {(role,): {(v,): w for v, w in known.items()} for role, known in worth.items()}
     )
@@ -60,7 +61,7 @@ def test_a_rate_belongs_to_its_optimizer() -> None:
 
 def test_an_idea_is_chosen_for_what_it_adds_to_those_before() -> None:
     """Two widths have the highest mean gain; the second adds nothing, so the smaller gain of the depth comes second."""
-    worth: dict[str, dict[Value, float]] = {"width": {16: 0.0, 64: 0.6, 128: 0.6}, "depth": {1: 0.0, 2: 0.2}}
+    worth: Effects = {"width": {16: 0.0, 64: 0.6, 128: 0.6}, "depth": {1: 0.0, 2: 0.2}}
     tasks = [values(f"t{n}", {"width": 16, "depth": 1}, worth) for n in range(4)]
     chosen = choose(tasks, bundle=False, conditions=False)
     assert [list(idea.candidate.edit) for idea in chosen] == [["width"], ["depth"]]
@@ -68,8 +69,8 @@ def test_an_idea_is_chosen_for_what_it_adds_to_those_before() -> None:
 
 
 def test_a_condition_saves_the_experiments_where_an_idea_would_lose() -> None:
-    low: dict[str, dict[Value, float]] = {"width": {16: 0.0, 64: 0.6, 256: -0.4}}
-    high: dict[str, dict[Value, float]] = {"width": {16: -0.5, 64: -0.2, 256: 0.0}}
+    low: Effects = {"width": {16: 0.0, 64: 0.6, 256: -0.4}}
+    high: Effects = {"width": {16: -0.5, 64: -0.2, 256: 0.0}}
     tasks = [values(f"low{n}", {"width": 16}, low) for n in range(3)]
     tasks += [values(f"high{n}", {"width": 256}, high) for n in range(3)]
     first = choose(tasks, bundle=False)[0]
@@ -96,8 +97,8 @@ def test_a_bundle_holds_what_helps_beyond_noise_and_a_task_leaves_out_what_it_la
 
 
 def test_families_count_alike() -> None:
-    many: dict[str, dict[Value, float]] = {"width": {1: 0.0, 2: 0.3}, "depth": {1: 0.0, 2: 0.0}}
-    few: dict[str, dict[Value, float]] = {"width": {1: 0.0, 2: 0.0}, "depth": {1: 0.0, 2: 0.4}}
+    many: Effects = {"width": {1: 0.0, 2: 0.3}, "depth": {1: 0.0, 2: 0.0}}
+    few: Effects = {"width": {1: 0.0, 2: 0.0}, "depth": {1: 0.0, 2: 0.4}}
     tasks = [values(f"m{n}", {"width": 1, "depth": 1}, many, "many") for n in range(9)]
     tasks.append(values("f", {"width": 1, "depth": 1}, few, "few"))
     assert dict(choose(tasks, bundle=False, conditions=False)[0].candidate.edit) == {"depth": 2}

@@ -10,7 +10,6 @@ import pytest
 
 from analysis.knowledge import COLUMNS, Effect, of_trials, query, read, write
 from analysis.study import query as ask_study
-from meta.cli.main import run
 from programs.errors import NotFound, UsageError
 from programs.folder import load
 from tests.meta.cli_study import metaloop
@@ -111,7 +110,8 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path) -> None:
     assert program.ideas and all(term.startswith("@") for idea in program.ideas for term in idea.terms)
     assert "estimated to help on" in program.ideas[0].text and next(iter(program.charter.proposers)) == "queue"
     metaloop("program", "lint", written, "-t", names[0])
-    assert run(["knowledge", "ideas", kb, "--without", "t1", "--without", "t2", "--without", "t3"]) != 0
+    without = ("--without", "t1", "--without", "t2", "--without", "t3")
+    metaloop("knowledge", "ideas", kb, *without, code=2)
     study = str(tmp_path / "study")
     command = ["match", str(written), "stock", "--no-controls", "-t", names[0], "-n", "3", "--seed", "1"]
     metaloop(*command, "-s", study, "-y", "-q")
@@ -120,12 +120,10 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path) -> None:
     assert gains["program"] > gains["stock"]
     metaloop("knowledge", "ideas", study, "-o", tmp_path / "own.md", "-q")
     assert load(tmp_path / "own.md").ideas
-    assert run(["knowledge", "ideas", study, kb, "--without", "t1", "--without", "t2", "--without", "t3"]) != 0
+    metaloop("knowledge", "ideas", study, kb, *without, code=2)
 
 
-def test_a_task_without_roles_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_without_roles_is_refused(tmp_path: Path) -> None:
     task = simulated_task(random_law(1), tmp_path / "t")
-    assert run(["sweep", str(task), "--into", str(tmp_path / "kb")]) != 0
-    assert "no knob has a role" in capsys.readouterr().err
-    assert run(["sweep", "tabular:3-1", "--into", str(tmp_path / "kb")]) != 0
-    assert "members are numbered from 1" in capsys.readouterr().err
+    for named, said in ((task, "no knob has a role"), ("tabular:3-1", "members are numbered from 1")):
+        assert said in metaloop("sweep", named, "--into", tmp_path / "kb", code=2).stderr

@@ -17,21 +17,23 @@ from trainer.task import Task
 STOCK = program("stock")
 QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Raise `lr=0.3`.", "Then `momentum=0.9`."))
 
+PlayedMatch = tuple[Study, Match]
+
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Match]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> PlayedMatch:
     study = make_study(tmp_path_factory.mktemp("match") / "study", workers=2)
     entries = [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")]
     return study, play_entries(study, entries, 3, silent)[0]
 
 
-def test_every_run_is_charged_exactly_its_budget(played: tuple[Study, Match]) -> None:
+def test_every_run_is_charged_exactly_its_budget(played: PlayedMatch) -> None:
     runs = query(played[0].folder, "SELECT device_seconds_budget AS b, device_seconds_charged AS c, state FROM runs")
     assert len(runs) == 9
     assert all(run == {"b": RUN_BUDGET, "c": RUN_BUDGET, "state": "finished"} for run in runs)
 
 
-def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: tuple[Study, Match]) -> None:
+def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: PlayedMatch) -> None:
     rows = query(
         played[0].folder,
         "SELECT role, list(run_seed ORDER BY run_seed) AS seeds FROM runs GROUP BY 1",
@@ -41,7 +43,7 @@ def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: tuple[Study, Ma
     assert not set(seeds["control"]) & set(seeds["a/a"])
 
 
-def test_a_gain_is_the_mean_over_fresh_seeds_against_the_shared_baseline(played: tuple[Study, Match]) -> None:
+def test_a_gain_is_the_mean_over_fresh_seeds_against_the_shared_baseline(played: PlayedMatch) -> None:
     folder = played[0].folder
     (baseline,) = query(folder, "SELECT avg(metric) AS mean, count(*) AS n FROM baselines WHERE stream = 'selection'")
     assert baseline["n"] == 8
@@ -59,7 +61,7 @@ def test_a_gain_is_the_mean_over_fresh_seeds_against_the_shared_baseline(played:
     assert standings == pytest.approx({row["arm_id"]: row["gain"] for row in recomputed})
 
 
-def test_verification_uses_no_seed_that_a_researcher_saw(played: tuple[Study, Match]) -> None:
+def test_verification_uses_no_seed_that_a_researcher_saw(played: PlayedMatch) -> None:
     folder = played[0].folder
     seen = {row["seed"] for row in query(folder, "SELECT seed FROM experiments")}
     fresh = {row["seed"] for row in query(folder, "SELECT seed FROM verifications UNION SELECT seed FROM baselines")}
@@ -75,7 +77,7 @@ def test_without_a_sandbox_a_run_that_kept_nothing_says_so_too(tmp_path: Path) -
     assert query(study.folder, sql) == [{"kept": 0, "trust": "unverified"}]
 
 
-def test_a_match_that_is_over_is_not_played_again(played: tuple[Study, Match]) -> None:
+def test_a_match_that_is_over_is_not_played_again(played: PlayedMatch) -> None:
     study, match = played
     count = "SELECT count(*) AS n FROM events WHERE kind IN ('experiment', 'verification', 'baseline')"
     before = query(study.folder, count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from tests.arena.test_chat import alone, of
 from tests.llm import researcher
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.researcher import prompt_of, reply
-from tests.llm.server import LlmServer
+from tests.llm.server import Body, LlmServer
 from tests.llm.studies import planted
 from trainer.task import Task
 
@@ -24,7 +23,7 @@ __all__ = ["litellm_loaded", "server"]
 TWO = "# Two\n\nLower the loss.\n\n## Roles\n\n- Ada: first\n- Bea: second\n"
 
 
-def change(body: dict[str, Any], wanted: dict[str, tuple[str, str]]) -> str:
+def change(body: Body, wanted: dict[str, tuple[str, str]]) -> str:
     """Each role sets one constant to one value, whatever it reads."""
     prompt = prompt_of(body)
     role = "Ada" if "Your turn, Ada" in prompt else "Bea"
@@ -71,7 +70,7 @@ def test_a_reply_is_applied_to_what_is_kept_when_its_turn_comes(server: LlmServe
     before = re.search(rf"^{knob} = .+$", task.baseline().text(), re.MULTILINE)
     assert before
 
-    def answer(body: dict[str, Any]) -> str:
+    def answer(body: Body) -> str:
         if case == "stubborn" and "Your turn, Bea" in prompt_of(body):
             return reply("train.py", before[0], f"{knob} = 0.777", follows=[], luck=random.Random(9))
         return change(body, wanted)
@@ -104,7 +103,7 @@ def test_a_reply_is_applied_to_what_is_kept_when_its_turn_comes(server: LlmServe
 
 @dropped
 def test_a_role_may_pass_and_a_run_cannot_pass_for_ever(server: LlmServer, task: Task) -> None:
-    def answer(body: dict[str, Any]) -> str:
+    def answer(body: Body) -> str:
         if "Your turn, Bea" in prompt_of(body):
             return "<pass>nothing was kept yet</pass>"
         return researcher.answer(body)
@@ -150,11 +149,11 @@ def test_a_run_goes_on_in_a_context_of_4096_tokens(server: LlmServer, task: Task
     text = starter("idea-queue").text
     seen: list[int] = []
 
-    def refuse(_: int, body: dict[str, Any]) -> str | None:
+    def refuse(_: int, body: Body) -> str | None:
         seen.append(len(prompt_of(body).encode()) // 3 + body["max_tokens"])
         return "400" if seen[-1] > 4096 else None
 
-    def answer(body: dict[str, Any]) -> str:
+    def answer(body: Body) -> str:
         long = "blah " * 600 + researcher.answer(body)
         return long if len(server.seen) % 3 else "no edit, " * 400
 

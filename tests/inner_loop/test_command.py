@@ -29,9 +29,11 @@ AGENTS = Path(__file__).parent / "agents"
 TEXT = Program.parse("# Research\n\nLower it.\n\n- keep what is better\n- mind the seeds\n- stop never\n", "mine")
 STOCK = Program.parse("# Stock\n\nRun `uv run train.py > run.log 2>&1`, then `grep '^val_bpb:' run.log`.\n", "stock")
 
+MakeAgent = Callable[[str], str]
+
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Callable[[str], str]:
+def agent(tmp_path: Path) -> MakeAgent:
     """An agent of the tests, by file name or text, installed where a sandbox can show it."""
 
     def install(what: str) -> str:
@@ -68,7 +70,7 @@ Play = Callable[..., Played]
 
 
 @pytest.fixture
-def play(trainer: Trainer, agent: Callable[[str], str]) -> Play:
+def play(trainer: Trainer, agent: MakeAgent) -> Play:
     """A run worked by an agent of the tests, as `work` has it."""
 
     def worked(what: str, experiments: float = 8, trainer: Trainer = trainer, **more: Any) -> Played:
@@ -117,7 +119,7 @@ def test_a_stock_program_works_to_the_letter(play: Play, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
-    trainer: Trainer, agent: Callable[[str], str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, agent: MakeAgent, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "GRACE_SECONDS", 1.0)
     rude, owned = agent("rude.py"), tmp_path / "owned"
@@ -150,7 +152,7 @@ def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_where_it_was_cut(trainer: Trainer, agent: Callable[[str], str], tmp_path: Path) -> None:
+def test_a_run_goes_on_where_it_was_cut(trainer: Trainer, agent: MakeAgent, tmp_path: Path) -> None:
     """Cut at any event: history, charges, head and work tree are as they were, and nothing is run twice."""
     whole = work(trainer, agent("steady.py"), 8, folder=tmp_path / "whole")
     ours = [event for event in whole.events if event["kind"] != "agent"]

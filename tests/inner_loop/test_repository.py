@@ -14,9 +14,11 @@ from trainer.experiment import Trainer
 
 IDEAS = ["`lr=0.1`, a larger step", "`fault=raise`", "`+bias`", "`lr=0.001`"]
 
+PlayedRun = tuple[Played, Path]
+
 
 @pytest.fixture(scope="module")
-def played(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Played, Path]:
+def played(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> PlayedRun:
     folder = tmp_path_factory.mktemp("runs") / "r0"
     return play(trainer, program("proposers: {queue: 1}", IDEAS), 5, folder=folder), folder
 
@@ -26,7 +28,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_commit_per_kept_experiment_with_trailers(played: tuple[Played, Path]) -> None:
+def test_a_commit_per_kept_experiment_with_trailers(played: PlayedRun) -> None:
     run, folder = played
     kept = [*run.decided("keep")][::-1]
     assert len(kept) == 2
@@ -42,7 +44,7 @@ def test_a_commit_per_kept_experiment_with_trailers(played: tuple[Played, Path])
         assert 'Edit: {"apply":' in trailers
 
 
-def test_the_repository_is_whole_clean_and_can_be_cloned(played: tuple[Played, Path], tmp_path: Path) -> None:
+def test_the_repository_is_whole_clean_and_can_be_cloned(played: PlayedRun, tmp_path: Path) -> None:
     run, folder = played
     assert git(folder, "fsck", "--strict") == ""
     assert git(folder, "status", "--porcelain") == ""
@@ -53,7 +55,7 @@ def test_the_repository_is_whole_clean_and_can_be_cloned(played: tuple[Played, P
     assert "LR = 0.01" in (tmp_path / "copy" / "train.py").read_text()
 
 
-def test_every_diff_is_stored_and_applies(played: tuple[Played, Path], tmp_path: Path) -> None:
+def test_every_diff_is_stored_and_applies(played: PlayedRun, tmp_path: Path) -> None:
     run, folder = played
     git(tmp_path, "clone", "--quiet", str(folder), "copy")
     for row in run.experiments[1:]:
@@ -63,7 +65,7 @@ def test_every_diff_is_stored_and_applies(played: tuple[Played, Path], tmp_path:
     git(tmp_path / "copy", "apply", "--check", str(discarded))
 
 
-def test_results_tsv_has_the_original_format(played: tuple[Played, Path]) -> None:
+def test_results_tsv_has_the_original_format(played: PlayedRun) -> None:
     run, folder = played
     head, *rows = (folder / "results.tsv").read_text().splitlines()
     assert head == "commit\tnll\tmemory_gb\tstatus\tdescription"
@@ -77,7 +79,7 @@ def test_results_tsv_has_the_original_format(played: tuple[Played, Path]) -> Non
     assert cells[1][4] == run.experiments[1]["description"]
 
 
-def test_logs_of_experiments_lie_beside(played: tuple[Played, Path]) -> None:
+def test_logs_of_experiments_lie_beside(played: PlayedRun) -> None:
     _, folder = played
     assert "this source is broken" in (folder / "logs" / "0002.log").read_text()
 

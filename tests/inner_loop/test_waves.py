@@ -65,8 +65,11 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return planted(tmp_path_factory.mktemp("law") / "planted", 5)
 
 
+MakeSlow = Callable[..., Slow]
+
+
 @pytest.fixture
-def slow(task: Task, tmp_path: Path) -> Callable[..., Slow]:
+def slow(task: Task, tmp_path: Path) -> MakeSlow:
     return partial(Slow, task, DataStore(task, STREAMS_OF_TESTS, tmp_path))
 
 
@@ -105,7 +108,7 @@ def play(trainer: Trainer, charter: str, devices: int, budget: float = 16, **mor
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_several_devices_come_to_the_same_bits(slow: Callable[..., Slow], name: str) -> None:
+def test_several_devices_come_to_the_same_bits(slow: MakeSlow, name: str) -> None:
     alone = play(slow(), PROGRAMS[name], 1)
     together = 1 if name == "stock" else 3
     watch = Reversed(together)
@@ -125,7 +128,7 @@ def test_a_law_needs_no_threads(task: Task, tmp_path: Path) -> None:
         assert threading.active_count() == before
 
 
-def test_replicates_of_a_wave_are_taken_seed_by_seed(slow: Callable[..., Slow]) -> None:
+def test_replicates_of_a_wave_are_taken_seed_by_seed(slow: MakeSlow) -> None:
     charter = "wave: 3\nreplicates: 2"
     one, several = (play(slow(before=Reversed()), charter, devices, 12).experiments[2:] for devices in (1, 2))
     assert all(a["source_id"] == b["source_id"] for a, b in itertools.pairwise(one) if b["replicate"])
@@ -146,7 +149,7 @@ def asks(count: int) -> list[ExperimentRequest]:
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
-def test_a_wave_is_launched_as_far_as_the_budget_carries(slow: Callable[..., Slow], devices: int) -> None:
+def test_a_wave_is_launched_as_far_as_the_budget_carries(slow: MakeSlow, devices: int) -> None:
     bench, events = open_bench(slow(before=Reversed()), devices, 4.5)
     records = bench.experiments(asks(6))
     assert [record.number for record in records] == [1, 2, 3]
@@ -156,7 +159,7 @@ def test_a_wave_is_launched_as_far_as_the_budget_carries(slow: Callable[..., Slo
         bench.experiment(Edit(), replicate=1)
 
 
-def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: Callable[..., Slow]) -> None:
+def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: MakeSlow) -> None:
     """Crashes are cheap: known one by one they leave room for more, in a wave nobody knows them beforehand."""
     started: list[Spec] = []
     trainer = slow(fixed_steps=False, before=started.append)
@@ -171,7 +174,7 @@ def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: Callable[
 
 
 @pytest.mark.parametrize("closed", [RunStopped, WallSpent])
-def test_an_end_within_a_wave_lets_what_flies_land(slow: Callable[..., Slow], closed: type[Exception]) -> None:
+def test_an_end_within_a_wave_lets_what_flies_land(slow: MakeSlow, closed: type[Exception]) -> None:
     stopping: list[bool] = []
 
     def should_stop() -> bool:
@@ -195,7 +198,7 @@ def test_an_end_within_a_wave_lets_what_flies_land(slow: Callable[..., Slow], cl
     assert bench.meter.charged == pytest.approx(len(launched) * bench.cost())
 
 
-def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Callable[..., Slow]) -> None:
+def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: MakeSlow) -> None:
     whole = play(slow(), SCREEN, 1)
     looks: Iterator[int] = iter(range(1000))
     first = play(slow(before=Reversed()), SCREEN, 2, should_stop=lambda: next(looks) >= 5)
@@ -205,7 +208,7 @@ def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Calla
     assert after.result.charged == whole.result.charged
 
 
-def test_a_wave_cut_by_a_kill_is_gone_on_with(slow: Callable[..., Slow]) -> None:
+def test_a_wave_cut_by_a_kill_is_gone_on_with(slow: MakeSlow) -> None:
     whole = play(slow(), SCREEN, 2, 10)
     for cut in range(1, 20, 2):
         after = play(slow(before=Reversed()), SCREEN, 2, 10, recorded=whole.events[:cut])
@@ -213,9 +216,7 @@ def test_a_wave_cut_by_a_kill_is_gone_on_with(slow: Callable[..., Slow]) -> None
         assert after.result.charged == whole.result.charged
 
 
-def test_a_fault_within_a_wave_keeps_what_came_before_it(
-    slow: Callable[..., Slow], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: MakeSlow, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
     faulty: list[int] = []
     landed = threading.Event()
@@ -251,7 +252,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(
     assert [event["number"] for event in more] == list(range(2, 9))
 
 
-def test_what_a_trainer_raises_reaches_the_bench(slow: Callable[..., Slow]) -> None:
+def test_what_a_trainer_raises_reaches_the_bench(slow: MakeSlow) -> None:
     def before(spec: Spec) -> None:
         if spec.seed == STREAMS_OF_TESTS.seed("search", "train", 3, 3):
             raise MemoryError("no room")
@@ -307,6 +308,6 @@ def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -
     assert more == [] and again.meter.charged == bench.meter.charged
 
 
-def test_what_costs_nothing_to_hold_is_not_charged_for_waiting(slow: Callable[..., Slow]) -> None:
+def test_what_costs_nothing_to_hold_is_not_charged_for_waiting(slow: MakeSlow) -> None:
     played = play(slow(fixed_steps=False, before=Reversed()), SCREEN, 2)
     assert played.result.idle == 0.0 and not of(played.events, "wave")

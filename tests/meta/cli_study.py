@@ -43,22 +43,23 @@ Call = Callable[..., Ended]
 
 def metaloop(*args: object, code: int = 0, **surroundings: Any) -> Ended:
     """The command in this process; it has to end with this exit code."""
-    ended = cli(*map(str, args), **surroundings)
+    ended = cli(*args, **surroundings)
     assert ended.returncode == code, ended.stderr
     return ended
 
 
-def cli(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ended:
+def cli(*args: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ended:
     """The command in this process, its output caught as by pipes."""
+    words = [*map(str, args)]
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with surroundings(cwd, env), open(os.devnull) as null, redirect_stdout(out), redirect_stderr(err):
         stdin, sys.stdin = sys.stdin, null
         try:
-            code = main.run(args)
+            code = main.run(words)
         finally:
             sys.stdin = stdin
     texts = (caught.buffer.getvalue().decode() for caught in (out, err))  # type: ignore[attr-defined]
-    return Ended(list(args), code, *texts)
+    return Ended(words, code, *texts)
 
 
 def cli_process(*args: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -86,7 +87,7 @@ def _replace_environment(env: Mapping[str, str]) -> None:
         del os.environ[name]
 
 
-def on_terminal(*args: str, cwd: Path, env: dict[str, str] | None = None, typed: bytes = b"") -> tuple[int, str]:
+def on_terminal(*args: object, cwd: Path, env: dict[str, str] | None = None, typed: bytes = b"") -> tuple[int, str]:
     """The command in this process, with a pseudo-terminal in the place of its three standard streams: exit code and
     everything that appeared on it. ``typed``: what is answered."""
     leader, follower = pty.openpty()
@@ -97,7 +98,7 @@ def on_terminal(*args: str, cwd: Path, env: dict[str, str] | None = None, typed:
     with surroundings(cwd, {**os.environ, "TERM": "xterm-256color", **(env or {})}):
         with terminal(follower):
             reader.start()
-            code = main.run(args)
+            code = main.run([*map(str, args)])
         reader.join()
     os.close(leader)
     return code, b"".join(shown).decode("utf-8", "replace")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from inner_loop.run_context import ModelConfig
-from meta.cli.main import run
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.llm.gateway import OPENAI_KEY
@@ -26,13 +25,12 @@ def test_the_plan_says_what_is_not_priced_and_an_absent_agent_founds_nothing(tmp
     absent = cli(*words, "--json", cwd=tmp_path, env=own)
     told = json.loads(absent.stderr)["error"]
     assert absent.returncode == 1 and told["kind"] == "environment" and "npm install" in told["hint"]
-    secret = metaloop(*words, "--set", "agent_env=A=sk-4711", cwd=tmp_path, code=2)
-    assert "4711" not in secret.stderr
+    assert "4711" not in metaloop(*words, "--set", "agent_env=A=sk-4711", cwd=tmp_path, code=2).stderr
     assert not (tmp_path / "here").exists()
 
 
 def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OPENAI_API_KEY", "CODEX_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -45,8 +43,8 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
     words = ["match", "stock", *ALONE, "-r", "command:codex", "-s", "here", "--json"]
 
     def refused(*more: str) -> tuple[int, dict[str, str]]:
-        code = run([*words, *more])
-        return code, json.loads(capsys.readouterr().err.splitlines()[-1])["error"]
+        done = cli(*words, *more)
+        return done.returncode, json.loads(done.stderr.splitlines()[-1])["error"]
 
     def price(*more: str) -> str:
         return str(metaloop(*words, "--dry-run", *more).json["price"])

@@ -42,7 +42,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def shown_at(study: Path, *args: str) -> str:
-    code, text = on_terminal("credit", str(study), *args, cwd=study.parent)
+    code, text = on_terminal("credit", study, *args, cwd=study.parent)
     assert code == 0, text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
     assert max(map(len, plain.split("\n"))) <= 80 and plain.startswith("computing the estimates")
@@ -70,12 +70,12 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_how_to_see_its_da
 
 
 def test_pipes_get_the_whole_label_and_the_same_unit(study: Path) -> None:
-    done = cli("credit", str(study), "--json")
+    done = cli("credit", study, "--json")
     [row] = [row for row in done.json["items"] if row["label"] == IDEA]
     assert row["unit"] == "nats" and row["estimate"] == pytest.approx(0.4, abs=0.03) and row["low"] < 0.4 < row["high"]
-    assert "1 row hidden" in done.stderr and "hidden" not in cli("credit", str(study), "--all").stderr
-    assert IDEA in cli("credit", str(study)).stdout
-    unknown, none = (cli("credit", str(study), "--method", method) for method in ("foo", "factorial"))
+    assert "1 row hidden" in done.stderr and "hidden" not in cli("credit", study, "--all").stderr
+    assert IDEA in cli("credit", study).stdout
+    unknown, none = (cli("credit", study, "--method", method) for method in ("foo", "factorial"))
     assert (unknown.returncode, unknown.stderr.splitlines()[-2]) == (2, "error: no method 'foo'")
     assert unknown.stderr.splitlines()[-1].startswith("hint: --method ") and "directive, edit" in unknown.stderr
     assert none.returncode == 0 and "no effect that is shown; estimated: directive, edit" in none.stderr

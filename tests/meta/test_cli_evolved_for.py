@@ -200,8 +200,7 @@ def test_another_researcher_is_remarked_on_once(here: Path) -> None:
 def test_a_match_that_can_only_repeat_stock_is_refused(here: Path) -> None:
     refused = metaloop("match", "think.md", "-t", "law", "--dry-run", cwd=here, code=2)
     assert "exactly like stock" in refused.stderr and "-m MODEL" in refused.stderr
-    improved = metaloop("improve", "think.md", "-t", "law", "--dry-run", cwd=here)
-    assert "--for scripted" in improved.stderr
+    assert "--for scripted" in metaloop("improve", "think.md", "-t", "law", "--dry-run", cwd=here).stderr
 
 
 def test_ideas_by_role_get_the_tasks_own_names() -> None:

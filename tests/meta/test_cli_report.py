@@ -19,7 +19,7 @@ def test_the_page_is_written_beside_the_study_or_into_a_file_and_its_path_told(s
     told = metaloop("report", study, "-o", target, "--json").json
     assert told["report"] == str(target) and told["bytes"] == target.stat().st_size and told["card"] is None
     assert not (study / "report.html").exists() and [*target.parent.iterdir()] == [target]
-    done = cli("report", str(study))
+    done = cli("report", study)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == str(study / "report.html")
     html = (study / "report.html").read_text(encoding="utf-8")

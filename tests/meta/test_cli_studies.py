@@ -101,7 +101,7 @@ def test_a_record_is_found_in_another_study_and_a_name_with_two_texts_is_noted(
 
 def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "one", tmp_path / "strokes-2026-11-25-1")
-    code, shown = on_terminal("ls", str(tmp_path), cwd=root)
+    code, shown = on_terminal("ls", tmp_path, cwd=root)
     lines = ESCAPES.sub("", shown).strip().splitlines()
     assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and max(map(len, lines)) <= 80, shown
     assert " lead " in lines[0] and "champion" not in lines[0]

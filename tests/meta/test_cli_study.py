@@ -78,8 +78,7 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
     assert len(rows) == 3  # local, stock and stock once more: under one-line the researcher does as under stock
     assert {row["role"] for row in rows} == {"program", "a/a"}
     assert {row["n"] for row in rows} == {3}
-    refused = metaloop("match", "--resume", folder, "-b", "9s", cwd=tmp_path, code=2)
-    assert "--run-budget" in refused.stderr
+    assert "--run-budget" in metaloop("match", "--resume", folder, "-b", "9s", cwd=tmp_path, code=2).stderr
 
 
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
@@ -94,8 +93,7 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
     assert rows == [{"trust": "unverified"}]
     everywhere = "SELECT trust FROM runs UNION SELECT trust FROM verifications UNION SELECT trust FROM standings"
     assert metaloop("sql", "bare", everywhere, "--json", cwd=tmp_path).json == rows
-    refused = metaloop("match", "--resume", "bare", cwd=tmp_path, code=2)
-    assert "was created without a sandbox" in refused.stderr
+    assert "was created without a sandbox" in metaloop("match", "--resume", "bare", cwd=tmp_path, code=2).stderr
 
     checked = metaloop("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "-y", "--json", cwd=tmp_path)
     audit = checked.json

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from meta.cli.main import run
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer
@@ -44,44 +43,41 @@ GOOD = (
 )  # fmt: skip
 
 
-def init(folder: Path, *more: str) -> int:
-    return run(["task", "init", "--from", str(folder), "-m", "openai/test", *more])
+def init(folder: Path, *more: str, code: int = 0) -> str:
+    """What the command says that ends with this exit code."""
+    return metaloop("task", "init", "--from", folder, "-m", "openai/test", *more, code=code).stderr
 
 
-def test_what_the_lines_say_becomes_the_task(
-    repository: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_lines_say_becomes_the_task(repository: Path, server: LlmServer) -> None:
     server.answer = saying(*GOOD)
-    assert run(["task", "init", "--from", str(repository)]) == 2  # by itself it does not know
-    assert init(repository) == 0
+    metaloop("task", "init", "--from", repository, code=2)  # by itself it does not know
+    said = init(repository)
     task = Task.load(repository)
     assert (task.metric, task.direction, task.editable) == ("badness", "lower", ("core.c",))
     assert task.run is not None and task.run.command == "sh go.sh fast"
-    assert "direction = lower   (program.md:4: A smaller badness" in capsys.readouterr().err
+    assert "direction = lower   (program.md:4: A smaller badness" in said
     asked = prompt_of(server.seen[0])
     assert "5: Work in core.c alone." in asked and '<data name="file"' in asked
 
 
 def test_a_proposal_that_running_refutes_writes_nothing_and_a_flag_goes_first(
-    repository: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+    repository: Path, server: LlmServer
 ) -> None:
     server.answer = saying(("metric", "speed", "program.md", 4), ("command", "sh go.sh fast", "gone.md", 9), *GOOD[2:])
-    assert init(repository) == 2
-    said = capsys.readouterr().err
+    said = init(repository, code=2)
     assert "does not print speed, but badness = 0.5" in said and "gone.md:9: no such line" in said
     assert not (repository / "task.toml").exists()
-    assert init(repository, "--metric", "badness") == 0 and Task.load(repository).metric == "badness"
+    init(repository, "--metric", "badness")
+    assert Task.load(repository).metric == "badness"
 
 
-def test_a_broken_reply_is_asked_for_again_and_then_given_up(
-    repository: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_reply_is_asked_for_again_and_then_given_up(repository: Path, server: LlmServer) -> None:
     good = saying(*GOOD)
     server.answer = lambda body: good(body) if len(body["messages"]) > 2 else "Sure!"
-    assert init(repository) == 0
+    init(repository)
     (repository / "task.toml").unlink()
     server.answer = lambda _: "Sure!"
-    assert init(repository) != 0 and "no reply of openai/test was readable" in capsys.readouterr().err
+    assert "no reply of openai/test was readable" in init(repository, code=1)
 
 
 CLAUDE = """#!/usr/bin/env python3

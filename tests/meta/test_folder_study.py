@@ -95,8 +95,8 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     assert shown["program_id"] == load(study / "champion").program_id
     (tmp_path / "one.md").write_text(shown["text"])
     assert load(tmp_path / "one.md").program_id == shown["program_id"]
-    assert "==> roles/critic.md <==" in cli("show", str(lab)).stdout
-    assert "==> roles/critic.md <==" in cli("show", load(lab).program_id, "-s", str(study)).stdout
+    assert "==> roles/critic.md <==" in cli("show", lab).stdout
+    assert "==> roles/critic.md <==" in cli("show", load(lab).program_id, "-s", study).stdout
     metaloop("export", study, "--for", "prose", "-o", tmp_path / "prose")
     assert (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
     assert "How experiments are conducted" in (tmp_path / "prose" / "program.md").read_text()
@@ -113,11 +113,11 @@ def test_lint_and_diff_go_by_file(lab: Path, tmp_path: Path) -> None:
     other = lay_out(tmp_path / "other")
     (other / "roles" / "critic.md").write_text("# Critic\n\n- Doubt.\n- Repeat it twice, then [ask](gone.md).\n")
     (other / "stray.md").write_text("Nobody.\n")
-    rows = [line.split("\t") for line in cli("program", "lint", str(other)).stdout.splitlines()[1:]]
+    rows = [line.split("\t") for line in cli("program", "lint", other).stdout.splitlines()[1:]]
     assert [(Path(place).relative_to(other).as_posix(), code) for place, _, code, _ in rows] == [
         ("roles/critic.md:4", "no-file"), ("stray.md:1", "left-out"),
     ]  # fmt: skip
-    rows = [line.split("\t") for line in cli("program", "diff", str(lab), str(other)).stdout.splitlines()[1:]]
+    rows = [line.split("\t") for line in cli("program", "diff", lab, other).stdout.splitlines()[1:]]
     assert {tuple(row[:2]) for row in rows} == {("removed", "roles/critic.md"), ("added", "roles/critic.md")}
 
 
@@ -126,8 +126,7 @@ def test_a_match_takes_a_folder_and_resumes_it(lab: Path, law: Task, tmp_path: P
     metaloop("match", lab / "program.md", *words, "--dry-run")
     metaloop("match", lab, "stock", "-n", "2", *words, cwd=tmp_path)
     assert ("lab", own.document) in StudyConfig.read(tmp_path / "m" / "study.toml").programs
-    again = metaloop("match", "--resume", tmp_path / "m", "--json")
-    assert own.program_id in again.stdout
+    assert own.program_id in metaloop("match", "--resume", tmp_path / "m", "--json").stdout
     with_study = Study.open(tmp_path / "m")
     with_study.look()
     assert with_study.program(own.program_id).files == own.files

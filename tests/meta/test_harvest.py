@@ -100,13 +100,16 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return searched_on(planted(folder / "task", experiments=6), folder / "study")
 
 
+Harvested = tuple[Path, HarvestEvent]
+
+
 @pytest.fixture(scope="module")
-def whole(searched: Path) -> tuple[Path, HarvestEvent]:
+def whole(searched: Path) -> Harvested:
     folder = Path(shutil.copytree(searched, searched.parent / "whole", symlinks=True))
     return folder, harvested(folder)
 
 
-def test_it_starts_from_the_model_and_the_runs_and_goes_on_from_the_best(whole: tuple[Path, HarvestEvent]) -> None:
+def test_it_starts_from_the_model_and_the_runs_and_goes_on_from_the_best(whole: Harvested) -> None:
     folder, event = whole
     made = [one for (stage, _), one in sorted(experiments(folder).items()) if stage == "search"]
     origins = [one.origin for one in made]
@@ -125,7 +128,7 @@ def test_it_starts_from_the_model_and_the_runs_and_goes_on_from_the_best(whole: 
             assert one.parent_source_id in seen and one.parent_source_id in {s for _, s in before[:7]}
 
 
-def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: tuple[Path, HarvestEvent]) -> None:
+def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: Harvested) -> None:
     folder, event = whole
     stages: dict[str, list[HarvestExperimentEvent]] = {"search": [], "choose": [], "measure": []}
     for (stage, _), one in sorted(experiments(folder).items()):
@@ -166,7 +169,7 @@ def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Pat
     assert (ended.n, ended.experiments, ended.origin) == (FRESH_SEEDS, 0, "untouched")
 
 
-def test_a_verification_is_compared_with_the_sources_own_experiments(whole: tuple[Path, HarvestEvent]) -> None:
+def test_a_verification_is_compared_with_the_sources_own_experiments(whole: Harvested) -> None:
     made = experiments(whole[0])
     seeds = {one.source_id: one.seed for (stage, _), one in made.items() if stage == "search"}
     for (stage, number), one in made.items():
@@ -174,7 +177,7 @@ def test_a_verification_is_compared_with_the_sources_own_experiments(whole: tupl
         assert StopsEarly.own[f"harvest-{one.task}-{stage}-{number}"] == own
 
 
-def test_a_stopped_harvest_goes_on_to_the_same_end(whole: tuple[Path, HarvestEvent], searched: Path) -> None:
+def test_a_stopped_harvest_goes_on_to_the_same_end(whole: Harvested, searched: Path) -> None:
     """Between waves and within them, and at each stage; what the ledger has is not trained again."""
     folder = Path(shutil.copytree(searched, searched.parent / "stopped", symlinks=True))
     for more in (2, 5, 8, 6):

@@ -165,8 +165,7 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     assert "named twice" in metaloop("standings", ended, ended, code=2).stderr
     other = ["improve", str(repository / "other.md"), *words[2:4], "--budget", "1.2s", "-s", str(tmp_path / "other")]
     metaloop(*other, "-y", "-q")
-    said = metaloop("standings", ended, tmp_path / "other", code=2)
-    assert "not nights of the same two programs" in said.stderr
+    assert "not nights of the same two programs" in metaloop("standings", ended, tmp_path / "other", code=2).stderr
 
 
 def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path: Path, ended: Path) -> None:

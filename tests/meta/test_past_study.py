@@ -31,9 +31,11 @@ SET = ("--set", "generations=0", "--set", "harvest=0", "--set", "fixed_steps=tru
 SIZE = ("--quick", "-b", "0.4", *SET, "--seed", "3", "-j", "1")
 OPENING = "SELECT program_id, text, operator, parent_ids FROM programs WHERE coalesce(generation, 0) = 0"
 
+Past = tuple[Path, Task]
+
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
+def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
     folder = tmp_path_factory.mktemp("past")
     task = with_roles(folder / "home", random_law(5))
     evolved(folder / "past", task, PLAN, own=[MINE], command="improve", seed=4)
@@ -41,7 +43,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
 
 
 @pytest.fixture(scope="module")
-def new(past: tuple[Path, Task], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new(past: Past, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("new") / "new"
     metaloop("evolve", "--from", past[0], "-s", folder, *SIZE)
     return folder
@@ -53,7 +55,7 @@ def champion_of(folder: Path) -> dict[str, str]:
     return row
 
 
-def test_the_champion_is_a_starter_and_the_effects_are_knowledge(past: tuple[Path, Task], new: Path) -> None:
+def test_the_champion_is_a_starter_and_the_effects_are_knowledge(past: Past, new: Path) -> None:
     config, champion = StudyConfig.read(new / "study.toml"), champion_of(past[0])
     opening = {row["program_id"]: row for row in query(new, OPENING)}
     assert opening[champion["program_id"]]["text"] == champion["text"]
@@ -70,7 +72,7 @@ def test_the_champion_is_a_starter_and_the_effects_are_knowledge(past: tuple[Pat
     assert used.study_id in (new / "champion.evidence.md").read_text()
 
 
-def test_what_the_search_adds_is_a_program_of_its_own(past: tuple[Path, Task], tmp_path: Path) -> None:
+def test_what_the_search_adds_is_a_program_of_its_own(past: Past, tmp_path: Path) -> None:
     before = past_study(past[0], "past")
     assert before.used.origin == MINE.program_id != before.champion.program_id and before.effects
     small = replace(PLAN, generations=0, opening_runs=1)
@@ -93,7 +95,7 @@ def test_it_takes_a_place_of_the_library() -> None:
     assert starters(4, [MINE], None, starter("stock")) == usual  # it has one already
 
 
-def test_what_was_searched_on_is_no_held_out_task(past: tuple[Path, Task], new: Path, tmp_path: Path) -> None:
+def test_what_was_searched_on_is_no_held_out_task(past: Past, new: Path, tmp_path: Path) -> None:
     heir = shutil.copytree(new, tmp_path / "heir", symlinks=True)
     config = StudyConfig.read(heir / "study.toml")
     assert config.from_study is not None
@@ -104,7 +106,7 @@ def test_what_was_searched_on_is_no_held_out_task(past: tuple[Path, Task], new: 
         past_study(heir, "heir").refuse_other([past[1]], [far])
 
 
-def test_what_cannot_be_started_from_is_refused_in_one_line(past: tuple[Path, Task], new: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_started_from_is_refused_in_one_line(past: Past, new: Path, tmp_path: Path) -> None:
     folder, task = past
     far = with_roles(tmp_path / "far", random_law(6))
 
@@ -123,7 +125,7 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(past: tuple[Path, Ta
     broken = shutil.copytree(folder, tmp_path / "broken", symlinks=True)
     segment = max((broken / "ledger").iterdir(), key=lambda path: path.stat().st_size)
     segment.write_bytes(segment.read_bytes()[::-1])
-    assert cli("evolve", "--from", str(broken), "--quick", "--dry-run").returncode
+    assert cli("evolve", "--from", broken, "--quick", "--dry-run").returncode
     with make_study(tmp_path / "match") as match:
         assert "a study of match has no champion" in refused("--from", str(match.folder))
     changed = shutil.copytree(folder, tmp_path / "changed", symlinks=True)

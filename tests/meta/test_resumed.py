@@ -36,7 +36,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["--resume", "--study"])
 def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> None:
-    done = cli("evolve", how, str(begun), *shlex.split(words), "--dry-run", "-q")
+    done = cli("evolve", how, begun, *shlex.split(words), "--dry-run", "-q")
     first, hint = done.stderr.splitlines()
     name = words.partition("=" if words.startswith("--set") else " ")[0]
     assert done.returncode == 2 and first.endswith(f"{name} would change nothing")
@@ -49,17 +49,17 @@ def test_the_announced_test_is_in_the_ledger_and_kept(begun: Path, tmp_path: Pat
     [event] = [one for one in read(begun / "ledger") if one["kind"] == "study"]
     planned = {"method": "Welch", "sides": 1, "level": 0.025, "skewness": "Cornish-Fisher"}
     assert event["config"]["plan"]["test"] == planned
-    assert "sides 1, level 0.025" in cli("evolve", "--resume", str(begun), "--dry-run").stdout
+    assert "sides 1, level 0.025" in cli("evolve", "--resume", begun, "--dry-run").stdout
     settings = StudyConfig.read(begun / "study.toml")
     for other, refused in ({}, False), ({"test": planned | {"level": 0.05}}, True):
         kept = {name: value for name, value in settings.plan.items() if name != "test"}
         settings.model_copy(update={"plan": kept | other}).dump(tmp_path / "study.toml")
-        done = cli("evolve", "--resume", str(tmp_path), "--dry-run")
+        done = cli("evolve", "--resume", tmp_path, "--dry-run")
         assert ("[plan] test is not the one" in done.stderr) == bool(done.returncode) == refused
 
 
 def test_so_are_a_program_and_a_variable(begun: Path) -> None:
-    assert "; local would change nothing" in cli("evolve", "local", "--resume", str(begun), "--dry-run").stderr
+    assert "; local would change nothing" in cli("evolve", "local", "--resume", begun, "--dry-run").stderr
     done = metaloop("evolve", "--resume", begun, "--dry-run", env={"METALOOP_GENERATIONS": "9"}, code=2)
     assert "; --set generations would change nothing" in done.stderr
 

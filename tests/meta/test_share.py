@@ -78,7 +78,7 @@ def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
     for words in (("standings",), ("report", "-o", str(tmp_path / "r.html")), ("status",)):
         done = metaloop(words[0], copy, *words[1:], cwd=tmp_path)
         assert "warning" not in done.stderr, done.stderr
-    done = cli("evolve", "--resume", str(copy), cwd=tmp_path)
+    done = cli("evolve", "--resume", copy, cwd=tmp_path)
     assert done.returncode and "shared copy without the secret" in done.stderr
     with study_on(tmp_path / "s", Task.load("strokes")) as own:
         own.admit(starter("stock"), generation=0, operator="starter")
@@ -87,7 +87,7 @@ def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
 
 
 def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path) -> None:
-    told = cli("export", str(study), "--zip", "-o", "other.zip", cwd=tmp_path).stderr
+    told = cli("export", study, "--zip", "-o", "other.zip", cwd=tmp_path).stderr
     refused = cli("verify", "other.zip", cwd=tmp_path)
     assert refused.returncode and "zipfile -e other.zip . unpacks it; then name other instead" in refused.stderr
     shutil.unpack_archive(tmp_path / "other.zip", tmp_path)
@@ -96,7 +96,7 @@ def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path
     found = done.json
     assert found["verdict"] == "consistent" and found["programs"] > 2
     assert f"its ledger ends with {found['head']}; metaloop verify other checks it" in told
-    named = cli("verify", "r1", "-s", str(copy), cwd=tmp_path)
+    named = cli("verify", "r1", "-s", copy, cwd=tmp_path)
     assert named.returncode and "no run can be trained again" in named.stderr, named.stderr
     (segment,) = (tmp_path / "other" / "ledger").glob("main-*.jsonl")
     segment.write_text(segment.read_text().replace("nats", "Nats", 1))
@@ -139,6 +139,6 @@ def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_pat
     assert packed.returncode and "is one file" in packed.stderr and "zipfile -e mine.zip" in packed.stderr
     with zipfile.ZipFile(tmp_path / "mine.zip") as whole:
         assert "mine/study.toml" in whole.namelist()
-    again = cli("export", str(study), "--zip", "-o", "mine.zip", cwd=tmp_path)
+    again = cli("export", study, "--zip", "-o", "mine.zip", cwd=tmp_path)
     assert again.returncode and "mine.zip exists" in again.stderr
     assert not [path for path in tmp_path.iterdir() if path.name != "mine.zip"]

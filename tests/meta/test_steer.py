@@ -63,20 +63,23 @@ def three(folder: Path) -> None:
     ask(folder, "veto", BRED_FROM.program_id)
 
 
+Steered = tuple[Path, Program]
+
+
 @pytest.fixture(scope="module")
-def steered(task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Program]:
+def steered(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Steered:
     folder = tmp_path_factory.mktemp("steered") / "study"
     return folder, whole_study(task, PLAN, 1, folder, at_first(folder, three))[0]
 
 
 @pytest.fixture(scope="module")
-def free(task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Program]:
+def free(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Steered:
     """The same study without wishes."""
     folder = tmp_path_factory.mktemp("free") / "study"
     return folder, whole_study(task, PLAN, 1, folder)[0]
 
 
-def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path, Program]) -> None:
+def test_an_idea_and_a_program_are_raced_as_steered_children(steered: Steered) -> None:
     """In the place of others: the device time is what was planned."""
     folder, _ = steered
     idea, program, veto = wishes(folder, StudyState.read(folder / "ledger"))
@@ -98,7 +101,7 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     assert written["n"] == PLAN.children
 
 
-def test_the_window_shows_requests_and_marks_what_came_of_them(steered: tuple[Path, Program], tmp_path: Path) -> None:
+def test_the_window_shows_requests_and_marks_what_came_of_them(steered: Steered, tmp_path: Path) -> None:
     folder, _ = steered
     one = FollowedStudy.of("study", folder)
     one.look()
@@ -116,7 +119,7 @@ def test_the_window_shows_requests_and_marks_what_came_of_them(steered: tuple[Pa
     assert [wish.state for wish in copy.page("")["requests"]][3:] == ["waiting"]
 
 
-def test_nothing_descends_from_what_was_vetoed(steered: tuple[Path, Program], free: tuple[Path, Program]) -> None:
+def test_nothing_descends_from_what_was_vetoed(steered: Steered, free: Steered) -> None:
     vetoed, parents = BRED_FROM.program_id, "SELECT unnest(parent_ids) AS parent FROM mutations WHERE accepted"
     assert {"parent": vetoed} in query(free[0], parents)
     bred_from = query(steered[0], parents)
@@ -124,7 +127,7 @@ def test_nothing_descends_from_what_was_vetoed(steered: tuple[Path, Program], fr
 
 
 def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
-    free: tuple[Path, Program], task: Task, tmp_path: Path
+    free: Steered, task: Task, tmp_path: Path
 ) -> None:
     of_free, of_stock = ({each.directive_id for each in one.directives} for one in (free[1], starter("stock")))
     began = {row["directive_id"] for row in query(free[0], "FROM directives JOIN programs USING (program_id) "
@@ -140,7 +143,7 @@ def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
 
 
 def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
-    steered: tuple[Path, Program], task: Task, tmp_path: Path
+    steered: Steered, task: Task, tmp_path: Path
 ) -> None:
     folder, stops = tmp_path / "study", 0
     progress = at_first(folder, three, every=40)
@@ -210,11 +213,9 @@ def test_what_could_have_no_effect_is_refused_at_once(begun: Path, tmp_path: Pat
         assert done.returncode and said in done.stderr and not waiting(begun)
 
 
-def test_a_study_that_has_ended_takes_nothing_and_shows_what_each_wish_gained(
-    steered: tuple[Path, Program], tmp_path: Path
-) -> None:
+def test_a_study_that_has_ended_takes_nothing_and_shows_what_each_wish_gained(steered: Steered, tmp_path: Path) -> None:
     folder = steered[0]
-    done = cli("steer", str(folder), "--idea", IDEA, cwd=tmp_path)
+    done = cli("steer", folder, "--idea", IDEA, cwd=tmp_path)
     assert done.returncode and "writes no more programs" in done.stderr and not waiting(folder)
     idea, program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
     assert [row["state"] for row in (idea, program, veto)] == ["accepted", "accepted", "vetoed"]

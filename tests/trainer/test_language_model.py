@@ -49,14 +49,20 @@ def write_split(folder: Path, seed: int) -> Path:
     return folder
 
 
+Splits = tuple[Path, Path]
+
+
 @pytest.fixture(scope="module")
-def splits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     root = tmp_path_factory.mktemp("language")
     return write_split(root / "hidden", 1), write_split(root / "public", 2)
 
 
+Scored = Callable[..., Score]
+
+
 @pytest.fixture
-def score(splits: tuple[Path, Path]) -> Callable[..., Score]:
+def score(splits: Splits) -> Scored:
     def run(source: str, verifying: bool = False, seed: int = 1, **scoring: float) -> Score:
         referee = ForkedReferee(source, *splits, CLASSES, verifying=verifying, seed=seed)
         return LanguageModel(SCORING | scoring).score(referee)
@@ -71,7 +77,7 @@ def bits_by_hand(split: Path, rows: int = ROWS) -> float:
     return float(-np.log2(chances).mean() / 2)
 
 
-def test_an_honest_model_scores_the_same_in_both_ways(score: Callable[..., Score], splits: tuple[Path, Path]) -> None:
+def test_an_honest_model_scores_the_same_in_both_ways(score: Scored, splits: Splits) -> None:
     scored, verified = score(HONEST), score(HONEST, verifying=True)
     assert (scored.trust, verified.trust) == ("scored", "verified")
     assert scored.metric == pytest.approx(bits_by_hand(splits[0]), abs=1e-6)
@@ -79,24 +85,24 @@ def test_an_honest_model_scores_the_same_in_both_ways(score: Callable[..., Score
     assert verified.findings == scored.findings == ()
 
 
-def test_the_same_bits_again_and_for_other_probes(score: Callable[..., Score]) -> None:
+def test_the_same_bits_again_and_for_other_probes(score: Scored) -> None:
     assert score(HONEST) == score(HONEST)
     assert score(HONEST, True) == score(HONEST, True)
     assert score(HONEST).metric == pytest.approx(score(HONEST, seed=2).metric, abs=1e-9)
 
 
-def test_streaming_takes_so_many_kilobytes(score: Callable[..., Score], splits: tuple[Path, Path]) -> None:
+def test_streaming_takes_so_many_kilobytes(score: Scored, splits: Splits) -> None:
     rows = 1024 * 2 // (2 * POSITIONS)
     verified = score(HONEST, verifying=True, stream_kb=2)
     assert verified.metric == pytest.approx(bits_by_hand(splits[0], rows), abs=1e-6)
 
 
-def test_a_step_that_is_better_than_the_chunks_is_told(score: Callable[..., Score]) -> None:
+def test_a_step_that_is_better_than_the_chunks_is_told(score: Scored) -> None:
     worse = HONEST.replace("return model[inputs]", "return model[inputs] * 0.5")
     assert [finding.partition(":")[0] for finding in score(worse, True).findings] == ["step"]
 
 
-def test_learning_within_a_row_is_allowed(score: Callable[..., Score]) -> None:
+def test_learning_within_a_row_is_allowed(score: Scored) -> None:
     source = (
         HONEST.partition("def logits")[0]
         + """
@@ -120,9 +126,7 @@ def logits(model, inputs):
 
 
 @pytest.mark.parametrize("sizes", [np.zeros(ROWS), -np.ones(ROWS), np.ones(3), np.full(ROWS, math.nan)])
-def test_bytes_that_cannot_be_are_the_task_s_fault(
-    splits: tuple[Path, Path], tmp_path: Path, sizes: np.ndarray
-) -> None:
+def test_bytes_that_cannot_be_are_the_task_s_fault(splits: Splits, tmp_path: Path, sizes: np.ndarray) -> None:
     for name in ("inputs", "targets"):
         (tmp_path / f"{name}.npy").write_bytes((splits[0] / f"{name}.npy").read_bytes())
     np.save(tmp_path / "bytes.npy", sizes)

@@ -41,8 +41,11 @@ def _request(code: str, cpu: float = 5.0, wall: float = 100.0, memory_mb: int = 
     return ProcessRequest("train", ProcessLimits(cpu, wall, memory_mb), files={"train.py": code.encode()})
 
 
+Launch = Callable[..., Ended]
+
+
 @pytest.fixture
-def script(launcher: LocalLauncher) -> Callable[..., Ended]:
+def script(launcher: LocalLauncher) -> Launch:
     """Run a bare script in the launcher."""
 
     def run(code: str, cpu: float = 5.0, wall: float = 60.0, memory_mb: int = 512) -> Ended:
@@ -63,7 +66,7 @@ def _alive(marker: str) -> list[int]:
     return found
 
 
-def test_known_burner_is_metered(script: Callable[..., Ended], launcher: LocalLauncher) -> None:
+def test_known_burner_is_metered(script: Launch, launcher: LocalLauncher) -> None:
     """Once: what is more than the burner's own is the fork, the start and the end."""
     ended = script(_BURN.format(seconds=1.0))
     assert ended.exit_code == 0
@@ -71,20 +74,20 @@ def test_known_burner_is_metered(script: Callable[..., Ended], launcher: LocalLa
     assert 0 < launcher.constant < 0.3
 
 
-def test_children_are_metered(script: Callable[..., Ended]) -> None:
+def test_children_are_metered(script: Launch) -> None:
     code = "import os\nif os.fork():\n    os.wait()\n" + _BURN.format(seconds=0.6)
     ended = script(code)
     assert 1.2 < ended.cpu_seconds < 1.75
 
 
-def test_burning_grandchildren_count_towards_the_line(script: Callable[..., Ended]) -> None:
+def test_burning_grandchildren_count_towards_the_line(script: Launch) -> None:
     code = "import os, time\nif os.fork():\n    time.sleep(600)\nos.setsid()\nwhile True: pass"
     ended = script(code, cpu=0.3)
     assert ended.killed == "cpu"
     assert 0.27 < ended.cpu_seconds < 3
 
 
-def test_fled_daemon_is_killed_and_charged(script: Callable[..., Ended], tmp_path: Path) -> None:
+def test_fled_daemon_is_killed_and_charged(script: Launch, tmp_path: Path) -> None:
     """Double fork, own session, the parent leaves at once; the daemon burns on."""
     pid_file = tmp_path / "pid"
     code = f"""
@@ -105,23 +108,23 @@ while not os.path.exists({str(pid_file)!r}): time.sleep(0.001)
     assert ended.cpu_seconds > 0.3
 
 
-def test_hidden_cpu_of_a_sigchld_ignorer_is_seen(script: Callable[..., Ended], launcher: LocalLauncher) -> None:
+def test_hidden_cpu_of_a_sigchld_ignorer_is_seen(script: Launch, launcher: LocalLauncher) -> None:
     code = "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork(): time.sleep(600)\n"
     ended = script(code + _BURN.format(seconds=1), cpu=0.5)
     assert ended.killed == "cpu"
 
 
-def test_fork_bomb_is_stopped(script: Callable[..., Ended]) -> None:
+def test_fork_bomb_is_stopped(script: Launch) -> None:
     code = "import os, time\nfor i in range(100):\n    if os.fork() == 0:\n        time.sleep(600)\ntime.sleep(600)"
     assert script(code, cpu=30).killed == "processes"
 
 
-def test_memory_limit(script: Callable[..., Ended]) -> None:
+def test_memory_limit(script: Launch) -> None:
     assert script("x = bytearray(200 << 20)", memory_mb=512).exit_code == 0
     assert script("x = bytearray(900 << 20)", memory_mb=512).error_kind == "MemoryError"
 
 
-def test_log_keeps_the_end(script: Callable[..., Ended]) -> None:
+def test_log_keeps_the_end(script: Launch) -> None:
     ended = script("for i in range(20000): print('line', i)\nprint('\\xff\\x1b[31m')")
     assert len(ended.log) <= 16_384
     assert "line 19999" in ended.log

@@ -190,13 +190,12 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
     with served(made) as port:
         ada, grace = joined(port, "Ada"), joined(port, "Grace")
         assert ada.enter(b"# Hers\n").status == 201
-    assert cli("contest", "host", str(made.folder), "forget", "Nobody", "-y").returncode
+    assert cli("contest", "host", made.folder, "forget", "Nobody", "-y").returncode
     wrong = metaloop("contest", "host", made.folder, "forget", "ada", code=2)  # checked before it asks
     assert "did you mean Ada?" in wrong.stderr and "take part" not in wrong.stderr
-    asked = cli("contest", "host", str(made.folder), "forget", "Ada").stderr
+    asked = cli("contest", "host", made.folder, "forget", "Ada").stderr
     assert "-y removes it" in asked and "take part as before" in asked
-    done = metaloop("contest", "host", made.folder, "forget", "Ada", "-y")
-    assert "former entrant 1" in done.stdout
+    assert "former entrant 1" in metaloop("contest", "host", made.folder, "forget", "Ada", "-y").stdout
     with served(made) as port:
         board = Browser(port).get("/").text + Browser(port).get("/queue").text
         assert Browser(port, ada.token).ask("GET", "/api/v1/me").status == 401

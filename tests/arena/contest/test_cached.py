@@ -5,77 +5,67 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 
-from arena.contest.contest import Contest
 from arena.contest.web import cached
 from arena.serving.clock import utc_now
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
 
-@dataclass(frozen=True)
-class Place:
-    """A contest that is being served."""
-
-    contest: Contest
-    port: int
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     closes = utc_now() + timedelta(days=9, minutes=30)  # what the pages say of the time left, in hours, stays the same
     contest = founded(tmp_path_factory.mktemp("shared"), closes=closes).contest
-    with served(contest) as port:
-        yield Place(contest, port)
+    with served(contest) as number:
+        yield number
 
 
-def test_a_name_is_shown_to_its_own_browser_alone(place: Place) -> None:
-    ada = Browser(place.port)
-    ada.form("/login", token=joined(place.port, "Ada").token)
+def test_a_name_is_shown_to_its_own_browser_alone(port: int) -> None:
+    ada = Browser(port)
+    ada.form("/login", token=joined(port, "Ada").token)
     for _ in range(2):
         own = ada.get("/")
         assert ">Me (Ada)</a>" in own.text and 'name="proof"' in own.text
         for path in ("/", "/queue", "/rules"):
-            seen = Browser(place.port).get(path)
+            seen = Browser(port).get(path)
             assert "Ada" not in seen.text and "proof" not in seen.text and "set-cookie" not in seen.headers
             assert {"cookie", "authorization", "accept-encoding"} <= set(seen.headers["vary"].split(", "))
             assert "default-src 'none'" in seen.headers["content-security-policy"]
-    assert Browser(place.port, "mlt_wrong").get("/").status == 401
+    assert Browser(port, "mlt_wrong").get("/").status == 401
 
 
-def test_what_is_known_already_is_not_sent_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_known_already_is_not_sent_again(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for age in ("FRESH_SECONDS", "STALE_SECONDS"):
         monkeypatch.setattr(cached, age, 0.0)
-    first, made_anew = Browser(place.port).get("/"), Browser(place.port).get("/")
+    first, made_anew = Browser(port).get("/"), Browser(port).get("/")
     assert first.body != made_anew.body  # the clock on the page goes on, which makes it no other page
-    again = Browser(place.port).get("/", if_none_match=first.headers["etag"])
+    again = Browser(port).get("/", if_none_match=first.headers["etag"])
     assert again.status == 304 and again.body == b""
-    assert Browser(place.port).get("/", if_none_match='W/"other"').status == 200
+    assert Browser(port).get("/", if_none_match='W/"other"').status == 200
 
 
-def test_small_for_who_can_read_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_for_who_can_read_it(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cached, "FRESH_SECONDS", float("inf"))  # the page is not made anew between the two
-    told = Browser(place.port).get("/rules", accept_encoding="gzip")
+    told = Browser(port).get("/rules", accept_encoding="gzip")
     assert told.headers["content-encoding"] == "gzip"
-    assert gzip.decompress(told.body) == Browser(place.port).get("/rules").body
+    assert gzip.decompress(told.body) == Browser(port).get("/rules").body
 
 
-def test_hosts_are_kept_apart(place: Place) -> None:
-    page = Browser(place.port).get("/")
-    other = Browser(place.port).get("/", host="other.example")
+def test_hosts_are_kept_apart(port: int) -> None:
+    page = Browser(port).get("/")
+    other = Browser(port).get("/", host="other.example")
     assert page.headers["content-type"].startswith("text/html")
     assert "http://other.example/llms.txt" in other.text and "other.example" not in page.text
-    assert Browser(place.port).get("/?page=1&x=1").status == 200
+    assert Browser(port).get("/?page=1&x=1").status == 200
 
 
-def test_news_are_shown_soon(place: Place) -> None:
-    assert "Bea" not in Browser(place.port).get("/queue").text
-    assert joined(place.port, "Bea").enter(starter("local").raw).status == 201
+def test_news_are_shown_soon(port: int) -> None:
+    assert "Bea" not in Browser(port).get("/queue").text
+    assert joined(port, "Bea").enter(starter("local").raw).status == 201
     until = time.monotonic() + 200 * cached.FRESH_SECONDS
-    while "Bea" not in Browser(place.port).get("/queue").text and time.monotonic() < until:
+    while "Bea" not in Browser(port).get("/queue").text and time.monotonic() < until:
         time.sleep(0.1)
-    assert "Bea" in Browser(place.port).get("/queue").text
+    assert "Bea" in Browser(port).get("/queue").text

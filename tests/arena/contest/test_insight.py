@@ -40,8 +40,11 @@ def ran(folder: Path, hidden: bool) -> tuple[Contest, dict[str, str], str]:
     return contest, {"first": first.entry_id, "child": child.entry_id}, token
 
 
+Opened = tuple[Contest, dict[str, str], Browser]
+
+
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Contest, dict[str, str], Browser]]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     contest, ids, _ = ran(tmp_path_factory.mktemp("open"), hidden=False)
     with served(contest) as port:
         yield contest, ids, Browser(port)
@@ -52,7 +55,7 @@ def number_of(contest: Contest, entry_id: str) -> ContestEntry:
         return connection.query(ContestEntry).where(ContestEntry.entry_id == entry_id).one()
 
 
-def test_a_run_has_one_number_whichever_ended_first(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+def test_a_run_has_one_number_whichever_ended_first(opened: Opened) -> None:
     contest, ids, browser = opened
     entry = number_of(contest, ids["first"])
     with contest.database.write() as connection:
@@ -63,7 +66,7 @@ def test_a_run_has_one_number_whichever_ended_first(opened: tuple[Contest, dict[
     assert {run["run_id"]: run["run"] for run in runs} == told and [run["run"] for run in runs] == [1, 2]
 
 
-def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+def test_each_run_has_its_course(opened: Opened) -> None:
     contest, ids, browser = opened
     entry = number_of(contest, ids["first"])
     runs = courses_of(contest, entry.number, (CONTEST,))
@@ -93,7 +96,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
 
 
-def test_a_lost_course_comes_back_from_the_ledger(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+def test_a_lost_course_comes_back_from_the_ledger(opened: Opened) -> None:
     contest, _, _ = opened
     with contest.database.read() as connection:
         before = {course.run_id for course in connection.query(Course)}
@@ -104,7 +107,7 @@ def test_a_lost_course_comes_back_from_the_ledger(opened: tuple[Contest, dict[st
         assert {course.run_id for course in connection.query(Course)} == before
 
 
-def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+def test_a_child_is_shown_against_its_parent(opened: Opened) -> None:
     contest, ids, browser = opened
     page = browser.get(f"/entry/{ids['child']}").text
     differences = page.split('id="changes"')[1].split("</section>")[0]
@@ -121,7 +124,7 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
         accept(contest, carol, b"# Other\n\nText.\n", None, "n_none")
 
 
-def test_experiments_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+def test_experiments_can_be_taken_away(opened: Opened) -> None:
     _, ids, browser = opened
     rows = browser.get(f"/entry/{ids['child']}/experiments.json").json
     assert {row["entry_id"] for row in rows} == {ids["child"]} and {row["purpose"] for row in rows} == {

@@ -58,13 +58,14 @@ def state(contest: Contest, number: int) -> tuple[str, str]:
     return entry.state, entry.reason
 
 
-def begun(steward: Steward, number: int) -> InHand:
-    """The next run of that entry, in a worker's hand."""
+def begun(steward: Steward, number: int | None = None) -> InHand:
+    """The next run, or the next one of that entry, in a worker's hand."""
     while True:
         job = steward.next_job()
         assert job is not None
-        if steward.in_hand[job.run_id].number == number:
-            return steward.in_hand[job.run_id]
+        hand = steward.in_hand[job.run_id]
+        if number in (None, hand.number):
+            return hand
 
 
 def alone(steward: Steward, number: int) -> None:
@@ -233,9 +234,8 @@ def test_where_stock_is_above_every_entry_the_best_entry_is_decided_on(steward: 
 
 
 def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(steward: Steward) -> None:
-    job = steward.next_job()
-    assert job is not None
-    hand = steward.in_hand[job.run_id]
+    hand = begun(steward)
+    job = hand.job
     before = [example(ExperimentEvent, device_seconds_charged=0.5), example(DecisionEvent)]
     told = {"kind": "experiment", "run_id": job.run_id, "device_seconds_charged": 0.25, "status": "ok"}
     steward.live.take(hand.number, hand.index, told, before)
@@ -250,10 +250,9 @@ def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(stewa
 
 
 def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = steward.next_job()
-    assert job is not None
-    number = steward.in_hand[job.run_id].number
-    steward.live.take(number, None, {"kind": "measuring", "run_id": job.run_id})
+    hand = begun(steward)
+    number = hand.number
+    steward.live.take(number, None, {"kind": "measuring", "run_id": hand.job.run_id})
     (run,) = entry_numbered(steward.contest, number).progress["runs"]  # type: ignore[union-attr]
     estimates, clock, now = [], time.monotonic(), datetime.fromisoformat(run["began"])
     for seconds in (0.0, 30.4, 1000.0):
@@ -290,8 +289,8 @@ def test_a_full_disk_after_the_announcement_does_not_record_it_again(
 
 
 def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward) -> None:
-    job, other = steward.next_job(), 4
-    assert job is not None and (number := steward.in_hand[job.run_id].number) != other
+    number, other = begun(steward).number, 4
+    assert number != other
     change(steward.contest, other, state="running")  # between two of its runs
     queue = queue_view(steward.contest)
     assert queue["in_hand"] == 1 and steward.contest.database.fact("pulse")["pid"] == os.getpid()

@@ -18,6 +18,7 @@ from arena.home.protocol import ProjectAbout, parsed
 from arena.home.volunteer import MOST_GB, VolunteerSession
 from meta.cli.main import run
 from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from tests.meta.cli_study import metaloop
 from tests.serving import serving
 
 Answer = Callable[[BaseHTTPRequestHandler], Any]
@@ -57,8 +58,9 @@ def dripping(head: bytes) -> Answer:
     return answer
 
 
-def join(url: str, folder: Path) -> int:
-    return run(["home", "join", url, "-y", "--set", f"folder={folder / 'v'}"])
+def join(url: str, folder: Path, code: int) -> str:
+    """What the command says that ends with this exit code."""
+    return str(metaloop("home", "join", url, "-y", "--set", f"folder={folder / 'v'}", code=code).stderr)
 
 
 def session(folder: Path, said: list[str] | None = None, host: str = "127.0.0.1:9") -> VolunteerSession:
@@ -73,9 +75,8 @@ def session(folder: Path, said: list[str] | None = None, host: str = "127.0.0.1:
         "http://[2001:db8::1]/", "http://localhost.example.org",
     ],
 )  # fmt: skip
-def test_a_token_is_not_sent_in_the_clear(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert join(url, tmp_path) == 2
-    said = capsys.readouterr().err
+def test_a_token_is_not_sent_in_the_clear(url: str, tmp_path: Path) -> None:
+    said = join(url, tmp_path, 2)
     assert "has no TLS" in said and "ssh -L 8331:127.0.0.1:" in said and not (tmp_path / "v").exists()
 
 
@@ -94,28 +95,25 @@ def test_addresses_of_projects() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_redirect_is_not_followed(status: int, tmp_path: Path) -> None:
     """Or a host could make a volunteer ask machines of its own network."""
     inner: list[str] = []
     with (
         serving(host_of(text(200, b"{}"), inner)) as other,
         serving(host_of(text(status, b"", f"http://{other}/secret"))) as host,
     ):
-        assert join(f"http://{host}", tmp_path) == 2
-    said = capsys.readouterr().err
+        said = join(f"http://{host}", tmp_path, 2)
     assert f"HTTP {status}" in said and "redirects are not followed" in said and inner == []
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
-def test_a_host_that_sends_slowly_does_not_hold_a_join_for_ever(
-    head: bytes, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_host_that_sends_slowly_does_not_hold_a_join_for_ever(head: bytes, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(client, "MOST_SECONDS", 0.3)
     monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01, 0.01))
     began = time.monotonic()
     with serving(host_of(dripping(head))) as host:
-        assert join(f"http://{host}", tmp_path) == 1
-    assert time.monotonic() - began < 10 and "no whole answer within" in capsys.readouterr().err
+        said = join(f"http://{host}", tmp_path, 1)
+    assert time.monotonic() - began < 10 and "no whole answer within" in said
 
 
 def test_each_kind_of_answer_has_a_limit(tmp_path: Path) -> None:
@@ -128,12 +126,9 @@ def test_each_kind_of_answer_has_a_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"{}", b"[" * 60_000, b'{"project": 7}', b'{"\\u001b]0;x": 1}'])
-def test_a_malformed_answer_is_said_in_one_line(
-    body: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_malformed_answer_is_said_in_one_line(body: bytes, tmp_path: Path) -> None:
     with serving(host_of(text(200, body))) as host:
-        assert join(f"http://{host}", tmp_path) == 1
-    said, hint = capsys.readouterr().err.splitlines()
+        said, hint = join(f"http://{host}", tmp_path, 1).splitlines()
     assert said.startswith("error: the host's answer is malformed: ") and said.isprintable() and "hint" in hint
 
 

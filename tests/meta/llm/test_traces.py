@@ -32,8 +32,10 @@ CALLS = "SELECT record FROM events WHERE kind = 'call' ORDER BY place"
 OUTCOME = "SELECT program_id, role, verified_gain FROM runs ORDER BY run_id"
 LISTED = re.compile(r"^runs/\w+/(\w+)\.txt: .*", re.MULTILINE)
 
+Rows = list[dict[str, Any]]
 
-def records(folder: Path, sql: str) -> list[dict[str, Any]]:
+
+def records(folder: Path, sql: str) -> Rows:
     kept = ("seq", "prev", "hash", "at", "wall_seconds", "reply_seconds")
     return [{k: v for k, v in row["record"].items() if k not in kept} for row in query(folder, sql)]
 
@@ -61,11 +63,11 @@ def ended(play: Play) -> Path:
 
 
 @pytest.fixture(scope="module")
-def attempts(ended: Path) -> list[dict[str, Any]]:
+def attempts(ended: Path) -> Rows:
     return records(ended, ATTEMPTS)
 
 
-def test_a_model_with_tools_searches_before_it_writes(ended: Path, attempts: list[dict[str, Any]]) -> None:
+def test_a_model_with_tools_searches_before_it_writes(ended: Path, attempts: Rows) -> None:
     made = {call["number"]: call for call in records(ended, CALLS)}
     searched = [a for a in attempts if a.get("turns")]
     assert searched and [a for a in searched if a["accepted"]]
@@ -84,9 +86,7 @@ def test_a_model_with_tools_searches_before_it_writes(ended: Path, attempts: lis
     assert asked <= set(made)
 
 
-def test_traces_tell_every_experiment_of_a_run_and_on_which_task_it_was(
-    ended: Path, attempts: list[dict[str, Any]]
-) -> None:
+def test_traces_tell_every_experiment_of_a_run_and_on_which_task_it_was(ended: Path, attempts: Rows) -> None:
     """Gains on two tasks have units of their own, so a list of runs without the tasks would compare them."""
     tasks = {row["run_id"]: row["task"] for row in query(ended, "SELECT run_id, task FROM runs")}
     met = set()
@@ -117,9 +117,7 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
     assert query(folder, children)[0]["n"] in range(1, ONE.children + 1)  # written offline
 
 
-def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(
-    ended: Path, attempts: list[dict[str, Any]], tmp_path: Path
-) -> None:
+def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, attempts: Rows, tmp_path: Path) -> None:
     with open_written(ended) as con:
         write(con, "written", tmp_path / "written.jsonl", "jsonl")
     told = [json.loads(line) for line in (tmp_path / "written.jsonl").read_text().splitlines()]
@@ -147,7 +145,7 @@ def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(
             assert KEY.encode() not in path.read_bytes(), path
 
 
-def test_it_is_told_of_both_tasks_and_may_cite_rows_of_either(ended: Path, attempts: list[dict[str, Any]]) -> None:
+def test_it_is_told_of_both_tasks_and_may_cite_rows_of_either(ended: Path, attempts: Rows) -> None:
     prompt = attempts[-1]["prompt"][0]["text"]
     for task in ("north", "south"):
         assert f"Edits of {task} with their values" in prompt and f"## Best final scripts of {task}" in prompt
