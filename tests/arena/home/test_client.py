@@ -16,7 +16,6 @@ from arena.home import client
 from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
 from arena.home.protocol import ProjectAbout, parsed
 from arena.home.volunteer import MOST_GB, VolunteerSession
-from meta.cli.main import run
 from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from tests.meta.cli_study import metaloop
 from tests.serving import serving
