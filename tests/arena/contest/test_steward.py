@@ -206,7 +206,7 @@ def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(stewar
             run_there(TaskMatch(on, match), arm, nth, metric)
     told = figures(steward.contest.config, on, entries, ())
     assert told["outcome"] == "won" and told["gain"] == pytest.approx(0.5, abs=0.01) and "race" in told
-    assert f"(A/A) in these runs: {0.8 - second:+.3f}".replace("-", "−") in told["aa_difference"]
+    assert f"(A/A) minus stock (control) in these runs: {0.8 - second:+.3f}".replace("-", "−") in told["aa_difference"]
 
 
 def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> None:
