@@ -50,6 +50,7 @@ class Row:
     step_gain: float | None = None  # of a kept row, or of a new best where the log does not say what was kept
     step_tries: int | None = None  # measured since the last step, this one included
     step_p: float | None = None  # that noise alone gives such a step in so many tries, at most
+    before: Row | None = None  # the kept row that the step improved on
     repeats: Row | None = None  # the row that this one measures again
 
 
@@ -61,13 +62,15 @@ class MeasurementNoise:
     noise_df: int = 0
     noise_sources: int = 0
 
-    def p(self, step: float, tries: int) -> float | None:
-        """A bound (Bonferroni's) on the probability of such a step among tries without an effect."""
+    def p(self, step: float, tries: int, n: int = 1, n_before: int = 1) -> float | None:
+        """A bound (Bonferroni's) on the probability of such a step among tries without an effect. The step is between
+        the means of ``n`` and ``n_before`` measurements."""
         if self.noise_sd is None:
             return None
         from scipy.special import stdtr
 
-        return min(1.0, tries * float(stdtr(self.noise_df or 1e9, -step / (self.noise_sd * math.sqrt(2.0)))))
+        se = self.noise_sd * math.sqrt(1 / n + 1 / n_before)
+        return min(1.0, tries * float(stdtr(self.noise_df or 1e9, -step / se)))
 
     def best_of(self, tries: int) -> float | None:
         """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
@@ -120,10 +123,11 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
         repeats = _repeats(run.rows)
         run.noise = MeasurementNoise(stated.noise) if stated.noise else _noise(repeats)
         for row in run.rows:
-            if row.step_gain is not None and row.metric is not None:
+            if row.before is not None and row.metric is not None and row.before.metric is not None:
                 again = repeats.get(row)  # measured after it was chosen, so no longer the best of several tries
-                shortfall = run.sign * (fmean(again) - row.metric) if again else 0.0
-                row.step_p = run.noise.p(row.step_gain - shortfall, 1 if again else row.step_tries or 1)
+                own, before = again or [row.metric], [row.before.metric, *repeats.get(row.before, ())]
+                step = run.sign * (fmean(before) - fmean(own))
+                row.step_p = run.noise.p(step, 1 if again else row.step_tries or 1, len(own), len(before))
     return runs
 
 
@@ -140,9 +144,7 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         own = dict(notes)
         read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
         title = "" if is_metric else label or table.title * (len(log.tables) > 1)
-        unknown = sorted({row.word for row in read if row.word and row.decision is None})
         unused = [columns.names[i] for i in columns.extra if i not in used]
-        own |= {"unknown_statuses": [*unknown]} if unknown else {}
         own |= {"unused_columns": [*unused]} if unused else {}
         runs.append(ImportedRun(title, name, columns.metric_from, way, why, read, own))
     return runs
@@ -227,15 +229,19 @@ def _judge(run: ImportedRun) -> None:
         row.number = i + 1 if first is None else i - first
         if row.metric is not None:
             row.repeats = seen.original(row)
+            if row.repeats is not None:  # whatever its status says
+                row.decision = "replicate"
             gain = None if best is None or best.metric is None else sign * (best.metric - row.metric)
-            tries += i != first
-            is_new = row.decision is None and row.repeats is None
-            kept = row.decision == "keep" if says_kept else is_new and (gain or 0.0) > 0.0
+            tries += i != first and row.repeats is None
+            is_new_best = row.decision is None and (gain or 0.0) > 0.0
+            kept = row.decision == "keep" if says_kept else is_new_best
             if kept:
-                row.step_gain, row.step_tries, tries = gain, tries, 0
+                row.step_gain, row.step_tries, row.before, tries = gain, tries, best, 0
             if i == first or (kept and (gain is None or gain > 0.0)):
-                best, seen.best = row, row.repeats or row
+                best = seen.best = row
         row.best_so_far = best.metric if best else None
+    unknown = sorted({row.word for row in rows if row.word and row.decision is None})
+    run.notes |= {"unknown_statuses": [*unknown]} if unknown else {}
     _point_out(run)
 
 
@@ -299,11 +305,11 @@ def _repeats(rows: Sequence[Row]) -> dict[Row, list[float]]:
 
 
 def _noise(repeats: Mapping[Row, list[float]]) -> MeasurementNoise:
-    """The SD pooled over what was measured more than once. A kept step was chosen for its luck, so where it has several
+    """The SD pooled over what was measured more than once. A kept row was chosen for its luck, so where it has several
     re-runs, only they count."""
     groups = []
     for row, later in repeats.items():
-        lucky = (row.step_gain or 0.0) > 0.0 and len(later) > 1
+        lucky = row.step_gain is not None and len(later) > 1
         groups.append(later if lucky or row.metric is None else [row.metric, *later])
     several = [values for values in groups if len(values) > 1]
     df = sum(len(values) - 1 for values in several)

@@ -12,27 +12,29 @@ WITH recorded AS (
 tries AS (
     SELECT run_id, e.number, line, e.metric, status, decision, step_gain, step_p, again, best_so_far,
         CASE recorded.direction WHEN 'higher' THEN -1.0 ELSE 1.0 END AS sign,
-        decision IS DISTINCT FROM 'baseline' AND coalesce(status, decision) IS NOT NULL AS is_try,
-        avg(e.metric) FILTER (again IS NOT NULL) OVER (PARTITION BY run_id, coalesce(again, line)) AS measured_again
-    FROM experiments AS e JOIN import_rows USING (run_id, experiment_id) JOIN recorded USING (run_id)),
+        decision IS DISTINCT FROM 'baseline' AND again IS NULL AND coalesce(status, decision) IS NOT NULL AS is_try,
+        avg(e.metric) FILTER (again IS NOT NULL) OVER script AS mean_again, avg(e.metric) OVER script AS mean
+    FROM experiments AS e JOIN import_rows USING (run_id, experiment_id) JOIN recorded USING (run_id)
+    WINDOW script AS (PARTITION BY run_id, coalesce(again, line))),
 counted AS (
     SELECT run_id, count(*) AS "rows", count(*) FILTER (is_try) AS tried, count(*) FILTER (decision = 'keep') AS kept,
         count(*) FILTER (step_gain IS NOT NULL AND decision IS NULL) AS new_bests,
         count(*) FILTER (decision = 'discard' AND status = 'ok') AS discarded,
         count(*) FILTER (is_try AND status <> 'ok') AS failed, count(*) FILTER (decision IS NULL) AS undecided,
         bool_or(decision = 'keep') AS decided, any_value(metric) FILTER (decision = 'baseline') AS baseline,
+        any_value(mean) FILTER (decision = 'baseline') AS mean_baseline,
         max_by(best_so_far, number) AS best_kept, min_by(metric, sign * metric) AS best_measured,
-        min_by(line, sign * metric) FILTER (metric = best_so_far) AS best_line, count(again) AS reruns,
+        min_by(line, sign * metric) FILTER (metric = best_so_far AND again IS NULL) AS best_line, count(again) AS reruns,
         count(*) FILTER (step_p > 0.05) AS noise_steps, any_value(sign) AS sign,
-        CASE WHEN count(measured_again) FILTER (step_gain IS NOT NULL) > 0
-            THEN min(sign * coalesce(measured_again, metric)) FILTER (step_gain IS NOT NULL) END AS best_again,
-        list_sum([1.0 / i FOR i IN range(2, 2 + count(*) FILTER (is_try AND metric IS NOT NULL AND again IS NULL))])
+        min_by(coalesce(mean_again, metric), sign * metric) FILTER (metric = best_so_far AND step_gain IS NOT NULL) AS best_again,
+        list_sum([1.0 / i FOR i IN range(2, 2 + count(*) FILTER (is_try AND metric IS NOT NULL))])
             AS chance_keeps
     FROM tries GROUP BY run_id)
 SELECT import_id, run_id, name, path, state, reason, metric, metric_from, direction, direction_from,
     coalesce("rows", 0) AS "rows", coalesce(quarantined, 0) AS quarantined, tried, kept, coalesce(new_bests, 0) AS new_bests,
     discarded, failed, undecided, decided, baseline, best_kept, best_measured, best_line,
-    sign * (baseline - best_kept) AS claimed_gain, sign * baseline - best_again AS rerun_gain,
+    sign * (baseline - best_kept) AS claimed_gain,
+    CASE WHEN reruns > 0 THEN sign * (mean_baseline - best_again) END AS rerun_gain,
     reruns, noise_sd, noise_df, noise_sources,
     CASE WHEN noise_sd IS NOT NULL THEN noise_steps END AS noise_steps,
     CASE WHEN chance_gain >= 0.0 AND sign * (baseline - best_kept) > 0.0

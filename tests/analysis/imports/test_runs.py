@@ -211,6 +211,33 @@ def test_what_counts_as_measured_again(tmp_path: Path, line: str, again: int | N
     assert rows(tmp_path, "again")[2] == (again,)
 
 
+RERUNS = (
+    "commit|val_loss|status|description",
+    "a1a1a11|2.0|keep|baseline",
+    "b2b2b22|1.9|keep|wider net",
+    "c3c3c33|1.95|discard|deeper net",
+    "b2b2b22|1.7|{0}|wider net (re-run, seed 2)",
+    "b2b2b22|1.8|{0}|wider net (re-run, seed 3)",
+    "a1a1a11|1.8|{0}|baseline (re-run, seed 4)",
+    "d4d4d44|1.85|keep|GELU",
+)
+
+
+@pytest.mark.parametrize("status", ["keep", "discard", "rerun", ""])
+def test_a_re_run_is_one_whatever_its_status_says(tmp_path: Path, status: str) -> None:
+    run = bring_in_one(tmp_path, tsv(*RERUNS).format(status))
+    counts = {"kept": 2, "tried": 3, "discarded": 1, "undecided": 0, "reruns": 3, "noise_df": 2, "notes": {}}
+    assert {name: run[name] for name in counts} == counts
+    assert (run["best_line"], run["claimed_gain"], run["rerun_gain"]) == (8, near(0.15), near(0.05))
+    sd = math.sqrt((0.1**2 / 2 + 0.2**2 / 2) / 2)  # of the two re-runs of the kept row, and of the baseline
+    assert run["noise_sd"] == near(sd)
+    wider, gelu = [row for row in rows(tmp_path, "step_gain", "step_tries", "step_p") if row[0] is not None]
+    assert wider[:2] == (near(0.1), 1) and gelu[:2] == (near(0.05), 2)
+    noise = MeasurementNoise(sd, 2)
+    assert wider[2] == near(noise.p(1.9 - 1.75, 1, 2, 2))  # both scripts with the means of all that counts
+    assert gelu[2] == near(noise.p(1.8 - 1.85, 2, 1, 3))  # it beat the first measurement, not the mean of all three
+
+
 @pytest.mark.parametrize(("tries", "df"), [(1, 2), (1, 10), (5, 4), (20, 10)])
 def test_how_often_noise_alone_passes(tries: int, df: int) -> None:
     """Of tries without an effect at most one best in twenty passes, also with an SD of few repeats; real ones do."""
