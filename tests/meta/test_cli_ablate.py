@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from meta.cli.training.ablate import closing
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS
@@ -124,7 +125,8 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     made = done.json
     effects = {row["label"]: row["estimate"] for row in made["items"]}
     assert effects == pytest.approx({"more of A": 0.4, "more of B": 0.2, "worse": -0.1}, abs=0.01)
-    assert "left out: 1 of 4 kept rows" in done.stderr and "2 of 3 kept changes are distinguishable" in done.stderr
+    assert "left out: 1 of 4 kept rows" in done.stderr and "2 of 3 kept changes distinguishable" in done.stderr
+    assert "harmful, each for itself (95% interval below 0): worse\n" in done.stderr
     again = cli("ablate", "--resume", made["study"], "--json", cwd=tmp_path)
     assert again.json["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
@@ -133,6 +135,19 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert measured in cli("standings", made["study"], cwd=tmp_path).stderr
     metaloop("report", made["study"], "-o", "report.html", cwd=tmp_path)
     assert "more of A" in (tmp_path / "report.html").read_text()
+
+
+def test_the_closing_lines_count_each_for_itself_and_all_together() -> None:
+    rows: list[dict[str, Any]] = [
+        {"label": "wider", "low": 0.1, "high": 0.2, "q": 0.001},
+        {"label": "lucky", "low": 0.1, "high": 0.9, "q": 0.07},
+        {"label": "slower", "low": -0.3, "high": -0.1, "q": 0.07},
+        {"label": "unclear", "low": -0.3, "high": 0.1, "q": 0.4},
+    ]
+    helps, harms, others = closing(rows)
+    assert "2 of 4 kept changes distinguishable from noise, each for itself" in helps and "; 1 when all" in helps
+    assert harms.endswith(": slower") and "-n" in others
+    assert len(closing(rows[:2])) == 1
 
 
 @pytest.mark.parametrize(

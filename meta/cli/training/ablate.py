@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from analysis.wording import many
 from meta.cli import resolve, views
@@ -20,6 +21,7 @@ from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.match import resume
 from meta.study.cost import Cost, Work
 from programs.errors import Imported, NotFound, UsageError
+from programs.text import one_line
 
 if TYPE_CHECKING:
     from analysis.effects.designs import FactorialDesign
@@ -265,7 +267,22 @@ def present(out: Output, folder: Path, identity: str) -> None:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     views.show(out, rows, how, extra={"study": resolve.shown(folder)})
     if rows[0]["method"] == "leave-one-out":
-        above = sum((row["low"] or 0.0) > 0.0 for row in rows)
-        out.note(f"{above} of {len(rows)} kept changes are distinguishable from noise (95% interval above 0)")
+        for line in closing(rows):
+            out.note(line)
     study = resolve.typed(folder)
     out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}")
+
+
+def closing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many kept changes help, each for itself and all counted together; which do harm; what to do with the rest."""
+    above = [row for row in rows if (row["low"] or 0.0) > 0.0]
+    together = sum(row["q"] is not None and row["q"] < 0.05 for row in above)
+    harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
+    lines = [
+        f"{len(above)} of {many(len(rows), 'kept change')} distinguishable from noise, each for itself (95% interval "
+        f"above 0); {together} when all are counted together (q below 0.05, as in credit)"
+    ]
+    lines += [f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}"] if harmful else []
+    if len(above) + len(harmful) < len(rows):
+        lines.append("the others: keep what costs nothing, take them out one by one, or train again with a larger -n")
+    return lines
