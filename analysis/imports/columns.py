@@ -45,7 +45,7 @@ class Columns:
 
 def plain(header: str) -> str:
     """The name of a column without what stands in brackets behind it."""
-    return plain_name(re.sub(r"\(.*?\)|[↓↑]", "", header)) or plain_name(header)
+    return plain_name(re.sub(r"\(.*?\)|[↓↑]", "", header)) or plain_name(header) or header.strip()
 
 
 def columns_of(table: LogTable, stated: Stated) -> Columns:

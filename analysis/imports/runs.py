@@ -144,7 +144,7 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         own = dict(notes)
         read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
         title = "" if is_metric else label or table.title * (len(log.tables) > 1)
-        unused = [columns.names[i] for i in columns.extra if i not in used]
+        unused = [columns.names[i] for i in columns.extra if i not in used and columns.names[i]]
         own |= {"unused_columns": [*unused]} if unused else {}
         runs.append(ImportedRun(title, name, columns.metric_from, way, why, read, own))
     return runs
@@ -199,6 +199,7 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
         return None
     amounts = [(key, unit, number(cells[i])) for kind, (key, unit) in UNITS.items() for i in at.get(kind, ())]
     measured = {key: amount * unit for key, unit, amount in amounts if amount is not None}
+    names = [cells[i].strip("*`") for kind in ("commit", "number") for i in at.get(kind, ())]
     return Row(
         line=line,
         metric=None if failed else value,
@@ -206,7 +207,7 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
         decision="discard" if failed else said,
         word=" ".join(words) or None,
         description=" ".join(cells[i] for i in at.get("description", ())[:1])[:DESCRIPTION],
-        commit=next((cells[i] for kind in ("commit", "number") for i in at.get(kind, ()) if cells[i]), None),
+        commit=next(filter(None, names), None),
         measured=measured,
         extra={columns.names[i]: cells[i] for i in columns.extra if cells[i]},
     )

@@ -88,7 +88,8 @@ def _named(rows: Sequence[Mapping[str, Any]], run_id: str) -> dict[str, list[str
         far = [f"{row['line']}, {row['metric']:g}" for row in rows_of if abs(row["metric"] - middle) > near > 0.0]
         lines = shortened(", ".join(str(row["line"]) for row in rows_of), 60)
         again.append(f"line {line} in {lines}{' (far from the others: line ' + far[0] + ')' if far else ''}")
-    return {"shown": steps[:SHOWN], "again": again[:SHOWN]}
+    more = [f"and {len(again) - SHOWN} more"] if len(again) > SHOWN else []
+    return {"shown": steps[:SHOWN], "again": again[:SHOWN] + more}
 
 
 def _stem(path: str) -> str:

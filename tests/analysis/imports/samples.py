@@ -91,6 +91,13 @@ MARKDOWN = """# Results
 | a1a1a11 | 2.0 | keep | baseline |
 | b2b2b22 | 1.9 | keep | bigger batch |
 """
+OF_A_NIGHT = """# Night
+
+| # | sha | loss (bpb) ↓ | VRAM | what I changed |
+|--:|:---|---:|---:|:---|
+| 0 | `a11569f` | **1.0027** | 44.0 GB | baseline |
+| 1 | `1f0f2fe` | **0.9954** | 43.7 GB | a larger step |
+"""
 COMMAS = 'commit,val_acc,status,description\na1a1a11,0.90,keep,baseline\nb2b2b22,0.91,keep,"wider, deeper"\n'
 ESCAPED = "commit\\tval_bpb\\tstatus\\tdescription\na1a1a11\\t1.2\\tkeep\\tbaseline\n"
 NOT_A_LOG = "name\tcity\nAda\tLondon\nAlan\tManchester\n"

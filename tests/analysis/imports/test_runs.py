@@ -138,6 +138,9 @@ LOGS = {
     "a line of words above wider rows is no header": Log(
         tsv("commit|val_bpb|status|what", "a|1.2|keep|x", "", "now|the|second", "b|1.1|keep|y", "c|1.0|keep|z"),
         {"rows": 3, "kept": 2, "quarantined": 1}),
+    "a table of markdown with shas as code": Log(
+        samples.OF_A_NIGHT, {"metric": "loss", "notes": {"unused_columns": ["vram"]}},
+        {'"commit"': ["a11569f", "1f0f2fe"], "description": ["baseline", "a larger step"]}, name="results.md"),
     "a CSV with line breaks in cells": Log(
         'commit,val_acc,status,description\na,0.90,keep,"two\nlines"\nb,0.91,keep,"wider, deeper"\n',
         rows={"line": [2, 4], "description": ["two\nlines", "wider, deeper"]}, name="results.csv"),
