@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.ledger.events import MatchArm, MatchEvent, VerificationEvent
+from analysis.ledger.events import MatchArm, MatchEvent, ReplayEvent, VerificationEvent
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from analysis.report.progress import MainTurn
 from inner_loop.events import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 KINDS = frozenset({
     "study", "program", "match", "match_ended", "run_started", "run_ended", "experiment", "decision", "verification",
-    "call", "fault", "finding", "champion", "steer", "generation", "mutation", "night_turn",
+    "call", "fault", "finding", "champion", "steer", "generation", "mutation", "night_turn", "replay",
 })  # fmt: skip
 AFTERWARDS = ("ablation", "reserve")  # purposes of matches that decide nothing where there is another
 MOST_NEWS = 3
@@ -90,6 +90,8 @@ class LiveStudy(StudyState):
             tried = self.run(event.run_id).experiments.get(event.experiment_id)
             if tried is not None and tried not in self.last_kept:
                 self.last_kept.append(tried)
+        elif isinstance(event, ReplayEvent):
+            self.trusts.add(event.trust)
         elif isinstance(event, VerificationEvent):
             self.trusts.add(self.run(event.run_id).trust)
         elif isinstance(event, NightTurnEvent):

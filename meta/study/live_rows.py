@@ -64,6 +64,8 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "champion": study.champion.body.get("program_id") if study.champion else None,
         "verdict": decided(decision).sentences[0] if decision else None,
     }
+    if study.replays:
+        row["replays"] = sum(map(len, study.replays.values()))
     if usage.calls:
         row |= {"calls": usage.calls, "tokens": usage.tokens, "usd": usage.usd}
         row |= {"utilization": study.utilization, "token_utilization": usage.used}

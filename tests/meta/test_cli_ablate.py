@@ -15,7 +15,7 @@ from tests.inner_loop.play import BLOBS
 from trainer.laws.law import Law
 from trainer.laws.planted import simulated_task
 
-from .cli_study import cli, metaloop
+from .cli_study import cli, metaloop, on_terminal
 
 PROGRAM = "---\nmetaloop: {proposers: {queue: 1.0}, no_repeat: false}\n---\n# Small\n\nBe bold.\n\n## Ideas\n\n"
 IDEAS = "- First `momentum=0.9`.\n- A larger step: `lr=0.1`.\n"
@@ -132,7 +132,11 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
     assert len(shown.json["rests_on"]) == 15
     measured = "The effect of each kept change of 1 run was measured (planned ablation)."
-    assert measured in cli("standings", made["study"], cwd=tmp_path).stderr
+    told = cli("standings", made["study"], cwd=tmp_path).stderr
+    assert measured in told and "the match that decides" not in told
+    status = cli("status", made["study"], "--json", cwd=tmp_path).json
+    assert (status["replays"], status["trust"]) == (15, "scored")
+    assert "15 trainings of an ablation" in on_terminal("status", made["study"], cwd=tmp_path)[1]
     metaloop("report", made["study"], "-o", "report.html", cwd=tmp_path)
     assert "more of A" in (tmp_path / "report.html").read_text()
 

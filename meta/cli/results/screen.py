@@ -104,6 +104,8 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
         spent,
         f"{ended} ended, {row['runs_running']} running, {many(row['experiments'], 'experiment')}",
     ]
+    if "replays" in row:
+        lines.append(f"{many(row['replays'], 'training')} of an ablation of kept changes")
     if (devices := int(row["devices_per_run"])) > 1:
         lines.append(f"{capacity.workers_text(int(row['workers'] or 1), devices)}, for its parallel experiments")
     if "calls" in row:

@@ -124,7 +124,7 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
         # the arms of an ablation are variants of one program: metaloop credit shows their effects
         done = [m for m in done if m["purpose"] != "ablation"] or done
         last = list({m["task"]: m for m in done if m["purpose"] == done[-1]["purpose"]}.values())
-    if len(matches) > len(last):
+    if len(matches) > len(last) > 0:
         out.note(f"the match that decides, or the last, of {len(matches)}; --all shows all of them")
     return [m["match_id"] for m in last]
 
