@@ -230,7 +230,7 @@ def _judge(run: ImportedRun) -> None:
         row.number = i + 1 if first is None else i - first
         if row.metric is not None:
             row.repeats = seen.original(row)
-            if row.repeats is not None:  # whatever its status says
+            if row.repeats:  # whatever its status says
                 row.decision = "replicate"
             gain = None if best is None or best.metric is None else sign * (best.metric - row.metric)
             tries += i != first and row.repeats is None
@@ -241,8 +241,8 @@ def _judge(run: ImportedRun) -> None:
             if i == first or (kept and (gain is None or gain > 0.0)):
                 best = seen.best = row
         row.best_so_far = best.metric if best else None
-    unknown = sorted({row.word for row in rows if row.word and row.decision is None})
-    run.notes |= {"unknown_statuses": [*unknown]} if unknown else {}
+    if unknown := {row.word for row in rows if row.word and row.decision is None}:
+        run.notes["unknown_statuses"] = [*sorted(unknown)]
     _point_out(run)
 
 

@@ -54,14 +54,14 @@ def test_the_closing_lines(here: Path) -> None:
 
 def test_what_is_listed_is_whole_or_says_how_much_more(here: Path) -> None:
     twice = [f"{n:07x}|{1 - n / 100 + again / 1000}|keep|change {n}" for n in range(11) for again in (0, 1)]
-    (here / "twice.tsv").write_text(samples.tsv("commit|val_loss|status|what", *twice), encoding="utf-8")
+    (here / "twice.tsv").write_text(samples.tsv("commit|val_loss|status|what", *twice))
     done = cli("import", "twice.tsv", "-s", "twice", "-q", cwd=here)
     assert "line 20 in 21; and 1 more; where that is wrong" in done.stdout
 
 
 def test_the_report_names_the_changes_that_are_no_noise(here: Path) -> None:
     assert cli("report", "studies/night", "-o", "night.html", cwd=here).returncode == 0
-    assert "line 3 (wider net), line 4 (lucky restart)" in (here / "night.html").read_text(encoding="utf-8")
+    assert "line 3 (wider net), line 4 (lucky restart)" in (here / "night.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
         f"{ended} ended, {row['runs_running']} running, {many(row['experiments'], 'experiment')}",
     ]
     if "replays" in row:
-        lines.append(f"{many(row['replays'], 'training')} of an ablation of kept changes")
+        lines.append(f"{many(row['replays'], 'training')} of an ablation")
     if (devices := int(row["devices_per_run"])) > 1:
         lines.append(f"{capacity.workers_text(int(row['workers'] or 1), devices)}, for its parallel experiments")
     if "calls" in row:

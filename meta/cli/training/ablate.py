@@ -274,15 +274,16 @@ def present(out: Output, folder: Path, identity: str) -> None:
 
 
 def closing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How many kept changes help, each for itself and all counted together; which do harm; what to do with the rest."""
+    """How many kept changes help, which do harm, and what to do with the others."""
     above = [row for row in rows if (row["low"] or 0.0) > 0.0]
     together = sum(row["q"] is not None and row["q"] < 0.05 for row in above)
     harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
     lines = [
-        f"{len(above)} of {many(len(rows), 'kept change')} distinguishable from noise, each for itself (95% interval "
-        f"above 0); {together} when all are counted together (q below 0.05, as in credit)"
+        f"{len(above)} of {len(rows)} kept changes are distinguishable from noise, each for itself (95% interval "
+        f"above 0); {together} when all are counted together (q below 0.05)"
     ]
-    lines += [f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}"] if harmful else []
+    if harmful:
+        lines.append(f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}")
     if len(above) + len(harmful) < len(rows):
-        lines.append("the others: keep what costs nothing, take them out one by one, or train again with a larger -n")
+        lines.append("the others: keep what costs nothing, take them out one by one, or train with a larger -n")
     return lines

@@ -237,8 +237,8 @@ def test_a_re_run_is_one_whatever_its_status_says(tmp_path: Path, status: str) -
     wider, gelu = [row for row in rows(tmp_path, "step_gain", "step_tries", "step_p") if row[0] is not None]
     assert wider[:2] == (near(0.1), 1) and gelu[:2] == (near(0.05), 2)
     noise = MeasurementNoise(sd, 2)
-    assert wider[2] == near(noise.p(1.9 - 1.75, 1, 2, 2))  # both scripts with the means of all that counts
-    assert gelu[2] == near(noise.p(1.8 - 1.85, 2, 1, 3))  # it beat the first measurement, not the mean of all three
+    assert wider[2] == near(noise.p(1.9 - 1.75, 1, 2, 2))
+    assert gelu[2] == near(noise.p(1.8 - 1.85, 2, 1, 3))
 
 
 @pytest.mark.parametrize(("tries", "df"), [(1, 2), (1, 10), (5, 4), (20, 10)])
