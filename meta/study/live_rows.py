@@ -56,6 +56,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "runs_planned": work.runs if work else None,
         "seconds_left": 0.0 if state == "finished" else work.seconds_left if work else None,
         "experiments": sum(run.measured for run in study.begun),
+        "replays": sum(map(len, study.replays.values())),
         "device_seconds_charged": round(study.charged, 3),
         "device_seconds_unused": round(study.forfeited, 3),
         "faults": study.faults,
@@ -64,8 +65,6 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "champion": study.champion.body.get("program_id") if study.champion else None,
         "verdict": decided(decision).sentences[0] if decision else None,
     }
-    if study.replays:
-        row["replays"] = sum(map(len, study.replays.values()))
     if usage.calls:
         row |= {"calls": usage.calls, "tokens": usage.tokens, "usd": usage.usd}
         row |= {"utilization": study.utilization, "token_utilization": usage.used}

@@ -104,7 +104,7 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
         spent,
         f"{ended} ended, {row['runs_running']} running, {many(row['experiments'], 'experiment')}",
     ]
-    if "replays" in row:
+    if row["replays"]:
         lines.append(f"{many(row['replays'], 'training')} of an ablation")
     if (devices := int(row["devices_per_run"])) > 1:
         lines.append(f"{capacity.workers_text(int(row['workers'] or 1), devices)}, for its parallel experiments")
