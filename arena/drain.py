@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 from arena.executor import Progress
-from arena.sandbox import flag
 from arena.study import Study
 from programs.errors import CapReached
+from trainer.sandbox import flag
 
 
 class Drained(CapReached):

@@ -17,6 +17,7 @@ from arena.task_study import TaskStudy
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
+from trainer.sandbox import flag
 from trainer.streams import DECIDING, Stream
 
 Key = TypeVar("Key")
@@ -74,7 +75,7 @@ def measure_baseline(on: TaskStudy, executor: Executor, stream: Stream, match_id
     if not values:
         raise TaskError(
             f"{on.task.folder}: its baseline fails on all {len(trained)} seeds: {trained[0].reason}",
-            hint=f"metaloop task check {shlex.quote(on.config.task)}",
+            hint=f"metaloop task check {shlex.quote(on.config.task)}{flag(on.config.sandbox)}",
         )
     return statistics.fmean(values)
 

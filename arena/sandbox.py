@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from programs.errors import EnvironmentProblem
 from trainer.data import check_cache
+from trainer.sandbox import FLAG
 from trainer.task import Task
 
-FLAG = "--no-sandbox"
 OPEN = "WITHOUT a sandbox: all results will be marked unverified"
 NEEDLESS = "simulated: nothing is trained, metrics are drawn from a law"
 
@@ -26,11 +26,6 @@ def said(task: Task, sandboxed: bool) -> str:
     if not runs_code(task):
         return NEEDLESS
     return "sandboxed" if sandboxed else OPEN
-
-
-def flag(sandboxed: bool) -> str:
-    """What a command line that is printed for the user has to end with."""
-    return "" if sandboxed else f" {FLAG}"
 
 
 def require(task: Task, sandboxed: bool) -> None:

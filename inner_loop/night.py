@@ -35,6 +35,7 @@ SESSION = 6  # experiments of an agent's turn
 DRAWS = 5  # for a proposal that no other turn of the same round makes
 BY, BEGUN = "night", "main of the night before"
 NOTHING_LEFT = "no program had anything more to try"
+NO_EXPERIMENT = "the last sessions of the agent brought no new experiment"
 Session = Callable[[Program, int], None]  # of a program, with so many experiments at most
 
 
@@ -255,7 +256,7 @@ class Night:
             if not bench.is_open or empty == most:
                 break
             empty = 0 if self._session(bench, turn, session) else empty + 1
-        bench.early = NOTHING_LEFT if empty == most else ""
+        bench.early = NO_EXPERIMENT if empty == most else ""
 
     def _session(self, bench: Bench, turn: NightTurn, session: Session) -> bool:
         """One session on `main`, or the rest of one. Its best kept source becomes `main` if it is better with a second

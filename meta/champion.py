@@ -20,7 +20,7 @@ from arena.task_set import TaskSet
 from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
 from meta.lineage import Lineage
-from meta.night import NIGHT, NightSeen
+from meta.night import NIGHT, NightSeen, night_is_short
 from meta.results.evidence_page import evidence_page, harvests
 from programs.evolved_for import EvolvedFor
 from programs.files import write_whole
@@ -96,6 +96,7 @@ def decided(
         match_ids=tuple(sorted(matches)),
         scripts=tuple(scripts),
         held_out=tuple(held_out),
+        short=night is not None and night_is_short(study.task, study.config.run_budget),
     )
 
 

@@ -14,9 +14,11 @@ from arena.arms import Entry
 from arena.executor import Executor, Progress
 from arena.harvest import best_final
 from arena.race import Allocation
+from arena.setup import RunCost
 from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
 from arena.task_study import all_tasks
+from inner_loop.night import FEW
 from meta.breed import judge, next_version, write_down
 from meta.claim import OWN, Claim, claim
 from meta.lineage import Lineage
@@ -26,6 +28,7 @@ from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import novelty_on
 from meta.study.plan import TURNS
 from programs.program import Program
+from trainer.task import Task
 
 NIGHT = "night"  # label, purpose and role
 TRIES = 3  # replies of models for the program of the next night, each of which may be repaired once
@@ -42,6 +45,11 @@ class NightSeen:
     parent: Program  # of ``following``
     contributed: tuple[Contributed, ...]
     claim: Claim
+
+
+def night_is_short(task: Task, run_budget: float) -> bool:
+    """Whether a night has too few experiments to show which program is better."""
+    return RunCost(task, run_budget).experiments < FEW
 
 
 def programs_of(study: Study) -> list[Program]:

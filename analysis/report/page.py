@@ -21,6 +21,7 @@ from analysis.verdict.verdict import Verdict, verdict_of
 from programs.errors import MetaloopError
 from programs.shelf import starter
 from programs.templates import jinja_environment
+from trainer.sandbox import flag
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,6 +76,13 @@ class Page:
         """The id of the champion."""
         row = self.source.con.execute("SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
         return row[0] if row else None
+
+    @property
+    def unsafe(self) -> str:
+        """What a command that trains again needs, where the study had no sandbox."""
+        made = "SELECT (config -> 'sandbox')::BOOLEAN FROM studies ORDER BY started_at DESC"
+        row = self.source.con.execute(made).fetchone()
+        return flag(row is None or row[0] is not False)
 
     @cached_property
     def typed(self) -> str:

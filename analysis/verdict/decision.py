@@ -135,6 +135,7 @@ class Decision:
     learnt: Compared | None = None  # a program with ideas learnt on other tasks, likewise
     night: tuple[Contributed, ...] = ()  # of a night: the gains of the test are those of turns, not of runs
     held_out: tuple[HeldOut, ...] = ()
+    short: bool = False  # a night too short to show which program is better
 
     @property
     def holds(self) -> bool:

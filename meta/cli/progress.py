@@ -149,8 +149,9 @@ def _run_line(event: Mapping[str, Any]) -> str:
     gain = event.get("gain")
     state = str(event.get("state", ""))
     unit = f" {event['unit']}" if event.get("unit") else ""
-    same = " (the untouched script)" if gain == 0 and not run.get("kept") else ""
-    shown = state if gain is None else f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}{same}"
+    shown = state if gain is None else f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}"
+    if gain is not None and run.get("kept") == 0:
+        shown = "its train.py is the untouched script"
     wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
     device = busy / wall if wall and busy is not None else None
     took = f", {spend.sentence(run.get('tokens'), run.get('usd'), device)}" if run.get("calls") else ""

@@ -67,7 +67,9 @@ def apply(study: Study) -> Applied:
     else:
         left_out.append("the new program, because it did not gain significantly more")
     best = study.state.harvests.get((study.task.name, HARVEST))
-    if best is None or best.low is None or best.low <= 0:
+    if best is None:
+        pass  # there is none but the untouched one
+    elif best.low is None or best.low <= 0:
         left_out.append("the best train.py, because its gain is not shown to be above zero")
     else:
         inside, copied = home.relative_to(root), study.task.baseline()

@@ -32,6 +32,7 @@ from programs.templates import jinja_environment
 from programs.text import one_line
 from trainer.cards.freshness import CHOSEN, SAID, SPLIT, freshness
 from trainer.edits import Edit
+from trainer.sandbox import flag
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 LONGER = 1.2  # times the untouched train.py: some of the gain may be bought
@@ -61,7 +62,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         public=public_lines(study), harvests=list(harvests(study)),
         steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
         limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
-        exact=config.fixed_steps or study.task.law is not None,
+        exact=config.fixed_steps or study.task.law is not None, unsafe=flag(config.sandbox),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from arena.settings import FromStudy, StudyConfig
 from meta.population import descendants
 from programs.errors import ProgramError, UsageError
 from programs.program import Program
+from trainer.sandbox import flag
 from trainer.task import Task
 
 
@@ -58,7 +59,7 @@ def past_study(folder: Path, shown: str) -> PastStudy:
         raise refused(shown, "it searched on families of tasks, not on tasks")
     state = StudyState.read(ledger_folder(folder))
     if state.champion is None:
-        hint = f"let it end first: metaloop {config.command} --resume {shown}"
+        hint = f"let it end first: metaloop {config.command} --resume {shown}{flag(config.sandbox)}"
         raise refused(shown, "it has no champion yet", hint)
     named = [(config.task, config.task_id), *((other.task, other.task_id) for other in config.further)]
     tasks = [Task.load(reference) for reference, _ in named]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from inner_loop.agents.worktree import clear
+from inner_loop.night import NO_EXPERIMENT
 from inner_loop.researchers import command
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
@@ -50,7 +51,8 @@ def agent(tmp_path: Path) -> MakeAgent:
 def work(
     trainer: Trainer, agent: str, experiments: float = 8, *, folder: Path | None = None, text: Program = TEXT,
     recorded: Sequence[Mapping[str, Any]] = (), events: list[Event] | None = None,
-    should_stop: Callable[[], bool] | None = None, researcher: str = "command", sandboxed: bool = True, **staff: Any,
+    should_stop: Callable[[], bool] | None = None, researcher: str = "command", sandboxed: bool = True,
+    beside: Sequence[Program] = (), **staff: Any,
 ) -> Played:  # fmt: skip
     """A run with the budget of so many full experiments, worked by that agent."""
     told_of: list[Event] = [] if events is None else events
@@ -61,7 +63,7 @@ def work(
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
-        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), context=context, **stop,
+        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), context=context, beside=beside, **stop,
     )  # fmt: skip
     return Played(result, told_of)
 
@@ -77,6 +79,11 @@ def play(trainer: Trainer, agent: MakeAgent) -> Play:
         return work(trainer, agent(what), experiments, **more)
 
     return worked
+
+
+def test_a_night_whose_sessions_bring_no_experiment_says_so(play: Play, folder: Path) -> None:
+    played = play("#!/bin/sh\ncat > /dev/null\n", folder=folder, beside=[STOCK])
+    assert (played.result.state, played.result.reason) == ("finished", NO_EXPERIMENT)
 
 
 def said(folder: Path) -> str:

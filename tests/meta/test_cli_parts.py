@@ -132,6 +132,8 @@ def test_lines_of_the_log() -> None:
     event = {"kind": "run_ended", "run_id": "r12345678", "program": "local", "gain": 0.5, "run": counts}
     assert line_of(event) == "run r123456 local: kept 2 of 11, verified gain +0.5000"
     assert line_of(event | {"trust": "self-reported"}).endswith("retrained gain +0.5000")
+    same = event | {"gain": -0.0008, "run": counts | {"kept": 0}}  # its seeds are not those of the baseline
+    assert line_of(same) == "run r123456 local: kept 0 of 11, its train.py is the untouched script"
     assert line_of({"kind": "note", "text": "a\x1b[0mb"}) == "ab"
     assert line_of({"kind": "experiment"}) == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -38,6 +39,7 @@ from bench.whole import Unwritten
 from meta.cli.output import Output
 from meta.cli.results.study_result import present
 from meta.evolve import evolve, search
+from meta.results.evidence_page import evidence_page
 from meta.study.begin import create, take_up
 from meta.study.plan import default, override, quick, within
 from tests.meta.evolved import evolved
@@ -232,6 +234,9 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path, capsys: 
     (folder / "best_train.py").unlink()
     again, plan, starters = take_up(folder)
     assert evolve(again, plan, starters, silent) == champion and (folder / "best_train.py").read_text() == text
+    again.config = again.config.model_copy(update={"sandbox": False})
+    checks = re.findall("^    (metaloop verify .*)", evidence_page(again, champion), re.MULTILINE)
+    assert len(checks) == 2 and all(line.endswith(" --no-sandbox") for line in checks) and "--no-sandbox" not in page
 
 
 class Slower(InProcessExecutor):

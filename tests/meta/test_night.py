@@ -116,7 +116,8 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
         assert row["gain_early"] == pytest.approx(sum(turn["gain"] for turn in own if turn["number"] < 24))
         assert row["gain_late"] == pytest.approx(sum(t["gain"] for t in own if t["number"] >= len(turns) / 2))
     assert abs(rows[0]["turns"] - rows[1]["turns"]) <= 1
-    assert "## Turns" in (ended / "champion.evidence.md").read_text()
+    page = (ended / "champion.evidence.md").read_text()
+    assert "## Turns" in page and "So short a night" not in page
 
 
 def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
@@ -166,6 +167,8 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     other = ["improve", str(repository / "other.md"), *words[2:4], "--budget", "1.2s", "-s", str(tmp_path / "other")]
     metaloop(*other, "-y", "-q")
     assert "not nights of the same two programs" in metaloop("standings", ended, tmp_path / "other", code=2).stderr
+    page = (tmp_path / "other" / "champion.evidence.md").read_text()  # of a night of 12 experiments
+    assert "So short a night does not show which program is better (planned test of " in page
 
 
 def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path: Path, ended: Path) -> None:
@@ -232,6 +235,12 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, reposi
     study.state.harvests[study.task.name, HARVEST] = replace(best, low=-0.1)
     with suppress(UsageError):  # there may be nothing to apply
         assert "train.py" not in apply(study).files
+    del study.state.harvests[study.task.name, HARVEST]  # no change was kept
+    try:
+        left_out = str(apply(study).left_out)
+    except UsageError as nothing:
+        left_out = nothing.message
+    assert "train.py" not in left_out
     git(repository, "checkout", "--", "work/train.py")
 
 

@@ -23,7 +23,7 @@ from analysis.study import COMPUTED_VIEWS, open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
 from analysis.verdict.verdict import decided, verdict_of
-from analysis.wording import brief, many, minus, number
+from analysis.wording import brief, duration, many, minus, number
 from meta.cli.results.status import _screen
 from meta.study.live import LiveStudy
 from meta.study.live_rows import arm_rows, status_row
@@ -65,6 +65,10 @@ def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window,
     assert decision is not None
     first_, *others = decided(decision).sentences
     assert f"<p>{first_}</p>" in unescape(text) and f"<p>{others[0]}" not in unescape(text)
+    row = status_row(LiveStudy.read(root / "one"), False)
+    charged, unused = (duration(row[f"device_seconds_{key}"]) for key in ("charged", "unused"))
+    assert row["device_seconds_unused"]
+    assert f"{charged} of device time charged to the runs, {unused} of it unused" in text
     assert text.count('<svg class="spark"') == text.count('<svg class="bar"') == 2  # a curve and an interval for each
 
 

@@ -13,7 +13,7 @@ from tests.trainer.foreign_repos import MAKEFILE, command_task, trainer_of
 from trainer.cards import check_record
 from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding
-from trainer.commands.check import device_finding, require_checked
+from trainer.commands.check import check_command, device_finding, require_checked
 from trainer.commands.knobs import KnobTrials, tried_knobs
 from trainer.commands.trainer import CommandTrainer
 from trainer.gpu import Gpu
@@ -63,6 +63,9 @@ def test_each_knob_is_alive_or_shows_no_effect_or_fails_and_all_of_them_stay(tmp
     assert [one.clause for one in check_record.read(task) or ()] == [one for one in found if one != "task.toml"]
     (task.folder / "train.py").write_text(TRAIN + "\n")
     assert check_record.read(Task.load(task.folder)) is None  # a check says nothing about another script
+    assert found["trust"].message.startswith("self-reported:")
+    trust = {one.clause: one for one in check_command(task, again=False, sandbox=False)}["trust"]
+    assert trust.message.startswith("unverified:") and not trust.hint
 
 
 def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tmp_path: Path) -> None:

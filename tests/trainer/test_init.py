@@ -68,6 +68,8 @@ def test_the_facts_say_what_was_seen_and_what_was_left_out(tmp_path: Path) -> No
     assert " in two seeds" in facts["metric", "val_bpb"].note and facts["device", "cpu"].where == "measured"
     assert "role learning_rate" in facts["knob", "LEARNING_RATE"].note and ("left out", "SEED") in facts
     assert ("trust", "self-reported") in facts
+    open_facts = Drafting(tmp_path, sandbox=False).draft(ORIGINAL).facts
+    assert [fact.value for fact in open_facts if fact.field == "trust"] == ["unverified"]
 
 
 def test_what_a_run_does_not_show_is_asked_with_what_it_may_be(tmp_path: Path) -> None:
@@ -330,5 +332,11 @@ def test_a_word_about_seeds_is_a_question_and_an_option_can_be_named(tmp_path: P
     code = "import random\nRANDOM_STATE = 3\nprint('loss:', random.Random(RANDOM_STATE).random())\n"
     held = unknown(Drafting(write_files(tmp_path / "held", {"train.py": code})), Wanted())
     assert held.choices == ["train.py:RANDOM_STATE", "none"]
+    code = 'import os, random\nSEED = int(os.environ.get("SEED", "0"))\nprint("loss:", random.Random(SEED).random())\n'
+    drafting = Drafting(write_files(tmp_path / "variable", {"train.py": code}))
+    command, asked = "SEED={seed} python train.py", unknown(drafting, Wanted())
+    assert f"variable SEED (train.py:2): --command '{command}'" in asked.message
+    assert (asked.hint or "").startswith(f"--command '{command}'")
+    assert " in two seeds" in str(drafting.draft(Wanted(command=command)).facts)
     task = made(place, Wanted(seed="--rng"))
     assert task.run is not None and task.run.command == "python train.py --rng {seed}"

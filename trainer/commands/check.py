@@ -20,6 +20,7 @@ from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.gpu import Gpu, hardware_class
 from trainer.outcome import Cache, Outcome
+from trainer.sandbox import flag
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -68,7 +69,7 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
     if task.run is None:
         return
     findings = check_record.read(task)
-    again = f"metaloop task check {shlex.quote(str(task.folder))}"
+    again = f"metaloop task check {shlex.quote(str(task.folder))}{flag(sandbox)}"
     if findings is None:
         note(f"{task.name} has not been checked here: running its baseline once, not charged ({again} tests more)")
         findings = check_command(task, again=False, sandbox=sandbox)
@@ -129,6 +130,8 @@ def device_finding(gpu: Gpu | None, used: float | None) -> CheckFinding:
 
 
 def _trust(trainer: CommandTrainer) -> CheckFinding:
+    if not trainer.launcher.sandboxed:
+        return CheckFinding("warning", "trust", "unverified: without a sandbox, code can change a score")
     if trainer.trust == "scored":
         return CheckFinding("ok", "trust", "scored: by a separate command, from the artifacts of training")
     hint = "set [run] score_command and artifacts: then the score is computed apart from the training"

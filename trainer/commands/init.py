@@ -8,6 +8,7 @@ asked where it is not the only possibility: `Unknown`.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from trainer.commands.task_toml import TaskText, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
+from trainer.sandbox import FLAG
 from trainer.scoring import InvalidPredictions
 from trainer.streams import Streams
 from trainer.task import Task
@@ -32,6 +34,7 @@ from trainer.values.metric_names import ending_direction, is_timed
 
 SEEDS = ("SEED", "RANDOM_SEED", "TRAIN_SEED", "seed", "random_seed", "train_seed")
 _SEED_NAME = re.compile(r"(?:\w*_)?seed|random_state", re.IGNORECASE)
+_SEED_VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w*seed\w*)["']""", re.IGNORECASE)
 _OTHER_WAY = {
     "lower": re.compile(r"\b(?:high|higher|highest|maximi[sz]\w*|larger|largest|increas\w*|greater|raise|up)\b", re.I),
     "higher": re.compile(
@@ -43,8 +46,8 @@ _OTHER_WAY = {
 class Unknown(UsageError):
     """A field that nothing decides. ``choices``: what it may be, as far as that is known."""
 
-    def __init__(self, name: str, message: str, choices: Sequence[str] = ()) -> None:
-        super().__init__(message, hint=f"--{name} {'|'.join(choices[:6]) or FORMS[name]}")
+    def __init__(self, name: str, message: str, choices: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint or f"--{name} {'|'.join(choices[:6]) or FORMS[name]}")
         self.field, self.choices = name, list(choices)
 
 
@@ -119,7 +122,7 @@ class Drafting:
             Fact("memory", f"{first.peak_memory_mb:.0f} MB", "measured"),
             Fact("device", plain.device(runs), "measured"),
             *(Fact("readable", path, "given" if path in wanted.readable else "found") for path in readable),
-            Fact("trust", *_trust(wanted)),
+            Fact("trust", *_trust(wanted, self.sandbox)),
             *(Fact("knob", one.name, f"{one.file}:{one.line}", _tried(one)) for one in knobs if not one.reason),
             *(Fact("left out", text.split(":")[0], "the folder", text.split(": ", 1)[-1]) for text in source.left_out),
             *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in knobs if one.reason),
@@ -229,11 +232,15 @@ def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: 
         return replace(command, value=f"{command.value} --seed {{seed}}"), "{seed}"
     if len(held) == 1 and not options and held[0].rpartition(":")[2] in SEEDS:
         return command, held[0]
-    said = next(
-        (line.where for line in source.lines(*source.code) if re.search("seed|random_state", line.text, re.I)), ""
-    )
-    if held or said:
-        which = "which of these is" if held else f"the code speaks of a seed ({said}): what is"
+    lines = [line for line in source.lines(*source.code) if re.search("seed|random_state", line.text, re.I)]
+    variable = next(((line, found[1]) for line in lines if (found := _SEED_VARIABLE.search(line.text))), None)
+    if variable and not held:
+        line, name = variable
+        way = f"--command {shlex.quote(f'{name}={{seed}} {command.value}')}"
+        message = f"the code reads a seed from the environment variable {name} ({line.where}): {way} sets it"
+        raise Unknown("seed", message, ["none"], f"{way}; with --seed none all runs have the same seed")
+    if held or lines:
+        which = "which of these is" if held else f"the code speaks of a seed ({lines[0].where}): what is"
         raise Unknown("seed", f"{which} the seed of a training, a constant, an option or none?", [*held, "none"])
     return command, ""
 
@@ -294,7 +301,9 @@ def _seed_note(seed: str) -> str:
     return "" if seed else "every run has the seed of the code: {seed} in --command, or --seed FILE.py:NAME"
 
 
-def _trust(wanted: Wanted) -> tuple[str, str, str]:
+def _trust(wanted: Wanted, sandboxed: bool) -> tuple[str, str, str]:
+    if not sandboxed:
+        return "unverified", FLAG, "without a sandbox, code can change a score"
     if wanted.score_command:
         return "scored", "given", "a separate command scores what training leaves"
     return "self-reported", "no --score-command", "the code that may be edited prints its own metric"

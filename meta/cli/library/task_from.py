@@ -69,13 +69,13 @@ class RepositoryFlags:
 
 def from_repository(out: Output, source: str, folder: str | None, seed: str | None, flags: RepositoryFlags) -> int:
     """Run the command, show the fields, write task.toml. A field that nothing decides is asked at a terminal."""
-    from arena.sandbox import flag
     from trainer.cards import check_record
     from trainer.cards.check_record import CheckFinding
     from trainer.commands.init import Drafting, refuse_taken, write
     from trainer.commands.launcher import require_sandbox
     from trainer.commands.repository import read
     from trainer.commands.task_toml import Wanted
+    from trainer.sandbox import flag
     from trainer.task import Task
 
     sandboxed = not flags.playing.no_sandbox

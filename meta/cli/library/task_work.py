@@ -57,10 +57,10 @@ def check(
 
 def after_check(folder: Path, no_sandbox: bool = False) -> list[str]:
     """How to go on with a task that passed: of a repository, with the program that it has."""
-    from arena.sandbox import flag
     from meta.cli import resolve
     from programs.errors import MetaloopError
     from trainer.commands.repository import read
+    from trainer.sandbox import flag
     from trainer.task import Task
 
     name, loaded, own = resolve.typed(folder), Task.load(folder), list[str]()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from analysis.ledger.json_values import read_as
 from analysis.verdict.verdict import VIEWS, Verdict, runs_to_show, verdict_of
 from analysis.wording import plain_text, roughly
-from arena.sandbox import FLAG
 from meta.cli import resolve
 from meta.cli.output import Column, Output
 from programs.errors import MetaloopError
+from trainer.sandbox import FLAG
 
 if TYPE_CHECKING:
     from analysis.verdict.decision import Decision
@@ -184,6 +184,17 @@ def _own(config: StudyConfig) -> list[str]:
 
 
 def _who(config: StudyConfig) -> list[str]:
-    researcher = [] if config.researcher == "scripted" else ["-r", config.researcher]
-    model = ["-m", ",".join(config.staff.models)] if config.staff.models else []
-    return [*researcher, *model, *([] if config.sandbox else [FLAG])]
+    """The options of a new study with the same researcher, models or agent, and their limits."""
+    staff = config.staff
+    given = {
+        "-r": config.researcher if config.researcher != "scripted" else "",
+        "-m": ",".join(staff.models),
+        "--agent-command": staff.agent,
+        "--max-usd": f"{staff.max_usd:g}" if staff.max_usd else "",
+        "--max-tokens": str(staff.max_tokens or ""),
+    }
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    for setting in config.typed.get("--set", ()):
+        if setting.partition("=")[0] in type(staff).model_fields:
+            words += ["--set", setting]
+    return [*words, *([] if config.sandbox else [FLAG])]

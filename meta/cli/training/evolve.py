@@ -159,7 +159,7 @@ def finish(
     flags: EvolveFlags,
 ) -> None:
     """Play what is left of the study and show its result."""
-    from inner_loop.night import NOTHING_LEFT
+    from inner_loop.night import NO_EXPERIMENT, NOTHING_LEFT
     from meta.evolve import evolve as carry_out
     from meta.study.begin import champion_of
 
@@ -172,9 +172,11 @@ def finish(
         ends = [run.ended for run in study.state.runs.values() if run.ended is not None]
         if len(ends) < cost.runs:
             out.note(f"{len(ends)} of {cost.runs} planned runs were made: programs that behave alike run once")
-        if plan.night and ends and ends[0].reason == NOTHING_LEFT:
-            out.note(f"the night ended early: {NOTHING_LEFT}; more settings and values in task.toml give them more,")
-            out.note("and a model or an agent (-m, -r) can try what is in no list")
+        if plan.night and ends and ends[0].reason in (NOTHING_LEFT, NO_EXPERIMENT):
+            out.note(f"the night ended early: {ends[0].reason}")
+            if study.config.researcher == "scripted":
+                out.note("more settings and values in task.toml give them more,")
+                out.note("and a model or an agent (-m, -r) can try what is in no list")
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     following = present(out, folder, applies=flags.ending.apply)

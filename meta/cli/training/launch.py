@@ -21,6 +21,7 @@ from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
 from meta.study.cost import Cost, Work
 from programs.errors import EnvironmentProblem, NotComparable, UsageError
 from programs.text import word_list
+from trainer.sandbox import FLAG, flag
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -90,7 +91,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         but = (*RUN_TIME, *more)
         study.agree()
         if self.no_sandbox and study.config.sandbox and sandbox.runs_code(study.task):
-            raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with a sandbox", sandbox.FLAG)
+            raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with a sandbox", FLAG)
         for option, values in typed().items():
             made = study.config.typed.get(option)
             if option == "--set":
@@ -153,7 +154,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         if study is not None and not sandbox.holds(task, study.config.sandbox or self.no_sandbox):
             raise NotComparable(
                 f"{resolve.shown(study.folder)} was created without a sandbox",
-                hint=f"{sandbox.FLAG} resumes it without one; a new study has one",
+                hint=f"{FLAG} resumes it without one; a new study has one",
             )
         sandbox.require(task, self.sandbox)
         if researches:
@@ -165,10 +166,11 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def show_plan(self, out: Output, cost: Cost, task: Task, *lists: str) -> None:
         """``--dry-run``: print the plan, and why it would not start here. ``lists``: details that are tables."""
         dry_run(out, cost, *lists)
-        try:
-            sandbox.require(task, self.sandbox)
-        except EnvironmentProblem as error:
-            out.warn(f"this would not start here: {error.message} ({error.hint})")
+        for required in (lambda: sandbox.require(task, self.sandbox), self.researcher_choice.require_installed):
+            try:
+                required()
+            except EnvironmentProblem as error:
+                out.warn(f"this would not start here: {error.message} ({error.hint})")
 
     @property
     def devices(self) -> int:
@@ -344,7 +346,7 @@ def drive(
     from arena.run_archive import compact
 
     goal = {"runs": cost.runs, "device_seconds": cost.charged}
-    unsafe = sandbox.flag(cost.details["sandbox"] != sandbox.OPEN)
+    unsafe = flag(cost.details["sandbox"] != sandbox.OPEN)
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{' --apply' * apply}"
     again += " --webhook URL  # URL: the address that you gave; it is not stored" * bool(webhook)
     with Progress(out, folder, command, goal) as progress:

@@ -114,6 +114,14 @@ class ResearcherChoice:
         if not _free(config):
             self._consent()
 
+    def require_installed(self) -> None:
+        """Raise EnvironmentProblem for an agent that is not installed here."""
+        kind, _, name = self.researcher.partition(":")
+        if kind == "command":
+            from inner_loop.agents.recipe import find, recipe_for
+
+            find(recipe_for(name, self.config))
+
     def _consent(self, what: str = "this calls models, which may cost money") -> None:
         if not self.yes:
             ask(f"{what}; continue?", f"{what}, and there is no terminal to confirm it", "--yes, with --max-usd 5")

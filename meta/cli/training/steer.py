@@ -12,6 +12,7 @@ from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from programs.errors import ProgramError, UsageError
 from programs.text import one_line
+from trainer import sandbox
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -57,7 +58,8 @@ def steer(
     show(out, opened)
     if requests and not is_taken(folder):
         out.note("the study is not running; it takes the request when it is resumed")
-        out.next(f"metaloop {opened.config.command} --resume {resolve.typed(folder)}")
+        unsafe = sandbox.flag(opened.config.sandbox)
+        out.next(f"metaloop {opened.config.command} --resume {resolve.typed(folder)}{unsafe}")
 
 
 def show(out: Output, study: Study) -> None:

@@ -130,12 +130,12 @@ def unused_budget(dial: Dial, seconds: float) -> str:
 
 def night_tells(plan: Plan, task: Task) -> str:
     """Why a budget is used for a night, and what that can show."""
-    from inner_loop.night import FEW
+    from meta.night import night_is_short
 
     why = (
         f"one night, because {duration(plan.device_seconds(task))} do not pay for matches that show, with 80% power, "
         "that one program is 1.3 times as good; its train.py is measured with fresh seeds"
     )
-    if plan.run_experiments(task) < FEW:
+    if night_is_short(task, plan.run_budget):
         return f"{why}; so short a night does not show which program is better"
     return f"{why}; that a program is three times as good is seen in one night of four"
