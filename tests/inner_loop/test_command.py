@@ -63,7 +63,8 @@ def work(
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
-        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), context=context, beside=beside, **stop,
+        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), context=context,
+        beside=beside, **stop,
     )  # fmt: skip
     return Played(result, told_of)
 

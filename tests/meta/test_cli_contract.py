@@ -323,6 +323,7 @@ def test_without_a_sandbox_nothing_is_founded(
         assert "--no-sandbox" in call(*words, code=1).stderr
     done = call("doctor", code=1)
     assert "fail\tsandbox\tno sandbox: " in done.stdout and done.stderr.startswith("cannot run: sandbox\n")
+    assert "without a sandbox: built-in tasks, your own repository and agent (--no-sandbox, " in done.stderr
 
 
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:

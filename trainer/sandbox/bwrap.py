@@ -154,7 +154,7 @@ def _cause(said: str) -> tuple[str, str]:
     if said.startswith("lowered: ") and "user id" in said:
         return (
             "root has no other user id here to run the sandbox as (/proc/self/uid_map)",
-            "start metaloop as an ordinary user, or use a container with 65536 ids",
+            "use a container with 65536 user ids; or start metaloop as an ordinary user, where namespaces are allowed",
         )
     if said.startswith("lowered: "):
         return f"root may not mount here ({said})", "put Metaloop and the study in a folder open to others, e.g. /opt"

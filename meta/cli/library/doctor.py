@@ -91,7 +91,8 @@ def doctor(
     warned = sum(row["state"] == "warn" for row in rows)
     out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {many(warned, 'warning')}")
     if failed == ["sandbox"]:
-        out.note("without a sandbox: your own repository and agent (--no-sandbox), no contest, no runs for others")
+        out.note("without a sandbox: built-in tasks, your own repository and agent (--no-sandbox, results unverified);")
+        out.note("no contest, no runs for others")
     return 1 if failed else 0
 
 
