@@ -24,6 +24,7 @@ from arena.setup import reference
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
+from trainer.sandbox import flag
 from trainer.source import Source
 from trainer.streams import Stream, Streams
 from trainer.task import Task
@@ -143,7 +144,7 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, say: 
     baseline = [value for value in taken["baseline"].metrics if value is not None]
     if not baseline:
         message = f"{task.folder}: its baseline fails on all {seeds} seeds: {taken['baseline'].failures[0]}"
-        raise TaskError(message, hint=f"metaloop task check {shlex.quote(reference(task))}")
+        raise TaskError(message, hint=f"metaloop task check {shlex.quote(reference(task))}{flag(how.sandbox)}")
     return Round(task, how, tuple(baseline), taken, tuple(measured.items()))
 
 

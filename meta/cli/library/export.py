@@ -24,6 +24,7 @@ from meta.cli.options import flag, typed
 from meta.cli.output import Output, Row
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import KINDS
+from trainer import sandbox
 
 if TYPE_CHECKING:
     import duckdb
@@ -199,10 +200,10 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         write_program(out, rewritten(resolve.one_program(str(given)), kind), target, kind)
         return
     folder = resolve.study_folder(study, out)
-    if not chosen and not (folder / "champion.md").is_file():
-        hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: --for {kind} my/program.md"
-        raise NotFound(f"{folder} has no champion.md", hint=hint)
     made = Study.open(folder, to_read=True)
+    if not chosen and not (folder / "champion.md").is_file():
+        again = f"metaloop improve --resume {resolve.typed(folder)}{sandbox.flag(made.config.sandbox)}"
+        raise NotFound(f"{folder} has no champion.md", hint=f"{again}, or name a program: --for {kind} my/program.md")
     made.look()
     program = of_study(made.state, chosen) if chosen else resolve.one_program(str(folder / "champion.md"))
     if not chosen:

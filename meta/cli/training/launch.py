@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,9 +167,10 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def show_plan(self, out: Output, cost: Cost, task: Task, *lists: str) -> None:
         """``--dry-run``: print the plan, and why it would not start here. ``lists``: details that are tables."""
         dry_run(out, cost, *lists)
-        for required in (lambda: sandbox.require(task, self.sandbox), self.researcher_choice.require_installed):
+        needs = [partial(sandbox.require, task, self.sandbox), self.researcher_choice.require_installed]
+        for need in needs:
             try:
-                required()
+                need()
             except EnvironmentProblem as error:
                 out.warn(f"this would not start here: {error.message} ({error.hint})")
 
