@@ -167,7 +167,8 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def show_plan(self, out: Output, cost: Cost, task: Task, *lists: str) -> None:
         """``--dry-run``: print the plan, and why it would not start here. ``lists``: details that are tables."""
         dry_run(out, cost, *lists)
-        needs = [partial(sandbox.require, task, self.sandbox), self.researcher_choice.require_installed]
+        in_sandbox = partial(sandbox.require, task, self.sandbox)
+        needs: list[Callable[[], None]] = [in_sandbox, self.researcher_choice.require_installed]
         for need in needs:
             try:
                 need()
