@@ -11,7 +11,7 @@ score is 1 plus its mean lead over stock, on the tasks that it was run on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.report.evidence import Evidence, evidence
@@ -153,8 +153,14 @@ class TaskSet:
 
     def evidence(self, con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str]) -> Evidence:
         """The evidence of an open study, over all tasks where there are several."""
-        parts = [evidence(con, task.name, exclude_matches=exclude_matches) for task in self.tasks]
+        parts = [evidence_on(task, con, exclude_matches) for task in self.tasks]
         return over_tasks(parts, self.scales()) if self.several else parts[0]
+
+
+def evidence_on(task: Task, con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str]) -> Evidence:
+    """The evidence about one task, with its edits and the values that its untouched files have."""
+    facts = evidence(con, task.name, exclude_matches=exclude_matches)
+    return replace(facts, space=task.edits, untouched=task.edits.config(task.baseline()))
 
 
 def evidence_of(study: Study, con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str]) -> Evidence:
@@ -164,7 +170,7 @@ def evidence_of(study: Study, con: duckdb.DuckDBPyConnection, exclude_matches: S
     ended = {match.task for match_id, match in study.state.matches.items() if match_id in study.state.ended_matches}
     stages = sorted({0, *(each.stage for each in study.config.fresh)})
     sets = [each for stage in stages if (each := TaskSet.of(study, stage)).tasks[-1].name in ended]
-    parts = [[evidence(con, task.name, exclude_matches=exclude_matches) for task in each.tasks] for each in sets]
+    parts = [[evidence_on(task, con, exclude_matches) for task in each.tasks] for each in sets]
     return over_stages(parts, [each.scales() for each in sets], starter("stock").program_id)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analysis.effects.attribution import credits
@@ -13,6 +13,7 @@ from analysis.effects.rows import DirectiveCredit, DirectiveUse, EditCredit, Mut
 from analysis.scales import GainScale
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, posterior
+from trainer.edits import EditSpace
 
 if TYPE_CHECKING:
     import duckdb
@@ -90,6 +91,8 @@ class Evidence:
     uses: tuple[
         DirectiveUse, ...
     ] = ()  # what the runs of each program did with its directives; None over several tasks
+    space: EditSpace = field(default_factory=EditSpace)  # of the task; of none over several
+    untouched: Mapping[str, Value] = field(default_factory=dict)  # the values of its untouched files
 
     def tried_and_kept(self, program_id: str) -> tuple[Counter[str], Counter[str]]:
         """By directive of a program, in how many of its runs it was tried and kept, on all tasks together."""

@@ -49,6 +49,7 @@ class GainTable:
     def __init__(self, evidence: Evidence) -> None:
         self.rows = {key_of(edit.knob, edit.value): EditGain(edit) for edit in evidence.edits}
         self._effects = evidence.effects
+        self.space, self.untouched = evidence.space, evidence.untouched
         self.ideas = {d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0}
 
     def idea(self, idea: ProgramIdea) -> tuple[float | None, tuple[str, ...]]:

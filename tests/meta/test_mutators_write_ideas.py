@@ -19,6 +19,7 @@ from programs import shelf
 from programs.program import Program
 from tests.analysis import synthetic
 from tests.planted_evidence import PLANTED, edit, evidence, idea
+from trainer.edits import EditSpace, Knob
 
 
 def child_of(text: str, facts: Evidence = PLANTED) -> Program:
@@ -155,6 +156,18 @@ def test_terms_name_keys() -> None:
 )  # fmt: skip
 def test_untried_values_lie_beside_the_best(best: float, tried: list[float], found: list[float]) -> None:
     assert untried(best, tried) == found
+
+
+def test_neighbours_are_allowed_by_the_task_and_not_those_of_its_untouched_files() -> None:
+    knob = Knob("EPOCHS", "int", (15, 60, 240), 15, 240)
+    facts = evidence(edit("EPOCHS", 240, 0.3), edit("EPOCHS", 15, -0.3), edit("WIDTH", 64, 0.2), edit("WIDTH", 16, 0.1))
+
+    def neighbours(facts: Evidence) -> list[str]:
+        return [term for idea in child_of("Go.", facts).ideas if "Untested" in idea.text for term in idea.terms]
+
+    assert neighbours(facts) == ["epochs=3840", "epochs=60", "width=256", "width=32"]
+    on_task = replace(facts, space=EditSpace((knob,)), untouched={"EPOCHS": 60})
+    assert neighbours(on_task) == ["epochs=120", "width=256", "width=32"]
 
 
 def test_a_list_opens_with_the_best_configuration_and_goes_on_with_what_adds_to_it(tmp_path: Path) -> None:

@@ -231,13 +231,17 @@ def _is_news(idea: ProgramIdea, table: GainTable) -> bool:
 
 
 def beside_winners(table: GainTable) -> list[Item]:
-    """Untried values beside the best value of each knob with a clear gain."""
+    """Untried values that the task allows, beside the best value of each knob with a clear gain. That of the untouched
+    files counts as tried."""
     items, by_knob = list[Item](), table.by_knob()
     for row in best_values(table)[1]:
         name, rows = row.credit.knob.lower(), by_knob[row.credit.knob.casefold()]
-        tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
+        knob, values = table.space.knob(name), [r.credit.value for r in rows]
+        values += [table.untouched[knob.name]] if knob and knob.name in table.untouched else []
+        tried = [value for value in values if isinstance(value, int | float)]
         for value in untried(row.credit.value, tried) if is_number(row.credit.value) else ():
-            items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids))
+            if knob is None or knob.legal(value) is not None:
+                items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids))
     return items
 
 
