@@ -7,6 +7,7 @@ from typing import Literal
 
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric
+from inner_loop.night import BY
 from programs.errors import MetaloopError
 from trainer.source import Source
 
@@ -27,7 +28,7 @@ class RunResult:
     final_metric: float | None
     baseline_metric: float | None
     experiments: int
-    kept: int
+    kept: int  # without `main` of the night before
     charged: float
     spent: float
     cached_seconds: float
@@ -53,7 +54,7 @@ def result_of(
         final_metric=mean_metric(bench, head) if head else None,
         baseline_metric=mean_metric(bench, bench.baseline) if head else None,
         experiments=len(bench.history),
-        kept=sum(record.decision == "keep" for record in bench.history),
+        kept=sum(record.decision == "keep" and record.proposer != BY for record in bench.history),
         charged=bench.budget_seconds if finished else meter.charged,
         spent=meter.spent,
         cached_seconds=meter.cached,

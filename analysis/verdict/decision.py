@@ -159,6 +159,11 @@ class Decision:
         own = (one for one in self.scripts if not several or one.task == self.tasks[0].task)
         return next((one for one in own if (one.low or 0.0) > 0), None)
 
+    @property
+    def added_nothing(self) -> bool:
+        """Of a night that goes on from an earlier one: whether `main` is still that of the earlier one."""
+        return bool(self.night and self.scripts) and not any(one.kept for one in self.night)
+
     def rests_on(self, match_id: str | None) -> bool:
         """Whether it was made from this match."""
         return match_id in self.match_ids

@@ -71,6 +71,10 @@ def apply(study: Study) -> Applied:
         pass  # there is none but the untouched one
     elif best.low is None or best.low <= 0:
         left_out.append("the best train.py, because its gain is not shown to be above zero")
+    elif decision.added_nothing and study.config.from_study:
+        left_out.append(
+            f"the best train.py, because this night added nothing to main of {study.config.from_study.folder}"
+        )
     else:
         inside, copied = home.relative_to(root), study.task.baseline()
         source = head_source(repo, inside, study.task)

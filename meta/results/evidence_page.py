@@ -59,6 +59,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         researcher=str(EvolvedFor.of(config.researcher, config.staff.models)),
         steps=steps, change=changes(diff(first, program)) if first else [], night=night, kept=kept,
         credit=credit, without=len(every) - len(credit), fresh=SAID[SPLIT] if d.fresh == SPLIT else "",
+        learnt=study.program(config.knowledge.program_id).name if config.knowledge else "",
         public=public_lines(study), harvests=list(harvests(study)),
         steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
         limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),

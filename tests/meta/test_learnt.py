@@ -94,7 +94,7 @@ def test_a_study_says_what_it_started_from(tasks: list[Task], kb: Path, tmp_path
     [row] = query(tmp_path / "s", f"FROM programs WHERE program_id = '{learnt.program.program_id}'")
     assert row["operator"] == "knowledge" and row["parent_ids"] == [MINE.program_id]
     page = (tmp_path / "s" / "champion.evidence.md").read_text()
-    assert "2 measured tasks of also-swept, swept" in page
+    assert f"{learnt.program.name} has ideas learnt on 2 measured tasks of also-swept, swept" in page
     again, _, began_again = take_up(tmp_path / "s")
     assert again.config.knowledge == learnt.used and began_again == began
 

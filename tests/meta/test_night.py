@@ -30,6 +30,7 @@ from programs.errors import UsageError
 from programs.program import Program
 from tests.meta.cli_study import metaloop
 from tests.serving import serving
+from trainer.laws.law import Law
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -169,6 +170,32 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     assert "not nights of the same two programs" in metaloop("standings", ended, tmp_path / "other", code=2).stderr
     page = (tmp_path / "other" / "champion.evidence.md").read_text()  # of a night of 12 experiments
     assert "So short a night does not show which program is better (planned test of " in page
+
+
+def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes_no_branch(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program has one idea, which is in `main` already."""
+    task = tmp_path / "repo"
+    simulated_task(Law({"A": 1.0}, {("A", 2.0): 0.4}, {}, seed=1, noise=0.001), task)
+    (task / "program.md").write_text(
+        "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Mine\n\n## Ideas\n\n- Use `a=2`.\n"
+    )
+    for words in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
+        subprocess.run(["git", *words], cwd=task, check=True)
+    words = ["improve", str(task / "program.md"), "-t", str(task), "--budget", "2s", "--seed", "2", "-y", "--apply"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run([*words, "-s", str(first)]) == 0
+    said = capsys.readouterr()
+    assert "kept 1 of" in said.err and "branch metaloop/first" in said.err
+    [played] = query(first, "SELECT run_id FROM runs")
+    assert f"metaloop ablate {played['run_id'][:7]}" in said.out + said.err
+    assert run([*words, "--from", str(first), "-s", str(second)]) == 0
+    said = capsys.readouterr()
+    assert "This night added nothing to main of the night before." in said.out + said.err
+    assert "kept 0 of" in said.err and f"this night added nothing to main of {first}" in said.err
+    assert "metaloop ablate" not in said.out + said.err
+    assert git(task, "branch", "--list", "metaloop/*").split() == ["metaloop/first"]
 
 
 def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path: Path, ended: Path) -> None:

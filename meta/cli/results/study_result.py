@@ -97,13 +97,18 @@ def files_of(shown: Path) -> dict[str, str]:
 def _going_on(folder: Path, config: StudyConfig, decision: Decision, applies: bool) -> list[str]:
     """The commands that go on from a study."""
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), worth_applying(decision))
-    return [*apply, *longer(folder, config, decision), f"metaloop report {resolve.typed(folder)}"]
+    name, again = resolve.typed(folder), list[str]()
+    if any(one.kept for one in decision.night):
+        [night] = resolve.ask(folder, "SELECT DISTINCT run_id FROM night_turns")
+        words = f"metaloop ablate {resolve.short(night['run_id'])} -s {name}{'' if config.sandbox else f' {FLAG}'}"
+        again = [f"{words}  # which kept changes are more than luck"]
+    return [*apply, *again, *longer(folder, config, decision), f"metaloop report {name}"]
 
 
 def worth_applying(decision: Decision) -> bool:
     """Whether ``--apply`` would commit something: the program, or a train.py of the first task, whose gain is above
     zero."""
-    return decision.holds or decision.script is not None
+    return decision.holds or (decision.script is not None and not decision.added_nothing)
 
 
 def ready_to_apply(config: StudyConfig, folder: Path, name: str, worth: bool = True) -> list[str]:
