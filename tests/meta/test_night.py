@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -124,7 +125,8 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
 def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
     study = shutil.copytree(ended, tmp_path / "study")
     [played] = query(study, "SELECT run_id, kept FROM runs")
-    metaloop("ablate", played["run_id"][:8], "-s", study, "-n", "2", "-q")
+    said = metaloop("ablate", played["run_id"][:8], "-s", study, "-n", "2").err
+    assert "plan: " in said and "ended" not in said.split("plan: ")[0]  # the run of the night is none of these
     rows = query(study, "FROM credit WHERE method = 'leave-one-out'")
     assert len(rows) == played["kept"] and {row["n"] for row in rows} == {2}
     assert query(study, "FROM contributions") == query(ended, "FROM contributions")
@@ -211,7 +213,9 @@ def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path:
     main.write_bytes(b"".join(kept))
     for closed in (study / "ledger").glob("end-*.jsonl"):
         closed.unlink()
-    metaloop("improve", "--resume", study, "-q")
+    said = metaloop("improve", "--resume", study).err
+    left = re.search(r"0 of 1 run ended, ([\d.]+)s .* left: at most 1 run, about ([\d.]+)s of", said)
+    assert left and float(left[1]) > 1 and float(left[1]) + float(left[2]) == pytest.approx(9.6, abs=0.2)
     turns = "SELECT number, program_id, gain, kept FROM night_turns"
     assert query(study, turns) == query(ended, turns)
     assert (study / "best_train.py").read_text() == (ended / "best_train.py").read_text()

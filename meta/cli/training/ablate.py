@@ -123,7 +123,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
         settings.show_plan(out, whole, task, "factors", "left_out")
         return
     settings.ready(out, task, study)
-    launch.announce(out, whole, study.folder)
+    launch.announce(out, whole, study.folder, "ablate")
     match = launch.drive(out, study.folder, "ablate", whole, partial(ablate, study, program, design), flags.webhook)
     champion = study.state.champion
     if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
@@ -250,7 +250,7 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
         return
     settings.ready(out, task, study, researches=False)
     study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
-    launch.announce(out, cost, study.folder)
+    launch.announce(out, cost, study.folder, "ablate")
     replay = partial(replay_run, study, run.run_id, commits, seeds)
     launch.drive(out, study.folder, "ablate", cost, replay, flags.webhook)
     present(out, study.folder, run.run_id)

@@ -165,7 +165,7 @@ def finish(
 
     folder = study.folder
     if champion_of(folder) is None:
-        launch.announce(out, cost, folder)
+        launch.announce(out, cost, folder, command)
         work = partial(carry_out, study, plan, starters)
         launch.drive(out, folder, command, cost, work, flags.ending.webhook, flags.ending.apply)
         study.follow()  # what the workers wrote

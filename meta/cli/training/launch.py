@@ -277,28 +277,46 @@ def known_sd(study: Study | None) -> float | None:
         return measured_sd(con)
 
 
-def so_far(folder: Path, cost: Cost) -> tuple[int, str, str]:
-    """The runs of a study that have ended, how far it is, and how long the rest takes at their pace, in words."""
+@dataclass(frozen=True)
+class SoFar:
+    """How far the work of a command is. ``device_seconds``: what is left; ``said``: how far, in words."""
+
+    begun: int
+    ended: int
+    device_seconds: float
+    wall_seconds: float
+    said: str
+
+
+def so_far(folder: Path, command: str, cost: Cost) -> SoFar:
+    """Of an ablation only the runs of one that has not ended: the study may have others."""
     from meta.study.live import LiveStudy
     from meta.study.live_rows import remaining
 
     study = LiveStudy.read(folder)
-    ended = len(study.begun) - study.count("running")
-    far = f"{ended} of {many(cost.runs, 'run')} ended, {duration(study.charged)} of device time charged to the runs"
-    work = remaining(study)  # as `metaloop status` has it
-    seconds = max(1 - ended / max(cost.runs, 1), 0.0) * cost.wall_seconds
+    begun = study.begun
+    if command == "ablate":
+        matches = [one for one in study.matches.values() if one.purpose == "ablation"]
+        arms = {arm.arm_id for one in matches if one.match_id not in study.ended_matches for arm in one.arms}
+        begun = [run for run in begun if run.started and run.started.arm_id in arms]
+    under_way = [run.charged for run in begun if run.state == "running"]
+    ended, charged = len(begun) - len(under_way), sum(run.charged for run in begun)
+    left = max(1 - ended / max(cost.runs, 1), 0.0)
+    device = max(left * cost.device_seconds - sum(under_way), 0.0)
+    wall = device / cost.device_seconds * cost.wall_seconds if cost.device_seconds else 0.0
+    work = remaining(study) if command != "ablate" else None  # as `metaloop status` has it
     if work is not None and work.seconds_left is not None:
-        seconds = work.seconds_left
-    return ended, far, f"about {duration(seconds)}"
+        wall = work.seconds_left
+    said = f"{ended} of {many(cost.runs, 'run')} ended, {duration(charged)} of device time charged to the runs"
+    return SoFar(len(begun), ended, device, wall, said)
 
 
-def announce(out: Output, cost: Cost, folder: Path) -> None:
-    """Print the cost on stderr, before anything starts; of a study that is resumed only what is left."""
-    ended, far, rest = so_far(folder, cost)
-    if 0 < ended < cost.runs:
-        left = cost.runs - ended
-        device = duration(left / cost.runs * cost.device_seconds)
-        out.note(f"{far}; left: at most {many(left, 'run')}, about {device} of device time, {rest} by the clock")
+def announce(out: Output, cost: Cost, folder: Path, command: str) -> None:
+    """Print the cost on stderr, before anything starts; of what is resumed only what is left."""
+    known = so_far(folder, command, cost)
+    if known.begun and known.ended < cost.runs:
+        left = f"{many(cost.runs - known.ended, 'run')}, about {duration(known.device_seconds)} of device time"
+        out.note(f"{known.said}; left: at most {left}, about {duration(known.wall_seconds)} by the clock")
     else:
         out.note(
             f"plan: {many(cost.runs, 'run')}, about {many(cost.experiments, 'experiment')}; "
@@ -356,7 +374,9 @@ def drive(
         try:
             result = work(progress)
         except Drained as error:
-            error.hint, error.message = again, f"{error.message}; {so_far(folder, cost)[1]}"
+            known = so_far(folder, command, cost)
+            error.hint = again
+            error.message += f"; {known.said}" if known.begun else ""  # trainings without a run say how far they are
             raise
         except KeyboardInterrupt:
             out.note(f"killed; finished work is kept; to resume: {again}")

@@ -106,7 +106,7 @@ def match(
     batch, rule = made.batch, made.race_rule or RACE_RULE
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
-    launch.announce(out, cost, study.folder)
+    launch.announce(out, cost, study.folder, "match")
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", cost, carry_out, webhook)
     present(out, study, played, others, flags.add)
