@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from analysis.knowledge import Effect, of_study
 from analysis.ledger import state_of
@@ -29,7 +30,8 @@ def refused(folder: str, why: str, hint: str = "") -> UsageError:
 @dataclass(frozen=True)
 class PastStudy:
     """``named``: its tasks as study.toml names them. ``used``: what the new study records of it. ``effects``: of edits,
-    by role; they may be none. ``main``: of a night, the files that it ended with, if they gained anything."""
+    by role; they may be none. ``main``: of a night, the files that it ended with, if they gained anything;
+    ``main_seconds``: device-seconds of a training of it, 0 if that is not known."""
 
     folder: Path
     named: str
@@ -38,6 +40,7 @@ class PastStudy:
     effects: Sequence[Effect]
     used: FromStudy
     main: Sequence[tuple[str, str]] = ()
+    main_seconds: float = 0.0
 
     def refuse_other(self, training: Sequence[Task], reserve: Sequence[Task]) -> None:
         """Raise UsageError for a new study on none of its tasks, or with one of them as a held-out task."""
@@ -84,7 +87,8 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     names = ",".join(reference for reference, _ in named)
     best = state.harvests.get((tasks[0].name, HARVEST)) if config.plan.get("night") else None
     main = best.files if best is not None and (best.gain or 0.0) > 0 else ()
-    return PastStudy(folder, names, tasks, champion, effects, used, main)
+    trained = [one.device_seconds_spent for one in state.verifications() if one.status == "ok"] if main else []
+    return PastStudy(folder, names, tasks, champion, effects, used, main, fmean(trained) if trained else 0.0)
 
 
 def _champion(state: StudyState, program_id: str, shown: str) -> Program:

@@ -174,6 +174,28 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     assert "So short a night does not show which program is better (planned test of " in page
 
 
+def test_the_plan_of_the_next_night_counts_with_the_cost_of_main(
+    ended: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = shutil.copytree(ended, tmp_path / "before")  # its `main` took 0.1 s, and then 0.9 s
+    study = Study.open(before)
+    with study:
+        study.look()
+        for one in [*study.state.verifications()]:
+            study.record(replace(one, seed=one.seed + 1, device_seconds_spent=0.9))
+    words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "6s", "--dry-run"]
+    plans = []
+    for more in ([], ["--from", str(before)]):
+        capsys.readouterr()
+        assert run([*words, *more, "--json"]) == 0
+        plans.append(json.loads(capsys.readouterr().out))
+    untouched, following = plans
+    budget, seeds = untouched["charged_seconds"], untouched["plan"]["confirm_seeds"]
+    assert (untouched["experiments"], following["experiments"]) == (round(budget / 0.1), int(budget / 0.5))
+    assert following["device_seconds"] == pytest.approx(untouched["device_seconds"] + seeds * 0.4, abs=0.1)
+    assert f"main of {before}, of which a training takes 0.50s" in following["start"]
+
+
 def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes_no_branch(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,7 +77,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
     from meta.study.begin import champion_of, create, take_up
 
     settings, dial = settings_of(flags), flags.dial
-    folder = settings.existing(out)
+    folder, past = settings.existing(out), None
     with if_slow(out, PLANNING):
         if folder is not None:
             study, plan, starters = take_up(folder)
@@ -108,7 +108,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
                 origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
             chosen.note_others(out, own, past.folder if past else None)
         flags.ending.refuse_early(on.training[0])
-        cost = cost_of(plan, on, settings, study if folder else None)
+        cost = cost_of(plan, on, settings, study if folder else None, past)
         told = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
         cost = cost.saying(**told, budget="" if folder else unused_budget(dial, cost.device_seconds), **origins)
     if settings.dry_run:

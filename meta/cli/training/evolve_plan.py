@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.wording import many
+from meta.cli.options import duration
 from meta.cli.training import launch
 from meta.cli.training.evolve_tasks import ChosenTasks
 from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.researcher_choice import UNPRICED
 from meta.cli.training.study_size import night_tells
 from meta.reserve import DRAWN
-from meta.study.cost import FREE, Cost
+from meta.study.cost import FREE, Cost, Work
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 
-def cost_of(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> Cost:
-    """What the study costs, and the power of its confirmation. ``study``: the one that is resumed."""
+def cost_of(
+    plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None, past: PastStudy | None = None
+) -> Cost:
+    """What the study costs, and the power of its confirmation. ``study``: the one that is resumed; ``past``: the one
+    that a new one starts from."""
     from meta.reserve import works_on_reserved
     from meta.study.task_families import said
     from meta.study.task_families import works as family_works
@@ -44,13 +48,25 @@ def cost_of(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study 
         drawn = study is not None or settings.seed is not None
         named = f"a member of the family of {task.name}"  # which one is drawn when the study begins
         works = [one if drawn or one.use != DRAWN else replace(one, task=named) for one in works]
+    start = ""
+    if plan.night and past and past.main_seconds:
+        works = [from_main(works[0], plan, task, past.main_seconds)]
+        start = f"main of {past.used.folder}, of which a training takes {duration(past.main_seconds)}"
+        start += f" (one of the untouched script {duration(task.cost_seconds)})"
     more = {"harvest": plan.harvest_experiments(task), "stages": plan.stages(), "plan": asdict(plan)}
     cost = settings.cost(study, on.training, works, **more)
     cost = settings.researcher_choice.billed(cost, task, study)
     cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
     families = said(plan, on.families) if on.families else ""
     test = ", ".join(f"{name} {value}" for name, value in plan.test.items())
-    return cost.knowing(test=test).saying(power=power_of(plan, on, study), families=families)
+    return cost.knowing(test=test).saying(power=power_of(plan, on, study), families=families, start=start)
+
+
+def from_main(night: Work, plan: Plan, task: Task, seconds: float) -> Work:
+    """A night whose trainings take as long as those of the `main` that it begins with."""
+    longer = plan.confirm_seeds * (seconds - task.cost_seconds)
+    experiments = max(1, int(plan.run_budget / seconds))
+    return replace(night, experiments=experiments, device_seconds=night.device_seconds + longer)
 
 
 def power_of(plan: Plan, on: ChosenTasks, study: Study | None) -> str:

@@ -313,10 +313,10 @@ def so_far(folder: Path, command: str, cost: Cost) -> SoFar:
 
 def announce(out: Output, cost: Cost, folder: Path, command: str) -> None:
     """Print the cost on stderr, before anything starts; of what is resumed only what is left."""
-    known = so_far(folder, command, cost)
-    if known.begun and known.ended < cost.runs:
-        left = f"{many(cost.runs - known.ended, 'run')}, about {duration(known.device_seconds)} of device time"
-        out.note(f"{known.said}; left: at most {left}, about {duration(known.wall_seconds)} by the clock")
+    at = so_far(folder, command, cost)
+    if at.begun and at.ended < cost.runs:
+        left = f"{many(cost.runs - at.ended, 'run')}, about {duration(at.device_seconds)} of device time"
+        out.note(f"{at.said}; left: at most {left}, about {duration(at.wall_seconds)} by the clock")
     else:
         out.note(
             f"plan: {many(cost.runs, 'run')}, about {many(cost.experiments, 'experiment')}; "
