@@ -125,7 +125,7 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
 def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
     study = shutil.copytree(ended, tmp_path / "study")
     [played] = query(study, "SELECT run_id, kept FROM runs")
-    said = metaloop("ablate", played["run_id"][:8], "-s", study, "-n", "2").err
+    said = metaloop("ablate", played["run_id"][:8], "-s", study, "-n", "2").stderr
     assert "plan: " in said and "ended" not in said.split("plan: ")[0]  # the run of the night is none of these
     rows = query(study, "FROM credit WHERE method = 'leave-one-out'")
     assert len(rows) == played["kept"] and {row["n"] for row in rows} == {2}
@@ -174,31 +174,22 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     assert "So short a night does not show which program is better (planned test of " in page
 
 
-def test_the_plan_of_the_next_night_counts_with_the_cost_of_main(
-    ended: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_plan_of_the_next_night_counts_with_the_cost_of_main(ended: Path, repository: Path, tmp_path: Path) -> None:
     before = shutil.copytree(ended, tmp_path / "before")  # its `main` took 0.1 s, and then 0.9 s
     study = Study.open(before)
     with study:
         study.look()
         for one in [*study.state.verifications()]:
             study.record(replace(one, seed=one.seed + 1, device_seconds_spent=0.9))
-    words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "6s", "--dry-run"]
-    plans = []
-    for more in ([], ["--from", str(before)]):
-        capsys.readouterr()
-        assert run([*words, *more, "--json"]) == 0
-        plans.append(json.loads(capsys.readouterr().out))
-    untouched, following = plans
+    words = ["improve", repository / "program.md", "-t", repository / "work", "--budget", "6s", "--dry-run"]
+    untouched, following = (metaloop(*words, *more, "--json").json for more in ([], ["--from", before]))
     budget, seeds = untouched["charged_seconds"], untouched["plan"]["confirm_seeds"]
     assert (untouched["experiments"], following["experiments"]) == (round(budget / 0.1), int(budget / 0.5))
     assert following["device_seconds"] == pytest.approx(untouched["device_seconds"] + seeds * 0.4, abs=0.1)
     assert f"main of {before}, of which a training takes 0.50s" in following["start"]
 
 
-def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes_no_branch(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes_no_branch(tmp_path: Path) -> None:
     """The program has one idea, which is in `main` already."""
     task = tmp_path / "repo"
     simulated_task(Law({"A": 1.0}, {("A", 2.0): 0.4}, {}, seed=1, noise=0.001), task)
@@ -207,18 +198,16 @@ def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes
     )
     for words in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
         subprocess.run(["git", *words], cwd=task, check=True)
-    words = ["improve", str(task / "program.md"), "-t", str(task), "--budget", "2s", "--seed", "2", "-y", "--apply"]
+    words = ["improve", task / "program.md", "-t", task, "--budget", "2s", "--seed", "2", "-y", "--apply"]
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run([*words, "-s", str(first)]) == 0
-    said = capsys.readouterr()
-    assert "kept 1 of" in said.err and "branch metaloop/first" in said.err
+    said = metaloop(*words, "-s", first).stderr
     [played] = query(first, "SELECT run_id FROM runs")
-    assert f"metaloop ablate {played['run_id'][:7]}" in said.out + said.err
-    assert run([*words, "--from", str(first), "-s", str(second)]) == 0
-    said = capsys.readouterr()
-    assert "This night added nothing to main of the night before." in said.out + said.err
-    assert "kept 0 of" in said.err and f"this night added nothing to main of {first}" in said.err
-    assert "metaloop ablate" not in said.out + said.err
+    assert "kept 1 of" in said and "branch metaloop/first" in said
+    assert f"metaloop ablate {played['run_id'][:7]} -s {first}" in said
+    again = metaloop(*words, "--from", first, "-s", second)
+    assert "This night added nothing to main of the night before." in again.stdout
+    assert "kept 0 of" in again.stderr and f"this night added nothing to main of {first}" in again.stderr
+    assert "metaloop ablate" not in again.stderr
     assert git(task, "branch", "--list", "metaloop/*").split() == ["metaloop/first"]
 
 
@@ -235,7 +224,7 @@ def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path:
     main.write_bytes(b"".join(kept))
     for closed in (study / "ledger").glob("end-*.jsonl"):
         closed.unlink()
-    said = metaloop("improve", "--resume", study).err
+    said = metaloop("improve", "--resume", study).stderr
     left = re.search(r"0 of 1 run ended, ([\d.]+)s .* left: at most 1 run, about ([\d.]+)s of", said)
     assert left and float(left[1]) > 1 and float(left[1]) + float(left[2]) == pytest.approx(9.6, abs=0.2)
     turns = "SELECT number, program_id, gain, kept FROM night_turns"
