@@ -150,7 +150,7 @@ def _run_line(event: Mapping[str, Any]) -> str:
     state = str(event.get("state", ""))
     unit = f" {event['unit']}" if event.get("unit") else ""
     shown = state if gain is None else f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}"
-    if gain is not None and run.get("kept") == 0:
+    if gain is not None and run.get("kept") == 0 and run.get("final_metric") == run.get("baseline_metric"):
         shown = "its train.py is the untouched script"
     wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
     device = busy / wall if wall and busy is not None else None
