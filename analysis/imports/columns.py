@@ -13,6 +13,7 @@ from analysis.imports.table import LogTable, LogText, UnreadableLog
 from trainer.values.metric_names import named_direction, plain_name
 
 MOST = 0.5  # of the rows that ran have a value of the metric, at least
+ONLY_METRIC = "the only column with numbers in most rows whose name has no other known meaning"
 ASK_METRIC = "name it with --metric; --direction and --status answer the other questions about a log"
 ASK_DIRECTION = "say it with --direction lower or --direction higher"
 
@@ -25,6 +26,7 @@ class Stated:
     direction: str | None = None
     status: str | None = None
     noise: float | None = None
+    description: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
     names = tuple(plain(name) for name in table.names)
     metric = None if stated.metric is None else _named(stated.metric, table, "--metric")
     status = None if stated.status is None else _named(stated.status, table, "--status")
+    described = None if stated.description is None else _named(stated.description, table, "--set description")
     at = defaultdict[str, list[int]](list)
     for index, name in enumerate(names):
         kind = role(name)
@@ -60,8 +63,13 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
             kind = "status" if index == status else "other"
         if kind and index != metric and (kind != "status" or status is not None or _has_words(table, index)):
             at[kind].append(index)
-    if not at["description"]:  # `experiment` is a number in some logs, a text in others
-        at["description"] = [i for i in at["number"] if any(" " in cells[i] for _, cells in table.rows)][:1]
+    texts = sorted(at["description"], key=lambda i: names[i] == "name")  # a name is a label where there are notes
+    if described is not None:
+        chosen_text = [described]
+    else:  # `experiment` is a number in some logs, a text in others
+        chosen_text = texts or [i for i in at["number"] if any(" " in cells[i] for _, cells in table.rows)]
+    at["description"] = chosen_text[:1]
+    at["other"] += [i for i in texts if i not in at["description"]]
     chosen, why = (metric, "given") if metric is not None else _metric(table, names, at)
     decimal_comma = has_decimal_comma([cells[chosen] for _, cells in table.rows])
     if decimal_comma is None:
@@ -95,11 +103,11 @@ def _metric(table: LogTable, names: Sequence[str], at: Mapping[str, Sequence[int
     status = at.get("status", ())
     ran = [cells for _, cells in table.rows if not _failed(cells, status)] or [cells for _, cells in table.rows]
     free = [i for i in range(len(names)) if i not in taken]
-    found = [i for i in free if _is_measured([cells[i] for cells in ran])]
-    found = [i for i in found if "." not in table.names[i]] or found
+    measured = [i for i in free if _is_measured([cells[i] for cells in ran])]
+    found = [i for i in measured if "." not in table.names[i]] or measured
     found = [i for i in found if len({cells[i] for cells in ran}) > 1] or found  # a constant is no measurement
     if len(found) == 1:
-        return found[0], "the only column of numbers" if len(free) == 1 else "the only one with a number in most rows"
+        return found[0], ONLY_METRIC if measured == found else f"{ONLY_METRIC}; others are nested or constant"
     if not found:
         others = ", ".join(table.names[i] for i in free) or "none"
         raise UnreadableLog(f"no column has a number in most rows (of unknown meaning: {others})", ASK_METRIC)

@@ -134,6 +134,8 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
 def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun]:
     columns = columns_of(table, stated)
     groups, notes = _groups(table, columns)
+    described = [columns.names[i] for i in columns.at["description"]]
+    notes |= {"description_column": described[0]} if described and described != ["description"] else {}
     used = {i for kind, some in columns.at.items() if kind != "other" for i in some}
     runs = []
     for label, rows in groups.items():

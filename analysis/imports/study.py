@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.imports.cells import aliases
 from analysis.imports.columns import Stated
 from analysis.imports.repository import Joined, joined, repository_of
 from analysis.imports.runs import ImportedRun, Row, runs_of
@@ -141,7 +142,9 @@ def _log_events(
 
 
 def _commits(rows: Sequence[Row], repository: Path | None, log: str) -> tuple[dict[int, Joined], str]:
-    """(line → commit, why there are none)."""
+    """(line → commit, why there are none). Numbers alone count experiments."""
+    if all((row.commit or "0").isdigit() for row in rows):
+        return {}, f"the log has no column of commits, such as {', '.join(aliases()['columns']['commit'][:3])}"
     if repository is None:
         return {}, ""
     try:

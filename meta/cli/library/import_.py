@@ -42,6 +42,7 @@ def import_(
         str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(["lower", "higher"]))
     ],
     status: Annotated[str | None, flag("The column that says what was kept.", metavar="NAME", command="import")],
+    description: Annotated[str | None, rare("The column that says what was tried, and what is a re-run.")],
     noise: Annotated[float | None, rare("Standard deviation of one measurement.", type=Above0)],
     repository: Annotated[str | None, rare("The git repository of the logs' commits  [default: the one they lie in].")],
 ) -> int:
@@ -58,7 +59,7 @@ def import_(
     folder = Path(study).expanduser() if study else resolve.fresh_folder(f"import-{_stem(paths[0])}", out)
     logs = [Path(path).expanduser() for path in paths]
     home = Path(repository).absolute() if repository else None
-    import_logs(logs, folder, Stated(metric, direction, status, noise), home)
+    import_logs(logs, folder, Stated(metric, direction, status, noise, description), home)
     with resolve.connect(folder, []) as con:
         items, asides, rows = (resolve.fetch(con, query) for query in ("FROM imports", ASIDES, ROWS))
     runs = [item | _named(rows, item["run_id"]) for item in items if item["run_id"]]

@@ -77,6 +77,24 @@ def test_the_answers(tmp_path: Path) -> None:
         bring_in(tmp_path / "other", {"log.tsv": samples.SEVERAL}, Stated("speed"))
 
 
+def test_the_column_of_the_descriptions(tmp_path: Path) -> None:
+    """A tracker's name is a label where there are notes; --set description chooses, and the rest stays in `extra`."""
+    notes = ["baseline", "wider", "best so far again, seed 1", "baseline, seed 1"]
+    losses = (3.0, 2.0, 2.1, 3.1)
+    log = [{"step": n, "name": f"x{n}", "width": n, "loss": losses[n], "notes": notes[n]} for n in range(4)]
+    run = bring_in_one(tmp_path / "a", as_lines(log), name="runs.jsonl")
+    assert run["notes"] == {"description_column": "notes", "unused_columns": ["name", "width"]}
+    assert "whose name has no other known meaning" in run["metric_from"]
+    assert rows(tmp_path / "a", "description", "again") == list(zip(notes, (None, None, 2, 1), strict=True))
+    run = bring_in_one(tmp_path / "b", as_lines(log), Stated(description="name"), "runs.jsonl")
+    assert run["notes"] == {"description_column": "name", "unused_columns": ["width", "notes"]}
+    found = rows(tmp_path / "b", "description", "r.extra ->> 'notes'")
+    assert found == [(f"x{n}", note) for n, note in enumerate(notes)]
+    with pytest.raises(UsageError, match="no single column is 'words'") as caught:
+        bring_in_one(tmp_path / "c", as_lines(log), Stated(description="words"))
+    assert caught.value.hint == "correct --set description"
+
+
 def test_statuses(tmp_path: Path) -> None:
     run = bring_in_one(tmp_path, samples.STATUSES)
     found = dict(rows(tmp_path, "word", "coalesce(decision, 'open') || ' ' || coalesce(status, 'not run')"))
@@ -118,7 +136,8 @@ def test_kept_rows_that_are_mostly_worse(tmp_path: Path) -> None:
 
 def test_what_is_not_used_is_said(tmp_path: Path) -> None:
     run = bring_in_one(tmp_path / "a", samples.ORDER)
-    assert run["notes"] == {"unused_columns": ["loc", "branch", "lr", "epochs", "host"]}
+    unused = ["loc", "branch", "lr", "epochs", "host"]
+    assert run["notes"] == {"description_column": "hypothesis", "unused_columns": unused}
     [row] = ask(tmp_path / "a", """
         SELECT e.seed, e.steps, e.wall_seconds, e.peak_memory_mb, e.started_at, r.extra FROM experiments AS e
         JOIN import_rows AS r USING (experiment_id) WHERE r."commit" = 'exp2'

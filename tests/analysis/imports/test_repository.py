@@ -11,9 +11,12 @@ from analysis.imports.columns import Stated
 from analysis.imports.repository import LARGEST_DIFF, MISSES, Commits, opened
 from analysis.imports.study import import_logs
 from analysis.imports.table import UnreadableLog
+from arena.replay import commits_of_import
+from programs.errors import UsageError
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import ask, bring_in, git, repository
 from tests.analysis.imports.samples import tsv
+from trainer.task import Task
 
 STATES = ["LR = 1\nWD = 0\n", "LR = 2\nWD = 0\n", "LR = 2\nWD = 3\n"]
 JOINED = """
@@ -182,3 +185,13 @@ def test_a_link_beside_the_log_is_no_program(tmp_path: Path) -> None:
     (tmp_path / "logs" / "program.md").symlink_to(tmp_path / "private.md")
     [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
     assert run["program_id"] is None and ask(tmp_path, "FROM programs") == []
+
+
+def test_a_log_without_a_column_of_commits(tmp_path: Path) -> None:
+    """Its repository cannot help, so neither the import nor ablate asks for it in a circle."""
+    repository(tmp_path / "logs", STATES)
+    [run] = bring_in(tmp_path, {"results.tsv": tsv("id|loss|status|notes", "1|2.0|keep|start", "2|1.0|keep|more")})
+    assert run["repository_note"] == "the log has no column of commits, such as commit, commit_hash, commit_sha"
+    with pytest.raises(UsageError, match="in a repository: the log has no column of commits") as caught:
+        commits_of_import(tmp_path / "study", run["run_id"], Task.load("tinylm"))
+    assert "with a column of commits" in caught.value.hint

@@ -34,7 +34,7 @@ class Log:
 
 near = pytest.approx
 CHANCE = statistics.NormalDist().inv_cdf(3.625 / 4.25)  # SDs that the best of CANONICAL's tries gains by noise alone
-NEWEST = tsv("time|name|score", "2026-01-03|c|3", "2026-01-02|b|2", "2026-01-02|a2|1.5", "2026-01-01|a|1")
+NEWEST = tsv("time|description|score", "2026-01-03|c|3", "2026-01-02|b|2", "2026-01-02|a2|1.5", "2026-01-01|a|1")
 GOOD = tsv("id|loss|status|good", "1|3|keep|no", "2|2|keep|yes", "3|1|keep|no")
 POOLED = ["a|1.0|keep|baseline", "a|1.2|discard|baseline", *(f"b|{value}|discard|wide" for value in (3.0, 3.1, 3.2))]
 LOGS = {
@@ -112,9 +112,9 @@ LOGS = {
     "newest first is turned around": Log(
         NEWEST, {"baseline": 1.0, "claimed_gain": 2.0, "notes": {"sorted_by": "time"}}, {"line": [5, 4, 3, 2]}),
     "an incomplete column of times": Log(NEWEST.replace("2026-01-02\tb", "\tb"), {"baseline": 3.0, "notes": {}}),
-    "durations are no times": Log(tsv("time|name|score", "300|a|1", "200|b|2"), {"baseline": 1.0, "notes": {}}),
+    "durations are no times": Log(tsv("time|description|score", "300|a|1", "200|b|2"), {"baseline": 1.0, "notes": {}}),
     "a value that is far off": Log(
-        tsv("commit|tok_s|status|what", "a|10|keep|single", "b|11|keep|x", "c|700|keep|a batch of 64", "d|400|keep|y"),
+        tsv("commit|tok_s|status|description", "a|10|keep|one", "b|11|keep|x", "c|700|keep|batch 64", "d|400|keep|y"),
         {"notes": {"far_from_baseline": {"rows": 1, "line": 4, "value": 700.0}}}),
     "the metric of autoresearch goes before all others": Log(
         tsv("commit|val_bpb|tok_per_sec|final_loss|status|what", "a|.9|6|3|keep|x", "b|.8|7|2|keep|y"),
