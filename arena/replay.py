@@ -37,7 +37,7 @@ from trainer.streams import Stream
 from trainer.task import Task
 
 STREAM: Stream = "selection"
-IMPORT_AGAIN = "import the log, with a column of commits, again: metaloop import LOG --set repository=DIR"
+IMPORT_AGAIN = "import the log again, with a column of commits: metaloop import LOG --set repository=DIR"
 OTHER_RUN = "name a run that kept changes: metaloop sql STUDY 'FROM runs WHERE kept > 0'"
 LABEL = 160  # characters
 Chosen = tuple[int, ...]  # commits in a source, in the order in which they were kept
@@ -111,15 +111,14 @@ def commits_of_import(folder: Path, run_id: str, task: Task) -> tuple[list[Commi
         raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
     repository = next((repository for _, _, name, repository, _ in rows if name and repository), None)
     if repository is None:
-        why = f": {rows[0][-1]}" if rows[0][-1] else ""
-        raise UsageError(f"no kept row of run {run_id} has a commit in a repository{why}", hint=IMPORT_AGAIN)
+        raise UsageError(f"no kept row of run {run_id} has a commit in a repository{rows[0][-1]}", hint=IMPORT_AGAIN)
     home, root = Path(task.repository or task.folder).resolve(), Path(repository).resolve()
     inside = home.relative_to(root) if home.is_relative_to(root) else Path()
     paths = [(inside / name).as_posix() for name in task.editable]
     commits = list[Commit]()
     try:
         with opened(root) as repo:
-            for identity, text, name, _, _ in rows:
+            for identity, text, name, *_ in rows:
                 ends = repo.files_around(name or "", paths)
                 if ends is not None:
                     before, after = (Source(tuple(zip(task.editable, texts, strict=True))) for texts in ends)

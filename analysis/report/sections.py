@@ -67,8 +67,9 @@ PARTS = (
     ),
     Part(
         "effects", "Planned ablation",
-        "The change of the gain by each directive, or by each kept commit, switched on and off by a plan, averaged "
-        "over the others. Intervals are of single rows; q is corrected for all rows (false discovery rate).",
+        "The change of the gain by each directive, switched on and off by a plan, averaged over the others; or by each "
+        "kept commit of a run: its final script against that script without the commit, and without those that need "
+        "it. Intervals are of single rows; q is corrected for all rows (false discovery rate).",
         chart="effects", split="of", hidden=("id", "unit", "significant"),
         legend=(("program", "significant (q below 5%)"), ("unmeasured", "not significant")),
     ),
@@ -84,8 +85,9 @@ PARTS = (
         "between seeds, or of what a log measured again: a smaller step may be noise. Values outside the frame are "
         "drawn at its edge.",
         chart="run", hidden=("id", "points", "deciding", "direction", "metric", "sd", "final"),
-        legend=(("kept", "kept"), ("discarded", "discarded"), ("failed", "failed"),
-                ("best", "best so far, with the noise band"), ("final", "the final script, trained again")),
+        legend=(("kept", "kept, or a new best of a log that does not say what was kept"),
+                ("discarded", "discarded"), ("failed", "failed"), ("best", "best so far, with the noise band"),
+                ("final", "the final script, trained again")),
     ),
     Part(
         "lineage", "Lineage of the programs",

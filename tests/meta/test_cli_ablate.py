@@ -138,7 +138,8 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert (status["replays"], status["trust"]) == (15, "scored")
     assert "15 trainings of an ablation" in on_terminal("status", made["study"], cwd=tmp_path)[1]
     metaloop("report", made["study"], "-o", "report.html", cwd=tmp_path)
-    assert "more of A" in (tmp_path / "report.html").read_text()
+    html = (tmp_path / "report.html").read_text()
+    assert "more of A" in html and "effects below</p>" in html and "not tested</p>" not in html
 
 
 def test_the_closing_lines_count_each_for_itself_and_all_together() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
+from meta.cli.output import Output
+from meta.cli.results import show
 from tests.analysis.imports import samples
 
 from .cli_study import cli, metaloop, on_terminal
@@ -47,6 +49,7 @@ def test_the_closing_lines(here: Path) -> None:
     assert done.stdout.startswith(
         "prose: 5 experiments, 2 kept; how many of them are distinguishable from noise is unknown\n"
     )
+    assert "1 line set aside in prose/results.tsv, the first is line 11" in done.stdout
     assert "2 lines set aside in prose/results.tsv, the first is line 8: text" in done.stdout
     code, shown = on_terminal("import", "night/results.tsv", "-s", "person", cwd=here)
     assert code == 0 and max(map(len, shown.splitlines())) <= 80
@@ -81,6 +84,20 @@ def test_errors_are_one_line(here: Path, args: tuple[str, ...], code: int, kind:
     assert (done.returncode, error["kind"]) == (code, kind)
     assert "\n" not in error["message"] and error["hint"] and done.stdout == ""
     assert not (here / "studies" / "never").exists()
+
+
+def test_the_report_names_new_bests(here: Path) -> None:
+    (here / "bests.tsv").write_text(samples.tsv("id|loss|notes", "1|3.0|start", "2|2.0|wider"))
+    assert cli("import", "bests.tsv", "-s", "studies/bests", cwd=here).returncode == 0
+    assert cli("report", "studies/bests", "-o", "bests.html", cwd=here).returncode == 0
+    assert "or a new best of a log that does not say what was kept" in (here / "bests.html").read_text()
+
+
+def test_show_says_that_a_list_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"seed": n} for n in range(2)]
+    for total, title in ((3, "rests_on, 2 of 3 rows; its sql gives all of them:"), (2, "rests_on:")):
+        show._print(Output(person=False), {"kind": "credit", "rests_on_rows": total}, {"rests_on": rows})
+        assert title in capsys.readouterr().out.splitlines()
 
 
 def test_questions_name_the_flag(here: Path) -> None:

@@ -137,7 +137,7 @@ function oneRun(data, width) {
   if (run.direction === "higher") domain.splice(0, 2, d3.min(ends) - 0.45 * span, d3.max(ends) + 0.2 * span + 2 * (run.sd || 0));
   const inside = (v) => Math.min(Math.max(v, domain[0]), domain[1]);
   const end = d3.max(points, (p) => p.number) || 1;
-  const tip = (p) => `${p.number}: ${{ b: "baseline", k: "kept", d: "discarded" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
+  const tip = (p) => `${p.number}: ${{ b: "baseline", k: run.kept ? "kept" : "new best", d: "discarded" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
   const dot = (letters, more) => Plot.dot(seen.filter((p) => letters.includes(p.letter)), { x: "number", y: (p) => inside(p.metric), title: tip, ...more });
   const band = steps.map((p) => ({ ...p, low: inside(p.best - 2 * run.sd), high: inside(p.best + 2 * run.sd) }));
   return Plot.plot({

@@ -249,7 +249,9 @@ def _print(out: Output, item: Row, tables: Mapping[str, Sequence[Row]]) -> None:
     out.thing({key: value for key, value in item.items() if key not in HIDDEN and value is not None})
     for title, rows in tables.items():
         if rows:
-            out.text(f"\n{title}:")
+            total = item.get("rests_on_rows") if title == "rests_on" else len(rows)
+            part = f", {len(rows)} of {total} rows; its sql gives all of them" if total != len(rows) else ""
+            out.text(f"\n{title}{part}:")
             views.show(out, rows, views.View("", hide=("kind",) if title.startswith("against") else ()))
     text = item.get("text") if item["kind"] != "directive" else None
     for document in (item.get("diff"), text):

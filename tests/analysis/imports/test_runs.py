@@ -139,7 +139,8 @@ LOGS = {
         tsv("commit|val_bpb|status|what", "a|1.2|keep|x", "", "now|the|second", "b|1.1|keep|y", "c|1.0|keep|z"),
         {"rows": 3, "kept": 2, "quarantined": 1}),
     "a table of markdown with shas as code": Log(
-        samples.OF_A_NIGHT, {"metric": "loss", "notes": {"unused_columns": ["vram"]}},
+        samples.OF_A_NIGHT,
+        {"metric": "loss", "notes": {"description_column": "what_i_changed", "unused_columns": ["vram"]}},
         {'"commit"': ["a11569f", "1f0f2fe"], "description": ["baseline", "a larger step"]}, name="results.md"),
     "a CSV with line breaks in cells": Log(
         'commit,val_acc,status,description\na,0.90,keep,"two\nlines"\nb,0.91,keep,"wider, deeper"\n',

@@ -156,6 +156,15 @@ def test_a_planned_ablation_has_a_figure_for_each_program_and_run(ended: Path, p
             ") AS t(credit_id, program_id, run_id, method, design, label, estimate, se, low, high, n, q), "
             "(SELECT 'strokes' AS task, 'nats' AS unit)"
         )
+        con.execute("UPDATE credit SET experiment_id = 'e1' WHERE credit_id = 'c3'")
+        con.execute(
+            "INSERT INTO ablations BY NAME SELECT 'x1' AS ablation_id, ['e0', 'e1', 'e2'] AS factors, "
+            """'{"labels": ["wd=0", "lr=0.1", "lr=0.2"]}' AS plan"""
+        )
+        con.execute(
+            "INSERT INTO replays BY NAME SELECT 'x1' AS ablation_id, 'r-m1-best-0' AS run_id, "
+            "['e0', 'e2'] AS commits, ['e2'] AS skipped"
+        )
         found = page.Page(ReportSource(con, str(ended)), verdict_of(con))
         [figures] = [figures for part, figures in found.parts if part.name == "effects"]
         con.execute("DELETE FROM champions")
@@ -169,6 +178,7 @@ def test_a_planned_ablation_has_a_figure_for_each_program_and_run(ended: Path, p
     ]
     assert [row["significant"] for row in figures[0].data["rows"]] == [True, False]
     assert figures[0].rows[0][:3] == ["Raise the rate", "+0.40", "0.20 to 0.60"]
+    assert figures[1].rows[0][0] == "lr=0.1, and what needs it: lr=0.2"
 
 
 def test_an_ablation_is_no_race(tmp_path: Path) -> None:
