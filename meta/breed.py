@@ -24,6 +24,7 @@ from programs.charter_prose import HEADING, with_sentences
 from programs.edit import replace_ideas, with_missing_patches
 from programs.errors import ProgramError
 from programs.file_set import is_document
+from programs.ideas import ProgramIdea
 from programs.lint import lint
 from programs.program import Program
 from trainer.edits import EditSpace
@@ -87,8 +88,8 @@ def breed(
         if proposal is None:
             continue
         proposal = _with_patches(proposal, study, [parent.program for parent in parents])
-        if mutator.name in LISTS and novelty.researcher == "scripted":
-            proposal = _for_its_tasks(proposal, novelty.tasks)
+        if mutator.name in LISTS:
+            proposal = _for_its_study(proposal, study, novelty.tasks if novelty.researcher == "scripted" else ())
         name = next_version(parents[0].program.name, [*known, *admitted])
         attempt = tried(proposal, parents[0].program, name)
         if attempt.faulty and proposal.repair and (again := proposal.repair(attempt.refusal)):
@@ -109,14 +110,17 @@ def _with_patches(proposal: ChildProposal, study: Study, parents: Sequence[Progr
         return proposal
 
 
-def _for_its_tasks(proposal: ChildProposal, tasks: Sequence[Task]) -> ChildProposal:
-    """The list without ideas whose edits none of the tasks has; a script would skip them."""
+def _for_its_study(proposal: ChildProposal, study: Study, tasks: Sequence[Task]) -> ChildProposal:
+    """The list without ideas that were vetoed, and those whose edits none of the tasks, if any, has; a script would
+    skip them."""
+    vetoed = {wish.text for wish in study.state.steering.values() if wish.what == "veto"}
+
+    def holds(idea: ProgramIdea) -> bool:
+        has_edits = bool(tasks) and any(map(EditSpace.names_edit, idea.terms))
+        return idea.directive_id not in vetoed and (not has_edits or any(follows(idea, task) for task in tasks))
+
     ideas = Program.parse(proposal.text).ideas
-    own = [
-        idea.text
-        for idea in ideas
-        if any(follows(idea, task) for task in tasks) or not any(map(EditSpace.names_edit, idea.terms))
-    ]
+    own = [idea.text for idea in ideas if holds(idea)]
     return replace(proposal, text=replace_ideas(proposal.text, own)) if 0 < len(own) < len(ideas) else proposal
 
 
