@@ -113,11 +113,11 @@ def _with_patches(proposal: ChildProposal, study: Study, parents: Sequence[Progr
 def _for_its_study(proposal: ChildProposal, study: Study, tasks: Sequence[Task]) -> ChildProposal:
     """The list without ideas that were vetoed, and those whose edits none of the tasks, if any, has; a script would
     skip them."""
-    vetoed = {wish.text for wish in study.state.steering.values() if wish.what == "veto"}
+    vetoes = study.state.vetoes
 
     def holds(idea: ProgramIdea) -> bool:
         has_edits = bool(tasks) and any(map(EditSpace.names_edit, idea.terms))
-        return idea.directive_id not in vetoed and (not has_edits or any(follows(idea, task) for task in tasks))
+        return idea.directive_id not in vetoes and (not has_edits or any(follows(idea, task) for task in tasks))
 
     ideas = Program.parse(proposal.text).ideas
     own = [idea.text for idea in ideas if holds(idea)]

@@ -199,6 +199,11 @@ class StudyState:
         return state
 
     @property
+    def vetoes(self) -> set[str]:
+        """The ids of programs and directives that a person vetoed."""
+        return {wish.text for wish in self.steering.values() if wish.what == "veto"}
+
+    @property
     def mutations(self) -> list[MutationEvent]:
         """Attempts of the closed generations; an interrupted generation starts again."""
         return [m for m in self._mutations.values() if m.generation in self.generations]

@@ -127,7 +127,7 @@ def parts(program: Program) -> set[str]:
 
 def vetoed(study: Study, program: Program) -> str:
     """Why a program may not breed, be written or become the champion; empty if nothing in it is vetoed."""
-    named = {wish.text for wish in study.state.steering.values() if wish.what == "veto"} & parts(program)
+    named = study.state.vetoes & parts(program)
     return f"vetoed while the study ran: {', '.join(sorted(named))}" if named else ""
 
 

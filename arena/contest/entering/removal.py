@@ -127,8 +127,7 @@ def consequence(phase: Phase) -> str:
         "Pages, card and new exports show that name, and the published report is taken down. "
         "The ledger cannot be changed. If a run of theirs has begun, it keeps the name: of the entrant, in names of "
         "entries such as `Ada 1`, and in a decision that was announced; so do the queue's log, and all copies and "
-        "exports made before. "
-        "This cannot be undone."
+        "exports made before. This cannot be undone."
     )
 
 

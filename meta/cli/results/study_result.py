@@ -14,7 +14,7 @@ from analysis.wording import plain_text, roughly
 from meta.cli import resolve
 from meta.cli.output import Column, Output
 from programs.errors import MetaloopError
-from trainer.sandbox import FLAG
+from trainer.sandbox import FLAG, flag
 
 if TYPE_CHECKING:
     from analysis.verdict.decision import Decision
@@ -100,7 +100,7 @@ def _going_on(folder: Path, config: StudyConfig, decision: Decision, applies: bo
     name, again = resolve.typed(folder), list[str]()
     if any(one.kept for one in decision.night):
         [night] = resolve.ask(folder, "SELECT DISTINCT run_id FROM night_turns")
-        words = f"metaloop ablate {resolve.short(night['run_id'])} -s {name}{'' if config.sandbox else f' {FLAG}'}"
+        words = f"metaloop ablate {resolve.short(night['run_id'])} -s {name}{flag(config.sandbox)}"
         again = [f"{words}  # which kept changes are more than luck"]
     return [*apply, *again, *longer(folder, config, decision), f"metaloop report {name}"]
 
