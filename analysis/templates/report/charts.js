@@ -209,9 +209,9 @@ function spent(data, width) {
 // The gain that each log claims, and the gain expected from noise alone.
 function claims(data, width) {
   const rows = data.rows.map((r, i) => ({
-    ...r, id: String(i), name: r.log, value: r.claimed_gain, claimed: r.chance_gain, right: `${r.kept}/${r.tried}`, symbol: "circle", colour: colour("accent"), tip: `${r.log}\nclaims ${digits(r.claimed_gain)}`,
+    ...r, id: String(i), name: r.log, value: r.claimed_gain, claimed: r.chance_gain, right: `${r.kept + r.new_bests}/${r.tried}`, symbol: "circle", colour: colour("accent"), tip: `${r.log}\nclaims ${digits(r.claimed_gain)}`,
   }));
-  return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: "kept", narrowRight: 64 });
+  return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: rows.some((r) => r.new_bests) ? "bests" : "kept", narrowRight: 64 });
 }
 
 const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, tried, spent };

@@ -73,7 +73,7 @@ RELATED: Mapping[str, Mapping[str, str]] = {
     },
     "import": {
         "runs": "SELECT run_id FROM imports WHERE import_id = $1 AND run_id IS NOT NULL",
-        "set_aside": "SELECT line, reason, text FROM quarantine WHERE import_id = $1 ORDER BY line LIMIT 50",
+        "set_aside": "SELECT line, reason, text FROM quarantine WHERE import_id = $1 ORDER BY line",
     },
 }
 FIND = "metaloop sql STUDY 'FROM experiments', 'FROM programs'; -s STUDY"
