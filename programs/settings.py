@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ class CharterSettings:
         return {name: line for name, line in self.lines.items() if name in known}
 
 
+@lru_cache(maxsize=64)  # mutators ask for those of one text again and again
 def settings_of(text: str, file: str = "program") -> CharterSettings:
     """The settings of a program's text. Raises ProgramError ``file:line: …``."""
     lines = split_lines(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from analysis.statistics import mean_interval, posterior
@@ -110,15 +111,16 @@ def _predicted(
     import numpy as np
 
     assert effects.fitted is not None
-    weights, unseen, tried, held = [], [], [], effects.held.tocsc()
+    weights, unseen, tried = [], [], []
+    holding = cache(lambda rest: effects.held[:, list(rest)].sum(axis=1) == len(rest))  # [experiments], all of these
+    beside = cache(lambda rest: effects.held.T @ holding(rest))  # [columns], experiments that hold this one, too
     for gone, new in changes.values():
-        rest = [column for column in script.columns if column not in gone]
+        rest = tuple(column for column in script.columns if column not in gone)
         after, unknown = effects.fitted.weights(new, rest)
         before, missing = effects.fitted.weights(gone, rest)
         weights.append(after - before)
         unseen.append(unknown + missing)
-        columns = [*rest, *new]
-        tried.append(int(np.sum(np.asarray(held[:, columns].sum(axis=1)).ravel() >= len(columns))))
+        tried.append(int(beside(rest)[new[0]] if new else holding(rest).sum()))
     answers = effects.fitted.answers(np.array(weights), unseen) if weights else []
     rows = [OnTop(key, a.mean, a.sd, n) for key, a, n in zip(changes, answers, tried, strict=True)]
     return sorted(rows, key=lambda row: (-row.mean, row.key))

@@ -17,7 +17,9 @@ few runs that agree, or a few outliers, do not decide alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from analysis.statistics import POOLED_DF, interval, t_test
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
+    from threadpoolctl import ThreadpoolController
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -164,9 +167,8 @@ class Fitted:
     def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
         """The estimate of each row of ``weights`` [m, columns]; ``unseen`` [m]: number of unknown pairs in each."""
         import numpy as np
-        from threadpoolctl import threadpool_limits
 
-        with threadpool_limits(1, "blas"):
+        with _one_thread():
             towards = weights @ self.covariance
             variance = np.maximum(np.einsum("ij,ij->i", towards, weights), 0.0)
             ratio, df = self._observed(towards / self.noise)
@@ -205,15 +207,27 @@ class Fitted:
         return (POOLED_DF + blocks * seen / known) / (POOLED_DF + blocks), POOLED_DF + blocks
 
 
+@cache
+def _loaded() -> ThreadpoolController:
+    """The linear algebra that numpy has loaded; to look for it takes 5 ms."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """The matrices are small: a second linear algebra thread would only wait, especially on a busy machine."""
+    limit: AbstractContextManager[object] = _loaded().limit(limits=1, user_api="blas")
+    return limit
+
+
 def fit(table: ExperimentTable) -> Fitted | None:
     """The model of all rows; None if there are fewer than three, or all are equal."""
     import numpy as np
-    from threadpoolctl import threadpool_limits
 
     if len(table.outcome) < 3 or np.ptp(table.outcome) == 0.0:
         return None
-    # The matrices are small: a second linear algebra thread would only wait, especially on a busy machine.
-    with threadpool_limits(1, "blas"):
+    with _one_thread():
         columns, blocks = design(table)
         return solved(columns, blocks, estimated(columns, blocks))
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 from analysis.imports.cells import FAILED, directions, has_decimal_comma, is_missing, meaning, number, role
 from analysis.imports.table import LogTable, LogText, UnreadableLog
@@ -20,13 +21,15 @@ ASK_DIRECTION = "say it with --direction lower or --direction higher"
 
 @dataclass(frozen=True)
 class Stated:
-    """What the user says of a log: columns by name, a direction, the SD of one measurement."""
+    """What the user says of a log: columns by name (of several metrics the first that it has), a direction, the SD of
+    one measurement, and the words of its statuses that mean kept; both lists with commas."""
 
     metric: str | None = None
     direction: str | None = None
     status: str | None = None
     noise: float | None = None
     description: str | None = None
+    kept: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Columns:
     at: Mapping[str, tuple[int, ...]]
     decimal_comma: bool
     metric_from: str
+    kept: frozenset[str] = frozenset()  # words
 
     @cached_property
     def extra(self) -> list[int]:
@@ -61,7 +65,8 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
         kind = role(name)
         if status is not None and (kind == "status" or index == status):
             kind = "status" if index == status else "other"
-        if kind and index != metric and (kind != "status" or status is not None or _has_words(table, index)):
+        worded = kind not in ("status", "error") or (kind == "status" and status is not None)
+        if kind and index != metric and (worded or _has_words(table, index)):
             at[kind].append(index)
     texts = sorted(at["description"], key=lambda i: names[i] == "name")  # a name is a label where there are notes
     if described is not None:
@@ -76,11 +81,33 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
         raise UnreadableLog(
             f"a comma in {table.names[chosen]!r} may be a decimal comma or group thousands", "write it with a point"
         )
-    return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why)
+    kept = frozenset((stated.kept or "").lower().replace(",", " ").split())
+    columns = Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why, kept)
+    _refuse_history(table, columns)
+    return columns
+
+
+def _refuse_history(table: LogTable, columns: Columns) -> None:
+    """Raises UnreadableLog where a training has several rows, with a rising step."""
+    rising = [i for i, name in enumerate(columns.names) if name in ("step", "steps", "global_step", "epoch")]
+    for own, step in product(columns.at.get("commit", ()) + columns.at.get("number", ()), rising):
+        steps = defaultdict[str, list[float | None]](list)
+        for _, cells in table.rows:
+            steps[cells[own]].append(number(cells[step]))
+        several = [taken for taken in steps.values() if len(taken) > 1]
+        if len(several) > 1 and all(None not in s and s == sorted({*s}, key=float) for s in several):  # type: ignore[arg-type]
+            raise UnreadableLog(
+                f"the rows of one {table.names[own]} are moments of one training: {table.names[step]} rises",
+                "keep one row of each, its last",
+            )
 
 
 def _named(wanted: str, table: LogTable, flag: str) -> int:
-    """The column that a flag names, in any spelling."""
+    """The column that a flag names, in any spelling; of several, with commas, the first that the table has."""
+    for one in wanted.split(",")[:-1]:
+        if plain_name(one) in [plain_name(name) for name in table.names]:
+            return _named(one, table, flag)
+    wanted = wanted.rpartition(",")[2]
     like = [i for i, name in enumerate(table.names) if wanted in (name, plain(name))] or [
         i for i, name in enumerate(table.names) if plain(name) == plain_name(wanted)
     ]

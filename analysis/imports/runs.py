@@ -135,7 +135,7 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
     columns = columns_of(table, stated)
     groups, notes = _groups(table, columns)
     described = [columns.names[i] for i in columns.at["description"]]
-    notes |= {"description_column": described[0]} if described and described != ["description"] else {}
+    notes |= {"description_column": described[0] if described else ""} if described != ["description"] else {}
     used = {i for kind, some in columns.at.items() if kind != "other" for i in some}
     runs = []
     for label, rows in groups.items():
@@ -194,8 +194,10 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
     at, written = columns.at, cells[columns.metric]
     value, failure = number(written, columns.decimal_comma), meaning(written)
     words = [cells[i] for i in at.get("status", ()) if cells[i]]
-    said = settled({kind for word in words if (kind := meaning(word))})
+    said = "keep" if {word.lower() for word in words} & columns.kept else settled({*filter(None, map(meaning, words))})
     failed = next((kind for kind in (said, failure) if kind in FAILED), None)
+    if is_missing(written) and any(not is_missing(cells[i]) for i in at.get("error", ())):
+        failed = "crash"
     if value is None and failed is None and not (words and is_missing(written)):
         log.asides.append(Aside(line, f"the metric is {written[:40]!r}", "\t".join(cells)[:QUOTED]))
         return None

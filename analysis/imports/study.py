@@ -146,7 +146,7 @@ def _commits(rows: Sequence[Row], repository: Path | None, log: str) -> tuple[di
     if all((row.commit or "0").isdigit() for row in rows):
         return {}, f"the log has no column of commits, such as {', '.join(aliases()['columns']['commit'][:3])}"
     if repository is None:
-        return {}, ""
+        return {}, "no git repository where the log lies; --set repository=PATH names one"
     try:
         found = joined(rows, repository, log)
     except UnreadableLog as error:

@@ -104,7 +104,7 @@ def _delimited_log(lines: Sequence[str]) -> LogText:
         elif len(cells) == 1:
             before, apart = cells[0].strip("#*_> "), True
             log.said.append(cells[0])
-            log.asides.append(Aside(line, "text", cells[0][:QUOTED]))
+            log.asides.append(Aside(line, "no row of the table", cells[0][:QUOTED]))
         elif _is_header(cells, records[index + 1 : index + 3], table, apart):
             if table is None or table.names != cells or before:
                 log.tables.append(LogTable(cells, before))

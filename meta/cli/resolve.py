@@ -108,15 +108,13 @@ def none_under(root: Path) -> str:
     return f"no study under {root.absolute()}/ ({other})"
 
 
-def fresh_folder(task: str, out: Output) -> Path:
-    """A new name ``studies/<task>-<date>-<n>``, also printed on stderr."""
+def unused_folder(task: str) -> Path:
+    """A new name ``studies/<task>-<date>-<n>``."""
     stem = f"{Path(task).name or 'task'}-{datetime.now(UTC):%Y-%m-%d}"
     number = 1
     while (STUDIES / f"{stem}-{number}").exists():
         number += 1
-    folder = STUDIES / f"{stem}-{number}"
-    out.note(f"study: {folder}")
-    return folder
+    return STUDIES / f"{stem}-{number}"
 
 
 def unused(path: str) -> str:

@@ -113,7 +113,7 @@ class MutatorConformance(StudyConformance):
         assert mutator.name == name and mutator.share > 0 and mutator.parents >= 1
         listed = MIXED + "## Ideas\n" + "".join(f"- `{row.label}`\n" for row in facts.edits[::-6])
         programs = [*starters(), *map(Program.parse, (*HARD, listed))]
-        for first, second in product(programs, programs[::3]):
+        for first, second in product(programs, programs[:: 3 if mutator.parents > 1 else len(programs)]):
             parents = [ParentProgram(first, facts.programs[0]), ParentProgram(second, None)][: mutator.parents]
             bare, proposal, again = (
                 mutator.propose(parents, known, np.random.default_rng(1)) for known in (nothing, facts, facts)

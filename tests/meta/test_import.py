@@ -38,19 +38,20 @@ def test_one_command_answers(here: Path) -> None:
 def test_the_closing_lines(here: Path) -> None:
     done = cli("import", "night/results.tsv", "-s", "lines", "-q", cwd=here)
     assert done.stdout.splitlines() == [
-        "night: 7 experiments, 2 kept, 3 re-runs, 2 of them distinguishable from noise",
+        "night: 7 experiments, 3 re-runs, 2 kept, 2 of them distinguishable from noise",
         "  distinguishable, each at 5%: line 3 (wider net), line 4 (lucky restart)",
         "  noise: SD 0.01, from 3 measurements of one script; it alone gives 0.0105 after as many tries",
         "  measured again: line 4 in 5, 6, 7; where that is wrong, change the words of the row, or --set noise=SD",
         "  luck: as many tries without any effect would keep 1.1",
         "  fitness: higher is better (from its name); first 0.1, best 0.9 (line 4), gain 0.8, 0.2 with re-runs counted",
+        "  commits: none, no git repository where the log lies; --set repository=PATH names one",
     ]
     done = cli("import", "prose/results.tsv", "-s", "unknown", "-q", cwd=here)
     assert done.stdout.startswith(
         "prose: 5 experiments, 2 kept; how many of them are distinguishable from noise is unknown\n"
     )
     assert "1 line set aside in prose/results.tsv, the first is line 11" in done.stdout
-    assert "2 lines set aside in prose/results.tsv, the first is line 8: text" in done.stdout
+    assert "2 lines set aside in prose/results.tsv, the first is line 8: no row of the table" in done.stdout
     code, shown = on_terminal("import", "night/results.tsv", "-s", "person", cwd=here)
     assert code == 0 and max(map(len, shown.splitlines())) <= 80
 

@@ -35,6 +35,7 @@ from trainer.values.metric_names import ending_direction, is_timed
 SEEDS = ("SEED", "RANDOM_SEED", "TRAIN_SEED", "seed", "random_seed", "train_seed")
 _SEED_NAME = re.compile(r"(?:\w*_)?seed|random_state", re.IGNORECASE)
 _SEED_VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w*seed\w*)["']""", re.IGNORECASE)
+_SEED_OPTION = re.compile(r"""add_argument\(\s*["']--seed["']""")  # with a default, or without
 _OTHER_WAY = {
     "lower": re.compile(r"\b(?:high|higher|highest|maximi[sz]\w*|larger|largest|increas\w*|greater|raise|up)\b", re.I),
     "higher": re.compile(
@@ -226,7 +227,8 @@ def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: 
         if type(value) is int and _SEED_NAME.fullmatch(name)
     ]
     scripts = [name for name in source.files if name.endswith(".py") and name in command.value.split()]
-    options = [file for file in scripts if "--seed" in nested_values.read(file, source.text(file))]
+    texts = {file: source.text(file) for file in scripts}
+    options = [f for f, text in texts.items() if "--seed" in nested_values.read(f, text) or _SEED_OPTION.search(text)]
     plain = not re.search(r"[;&|]|--seed", command.value)
     if options and not held and plain:
         return replace(command, value=f"{command.value} --seed {{seed}}"), "{seed}"

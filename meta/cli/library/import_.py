@@ -30,19 +30,22 @@ FROM import_rows JOIN experiments USING (run_id, experiment_id) ORDER BY line
 
 @verb(
     ("metaloop import results.tsv", "the log of one overnight run"),
-    ("metaloop import runs/ -s studies/old", "every log below a folder"),
+    ("metaloop import runs/ -s studies/old", "every file below it named like results, log or history"),
     ("metaloop import results.tsv --metric f1 --direction higher --set noise=.002", "state what the log omits"),
 )
 def import_(
     out: Output,
     paths: Annotated[tuple[str, ...], argument(nargs=-1, required=True, metavar="PATH...")],
     study: Annotated[str | None, flag("The new study's folder  [default: studies/import-...].", "-s", metavar="DIR")],
-    metric: Annotated[str | None, flag("The column with the metric.", metavar="NAME")],
+    metric: Annotated[
+        str | None, flag("The column with the metric; of several, the first that a log has.", metavar="NAME[,NAME]")
+    ],
     direction: Annotated[
         str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(["lower", "higher"]))
     ],
     status: Annotated[str | None, flag("The column that says what was kept.", metavar="NAME", command="import")],
     description: Annotated[str | None, rare("The column that says what was tried, and what is a re-run.")],
+    kept: Annotated[str | None, rare("The words of statuses that mean kept, with commas.")],
     noise: Annotated[float | None, rare("Standard deviation of one measurement.", type=Above0)],
     repository: Annotated[str | None, rare("The git repository of the logs' commits  [default: the one they lie in].")],
 ) -> int:
@@ -54,23 +57,26 @@ def import_(
     from analysis.imports.columns import Stated
     from analysis.imports.study import import_logs
     from analysis.report.page import HOME
+    from analysis.wording import many
     from programs.templates import jinja_environment
 
-    folder = Path(study).expanduser() if study else resolve.fresh_folder(f"import-{_stem(paths[0])}", out)
+    folder = Path(study).expanduser() if study else resolve.unused_folder(f"import-{_stem(paths[0])}")
     logs = [Path(path).expanduser() for path in paths]
     home = Path(repository).absolute() if repository else None
-    import_logs(logs, folder, Stated(metric, direction, status, noise, description), home)
+    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept), home)
+    out.note(f"study: {resolve.typed(folder)}")
     with resolve.connect(folder, []) as con:
         items, asides, rows = (resolve.fetch(con, query) for query in ("FROM imports", ASIDES, ROWS))
     runs = [item | _named(rows, item["run_id"]) for item in items if item["run_id"]]
     text = jinja_environment(HOME / "templates").get_template("import.txt.j2")
-    values = {"runs": runs[:SHOWN], "more": len(runs[SHOWN:]), "asides": asides[:SHOWN], "study": resolve.typed(folder)}
+    values = {"runs": runs[:SHOWN], "more": len(runs[SHOWN:]), "asides": asides[:SHOWN]}
+    values |= {"many": many, "study": resolve.typed(folder)}
     out.text(text.render(values), item={"study": str(folder), "items": items, "set_aside": asides})
     for item in [item for item in items if item["state"] == "refused"][:SHOWN]:
         out.warn(f"{item['path']}: left out: {item['reason']}")
     out.note(f"nothing was run again; every row: metaloop sql {resolve.typed(folder)} 'FROM import_rows'")
-    if kept := next((run for run in runs if run["commits_joined"]), None):
-        out.note(f"train its kept changes again: metaloop ablate {kept['run_id']} -s {resolve.typed(folder)} -t REPO")
+    if joined := next((run for run in runs if run["commits_joined"]), None):
+        out.note(f"train its kept changes again: metaloop ablate {joined['run_id']} -s {resolve.typed(folder)} -t REPO")
     return 0
 
 

@@ -78,7 +78,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def fresh(self, task: Task, out: Output) -> Path:
         """The folder of a new study; absolute, because workers and experiments have other working folders."""
         if not self.study:
-            return resolve.fresh_folder(task.name, out).resolve()
+            folder = resolve.unused_folder(task.name)
+            out.note(f"study: {folder}")
+            return folder.resolve()
         folder = Path(self.study).expanduser().resolve()
         beside = (
             "" if "/" in self.study else f" (in the current folder; -s {resolve.STUDIES / self.study}: with the others)"

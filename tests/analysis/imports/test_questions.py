@@ -42,6 +42,8 @@ def as_lines(objects: list[dict[str, object]]) -> str:
         ("log.tsv", samples.NOT_A_LOG, "no line is a header", "commit val_bpb"),
         ("log.tsv", "", "no line is a header", "commit val_bpb"),
         ("results.jsonl", "[" * 5000, "no line is a header", "commit val_bpb"),
+        ("log.jsonl", as_lines([{"run": f"r{n // 3}", "step": n % 3, "loss": 9 - n} for n in range(9)]),
+         "the rows of one run are moments of one training: step rises", "its last"),
         ("log.tsv", "commit\tval_bpb\tstatus\n", "a header without rows", "results.tsv"),
     ],
 )  # fmt: skip
@@ -75,6 +77,24 @@ def test_the_answers(tmp_path: Path) -> None:
     assert (run["noise_sd"], run["noise_df"], run["best_kept"], run["baseline"]) == (0.1, 0, 1.7, 1.5)
     with pytest.raises(UsageError, match=r"no single column is 'speed'; columns: id, alpha_x"):
         bring_in(tmp_path / "other", {"log.tsv": samples.SEVERAL}, Stated("speed"))
+
+
+def test_words_that_mean_kept_and_the_first_metric_that_a_log_has(tmp_path: Path) -> None:
+    text = tsv("what|loss|acc|result", "a|3|.1|success", "b|2|.2|success", "c|4|.3|worse")
+    run = bring_in_one(tmp_path / "a", text, Stated("val_loss,loss,acc", kept="fine,Success"))
+    assert (run["metric"], run["kept"], run["decided"]) == ("loss", 1, True)
+    assert "unknown_statuses" not in run["notes"]
+    run = bring_in_one(tmp_path / "b", text, Stated("loss"))
+    assert (run["kept"], run["decided"], run["new_bests"]) == (0, False, 1)
+    assert run["notes"]["unknown_statuses"] == ["success"]
+
+
+def test_a_text_in_place_of_the_metric_is_a_failure(tmp_path: Path) -> None:
+    log: list[dict[str, object]] = [{"notes": f"n{n}", "loss": 3 - n} for n in range(3)]
+    run = bring_in_one(tmp_path / "a", as_lines([*log, {"notes": "x", "error": "Traceback"}]), name="runs.jsonl")
+    assert (run["failed"], run["quarantined"], run["rows"]) == (1, 0, 4)
+    run = bring_in_one(tmp_path / "b", tsv("what|error", "a|.3", "b|.2", "c|.25"), Stated(direction="lower"))
+    assert (run["metric"], run["failed"]) == ("error", 0)
 
 
 def test_the_column_of_the_descriptions(tmp_path: Path) -> None:
@@ -147,6 +167,7 @@ def test_what_is_not_used_is_said(tmp_path: Path) -> None:
     run = bring_in_one(tmp_path / "b", samples.OTHER_TABLES)
     reasons = ask(tmp_path / "b", "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY min(line)")
     assert [(row["reason"], row["n"]) for row in reasons] == [
-        ("text", 2), ("the metric may be any of latency_ms, tok_s", 2), ("the metric may be any of weights, share", 2),
+        ("no row of the table", 2), ("the metric may be any of latency_ms, tok_s", 2),
+        ("the metric may be any of weights, share", 2),
     ]  # fmt: skip
     assert (run["rows"], run["quarantined"]) == (9, 6)

@@ -131,7 +131,7 @@ def test_what_is_set_aside_has_a_reason(tmp_path: Path) -> None:
                "- weight decay|does nothing", "d|soon|keep|later")  # fmt: skip
     bring_in_one(tmp_path, text)
     assert [(row["line"], row["reason"]) for row in ask(tmp_path, "FROM quarantine ORDER BY line")] == [
-        (4, "text"), (5, "2 cells, the header has 4"), (6, "the metric is 'soon'"),
+        (4, "no row of the table"), (5, "2 cells, the header has 4"), (6, "the metric is 'soon'"),
     ]  # fmt: skip
 
 
