@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -146,6 +146,17 @@ def built_of(commits: Sequence[Commit], chosen: Iterable[int]) -> tuple[Source, 
         else:
             source = changed
     return source, skipped
+
+
+def needed(commits: Sequence[Commit]) -> list[Commit]:
+    """Without those that a later one replaces, as two values of one setting: the final source is the same without."""
+    untouched, left = commits[0].before, list(commits)
+    final, _ = built_of(commits, range(len(commits)))
+    for commit in commits:
+        rest = [one for one in left if one is not commit]
+        if rest and built_of([replace(rest[0], before=untouched), *rest[1:]], range(len(rest))) == (final, []):
+            left = [replace(rest[0], before=untouched), *rest[1:]]
+    return left
 
 
 def trainings(commits: int, seeds: int) -> list[tuple[Chosen, int]]:

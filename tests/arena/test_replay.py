@@ -10,10 +10,10 @@ import pytest
 
 from analysis.study import query
 from arena import replay
-from arena.replay import Commit, built_of
+from arena.replay import Commit, built_of, needed
 from programs.errors import Corrupt
 from tests.arena.test_ablation import played, study_of
-from trainer.edits import Edit, EditSpace
+from trainer.edits import Edit, EditSpace, Knob
 from trainer.source import Source
 
 BASE = "LR = 1\nWD = 0\nfor step in steps:\n    train()\n"
@@ -54,6 +54,20 @@ def test_files_are_added_and_stay_as_they_are() -> None:
     made = commits(BASE, FASTER, FASTER.replace("WD = 0", "WD = 1"), beside=("", "def f(): ...\n", "def f(): ...\n"))
     assert built_of(made, [1]) == (Source((("train.py", DECAY), ("model.py", ""))), [])
     assert built_of(made, [0])[0].text("model.py") == "def f(): ...\n"
+
+
+def test_a_value_that_a_later_one_replaces_is_no_change_of_its_own() -> None:
+    """Else each hides the other: without the first the script is the same, without the second it has the first."""
+    space = EditSpace((Knob("LR", "int", (1, 2, 3), 1, 3), Knob("WD", "int", (0, 1), 0, 1)))
+    sources, made = [Source((("train.py", BASE),))], list[Commit]()
+    for number, setting in enumerate([{"LR": 2}, {"WD": 1}, {"LR": 3}]):
+        after = space.apply(sources[-1], Edit(setting))
+        made.append(Commit(f"e{number}", "", sources[-1], after, Edit(setting), space))
+        sources.append(after)
+    left = needed(made)
+    assert [commit.experiment_id for commit in left] == ["e1", "e2"]
+    assert built_of(left, [0])[0].text() == DECAY and built_of(left, [0, 1])[0] == sources[-1]
+    assert needed(left) == left and needed(made[:1]) == made[:1]
 
 
 @pytest.mark.parametrize("free", [1, 2], ids=["and a declared one", "alone"])

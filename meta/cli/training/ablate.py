@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from analysis.wording import many
+from analysis.wording import estimate, many, plain_text
 from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 SEEDS = 4
+WHOLE = """
+SELECT f.gain - u.gain AS gain FROM replays AS f JOIN replays AS u USING (ablation_id, seed)
+WHERE f.run_id = $1 AND len(u.commits) = 0
+    AND len(f.commits) = (SELECT len(factors) FROM ablations WHERE run_id = $1 AND method = 'replay')
+"""
 
 
 @dataclass(frozen=True)
@@ -229,17 +234,17 @@ def _of_import(folder: Path, flags: AblateFlags, settings: LaunchSettings) -> Re
 
 
 def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchSettings) -> None:
-    from arena.replay import built_of, replay_run, trainings
+    from arena.replay import built_of, needed, replay_run, trainings
     from arena.setup import RunCost
 
-    study, task, commits = run.study, run.task, run.commits
+    study, task, commits = run.study, run.task, needed(run.commits)
     ablations = study.state.ablations.values() if study and flags.what is None else ()
     seeds = flags.seeds or next((last.seeds for last in reversed(ablations)), None) or SEEDS
     count = len(trainings(len(commits), seeds))
     work = Work.of(RunCost(task, task.cost_seconds), count, count * task.cost_seconds)
     cost = settings.cost(study, [task], [work]).knowing(run_id=run.run_id, commits=len(commits), seeds=seeds)
     if len(commits) < run.kept:
-        missing = "without a commit, or whose commit does not change or fit the script"
+        missing = "without a commit, whose commit does not change or fit the script, or which a later one replaces"
         out.note(f"left out: {run.kept - len(commits)} of {many(run.kept, 'kept row')}, {missing}")
     labels = {commit.experiment_id: commit.label for commit in commits}
     for gone, commit in enumerate(commits):
@@ -262,25 +267,32 @@ def present(out: Output, folder: Path, identity: str) -> None:
     how = views.view("credit")
     with resolve.connect(folder, ["credit", "standings"]) as con:
         rows = [row for row in how.rows(con, [None]) if identity in (row["match_id"], row["run_id"])]
+        whole = [row["gain"] for row in resolve.fetch(con, WHOLE, [identity])]
         doubts(out, con)
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     views.show(out, rows, how, extra={"study": resolve.shown(folder)})
     if rows[0]["method"] == "leave-one-out":
-        for line in closing(rows):
+        for line in closing(rows, whole):
             out.note(line)
     study = resolve.typed(folder)
     out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}")
 
 
-def closing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How many kept changes help, which do harm, and what to do with the others."""
+def closing(rows: Sequence[Mapping[str, Any]], whole: Sequence[float]) -> list[str]:
+    """What the final script gains on each seed, in one sentence; how many kept changes help, which do harm, and what to
+    do with the others."""
+    from analysis.statistics import mean_interval
+
+    gain = mean_interval(whole)
+    all_of_them = estimate(gain.mean, gain.low, gain.high, rows[0]["unit"])
     above = [row for row in rows if (row["low"] or 0.0) > 0.0]
     together = sum(row["q"] is not None and row["q"] < 0.05 for row in above)
     harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
     lines = [
+        f"the final script over the untouched one, on these {many(gain.n, 'seed')}: {plain_text(all_of_them)}",
         f"{len(above)} of {len(rows)} kept changes are distinguishable from noise, each for itself (95% interval "
-        f"above 0); {together} when all are counted together (q below 0.05)"
+        f"above 0); {together} when all are counted together (q below 0.05)",
     ]
     if harmful:
         lines.append(f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}")
