@@ -47,5 +47,8 @@ UNION ALL SELECT 'unscored', count(*), '' FROM runs
     WHERE verified_gain IS NULL AND state = 'finished' AND (SELECT count(*) FROM board) > 0 HAVING count(*) > 0
 UNION ALL SELECT 'running', count(*), '' FROM runs WHERE state = 'running' HAVING count(*) > 0
 UNION ALL SELECT 'hardware', count(DISTINCT hardware_class), '' FROM matches HAVING count(DISTINCT hardware_class) > 1
-UNION ALL SELECT 'failures', count(*), round(100 * avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT))::BIGINT::VARCHAR
-    FROM experiments HAVING avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT) > 0.2
+UNION ALL SELECT 'failures', failed, format('{} of {}, with {:.0f}% of the device time', failed, n, 100 * share)
+    FROM (SELECT count(*) AS n, count(*) FILTER (failed) AS failed,
+        coalesce(sum(charged) FILTER (failed) / nullif(sum(charged), 0), 0) AS share
+        FROM (SELECT device_seconds_charged AS charged, status IN ('crash', 'timeout', 'oom', 'invalid') AS failed
+            FROM experiments)) WHERE greatest(failed / n, share) > 0.2

@@ -60,7 +60,7 @@ TEXTS = {
     "hardware": (MIND, "Different hardware", "Kinds of hardware: {n}. Compare matches on the same one only."),
     "as stock": (NOTE, "Your program acts like stock", "This researcher runs {detail} as it runs stock."),
     "as champion": (NOTE, "Nothing better was found", "The champion acts like {detail}, so the test is against stock."),
-    "failures": (NOTE, "Many failures", "{detail}% of {n} experiments crashed, ran out of time or memory."),
+    "failures": (MIND, "Many failures", "Experiments that crashed, ran out of time or memory: {detail}."),
 }
 
 

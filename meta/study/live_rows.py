@@ -166,13 +166,13 @@ class RemainingWork:
     runs: int
     ended: int
     done: float
-    seconds_left: float | None  # None before a run has ended
+    seconds_left: float | None  # None before the first run has ended
 
     @property
     def left(self) -> str:
         """The time left, in words."""
         if self.seconds_left is None:
-            return "not known before the first run has ended"
+            return f"not known yet, {self.done / self.runs:.0%} of the work is done"
         return "the last steps" if self.done >= self.runs else f"about {duration(self.seconds_left)}"
 
 

@@ -58,7 +58,7 @@ def wall(cost: Cost) -> str:
     cannot be predicted, and how much of it parallel experiments save depends on the programs."""
     text = f"{duration(cost.wall_seconds)} with {workers_text(cost.workers, cost.devices_per_run)}"
     text += ", less for parallel experiments" if cost.devices_per_run > 1 else ""
-    slow = 1.0 if cost.by_clock else slowdown(cost.workers * cost.devices_per_run)
+    slow = 1.0 if cost.by_clock else min(slowdown(cost.workers * cost.devices_per_run), cost.slowest)
     if slow >= CLEARLY_SLOWER:
         text += f" (on an idle machine; about {duration(slow * cost.wall_seconds)} at the load of now)"
     return f"{text}, plus the time of models and agents" if cost.details.get("researcher") else text
