@@ -29,6 +29,8 @@ UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM bo
 UNION ALL SELECT 'undecided', count(*), '' FROM runs
     WHERE (SELECT count(*) FROM decided) = 0 AND (SELECT command FROM settings) IN ('evolve', 'improve')
     HAVING count(*) > 0
+UNION ALL SELECT DISTINCT 'goes on', 1, '' FROM experiments
+    WHERE decision = 'keep' AND description = 'main of the night before'
 UNION ALL SELECT 'simulated', 1, array_to_string(from_json(d -> 'simulated', '["VARCHAR"]'), ', ') FROM decided
     WHERE json_array_length(d -> 'simulated') > 0
 UNION ALL SELECT d ->> 'fresh', 1, '' FROM decided WHERE d ->> 'fresh' IN ('seeds', 'nothing')

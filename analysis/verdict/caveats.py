@@ -28,6 +28,11 @@ TEXTS = {
     "unverified": (STOP, "Unverified scores", "Verifications without a sandbox, where code can change a score: {n}."),
     "undecided": (STOP, "No verdict yet", "These runs chose the programs, so the best one's gain is too high."),
     "race": (MIND, "A race", "Close contenders got more runs, so the leader's gain is too high on average."),
+    "goes on": (
+        MIND,
+        "All nights together",
+        "The gain counts from the untouched script on: what this night added to the main it began with is not tested.",
+    ),
     "simulated": (MIND, "Nothing was trained", "Formulas give the results of {detail}. Test it on a real task."),
     "nothing": (MIND, "Nothing is fresh", SAID["nothing"]),
     "seeds": (MIND, "Only seeds are fresh", SAID["seeds"]),

@@ -173,6 +173,8 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     assert "not nights of the same two programs" in metaloop("standings", ended, tmp_path / "other", code=2).stderr
     page = (tmp_path / "other" / "champion.evidence.md").read_text()  # of a night of 12 experiments
     assert "So short a night does not show which program is better (planned test of " in page
+    told = "what this night added to the main it began with is not tested"
+    assert told in report_of(study) and told not in report_of(ended)
 
 
 def test_the_plan_of_the_next_night_counts_with_the_cost_of_main(ended: Path, repository: Path, tmp_path: Path) -> None:
