@@ -21,7 +21,8 @@ collapsed AS (
     WHERE r.state = 'finished' AND n.trainings > 2 AND n.sd > 0 AND r.claimed_gain > 5 * n.sd
         AND r.claimed_gain - r.verified_gain > 5 * n.sd AND r.verified_gain < r.claimed_gain / 2),
 audited AS (SELECT verdict FROM audits WHERE subject = 'study' ORDER BY audited_at DESC LIMIT 1)
-SELECT trust AS code, count(*) AS n, '' AS detail FROM verifications
+SELECT trust AS code, count(*) AS n, '' AS detail
+FROM (SELECT trust, status FROM verifications UNION ALL SELECT trust, status FROM replays)
 WHERE trust = 'unverified' OR trust = 'self-reported' AND status = 'ok' GROUP BY trust
 UNION ALL SELECT 'contradicted', 1, '' FROM audited WHERE verdict = 'contradicted'
 UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM board) + (SELECT count(*) FROM replays) = 0
@@ -53,4 +54,4 @@ UNION ALL SELECT 'failures', failed, format('{} of {}, with {:.0f}% of the devic
     FROM (SELECT count(*) AS n, count(*) FILTER (failed) AS failed,
         coalesce(sum(charged) FILTER (failed) / nullif(sum(charged), 0), 0) AS share
         FROM (SELECT device_seconds_charged AS charged, status IN ('crash', 'timeout', 'oom', 'invalid') AS failed
-            FROM experiments)) WHERE greatest(failed / n, share) > 0.2
+            FROM experiments)) WHERE greatest(failed / nullif(n, 0), share) > 0.2

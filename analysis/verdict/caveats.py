@@ -24,7 +24,7 @@ TEXTS = {
         "Nothing was verified",
         "No final script was trained again: figures are the runs' claims.",
     ),
-    "self-reported": (STOP, "Self-reported scores", "Scores that the script printed itself: {n}."),
+    "self-reported": (STOP, "Self-reported scores", "Scores that the edited script itself printed: {n}."),
     "unverified": (STOP, "Unverified scores", "Verifications without a sandbox, where code can change a score: {n}."),
     "undecided": (STOP, "No verdict yet", "These runs chose the programs, so the best one's gain is too high."),
     "race": (MIND, "A race", "Close contenders got more runs, so the leader's gain is too high on average."),

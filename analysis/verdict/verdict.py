@@ -24,6 +24,7 @@ from analysis.wording import (
     duration,
     estimate,
     interval_decimals,
+    listed,
     many,
     number,
     p_text,
@@ -31,6 +32,7 @@ from analysis.wording import (
     typical,
 )
 from programs.templates import jinja_environment
+from programs.text import one_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,9 +46,11 @@ INTERVALS = (
     "The A/A row is the difference of stock's two arms, with an interval that takes their spread as equal (Student)."
 )
 EFFECTS = """
-SELECT c.program_id, p.name AS program, c.unit, c.label, c.estimate, c.low, c.high, count(*) OVER () AS n,
+SELECT c.program_id, p.name AS program, method = 'factorial' AS directives, c.unit, c.label, c.estimate, c.low, c.high,
+    count(*) OVER () AS n,
     count(*) FILTER (q < 0.05 AND (low > 0 OR high < 0)) OVER () AS significant
-FROM credit AS c LEFT JOIN programs AS p USING (program_id) WHERE method = 'factorial' AND match_id = $match
+FROM credit AS c LEFT JOIN programs AS p USING (program_id)
+WHERE CASE WHEN $match IS NULL THEN method = 'leave-one-out' ELSE method = 'factorial' AND match_id = $match END
 ORDER BY abs(estimate) DESC LIMIT 1
 """
 
@@ -82,6 +86,7 @@ class Verdict:
     trust: str | None
     runs: int = 0
     experiments: int = 0
+    trainings: int = 0  # of planned ablations of runs
     device_seconds: float = 0.0
     decision: Decision | None = None
     contrast: Contrast | None = None
@@ -110,6 +115,8 @@ class Verdict:
     def cost(self) -> str:
         """``98 runs, 1,489 experiments, 3 min 01 s of device time spent``, verification included; a log may lack it."""
         done = f"{many(self.runs, 'run')}, {many(self.experiments, 'experiment')}"
+        if self.trainings and not self.experiments:
+            done = f"{many(self.trainings, 'training')} of an ablation"
         return f"{done}, {duration(self.device_seconds)} of device time spent" if self.device_seconds else done
 
     def record(self) -> dict[str, JsonValue]:
@@ -168,7 +175,7 @@ def verdict_of(
     event = facts["champion"] or {}
     d = decision or (decision_of(event) if "decision" in event else None)
     found = decided(d) if d else _announced(con, _of_match(con, facts, others))
-    known = {"runs": facts["runs"], "experiments": facts["experiments"], "device_seconds": spent}
+    known = {key: facts[key] for key in ("runs", "experiments", "trainings")} | {"device_seconds": spent}
     return replace(found, **known, caveats=tuple(caveats(con, decision)))
 
 
@@ -196,7 +203,7 @@ def runs_to_show(ours: Mean, other: Compared) -> int | None:
 
 def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: Sequence[Arms] = ()) -> Verdict:
     """Of a study without a champion: a match, a planned ablation, or runs alone."""
-    ablation = facts["purpose"] == "ablation"
+    ablation = facts["purpose"] == "ablation" or (facts["replayed"] and not facts["match_id"])
     effects = next(iter(rows(con.execute(EFFECTS, {"match": facts["match_id"]}))), None) if ablation else None
     arms = arms_of(con, facts["match_id"]) if facts["match_id"] and facts["compares"] and not ablation else None
     against = contrast([arms, *others]) if arms else None
@@ -323,7 +330,7 @@ def template() -> Template:
     made = jinja_environment(TEMPLATES)
     shown: dict[str, Callable[..., str | int]] = {
         "number": number, "many": many, "p": p_text, "count": count, "digits": interval_decimals,
-        "estimate": estimate,
+        "estimate": estimate, "listed": listed, "one_line": one_line,
     }  # fmt: skip
     made.filters |= shown
     return made.get_template("verdict.j2")

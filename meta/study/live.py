@@ -40,7 +40,7 @@ KINDS = frozenset({
 AFTERWARDS = ("ablation", "reserve")  # purposes of matches that decide nothing where there is another
 MOST_NEWS = 3
 IMPORTED = """
-SELECT count(DISTINCT path) AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments,
+SELECT count(DISTINCT path) FILTER (state = 'imported') AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments,
     coalesce(sum(tried), 0)::BIGINT AS tried, coalesce(sum(kept), 0)::BIGINT AS kept,
     coalesce(sum(quarantined), 0)::BIGINT AS quarantined
 FROM imports
@@ -132,10 +132,13 @@ class LiveStudy(StudyState):
 
     @cached_property
     def imported(self) -> Row:
-        """The counts of an import."""
-        from analysis.study import query
+        """The counts of an import, and how much of it is distinguishable from noise."""
+        from analysis.study import read_study
+        from analysis.tables import rows
+        from analysis.verdict.verdict import verdict_of
 
-        return dict(query(self.folder, IMPORTED)[0])
+        with read_study(self.folder, views=["standings"]) as con:
+            return {**rows(con.execute(IMPORTED))[0], "verdict": verdict_of(con).sentences[0]}
 
     @property
     def config(self) -> Mapping[str, Any]:
