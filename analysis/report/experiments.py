@@ -9,7 +9,7 @@ from programs.text import word_list
 
 MOST = 6_000  # rows on the page
 DIFFS = 900_000  # characters of diffs on the page; equal diffs count once
-COLUMNS = word_list("id run number program decision status metric gain seconds what why cites diff")
+COLUMNS = word_list("id run line number program decision status metric gain seconds what why cites diff")
 
 
 def embedded(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> dict[str, Sequence[object]]:
@@ -19,6 +19,7 @@ def embedded(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> dic
         [
             row["experiment_id"],
             words.put(row["run_id"]),
+            row["line"],
             row["number"],
             *(words.put(row[name]) for name in ("program", "decision", "status")),
             *(rounded(row[name]) for name in ("metric", "gain", "seconds")),

@@ -101,6 +101,10 @@ class Page:
         row = self.source.con.execute(best, [self.verdict.match_id]).fetchone()
         return self.champion or self.verdict.ablated or (row[0] if row else None)
 
+    @property
+    def is_import(self) -> bool:
+        return bool(self.asked("logs").rows)
+
     @cached_property
     def parts(self) -> list[tuple[Part, list[Figure]]]:
         made = [(part, self.figures(part)) for part in PARTS]
@@ -125,7 +129,7 @@ class Page:
 
     def figures(self, part: Part) -> list[Figure]:
         answer = self.asked(part.of or part.name)
-        if not answer.rows or (part.of and len(answer.rows) < 2):
+        if not answer.rows or (part.of and (len(answer.rows) < 2 or self.is_import)):
             return []
         rows = [part.through(row) for row in answer.rows] if part.through else answer.rows
         made = []
@@ -134,10 +138,11 @@ class Page:
             titles, table = ([], []) if part.of else cells.table(own, (*part.hidden, *filter(None, [part.split])))
             unit = own[0].get("unit") or self.verdict.unit or "gain"
             title = f"{part.title}: {value}" if value else part.title
+            legend = tuple(entry for entry in part.legend if entry[0] not in part.absent(own))
             data = {"of": f"{part.of}-0"} if part.of else {"unit": unit, "rows": own}
             made.append(Figure(
                 f"{part.name}-{number}", f"{title}, in {unit}" if "gain" in own[0] or "estimate" in own[0] else title,
-                part.chart, part.caption, part.legend, data, titles, table, answer,
+                part.chart, part.caption, legend, data, titles, table, answer,
                 not part.chart or len(table) <= OPEN,
             ))  # fmt: skip
         return made
@@ -160,7 +165,7 @@ class Page:
         data: dict[str, Any] = {**experiments.embedded(answer.rows, texts), "whose": "program"}
         kept = [row for row in answer.rows if row["decision"] == "keep" and row["gain"] is not None]
         kept = (sorted(kept, key=lambda row: -row["gain"]) or answer.rows)[:60]
-        named = ("experiment_id", "program", "number", "decision", "status", "metric", "gain", "description")
+        named = ("experiment_id", "program", "line", "number", "decision", "status", "metric", "gain", "description")
         titles, table = cells.table([{name: row[name] for name in named} for row in kept])
         return Figure("experiments-0", "Experiments", "experiments", "", (), data, titles, table, answer)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.statistics import interval
 
 Row = dict[str, Any]
+# By chart: names of its legend that not every study has, and the column or letter that they are drawn from.
+DRAWN_FROM = {
+    "claims": {"claimed": "chance_gain"},
+    "run": {"discarded": "d", "again": "r", "failed": "x", "final": "final"},
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,12 @@ class Part:
     hidden: tuple[str, ...] = ()
     legend: tuple[tuple[str, str], ...] = ()
     through: Callable[[Row], Row] | None = None
+
+    def absent(self, rows: Sequence[Row]) -> set[str]:
+        """The names of the legend that none of the rows has."""
+        found = {key for row in rows for key, value in row.items() if value is not None}
+        found |= {point["letter"] for row in rows for point in row.get("points", ())}
+        return {name for name, key in DRAWN_FROM.get(self.chart, {}).items() if key not in found}
 
 
 def with_interval(row: Row) -> Row:
@@ -48,10 +59,12 @@ PARTS = (
     ),
     Part(
         "logs", "Imported logs",
-        "Claimed gain: the best kept measurement minus the baseline. Hollow dot: the gain that as many tries without "
-        "any effect are expected to show by noise, where the noise is known.",
-        chart="claims", hidden=("id",), legend=(("program", "claimed gain"), ("claimed", "expected from noise alone")),
+        "Claimed gain: how much better the best kept measurement is than the baseline. Hollow dot: the gain that as "
+        "many tries without any effect are expected to show by noise, where the noise is known.",
+        chart="claims", split="unit", hidden=("id",),
+        legend=(("program", "claimed gain"), ("claimed", "expected from noise alone")),
     ),
+    Part("refused", "Logs left out", "No run was imported from these."),
     Part(
         "standings", "Standings",
         "Gain of the final scripts over the untouched one, both trained again. Further right is better. Intervals are "
@@ -82,11 +95,12 @@ PARTS = (
     Part(
         "runs", "One run, close up",
         "Up to 48 runs, the deciding ones first. The researcher's own measurements. The band is 2 SD of one script "
-        "between seeds, or of what a log measured again: a smaller step may be noise. Values outside the frame are "
-        "drawn at its edge.",
+        "between seeds, or of what a log measured again; it is no test. Values outside the frame are drawn at its "
+        "edge.",
         chart="run", hidden=("id", "points", "deciding", "direction", "metric", "sd", "final"),
         legend=(("kept", "kept, or a new best of a log that does not say what was kept"),
-                ("discarded", "discarded"), ("failed", "failed"), ("best", "best so far, with the noise band"),
+                ("discarded", "discarded"), ("again", "measured again"), ("failed", "failed"),
+                ("best", "best so far, with the noise band"),
                 ("final", "the final script, trained again")),
     ),
     Part(

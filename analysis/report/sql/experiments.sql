@@ -13,9 +13,10 @@ placed AS (
 chosen AS (
     SELECT run_id, experiment_id FROM placed
     ORDER BY CASE WHEN kept AND place <= $most / 2 THEN 0 ELSE place END, lot, run_id LIMIT $most)
-SELECT e.experiment_id, e.run_id, e.number, coalesce(p.name, i.name, e.program_id) AS program, e.decision, e.status, e.metric,
+SELECT e.experiment_id, e.run_id, line, e.number, coalesce(p.name, i.name, e.program_id) AS program, e.decision, e.status, e.metric,
     e.gain, e.device_seconds_charged AS seconds, left(e.description, 160) AS description, left(e.reason, 160) AS reason,
     e.directive_ids, coalesce(e.fraction, 1.0) AS fraction, e.cached, e.trust, left(e.diff, 4000) AS diff
 FROM chosen JOIN experiments AS e USING (run_id, experiment_id)
     LEFT JOIN programs AS p ON p.program_id = e.program_id LEFT JOIN imports AS i ON i.run_id = e.run_id
+    LEFT JOIN import_rows AS l ON l.run_id = e.run_id AND l.experiment_id = e.experiment_id
 ORDER BY e.program_id IS DISTINCT FROM $first, program, e.run_id, e.number

@@ -1,5 +1,5 @@
 -- The runs to draw, those of the deciding matches first, up to $points experiments in all; with what each experiment came
--- to: b baseline, k kept or a log's new best, d discarded, x failed, s a screen or a repeat.
+-- to: b baseline, k kept or a log's new best, d discarded, x failed, r measured again, s a shortened training. line: of a log.
 WITH ordered AS (
     SELECT *, sum(experiments) OVER (ORDER BY place) AS so_far FROM (
         SELECT *, row_number() OVER (ORDER BY NOT list_contains($deciding, match_id), verified_gain DESC NULLS LAST,
@@ -7,9 +7,9 @@ WITH ordered AS (
         FROM runs WHERE experiments > 1)),
 chosen AS (SELECT * FROM ordered WHERE place = 1 OR (so_far <= $points AND place <= 48)),
 drawn AS (
-    SELECT e.run_id, list({'number': e.number, 'metric': metric, 'what': left(description, 120), 'letter':
+    SELECT e.run_id, list({'number': e.number, 'line': line, 'metric': metric, 'what': left(description, 120), 'letter':
             CASE WHEN e.number = 0 OR decision = 'baseline' THEN 'b' WHEN status <> 'ok' OR metric IS NULL THEN 'x'
-            WHEN decision IN ('screen', 'replicate', 'confirm') OR fraction <> 1 THEN 's'
+            WHEN decision = 'screen' OR fraction <> 1 THEN 's' WHEN decision IN ('replicate', 'confirm') THEN 'r'
             WHEN decision = 'keep' OR step_gain IS NOT NULL THEN 'k' ELSE 'd' END} ORDER BY e.number) AS points
     FROM experiments AS e LEFT JOIN import_rows AS l ON l.run_id = e.run_id AND l.experiment_id = e.experiment_id
     WHERE e.run_id IN (SELECT run_id FROM chosen) GROUP BY e.run_id),

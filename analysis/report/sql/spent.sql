@@ -7,6 +7,7 @@ WITH used AS (
             'experiments that were kept' ELSE 'experiments that were discarded' END END AS what,
         count(*) AS n, round(sum(device_seconds_charged), 6) AS charged, round(sum(device_seconds_spent), 6) AS spent
     FROM experiments WHERE status IS DISTINCT FROM 'fault' AND device_seconds_spent IS NOT NULL GROUP BY what)
+SELECT * FROM (
 SELECT what, n AS times, coalesce(charged, 0.0) AS charged_seconds, coalesce(spent, 0.0) AS spent_seconds, 'run' AS paid_by
 FROM used
 UNION ALL
@@ -29,5 +30,5 @@ UNION ALL
 SELECT 'kept commits, trained again', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY ablation_id, seed, commits), 0.0), 'arena'
 FROM replays
 UNION ALL
-SELECT 'audits (metaloop verify)', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY audit_id), 0.0), 'arena' FROM audits
-ORDER BY paid_by DESC, spent_seconds DESC, what, times
+SELECT 'audits (metaloop verify)', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY audit_id), 0.0), 'arena' FROM audits)
+WHERE times > 0 ORDER BY paid_by DESC, spent_seconds DESC, what, times

@@ -15,6 +15,7 @@ const armName = (r) => (r.role === "a/a" ? `${r.program} (A/A)` : r.program);
 const narrow = (width) => width < 560;
 const style = { fontSize: "12px", background: "none", color: colour("ink"), fontFamily: "inherit" };
 const better = (direction) => (direction === "higher" ? d3.max : d3.min);
+const integers = (low, high, width) => d3.ticks(low, high, narrow(width) ? 5 : 10).filter(Number.isInteger);
 const digits = (value, n = 4) => (value == null ? "–" : Math.abs(value) < 1e-4 && value ? value.toExponential(2) : String(+value.toPrecision(n))).replace("-", "−");
 
 // The axis of intervals. Intervals over five times as wide as the median do not stretch it; they are cut at its ends.
@@ -103,7 +104,7 @@ function courses(data, width) {
   const lines = d3.groups(runs, (r) => (ROLE[MARKS[r.role] || r.role] ? MARKS[r.role] || r.role : "program")).sort((a, b) => ROLE[a[0]].order - ROLE[b[0]].order);
   return Plot.plot({
     width, height: narrow(width) ? 300 : 380, marginLeft: 52, marginBottom: 42, marginTop: 26, style,
-    x: { label: "experiment", labelArrow: "right", ticks: narrow(width) ? 5 : 10, tickFormat: "d" },
+    x: { label: "experiment", labelArrow: "right", ticks: integers(0, d3.max(runs, (r) => r.points.at(-1).number), width), tickFormat: "d" },
     y: { label: `best so far, ${metric} (${direction} is better)`, labelArrow: "none", grid: false, nice: true, ticks: 6 },
     marks: [
       Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
@@ -127,28 +128,30 @@ function shownRun(data) {
 // One run: kept and discarded experiments, crashes as a rug, best so far with the noise band.
 function oneRun(data, width) {
   const run = data.rows[shownRun(data)];
-  const points = run.points.map((p) => ({ ...p, description: p.what }));
-  const steps = bestSoFar(run, run.direction);
-  const seen = points.filter((p) => p.metric != null && "bkd".includes(p.letter));
+  const inLines = run.points.every((p, i) => p.line != null && (i === 0 || p.line > run.points[i - 1].line)); // a log may be sorted by time
+  const points = run.points.map((p) => ({ ...p, number: inLines ? p.line : p.number, description: p.what }));
+  const steps = bestSoFar({ ...run, points }, run.direction);
+  const seen = points.filter((p) => p.metric != null && "bkdr".includes(p.letter));
   const [first, best] = [steps[0]?.best ?? 0, steps.at(-1)?.best ?? 1];
   const span = Math.abs(first - best) || run.sd * 8 || Math.abs(first) || 1;
   const ends = [first, best, run.final ?? best].map((v) => v);
   const domain = [d3.min(ends) - 0.2 * span - 2 * (run.sd || 0), d3.max(ends) + 0.45 * span];
   if (run.direction === "higher") domain.splice(0, 2, d3.min(ends) - 0.45 * span, d3.max(ends) + 0.2 * span + 2 * (run.sd || 0));
   const inside = (v) => Math.min(Math.max(v, domain[0]), domain[1]);
-  const end = d3.max(points, (p) => p.number) || 1;
-  const tip = (p) => `${p.number}: ${{ b: "baseline", k: run.kept ? "kept" : "new best", d: "discarded" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
+  const begin = d3.min(points, (p) => p.number), end = d3.max(points, (p) => p.number) || 1;
+  const tip = (p) => `${p.number}: ${{ b: "baseline", k: run.kept ? "kept" : "new best", d: "discarded", r: "measured again" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
   const dot = (letters, more) => Plot.dot(seen.filter((p) => letters.includes(p.letter)), { x: "number", y: (p) => inside(p.metric), title: tip, ...more });
   const band = steps.map((p) => ({ ...p, low: inside(p.best - 2 * run.sd), high: inside(p.best + 2 * run.sd) }));
   return Plot.plot({
     width, height: narrow(width) ? 320 : 400, marginLeft: 52, marginBottom: 42, marginTop: 26, marginRight: 26, style,
-    x: { label: "experiment", labelArrow: "right", domain: [-0.5, end + 1.4], ticks: narrow(width) ? 5 : 10, tickFormat: "d" },
+    x: { label: inLines ? "line of the log" : "experiment", labelArrow: "right", domain: [begin - 0.5, end + 1.4], ticks: integers(begin, end, width), tickFormat: "d" },
     y: { label: `${run.metric} (${run.direction} is better)`, labelArrow: "none", domain, ticks: 6 },
     marks: [
       Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
       run.sd ? Plot.areaY(band, { x: "number", y1: "low", y2: "high", curve: "step-after", fill: colour("band") }) : null,
       Plot.line(steps, { x: "number", y: "best", curve: "step-after", stroke: colour("accent"), strokeWidth: 2 }),
       dot("d", { r: 3.5, stroke: colour("soft"), fill: colour("bg"), strokeWidth: 1.4 }),
+      dot("r", { r: 4.5, symbol: "plus", stroke: colour("accent"), strokeWidth: 1.6 }),
       dot("bk", { r: 4.5, fill: colour("accent"), stroke: colour("bg") }),
       Plot.ruleX(points.filter((p) => p.letter === "x"), { x: "number", y1: domain[0], y2: domain[0] + 0.05 * (domain[1] - domain[0]), stroke: colour("warm"), strokeWidth: 2, title: (p) => `${p.number}: failed\n${p.description}` }),
       run.final == null ? null : Plot.dot([run], { x: end + 0.9, y: inside(run.final), symbol: "diamond", r: 7, stroke: colour("ink"), fill: colour("bg"), strokeWidth: 2, title: () => `final script on fresh seeds: ${digits(run.final, 5)} ${data.unit}` }),
@@ -157,17 +160,19 @@ function oneRun(data, width) {
 }
 
 // Horizontal bars: rows of parts [{name, x1, x2, fill, stroke}], a text to the right of each row.
-function bars(names, parts, width, { label, ends, tickFormat }) {
+function bars(names, parts, width, { label, ends, counts }) {
   const small = narrow(width);
+  const most = d3.max(parts, (p) => p.x2) || 1;
   const left = small ? 16 : Math.min(270, 24 + 6.8 * d3.max(names, (n) => n.length));
+  const ticks = counts ? integers(0, most, width) : small ? 4 : 8;
   const name = { y: (d) => d, text: (d) => d, frameAnchor: "left", fill: colour("ink"), stroke: colour("bg"), strokeWidth: 4 };
   return Plot.plot({
     width, height: names.length * (small ? 48 : 30) + 54, marginLeft: left, marginRight: small ? 70 : 24 + 6.4 * d3.max(ends, (e) => e.text.length), marginTop: 10, marginBottom: 40, style,
-    x: { label, labelAnchor: "right", labelArrow: "right", domain: [0, d3.max(parts, (p) => p.x2) || 1], ticks: small ? 4 : 8, tickFormat },
+    x: { label, labelAnchor: "right", labelArrow: "right", domain: [0, most], ticks, tickFormat: counts && "d" },
     y: { axis: null, domain: names, padding: 0.25 },
     marks: [
       hatch,
-      Plot.gridX({ stroke: colour("line"), strokeOpacity: 1, ticks: small ? 4 : 8 }),
+      Plot.gridX({ stroke: colour("line"), strokeOpacity: 1, ticks }),
       Plot.barX(parts, { y: "name", x1: "x1", x2: "x2", fill: "fill", stroke: "stroke", insetTop: small ? 18 : 1, title: "tip" }),
       Plot.text(names, small ? { ...name, dx: 2, dy: -12 } : { ...name, textAnchor: "end", dx: -10 }),
       Plot.text(ends, { y: "name", x: "x", text: "text", textAnchor: "start", dx: 8, dy: small ? 8 : 0, fill: colour("ink") }),
@@ -191,7 +196,7 @@ function tried(data, width) {
       part("failed", r.kept + rest, r.failed, "url(#hatch)", colour("warm"))].filter((p) => p.x2 > p.x1);
   });
   const ends = data.rows.map((r) => ({ name: r.change, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gains ${digits(r.kept_gains, 3)} ${data.unit}` }));
-  return bars(data.rows.map((r) => r.change), parts, width, { label: "experiments", ends, tickFormat: "d" });
+  return bars(data.rows.map((r) => r.change), parts, width, { label: "experiments", ends, counts: true });
 }
 
 function spent(data, width) {
@@ -211,7 +216,7 @@ function claims(data, width) {
   const rows = data.rows.map((r, i) => ({
     ...r, id: String(i), name: r.log, value: r.claimed_gain, claimed: r.chance_gain, right: `${r.kept + r.new_bests}/${r.tried}`, symbol: "circle", colour: colour("accent"), tip: `${r.log}\nclaims ${digits(r.claimed_gain)}`,
   }));
-  return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: rows.some((r) => r.new_bests) ? "bests" : "kept", narrowRight: 64 });
+  return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: rows.every((r) => !r.new_bests) ? "kept" : rows.every((r) => !r.kept) ? "bests" : "kept or best", narrowRight: 84 });
 }
 
 const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, tried, spent };

@@ -2,7 +2,7 @@
 // The table of experiments: sort, filter, page, and the diff of a row on click. Everything is set as text.
 
 const SHOWN = [
-  ["number", "no.", true], ["id", "id"], ["program", "program"], ["what", "what was tried"], ["decision", "decision"],
+  ["line", "line", true], ["number", "no.", true], ["id", "id"], ["program", "program"], ["what", "what was tried"], ["decision", "decision"],
   ["status", "status"], ["metric", "metric", true], ["gain", "gain", true], ["seconds", "seconds", true],
 ];
 const PAGE = 25;
@@ -109,7 +109,7 @@ function experimentRow(r, state, data) {
   const open = state.open.has(key);
   const kind = r.decision === "keep" ? " keep" : r.status !== "ok" ? " bad" : "";
   const cells = state.columns.map(([name, , right]) => {
-    const figure = () => (name === "number" ? String(r.number) : figureOf(r[name], name === "seconds" ? (r.seconds < 10 ? 2 : 0) : state.places));
+    const figure = () => (name === "number" || name === "line" ? String(r[name]) : figureOf(r[name], name === "seconds" ? (r.seconds < 10 ? 2 : 0) : state.places));
     const value = name === "id" ? make("button", { type: "button", "aria-expanded": String(open), title: "show diff" }, r.id.slice(0, 7)) : right ? figure() : r[name];
     return make("td", { class: right ? `right of-${name}` : `of-${name}` }, value);
   });
