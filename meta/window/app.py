@@ -109,7 +109,7 @@ def create_app(studies: Studies, token: str, port: int, ending: Callable[[], boo
 
 
 def live_pages(studies: Studies) -> APIRouter:
-    """Pages from what was read of the ledgers: these never wait."""
+    """Pages from what was read of the ledgers: these never wait, but for the effects of an ablation that has ended."""
     routes = APIRouter()
 
     @routes.get("/")
@@ -121,8 +121,10 @@ def live_pages(studies: Studies) -> APIRouter:
         one = studies.get(at)
         if one.study.is_import:
             return RedirectResponse(link("/report", at=at), 303)
+        ablated = one.whole and not one.at_work and one.study.config.get("command") == "ablate"
+        ablation = records.ablation_page(one.folder) if ablated else None
         with one.lock:
-            return page("study", one=one, item=one.item(), **one.page(match))
+            return page("study", one=one, item=one.item(), ablation=ablation, **one.page(match))
 
     return routes
 

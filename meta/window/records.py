@@ -11,8 +11,11 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
+from analysis.report.cells import table
+from analysis.report.source import ReportSource
 from analysis.study import computed_in, open_study, read_study
 from analysis.tables import SQL_VIEWS, rows
+from analysis.verdict.verdict import VIEWS, verdict_of
 from programs.errors import NotFound, UsageError
 
 Row = dict[str, Any]
@@ -75,6 +78,14 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
         for one in parents
     ]
     return {"program": program, "changes": changes}
+
+
+def ablation_page(folder: Path) -> dict[str, Any]:
+    """The verdict of a planned ablation, and its effects as in the report."""
+    with read_study(folder, views=VIEWS) as con:
+        effects = ReportSource(con, "").rows("effects").rows
+        titles, cells = table(effects, ("id", "significant", "of")) if effects else ([], [])
+        return {"sentences": verdict_of(con).sentences, "titles": titles, "rows": cells}
 
 
 @dataclass(frozen=True)

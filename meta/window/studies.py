@@ -81,7 +81,8 @@ class FollowedStudy:
                     tasks = ", ".join(dict.fromkeys(match.task for match in self.study.matches.values()))
                     pictures = self.pictures()
                 found = decided(decision) if decision else None
-                said = found.sentences if found else ()
+                said = found.sentences if found else [row["verdict"]] if row["verdict"] else ()
+                row["state"] = row["state"] if self.whole else ""
                 return {"calls": 0, **row, "tasks": tasks, "verdict": said, "found": found, "pictures": pictures}
         except Exception as error:  # figures that no record of ours has
             self._refuse(error)
