@@ -13,6 +13,7 @@ from meta.cli.training.ablate import closing
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS
+from tests.meta.opened_window import Window, until_read
 from trainer.laws.law import Law
 from trainer.laws.planted import simulated_task
 
@@ -133,7 +134,7 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert again.json["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
     assert len(shown.json["rests_on"]) == 15
-    measured = "The effect of each kept change of 1 run was measured (planned ablation)."
+    measured = "3 of 3 kept changes of 1 run have a significant effect (planned ablation)."
     told = cli("standings", made["study"], cwd=tmp_path).stderr
     assert measured in told and "the match that decides" not in told
     status = cli("status", made["study"], "--json", cwd=tmp_path).json
@@ -141,7 +142,13 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert "15 trainings of an ablation" in on_terminal("status", made["study"], cwd=tmp_path)[1]
     metaloop("report", made["study"], "-o", "report.html", cwd=tmp_path)
     html = (tmp_path / "report.html").read_text()
-    assert "more of A" in html and "effects below</p>" in html and "not tested</p>" not in html
+    assert "more of A" in html and " significant</p>" in html and "edited script itself printed" not in html
+    window = Window(tmp_path / "studies")
+    until_read(window)
+    assert "15 trainings of an ablation" in window.page("/")
+    text = window.page("/study", at=Path(made["study"]).name)
+    window.close()
+    assert text.index(measured) < text.index("<td>more of A</td>") and "0 s" not in text and 'id="runs"' not in text
 
 
 def test_the_closing_lines_count_each_for_itself_and_all_together() -> None:

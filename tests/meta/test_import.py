@@ -127,7 +127,22 @@ def test_show_sql_status_work_on_an_import(here: Path) -> None:
     for verb in ("standings", "credit"):
         done = cli(verb, "studies/night", cwd=here)
         assert done.returncode == 0, (verb, done.stderr)
-    assert "1 imported log: claims only" in cli("standings", "studies/night", cwd=here).stderr
+    assert "2 of 2 kept changes are distinguishable from noise" in cli("standings", "studies/night", cwd=here).stderr
+
+
+def test_every_screen_begins_with_what_is_distinguishable_from_noise(here: Path) -> None:
+    logs = [f"{name}/results.tsv" for name in ("night", "prose", "unsure")]
+    metaloop("import", *logs, "-s", "studies/three", cwd=here)
+    metaloop("report", "studies/three", "--card", "card.svg", cwd=here)
+    first = "2 of 2 kept changes (or new bests) in 1 run are distinguishable from noise; unknown in 1 run"
+    html = (here / "studies/three/report.html").read_text()
+    assert f">{first}</h2>" in html and "line 3 (wider net) and line 4 (lucky restart)" in html
+    assert "2 imported logs: claims only, nothing was run again here; 1 log refused." in html
+    assert "Imported logs: fitness" in html and "unsure/results.tsv" in html and "Best so far" not in html
+    assert "Where the device time" not in html and "credit studies" not in html and "measured again" in html
+    assert (here / "card.svg").read_text().count("in 1 run are") == 2
+    status = metaloop("status", "studies/three", "--json", cwd=here).json
+    assert (status["logs"], status["verdict"]) == (2, f"{first}.")
 
 
 @pytest.mark.parametrize(
