@@ -38,7 +38,8 @@ def import_(
     paths: Annotated[tuple[str, ...], argument(nargs=-1, required=True, metavar="PATH...")],
     study: Annotated[str | None, flag("The new study's folder  [default: studies/import-...].", "-s", metavar="DIR")],
     metric: Annotated[
-        str | None, flag("The column with the metric; of several, the first that a log has.", metavar="NAME[,NAME]")
+        str | None,
+        flag("The column with the metric; of several with commas, the first that a log has.", metavar="NAME"),
     ],
     direction: Annotated[
         str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(["lower", "higher"]))
