@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from programs.errors import EnvironmentProblem
 from trainer.data import check_cache
-from trainer.sandbox import FLAG
 from trainer.task import Task
 
 OPEN = "WITHOUT a sandbox: all results will be marked unverified"
@@ -44,12 +42,7 @@ def require(task: Task, sandboxed: bool) -> None:
             check_run(task)
         return
     check_cache(task)
-    if not sandboxed:
-        return
-    from trainer.sandbox.local import check_sandbox
+    if sandboxed:
+        from trainer.sandbox.local import check_sandbox
 
-    try:
         check_sandbox()
-    except EnvironmentProblem as error:
-        hint = error.hint if FLAG in error.hint else "; or ".join(part for part in (error.hint, FLAG) if part)
-        raise EnvironmentProblem(error.message, hint=hint) from None

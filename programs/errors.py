@@ -9,7 +9,8 @@ MetaloopError                       kind          exit code
 ├── NotComparable                   not_comparable 2  different budget, baseline, instance or hardware
 ├── CapReached                      cap_reached   3   a cap stopped the command; it can be resumed
 ├── CredentialMissing               credential    4
-├── EnvironmentProblem              environment   1   disk, sandbox, worker
+├── EnvironmentProblem              environment   1   disk, worker
+│   └── NoSandbox                   environment   1   the option that some commands have instead is not in its hint
 ├── Busy                            busy          1   another process uses the study
 └── Corrupt                         corrupt       1   a ledger or study that contradicts itself
     └── OtherVersion                corrupt       1   a study of a version of metaloop that records differently
@@ -78,6 +79,10 @@ class CredentialMissing(MetaloopError):
 class EnvironmentProblem(MetaloopError):
     kind = "environment"
     exit_code = 1
+
+
+class NoSandbox(EnvironmentProblem):
+    """No sandbox can start here. Its hint names no option: commands that have `--no-sandbox` add it."""
 
 
 class Busy(MetaloopError):

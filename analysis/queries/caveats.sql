@@ -46,8 +46,9 @@ UNION ALL SELECT 'trust differs', count(DISTINCT trust), '' FROM board HAVING co
 UNION ALL SELECT if(kind = 'gpu', 'gpu', 'findings') AS code, count(*), if(code = 'gpu', min(text), string_agg(DISTINCT kind, ', '))
     FROM findings GROUP BY code
 UNION ALL SELECT 'failed seeds', sum(failed_seeds)::BIGINT, '' FROM runs HAVING sum(failed_seeds) > 0
-UNION ALL SELECT 'unscored', count(*), '' FROM runs
-    WHERE verified_gain IS NULL AND state = 'finished' AND (SELECT count(*) FROM board) > 0 HAVING count(*) > 0
+UNION ALL SELECT 'unscored', count(*), '' FROM runs  -- a contest's screening is not scored
+    WHERE verified_gain IS NULL AND state = 'finished'
+    AND (SELECT purpose FROM matches AS m WHERE m.match_id = runs.match_id) IS DISTINCT FROM 'screening' AND (SELECT count(*) FROM board) > 0 HAVING count(*) > 0
 UNION ALL SELECT 'running', count(*), '' FROM runs WHERE state = 'running' HAVING count(*) > 0
 UNION ALL SELECT 'hardware', count(DISTINCT hardware_class), '' FROM matches HAVING count(DISTINCT hardware_class) > 1
 UNION ALL SELECT 'failures', failed, format('{} of {}, with {:.0f}% of the device time', failed, n, 100 * share)

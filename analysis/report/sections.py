@@ -68,7 +68,7 @@ PARTS = (
     Part(
         "standings", "Standings",
         "Gain of the final scripts over the untouched one, both trained again. Further right is better. Intervals are "
-        "between runs. Ranks come from tests of all pairs (Welch, Holm); a match with one planned test has none.",
+        "between runs. Ranks come from tests of all pairs (Welch, Holm); a confirmation has none.",
         chart="standings", split="task", hidden=("id", "unit"), legend=GAINS,
     ),
     Part(

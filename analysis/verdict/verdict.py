@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -45,6 +46,7 @@ INTERVALS = (
     "Intervals of champion minus it allow for skewed gains; that of the champion without its ideas does not (Welch). "
     "The A/A row is the difference of stock's two arms, with an interval that takes their spread as equal (Student)."
 )
+RACE = "The intervals of the race are wider than these, because they allow for each look at its results."
 EFFECTS = """
 SELECT c.program_id, p.name AS program, method = 'factorial' AS directives, c.unit, c.label, c.estimate, c.low, c.high,
     count(*) OVER () AS n,
@@ -226,12 +228,14 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: 
 
 def _announced(con: duckdb.DuckDBPyConnection, found: Verdict) -> Verdict:
     """With what a contest's race decided in place of what its last match shows."""
-    query = "SELECT record ->> 'headline', record ->> 'outcome' FROM events"
-    row = con.execute(f"{query} WHERE kind = 'announcement' ORDER BY place DESC LIMIT 1").fetchone()
+    query = "SELECT record ->> 'headline', record ->> 'outcome', record ->> 'closed_early', record -> 'race' -> 'looks'"
+    row = con.execute(f"{query} FROM events WHERE kind = 'announcement' ORDER BY place DESC LIMIT 1").fetchone()
     if row is None or not row[0]:
         return found
     state = "open" if row[1] == "none" else "better"
-    return replace(found, state=state, sentences=(f"{clean(row[0])}.", *found.sentences[1:]))
+    more = [f"Closed early by the host: {clean(row[2])}."] if row[2] else []
+    more += [RACE] if len(json.loads(row[3] or "[]")) > 1 else []
+    return replace(found, state=state, sentences=(f"{clean(row[0])}.", *more, *found.sentences[1:]))
 
 
 def _with_sentences(found: Verdict, **parts: Any) -> Verdict:

@@ -10,8 +10,9 @@ import click
 
 from meta.cli.options import CommonFlags, Rare, click_parameters, settings_flag, typed_values
 from meta.cli.output import Output
-from programs.errors import UsageError
+from programs.errors import NoSandbox, UsageError
 from programs.text import word_list
+from trainer.sandbox import FLAG, UNSAFE
 
 Example = tuple[str, str]
 GROUPS = {  # headings of a long help, with the parameters below them
@@ -129,7 +130,12 @@ def verb(*examples: Example) -> Callable[[Callable[..., int | None]], VerbComman
 
     def make(function: Callable[..., int | None]) -> VerbCommand:
         def call(**values: Any) -> int:
-            return function(_output(), **typed_values(function, values)) or 0
+            try:
+                return function(_output(), **typed_values(function, values)) or 0
+            except NoSandbox as problem:
+                if any(FLAG in one.opts for one in params):
+                    problem.hint += f"; {UNSAFE}"
+                raise
 
         title = function.__name__.rstrip("_").replace("_", "-")
         params = [*click_parameters(function), *click_parameters(CommonFlags)]

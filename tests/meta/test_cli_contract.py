@@ -321,6 +321,8 @@ def test_without_a_sandbox_nothing_is_founded(
         assert done.stderr.startswith("error: no sandbox: ") and "--no-sandbox" in done.stderr
     for words in (("task", "check", "strokes"), ("task", "measure", "strokes")):
         assert "--no-sandbox" in call(*words, code=1).stderr
+    done = call("contest", "init", tmp_path / "c", code=1)
+    assert done.stderr.startswith("error: no sandbox: ") and "--no-sandbox" not in done.stderr
     done = call("doctor", code=1)
     assert "fail\tsandbox\tno sandbox: " in done.stdout and done.stderr.startswith("cannot run: sandbox\n")
     assert "without a sandbox: built-in tasks, your own repository and agent (--no-sandbox, " in done.stderr

@@ -60,7 +60,7 @@ FIELDS = ("--metric", "val_loss", "--direction", "lower", "--seed", "train.py:SE
 def test_without_a_sandbox_the_refusal_names_the_way(repository: Path, tmp_path: Path) -> None:
     refused = metaloop(tmp_path, "task", "init", "--from", "repo", *FIELDS, rented=True)
     assert refused.returncode == 1 and "error: no sandbox: " in refused.stderr
-    assert "if the repository is your own: --no-sandbox" in refused.stderr
+    assert "or run trusted code without a sandbox: --no-sandbox" in refused.stderr
     assert not (repository / "task.toml").exists()
 
 

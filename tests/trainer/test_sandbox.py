@@ -83,9 +83,8 @@ def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
         return replace(shown, bound={**shown.bound, f"{INNER}/etc/passwd": Path("/etc/passwd")})
 
     monkeypatch.setattr(outer, "view", leaky)
-    with pytest.raises(EnvironmentProblem, match=r"is not secure.*/etc/passwd") as refused:
+    with pytest.raises(EnvironmentProblem, match=r"is not secure.*/etc/passwd"):
         LocalLauncher(torch=False).start()
-    assert "--no-sandbox" in refused.value.hint
 
 
 def test_no_path_is_bound_twice_and_never_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem, MetaloopError, TaskError
+from programs.errors import EnvironmentProblem, MetaloopError, NoSandbox, TaskError
 from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
 from trainer.cards.freshness import takes_seed
@@ -54,6 +54,8 @@ def check_command(
                     findings.append(finding)
                     if finding.level == "error":
                         break
+        except NoSandbox:
+            raise
         except EnvironmentProblem as error:
             return [*findings, CheckFinding("error", "command", error.message, error.hint)]
         except MetaloopError as error:

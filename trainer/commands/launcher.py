@@ -6,7 +6,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from programs.errors import EnvironmentProblem
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.plain import run_plain
@@ -26,7 +25,7 @@ class CommandLauncher:
         self.compiled = compiled
 
     def start(self, data: Path | None = None) -> None:
-        """Calibrate. Raises EnvironmentProblem if no sandbox can be made here."""
+        """Calibrate. Raises NoSandbox if no sandbox can be made here."""
         require_sandbox(self.sandboxed)
         if not self.constant:
             empty = [self.carry_out(CommandJob(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
@@ -50,13 +49,8 @@ class CommandLauncher:
 
 
 def require_sandbox(wanted: bool) -> None:
-    """Raise EnvironmentProblem if a sandbox is wanted and cannot be made here, with the way that works here."""
-    if not wanted:
-        return
-    from trainer.sandbox import bwrap
+    """Raise NoSandbox if a sandbox is wanted and cannot be made here."""
+    if wanted:
+        from trainer.sandbox import bwrap
 
-    try:
         bwrap.ensure()
-    except EnvironmentProblem as problem:
-        hint = "; or ".join(filter(None, (problem.hint, "if the repository is your own: --no-sandbox")))
-        raise EnvironmentProblem(problem.message, hint=hint) from None

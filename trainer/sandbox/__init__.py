@@ -1,4 +1,5 @@
 FLAG = "--no-sandbox"
+UNSAFE = f"or run trusted code without a sandbox: {FLAG}"
 
 
 def flag(sandboxed: bool) -> str:

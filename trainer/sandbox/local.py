@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from programs.errors import EnvironmentProblem
+from programs.errors import EnvironmentProblem, NoSandbox
 from trainer.inside import wire
 from trainer.sandbox import bwrap, filters, outer
 from trainer.sandbox.blob import Blob
@@ -36,7 +36,6 @@ _GRACE_SECONDS = 30.0  # beyond the wall limit, after which the template counts 
 _CALIBRATION_FORKS = 7
 _PYTHON = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 _TEMPLATE_MB = 1024  # memory of the template and its files, beyond the experiment's limit
-UNSAFE = "or run trusted code without a sandbox: --no-sandbox"
 
 
 def clean_environment() -> dict[str, str]:
@@ -113,8 +112,8 @@ class LocalLauncher:
         if self.sandboxed:
             try:
                 bwrap.ensure()
-            except EnvironmentProblem as problem:
-                return EnvironmentProblem(problem.message, hint=f"{problem.hint}, {UNSAFE}")
+            except NoSandbox as problem:
+                return problem
             if closed := _closed_packages():
                 return closed
         what = "the sandboxed warm template" if self.sandboxed else "the warm template"
@@ -160,7 +159,7 @@ class LocalLauncher:
         ended = self._ask(ProcessRequest("selftest", ProcessLimits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()
-            raise EnvironmentProblem(f"the sandbox is not secure: {ended.error}", hint=f"do not use it, {UNSAFE}")
+            raise NoSandbox(f"the sandbox is not secure: {ended.error}", hint="do not use it")
 
     def _calibrate(self) -> None:
         noop = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
@@ -259,7 +258,7 @@ def _work_folder() -> Path:
 
 
 def check_sandbox() -> None:
-    """Test the sandbox without importing torch. Raises EnvironmentProblem, with the cure, if it does not work."""
+    """Test the sandbox without importing torch. Raises NoSandbox, with the cure, if it does not work."""
     launcher = LocalLauncher(torch=False)
     try:
         launcher.start()
@@ -269,11 +268,11 @@ def check_sandbox() -> None:
         raise closed
 
 
-def _closed_packages() -> EnvironmentProblem | None:
+def _closed_packages() -> NoSandbox | None:
     """The error if root starts the sandbox and its unprivileged user cannot read the packages; otherwise None."""
     path = outer.unreadable() if os.geteuid() == 0 else ""
     if not path:
         return None
     prefix = sys.prefix if path.startswith(f"{sys.prefix}/") else sys.base_prefix
     message = f"no sandbox: it runs as another user, who may not read {path}"
-    return EnvironmentProblem(message, hint=f"chmod -R a+rX {shlex.quote(prefix)}, {UNSAFE}")
+    return NoSandbox(message, hint=f"chmod -R a+rX {shlex.quote(prefix)}")

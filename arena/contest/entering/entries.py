@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,11 @@ from arena.serving.clock import utc_now
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
+from programs.front_matter import locate
 from programs.ids import content_id
 from programs.lint import LintMessage, check
 from programs.program import Program, program_id
-from programs.text import one_line
+from programs.text import one_line, split_lines
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
@@ -104,7 +105,7 @@ def linted(
     said = check(raw, PROGRAM_FILE, *filter(None, [unread]))
     program = None if any(one.level == "error" for one in said) else Program.parse(raw, PROGRAM_FILE)
     own = own_code(contest, program) if program else []
-    every = (*(for_script(said) if contest.study.researcher == "scripted" else said), *own, *unused)
+    every = (*(for_script(said, program) if contest.study.researcher == "scripted" else said), *own, *unused)
     messages = first(every)
     errors = sorted((m for m in every if m.level == "error"), key=lambda m: (m.file, m.line))
     if errors or program is None:
@@ -119,14 +120,33 @@ def linted(
     return Checked(program, (*messages, *others))
 
 
-def for_script(messages: Iterable[LintMessage]) -> Iterator[LintMessage]:
+def for_script(messages: Sequence[LintMessage], program: Program | None) -> Iterator[LintMessage]:
     """Messages of lint, which knows no researcher, as they apply where it is a script."""
+    is_ignored = any(message.code == "settings-ignored" for message in messages)
     for message in messages:
         if message.code == "no-edit":
             said = "no edit in backticks: the researcher of this contest is a script, and ignores this idea"
             yield replace(message, level="warning", message=said)
-        elif message.code not in ("no-prose", "like-stock"):  # complete for a script; the page says what it does
+        elif message.code == "like-stock":
+            said = "no settings and no ideas: it runs like stock, with the default settings (random edits)"
+            yield replace(message, level="warning", message=said)
+        elif program is not None and message.code == "ideas-not-queued":
+            if not is_ignored:  # which is the cause
+                yield unqueued(program)
+        elif message.code != "no-prose":  # complete for a script
             yield message
+
+
+def unqueued(program: Program) -> LintMessage:
+    """A warning where a scripted researcher tries none of the ideas, because the queue has no share."""
+    set_fields = program.settings.set_fields
+    where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"
+    fix = "proposers: {queue: 0.5, local: 0.5}"
+    how = fix if "proposers" in set_fields else f"{fix} below metaloop: in the settings at the top"
+    if not locate(split_lines(program.text)).end:
+        how = f"at the top:\n---\nmetaloop:\n  {fix}\n---"
+    message = f"no idea will be tried, because {where} of the proposers; write {how}"
+    return LintMessage(set_fields.get("proposers", program.ideas[0].line), "warning", "ideas-not-queued", message)
 
 
 def own_code(contest: Contest, program: Program) -> list[LintMessage]:

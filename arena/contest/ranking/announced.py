@@ -63,7 +63,7 @@ def spent(said: Announcement) -> str:
     most = race["equal_runs"] // max(race["looked"], 1) * race["looks"][-1]
     runs, looks = f"{race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock", len(race["looks"])
     took = f"The decision took {runs}; at most {most:,} were planned"
-    return f"{took}. Intervals and tests allow for all {looks} planned looks." if looks > 1 else f"{took}."
+    return f"{took}. Intervals and tests, A/A apart, allow for all {looks} planned looks." if looks > 1 else f"{took}."
 
 
 def secret_check(said: Announcement) -> str:
@@ -81,7 +81,8 @@ def race_result(row: MeasuredRow, said: Announcement) -> str:
     lost = next(one for one in said["lost"] if one["number"] == row["number"])
     digits = digits_of(said)
     if lost["below"] is None:
-        return f"not above stock after {many(lost['runs'], 'run')}: {number(lost['by'], digits, True)}"
+        over = number(lost["by"], digits, True)
+        return f"not significantly better than stock after {many(lost['runs'], 'run')}: {over}"
     other = next(row for row in said["rows"] if row["number"] == lost["below"])
     return left_race(
         arm_label(other) if other["role"] == "program" else "stock", number(lost["by"], digits), lost["runs"]

@@ -46,14 +46,14 @@ def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict
     board = {row["number"]: row for row in board_rows(contest, study)}
     with contest.database.read() as connection:
         entries = list(connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")))
-    racing = {entry.program_id: entry for entry in entries if entry.number in numbers}
+    racing = {entry.program_id for entry in entries if entry.number in numbers}
     reasons = {}
     for entry in (entry for entry in entries if entry.number not in numbers):
         row = board.get(entry.number)
         if entry.state in ("void", "failed"):
             reasons[entry.number] = entry.reason
-        elif same := racing.get(entry.program_id):
-            reasons[entry.number] = f"not in the race of the leaders: it has the text of entry {same.number}"
+        elif entry.program_id in racing:
+            reasons[entry.number] = "not in the race of the leaders: it has the text of one of them (see its page)"
         elif row is None or not is_measured(row):
             reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
         else:

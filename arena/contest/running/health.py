@@ -48,7 +48,7 @@ class QueueHealth(TypedDict):
     ledger_bytes: int
     load: float
     log: list[str]
-    power: float | None  # `plan.measured_power`, from ten runs on and until the close
+    power: float | None  # `plan.measured_power`, from ten runs beyond each row's first on, and until the race
     problems: NotRequired[list[str]]
 
 

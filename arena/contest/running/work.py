@@ -127,7 +127,8 @@ def close(steward: Steward, race: FinalRace) -> None:
     if not announcement:
         steward.record_acts()
         announcement = decided(race)
-        body = {"contest_id": contest.config.contest_id, **announcement}
+        early = contest.state().get("early", "")
+        body = {"contest_id": contest.config.contest_id, "closed_early": early, **announcement}
         study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
         contest.database.set_fact("announcement", **announcement)
     steward.pause.over()

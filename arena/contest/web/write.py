@@ -21,14 +21,9 @@ from arena.serving.limits import HEAVY, Chosen
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.errors import UsageError
-from programs.front_matter import locate
-from programs.lint import LintMessage
 from programs.program import Program
-from programs.text import split_lines
 from trainer.values import conditional
 
-IGNORED = "settings-ignored"
-UNQUEUED = "ideas-not-queued"  # the code of lint's own message, which is for all researchers
 NAME = ("name", "The entry's name on the board, after your own (name: wide and deep).")
 FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
 
@@ -129,19 +124,13 @@ def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> Te
         said += f" Ideas that name an edit of the task: {len(named)} of {of}."
     if scripted:
         said += _use_of(program, named, tried)
-    lint = [message.record() for message in read.lint if not scripted or message.code != UNQUEUED]
-    if scripted and (idle := _unqueued(program, named)):
-        lint = lint if any(message["code"] == IGNORED for message in lint) else [idle.record(), *lint]  # the cause
-        lint.sort(key=lambda message: (str(message.get("file", "")), int(str(message["line"]))))
+    lint = [message.record() for message in read.lint]
     return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 
 def _use_of(program: Program, named: Collection[str], tried: Collection[str]) -> str:
     """What a scripted researcher does with the text, as sentences; empty if it tries all ideas that name an edit."""
-    set_fields = program.settings.set_fields
-    if not program.ideas and not set_fields:
-        return " It has no settings and no ideas: it runs like stock, with the default settings (random edits)."
-    if _unqueued(program, named):
+    if named and not program.charter.has_queue:
         return " No idea will be tried: see the warning."
     if program.ideas and not named:
         return " No idea will be tried: the researcher of this contest is a script, and only tries named edits."
@@ -149,17 +138,3 @@ def _use_of(program: Program, named: Collection[str], tried: Collection[str]) ->
         lines = f"line{'s' * (len(left) > 1)} {listed(map(str, left))}"
         return f" {len(tried)} will be tried: the others ({lines}) change groups outside focus."
     return "" if program.ideas else " It has no ideas: these are the items of a list below the heading ## Ideas."
-
-
-def _unqueued(program: Program, named: Collection[str]) -> LintMessage | None:
-    """A warning where a scripted researcher tries none of the ideas, because the queue has no share."""
-    if not named or program.charter.has_queue:
-        return None
-    set_fields = program.settings.set_fields
-    where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"
-    fix = "proposers: {queue: 0.5, local: 0.5}"
-    how = fix if "proposers" in set_fields else f"{fix} below metaloop: in the settings at the top"
-    if not locate(split_lines(program.text)).end:
-        how = f"at the top:\n---\nmetaloop:\n  {fix}\n---"
-    message = f"no idea will be tried, because {where} of the proposers; write {how}"
-    return LintMessage(set_fields.get("proposers", program.ideas[0].line), "warning", UNQUEUED, message)

@@ -82,7 +82,7 @@ class ContestFlags:
     models: ModelFlags
     yes: YesFlag
     dry_run: Annotated[bool, flag("Print the plan of the close and its cost; write nothing.")]
-    playing: Annotated[PlayingFlags, only("workers", "devices_per_run", "fixed_steps")]
+    playing: Annotated[PlayingFlags, only("workers", "devices_per_run")]
 
 
 @verb(
@@ -194,7 +194,7 @@ def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestO
     models = researcher_choice_of(flags.models, flags.yes)
     task = launch.load_task(flags.task)
     budget = flags.run_budget or task.run_budget
-    launch.refuse_small(task, budget, flags.playing.fixed_steps)
+    launch.refuse_small(task, budget, fixed_steps=False)
     sandbox.require(task, sandboxed=True)
     opens = moment(flags.opens or "", datetime.now(UTC), "--opens")
     devices = flags.playing.devices_per_run or 1
@@ -206,7 +206,7 @@ def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestO
         run_budget=budget, runs=flags.runs, confirm_runs=confirm_runs, entries_per_person=flags.entries_per_person,
         texts_after_close=flags.texts_after_close, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
-        fixed_steps=flags.playing.fixed_steps, sandbox=True,
+        fixed_steps=False, sandbox=True,  # a step's price is the same whatever it trains: docs/threat-model.md
         researcher=models.researcher, models=models.config, contact=contact,
     )  # fmt: skip
 

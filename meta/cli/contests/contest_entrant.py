@@ -168,7 +168,11 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     measured = said.get("rows") or board["rows"]
     rows = [shown({**row, "result": results.get(row["number"])}, measured) for row in measured]
     rows += [{**who, "entry": named(who), "result": who["why"]} for key in OUTSIDE for who in said.get(key, ())]
-    left_out = UNDECIDED if said.get("rows") else () if results else ("result",)
+    if not said:
+        rows += [{**own_row(one), "entry": named(one), "result": one["reason"]} for one in board["unmeasured"]]
+        if (more := board["unmeasured_total"] - len(board["unmeasured"])) > 0:
+            out.note(f"{many(more, 'earlier entry')} without a measured run not listed")
+    left_out = UNDECIDED if said.get("rows") else () if any(row["result"] for row in rows) else ("result",)
     out.rows(rows, columns(board["unit"], left_out), empty="no run measured yet")
     if mine := view.get("me"):
         out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
@@ -267,7 +271,7 @@ def columns(unit: str, left_out: Sequence[str] = ()) -> list[Column]:
 
 
 def own_row(entry: Mapping[str, Any]) -> Row:
-    """An entry of the viewer's."""
+    """An entry, one of the viewer's with what became of it in the decision."""
     from arena.contest.tables import state_label
 
-    return {**entry, "state": state_label(entry["state"]), "reason": entry["outcome"] or entry["reason"]}
+    return {**entry, "state": state_label(entry["state"]), "reason": entry.get("outcome") or entry["reason"]}

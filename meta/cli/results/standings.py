@@ -53,7 +53,7 @@ def standings(
 
     Of a night, shows what each program did in its turns; of several, also what they show together. Of two other
     studies, shows the difference of their champions and of each program that ran in both."""
-    from arena.contest.settings import MARK, ContestConfig, is_export
+    from arena.contest.settings import MARK, is_export
 
     folder = resolve.study_folder(study, out)
     if others:
@@ -64,12 +64,10 @@ def standings(
             together(out, [folder, *further])
         return
     show_turns(out, [folder])
-    if (folder / MARK).is_file():  # first, because ranks and intervals below are others than those of the decision
+    if (folder / MARK).is_file():  # first, because the ranks below are not the decision
         where = resolve.shown(folder / "announcement.json")
         where = where if is_export(folder) else f"metaloop contest status {resolve.typed(folder)}"
         out.note(f"a contest is decided by its race, not by these ranks: {where}")
-        if len(ContestConfig.read(folder).looks) > 1:
-            out.note("the intervals of the race are wider, because they allow for each look at its results")
     present(out, folder, None if all else _chosen(folder, match, out))
 
 

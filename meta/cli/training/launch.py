@@ -20,9 +20,9 @@ from meta.cli.training.capacity import cores as cores
 from meta.cli.training.capacity import workers_of as workers_of
 from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
 from meta.study.cost import Cost, Work
-from programs.errors import EnvironmentProblem, NotComparable, UsageError
+from programs.errors import EnvironmentProblem, NoSandbox, NotComparable, UsageError
 from programs.text import word_list
-from trainer.sandbox import FLAG, flag
+from trainer.sandbox import FLAG, UNSAFE, flag
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -175,7 +175,8 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             try:
                 need()
             except EnvironmentProblem as error:
-                out.warn(f"this would not start here: {error.message} ({error.hint})")
+                unsafe = f"; {UNSAFE}" if isinstance(error, NoSandbox) else ""
+                out.warn(f"this would not start here: {error.message} ({error.hint}{unsafe})")
 
     @property
     def devices(self) -> int:

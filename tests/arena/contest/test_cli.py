@@ -46,7 +46,7 @@ def serving(folder: Path) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_a_contest_by_its_commands(tmp_path: Path) -> None:
     init_simulated(tmp_path / "law", 3)
-    options = ("--set", "confirm_runs=3", "--set", "texts_after_close=true")
+    options = ("--set", "confirm_runs=8", "--set", "texts_after_close=true")
     made = metaloop(tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", *options)
     (tmp_path / "a.md").write_text("# Mine\n\n## Ideas\n\n- Try one thing.\n")
     (tmp_path / "bad.md").write_text("---\nmetaloop:\n  wave: many\n---\n# A\n")
@@ -59,6 +59,7 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
         assert "wave" in metaloop(tmp_path, "contest", "submit", "bad.md", "--to", url, code=2, **token)["message"]
         entry = metaloop(tmp_path, "contest", "submit", "a.md", "--to", url, **token)
         assert entry["new"] and not metaloop(tmp_path, "contest", "submit", "a.md", "--to", url, **token)["new"]
+        assert [(m["code"], m["level"]) for m in entry["lint"]] == [("no-edit", "warning")]
         early = metaloop(tmp_path, "contest", "close", "c", code=2)
         assert "closes at" in early["message"]
         unasked = metaloop(tmp_path, "contest", "close", "c", "--early", "a trial", code=2)
@@ -72,6 +73,9 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
                         code=2, **token)  # fmt: skip
         assert "closed for entries" in late["message"]
     assert metaloop(tmp_path, "contest", "close", "c")["secret"] == told["secret"]  # told again, not run again
+    page = (tmp_path / "c/report.html").read_text()
+    assert "Closed early by the host: a trial." in page and "Runs without a score" not in page
+    assert "The intervals of the race are wider than these" in page and "<th>ranks" not in page
     assert metaloop(tmp_path, "export", "c", "-o", "out")["entries"] == 3
     assert (tmp_path / "out" / "entries" / "00003-Ada.md").read_text() == (tmp_path / "a.md").read_text()
     rows = query(tmp_path / "out", "SELECT purpose, count(*) n FROM standings WHERE gain IS NOT NULL GROUP BY ALL")

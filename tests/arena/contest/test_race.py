@@ -151,7 +151,7 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
     for below, words in (
         (3, "out after 7 runs: 0.189 below Ben 3"),
         (CONTROL, "out after 7 runs: 0.189 below stock"),
-        (None, "not above stock after 7 runs: +0.189"),
+        (None, "not significantly better than stock after 7 runs: +0.189"),
     ):
         assert race_result(said["rows"][1], {**said, "lost": [{**lost, "below": below}]}) == words  # type: ignore[list-item]
 

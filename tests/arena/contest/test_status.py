@@ -20,6 +20,7 @@ from arena.serving.clock import utc_now
 from meta.cli.contests.contest_entrant import columns, of_folder, show, shown
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
+from tests.arena.contest.test_run import entered
 from tests.meta.cli_study import metaloop, write_study
 from trainer.variants import init_simulated
 
@@ -36,6 +37,19 @@ def test_after_the_decision_the_deciding_runs_are_shown(contest: Contest) -> Non
     assert "decision\tAda 1 won" in after.stdout and "Ada 1\t0.691" in after.stdout
     assert not any(word in after.stdout for word in ("claimed", "device", "verified"))
     assert "no runs are left" in after.stdout and "not running" not in after.stdout
+
+
+def test_entries_without_a_measured_run_are_listed_too(contest: Contest) -> None:
+    entered(contest, "local", "one-line")
+    change(contest, 4, state="failed", reason="no experiment succeeded")
+    rows = metaloop("contest", "status", contest.folder).stdout.split("result\n")[1]
+    assert [line.split("\t")[1] for line in rows.splitlines()[:2]] == ["P one-line 1 1", "P local 0 1"]
+    assert "\tfailed\t" in rows and "\tno experiment succeeded\n" in rows and "\tqueued\t" in rows
+
+
+def test_a_contest_has_no_fixed_steps(tmp_path: Path) -> None:
+    said = metaloop("contest", "init", tmp_path / "c", "--set", "fixed_steps=true", "--dry-run", code=2).stderr
+    assert "fixed_steps=true: metaloop contest init has no such setting" in said
 
 
 def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,8 +157,10 @@ def test_what_the_script_of_this_contest_ignores_is_a_warning(port: int) -> None
 
 def test_a_plain_text_is_said_to_run_like_stock(port: int) -> None:
     told = checked(port, "# Mine\n\nTrain longer.\n")
-    assert told["taken"] and "no settings and no ideas: it runs like stock" in told["message"]
-    assert "runs like stock" not in checked(port, LOCAL.decode())["message"]
+    (alike,) = told["lint"]
+    assert told["taken"] and alike["level"] == "warning"
+    assert "no settings and no ideas: it runs like stock" in alike["message"]
+    assert not checked(port, LOCAL.decode())["lint"]
 
 
 def test_an_error_is_shown_once_and_without_private_words(port: int) -> None:
