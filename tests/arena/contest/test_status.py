@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from html import unescape
@@ -43,13 +44,7 @@ def test_entries_without_a_measured_run_are_listed_too(contest: Contest) -> None
     entered(contest, "local", "one-line")
     change(contest, 4, state="failed", reason="no experiment succeeded")
     rows = metaloop("contest", "status", contest.folder).stdout.split("result\n")[1]
-    assert [line.split("\t")[1] for line in rows.splitlines()[:2]] == ["P one-line 1 1", "P local 0 1"]
-    assert "\tfailed\t" in rows and "\tno experiment succeeded\n" in rows and "\tqueued\t" in rows
-
-
-def test_a_contest_has_no_fixed_steps(tmp_path: Path) -> None:
-    said = metaloop("contest", "init", tmp_path / "c", "--set", "fixed_steps=true", "--dry-run", code=2).stderr
-    assert "fixed_steps=true: metaloop contest init has no such setting" in said
+    assert re.match(r"\tP one-line 1 1\t.*\tfailed\t.*\tno experiment succeeded\n\tP local 0 1\t.*queued", rows)
 
 
 def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,8 +149,7 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
         assert ("former entrant 1 (number 3)" in "".join(tables)) != named
     said = metaloop("contest", "host", contest.folder, "backup", tmp_path / "copy").stderr
     assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
-    said = metaloop("standings", contest.folder).stderr
-    assert said.startswith("a contest is decided by its race, not by these ranks: ")
+    assert "a contest is decided by its race, not" in metaloop("standings", contest.folder).stderr
     said = metaloop("standings", tmp_path / "out", code=2).stderr
     assert "from before the decision" in said and "--quick" not in said
     readers = {path.stat().st_mode & 0o044 for path in (tmp_path / "out").rglob("*")}
