@@ -121,7 +121,7 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
     assert resolve.study_folder(None, out) == Path("studies/first")
     assert resolve.study_folder("fi", out) == Path("studies/first")
     assert resolve.study_folder("studies/first", out) == Path("studies/first")
-    assert resolve.fresh_folder("strokes", out).name.endswith("-1")
+    assert resolve.unused_folder("strokes").name.endswith("-1")
     with pytest.raises(NotFound) as refused:
         resolve.study_folder("firs-t", out)
     assert refused.value.hint == "did you mean studies/first?"
