@@ -154,7 +154,8 @@ class StudyConfig(BaseModel):
         task = Task.load(self.task)
         if task.task_id != self.task_id:
             raise NotComparable(
-                f"task {self.task} is now {task.task_id}, this study was made on {self.task_id}",
+                f"task {self.task} is now {task.task_id}, this study was made on {self.task_id}"
+                f"{task.newer_files(self.created_at)}",
                 hint="restore the task's files, or start a new study",
                 ids=[self.task_id, task.task_id],
             )

@@ -311,6 +311,7 @@ class RunEndedEvent(Event, kind="run_ended"):
     experiment_wall_seconds: float | None = None
     idle: float = 0.0
     sandbox: float = 0.0
+    repeats: int = 0
     reason: str = ""  # why it ended before its budget was spent
     final_source_id: str
     claimed_best: float | None

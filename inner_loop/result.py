@@ -38,6 +38,7 @@ class RunResult:
     experiment_wall_seconds: float
     idle: float = 0.0
     sandbox: float = 0.0
+    repeats: int = 0  # of its experiments: sources that were measured before, with another seed
     reason: str = ""  # why it ended before its budget was spent
     problem: MetaloopError | None = None  # what the user must fix before the run can continue
 
@@ -64,6 +65,7 @@ def result_of(
         experiment_wall_seconds=bench.experiment_wall_seconds,
         idle=meter.idle,
         sandbox=meter.sandbox,
+        repeats=sum(record.replicate > 0 for record in bench.history),
         reason=reason,
         problem=problem,
     )

@@ -9,7 +9,9 @@ import py_compile
 import re
 import shlex
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -146,6 +148,13 @@ class Task:
         """
         return self.run is None and (self.folder / "data.py").is_file()
 
+    def newer_files(self, time: str) -> str:
+        """``; newer files: prepare.py``, those that researchers do not edit and that were written after an ISO time, as
+        the end of a message; empty if there are none."""
+        names, since = _fixed_files(self.folder, self.read_only, self.editable), datetime.fromisoformat(time)
+        newer = [name for name in names if (self.folder / name).stat().st_mtime > since.timestamp()]
+        return f"; newer files: {', '.join(newer)}" if newer else ""
+
     def laid_files(self) -> dict[str, bytes]:
         """The files beside the source in an experiment's folder: the read-only ones and their bytecode."""
         return dict(self.read_only_files + self._compiled)
@@ -254,16 +263,20 @@ def _constraints(path: Path, text: str, parsed: task_file.TaskFile) -> Constrain
     return parsed.constraints
 
 
+def _fixed_files(folder: Path, read_only: Sequence[str], editable: Sequence[str]) -> list[str]:
+    """The files that make a task another one if they change."""
+    beside = {path.name for path in folder.glob("*.py")} - set(editable)
+    return sorted({"task.toml", *read_only, *beside})
+
+
 def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
     """Hash of task.toml, the read-only files, and data.py with the modules beside it.
 
     Roles of knobs, the section [family] and the repository of a copy are left out: they change no measurement, and a
     task that gets them remains comparable with itself.
     """
-    names = {"task.toml", *parsed.task.read_only}
-    names |= {path.name for path in folder.glob("*.py")} - set(parsed.task.editable)
     parts: list[str | bytes] = []
-    for name in sorted(names):
+    for name in _fixed_files(folder, parsed.task.read_only, parsed.task.editable):
         raw = (folder / name).read_bytes()
         parts += [name, _NOT_MEASURED.sub(b"", raw) if name == "task.toml" else raw]
     return content_id("t", *parts)

@@ -126,6 +126,12 @@ class RunState:
         return self.ended.experiments if self.ended else len(self.experiments)
 
     @property
+    def tried(self) -> int:
+        """Experiments without the baseline and repeats with other seeds."""
+        repeats = self.ended.repeats if self.ended else sum(e.replicate > 0 for e in self.experiments.values())
+        return max(self.measured - 1 - repeats, 0)
+
+    @property
     def kept(self) -> int:
         if self.ended is not None:
             return self.ended.kept

@@ -115,11 +115,13 @@ class Verdict:
 
     @property
     def cost(self) -> str:
-        """``98 runs, 1,489 experiments, 3 min 01 s of device time spent``, verification included; a log may lack it."""
+        """``98 runs, 1,489 experiments, 3 min 01 s of device time spent, verification included``; a log may lack it."""
         done = f"{many(self.runs, 'run')}, {many(self.experiments, 'experiment')}"
         if self.trainings and not self.experiments:
             done = f"{many(self.trainings, 'training')} of an ablation"
-        return f"{done}, {duration(self.device_seconds)} of device time spent" if self.device_seconds else done
+        spent = f"{duration(self.device_seconds)} of device time spent"
+        spent += ", verification included" if self.experiments else ""
+        return f"{done}, {spent}" if self.device_seconds else done
 
     def record(self) -> dict[str, JsonValue]:
         return asdict(self)
@@ -137,7 +139,7 @@ class Verdict:
                 f"gain, {self.unit}": f"{number(row.gain, places)}{row.unit and ' ' + row.unit}",
                 "95% interval": span(row.low, row.high, places) if row.low is not None else "",
                 "from": many(row.n, row.counted),
-                **({"kept": "" if row.kept is None else count(row.kept)} if nights else {}),
+                **({"turns kept": "" if row.kept is None else count(row.kept)} if nights else {}),
                 "champion minus it": apart if row.difference is not None else "",
             })  # fmt: skip
         return [{key: row[key] for key in row if any(one[key] for one in out)} for row in out]

@@ -8,7 +8,7 @@ from typing import Any
 
 from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
-from inner_loop.comparison import gain_over, mean_metric
+from inner_loop.comparison import gain_over, mean_metric, value
 from inner_loop.record import Record
 from trainer.constraints import shown
 from trainer.sandbox.launcher import plain
@@ -23,17 +23,17 @@ Facts = dict[str, Any]
 
 
 def facts_of(bench: Bench) -> Facts:
-    """Metric, head and budget: metrics in the task's unit, seconds of device time."""
+    """Metric, head and budget: metrics in the task's unit, means over seeds; seconds of device time."""
     task, head = bench.task, bench.head
     full = [record for record in bench.history if record.full and record.ok]
-    best = min(full, key=lambda record: task.sign * (record.metric or 0.0))
+    best = max(full, key=lambda record: value(bench, record))
     return {
         "metric_name": task.metric,
         "direction": task.direction,
-        "baseline": bench.baseline.metric,
+        "baseline": mean_metric(bench, bench.baseline),
         "head": mean_metric(bench, head),
         "head_experiment": head.number,
-        "best": best.metric,
+        "best": mean_metric(bench, best),
         "best_experiment": best.number,
         "budget_seconds": bench.budget_seconds,
         "charged_seconds": bench.meter.charged,

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from inner_loop.gateway.route import COMMON, LOCAL, Upstream, routes
+from inner_loop.gateway.route import COMMON, LOCAL, Route, Upstream, routes
 from inner_loop.run_context import ModelConfig
 from programs.errors import CredentialMissing, EnvironmentProblem, NotFound, UsageError
 
@@ -114,15 +114,28 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
 
 
 def require(name: str, config: ModelConfig) -> None:
-    """Raise CredentialMissing if a recipe's agent would have no model. ``name``: a recipe's, or empty."""
+    """Raise CredentialMissing if a recipe's agent would have no model, UsageError if a spending limit could not hold.
+    ``name``: a recipe's, or empty."""
     upstreams = recipe_for(name, config).gateway.api
-    if not name or not upstreams or routes(upstreams):
+    if routes(upstreams):
+        return
+    if not name or not upstreams:
+        if config.caps():
+            raise UsageError(
+                f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
+                hint="leave out --max-usd and --max-tokens, or export the key of the agent's API",
+            )
         return
     keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
     raise CredentialMissing(
         f"{name} needs {' or '.join(keys)}, which is not set",
         hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, which is not priced and not capped",
     )
+
+
+def metered(name: str, config: ModelConfig) -> tuple[Route, ...]:
+    """The APIs whose calls are counted and capped; empty if Metaloop sees none of the agent's calls."""
+    return routes(recipe_for(name, config).gateway.api)
 
 
 def may_cost(name: str, config: ModelConfig) -> bool:
@@ -133,7 +146,7 @@ def may_cost(name: str, config: ModelConfig) -> bool:
 
 def cost_line(name: str, config: ModelConfig) -> str:
     """The plan's line about the agent's model calls; it also says what is not counted."""
-    open_routes = routes(recipe_for(name, config).gateway.api)
+    open_routes = metered(name, config)
     if not open_routes:
         return "own device; the agent's model calls are not priced, not capped"
     most = f"at most {config.caps()}" if config.caps() else "no cap"
@@ -143,9 +156,12 @@ def cost_line(name: str, config: ModelConfig) -> str:
 FOLLOWS = "this agent, or any other, follows it"  # beside the command of `own_agent`
 
 
-def own_agent(prompt: str, name: str = "") -> str:
-    """A command line for a user's own folder, to copy: of the agent ``name``, else of one that is installed here,
-    else of Claude Code."""
+def own_agent(prompt: str, name: str = "", command: str = "") -> str:
+    """A command line for a user's own folder, to copy: of the agent ``name``, else with the user's own ``command``,
+    else of an agent that is installed here, else of Claude Code."""
+    if command and name not in names():
+        given = shlex.quote(prompt)
+        return command.replace("{prompt}", given) if "{prompt}" in command else f"echo {given} | {command}"
     here = [one for one in names() if shutil.which(load(one).command[0])]
     chosen = name if name in names() else next(iter(here), "claude")
     return shlex.join(word.replace("{prompt}", prompt) for word in load(chosen).by_hand)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.trust import gain_name
-from analysis.wording import plain_number
+from analysis.wording import many, plain_number
 from meta.cli import spend
 from meta.cli.output import Output, clean, fit, now
 from meta.cli.resolve import shown
@@ -144,8 +144,8 @@ def line_of(event: Mapping[str, Any]) -> str:
 def _run_line(event: Mapping[str, Any]) -> str:
     """``calls``: of models. They are shown with tokens, dollars and the share of time in which the device was used."""
     run = event.get("run") or {}
-    tried = max(run.get("experiments", 0) - 1, 0)  # without the baseline
-    counts = f"kept {run['kept']} of {tried}, " if "kept" in run and "experiments" in run else ""
+    tried = max(run.get("experiments", 0) - 1 - run.get("repeats", 0), 0)  # without the baseline
+    counts = f"kept {run['kept']} of {many(tried, 'experiment')}, " if "kept" in run and "experiments" in run else ""
     gain = event.get("gain")
     state = str(event.get("state", ""))
     unit = f" {event['unit']}" if event.get("unit") else ""

@@ -101,7 +101,7 @@ def _arm_row(study: LiveStudy, match: MatchEvent, arm: MatchArm) -> Row:
         "runs": len(runs),
         "ended": sum(run.state != "running" for run in runs),
         "kept": sum(run.kept for run in runs),
-        "tried": sum(max(run.measured - 1, 0) for run in runs),
+        "tried": sum(run.tried for run in runs),
         "claimed": min(heads, key=lambda metric: sign * metric, default=None),
         "claimed_gain": sum(claims) / len(claims) if claims else None,
         "claims": len(claims),
@@ -126,7 +126,7 @@ def run_rows(study: LiveStudy, match: MatchEvent) -> list[Row]:
             "claimed_gain": run.claimed_gain(sign_of(match)),
             "state": run.state,
             "kept": run.kept,
-            "tried": max(run.measured - 1, 0),
+            "tried": run.tried,
             "spent": run.charged,
             "doing": doing(run) if run.state == "running" else "done",
         }

@@ -68,7 +68,7 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     tasks = [Task.load(reference) for reference, _ in named]
     for task, (_, task_id) in zip(tasks, named, strict=True):
         if task.task_id != task_id:
-            raise refused(shown, f"its task {task.name} has changed since")
+            raise refused(shown, f"its task {task.name} has changed since{task.newer_files(config.created_at)}")
     champion = _champion(state, str(state.champion.body["program_id"]), shown)
     origin = config.plan.get("origin")
     descends = origin in state.programs and champion.program_id in descendants(str(origin), state.programs)

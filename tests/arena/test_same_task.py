@@ -36,7 +36,7 @@ def test_other_files_are_refused_until_they_are_restored(tmp_path: Path, task: T
     study_on(tmp_path / "s", task, 1.2)
     before = (task.folder / "data.py").read_text()
     change(task)
-    with pytest.raises(NotComparable, match=rf"is now t.*{task.task_id}"):
+    with pytest.raises(NotComparable, match=rf"is now t.*{task.task_id}; newer files: .*data\.py"):
         Study.open(tmp_path / "s")
     (task.folder / "data.py").write_text(before)
     assert Study.open(tmp_path / "s").config.task_id == task.task_id

@@ -36,7 +36,9 @@ def test_a_user_is_given_the_line_of_an_agent_that_they_have(tmp_path: Path, mon
     (tmp_path / "opencode").write_text("#!/bin/sh\n")
     (tmp_path / "opencode").chmod(0o755)
     assert agent_recipe.own_agent(prompt, "scripted") == f"opencode --prompt '{prompt}'"
-    assert agent_recipe.own_agent(prompt, "codex") == f"codex '{prompt}'"
+    assert agent_recipe.own_agent(prompt, "codex", "mine {prompt}") == f"codex '{prompt}'"
+    assert agent_recipe.own_agent(prompt, "command", "mine -p {prompt}") == f"mine -p '{prompt}'"
+    assert agent_recipe.own_agent(prompt, "command", "mine") == f"echo '{prompt}' | mine"
     for name in agent_recipe.names():
         recipe = agent_recipe.load(name)
         assert recipe.by_hand[0] == recipe.command[0] and "{prompt}" in recipe.by_hand

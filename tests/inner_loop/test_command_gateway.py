@@ -12,7 +12,7 @@ import pytest
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.launch import require_start
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.errors import CapReached, CredentialMissing, EnvironmentProblem
+from programs.errors import CapReached, CredentialMissing, EnvironmentProblem, UsageError
 from tests.events import of
 from tests.inner_loop.play import Event
 from tests.inner_loop.test_command import AGENTS, SANDBOXED, Play, agent, play, said
@@ -116,6 +116,9 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
     assert "--set agent_direct=true" in missing.value.hint
     agent_recipe.require("codex", ModelConfig(**direct))
     agent_recipe.require("", ModelConfig(agent="mine"))
+    for name, config in (("codex", direct), ("", {"agent": "mine"})):
+        with pytest.raises(UsageError, match=r"at most \$5: the agent's model calls are not priced"):
+            agent_recipe.require(name, ModelConfig(max_usd=5.0, **config))
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
     agent_recipe.require("codex", ModelConfig())
     capped = agent_recipe.cost_line("codex", ModelConfig(max_usd=5.0, max_tokens=1000))

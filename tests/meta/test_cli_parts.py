@@ -128,12 +128,12 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
 
 
 def test_lines_of_the_log() -> None:
-    counts = {"kept": 2, "experiments": 12}  # one of them is the baseline
+    counts = {"kept": 2, "experiments": 12, "repeats": 1}  # one of them is the baseline
     event = {"kind": "run_ended", "run_id": "r12345678", "program": "local", "gain": 0.5, "run": counts}
-    assert line_of(event) == "run r123456 local: kept 2 of 11, verified gain +0.5000"
+    assert line_of(event) == "run r123456 local: kept 2 of 10 experiments, verified gain +0.5000"
     assert line_of(event | {"trust": "self-reported"}).endswith("retrained gain +0.5000")
     same = event | {"gain": -0.0008, "run": counts | {"kept": 0}}  # its seeds are not those of the baseline
-    assert line_of(same) == "run r123456 local: kept 0 of 11, its train.py is the untouched script"
+    assert line_of(same) == "run r123456 local: kept 0 of 10 experiments, its train.py is the untouched script"
     assert line_of({"kind": "note", "text": "a\x1b[0mb"}) == "ab"
     assert line_of({"kind": "experiment"}) == ""
 

@@ -82,7 +82,7 @@ def test_it_agrees_with_the_views_on_records_that_came_twice(tmp_path: Path) -> 
         decided(1, "keep"), decided(2, "keep"), decided(2, "discard"), decided(1, "keep"),
         example(RunEndedEvent, run_id="r1", state="interrupted", charged=3.0),
     ]  # fmt: skip
-    whole = {"claimed_best": 1.4, "claimed_gain": 0.6, "experiments": 3, "kept": 1}
+    whole = {"claimed_best": 1.4, "claimed_gain": 0.6, "experiments": 3, "kept": 1, "repeats": 1}
     ended = [
         example(RunEndedEvent, run_id="r1", state="finished", charged=4.0, **whole),
         example(RunEndedEvent, run_id="r1", state="finished", charged=9.0),
@@ -104,7 +104,7 @@ def test_it_agrees_with_the_views_on_records_that_came_twice(tmp_path: Path) -> 
     study.refresh()
     [row] = query(tmp_path, "SELECT verified_gain, experiments, kept, device_seconds_charged, state, trust FROM runs")
     assert (run.gain, run.measured, run.kept, run.charged, run.state, run.trust) == tuple(row.values())
-    assert (run.claimed, run.claimed_gain(1.0)) == (1.4, 0.6) and run.gain == pytest.approx(0.5 / 3)
+    assert (run.claimed, run.claimed_gain(1.0), run.tried) == (1.4, 0.6, 1) and run.gain == pytest.approx(0.5 / 3)
     assert not run.experiments and not run.decisions  # which nothing shows any more
     assert query(tmp_path, "SELECT failed_seeds FROM standings") == [{"failed_seeds": 1}]
 

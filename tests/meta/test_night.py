@@ -119,7 +119,7 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
         assert row["gain_late"] == pytest.approx(sum(t["gain"] for t in own if t["number"] >= len(turns) / 2))
     assert abs(rows[0]["turns"] - rows[1]["turns"]) <= 1
     page = (ended / "champion.evidence.md").read_text()
-    assert "## Turns" in page and "So short a night" not in page
+    assert "## Turns" in page and "Gain of `main`: it is trained again with" in page and "So short a night" not in page
 
 
 def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended:
     assert said["device_seconds_unused"] == pytest.approx(rest["forfeited"], abs=1e-3)
     assert "device time charged to the runs 8.8s, 0.02s of it unused" in header(LiveStudy.read(ended), "", 80)
     page = report_of(ended)
-    assert "s of device time spent; scores" in page
+    assert "s of device time spent, verification included; scores" in page
     drawn = page.split('<figure id="night-0" data-kind="none">')[1].split("</figure>")[0]
     assert '<details class="table" open>' in drawn and drawn.count("<tr>") > 70
 
@@ -264,6 +264,8 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, reposi
     study.look()
     assert study.state.champion is not None
     holds = decision_of(study.state.champion.body).holds
+    exported = metaloop("export", ended, "--for", "agent").stderr
+    assert ("warning: champion.md is a proposal for the next night, and untested" in exported) == (not holds)
     assert changed == (["program.md"] if holds else []) + ["work/train.py"]
     assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
     message = git(repository, "log", "-1", "--format=%B", "metaloop/study")

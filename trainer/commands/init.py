@@ -305,7 +305,7 @@ def _seed_note(seed: str) -> str:
 
 def _trust(wanted: Wanted, sandboxed: bool) -> tuple[str, str, str]:
     if not sandboxed:
-        return "unverified", FLAG, "without a sandbox, code can change a score"
+        return "unverified", f"given {FLAG}", "without a sandbox, code can change a score"
     if wanted.score_command:
         return "scored", "given", "a separate command scores what training leaves"
     return "self-reported", "no --score-command", "the code that may be edited prints its own metric"

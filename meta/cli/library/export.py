@@ -230,7 +230,8 @@ def warn_of_start(out: Output, study: Study) -> None:
     from analysis.wording import plain_text
 
     if study.state.champion and not (decision := decision_of(study.state.champion.body)).holds:
-        out.warn(plain_text(decided(decision).headline))
+        untested = "champion.md is a proposal for the next night, and untested"
+        out.warn(untested if decision.night else plain_text(decided(decision).headline))
 
 
 def write_program(out: Output, made: tuple[Program, list[str]], target: Path | None, kind: str, task: str = "") -> None:

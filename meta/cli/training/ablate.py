@@ -280,7 +280,7 @@ def present(out: Output, folder: Path, identity: str) -> None:
 
 
 def closing(rows: Sequence[Mapping[str, Any]], whole: Sequence[float]) -> list[str]:
-    """What the final script gains on each seed, in one sentence; how many kept changes help, which do harm, and what to
+    """What the final script gains on each seed, in one sentence; how many changes help, which do harm, and what to
     do with the others."""
     from analysis.statistics import mean_interval
 
@@ -291,7 +291,7 @@ def closing(rows: Sequence[Mapping[str, Any]], whole: Sequence[float]) -> list[s
     harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
     lines = [
         f"the final script over the untouched one, on these {many(gain.n, 'seed')}: {plain_text(all_of_them)}",
-        f"{len(above)} of {len(rows)} kept changes are distinguishable from noise, each for itself (95% interval "
+        f"{len(above)} of its {many(len(rows), 'change')} are distinguishable from noise, each for itself (95% interval "
         f"above 0); {together} when all are counted together (q below 0.05)",
     ]
     if harmful:

@@ -29,6 +29,8 @@ CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
 UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
 LIMITS = (*CAPS, "call_timeout", "patience", "calls_at_once")  # a resumed study may have others
 
+MAY_COST = "this calls models, which may cost money"
+CAPPED = "--yes, with --max-usd 5"
 SECONDS = ("max_wall", "call_timeout", "patience")
 _SANDBOX = ("agent_network", "agent_allow", "agent_readable", "agent_home")
 
@@ -94,14 +96,15 @@ class ResearcherChoice:
         if study is not None:
             _raise_caps(study, self.config)
         config = study.config.staff if study else self.config
-        if researcher.partition(":")[0] == "command":
-            from inner_loop.agents.recipe import may_cost
+        kind, _, name = researcher.partition(":")
+        if kind == "command":
+            from inner_loop.agents.recipe import may_cost, metered
 
             check_agent(researcher, config, self.sandboxed)
-            if not self.sandboxed:
-                self._consent("this starts an agent without a sandbox: it can do all that you can, and may cost money")
-            elif may_cost(researcher.partition(":")[2], config):
-                self._consent()
+            hint = CAPPED if metered(name, config) else "--yes"
+            unconfined = "this starts an agent without a sandbox: it can do all that you can, and may cost money"
+            if not self.sandboxed or may_cost(name, config):
+                self._consent(MAY_COST if self.sandboxed else unconfined, hint)
         if researcher != "chat" and not config.models:
             return
         if os.environ.get("METALOOP_REPLAY"):
@@ -122,9 +125,9 @@ class ResearcherChoice:
 
             find(recipe_for(name, self.config))
 
-    def _consent(self, what: str = "this calls models, which may cost money") -> None:
+    def _consent(self, what: str = MAY_COST, hint: str = CAPPED) -> None:
         if not self.yes:
-            ask(f"{what}; continue?", f"{what}, and there is no terminal to confirm it", "--yes, with --max-usd 5")
+            ask(f"{what}; continue?", f"{what}, and there is no terminal to confirm it", hint)
 
     def first_call(self, out: Output, task: Task, study: Study | None) -> None:
         """Call the models, or start the agent, once before anything is trained: raises if they refuse."""
