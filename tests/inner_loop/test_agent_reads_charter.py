@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from inner_loop.agents.worktree import lay
+from inner_loop.agents.worktree import lay, prompt
 from programs.charter_prose import with_sentences
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import open_bench
 from tests.inner_loop.test_command import agent, said, work
 from tests.meta.foreign_study import plain_loop
+from tests.trainer import foreign_repos
+from trainer.edits import Edit
 from trainer.experiment import Trainer
 from trainer.sandbox import bwrap
 
@@ -56,3 +59,16 @@ def test_a_program_without_a_charter_is_laid_out_byte_for_byte(trainer: Trainer,
         lay(tmp_path / name, trainer.task, program, bench.history, bench.head, "read me")
         text = (tmp_path / name / "program.md").read_bytes()
         assert (text == program.raw) != prose and text.startswith(program.raw.rstrip())
+
+
+def test_an_agent_reads_of_short_trainings_and_hidden_data_only_where_the_task_has_them(
+    cached: Trainer, tmp_path: Path
+) -> None:
+    printed = foreign_repos.made(foreign_repos.shell(tmp_path / "task"), replace(foreign_repos.SHELL, budget=1.0))
+    for trainer, there in ((foreign_repos.trainer_of(printed, fixed_steps=True), False), (cached, True)):
+        bench, _ = open_bench(trainer)
+        said, again = prompt(bench, starter("stock"), metered=False), bench.experiment(Edit(), replicate=1)
+        assert ["--fraction" in said, "on data that are not here" in said] == [there, there]
+        mean = (bench.baseline.metric + again.metric) / 2
+        said = prompt(bench, starter("stock"), metered=False)
+        assert said.count(f"{mean:.6f}") == 2  # the baseline, and the head

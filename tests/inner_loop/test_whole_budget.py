@@ -7,13 +7,10 @@ from dataclasses import replace
 import pytest
 
 from arena.verify import How, Sample
-from inner_loop.agents import worktree
 from inner_loop.behaviour import behaviour_id, inert_directives
 from programs.shelf import starter
-from tests.inner_loop.play import open_bench, play, program
+from tests.inner_loop.play import play, program
 from tests.trainer import foreign_repos
-from trainer.edits import Edit
-from trainer.experiment import Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -50,13 +47,3 @@ def test_a_source_is_not_tried_untrained_there(task: Task) -> None:
     takes_budget = replace(foreign_repos.ORIGINAL, command="TIME={budget} python train.py")
     scaled = foreign_repos.made(foreign_repos.original(task.folder.parent / "scaled"), takes_budget)
     assert [job.fraction for job in sample.jobs(scaled, how)] == [1.0] * 3 + [0.02] * 3
-
-
-def test_an_agent_is_not_told_of_shorter_trainings_or_hidden_data_there(task: Task, cached: Trainer) -> None:
-    for trainer, there in ((foreign_repos.trainer_of(task, fixed_steps=True), False), (cached, True)):
-        bench, _ = open_bench(trainer)
-        prompt = worktree.prompt(bench, starter("stock"), metered=False)
-        assert ["--fraction" in prompt, "on data that are not here" in prompt] == [there, there]
-        assert "have been run already" not in prompt
-        bench.experiment(Edit(), replicate=1)
-        assert "have been run already" in worktree.prompt(bench, starter("stock"), metered=False)
