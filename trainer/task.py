@@ -9,7 +9,6 @@ import py_compile
 import re
 import shlex
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -151,7 +150,7 @@ class Task:
     def newer_files(self, time: str) -> str:
         """``; newer files: prepare.py``, those that researchers do not edit and that were written after an ISO time, as
         the end of a message; empty if there are none."""
-        names, since = _fixed_files(self.folder, self.read_only, self.editable), datetime.fromisoformat(time)
+        names, since = _fixed_files(self.folder, self), datetime.fromisoformat(time)
         newer = [name for name in names if (self.folder / name).stat().st_mtime > since.timestamp()]
         return f"; newer files: {', '.join(newer)}" if newer else ""
 
@@ -263,10 +262,10 @@ def _constraints(path: Path, text: str, parsed: task_file.TaskFile) -> Constrain
     return parsed.constraints
 
 
-def _fixed_files(folder: Path, read_only: Sequence[str], editable: Sequence[str]) -> list[str]:
+def _fixed_files(folder: Path, task: Task | task_file.TaskSection) -> list[str]:
     """The files that make a task another one if they change."""
-    beside = {path.name for path in folder.glob("*.py")} - set(editable)
-    return sorted({"task.toml", *read_only, *beside})
+    beside = {path.name for path in folder.glob("*.py")} - set(task.editable)
+    return sorted({"task.toml", *task.read_only, *beside})
 
 
 def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
@@ -276,7 +275,7 @@ def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
     task that gets them remains comparable with itself.
     """
     parts: list[str | bytes] = []
-    for name in _fixed_files(folder, parsed.task.read_only, parsed.task.editable):
+    for name in _fixed_files(folder, parsed.task):
         raw = (folder / name).read_bytes()
         parts += [name, _NOT_MEASURED.sub(b"", raw) if name == "task.toml" else raw]
     return content_id("t", *parts)

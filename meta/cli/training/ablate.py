@@ -291,8 +291,8 @@ def closing(rows: Sequence[Mapping[str, Any]], whole: Sequence[float]) -> list[s
     harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
     lines = [
         f"the final script over the untouched one, on these {many(gain.n, 'seed')}: {plain_text(all_of_them)}",
-        f"{len(above)} of its {many(len(rows), 'change')} are distinguishable from noise, each for itself (95% interval "
-        f"above 0); {together} when all are counted together (q below 0.05)",
+        f"{len(above)} of its {many(len(rows), 'change')} are distinguishable from noise, each for itself (95% "
+        f"interval above 0); {together} when all are counted together (q below 0.05)",
     ]
     if harmful:
         lines.append(f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}")
