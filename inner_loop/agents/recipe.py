@@ -119,18 +119,17 @@ def require(name: str, config: ModelConfig) -> None:
     upstreams = recipe_for(name, config).gateway.api
     if routes(upstreams):
         return
-    if not name or not upstreams:
-        if config.caps():
-            raise UsageError(
-                f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
-                hint="leave out --max-usd and --max-tokens, or export the key of the agent's API",
-            )
-        return
-    keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
-    raise CredentialMissing(
-        f"{name} needs {' or '.join(keys)}, which is not set",
-        hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, which is not priced and not capped",
-    )
+    if name and upstreams:
+        keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
+        raise CredentialMissing(
+            f"{name} needs {' or '.join(keys)}, which is not set",
+            hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, neither priced nor capped",
+        )
+    if config.caps():
+        raise UsageError(
+            f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
+            hint="leave out --max-usd and --max-tokens, or export the key of the agent's API",
+        )
 
 
 def metered(name: str, config: ModelConfig) -> tuple[Route, ...]:
@@ -156,9 +155,10 @@ def cost_line(name: str, config: ModelConfig) -> str:
 FOLLOWS = "this agent, or any other, follows it"  # beside the command of `own_agent`
 
 
-def own_agent(prompt: str, name: str = "", command: str = "") -> str:
-    """A command line for a user's own folder, to copy: of the agent ``name``, else with the user's own ``command``,
-    else of an agent that is installed here, else of Claude Code."""
+def own_agent(prompt: str, researcher: str = "", command: str = "") -> str:
+    """A command line for a user's own folder, to copy: of the agent of the ``researcher``, else with the user's own
+    ``command``, else of an agent that is installed here, else of Claude Code."""
+    name = researcher.removeprefix("command:")
     if command and name not in names():
         given = shlex.quote(prompt)
         return command.replace("{prompt}", given) if "{prompt}" in command else f"echo {given} | {command}"

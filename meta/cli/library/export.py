@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from analysis.export import Format
     from analysis.ledger.run_state import StudyState
     from analysis.trackers.study import Files, TrackedRun
+    from arena.settings import StudyConfig
     from arena.study import Study
     from programs.program import Program
 
@@ -211,7 +212,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     found = NOTHING if kind == "prose" else findings(made, program)
     if kind != "prose":
         program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
-    write_program(out, rewritten(program, kind, found), target, kind, made.config.task)
+    write_program(out, rewritten(program, kind, found), target, kind, made.config)
 
 
 def of_study(study: StudyState, chosen: str) -> Program:
@@ -234,8 +235,10 @@ def warn_of_start(out: Output, study: Study) -> None:
         out.warn(untested if decision.night else plain_text(decided(decision).headline))
 
 
-def write_program(out: Output, made: tuple[Program, list[str]], target: Path | None, kind: str, task: str = "") -> None:
-    """Write a program with its notes to a new file or folder, or to stdout. ``task``: as study.toml names it."""
+def write_program(
+    out: Output, made: tuple[Program, list[str]], target: Path | None, kind: str, config: StudyConfig | None = None
+) -> None:
+    """Write a program with its notes to a new file or folder, or to stdout. ``config``: of its study."""
     from inner_loop.agents.recipe import FOLLOWS, own_agent
     from meta.results.agent_text import copied_first, copying
 
@@ -255,8 +258,10 @@ def write_program(out: Output, made: tuple[Program, list[str]], target: Path | N
     out.json_only({"path": str(target)})
     entry = target / stated.files[0][0] if stated.is_set else target
     if kind in ("prose", "agent"):
+        task, researcher, own = (config.task, config.researcher, config.staff.agent) if config else ("", "", "")
         go = f"cd {task} && " if copying(task) else ""
-        out.next(*copied_first(task), f"{go}{own_agent(f'Read {entry.resolve()} and follow it')}  # {FOLLOWS}")
+        agent = own_agent(f"Read {entry.resolve()} and follow it", researcher, own)
+        out.next(*copied_first(task), f"{go}{agent}  # {FOLLOWS}")
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:

@@ -127,7 +127,7 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str, worth: bool = T
     at = f"{config.task}/" if copying(config.task) else ""
     target = resolve.unused(f"{at}champion-prose{'.md' * (not several)}")
     prompt = f"Read {'the files in ' * several}{Path(target).name} and follow {'them' if several else 'it'}"
-    agent = own_agent(prompt, config.researcher.removeprefix("command:"), config.staff.agent)
+    agent = own_agent(prompt, config.researcher, config.staff.agent)
     agent = f"cd {at} && {agent}" if at else agent
     apply += copied_first(config.task)
     return [*apply, f"metaloop export {name} --for agent -o {target}", f"{agent}  # {FOLLOWS}"]

@@ -209,8 +209,9 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
         patch = f"{folder.name}.patch"
         first.append(f"{git} format-patch -1 --stdout {applied.branch} > {shlex.quote(patch)}  # with the message")
         if program := applied.files.get("program"):
-            named, own = study.config.researcher.removeprefix("command:"), study.config.staff.agent
-            first.append(f"{own_agent(f'Read {program} and follow it', named, own)}  # {FOLLOWS}, in that branch")
+            config = study.config
+            agent = own_agent(f"Read {program} and follow it", config.researcher, config.staff.agent)
+            first.append(f"{agent}  # {FOLLOWS}, in that branch")
     if ending.webhook:
         from meta.results.notify import notify
 
