@@ -47,12 +47,11 @@ PLANS = ("small", "quick")
 FIRST = 60_001  # seed of the first study
 LAWS = 20  # tasks of each kind
 CITED = """
-SELECT c.directive_id, e.run_id, e.source_id, any_value(e.config) AS config, any_value(p.config) AS before
+SELECT c.directive_id, c.run_id, c.source_id, any_value(c.config) AS config, any_value(p.config) AS before
 FROM (SELECT *, unnest(list_distinct(directive_ids)) AS directive_id FROM experiments) AS c
-JOIN experiments AS e ON e.run_id = c.run_id AND e.number = c.number AND e.status = 'ok'
 JOIN experiments AS p ON p.run_id = c.run_id AND p.number = c.parent_number
 WHERE c.match_id NOT IN (SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve'))
-GROUP BY ALL
+GROUP BY ALL HAVING bool_and(c.status = 'ok')
 """
 
 

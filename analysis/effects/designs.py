@@ -80,6 +80,11 @@ class FactorialDesign:
         return 2.0 / math.sqrt(self.runs)
 
     @property
+    def df(self) -> int:
+        """Degrees of freedom of its interval: every two blocks share a run seed, which has an intercept."""
+        return self.runs - (self.blocks + 1) // 2 - len(self.factors)
+
+    @property
     def clear(self) -> bool:
         """Whether effects are free of interactions of two others."""
         return self.blocks % 2 == 0

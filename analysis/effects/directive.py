@@ -1,9 +1,10 @@
 """The mean gain of the experiments that cite a directive.
 
-The mixed model estimates the gain of each experiment over its parent, kept or dropped. The credit is the mean over all
-experiments that cite the directive, 0 for failed ones. Observational: the researcher chooses what to cite. An
-experiment that cites several directives counts in full for each, so the rows do not add up to the total. A process
-statement that most experiments cite has no row, because there is nothing to compare its experiments with.
+The mixed model estimates the gain of each script over its parent, kept or dropped. The credit is the mean over all
+scripts that were tried for the directive, 0 for those that failed; a script that was trained again counts once.
+Observational: the researcher chooses what to cite. A script that cites several directives counts in full for each, so
+the rows do not add up to the total. A process statement that most experiments cite has no row, because there is nothing
+to compare its experiments with.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ HABIT = 0.5  # share of experiments above which a statement counts as cited by h
 
 @dataclass(frozen=True)
 class HeldDirective:
-    """A directive that ``n`` experiments cite, in ``runs_cited`` runs with ``experiments`` in all. ``runs``: those of
-    the programs that have it."""
+    """A directive for which ``n`` scripts were tried, in ``runs_cited`` runs with ``experiments`` scripts in all.
+    ``runs``: those of the programs that have it."""
 
     directive_id: str
     text: str

@@ -46,17 +46,18 @@ class EditTries:
 def make(known: MethodInput) -> list[EditCredit]:
     """One row per (knob, value) that was tried, best `score` first; ``q`` is still missing.
 
-    A value that never ran gets 0 without an interval, and so does the untouched source's own value.
+    The untouched source's own value has the effect 0. A value that never ran counts as 0, but was not measured.
     """
     scope, effects = known.scope, known.effects
-    answers = effects.edits()
-    for row in scope.rows("baseline_values", KnobValue):
-        answers.pop((row.key, canonical(row.value)), None)
+    answers: dict[Key, PosteriorEstimate | None] = {**effects.edits()}
+    answers |= {(row.key, canonical(row.value)): None for row in scope.rows("baseline_values", KnobValue)}
     credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("edit_tries", EditTries)]
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
 
-def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, PosteriorEstimate], effects: Effects) -> EditCredit:
+def _credit(
+    scope: Scope, tries: EditTries, answers: Mapping[Key, PosteriorEstimate | None], effects: Effects
+) -> EditCredit:
     value: Value = json.loads(tries.value_text)
     key = tries.key, canonical(value)
     effect, is_isolated, runs = answers.get(key), True, tries.runs
@@ -70,5 +71,5 @@ def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, PosteriorEstim
         n=tries.tries, q=None, p=known.p if known else None, df=effect.df if effect else 0.0,
         design="observational" if tries.chosen else "randomised", unit=scope.unit, knob=tries.knob, value=value,
         label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}", failures=tries.failures, runs=runs,
-        is_isolated=is_isolated, device_seconds=tries.seconds,
+        is_isolated=is_isolated, is_measured=key in answers, device_seconds=tries.seconds,
     )  # fmt: skip

@@ -82,6 +82,7 @@ class EditCredit(CreditEstimate):
     # False: nearly all tries had another edit beside it that hurts, so the estimate is how it repairs that one. No
     # interval and no q then: effects do not add up there.
     is_isolated: bool = field(default=True, kw_only=True)
+    is_measured: bool = field(default=True, kw_only=True)  # False: no try of it ran
     method: str = field(default="edit", kw_only=True)
 
     @property
@@ -183,7 +184,8 @@ def corrected(rows: Sequence[Credit]) -> list[Credit]:
 def row(item: CreditEstimate) -> CreditViewRow:
     """The view's row of a credit."""
     named = {each.name: getattr(item, each.name, None) for each in fields(CreditViewRow)}
-    named["value"] = plain(item.value) if isinstance(item, EditCredit) else None
+    if isinstance(item, EditCredit):
+        named |= {"value": plain(item.value), "estimate": item.estimate if item.is_measured else None}
     return CreditViewRow(**named)  # type: ignore[arg-type]
 
 

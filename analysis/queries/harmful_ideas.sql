@@ -6,6 +6,7 @@ WITH used AS (
     FROM (SELECT r.task, e.decision, unnest(list_distinct(e.directive_ids)) AS directive_id
         FROM experiments AS e JOIN runs AS r USING (run_id) JOIN matches AS m ON m.match_id = r.match_id
         WHERE e.number > 0 AND e.fraction = 1 AND e.status <> 'fault'
+            AND e.source_id IS DISTINCT FROM e.parent_source_id
             AND m.purpose IS DISTINCT FROM 'ablation' AND m.purpose IS DISTINCT FROM 'reserve')
     GROUP BY ALL)
 SELECT d.directive_id, d.text, -c.estimate AS loss, -c.high AS low, -c.low AS high, c.unit, u.tries, u.kept

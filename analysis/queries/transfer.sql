@@ -46,7 +46,8 @@ arms AS (
     SELECT task, stream, program_id, min(name) AS name, role = 'a/a' AS is_twin, list(gain ORDER BY run_id) AS gains,
         count(*) AS n, avg(gain) AS gain, stddev_samp(gain) / sqrt(count(*)) AS se, avg(touched) AS touched,
         list(trust) AS trusts, min(unit) AS unit,
-        arg_min(role, list_position(['champion', 'program', 'without-ideas', 'control', 'one-line', 'a/a'], role)) AS role
+        arg_min(role, list_position(['champion', 'program', 'own', 'without-ideas', 'start', 'learnt', 'control', 'one-line',
+            'a/a'], role)) AS role
     FROM played GROUP BY task, stream, program_id, is_twin
     QUALIFY row_number() OVER (PARTITION BY task, program_id, is_twin
         ORDER BY list_position(['reserve', 'confirmation', 'selection'], stream) NULLS LAST, stream) = 1),

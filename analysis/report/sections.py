@@ -82,7 +82,7 @@ PARTS = (
         "effects", "Planned ablation",
         "The change of the gain by each directive, switched on and off by a plan, averaged over the others; or by each "
         "kept commit of a run: its final script against that script without the commit, and without those that need "
-        "it. Intervals are of single rows; q is corrected for all rows (false discovery rate).",
+        "it. Intervals are of single rows; q is corrected for all rows that have one (false discovery rate).",
         chart="effects", split="of", hidden=("id", "unit", "significant"),
         legend=(("program", "significant (q below 5%)"), ("unmeasured", "not significant")),
     ),

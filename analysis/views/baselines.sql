@@ -1,4 +1,4 @@
--- One row per match, stream and seed: the task's untouched source, trained with that seed; shared by all arms.
+-- One row per task, stream and seed: the task's untouched source, trained with that seed; shared by all matches.
 WITH recorded AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "match_id": "VARCHAR", "task": "VARCHAR", "stream": "VARCHAR", "seed": "BIGINT", "metric": "DOUBLE",

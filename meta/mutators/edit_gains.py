@@ -6,6 +6,7 @@ tries that ran, because a failed try gains nothing.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from programs.program import Program
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
+    from analysis.effects.rows import Value
     from analysis.report.evidence import EditCredit, Evidence
 
 Key = tuple[str, str]  # knob in lower case, value as canonical text
@@ -70,6 +72,11 @@ class GainTable:
         if bundle is not None:
             return bundle.mean * share
         return math.fsum(row.gain for row in rows)
+
+    def trained(self, knob: str) -> list[Value]:
+        """The values of a knob (in lower case) in any config that was trained, apart from the untouched one."""
+        held = self._effects.column if self._effects is not None else ()
+        return [json.loads(value) for name, value in held if name == knob]
 
     def by_knob(self) -> Mapping[str, list[EditGain]]:
         """Rows of each knob, best first."""

@@ -1,4 +1,4 @@
--- Positive is better. q: p-value corrected for the number of tests (-: not tested). n: experiments of the search (edit,
+-- Positive is better. q: p-value corrected for the number of tests (-: not tested). n: tries of the search (edit,
 -- directive), pairs of runs (mutation), children (instruction), else runs or seeds. An observational row is an association. Of a sentence it is
 -- the average change of the score by the experiments that cite it, kept or not; it is not shown beside a planned
 -- ablation. metaloop show ROW lists the data behind a row.

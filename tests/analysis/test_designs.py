@@ -49,6 +49,9 @@ def test_more_runs_go_on_where_fewer_ended_and_too_few_are_refused() -> None:
     small, large = plan(FACTORS, 24, 7), plan(FACTORS, 60, 7)
     assert small.plain == large.plain != plan(FACTORS, 24, 8).plain
     assert large.blocks == 5 and [count for _, count in large.arms] == [3] * 12 + [2] * 12 and not large.clear
+    seeds = [k // 2 for k in range(large.blocks) for _ in range(large.order)]  # every two blocks share one
+    found = estimate(*gains(large, np.zeros(11), np.random.default_rng(1)), seeds)[0]
+    assert found is not None and found.df == pytest.approx(large.df, rel=0.02) and large.df == 60 - 3 - 11
     with pytest.raises(ValueError, match="11 factors need at least two blocks of 12 runs"):
         plan(FACTORS, 23, 7)
 

@@ -44,9 +44,11 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
     assert (plan["directives"], plan["runs_per_block"], plan["blocks"], plan["runs"]) == (4, 8, 4, 32)
     assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
     assert {d["why"] for d in plan["left_out"]} == {"changes nothing here", "switched together with its list"}
-    assert "± 0.69 SD" in plan["power"] and not (folder / "studies").exists()
+    assert "± 0.73 SD" in plan["power"] and "an effect of 1.03 SD" in plan["power"]
+    assert plan["design"].endswith(" left out") and not (folder / "studies").exists()
     small = ablate("small.md", *HOW, "--budget", "16s", "--dry-run", cwd=folder)
     assert small["runs"] == 16 and small["device_seconds"] <= 16
+    assert "± 1.10 SD" in small["power"] and "an effect of 1.54 SD" in small["power"]
     one = ablate("small.md", *HOW, "--only", plan["factors"][3]["directive_id"][:7], "--dry-run", cwd=folder)
     assert one["directives"] == 1 and {d["why"] for d in one["left_out"]} >= {"not selected"}
 
@@ -61,7 +63,9 @@ def test_mistakes_found_nothing(folder: Path, args: tuple[str, ...], told: str) 
 
 @pytest.mark.slow
 def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
-    made = ablate("small.md", *HOW, "--seed", "2", "--budget", "16s", "-s", "s", cwd=folder)
+    done = metaloop("ablate", "small.md", *HOW, "--seed", "2", "--budget", "16s", "-s", "s", "--json", cwd=folder)
+    made = done.json
+    assert done.stderr.count("all runs share one run seed") == 2  # before the runs and below their table
     rows = {row["label"]: row for row in made["items"]}
     assert len(rows) == 4 and {row["method"] for row in rows.values()} == {"factorial"}
     assert {row["design"] for row in rows.values()} == {"randomised"} and {row["n"] for row in rows.values()} == {16}

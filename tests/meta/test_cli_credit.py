@@ -78,7 +78,7 @@ def test_pipes_get_the_whole_label_and_the_same_unit(study: Path) -> None:
     unknown, none = (cli("credit", study, "--method", method) for method in ("foo", "factorial"))
     assert (unknown.returncode, unknown.stderr.splitlines()[-2]) == (2, "error: no method 'foo'")
     assert unknown.stderr.splitlines()[-1].startswith("hint: --method ") and "directive, edit" in unknown.stderr
-    assert none.returncode == 0 and "no effect that is shown; estimated: directive, edit" in none.stderr
+    assert none.returncode == 0 and "no effect with q below 0.05; estimated: directive, edit" in none.stderr
 
 
 def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_broken_sentence_is_reported(ahead: Path) -> None:
     assert found.decision is not None
     for screen, old, new in (
         ("card", "beats stock by", "is not shown to beat stock by"),
-        ("evidence", "planned test, p", "planned test, q"),
+        ("evidence", "planned test, one-sided p", "planned test, one-sided q"),
         ("end", "\n", "\nStock is better than it all the same.\n"),
     ):
         assert old in shown[screen]
@@ -138,7 +138,9 @@ def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(dec
     there = HeldOut("far", "nats", Mean(0.5, 0.1, 4, 0.3, 0.7), replace(start, name="stock"), 0.03, False)
     alike = HeldOut("near", "nats", None, None, None, False)
     tested, none = decided(replace(d, origin=None, held_out=(there, alike))).sentences[1:]
-    assert "0.500 nats, stock 0.800: +0.200 [0.100, 0.300] (p = 0.03 after Holm)" in tested and "not run" in none
+    assert (
+        "0.500 nats, stock 0.800: +0.200 [0.100, 0.300] (one-sided p = 0.03 after Holm)" in tested and "not run" in none
+    )
 
 
 def test_the_row_of_the_a_a_difference_and_the_plan_count_the_runs_of_both_of_stocks_arms(decision: Decision) -> None:

@@ -170,6 +170,25 @@ def test_neighbours_are_allowed_by_the_task_and_not_those_of_its_untouched_files
     assert neighbours(on_task) == ["epochs=120", "width=256", "width=32"]
 
 
+def test_a_value_that_main_had_is_no_untested_neighbour(tmp_path: Path) -> None:
+    """As in a second night: the main of the first is trained by no edit."""
+    with synthetic.played(tmp_path, "p1") as ledger:
+        for run in range(4):
+            synthetic.start(ledger, f"r{run}", "m1", "a1", "p1", run)
+            tries: list[tuple[int, dict[str, int], float]] = [(1, {}, 0.0), (4, {}, 0.3), (16, {"K": 16}, 0.6)]
+            for number, (value, change, gain) in enumerate(tries):
+                above = synthetic.sid({"K": tries[number - 1][0]}) if number else None
+                synthetic._experiment(
+                    ledger, f"r{run}", number, number - 1 if number else None, change, {"K": value}, above, run,
+                    2.0 - gain + 0.01 * run, (), "queue", "keep" if number else "baseline",
+                )  # fmt: skip
+    with open_study(tmp_path, views=()) as con:
+        facts = replace(
+            measured(con, "strokes"), space=EditSpace((Knob("K", "int", (1, 256), 1, 256),)), untouched={"K": 1}
+        )
+    assert [idea.terms[0] for idea in child_of("Go.", facts).ideas if "Untested" in idea.text] == ["k=64", "k=8"]
+
+
 def test_a_list_opens_with_the_best_configuration_and_goes_on_with_what_adds_to_it(tmp_path: Path) -> None:
     """C is good alone and spoils the best configuration; D is good on top of it; X is worth nothing."""
     a, b, c, d, x = (("ABCDX"[n], 1) for n in range(5))

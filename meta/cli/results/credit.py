@@ -44,10 +44,11 @@ def credit(
     if method and method not in (*known, *METHODS.names):
         raise UsageError(f"no method {method!r}", hint=f"--method {', '.join(known or METHODS.names)}")
     listed = [row for row in rows if all or row["listed"]]
-    nothing = f"no effect that is shown; estimated: {', '.join(known)}" if known else "no effects estimated yet"
+    nothing = f"no effect with q below 0.05; estimated: {', '.join(known)}" if known else "no effects estimated yet"
     views.show(out, listed, how, extra={"study": str(folder)}, empty=nothing)
     if len(rows) > len(listed):
-        out.note(f"{many(len(rows) - len(listed), 'row')} hidden, which show nothing by themselves: --all")
+        why = "without a q below 0.05 (all rows of a method are counted together) or beside a planned ablation"
+        out.note(f"{many(len(rows) - len(listed), 'row')} hidden, {why}: --all")
     if listed:
         out.next(f"metaloop show {resolve.short(listed[0]['credit_id'])} -s {resolve.typed(folder)}")
 

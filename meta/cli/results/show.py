@@ -77,10 +77,12 @@ RELATED: Mapping[str, Mapping[str, str]] = {
     },
 }
 FIND = "metaloop sql STUDY 'FROM experiments', 'FROM programs'; -s STUDY"
-OF_DIRECTIVE = (
-    "estimate: the difference of the two scripts in one model of all experiments of the search; mean_over_parent: the "
-    "plain average of the experiments in rests_on"
-)
+ABOUT = {
+    "directive": "estimate: the difference of the two scripts in one model of all experiments of the search; "
+    "mean_over_parent: the plain average of over_parent in rests_on",
+    "paired": "n: pairs of rows in rests_on with the same match_id and run_seed, a run of the child and one of a "
+    "parent (the same parent in all pairs); the other rows are not used",
+}
 SUPPORT = 60  # rows shown of the data behind an estimate; its sql gives all of them
 DOCUMENTS = ("diff", "text")
 HIDDEN = {*DOCUMENTS, "config", "details"}
@@ -171,8 +173,10 @@ def _of_credit(con: duckdb.DuckDBPyConnection, item: dict[str, object], tables: 
 
     data, sql = support(con, item)
     if item["method"] == "directive" and data:
-        mean = math.fsum(row["over_parent"] or 0.0 for row in data) / len(data)
-        item |= {"mean_over_parent": mean, "about_estimate": OF_DIRECTIVE}
+        known = [row["over_parent"] for row in data if row["over_parent"] is not None]
+        item["mean_over_parent"] = math.fsum(known) / len(known) if known else None
+    kind = item["design"] if item["method"] == "mutation" else item["method"]
+    item |= {"about_estimate": ABOUT[str(kind)]} if kind in ABOUT else {}
     return {**item, "rests_on_rows": len(data), "sql": sql}, {**tables, "rests_on": data[:SUPPORT]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 SEEDS = 4
+ONE_SEED = "all runs share one run seed, so the effects are of that seed"
 WHOLE = """
 SELECT f.gain - u.gain AS gain FROM replays AS f JOIN replays AS u USING (ablation_id, seed)
 WHERE f.run_id = $1 AND len(u.commits) = 0
@@ -170,18 +172,22 @@ def _cost(
     study: Study | None,
     settings: LaunchSettings,
 ) -> Cost:
-    """The design, its cost and its power."""
-    power = (
-        f"95% intervals of about ± {1.96 * design.se:.2f} SD between runs; detects an effect of "
-        f"{2.8 * design.se:.2f} SD with 80% power"
-    )
-    power += "; all runs share one run seed, so the effects are of that seed" * (design.blocks < 3)
+    """The design, its cost and its power, by t tests as in its table."""
+    from analysis.statistics import t_quantile
+    from analysis.verdict.power import RunSample, detectable
+
+    half = t_quantile(0.975, design.df) * design.se
+    one_sample = RunSample(design.se * math.sqrt(design.df + 1), design.df + 1)  # of the same SE and df
+    least = detectable(one_sample, RunSample(0.0, 2)) or 0.0
+    power = f"95% intervals of about ± {half:.2f} SD between runs; detects an effect of {least:.2f} SD with 80% power"
+    power += f"; {ONE_SEED}" * (design.blocks < 3)
     power += "; an odd number of blocks confounds each effect with some two-way interactions" * (not design.clear)
     made = settings.cost(study, [cost.task], [Work.of(cost, design.runs, seconds)])
     what = (
         f"{many(len(design.factors), 'directive')} on and off in {many(design.blocks, 'block')} of {design.order} runs"
     )
-    what += f"; {len(switched.left_out)} left out (--dry-run says why)" if switched.left_out else ""
+    if switched.left_out:
+        what += f"; {len(switched.left_out)} left out" + ("" if settings.dry_run else " (--dry-run says why)")
     return made.saying(power=power, design=what).knowing(
         directives=len(design.factors), blocks=design.blocks, runs_per_block=design.order, programs=design.programs,
         factors=[{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
@@ -269,12 +275,15 @@ def present(out: Output, folder: Path, identity: str) -> None:
         rows = [row for row in how.rows(con, [None]) if identity in (row["match_id"], row["run_id"])]
         whole = [row["gain"] for row in resolve.fetch(con, WHOLE, [identity])]
         doubts(out, con)
+        seeds = resolve.fetch(con, "SELECT count(DISTINCT run_seed) AS n FROM runs WHERE match_id = ?", [identity])
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     views.show(out, rows, how, extra={"study": resolve.shown(folder)})
     if rows[0]["method"] == "leave-one-out":
         for line in closing(rows, whole):
             out.note(line)
+    elif seeds[0]["n"] == 1:
+        out.note(ONE_SEED)
     study = resolve.typed(folder)
     out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}")
 

@@ -231,12 +231,12 @@ def _is_news(idea: ProgramIdea, table: GainTable) -> bool:
 
 
 def beside_winners(table: GainTable) -> list[Item]:
-    """Untried values that the task allows, beside the best value of each knob with a clear gain. That of the untouched
-    files counts as tried."""
+    """Untried values that the task allows, beside the best value of each knob with a clear gain. Those of all trained
+    configs count as tried."""
     items, by_knob = list[Item](), table.by_knob()
     for row in best_values(table)[1]:
         name, rows = row.credit.knob.lower(), by_knob[row.credit.knob.casefold()]
-        knob, values = table.space.knob(name), [r.credit.value for r in rows]
+        knob, values = table.space.knob(name), [*(r.credit.value for r in rows), *table.trained(name)]
         values += [table.untouched[knob.name]] if knob and knob.name in table.untouched else []
         tried = [value for value in values if isinstance(value, int | float)]
         for value in untried(row.credit.value, tried) if is_number(row.credit.value) else ():
