@@ -81,7 +81,7 @@ class FactorialDesign:
 
     @property
     def df(self) -> int:
-        """Degrees of freedom of its interval: every two blocks share a run seed, which has an intercept."""
+        """Of an effect: every two blocks share a run seed, and an intercept."""
         return self.runs - (self.blocks + 1) // 2 - len(self.factors)
 
     @property

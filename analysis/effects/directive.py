@@ -1,7 +1,7 @@
 """The mean gain of the experiments that cite a directive.
 
 The mixed model estimates the gain of each script over its parent, kept or dropped. The credit is the mean over all
-scripts that were tried for the directive, 0 for those that failed; a script that was trained again counts once.
+scripts that were tried for the directive, 0 for failed ones; a script that was trained again counts once.
 Observational: the researcher chooses what to cite. A script that cites several directives counts in full for each, so
 the rows do not add up to the total. A process statement that most experiments cite has no row, because there is nothing
 to compare its experiments with.

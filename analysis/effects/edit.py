@@ -46,7 +46,7 @@ class EditTries:
 def make(known: MethodInput) -> list[EditCredit]:
     """One row per (knob, value) that was tried, best `score` first; ``q`` is still missing.
 
-    The untouched source's own value has the effect 0. A value that never ran counts as 0, but was not measured.
+    The untouched source's own value has the effect 0; a value that never ran counts as 0.
     """
     scope, effects = known.scope, known.effects
     answers: dict[Key, PosteriorEstimate | None] = {**effects.edits()}
