@@ -230,9 +230,9 @@ def announce_import(study: Study, run_id: str) -> None:
 
 
 def write_down(study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], seeds: Sequence[int]) -> None:
-    """Record the plan before its first training; a plan with no more seeds than the last is not recorded again."""
-    known = study.state.ablations.get(ablation_id)
-    if known is not None and (known.seeds or 0) >= len(seeds):
+    """Record the plan before its first training; one of the same changes with no more seeds is not recorded again."""
+    known, factors = study.state.ablations.get(ablation_id), tuple(commit.experiment_id for commit in commits)
+    if known is not None and (known.seeds or 0) >= len(seeds) and tuple(known.factors) == factors:
         return
     study.record(
         AblationEvent(
@@ -241,7 +241,7 @@ def write_down(study: Study, ablation_id: str, run_id: str, commits: Sequence[Co
             run_id=run_id,
             task=study.task.name,
             stream=STREAM,
-            factors=tuple(commit.experiment_id for commit in commits),
+            factors=factors,
             seeds=len(seeds),
             planned_at=datetime.now(UTC).isoformat(),
             plan={"labels": [commit.label for commit in commits], "training_seeds": list(seeds)},

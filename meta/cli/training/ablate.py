@@ -37,8 +37,8 @@ SEEDS = 4
 ONE_SEED = "all runs share one run seed, so the effects are of that seed"
 WHOLE = """
 SELECT f.gain - u.gain AS gain FROM replays AS f JOIN replays AS u USING (ablation_id, seed)
-WHERE f.run_id = $1 AND len(u.commits) = 0
-    AND len(f.commits) = (SELECT len(factors) FROM ablations WHERE run_id = $1 AND method = 'replay')
+WHERE f.run_id = $1 AND len(u.commits) = 0 AND list_sort(f.commits) = (
+    SELECT list_sort(factors) FROM ablations WHERE run_id = $1 AND method = 'replay')
 """
 
 
@@ -300,8 +300,8 @@ def closing(rows: Sequence[Mapping[str, Any]], whole: Sequence[float]) -> list[s
     harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
     lines = [
         f"the final script over the untouched one, on these {many(gain.n, 'seed')}: {plain_text(all_of_them)}",
-        f"{len(above)} of its {many(len(rows), 'change')} are distinguishable from noise, each for itself (95% "
-        f"interval above 0); {together} when all are counted together (q below 0.05)",
+        f"distinguishable from noise, each for itself (95% interval above 0): {len(above)} of its "
+        f"{many(len(rows), 'change')}; {together} when all are counted together (q below 0.05)",
     ]
     if harmful:
         lines.append(f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}")
