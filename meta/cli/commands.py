@@ -12,7 +12,6 @@ from meta.cli.options import CommonFlags, Rare, click_parameters, settings_flag,
 from meta.cli.output import Output
 from programs.errors import NoSandbox, UsageError
 from programs.text import word_list
-from trainer.sandbox import FLAG, UNSAFE
 
 Example = tuple[str, str]
 GROUPS = {  # headings of a long help, with the parameters below them
@@ -133,6 +132,8 @@ def verb(*examples: Example) -> Callable[[Callable[..., int | None]], VerbComman
             try:
                 return function(_output(), **typed_values(function, values)) or 0
             except NoSandbox as problem:
+                from trainer.sandbox import FLAG, UNSAFE
+
                 if any(FLAG in one.opts for one in params):
                     problem.hint += f"; {UNSAFE}"
                 raise
