@@ -14,6 +14,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+#: Before torch is imported: where other processes want the cores, two threads wait for each other by spinning, eight
+#: times the CPU of one.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
