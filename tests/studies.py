@@ -18,7 +18,7 @@ from trainer.task import Task
 
 RUN_BUDGET = 1.2  # six full experiments of 0.2 nominal seconds
 TINY = Plan(
-    starters=3, opening_runs=2, opening_keep=2, opening_more=3, aa_runs=2, generations=1, children=2, elites=1,
+    starters=3, opening_runs=2, opening_keep=2, opening_more=3, aa_runs=2, generations=1, children=1, elites=1,
     child_runs=2, child_keep=1, child_more=3, confirm_runs=3, ablation_runs=2, run_budget=RUN_BUDGET,
     control_runs=2,
 )  # fmt: skip

@@ -25,7 +25,7 @@ from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from arena.settings import StudyConfig
 from bench.contradiction import plants, rules
-from bench.contradiction.laws import HIGH, LOW, TWIN_LOW, Plant, stock
+from bench.contradiction.laws import HIGH, Plant, stock
 from bench.contradiction.screens import screens
 from bench.contradictions import bases, judged
 from meta.claim import Champion
@@ -40,12 +40,12 @@ from tests.studies import TINY, planted
 
 PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, run_budget=0.8, start_runs=3)
 Made = Callable[[str], Path]
-# The two arms of stock differ significantly.
-APART = Plant("one", {"champion": HIGH, **stock([0.1, 0.12, 0.08, 0.1, 0.11, 0.09], [0.6, 0.62, 0.58, 0.6])})
+# The two arms of stock differ significantly, and nothing is verified.
+AHEAD = Plant("one", {"champion": HIGH, **stock([0.1, 0.12, 0.08, 0.1, 0.11, 0.09], [0.6, 0.62, 0.58, 0.6])},
+              trust="unverified")  # fmt: skip
 # The champion beats stock's first arm alone, not both arms; these two differ by chance (p = .02).
 POOLED = Plant("one", {"champion": [0.6, 0.9, 0.4, 0.7, 0.8, 0.5],
                        **stock([0.1, 0.5, 0.3, 0.2, 0.45, 0.25], [0.9, 0.4, 0.7, 0.5])})  # fmt: skip
-AHEAD = Plant("one", {"champion": HIGH, **stock(LOW, TWIN_LOW)}, trust="unverified")
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,20 @@ def ahead(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return plants.planted(AHEAD, made, tmp_path_factory.mktemp("ahead") / "study")
 
 
+@pytest.fixture(scope="module")
+def shown_ahead(ahead: Path) -> dict[str, str]:
+    return screens(ahead)
+
+
 @pytest.fixture
 def decision(ahead: Path) -> Decision:
     return decision_of(champion_of(ahead) or {})
 
 
-@pytest.mark.parametrize(("plant", "state"), [(APART, BETTER), (POOLED, OPEN), (AHEAD, BETTER)],
-                         ids=("APART", "POOLED", "AHEAD"))  # fmt: skip
-def test_every_screen_shows_the_same_verdict(made: Made, ahead: Path, tmp_path: Path, plant: Plant, state: str) -> None:
+@pytest.mark.parametrize(("plant", "state"), [(POOLED, OPEN), (AHEAD, BETTER)], ids=("POOLED", "AHEAD"))
+def test_every_screen_shows_the_same_verdict(
+    made: Made, ahead: Path, shown_ahead: dict[str, str], tmp_path: Path, plant: Plant, state: str
+) -> None:
     folder = ahead if plant is AHEAD else plants.planted(plant, made, tmp_path / "study")
     event = champion_of(folder) or {}
     d = decision_of(event)
@@ -78,7 +84,7 @@ def test_every_screen_shows_the_same_verdict(made: Made, ahead: Path, tmp_path: 
         whole = verdict_of(con)
     assert whole.sentences == found.sentences and whole.table == found.table and whole.experiments > 0
     assert found.headline.startswith(f"{d.name} {'beats stock by' if d.holds else 'is not shown to beat stock: '}")
-    shown = screens(folder)
+    shown = shown_ahead if plant is AHEAD else screens(folder)
     assert len(shown) == 10 and rules.of_study(shown, whole) == []
     sent = tracked(folder)
     assert found.headline in note(sent) and sent.verdict["p"] == d.p
@@ -90,7 +96,7 @@ def test_every_screen_shows_the_same_verdict(made: Made, ahead: Path, tmp_path: 
     assert rows[d.name, "champion"].gain == pytest.approx(gain["champion"])
     assert rows["stock", "stock"].n == 10 and rows["stock", "stock"].difference == pytest.approx(d.tested.difference)
     [aa] = [row for row in found.rows if "A/A" in row.program]
-    assert aa.gain == pytest.approx(gain["a/a"] - gain["control"]) and (plant is not APART or (aa.low or 0) > 0)
+    assert aa.gain == pytest.approx(gain["a/a"] - gain["control"]) and (plant is not AHEAD or (aa.low or 0) > 0)
     assert found.note and all(found.note in rules.flat(shown[name]) for name in ("evidence", "report"))
     assert ("stop" in {caveat.level for caveat in whole.caveats}) == (plant is AHEAD)
     assert all(one.title in rules.flat(shown[name]) for one in whole.caveats for name in ("evidence", "report"))
@@ -109,8 +115,7 @@ def test_no_sentences_contradict_each_other(name: str, made: Made, tmp_path: Pat
     assert seen > 3 and not clashes
 
 
-def test_a_broken_sentence_is_reported(ahead: Path) -> None:
-    shown = screens(ahead)
+def test_a_broken_sentence_is_reported(ahead: Path, shown_ahead: dict[str, str]) -> None:
     with open_study(ahead, views=VIEWS) as con:
         found = verdict_of(con)
     assert found.decision is not None
@@ -119,8 +124,9 @@ def test_a_broken_sentence_is_reported(ahead: Path) -> None:
         ("evidence", "planned test, one-sided p", "planned test, one-sided q"),
         ("end", "\n", "\nStock is better than it all the same.\n"),
     ):
-        assert old in shown[screen]
-        assert rules.of_study({**shown, screen: shown[screen].replace(old, new, 1)}, found), screen
+        assert old in shown_ahead[screen]
+        broken = shown_ahead[screen].replace(old, new, 1)
+        assert rules.of_study({**shown_ahead, screen: broken}, found), screen
     for wrong in (replace(found.decision, p=0.2), replace(found.decision, state="open")):
         assert list(rules.of_decision(wrong))
 
@@ -162,12 +168,13 @@ def test_a_difference_that_is_not_shown_comes_with_the_runs_that_would_show_it(a
     assert "80% power" not in decided(less).text and not worth_more(less, 10_000.0)
     config = StudyConfig.read(ahead / "study.toml")
     assert longer(ahead, config, less) == []
-    [more] = longer(ahead, config, replace(small, tested=replace(small.tested, difference=0.1)))
+    larger = replace(small, tested=replace(small.tested, difference=0.3))
+    [more] = longer(ahead, config, larger)
     assert f"metaloop evolve --from {ahead}" in more
     agent = config.staff.model_copy(update={"agent": "./my agent.sh", "max_usd": 5.0})
     typed = {"--set": ["agent_env=A", "generations=1"]}
     own = config.model_copy(update={"researcher": "command", "staff": agent, "typed": typed, "sandbox": False})
-    [more] = longer(ahead, own, replace(small, tested=replace(small.tested, difference=0.1)))
+    [more] = longer(ahead, own, larger)
     assert "-r command --agent-command './my agent.sh' --max-usd 5 --set agent_env=A --no-sandbox  # " in more
     with open_study(ahead) as con:
         assert con.execute(ELAPSED).fetchall()[0][0] > 0

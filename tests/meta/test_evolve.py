@@ -30,6 +30,7 @@ from tests.meta.evolved import Ended, evolved, taken_up_again
 from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
 
+PLAN = replace(TINY, run_budget=0.8, opening_more=2, ablation_runs=0)
 LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 
 
@@ -37,7 +38,7 @@ LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """With one worker process, because each imports torch for itself. tests/arena/test_match.py trains in two."""
     folder = tmp_path_factory.mktemp("evolve") / "study"
-    return folder, evolved(folder, Task.load(BLOBS), replace(TINY, run_budget=0.8), seed=1, fixed_steps=True)
+    return folder, evolved(folder, Task.load(BLOBS), PLAN, seed=1, fixed_steps=True)
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +138,7 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     """Also where it is prose alone, which a scripted researcher follows like stock."""
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     task = planted(tmp_path / "task")
-    plan = replace(TINY, run_budget=0.8)
-    champion = evolved(tmp_path / "study", task, plan, seed=1, own=[own], command="improve")
+    champion = evolved(tmp_path / "study", task, PLAN, seed=1, own=[own], command="improve")
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]

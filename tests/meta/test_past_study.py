@@ -25,7 +25,7 @@ from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-PLAN = replace(TINY, run_budget=0.8, starters=2, opening_more=2, confirm_runs=2, ablation_runs=0, children=1)
+PLAN = replace(TINY, run_budget=0.8, starters=2, opening_more=2, confirm_runs=2, ablation_runs=0)
 MINE = Program.parse("---\nmetaloop: {proposers: {random: 1}}\n---\n# Mine\n\nTry anything.\n", "mine")
 SET = ("--set", "generations=0", "--set", "harvest=0", "--set", "fixed_steps=true")
 SIZE = ("--quick", "-b", "0.4", *SET, "--seed", "3", "-j", "1")

@@ -19,8 +19,9 @@ STROKES = Task.load("strokes")
 
 def test_runs_are_counted_part_by_part() -> None:
     # opening 3 x 2, its best two one more each, A/A 2; one generation of 2 + 1 programs x 2, the best one more
-    assert TINY.search_runs == 6 + 2 + 2 + 6 + 1
-    assert TINY.runs == TINY.search_runs + 2 * 3 + 2 + 2  # champion and stock, without ideas, A/A
+    plan = replace(TINY, children=2)
+    assert plan.search_runs == 6 + 2 + 2 + 6 + 1
+    assert plan.runs == plan.search_runs + 2 * 3 + 2 + 2  # champion and stock, without ideas, A/A
 
 
 def test_the_device_time_holds_runs_verifications_and_baselines() -> None:

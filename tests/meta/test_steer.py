@@ -28,7 +28,8 @@ from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-PLAN = replace(TINY, run_budget=0.8, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=3)
+PLAN = replace(TINY, run_budget=0.8, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=2)
+ONE_MORE = replace(PLAN, generations=1)
 IDEA = "Try `LADDER1=0.5`."
 GIVEN = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"
@@ -109,7 +110,7 @@ def test_the_window_shows_requests_and_marks_what_came_of_them(steered: Steered,
     assert [wish.state for wish in shown["requests"]] == ["accepted", "accepted", "vetoed"]
     marked = {arm["program_id"] for arm in shown["arms"] if arm["operator"] == "steered"}
     assert marked == {wish.child_id for wish in shown["requests"] if wish.child_id}
-    html = page("study", one=one, item=one.item(), **shown).body.decode()
+    html = page("study", one=one, item=one.item(), ablation=None, **shown).body.decode()
     assert html.count(", steered</td>") == 2
     shutil.copytree(folder, tmp_path / "copy", symlinks=True)
     copy = FollowedStudy.of("copy", tmp_path / "copy")
@@ -135,7 +136,7 @@ def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
     own = sorted(of_free - of_stock)
     banned = next((each for each in own if each in began), own[0])
     folder = tmp_path / "study"
-    champion, _ = whole_study(task, PLAN, 1, folder, at_first(folder, lambda at: ask(at, "veto", banned)))
+    champion, _ = whole_study(task, ONE_MORE, 1, folder, at_first(folder, lambda at: ask(at, "veto", banned)))
     assert banned not in {each.directive_id for each in champion.directives}
     rows = query(folder, "SELECT list(directive_id) AS ids FROM directives JOIN programs USING (program_id) "
                          "WHERE generation > 0 AND operator IS NOT NULL GROUP BY program_id")  # fmt: skip
@@ -178,7 +179,7 @@ def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: T
         ask(at, "program", twin, name="stock")
         (at / "steer" / "damaged.json").write_text("{")
 
-    whole_study(task, PLAN, 1, folder, at_first(folder, leave))
+    whole_study(task, replace(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
     (wish,) = wishes(folder, StudyState.read(folder / "ledger"))
     assert wish.state == "refused" and wish.outcome == f"behaves like {starter('stock').program_id}"
 

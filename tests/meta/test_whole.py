@@ -18,7 +18,7 @@ from trainer.task import Task
 from .cli_study import cli, metaloop
 
 NO_SOURCES = replace(TINY, run_budget=0.8)  # nor repositories
-PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2, children=1)
+PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2)
 
 
 def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
