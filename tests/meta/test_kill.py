@@ -24,8 +24,8 @@ from tests.inner_loop.play import BLOBS
 from tests.studies import TINY, planted
 from trainer.task import Task
 
-PLAN = replace(TINY, opening_more=2, child_more=2, confirm_runs=2)
-KILLS = 3  # anywhere, and as soon as the ledger holds these
+PLAN = replace(TINY, run_budget=0.8, opening_more=2, child_more=2, confirm_runs=2)
+# anywhere, and as soon as the ledger holds these:
 AT = ('"purpose":"confirmation"', '"kind":"harvest_experiment"', '"kind":"champion"')
 APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
 
@@ -83,9 +83,9 @@ def test_a_study_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path, 
         create(folder, task=tasks[0], further=tasks[1:], plan=plan, workers=1 + trains, seed=7, fixed_steps=trains)
     finish(resume(calm))
     rng, kills, total = np.random.default_rng(5), 0, written(calm).count(b"\n")
-    moments: Sequence[int | str] = sorted(rng.integers(2, 0.7 * total, KILLS).tolist())
+    anywhere = sorted(rng.integers(2, 0.7 * total, 3 if trains else 1).tolist())
     process = resume(shaken)
-    for moment in [*moments, *([] if trains else AT)]:
+    for moment in [*anywhere, *([] if trains else AT)]:
         while process.poll() is None and not reached(shaken, moment, kills):
             time.sleep(0.002)
         if process.poll() is None:
@@ -96,7 +96,7 @@ def test_a_study_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path, 
             kills += 1
             process = resume(shaken)
     finish(process)
-    assert kills >= KILLS and check(shaken / "ledger") == []
+    assert kills >= 3 and check(shaken / "ledger") == []
     apart = (*APART, *["memory", "cached"] * trains)  # of two runs with one source, the first to reach it trains it
     undisturbed, other = answers(calm, apart), answers(shaken, apart)
     for name, told in undisturbed.items():
