@@ -22,7 +22,8 @@ NUMBER = r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
 @dataclass(frozen=True)
 class Case:
-    """``words`` of a command: {one} and {two} are simulated tasks, {tmp} is a folder, {quick} a study that has ended.
+    """``words`` of a command: {one} and {two} are simulated tasks, {few} is a folder of three repositories, {tmp} an
+    empty one, {quick} a study that has ended.
     ``figures`` stand in what it prints; each # is a finite number. ``code``: its exit status, 1 where it wants more."""
 
     words: str
@@ -67,7 +68,7 @@ CASES = {
     ),
     "report": Case("50", ("experiments: #", "views and attribution: # s", "report: # s")),
     "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
-    "repositories": Case("{root}/bench/repositories", ("repositories: #", "fields silently wrong: # of #")),
+    "repositories": Case("{few}", ("repositories: #", "fields silently wrong: # of #")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
     "selection": Case(
         "HEAD {tmp}/pairs.jsonl 2 1", ("in stock's gains: # [#, #] of 2 studies", "mean gain of champions, old: #")
@@ -110,7 +111,13 @@ def run(name: str, words: str = "", **places: object) -> str:
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tasks")
     laws = {"one": random_law(2), "two": random_law(3)}
-    return {name: simulated_task(law, folder / name, name=name, experiments=4) for name, law in laws.items()}
+    few = folder / "few"
+    few.mkdir()
+    for path in sorted((ROOT / "bench" / "repositories").glob("*.toml"))[1::4]:
+        (few / path.name).symlink_to(path)
+    return {name: simulated_task(law, folder / name, name=name, experiments=4) for name, law in laws.items()} | {
+        "few": few
+    }
 
 
 @pytest.fixture(scope="module")

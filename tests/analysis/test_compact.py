@@ -79,12 +79,9 @@ def test_same_rows_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     both(tmp_path / "study", monkeypatch, cache)
 
 
-@pytest.mark.parametrize("other", ["2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00+00:00"])
-def test_same_rows_where_a_clock_went_back(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, other: str
-) -> None:
+def test_same_rows_where_a_clock_went_back(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     with Ledger(folder / "ledger", "late") as ledger:
-        for at in ("2026-01-02T00:00:00.000000Z", other):
+        for at in ("2026-01-02T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00+00:00"):
             ledger.append({"kind": "fault", "at": at, "run_id": "r-stock-0", "reason": at})
     both(folder, monkeypatch, cache)
 

@@ -24,12 +24,12 @@ PlayedMatch = tuple[Study, Match]
 def played(tmp_path_factory: pytest.TempPathFactory) -> PlayedMatch:
     study = make_study(tmp_path_factory.mktemp("match") / "study", workers=2)
     entries = [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")]
-    return study, play_entries(study, entries, 3, silent)[0]
+    return study, play_entries(study, entries, 2, silent)[0]
 
 
 def test_every_run_is_charged_exactly_its_budget(played: PlayedMatch) -> None:
     runs = query(played[0].folder, "SELECT device_seconds_budget AS b, device_seconds_charged AS c, state FROM runs")
-    assert len(runs) == 9
+    assert len(runs) == 6
     assert all(run == {"b": RUN_BUDGET, "c": RUN_BUDGET, "state": "finished"} for run in runs)
 
 
@@ -82,7 +82,7 @@ def test_a_match_that_is_over_is_not_played_again(played: PlayedMatch) -> None:
     count = "SELECT count(*) AS n FROM events WHERE kind IN ('experiment', 'verification', 'baseline')"
     before = query(study.folder, count)
     (again,) = play_entries(
-        Study.open(study.folder), [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 3, silent
+        Study.open(study.folder), [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 2, silent
     )
     assert again.match_id == match.match_id
     assert query(study.folder, count) == before
