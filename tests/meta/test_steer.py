@@ -143,6 +143,27 @@ def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
     assert rows and not any(banned in row["ids"] for row in rows)
 
 
+def test_where_a_statement_of_every_program_is_vetoed_no_child_has_one(
+    free: Steered, task: Task, tmp_path: Path
+) -> None:
+    """All may breed then, and a list of ideas is written without, but what else a child takes over is refused."""
+    began = query(free[0], "SELECT min(directive_id) AS id FROM directives JOIN programs USING (program_id) "
+                           "WHERE generation = 0 AND kind IN ('item', 'paragraph') GROUP BY program_id")  # fmt: skip
+    banned = {row["id"] for row in began}
+
+    def leave(folder: Path) -> None:
+        for each in sorted(banned):
+            ask(folder, "veto", each)
+
+    folder = tmp_path / "study"
+    whole_study(task, ONE_MORE, 1, folder, at_first(folder, leave))
+    rows = query(folder, "SELECT directive_id FROM directives JOIN programs USING (program_id) "
+                         "WHERE generation > 0 AND operator IS NOT NULL")  # fmt: skip
+    assert not banned & {row["directive_id"] for row in rows}
+    refused = query(folder, "SELECT reason FROM mutations WHERE NOT accepted AND reason LIKE '%veto%'")
+    assert len(banned) > 2 and refused
+
+
 def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
     steered: Steered, task: Task, tmp_path: Path
 ) -> None:
