@@ -83,7 +83,7 @@ _EDIT = "sed -i 's/^{name} = .*/{name} = {value}/' train.py && git commit -qam '
 def commands(conversation: str) -> list[str]:
     """What the model has its agent do; in a session after the first, only look."""
     end = [f"echo {_MINI}"] if _MINI in conversation else []
-    if "This run was interrupted and now continues" in conversation:
+    if "Experiments have been run already" in conversation:
         return ["experiment status", *end]
     return [
         "cat program.md README.md; ls",

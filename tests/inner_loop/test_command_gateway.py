@@ -66,7 +66,7 @@ def test_an_agent_asks_its_model_through_the_gateway(play: Play, folder: Path, a
 def test_an_agent_calls_the_tools_that_its_model_names(play: Play, folder: Path, api: ApiServer) -> None:
     """As codex, Claude Code, opencode and mini-swe-agent do in `bench.agents`; the page says what is metered."""
     better = "sed -i 's/^LR = .*/LR = 0.1/' train.py && git commit -qam 'larger steps' && experiment"
-    api.answer = scripted(lambda said: [] if "continues" in said else ["cat program.md", better, "experiment status"])
+    api.answer = scripted(lambda said: [] if "run already" in said else ["cat program.md", better, "experiment status"])
     played = play("tool_loop.py", 4, folder=folder)
     decided = [(e["description"], e["decision"]) for e in played.experiments]
     assert decided == [("baseline", "baseline"), ("larger steps", "keep")] and played.result.state == "finished"
