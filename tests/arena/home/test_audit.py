@@ -33,8 +33,8 @@ from trainer.streams import Streams
 
 @pytest.fixture(scope="module")
 def two_blocks(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Two blocks: momentum, then the learning rate, both from the untouched script; tested beside each other, they would
-    be merged in an order by lot. Tests change nothing in it."""
+    """Two blocks: momentum, then the learning rate, both from the untouched script; beside each other,
+    they would be merged in an order by lot. Tests change nothing in it."""
     project = new_project(tmp_path_factory.mktemp("chained") / "p")
     host = ProjectHost(project)
     ann, bob = Client(host, "Ann"), Client(host, "<script>x</script>|`a`")
