@@ -147,7 +147,7 @@ def check_figures(study: Study) -> None:
         lambda told: told.update(over_stock=told["over_stock"] + 1e-6),
         lambda told: told["rows"][0].update(n=told["rows"][0]["n"] + 1),
         lambda told: told["rows"].pop(),
-        lambda told: told.update(winners=told["winners"][1:] or [told["best"]]),
+        lambda told: told.update(winners=[] if told["winners"] else [told["best"]]),
         lambda told: told["race"]["looks"].append(99),
         lambda told: told.update(outcome="empty"),
     ):
