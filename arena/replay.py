@@ -154,8 +154,9 @@ def needed(commits: Sequence[Commit]) -> list[Commit]:
     final, _ = built_of(commits, range(len(commits)))
     for commit in commits:
         rest = [one for one in left if one is not commit]
-        if rest and built_of([replace(rest[0], before=untouched), *rest[1:]], range(len(rest))) == (final, []):
-            left = [replace(rest[0], before=untouched), *rest[1:]]
+        rest[:1] = [replace(one, before=untouched) for one in rest[:1]]
+        if rest and built_of(rest, range(len(rest))) == (final, []):
+            left = rest
     return left
 
 

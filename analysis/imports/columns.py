@@ -104,10 +104,8 @@ def _refuse_history(table: LogTable, columns: Columns) -> None:
 
 def _named(wanted: str, table: LogTable, flag: str) -> int:
     """The column that a flag names, in any spelling; of several, with commas, the first that the table has."""
-    for one in wanted.split(",")[:-1]:
-        if plain_name(one) in [plain_name(name) for name in table.names]:
-            return _named(one, table, flag)
-    wanted = wanted.rpartition(",")[2]
+    known, several = {plain_name(name) for name in table.names}, wanted.split(",")
+    wanted = next((one for one in several if plain_name(one) in known), several[-1])
     like = [i for i, name in enumerate(table.names) if wanted in (name, plain(name))] or [
         i for i, name in enumerate(table.names) if plain(name) == plain_name(wanted)
     ]
