@@ -135,6 +135,8 @@ class Measurement:
     training_seconds: float | None = None  # CPU, see `trainer.outcome`
     prediction_seconds: float | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
+    splits: Mapping[str, float] = field(default_factory=dict)  # see `trainer.outcome`
+    rows: str | None = None
 
 
 class ErrorRecord(TypedDict):

@@ -141,6 +141,8 @@ class Worker:
             outcome.training_seconds,
             outcome.prediction_seconds,
             outcome.constraints,
+            outcome.splits,
+            outcome.rows,
         )
 
     def play(self, job: RunJob) -> JobResult:

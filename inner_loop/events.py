@@ -94,9 +94,10 @@ class RunStartedEvent(Event, kind="run_started"):
     researcher: str
 
 
-class ExperimentEvent(Event, kind="experiment", sparse=("constraints", "program_id")):
+class ExperimentEvent(Event, kind="experiment", sparse=("constraints", "program_id", "rows")):
     """One training and its score. ``constraints``: the value of each constraint of the task; None without any.
-    ``program_id``: of a night, whose turn it was; else the run's program."""
+    ``program_id``: of a night, whose turn it was; else the run's program. ``rows``: the name of its values of rows in
+    the study's folder (`trainer.rows.RowStore`), where the task has them."""
 
     run_id: str
     experiment_id: str
@@ -130,15 +131,21 @@ class ExperimentEvent(Event, kind="experiment", sparse=("constraints", "program_
     started_at: str = ""
     constraints: Mapping[str, float] | None = None
     program_id: str | None = None
+    rows: str | None = None
 
 
-class DecisionEvent(Event, kind="decision"):
-    """The decision about an experiment: keep, discard …"""
+class DecisionEvent(Event, kind="decision", sparse=("gain", "gain_se")):
+    """The decision about an experiment: keep, discard, undecided …
+
+    ``gain``: over the source that it was compared with, positive is better, and its standard error, both in the task's
+    unit; None where nothing was compared, or where the error is not known."""
 
     run_id: str
     experiment_id: str
     decision: str
     reason: str = ""
+    gain: float | None = None
+    gain_se: float | None = None
 
 
 class WaveEvent(Event, kind="wave"):

@@ -18,7 +18,7 @@ _OF_RECORD = word_list(
 )
 _OF_OUTCOME = word_list("""
     status metric training_seconds prediction_seconds wall_seconds peak_memory_mb utilization steps trust findings
-    cached reason
+    cached reason rows
 """)
 
 

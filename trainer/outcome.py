@@ -30,7 +30,8 @@ class Outcome:
     constant; 0 if cached. ``training_seconds`` and ``prediction_seconds``: CPU-seconds of train.py and of the longest
     process that predicted whole rows, minus the constant; None without one, and on a GPU. ``peak_memory_mb``: of the
     largest process, or of the GPU as sampled from outside. ``constraints``: the value of each constraint of the task
-    that was measured.
+    that was measured. ``splits``: the metric on each of several hidden splits, by its label; the metric is then their
+    mean. ``rows``: the name of the values of rows behind the metric (`trainer.rows.RowStore`).
     """
 
     status: Status
@@ -49,13 +50,13 @@ class Outcome:
     prediction_seconds: float | None = None
     findings: tuple[str, ...] = ()  # remarks of the referee, one line each: "metering: …", "leak: …"
     constraints: Mapping[str, float] = field(default_factory=dict, hash=False)
+    splits: Mapping[str, float] = field(default_factory=dict, hash=False)
+    rows: str | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
-        """All fields, without ``constraints`` if there are none."""
+        """All fields, without those of ``constraints``, ``splits`` and ``rows`` that are empty."""
         data: dict[str, JsonValue] = asdict(self)
-        if not self.constraints:
-            del data["constraints"]
-        return data
+        return {name: value for name, value in data.items() if value or name not in ("constraints", "splits", "rows")}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:

@@ -24,6 +24,7 @@ from trainer.constraints import Constraints
 from trainer.edits import EditSpace
 from trainer.gpu import Device
 from trainer.laws.law import Law, law_of
+from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES
 from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source
 from trainer.values.declared_edits import edit_space
@@ -138,6 +139,32 @@ class Task:
     def is_builtin(self) -> bool:
         """Whether it is part of metaloop, so that its files are as trusted as our own."""
         return self.folder.resolve().parent == TASKS
+
+    @property
+    def draws_splits(self) -> bool:
+        """Whether each verification is scored on hidden rows of its own."""
+        return self.has_data and self.law is None and self.scoring["kind"] != "printed"
+
+    @cached_property
+    def takes_split(self) -> bool:
+        """Whether a command is told which rows to use: by {split}, or by METALOOP_SPLIT in its files."""
+        if self.run is None:
+            return False
+        texts = (*(text.encode() for _, text in self.baseline().files), *self.laid_files().values())
+        return "{split}" in f"{self.run.command} {self.run.environment}" or any(b"METALOOP_SPLIT" in t for t in texts)
+
+    @property
+    def data_noise(self) -> str:
+        """What is known of the noise of the rows: a word of `trainer.rows`. A law is its own data and has all noise."""
+        if self.draws_splits or self.law is not None:
+            return DRAWN
+        if self.scoring["exact"]:
+            return EXACT
+        if self.scoring["rows"]:
+            return VALUES
+        if self.takes_split:
+            return SPLIT
+        return COUNT if self.scoring["n_rows"] else UNKNOWN
 
     @property
     def has_data(self) -> bool:

@@ -90,6 +90,13 @@ class ScoreSection(TomlSection):
         default="", max_length=400, description="printed, by a command: file to which it writes the metric"
     )
     key: str = Field(default="", max_length=200, description="printed: path of the metric in JSON, e.g. gemm.seconds")
+    rows: str = Field(
+        default="", max_length=400, description="printed, by a command: file with a value for each validation row"
+    )
+    n_rows: int | None = Field(
+        default=None, ge=1, le=Most, description="printed: rows of which the metric, an error or accuracy, is a share"
+    )
+    exact: bool = Field(default=False, description="printed: the metric is a count or a size, the same on any data")
 
     @model_validator(mode="after")
     def _one_output_in_a_regression(self) -> ScoreSection:

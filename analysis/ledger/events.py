@@ -79,8 +79,12 @@ class MatchEndedEvent(Event, kind="match_ended"):
     state: str
 
 
-class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):
-    """The untouched source, trained with one seed of the baseline of all gains on the stream."""
+class BaselineEvent(Event, kind="baseline", sparse=("constraints", "splits", "rows")):
+    """The untouched source, trained with one seed of the baseline of all gains on the stream.
+
+    ``splits``: its metric on each hidden split that it was scored on, by the split's label; ``metric`` is their mean.
+    None where the task has no hidden splits. ``rows``: as in `ExperimentEvent`.
+    """
 
     match_id: str
     task: str
@@ -94,12 +98,20 @@ class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):
     device_seconds_spent: float = 0.0
     wall_seconds: float = 0.0
     constraints: Mapping[str, float] | None = None
+    splits: Mapping[str, float] | None = None
+    rows: str | None = None
+
+    def on(self, split: str) -> float | None:
+        """The metric on one of its hidden splits; None where it failed or was not scored there."""
+        if self.status != "ok":
+            return None
+        return self.metric if self.splits is None else self.splits.get(split)
 
 
-class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
+class VerificationEvent(Event, kind="verification", sparse=("constraints", "split", "rows")):
     """A run's final source, trained from scratch with a fresh seed and scored on a split that no researcher saw.
 
-    ``gain``: improvement over the baseline; 0 if the source failed with the seed.
+    ``gain``: improvement over the baseline on the same ``split``; 0 if the source failed with the seed.
     """
 
     run_id: str
@@ -117,9 +129,13 @@ class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
     device_seconds_spent: float = 0.0
     wall_seconds: float = 0.0
     constraints: Mapping[str, float] | None = None
+    split: str | None = None
+    rows: str | None = None
 
 
-class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_source_id", "from_run")):
+class HarvestExperimentEvent(
+    Event, kind="harvest_experiment", sparse=("parent_source_id", "from_run", "split", "rows")
+):
     """One training of a search for the best train.py; ``number`` counts within its stage."""
 
     task: str
@@ -143,6 +159,8 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
     training_seconds: float | None = None
     prediction_seconds: float | None = None
     wall_seconds: float
+    split: str | None = None
+    rows: str | None = None
 
     @property
     def fraction(self) -> float:
@@ -153,8 +171,11 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
 MOST_DRIFT = 2.0  # SD
 
 
-class HarvestEvent(Event, kind="harvest", sparse=("drift",)):
-    """The train.py that such a search ended with. The 95% interval is over fresh seeds, on data that chose nothing.
+class HarvestEvent(Event, kind="harvest", sparse=("drift", "noise", "start", "end")):
+    """The train.py that such a search ended with. The 95% interval contains the noise that ``noise`` names.
+
+    ``noise``: words of `arena.measuring.NOISE`, separated by blanks. ``start``, ``end``: mean metric of the untouched
+    source and of this one in the same measurement.
 
     ``drift``: where the metric is a time, by how many SD the untouched files were slower at the end than before; beyond
     `MOST_DRIFT` there is no interval.
@@ -180,6 +201,9 @@ class HarvestEvent(Event, kind="harvest", sparse=("drift",)):
     device_seconds_charged: float
     device_seconds_spent: float
     drift: float | None = None
+    noise: str | None = None
+    start: float | None = None
+    end: float | None = None
 
 
 class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "program_id", "seeds")):
@@ -198,7 +222,7 @@ class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "progr
     plan: Mapping[str, JsonValue]
 
 
-class ReplayEvent(Event, kind="replay"):
+class ReplayEvent(Event, kind="replay", sparse=("split", "rows")):
     """One training of the untouched source with some commits of a run."""
 
     ablation_id: str
@@ -214,6 +238,8 @@ class ReplayEvent(Event, kind="replay"):
     trust: str
     device_seconds_spent: float
     wall_seconds: float
+    split: str | None = None
+    rows: str | None = None
 
 
 class EntryEvent(Event, kind="entry"):

@@ -33,6 +33,9 @@ class ScoreSettings(TypedDict):
     pattern: str
     file: str
     key: str
+    rows: str
+    n_rows: int | None
+    exact: bool
 
 
 @dataclass(frozen=True)
