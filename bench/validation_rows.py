@@ -1,0 +1,288 @@
+"""What a night on few validation rows gains in truth, by keep rule and by how its end is tested.
+
+python -m bench.validation_rows FILE [SEEDS] [WORKERS]      default 40 1; 0: shows FILE
+
+Six tables (`bench.validation_tables`) under three laws: gains, a learner whose settings matter; null, settings that are
+all equally good; harm, where every other setting is worse. A seed draws a sample of a table with 20,000 test rows, and
+plays nights of TRIES changes of one or two settings of the current main: with each number of validation rows, keep
+rule, and way to test the end. All nights of a seed propose by the same random numbers. One line for each table, law and
+seed is appended to FILE; those that FILE has are not made again. Seeds, laws, rules and tests were fixed before
+anything was measured.
+
+Keep rules: better (any gain), one SE and 1.5 SE of the paired difference of the rows that the search sees; count, where
+only the number of rows is known, one SE of two unpaired shares (tables of errors, with nothing held back).
+Ends: 30% or half of the rows held back (from 300 rows on), a paired t interval on them, one-sided 2.5%; luck test
+(below 300 rows), p at most 2.5%, and the claim is the gain less what luck would have shown; nothing, the same t
+interval on the rows that chose, as if they had chosen nothing.
+
+"Two rows added" is the same interval with two more rows, in which main is better and worse by the root mean square of
+the rows that differ: where few rows differ the plain interval may be too narrow (four rows that all improve are
+significant, by chance in one night of 16).
+
+"Better where the test says no" counts in all nights: better is said, and the test gain is not above 0; under null and
+harm each "better" counts. Coverage: the interval contains the gain on the test rows, whose own error is
+added to it. Units: each table's metric, which is a share (error rate, share of the variance).
+
+About 3 CPU-seconds a line where settings matter, 1 else: 720 lines of 40 seeds take about 20 CPU-minutes.
+Set OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.statistics import t_quantile
+from bench.common import figure, go_on, kept, mean_of, over_tasks
+from bench.simulated import share_figure
+from bench.validation_tables import TABLES, UNTOUCHED, VALIDATION, Learner, Sample, Settings, TieBreaker
+from trainer.rows import (
+    HELD_BACK,
+    KEPT,
+    LEAST_HELD,
+    Difference,
+    held_back,
+    luck_of_looks,
+    luck_test,
+    paired,
+    share_error,
+)
+from trainer.streams import Streams
+
+if TYPE_CHECKING:
+    from trainer.rows import Rows
+
+GAINS, NULL, HARM = "gains", "null", "harm"  # laws
+TRIES = 60
+ROWS = (100, 300, VALIDATION)
+PAIRED_RULES = {"better": 0.0, "one SE": KEPT, "1.5 SE": 1.5}  # standard errors from which on a gain is kept
+COUNT = "count"
+HELD = {"30%": HELD_BACK, "half": 0.5}  # ends with rows held back
+LUCK, NOTHING = "luck test", "nothing"
+LEVEL = 0.025  # one-sided
+RESAMPLES, RESAMPLE_SEED = 2000, 70
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of one night. Gains of main over the untouched script, in the metric's unit.
+
+    ``kept``: changes; ``search``: gain on the rows that the search saw; ``test``, ``test_se``: on the test rows.
+    ``gain``, ``se``, ``rows``, ``differing``: the paired difference on the rows of the end test, how many these are and
+    in how many of them main and the untouched script differ. ``luck``, ``luck_p``: of the luck test, else None.
+    """
+
+    validation_rows: int
+    rule: str
+    way: str
+    kept: int
+    search: float
+    test: float
+    test_se: float
+    gain: float
+    se: float
+    rows: int
+    differing: int
+    luck: float | None = None
+    luck_p: float | None = None
+
+    @property
+    def cell(self) -> tuple[int, str, str]:
+        return self.validation_rows, self.rule, self.way
+
+    @property
+    def claimed(self) -> float:
+        return self.gain - (self.luck or 0.0)
+
+    def is_better(self, added: int = 0) -> bool:
+        """Whether the end says "better"; ``added``: rows that are added to the end test."""
+        if self.luck_p is not None:
+            return bool(self.kept) and self.luck_p <= LEVEL
+        middle, half = self.interval(added)
+        return bool(self.differing) and middle > half
+
+    def covers(self, added: int = 0) -> bool:
+        """Whether the interval contains the test gain."""
+        middle, half = self.interval(added)
+        return abs(middle - self.test) <= math.hypot(half, 1.96 * self.test_se)
+
+    def interval(self, added: int) -> tuple[float, float]:
+        """Middle and half width of the 95% t interval of the end test, with as many added rows."""
+        squares = self.se**2 * self.rows * (self.rows - 1) + self.rows * self.gain**2
+        squares += added * squares / max(1, self.differing)
+        rows, middle = self.rows + added, self.gain * self.rows / (self.rows + added)
+        se = math.sqrt(max(0.0, squares / rows - middle**2) / (rows - 1))
+        return middle, t_quantile(1 - LEVEL, rows - 1) * se
+
+
+@dataclass(frozen=True)
+class Nights:
+    """All nights of one sample. ``ends``: the fields of `End`."""
+
+    table: str
+    law: str
+    seed: int
+    ends: list[dict[str, Any]]
+
+
+Job = tuple[str, str, int]  # as the fields of the line
+
+
+def keeps(rule: str, old: Rows, new: Rows) -> bool:
+    """The keep decision of a night, by the losses of main and of the changed script in the rows that it sees."""
+    difference = paired(1.0, [old], [new])
+    se = difference.se or 0.0
+    if rule == COUNT:
+        se = math.hypot(share_error(float(old.mean()), len(old)), share_error(float(new.mean()), len(new)))
+    return difference.value > 0 and difference.value >= PAIRED_RULES.get(rule, KEPT) * se
+
+
+def end_test(untouched: Rows, main: Rows) -> Difference:
+    """The difference at the end of a night, by the losses in the rows of the end test."""
+    return paired(1.0, [untouched], [main])
+
+
+def changed(settings: Settings, values: Sequence[int], rng: np.random.Generator) -> Settings:
+    """One or two settings at other values."""
+    made = list(settings)
+    for at in rng.choice(len(values), size=int(rng.integers(1, 3)), replace=False):
+        made[at] = (made[at] + int(rng.integers(1, values[at]))) % values[at]
+    return tuple(made)
+
+
+def night(learner: Learner | TieBreaker, seed: int, rule: str, rows: int, held: np.ndarray, way: str) -> End:
+    """Play one night on the first ``rows`` validation rows and test its end. ``held``: rows held back, [rows]."""
+    rng, searched = np.random.default_rng([RESAMPLE_SEED, seed]), ~held
+
+    def losses(settings: Settings) -> Rows:
+        return learner.losses(settings, "validation")[:rows]
+
+    main, keeping, tries = UNTOUCHED, 0, list[Any]()
+    seen = {main}
+    for _ in range(TRIES):
+        candidate = changed(main, learner.values, rng)
+        while candidate in seen:
+            candidate = changed(main, learner.values, rng)
+        seen.add(candidate)
+        old, new = losses(main)[searched], losses(candidate)[searched]
+        tries.append(old - new)
+        if keeps(rule, old, new):
+            main, keeping = candidate, keeping + 1
+    before, after = losses(UNTOUCHED), losses(main)
+    search = float((before - after)[searched].mean())
+    tested = held if held.any() else searched
+    told = end_test(before[tested], after[tested])
+    test = learner.losses(UNTOUCHED, "test") - learner.losses(main, "test")
+    luck = luck_test(tries, search, seed, PAIRED_RULES.get(rule, KEPT)) if way == LUCK else None
+    return End(
+        rows, rule, way, keeping, search, float(test.mean()), float(test.std() / math.sqrt(len(test))), told.value,
+        told.se or 0.0, int(tested.sum()), int((before != after)[tested].sum()),
+        luck.gain if luck else None, luck.p if luck else None,
+    )  # fmt: skip
+
+
+def cells(table: str) -> Iterator[tuple[int, str, str]]:
+    """Rows, keep rule and way to test the end, of each night of a sample."""
+    for rows in ROWS:
+        ways = [*HELD, NOTHING] if rows >= LEAST_HELD else [LUCK, NOTHING]
+        yield from ((rows, rule, way) for rule in PAIRED_RULES for way in ways)
+        if TABLES[table].metric == "error":
+            yield rows, COUNT, NOTHING
+
+
+def make(job: Job) -> Nights:
+    table, law, seed = job
+    sample = Sample(TABLES[table], seed)
+    learner = Learner(sample) if law == GAINS else TieBreaker(sample, harmful=law == HARM)
+    ends = []
+    for rows, rule, way in cells(table):
+        held = held_back(Streams.from_seed(seed), table, rows, HELD.get(way, 0.0))
+        ends.append(vars(night(learner, seed, rule, rows, held, way)))
+    return Nights(table, law, seed, ends)
+
+
+def show(lines: Sequence[Nights]) -> None:
+    figure("nights", f"{sum(len(line.ends) for line in lines)} of {TRIES} tries, of {len(lines)} samples")
+    for law in (GAINS, NULL, HARM):
+        ends = [End(**end) for line in lines if line.law == law for end in line.ends]
+        for rows, rule, way in dict.fromkeys(end.cell for end in ends):
+            in_cell = [end for end in ends if end.cell == (rows, rule, way)]
+            show_cell(f"{rows} rows, {law}, {rule}, {way}", in_cell, law)
+    by_table = [[line for line in lines if line.table == table and line.law == GAINS] for table in TABLES]
+    for rows in ROWS:
+        show_best(rows, [own for own in by_table if own])
+
+
+def show_cell(name: str, ends: Sequence[End], law: str) -> None:
+    """The figures of one number of rows, law, keep rule and end."""
+    figure(f"{name}: gain on the rows of the search", mean_of([end.search for end in ends], 4))
+    least = ">= -.02" if law != GAINS and ends[0].validation_rows == ROWS[0] else ""
+    figure("  … on the test rows", mean_of([end.test for end in ends], 4), least)
+    figure("  … the first minus the second", mean_of([end.search - end.test for end in ends], 4))
+    shown = [end for end in ends if end.differing]
+    if ends[0].way == LUCK:
+        figure("  … luck by the luck test", mean_of([end.luck or 0.0 for end in ends], 4))
+        figure("  … luck by the number of looks", mean_of([luck_of_looks(end.se, TRIES) for end in ends], 4))
+        show_claims("", ends, law, 0)
+        return
+    show_claims("", ends, law, 0)
+    show_coverage("the interval", shown, 0)
+    if ends[0].way in HELD:
+        figure("  … shown minus test gain, in every night", mean_of([end.claimed - end.test for end in shown], 4))
+        show_coverage("the interval, where fewer than 10 rows differ,", [e for e in shown if e.differing < 10], 0)
+        show_claims(", two rows added", ends, law, 2)
+        show_coverage("the interval, two rows added,", shown, 2)
+
+
+def show_claims(how: str, ends: Sequence[End], law: str, added: int) -> None:
+    """How often "better" is said, how often wrongly, and how far the claimed gain is from the test's."""
+    said = [end for end in ends if end.is_better(added)]
+    share_figure(f"  … better said{how}", [end.is_better(added) for end in ends])
+    wrong = [end.is_better(added) and (law != GAINS or end.test <= 0) for end in ends]
+    share_figure(f"  … where the test says no{how}", wrong, "<= .025")
+    if said:
+        figure(f"  … then claimed minus test gain{how}", mean_of([e.claimed - e.test for e in said], 4), "<= .005")
+
+
+def show_coverage(what: str, ends: Sequence[End], added: int) -> None:
+    if ends:
+        share_figure(f"  … {what} contains the test gain", [end.covers(added) for end in ends], ".93 to .97")
+
+
+def show_best(rows: int, by_table: Sequence[Sequence[Nights]]) -> None:
+    """The test gain of the product's rule over that of the best rule and end, ratios of means over the tables."""
+    ours = ("one SE", "30%" if rows >= LEAST_HELD else LUCK)
+    uses = [ours, *((rule, way) for r, rule, way in cells("linear") if r == rows and (rule, way) != ours)]
+    tables = []
+    for lines in by_table:
+        gains = [{(e["rule"], e["way"]): e["test"] for e in one.ends if e["validation_rows"] == rows} for one in lines]
+        tables.append(np.array([[own[use] for use in uses] for own in gains]))
+    if not tables:
+        return
+
+    def ratio(picked: Sequence[np.ndarray]) -> float:
+        means = np.mean([gains.mean(0) for gains in picked], axis=0)
+        return float(means[0] / means.max())
+
+    best = uses[int(np.argmax(np.mean([gains.mean(0) for gains in tables], axis=0)))]
+    shown = over_tasks(tables, ratio, RESAMPLE_SEED, RESAMPLES)
+    figure(f"{rows} rows, test gain of {', '.join(ours)}, over the best ({', '.join(best)})", shown, ">= .85")
+
+
+def main() -> None:
+    file = Path(sys.argv[1])
+    seeds, workers = (int(word) for word in (*sys.argv[2:4], *("40", "1")[len(sys.argv) - 2 :]))
+    done = {(line.table, line.law, line.seed) for line in kept(file, Nights)}
+    jobs = [(table, law, seed) for seed in range(1, seeds + 1) for law in (GAINS, NULL, HARM) for table in TABLES]
+    go_on(file, make, [job for job in jobs if job not in done], workers)
+    show(kept(file, Nights))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The bench of few validation rows: tables, learner, keep rules, and what its ends say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import validation_rows as bench
+from bench.common import kept
+from bench.validation_tables import TABLES, UNTOUCHED, VALUES, Learner, Sample, TieBreaker
+
+END = bench.End(300, "one SE", "30%", 1, 0.1, 0.04, 0.002, 4 / 90, 0.0219, 90, 4)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_tie_breaker_any_setting_has_the_same_true_error(table: str) -> None:
+    learner = TieBreaker(Sample(TABLES[table], 1))
+    gains = []
+    for setting in range(len(VALUES)):
+        other = tuple(int(at == setting) * 3 for at in range(len(VALUES)))
+        gains.append(learner.losses(UNTOUCHED, "test") - learner.losses(other, "test"))
+    error = np.std(gains, axis=1) / np.sqrt(np.shape(gains)[1])
+    assert (np.abs(np.mean(gains, axis=1)) < 4 * error).all() and (error > 0).all()
+
+
+def test_tie_breaker_harmful_is_best_untouched() -> None:
+    learner = TieBreaker(Sample(TABLES["trees"], 1), harmful=True)
+    other = (0,) * 9 + (1,)
+    assert learner.losses(UNTOUCHED, "test").mean() < learner.losses(other, "test").mean() - 0.005
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_learner_each_setting_changes_answers_and_repeats(table: str) -> None:
+    sample = Sample(TABLES[table], 2)
+    first = Learner(sample).scores(UNTOUCHED, "validation")
+    for setting in range(len(VALUES)):
+        settings = tuple(int(at == setting) for at in range(len(VALUES)))
+        near = settings if setting != 8 else tuple(int(at in (7, 8)) for at in range(len(VALUES)))  # mix needs some
+        assert not np.array_equal(first, Learner(sample).scores(near, "validation")), list(VALUES)[setting]
+    assert np.array_equal(first, Learner(sample).scores(UNTOUCHED, "validation"))
+
+
+def test_keep_rules_differ_by_the_paired_error() -> None:
+    old = np.zeros(100)
+    old[:4], new = 1.0, np.zeros(100)
+    new[50:53] = 1.0  # one row better of seven that differ
+    assert [rule for rule in bench.PAIRED_RULES if bench.keeps(rule, old, new)] == ["better"]
+    new[50:53] = 0.0
+    assert all(bench.keeps(rule, old, new) for rule in bench.PAIRED_RULES)
+    assert bench.keeps(bench.COUNT, old, new) and not bench.keeps(
+        bench.COUNT, old[3:], new[3:]
+    )  # of one row: its error is larger
+    assert not any(bench.keeps(rule, old, old) for rule in (*bench.PAIRED_RULES, bench.COUNT))
+
+
+def test_end_where_no_row_differs_says_nothing() -> None:
+    same = replace(END, gain=0.0, se=0.0, differing=0)
+    assert not same.is_better()
+
+
+def test_end_with_four_rows_is_better_only_without_added_ones() -> None:
+    assert END.is_better() and not END.is_better(2)
+    assert END.covers() and END.covers(2) and not replace(END, test=0.2).covers()
+    assert END.claimed == END.gain
+
+
+def test_end_of_a_luck_test_needs_its_p() -> None:
+    lucky = replace(END, way=bench.LUCK, luck=0.03, luck_p=0.2)
+    assert not lucky.is_better() and replace(lucky, luck_p=0.01).is_better()
+    assert lucky.claimed == pytest.approx(END.gain - 0.03)
+
+
+def test_bench_rows_held_back_are_the_products(tmp_path: Path) -> None:
+    line = bench.make(("nearly solved", bench.NULL, 1))
+    ends = {end.cell: end for end in (bench.End(**fields) for fields in line.ends)}
+    assert {cell: ends[cell].rows for cell in ends if cell[1] == "one SE"} == {
+        (100, "one SE", bench.LUCK): 100, (100, "one SE", bench.NOTHING): 100,
+        (300, "one SE", "30%"): 90, (300, "one SE", "half"): 150, (300, "one SE", bench.NOTHING): 300,
+        (1000, "one SE", "30%"): 300, (1000, "one SE", "half"): 500, (1000, "one SE", bench.NOTHING): 1000,
+    }  # fmt: skip
+    file = tmp_path / "rows.jsonl"
+    bench.go_on(file, bench.make, [("nearly solved", bench.NULL, 1)], 1)
+    assert kept(file, bench.Nights) == [line]
