@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -115,6 +115,12 @@ def figure(name: str, value: object, goal: str = "") -> None:
     print(f"{name}: {value}" + (f"   (goal {goal})" if goal else ""), flush=True)
 
 
+def cpu_seconds() -> float:
+    """CPU-seconds of this process and of those that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def night_turns(events: Iterable[Event]) -> list[NightTurnRow]:
     """The rows of the view of that name, from the events of a night."""
     return [
@@ -130,11 +136,9 @@ def appended(records: list[dict[str, Any]]) -> Emit:
 
 
 def share_interval(count: int, n: int) -> tuple[float, float]:
-    """Two-sided 95% interval of a share, given ``count`` of ``n`` (Wilson 1927); (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    z, share = 1.959963984540054, count / n
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
-    scale = 1.0 + z * z / n
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    """Two-sided 95% interval of a share, given ``count`` of ``n`` (Clopper and Pearson 1934); (0, 1) for n = 0."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(count, n - count + 1, 0.025)) if count else 0.0
+    high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
+    return low, high

@@ -5,7 +5,7 @@ python -m bench.home_tests [PROPOSALS [PROJECTS]]      default: 10,000 proposals
 Fixed before it ran: laws of the noise of a paired difference (in its standard deviations), shares of proposals that
 are true gains, their size. A proposal without gain has a mean of exactly 0, the hardest case that is still false. A
 flood is a project without any true gain. Printed for each: false merges for 1,000 merged, the share of true gains that
-were merged, pairs for each proposal. Intervals are those of shares (Wilson) over all projects.
+were merged, pairs for each proposal. Intervals are those of shares (Clopper and Pearson) over all projects.
 """
 
 from __future__ import annotations

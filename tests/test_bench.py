@@ -39,6 +39,14 @@ CASES = {
     "cluster_simulated": Case("1 0 2", ("utilization: # [#, #]", "jain_first_hour: #")),
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
     "contradictions": Case("1", ("studies: 1", "contradictions: 0")),
+    "coverage": Case(
+        "{tmp}/coverage.jsonl verify 3 2 1 tabular",
+        (
+            "verify, tabular, small, 2 seeds: the 95% interval contains the mean of the other checks: # of 3",
+            "mean #, SD between checks: #, standard error implied #",
+            "verify, tabular, CPU-seconds a check: #",
+        ),
+    ),
     "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
     "harvest": Case(
         "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
@@ -75,6 +83,15 @@ CASES = {
     ),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "startup": Case("1", ("help_wall_seconds: #",)),
+    "validation_rows": Case(
+        "{tmp}/rows.jsonl 1 1",
+        (
+            "100 rows, gains, one SE, luck test: gain on the rows of the search: # [#, #] of 6",
+            "1000 rows, null, one SE, 30%: gain on the rows of the search: #",
+            "where the test says no: # of 6",
+            "1000 rows, test gain of one SE, 30%, over the best",
+        ),
+    ),
     "size": Case("", ("trainer: # thousand tokens, # lines",)),
 }
 #: Why a command is not run here.

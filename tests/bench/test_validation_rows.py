@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import validation_rows as bench
-from bench.common import kept
+from bench.common import go_on, kept
 from bench.validation_tables import TABLES, UNTOUCHED, VALUES, Learner, Sample, TieBreaker
 
 END = bench.End(300, "one SE", "30%", 1, 0.1, 0.04, 0.002, 4 / 90, 0.0219, 90, 4)
@@ -82,5 +82,5 @@ def test_bench_rows_held_back_are_the_products(tmp_path: Path) -> None:
         (1000, "one SE", "30%"): 300, (1000, "one SE", "half"): 500, (1000, "one SE", bench.NOTHING): 1000,
     }  # fmt: skip
     file = tmp_path / "rows.jsonl"
-    bench.go_on(file, bench.make, [("nearly solved", bench.NULL, 1)], 1)
+    go_on(file, bench.make, [("nearly solved", bench.NULL, 1)], 1)
     assert kept(file, bench.Nights) == [line]
