@@ -161,5 +161,3 @@ def luck_of_looks(se: float, looks: int) -> float:
 def resolvable(se: float) -> float:
     """The gain that is significant, at 5% two-sided, in 80% of cases."""
     return RESOLVED * se
-
-

@@ -98,7 +98,7 @@ class BaselineEvent(Event, kind="baseline", sparse=("constraints", "splits", "ro
     device_seconds_spent: float = 0.0
     wall_seconds: float = 0.0
     constraints: Mapping[str, float] | None = None
-    splits: Mapping[str, float] | None = None
+    splits: Mapping[str, float | None] | None = None
     rows: str | None = None
 
     def on(self, split: str) -> float | None:

@@ -32,7 +32,7 @@ from arena.harvest import (
     untouched,
 )
 from arena.jobs import Job, JobResult, MeasureJob
-from arena.measuring import measure_baseline
+from arena.measuring import baseline_metric, measure_baseline
 from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
@@ -143,7 +143,10 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
     assert not seeds[2] & {row["seed"] for row in others}
     study, _, _ = take_up(folder)
     with study, InProcessExecutor(study, silent) as executor:
-        base = {s: measure_baseline(TaskStudy(study), executor, s, "") for s in ("selection", "confirmation")}
+        base = {}
+        for stream in ("selection", "confirmation"):
+            measure_baseline(TaskStudy(study), executor, stream, "")
+            base[stream] = baseline_metric(study.state, study.task.name, stream, None)
     by_source: dict[str, list[float]] = {}
     for one in stages["choose"]:
         by_source.setdefault(one.source_id, []).append(base["selection"] - (one.metric or 0.0))

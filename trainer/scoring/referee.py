@@ -54,6 +54,7 @@ class ExperimentTally:
     """The resources that an experiment has used so far, and the findings."""
 
     cpu: float = 0.0
+    further_cpu: float = 0.0  # of it, of scoring on further splits
     wall: float = 0.0  # sum over its processes
     peak_memory_mb: float = 0.0
     log: str = ""
