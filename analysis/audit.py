@@ -84,12 +84,12 @@ def keeps_its_gain(trained: GainEstimate, untrained: GainEstimate) -> bool:
     return shown and untrained.gain > KEPT_SHARE * max(trained.gain, 0.0)
 
 
-def source_verdict(trained: GainEstimate, failed: Sequence[str], embedded: str) -> str:
+def source_verdict(trained: GainEstimate, failed: Sequence[str], embedded: str, seeds: int) -> str:
     """One of ``better than the baseline``, ``not shown``, ``worse``, ``invalid: REASON``.
 
-    ``failed``: the reason of each failed seed; ``embedded``: the finding of the ablation, or empty.
+    ``failed``: the reason of each failed one of the ``seeds``; ``embedded``: the finding of the ablation, or empty.
     """
-    if len(failed) == trained.n:
+    if len(failed) == seeds:
         return f"invalid: {failed[0].removeprefix('invalid: ')}"
     if embedded:
         return f"invalid: {embedded}"

@@ -303,7 +303,7 @@ def verify_source(
         figures |= {"noise": gain.noise, "start": gain.start, "end": gain.end}
     return Audit(
         "run" if run_id else "source",
-        source_verdict(gain, failed, hollow),
+        source_verdict(gain, failed, hollow, seeds),
         figures,
         rows,
         check,

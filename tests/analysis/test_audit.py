@@ -46,7 +46,7 @@ def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() ->
 def test_a_source_is_judged_by_its_interval(
     metrics: list[float | None], reasons: list[str], embedded: str, verdict: str
 ) -> None:
-    assert source_verdict(mean_difference(metrics, BASELINE, 1.0), reasons, embedded) == verdict
+    assert source_verdict(mean_difference(metrics, BASELINE, 1.0), reasons, embedded, len(metrics)) == verdict
 
 
 def test_what_keeps_its_gain_untrained_is_told_from_what_loses_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import fmean
 
@@ -50,10 +49,9 @@ def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: PlayedMatch) ->
 def test_a_gain_is_the_mean_over_fresh_seeds_against_the_untouched_source_on_the_same_rows(played: PlayedMatch) -> None:
     folder = played[0].folder
     trained = query(folder, "SELECT metric, splits FROM baselines WHERE stream = 'selection'")
-    scores = [json.loads(row["splits"]) for row in trained]
-    assert len(scores) == 8 and all(
-        row["metric"] == pytest.approx(fmean(s.values())) for row, s in zip(trained, scores)
-    )
+    scores = [row["splits"] for row in trained]
+    assert [row["metric"] for row in trained] == pytest.approx([fmean(score.values()) for score in scores])
+    assert len(scores) == 8
     rows = query(folder, "SELECT v.*, r.verified_gain FROM verifications v JOIN runs r USING (run_id)")
     for row in rows:
         assert row["baseline_metric"] == pytest.approx(fmean(score[row["split"]] for score in scores))

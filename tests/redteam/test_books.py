@@ -129,7 +129,7 @@ def test_trained_weights_as_literals(world: World) -> None:
     effect, untrained = (over(honest, metrics, sign) for metrics in (trained, bare))
     assert effect.gain > 0 and keeps_its_gain(effect, untrained)
     why = embedded.ablation(effect, untrained, ground.task.unit)
-    verdict = source_verdict(effect, [], why)
+    verdict = source_verdict(effect, [], why, 4)
     assert verdict.startswith("invalid: embedded: ") and "gain without training" in verdict
 
 
@@ -177,7 +177,8 @@ def test_a_lucky_seed_in_the_source(world: World, tmp_path: Path) -> None:
     mine, honest = verified(ground, best.source), verified(ground, ground.task.baseline(), len(FRESH))
     # what luck it has it keeps, no more than a seed can do; verify calls it one draw, and a lead of luck not shown
     effect = over(honest, list(mine), ground.task.sign)
-    if effect.gain > 3 * statistics.stdev(honest) or source_verdict(effect, [], "") == "better than the baseline":
+    verdict = source_verdict(effect, [], "", len(mine))
+    if effect.gain > 3 * statistics.stdev(honest) or verdict == "better than the baseline":
         raise Gain(f"{effect}")
     assert len(set(mine)) == 1 < len(set(honest))
     assert embedded.unmoved(mine, honest) == f"seeds: the same score under {len(mine)} seeds"
