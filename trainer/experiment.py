@@ -253,6 +253,7 @@ class Trainer(Closing):
                     seed=spec.seed,
                     scoring=self.task.scoring,
                     tally=tally,
+                    checked=bool(scores),
                 )
                 scores[label] = self._score(referee, tally)
                 tally.further_cpu += tally.cpu - before if len(scores) > 1 else 0.0

@@ -91,6 +91,10 @@ class Referee(Protocol):
         """Whether the score must be `verified`: on the streams confirmation and reserve."""
 
     @property
+    def checked(self) -> bool:
+        """Whether the answers of this trained model were checked on another split already; a check may be left out."""
+
+    @property
     def log(self) -> str:
         """The output of train.py, up to a limit. A score from it alone is at most self-reported."""
 

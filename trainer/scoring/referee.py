@@ -149,6 +149,7 @@ class LocalReferee:
         seed: int,
         scoring: ScoreSettings,
         tally: ExperimentTally,
+        checked: bool = False,
     ) -> None:
         self.launcher = launcher
         self.data = data
@@ -158,6 +159,7 @@ class LocalReferee:
         self.seed = seed
         self.scoring = scoring
         self.tally = tally
+        self.checked = checked
         self.read_log = self.answered = False  # whether the scorer has read the output, and answers of the candidate
 
     @property
