@@ -167,7 +167,7 @@ def of_source(path: Path, flags: AuditFlags) -> PlannedCheck:
         raise UsageError(f"name the task of {path}", hint=f"metaloop verify {shlex.quote(str(path))} -t strokes")
     task = launch.load_task(flags.task)
     source, how, seeds = read_source(path, task), flags.how(task, flags.playing.fixed_steps), flags.seeds
-    return PlannedCheck(task, how, 2 * seeds, seeds, lambda say: verify_source(task, source, seeds, how, say))
+    return PlannedCheck(task, how, trainings_of(task, seeds), seeds, lambda say: verify_source(task, source, seeds, how, say))
 
 
 def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
@@ -196,7 +196,14 @@ def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
         return whole_study(out, study, how, flags.runs)
     known = [row["run_id"] for row in resolve.ask(folder, "SELECT run_id FROM runs")]
     run, seeds = run_of(study, resolve.by_prefix(prefix, known, "run")), flags.seeds
-    return PlannedCheck(study.task, how, 2 * seeds, seeds, lambda say: verify_run(study, run, seeds, how, say), study)
+    trainings = trainings_of(study.task, seeds)
+    return PlannedCheck(study.task, how, trainings, seeds, lambda say: verify_run(study, run, seeds, how, say), study)
+
+
+def trainings_of(task: Task, seeds: int) -> int:
+    """Of a source and of the untouched one; where each seed has hidden rows of its own, one seed of each is also scored
+    on the rows of another."""
+    return 2 * (seeds + (task.draws_splits and seeds > 1))
 
 
 def shared_copy(out: Output, folder: Path) -> None:
@@ -230,7 +237,9 @@ def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck 
     if text := too_few(runs, claim):
         out.note(text)
     samples = samples_of(study, drawn)
-    trainings, untrained = len(samples) + study.config.baseline_seeds, sum(sample.ablate for sample in samples)
+    splits = max((sample.first + 1 for sample in samples), default=0) * study.task.draws_splits
+    baselines = max(study.config.baseline_seeds, splits) + study.task.draws_splits
+    trainings, untrained = len(samples) + baselines, sum(sample.ablate for sample in samples)
     return PlannedCheck(
         study.task, how, trainings, untrained, lambda say: verify_study(study, claim, drawn, how, say), study
     )
