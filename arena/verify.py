@@ -180,6 +180,10 @@ class AuditFigures(TypedDict, total=False):
     share: float | None  # of the study's device-seconds
     hardware_class: str
     same_hardware: bool
+    noise: str
+    start: float | None
+    end: float | None
+    held_rows: int | None
 
 
 @dataclass(frozen=True)
