@@ -31,7 +31,7 @@ class GainEstimate:
 
     ``noise``: what the interval contains, words of `trainer.rows`. Without any, or where the metric is exact, there is
     no interval, and ``se`` is None. ``start``, ``end``: mean metrics of the untouched source and of this one in the
-    same measurement.
+    same measurement. ``held_rows``: number of held-back rows that it is on.
     """
 
     gain: float
@@ -43,6 +43,7 @@ class GainEstimate:
     noise: str = ""
     start: float | None = None
     end: float | None = None
+    held_rows: int | None = None
 
     @property
     def without_interval(self) -> GainEstimate:
@@ -93,6 +94,8 @@ def source_verdict(trained: GainEstimate, failed: Sequence[str], embedded: str, 
         return f"invalid: {failed[0].removeprefix('invalid: ')}"
     if embedded:
         return f"invalid: {embedded}"
+    if trained.noise == EXACT and trained.gain:
+        return "better than the baseline" if trained.gain > 0 else "worse"
     if trained.low is not None and trained.low > 0:
         return "better than the baseline"
     return "worse" if trained.high is not None and trained.high < 0 else "not shown"

@@ -377,4 +377,5 @@ class Search(Trainings):
             noise=mean.noise,
             start=mean.start,
             end=mean.end,
+            held_rows=mean.held_rows,
         )

@@ -234,6 +234,7 @@ class AuditFigures(TypedDict, total=False):
     noise: str  # what the interval of the gain contains, see `arena.measuring.GainEstimate`
     start: float | None
     end: float | None
+    held_rows: int | None
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
     extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
     views.show(out, named, how, extra=extra, empty=nothing)
     if out.mode == "person" and shows:
-        out.text("\n".join(["", *shows, *(f"{one.title}. {one.text}" for one in found.caveats)]))
+        caveats = [f"{caveat.title}. {caveat.text}" for caveat in found.caveats]
+        out.text("\n".join(["", shows[0], *caveats, *shows[1:]]))
     for sentence in shows if out.mode == "plain" else ():
         out.thing({"found": sentence})
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from analysis.found_scripts import FoundScript, measured, script_sentence
+from analysis.wording import plain_text
 from arena import embedded, sandbox
 from arena.public import public_line
 from meta.cli import resolve
@@ -288,15 +290,30 @@ def consent(study: Study, how: How, yes: bool) -> None:
         ask(f"{question}; continue?", refused, "read it, then run the same command with --yes")
 
 
+def script_of(audit: Audit) -> FoundScript:
+    """The checked source, as a check of a source or a run has measured it."""
+    figures = audit.figures
+    bounds = figures["gain"], figures["low"], figures["high"], figures["n"]
+    return FoundScript(
+        task=audit.round.task.name, seconds=audit.round.spent, experiments=0, trust=audit.trust,
+        start=figures.get("start"), end=figures.get("end"),
+        **measured(audit.round.task, *bounds, figures.get("noise"), figures.get("held_rows")),
+    )  # fmt: skip
+
+
 def present(out: Output, what: str, audit: Audit) -> None:
     """Show the verdict, the figures, the findings, and the secret that repeats the check."""
-    event = audit.event().body
+    event, sentence = audit.event().body, ""
+    if audit.subject != "study" and audit.figures["gain"] is not None:
+        sentence = plain_text(script_sentence(script_of(audit), "This script", "the untouched one"))
     if out.mode == "json":
         noticed = [{"run_id": None, **finding.to_record()} for finding in audit.findings]
-        out.json({"of": what, **event, "noticed": noticed})
+        out.json({"of": what, **event, "sentence": sentence, "noticed": noticed})
         return
     figures = {key: value for key, value in event.items() if key not in ("arms", "measurements") and value is not None}
     out.thing({"verdict": audit.verdict, **figures}, shown=times(figures))
+    if sentence:
+        out.note(sentence)
     if out.mode == "person":
         show(out, cast("list[dict[str, Any]]", audit.details.get("arms", [])), ARMS)
     for finding in audit.findings:
