@@ -90,6 +90,16 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     assert len(wanted) > 50 and max(apart) <= 4  # three settings, and a patch of the kept script that stays
 
 
+def test_elite_parents_rank_by_the_mean_over_seeds_not_the_luckiest(bench: Bench) -> None:
+    situation = seen(bench)
+    best, second = parents(situation)[:2]
+    lucky = replace(second, outcome=replace(second.outcome, metric=(best.metric or 0.0) - situation.sign), replicate=1)
+    unlucky = replace(second, outcome=replace(second.outcome, metric=(second.metric or 0.0) + 9 * situation.sign),
+                      replicate=2)  # fmt: skip
+    ranked = parents(replace(situation, history=[*situation.history, lucky, unlucky]))
+    assert ranked[0].source == best.source and second.source not in [record.source for record in ranked]
+
+
 def test_elite_waits_for_a_second_script(cached: Trainer) -> None:
     situation, rng, failed = seen(tried(cached, [(HISTORY[1][0], "discard")])), np.random.default_rng(1), HISTORY[1][0]
     assert [record.number for record in parents(situation)] == [0]
