@@ -10,11 +10,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem, TaskError
+from trainer.rows import RowStore, held_back
 from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache
+
+if TYPE_CHECKING:
+    from trainer.rows import Rows
 
 # The seed is passed through a pipe, because all users of the machine can read a command line.
 _MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "
@@ -51,6 +56,7 @@ class DataStore:
         self.confined = confined
         self.root = Path(root).resolve()  # the launcher's processes have other working folders
         self.label = (label,) if label else ()
+        self.row_store = RowStore(self.root.parent / "rows")  # in the study's folder
 
     def labelled(self, label: str) -> DataStore:
         """The same store for the splits of a label."""
@@ -68,6 +74,15 @@ class DataStore:
     def split(self, stream: Stream) -> Path:
         """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
         return self._once(self._folder(stream), stream, self.split_seed(stream))
+
+    def searched_rows(self, name: str) -> Rows:
+        """Stored values of rows without those that are held back from every search, [rows]. Raises Corrupt if the
+        study has lost them."""
+        values = self.row_store.get(name)
+        if self.task.run is None or self.task.takes_split:
+            return values
+        searched: Rows = values[~held_back(self.streams, self.task.task_id, len(values))]
+        return searched
 
     def discard(self, stream: Stream) -> None:
         """Delete a hidden split that is not used again; it can be made again."""
