@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,12 @@ from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import decide_by, difference, gain_text
 from inner_loop.record import Record
+from inner_loop.run_context import KeepSetting
 from inner_loop.trials import Trials
 from programs.charter import Charter, Keep
-from tests.inner_loop.play import open_bench, program
+from tests.events import of
+from tests.inner_loop.play import open_bench, play, program
+from tests.trainer.foreign_repos import command_task, trainer_of
 from trainer.edits import Edit
 from trainer.experiment import Trainer
 from trainer.rows import KEPT, Difference, held_back, paired, share_error
@@ -155,6 +160,21 @@ def test_rule_better_leaves_a_gain_within_its_error_undecided(bench: Bench) -> N
     assert (dear.decision, dear.reason) == ("discard", "not better: +0.140000 ± 0.052 nats, needs more than 0.2")
     bench.kept_errors = 0.0
     assert rule.judge(bench, source(bench, 1), source(bench, 0)).decision == "keep"
+
+
+@pytest.mark.parametrize("setting", ["resolved", "better"])
+def test_run_on_a_task_with_a_command_keeps_what_is_resolved(tmp_path: Path, setting: KeepSetting) -> None:
+    text = "LR = 0.1\nprint('loss:', {0.1: 0.24, 0.2: 0.22, 0.3: 0.05}[LR])\n"
+    task = command_task(tmp_path / "repo", {"train.py": text}, '[edits.LR]\nkind = "float"\nvalues = [0.1, 0.2, 0.3]')
+    task = replace(task, scoring={**task.scoring, "n_rows": 100})
+    ideas = program("proposers: {queue: 1.0}", ["first `lr=0.2`", "then `lr=0.3`"])
+    with closing(trainer_of(task, sandbox=False)) as trainer:
+        played = play(trainer, ideas, 3, full=task.cost_seconds, keep=setting)
+    assert [row["edit"]["set"].get("LR") for row in played.experiments] == [None, 0.2, 0.3]
+    first = "undecided" if setting == "resolved" else "keep"
+    assert list(played.decisions.values()) == ["baseline", first, "keep"]
+    decision = of(played.events, "decision")[1]
+    assert decision["gain"] == pytest.approx(0.02) and decision["gain_se"] == pytest.approx(0.0595, abs=1e-3)
 
 
 def test_gain_text_has_the_error_where_it_is_known() -> None:
