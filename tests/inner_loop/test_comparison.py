@@ -19,7 +19,7 @@ from inner_loop.record import Record
 from inner_loop.run_context import KeepSetting
 from inner_loop.trials import Trials
 from programs.charter import Charter, Keep
-from tests.events import of
+from tests.events import of, typed
 from tests.inner_loop.play import open_bench, play, program
 from tests.trainer.foreign_repos import command_task, trainer_of
 from trainer.edits import Edit
@@ -175,6 +175,15 @@ def test_run_on_a_task_with_a_command_keeps_what_is_resolved(tmp_path: Path, set
     assert list(played.decisions.values()) == ["baseline", first, "keep"]
     decision = of(played.events, "decision")[1]
     assert decision["gain"] == pytest.approx(0.02) and decision["gain_se"] == pytest.approx(0.0595, abs=1e-3)
+
+
+def test_recalled_decision_has_its_gain_and_error(cached: Trainer) -> None:
+    bench, events = open_bench(cached, 4)
+    bench.decide(bench.experiment(Edit({"LR": 0.1})), "undecided", "", Difference(0.004, 0.009))
+    again, more = open_bench(cached, 4, recorded=typed(events))
+    again.recall(lambda event, parent: bench.history[event.number].source)
+    assert (again.history[1].decision, again.history[1].gain, again.history[1].gain_se) == ("undecided", 0.004, 0.009)
+    assert not more, "nothing is recorded twice"
 
 
 def test_gain_text_has_the_error_where_it_is_known() -> None:
