@@ -13,11 +13,16 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem, TaskError
+from trainer.rows import RowStore, held_back
 from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache
+
+if TYPE_CHECKING:
+    from trainer.rows import Rows
 
 # Seeds are passed through a pipe, because all users of the machine can read a command line.
 _MAKE = """
@@ -59,6 +64,7 @@ class DataStore:
         self.confined = confined
         self.root = Path(root).resolve()  # the launcher's processes have other working folders
         self.label = (label,) if label else ()
+        self.row_store = RowStore(self.root.parent / "rows")  # in the study's folder
 
     def labelled(self, label: str) -> DataStore:
         """The same store for the splits of a label."""
@@ -88,6 +94,15 @@ class DataStore:
         parts = [dict(list(folders.items())[first::processes]) for first in range(min(processes, len(folders)))]
         with ThreadPoolExecutor(processes) as pool:
             list(pool.map(lambda part: self._once(part, stream), parts))
+
+    def searched_rows(self, name: str) -> Rows:
+        """Stored values of rows without those that are held back from every search, [rows]. Raises Corrupt if the
+        study has lost them."""
+        values = self.row_store.get(name)
+        if self.task.run is None or self.task.takes_split:
+            return values
+        searched: Rows = values[~held_back(self.streams, self.task.task_id, len(values))]
+        return searched
 
     def discard(self, stream: Stream) -> None:
         """Delete a hidden split that is not used again; it can be made again."""

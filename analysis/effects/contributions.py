@@ -105,7 +105,7 @@ def scores(turns: Sequence[NightTurnRow], sd: float | None) -> list[float]:
 
 
 def block_test(nights: Sequence[tuple[Sequence[NightTurnRow], float | None]], reference: str, tested: str) -> float:
-    """The one-sided p of ``tested`` being better than ``reference``, from all blocks in which both had as many turns.
+    """The one-sided p of ``tested`` being better than ``reference``, from all blocks in which both had their turn.
     ``nights``: the turns of each, and its SD between seeds."""
     import numpy as np
 
@@ -118,7 +118,7 @@ def block_test(nights: Sequence[tuple[Sequence[NightTurnRow], float | None]], re
     for block in blocks.values():
         mine, other = block[tested], block[reference]
         if len(mine) != len(other) or not any((*mine, *other)):
-            continue  # with more turns a program has used up more of its list, so its turns are no fair sample
+            continue  # a block that the end of the night cut short, or one without a gain
         both = np.array([*mine, *other])
         seen += both[: len(mine)].mean() - both[len(mine) :].mean()
         orders = rng.permuted(np.tile(both, (ORDERS, 1)), axis=1)

@@ -136,6 +136,17 @@ def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: P
     assert query(study, "FROM contributions") == query(ended, "FROM contributions")
 
 
+def test_set_keep_better_keeps_any_gain_of_a_night(ended: Path, repository: Path, tmp_path: Path) -> None:
+    words = ["-t", str(repository / "work"), "--budget", "6s", "--seed", "2", "-s", str(tmp_path / "any"), "-y", "-q"]
+    metaloop("improve", repository / "program.md", *words, "--set", "keep=better")
+    unresolved = "SELECT count(*) AS n FROM experiments WHERE reason LIKE 'not resolved:%' AND decision = 'undecided'"
+    assert query(tmp_path / "any", unresolved) == [{"n": 0}] and query(ended, unresolved)[0]["n"] > 0
+    [within] = query(
+        ended, "SELECT count(*) AS n FROM experiments WHERE decision = 'keep' AND decision_gain < decision_gain_se"
+    )
+    assert within["n"] == 0 and Study.open(tmp_path / "any").config.keep == "better"
+
+
 def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended: Path) -> None:
     said = metaloop("status", ended, "--json").json
     [rest] = query(ended, "SELECT name, forfeited FROM runs")

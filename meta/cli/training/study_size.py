@@ -137,5 +137,5 @@ def night_tells(plan: Plan, task: Task) -> str:
         "that one program is 1.3 times as good; its train.py is measured with fresh seeds"
     )
     if night_is_short(task, plan.run_budget):
-        return f"{why}; so short a night does not show which program is better"
+        return f"{why}; so short a night hardly ever shows which program is better"
     return f"{why}; that a program is three times as good is seen in one night of four"
