@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, TaskError
+from trainer.rows import RowStore
 from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache
@@ -51,6 +52,11 @@ class DataStore:
         self.confined = confined
         self.root = Path(root).resolve()  # the launcher's processes have other working folders
         self.label = (label,) if label else ()
+
+    @property
+    def rows(self) -> RowStore:
+        """The values of rows of the study, in a folder beside that of its data."""
+        return RowStore(self.root.parent / "rows")
 
     def labelled(self, label: str) -> DataStore:
         """The same store for the splits of a label."""

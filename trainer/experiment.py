@@ -185,6 +185,7 @@ class Trainer(Closing):
             trust=self._trust(spec, score),
             findings=tuple(tally.findings) + (score.findings if score else ()),
             constraints=measured,
+            rows=tally.rows if score else None,
         )
 
     def _untrained(self, spec: Spec) -> Outcome | None:

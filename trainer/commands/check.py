@@ -43,7 +43,7 @@ def check_command(
     the task, is the reason."""
     findings: list[CheckFinding] = []
     with tempfile.TemporaryDirectory() as folder:
-        data = DataStore(task, Streams.from_seed(1), Path(folder))
+        data = DataStore(task, Streams.from_seed(1), Path(folder) / "data")
         try:
             if sandbox:
                 check_run(task)
