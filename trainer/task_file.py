@@ -288,13 +288,9 @@ class TaskFile(TomlSection):
     constraints: dict[str, ConstraintSection] = {}
 
     @model_validator(mode="after")
-    def _command_on_gpu(self) -> TaskFile:
+    def _possible(self) -> TaskFile:
         if self.budget.device == "gpu" and self.run is None:
             raise ValueError("[budget] device gpu needs a section [run] with a command")
-        return self
-
-    @model_validator(mode="after")
-    def _torch_where_language(self) -> TaskFile:
         if self.score.kind == "language_model" and not self.task.torch:
             raise ValueError("[score] kind language_model needs torch: its symbols are tensors")
         return self
