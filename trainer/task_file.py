@@ -116,7 +116,7 @@ class ScoreSection(TomlSection):
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
         if (self.kind == "printed") != bool(self.pattern or self.key or self.rows) or (self.pattern and self.key):
-            raise ValueError("kind printed needs pattern, key or rows, and not both of the first two; others have none")
+            raise ValueError("kind printed needs either pattern or key, or rows; other kinds have neither")
         return self
 
     @field_validator("rows")

@@ -58,6 +58,7 @@ class RepositoryFlags:
         flag(
             "What is known of the noise of the validation rows (docs/night.md).",
             metavar="split|rows=FILE|n_rows=N|exact|unknown",
+            command="task",
         ),
     ]
     values: Annotated[tuple[str, ...], rare("NAME=1,2,4: values to try for a setting of the code; repeatable.")]
