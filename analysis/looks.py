@@ -15,11 +15,11 @@ from trainer.rows import (
     EXACT,
     VALUES,
     RowStore,
-    held_back,
     luck_of_looks,
     luck_test,
     paired,
     resolvable,
+    scored_rows,
     share_error,
 )
 
@@ -92,7 +92,7 @@ def _by_rows(
 
     def values(experiment: ExperimentEvent) -> Rows | None:
         whole = store.get(experiment.rows) if experiment.rows else None
-        return None if whole is None else whole[~held_back(streams, task.task_id, len(whole))]
+        return None if whole is None else whole[scored_rows(task, streams, "search", len(whole))]
 
     gains: list[Rows] = []
     errors, kept, last = list[float](), 0.0, np.empty(0)

@@ -30,8 +30,8 @@ from trainer.rows import (
     SPLIT,
     VALUES,
     RowStore,
-    held_back,
     luck_of_looks,
+    scored_rows,
     share_error,
 )
 from trainer.sandbox import flag
@@ -260,26 +260,27 @@ def _over_rows(
     baselines: Sequence[BaselineEvent],
     trained: Sequence[VerificationEvent | HarvestExperimentEvent],
 ) -> GainEstimate:
-    """With the noise of the rows that the search did not see, from differences row by row; no interval where it saw all
-    of them. Degrees of freedom by Satterthwaite; of the rows, one less than the effective number of those that differ,
+    """With the noise of the rows that the search did not see, from differences row by row; that of the seeds alone where
+    it saw all of them. Degrees of freedom by Satterthwaite; of the rows, one less than the effective number of those that differ,
     (Σd²)² / Σd⁴, so that a few of them alone show nothing."""
     store = RowStore(on.folder / "rows")
     old = np.mean([store.get(row.rows) for row in baselines if row.rows], axis=0)
-    held = np.ones(len(old), dtype=bool) if on.task.takes_split else held_back(on.streams, on.task.task_id, len(old))
+    held = on.task.held_rows(len(old))
+    if not held and not on.task.takes_split:
+        return seeds
     new = [store.get(row.rows) if row.status == "ok" and row.rows else old for row in trained]
-    if not held.any():
-        return seeds.without_interval
-    moved = on.task.sign * (old - np.mean(new, axis=0))[held]
+    shown = scored_rows(on.task, on.streams, "confirmation", len(old))
+    moved = on.task.sign * (old - np.mean(new, axis=0))[shown]
     gain, squares = float(moved.mean()), float((moved**2).sum())
     if not squares:
-        return replace(seeds, gain=gain).without_interval
+        return replace(seeds, gain=gain, held_rows=held or None).without_interval
     parts = [(float(moved.var(ddof=1)) / len(moved), squares**2 / float((moved**4).sum()) - 1.0)]
     parts += [(seeds.se**2, seeds.n - 1.0)] if seeds.se else []
     se = math.sqrt(math.fsum(variance for variance, _ in parts))
     df = satterthwaite([(variance, max(free, 1e-9)) for variance, free in parts])
     low, high = interval(gain, se, df)
     noise = f"{SEEDS} {ROWS}" if seeds.se else ROWS
-    return replace(seeds, gain=gain, se=se, df=df, low=low, high=high, noise=noise)
+    return replace(seeds, gain=gain, se=se, df=df, low=low, high=high, noise=noise, held_rows=held or None)
 
 
 def _over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], looks: int) -> GainEstimate:

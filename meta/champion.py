@@ -31,7 +31,6 @@ from programs.files import write_whole
 from programs.program import Program
 from programs.shelf import starters
 from trainer.cards.freshness import least
-from trainer.rows import VALUES
 
 
 def crown(
@@ -95,11 +94,10 @@ def decided(
     searched = () if study.config.families else tasks.tasks  # no other task has a train.py of its own
     ended = [(task, state.harvests.get((task.name, HARVEST))) for task in searched]
     scripts = tuple(FoundScript.of(task, event) for task, event in ended if event is not None)
-    held = {script.task for script in scripts if script.data == VALUES and script.on_new_rows}
     contributed, name = night.contributed if night else (), own.name if own else ""
     decision = replace(
         decide(tested, claim, tasks.tasks, own=name, origin=start, night=contributed),
-        fresh=least(tasks.tasks, held),
+        fresh=least(tasks.tasks),
         looks=study_looks(study),
         trust=weakest(event.trust for event in verified if counts(event.status, event.trust)),
         same_as=same_as(tasks, own, program) if own and not night else "",

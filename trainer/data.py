@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem, TaskError
-from trainer.rows import RowStore, held_back
+from trainer.rows import RowStore, scored_rows
 from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache
@@ -99,9 +99,7 @@ class DataStore:
         """Stored values of rows without those that are held back from every search, [rows]. Raises Corrupt if the
         study has lost them."""
         values = self.row_store.get(name)
-        if self.task.run is None or self.task.takes_split:
-            return values
-        searched: Rows = values[~held_back(self.streams, self.task.task_id, len(values))]
+        searched: Rows = values[scored_rows(self.task, self.streams, "search", len(values))]
         return searched
 
     def discard(self, stream: Stream) -> None:

@@ -189,6 +189,7 @@ class Trainer(Closing):
             findings=tuple(tally.findings) + (score.findings if score else ()),
             constraints=measured,
             splits=score.splits if score else {},
+            rows=tally.rows if score else None,
         )
 
     def _untrained(self, spec: Spec) -> Outcome | None:

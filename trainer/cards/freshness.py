@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trainer.rows import EXACT
@@ -24,22 +24,20 @@ SAID = {
 }
 
 
-def freshness(task: Task, has_held_back: bool = False) -> str:
+def freshness(task: Task) -> str:
     """``split``: fresh seeds and rows that the search did not use; ``rows`` and ``seeds``: these alone; ``nothing``:
-    neither; ``exact``: no other data would change the metric. ``has_held_back``: rows were held back from the search.
-    """
+    neither; ``exact``: no other data would change the metric."""
     if task.data_noise == EXACT:
         return EXACT
     if task.run is not None:
-        if task.takes_split or has_held_back:
+        if task.takes_split or task.held_rows(task.scoring["n_rows"] or 0):
             return SPLIT if takes_seed(task) else ROWS
         return SEEDS if takes_seed(task) else NOTHING
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 
 
-def least(tasks: Sequence[Task], held_back: Collection[str] = ()) -> str:
-    """Of the task with the least; ``held_back``: names of those that hold rows back from the search."""
-    return max((freshness(task, task.name in held_back) for task in tasks), key=tuple(SAID).index)
+def least(tasks: Sequence[Task]) -> str:
+    return max(map(freshness, tasks), key=tuple(SAID).index)
 
 
 def said(tasks: Sequence[Task]) -> str:

@@ -36,6 +36,7 @@ class ScoreSettings(TypedDict):
     key: str
     rows: str
     n_rows: int | None
+    held_back: float | None
     exact: bool
 
 

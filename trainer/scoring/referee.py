@@ -66,6 +66,7 @@ class ExperimentTally:
     training_seconds: float | None = None  # device-seconds of the training alone
     training_memory_mb: float = 0.0  # peak of its processes
     result: str = ""  # the text in which a command left its metric
+    rows: str | None = None  # the name of its values of rows, `trainer.rows.RowStore`
 
     @property
     def memory_mb(self) -> float:

@@ -129,7 +129,7 @@ def trainer_at(task: Task, unsafe: bool) -> Iterator[Trainer]:
     from trainer.streams import Streams
 
     with tempfile.TemporaryDirectory() as folder, launcher_of(task, unsafe) as launcher:
-        yield trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder)), launcher=launcher)
+        yield trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), launcher=launcher)
 
 
 def _reference(text: str) -> str:

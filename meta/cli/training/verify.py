@@ -169,7 +169,9 @@ def of_source(path: Path, flags: AuditFlags) -> PlannedCheck:
         raise UsageError(f"name the task of {path}", hint=f"metaloop verify {shlex.quote(str(path))} -t strokes")
     task = launch.load_task(flags.task)
     source, how, seeds = read_source(path, task), flags.how(task, flags.playing.fixed_steps), flags.seeds
-    return PlannedCheck(task, how, trainings_of(task, seeds), seeds, lambda say: verify_source(task, source, seeds, how, say))
+    return PlannedCheck(
+        task, how, trainings_of(task, seeds), seeds, lambda say: verify_source(task, source, seeds, how, say)
+    )
 
 
 def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
