@@ -35,6 +35,7 @@ class ScoreSettings(TypedDict):
     key: str
     rows: str
     n_rows: int | None
+    held_back: float | None
     exact: bool
 
 
