@@ -5,7 +5,8 @@ few runs (`python -m bench.nulls level`: .71 for .78 at 10 runs a side, .79 for 
 20 and 24, for a difference of 1.3 SD). Welch's power is exact for normal runs: given the share B
 of the squares that one side contributes (a Beta variable), the statistic is a noncentral t on all degrees of freedom,
 and Satterthwaite's critical value a function of B; the mean over B is taken at 64 of its quantiles. The SD is
-uncertain, so it is reported with its interval.
+uncertain, so it is reported with its interval. It is the SD between runs: with hidden rows drawn for each verification
+it contains their noise; where all runs are measured on the same rows, the power is that of a difference on these rows.
 """
 
 from __future__ import annotations

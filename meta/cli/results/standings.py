@@ -154,7 +154,7 @@ def together(out: Output, folders: Sequence[Path]) -> None:
 
     Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
     """
-    from analysis.effects.contributions import block_test, seed_sd, turns_of
+    from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
     from arena.settings import StudyConfig
     from meta.study.plan import TURNS
 
@@ -176,6 +176,8 @@ def together(out: Output, folders: Sequence[Path]) -> None:
     lineages = len({root(config, known) for config in known})
     shows = "is shown to be better" if p < LEVEL else "is not shown to be better"
     verdict = f"{names[tested]} {shows} than {names[first]}"
+    if not equal_blocks(nights, first, tested):
+        p, verdict = None, f"no test is possible: {names[first]} and {names[tested]} had as many turns in no block"
     show_turns(out, folders, {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
 
 
