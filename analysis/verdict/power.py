@@ -13,6 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.tables import statement
+
+if TYPE_CHECKING:
+    import duckdb
 
 POWER, LEVEL = 0.8, 0.025
 MOST_RUNS = 1_000_000
@@ -77,3 +83,10 @@ def detectable(a: RunSample, b: RunSample, target: float = POWER, level: float =
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle, a, b, level) >= target else (middle, high)
     return high
+
+
+def measured_sd(con: duckdb.DuckDBPyConnection) -> float | None:
+    """The SD between runs of one program, with the budget and hardware of the latest match, without held-out tasks;
+    None if no program has two verified runs."""
+    ((sd,),) = con.execute(statement("noise")).fetchall()
+    return None if sd is None else float(sd)

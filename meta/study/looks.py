@@ -50,6 +50,7 @@ class PlannedLooks:
     resolvable: float | None
     looks: int
     luck: float | None
+    timed: bool  # a time has no rows
 
     @property
     def sentence(self) -> str:
@@ -69,27 +70,26 @@ class PlannedLooks:
         if self.resolvable is None:
             return "the gain that can be seen is not known before metaloop task check" * bool(self.rows)
         size = f"{self.resolvable:.2g} {self.unit}".rstrip()
-        seeds = f"with {many(self.seeds, 'seed')}" * (SEEDS in self.noise)
+        trainings = f"with {many(self.seeds, 'training')} of each script" * (SEEDS in self.noise)
         if ROWS not in self.noise:
-            return f"no change below {size} can be seen {seeds}, on the same rows"
-        seeds = f" {seeds}" * bool(seeds)
+            return f"no change below {size} can be seen {trainings}{', on the same rows' * (not self.timed)}"
         if self.data_noise == VALUES:
-            return f"a change of {size} can be seen{seeds}, paired by rows perhaps a smaller one"
-        return f"no change below {size} can be seen with these rows{seeds.replace(' with', ' and')}"
+            return f"a change of {size} can be seen {trainings}".rstrip() + ", paired by rows perhaps a smaller one"
+        return f"no change below {size} can be seen on these rows {trainings}".rstrip()
 
     @property
     def _of_looks(self) -> str:
-        looks = f"{many(self.looks, 'look')} at the same rows"
+        looks = many(self.looks, "look") + " at the same rows" * (not self.timed)
         if not self.luck:
             return looks
-        of = "" if ROWS in self.noise else ", by the noise of the seeds"
+        of = "" if ROWS in self.noise else ", by the noise between trainings"
         return f"{looks}: the best of so many without any effect seems better by about {self.luck:.2g}{of}"
 
     @property
     def _of_other_data(self) -> str:
         if self.data_noise == SPLIT:
             return "the final test is on rows that no look has seen"
-        if self.held_back:
+        if self.held_back or self.timed:
             return ""
         few = self.rows is not None and self.rows < LEAST_HELD
         why = f": below {LEAST_HELD} rows none are held back" if few else ": no rows are held back"
@@ -119,4 +119,4 @@ def planned_looks(task: Task, looks: int, seeds: int) -> PlannedLooks | None:
         gain = resolvable(math.hypot(error or 0.0, sd * math.sqrt(2 / seeds)))
         searched = (error or 0.0) * math.sqrt((held or rows) / (rows - held)) if rows else 0.0
         luck = luck_of_looks(math.hypot(searched, sd * math.sqrt(2)), looks)
-    return PlannedLooks(task.name, task.unit, kind, noise, rows, held, step, seeds, gain, looks, luck)
+    return PlannedLooks(task.name, task.unit, kind, noise, rows, held, step, seeds, gain, looks, luck, task.timed)

@@ -46,7 +46,7 @@ def test_looks_of_a_share_of_100_rows_are_the_noise_of_two_draws(tmp_path: Path)
     assert (found.step, found.resolvable) == (near(0.01), near(2.8 * se))
     assert found.luck == near(se * math.sqrt(2 * math.log(96)))
     assert found.sentence == (
-        "100 validation rows, so the smallest step is 0.01; no change below 0.12 val_err can be seen with these rows; "
+        "100 validation rows, so the smallest step is 0.01; no change below 0.12 val_err can be seen on these rows; "
         "96 looks at the same rows: the best of so many without any effect seems better by about 0.13; "
         "nothing can be shown about other data: below 300 rows none are held back"
     )
@@ -57,7 +57,7 @@ def test_looks_with_seeds_and_rows_have_both_noises(tmp_path: Path) -> None:
     assert found.noise == "seeds rows"
     assert found.resolvable == near(2.8 * math.sqrt(2 * 0.09 / 400 + 2 * 0.02**2 / 8))
     assert found.luck == near(math.sqrt(2 * 0.09 / 400 + 2 * 0.02**2) * math.sqrt(2 * math.log(96)))
-    assert "can be seen with these rows and 8 seeds" in found.sentence
+    assert "can be seen on these rows with 8 trainings of each script" in found.sentence
     assert found.sentence.endswith("no rows are held back; with a file of rows, 300 or more, some are")
 
 
@@ -80,9 +80,21 @@ def test_looks_with_seeds_alone_are_on_the_same_rows_and_name_the_flag(tmp_path:
     found = looks_at(task_of(tmp_path, metric=0.1, seed_sd=0.02), looks=20, seeds=2)
     assert (found.rows, found.step, found.noise, found.resolvable) == (None, None, "seeds", near(2.8 * 0.02))
     assert found.sentence == (
-        "no change below 0.056 val_err can be seen with 2 seeds, on the same rows; 20 looks at the same rows: the best "
-        "of so many without any effect seems better by about 0.069, by the noise of the seeds; nothing can be shown "
-        "about other data: metaloop task init --from REPO --noise … writes what is known of the rows (docs/night.md)"
+        "no change below 0.056 val_err can be seen with 2 trainings of each script, on the same rows; 20 looks at the "
+        "same rows: the best of so many without any effect seems better by about 0.069, by the noise between "
+        "trainings; nothing can be shown about other data: metaloop task init --from REPO --noise … writes what is "
+        "known of the rows (docs/night.md)"
+    )
+
+
+def test_looks_at_a_time_are_at_no_rows(tmp_path: Path) -> None:
+    task = task_of(tmp_path, metric=0.1, seed_sd=0.02)
+    path = task.folder / "task.toml"
+    path.write_text(path.read_text().replace("[score]\n", "timed = true\n\n[score]\n"))
+    check_record.write(timed := Task.load(task.folder), [CheckFinding("ok", "noise", "", measured={"seed_sd": 0.02})])
+    assert looks_at(timed, 20, 2).sentence == (
+        "no change below 0.056 val_err can be seen with 2 trainings of each script; 20 looks: the best of so many "
+        "without any effect seems better by about 0.069, by the noise between trainings"
     )
 
 
@@ -126,7 +138,7 @@ def test_dry_run_of_a_task_with_a_command_names_the_gain_that_can_be_seen(tmp_pa
     assert (looks["task"], looks["rows"], looks["step"]) == (task.name, 100, 0.01)
     assert looks["looks"] >= done.json["experiments"] and looks["resolvable"] == near(2.8 * math.sqrt(0.0018), abs=1e-6)
     shown = " ".join(metaloop(*words, cwd=tmp_path).stdout.split())
-    assert "no change below 0.12 val_err can be seen with these rows" in shown
+    assert "no change below 0.12 val_err can be seen on these rows" in shown
     if command != "ablate":
         assert "which are all measured on the same validation rows" in done.json["power"]
 

@@ -53,7 +53,7 @@ def power_over_tasks(tasks: int) -> str:
 def known_sd(study: Study | None) -> float | None:
     """The SD between runs of a study so far; None before there are enough runs."""
     from analysis.study import read_study
-    from analysis.verdict.study_power import measured_sd
+    from analysis.verdict.power import measured_sd
 
     if study is None or not study.state.runs:
         return None
