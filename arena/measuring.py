@@ -260,9 +260,9 @@ def _over_rows(
     baselines: Sequence[BaselineEvent],
     trained: Sequence[VerificationEvent | HarvestExperimentEvent],
 ) -> GainEstimate:
-    """With the noise of the rows that the search did not see, from differences row by row; that of the seeds alone where
-    it saw all of them. Degrees of freedom by Satterthwaite; of the rows, one less than the effective number of those that differ,
-    (Σd²)² / Σd⁴, so that a few of them alone show nothing."""
+    """With the noise of the rows that the search did not see, from differences row by row; that of the seeds alone
+    where it saw all of them. Degrees of freedom by Satterthwaite; of the rows, one less than the effective number of
+    those that differ, (Σd²)² / Σd⁴, so that a few of them alone show nothing."""
     store = RowStore(on.folder / "rows")
     old = np.mean([store.get(row.rows) for row in baselines if row.rows], axis=0)
     held = on.task.held_rows(len(old))

@@ -155,10 +155,18 @@ def paired(sign: float, old: Sequence[Rows], new: Sequence[Rows]) -> Difference:
 def share_error(value: float, rows: int) -> float:
     """Standard error of a share, as an error rate or an accuracy from 0 to 1, of ``rows`` independent rows.
 
-    It is at least that of one row that differs, because a share of 0 is not known exactly.
+    It is at least that of a share of 1 / (rows + 1), because a share of 0 or 1 is not known exactly either.
     """
     share = min(1.0, max(0.0, value))
-    return math.sqrt(max(share * (1 - share), (1 - 1 / rows) / rows) / rows)
+    return math.sqrt(max(share * (1 - share), rows / (rows + 1) ** 2) / rows)
+
+
+def share_scale(values: Sequence[float]) -> float | None:
+    """What an error rate or an accuracy with these values is a share of: 1, or 100 where they are in percent, as some
+    are above 1. None where they are neither."""
+    if not all(0 <= value <= 100 for value in values):
+        return None
+    return 100.0 if any(value > 1 for value in values) else 1.0
 
 
 def luck_test(tries: Sequence[Rows], kept: float, seed: int, least: float = KEPT) -> Luck:

@@ -31,7 +31,7 @@ from bench.contradictions import bases, judged
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.results.study_result import ELAPSED, longer, present, worth_more
-from meta.cli.training.launch import power_sentence
+from meta.cli.training.planned_power import power_sentence
 from meta.results.evidence_page import training_cost
 from meta.study.begin import champion_of
 from programs.program import Program

@@ -23,7 +23,7 @@ from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.cli.results.screen import header
-from meta.cli.training.study_size import Dial, plan_of
+from meta.cli.training.study_size import Dial, night_tells, plan_of
 from meta.results.apply import apply, committed, of_script, program_files, program_path
 from meta.results.notify import notify
 from meta.study.live import LiveStudy
@@ -60,6 +60,12 @@ def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their
         plan_of([task], dial)
     with pytest.raises(UsageError, match="too small"):
         plan_of([task], replace(dial, generations=1), improves=True)
+    told = night_tells(plan_of([task], dial, improves=True), task)
+    assert told.endswith("main is trained again 4 times at the end; one night hardly shows which program is better")
+    short = night_tells(night(40 * task.cost_seconds, task), task)
+    assert short.endswith(
+        "main is trained again 3 times at the end; so short a night does not show which program is better"
+    )
     enough = scaled(default(task), POWERED_RUNS / default(task).confirm_runs).device_seconds(task) + 1e-6
     assert not plan_of([task], replace(dial, budget=enough), improves=True).night
     assert plan_of([task], replace(dial, budget=enough / 2), improves=True).night
@@ -185,6 +191,9 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     other = ["improve", str(repository / "other.md"), *words[2:4], "--budget", "1.2s", "-s", str(tmp_path / "other")]
     metaloop(*other, "-y", "-q")
     assert "not nights of the same two programs" in metaloop("standings", ended, tmp_path / "other", code=2).stderr
+    metaloop(*other[:-1], str(tmp_path / "third"), "-y", "-q")
+    short = metaloop("standings", tmp_path / "other", tmp_path / "third", "--json").json
+    assert short["p"] is None and short["verdict"].startswith("no test is possible: other and other-elite had as many")
     page = (tmp_path / "other" / "champion.evidence.md").read_text()  # of a night of 12 experiments
     assert "So short a night does not show which program is better (planned test of " in page
     told = "what this night added to the main it began with is not tested"

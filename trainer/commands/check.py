@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,7 +90,8 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
     if outcome.metric is None:
         yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
         return
-    yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g}, {task.direction} is better")
+    better = f"{task.metric} {outcome.metric:.6g}, {task.direction} is better"
+    yield CheckFinding("ok", "baseline", better, measured={"metric": outcome.metric})
     yield _time(outcome, task)
     yield CheckFinding("ok", "memory", f"{outcome.peak_memory_mb:.0f} MB, {task.memory_mb} at most")
     yield device_finding(trainer.gpu, outcome.utilization)
@@ -152,7 +154,9 @@ def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: b
     first, again, other = (outcome.metric or 0.0 for outcome in runs)
     same = f"runs of one seed differ by {abs(again - first):.3g}" if again != first else "one seed repeats its result"
     if other != first:
-        return CheckFinding("ok", "noise", f"two seeds differ by {abs(other - first):.3g}; {same}")
+        values = [first, other] if again == first else [first, again, other]
+        differ = f"two seeds differ by {abs(other - first):.3g}; {same}"
+        return CheckFinding("ok", "noise", differ, measured={"seed_sd": statistics.stdev(values)})
     if takes_seed(task):
         return CheckFinding(
             "warning", "noise", "the seed changes nothing", "check that the code uses the seed that it gets"

@@ -57,7 +57,8 @@ def noise_findings(trainer: CommandTrainer, equal: Sequence[Baseline]) -> Iterat
         message = "not known: whether a gain holds on other validation data stays open"
         yield CheckFinding("warning", CLAUSE, message, f"[score] rows, n_rows or exact, or {{split}}: {_SEE}")
     if found := resolution(task, first, rows):
-        yield CheckFinding("ok", "resolution", found.sentence(task.unit))
+        known = {name: float(value) for name, value in found._asdict().items() if value is not None}
+        yield CheckFinding("ok", "resolution", found.sentence(task.unit), measured=known)
 
 
 def _split(trainer: CommandTrainer, search: Sequence[float]) -> CheckFinding:

@@ -47,7 +47,7 @@ def check(
     reference = _reference(task)
     with ticker(out, repeated=True) as progress, launcher_of(reference, playing.no_sandbox) as launcher:
         findings = examine(reference, launcher=launcher, knobs=knobs, progress=progress)
-    show(out, [asdict(finding) for finding in findings], View("", hide=["hint", "edit", "gain"]))
+    show(out, [asdict(finding) for finding in findings], View("", hide=["hint", "edit", "gain", "measured"]))
     if any(finding.level == "error" for finding in findings):
         return 2
     if Path(reference).is_dir():
