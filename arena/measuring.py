@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis.audit import GainEstimate, gain_over_seeds
+from analysis.audit import GainEstimate, gain_over_rows, gain_over_seeds
 from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, ReplayEvent, VerificationEvent
 from analysis.ledger.run_state import StudyState
 from analysis.statistics import interval, satterthwaite
@@ -261,8 +261,7 @@ def _over_rows(
     trained: Sequence[VerificationEvent | HarvestExperimentEvent],
 ) -> GainEstimate:
     """With the noise of the rows that the search did not see, from differences row by row; that of the seeds alone
-    where it saw all of them. Degrees of freedom by Satterthwaite; of the rows, one less than the effective number of
-    those that differ, (Σd²)² / Σd⁴, so that a few of them alone show nothing."""
+    where it saw all of them. Degrees of freedom by Satterthwaite."""
     store = RowStore(on.folder / "rows")
     old = np.mean([store.get(row.rows) for row in baselines if row.rows], axis=0)
     held = on.task.held_rows(len(old))
@@ -270,17 +269,14 @@ def _over_rows(
         return seeds
     new = [store.get(row.rows) if row.status == "ok" and row.rows else old for row in trained]
     shown = scored_rows(on.task, on.streams, "confirmation", len(old))
-    moved = on.task.sign * (old - np.mean(new, axis=0))[shown]
-    gain, squares = float(moved.mean()), float((moved**2).sum())
-    if not squares:
-        return replace(seeds, gain=gain, held_rows=held or None).without_interval
-    parts = [(float(moved.var(ddof=1)) / len(moved), squares**2 / float((moved**4).sum()) - 1.0)]
-    parts += [(seeds.se**2, seeds.n - 1.0)] if seeds.se else []
-    se = math.sqrt(math.fsum(variance for variance, _ in parts))
-    df = satterthwaite([(variance, max(free, 1e-9)) for variance, free in parts])
-    low, high = interval(gain, se, df)
-    noise = f"{SEEDS} {ROWS}" if seeds.se else ROWS
-    return replace(seeds, gain=gain, se=se, df=df, low=low, high=high, noise=noise, held_rows=held or None)
+    rows = gain_over_rows(on.task.sign * (old - np.mean(new, axis=0))[shown])
+    found = replace(seeds, gain=rows.gain, held_rows=held or None)
+    if rows.se is None:
+        return found.without_interval
+    parts = [(one.se**2, one.df) for one in (rows, seeds) if one.se]
+    se, df = math.sqrt(math.fsum(variance for variance, _ in parts)), satterthwaite(parts)
+    low, high = interval(found.gain, se, df)
+    return replace(found, se=se, df=df, low=low, high=high, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
 
 
 def _over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], looks: int) -> GainEstimate:

@@ -8,6 +8,7 @@ import pytest
 from analysis.audit import (
     GainEstimate,
     Lead,
+    gain_over_rows,
     gain_over_seeds,
     keeps_its_gain,
     lead,
@@ -75,6 +76,15 @@ def test_noise_of_a_gain_is_named_and_no_interval_has_width_zero() -> None:
     drawn = gain_over_seeds([0.01, 0.02, 0.03], [], DRAWN)
     assert drawn.noise == "seeds rows" and drawn.se == pytest.approx(0.01 / 3**0.5)
     assert seeds.se is not None and seeds.se > drawn.se  # a shared baseline has an error of its own
+
+
+def test_a_few_rows_that_differ_show_nothing() -> None:
+    """Of n that differ, all to the better: by chance in one case of 2ⁿ, and 2.5% are the limit."""
+    found = {n: gain_over_rows(np.array([1.0] * n + [0.0] * (90 - n))) for n in (0, 1, 4, 5, 8)}
+    assert [found[n].low is not None and found[n].low > 0 for n in found] == [False, False, False, False, True]
+    assert found[0].low is None and found[0].noise == "" and found[8].noise == "rows"
+    many = gain_over_rows(np.random.default_rng(1).normal(0.1, 1.0, 400))
+    assert many.df > 100 and many.low is not None and many.high is not None
 
 
 def test_a_source_that_ignores_its_seed_is_one_draw() -> None:
