@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from analysis.statistics import (
+    error_of,
     interval,
     limits,
     shared_error,
@@ -17,6 +19,10 @@ from analysis.statistics import (
     t_quantile,
     welch_difference,
 )
+from trainer.rows import DRAWN, EXACT, ROWS, SEEDS
+
+if TYPE_CHECKING:
+    from trainer.rows import Rows
 
 KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training contains trained weights
 CONTRADICTION = 0.99  # confidence at which a recorded figure is called too high
@@ -24,8 +30,13 @@ SPLIT = 0.2  # of a gain: how much another hidden split alone may reduce it (a f
 
 
 @dataclass(frozen=True)
-class MeanDifference:
-    """A difference of two means: ``se`` and the interval are None where a side has fewer than two values."""
+class GainEstimate:
+    """A mean gain in the task's unit, positive is better, from ``n`` values, with its 95% interval.
+
+    ``noise``: what the interval contains, words of `trainer.rows`. Without any, or where the metric is exact, there is
+    no interval, and ``se`` is None. ``start``, ``end``: mean metrics of the untouched source and of this one in the
+    same measurement. ``held_rows``: number of held-back rows that it is on.
+    """
 
     gain: float
     se: float | None
@@ -33,50 +44,77 @@ class MeanDifference:
     low: float | None
     high: float | None
     n: int
+    noise: str = ""
+    start: float | None = None
+    end: float | None = None
+    held_rows: int | None = None
+
+    @property
+    def without_interval(self) -> GainEstimate:
+        """The same of which nothing is known but its value."""
+        return replace(self, se=None, df=0.0, low=None, high=None, noise="")
 
 
-def effect(values: Sequence[float], others: Sequence[float]) -> MeanDifference:
-    """Mean of ``values`` minus mean of ``others``, neither empty."""
-    gain, se, df = welch_difference(values, others)
-    assert gain is not None
-    low, high = interval(gain, se, df)
-    return MeanDifference(gain, se, df, low, high, len(values))
+def gain_over_seeds(
+    gains: Sequence[float], untouched: Sequence[float], data_noise: str, ignores_seed: bool = False
+) -> GainEstimate:
+    """The estimate from the spread of the gains of one source, and of the ``untouched`` metrics whose mean they share;
+    without those, each gain is over an untouched training of its own.
 
-
-def mean_difference(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> MeanDifference:
-    """How much better ``values`` (metrics; None: failed, gains 0) are than the baseline's metrics."""
-    middle = math.fsum(baseline) / len(baseline)
-    return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))
-
-
-def one_draw(measured: MeanDifference, baseline: Sequence[float]) -> MeanDifference:
-    """``measured`` of a source with the same score under every seed: one draw, as uncertain as a seed of the baseline.
-
-    Equal values do not count as independent measurements: a spread of 0 means that the source ignores the seed, not
-    that it has no luck.
+    Where each training draws rows of its own (DRAWN) the spread contains their noise. A source that ``ignores_seed``,
+    or whose gains are equal, is one draw, as uncertain as a seed of the untouched source: that a script ignores its
+    seed does not mean that it has no luck. Where nothing varies, nothing is known. ``gains`` is not empty.
     """
-    middle, n = math.fsum(baseline) / len(baseline), len(baseline)
-    variance = math.fsum((value - middle) ** 2 for value in baseline) / (n - 1)
-    se = math.sqrt(variance * (1 + 1 / n))
-    low, high = interval(measured.gain, se, n - 1)
-    return MeanDifference(measured.gain, se, n - 1, low, high, 1)
+    n = len(gains)
+    mean = math.fsum(gains) / n
+    if data_noise == EXACT:
+        return GainEstimate(mean, None, 0.0, None, None, n, EXACT)
+    if ignores_seed or (n > 1 and len(set(gains)) == 1 and len(set(untouched)) > 1):
+        spread = untouched or gains
+        se, df, n = math.sqrt(error_of(spread) * (len(spread) + 1)), len(spread) - 1.0, 1
+    elif untouched:
+        _, found, df = welch_difference(gains, untouched)
+        se = found or 0.0
+    else:
+        se, df = math.sqrt(error_of(gains)), n - 1.0
+    if not se:
+        return GainEstimate(mean, None, 0.0, None, None, n)
+    low, high = interval(mean, se, df)
+    return GainEstimate(mean, se, df, low, high, n, f"{SEEDS} {ROWS}" if data_noise == DRAWN else SEEDS)
 
 
-def keeps_its_gain(trained: MeanDifference, untrained: MeanDifference) -> bool:
+def gain_over_rows(gains: Rows) -> GainEstimate:
+    """The estimate from the gain in each row, [rows], of one source over another one on the same rows, which chose
+    neither. Without a row that differs there is no interval.
+
+    Degrees of freedom: one less than the effective number of rows that differ, (Σd²)² / Σd⁴. With that of all rows, four
+    rows that differ and all improve would be significant, which happens by chance in one case of 16.
+    """
+    gain, squares = float(gains.mean()), float((gains**2).sum())
+    if not squares or len(gains) < 2:
+        return GainEstimate(gain, None, 0.0, None, None, len(gains))
+    se = math.sqrt(float(gains.var(ddof=1)) / len(gains))
+    df = max(squares**2 / float((gains**4).sum()) - 1.0, 1e-9)
+    return GainEstimate(gain, se or None, df, *interval(gain, se or None, df), len(gains), ROWS)
+
+
+def keeps_its_gain(trained: GainEstimate, untrained: GainEstimate) -> bool:
     """Whether a source is better than the baseline without training, by more than KEPT_SHARE of its gain."""
     shown = untrained.low is not None and untrained.low > 0
     return shown and untrained.gain > KEPT_SHARE * max(trained.gain, 0.0)
 
 
-def source_verdict(trained: MeanDifference, failed: Sequence[str], embedded: str) -> str:
+def source_verdict(trained: GainEstimate, failed: Sequence[str], embedded: str, seeds: int) -> str:
     """One of ``better than the baseline``, ``not shown``, ``worse``, ``invalid: REASON``.
 
-    ``failed``: the reason of each failed seed; ``embedded``: the finding of the ablation, or empty.
+    ``failed``: the reason of each failed one of the ``seeds``; ``embedded``: the finding of the ablation, or empty.
     """
-    if len(failed) == trained.n:
+    if len(failed) == seeds:
         return f"invalid: {failed[0].removeprefix('invalid: ')}"
     if embedded:
         return f"invalid: {embedded}"
+    if trained.noise == EXACT and trained.gain:
+        return "better than the baseline" if trained.gain > 0 else "worse"
     if trained.low is not None and trained.low > 0:
         return "better than the baseline"
     return "worse" if trained.high is not None and trained.high < 0 else "not shown"
@@ -86,9 +124,9 @@ def source_verdict(trained: MeanDifference, failed: Sequence[str], embedded: str
 class Lead:
     """Two arms, measured once: the gain of each over the baseline, the lead of the first over the second."""
 
-    first: MeanDifference
-    second: MeanDifference
-    lead: MeanDifference
+    first: GainEstimate
+    second: GainEstimate
+    lead: GainEstimate
 
     @property
     def holds(self) -> bool:
@@ -97,24 +135,23 @@ class Lead:
 
 
 def lead(
-    first: Sequence[float], second: Sequence[float], baseline: Sequence[float], touched: tuple[float, float] = (1, 1)
+    first: Sequence[float],
+    second: Sequence[float],
+    untouched: Sequence[float],
+    touched: tuple[float, float],
+    data_noise: str,
 ) -> Lead:
-    """The lead, from the gains of the runs of two arms and the baseline's seeds (around 0); none may be empty.
+    """The lead, from the gains of the runs of two arms, neither empty. ``untouched``: as for `gain_over_seeds`.
 
     ``touched``: the share of each arm's measurements that were compared with the baseline. The others gain exactly 0.
     """
-    apart = skewed_difference(first, second, shared_error(baseline, *touched))
-    between = MeanDifference(apart.value, apart.se, apart.df, *limits(apart), len(first))
-    return Lead(effect(first, baseline), effect(second, baseline), between)
+    apart = skewed_difference(first, second, shared_error(untouched, *touched))
+    between = GainEstimate(apart.value, apart.se, apart.df, *limits(apart), len(first))
+    ours, theirs = (gain_over_seeds(arm, untouched, data_noise) for arm in (first, second))
+    return Lead(ours, theirs, between)
 
 
-def around_zero(baseline: Sequence[float], sign: float) -> list[float]:
-    """The baseline's metrics as gains over their own mean."""
-    middle = math.fsum(baseline) / len(baseline)
-    return [sign * (middle - metric) for metric in baseline]
-
-
-def too_high(recorded: MeanDifference, fresh: MeanDifference) -> bool:
+def too_high(recorded: GainEstimate, fresh: GainEstimate) -> bool:
     """Whether a recorded gain, less SPLIT of it, exceeds the fresh one beyond what both errors allow at CONTRADICTION.
 
     The two are taken as independent; they share runs, so that the true chance of a false alarm is smaller.

@@ -169,7 +169,8 @@ def skewed_difference(
 
 
 def one_sided(estimate: ErrorEstimate) -> float:
-    """p of "not above 0"; 1 without an SE. The larger of the t test's and of the one corrected for skewness.
+    """p of "not above 0"; 1 without an SE, also where no value differs: that shows no error of 0. The larger of the t
+    test's and of the one corrected for skewness.
 
     An error that is skewed to the left makes large t too frequent: the quantile q of t becomes q - s (1/6 + q²/3) with
     s the skewness of the estimate (Cornish and Fisher 1938; for a studentised mean Johnson 1978, two samples Guo and
@@ -178,10 +179,8 @@ def one_sided(estimate: ErrorEstimate) -> float:
     """
     from scipy.special import stdtr
 
-    if estimate.se is None or estimate.df <= 0:
+    if not estimate.se or estimate.df <= 0:
         return 1.0
-    if estimate.se == 0.0:
-        return 0.5 if estimate.value == 0.0 else float(estimate.value < 0)
     t, s = estimate.value / estimate.se, max(0.0, -estimate.skewness)
     if t > 0.0:  # the root of q + s (1/6 + q²/3) = t
         rest = max(0.0, t - s / 6)
@@ -191,7 +190,7 @@ def one_sided(estimate: ErrorEstimate) -> float:
 
 def limits(estimate: ErrorEstimate) -> tuple[float | None, float | None]:
     """Two-sided 95% limits that agree with `one_sided`: each end is moved outwards by its own correction."""
-    if estimate.se is None or estimate.df <= 0:
+    if not estimate.se or estimate.df <= 0:
         return None, None
     q = t_quantile(0.975, estimate.df)
     bend = 1 / 6 + q * q / 3

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
-COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer", "contributions")
+COMPUTED_VIEWS = ("standings", "scales", "credit", "transfer", "contributions")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
 _CATALOGUE = ("show", "describe", "summarize", "duckdb_", "information_schema", "pragma", "sqlite_", "pg_")
@@ -97,10 +97,6 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal
         from analysis.verdict.standings import Standing, standings
 
         add("standings", Standing, lambda: standings(con))
-    if "power" in views:
-        from analysis.verdict.study_power import Power, power_rows
-
-        add("power", Power, lambda: power_rows(con))
     if "scales" in views:
         from analysis.scales import TaskScale, task_scales
 

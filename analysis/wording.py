@@ -85,8 +85,8 @@ def significant(value: float | None, digits: int = 3, none: str = "unknown") -> 
 
 
 def span(low: float | None, high: float | None, decimals: int = 3) -> str:
-    """``0.55 to 0.70``."""
-    if low is None or high is None:
+    """``0.55 to 0.70``; of values without any spread no interval, as their error is not known."""
+    if low is None or high is None or low == high:
         return "no interval"
     return f"{number(low, decimals)} to {number(high, decimals)}"
 
@@ -95,7 +95,10 @@ def estimate(
     value: float | None, low: float | None, high: float | None, unit: str = "", digits: int | None = None,
     signed: bool = True,
 ) -> str:  # fmt: skip
-    """``+0.48 nats [0.36, 0.60]``; ``digits``: at least so many, else as the interval justifies."""
+    """``+0.48 nats [0.36, 0.60]``; ``digits``: at least so many, else as the interval justifies.
+    Values without any spread have no interval, as their error is not known."""
+    if low == high:
+        low = high = None
     digits = interval_decimals(low, high, digits)
     bounds = "" if low is None or high is None else f" [{number(low, digits)}, {number(high, digits)}]"
     return f"{number(value, digits, signed)} {unit}".rstrip() + bounds
@@ -103,7 +106,7 @@ def estimate(
 
 def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
     """The same in ASCII."""
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+    if low is None or high is None or low == high or not (math.isfinite(low) and math.isfinite(high)):
         return "-"
     return f"{plain_number(low, decimals)} to {plain_number(high, decimals)}"
 
@@ -115,7 +118,7 @@ def plain_text(text: str) -> str:
 
 def bracket(low: float | None, high: float | None) -> str:
     """`` [9.1, 15.6]``; empty without an interval."""
-    return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
+    return "" if low is None or high is None or low == high else f" [{low:.4g}, {high:.4g}]"
 
 
 def count(value: float | None) -> str:

@@ -6,7 +6,7 @@ import io
 import tokenize
 from collections.abc import Sequence
 
-from analysis.audit import MeanDifference, keeps_its_gain
+from analysis.audit import GainEstimate, keeps_its_gain
 from arena.sandbox import runs_code
 from trainer.source import Source
 from trainer.task import Task
@@ -50,7 +50,7 @@ def fraction(task: Task, fixed_steps: bool) -> float:
     return 1.0 / task.steps if fixed_steps else FRACTION
 
 
-def ablation(trained: MeanDifference, untrained: MeanDifference, unit: str) -> str:
+def ablation(trained: GainEstimate, untrained: GainEstimate, unit: str) -> str:
     """A finding where more than half of the gain remains without training; else empty."""
     if not keeps_its_gain(trained, untrained):
         return ""

@@ -15,12 +15,13 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from analysis.effects.experiments import edit_effects
 from analysis.effects.mixed_model import PosteriorEstimate
-from analysis.ledger.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent
+from analysis.ledger.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent, VerificationEvent
 from analysis.scope import Scope
 from analysis.study import read_study
 from analysis.tables import rows, statement
@@ -28,7 +29,7 @@ from analysis.trust import weakest
 from arena.clock_rule import CpuUse, own_experiments
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
-from arena.measuring import gain_interval, gain_over_baseline, measure_baseline, recorded, train, untouched_metrics
+from arena.measuring import gain_estimate, measure_baseline, recorded, train, untouched_metrics
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
@@ -81,8 +82,7 @@ def best_final(on: TaskStudy, executor: Executor) -> HarvestEvent | None:
     verified = [
         event for event in on.state.run(better[0]["run_id"]).verifications.values() if event.stream == "confirmation"
     ]
-    gains = [event.gain for event in verified]
-    event = search.event(winner, gains, experiments=0, finalists=len(better), chosen_by=better[0]["claimed"])
+    event = search.event(winner, verified, experiments=0, finalists=len(better), chosen_by=better[0]["claimed"])
     failed = event.failed + sum(one.status != "ok" for one in verified)
     event = replace(event, failed=failed, trust=weakest([event.trust, *(one.trust for one in verified)]))
     on.record(event)
@@ -150,9 +150,15 @@ class Trainings:
         self.known = on.state.harvested[on.task.name, name]
 
     def train(
-        self, stage: str, stream: Stream, first: int, trainings: Sequence[tuple[HarvestCandidate, int]]
+        self,
+        stage: str,
+        stream: Stream,
+        first: int,
+        trainings: Sequence[tuple[HarvestCandidate, int]],
+        splits: Mapping[int, str] = MappingProxyType({}),
     ) -> list[HarvestExperimentEvent]:
-        """Train those that the ledger does not have, and record each. Raises Drained."""
+        """Train those that the ledger does not have, and record each. ``splits``: seed → its hidden split, where that
+        is not the study's own. Raises Drained."""
         numbered = dict(enumerate(trainings, first))
         wanted = {
             (stage, number): MeasureJob(
@@ -162,12 +168,14 @@ class Trainings:
                 seed,
                 task=self.on.task_id,
                 own=self.own(candidate) if stream != "search" else (),
+                split=splits.get(seed, ""),
             )
             for number, (candidate, seed) in numbered.items()
         }
 
         def event(key: tuple[str, int], measured: Measurement) -> HarvestExperimentEvent:
-            return self.experiment(numbered[key[1]][0], stage, stream, key[1], measured)
+            split = wanted[key].split or None
+            return self.experiment(numbered[key[1]][0], stage, stream, key[1], measured, split)
 
         return train(self.on, self.executor, wanted, self.known, event)
 
@@ -181,7 +189,13 @@ class Trainings:
         return own_experiments(self.on.state.run(candidate.from_run).experiments.values(), source_id)
 
     def experiment(
-        self, candidate: HarvestCandidate, stage: str, stream: Stream, number: int, measured: Measurement
+        self,
+        candidate: HarvestCandidate,
+        stage: str,
+        stream: Stream,
+        number: int,
+        measured: Measurement,
+        split: str | None,
     ) -> HarvestExperimentEvent:
         return HarvestExperimentEvent(
             task=self.task.name,
@@ -198,6 +212,7 @@ class Trainings:
             device_seconds_charged=measured.charged_seconds,
             training_seconds=measured.training_seconds,
             prediction_seconds=measured.prediction_seconds,
+            split=split,
             **recorded(measured),
         )
 
@@ -218,16 +233,18 @@ class Search(Trainings):
         number = self.search(seconds - last * self.task.cost_seconds, starts)
         finalists = self.best(FINALISTS) or [untouched(self.task)]
         chosen = self.again(finalists, "choose", "selection", CHOOSING_SEEDS)
-        means = [statistics.fmean(gains) for gains in chosen]
+        means = [gain_estimate(self.on, "selection", events).gain for events in chosen]
         best = means.index(max(means))
-        [gains] = self.again([finalists[best]], "measure", "confirmation", FRESH_SEEDS)
-        event = self.event(finalists[best], gains, experiments=number, finalists=len(finalists), chosen_by=means[best])
+        [measured] = self.again([finalists[best]], "measure", "confirmation", FRESH_SEEDS)
+        event = self.event(
+            finalists[best], measured, experiments=number, finalists=len(finalists), chosen_by=means[best]
+        )
         self.on.record(event)
         return event
 
     def drift(self) -> float:
         """By how many SD the untouched files, trained again now, are worse than before the winner was measured."""
-        before = untouched_metrics(self.on, "confirmation")
+        before = untouched_metrics(self.on.state, self.task.name, "confirmation", {""})
         seeds = [self.on.streams.seed("confirmation", self.name, "drift", k) for k in range(len(before))]
         events = self.train("drift", "confirmation", 0, [(untouched(self.task), seed) for seed in seeds])
         now = [event.metric for event in events if event.metric is not None]
@@ -313,20 +330,28 @@ class Search(Trainings):
 
     def again(
         self, candidates: Sequence[HarvestCandidate], stage: str, stream: Stream, seeds: int
-    ) -> list[list[float]]:
-        """The gains of each candidate on another split, under fresh seeds that they share."""
-        baseline = measure_baseline(self.on, self.executor, stream, "")
+    ) -> list[list[HarvestExperimentEvent]]:
+        """The trainings of each candidate under fresh seeds that they share, each seed on other hidden rows."""
         fresh = [self.on.streams.seed(stream, self.name, self.task.name, k) for k in range(seeds)]
-        events = self.train(stage, stream, 0, [(candidate, seed) for candidate in candidates for seed in fresh])
-        gains = [gain_over_baseline(self.on, baseline, event) for event in events]
-        return [gains[at : at + seeds] for at in range(0, len(gains), seeds)]
+        drawn = self.task.draws_splits
+        splits = {seed: f"{self.name} {stage} {k}" if drawn else "" for k, seed in enumerate(fresh)}
+        measure_baseline(self.on, self.executor, stream, "", splits.values())
+        trainings = [(candidate, seed) for candidate in candidates for seed in fresh]
+        events = self.train(stage, stream, 0, trainings, splits)
+        return [events[at : at + seeds] for at in range(0, len(events), seeds)]
 
     def event(
-        self, winner: HarvestCandidate, gains: Sequence[float], *, experiments: int, finalists: int, chosen_by: float
+        self,
+        winner: HarvestCandidate,
+        trained: Sequence[HarvestExperimentEvent | VerificationEvent],
+        *,
+        experiments: int,
+        finalists: int,
+        chosen_by: float,
     ) -> HarvestEvent:
         drift = self.drift() if self.task.timed else None
         drifted = drift is not None and abs(drift) > MOST_DRIFT
-        mean, all_of_it = gain_interval(self.on, "confirmation", gains), self.known.values()
+        mean, all_of_it = gain_estimate(self.on, "confirmation", trained), self.known.values()
         measured = [event for event in all_of_it if event.stage == "measure"]
         return HarvestEvent(
             task=self.task.name,
@@ -339,7 +364,7 @@ class Search(Trainings):
             experiments=experiments,
             finalists=finalists,
             chosen_by=chosen_by,
-            gain=mean.mean,
+            gain=mean.gain,
             se=None if drifted else mean.se,
             low=None if drifted else mean.low,
             high=None if drifted else mean.high,
@@ -349,4 +374,8 @@ class Search(Trainings):
             device_seconds_charged=math.fsum(event.device_seconds_charged for event in all_of_it),
             device_seconds_spent=math.fsum(event.device_seconds_spent for event in all_of_it),
             drift=drift,
+            noise=mean.noise,
+            start=mean.start,
+            end=mean.end,
+            held_rows=mean.held_rows,
         )

@@ -22,7 +22,8 @@ from trainer.streams import DECIDING, Stream
 class RunJob:
     """One run of one program from the task's baseline, then its verification on fresh seeds.
 
-    ``budget`` in device-seconds; ``verify_seeds`` are training seeds on ``stream`` that no researcher sees.
+    ``budget`` in device-seconds; ``verify_seeds`` are training seeds on ``stream`` that no researcher sees, and
+    ``verify_splits`` the labels of the hidden splits on which they are scored, one for each.
     ``luck`` names what proposals are drawn from: the run itself, or the one of a near-identical program.
     ``recorded`` holds the experiments that an interrupted attempt left in the ledger. ``beside``: names and texts of
     the programs that take turns with it in a night, which goes on from the files ``start``, if it has any.
@@ -39,6 +40,7 @@ class RunJob:
     budget: float
     researcher: str
     verify_seeds: tuple[int, ...]
+    verify_splits: tuple[str, ...]
     luck: str
     recorded: tuple[Event, ...] = field(default=(), compare=False)
     kind: str = "run"
@@ -50,28 +52,32 @@ class RunJob:
     def job_id(self) -> str:
         return self.run_id
 
-    def fresh_seeds(self, untouched: bool) -> tuple[int, ...]:
-        """Seeds that the final source is trained on; ``untouched``: it is the task's baseline.
+    def fresh(self, untouched: bool) -> tuple[tuple[int, str], ...]:
+        """Seeds that the final source is trained on, each with its split; ``untouched``: it is the task's baseline.
 
         Where runs are chosen by their gains, the baseline gains exactly 0. Where arms are compared for good, it is
         trained like any other source: what all verifications of a match share, and the shared baseline seeds do not,
         would else be counted as a difference of two arms that end there with unequal frequency.
         """
-        return () if untouched and self.stream not in DECIDING else self.verify_seeds
+        if untouched and self.stream not in DECIDING:
+            return ()
+        return tuple(zip(self.verify_seeds, self.verify_splits, strict=True))
 
 
 @dataclass(frozen=True)
 class BaselineJob:
-    """One training of the task's untouched baseline, for the values that gains are measured against."""
+    """One training of the task's untouched baseline, for the values that gains are measured against; it is scored on
+    each of the hidden ``splits`` of the stream."""
 
     stream: Stream
     seed: int
     kind: str = "baseline"
     task: str = ""
+    splits: tuple[str, ...] = ("",)
 
     @property
     def job_id(self) -> str:
-        return "-".join(["baseline", self.stream, str(self.seed), *([self.task] if self.task else [])])
+        return "-".join(filter(None, ["baseline", self.stream, str(self.seed), self.task, self.splits[0]]))
 
 
 @dataclass(frozen=True)
@@ -106,11 +112,11 @@ def from_json(data: Mapping[str, Any]) -> Job:
     fields = dict(data)
     kind = fields.pop("kind")
     if kind == "baseline":
-        return BaselineJob(**fields)
+        return BaselineJob(**{**fields, "splits": tuple(fields.get("splits", ("",)))})
     if kind == "measure":
         files = tuple((name, text) for name, text in fields["files"])
         return MeasureJob(**{**fields, "files": files, "own": tuple(CpuUse(**used) for used in fields["own"])})
-    fields["verify_seeds"] = tuple(fields["verify_seeds"])
+    fields |= {name: tuple(fields[name]) for name in ("verify_seeds", "verify_splits")}
     fields |= {name: tuple((one, text) for one, text in fields[name]) for name in ("beside", "start")}
     fields["recorded"] = tuple(event for record in fields["recorded"] if (event := read_event(record)))
     return RunJob(**fields)

@@ -21,7 +21,7 @@ from arena.arms import Match, TaskMatch
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
 from arena.jobs import ErrorRecord, JobResult, RunJob
-from arena.measuring import measure_baseline, run_gain, run_job, settle, settled, settled_gains
+from arena.measuring import measure_baseline, run_gain, run_job, settle, settled, settled_gains, splits_of_runs
 from arena.race import ArmScore, Racer
 from arena.task_study import TaskStudy
 from trainer.constraints import records
@@ -44,9 +44,8 @@ def play_on_tasks(
     """
     for each in matches:
         announce(each.on, each.match, progress)
-    baselines = [measure_baseline(each.on, executor, each.match.stream, each.match.match_id) for each in matches]
     while requested := racer.next_round(combine([scores(each) for each in matches])):
-        play_round(matches, executor, requested, baselines, progress)
+        play_round(matches, executor, requested, progress)
     for each in matches:
         end(each.on, each.match, progress)
     return [scores(each) for each in matches]
@@ -56,10 +55,10 @@ def play_round(
     matches: Sequence[TaskMatch],
     executor: Executor,
     requested: Mapping[str, int],
-    baselines: Sequence[float],
     progress: Progress,
 ) -> None:
-    """Bring each arm to its requested number of runs, on every task.
+    """Measure the untouched source where the runs will be verified, and bring each arm to its requested number of runs,
+    on every task.
 
     Raises Drained where a stop was requested before the end of the round. After the runs in flight have ended,
     raises the first problem that would affect other runs, too.
@@ -71,12 +70,16 @@ def play_round(
         for job in jobs_of_round(each, first, requested)
         if not settled(each.on, job)
     }
+    for each in matches:
+        on, match = each.on, each.match
+        splits = splits_of_runs(on, match, max(requested.values()))
+        measure_baseline(on, executor, match.stream, match.match_id, splits)
     problem: ErrorRecord | None = None
     for result in executor.run([job for job, _ in jobs.values()]):
         job, number = jobs[result.job_id]
         each = matches[number]
         arm = next(arm for arm in each.match.arms if arm.arm_id == job.arm_id)
-        settle(each.on, job, arm, result, baselines[number])
+        settle(each.on, job, arm, result)
         progress(run_ended(each.on, job, result))
         if result.problem and problem is None:
             problem = result.problem

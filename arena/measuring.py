@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
+
+from analysis.audit import GainEstimate, gain_over_rows, gain_over_seeds
 from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, ReplayEvent, VerificationEvent
-from analysis.statistics import Mean, mean_beside
+from analysis.ledger.run_state import StudyState
+from analysis.statistics import interval, satterthwaite
 from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
@@ -17,8 +23,20 @@ from arena.task_study import TaskStudy
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
+from trainer.rows import (
+    COUNT,
+    ROWS,
+    SEEDS,
+    SPLIT,
+    VALUES,
+    RowStore,
+    luck_of_looks,
+    scored_rows,
+    share_error,
+)
 from trainer.sandbox import flag
 from trainer.streams import DECIDING, Stream
+from trainer.task import Task
 
 Key = TypeVar("Key")
 Trained = TypeVar("Trained", BaselineEvent, HarvestExperimentEvent, ReplayEvent)
@@ -49,45 +67,74 @@ def train(
 
 def recorded(measured: Measurement) -> dict[str, Any]:
     """The fields that all events of a training have of its measurement."""
-    names = ("seed", "status", "metric", "reason", "trust", "wall_seconds")
+    names = ("seed", "status", "metric", "reason", "trust", "wall_seconds", "rows")
     return {name: getattr(measured, name) for name in names} | {"device_seconds_spent": measured.spent_seconds}
 
 
-def measure_baseline(on: TaskStudy, executor: Executor, stream: Stream, match_id: str) -> float:
-    """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
-    task = on.task.name
+def measure_baseline(
+    on: TaskStudy, executor: Executor, stream: Stream, match_id: str, splits: Iterable[str] = ("",)
+) -> None:
+    """Measure the untouched source on those hidden ``splits`` of the stream on which the ledger does not have it yet:
+    one training for each of the shared fresh seeds, which is scored on all of them.
 
-    def event(_: tuple[str, str, int], measured: Measurement) -> BaselineEvent:
+    Raises TaskError where every training fails, Drained where the study is stopped meanwhile.
+    """
+    task, source_id = on.task.name, on.task.baseline().source_id
+    labels = list(dict.fromkeys(splits))
+    wanted: dict[tuple[str, str, int, str], BaselineJob] = {}
+    for seed in baseline_seeds(on, stream):
+        lacking = tuple(label for label in labels if not on.state.baselines_on(task, stream, seed, label))
+        if lacking:
+            wanted[task, stream, seed, lacking[0]] = BaselineJob(stream, seed, task=on.task_id, splits=lacking)
+    if wanted and on.task.draws_splits:
+        on.make_splits(stream, {label for job in wanted.values() for label in job.splits})
+
+    def event(key: tuple[str, str, int, str], measured: Measurement) -> BaselineEvent:
+        labels = wanted[key].splits
+        scores = measured.splits or dict.fromkeys(labels, measured.metric)
         return BaselineEvent(
             match_id=match_id,
             task=task,
             stream=stream,
-            source_id=on.task.baseline().source_id,
+            source_id=source_id,
             constraints=measured.constraints or None,
+            splits={label: scores.get(label) for label in labels} if labels != ("",) else None,
             **recorded(measured),
         )
 
-    wanted: dict[tuple[str, str, int], BaselineJob] = {
-        (task, stream, seed): BaselineJob(stream, seed, task=on.task_id) for seed in baseline_seeds(on, stream)
-    }
-    trained = train(on, executor, wanted, on.state.baselines, event)
-    values = untouched_metrics(on, stream)
-    if not values:
-        raise TaskError(
-            f"{on.task.folder}: its baseline fails on all {len(trained)} seeds: {trained[0].reason}",
-            hint=f"metaloop task check {shlex.quote(on.config.task)}{flag(on.config.sandbox)}",
-        )
-    return statistics.fmean(values)
+    train(on, executor, wanted, on.state.baselines, event)
+    for label in labels:
+        if baseline_metric(on.state, task, stream, label) is None:
+            failed = [row for row in on.state.baselines.values() if (row.task, row.stream) == (task, stream)]
+            raise TaskError(
+                f"{on.task.folder}: its baseline fails on all {on.config.baseline_seeds} seeds: {failed[-1].reason}",
+                hint=f"metaloop task check {shlex.quote(on.config.task)}{flag(on.config.sandbox)}",
+            )
 
 
 def baseline_seeds(on: TaskStudy, stream: Stream) -> list[int]:
     return [on.streams.seed(stream, "baseline", i) for i in range(on.config.baseline_seeds)]
 
 
-def untouched_metrics(on: TaskStudy, stream: Stream) -> list[float]:
-    """The metrics of the baseline so far, without failed trainings."""
-    known = (on.state.baselines.get((on.task.name, stream, seed)) for seed in baseline_seeds(on, stream))
-    return [row.metric for row in known if row and row.status == "ok" and row.metric is not None]
+def baseline_metric(state: StudyState, task: str, stream: str, split: str | None) -> float | None:
+    """Mean metric of the untouched source over its seeds on one hidden split; None where it was not measured."""
+    rows = (row for row in state.baselines.values() if (row.task, row.stream) == (task, stream))
+    values = [metric for row in rows if (metric := row.on(split or "")) is not None]
+    return statistics.fmean(values) if values else None
+
+
+def untouched_metrics(state: StudyState, task: str, stream: str, splits: Collection[str | None]) -> list[float]:
+    """For each seed of the untouched source, the mean of its metrics on these hidden splits; without failed trainings.
+
+    On the same splits the seeds differ by the noise of seeds alone.
+    """
+    by_seed: dict[int, list[float]] = {}
+    labels = {split or "" for split in splits}
+    for row in state.baselines.values():
+        if (row.task, row.stream) == (task, stream):
+            metrics = (row.on(label) for label in sorted(labels))
+            by_seed.setdefault(row.seed, []).extend(metric for metric in metrics if metric is not None)
+    return [statistics.fmean(values) for _, values in sorted(by_seed.items()) if len(values) == len(labels)]
 
 
 def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
@@ -95,6 +142,7 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
     seeds_of: Stream = match.stream if match.stream in DECIDING else "search"
     # Arms share one list of run seeds; further arms of the same program draw their own, so that A/A is two samples.
     twin = (str(arm.twin),) if arm.twin else ()
+    seeds = on.config.seeds_on(match.stream)
     return RunJob(
         run_id=run_id,
         match_id=match.match_id,
@@ -106,9 +154,8 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
         stream=match.stream,
         budget=on.config.run_budget,
         researcher=on.config.researcher,
-        verify_seeds=tuple(
-            on.streams.seed(match.stream, "verify", run_id, k) for k in range(on.config.seeds_on(match.stream))
-        ),
+        verify_seeds=tuple(on.streams.seed(match.stream, "verify", run_id, k) for k in range(seeds)),
+        verify_splits=tuple(split_of(on, match, index, k) for k in range(seeds)),
         luck=content_id("r", arm.paired_with, str(index)) if arm.paired_with else run_id,
         recorded=on.state.run(run_id).recorded,
         task=on.task_id,
@@ -117,25 +164,45 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
     )
 
 
+def split_of(on: TaskStudy, match: Match, index: int, k: int) -> str:
+    """The label of the hidden split on which the ``k``-th verification of an arm's run ``index`` is scored.
+
+    Each verification has rows of its own, so that the spread between runs contains the noise of the rows; the arms of
+    a match share them, so that their differences do not. Empty where the task has no hidden splits to draw.
+    """
+    return f"{match.label} {index} {k}" if on.task.draws_splits else ""
+
+
+def splits_of_runs(on: TaskStudy, match: Match, runs: int) -> list[str]:
+    """The labels of all splits on which the first so many runs of each arm are verified."""
+    return [split_of(on, match, i, k) for i in range(runs) for k in range(on.config.seeds_on(match.stream))]
+
+
 def settled(on: TaskStudy, job: RunJob) -> bool:
     """Whether the ledger has all verifications of the run, which are its last records."""
     return len(on.state.run(job.run_id).verifications) >= len(job.verify_seeds)
 
 
-def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: float) -> None:
-    """Record the verified gains of a finished run.
+def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult) -> None:
+    """Record the verified gains of a finished run, over the untouched source on the same hidden splits, which must be
+    measured there (`measure_baseline`).
 
-    The gain is 0 for a run that ends at the baseline and was not trained again (`RunJob.fresh_seeds`), and under a
-    fresh seed where the source fails; the status says which. Where nothing was trained the trust is empty, or
-    `unverified` without a sandbox.
+    The gain is 0 for a run that ends at the baseline and was not trained again (`RunJob.fresh`), and under a fresh
+    seed where the source fails; the status says which. Where nothing was trained the trust is empty, or `unverified`
+    without a sandbox.
     """
     if result.state != "finished":
         return
+    splits = dict(zip(job.verify_seeds, job.verify_splits, strict=True))
+    baselines = {s: baseline_metric(on.state, on.task.name, job.stream, s) for s in set(splits.values())}
     measured = result.measurements
-    if result.final_is_baseline and not job.fresh_seeds(untouched=True):
+    if result.final_is_baseline and not job.fresh(untouched=True):
         trust = "" if on.config.sandbox else "unverified"
-        measured = tuple(Measurement(seed, "baseline", baseline, "", trust, 0.0, 0.0) for seed in job.verify_seeds)
+        measured = tuple(
+            Measurement(seed, "baseline", baselines[split], "", trust, 0.0, 0.0) for seed, split in splits.items()
+        )
     for m in measured:
+        split = splits[m.seed]
         if m.seed in on.state.run(job.run_id).verifications:
             continue
         final = result.run.final_source_id if result.run else None
@@ -147,23 +214,87 @@ def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: fl
                 program_id=arm.program.program_id,
                 task=on.task.name,
                 stream=job.stream,
-                baseline_metric=baseline,
-                gain=gain_over_baseline(on, baseline, m),
+                baseline_metric=baselines[split],
+                gain=gain_over_baseline(on, baselines[split], m),
                 constraints=m.constraints or None,
+                split=split or None,
                 **recorded(m),
             )
         )
 
 
-def gain_over_baseline(on: TaskStudy, baseline: float, measured: Measurement | HarvestExperimentEvent) -> float:
-    """0 under a seed with which the source fails."""
-    ok = measured.status == "ok" and measured.metric is not None
-    return on.task.sign * (baseline - (measured.metric or 0.0)) if ok else 0.0
+def gain_over_baseline(
+    on: TaskStudy, baseline: float | None, measured: Measurement | HarvestExperimentEvent | VerificationEvent
+) -> float:
+    """``baseline``: the untouched source's metric on the same split. 0 under a seed with which the source fails."""
+    if measured.status != "ok" or measured.metric is None or baseline is None:
+        return 0.0
+    return on.task.sign * (baseline - measured.metric)
 
 
-def gain_interval(on: TaskStudy, stream: Stream, gains: Sequence[float]) -> Mean:
-    """Mean of the gains of one source, and its interval, with the error of the baseline that they share."""
-    return mean_beside(gains, untouched_metrics(on, stream))
+def gain_estimate(
+    on: TaskStudy, stream: Stream, trained: Sequence[VerificationEvent | HarvestExperimentEvent]
+) -> GainEstimate:
+    """The gain of one source over the untouched one, with every noise that the task lets one know.
+
+    ``trained``: its trainings under fresh seeds on ``stream``; a failed one gains 0.
+    """
+    task, state = on.task, on.state
+    gains = [gain_over_baseline(on, baseline_metric(state, task.name, stream, e.split), e) for e in trained]
+    untouched = untouched_metrics(state, task.name, stream, {e.split for e in trained})
+    metrics = [e.metric for e in trained if e.status == "ok" and e.metric is not None]
+    found = gain_over_seeds(gains, untouched, task.data_noise)
+    if task.data_noise == VALUES:
+        baselines = [row for row in state.baselines.values() if (row.task, row.stream) == (task.name, stream)]
+        found = _over_rows(on, found, baselines, trained)
+    elif task.data_noise == COUNT or (task.data_noise == SPLIT and task.scoring["n_rows"]):
+        looks = sum(len(run.experiments) for run in state.runs.values())
+        found = _over_a_share(task, found, [*untouched, *metrics], looks)
+    start, end = (statistics.fmean(values) if values else None for values in (untouched, metrics))
+    return replace(found, start=start, end=end)
+
+
+def _over_rows(
+    on: TaskStudy,
+    seeds: GainEstimate,
+    baselines: Sequence[BaselineEvent],
+    trained: Sequence[VerificationEvent | HarvestExperimentEvent],
+) -> GainEstimate:
+    """With the noise of the rows that the search did not see, from differences row by row; that of the seeds alone
+    where it saw all of them. Degrees of freedom by Satterthwaite."""
+    store = RowStore(on.folder / "rows")
+    old = np.mean([store.get(row.rows) for row in baselines if row.rows], axis=0)
+    held = on.task.held_rows(len(old))
+    if not held and not on.task.takes_split:
+        return seeds
+    new = [store.get(row.rows) if row.status == "ok" and row.rows else old for row in trained]
+    shown = scored_rows(on.task, on.streams, "confirmation", len(old))
+    rows = gain_over_rows(on.task.sign * (old - np.mean(new, axis=0))[shown])
+    found = replace(seeds, gain=rows.gain, held_rows=held or None)
+    if rows.se is None:
+        return found.without_interval
+    parts = [(one.se**2, one.df) for one in (rows, seeds) if one.se]
+    se, df = math.sqrt(math.fsum(variance for variance, _ in parts)), satterthwaite(parts)
+    low, high = interval(found.gain, se, df)
+    return replace(found, se=se, df=df, low=low, high=high, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
+
+
+def _over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], looks: int) -> GainEstimate:
+    """With the noise of the rows of which the metric is a share, as if the two scripts were measured on different ones.
+
+    Rows that the search used show a gain only beyond five times that error with the luck of all looks at them.
+    """
+    rows = task.scoring["n_rows"] or 1
+    error = math.sqrt(2) * max((share_error(value, rows) for value in metrics), default=math.inf)
+    if not math.isfinite(error):
+        return seeds
+    luck = 0.0 if task.takes_split else luck_of_looks(error, looks)
+    if not task.takes_split and seeds.gain < 5 * (error + luck):
+        return seeds.without_interval
+    se = math.hypot(error, seeds.se or 0.0)
+    low, high = interval(seeds.gain, se, rows - 1.0)
+    noise = f"{SEEDS} {ROWS}" if seeds.se else ROWS
+    return replace(seeds, se=se, df=rows - 1.0, low=None if low is None else low - luck, high=high, noise=noise)
 
 
 def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:

@@ -10,7 +10,7 @@ from programs.errors import Corrupt
 from programs.files import read_regular
 
 ANNOUNCED = "announcement.json"  # of an exported contest, which tells its secret
-_HOLD = ("", "study.toml", "contest.sqlite*", "ledger", "cache", "data", "runs", "runs.zip")
+_HOLD = ("", "study.toml", "contest.sqlite*", "ledger", "cache", "data", "rows", "runs", "runs.zip")
 _OTHERS = 0o077
 
 

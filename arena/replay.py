@@ -181,10 +181,14 @@ def play_replay(
     known, planned = study.state.replays[ablation_id], trainings(len(commits), count)
     sources = {chosen: built_of(commits, chosen) for chosen in dict.fromkeys(chosen for chosen, _ in planned)}
     keys = {(names_of(commits, chosen), seeds[k]): chosen for chosen, k in planned}
+    drawn = study.task.draws_splits  # each seed has hidden rows of its own, which its sources share
+    splits = {seed: f"replay {run_id} {k}" if drawn else "" for k, seed in enumerate(seeds)}
     wanted = {
-        key: MeasureJob(f"replay {number}", sources[chosen][0].files, STREAM, key[1])
+        key: MeasureJob(f"replay {number}", sources[chosen][0].files, STREAM, key[1], split=splits[key[1]])
         for number, (key, chosen) in enumerate(keys.items(), 1)
     }
+    if drawn:
+        TaskStudy(study).make_splits(STREAM, splits.values())
     done, lacking = itertools.count(1), sum(key not in known for key in wanted)
 
     def event(key: tuple[tuple[str, ...], int], measured: Measurement) -> ReplayEvent:
@@ -198,6 +202,7 @@ def play_replay(
             skipped=tuple(skipped),
             source_id=source.source_id,
             stream=STREAM,
+            split=splits[key[1]] or None,
             **recorded(measured),
         )
 

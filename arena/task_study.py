@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from analysis.ledger.events import Event
@@ -9,7 +10,8 @@ from analysis.ledger.run_state import StudyState
 from arena.settings import StudyConfig
 from arena.setup import RunCost
 from arena.study import Study
-from trainer.streams import Streams
+from trainer.data import DataStore
+from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 
@@ -43,6 +45,11 @@ class TaskStudy:
     @property
     def cost(self) -> RunCost:
         return RunCost(self.task, self.config.run_budget, self.config.verify_seeds, self.config.baseline_seeds)
+
+    def make_splits(self, stream: Stream, labels: Iterable[str]) -> None:
+        """Generate hidden splits that are missing, on all workers' cores."""
+        store = DataStore(self.task, self.streams, self.folder / "data", confined=bool(self.config.confined))
+        store.make_all(stream, labels, self.config.workers)
 
     def record(self, event: Event) -> None:
         self.study.record(event)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import TypedDict, cast
 
 from pydantic import JsonValue
 
-from analysis.audit import MeanDifference, mean_difference, one_draw, source_verdict
+from analysis.audit import GainEstimate, gain_over_seeds, source_verdict
 from analysis.ledger.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
@@ -30,6 +31,7 @@ from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 FRESH: Stream = "confirmation"
+BASELINE = "baseline"  # label of the untouched source's sample
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Sample:
     """A source to be trained ``seeds`` times and, with ``ablate``, to be run untrained as often.
 
     ``label`` names it and decides its seeds. ``own``: CPU use of the source's experiments in its study, if known.
+    ``first``: the number of its first hidden split: its trainings have one each, on which the untouched source is
+    trained, too.
     """
 
     label: str
@@ -54,25 +58,44 @@ class Sample:
     seeds: int
     ablate: bool = False
     own: tuple[CpuUse, ...] = ()
+    first: int = 0
 
     def jobs(self, task: Task, how: How) -> list[MeasureJob]:
-        trained = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
+        """Each seed on hidden rows of its own; where there are such, the second one also on the rows of the first, to
+        see whether the source ignores its seed; then the untrained ones."""
+        trained = [self._job(task, how, f"{self.label} {k}", k, k, 1.0) for k in range(self.seeds)]
+        if self.has_same_rows(task):
+            trained.append(self._job(task, how, f"{self.label} 1, rows of 0", 1, 0, 1.0))
         few = embedded.fraction(task, how.fixed_steps)
         again = range(self.seeds if self.ablate and embedded.can_be_untrained(task) else 0)
-        return trained + [self._job(how, f"{self.label} {k} untrained", k, few) for k in again]
+        return trained + [self._job(task, how, f"{self.label} {k} untrained", k, k, few) for k in again]
 
-    def _job(self, how: How, job_id: str, k: int, fraction: float) -> MeasureJob:
+    def has_same_rows(self, task: Task) -> bool:
+        return task.draws_splits and self.seeds > 1
+
+    def _job(self, task: Task, how: How, job_id: str, k: int, rows: int, fraction: float) -> MeasureJob:
         seed = how.streams.seed(FRESH, "verify", self.label, k)
-        return MeasureJob(job_id, self.source.files, FRESH, seed, fraction, own=self.own if fraction == 1.0 else ())
+        own, split = self.own if fraction == 1.0 else (), f"verify {self.first + rows}" if task.draws_splits else ""
+        return MeasureJob(job_id, self.source.files, FRESH, seed, fraction, own=own, split=split)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """The results of a sample: one measurement per seed, trained and untrained."""
+    """The results of a sample: one measurement per seed, trained and untrained. ``same_rows``: of the second seed on
+    the hidden rows of the first."""
 
     sample: Sample
     trained: tuple[Measurement, ...]
     untrained: tuple[Measurement, ...] = ()
+    same_rows: Measurement | None = None
+
+    @property
+    def on_same_rows(self) -> list[float | None]:
+        """Metrics of different seeds on the same rows."""
+        return self.metrics if self.same_rows is None else [self.metrics[0], _metric(self.same_rows)]
+
+    def of(self, untrained: bool) -> tuple[Measurement, ...]:
+        return self.untrained if untrained else self.trained
 
     @property
     def metrics(self) -> list[float | None]:
@@ -89,9 +112,13 @@ class Round:
 
     task: Task
     how: How
-    baseline: tuple[float, ...]
     taken: Mapping[str, Taken]
     everything: tuple[tuple[str, Measurement], ...]
+
+    @property
+    def baseline(self) -> list[float]:
+        """The metrics of the untouched source, without failed trainings."""
+        return [value for value in self.taken[BASELINE].metrics if value is not None]
 
     @property
     def trust(self) -> str | None:
@@ -103,30 +130,53 @@ class Round:
         """Device-seconds that the whole check took."""
         return sum(m.spent_seconds for _, m in self.everything)
 
-    def gain(self, labels: Sequence[str]) -> MeanDifference:
-        """Gain of the named samples, all seeds pooled; where the seeds change nothing, as of one measurement."""
-        values = [v for label in labels for v in self.taken[label].metrics]
-        effect = mean_difference(values, self.baseline, self.task.sign)
-        return one_draw(effect, self.baseline) if embedded.unmoved(values, self.baseline) else effect
+    def gain(self, labels: Sequence[str], untrained: bool = False) -> GainEstimate:
+        """Gain of the named samples, all seeds pooled."""
+        gains = [gain for label in labels for gain in self.gains(label, untrained)]
+        taken = [one for label in labels for one in self.taken[label].of(untrained)]
+        ends = [metric for one in taken if (metric := _metric(one)) is not None]
+        still = len(labels) == 1 and bool(self.unmoved(labels[0]))
+        found = gain_over_seeds(gains, self.shared, self.task.data_noise, ignores_seed=still)
+        return replace(found, start=fmean(self.baseline), end=fmean(ends) if ends else None)
 
-    def gains(self, label: str) -> list[float]:
-        """Per seed of one sample; a failure earns 0."""
-        middle = sum(self.baseline) / len(self.baseline)
-        return [0.0 if v is None else self.task.sign * (middle - v) for v in self.taken[label].metrics]
+    def unmoved(self, label: str) -> str:
+        """The finding if no seed moves the score of a sample on the same rows; else empty."""
+        untouched = [value for value in self.taken[BASELINE].on_same_rows if value is not None]
+        return embedded.unmoved(self.taken[label].on_same_rows, untouched)
+
+    @property
+    def shared(self) -> list[float]:
+        """The untouched metrics whose mean all gains share; none where each gain is over a training of its own."""
+        return [] if self.task.draws_splits else self.baseline
+
+    def gains(self, label: str, untrained: bool = False) -> list[float]:
+        """Per seed of one sample, over the untouched source on the same hidden rows; a failure earns 0. A seed on whose
+        rows the untouched source failed is left out."""
+        taken, middle = self.taken[label], fmean(self.baseline)
+        untouched = self.taken[BASELINE].metrics
+        gains = []
+        for k, measured in enumerate(taken.of(untrained)):
+            before = untouched[taken.sample.first + k] if self.task.draws_splits else middle
+            value = _metric(measured)
+            if before is not None:
+                gains.append(0.0 if value is None else self.task.sign * (before - value))
+        return gains
 
     def ablation(self, labels: Sequence[str]) -> str:
         """A finding where these samples keep their gain untrained; empty where they lose it, as they should."""
         labels = [label for label in labels if self.taken[label].untrained]
         if not labels:
             return ""
-        bare = [_metric(m) for label in labels for m in self.taken[label].untrained]
-        untrained = mean_difference(bare, self.baseline, self.task.sign)
-        return embedded.ablation(self.gain(labels), untrained, self.task.unit)
+        return embedded.ablation(self.gain(labels), self.gain(labels, untrained=True), self.task.unit)
 
 
 def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, say: Say) -> Round:
-    """Train the samples and ``seeds`` times the baseline. Raises TaskError where the baseline fails every time."""
-    whole = [Sample("baseline", task.baseline(), seeds), *samples]
+    """Train the samples and ``seeds`` times the baseline, at least once on each hidden split of a sample.
+
+    Raises TaskError where the baseline fails every time.
+    """
+    splits = max((sample.first + sample.seeds for sample in samples), default=0) if task.draws_splits else 0
+    whole = [Sample(BASELINE, task.baseline(), max(seeds, splits)), *samples]
     jobs = {sample.label: sample.jobs(task, how) for sample in whole}
     with scratch(task, how.streams, workers=how.workers, fixed_steps=how.fixed_steps, sandbox=how.sandbox) as (
         folder,
@@ -137,15 +187,16 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, say: 
         s.label: Taken(
             s,
             tuple(measured[job.job_id] for job in jobs[s.label][: s.seeds]),
-            tuple(measured[job.job_id] for job in jobs[s.label][s.seeds :]),
+            tuple(measured[job.job_id] for job in jobs[s.label][s.seeds + s.has_same_rows(task) :]),
+            measured[jobs[s.label][s.seeds].job_id] if s.has_same_rows(task) else None,
         )
         for s in whole
     }
-    baseline = [value for value in taken["baseline"].metrics if value is not None]
-    if not baseline:
-        message = f"{task.folder}: its baseline fails on all {seeds} seeds: {taken['baseline'].failures[0]}"
+    check = Round(task, how, taken, tuple(measured.items()))
+    if not check.baseline:
+        message = f"{task.folder}: its baseline fails on all {seeds} seeds: {taken[BASELINE].failures[0]}"
         raise TaskError(message, hint=f"metaloop task check {shlex.quote(reference(task))}{flag(how.sandbox)}")
-    return Round(task, how, tuple(baseline), taken, tuple(measured.items()))
+    return check
 
 
 def findings(check: Round, runs: Mapping[str, str | None]) -> list[FindingEvent]:
@@ -158,7 +209,7 @@ def findings(check: Round, runs: Mapping[str, str | None]) -> list[FindingEvent]
         about = {"run_id": runs.get(label), "source_id": taken.sample.source.source_id, "stream": FRESH}
         rows += [FindingEvent.of_line(t, **about, seed=m.seed) for m in taken.trained for t in m.findings]
         rows += [FindingEvent.of_line(text, **about) for text in embedded.scan(check.task, taken.sample.source)]
-        still = embedded.unmoved(taken.metrics, check.baseline)
+        still = check.unmoved(label)
         rows += [FindingEvent.of_line(still, **about)] if still else []
     return rows
 
@@ -180,6 +231,10 @@ class AuditFigures(TypedDict, total=False):
     share: float | None  # of the study's device-seconds
     hardware_class: str
     same_hardware: bool
+    noise: str  # what the interval of the gain contains, see `arena.measuring.GainEstimate`
+    start: float | None
+    end: float | None
+    held_rows: int | None
 
 
 @dataclass(frozen=True)
@@ -243,11 +298,14 @@ def verify_source(
     rows = findings(check, {label: run_id})
     if hollow:
         rows.append(FindingEvent.of_line(hollow, run_id=run_id, source_id=source.source_id, stream=FRESH))
-    measured = (gain.gain, gain.low, gain.high) if len(failed) < seeds else (None, None, None)
+    figures: AuditFigures = {"run_id": run_id, "n": gain.n, "gain": None, "low": None, "high": None}
+    if len(failed) < seeds:
+        figures |= {"gain": gain.gain, "low": gain.low, "high": gain.high}
+        figures |= {"noise": gain.noise, "start": gain.start, "end": gain.end}
     return Audit(
         "run" if run_id else "source",
-        source_verdict(gain, failed, hollow),
-        {"run_id": run_id, "n": gain.n, "gain": measured[0], "low": measured[1], "high": measured[2]},
+        source_verdict(gain, failed, hollow, seeds),
+        figures,
         rows,
         check,
         details={"failed_seeds": len(failed), "source_id": source.source_id},

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from analysis.audit import Lead, MeanDifference, around_zero, lead, study_verdict
+from analysis.audit import GainEstimate, Lead, lead, study_verdict
 from analysis.ledger import Ledger, check, segments
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from analysis.verdict.power import runs_needed
 from arena.choice import hardware_of_jobs
 from arena.clock_rule import CpuUse, own_experiments
+from arena.measuring import untouched_metrics
 from arena.run_archive import FOLDERS, unpacked
 from arena.scratch import Say
 from arena.study import Study
@@ -183,7 +184,8 @@ def verify_run(study: Study, run: AuditedRun, seeds: int, how: How, say: Say) ->
 
 
 def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
-    """One fresh seed for each run that changed anything; those of the first arm also untrained."""
+    """One fresh seed for each run that changed anything; those of the first arm also untrained. Runs with the same
+    number in both arms share their hidden rows."""
     untouched = study.task.baseline().source_id
     return [
         Sample(
@@ -192,9 +194,10 @@ def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
             1,
             ablate=runs is claim.first,
             own=used_by(study, run),
+            first=number,
         )
         for runs in claim.arms
-        for run in runs
+        for number, run in enumerate(runs)
         if run.final_source_id != untouched
     ]
 
@@ -203,12 +206,16 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
     """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds."""
     samples = samples_of(study, drawn)
     check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
-    gains = [[check.gains(run.run_id)[0] if run.run_id in check.taken else 0.0 for run in runs] for runs in drawn.arms]
+
+    def gains_of(run: AuditedRun) -> list[float]:
+        return check.gains(run.run_id) if run.run_id in check.taken else []
+
+    gains = [[next(iter(gains_of(run)), 0.0) for run in runs] for runs in drawn.arms]
     measured = [
         [run.run_id in check.taken and not check.taken[run.run_id].failures for run in runs] for runs in drawn.arms
     ]
     touched = fmean(measured[0]), fmean(measured[1])
-    fresh = lead(gains[0], gains[1], around_zero(check.baseline, study.task.sign), touched)
+    fresh = lead(gains[0], gains[1], check.shared, touched, study.task.data_noise)
     recorded = recorded_lead(study, whole)
     hollow = check.ablation([run.run_id for run in drawn.first if run.run_id in check.taken])
     verdict, why = study_verdict(recorded, fresh, hollow)
@@ -234,18 +241,14 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
 
 def recorded_lead(study: Study, claim: AuditedClaim) -> Lead:
     """The recorded lead, from all verifications of its two arms in the ledger."""
-    values = [
-        event.metric
-        for (task, stream, _), event in study.state.baselines.items()
-        if (task, stream) == (claim.match.task, claim.match.stream)
-        and event.status == "ok"
-        and event.metric is not None
-    ]
+    runs = [study.state.run(run.run_id) for arm in claim.arms for run in arm]
+    splits = {event.split for run in runs for event in run.verifications.values()}
+    values = untouched_metrics(study.state, claim.match.task, claim.match.stream, splits)
     if not values or not claim.first or not claim.second:
         raise NotFound(f"{study.folder}: its claim has no measurements yet", hint="finish the study first")
     first, second = ([run.verified_gain or 0.0 for run in runs] for runs in claim.arms)
     touched = [fmean(run.touched for run in runs) for runs in claim.arms]
-    return lead(first, second, around_zero(values, study.task.sign), (touched[0], touched[1]))
+    return lead(first, second, values, (touched[0], touched[1]), study.task.data_noise)
 
 
 def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> AuditFigures:
@@ -269,8 +272,8 @@ def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> AuditFigures
 def arms_of(
     whole: AuditedClaim,
     drawn: AuditedClaim,
-    recorded: Sequence[MeanDifference],
-    fresh: Sequence[MeanDifference],
+    recorded: Sequence[GainEstimate],
+    fresh: Sequence[GainEstimate],
     gains: Sequence[Sequence[float]],
 ) -> list[JsonValue]:
     """By arm: recorded and fresh gain, and the same for each sampled run."""

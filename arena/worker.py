@@ -103,10 +103,11 @@ class Worker:
         self.trainer = self.devices.trainer
         if isinstance(job, RunJob):
             return self.play(job)
-        source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
-        fraction = job.fraction if isinstance(job, MeasureJob) else 1.0
-        own, split = (job.own, job.split) if isinstance(job, MeasureJob) else ((), "")
-        measured = self.measure(Spec(source, job.seed, job.stream, fraction, split=split), own=own)
+        if isinstance(job, MeasureJob):
+            spec = Spec(Source(job.files), job.seed, job.stream, job.fraction, splits=(job.split,))
+            measured = self.measure(spec, own=job.own)
+        else:
+            measured = self.measure(Spec(self.trainer.task.baseline(), job.seed, job.stream, splits=job.splits))
         return JobResult(job.job_id, "finished", (measured,))
 
     def measure(self, spec: Spec, run_id: str | None = None, own: Iterable[CpuUse] = ()) -> Measurement:
@@ -174,6 +175,7 @@ class Worker:
             devices=self.devices,
             beside=[Program.parse(text, name) for name, text in job.beside],
             start=Source(job.start) if job.start else None,
+            keep=self.config.keep,
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")
@@ -215,7 +217,10 @@ class Worker:
     def verify(self, job: RunJob, result: RunResult, ended: RunEndedEvent) -> JobResult:
         """Train the final source of a run on seeds that no researcher saw."""
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
-        specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in job.fresh_seeds(untouched)]
+        specs = [
+            Spec(result.final, seed, job.stream, block=job.match_id, splits=(split,))
+            for seed, split in job.fresh(untouched)
+        ]
         own = own_experiments(self.run.experiments.values(), result.final.source_id)
         self.tell({"progress": {"kind": "measuring", "run_id": job.run_id}})
         measured = tuple(self.measure(spec, job.run_id, own) for spec in specs)

@@ -164,7 +164,7 @@ def idle(count: int, shares: Sequence[float] = (0.0, 0.2)) -> None:
                 (folder / "theirs" / "train.py").write_text(BUSY)
                 (folder / "mine.md").write_text(PROGRAM)
                 metaloop("task", "init", "--from", str(folder / "theirs"), "--metric", "loss", "--direction", "lower",
-                         "--seed", "train.py:SEED")  # fmt: skip
+                         "--seed", "train.py:SEED", "--noise", "unknown")  # fmt: skip
                 server.delay = share * TRAINING
                 words = ["improve", "mine.md", "-t", "theirs", "-m", "openai/test", "--budget", f"{24 * TRAINING:.0f}s",
                          "--seed", str(number), "-q", "-y", "-s", "study"]  # fmt: skip

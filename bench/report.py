@@ -96,7 +96,7 @@ def parts(folder: Path) -> None:
     con = made.con
     ranked = timed("view standings", lambda: standings.standings(con))
     _add(con, "", "standings", standings.Standing, ranked)
-    timed("views power, scales", lambda: _compute(con, ("power", "scales"), "", made))
+    timed("view scales", lambda: _compute(con, ("scales",), "", made))
     profile = cProfile.Profile()
     credit_rows = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):

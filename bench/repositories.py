@@ -20,7 +20,8 @@ from typing import Any
 
 from bench.common import figure
 from programs.errors import MetaloopError
-from trainer.commands.init import Drafting, Unknown, write
+from trainer.commands.init import Drafting, write
+from trainer.commands.questions import Unknown
 from trainer.commands.task_toml import Wanted
 from trainer.task import Task
 
@@ -32,7 +33,8 @@ def read(path: Path) -> dict[str, str]:
     """Field → how it was found out; ``refused`` → why there is no task."""
     fixture = tomllib.loads(path.read_text("utf-8"))
     truth, asked = fixture["truth"], list[str]()
-    wanted = Wanted(**{name: fixture.get(name) for name in ("command", "metric", "metric_file")})
+    given: dict[str, Any] = {name: fixture.get(name) for name in ("command", "metric", "metric_file")}
+    wanted = replace(Wanted(noise="unknown"), **given)
     with tempfile.TemporaryDirectory() as folder:
         for name, text in fixture["files"].items():
             file = Path(folder, "repo", name)
@@ -46,10 +48,11 @@ def read(path: Path) -> dict[str, str]:
                     drafted = drafting.draft(wanted)
                     break
                 except Unknown as unknown:
-                    if unknown.field in asked:
+                    fields = [question.field for question in unknown.questions]
+                    if set(fields) & set(asked):
                         raise
-                    asked.append(unknown.field)
-                    wanted = replace(wanted, **{unknown.field: truth[unknown.field]})
+                    asked += fields
+                    wanted = replace(wanted, **{field: truth[field] for field in fields})
         except MetaloopError as error:
             return {"refused": f"{error.message} ({error.hint})"}
         states = compared(Task.load(write(drafted, None)), truth)

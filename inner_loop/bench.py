@@ -18,6 +18,7 @@ from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
 from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
+from trainer.rows import Difference
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
@@ -50,7 +51,8 @@ class Bench:
     resumed run makes the same requests. Experiments in `recorded` (this run's earlier `experiment` and `decision`
     events) are answered from there, with the recorded charge, and not emitted again. ``devices`` run a wave in parallel
     (None: ``trainer`` runs one experiment after another); ``trainer`` is the first of them. ``task``: the trainer's
-    with the edits of the program (None: as it is).
+    with the edits of the program (None: as it is). ``kept_errors``: the standard errors of the difference from which on
+    a gain is kept; 0: any gain is.
     """
 
     def __init__(
@@ -67,11 +69,14 @@ class Bench:
         should_stop: Callable[[], bool] = never,
         devices: Devices | None = None,
         task: Task | None = None,
+        kept_errors: float = 0.0,
     ) -> None:
         self.task = task or trainer.task
         self.run_id = run_id
         self.run_seed = run_seed
         self.budget_seconds = budget_seconds
+        self.kept_errors = kept_errors
+        self.data = trainer.data
         self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Record] = []
         self.experiment_wall_seconds = 0.0
@@ -226,11 +231,13 @@ class Bench:
             records += self._carry_out([self._plan(ask)])
         return records
 
-    def decide(self, record: Record, decision: str, reason: str) -> None:
-        """Decide once what becomes of an experiment; "keep" commits it and moves the head to it."""
+    def decide(self, record: Record, decision: str, reason: str, compared: Difference | None = None) -> None:
+        """Decide once what becomes of an experiment; "keep" commits it and moves the head to it. ``compared``: its gain
+        over the source that it was compared with."""
         if record.decision:
             raise RuntimeError(f"experiment {record.number} was decided already: {record.decision}")
         record.decision, record.reason = decision, reason
+        record.gain, record.gain_se = compared or (None, None)
         if decision in ("baseline", "keep"):
             if self._repository:
                 self._repository.commit(record, self._parent(record), self.task.metric)
@@ -262,7 +269,8 @@ class Bench:
             (record,) = self._carry_out([self._planned(ask, parent, rebuild(event, parent))])
             decided = self._replay.decision(record.experiment_id)
             if decided is not None:
-                self.decide(record, *decided)
+                compared = None if decided.gain is None else Difference(decided.gain, decided.gain_se)
+                self.decide(record, decided.decision, decided.reason, compared)
 
     def move_head(self, record: Record) -> None:
         """Make another measured record the head: a rewind, another branch, the winner of a confirmation."""

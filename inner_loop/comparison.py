@@ -3,23 +3,71 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 from inner_loop.bench import Bench
-from inner_loop.record import Record, measurements
+from inner_loop.record import Record, measured_records, measurements
 from trainer.cards.card_summary import summary
+from trainer.rows import EXACT, Difference, paired, share_error
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
 LEAST_REPEATS = 2
+KEEP, UNDECIDED, DISCARD = "keep", "undecided", "discard"
+Decision = Literal["keep", "undecided", "discard"]
+WORDS = {KEEP: "better", UNDECIDED: "not resolved", DISCARD: "not better"}
+
+
+def difference(bench: Bench, candidate: Record, other: Record, seeds: float | None = None) -> Difference | None:
+    """The gain of a source over another one, in metric units, positive when better: the mean over the training seeds
+    with which both were measured in full, each against the same seed. None without one.
+
+    Its standard error contains the noise of the rows and of the seeds, as far as they are known; None: neither is. It
+    is that of so many ``seeds`` (None: of those measured; infinity: the rows' part, which no further seed reduces).
+    """
+    pairs, gain = same_seed_pairs(bench, candidate, other), gain_over(bench, candidate, other)
+    if gain is None:
+        return None
+    if bench.task.data_noise == EXACT:
+        return Difference(gain, 0.0)
+    rows, seed = _rows_variance(bench, pairs), _seed_variance(bench)
+    variance = (rows or 0.0) + (seed or 0.0) / (seeds or len(pairs))
+    return Difference(gain, math.sqrt(variance) or None)
+
+
+def decide_by(bench: Bench, found: Difference | None) -> Decision:
+    """Keep a gain of at least so many standard errors as the run asks for; a smaller difference is undecided. Where no
+    error is known, and in a run that asks for none, any gain is kept."""
+    if found is None:
+        return "discard"
+    least = least_gain(bench, found)
+    if found.value > 0 and found.value >= least:
+        return "keep"
+    return "undecided" if abs(found.value) < least else "discard"
+
+
+def least_gain(bench: Bench, found: Difference) -> float:
+    """The gain from which on a source with this difference is kept, in metric units; 0: any gain is."""
+    return bench.kept_errors * (found.se or 0.0)
+
+
+def gain_text(found: Difference, digits: str = ".3g") -> str:
+    """A gain and its standard error: `+0.004 ± 0.009`."""
+    error = f" ± {found.se:.2g}" if found.se else ""
+    return f"{found.value:+{digits}}{error}"
 
 
 def gain_over(bench: Bench, candidate: Record, other: Record) -> float | None:
     """Mean gain in metric units over the training seeds with which both sources were measured in full."""
-    mine = measurements(bench.history, candidate.source.source_id)
-    theirs = measurements(bench.history, other.source.source_id)
-    common = sorted(mine.keys() & theirs.keys())
-    if not common:
-        return None
-    return bench.task.sign * sum(theirs[seed] - mine[seed] for seed in common) / len(common)
+    gains = [bench.gain(after, before) or 0.0 for before, after in same_seed_pairs(bench, candidate, other)]
+    return sum(gains) / len(gains) if gains else None
+
+
+def same_seed_pairs(bench: Bench, candidate: Record, other: Record) -> list[tuple[Record, Record]]:
+    """(of the other source, of the candidate) for each training seed with which both were measured in full."""
+    mine = measured_records(bench.history, candidate.source.source_id)
+    theirs = measured_records(bench.history, other.source.source_id)
+    return [(theirs[seed], mine[seed]) for seed in sorted(mine.keys() & theirs.keys())]
 
 
 def mean_metric(bench: Bench, record: Record) -> float | None:
@@ -34,13 +82,58 @@ def seed_sd(bench: Bench) -> float | None:
     card = summary(bench.task)
     if card.state == "measured" and card.seed_sd:
         return card.seed_sd
-    sources = {record.source.source_id for record in bench.history if record.replicate}
-    groups = [list(measurements(bench.history, source).values()) for source in sorted(sources)]
-    repeats = sum(len(group) - 1 for group in groups if group)
+    groups = [list(group.values()) for group in _repeated(bench)]
+    repeats = sum(len(group) - 1 for group in groups)
     if repeats < LEAST_REPEATS:
         return None
     squares = sum((one - sum(group) / len(group)) ** 2 for group in groups for one in group)
     return math.sqrt(squares / repeats) or None
+
+
+def _repeated(bench: Bench) -> list[dict[int, float]]:
+    """The metrics by seed of each source that the run has measured in full with several seeds."""
+    metrics: dict[str, dict[int, float]] = {}
+    for record in bench.history:
+        if record.full and record.metric is not None:
+            metrics.setdefault(record.source.source_id, {})[record.replicate] = record.metric
+    return [by_seed for _, by_seed in sorted(metrics.items()) if len(by_seed) > 1]
+
+
+def _seed_variance(bench: Bench) -> float | None:
+    """The variance of the difference of two sources on one training seed: pooled over the pairs of sources that the run
+    has measured with the same seeds, else twice that of one source. None if neither is known."""
+    alike: dict[tuple[int, ...], list[dict[int, float]]] = {}
+    for by_seed in _repeated(bench):
+        alike.setdefault(tuple(sorted(by_seed)), []).append(by_seed)
+    squares, freedom = 0.0, 0
+    for seeds, sources in alike.items():
+        centred = [[one[seed] - sum(one.values()) / len(seeds) for seed in seeds] for one in sources]
+        shared = [sum(column) / len(sources) for column in zip(*centred, strict=True)]  # what all have of a seed
+        squares += sum((x - mean) ** 2 for row in centred for x, mean in zip(row, shared, strict=True))
+        freedom += (len(sources) - 1) * (len(seeds) - 1)
+    if freedom >= LEAST_REPEATS:
+        return 2 * squares / freedom
+    sd = seed_sd(bench)
+    return None if sd is None else 2 * sd**2
+
+
+def _rows_variance(bench: Bench, pairs: Sequence[tuple[Record, Record]]) -> float | None:
+    """The variance of a difference by the draw of the rows, which no seed reduces: paired where the values of rows are
+    known, else by their number, as if the two sources did not share them. None if neither is known."""
+    import numpy as np
+
+    sides = [list(side) for side in zip(*pairs, strict=True)]
+    names = [[record.outcome.rows for record in side if record.outcome.rows] for side in sides]
+    if all(len(side) == len(pairs) for side in names):
+        old, new = ([bench.data.searched_rows(name) for name in side] for side in names)
+        if len({len(values) for values in (*old, *new)}) == 1:
+            se = paired(bench.task.sign, [np.mean(old, axis=0)], [np.mean(new, axis=0)]).se
+            return None if se is None else se**2
+    count = bench.task.scoring["n_rows"]
+    means = [sum(record.metric or 0.0 for record in side) / len(side) for side in sides]
+    if count and all(0.0 <= mean <= 1.0 for mean in means):
+        return sum(share_error(mean, count) ** 2 for mean in means)
+    return None
 
 
 def value(bench: Bench, record: Record) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from inner_loop.record import Record
 from programs.ideas import ProgramIdea
 from trainer.edits import Edit, EditSpace, Knob
+from trainer.rows import Difference
 from trainer.source import Source
 from trainer.values.conditional import ConditionalEdit
 
@@ -57,10 +58,12 @@ class Situation:
 @dataclass(frozen=True)
 class ProposerStart:
     """The input of a proposer's `make`: the program's ideas that the task knows, each with what it asks for, in order;
-    and the directives to cite for proposals that come from no idea."""
+    and the directives to cite for proposals that come from no idea. ``program_id``: in a night the experiments of other
+    programs have other ids."""
 
     ideas: tuple[tuple[ProgramIdea, ConditionalEdit], ...] = ()
     because: tuple[str, ...] = ()
+    program_id: str = ""
 
 
 class CitingProposer:
@@ -81,11 +84,22 @@ class Proposer(Protocol):
 
 @dataclass(frozen=True)
 class KeepVerdict:
-    """`gain` in metric units, positive when better; None if there was nothing to compare."""
+    """`gain` in metric units, positive when better; None if there was nothing to compare. ``gain_se``: its standard
+    error, where it is known. ``undecided``: it is too small to be kept or dropped for what it is."""
 
     keep: bool
     reason: str
     gain: float | None = None
+    gain_se: float | None = None
+    undecided: bool = False
+
+    @property
+    def decision(self) -> str:
+        return "keep" if self.keep else "undecided" if self.undecided else "discard"
+
+    @property
+    def compared(self) -> Difference | None:
+        return None if self.gain is None else Difference(self.gain, self.gain_se)
 
 
 class KeepRule(Protocol):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LEAP = "plateau"  # the proposer of an experiment that changes several knobs at once
 LEAP_KNOBS = 3
 DRAWS = 20
+DECIDED = ("keep", "discard", "undecided")  # of experiments that are tries
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def group_rules(charter: Charter, space: EditSpace, history: Sequence[Record], w
     """
     if not charter.rotate and not charter.plateau.after:
         return GroupRules()
-    tried = [record for record in history if record.edit and record.decision in ("keep", "discard")]
+    tried = [record for record in history if record.edit and record.decision in DECIDED]
     avoided: frozenset[str] = frozenset()
     fields: tuple[str, ...] = ()
     last = wave[-1].edit if wave else tried[-1].edit if tried else None

@@ -1,12 +1,14 @@
 """A night: several programs take turns on one lineage of train.py.
 
-In random blocks each program gets its turns on top of the same `main`: it proposes one experiment, or, as a coding
-agent, works for one session. A win is trained again with a second seed before `main` moves, and the mean decides. So no
-experiment is spent on comparing programs, and each turn is a randomised comparison at an equal start.
+In random blocks each program gets a turn on top of the same `main`: it proposes one experiment, or, as a coding agent,
+works for one session. A win is trained again with the second seed of `main`, and the mean of both differences decides:
+it has to be at least one standard error. So no experiment is spent on comparing programs, and each turn is a randomised
+comparison at an equal start.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -14,7 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from inner_loop.behaviour import with_patches
 from inner_loop.bench import Bench
-from inner_loop.comparison import mean_metric
+from inner_loop.comparison import WORDS, decide_by, difference, gain_text
 from inner_loop.contracts import Proposal, Researcher
 from inner_loop.events import AgentHeadEvent, AgentSessionEvent, NightTurnEvent
 from inner_loop.models.contract import NoReply
@@ -26,12 +28,13 @@ from inner_loop.wave import ExperimentRequest
 from programs.errors import UsageError
 from programs.program import Program
 from trainer.edits import Edit
+from trainer.rows import Difference
 from trainer.source import Source
 from trainer.task import Task
 
 LEAST_REPEATED = 30  # experiments of a night from which on wins are trained twice
-FEW = 60  # experiments of a night below which the first program has two turns in each block
 SESSION = 6  # experiments of an agent's turn
+SECOND = 1  # the seed with which wins and `main` are trained again
 DRAWS = 5  # for a proposal that no other turn of the same round makes
 BY, BEGUN = "night", "main of the night before"
 NOTHING_LEFT = "no program had anything more to try"
@@ -69,7 +72,6 @@ class Seat:
 
     program: Program
     researcher: Researcher
-    turns: int = 1  # in each block
     waiting: list[Proposal] = field(default_factory=list)
 
 
@@ -110,10 +112,7 @@ class Night:
         return self._seats[0].researcher
 
     def work(self, bench: Bench) -> None:
-        experiments = bench.budget_seconds / bench.cost()
-        self._repeats = experiments >= LEAST_REPEATED
-        if experiments < FEW and len(self._seats) > 1:
-            self._seats[0].turns = 2
+        self._repeats = bench.budget_seconds / bench.cost() >= LEAST_REPEATED
         if isinstance(self._first, HasSessions):
             with self._first.sessions(bench) as session:
                 self._begin(bench)
@@ -131,10 +130,9 @@ class Night:
         import numpy as np
 
         rng, number, block = np.random.default_rng(self._seed), 0, 0
-        each = [seat for seat in self._seats for _ in range(seat.turns)]
         while True:
-            for at in rng.permutation(len(each)):
-                yield NightTurn(number, block, each[at])
+            for at in rng.permutation(len(self._seats)):
+                yield NightTurn(number, block, self._seats[at])
                 number += 1
             block += 1
 
@@ -157,7 +155,7 @@ class Night:
     def _rounds(self, bench: Bench) -> None:
         """As many turns side by side as the run has devices; until the budget is spent, or no program has anything to
         try."""
-        turns, empty, most = self._turns(), 0, 2 * sum(seat.turns for seat in self._seats)
+        turns, empty, most = self._turns(), 0, 2 * len(self._seats)
         coming = next(turns)
         while bench.is_open and empty < most:
             drawn: list[tuple[NightTurn, Proposal]] = []
@@ -200,37 +198,43 @@ class Night:
         main = bench.head
         asks = [request_of(main, one, program_id=turn.seat.program.program_id) for turn, one in drawn]
         records = bench.experiments(asks)
-        wins = [record for record in records if self._gain(bench, record, main) > 0]
+        compared = {record.number: self._compared(bench, record, main) for record in records}
+        wins = [record for record in records if self._wins(bench, record, main)]
         again = self._again(bench, wins) if self._repeats else {}
-        sure = [one for one in wins if self._gain(bench, one, main) > 0 and (one.number in again or not self._repeats)]
-        best = max(sure, key=lambda one: self._gain(bench, one, main), default=None)
+        compared |= {number: self._compared(bench, bench.history[number], main) for number in again}
+        sure = [one for one in wins if decide_by(bench, compared[one.number]) == "keep"]
+        sure = [one for one in sure if one.number in again or not self._repeats]
+        best = max(sure, key=lambda one: _gain(compared[one.number]), default=None)
         for (turn, proposal), record in zip(drawn, records, strict=False):
-            kept, gain = record is best, self._gain(bench, record, main)
-            if best is not None and record in sure and not kept:
+            found, repeat = compared[record.number], again.get(record.number)
+            decision: str = decide_by(bench, found)
+            why = _gain_over_main(bench, found, main, 2 if repeat else 1)
+            if best is not None and record in sure and record is not best:
                 turn.seat.waiting.append(proposal)
+                decision = "discard"
                 why = f"experiment {best.number} of the same round was kept; tried again on top of it"
             elif not record.ok:
                 why = f"{record.outcome.status}: {record.outcome.reason}"
-            elif record.number in again and not again[record.number].ok:
-                why = f"{again[record.number].outcome.status} with a second seed"
-            elif record in wins and gain > 0 and not kept:
-                why = "no time for a second seed"
+            elif repeat and not repeat.ok:
+                why = f"{repeat.outcome.status} with a second seed"
+            elif record in wins and self._repeats and not repeat:
+                decision, why = "undecided", f"no time for a second seed: {why}"
             else:
-                how = f"{abs(gain):.3g} {'better' if gain > 0 else 'worse'} than experiment {main.number}"
-                why = f"{how}, over two seeds" if record.number in again else how
-            bench.decide(record, "keep" if kept else "discard", why)
-            self._told(bench, turn, [record, *filter(None, [again.get(record.number)])], record if kept else None, gain)
+                why = f"{WORDS[decision]}: {why}"
+            bench.decide(record, decision, why, found)
+            kept = record if record is best else None
+            self._told(bench, turn, [record, *filter(None, [repeat])], kept, _gain(found))
 
     def _again(self, bench: Bench, wins: Sequence[Record]) -> dict[int, Record]:
         """Train records with a second seed, once; number → its repeat, of those that the budget covers."""
-        known = {one.source: one for one in bench.history if one.replicate}
+        known = {one.source: one for one in bench.history if one.replicate == SECOND and one.full}
         for repeat in known.values():
             if not repeat.decision:  # of a session that was cut short
                 bench.decide(repeat, "replicate", "a second seed")
         new = [one for one in wins if one.source not in known]
         asks = [
             ExperimentRequest(
-                Edit(), one, one.because, replicate=1, description=f"{one.description}, again", proposer=BY,
+                Edit(), one, one.because, replicate=SECOND, description=f"{one.description}, again", proposer=BY,
                 source=one.source, program_id=one.program_id,
             )
             for one in new
@@ -240,16 +244,20 @@ class Night:
             known[one.source] = repeat
         return {one.number: known[one.source] for one in wins if one.source in known}
 
-    def _gain(self, bench: Bench, record: Record, main: Record) -> float:
-        """Of the means over all seeds; 0 for a source that failed with any of them."""
-        mine, its = mean_metric(bench, record), mean_metric(bench, main)
+    def _compared(self, bench: Bench, record: Record, main: Record, seeds: float | None = None) -> Difference | None:
+        """The gain over `main` on the same seeds; None for a source that failed with any of them."""
         failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
-        return 0.0 if mine is None or its is None or failed else bench.task.sign * (its - mine)
+        return None if failed else difference(bench, record, main, seeds)
+
+    def _wins(self, bench: Bench, record: Record, main: Record) -> bool:
+        """Whether the first look is worth a second seed: any gain is that is not within the error of the rows, which no
+        seed reduces. Without second seeds, whether it is kept."""
+        return decide_by(bench, self._compared(bench, record, main, math.inf if self._repeats else None)) == "keep"
 
     # --- turns of one session -------------------------------------------------------------------------------------
 
     def _sessions(self, bench: Bench, session: Session) -> None:
-        empty, most = 0, 2 * sum(seat.turns for seat in self._seats)
+        empty, most = 0, 2 * len(self._seats)
         for turn in self._turns():
             if turn.number in self._recorded:
                 continue
@@ -277,11 +285,11 @@ class Night:
                     raise
                 gone = problem  # the turn is settled first
         tried = [one for one in bench.history[first:] if one.decision == "keep" and one.full and one.proposer != BY]
-        best = max(tried, key=lambda one: self._gain(bench, one, main), default=None)
-        gain = self._gain(bench, best, main) if best else 0.0
-        if best is not None and gain > 0 and self._repeats:
-            gain = self._gain(bench, best, main) if self._again(bench, [best]) else 0.0
-        kept = best if gain > 0 else None
+        wins = [one for one in tried if self._wins(bench, one, main)]
+        best = max(wins, key=lambda one: _gain(self._compared(bench, one, main)), default=None)
+        repeated = best is not None and (not self._repeats or bool(self._again(bench, [best])))
+        found = self._compared(bench, best, main) if best is not None and repeated else None
+        kept, gain = (best if decide_by(bench, found) == "keep" else None), _gain(found)
         if bench.head is not (kept or main):
             bench.move_head(kept or main)
             number = bench.head.number
@@ -316,3 +324,13 @@ class Night:
         if turn.number not in self._recorded:
             self._context.emit(event)
             self._recorded[turn.number] = event
+
+
+def _gain(found: Difference | None) -> float:
+    return found.value if found else 0.0
+
+
+def _gain_over_main(bench: Bench, found: Difference | None, main: Record, seeds: int) -> str:
+    unit = f" {bench.task.unit}" if bench.task.unit else ""
+    over = "the same seed" if seeds == 1 else f"the same {seeds} seeds"
+    return f"{gain_text(found)}{unit} against experiment {main.number}, with {over}" if found else "nothing to compare"

@@ -38,7 +38,10 @@ def run_phases(program: Program, task: Task) -> list[RunPhase]:
     inner = [citations.within(overrides) for overrides in given]
     because = [cited.cite("proposers", "focus") for cited in inner]
     mixtures = proposers.make_each(
-        [charter for _, charter in charters], resolved_ideas(program, task), because[0] if len(because) == 1 else ()
+        [charter for _, charter in charters],
+        resolved_ideas(program, task),
+        because[0] if len(because) == 1 else (),
+        program.program_id,
     )
     rules: dict[Keep, KeepRule] = {}
     phases = []

@@ -43,6 +43,8 @@ class Record:
     started_at: str = ""
     decision: str = ""
     reason: str = ""
+    gain: float | None = None  # over the source that the decision compared it with, and its standard error
+    gain_se: float | None = None
     program_id: str | None = None  # of a night: whose turn it was
     diff: str = field(default="", repr=False)
 
@@ -80,7 +82,12 @@ def experiment_event(run_id: str, record: Record, parent: Record | None) -> Expe
 
 def decision_event(run_id: str, record: Record) -> DecisionEvent:
     return DecisionEvent(
-        run_id=run_id, experiment_id=record.experiment_id, decision=record.decision, reason=record.reason
+        run_id=run_id,
+        experiment_id=record.experiment_id,
+        decision=record.decision,
+        reason=record.reason,
+        gain=record.gain,
+        gain_se=record.gain_se,
     )
 
 
@@ -98,10 +105,12 @@ def _values(source: object, names: Sequence[str]) -> dict[str, Any]:
     return {name: getattr(source, name) for name in names}
 
 
+def measured_records(history: Sequence[Record], source_id: str) -> dict[int, Record]:
+    """A source's full experiments that did not fail: replicate number → record."""
+    full = (record for record in history if record.source.source_id == source_id and record.full and record.ok)
+    return {record.replicate: record for record in full}
+
+
 def measurements(history: Sequence[Record], source_id: str) -> dict[int, float]:
     """Metrics of a source's full experiments: replicate number → metric."""
-    metrics: dict[int, float] = {}
-    for record in history:
-        if record.source.source_id == source_id and record.full and record.ok:
-            metrics[record.replicate] = cast(float, record.metric)
-    return metrics
+    return {number: cast(float, one.metric) for number, one in measured_records(history, source_id).items()}

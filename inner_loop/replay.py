@@ -37,10 +37,9 @@ class RunReplay:
             events.append(event)
         return events
 
-    def decision(self, experiment_id: str) -> tuple[str, str] | None:
-        """The decision about an experiment and its reason; None if the run was interrupted before it."""
-        decided = self._decided.get(experiment_id)
-        return None if decided is None else (decided.decision, decided.reason)
+    def decision(self, experiment_id: str) -> DecisionEvent | None:
+        """The decision about an experiment; None if the run was interrupted before it."""
+        return self._decided.get(experiment_id)
 
     def outcome(
         self, number: int, *, source_id: str, seed: int, fraction: float, replicate: int

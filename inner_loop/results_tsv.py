@@ -6,8 +6,9 @@ from pathlib import Path
 
 from inner_loop.record import Record
 
-#: Failed experiments are `crash` and show the metric 0.000000; what was measured and not kept is `discard`.
-_STATUS = {"baseline": "keep", "keep": "keep"}
+#: Failed experiments are `crash` and show the metric 0.000000; what was measured and not kept is `discard`, or
+#: `undecided` where its difference is within its error.
+_STATUS = {"baseline": "keep", "keep": "keep", "undecided": "undecided"}
 
 
 class ResultsTable:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from analysis.found_scripts import found_scripts
+from analysis.found_scripts import FoundScript
 from analysis.ledger.events import ChampionEvent
+from analysis.ledger.run_state import StudyState
+from analysis.looks import Looks, looks_of
 from analysis.study import read_study
 from analysis.trust import counts, weakest
+from analysis.verdict.caveats import caveats
 from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.origin import origin_of
+from arena.harvest import HARVEST
 from arena.study import Study
 from arena.task_set import TaskSet
 from meta.claim import Champion, Claim, decide
@@ -26,6 +30,7 @@ from programs.evolved_for import EvolvedFor
 from programs.files import write_whole
 from programs.program import Program
 from programs.shelf import starters
+from trainer.cards.freshness import least
 
 
 def crown(
@@ -86,18 +91,36 @@ def decided(
     own, tested = study.program(origin) if origin else None, night.tested if night else program
     with read_study(study.folder, views=()) as con:
         start = None if night else origin_of(con, tested.program_id)
-        searched = () if study.config.families else tasks.tasks  # no other task has a train.py of its own
-        scripts = [script for task in searched for script in found_scripts(con, task.name, task.unit)]
+    searched = () if study.config.families else tasks.tasks  # no other task has a train.py of its own
+    ended = [(task, state.harvests.get((task.name, HARVEST))) for task in searched]
+    scripts = tuple(FoundScript.of(task, event) for task, event in ended if event is not None)
     contributed, name = night.contributed if night else (), own.name if own else ""
-    return replace(
+    decision = replace(
         decide(tested, claim, tasks.tasks, own=name, origin=start, night=contributed),
+        fresh=least(tasks.tasks),
+        looks=study_looks(study),
         trust=weakest(event.trust for event in verified if counts(event.status, event.trust)),
         same_as=same_as(tasks, own, program) if own and not night else "",
         match_ids=tuple(sorted(matches)),
-        scripts=tuple(scripts),
+        scripts=scripts,
         held_out=tuple(held_out),
         short=night is not None and night_is_short(study.task, study.config.run_budget),
     )
+    with read_study(study.folder, views=("standings",)) as con:
+        return replace(decision, caveats=caveats(con, decision))
+
+
+def study_looks(study: Study) -> Looks | None:
+    """The looks of the study at its rows, with those of the night before, as far as its folder is there."""
+    if study.task.run is None:
+        return None
+    study.follow()  # what the workers wrote
+    before, earlier = study.config.from_study, 0
+    if before is not None and (Path(before.folder) / "ledger").is_dir():
+        champion = StudyState.read(Path(before.folder) / "ledger").champion
+        seen = decision_of(champion.body).looks if champion else None
+        earlier = seen.tries if seen else 0
+    return looks_of(study.folder, study.state, study.task, study.streams, earlier)
 
 
 def write_page(study: Study, champion: Champion) -> None:

@@ -10,6 +10,7 @@ from analysis.verdict.origin import ancestors
 from arena.arms import Entry
 from arena.executor import Executor, Progress
 from arena.harvest import harvest
+from arena.measuring import untouched_metrics
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_set import TaskSet
@@ -85,11 +86,12 @@ def against(on: TaskStudy, match_id: str) -> Against:
     match = on.state.matches[match_id]
     roles = {arm.arm_id: arm.role for arm in match.arms}
     held: dict[str, list[bool]] = {role: [] for role in roles.values()}
+    splits = set[str | None]()
     for event in on.state.verifications():
         if event.arm_id in roles:
             held[roles[event.arm_id]].append(event.status == "ok")
-    measured = [row for key, row in on.state.baselines.items() if key[:2] == (match.task, match.stream)]
-    metrics = [row.metric for row in measured if row.status == "ok" and row.metric is not None]
+            splits.add(event.split)
+    metrics = untouched_metrics(on.state, match.task, match.stream, splits)
     return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in held.items()})
 
 

@@ -18,7 +18,6 @@ from arena.setup import RunCost
 from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
 from arena.task_study import all_tasks
-from inner_loop.night import FEW
 from meta.breed import judge, next_version, write_down
 from meta.claim import OWN, Claim, claim
 from meta.lineage import Lineage
@@ -30,6 +29,7 @@ from meta.study.plan import TURNS
 from programs.program import Program
 from trainer.task import Task
 
+FEW = 60  # experiments of a night below which its test hardly ever shows a program that is better
 NIGHT = "night"  # label, purpose and role
 TRIES = 3  # replies of models for the program of the next night, each of which may be repaired once
 

@@ -52,7 +52,8 @@ Shares = Annotated[dict[Annotated[str, AfterValidator(PROPOSERS.require)], Share
 Wave = Annotated[int, Field(ge=1, le=1000)]
 Groups = Annotated[tuple[str, ...], Field(strict=False)]
 RULE = {
-    "better": "Keep a change whenever its metric is better than the kept one, by however little; else revert it.",
+    "better": "Keep a change whenever its metric is better than the kept one, by however little, unless the bench calls"
+    " the difference not resolved; else revert it.",
     "margin": "Keep a change only if its metric beats the kept one by more than {keep.margin:g} SD of the baseline's"
     " metric between training seeds; else revert it.",
     "paired": "Before you keep a change, train it and the kept version with the same {keep.pairs} fresh seeds,"
@@ -70,7 +71,8 @@ class CharterPart(BaseModel):
 class Keep(CharterPart):
     rule: Annotated[str, AfterValidator(KEEP_RULES.require)] = _setting(
         "better",
-        "When a candidate replaces the kept script: better = if its metric is better; margin = if it is"
+        "When a candidate replaces the kept script: better = if its metric is better, on a task"
+        " with a command by at least one standard error of the difference; margin = if it is"
         " better by keep.margin; paired = if it is better on average over fresh seeds on which both are trained.",
         RULE,
     )

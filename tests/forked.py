@@ -101,7 +101,7 @@ class ForkedReferee:
     ) -> None:  # fmt: skip
         self.source, self.split, self.public_split, self.classes = source, split, public_split, classes
         self.verifying, self.checkpoint, self.chunk, self.seed = verifying, checkpoint, chunk, seed
-        self.log, self.task_folder = log, task_folder
+        self.log, self.task_folder, self.checked = log, task_folder, False
 
     def rng(self, label: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *label.encode()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -9,16 +10,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem, TaskError
+from trainer.rows import RowStore, scored_rows
 from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache
 
-# The seed is passed through a pipe, because all users of the machine can read a command line.
-_MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "
-_MAKE += "data.make(sys.argv[2], int(sys.stdin.read()), pathlib.Path(sys.argv[3]))"
+if TYPE_CHECKING:
+    from trainer.rows import Rows
+
+# Seeds are passed through a pipe, because all users of the machine can read a command line.
+_MAKE = """
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import data
+for out, seed in json.load(sys.stdin).items():
+    data.make(sys.argv[2], seed, pathlib.Path(out))
+"""
 
 
 def check_cache(task: Task) -> None:
@@ -51,6 +64,7 @@ class DataStore:
         self.confined = confined
         self.root = Path(root).resolve()  # the launcher's processes have other working folders
         self.label = (label,) if label else ()
+        self.row_store = RowStore(self.root.parent / "rows")  # in the study's folder
 
     def labelled(self, label: str) -> DataStore:
         """The same store for the splits of a label."""
@@ -63,11 +77,30 @@ class DataStore:
 
     def train(self) -> Path:
         """Folder with the training split, which the task's prepare.py loads."""
-        return self._once(user_cache() / self.task.task_id / "train", "train", self.task.data_seed)
+        folder = user_cache() / self.task.task_id / "train"
+        self._once({folder: self.task.data_seed}, "train")
+        return folder
 
     def split(self, stream: Stream) -> Path:
         """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
-        return self._once(self._folder(stream), stream, self.split_seed(stream))
+        folder = self._folder(stream)
+        self._once({folder: self.split_seed(stream)}, stream)
+        return folder
+
+    def make_all(self, stream: Stream, labels: Iterable[str], processes: int) -> None:
+        """Generate the hidden splits of these labels that are missing, in so many processes at once."""
+        stores = [self.labelled(label) for label in labels]
+        folders = {store._folder(stream): store.split_seed(stream) for store in stores}
+        parts = [dict(list(folders.items())[first::processes]) for first in range(min(processes, len(folders)))]
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(lambda part: self._once(part, stream), parts))
+
+    def searched_rows(self, name: str) -> Rows:
+        """Stored values of rows without those that are held back from every search, [rows]. Raises Corrupt if the
+        study has lost them."""
+        values = self.row_store.get(name)
+        searched: Rows = values[scored_rows(self.task, self.streams, "search", len(values))]
+        return searched
 
     def discard(self, stream: Stream) -> None:
         """Delete a hidden split that is not used again; it can be made again."""
@@ -77,33 +110,40 @@ class DataStore:
         name = self.streams.seed(stream, "folder", self.task.task_id, *self.label)  # independent of the split's seed
         return self.root / self.task.task_id / f"{stream}-{name:08x}"
 
-    def _once(self, folder: Path, split: str, seed: int) -> Path:
-        """Generate into a temporary folder and rename it, so that concurrent processes see only complete splits."""
-        if folder.is_dir():
-            return folder
+    def _once(self, folders: Mapping[Path, int], split: str) -> None:
+        """Generate the data of each missing folder from its seed, into a temporary folder that is then renamed, so that
+        concurrent processes see only complete splits."""
+        missing = {folder: seed for folder, seed in folders.items() if not folder.is_dir()}
+        temporary: dict[Path, Path] = {}
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True) if split == "train" else private_folder(folder.parent)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
+            for folder in missing:
+                parent = folder.parent
+                parent.mkdir(parents=True, exist_ok=True) if split == "train" else private_folder(parent)
+                temporary[folder] = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=parent))
+            if missing:
+                self._make(split, {temporary[folder]: seed for folder, seed in missing.items()})
+            for folder, made in temporary.items():
+                _open(made) if split == "train" else made.chmod(0o700)
+                try:
+                    made.rename(folder)
+                except OSError:
+                    if not folder.is_dir():  # otherwise another process was faster and wrote the same data
+                        raise
         except OSError as error:
+            folder = next(iter(missing))
             shared = folder.is_relative_to(user_cache())
             cure = "choose another folder: METALOOP_CACHE=DIR" if shared else "make the study's folder writable"
             raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint=f"free space, or {cure}") from None
-        try:
-            self._make(split, seed, temporary)
-            _open(temporary) if split == "train" else temporary.chmod(0o700)
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # otherwise another process was faster and wrote the same data
-                    raise
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return folder
+            for made in temporary.values():
+                shutil.rmtree(made, ignore_errors=True)
 
-    def _make(self, split: str, seed: int, out: Path) -> None:
-        last = self._in_sandbox(split, seed, out) if self.confined else self._as_user(split, seed, out)
+    def _make(self, split: str, seeds: Mapping[Path, int]) -> None:
+        """``seeds``: of each folder that data.make fills."""
+        last = self._in_sandbox(split, seeds) if self.confined else self._as_user(split, seeds)
         if "[Errno 28]" in last or "MemoryError" in last:
-            raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
+            where = next(iter(seeds)).parent
+            raise EnvironmentProblem(f"{where}: {last}", hint="free space or choose another folder")
         if last:
             hint = f"metaloop task check {shlex.quote(str(self.task.folder))} tests it"
             if self.confined:
@@ -112,17 +152,19 @@ class DataStore:
                 hint = f"seeds have {DATA_BITS} bits, which numpy.random.default_rng and random.Random accept; {hint}"
             raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, …) failed: {last}", hint=hint)
 
-    def _in_sandbox(self, split: str, seed: int, out: Path) -> str:
+    def _in_sandbox(self, split: str, seeds: Mapping[Path, int]) -> str:
+        """The last line of the first error; empty without one."""
         from trainer.sandbox.data_sandbox import make
 
-        return make(self.task, split, seed, out)
+        return next(filter(None, (make(self.task, split, seed, out) for out, seed in seeds.items())), "")
 
-    def _as_user(self, split: str, seed: int, out: Path) -> str:
+    def _as_user(self, split: str, seeds: Mapping[Path, int]) -> str:
         """The last line of the error; empty without one."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("PYTHONPATH", None)  # the same packages as train.py, and no module of the current folder
-        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(self.task.folder), split, str(out)]
-        done = subprocess.run(command, input=str(seed), capture_output=True, text=True, env=environment, check=False)
+        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(self.task.folder), split]
+        given = json.dumps({str(out): seed for out, seed in seeds.items()})
+        done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, check=False)
         return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else ""
 
 

@@ -19,7 +19,7 @@ from trainer.gpu import hardware_class
 from trainer.outcome import Cache, Outcome, Status, Trust
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
-from trainer.scoring import InvalidPredictions, Score, lowest, scorer_of
+from trainer.scoring import InvalidPredictions, Score, lowest, mean_score, scorer_of
 from trainer.scoring.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
 from trainer.source import Source
 from trainer.streams import DECIDING, Stream
@@ -38,7 +38,8 @@ class Spec:
     """An experiment to run: source, training seed, stream for scoring, fraction of the full budget.
 
     ``block`` names the match. It does not affect training; the law of a simulated task may drift between matches.
-    ``split`` names one of further hidden splits of the stream; empty: the study's own.
+    ``splits`` names the hidden splits of the stream that this one training is scored on; empty: the study's own. The
+    metric is the mean over them.
     """
 
     source: Source
@@ -46,7 +47,7 @@ class Spec:
     stream: Stream = "search"
     fraction: float = 1.0
     block: str = ""
-    split: str = ""
+    splits: tuple[str, ...] = ("",)
 
 
 def launcher_of(task: Task, sandbox: bool = True) -> Launcher:
@@ -116,7 +117,8 @@ class Trainer(Closing):
     def key(self, spec: Spec) -> str:
         """Cache key: everything that an outcome depends on."""
         budget = f"steps {self.steps(spec.fraction)}" if self.fixed_steps else f"seconds {self.task.budget_seconds!r}"
-        split = f"{spec.stream} {self.data.labelled(spec.split).split_seed(spec.stream)}"
+        seeds = (str(self.data.labelled(label).split_seed(spec.stream)) for label in spec.splits)
+        split = " ".join((spec.stream, *seeds))
         parts = (spec.source.source_id, str(spec.seed), self.task.task_id, split, repr(spec.fraction), budget)
         shut = "sandboxed" if self.launcher.sandboxed else "unverified"
         return content_id("o", *parts, hardware_class(self.task.device), shut)
@@ -163,6 +165,7 @@ class Trainer(Closing):
             wall = time.monotonic() - started
         nominal = self.steps(spec.fraction) * self.task.seconds_per_step
         charged, spent = self.charge.seconds(self.task, tally, wall)
+        charged = max(0.0, charged - tally.further_cpu)  # what an experiment costs that is scored once
         measured: dict[str, float] = {}
         if score is not None:
             tally.findings += self._beyond_budget(spec, tally)
@@ -185,6 +188,8 @@ class Trainer(Closing):
             trust=self._trust(spec, score),
             findings=tuple(tally.findings) + (score.findings if score else ()),
             constraints=measured,
+            splits=score.splits if score else {},
+            rows=tally.rows if score else None,
         )
 
     def _untrained(self, spec: Spec) -> Outcome | None:
@@ -237,17 +242,23 @@ class Trainer(Closing):
             if ended.artifact:
                 raise Failed("invalid", ended.artifact)
             limits = self._limits(max(1.0, spec.fraction), request.limits.file_mb, tally)
-            referee = LocalReferee(
-                self.launcher,
-                self.data.labelled(spec.split),
-                replace(request, limits=limits),
-                checkpoint if wanted else None,
-                stream=spec.stream,
-                seed=spec.seed,
-                scoring=self.task.scoring,
-                tally=tally,
-            )
-            return self._score(referee, tally)
+            scores: dict[str, Score] = {}
+            for label in spec.splits:
+                before = tally.cpu
+                referee = LocalReferee(
+                    self.launcher,
+                    self.data.labelled(label),
+                    replace(request, limits=limits),
+                    checkpoint if wanted else None,
+                    stream=spec.stream,
+                    seed=spec.seed,
+                    scoring=self.task.scoring,
+                    tally=tally,
+                    checked=bool(scores),
+                )
+                scores[label] = self._score(referee, tally)
+                tally.further_cpu += tally.cpu - before if len(scores) > 1 else 0.0
+        return mean_score(scores)
 
     def _score(self, referee: LocalReferee, tally: ExperimentTally) -> Score:
         import numpy  # noqa: F401 -- so that the first experiment does not pay for the import

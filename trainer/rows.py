@@ -12,17 +12,20 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from programs.errors import Corrupt
-from trainer.streams import Streams
+from trainer.streams import DECIDING, Stream, Streams
 from trainer.user_files import private_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from trainer.task import Task
 
     Rows = NDArray[np.float64]  # a value for each row, in the order of the file, in the metric's unit
 
@@ -90,6 +93,28 @@ class RowStore:
             raise Corrupt(f"{path}: is not the file that was recorded", hint="restore it from a copy")
         return values
 
+    def first(self, label: str, value: float) -> float:
+        """The number that was first given for the label in this study: ``value`` if there is none yet."""
+        path = self.folder / f"{label}.txt"
+        if not path.exists():
+            private_folder(self.folder)
+            with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False) as file:
+                file.write(repr(float(value)))
+            with suppress(FileExistsError):  # another worker was faster
+                os.link(file.name, path)
+            os.unlink(file.name)
+        return float(path.read_text("utf-8"))
+
+    def known(self, label: str) -> float | None:
+        """The number of a label; None if none was given yet."""
+        path = self.folder / f"{label}.txt"
+        return float(path.read_text("utf-8")) if path.exists() else None
+
+
+def held_rows(rows: int, share: float | None = None) -> int:
+    """How many of the rows are held back. ``share``: as for `held_back`."""
+    return round((HELD_BACK if share is None else share) * rows) if rows >= LEAST_HELD else 0
+
 
 def held_back(streams: Streams, task_id: str, rows: int, share: float | None = None) -> NDArray[np.bool_]:
     """Which of the rows are held back, [rows]: drawn once by the study's secret; none below LEAST_HELD rows.
@@ -98,12 +123,17 @@ def held_back(streams: Streams, task_id: str, rows: int, share: float | None = N
     """
     import numpy as np
 
-    part = HELD_BACK if share is None else share
     mask = np.zeros(rows, dtype=bool)
-    if rows >= LEAST_HELD and part > 0:
-        rng = np.random.default_rng(streams.data_seed("confirmation", "held back", task_id))
-        mask[rng.permutation(rows)[: round(part * rows)]] = True
+    rng = np.random.default_rng(streams.data_seed("confirmation", "held back", task_id))
+    mask[rng.permutation(rows)[: held_rows(rows, share)]] = True
     return mask
+
+
+def scored_rows(task: Task, streams: Streams, stream: Stream, rows: int) -> NDArray[np.bool_]:
+    """The rows of which the mean is the metric of an experiment on the stream, [rows]: on the streams that decide those
+    that are held back, on the others the rest; all of them where none are."""
+    mask = held_back(streams, task.task_id, rows, task.held_share)
+    return mask if mask.any() and stream in DECIDING else ~mask
 
 
 def paired(sign: float, old: Sequence[Rows], new: Sequence[Rows]) -> Difference:
@@ -125,10 +155,18 @@ def paired(sign: float, old: Sequence[Rows], new: Sequence[Rows]) -> Difference:
 def share_error(value: float, rows: int) -> float:
     """Standard error of a share, as an error rate or an accuracy from 0 to 1, of ``rows`` independent rows.
 
-    It is at least that of one row that differs, because a share of 0 is not known exactly.
+    It is at least that of a share of 1 / (rows + 1), because a share of 0 or 1 is not known exactly either.
     """
     share = min(1.0, max(0.0, value))
-    return math.sqrt(max(share * (1 - share), (1 - 1 / rows) / rows) / rows)
+    return math.sqrt(max(share * (1 - share), rows / (rows + 1) ** 2) / rows)
+
+
+def share_scale(values: Sequence[float]) -> float | None:
+    """What an error rate or an accuracy with these values is a share of: 1, or 100 where they are in percent, as some
+    are above 1. None where they are neither."""
+    if not all(0 <= value <= 100 for value in values):
+        return None
+    return 100.0 if any(value > 1 for value in values) else 1.0
 
 
 def luck_test(tries: Sequence[Rows], kept: float, seed: int, least: float = KEPT) -> Luck:
@@ -161,5 +199,3 @@ def luck_of_looks(se: float, looks: int) -> float:
 def resolvable(se: float) -> float:
     """The gain that is significant, at 5% two-sided, in 80% of cases."""
     return RESOLVED * se
-
-

@@ -24,7 +24,7 @@ from trainer.constraints import Constraints
 from trainer.edits import EditSpace
 from trainer.gpu import Device
 from trainer.laws.law import Law, law_of
-from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES
+from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES, held_rows
 from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source
 from trainer.values.declared_edits import edit_space
@@ -151,7 +151,7 @@ class Task:
         if self.run is None:
             return False
         texts = (*(text.encode() for _, text in self.baseline().files), *self.laid_files().values())
-        return "{split}" in f"{self.run.command} {self.run.environment}" or any(b"METALOOP_SPLIT" in t for t in texts)
+        return "{split}" in self.run.words or any(b"METALOOP_SPLIT" in text for text in texts)
 
     @property
     def data_noise(self) -> str:
@@ -165,6 +165,15 @@ class Task:
         if self.takes_split:
             return SPLIT
         return COUNT if self.scoring["n_rows"] else UNKNOWN
+
+    @property
+    def held_share(self) -> float | None:
+        """The share of its rows that no search sees, 0 without any; None: the usual one, `trainer.rows.HELD_BACK`."""
+        return self.scoring["held_back"] if self.data_noise == VALUES and not self.takes_split else 0.0
+
+    def held_rows(self, rows: int) -> int:
+        """How many of so many rows are held back."""
+        return held_rows(rows, self.held_share)
 
     @property
     def has_data(self) -> bool:
@@ -262,6 +271,9 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
                     path, text, ("task", key), f"no file {name!r} in the folder", "create it or correct the name"
                 )
     for name in parsed.task.editable:
+        if name in (parsed.score.file, parsed.score.rows):
+            message = f"{name!r} is what [score] reads, so an edit of it would be the result"
+            task_file.complain(path, text, ("task", "editable"), message, "remove it from editable")
         if (name == "data.py" and parsed.run is None) or name in parsed.task.read_only:
             why = "is also read-only" if name in parsed.task.read_only else "generates the hidden data"
             task_file.complain(

@@ -21,6 +21,7 @@ from trainer.values.roles import ROLES
 Value = bool | int | float | str
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
 _MOST_DOTS = 1000
+ROW_FILES = (".csv", ".txt", ".npy", ".jsonl")  # forms of the file with a value for each row
 Most = 1 << 30  # upper bound of counts: more than any task needs, and below the kernel's limits
 
 
@@ -94,8 +95,9 @@ class ScoreSection(TomlSection):
         default="", max_length=400, description="printed, by a command: file with a value for each validation row"
     )
     n_rows: int | None = Field(
-        default=None, ge=1, le=Most, description="printed: rows of which the metric, an error or accuracy, is a share"
+        default=None, ge=1, le=Most, description="printed: rows of that file; without one, of the share that is printed"
     )
+    held_back: float | None = Field(default=None, ge=0, le=0.9, description="share of these rows that no search sees")
     exact: bool = Field(default=False, description="printed: the metric is a count or a size, the same on any data")
 
     @model_validator(mode="after")
@@ -113,8 +115,25 @@ class ScoreSection(TomlSection):
 
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
-        if (self.kind == "printed") != bool(self.pattern or self.key) or (self.pattern and self.key):
-            raise ValueError("kind printed needs either pattern or key; other kinds have neither")
+        if (self.kind == "printed") != bool(self.pattern or self.key or self.rows) or (self.pattern and self.key):
+            raise ValueError("kind printed needs either pattern or key, or rows; other kinds have neither")
+        return self
+
+    @field_validator("rows")
+    @classmethod
+    def _readable_rows(cls, name: str) -> str:
+        if name and (name.startswith("/") or ".." in name.split("/") or not name.endswith(ROW_FILES)):
+            raise ValueError(f"must be a file in the task's folder that ends with {', '.join(ROW_FILES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _one_answer_about_noise(self) -> ScoreSection:
+        if self.exact and (self.rows or self.n_rows):
+            raise ValueError("exact = true says that there are no rows: remove it, or rows and n_rows")
+        if self.rows and not self.n_rows:
+            raise ValueError("rows needs n_rows, the number of values in that file")
+        if self.held_back is not None and not self.rows:
+            raise ValueError("held_back needs rows, the file with a value for each row")
         return self
 
 
@@ -122,7 +141,7 @@ class RunSection(TomlSection):
     """For a task that runs a command, see `trainer.commands.trainer`. A text is a line for sh, a list its words."""
 
     command: str | list[str] = Field(
-        min_length=1, description="command of an experiment; {seed}, {budget} are filled in"
+        min_length=1, description="command of an experiment; {seed}, {budget}, {split} are filled in"
     )
     environment: dict[str, str] = {}
     readable: list[str] = Field(default=[], description="further paths of this machine that it may read")
@@ -152,6 +171,11 @@ class RunSection(TomlSection):
             if not name or name.startswith("/") or ".." in name.split("/"):
                 raise ValueError(f"{name!r} is outside the task's folder")
         return links
+
+    @property
+    def words(self) -> str:
+        """All texts in which {seed}, {budget} and {split} are filled in."""
+        return f"{self.command} {self.score_command} {self.environment}"
 
     @model_validator(mode="after")
     def _scored_on_something(self) -> RunSection:
@@ -264,13 +288,9 @@ class TaskFile(TomlSection):
     constraints: dict[str, ConstraintSection] = {}
 
     @model_validator(mode="after")
-    def _command_on_gpu(self) -> TaskFile:
+    def _possible(self) -> TaskFile:
         if self.budget.device == "gpu" and self.run is None:
             raise ValueError("[budget] device gpu needs a section [run] with a command")
-        return self
-
-    @model_validator(mode="after")
-    def _torch_where_language(self) -> TaskFile:
         if self.score.kind == "language_model" and not self.task.torch:
             raise ValueError("[score] kind language_model needs torch: its symbols are tensors")
         return self
@@ -279,8 +299,11 @@ class TaskFile(TomlSection):
     def _printed_where_run(self) -> TaskFile:
         if self.run is not None and self.score.kind != "printed":
             raise ValueError("[score] kind must be printed if there is a section [run]")
-        if self.run is None and (self.score.file or self.score.key):
-            raise ValueError("[score] file and key need a section [run] with a command")
+        commands = [name for name in ("file", "key", "rows", "n_rows", "exact") if getattr(self.score, name)]
+        if self.run is None and commands:
+            raise ValueError(f"[score] {commands[0]} needs a section [run] with a command")
+        if self.run and self.score.exact and "{split}" in self.run.words:
+            raise ValueError("[score] exact = true says that other data change nothing, but [run] takes {split}")
         return self
 
     @model_validator(mode="after")

@@ -37,6 +37,9 @@ class NightTurnRow:
     device_seconds_charged: float
 
 
+Nights = Sequence[tuple[Sequence[NightTurnRow], float | None]]  # the turns of each, and its SD between seeds
+
+
 @dataclass(frozen=True)
 class Contribution:
     """A row of the view `contributions`: a program of a night. Gains in the metric's unit, of what became `main`."""
@@ -104,21 +107,26 @@ def scores(turns: Sequence[NightTurnRow], sd: float | None) -> list[float]:
     return [math.log1p(max(0.0, row.gain) / sd) if sd else float(row.kept is not None) for row in turns]
 
 
-def block_test(nights: Sequence[tuple[Sequence[NightTurnRow], float | None]], reference: str, tested: str) -> float:
-    """The one-sided p of ``tested`` being better than ``reference``, from all blocks in which both had as many turns.
-    ``nights``: the turns of each, and its SD between seeds."""
-    import numpy as np
-
+def equal_blocks(nights: Nights, reference: str, tested: str) -> list[tuple[list[float], list[float]]]:
+    """The scores of ``tested`` and of ``reference`` in each block in which both had as many turns, at least one: not
+    in one that the end of the night cut short."""
     blocks: dict[tuple[int, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for at, (turns, sd) in enumerate(nights):
         for row, score in zip(turns, scores(turns, sd), strict=True):
             blocks[at, row.block][row.program_id].append(score)
+    pairs = [(block[tested], block[reference]) for block in blocks.values()]
+    return [(mine, other) for mine, other in pairs if 0 < len(mine) == len(other)]
+
+
+def block_test(nights: Nights, reference: str, tested: str) -> float:
+    """The one-sided p of ``tested`` being better than ``reference``, from `equal_blocks`; 1 without any."""
+    import numpy as np
+
     seen, drawn = 0.0, np.zeros(ORDERS)
     rng = np.random.default_rng(SEED)
-    for block in blocks.values():
-        mine, other = block[tested], block[reference]
-        if len(mine) != len(other) or not any((*mine, *other)):
-            continue  # with more turns a program has used up more of its list, so its turns are no fair sample
+    for mine, other in equal_blocks(nights, reference, tested):
+        if not any((*mine, *other)):
+            continue
         both = np.array([*mine, *other])
         seen += both[: len(mine)].mean() - both[len(mine) :].mean()
         orders = rng.permuted(np.tile(both, (ORDERS, 1)), axis=1)

@@ -22,7 +22,8 @@ ASK_DIRECTION = "say it with --direction lower or --direction higher"
 @dataclass(frozen=True)
 class Stated:
     """What the user says of a log: columns by name (of several metrics the first that it has), a direction, the SD of
-    one measurement, and the words of its statuses that mean kept; both lists with commas."""
+    one measurement, the words of its statuses that mean kept, and of how many validation rows the metric is a share;
+    lists with commas."""
 
     metric: str | None = None
     direction: str | None = None
@@ -30,6 +31,7 @@ class Stated:
     noise: float | None = None
     description: str | None = None
     kept: str | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)

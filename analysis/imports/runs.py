@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import NormalDist, fmean, variance
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from analysis.imports.cells import FAILED, aliases, is_missing, meaning, number, settled
 from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
-from trainer.values.metric_names import plain_name
+from analysis.statistics import satterthwaite
+from trainer.rows import share_error, share_scale
+from trainer.values.metric_names import may_be_share, plain_name
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 DESCRIPTION = 4_000  # characters stored
 FAR = 50.0  # times the baseline, or a fiftieth of it: pointed out
 EPOCH = 1e8  # seconds since 1970, in 1973
+KNOWN = 1e9  # degrees of freedom of an SD that is stated
 LEAST = 3  # rows of each model; with fewer in any, all are one run
 UNITS = {  # role → (key of an experiment's event, in its unit)
     "seed": ("seed", 1),
@@ -56,27 +59,38 @@ class Row:
 
 @dataclass(frozen=True)
 class MeasurementNoise:
-    """The SD of one measurement, None if unknown; ``df``: of the SD; ``sources``: scripts that were measured twice."""
+    """``noise_sd``: SD of one measurement between those of one script, None if unknown; ``noise_df``: of that SD;
+    ``noise_sources``: scripts that were measured twice. ``rows_sd``: SD of the mean over ``n_rows`` rows, as stated,
+    which no re-run makes smaller. Two scripts are taken to fail on unrelated rows, so the noise is too large, if any.
+    """
 
     noise_sd: float | None = None
     noise_df: int = 0
     noise_sources: int = 0
+    n_rows: int | None = None
+    rows_sd: float | None = None
 
     def p(self, step: float, tries: int, n: int = 1, n_before: int = 1) -> float | None:
         """A bound (Bonferroni's) on the probability of such a step among tries without an effect. The step is between
-        the means of ``n`` and ``n_before`` measurements."""
-        if self.noise_sd is None:
-            return None
+        the means of ``n`` and ``n_before`` measurements. None where the noise is unknown."""
         from scipy.special import stdtr
 
-        se = self.noise_sd * math.sqrt(1 / n + 1 / n_before)
-        return min(1.0, tries * float(stdtr(self.noise_df or 1e9, -step / se)))
+        parts = []  # variance of the step, degrees of freedom
+        if self.noise_sd is not None:
+            parts.append((self.noise_sd**2 * (1 / n + 1 / n_before), self.noise_df or KNOWN))
+        if self.rows_sd is not None:
+            parts.append((2 * self.rows_sd**2, KNOWN))
+        if not parts:
+            return None
+        se = math.sqrt(sum(part for part, _ in parts))
+        return min(1.0, tries * float(stdtr(satterthwaite(parts), -step / se)))
 
     def best_of(self, tries: int) -> float | None:
         """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
-        if self.noise_sd is None or not tries:
+        if (self.noise_sd is None and self.rows_sd is None) or not tries:
             return None
-        return self.noise_sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))
+        sd = math.hypot(self.noise_sd or 0.0, self.rows_sd or 0.0)
+        return sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))
 
 
 @dataclass
@@ -122,6 +136,8 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
         _judge(run)
         repeats = _repeats(run.rows)
         run.noise = MeasurementNoise(stated.noise) if stated.noise else _noise(repeats)
+        if stated.rows:
+            run.noise = replace(run.noise, n_rows=stated.rows, rows_sd=_rows_sd(run, stated.rows))
         for row in run.rows:
             if row.before is not None and row.metric is not None and row.before.metric is not None:
                 again = repeats.get(row)  # measured after it was chosen, so no longer the best of several tries
@@ -320,3 +336,17 @@ def _noise(repeats: Mapping[Row, list[float]]) -> MeasurementNoise:
     df = sum(len(values) - 1 for values in several)
     squares = sum(variance(values) * (len(values) - 1) for values in several)
     return MeasurementNoise(math.sqrt(squares / df) if squares > 0.0 else None, df, len(several))
+
+
+def _rows_sd(run: ImportedRun, rows: int) -> float:
+    """The SD of the metric between draws of so many validation rows, of the first script or of a step, whichever has
+    the larger one. Raises UnreadableLog where the metric is no share of rows."""
+    values = [row.metric for row in run.rows if row.metric is not None]
+    scale = share_scale(values)
+    wrong = next((value for value in values if not 0 <= value <= 100), None)
+    if scale is None or not may_be_share(run.metric):
+        why = f"{run.metric} is {wrong:g} in one row" if wrong is not None else f"{run.metric} is not named like one"
+        hint = "leave out --rows; --set noise=SD states the noise of another metric"
+        raise UnreadableLog(f"--rows is for an error rate or an accuracy, from 0 to 1 or in percent; {why}", hint)
+    judged = [row.metric for row in run.rows if row.metric is not None and (not row.number or row.before is not None)]
+    return scale * max((share_error(value / scale, rows) for value in judged or values), default=share_error(0.0, rows))

@@ -98,7 +98,7 @@ class BaselineEvent(Event, kind="baseline", sparse=("constraints", "splits", "ro
     device_seconds_spent: float = 0.0
     wall_seconds: float = 0.0
     constraints: Mapping[str, float] | None = None
-    splits: Mapping[str, float] | None = None
+    splits: Mapping[str, float | None] | None = None
     rows: str | None = None
 
     def on(self, split: str) -> float | None:
@@ -171,11 +171,12 @@ class HarvestExperimentEvent(
 MOST_DRIFT = 2.0  # SD
 
 
-class HarvestEvent(Event, kind="harvest", sparse=("drift", "noise", "start", "end")):
+class HarvestEvent(Event, kind="harvest", sparse=("drift", "noise", "start", "end", "held_rows")):
     """The train.py that such a search ended with. The 95% interval contains the noise that ``noise`` names.
 
-    ``noise``: words of `arena.measuring.NOISE`, separated by blanks. ``start``, ``end``: mean metric of the untouched
-    source and of this one in the same measurement.
+    ``noise``: words of `trainer.rows`, separated by blanks. ``start``, ``end``: mean metric of the untouched
+    source and of this one in the same measurement. ``held_rows``: number of held-back rows that it is on; None where
+    no rows are held back.
 
     ``drift``: where the metric is a time, by how many SD the untouched files were slower at the end than before; beyond
     `MOST_DRIFT` there is no interval.
@@ -195,7 +196,7 @@ class HarvestEvent(Event, kind="harvest", sparse=("drift", "noise", "start", "en
     se: float | None
     low: float | None
     high: float | None
-    n: int  # fresh seeds
+    n: int  # trainings, each with a fresh seed where one is given
     failed: int  # of them, each gains 0
     trust: str | None
     device_seconds_charged: float
@@ -204,6 +205,7 @@ class HarvestEvent(Event, kind="harvest", sparse=("drift", "noise", "start", "en
     noise: str | None = None
     start: float | None = None
     end: float | None = None
+    held_rows: int | None = None
 
 
 class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "program_id", "seeds")):

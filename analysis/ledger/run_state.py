@@ -183,7 +183,8 @@ class StudyState:
         self.generations: dict[int, GenerationEvent] = {}
         self.steering: dict[str, SteerEvent] = {}  # by wish
         self._mutations: dict[tuple[int, int], MutationEvent] = {}
-        self.baselines: dict[tuple[str, str, int], BaselineEvent] = {}  # by task, stream and seed
+        # by task, stream, seed and the first of the splits that it was scored on
+        self.baselines: dict[tuple[str, str, int, str], BaselineEvent] = {}
         self.runs: dict[str, RunState] = defaultdict(RunState)
         self.calls: list[CallEvent] = []  # of the outer loop
         self.ablations: dict[str, AblationEvent] = {}  # in order of the last record
@@ -222,6 +223,11 @@ class StudyState:
         """The state of a run, empty if the ledger has nothing about it."""
         return self.runs.get(run_id, _NOTHING)
 
+    def baselines_on(self, task: str, stream: str, seed: int, split: str) -> list[BaselineEvent]:
+        """The trainings of the untouched source under a seed that were scored on a split, also those that failed."""
+        rows = (row for key, row in self.baselines.items() if key[:3] == (task, stream, seed))
+        return [row for row in rows if (split in row.splits if row.splits else not split)]
+
     def verifications(self) -> Iterator[VerificationEvent]:
         """Of all runs."""
         for run in self.runs.values():
@@ -247,7 +253,8 @@ class StudyState:
         elif isinstance(event, MutationEvent):
             self._mutations[event.generation, event.attempt] = event
         elif isinstance(event, BaselineEvent):
-            self.baselines.setdefault((event.task, event.stream, event.seed), event)
+            first = next(iter(event.splits), "") if event.splits else ""
+            self.baselines.setdefault((event.task, event.stream, event.seed, first), event)
         elif isinstance(event, AblationEvent):
             self.ablations.pop(event.ablation_id, None)
             self.ablations[event.ablation_id] = event

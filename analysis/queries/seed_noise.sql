@@ -1,6 +1,6 @@
 -- SD of one training of a task's untouched source, between training seeds: pooled over the streams of the study, each of
--- which has its own data, and the number of trainings. One stream alone has too few for an SD. The main of a shared
--- project changes with each match, and has no source id.
+-- which has its own data, so it contains no noise of the rows; and the number of trainings. One stream alone has too few
+-- for an SD. The main of a shared project changes with each match, and has no source id.
 seed_noise() AS TABLE
 WITH seeds AS (
     SELECT task, stream, coalesce(nullif(source_id, ''), match_id) AS source, seed, avg(metric ORDER BY metric) AS metric

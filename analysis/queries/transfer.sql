@@ -40,7 +40,7 @@ stock AS (
     FROM stocks JOIN played USING (task, stream) WHERE program_id = stock GROUP BY ALL),
 baseline AS (
     SELECT task, stream, list(metric ORDER BY seed) AS baseline FROM (
-        SELECT task, stream, seed, any_value(metric) AS metric FROM baselines
+        SELECT task, stream, seed, avg(metric ORDER BY measured_at, splits::VARCHAR) AS metric FROM baselines
         WHERE status = 'ok' AND metric IS NOT NULL GROUP BY ALL) GROUP BY ALL),
 arms AS (
     SELECT task, stream, program_id, min(name) AS name, role = 'a/a' AS is_twin, list(gain ORDER BY run_id) AS gains,

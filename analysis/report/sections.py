@@ -99,7 +99,7 @@ PARTS = (
         "edge.",
         chart="run", hidden=("id", "points", "deciding", "direction", "metric", "sd", "final"),
         legend=(("kept", "kept, or a new best of a log that does not say what was kept"),
-                ("discarded", "discarded"), ("again", "measured again"), ("failed", "failed"),
+                ("discarded", "discarded, or not resolved"), ("again", "measured again"), ("failed", "failed"),
                 ("best", "best so far, with the noise band"),
                 ("final", "the final script, trained again")),
     ),
@@ -114,7 +114,7 @@ PARTS = (
         "tried", "What was tried",
         "By setting: experiments, kept and failed, and the sum of the gains that the kept were kept for.",
         chart="tried", split="task",
-        legend=(("bar-kept", "kept"), ("bar-discarded", "discarded"), ("bar-failed", "failed")),
+        legend=(("bar-kept", "kept"), ("bar-discarded", "not kept"), ("bar-failed", "failed")),
     ),
     Part(
         "spent", "Where the device time went",

@@ -113,7 +113,8 @@ def _verdict(verdict: Verdict) -> dict[str, str | float]:
         "ratio": d.tested.ratio,
     }
     if d.night:  # the gains of its test are those of turns
-        figures = {"p": d.p} | {key: getattr(d.scripts[0], key) for key in ("gain", "low", "high") if d.scripts}
+        of_main = ("gain", "low", "high", "start", "end")
+        figures = {"p": d.p} | {key: getattr(d.scripts[0], key) for key in of_main if d.scripts}
     return {
         "winner": d.name if d.holds else "none",
         "champion": d.name,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.tables import statement
-from analysis.verdict.decision import Decision
+from analysis.verdict.decision import Caveat, Decision
 from analysis.wording import clean
 from trainer.cards.freshness import SAID
 
@@ -65,27 +64,19 @@ TEXTS = {
     "hardware": (MIND, "Different hardware", "Kinds of hardware: {n}. Compare matches on the same one only."),
     "as stock": (NOTE, "Your program acts like stock", "This researcher runs {detail} as it runs stock."),
     "as champion": (NOTE, "Nothing better was found", "The champion acts like {detail}, so the test is against stock."),
-    "failures": (MIND, "Many failures", "Experiments that crashed, ran out of time or memory: {detail}."),
+    "failures": (MIND, "Failed experiments", "Experiments that crashed, ran out of time or memory: {detail}."),
 }
 
 
-@dataclass(frozen=True)
-class Caveat:
-    """``level``: stop (do not rely on the result), mind (it is weaker) or note (good to know)."""
-
-    level: str
-    title: str
-    text: str
-
-
-def caveats(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> list[Caveat]:
+def caveats(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> tuple[Caveat, ...]:
     """Those that apply to an open study (with the view `standings`), the most serious first, at most MOST.
     ``decision``: where it is not in the ledger yet."""
     given = json.dumps(decision.record()) if decision else None
     answer = con.execute(statement("caveats"), {"decision": given})
     found = {code: (n, detail) for code, n, detail in answer.fetchall()}
-    return [
+    known = [
         Caveat(level, title, clean(text.format(n=found[code][0], detail=found[code][1])))
         for code, (level, title, text) in TEXTS.items()
         if code in found
-    ][:MOST]
+    ]
+    return tuple(known[:MOST])

@@ -73,7 +73,7 @@ def contrast(studies: Sequence[Arms]) -> Contrast:
     value = sum(weight * one.value for weight, one in each) / total
     errors = [((weight / total * one.se) ** 2, one.df) for weight, one in each if one.se is not None]
     known = len(errors) == len(each)
-    se = math.sqrt(sum(error for error, _ in errors)) if known else None
+    se = (math.sqrt(sum(error for error, _ in errors)) if known else 0.0) or None  # equal values show no error of 0
     df = satterthwaite(errors) if known and se else sum(one.df for _, one in each)
     low, high = interval(value, se, df)
     n, m = (sum(len(study[side].gains) for study in studies) for side in (0, 1))

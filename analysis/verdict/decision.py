@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 from analysis.found_scripts import FoundScript
 from analysis.ledger.json_values import read_as
+from analysis.looks import Looks
 from analysis.statistics import Mean, interval
 from analysis.verdict.origin import Origin
 from analysis.wording import interval_decimals
+from trainer.cards.freshness import NOTHING
+from trainer.cards.freshness import SEEDS as SEEDS_ONLY
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -93,6 +96,15 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Caveat:
+    """``level``: stop (do not rely on the result), mind (it is weaker) or note (good to know)."""
+
+    level: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Contributed:
     """What a program did in a night: its turns, its changes that became `main`, and their gain."""
 
@@ -136,6 +148,8 @@ class Decision:
     night: tuple[Contributed, ...] = ()  # of a night: the gains of the test are those of turns, not of runs
     held_out: tuple[HeldOut, ...] = ()
     short: bool = False  # a night too short to show which program is better
+    looks: Looks | None = None  # of the search at the same rows, in an own repository
+    caveats: tuple[Caveat, ...] = ()  # as they were when it was decided
 
     @property
     def holds(self) -> bool:
@@ -156,8 +170,18 @@ class Decision:
     def script(self) -> FoundScript | None:
         """The train.py that is shown to be better than the untouched one, of the first task; of a night, `main`."""
         several = self.tasks and not self.families
-        own = (one for one in self.scripts if not several or one.task == self.tasks[0].task)
-        return next((one for one in own if (one.low or 0.0) > 0), None)
+        own = (script for script in self.scripts if not several or script.task == self.tasks[0].task)
+        return next((script for script in own if script.is_better), None)
+
+    @property
+    def tried_nothing(self) -> bool:
+        """Of a night: whether its budget was used up before any change was tried."""
+        return bool(self.night) and not any(program.turns for program in self.night)
+
+    @property
+    def uses_search_data(self) -> bool:
+        """Whether the confirmation's runs were scored on the data that they searched on."""
+        return self.fresh in (SEEDS_ONLY, NOTHING)
 
     @property
     def added_nothing(self) -> bool:

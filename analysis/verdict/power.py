@@ -5,13 +5,20 @@ few runs (`python -m bench.nulls level`: .71 for .78 at 10 runs a side, .79 for 
 20 and 24, for a difference of 1.3 SD). Welch's power is exact for normal runs: given the share B
 of the squares that one side contributes (a Beta variable), the statistic is a noncentral t on all degrees of freedom,
 and Satterthwaite's critical value a function of B; the mean over B is taken at 64 of its quantiles. The SD is
-uncertain, so it is reported with its interval.
+uncertain, so it is reported with its interval. It is the SD between runs: with hidden rows drawn for each verification
+it contains their noise; where all runs are measured on the same rows, the power is that of a difference on these rows.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.tables import statement
+
+if TYPE_CHECKING:
+    import duckdb
 
 POWER, LEVEL = 0.8, 0.025
 MOST_RUNS = 1_000_000
@@ -76,3 +83,10 @@ def detectable(a: RunSample, b: RunSample, target: float = POWER, level: float =
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle, a, b, level) >= target else (middle, high)
     return high
+
+
+def measured_sd(con: duckdb.DuckDBPyConnection) -> float | None:
+    """The SD between runs of one program, with the budget and hardware of the latest match, without held-out tasks;
+    None if no program has two verified runs."""
+    ((sd,),) = con.execute(statement("noise")).fetchall()
+    return None if sd is None else float(sd)

@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.found_scripts import script_sentence
 from analysis.statistics import Mean, interval, satterthwaite
 from analysis.tables import rows, statement
 from analysis.trust import weakest
-from analysis.verdict.caveats import Caveat, caveats
+from analysis.verdict.caveats import NOTE, caveats
 from analysis.verdict.contrast import Arms, Contrast, arms_of, contrast
-from analysis.verdict.decision import LEVEL, Compared, Decision, decision_of
+from analysis.verdict.decision import LEVEL, Caveat, Compared, Decision, decision_of
 from analysis.verdict.power import runs_needed
 from analysis.wording import (
     arm_name,
@@ -34,6 +35,7 @@ from analysis.wording import (
 )
 from programs.templates import jinja_environment
 from programs.text import one_line
+from trainer.rows import EXACT
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 VIEWS = ("standings", "credit")  # that an open study needs
+OVER = "Each interval is over what the column from counts; the sentence about a train.py names its noise."
 INTERVALS = (
     "Intervals of champion minus it allow for skewed gains; that of the champion without its ideas does not (Welch). "
     "The A/A row is the difference of stock's two arms, with an interval that takes their spread as equal (Student)."
 )
 RACE = "The intervals of the race are wider than these, because they allow for each look at its results."
+MOST_SCRIPTS = 3  # sentences about the best train.py of tasks; the table has all
 EFFECTS = """
 SELECT c.program_id, p.name AS program, method = 'factorial' AS directives, c.unit, c.label, c.estimate, c.low, c.high,
     count(*) OVER () AS n,
@@ -74,6 +78,11 @@ class VerdictRow:
     difference_high: float | None = None
     kept: int | None = None  # changes, of a turn's program in a night
     unit: str = ""  # where it is not that of the others
+    noise: str = ""  # of a train.py: what its interval contains (`FoundScript`); empty: unknown
+
+    @property
+    def is_exact(self) -> bool:
+        return self.noise == EXACT
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,9 @@ class Verdict:
         if d is None or self.state != "better":
             return ""
         if d.night and d.script:
-            return estimate(d.script.gain, d.script.low, d.script.high, d.script.unit)
+            script = d.script
+            gain = estimate(script.gain, script.low, script.high, script.unit, script.digits)
+            return gain + ", exact" * script.is_exact + " on the same data" * script.on_same_data
         return estimate(d.tested.difference, d.tested.low, d.tested.high, self.unit, self.digits)
 
     @property
@@ -137,7 +148,7 @@ class Verdict:
             out.append({
                 "program": row.program, "role": row.role,
                 f"gain, {self.unit}": f"{number(row.gain, places)}{row.unit and ' ' + row.unit}",
-                "95% interval": span(row.low, row.high, places) if row.low is not None else "",
+                "95% interval": span(row.low, row.high, places) if row.low is not None else EXACT * row.is_exact,
                 "from": many(row.n, row.counted),
                 **({"turns kept": "" if row.kept is None else count(row.kept)} if nights else {}),
                 "champion minus it": apart if row.difference is not None else "",
@@ -146,13 +157,38 @@ class Verdict:
 
     @property
     def note(self) -> str:
-        """Which intervals of the table are of another kind; empty if none is."""
-        return INTERVALS if self.decision and (self.decision.aa or self.decision.bare) else ""
+        """What the intervals of a decision's table are over, and which are of another kind."""
+        if self.decision is None:
+            return ""
+        return f"{OVER} {INTERVALS}" if self.decision.aa or self.decision.bare else OVER
 
     @property
     def text(self) -> str:
-        """The table and the sentences as plain text, for a commit message, a message to a webhook, a file."""
-        return "\n\n".join(filter(None, [aligned(self.table), *self.sentences]))
+        """The table, the headline with its caveats, the other sentences as plain text, for a commit message."""
+        parts = [aligned(self.table), self.sentences[0], *self.warnings, *self.sentences[1:]]
+        return "\n\n".join(filter(None, parts))
+
+    @property
+    def warnings(self) -> list[str]:
+        """The caveats that weaken it, with their titles."""
+        return [f"{caveat.title}. {caveat.text}" for caveat in self.caveats if caveat.level != NOTE]
+
+    @property
+    def doubts(self) -> list[str]:
+        """The titles of the caveats that weaken it."""
+        return [caveat.title for caveat in self.caveats if caveat.level != NOTE]
+
+    @property
+    def badge(self) -> str:
+        """Whether its headline is shown, in two words; empty where nothing is tested."""
+        script = next(iter(self.decision.scripts), None) if self.decision and self.decision.night else None
+        if self.state == "better":
+            if script and script.is_exact:
+                return "exact"
+            return "significant on the same data" if script and script.on_same_data else "significant"
+        if self.state == "open":
+            return "not known on other data" if script and script.has_unknown_noise else "not significant"
+        return ""
 
 
 def aligned(table: Sequence[dict[str, str]]) -> str:
@@ -180,14 +216,15 @@ def verdict_of(
     d = decision or (decision_of(event) if "decision" in event else None)
     found = decided(d) if d else _announced(con, _of_match(con, facts, others))
     known = {key: facts[key] for key in ("runs", "experiments", "trainings")} | {"device_seconds": spent}
-    return replace(found, **known, caveats=tuple(caveats(con, decision)))
+    return replace(found, **known, caveats=caveats(con, decision))
 
 
 def decided(d: Decision) -> Verdict:
     """Of a decision alone, without what the study cost and its caveats."""
     state = "better" if d.holds or (d.night and d.script) else "open"
     shown = tuple(of_decision(d))
-    found = Verdict(state, d.unit, d.digits, reference_of(d), shown, d.trust, decision=d, needed=runs_of_each(d))
+    found = Verdict(state, d.unit, d.digits, reference_of(d), shown, d.trust, decision=d,
+                    needed=runs_of_each(d), caveats=d.caveats)  # fmt: skip
     return _with_sentences(found, d=d)
 
 
@@ -241,7 +278,9 @@ def _announced(con: duckdb.DuckDBPyConnection, found: Verdict) -> Verdict:
 
 
 def _with_sentences(found: Verdict, **parts: Any) -> Verdict:
-    text = template().render(v=found, level=LEVEL, **{"d": None, "contrast": None, "effects": None} | parts)
+    text = template().render(
+        v=found, level=LEVEL, most_scripts=MOST_SCRIPTS, **{"d": None, "contrast": None, "effects": None} | parts
+    )
     said = tuple(clean(line) for line in text.splitlines() if line.strip())
     shown = (
         replace(row, **{key: clean(getattr(row, key)) for key in ("program", "role", "unit")}) for row in found.rows
@@ -298,7 +337,8 @@ def scripts_of(d: Decision) -> Iterator[VerdictRow]:
         where = f" on {script.task}" * bool(d.tasks)
         mean = (script.gain, script.low, script.high, script.n)
         unit = script.unit * (script.unit != d.unit)
-        yield VerdictRow("main" if d.night else f"best train.py{where}", "", *mean, "seed", unit=unit)
+        name, counted = "main" if d.night else f"best train.py{where}", "seed" if script.seeded else "training"
+        yield VerdictRow(name, "", *mean, counted, unit=unit, noise=script.noise)
 
 
 def minus(one: Mean, other: Mean) -> tuple[float | None, float | None, float | None]:
@@ -336,7 +376,7 @@ def template() -> Template:
     made = jinja_environment(TEMPLATES)
     shown: dict[str, Callable[..., str | int]] = {
         "number": number, "many": many, "p": p_text, "count": count, "digits": interval_decimals,
-        "estimate": estimate, "listed": listed, "one_line": one_line,
+        "estimate": estimate, "listed": listed, "one_line": one_line, "sentence": script_sentence,
     }  # fmt: skip
     made.filters |= shown
     return made.get_template("verdict.j2")

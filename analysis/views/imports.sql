@@ -5,8 +5,8 @@ WITH recorded AS (
         "import_id": "VARCHAR", "run_id": "VARCHAR", "name": "VARCHAR", "path": "VARCHAR", "state": "VARCHAR",
         "reason": "VARCHAR", "metric": "VARCHAR", "metric_from": "VARCHAR", "direction": "VARCHAR",
         "direction_from": "VARCHAR", "quarantined": "BIGINT", "noise_sd": "DOUBLE", "noise_df": "BIGINT",
-        "noise_sources": "BIGINT", "chance_gain": "DOUBLE", "notes": "JSON", "program_id": "VARCHAR",
-        "program_problem": "VARCHAR", "repository": "VARCHAR", "repository_note": "VARCHAR",
+        "noise_sources": "BIGINT", "n_rows": "BIGINT", "rows_sd": "DOUBLE", "chance_gain": "DOUBLE",
+        "notes": "JSON", "program_id": "VARCHAR", "program_problem": "VARCHAR", "repository": "VARCHAR", "repository_note": "VARCHAR",
         "commits_joined": "BIGINT", "digest": "VARCHAR"}'))
     FROM events WHERE kind = 'import'),
 tries AS (
@@ -35,8 +35,8 @@ SELECT import_id, run_id, name, path, state, reason, metric, metric_from, direct
     discarded, failed, undecided, decided, baseline, best_kept, best_measured, best_line,
     sign * (baseline - best_kept) AS claimed_gain,
     CASE WHEN reruns > 0 THEN sign * (mean_baseline - best_again) END AS rerun_gain,
-    reruns, noise_sd, noise_df, noise_sources,
-    CASE WHEN noise_sd IS NOT NULL THEN noise_steps END AS noise_steps,
+    reruns, noise_sd, noise_df, noise_sources, n_rows, rows_sd,
+    CASE WHEN coalesce(noise_sd, rows_sd) IS NOT NULL THEN noise_steps END AS noise_steps,
     CASE WHEN chance_gain >= 0.0 AND sign * (baseline - best_kept) > 0.0
         THEN least(1.0, chance_gain / (sign * (baseline - best_kept))) END AS noise_share,
     coalesce(chance_keeps, 0.0) AS chance_keeps, chance_gain, notes, program_id, program_problem, repository, repository_note,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from programs.errors import UsageError
+
 if TYPE_CHECKING:
     from arena.cluster.executor import RayExecutor
     from arena.executor import Progress
@@ -17,6 +19,10 @@ class OnRay:
     """Makes executors, each connected to the cluster."""
 
     def __call__(self, study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> RayExecutor:
+        """Raises UsageError for a task with values of rows, which nodes do not send back."""
+        if named := next((one.task.name for one in tasks if one.task.scoring["rows"]), None):
+            message = f"{named} has values of rows ([score] rows), which the nodes of a cluster do not send back"
+            raise UsageError(message, hint="leave out --set executor=ray, or take rows out of task.toml")
         from arena.cluster.executor import RayExecutor
 
         return RayExecutor(study.folder, progress)

@@ -49,7 +49,7 @@ from trainer.task import Task
 STREAM: Stream = "selection"
 TRUST = "self-reported"
 COUNTED = ("scored", "verified")
-DECISIONS = ("baseline", "keep", "discard", "rerun", "crash")
+DECISIONS = ("baseline", "keep", "discard", "undecided", "rerun", "crash")
 CHEAPEST = 20  # experiments that fail at once, for the cost of one
 MOST_TEXT = 64 << 10
 MOST_VALUE = 1e15

@@ -20,7 +20,8 @@ JUDGES = re.compile(
 # What holds of every study and states nothing about this one; an effect of an edit; ranks; a program's text.
 SAYS_NOTHING = re.compile(
     r"Which program leads to|"
-    r"Shaded programs are not shown to be worse than any other[^.]*\.|(?m:^[●◐]? ?(?:not )?significant$)|"
+    r"Shaded programs are not shown to be worse than any other[^.]*\.|"
+    r"(?m:^[●◐]? ?(?:not )?significant(?: on the same data)?$)|"
     r"their gain is significantly|no gain is significantly different|[·▲▼]?not significant\b|None of the standard.*|"
     r"(?m:^.*\| (?:not )?significant.*$)|\d+ significant\. |A row counts as significant if [^.]*|"
     r"Significance is corrected over [^.]*|not shown to be worse than another|leader, significantly better than all "

@@ -8,9 +8,10 @@ from typing import Any
 
 from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
-from inner_loop.comparison import gain_over, mean_metric, value
+from inner_loop.comparison import decide_by, difference, gain_text, mean_metric, same_seed_pairs, value
 from inner_loop.record import Record
 from trainer.constraints import shown
+from trainer.rows import Difference
 from trainer.sandbox.launcher import plain
 
 SPENT = 3  # exit code of a refusal: the budget is spent
@@ -44,13 +45,21 @@ def facts_of(bench: Bench) -> Facts:
 
 
 def _experiment_facts(bench: Bench, record: Record, notes: Sequence[str] = ()) -> Facts:
-    """One experiment, and its comparison with the head."""
-    gain = None if record is bench.head else gain_over(bench, record, bench.head)
+    """One experiment, and its comparison with the head: the means of both over the seeds that both were trained with,
+    the gain and its standard error."""
+    found = None if record is bench.head else difference(bench, record, bench.head)
+    pairs = same_seed_pairs(bench, record, bench.head) if found else []
+    means = [sum(one.metric or 0.0 for one in side) / len(side) for side in zip(*pairs, strict=True)] or [None, None]
     return facts_of(bench) | {
         **_row(record),
         "reason": record.outcome.reason,
-        "gain_over_head": gain,
-        "better": gain is not None and gain > 0,
+        "gain_over_head": found.value if found else None,
+        "gain_se": found.se if found else None,
+        "better": decide_by(bench, found) == "keep",
+        "resolved": decide_by(bench, found) != "undecided",
+        "compared_seeds": len(pairs),
+        "compared_metric": means[1],
+        "compared_head": means[0],
         "fraction": record.fraction,
         "charged": record.charged,
         "notes": list(notes),
@@ -63,6 +72,8 @@ def _row(record: Record) -> Facts:
         "status": record.outcome.status,
         "metric": record.metric,
         "decision": record.decision or "open",
+        "gain": record.gain,
+        "gain_se": record.gain_se,
         "description": record.description,
     }
 
@@ -116,7 +127,9 @@ def status(bench: Bench) -> AgentReply:
     ]
     for r in rows[-_LAST:]:
         value = r["status"] if r["metric"] is None else _number(r["metric"])
-        lines.append(f"{r['experiment']:>4}  {value:<12}{r['decision']:<10}{r['description'][:80]}")
+        known = r["decision"] == "undecided" and r["gain"] is not None
+        gain = f"(not resolved: {gain_text(Difference(r['gain'], r['gain_se']))}) " if known else ""
+        lines.append(f"{r['experiment']:>4}  {value:<12}{r['decision']:<10}{gain}{r['description'][:80]}")
     return AgentReply("\n".join(lines), 0, {**facts, "experiments": rows})
 
 
@@ -156,10 +169,18 @@ def _verdict(record: Record, facts: Facts) -> str:
     gain = facts["gain_over_head"]
     if gain is None:
         return start
-    how = "better than" if gain > 0 else "worse than" if gain < 0 else "equal to"
+    seeds = facts["compared_seeds"]
+    over = "the same seed" if seeds == 1 else f"the same {seeds} seeds"
+    if facts["compared_metric"] != record.metric:
+        start += f"; {_number(facts['compared_metric'])} on {over}"
+    head = f"the head {_number(facts['compared_head'])} (experiment {facts['head_experiment']}, {over})"
     best = "; the best so far" if record.number == facts["best_experiment"] else f"; best {_number(facts['best'])}"
-    by = f" by {abs(gain):.6f}" if gain else ""
-    return f"{start}, {how} the head {_number(facts['head'])} (experiment {facts['head_experiment']}){by}{best}"
+    error = f" ± {facts['gain_se']:.2g}" if facts["gain_se"] else ""
+    if not facts["resolved"]:
+        return f"{start}, not resolved against {head}: {gain:+.6f}{error}{best}"
+    how = "better than" if gain > 0 else "worse than" if gain < 0 else "equal to"
+    by = f" by {abs(gain):.6f}{error}" if gain else ""
+    return f"{start}, {how} {head}{by}{best}"
 
 
 def _marked(said: str, keys: tuple[str, ...]) -> str:

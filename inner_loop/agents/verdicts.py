@@ -2,7 +2,8 @@
 
 An agent decides with git, like the stock program: committed sources are kept, reset ones are not. It only chooses among
 sources that the bench trained in full and that did not fail; it changes no metric and no charge, and its choice is
-measured again when the run has ended. If the agent does not decide, a source better than the head is kept.
+measured again when the run has ended. If the agent does not decide, a source better than the head is kept, by the same
+rule as in other runs (`inner_loop.comparison.decide_by`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from inner_loop.bench import Bench
-from inner_loop.comparison import gain_over
+from inner_loop.comparison import decide_by, difference, gain_over, gain_text
 from inner_loop.record import Record
 from trainer.source import Source
 
@@ -70,7 +71,7 @@ class Verdicts:
                 keeps = now and not (was if ended else here)
                 if keeps or (stands and not now and (not here or (ended and was))):
                     why = "committed" if keeps else "reverted" if ended else "did not commit"
-                    self._decide(record, keeps, f"the agent {why} it")
+                    self._decide(record, "keep" if keeps else "discard", f"the agent {why} it")
         if not ended:
             self.finish(besides=current)  # what was reset together with the head before it
         if self._commits and (not ended or (commits and commits != before)):
@@ -82,8 +83,8 @@ class Verdicts:
         """The agent did not decide: keep what is better than the head."""
         for record in self._open():
             if record.source != besides and record.proposer == AGENT:  # a night decides its own
-                gain = gain_over(self._bench, record, self._bench.head)
-                self._decide(record, gain is not None and gain > 0, "no decision by the agent")
+                decision = decide_by(self._bench, difference(self._bench, record, self._bench.head))
+                self._decide(record, decision, "no decision by the agent")
 
     def _follow(self, commits: Sequence[Blobs], current: Source | None) -> None:
         """A rewind: if the head is no longer in the line, the newest measured source of the line becomes the head."""
@@ -99,7 +100,9 @@ class Verdicts:
     def _open(self) -> list[Record]:
         return [record for record in self._bench.history if not record.decision]
 
-    def _decide(self, record: Record, kept: bool, why: str) -> None:
-        gain = gain_over(self._bench, record, self._bench.head)
-        told = "" if gain is None else f": {gain:+.6f} {self._bench.task.unit}".rstrip()
-        self._bench.decide(record, "keep" if kept else "discard", why + told)
+    def _decide(self, record: Record, decision: str, why: str) -> None:
+        found = difference(self._bench, record, self._bench.head)
+        if decision == "discard" and decide_by(self._bench, found) == "undecided":
+            decision = "undecided"  # that an agent dropped it does not show that it did not help
+        told = f": {gain_text(found, '.6f')} {self._bench.task.unit}".rstrip() if found else ""
+        self._bench.decide(record, decision, why + told, found)

@@ -194,5 +194,6 @@ def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = T
         constraints=sentences(task.constraints),
         metered=metered,
         sandboxed=sandboxed,
+        kept_errors=bench.kept_errors,
         turn=None if last == float("inf") else int(last) - len(bench.history),
     )

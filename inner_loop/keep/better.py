@@ -1,17 +1,17 @@
-"""Keep a better candidate: the stock loop's rule."""
+"""Keep a better candidate: the stock loop's rule. On a task with a command, better by the error of the difference."""
 
 from __future__ import annotations
 
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
-from inner_loop.comparison import gain_over
+from inner_loop.comparison import WORDS, difference, least_gain
 from inner_loop.contracts import KeepVerdict
 from inner_loop.record import Record
 from programs.charter import Keep
 
 
 class Better:
-    """Better by mean over the training seeds that both were measured with."""
+    """Better by mean over the training seeds that both were measured with, by what the run asks of a gain."""
 
     name = "better"
     extra = 0
@@ -20,17 +20,25 @@ class Better:
         """Needs nothing."""
 
     def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
-        gain = gain_over(bench, candidate, parent)
-        return verdict(gain, earn, bench.task.unit)
+        found = difference(bench, candidate, parent)
+        if found is None:
+            return verdict(None, earn, bench.task.unit)
+        return verdict(found.value, earn, bench.task.unit, least=least_gain(bench, found), se=found.se)
 
 
-def verdict(gain: float | None, needed: float, unit: str, what: str = "") -> KeepVerdict:
-    """Keep if the gain exceeds the required gain. A candidate without a comparison is not kept."""
+def verdict(
+    gain: float | None, needed: float, unit: str, what: str = "", *, least: float = 0.0, se: float | None = None
+) -> KeepVerdict:
+    """Keep if the gain exceeds the required gain, and is at least ``least``; within ``least`` it is undecided. A
+    candidate without a comparison is not kept. ``se``: the gain's standard error."""
     if gain is None:
         return KeepVerdict(False, "nothing to compare it with")
-    keep = gain > needed
-    need = f", needs more than {needed:.6g}" if needed > 0 else ""
-    return KeepVerdict(keep, f"{'better' if keep else 'not better'}: {gain:+.6f} {unit}{what}{need}", gain)
+    undecided = abs(gain) < least
+    keep = gain > needed and not undecided
+    need = f", needs more than {needed:.6g}" if needed > 0 and not undecided else ""
+    word = WORDS["keep" if keep else "undecided" if undecided else "discard"]
+    error = f" ± {se:.2g}" if se and least else ""
+    return KeepVerdict(keep, f"{word}: {gain:+.6f}{error} {unit}{what}{need}", gain, se, undecided)
 
 
 def make(keep: Keep, citations: Citations) -> Better:

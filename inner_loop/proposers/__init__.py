@@ -25,13 +25,17 @@ def make(
 
 
 def make_each(
-    charters: Sequence[Charter], ideas: Sequence[tuple[ProgramIdea, ConditionalEdit]], because: tuple[str, ...]
+    charters: Sequence[Charter],
+    ideas: Sequence[tuple[ProgramIdea, ConditionalEdit]],
+    because: tuple[str, ...],
+    program_id: str = "",
 ) -> list[Mixture]:
-    """The mixtures of a run's phases. A proposer that several of them name is made once."""
-    start = ProposerStart(tuple(ideas), because)
+    """The mixtures of a run's phases. A proposer that several of them name is made once. ``program_id``: in a night, of
+    the experiments that are the program's own."""
+    start = ProposerStart(tuple(ideas), because, program_id)
     names = dict.fromkeys(name for charter in charters for name in charter.proposers)
     known: dict[str, Proposer] = {name: PROPOSERS.get(name)(start) for name in names}
-    doubted = {"queue": DoubtedQueue(known["queue"])} if "queue" in known else {}
+    doubted = {"queue": DoubtedQueue(known["queue"], program_id)} if "queue" in known else {}
     fallback = PROPOSERS.get("random")(start)
     return [Mixture(c.proposers, known | doubted if c.doubt_ideas else known, fallback) for c in charters]
 

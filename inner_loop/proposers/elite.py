@@ -33,10 +33,17 @@ make = EliteProposer
 
 
 def parents(situation: Situation) -> list[Record]:
-    """The best different scripts that were trained in full, best first."""
-    scored = [record for record in situation.history if record.ok and record.full and record.metric is not None]
-    ordered = sorted(scored, key=lambda record: (situation.sign * float(record.metric or 0.0), record.number))
-    best: dict[str, Record] = {}
-    for record in ordered:
-        best.setdefault(record.source.source_id, record)
-    return list(best.values())[:PARENTS]
+    """The best different scripts that were trained in full, by their mean over seeds, best first: the first record of
+    each."""
+    firsts: dict[str, Record] = {}
+    metrics: dict[str, dict[int, float]] = {}  # source → replicate → metric
+    for record in situation.history:
+        if record.full and record.metric is not None:
+            firsts.setdefault(record.source.source_id, record)
+            metrics.setdefault(record.source.source_id, {})[record.replicate] = record.metric
+
+    def mean(source_id: str) -> float:
+        values = metrics[source_id].values()
+        return sum(values) / len(values)
+
+    return [firsts[source_id] for source_id in sorted(firsts, key=lambda name: situation.sign * mean(name))][:PARENTS]

@@ -39,7 +39,7 @@ class RecombineProposer(CitingProposer):
         full = [r for r in situation.history if r.number > 0 and r.edit and r.full and r.ok]
         gained = {r.number: _gain(r, situation) for r in full}
         kept = [r for r in full if r.decision == "keep"]
-        missed = sorted((r for r in full if r.decision == "discard"), key=lambda r: -gained[r.number])
+        missed = sorted((r for r in full if r.decision in ("discard", "undecided")), key=lambda r: -gained[r.number])
         near = [r for at, r in enumerate(missed) if at < NEAR * len(missed) or gained[r.number] > 0]
         ordered = sorted(kept + near, key=lambda r: -gained[r.number])
         return list(dict.fromkeys(record.edit for record in ordered))

@@ -115,8 +115,8 @@ class Prompts:
         }  # fmt: skip
         self.system = cache(self._system)
 
-    def _system(self, whole: bool = True) -> str:
-        """The system message, the same in all turns. ``whole``: with known edits."""
+    def _system(self, whole: bool = True, kept_errors: float = 0.0) -> str:
+        """The system message, the same in all turns. ``whole``: with known edits. ``kept_errors``: see `Bench`."""
         task, phases = self._task, [phase for _, phase in self._charter.by_phase()]
         keep = phases[0].keep
         known = keep.rule in ("better", "margin", "paired") and all(phase.keep == keep for phase in phases)
@@ -127,6 +127,7 @@ class Prompts:
             **self._fixed,
             provided=provided(task) if whole else [],
             keep=keep if known else None,
+            kept_errors=kept_errors,
             repeats=any(one.replicates > 1 or one.keep.rule == "paired" or one.confirm for one in phases),
             constraints=sentences(task.constraints),
             knobs=knobs,
@@ -155,6 +156,7 @@ class Prompts:
             "bench": bench, "parent": parent, "role": role, "idea": idea, "lost": lost, "error": error,
             "metric": partial(_metric, bench),
             "sd": seed_sd(bench),
+            "has_unresolved": any(one.decision == "undecided" for one in bench.history),
             "described": role.name in self._prose,
             "colleagues": [other.name for other in self._among if other is not role],
             "notes": [*(sentences_of(text, OLD_NOTE) for text in texts[:-1]), *texts[-1:]],
@@ -170,7 +172,10 @@ class Prompts:
                 training=changes(drawn, rows if whole else 0),
                 queue=queue, unlisted=len(waiting) - len(queue),
             )  # fmt: skip
-            messages = [Message("system", self.system(whole)), Message("user", text, log if with_log else "")]
+            messages = [
+                Message("system", self.system(whole, bench.kept_errors)),
+                Message("user", text, log if with_log else ""),
+            ]
             if self.fits(messages, REPAIR):
                 return messages
         raise UsageError(

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from inner_loop.bench import Bench
+from inner_loop.comparison import gain_text
 from inner_loop.record import Record
 from inner_loop.researchers.quoting import clean, fenced, line
 from trainer.constraints import shown
+from trainer.rows import Difference
 
 CHAT = "chat: "  # before the role, in the proposer of an experiment
-UNMARKED = ("", "baseline", "discard")  # decisions that a row does not name
+UNMARKED = ("", "baseline", "discard", "undecided")  # decisions that a row does not name
+NOT_KEPT = ("discard", "undecided")
 CHANGES, CHANGED_LINES = 3, 12  # experiments whose change is shown, lines of each
 UNUSUAL = 1.25  # times the time that a training is given: from there on, or below its inverse, a row states its own
 _LOSS = re.compile(r"^train_loss:\s*([-+.\w]+)\s*$", re.MULTILINE)
@@ -52,7 +55,7 @@ def _row(bench: Bench, record: Record, several: bool, own: str) -> str:
 def not_kept(bench: Bench, rows: int) -> str:
     """The changed lines of the last experiments that were not kept, of the last ``rows``, without those whose title has
     the one new line already."""
-    recent = [one for one in bench.history[-rows:] if one.decision == "discard" and one.diff] if rows else []
+    recent = [one for one in bench.history[-rows:] if one.decision in NOT_KEPT and one.diff] if rows else []
     untold = [one for one in recent if not _in_title(changed_lines(one.diff), one.description)]
     most = min(CHANGES, rows // 4)
     return changes((str(one.number), one.diff) for one in untold[-most:]) if most else ""
@@ -88,14 +91,19 @@ def _in_title(lines: Sequence[str], title: str) -> bool:
 
 
 def _gain(bench: Bench, record: Record) -> str:
-    """The gain over the experiment whose source was changed, at the same training seed. That is the last one kept
-    before it, unless another one is named."""
+    """The gain over the experiment whose source was changed: as it was decided, with its error, or at the same training
+    seed. That is the last one kept before it, unless another one is named."""
+    compared = "" if record.gain is None else gain_text(Difference(record.gain, record.gain_se))
+    if compared and record.decision == "undecided":
+        return f", not resolved: {compared}"
     parent = bench.history[record.parent] if record.parent is not None else None
     if parent is None or parent.replicate != record.replicate or parent.full != record.full:
         return ""
     gain = bench.gain(record, parent)
     kept = (r.number for r in reversed(bench.history[: record.number]) if r.decision in ("keep", "baseline"))
     on = "" if parent.number == next(kept, None) else f" on {parent.number}"
+    if compared and record.gain_se and bench.kept_errors:
+        return f" ({compared}{on})"
     return "" if gain is None else f" ({gain:+.3g}{on})"
 
 

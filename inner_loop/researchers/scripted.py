@@ -182,7 +182,7 @@ class ScriptedResearcher:
 
     def _decide(self, bench: Bench, frontier: Frontier, candidate: Record, parent: Record) -> bool:
         verdict = self._trials.judge(bench, candidate, parent)
-        bench.decide(candidate, "keep" if verdict.keep else "discard", verdict.reason)
+        bench.decide(candidate, verdict.decision, verdict.reason, verdict.compared)
         if verdict.keep:
             frontier.kept(candidate, parent)
             bench.move_head(frontier.best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import click
 
@@ -112,6 +112,15 @@ class PlayingFlags:
         int | None, rare("Devices that train the parallel experiments of one run  [default: 1].", min=1, max=64)
     ] = None
     fixed_steps: Annotated[bool, rare("true: limit training by steps, not seconds: results repeat bit by bit.")] = False
+    keep: Annotated[
+        Literal["resolved", "better"],
+        rare(
+            "Which gains a night, and the keep rule better on a task with a command, keep: resolved (at least one "
+            "standard error of the difference, as far as it is known) or better (any).",
+            default="resolved",
+            type=click.Choice(["resolved", "better"]),
+        ),
+    ] = "resolved"
     executor: Annotated[
         str | None,
         rare(

@@ -189,6 +189,7 @@ class GivenReferee:
 
     def __post_init__(self) -> None:
         self.task_folder = self.public_split = self.split
+        self.checked = False
 
     def rng(self, label: str) -> Any:
         return np.random.default_rng(len(label))

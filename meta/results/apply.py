@@ -9,9 +9,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.found_scripts import FoundScript, script_sentence
+from analysis.study import read_study
 from analysis.verdict.decision import decision_of
-from analysis.verdict.verdict import decided
-from analysis.wording import estimate, listed, many, plain_text
+from analysis.verdict.verdict import VIEWS, verdict_of
+from analysis.wording import listed, number, plain_text
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.results.agent_text import for_agents, with_code_changes
@@ -20,7 +22,6 @@ from meta.results.rewriting import edit_of
 from programs.charter_prose import with_sentences
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
-from trainer.cards.freshness import SAID, freshness
 from trainer.source import Source
 from trainer.task import Task
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from analysis.ledger.events import HarvestEvent
     from programs.program import Program
 
+ALL_THE_SAME = "--set data_noise=unknown"
 PATH = "path"  # in the plan of study.toml: the file of the user's program
 
 
@@ -47,9 +49,10 @@ class NothingToApply(UsageError):
     """A result too: neither the program nor the train.py is shown to be better."""
 
 
-def apply(study: Study) -> Applied:
-    """Commit the champion, if it is shown to be better, and the best train.py, if its gain is above zero, on a branch
-    ``metaloop/STUDY`` of the task's repository, on top of HEAD.
+def apply(study: Study, unknown_noise: bool = False) -> Applied:
+    """Commit the champion and the best train.py, each if it is shown to be better, on a branch ``metaloop/STUDY`` of
+    the task's repository, on top of HEAD. ``unknown_noise``: also a train.py with a gain where it is not known whether
+    that holds on other data.
 
     Raises NotFound before the study has a champion, UsageError where the task is in no repository, NothingToApply where
     there is nothing to commit.
@@ -59,18 +62,22 @@ def apply(study: Study) -> Applied:
         raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
     home, repo = home_of(study.task), repository_of(study.task)
     root = Path(str(repo.working_tree_dir))
-    files, left_out, said = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # said: of what is committed
+    files, left_out, texts = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # texts: of what is committed
+    title = ""
     decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
+    with read_study(study.folder, views=VIEWS) as con:
+        found = verdict_of(con)
     if decision.holds:
         files |= program_files(study, program, program_path(study, root))
-        said.append(plain_text(decided(decision).text))
+        texts.append(plain_text(found.text))
     else:
+        texts += map(plain_text, found.warnings)
         left_out.append("the new program, because it did not gain significantly more")
     best = study.state.harvests.get((study.task.name, HARVEST))
     if best is None:
         pass  # there is none but the untouched one
-    elif best.low is None or best.low <= 0:
-        left_out.append("the best train.py, because its gain is not shown to be above zero")
+    elif why := not_shown(FoundScript.of(study.task, best), unknown_noise):
+        left_out.append(f"the best train.py, because {why}")
     elif decision.added_nothing and study.config.from_study:
         left_out.append(
             f"the best train.py, because this night added nothing to main of {study.config.from_study.folder}"
@@ -82,13 +89,14 @@ def apply(study: Study) -> Applied:
             left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
         else:
             files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
-            said.insert(0, of_script(study, best, source))
+            texts.insert(0, of_script(study, best, source))
+            title = values_of(FoundScript.of(study.task, best))
     if not files:
         raise NothingToApply(
             f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
             hint=f"see {study.folder / 'champion.evidence.md'}",
         )
-    message = "\n\n".join((f"metaloop: {' and '.join(files)} of study {study.folder.name}", *said)) + "\n"
+    message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {study.folder.name}", *texts)) + "\n"
     branch = committed(repo, f"metaloop/{study.folder.name}", dict(files.values()), message)
     return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
 
@@ -96,18 +104,33 @@ def apply(study: Study) -> Applied:
 def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
     """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
     task = study.task
-    size = plain_text(estimate(best.gain, best.low, best.high, task.unit))
     edit, is_all = edit_of(task, source, best)
     edits = [edit.label()] if edit else []
     edits += [] if is_all else ["changes of the code"]
     names = listed([name for name, _ in best.files])
     lines = (
-        f"{names}: gains {size} over the untouched one ({many(best.n, 'fresh seed')}, {best.trust}).",
-        SAID[freshness(task)],
+        plain_text(script_sentence(FoundScript.of(task, best), names, "the untouched one")),
+        f"Scores: {best.trust}." if best.trust else "",
         training_cost(study.state, task.name),
         f"Edits: {listed(edits)}",
     )
     return "\n".join(filter(None, lines))
+
+
+def values_of(script: FoundScript) -> str:
+    """`` (val_err 0.24 → 0.22)``: the metric of the untouched script and of this one; empty if it is not recorded."""
+    if script.start is None or script.end is None:
+        return ""
+    return plain_text(f" ({script.metric} {number(script.start, script.digits)} → {number(script.end, script.digits)})")
+
+
+def not_shown(script: FoundScript, unknown_noise: bool) -> str:
+    """Why a train.py is not committed; empty where it is. ``unknown_noise``: see `apply`."""
+    if script.is_better:
+        return ""
+    if not script.has_unknown_noise or (script.gain or 0.0) <= 0:
+        return "its gain is not shown to be above zero"
+    return "" if unknown_noise else f"it is not known whether its gain holds on other data ({ALL_THE_SAME} commits it)"
 
 
 def home_of(task: Task) -> Path:

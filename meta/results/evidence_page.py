@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.found_scripts import FoundScript, script_sentence
 from analysis.ledger.events import HarvestEvent
 from analysis.ledger.run_state import StudyState
 from analysis.report.evidence_text import quoted
@@ -17,7 +18,7 @@ from analysis.report.source import ReportSource
 from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.verdict.verdict import verdict_of
-from analysis.wording import brief, chance, duration, estimate
+from analysis.wording import brief, chance, duration, estimate, many
 from arena.harvest import HARVEST
 from arena.public import public_lines
 from arena.setup import reference
@@ -30,7 +31,7 @@ from programs.directives import Directive
 from programs.evolved_for import EvolvedFor
 from programs.templates import jinja_environment
 from programs.text import one_line
-from trainer.cards.freshness import CHOSEN, SAID, SPLIT, freshness
+from trainer.cards.freshness import SAID, SPLIT
 from trainer.edits import Edit
 from trainer.sandbox import flag
 
@@ -53,7 +54,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
     credit.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))
     first = study.program(steps[0]["parent_id"]) if steps else None
     page = jinja_environment(TEMPLATES)
-    page.filters |= {"line": line, "cell": cell, "estimate": estimate, "chance": chance, "brief": brief}
+    page.filters |= {"line": line, "cell": cell, "estimate": estimate, "chance": chance, "brief": brief, "many": many}
     return page.get_template("champion.evidence.md.j2").render(
         champion=champion, v=found, d=d, config=config, rows=MOST_ROWS, lines=MOST_CHANGES,
         researcher=str(EvolvedFor.of(config.researcher, config.staff.models)),
@@ -105,10 +106,9 @@ class HarvestedScript:
     files: list[tuple[Path, str]]
     verified: str
     task: str
-    unit: str
     steps: list[tuple[str, Edit]]
     cost: str
-    measured: str
+    sentence: str
 
 
 def harvests(study: Study) -> Iterator[HarvestedScript]:
@@ -125,10 +125,9 @@ def harvests(study: Study) -> Iterator[HarvestedScript]:
             files,
             shlex.quote(str(files[0][0] if len(files) == 1 else folder)),
             shlex.quote(reference(task)),
-            task.unit,
             steps(study.state, event) or [("run", task.edits.between(untouched, event.config))],
             training_cost(study.state, event.task),
-            CHOSEN[freshness(task)],
+            script_sentence(FoundScript.of(task, event), "It", "the untouched one"),
         )
 
 
@@ -138,11 +137,10 @@ def training_cost(state: StudyState, task: str) -> str:
     again = [event for (stage, _), event in measured.items() if stage == "measure"]
     # of a night, whose result is verified like that of any run
     new = [one.device_seconds_spent for one in again or state.verifications() if one.status == "ok"]
-    old = [
-        event.device_seconds_spent
-        for (on, stream, _), event in state.baselines.items()
-        if (on, stream, event.status) == (task, "confirmation", "ok")
-    ]
+    # the runs' own: the shared one is scored on many splits
+    runs = (run for run in state.runs.values() if run.started and run.started.task == task)
+    old = [one.device_seconds_spent for run in runs for one in run.experiments.values() if not one.number]
+    old = [seconds for seconds in old if seconds]  # what the cache had took none
     if not any(new) or not any(old):
         return ""
     now, before = statistics.fmean(new), statistics.fmean(old)

@@ -18,7 +18,7 @@ from programs.errors import UsageError
 
 SECONDS = 10.0
 FIELDS = ("name", "program_id", "holds", "trust")
-SCRIPT = ("task", "gain", "low", "high", "n", "unit", "trust")  # of a best train.py
+SCRIPT = ("task", "gain", "low", "high", "n", "unit", "trust", "noise", "metric", "start", "end")  # of a best train.py
 
 
 def refuse_bad(url: str) -> None:
@@ -35,7 +35,7 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
         found = verdict_of(con)
     scripts = found.decision.scripts if found.decision else ()
     headline = plain_text(found.headline) if found.decision else "no champion"
-    weak = [caveat.title for caveat in found.caveats if caveat.level != "note"]
+    weak = found.doubts
     text = f"{folder.name}: {'. '.join([headline, *weak, *[f'Branch {branch}'] * bool(branch)])}."
     fields: dict[str, Any] = {name: champion.get(name) for name in FIELDS}
     fields |= {"verdict": [plain_text(one) for one in found.sentences], "table": found.table, "caveats": weak}

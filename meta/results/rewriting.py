@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.found_scripts import FoundScript
 from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.wording import duration, estimate, listed, many, plain_text
@@ -71,10 +72,12 @@ def findings(study: Study, program: Program) -> Findings:
         noise = con.execute("SELECT sd FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
     found = Findings(task, harm=harm, sd=card_sd(task) or (noise[0] if noise else None))
     best = study.state.harvests.get((task.name, HARVEST))
-    if best is None or best.low is None or best.low <= 0 or study.config.further:
+    script = FoundScript.of(task, best) if best else None
+    if best is None or script is None or not script.is_better or study.config.further:
         return found
     edit, is_all = edit_of(task, task.baseline(), best)
-    gain = plain_text(estimate(best.gain, best.low, best.high, task.unit))
+    gain = plain_text(estimate(script.gain, script.low, script.high, script.unit, script.digits))
+    gain += " on the same validation data" * script.on_same_data
     return replace(found, best=edit, gain=gain) if is_all else found
 
 

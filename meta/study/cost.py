@@ -8,6 +8,7 @@ from typing import Any
 
 from arena import sandbox
 from arena.setup import RunCost
+from meta.study.looks import PlannedLooks, planned_looks
 from trainer.task import Task
 
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
@@ -38,7 +39,8 @@ class Work:
 @dataclass(frozen=True)
 class Cost:
     """``facts``: what is said before the start, by name; ``details``: what only ``--dry-run`` says; ``stages``: of an
-    evolution, with their programs and runs; ``plan``: its numbers."""
+    evolution, with their programs and runs; ``plan``: its numbers; ``looks``: at the rows of each task with a command.
+    """
 
     works: Sequence[Work]
     workers: int
@@ -51,6 +53,7 @@ class Cost:
     details: Mapping[str, Any] = field(default_factory=dict)
     stages: Sequence[Mapping[str, str]] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
+    looks: Sequence[PlannedLooks] = ()
 
     @classmethod
     def of(cls, task: Task, works: Sequence[Work], workers: int, devices: int, sandboxed: bool, **more: Any) -> Cost:
@@ -88,6 +91,12 @@ class Cost:
         """Device-seconds that will be charged to the runs, without their verification."""
         return sum(one.runs * one.run_budget_s for one in self.works)
 
+    @property
+    def of_looks(self) -> str:
+        """What can be seen at the rows of each task with a command; empty without one."""
+        several = len(self.looks) > 1
+        return ". ".join(f"{one.task}: {one.sentence}" if several else one.sentence for one in self.looks)
+
     def record(self) -> dict[str, Any]:
         """As JSON."""
         whole = {
@@ -96,8 +105,17 @@ class Cost:
             "charged_seconds": round(self.charged, 1), "wall_seconds": self.wall_seconds, "workers": self.workers,
             "devices_per_run": self.devices_per_run, "works": [rounded(asdict(one)) for one in self.works],
         }  # fmt: skip
+        looks = {"looks": [rounded(asdict(each)) for each in self.looks]} if self.looks else {}
         more = {"harvest_experiments": self.harvest, "stages": list(self.stages), "plan": self.plan}
-        return {**whole, **self.facts, **self.details, **{key: value for key, value in more.items() if value}}
+        return {**whole, **self.facts, **looks, **self.details, **{key: value for key, value in more.items() if value}}
+
+
+def looks_of(tasks: Sequence[Task], works: Sequence[Work], seeds: int, harvest: int = 0) -> list[PlannedLooks]:
+    """At the rows of each task whose metric lacks their noise. ``seeds``: with which each final script is trained;
+    ``harvest``: experiments of the last search on each task."""
+    experiments = [sum(w.runs * w.experiments for w in works if w.task == task.name and not w.use) for task in tasks]
+    looks = [planned_looks(task, n + harvest, seeds) for task, n in zip(tasks, experiments, strict=True)]
+    return [each for each in looks if each is not None]
 
 
 def rounded(work: Mapping[str, Any]) -> dict[str, Any]:

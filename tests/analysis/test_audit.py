@@ -6,17 +6,24 @@ import numpy as np
 import pytest
 
 from analysis.audit import (
+    GainEstimate,
     Lead,
-    around_zero,
+    gain_over_rows,
+    gain_over_seeds,
     keeps_its_gain,
     lead,
-    mean_difference,
     source_verdict,
     study_verdict,
     too_high,
 )
+from trainer.rows import COUNT, DRAWN, EXACT, UNKNOWN
 
 BASELINE = [1.60, 1.62, 1.61, 1.59]
+
+
+def mean_difference(metrics: list[float | None], baseline: list[float], sign: float) -> GainEstimate:
+    middle = sum(baseline) / len(baseline)
+    return gain_over_seeds([0.0 if m is None else sign * (middle - m) for m in metrics], baseline, UNKNOWN)
 
 
 def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() -> None:
@@ -40,7 +47,7 @@ def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() ->
 def test_a_source_is_judged_by_its_interval(
     metrics: list[float | None], reasons: list[str], embedded: str, verdict: str
 ) -> None:
-    assert source_verdict(mean_difference(metrics, BASELINE, 1.0), reasons, embedded) == verdict
+    assert source_verdict(mean_difference(metrics, BASELINE, 1.0), reasons, embedded, len(metrics)) == verdict
 
 
 def test_what_keeps_its_gain_untrained_is_told_from_what_loses_it() -> None:
@@ -52,8 +59,39 @@ def test_what_keeps_its_gain_untrained_is_told_from_what_loses_it() -> None:
 
 
 def measured(rng: np.random.Generator, champion: float, stock: float, runs: int) -> Lead:
-    baseline = around_zero(list(rng.normal(1.6, 0.02, 8)), 1.0)
-    return lead(list(rng.normal(champion, 0.1, runs)), list(rng.normal(stock, 0.1, runs)), baseline)
+    baseline = list(rng.normal(1.6, 0.02, 8))
+    arms = list(rng.normal(champion, 0.1, runs)), list(rng.normal(stock, 0.1, runs))
+    return lead(*arms, baseline, (1.0, 1.0), DRAWN)
+
+
+def test_noise_of_a_gain_is_named_and_no_interval_has_width_zero() -> None:
+    """Same metrics under all seeds: 100 fixed rows and a deterministic script, as a newcomer's."""
+    fixed = gain_over_seeds([0.01, 0.01, 0.01], [0.24, 0.24, 0.24], UNKNOWN)
+    assert (fixed.gain, fixed.low, fixed.high, fixed.noise) == (pytest.approx(0.01), None, None, "")
+    assert gain_over_seeds([0.01] * 3, [0.24] * 3, COUNT).low is None
+    exact = gain_over_seeds([3.0, 3.0], [40.0, 40.0], EXACT)
+    assert (exact.low, exact.noise) == (None, "exact")
+    seeds = gain_over_seeds([0.01, 0.02, 0.03], BASELINE, UNKNOWN)
+    assert seeds.noise == "seeds" and seeds.low is not None
+    drawn = gain_over_seeds([0.01, 0.02, 0.03], [], DRAWN)
+    assert drawn.noise == "seeds rows" and drawn.se == pytest.approx(0.01 / 3**0.5)
+    assert seeds.se is not None and seeds.se > drawn.se  # a shared baseline has an error of its own
+
+
+def test_a_few_rows_that_differ_show_nothing() -> None:
+    """Of n that differ, all to the better: by chance in one case of 2ⁿ, and 2.5% are the limit."""
+    found = {n: gain_over_rows(np.array([1.0] * n + [0.0] * (90 - n))) for n in (0, 1, 4, 5, 8)}
+    assert [found[n].low is not None and found[n].low > 0 for n in found] == [False, False, False, False, True]
+    assert found[0].low is None and found[0].noise == "" and found[8].noise == "rows"
+    many = gain_over_rows(np.random.default_rng(1).normal(0.1, 1.0, 400))
+    assert many.df > 100 and many.low is not None and many.high is not None
+
+
+def test_a_source_that_ignores_its_seed_is_one_draw() -> None:
+    still = gain_over_seeds([0.1, 0.1, 0.1], BASELINE, UNKNOWN)
+    assert still.n == 1 and still.se == pytest.approx(np.std(BASELINE, ddof=1) * (1 + 1 / 4) ** 0.5)
+    rows = gain_over_seeds([0.1, 0.3], [], DRAWN, ignores_seed=True)
+    assert rows.n == 1 and rows.se == pytest.approx(np.std([0.1, 0.3], ddof=1) * 1.5**0.5)
 
 
 def test_verdicts_of_studies_against_the_truth() -> None:

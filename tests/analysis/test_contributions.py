@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import numpy as np
 
-from analysis.effects.contributions import NightTurnRow, block_test, contributions
+from analysis.effects.contributions import NightTurnRow, block_test, contributions, equal_blocks
 
 
 def played(seed: int, better: float = 1.0, blocks: int = 40, twice: bool = False) -> list[NightTurnRow]:
@@ -35,6 +35,12 @@ def test_gains_without_noise_count_by_whether_they_were_kept() -> None:
     assert block_test([(turns, None)], "a", "b") == block_test([(turns, 0.0)], "a", "b") < 0.05
     assert block_test([([], None)], "a", "b") == 1.0
     assert block_test([(played(1, 9.0, twice=True), 0.03)], "a", "b") == 1.0, "two turns use up a list twice as fast"
+
+
+def test_blocks_with_two_turns_of_one_program_are_no_test() -> None:
+    unequal, equal = (played(1, 9.0, twice=True), 0.03), (played(1, 1.0, blocks=3), 0.03)
+    assert equal_blocks([unequal, ([], None)], "a", "b") == [] and len(equal_blocks([unequal, equal], "a", "b")) == 3
+    assert equal_blocks([equal], "a", "c") == []
 
 
 def test_turns_that_all_gained_nothing_have_no_interval() -> None:

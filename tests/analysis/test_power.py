@@ -1,4 +1,4 @@
-"""Power: against simulation of the very test, against textbook figures, and as a view of a study."""
+"""Power: against simulation of the very test, against textbook figures, and the noise between the runs of a study."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.statistics import pooled_sd, t_test, welch_difference
-from analysis.study import open_study, query
-from analysis.verdict.power import RunSample, detectable, power, runs_needed
-from analysis.verdict.study_power import measured_sd, power_rows
+from analysis.study import open_study
+from analysis.verdict.power import RunSample, detectable, measured_sd, power, runs_needed
 from tests.meta.cli_study import GAINS, write_study
 
 
@@ -62,17 +61,13 @@ def test_what_cannot_be_told_is_none() -> None:
     assert power(1.0, RunSample(1.0, 1), RunSample(1.0, 5)) == 0.0
 
 
-def test_a_study_tells_its_noise_and_what_its_match_can_tell(tmp_path: Path) -> None:
+def test_sd_between_runs_pools_stock_and_the_others_apart(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study")
     with open_study(folder, views=()) as con:
-        sd, (row,) = measured_sd(con), power_rows(con)
+        sd = measured_sd(con)
     stock, others = pooled_sd([GAINS["stock"], (0.02, 0.028)]), pooled_sd([GAINS["local"], GAINS["child"]])
     assert stock is not None and others is not None
     assert sd == pytest.approx(math.sqrt((stock[0] ** 2 + others[0] ** 2) / 2))
-    assert (row.comparison, row.n, row.level) == ("any two", 3, 0.025 / 6)
-    mine = np.mean([*GAINS["stock"], 0.02, 0.028])  # stock and its A/A arm are one sample
-    assert row.detectable_ratio == pytest.approx(1 + (row.detectable or 0) / mine)
-    assert query(folder, "SELECT detectable FROM power") == [{"detectable": row.detectable}]
 
 
 def test_a_study_without_two_runs_of_a_program_knows_no_noise(tmp_path: Path) -> None:

@@ -157,7 +157,8 @@ def test_an_estimate_without_spread_or_with_too_few_values() -> None:
     assert one_sided(skewed_difference([1.0], [0.0, 1.0])) == 1.0
     assert limits(skewed_difference([1.0], [0.0, 1.0])) == (None, None)
     equal, better, worse = ([1.0, 1.0], [2.0, 2.0], [0.0, 0.0])
-    assert [one_sided(skewed_difference(a, equal)) for a in (equal, better, worse)] == [0.5, 0.0, 1.0]
+    assert [one_sided(skewed_difference(a, equal)) for a in (equal, better, worse)] == [1.0, 1.0, 1.0]
+    assert limits(skewed_difference(better, equal)) == (None, None)
 
 
 def test_the_mean_of_samples_together_is_that_of_all_their_values() -> None:

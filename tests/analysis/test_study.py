@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis import report
 from analysis.ledger import Ledger, read, segments
 from analysis.report.evidence import evidence
 from analysis.study import VIEWS, open_study, query, read_study
@@ -101,6 +102,21 @@ def test_duplicates_of_a_resumed_study(tmp_path: Path) -> None:
     assert run["score_stream"] == "selection"
     tries = query(tmp_path, "SELECT number, decision FROM experiments ORDER BY number")
     assert [t["number"] for t in tries] == [0, 1, 2, 3] and tries[1]["decision"] == "replicate"
+
+
+def test_experiments_have_the_gain_that_the_decision_compared(tmp_path: Path) -> None:
+    with synthetic.played(tmp_path, "p1") as ledger:
+        synthetic.start(ledger, "r1", "m1", "a1", "p1", 0)
+        synthetic.search(ledger, synthetic.SMALL, "r1", np.random.default_rng(1), tries=2)
+        last = {"kind": "decision", "run_id": "r1", "experiment_id": "e-r1-1", "decision": "undecided", "reason": ""}
+        ledger.append({**last, "gain": 0.004, "gain_se": 0.009}, sync=False)
+        ledger.append({**last, "experiment_id": "e-r1-2", "gain": 0.5}, sync=False)
+        synthetic.end(ledger, "r1", charged=3.0)
+    columns = "decision, decision_gain, decision_gain_se"
+    found = [tuple(row.values()) for row in query(tmp_path, f"SELECT {columns} FROM experiments ORDER BY number")]
+    assert found == [("baseline", None, None), ("undecided", 0.004, 0.009), ("undecided", 0.5, None)]
+    spent = rows(open_study(tmp_path).execute((Path(report.__file__).parent / "sql" / "spent.sql").read_text()))
+    assert "experiments that were not resolved" in [row["what"] for row in spent]
 
 
 def test_edits_know_their_parent(small_study: Path) -> None:

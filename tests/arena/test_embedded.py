@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from arena import embedded
@@ -38,8 +40,10 @@ def test_an_honest_source_is_left_alone() -> None:
 
 def test_a_check_finds_a_score_that_no_seed_moves() -> None:
     same = tuple(Measurement(seed, "ok", 0.5, "", "", 0.0, 0.0) for seed in (1, 2))
-    taken = {"run": Taken(Sample("run", TASK.baseline(), 2), same)}
-    (found,) = findings(Round(TASK, How(Streams.from_seed(1)), (0.4, 0.5), taken, ()), {"run": "r1"})
+    other = tuple(replace(one, metric=0.4 + 0.1 * one.seed) for one in same)
+    taken = {name: Taken(Sample(name, TASK.baseline(), 2), each, same_rows=each[1])
+             for name, each in (("run", same), ("baseline", other))}  # fmt: skip
+    (found,) = findings(Round(TASK, How(Streams.from_seed(1)), taken, ()), {"run": "r1"})
     assert (found.finding, found.run_id) == ("seeds", "r1")
 
 

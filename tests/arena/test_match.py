@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import pytest
 
 from analysis.study import query
@@ -12,6 +14,7 @@ from arena.standalone import play_entries
 from arena.study import Study
 from tests.inner_loop.play import BLOBS
 from tests.studies import RUN_BUDGET, make_study, program, silent, study_on
+from trainer.data import DataStore
 from trainer.task import Task
 
 STOCK = program("stock")
@@ -43,13 +46,15 @@ def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: PlayedMatch) ->
     assert not set(seeds["control"]) & set(seeds["a/a"])
 
 
-def test_a_gain_is_the_mean_over_fresh_seeds_against_the_shared_baseline(played: PlayedMatch) -> None:
+def test_a_gain_is_the_mean_over_fresh_seeds_against_the_untouched_source_on_the_same_rows(played: PlayedMatch) -> None:
     folder = played[0].folder
-    (baseline,) = query(folder, "SELECT avg(metric) AS mean, count(*) AS n FROM baselines WHERE stream = 'selection'")
-    assert baseline["n"] == 8
+    trained = query(folder, "SELECT metric, splits FROM baselines WHERE stream = 'selection'")
+    scores = [row["splits"] for row in trained]
+    assert [row["metric"] for row in trained] == pytest.approx([fmean(score.values()) for score in scores])
+    assert len(scores) == 8
     rows = query(folder, "SELECT v.*, r.verified_gain FROM verifications v JOIN runs r USING (run_id)")
     for row in rows:
-        assert row["baseline_metric"] == pytest.approx(baseline["mean"])
+        assert row["baseline_metric"] == pytest.approx(fmean(score[row["split"]] for score in scores))
         if row["status"] == "ok":
             assert row["gain"] == pytest.approx(row["baseline_metric"] - row["metric"])
     recomputed = query(
@@ -59,6 +64,16 @@ def test_a_gain_is_the_mean_over_fresh_seeds_against_the_shared_baseline(played:
     )
     standings = {row["arm_id"]: row["gain"] for row in query(folder, "SELECT arm_id, gain FROM standings")}
     assert standings == pytest.approx({row["arm_id"]: row["gain"] for row in recomputed})
+
+
+def test_each_verification_of_a_run_has_hidden_rows_of_its_own_which_arms_share(played: PlayedMatch) -> None:
+    rows = query(played[0].folder, "SELECT a.role, v.run_id, v.split FROM verifications v JOIN arms a USING (arm_id)")
+    by_role = {role: sorted(r["split"] for r in rows if r["role"] == role) for role in ("control", "program", "a/a")}
+    assert by_role["control"] == by_role["program"] == by_role["a/a"]
+    assert len(set(by_role["control"])) == len(by_role["control"]) == 4
+    data = DataStore(played[0].task, played[0].streams, played[0].folder / "data")
+    inputs = [np.load(data.labelled(label).split("selection") / "inputs.npy") for label in by_role["control"][:2]]
+    assert not np.array_equal(*inputs)
 
 
 def test_verification_uses_no_seed_that_a_researcher_saw(played: PlayedMatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from dataclasses import replace
@@ -14,11 +15,14 @@ from inner_loop.agents.experiment_server import AgentReply, AgentRequest, Experi
 from inner_loop.agents.recall import patched, source_event
 from inner_loop.agents.session import AgentSession, SandboxCharge
 from inner_loop.agents.verdicts import blobs
+from inner_loop.results_tsv import row
 from programs.errors import Corrupt
 from programs.program import Program
 from tests.events import into, of
 from tests.inner_loop.play import Event, open_bench
+from trainer.edits import Edit
 from trainer.experiment import Trainer
+from trainer.rows import KEPT
 from trainer.source import Source
 
 TEXT = Program.parse("# Research\n\n- keep what is better\n", "mine")
@@ -133,6 +137,33 @@ def test_without_a_word_what_is_better_is_kept(stand: Stand) -> None:
     assert stand.decided == ["baseline", "keep", ""]
     stand.desk.finish()
     assert stand.decided == ["baseline", "keep", "discard"] and stand.bench.head.number == 1
+
+
+def test_an_answer_shows_both_on_the_same_seed_with_the_error(stand: Stand) -> None:
+    bench = stand.bench
+    bench.experiment(Edit(), replicate=1)
+    base = bench.baseline.metric
+    stand.edit(LR=0.1)
+    text = stand.ask().text
+    assert f"better than the head {base:.6f} (experiment 0, the same seed) by " in text and "±" not in text
+    again, first = stand.ask(again=True).text, bench.history[2].metric
+    assert f"; {first:.6f} on the same seed, better than the head {base:.6f} (experiment 0, the same seed)" in again
+
+
+def test_a_gain_within_its_error_is_not_resolved_and_not_kept(stand: Stand) -> None:
+    bench, task = stand.bench, stand.bench.task
+    card = {"task_id": task.task_id, "baseline_source": stand.base.source_id, "baseline": {"sd": 10.0}}
+    bench.task, bench.kept_errors = replace(task, card=card), KEPT
+    stand.edit(LR=0.1)
+    reply = stand.ask()
+    assert "not resolved against the head" in reply.text and "± 14" in reply.text and reply.facts is not None
+    assert (reply.facts["better"], reply.facts["resolved"]) == (False, False)
+    assert reply.facts["gain_se"] == pytest.approx(10 * 2**0.5)
+    stand.desk.finish()
+    assert stand.decided == ["baseline", "undecided"] and bench.head.number == 0
+    assert (bench.history[1].gain, bench.history[1].gain_se) == (reply.facts["gain_over_head"], reply.facts["gain_se"])
+    assert re.search(r"undecided +\(not resolved: \+[0-9.]+ ± 14\)", stand.ask("status").text)
+    assert row(bench.history[1]).split("\t")[3] == "undecided"
 
 
 def test_when_a_session_has_ended_its_git_is_asked_and_nothing_else_is_answered(stand: Stand) -> None:

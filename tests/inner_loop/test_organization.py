@@ -26,6 +26,7 @@ from programs.shelf import starter
 from tests.inner_loop.play import open_bench
 from trainer.edits import Edit, EditSpace
 from trainer.experiment import Trainer
+from trainer.rows import KEPT, Difference
 from trainer.task import Task
 
 HEADINGS = "# P\n\n## Roles\n\n### Ada\nBold.\n\n#### More\nVery.\n\n### Ada\nShy.\n\n## Process\n\n- Work.\n"
@@ -260,6 +261,25 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     hidden = Program.parse("---\nmetaloop:\n  history: 0\n---\n# P\n\nGo on.\n")
     blind = Prompts(hidden, task, [role], ModelConfig())
     assert "# line 1" not in blind.turn(bench, book, bench.head, role, None)[1].text
+
+
+def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Trainer) -> None:
+    role, program = Role("researcher", ""), Program.parse("# P\n\nGo on.\n\n## Ideas\n\n- set `lr=0.3`\n")
+    bench, _ = open_bench(trainer, kept_errors=KEPT)
+    prompts = Prompts(program, trainer.task, [role], ModelConfig())
+    book = Notebook(program, prompts.ids, trainer.task.edits, ())
+    system, turn = prompts.turn(bench, book, bench.head, role, None)
+    assert "by at least one standard error of the difference, where that is known" in system.text
+    assert "not resolved" in system.text and "not resolved" not in turn.text
+    idea = Edit({"LR": 0.3})
+    bench.decide(bench.experiment(idea, description="faster"), "undecided", "", Difference(0.004, 0.0091))
+    bench.decide(bench.experiment(Edit({"LR": 0.1}), description="LR = 0.1"), "keep", "", Difference(0.05, 0.01))
+    text = prompts.turn(bench, book, bench.head, role, None)[1].text
+    assert re.search(r"(?m)^- 1: faster: [0-9.]+, not resolved: \+0\.004 ± 0\.0091", text) and "undecided" not in text
+    assert re.search(r"(?m)^- 2: LR = 0\.1: [0-9.]+ \(\+0\.05 ± 0\.01\), keep", text)
+    assert "whether it helps is not known, and it may be tried again" in text
+    changed = text.partition("What the last ones that were not kept changed:")[2].partition("## Your turn")[0]
+    assert "# 1\n+LR = 0.3" in changed and "- [d3] set `lr=0.3`" in text, "the idea is not in vain"
 
 
 def test_a_log_is_shown_without_frames_of_packages_and_what_the_prompt_states(

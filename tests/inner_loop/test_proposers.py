@@ -90,6 +90,16 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     assert len(wanted) > 50 and max(apart) <= 4  # three settings, and a patch of the kept script that stays
 
 
+def test_elite_parents_rank_by_the_mean_over_seeds_not_the_luckiest(bench: Bench) -> None:
+    situation = seen(bench)
+    best, second = parents(situation)[:2]
+    lucky = replace(second, outcome=replace(second.outcome, metric=(best.metric or 0.0) - situation.sign), replicate=1)
+    unlucky = replace(second, outcome=replace(second.outcome, metric=(second.metric or 0.0) + 9 * situation.sign),
+                      replicate=2)  # fmt: skip
+    ranked = parents(replace(situation, history=[*situation.history, lucky, unlucky]))
+    assert ranked[0].source == best.source and second.source not in [record.source for record in ranked]
+
+
 def test_elite_waits_for_a_second_script(cached: Trainer) -> None:
     situation, rng, failed = seen(tried(cached, [(HISTORY[1][0], "discard")])), np.random.default_rng(1), HISTORY[1][0]
     assert [record.number for record in parents(situation)] == [0]
@@ -199,6 +209,53 @@ def test_a_doubted_queue_is_followed_less_the_more_of_its_ideas_fail(bench: Benc
     assert share([]) == share(["keep"] * 4) == 1.0
     assert abs(share(["discard"]) - 0.2) < 0.09 and abs(share(["discard"] * 9) - 0.08) < 0.06
     assert abs(share(["keep", *["discard"] * 3]) - 0.54) < 0.1
+
+
+def test_a_doubted_queue_counts_its_own_program_alone(bench: Bench) -> None:
+    ideas = [(ProgramIdea(f"n{n}", f"d{n}", n, ()), ConditionalEdit(Edit({"LR": 0.001 * n}))) for n in range(1, 300)]
+    charter = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True})
+    here, rng = seen(bench), np.random.default_rng(4)
+    failed = [replace(here.history[0], proposer="queue", decision="discard", program_id="theirs")] * 9
+    [mine] = proposers.make_each([charter], ideas, (), "mine")
+    drawn = [mine.propose(replace(here, history=failed), rng) for _ in range(50)]
+    assert all(proposal and proposal.proposer == "queue" for proposal in drawn)
+    [theirs] = proposers.make_each([charter], ideas, (), "theirs")
+    assert not all(p and p.proposer == "queue" for p in (theirs.propose(replace(here, history=failed), rng),) * 50)
+
+
+def test_queue_proposes_an_undecided_idea_once_more_on_a_later_parent(bench: Bench) -> None:
+    ideas = [
+        (ProgramIdea("unclear", "d1", 1, ()), ConditionalEdit(Edit({"INIT": "zero"}))),
+        (ProgramIdea("in vain", "d2", 2, ()), ConditionalEdit(Edit({"MOMENTUM": 0.5}))),
+        (ProgramIdea("later", "d3", 3, ()), ConditionalEdit(Edit({"BATCH": 16}))),
+    ]
+    queue, rng, here = QueueProposer(ideas, "mine"), np.random.default_rng(1), seen(bench)
+    history = list(here.history)
+
+    def tried(idea: str, decision: str, program_id: str | None = "mine") -> None:
+        record = replace(history[0], parent=0, because=(idea,), decision=decision, proposer="queue")
+        history.append(replace(record, number=len(history), program_id=program_id))
+
+    def served(at: int) -> tuple[str, ...] | None:
+        proposal = queue.propose(replace(here, history=history, parent=history[at]), rng)
+        return proposal and proposal.because
+
+    assert served(0) == ("d1",) and served(0) == ("d2",)
+    tried("d1", "undecided")
+    tried("d2", "discard")
+    tried("d2", "undecided", "theirs")
+    assert served(1) == ("d3",), "all other ideas come first"
+    assert served(0) is None, "not on the same parent"
+    assert served(1) == ("d1",)
+    tried("d1", "undecided")
+    assert served(1) is None, "once"
+
+
+def test_recombine_takes_undecided_edits_for_near_misses(cached: Trainer) -> None:
+    edits = [LR, MOMENTUM, BATCH, Edit({}, ("bias",))]
+    bench = tried(cached, [(edit, "undecided") for edit in edits])
+    joined = RecombineProposer().propose(seen(bench, no_repeat=False), np.random.default_rng(1))
+    assert joined and len([*changed(joined.edit)]) >= 2
 
 
 def test_moves_know_ladders_choices_and_patches() -> None:

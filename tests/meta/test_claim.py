@@ -141,7 +141,7 @@ def test_a_champion_without_its_ideas_is_apart_by_welch_s_interval() -> None:
 
 
 def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> None:
-    found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified") for task, low in
+    found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified", noise="seeds") for task, low in
              (("first", -0.1), ("second", 0.1))]  # fmt: skip
     tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None)
              for one in found]  # fmt: skip

@@ -45,7 +45,8 @@ GOOD = (
 
 def init(folder: Path, *more: str, code: int = 0) -> str:
     """What the command says that ends with this exit code."""
-    return metaloop("task", "init", "--from", folder, "-m", "openai/test", *more, code=code).stderr
+    words = ["-m", "openai/test", "--noise", "unknown", *more]
+    return metaloop("task", "init", "--from", folder, *words, code=code).stderr
 
 
 def test_what_the_lines_say_becomes_the_task(repository: Path, server: LlmServer) -> None:
@@ -110,7 +111,7 @@ def test_ones_own_agent_proposes_in_a_copy(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    words = ["task", "init", "--from", str(repository), "--agent", "claude", *sandbox]
+    words = ["task", "init", "--from", str(repository), "--agent", "claude", "--noise", "unknown", *sandbox]
 
     def says(reply: str) -> None:
         program.write_text(CLAUDE.replace("REPLY", repr(reply)))

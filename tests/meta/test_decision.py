@@ -20,7 +20,7 @@ from analysis.study import open_study, query
 from analysis.trackers.mlflow import note
 from analysis.trackers.study import tracked
 from analysis.verdict.caveats import caveats
-from analysis.verdict.decision import BETTER, OPEN, Compared, Decision, HeldOut, decision_of
+from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from arena.settings import StudyConfig
@@ -31,7 +31,7 @@ from bench.contradictions import bases, judged
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.results.study_result import ELAPSED, longer, present, worth_more
-from meta.cli.training.launch import power_sentence
+from meta.cli.training.planned_power import power_sentence
 from meta.results.evidence_page import training_cost
 from meta.study.begin import champion_of
 from programs.program import Program
@@ -147,6 +147,29 @@ def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(dec
     assert (
         "0.500 nats, stock 0.800: +0.200 [0.100, 0.300] (one-sided p = 0.03 after Holm)" in tested and "not run" in none
     )
+
+
+def test_a_night_without_a_turn_says_that_no_change_was_tried(decision: Decision) -> None:
+    night = (Contributed("mine", 0, 0, 0.0), Contributed("other", 0, 0, 0.0))
+    d = replace(decision, night=night, scripts=(), state=OPEN, p=1.0)
+    assert decided(d).sentences == ("main is the untouched script: no change was tried.",)
+    tried = replace(d, night=(replace(night[0], turns=1), night[1]))
+    assert decided(tried).sentences[0].endswith("no change was kept.") and "p = 1" in decided(tried).sentences[1]
+
+
+def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahead: dict[str, str]) -> None:
+    with open_study(ahead, views=VIEWS) as con:
+        found = verdict_of(con)
+    recorded = decided(decision_of(champion_of(ahead) or {}))
+    assert found.doubts and recorded.warnings == found.warnings
+    stops = {"report": found.cost, "evidence": "| program |", "end": "evidence ", "end, piped": "evidence "}
+    for name, stop in stops.items():
+        shown = " ".join(rules.flat(shown_ahead[name]).split("\n"))
+        below = shown[shown.rindex(rules.flat(found.headline)) :].partition(stop)[0]
+        assert all(title in below for title in found.doubts), name
+    commit = found.text.split("\n\n")
+    at = commit.index(found.sentences[0])
+    assert commit[at + 1 : at + 1 + len(found.warnings)] == found.warnings
 
 
 def test_the_row_of_the_a_a_difference_and_the_plan_count_the_runs_of_both_of_stocks_arms(decision: Decision) -> None:

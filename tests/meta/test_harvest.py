@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from analysis.effects.mixed_model import PosteriorEstimate
-from analysis.found_scripts import found_scripts
+from analysis.found_scripts import FoundScript
 from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
 from analysis.study import open_study, query
 from analysis.verdict.caveats import caveats
@@ -32,7 +32,7 @@ from arena.harvest import (
     untouched,
 )
 from arena.jobs import Job, JobResult, MeasureJob
-from arena.measuring import measure_baseline
+from arena.measuring import baseline_metric, measure_baseline
 from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
@@ -143,7 +143,10 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
     assert not seeds[2] & {row["seed"] for row in others}
     study, _, _ = take_up(folder)
     with study, InProcessExecutor(study, silent) as executor:
-        base = {s: measure_baseline(TaskStudy(study), executor, s, "") for s in ("selection", "confirmation")}
+        base = {}
+        for stream in ("selection", "confirmation"):
+            measure_baseline(TaskStudy(study), executor, stream, "")
+            base[stream] = baseline_metric(study.state, study.task.name, stream, None)
     by_source: dict[str, list[float]] = {}
     for one in stages["choose"]:
         by_source.setdefault(one.source_id, []).append(base["selection"] - (one.metric or 0.0))
@@ -226,7 +229,7 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path, capsys: 
     assert name == "train.py" and (folder / "best_train.py").read_text() == text
     page = (folder / "champion.evidence.md").read_text()
     assert "## Best train.py" in page and f"{row['gain']:.2f}"[:4] in page
-    assert champion.decision.scripts[0].gain == row["gain"] and "with 4 seeds" in page
+    assert champion.decision.scripts[0].gain == row["gain"] and "trained again 4 times" in page
     present(Output(quiet=True, person=False), folder)
     told = capsys.readouterr().out
     [script] = [line for line in told.splitlines() if line.startswith("best train.py\t")]
@@ -265,9 +268,8 @@ def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(tmp_
         assert event.gain is not None and event.drift is not None and (abs(event.drift) > 2) == drifts
         assert (event.low is None) == (event.high is None) == (event.se is None) == drifts
         with open_study(folder) as con:
-            [script] = found_scripts(con, task.name, "nats")
             titles = [caveat.title for caveat in caveats(con)]
-        assert script.drift == event.drift and ("The machine's speed changed" in titles) == drifts
+        assert FoundScript.of(task, event).drift == event.drift and ("The machine's speed changed" in titles) == drifts
 
 
 def test_the_plan_states_its_share() -> None:

@@ -40,7 +40,8 @@ def test_the_closing_lines(here: Path) -> None:
     assert done.stdout.splitlines() == [
         "night: 7 experiments, 3 re-runs, 2 kept, 2 of them distinguishable from noise",
         "  distinguishable, each at 5%: line 3 (wider net), line 4 (lucky restart)",
-        "  noise: SD 0.01, from 3 measurements of one script; it alone gives 0.0105 after as many tries",
+        "  noise: SD 0.01, from 3 measurements of one script on the same rows (--rows N adds the noise of N rows); "
+        "it alone gives 0.0105 after as many tries",
         "  measured again: line 4 in 5, 6, 7; where that is wrong, change the words of the row, or --set noise=SD",
         "  luck: as many tries without any effect would keep 1.1",
         "  fitness: higher is better (from its name); first 0.1, best 0.9 (line 4), gain 0.8, 0.2 with re-runs counted",
@@ -76,6 +77,8 @@ def test_the_report_names_the_changes_that_are_no_noise(here: Path) -> None:
         (("studies",), 2, "not_found"),
         (("prose/results.tsv", "--metric", "speed"), 2, "usage"),
         (("prose/results.tsv", "--set", "noise=0"), 2, "usage"),
+        (("prose/results.tsv", "--rows", "100"), 2, "usage"),
+        (("night/results.tsv", "--rows", "0"), 2, "usage"),
         (("/dev/zero",), 2, "usage"),
     ],
 )
@@ -85,6 +88,21 @@ def test_errors_are_one_line(here: Path, args: tuple[str, ...], code: int, kind:
     assert (done.returncode, error["kind"]) == (code, kind)
     assert "\n" not in error["message"] and error["hint"] and done.stdout == ""
     assert not (here / "studies" / "never").exists()
+
+
+def test_import_with_rows_answers_without_a_rerun(here: Path) -> None:
+    (here / "shares.tsv").write_text(samples.SHARES)
+    done = cli("import", "shares.tsv", "--rows", "400", "-s", "studies/shares", "-q", cwd=here)
+    assert done.stdout.splitlines()[:3] == [
+        "shares: 4 experiments, 3 kept, 1 of them distinguishable from noise",
+        "  distinguishable, each at 5%: line 4 (deeper)",
+        "  noise: SD 0.0229 of a share of 400 rows, as if two scripts failed on unrelated rows, so rather too large; "
+        "it alone gives 0.024 after as many tries",
+    ]
+    verdict = metaloop("status", "studies/shares", "--json", cwd=here).stdout
+    assert "1 of 3 kept changes is distinguishable from noise: line 4 (deeper)" in verdict
+    done = cli("import", "night/results.tsv", "--rows", "100", "-s", "refused", cwd=here)
+    assert "--rows is for an error rate or an accuracy, from 0 to 1 or in percent; fitness is not named" in done.stderr
 
 
 def test_the_report_names_new_bests(here: Path) -> None:

@@ -23,7 +23,7 @@ from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.cli.results.screen import header
-from meta.cli.training.study_size import Dial, plan_of
+from meta.cli.training.study_size import Dial, night_tells, plan_of
 from meta.results.apply import apply, committed, of_script, program_files, program_path
 from meta.results.notify import notify
 from meta.study.live import LiveStudy
@@ -60,6 +60,12 @@ def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their
         plan_of([task], dial)
     with pytest.raises(UsageError, match="too small"):
         plan_of([task], replace(dial, generations=1), improves=True)
+    told = night_tells(plan_of([task], dial, improves=True), task)
+    assert told.endswith("main is trained again 4 times at the end; one night hardly shows which program is better")
+    short = night_tells(night(40 * task.cost_seconds, task), task)
+    assert short.endswith(
+        "main is trained again 3 times at the end; so short a night does not show which program is better"
+    )
     enough = scaled(default(task), POWERED_RUNS / default(task).confirm_runs).device_seconds(task) + 1e-6
     assert not plan_of([task], replace(dial, budget=enough), improves=True).night
     assert plan_of([task], replace(dial, budget=enough / 2), improves=True).night
@@ -121,7 +127,8 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
         assert row["gain_late"] == pytest.approx(sum(t["gain"] for t in own if t["number"] >= len(turns) / 2))
     assert abs(rows[0]["turns"] - rows[1]["turns"]) <= 1
     page = (ended / "champion.evidence.md").read_text()
-    assert "## Turns" in page and "Gain of `main`: it is trained again with" in page and "So short a night" not in page
+    assert "## Turns" in page and "Gain of `main`: it is trained again 4 times" in page
+    assert "So short a night" not in page
 
 
 def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
@@ -133,6 +140,17 @@ def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: P
     replaced = re.search(r"left out: (\d+) of", said)  # values that a later one of the same setting replaces
     assert replaced and len(rows) + int(replaced[1]) == played["kept"] and {row["n"] for row in rows} == {2}
     assert query(study, "FROM contributions") == query(ended, "FROM contributions")
+
+
+def test_set_keep_better_keeps_any_gain_of_a_night(ended: Path, repository: Path, tmp_path: Path) -> None:
+    words = ["-t", str(repository / "work"), "--budget", "6s", "--seed", "2", "-s", str(tmp_path / "any"), "-y", "-q"]
+    metaloop("improve", repository / "program.md", *words, "--set", "keep=better")
+    unresolved = "SELECT count(*) AS n FROM experiments WHERE reason LIKE 'not resolved:%' AND decision = 'undecided'"
+    assert query(tmp_path / "any", unresolved) == [{"n": 0}] and query(ended, unresolved)[0]["n"] > 0
+    [within] = query(
+        ended, "SELECT count(*) AS n FROM experiments WHERE decision = 'keep' AND decision_gain < decision_gain_se"
+    )
+    assert within["n"] == 0 and Study.open(tmp_path / "any").config.keep == "better"
 
 
 def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended: Path) -> None:
@@ -173,6 +191,9 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     other = ["improve", str(repository / "other.md"), *words[2:4], "--budget", "1.2s", "-s", str(tmp_path / "other")]
     metaloop(*other, "-y", "-q")
     assert "not nights of the same two programs" in metaloop("standings", ended, tmp_path / "other", code=2).stderr
+    metaloop(*other[:-1], str(tmp_path / "third"), "-y", "-q")
+    short = metaloop("standings", tmp_path / "other", tmp_path / "third", "--json").json
+    assert short["p"] is None and short["verdict"].startswith("no test is possible: other and other-elite had as many")
     page = (tmp_path / "other" / "champion.evidence.md").read_text()  # of a night of 12 experiments
     assert "So short a night does not show which program is better (planned test of " in page
     told = "what this night added to the main it began with is not tested"
@@ -271,7 +292,11 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, reposi
     assert changed == (["program.md"] if holds else []) + ["work/train.py"]
     assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
     message = git(repository, "log", "-1", "--format=%B", "metaloop/study")
-    assert "train.py: gains " in message and "\nEdits: " in message and "Average training: " in message
+    assert (
+        "train.py is better than the untouched one on fresh data by " in message
+        and "\nEdits: " in message
+        and "Average training: " in message
+    )
     assert ("planned test of their turns" in message) == holds
     source = study.task.baseline()
     best = study.state.harvests[study.task.name, HARVEST]

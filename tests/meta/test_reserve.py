@@ -16,7 +16,7 @@ from scipy.stats import ttest_ind
 from analysis.statistics import pooled_sd
 from analysis.study import read_study
 from analysis.verdict.decision import Decision, decision_of
-from analysis.verdict.study_power import measured_sd
+from analysis.verdict.power import measured_sd
 from arena.executor import Executor
 from arena.task_study import TaskStudy
 from meta.claim import Claim, claim

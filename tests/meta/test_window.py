@@ -79,6 +79,9 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     found = decided(decision)
     assert found.note and found.note in unescape(text)
     assert len(found.sentences) > 2 and all(f"<p>{one}</p>" in unescape(text) for one in found.sentences)
+    assert found.warnings and unescape(text).index(f"<p>{found.sentences[0]}</p>") < min(
+        unescape(text).index(f'<p class="note">{warning}</p>') for warning in found.warnings
+    )
     places = [
         text.index(begin) for begin in ('<figure class="progress"', 'aria-label="Table of the verdict"', '"verdict ')
     ]

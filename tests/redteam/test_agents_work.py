@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def trainer(tmp_path: Path) -> Iterator[CommandTrainer]:
     (place / "train.py").write_text(TRAIN)
     (place / "other.py").write_text("# read only\n")
     wanted = Wanted(command="python train.py", metric="loss", direction="lower", budget=0.5, editable=["train.py"])
-    task = foreign_repos.made(place, wanted)
+    task = foreign_repos.made(place, replace(wanted, noise="unknown"))
     with CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")) as started:
         yield started
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.audit import keeps_its_gain, mean_difference, one_draw, source_verdict
+from analysis.audit import GainEstimate, gain_over_seeds, keeps_its_gain, source_verdict
 from analysis.ledger import Ledger, check, read
 from arena import embedded
 from inner_loop.bench import Bench
@@ -19,6 +19,7 @@ from tests.redteam.conftest import Attack
 from tests.redteam.harness import Cheat, Gain, Ground, World
 from trainer.edits import Edit
 from trainer.experiment import SOURCE_BYTES, Trainer
+from trainer.rows import UNKNOWN
 from trainer.source import Source
 
 FRESH = tuple(range(11, 31))  # seeds that no researcher here has seen; its own are 1 to 10
@@ -125,11 +126,18 @@ def test_trained_weights_as_literals(world: World) -> None:
     sign = ground.task.sign
     bare = [ground.run(source, "confirmation", seed=seed, steps=few).metric for seed in FRESH[:4]]
     honest, trained = verified(ground, ground.task.baseline()), verified(ground, source)
-    effect, untrained = mean_difference(trained, honest, sign), mean_difference(bare, honest, sign)
+    effect, untrained = (over(honest, metrics, sign) for metrics in (trained, bare))
     assert effect.gain > 0 and keeps_its_gain(effect, untrained)
     why = embedded.ablation(effect, untrained, ground.task.unit)
-    verdict = source_verdict(effect, [], why)
+    verdict = source_verdict(effect, [], why, 4)
     assert verdict.startswith("invalid: embedded: ") and "gain without training" in verdict
+
+
+def over(honest: Sequence[float], metrics: Sequence[float | None], sign: float) -> GainEstimate:
+    """The gain over an untouched source that is scored on the same rows."""
+    middle = statistics.fmean(honest)
+    gains = [0.0 if metric is None else sign * (middle - metric) for metric in metrics]
+    return gain_over_seeds(gains, honest, UNKNOWN)
 
 
 @pytest.mark.slow
@@ -168,8 +176,9 @@ def test_a_lucky_seed_in_the_source(world: World, tmp_path: Path) -> None:
     best = min(tries, key=lambda one: one.metric or 9.0)
     mine, honest = verified(ground, best.source), verified(ground, ground.task.baseline(), len(FRESH))
     # what luck it has it keeps, no more than a seed can do; verify calls it one draw, and a lead of luck not shown
-    effect = one_draw(mean_difference(list(mine), honest, ground.task.sign), honest)
-    if effect.gain > 3 * statistics.stdev(honest) or source_verdict(effect, [], "") == "better than the baseline":
+    effect = over(honest, list(mine), ground.task.sign)
+    verdict = source_verdict(effect, [], "", len(mine))
+    if effect.gain > 3 * statistics.stdev(honest) or verdict == "better than the baseline":
         raise Gain(f"{effect}")
     assert len(set(mine)) == 1 < len(set(honest))
     assert embedded.unmoved(mine, honest) == f"seeds: the same score under {len(mine)} seeds"

@@ -68,7 +68,7 @@ def test_hooks_and_attributes(submission: Path, tmp_path: Path, world: World) ->
     """34 everything of ours that reads a stranger's folder, over one that traps each program that git may start."""
     name = next(iter(world.ground("points").task.editable))
     told = [read_file(submission, name, 1 << 20).decode(), notes(submission), str(size_mb(submission))]
-    found = Drafting(submission).draft(Wanted(command="echo loss: 1", editable=[name], seed="none"))
+    found = Drafting(submission).draft(Wanted(command="echo loss: 1", editable=[name], seed="none", noise="unknown"))
     told += [found.toml, *(str(fact) for fact in found.facts)]
     write(found, tmp_path / "task")
     give(submission, os.geteuid())

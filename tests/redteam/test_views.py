@@ -39,7 +39,9 @@ DATA = (
     "tokenizer.json", "tokens.bin", "special_tokens_map.json", "id_map.json", "keys.txt", "public.pem",
     "deep/monkey.txt", "deep/botocore/credentials.py",
 )  # fmt: skip
-WANTED = Wanted(command="python train.py", metric="loss", direction="lower", budget=20.0, editable=["train.py"])
+WANTED = Wanted(
+    command="python train.py", metric="loss", direction="lower", budget=20.0, editable=["train.py"], noise="unknown"
+)
 LOOK = r"""
 import os, sys
 def read(path):

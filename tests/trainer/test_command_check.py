@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +68,16 @@ def test_each_knob_is_alive_or_shows_no_effect_or_fails_and_all_of_them_stay(tmp
     assert found["trust"].message.startswith("self-reported:")
     trust = {one.clause: one for one in check_command(task, again=False, sandbox=False)}["trust"]
     assert trust.message.startswith("unverified:") and not trust.hint
+
+
+def test_check_of_two_seeds_keeps_the_metric_and_their_sd_for_plans(tmp_path: Path) -> None:
+    task = made(tmp_path)
+    assert check_record.measured(task) == {}
+    found = clauses(task, knobs=False)
+    measured = check_record.measured(task)
+    differ = re.search(r"two seeds differ by ([\d.e-]+);", found["noise"].message)
+    assert differ and measured["seed_sd"] == pytest.approx(float(differ[1]) / math.sqrt(2), rel=0.01)
+    assert f"loss {measured['metric']:.6g}," in found["baseline"].message
 
 
 def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tmp_path: Path) -> None:

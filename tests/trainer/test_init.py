@@ -17,8 +17,9 @@ from tests.trainer import foreign_repos, wild_repos
 from tests.trainer.foreign_repos import COMPILED, MAKEFILE, NESTED, ORIGINAL, SHELL, made, run, write_files
 from trainer.cards import check_record
 from trainer.commands import named_numbers
-from trainer.commands.init import Drafting, Unknown, write
+from trainer.commands.init import Drafting, write
 from trainer.commands.ladders import ladders
+from trainer.commands.questions import Unknown
 from trainer.commands.repository import read
 from trainer.commands.roles import role_of, values_to_try
 from trainer.commands.task_toml import Wanted
@@ -26,7 +27,7 @@ from trainer.experiment import Spec
 from trainer.scorers.printed import Printed
 from trainer.task import Task
 
-PRINTS = Wanted(command="python train.py", editable=["train.py"])
+PRINTS = Wanted(command="python train.py", editable=["train.py"], noise="unknown")
 
 
 def printing(folder: Path, text: str, **others: str) -> Path:
@@ -240,7 +241,7 @@ def test_pipes_links_and_strange_names_are_left_out(tmp_path: Path) -> None:
 def test_a_virtual_environment_and_its_interpreter_are_shown(tmp_path: Path) -> None:
     place = printing(tmp_path / "repo", "loss: 1.5")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place / ".venv")], check=True)
-    task = made(place, Wanted())
+    task = made(place, Wanted(noise="unknown"))
     assert task.run is not None and str(place / ".venv") in task.run.readable and run(task).metric == 1.5
 
 

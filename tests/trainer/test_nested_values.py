@@ -85,7 +85,7 @@ def test_what_is_not_certain_has_no_address(file: str, text: str, address: str) 
 
 def test_an_address_that_is_not_there_is_refused_with_a_near_one(tmp_path: Path) -> None:
     code = "def fit(lr=0.5):\n    return lr\n\n\nprint(f'loss: {fit()}')\n"
-    folder = made(write_files(tmp_path, {"train.py": code}), Wanted()).folder
+    folder = made(write_files(tmp_path, {"train.py": code}), Wanted(noise="unknown")).folder
     with pytest.raises(TaskError, match=r"train.py has no value fit\(lt\)") as caught:
         changed(folder, 'at = "fit(lr)"', 'at = "fit(lt)"')
     assert caught.value.hint == "near: fit(lr)"

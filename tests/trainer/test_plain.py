@@ -78,6 +78,6 @@ def test_it_sees_the_machine_as_its_user_does(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("MINE", "7")
     code = "import os\nprint('home:', float(os.path.expanduser('~') == os.environ['HOME']) + int(os.environ['MINE']))\n"
     place = write_files(tmp_path / "repo", {"train.py": code})
-    found = Drafting(place, sandbox=False).draft(Wanted(direction="higher"))
+    found = Drafting(place, sandbox=False).draft(Wanted(direction="higher", noise="unknown"))
     assert ("metric", "home") in {(fact.field, fact.value) for fact in found.facts}
     assert Task.load(write(found, None)).metric == "home"

@@ -4,9 +4,9 @@ it again."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,7 +22,8 @@ Level = Literal["ok", "warning", "error"]
 @dataclass(frozen=True)
 class CheckFinding:
     """The result of one clause of the check, with the cure if it is not ok. ``edit``, ``gain``: of a knob, what a
-    training with this value gained over one without, if the two can be distinguished."""
+    training with this value gained over one without, if the two can be distinguished. ``measured``: numbers of the
+    untouched files that plans need (`measured`)."""
 
     level: Level
     clause: str
@@ -30,6 +31,7 @@ class CheckFinding:
     hint: str = ""
     edit: str = ""
     gain: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 def unconstrained(task: Task) -> Task:
@@ -80,6 +82,12 @@ def read(task: Task) -> list[CheckFinding] | None:
         return [CheckFinding(**one) for one in record["findings"]] if known else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def measured(task: Task) -> dict[str, float]:
+    """What the last check measured of the untouched files, in the metric's unit; empty without one. ``metric``: of one
+    training; ``seed_sd``: SD between training seeds; ``step``, ``gain``: of the values of rows, as in `Resolution`."""
+    return {name: value for finding in read(task) or () for name, value in finding.measured.items()}
 
 
 def write(task: Task, findings: list[CheckFinding]) -> None:

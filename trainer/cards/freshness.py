@@ -5,43 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from trainer.rows import EXACT
+
 if TYPE_CHECKING:
     from trainer.task import Task
 
-SPLIT, SEEDS, NOTHING = "split", "seeds", "nothing"
+SPLIT, ROWS, SEEDS, NOTHING = "split", "rows", "seeds", "nothing"
 
 SAID = {
     SPLIT: "The run seeds, the training seeds and the data split are fresh: no researcher saw them.",
+    EXACT: "The metric is exact: a count or a size, the same on any data.",
+    ROWS: "The run seeds are fresh, and the script is scored on rows that the search did not use. The command takes no "
+    "training seed.",
     SEEDS: "Only run seeds and training seeds are fresh. This task has no hidden split: the script is scored on the "
     "data that selected it.",
     NOTHING: "Only run seeds are fresh. The command takes no training seed and there is no hidden split, so training "
     "again repeats the same measurement.",
 }
-#: How a result that was chosen among several was measured afterwards.
-CHOSEN = {
-    SPLIT: "measured on seeds and data that were not used to choose it",
-    SEEDS: "measured on seeds that were not used to choose it, but on the same data",
-    NOTHING: "measured again on the same data, with no seed to change",
-}
-#: What a final script is scored on, beside what its run was scored on.
-UNSEEN = {
-    SPLIT: "on seeds and data that the run did not see",
-    SEEDS: "on fresh seeds, but on the data that the run saw",
-    NOTHING: "on the data that the run saw, with no seed to change",
-}
-#: How both scripts that a gain compares are trained.
-AGAIN = {
-    SPLIT: "both trained again from scratch on seeds and data that no researcher saw",
-    SEEDS: "both trained again from scratch on fresh seeds, but scored on data that the researchers used",
-    NOTHING: "both trained again from scratch, with no seed to change, and scored on data that the researchers used",
-}
-#: For sentences such as "trained again on …".
-SHORT = {SPLIT: "fresh seeds and data", SEEDS: "fresh seeds", NOTHING: "the same data, with no seed to change"}
 
 
 def freshness(task: Task) -> str:
-    """``split``: fresh seeds and a hidden split; ``seeds``: fresh seeds only; ``nothing``: neither."""
+    """``split``: fresh seeds and rows that the search did not use; ``rows`` and ``seeds``: these alone; ``nothing``:
+    neither; ``exact``: no other data would change the metric."""
+    if task.data_noise == EXACT:
+        return EXACT
     if task.run is not None:
+        if task.takes_split or task.held_rows(task.scoring["n_rows"] or 0):
+            return SPLIT if takes_seed(task) else ROWS
         return SEEDS if takes_seed(task) else NOTHING
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 

@@ -159,7 +159,7 @@ def measure(
     """
     own = launcher or launcher_of(task)
     with tempfile.TemporaryDirectory() as folder:
-        data = data or DataStore(task, Streams.from_seed(1), Path(folder))
+        data = data or DataStore(task, Streams.from_seed(1), Path(folder) / "data")
         bench = _Bench(trainer_for(task, data, launcher=own), progress)
         try:
             bench.run(task.baseline(), 0, "warm-up")

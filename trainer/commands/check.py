@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from trainer.cards.freshness import takes_seed
 from trainer.cards.measure import declared_edits
 from trainer.commands.cures import cure
 from trainer.commands.knobs import SEED, KnobTrials
+from trainer.commands.noise_check import Baseline, noise_findings
 from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.data import DataStore
 from trainer.edits import EditError
@@ -37,13 +39,13 @@ def check_command(
     sandbox: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[CheckFinding]:
-    """``knobs``: try other values of each knob; None: if a run is short. ``again``: run the baseline more than once.
+    """``knobs``: try other values of each knob; None: if a run is short. ``again``: also repeat the baseline.
 
     Findings in order; an error ends the check. They are stored for `require_checked`, except where this machine, not
     the task, is the reason."""
     findings: list[CheckFinding] = []
     with tempfile.TemporaryDirectory() as folder:
-        data = DataStore(task, Streams.from_seed(1), Path(folder))
+        data = DataStore(task, Streams.from_seed(1), Path(folder) / "data")
         try:
             if sandbox:
                 check_run(task)
@@ -82,21 +84,25 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
 def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bool) -> Iterator[CheckFinding]:
     spec = Spec(task.baseline(), SEED)
     earlier = trainer.cache.get(trainer.key(spec)) if trainer.cache else None
-    outcome = trainer.run(spec, use_cache=False)
+    first = Baseline.train(trainer)
+    outcome = first.outcome
     changed = earlier is not None and earlier.metric != outcome.metric  # something outside the task, or it is noise
     if outcome.metric is None:
         yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
         return
-    yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g}, {task.direction} is better")
+    better = f"{task.metric} {outcome.metric:.6g}, {task.direction} is better"
+    yield CheckFinding("ok", "baseline", better, measured={"metric": outcome.metric})
     yield _time(outcome, task)
     yield CheckFinding("ok", "memory", f"{outcome.peak_memory_mb:.0f} MB, {task.memory_mb} at most")
     yield device_finding(trainer.gpu, outcome.utilization)
     yield from constraint_findings(task, outcome)
     yield _trust(trainer)
     yield _edits(task)
+    runs = [first, Baseline.train(trainer)] if again else [first]
+    yield from noise_findings(trainer, runs)
     if not again:
         return
-    equal = [outcome, trainer.run(spec, use_cache=False)]
+    equal = [run.outcome for run in runs]
     noise = _noise(trainer, task, equal, changed)
     yield noise
     cheap = outcome.wall_seconds <= _CHEAP_SECONDS if knobs is None else knobs
@@ -148,7 +154,9 @@ def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: b
     first, again, other = (outcome.metric or 0.0 for outcome in runs)
     same = f"runs of one seed differ by {abs(again - first):.3g}" if again != first else "one seed repeats its result"
     if other != first:
-        return CheckFinding("ok", "noise", f"two seeds differ by {abs(other - first):.3g}; {same}")
+        values = [first, other] if again == first else [first, again, other]
+        differ = f"two seeds differ by {abs(other - first):.3g}; {same}"
+        return CheckFinding("ok", "noise", differ, measured={"seed_sd": statistics.stdev(values)})
     if takes_seed(task):
         return CheckFinding(
             "warning", "noise", "the seed changes nothing", "check that the code uses the seed that it gets"

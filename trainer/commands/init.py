@@ -2,7 +2,7 @@
 
 From prose only the values of ideas are taken (`lr=0.3`), and from code only names: constants, options, fields. What a
 run cannot show (which of the printed numbers is the metric, which direction is better, which files may be edited) is
-asked where it is not the only possibility: `Unknown`.
+asked where it is not the only possibility: `Unknown`, with all open questions at once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from programs.errors import TaskError, UsageError
 from trainer.commands import named_numbers
 from trainer.commands.ladders import Ladder, ladders
 from trainer.commands.named_numbers import NamedNumber
+from trainer.commands.noise_answer import checked_noise, noise_fact
+from trainer.commands.questions import OpenQuestions, Unknown
 from trainer.commands.repository import OwnRepository, read
 from trainer.commands.shown import hub_of, packages_of, readable_text
-from trainer.commands.task_toml import TaskText, Wanted, toml_value
+from trainer.commands.task_toml import TaskText, TriedRun, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
@@ -44,22 +46,7 @@ _OTHER_WAY = {
 }
 
 
-class Unknown(UsageError):
-    """A field that nothing decides. ``choices``: what it may be, as far as that is known."""
-
-    def __init__(self, name: str, message: str, choices: Sequence[str] = (), hint: str = "") -> None:
-        super().__init__(message, hint=hint or f"--{name} {'|'.join(choices[:6]) or FORMS[name]}")
-        self.field, self.choices = name, list(choices)
-
-
 TIMED = "a time or a rate: one experiment at a time, wall time is charged; timed = false in task.toml if it is none"
-FORMS = {
-    "command": '"python train.py"',
-    "metric": "NAME",
-    "direction": "lower|higher",
-    "editable": "FILE",
-    "seed": "FILE.py:NAME|--OPTION|none",
-}
 
 
 @dataclass(frozen=True)
@@ -87,22 +74,26 @@ class Drafting:
 
     def __init__(self, folder: Path, sandbox: bool = True, progress: Callable[[str], None] = lambda _: None) -> None:
         self.folder, self.sandbox, self.progress = folder, sandbox, progress
-        self._ran: dict[str, list[tuple[Outcome, str]]] = {}
+        self._ran: dict[str, list[TriedRun]] = {}
 
     def draft(self, wanted: Wanted) -> TaskDraft:
-        """Raises Unknown for the first field that is neither given nor the only possibility, TaskError for a command
-        that fails, UsageError for flags that do not fit the repository."""
+        """Raises Unknown for the fields that are neither given nor the only possibility, TaskError for a command that
+        fails, UsageError for flags that do not fit the repository."""
         source = read(self.folder, wanted.exclude, wanted.readable)
-        command = Fact("command", *_command(source, wanted.command))
-        editable = _editable(source, wanted.editable)
-        command, seed = _seed(source, command, editable, wanted.seed)
+        questions = OpenQuestions()
+        command, editable, seed = _before_running(source, wanted, questions)
+        noise = checked_noise(source, wanted.noise, f"{command.value} {wanted.score_command}")
         readable = [*map(readable_text, wanted.readable), *packages_of(source), *hub_of(source)]
         plain = TaskText(source, wanted, command.value, editable, seed, readable)
         runs = self._runs(plain)
-        first = runs[0][0]
-        metric, values = _metric(runs, wanted)
-        direction = _direction(source, metric.name, wanted.direction)
+        none: tuple[NamedNumber, list[float]] = NamedNumber(""), []
+        metric, values = questions.answer(lambda: _metric(runs, wanted), none)
+        direction = _no_fact("direction")
+        if metric.name:
+            direction = questions.answer(lambda: _direction(source, metric.name, wanted.direction), direction)
         timed = is_timed(metric.name)
+        known = questions.answer(lambda: noise_fact(noise, values, seed, timed, _rows(runs, wanted)), ("", "", ""))
+        questions.ask()
         knobs = ladders(source, editable, wanted.values)
         toml = plain.toml(metric, direction.value, runs, [knob for knob in knobs if not knob.reason])
         facts = [
@@ -120,7 +111,8 @@ class Drafting:
                 f"{wanted.budget:g} s given" if wanted.budget else "",
             ),
             *([Fact("timed", "true", metric.name, TIMED)] if timed else []),
-            Fact("memory", f"{first.peak_memory_mb:.0f} MB", "measured"),
+            Fact("noise", *known),
+            Fact("memory", f"{runs[0].outcome.peak_memory_mb:.0f} MB", "measured"),
             Fact("device", plain.device(runs), "measured"),
             *(Fact("readable", path, "given" if path in wanted.readable else "found") for path in readable),
             Fact("trust", *_trust(wanted, self.sandbox)),
@@ -128,19 +120,20 @@ class Drafting:
             *(Fact("left out", text.split(":")[0], "the folder", text.split(": ", 1)[-1]) for text in source.left_out),
             *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in knobs if one.reason),
         ]
-        return TaskDraft(source, toml, facts, [outcome for outcome, _ in runs])
+        return TaskDraft(source, toml, facts, [run.outcome for run in runs])
 
-    def _runs(self, plain: TaskText) -> list[tuple[Outcome, str]]:
-        """Two runs of the untouched files under two seeds, each with the text that has the metric."""
+    def _runs(self, plain: TaskText) -> list[TriedRun]:
+        """Two runs of the untouched files under two seeds."""
         toml = plain.toml(NamedNumber("unknown"), "lower", [], [])
-        if toml not in self._ran:
+        key = toml.partition("[budget]")[2]  # which files may be edited changes no run
+        if key not in self._ran:
             with tempfile.TemporaryDirectory() as place:
                 folder = copied(plain.source, Path(place) / "task")
                 (folder / "task.toml").write_text(toml, "utf-8")
-                self._ran[toml] = [self._run(Task.load(folder), Path(place), seed) for seed in (1, 2)]
-        return self._ran[toml]
+                self._ran[key] = [self._run(Task.load(folder), Path(place), seed) for seed in (1, 2)]
+        return self._ran[key]
 
-    def _run(self, task: Task, place: Path, seed: int) -> tuple[Outcome, str]:
+    def _run(self, task: Task, place: Path, seed: int) -> TriedRun:
         from trainer.commands.cures import cure
         from trainer.commands.trainer import CommandTrainer
 
@@ -149,10 +142,30 @@ class Drafting:
         data = DataStore(task, Streams.from_seed(seed), place / f"data{seed}")
         with CommandTrainer(task, data, sandbox=self.sandbox) as trainer:
             outcome = trainer.run(Spec(task.baseline(), seed))
-            if not trainer.result:
+            if not trainer.result or (task.scoring["rows"] and trainer.rows is None):
                 message = f"the command fails as it is: {outcome.status}: {outcome.reason}"
                 raise TaskError(message, hint=cure(outcome, task))
-            return outcome, trainer.result
+            return TriedRun(outcome, trainer.result, 0 if trainer.rows is None else len(trainer.rows))
+
+
+def _before_running(source: OwnRepository, wanted: Wanted, questions: OpenQuestions) -> tuple[Fact, list[str], str]:
+    """(command, editable files, what gets the seed). Raises Unknown if it is not known what to run; the question which
+    files may be edited waits for those that the runs show, because its answer changes no run."""
+    command = questions.answer(lambda: Fact("command", *_command(source, wanted.command)), _no_fact("command"))
+    editable = questions.answer(lambda: _editable(source, wanted.editable), _code(source)[:1])
+    seed = ""
+    if command.value:
+        command, seed = questions.answer(lambda: _seed(source, command, editable, wanted.seed), (command, ""))
+    if not editable or {"command", "seed"} & {one.field for one in questions.found}:
+        if metric := wanted.metric:
+            questions.answer(lambda: _direction(source, metric, wanted.direction), _no_fact("direction"))
+        questions.ask()
+    return command, editable, seed
+
+
+def _no_fact(field: str) -> Fact:
+    """In place of a field that is asked."""
+    return Fact(field, "", "")
 
 
 def copied(source: OwnRepository, folder: Path) -> Path:
@@ -202,10 +215,14 @@ def _editable(source: OwnRepository, given: Sequence[str]) -> list[str]:
         raise UsageError(
             f"--editable {missing[0]}: no such file in {source.folder}", hint="name a file of the repository"
         )
-    code = [name for name in source.files if re.search(r"\.(?:py|sh|c|cc|cpp|cu|rs|go|js|ts|jl|R)$", name)]
+    code = _code(source)
     if given or len(code) == 1:
         return list(given) or code
     raise Unknown("editable", "which files may be edited? An agent that edits the file that scores it wins", code)
+
+
+def _code(source: OwnRepository) -> list[str]:
+    return [name for name in source.files if re.search(r"\.(?:py|sh|c|cc|cpp|cu|rs|go|js|ts|jl|R)$", name)]
 
 
 def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: str | None) -> tuple[Fact, str]:
@@ -247,15 +264,23 @@ def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: 
     return command, ""
 
 
-def _metric(runs: Sequence[tuple[Outcome, str]], wanted: Wanted) -> tuple[NamedNumber, list[float]]:
+def _rows(runs: Sequence[TriedRun], wanted: Wanted) -> int:
+    """How many values of rows each run left; 0 without such a file."""
+    if len(counts := {run.rows for run in runs}) > 1:
+        message = f"--noise {wanted.noise}: {' and '.join(f'{count:,}' for count in sorted(counts))} rows in two runs"
+        raise TaskError(message, hint="let the command write a value for each validation row, the same rows each time")
+    return counts.pop()
+
+
+def _metric(runs: Sequence[TriedRun], wanted: Wanted) -> tuple[NamedNumber, list[float]]:
     """(the number that is the metric: the one that is given, else the only one that both runs print; its values)."""
     found: dict[str, NamedNumber] = {}
     for form in range(len(named_numbers.FORMS)):
-        first, *others = (named_numbers.read(text, form) for _, text in runs)
+        first, *others = (named_numbers.read(run.text, form) for run in runs)
         here = {name: one for name, one in first.items() if all(name in other for other in others)}
         found = here | found if wanted.metric in here else found or here
     if not found:
-        last = next((line.strip() for line in reversed(runs[0][1].splitlines()) if line.strip()), "")
+        last = next((line.strip() for line in reversed(runs[0].text.splitlines()) if line.strip()), "")
         raise TaskError(f"no number with a name in the output; its last line is {last[:60]!r}", hint="print NAME: 1.23")
     shown = [f"{name} = {one.values[-1]}" for name, one in found.items()]
     only = [one.name for one in found.values() if len(found) == 1 and one.form == 0]
@@ -269,7 +294,7 @@ def _metric(runs: Sequence[tuple[Outcome, str]], wanted: Wanted) -> tuple[NamedN
     if alike := named_numbers.unclear(one.name, found):
         raise UsageError(f"{name} cannot be told from {alike[0]}", hint=f"let the command print a line '{name}: 1.23'")
     try:
-        return one, [one.last_in(text) for _, text in runs]
+        return one, [one.last_in(run.text) for run in runs]
     except InvalidPredictions as error:
         raise TaskError(f"{name}: {error}", hint="let the command print it as its last number") from None
 

@@ -29,15 +29,8 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         tree = started(job.command, limits, folder, environment(job))
         used = _until_end(tree)
         wall = tree.wall
-        files: dict[str, bytes] = {}
-        missing: list[str] = []
-        for name in job.wanted:
-            found = dict(_files(folder, name))
-            files |= found
-            missing += [] if found else [f"{name}: No such file or directory"]
+        files, missing = _fetched(folder, job.wanted, limits.result_mb << 20)
         written = tuple(name for name, time_ns in before.items() if _changed(folder / name, time_ns))
-        if sum(len(data) for data in files.values()) > limits.result_mb << 20:
-            files, missing = {}, [f"{name}: is too large" for name in job.wanted]
         peak = max(tree.peak_memory_mb, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
         cpu, code, log = (
             max(tree.look(), used.ru_utime + used.ru_stime),
@@ -112,9 +105,18 @@ def _changed(path: Path, time_ns: int) -> bool:
         return True
 
 
-def _files(folder: Path, name: str) -> Iterator[tuple[str, bytes]]:
+def _fetched(folder: Path, wanted: Sequence[str], most: int) -> tuple[dict[str, bytes], list[str]]:
+    """(the wanted files, those that could not be fetched with the reason); ``most``: bytes of all together."""
+    paths = {name: list(_files(folder, name)) for name in wanted}
+    missing = [f"{name}: No such file or directory" for name, found in paths.items() if not found]
+    if sum(path.stat().st_size for found in paths.values() for path in found) > most:
+        return {}, [f"{name}: is too large" for name in wanted]
+    return {str(path.relative_to(folder)): path.read_bytes() for found in paths.values() for path in found}, missing
+
+
+def _files(folder: Path, name: str) -> Iterator[Path]:
     """A regular file, or all below a folder; no links."""
     path = folder / name.rstrip("/")
     for one in sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else [path]:
         if one.is_file() and not one.is_symlink():
-            yield str(one.relative_to(folder)), one.read_bytes()
+            yield one

@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.commands.ladders import Ladder
 from trainer.commands.named_numbers import NamedNumber
+from trainer.commands.noise_answer import score_keys
 from trainer.commands.repository import OwnRepository
 from trainer.commands.shown import HUB, links_of
 from trainer.gpu import usable
@@ -42,6 +43,15 @@ class Wanted:
     values: Mapping[str, str] = field(default_factory=dict)
     score_command: str | None = None
     artifacts: Sequence[str] = ()
+    noise: str | None = None
+
+
+class TriedRun(NamedTuple):
+    """One run of the untouched files. ``text`` has the metric; ``rows``: how many values of rows it left, if any."""
+
+    outcome: Outcome
+    text: str
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -55,26 +65,30 @@ class TaskText:
     seed: str
     readable: list[str]
 
-    def seconds(self, runs: Sequence[tuple[Outcome, str]], timed: bool = False) -> float:
+    def seconds(self, runs: Sequence[TriedRun], timed: bool = False) -> float:
         """What one experiment costs, as charged, where the metric is ``timed`` too; before a run, the most that it
         may."""
-        each = (one.wall_seconds if timed else one.device_seconds for one, _ in runs)
+        each = (run.outcome.wall_seconds if timed else run.outcome.device_seconds for run in runs)
         return max((float(f"{seconds:.3g}") for seconds in each), default=LONGEST)
 
-    def device(self, runs: Sequence[tuple[Outcome, str]]) -> str:
+    def device(self, runs: Sequence[TriedRun]) -> str:
         """GPU where one is here and the command used it, or said so; before a run, where one is here."""
         if not usable():
             return "cpu"
-        used = [one for one, text in runs if one.utilization or re.search(r"\bcuda\b", text, re.IGNORECASE)]
+        used = [run for run in runs if run.outcome.utilization or re.search(r"\bcuda\b", run.text, re.IGNORECASE)]
         return "gpu" if used or not runs else "cpu"
 
-    def toml(
-        self, metric: NamedNumber, direction: str, runs: Sequence[tuple[Outcome, str]], knobs: Sequence[Ladder]
-    ) -> str:
+    def toml(self, metric: NamedNumber, direction: str, runs: Sequence[TriedRun], knobs: Sequence[Ladder]) -> str:
         source, wanted = self.source, self.wanted
-        peak = max((one.peak_memory_mb for one, _ in runs), default=0.0)
+        peak = max((run.outcome.peak_memory_mb for run in runs), default=0.0)
         executable = [name for name, (_, runs_itself) in source.files.items() if runs_itself]
-        others = {*self.editable, *source.program}  # a program may be rewritten: the task stays the same
+        noise = score_keys(wanted.noise)
+        if "rows" in noise:
+            noise["n_rows"] = runs[0].rows if runs else 1
+        elif not runs:
+            noise = {}
+        # a program may be rewritten, and a result is written anew: the task stays the same
+        others = {*self.editable, *source.program, wanted.metric_file, noise.get("rows")}
         links = links_of(source, wanted.readable)
         read = {"file": wanted.metric_file or "", "key" if metric.key else "pattern": metric.key or metric.pattern}
         read |= {"pattern": NO_METRIC} if not runs else {}
@@ -98,7 +112,7 @@ class TaskText:
                 "memory_mb": max(LEAST_MEMORY_MB, round(peak * MEMORY_FACTOR)) if runs else machine_mb(),
                 "device": "gpu" if self.device(runs) == "gpu" else "",
             },
-            "score": {"kind": "printed", **read},
+            "score": {"kind": "printed", **read, **noise},
             "run": {
                 "command": self.command,
                 "seed_constant": self.seed if ":" in self.seed else "",

@@ -3,10 +3,14 @@
 The metric is a number that the command prints or writes to a file. It is not checked, so it is `self-reported`. With a
 scoring command, the metric is `scored`: that command runs afterwards in a separate sandbox, on the task's read-only
 files and the artifacts of training, without the edited files. It must treat the artifacts as data.
+
+Where the command leaves a value for each validation row ([score] rows), the metric is the mean of those rows that the
+stream is scored on (`trainer.rows.scored_rows`).
 """
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -15,7 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from programs.errors import EnvironmentProblem, TaskError, UsageError
 from programs.ids import content_id
@@ -23,18 +27,24 @@ from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.launcher import CommandLauncher
+from trainer.commands.rows_file import MOST_MB, read_rows
 from trainer.data import DataStore
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpu import Gpu, load
 from trainer.outcome import Cache, Outcome, Trust
+from trainer.rows import CONFIRM, SEARCH, scored_rows
 from trainer.sandbox.launcher import Ended, ProcessLimits
 from trainer.sandbox.process_tree import CommandLimits
 from trainer.scorers.printed import Printed
 from trainer.scoring import InvalidPredictions, Score
 from trainer.scoring.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
+from trainer.streams import DECIDING
 from trainer.task import Task
 from trainer.values import constants
 from trainer.values.constants import is_number
+
+if TYPE_CHECKING:
+    from trainer.rows import Rows
 
 _GROWTH = 32 << 10  # bytes that an edit may add to sources above the usual limit
 _LARGE = 4 << 20  # bytes; larger read-only files are mounted instead of copied
@@ -69,6 +79,9 @@ class CommandTrainer(Trainer):
         self._owns_launcher = True
         self.section = task.run
         self.result = ""  # the text in which the last command left its metric
+        self.rows: Rows | None = None  # all values of rows that it left
+        outputs = (task.scoring["file"], task.scoring["rows"])
+        self.outputs = [name for name in dict.fromkeys(outputs) if name]  # files of the command that scores
 
     def another(self) -> CommandTrainer:
         return CommandTrainer(
@@ -82,13 +95,18 @@ class CommandTrainer(Trainer):
     @cached_property
     def _large(self) -> dict[str, Path]:
         """Read-only files that are mounted in place: copying them would take longer than the start of an experiment."""
-        paths = {name: self.task.folder / name for name in self.task.read_only}
+        paths = {name: self.task.folder / name for name in self._laid}
         large = {name: path for name, path in paths.items() if path.stat().st_size >= _LARGE}
         return {name: path for name, path in large.items() if not self.launcher.sandboxed or _can_be_shown(path.stat())}
 
     @cached_property
     def _small(self) -> dict[str, bytes]:
-        return {n: (self.task.folder / n).read_bytes() for n in self.task.read_only if n not in self._large}
+        return {n: (self.task.folder / n).read_bytes() for n in self._laid if n not in self._large}
+
+    @property
+    def _laid(self) -> list[str]:
+        """The read-only files that a command finds: no result of an earlier run, which would count as its own."""
+        return [name for name in self.task.read_only if name not in self.outputs]
 
     @property
     def gpu(self) -> Gpu | None:
@@ -115,6 +133,8 @@ class CommandTrainer(Trainer):
                 )
 
     def _attempt(self, spec: Spec) -> Outcome:
+        if self._rows_label(spec) and self._expected_rows(spec) is None and spec.source != self.task.baseline():
+            self._attempt(replace(spec, source=self.task.baseline()))  # without charge: how many rows this split has
         outcome = super()._attempt(spec)
         return outcome if outcome.metric is not None else replace(outcome, trust=self.trust)
 
@@ -126,31 +146,72 @@ class CommandTrainer(Trainer):
             tally.cpu += LEAST
             raise Failed("invalid", f"the source has {size} bytes, {most} at most")
         scored = bool(self.section.score_command)
-        result = self.task.scoring["file"]
-        wanted = self.section.artifacts if scored else [result] if result else []
+        wanted = self.section.artifacts if scored else self.outputs
         fraction = spec.fraction if self.task.scales else 1.0
-        job = self._job(self.section.command, self._files(spec), wanted, spec.seed, fraction)
+        job = self._job(self.section.command, self._files(spec), wanted, spec, fraction)
         ended = self._run(job, self._limits(fraction, 0), tally, "command")
         if scored:
-            files, wanted = self._beside(ended), [result] if result else []
-            job = self._job(self.section.score_command, files, wanted, spec.seed)
+            job = self._job(self.section.score_command, self._beside(ended), self.outputs, spec)
             ended = self._run(job, self._limits(1.0, 0, tally), tally)
-        self.result = tally.result = _result(ended, result)
         try:
-            return Score(self.scorer.metric(tally.result), self.trust)
+            return self._read_score(ended, spec, tally)
         except InvalidPredictions as error:
             raise Failed("invalid", str(error)) from None
+
+    def _read_score(self, ended: CommandEnded, spec: Spec, tally: ExperimentTally) -> Score:
+        """The score that the last command left: a number, the mean of rows, or both. InvalidPredictions without one."""
+        scoring, store = self.task.scoring, self.data.row_store
+        self.result = tally.result = _result(ended, scoring["file"])
+        self.rows = read_rows(scoring["rows"], ended.files.get(scoring["rows"], b"")) if scoring["rows"] else None
+        metric = self.scorer.metric(tally.result) if scoring["pattern"] or scoring["key"] else 0.0
+        if self.rows is not None:
+            self._refuse_other_rows(len(self.rows), spec)
+            metric = float(self.rows[scored_rows(self.task, self.data.streams, spec.stream, len(self.rows))].mean())
+            if not math.isfinite(metric):
+                raise InvalidPredictions(f"the mean of {scoring['rows']} is not a finite number")
+            tally.rows = store.put(self.rows)
+        if scoring["exact"]:
+            label = f"{self.task.task_id}-{spec.source.source_id}-{spec.fraction!r}"
+            if (first := store.first(label, metric)) != metric:
+                tally.findings.append(f"exact: {metric!r}, but {first!r} before for the same files, in an exact metric")
+        return Score(metric, self.trust)
+
+    def _rows_label(self, spec: Spec) -> str:
+        """Under which the study has the number of rows of a split that only the confirmation uses; else empty."""
+        has_own = self.task.scoring["rows"] and self.task.takes_split and spec.stream in DECIDING
+        return f"{self.task.task_id}-{CONFIRM}" if has_own else ""
+
+    def _expected_rows(self, spec: Spec) -> float | None:
+        """As many as the untouched files have: the task says it, but for a split of the confirmation's own."""
+        label = self._rows_label(spec)
+        return self.data.row_store.known(label) if label else self.task.scoring["n_rows"]
+
+    def _refuse_other_rows(self, count: int, spec: Spec) -> None:
+        """InvalidPredictions unless there are as many rows as expected, because rows are compared one by one."""
+        if (label := self._rows_label(spec)) and spec.source == self.task.baseline():
+            self.data.row_store.first(label, count)
+        expected = self._expected_rows(spec)
+        if count != expected:
+            source = "the untouched files have" if label else "[score] n_rows says"
+            known = (
+                f"and not {expected:,.0f} as {source}" if expected else "and those of the untouched files are not known"
+            )
+            raise InvalidPredictions(f"{self.task.scoring['rows']} has {count:,} rows, {known}")
 
     def _job(
         self,
         command: str | list[str],
         files: Mapping[str, tuple[bytes, bool]],
         wanted: list[str],
-        seed: int,
+        spec: Spec,
         fraction: float = 1.0,
     ) -> CommandJob:
-        """One command with its files, its seed and its share of the budget, and with the variables of the task."""
-        values = {"{seed}": str(seed), "{budget}": f"{self.task.budget_seconds * fraction:g}"}
+        """One command with its files, its seed, split and share of the budget, and the variables of the task."""
+        values = {
+            "{seed}": str(spec.seed),
+            "{budget}": f"{self.task.budget_seconds * fraction:g}",
+            "{split}": CONFIRM if spec.stream in DECIDING else SEARCH,
+        }
         words = (
             ["/bin/sh", "-c", _filled(command, values)]
             if isinstance(command, str)
@@ -159,7 +220,8 @@ class CommandTrainer(Trainer):
         environment = dict(self.charge.environment)
         if self.section.threads:
             environment |= dict.fromkeys(_THREADS, str(self.section.threads))
-        environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
+        names = ("METALOOP_TRAIN_SEED", "METALOOP_TRAIN_BUDGET", "METALOOP_SPLIT")
+        environment |= dict(zip(names, values.values(), strict=True))
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
         return CommandJob(words, files, environment, wanted=wanted)
 
@@ -188,7 +250,8 @@ class CommandTrainer(Trainer):
             raise Failed("oom", last[:_LINE])
         judge(result, limits, failure="crash")
         if ended.missing:
-            raise Failed("invalid", f"the command left no {ended.missing[0]}")
+            most = f", {self._of_command(limits).result_mb} MB at most" if "too large" in ended.missing[0] else ""
+            raise Failed("invalid", f"the command left no {ended.missing[0]}{most}")
         return ended
 
     def _carry_out(self, job: CommandJob, limits: CommandLimits) -> CommandEnded:
@@ -211,6 +274,7 @@ class CommandTrainer(Trainer):
     def _of_command(self, ours: ProcessLimits) -> CommandLimits:
         """The limits of a command: those of the experiment's process, and what the task allows its files."""
         result = self.task.scoring["checkpoint_mb"] if self.section.score_command else _RESULT_MB
+        result = max(result, MOST_MB if self.task.scoring["rows"] else 0)
         return CommandLimits(
             ours.cpu_seconds,
             ours.wall_seconds,
@@ -236,7 +300,9 @@ class CommandTrainer(Trainer):
         return self._marked({**own, **ended.files})
 
     def _marked(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
-        return {name: (data, name in self.section.executable) for name, data in files.items()}
+        """With the folders of what the command writes."""
+        folders = {f"{folder}/.keep": (b"", False) for name in self.outputs if (folder := os.path.dirname(name))}
+        return folders | {name: (data, name in self.section.executable) for name, data in files.items()}
 
 
 def packages_of(readable: Sequence[str]) -> list[str]:

@@ -33,7 +33,7 @@ class Classification:
 
         inputs, targets = (np.load(referee.split / f"{name}.npy") for name in ("inputs", "targets"))
         losses = negative_log_likelihood(referee.predict(inputs), targets)
-        if referee.verifying:
+        if referee.verifying and not referee.checked:
             self._verify(referee, inputs, targets, losses)
         metric = refuse_diverged(float(losses.mean()), math.log(self.classes), "nats")
         return Score(metric, "verified" if referee.verifying else "scored")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, get_args
 
@@ -35,6 +36,7 @@ class ScoreSettings(TypedDict):
     key: str
     rows: str
     n_rows: int | None
+    held_back: float | None
     exact: bool
 
 
@@ -49,6 +51,17 @@ class Score:
     metric: float
     trust: Trust
     findings: tuple[str, ...] = ()
+    splits: Mapping[str, float] = field(default_factory=dict)  # metric by the label of a hidden split, of several
+
+
+def mean_score(scores: Mapping[str, Score]) -> Score:
+    """The score of one training on several hidden splits, by their labels: the mean metric, the weakest trust."""
+    if len(scores) == 1:
+        return next(iter(scores.values()))
+    metrics = {label: score.metric for label, score in scores.items()}
+    findings = dict.fromkeys(finding for score in scores.values() for finding in score.findings)
+    trust = lowest(*(score.trust for score in scores.values()))
+    return Score(math.fsum(metrics.values()) / len(metrics), trust, tuple(findings), metrics)
 
 
 def lowest(*trusts: Trust) -> Trust:
@@ -77,6 +90,10 @@ class Referee(Protocol):
     @property
     def verifying(self) -> bool:
         """Whether the score must be `verified`: on the streams confirmation and reserve."""
+
+    @property
+    def checked(self) -> bool:
+        """Whether the answers of this trained model were checked on another split already; a check may be left out."""
 
     @property
     def log(self) -> str:

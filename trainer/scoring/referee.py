@@ -54,6 +54,7 @@ class ExperimentTally:
     """The resources that an experiment has used so far, and the findings."""
 
     cpu: float = 0.0
+    further_cpu: float = 0.0  # of it, of scoring on further splits
     wall: float = 0.0  # sum over its processes
     peak_memory_mb: float = 0.0
     log: str = ""
@@ -65,6 +66,7 @@ class ExperimentTally:
     training_seconds: float | None = None  # device-seconds of the training alone
     training_memory_mb: float = 0.0  # peak of its processes
     result: str = ""  # the text in which a command left its metric
+    rows: str | None = None  # the name of its values of rows, `trainer.rows.RowStore`
 
     @property
     def memory_mb(self) -> float:
@@ -148,6 +150,7 @@ class LocalReferee:
         seed: int,
         scoring: ScoreSettings,
         tally: ExperimentTally,
+        checked: bool = False,
     ) -> None:
         self.launcher = launcher
         self.data = data
@@ -157,6 +160,7 @@ class LocalReferee:
         self.seed = seed
         self.scoring = scoring
         self.tally = tally
+        self.checked = checked
         self.read_log = self.answered = False  # whether the scorer has read the output, and answers of the candidate
 
     @property

@@ -64,6 +64,15 @@ def is_timed(name: str) -> bool:
     return bool(_RATE.search(name.strip()) or ends & {*_table()["timed"]})
 
 
+def may_be_share(name: str) -> bool:
+    """Whether a metric of this name may be a share of rows: it has a word for one, or no word of the tables."""
+    words = plain_name(_JOINT.sub("_", name)).split("_")
+    parts = {"_".join(words[start:end]) for end in range(len(words) + 1) for start in range(max(0, end - 3), end)}
+    table = _table()
+    known = {*table["lower"], *table["higher"], *table["timed"], *table["cost"], *table["amount"]}
+    return bool(parts & {*table["share"]}) or not parts & known
+
+
 def _direction(parts: Sequence[str]) -> tuple[str | None, bool]:
     ways = _ways(False)
     for end in range(len(parts), 0, -1):  # the last word of a name matters most: val_loss, error_rate, tok_per_sec

@@ -1,5 +1,6 @@
 -- The runs to draw, those of the deciding matches first, up to $points experiments in all; with what each experiment came
--- to: b baseline, k kept or a log's new best, d discarded, x failed, r measured again, s a shortened training. line: of a log.
+-- to: b baseline, k kept or a log's new best, d discarded, u not resolved, x failed, r measured again, s a shortened training. line: of
+-- a log.
 WITH ordered AS (
     SELECT *, sum(experiments) OVER (ORDER BY place) AS so_far FROM (
         SELECT *, row_number() OVER (ORDER BY NOT list_contains($deciding, match_id), verified_gain DESC NULLS LAST,
@@ -10,7 +11,7 @@ drawn AS (
     SELECT e.run_id, list({'number': e.number, 'line': line, 'metric': metric, 'what': left(description, 120), 'letter':
             CASE WHEN e.number = 0 OR decision = 'baseline' THEN 'b' WHEN status <> 'ok' OR metric IS NULL THEN 'x'
             WHEN decision = 'screen' OR fraction <> 1 THEN 's' WHEN decision IN ('replicate', 'confirm') THEN 'r'
-            WHEN decision = 'keep' OR step_gain IS NOT NULL THEN 'k' ELSE 'd' END} ORDER BY e.number) AS points
+            WHEN decision = 'keep' OR step_gain IS NOT NULL THEN 'k' WHEN decision = 'undecided' THEN 'u' ELSE 'd' END} ORDER BY e.number) AS points
     FROM experiments AS e LEFT JOIN import_rows AS l ON l.run_id = e.run_id AND l.experiment_id = e.experiment_id
     WHERE e.run_id IN (SELECT run_id FROM chosen) GROUP BY e.run_id),
 ended AS (

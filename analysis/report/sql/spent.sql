@@ -4,7 +4,8 @@ WITH used AS (
     SELECT CASE decision WHEN 'screen' THEN 'screens (shortened trainings)' WHEN 'replicate' THEN 'repeats with other seeds'
             WHEN 'confirm' THEN 're-measurements inside runs' WHEN 'baseline' THEN 'untouched script, once per run'
             ELSE CASE WHEN status <> 'ok' THEN 'experiments that failed' WHEN decision = 'keep' THEN
-            'experiments that were kept' ELSE 'experiments that were discarded' END END AS what,
+            'experiments that were kept' WHEN decision = 'undecided' THEN 'experiments that were not resolved'
+            ELSE 'experiments that were discarded' END END AS what,
         count(*) AS n, round(sum(device_seconds_charged), 6) AS charged, round(sum(device_seconds_spent), 6) AS spent
     FROM experiments WHERE status IS DISTINCT FROM 'fault' AND device_seconds_spent IS NOT NULL GROUP BY what)
 SELECT * FROM (

@@ -131,7 +131,7 @@ function oneRun(data, width) {
   const inLines = run.points.every((p, i) => p.line != null && (i === 0 || p.line > run.points[i - 1].line)); // a log may be sorted by time
   const points = run.points.map((p) => ({ ...p, number: inLines ? p.line : p.number, description: p.what }));
   const steps = bestSoFar({ ...run, points }, run.direction);
-  const seen = points.filter((p) => p.metric != null && "bkdr".includes(p.letter));
+  const seen = points.filter((p) => p.metric != null && "bkdur".includes(p.letter));
   const [first, best] = [steps[0]?.best ?? 0, steps.at(-1)?.best ?? 1];
   const span = Math.abs(first - best) || run.sd * 8 || Math.abs(first) || 1;
   const ends = [first, best, run.final ?? best].map((v) => v);
@@ -139,7 +139,7 @@ function oneRun(data, width) {
   if (run.direction === "higher") domain.splice(0, 2, d3.min(ends) - 0.45 * span, d3.max(ends) + 0.2 * span + 2 * (run.sd || 0));
   const inside = (v) => Math.min(Math.max(v, domain[0]), domain[1]);
   const begin = d3.min(points, (p) => p.number), end = d3.max(points, (p) => p.number) || 1;
-  const tip = (p) => `${p.number}: ${{ b: "baseline", k: run.kept ? "kept" : "new best", d: "discarded", r: "measured again" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
+  const tip = (p) => `${p.number}: ${{ b: "baseline", k: run.kept ? "kept" : "new best", d: "discarded", u: "not resolved", r: "measured again" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
   const dot = (letters, more) => Plot.dot(seen.filter((p) => letters.includes(p.letter)), { x: "number", y: (p) => inside(p.metric), title: tip, ...more });
   const band = steps.map((p) => ({ ...p, low: inside(p.best - 2 * run.sd), high: inside(p.best + 2 * run.sd) }));
   return Plot.plot({
@@ -150,7 +150,7 @@ function oneRun(data, width) {
       Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
       run.sd ? Plot.areaY(band, { x: "number", y1: "low", y2: "high", curve: "step-after", fill: colour("band") }) : null,
       Plot.line(steps, { x: "number", y: "best", curve: "step-after", stroke: colour("accent"), strokeWidth: 2 }),
-      dot("d", { r: 3.5, stroke: colour("soft"), fill: colour("bg"), strokeWidth: 1.4 }),
+      dot("du", { r: 3.5, stroke: colour("soft"), fill: colour("bg"), strokeWidth: 1.4 }),
       dot("r", { r: 4.5, symbol: "plus", stroke: colour("accent"), strokeWidth: 1.6 }),
       dot("bk", { r: 4.5, fill: colour("accent"), stroke: colour("bg") }),
       Plot.ruleX(points.filter((p) => p.letter === "x"), { x: "number", y1: domain[0], y2: domain[0] + 0.05 * (domain[1] - domain[0]), stroke: colour("warm"), strokeWidth: 2, title: (p) => `${p.number}: failed\n${p.description}` }),
@@ -192,7 +192,7 @@ function tried(data, width) {
   const parts = data.rows.flatMap((r) => {
     const rest = r.tried - r.kept - r.failed;
     const part = (what, x1, n, fill, stroke) => ({ name: r.change, x1, x2: x1 + n, fill, stroke, tip: `${r.change}: ${n} ${what}` });
-    return [part("kept", 0, r.kept, colour("accent"), colour("accent")), part("discarded", r.kept, rest, colour("pale"), colour("pale")),
+    return [part("kept", 0, r.kept, colour("accent"), colour("accent")), part("not kept", r.kept, rest, colour("pale"), colour("pale")),
       part("failed", r.kept + rest, r.failed, "url(#hatch)", colour("warm"))].filter((p) => p.x2 > p.x1);
   });
   const ends = data.rows.map((r) => ({ name: r.change, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gains ${digits(r.kept_gains, 3)} ${data.unit}` }));

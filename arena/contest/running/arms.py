@@ -63,4 +63,4 @@ def admit(study: Study, entry: ContestEntry, arms: Sequence[tuple[TaskMatch, Arm
 
 def screening_job(each: TaskMatch, arm: Arm, budget: float) -> RunJob:
     """A short run without verification."""
-    return replace(run_job(each.on, each.match, arm, 0), budget=budget, verify_seeds=())
+    return replace(run_job(each.on, each.match, arm, 0), budget=budget, verify_seeds=(), verify_splits=())

@@ -19,6 +19,7 @@ from sqlalchemy.orm import undefer
 from analysis.ledger.run_state import RunState
 from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
+from arena.measuring import untouched_metrics
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
 from programs.ids import content_id
 from programs.text import shortened
@@ -98,11 +99,8 @@ class Courses:
         fresh = [
             v.metric for v in run.verifications.values() if v.status in ("ok", "baseline") and v.metric is not None
         ]
-        noise = [
-            event.metric
-            for (task, stream, _), event in self.study.state.baselines.items()
-            if (task, stream) == (started.task, started.stream) and event.status == "ok" and event.metric is not None
-        ]
+        splits = {v.split for v in run.verifications.values()}
+        noise = untouched_metrics(self.study.state, started.task, started.stream, splits)
         return {
             "direction": config.direction,
             "metric": config.metric,

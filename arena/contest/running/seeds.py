@@ -51,7 +51,7 @@ def derive_seeds(study: Study) -> DerivedSeeds:
         fresh = [streams.seed(stream, "verify", run_id, k) for k in range(study.config.seeds_on(stream))]
         _derived(f"the measurement of run {run_id}", run.verifications, fresh)
         runs, seeds = runs + 1, seeds + 1 + len(run.verifications)
-    for _, name, seed in state.baselines:
+    for _, name, seed, _ in state.baselines:
         known = (streams.seed(cast(Stream, name), "baseline", k) for k in range(study.config.baseline_seeds))
         _derived("the untouched script", [seed], known)
         seeds += 1

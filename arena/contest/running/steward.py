@@ -32,7 +32,7 @@ from arena.contest.tables import ContestEntry
 from arena.executor import Executor
 from arena.jobs import ErrorRecord, JobResult, RunJob
 from arena.match import announce
-from arena.measuring import measure_baseline, run_gain, run_job, settle
+from arena.measuring import measure_baseline, run_gain, run_job, settle, splits_of_runs
 from arena.serving.clock import utc_now
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -205,9 +205,10 @@ class Steward:
         """Run all waiting entries, including those that arrive meanwhile; returns when none is left."""
         self.record_acts()
         match = (self.final.match if self.final else self.board).match
-        baseline = measure_baseline(self.on, executor, match.stream, match.match_id)
+        splits = splits_of_runs(self.on, match, self.contest.config.confirm_runs if self.final else self.wanted)
+        measure_baseline(self.on, executor, match.stream, match.match_id, splits)
         for result in executor.run(Feed(self)):
-            self._take(result, baseline)
+            self._take(result)
         self._look_at_problems()
         self.shown.refresh(force=False)
 
@@ -226,7 +227,7 @@ class Steward:
         if acts.record_acts(self.contest, self.study):
             self.shown.stale = True
 
-    def _take(self, result: JobResult, baseline: float) -> None:
+    def _take(self, result: JobResult) -> None:
         hand = self.in_hand.pop(result.job_id)
         self._report()
         self.live.ended(hand.number, result.job_id)
@@ -241,13 +242,13 @@ class Steward:
             self._screened(hand.number, result.run)
             return
         if self.final is not None:
-            settle(self.on, hand.job, self.final.arms[hand.number], result, baseline)
+            settle(self.on, hand.job, self.final.arms[hand.number], result)
             change(self.contest, hand.number, attempts=0)
             self._confirmed(self.final)
             self.courses.follow()
             return
         pace.record_run_time(self.contest, time.monotonic() - hand.began)
-        settle(self.on, hand.job, self._arms(hand.number)[1], result, baseline)
+        settle(self.on, hand.job, self._arms(hand.number)[1], result)
         result_row, counted = run_result(self.on, hand.job.run_id, result.run), self._counted(hand.number)
         store_result(self.contest, hand.number, hand.index + 1, result_row, **counted)
         self._told(hand.number, counted)

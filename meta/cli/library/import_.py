@@ -16,6 +16,7 @@ from meta.cli.output import Output
 from programs.text import one_line, shortened
 
 FAR = 20.0  # times the median deviation from the median, of what measures one script again
+MOST_ROWS = 1 << 30
 SHOWN = 10  # runs, refused logs and reasons for lines set aside
 ASIDES = """
 SELECT path, reason, min(line) AS line, count(*) AS lines FROM quarantine
@@ -31,7 +32,7 @@ FROM import_rows JOIN experiments USING (run_id, experiment_id) ORDER BY line
 @verb(
     ("metaloop import results.tsv", "the log of one overnight run"),
     ("metaloop import runs/ -s studies/old", "every file below it named like results, log or history"),
-    ("metaloop import results.tsv --metric f1 --direction higher --set noise=.002", "state what the log omits"),
+    ("metaloop import results.tsv --metric acc --direction higher --rows 1000", "state what the log omits"),
 )
 def import_(
     out: Output,
@@ -46,6 +47,10 @@ def import_(
     ],
     status: Annotated[str | None, flag("The column that says what was kept.", metavar="NAME", command="import")],
     description: Annotated[str | None, rare("The column that says what was tried, and what is a re-run.")],
+    rows: Annotated[
+        int | None,
+        flag("The metric, an error rate or an accuracy, is a share of so many validation rows.", min=1, max=MOST_ROWS),
+    ],
     kept: Annotated[str | None, rare("The words of statuses that mean kept, with commas.")],
     noise: Annotated[float | None, rare("Standard deviation of one measurement.", type=Above0)],
     repository: Annotated[str | None, rare("The git repository of the logs' commits  [default: the one they lie in].")],
@@ -64,11 +69,11 @@ def import_(
     folder = Path(study).expanduser() if study else resolve.unused_folder(f"import-{_stem(paths[0])}")
     logs = [Path(path).expanduser() for path in paths]
     home = Path(repository).absolute() if repository else None
-    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept), home)
+    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept, rows), home)
     out.note(f"study: {resolve.typed(folder)}")
     with resolve.connect(folder, []) as con:
-        items, asides, rows = (resolve.fetch(con, query) for query in ("FROM imports", ASIDES, ROWS))
-    runs = [item | _named(rows, item["run_id"]) for item in items if item["run_id"]]
+        items, asides, tries = (resolve.fetch(con, query) for query in ("FROM imports", ASIDES, ROWS))
+    runs = [item | _named(tries, item["run_id"]) for item in items if item["run_id"]]
     text = jinja_environment(HOME / "templates").get_template("import.txt.j2")
     values = {"runs": runs[:SHOWN], "more": len(runs[SHOWN:]), "asides": asides[:SHOWN]}
     values |= {"many": many, "study": resolve.typed(folder)}

@@ -53,6 +53,14 @@ class RepositoryFlags:
         flag("Time of one experiment, e.g. 5m  [default: as measured].", type=Duration(), metavar="TIME",
              command="task"),
     ]  # fmt: skip
+    noise: Annotated[
+        str | None,
+        flag(
+            "What is known of the noise of the validation rows (docs/night.md).",
+            metavar="split|rows=FILE|n_rows=N|exact|unknown",
+            command="task",
+        ),
+    ]
     values: Annotated[tuple[str, ...], rare("NAME=1,2,4: values to try for a setting of the code; repeatable.")]
     readable: Annotated[tuple[str, ...], rare("A path outside the repository that the command reads; repeatable.")]
     exclude: Annotated[tuple[str, ...], rare("Files to leave out of the task; repeatable.")]
@@ -75,6 +83,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     from trainer.commands.launcher import require_sandbox
     from trainer.commands.repository import read
     from trainer.commands.task_toml import Wanted
+    from trainer.rows import UNKNOWN
     from trainer.sandbox import flag
     from trainer.task import Task
 
@@ -95,8 +104,10 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     except BaseException:
         (path / "task.toml").unlink()  # leave no task that cannot be loaded
         raise
-    metric = next(fact for fact in drafted.facts if fact.field == "metric")
-    check_record.write(task, [CheckFinding("ok", "baseline", f"{metric.value} {metric.note}, when the task was made")])
+    if task.data_noise == UNKNOWN:  # an answer about noise is tried first
+        metric = next(fact for fact in drafted.facts if fact.field == "metric")
+        seen = CheckFinding("ok", "baseline", f"{metric.value} {metric.note}, when the task was made")
+        check_record.write(task, [seen])
     show(out, [asdict(fact) for fact in drafted.facts], View(""))
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} knobs")
     out.note("limits that a repository states are not read: add them as [constraints.NAME], see docs/tasks.md")
@@ -107,7 +118,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
 
 def completed(out: Output, drafting: Drafting, wanted: Wanted) -> TaskDraft:
     """The draft, after a person at a terminal has answered what a run does not show; else the question is an error."""
-    from trainer.commands.init import Unknown
+    from trainer.commands.questions import Unknown
 
     while True:
         try:
@@ -115,10 +126,11 @@ def completed(out: Output, drafting: Drafting, wanted: Wanted) -> TaskDraft:
         except Unknown as unknown:
             if out.mode != "person" or not sys.stdin.isatty():
                 raise
-            kind = click.Choice(unknown.choices) if unknown.field == "direction" else None
-            shown = f" ({', '.join(unknown.choices[:12])})" if unknown.choices and kind is None else ""
-            answer = click.prompt(f"{unknown.message}{shown}", type=kind, err=True)
-            wanted = answered(wanted, unknown.field, str(answer))
+            for question in unknown.questions:
+                kind = click.Choice(question.choices) if question.field == "direction" else None
+                shown = f" ({', '.join(question.choices[:12])})" if question.choices and kind is None else ""
+                answer = click.prompt(f"{question.message}{shown}", type=kind, err=True)
+                wanted = answered(wanted, question.field, str(answer))
 
 
 def answered(wanted: Wanted, field: str, answer: str) -> Wanted:

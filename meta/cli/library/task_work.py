@@ -47,7 +47,7 @@ def check(
     reference = _reference(task)
     with ticker(out, repeated=True) as progress, launcher_of(reference, playing.no_sandbox) as launcher:
         findings = examine(reference, launcher=launcher, knobs=knobs, progress=progress)
-    show(out, [asdict(finding) for finding in findings], View("", hide=["hint", "edit", "gain"]))
+    show(out, [asdict(finding) for finding in findings], View("", hide=["hint", "edit", "gain", "measured"]))
     if any(finding.level == "error" for finding in findings):
         return 2
     if Path(reference).is_dir():
@@ -129,7 +129,7 @@ def trainer_at(task: Task, unsafe: bool) -> Iterator[Trainer]:
     from trainer.streams import Streams
 
     with tempfile.TemporaryDirectory() as folder, launcher_of(task, unsafe) as launcher:
-        yield trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder)), launcher=launcher)
+        yield trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), launcher=launcher)
 
 
 def _reference(text: str) -> str:

@@ -90,7 +90,8 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
     extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
     views.show(out, named, how, extra=extra, empty=nothing)
     if out.mode == "person" and shows:
-        out.text("\n".join(["", *shows, *(f"{one.title}. {one.text}" for one in found.caveats)]))
+        caveats = [f"{caveat.title}. {caveat.text}" for caveat in found.caveats]
+        out.text("\n".join(["", shows[0], *caveats, *shows[1:]]))
     for sentence in shows if out.mode == "plain" else ():
         out.thing({"found": sentence})
 
@@ -154,7 +155,7 @@ def together(out: Output, folders: Sequence[Path]) -> None:
 
     Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
     """
-    from analysis.effects.contributions import block_test, seed_sd, turns_of
+    from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
     from arena.settings import StudyConfig
     from meta.study.plan import TURNS
 
@@ -172,10 +173,13 @@ def together(out: Output, folders: Sequence[Path]) -> None:
             turns = turns_of(con)
             nights.append((turns, seed_sd(con, turns[0].run_id) if turns else None))
             names = dict(con.execute("SELECT program_id, name FROM programs").fetchall())
-    p, known = block_test(nights, first, tested), list(configs.values())
+    p: float | None = block_test(nights, first, tested)
+    known = list(configs.values())
     lineages = len({root(config, known) for config in known})
-    shows = "is shown to be better" if p < LEVEL else "is not shown to be better"
+    shows = "is shown to be better" if p is not None and p < LEVEL else "is not shown to be better"
     verdict = f"{names[tested]} {shows} than {names[first]}"
+    if not equal_blocks(nights, first, tested):
+        p, verdict = None, f"no test is possible: {names[first]} and {names[tested]} had as many turns in no block"
     show_turns(out, folders, {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
 
 

@@ -59,7 +59,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
 
 def show(out: Output, found: Verdict, study: str, files: dict[str, str]) -> None:
     """The verdict at a terminal or piped: what it rests on, the table, the sentences, what weakens it, the files."""
-    doubts = "; ".join(caveat.title for caveat in found.caveats if caveat.level != "note")
+    doubts = "; ".join(found.doubts)
     table = [{key: plain_text(value) for key, value in row.items()} for row in found.table]
     if out.mode == "plain":
         named = {"study": study, "verdict": plain_text(found.headline), "cost": found.cost, "mind": doubts}
@@ -77,10 +77,9 @@ def show(out: Output, found: Verdict, study: str, files: dict[str, str]) -> None
         ]
         out.rows(table, shown)
         out.text("")
-    for sentence in found.sentences:
-        out.text(plain_text(sentence))
-    if doubts:
-        out.text(f"\nmind: {doubts}.")
+    headline, *others = map(plain_text, found.sentences)
+    for line in (headline, *[f"mind: {doubts}."] * bool(doubts), *others):
+        out.text(line)
     out.text("\n" + "\n".join(f"{name:10} {path}" for name, path in files.items()))
 
 

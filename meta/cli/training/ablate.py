@@ -248,7 +248,7 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
     seeds = flags.seeds or next((last.seeds for last in reversed(ablations)), None) or SEEDS
     count = len(trainings(len(commits), seeds))
     work = Work.of(RunCost(task, task.cost_seconds), count, count * task.cost_seconds)
-    cost = settings.cost(study, [task], [work]).knowing(run_id=run.run_id, commits=len(commits), seeds=seeds)
+    cost = settings.cost(study, [task], [work], seeds).knowing(run_id=run.run_id, commits=len(commits), seeds=seeds)
     if len(commits) < run.kept:
         missing = "without a commit, whose commit does not change or fit the script, or which a later one replaces"
         out.note(f"left out: {run.kept - len(commits)} of {many(run.kept, 'kept row')}, {missing}")

@@ -124,7 +124,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
         study, starters = create(
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own,
             workers=settings.workers_or_cores(on.training), devices=settings.devices, seed=settings.seed,
-            fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
+            fixed_steps=settings.fixed_steps, keep=settings.keep, sandbox=settings.sandbox, command=command,
             further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
             meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
@@ -167,7 +167,7 @@ def finish(
     if champion_of(folder) is None:
         launch.announce(out, cost, folder, command)
         work = partial(carry_out, study, plan, starters)
-        launch.drive(out, folder, command, cost, work, flags.ending.webhook, flags.ending.apply)
+        launch.drive(out, folder, command, cost, work, flags.ending.webhook, flags.ending.apply_words)
         study.follow()  # what the workers wrote
         ends = [run.ended for run in study.state.runs.values() if run.ended is not None]
         if len(ends) < cost.runs:
@@ -196,7 +196,7 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
         study = Study.open(folder)
         study.look()
         try:
-            applied = apply(study)
+            applied = apply(study, unknown_noise=ending.data_noise is not None)
         except NothingToApply as nothing:
             out.note(f"no branch: {nothing.message}")
     if applied is not None:

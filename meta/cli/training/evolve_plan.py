@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.wording import many
+from arena.setup import VERIFY_SEEDS
 from meta.cli.options import duration
-from meta.cli.training import launch
+from meta.cli.training import planned_power
 from meta.cli.training.evolve_tasks import ChosenTasks
 from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.researcher_choice import UNPRICED
@@ -54,12 +55,13 @@ def cost_of(
         start = f"main of {past.used.folder}, of which a training takes {duration(past.main_seconds)}"
         start += f" (one of the untouched script {duration(task.cost_seconds)})"
     more = {"harvest": plan.harvest_experiments(task), "stages": plan.stages(), "plan": asdict(plan)}
-    cost = settings.cost(study, on.training, works, **more)
+    cost = settings.cost(study, on.training, works, plan.confirm_seeds or VERIFY_SEEDS, **more)
     cost = settings.researcher_choice.billed(cost, task, study)
     cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
     families = said(plan, on.families) if on.families else ""
     test = ", ".join(f"{name} {value}" for name, value in plan.test.items())
-    return cost.knowing(test=test).saying(power=power_of(plan, on, study), families=families, start=start)
+    power = power_of(plan, on, study, bool(cost.looks))
+    return cost.knowing(test=test).saying(power=power, families=families, start=start)
 
 
 def from_main(night: Work, plan: Plan, task: Task, seconds: float) -> Work:
@@ -69,11 +71,11 @@ def from_main(night: Work, plan: Plan, task: Task, seconds: float) -> Work:
     return replace(night, experiments=experiments, device_seconds=night.device_seconds + longer)
 
 
-def power_of(plan: Plan, on: ChosenTasks, study: Study | None) -> str:
-    """What the confirmation can show."""
+def power_of(plan: Plan, on: ChosenTasks, study: Study | None, same_rows: bool) -> str:
+    """What the confirmation can show. ``same_rows``: its runs are all measured on the same validation rows."""
     task, *further = on.training
     if on.families:
-        return launch.power_over_tasks(plan.family_confirm * len(on.training))
+        return planned_power.power_over_tasks(plan.family_confirm * len(on.training))
     if plan.night:
         return night_tells(plan, task)
     size = len(on.training)  # each run is a sample of the mean over the tasks, in one unit
@@ -81,8 +83,8 @@ def power_of(plan: Plan, on: ChosenTasks, study: Study | None) -> str:
     runs = size * plan.confirm_runs
     other = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"
     of = f"of the champion and {runs + more} of stock" if more else other
-    over, sd = (f"confirmation over {size} tasks: ", None) if further else ("", launch.known_sd(study))
-    return over + launch.power_sentence(runs, 1, sd, task.unit, of, more)
+    over, sd = (f"confirmation over {size} tasks: ", None) if further else ("", planned_power.known_sd(study))
+    return over + planned_power.power_sentence(runs, 1, sd, task.unit, of, more, same_rows)
 
 
 def plan_lines(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+import click
+
 from meta.cli import resolve
 from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.options import flag, only, rare
@@ -36,10 +38,24 @@ class EndFlags:
             "repository."
         ),
     ]
+    data_noise: Annotated[
+        str | None,
+        rare(
+            "unknown: --apply also commits a train.py of which it is not known whether its gain holds on other data.",
+            type=click.Choice(("unknown",)),
+        ),
+    ]
     webhook: WebhookFlag
+
+    @property
+    def apply_words(self) -> str:
+        """The words of a command that asks for the same branch."""
+        return " --apply" * self.apply + " --set data_noise=unknown" * (self.data_noise is not None)
 
     def refuse_early(self, task: Task) -> None:
         """Raise UsageError for what could not be done at the end, before anything is spent."""
+        if self.data_noise and not self.apply:
+            raise UsageError("--set data_noise=unknown is for --apply alone", hint="add --apply, or leave it out")
         if self.apply:
             from meta.results.apply import repository_of
 

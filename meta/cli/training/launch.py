@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.wording import many
 from arena import sandbox
+from arena.setup import VERIFY_SEEDS
 from meta.cli import resolve
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import duration, typed
@@ -19,7 +20,7 @@ from meta.cli.training import capacity
 from meta.cli.training.capacity import cores as cores
 from meta.cli.training.capacity import workers_of as workers_of
 from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
-from meta.study.cost import Cost, Work
+from meta.study.cost import Cost, Work, looks_of
 from programs.errors import EnvironmentProblem, NoSandbox, NotComparable, UsageError
 from programs.text import word_list
 from trainer.sandbox import FLAG, UNSAFE, flag
@@ -134,6 +135,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             devices=self.devices,
             seed=self.seed,
             fixed_steps=self.fixed_steps,
+            keep=self.keep,
             researcher=self.researcher_choice.researcher,
             plan=plan,
             programs=programs,
@@ -195,10 +197,13 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         """(runs at a time, devices of each) of the study to resume, or of the new one."""
         return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(tasks), self.devices)
 
-    def cost(self, study: Study | None, tasks: Sequence[Task], works: Sequence[Work], **more: Any) -> Cost:
-        """Of the study to resume, or of the new one."""
+    def cost(
+        self, study: Study | None, tasks: Sequence[Task], works: Sequence[Work], seeds: int = VERIFY_SEEDS, **more: Any
+    ) -> Cost:
+        """Of the study to resume, or of the new one. ``seeds``: with which each final script is trained."""
         workers, devices = self.at_once(study, tasks)
         made = Cost.of(tasks[0], works, workers, devices, study.config.sandbox if study else self.sandbox, **more)
+        made = replace(made, looks=looks_of(tasks, works, seeds, made.harvest))
         unscaled = tasks[0].run is not None and not tasks[0].scales
         return made.saying(screens=f"{tasks[0].name}: {WHOLE}" * unscaled)
 
@@ -235,49 +240,6 @@ def load_tasks(text: str | None) -> list[Task]:
     from trainer.variants import tasks_of
 
     return [task for name in resolve.listed(text) for task in tasks_of(name)]
-
-
-def power_sentence(
-    runs: int, pairs: int = 1, sd: float | None = None, unit: str = "", of: str = "per program", more: int = 0
-) -> str:
-    """The smallest difference between two arms of ``runs`` runs, the other one with ``more``, that Welch's test,
-    one-sided 2.5% divided by ``pairs``, detects with 80% power: in SDs between the runs of one program, and in ``unit``
-    where ``sd`` is known. ``of``: whose runs these are.
-    """
-    from analysis.verdict.power import LEVEL, RunSample, detectable
-
-    both = [(RunSample(each, runs), RunSample(each, runs + more)) for each in (1.0, sd or 0.0)]
-    sds, known = (detectable(a, b, level=LEVEL / pairs) for a, b in both)
-    if sds is None:
-        return "one run per program has no interval, so no difference can be detected"
-    size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known else "")
-    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    least = f"the test detects a difference of {size} between two programs with 80% power{corrected}"
-    return f"with {many(runs, 'run')} {of}, {least} (SD: standard deviation between runs of one program)"
-
-
-def power_over_tasks(tasks: int) -> str:
-    """The smallest mean lead over ``tasks`` tasks that a t test, one-sided at 2.5%, detects with 80% power."""
-    from analysis.verdict.power import RunSample, detectable
-
-    least = detectable(RunSample(1.0, tasks), RunSample(0.0, 2))
-    if least is None:
-        return "one task has no interval, so no difference can be detected"
-    return (
-        f"confirmation over {tasks} new tasks: the test detects a mean lead of {least:.1f} SD with 80% power (SD: "
-        "standard deviation of the lead between tasks)"
-    )
-
-
-def known_sd(study: Study | None) -> float | None:
-    """The SD between runs of a study so far; None before there are enough runs."""
-    from analysis.study import read_study
-    from analysis.verdict.study_power import measured_sd
-
-    if study is None or not study.state.runs:
-        return None
-    with read_study(study.folder, views=()) as con:
-        return measured_sd(con)
 
 
 @dataclass(frozen=True)
@@ -329,6 +291,8 @@ def announce(out: Output, cost: Cost, folder: Path, command: str) -> None:
         for name, text in cost.facts.items():
             if name != "price":
                 out.note(f"{name.replace('_', ' ')}: {text}")
+        if cost.looks:
+            out.note(f"looks: {cost.of_looks}")
     if "models" in cost.details:
         known = [name for name in cost.details if name in MODELS]
         out.note(", ".join(f"{name} {brief(cost.details[name])}" for name in known))
@@ -351,7 +315,7 @@ def dry_run(out: Output, cost: Cost, *lists: str) -> None:
             out.rows(rows, [Column(key, wrap=True) for key in rows[0]])
     out.text("")
     shown = {key: duration(whole[key]) for key in ("device_seconds", "charged_seconds")}
-    said = {key: value for key, value in whole.items() if key != "plan"}
+    said = {key: cost.of_looks if key == "looks" else value for key, value in whole.items() if key != "plan"}
     out.thing(said, shown={**shown, "wall_seconds": capacity.wall(cost)})
 
 
@@ -362,16 +326,17 @@ def drive(
     cost: Cost,
     work: Callable[[Progress], Result],
     webhook: str | None,
-    apply: bool = False,
+    at_end: str = "",
 ) -> Result:
     """Run ``work`` with progress shown; a drained or killed command prints how to resume. The address ``webhook`` is a
-    secret, so no log is to show it. A study that has ended is tidied up."""
+    secret, so no log is to show it. ``at_end``: further words of such a command. A study that has ended is tidied
+    up."""
     from arena.drain import Drained
     from arena.run_archive import compact
 
     goal = {"runs": cost.runs, "device_seconds": cost.charged}
     unsafe = flag(cost.details["sandbox"] != sandbox.OPEN)
-    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{' --apply' * apply}"
+    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{at_end}"
     again += " --webhook URL  # URL: the address that you gave; it is not stored" * bool(webhook)
     with Progress(out, folder, command, goal) as progress:
         try:

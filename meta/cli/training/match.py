@@ -17,7 +17,7 @@ from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, Sta
 from meta.cli.options import flag
 from meta.cli.output import Output
 from meta.cli.results import webhook as webhooks
-from meta.cli.training import launch
+from meta.cli.training import launch, planned_power
 from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.researcher_choice import ResearcherChoice
 from meta.study.cost import Cost, Work
@@ -282,10 +282,12 @@ def cost_of(
     first = RunCost(tasks[0], study.config.run_budget if study else settings.run_budget or tasks[0].run_budget)
     works = [Work.of(first.on(task), count * runs) for task, count in zip(tasks, arms, strict=True)]
     cost = settings.researcher_choice.billed(settings.cost(study, tasks, works), tasks[0], study)
+    same_rows = bool(cost.looks)
     if len(tasks) > 1:
-        return cost.saying(power=f"on each task: {launch.power_sentence(runs)}")
+        return cost.saying(power=f"on each task: {planned_power.power_sentence(runs, same_rows=same_rows)}")
     pairs = math.comb(arms[0], 2) or 1
-    return cost.saying(power=launch.power_sentence(runs, pairs, launch.known_sd(study), tasks[0].unit))
+    power = planned_power.power_sentence(runs, pairs, planned_power.known_sd(study), tasks[0].unit, same_rows=same_rows)
+    return cost.saying(power=power)
 
 
 def create(

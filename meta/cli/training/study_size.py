@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
+from analysis.wording import many
 from meta.cli.flags import BudgetFlag, HarvestFlag, RaceRuleFlag, RunBudgetFlag
 from meta.cli.options import duration, flag, rare
 from programs.errors import UsageError
@@ -134,8 +135,8 @@ def night_tells(plan: Plan, task: Task) -> str:
 
     why = (
         f"one night, because {duration(plan.device_seconds(task))} do not pay for matches that show, with 80% power, "
-        "that one program is 1.3 times as good; its train.py is measured with fresh seeds"
+        "that one program is 1.3 times as good where the SD between runs is half the gain; main is trained again "
+        f"{many(plan.confirm_seeds, 'time')} at the end"
     )
-    if night_is_short(task, plan.run_budget):
-        return f"{why}; so short a night does not show which program is better"
-    return f"{why}; that a program is three times as good is seen in one night of four"
+    short = night_is_short(task, plan.run_budget)
+    return f"{why}; {'so short a night does not show' if short else 'one night hardly shows'} which program is better"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from analysis.found_scripts import FoundScript, measured, script_sentence
+from analysis.wording import plain_text
 from arena import embedded, sandbox
 from arena.public import public_line
 from meta.cli import resolve
@@ -167,7 +169,9 @@ def of_source(path: Path, flags: AuditFlags) -> PlannedCheck:
         raise UsageError(f"name the task of {path}", hint=f"metaloop verify {shlex.quote(str(path))} -t strokes")
     task = launch.load_task(flags.task)
     source, how, seeds = read_source(path, task), flags.how(task, flags.playing.fixed_steps), flags.seeds
-    return PlannedCheck(task, how, 2 * seeds, seeds, lambda say: verify_source(task, source, seeds, how, say))
+    return PlannedCheck(
+        task, how, trainings_of(task, seeds), seeds, lambda say: verify_source(task, source, seeds, how, say)
+    )
 
 
 def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
@@ -196,7 +200,14 @@ def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
         return whole_study(out, study, how, flags.runs)
     known = [row["run_id"] for row in resolve.ask(folder, "SELECT run_id FROM runs")]
     run, seeds = run_of(study, resolve.by_prefix(prefix, known, "run")), flags.seeds
-    return PlannedCheck(study.task, how, 2 * seeds, seeds, lambda say: verify_run(study, run, seeds, how, say), study)
+    trainings = trainings_of(study.task, seeds)
+    return PlannedCheck(study.task, how, trainings, seeds, lambda say: verify_run(study, run, seeds, how, say), study)
+
+
+def trainings_of(task: Task, seeds: int) -> int:
+    """Of a source and of the untouched one; where each seed has hidden rows of its own, one seed of each is also scored
+    on the rows of another."""
+    return 2 * (seeds + (task.draws_splits and seeds > 1))
 
 
 def shared_copy(out: Output, folder: Path) -> None:
@@ -230,7 +241,9 @@ def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck 
     if text := too_few(runs, claim):
         out.note(text)
     samples = samples_of(study, drawn)
-    trainings, untrained = len(samples) + study.config.baseline_seeds, sum(sample.ablate for sample in samples)
+    splits = max((sample.first + 1 for sample in samples), default=0) * study.task.draws_splits
+    baselines = max(study.config.baseline_seeds, splits) + study.task.draws_splits
+    trainings, untrained = len(samples) + baselines, sum(sample.ablate for sample in samples)
     return PlannedCheck(
         study.task, how, trainings, untrained, lambda say: verify_study(study, claim, drawn, how, say), study
     )
@@ -279,15 +292,30 @@ def consent(study: Study, how: How, yes: bool) -> None:
         ask(f"{question}; continue?", refused, "read it, then run the same command with --yes")
 
 
+def script_of(audit: Audit) -> FoundScript:
+    """The checked source, as a check of a source or a run has measured it."""
+    figures = audit.figures
+    bounds = figures["gain"], figures["low"], figures["high"], figures["n"]
+    return FoundScript(
+        task=audit.round.task.name, seconds=audit.round.spent, experiments=0, trust=audit.trust,
+        start=figures.get("start"), end=figures.get("end"),
+        **measured(audit.round.task, *bounds, figures.get("noise"), figures.get("held_rows")),
+    )  # fmt: skip
+
+
 def present(out: Output, what: str, audit: Audit) -> None:
     """Show the verdict, the figures, the findings, and the secret that repeats the check."""
-    event = audit.event().body
+    event, sentence = audit.event().body, ""
+    if audit.subject != "study" and audit.figures["gain"] is not None:
+        sentence = plain_text(script_sentence(script_of(audit), "This script", "the untouched one"))
     if out.mode == "json":
         noticed = [{"run_id": None, **finding.to_record()} for finding in audit.findings]
-        out.json({"of": what, **event, "noticed": noticed})
+        out.json({"of": what, **event, "sentence": sentence, "noticed": noticed})
         return
     figures = {key: value for key, value in event.items() if key not in ("arms", "measurements") and value is not None}
     out.thing({"verdict": audit.verdict, **figures}, shown=times(figures))
+    if sentence:
+        out.note(sentence)
     if out.mode == "person":
         show(out, cast("list[dict[str, Any]]", audit.details.get("arms", [])), ARMS)
     for finding in audit.findings:

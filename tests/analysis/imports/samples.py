@@ -77,6 +77,13 @@ RERUN_LOWER = tsv(
     "c3c3c33|0.30|discard|rerun seed 4",
     "d4d4d44|0.20|discard|something else",
 )
+SHARES = tsv(
+    "commit|val_err|status|description",
+    "a|0.30|keep|start",
+    "b|0.29|keep|wider",
+    "c|0.19|keep|deeper",
+    "d|0.18|keep|longer",
+)
 ONLY_CRASHES = tsv(
     "commit|val_bpb|memory_gb|status|description",
     "a11ce01|0.000000|0.0|crash|import error",

@@ -79,6 +79,24 @@ def test_the_answers(tmp_path: Path) -> None:
         bring_in(tmp_path / "other", {"log.tsv": samples.SEVERAL}, Stated("speed"))
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("val_loss", (0.4, 0.3), "val_loss is not named like one"),
+        ("val_acc", (70.0, 181.0), "val_acc is 181 in one row"),
+        ("val_err", (0.4, -0.3), "val_err is -0.3 in one row"),
+        ("val_auc", (0.4, 0.5), "val_auc is not named like one"),
+    ],
+)
+def test_rows_of_a_metric_that_is_no_share_are_refused(
+    tmp_path: Path, name: str, values: tuple[float, float], why: str
+) -> None:
+    text = tsv(f"commit|{name}|status", *(f"{n}|{value}|keep" for n, value in enumerate(values)))
+    with pytest.raises(UsageError, match=f"--rows is for an error rate or an accuracy, .*; {why}"):
+        bring_in_one(tmp_path, text, Stated(rows=100))
+    assert not (tmp_path / "study").exists()
+
+
 def test_words_that_mean_kept_and_the_first_metric_that_a_log_has(tmp_path: Path) -> None:
     text = tsv("what|loss|acc|result", "a|3|.1|success", "b|2|.2|success", "c|4|.3|worse")
     run = bring_in_one(tmp_path / "a", text, Stated("val_loss,loss,acc", kept="fine,Success"))

@@ -92,6 +92,18 @@ LOGS = {
         samples.CANONICAL,
         {"noise_steps": 0, "chance_gain": near(0.0001 * CHANCE)},
         stated=Stated(noise=0.0001)),
+    "rows alone are a noise, that of the share nearest to a half": Log(
+        samples.SHARES,
+        {"noise_sd": None, "n_rows": 400, "rows_sd": near(math.sqrt(0.3 * 0.7 / 400)), "noise_steps": 2},
+        {"step_p": [None, near(statistics.NormalDist().cdf(-0.01 / math.sqrt(2 * 0.3 * 0.7 / 400))), near(0.001, 1),
+                    near(statistics.NormalDist().cdf(-0.01 / math.sqrt(2 * 0.3 * 0.7 / 400)))]},
+        Stated(rows=400)),
+    "rows in percent": Log(
+        tsv("commit|val_acc|status", "a|70.0|keep", "b|81.0|keep"),
+        {"rows_sd": near(100 * math.sqrt(0.3 * 0.7 / 400)), "noise_steps": 0}, stated=Stated(rows=400)),
+    "one row shows nothing": Log(
+        tsv("commit|val_err|status", "a|1.0|keep", "b|0.0|keep"), {"rows_sd": near(0.5), "noise_steps": 1},
+        stated=Stated(rows=1)),
     "the column of statuses": Log(GOOD, {"kept": 2}),
     "a column of statuses that is given": Log(GOOD, {"kept": 1}, stated=Stated(status="good")),
     "an empty column of statuses": Log(
@@ -262,3 +274,10 @@ def test_what_a_loop_without_effect_gains() -> None:
     gains = [max(rng.gauss(0, 1) for _ in range(101)) for _ in range(3000)]
     assert MeasurementNoise(1.0).best_of(100) == pytest.approx(statistics.fmean(gains), abs=0.08)
     assert (MeasurementNoise(1.0).best_of(0), MeasurementNoise().best_of(5)) == (None, None)
+
+
+def test_noise_of_rows_rerun_many_times_stays() -> None:
+    noise = MeasurementNoise(0.01, 4, 1, 100, 0.04)
+    many, known = noise.p(0.1, 1, 1000, 1000), MeasurementNoise(rows_sd=0.04, n_rows=100).p(0.1, 1)
+    assert many == near(known, rel=0.01) and (noise.p(0.1, 1) or 0.0) > (known or 1.0)
+    assert noise.best_of(10) == near(math.hypot(0.01, 0.04) * statistics.NormalDist().inv_cdf(10.625 / 11.25))

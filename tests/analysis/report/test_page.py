@@ -23,7 +23,7 @@ from tests.analysis import synthetic
 from tests.analysis.report import studies
 from tests.analysis.report.parsed import Parsed
 
-PARTS = "verdict standings program courses runs lineage tried spent matches experiments caveats reproduce"
+PARTS = "verdict standings program courses runs lineage tried spent matches experiments reproduce"
 OURS = """
 a b body button code dd details div dl dt figcaption figure footer form h1 h2 h3 head header html i input label li
 line link main meta nav noscript option p path pre circle rect script section select span style summary svg table tbody

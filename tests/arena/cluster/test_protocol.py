@@ -13,11 +13,14 @@ from arena.cluster.actor import lay_tasks, parcel_of
 from arena.cluster.executor import JobRecord
 from arena.cluster.files import files_of, run_files, write_files
 from arena.cluster.worker import Link
+from arena.executors.ray import make as on_ray
 from arena.jobs import BaselineJob, RunJob
+from arena.task_study import TaskStudy
 from inner_loop.events import Event, ExperimentEvent, RunEndedEvent, RunStartedEvent, experiment_id
-from programs.errors import TaskError
+from programs.errors import TaskError, UsageError
 from tests.events import example
-from tests.studies import make_study
+from tests.studies import make_study, study_on
+from tests.trainer.foreign_repos import changed, command_task
 from trainer.task import Task
 
 RUN = RunJob("r1", "m", "a", "p", "stock", "# x", 1, "selection", 1.0, "scripted", (5, 6), "r1")
@@ -122,3 +125,11 @@ def test_a_file_that_leads_out_of_the_folder_is_refused_and_nothing_is_written(t
     with pytest.raises(ValueError, match="leads out"):
         write_files((("train.py", b"", False), (name, b"", False)), home / "run")
     assert list(tmp_path.iterdir()) == [home] and list(home.iterdir()) == []
+
+
+def test_a_task_with_rows_is_refused_on_a_cluster(tmp_path: Path) -> None:
+    command_task(tmp_path / "task", {"train.py": ""})
+    task = changed(tmp_path / "task", 'kind = "printed"\n', 'kind = "printed"\nrows = "a.csv"\nn_rows = 5\n')
+    study = study_on(tmp_path / "study", task)
+    with pytest.raises(UsageError, match="own has values of rows"):
+        on_ray(study, print, [TaskStudy(study)])

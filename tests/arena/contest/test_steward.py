@@ -13,6 +13,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 from analysis import ledger
+from analysis.ledger.events import BaselineEvent
 from analysis.ledger.run_state import StudyState
 from analysis.study import query
 from arena.arms import Arm, TaskMatch
@@ -31,11 +32,11 @@ from arena.contest.running.steward import MOST_ATTEMPTS, Feed, InHand, Steward
 from arena.contest.settings import REPORT
 from arena.contest.web.render import doing
 from arena.executors import executor_of
-from arena.jobs import JobResult, Measurement
+from arena.jobs import JobResult, Measurement, RunJob
 from arena.match import announce
 from arena.measuring import run_job, settle
 from arena.study import Study
-from arena.task_study import tasks_of
+from arena.task_study import TaskStudy, tasks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.program import Program
 from programs.shelf import starter
@@ -192,7 +193,15 @@ def run_there(board: TaskMatch, arm: Arm, nth: int, metric: float | None = None)
         Measurement(seed, "ok", metric + nth / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds
     )  # fmt: skip
     result = JobResult(job.job_id, "finished", final_is_baseline=metric is None, run=ended, measurements=found)
-    settle(board.on, job, arm, result, 1.0)
+    untouched_is_one(board.on, job)
+    settle(board.on, job, arm, result)
+
+
+def untouched_is_one(on: TaskStudy, job: RunJob) -> None:
+    """The ledger has the untouched script's metric 1 where the run is verified."""
+    about = {"task": on.task.name, "stream": job.stream, "seed": 1, "status": "ok", "metric": 1.0}
+    for split in job.verify_splits:
+        on.record(example(BaselineEvent, **about, splits={split: 1.0} if split else None))
 
 
 @pytest.mark.parametrize("second", [0.801, 0.9])
@@ -312,7 +321,8 @@ def test_the_board_has_the_last_run_of_an_entry_as_soon_as_its_page(
         on.record(example(RunStartedEvent, task=on.task.name, **started))
         on.record(ended := example(RunEndedEvent, run_id=job.run_id, state="finished"))
         found = tuple(Measurement(seed, "ok", 0.5 + nth / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds)
-        steward._take(JobResult(job.job_id, "finished", final_is_baseline=False, run=ended, measurements=found), 1.0)
+        untouched_is_one(on, job)
+        steward._take(JobResult(job.job_id, "finished", final_is_baseline=False, run=ended, measurements=found))
         steward.shown._next = float("inf")  # a board of every run would be too much
     (row,) = whole_board(steward.contest)
     assert (row["n"], row["state"]) == (steward.wanted, "verified")

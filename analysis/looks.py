@@ -1,0 +1,125 @@
+"""How often a search looked at the same rows, what gain these can resolve, and what luck alone would show there."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.rows import (
+    COUNT,
+    DRAWN,
+    EXACT,
+    VALUES,
+    RowStore,
+    luck_of_looks,
+    luck_test,
+    paired,
+    resolvable,
+    scored_rows,
+    share_error,
+)
+
+if TYPE_CHECKING:
+    from analysis.ledger.run_state import RunState, StudyState
+    from inner_loop.events import ExperimentEvent
+    from trainer.rows import Rows
+    from trainer.streams import Streams
+    from trainer.task import Task
+
+    Try = tuple[RunState, ExperimentEvent, ExperimentEvent]  # the run, what it tried, what it was compared with
+
+FOLDER = "rows"  # of a study: its `RowStore`
+LUCK_SEED = 1
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Gains in the metric's unit; None where the rows' noise does not give them.
+
+    ``tries``: scripts that were scored on the search's rows, ``earlier`` ones of the nights before included; ``rows``:
+    their number. ``step``: the smallest step of the metric; ``resolvable``: the gain that is significant in 80% of
+    cases. ``kept``: the sum of the kept gains; ``luck``: what so many tries without any effect would have shown, by
+    draws with the share ``p`` of at least ``kept``, or (p None) as the best of so many normal errors.
+    """
+
+    metric: str
+    tries: int
+    earlier: int = 0
+    rows: int | None = None
+    step: float | None = None
+    resolvable: float | None = None
+    kept: float | None = None
+    luck: float | None = None
+    p: float | None = None
+
+
+def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0) -> Looks | None:
+    """Of a study of an own repository, from its ledger and the values of rows in its folder; None for other tasks, for
+    an exact metric, and where nothing was tried. Raises Corrupt where values of rows are missing."""
+    if task.run is None or task.data_noise in (DRAWN, EXACT):
+        return None
+    runs = [run for run in state.runs.values() if run.started is not None and run.started.task == task.name]
+    pairs = [(run, tried, base) for run in runs for tried, base in tries_of(run)]
+    if not pairs:
+        return None
+    known = Looks(task.metric, len(pairs) + earlier, earlier)
+    if task.data_noise == VALUES:
+        return _by_rows(known, RowStore(folder / FOLDER), task, streams, pairs)
+    if task.data_noise == COUNT:
+        return _by_count(known, task, pairs)
+    return known
+
+
+def tries_of(run: RunState) -> Iterator[tuple[ExperimentEvent, ExperimentEvent]]:
+    """Each script that a run tried and scored, with the experiment of the script that it changed (of a night `main` of
+    then). Repeats with other seeds are no tries."""
+    numbered = {experiment.number: experiment for experiment in run.experiments.values()}
+    for number, experiment in sorted(numbered.items()):
+        base = numbered.get(experiment.parent_number or 0)
+        if number and not experiment.replicate and experiment.metric is not None and base is not None:
+            yield experiment, base
+
+
+def _by_rows(
+    known: Looks, store: RowStore, task: Task, streams: Streams, pairs: list[Try]
+) -> Looks:  # fmt: skip
+    """By the values of rows, without the held-back ones, which no try could see."""
+    import numpy as np
+
+    def values(experiment: ExperimentEvent) -> Rows | None:
+        whole = store.get(experiment.rows) if experiment.rows else None
+        return None if whole is None else whole[scored_rows(task, streams, "search", len(whole))]
+
+    gains: list[Rows] = []
+    errors, kept, last = list[float](), 0.0, np.empty(0)
+    for run, tried, base in pairs:
+        new, old = values(tried), values(base)
+        if new is None or old is None or len(new) != len(old):
+            continue
+        gain = paired(task.sign, [old], [new])
+        gains.append(task.sign * (old - new))
+        errors += [gain.se] if gain.se else []
+        decision, last = run.decisions.get(tried.experiment_id), old
+        kept += gain.value if decision is not None and decision.decision == "keep" else 0.0
+    if not gains:
+        return known
+    luck = luck_test(gains, kept, LUCK_SEED)
+    return Looks(
+        known.metric, known.tries, known.earlier, len(last),
+        step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,
+        resolvable=resolvable(statistics.median(errors)) if errors else None,
+        kept=kept, luck=luck.gain, p=luck.p,
+    )  # fmt: skip
+
+
+def _by_count(known: Looks, task: Task, pairs: list[Try]) -> Looks:
+    """By the number of rows alone: two scripts are taken to fail on unrelated rows, so the error is not too small."""
+    rows, first = task.scoring["n_rows"] or 1, pairs[0][2].metric
+    se = math.sqrt(2) * share_error(first or 0.0, rows)
+    return Looks(
+        known.metric, known.tries, known.earlier, rows, 1 / rows, resolvable(se), luck=luck_of_looks(se, known.tries)
+    )

@@ -1,0 +1,61 @@
+"""The power of the tests that a plan has, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.wording import many
+
+if TYPE_CHECKING:
+    from arena.study import Study
+
+
+def power_sentence(
+    runs: int,
+    pairs: int = 1,
+    sd: float | None = None,
+    unit: str = "",
+    of: str = "per program",
+    more: int = 0,
+    same_rows: bool = False,
+) -> str:
+    """The smallest difference between two arms of ``runs`` runs, the other one with ``more``, that Welch's test,
+    one-sided 2.5% divided by ``pairs``, detects with 80% power: in SDs between the runs of one program, and in ``unit``
+    where ``sd`` is known. ``of``: whose runs these are; ``same_rows``: all are measured on the same rows, of which the
+    SD does not contain the noise.
+    """
+    from analysis.verdict.power import LEVEL, RunSample, detectable
+
+    both = [(RunSample(each, runs), RunSample(each, runs + more)) for each in (1.0, sd or 0.0)]
+    sds, known = (detectable(a, b, level=LEVEL / pairs) for a, b in both)
+    if sds is None:
+        return "one run per program has no interval, so no difference can be detected"
+    size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known else "")
+    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
+    least = f"the test detects a difference of {size} between two programs with 80% power{corrected}"
+    rows = ", which are all measured on the same validation rows" * same_rows
+    return f"with {many(runs, 'run')} {of}, {least} (SD: standard deviation between runs of one program{rows})"
+
+
+def power_over_tasks(tasks: int) -> str:
+    """The smallest mean lead over ``tasks`` tasks that a t test, one-sided at 2.5%, detects with 80% power."""
+    from analysis.verdict.power import RunSample, detectable
+
+    least = detectable(RunSample(1.0, tasks), RunSample(0.0, 2))
+    if least is None:
+        return "one task has no interval, so no difference can be detected"
+    return (
+        f"confirmation over {tasks} new tasks: the test detects a mean lead of {least:.1f} SD with 80% power (SD: "
+        "standard deviation of the lead between tasks)"
+    )
+
+
+def known_sd(study: Study | None) -> float | None:
+    """The SD between runs of a study so far; None before there are enough runs."""
+    from analysis.study import read_study
+    from analysis.verdict.power import measured_sd
+
+    if study is None or not study.state.runs:
+        return None
+    with read_study(study.folder, views=()) as con:
+        return measured_sd(con)

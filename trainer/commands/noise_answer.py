@@ -1,0 +1,78 @@
+"""`task init --noise`: what is known of the noise of the validation rows, and when it is asked (docs/night.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from programs.errors import UsageError
+from trainer.commands.questions import NOISE, Unknown
+from trainer.commands.repository import OwnRepository
+from trainer.rows import held_rows
+from trainer.task_file import ROW_FILES
+
+_QUESTION = (
+    "how noisy is it on other validation data? split: the command scores on other rows when asked; rows=FILE: it "
+    "writes a value for each row; n_rows=N: it is an error or accuracy of N rows; exact: a count or size, the same on "
+    "any data; unknown: then it stays open whether a gain holds on other data"
+)
+_MEANS = {
+    "split": "a confirmation is on rows that chose nothing",
+    "exact": "the same on any data",
+    "unknown": "whether a gain holds on other data is not known",
+}
+
+
+def score_keys(noise: str | None) -> dict[str, Any]:
+    """The keys of [score] of an answer. Raises Unknown for one that is none."""
+    name, _, value = (noise or "unknown").partition("=")
+    if name == "rows" and value:
+        if Path(value).is_absolute() or ".." in Path(value).parts or not value.endswith(ROW_FILES):
+            message = (
+                f"--noise {noise}: is not the name of a file in the repository that ends with {', '.join(ROW_FILES)}"
+            )
+            raise Unknown("noise", message, NOISE)
+        return {"rows": value}
+    if name == "n_rows" and value.isdecimal() and int(value):
+        return {"n_rows": int(value)}
+    if value or name not in _MEANS:
+        raise Unknown("noise", f"--noise {noise}: is not one of {', '.join(NOISE)}", NOISE)
+    return {"exact": True} if name == "exact" else {}
+
+
+def takes_split(source: OwnRepository, commands: str) -> bool:
+    """Whether the command is told which rows to use, as `trainer.task.Task.takes_split` has it for a task."""
+    return "{split}" in commands or any("METALOOP_SPLIT" in source.text(name) for name in source.files)
+
+
+def checked_noise(source: OwnRepository, noise: str | None, commands: str) -> str | None:
+    """The answer, or ``split`` where the command takes it. Raises UsageError for one that contradicts the files."""
+    has_split = takes_split(source, commands)
+    keys = score_keys(noise)
+    if noise == "split" and not has_split:
+        message = "--noise split: the command has no {split}, and no file has METALOOP_SPLIT"
+        raise UsageError(message, hint="docs/night.md shows the three lines for a script")
+    if has_split and keys.get("exact"):
+        raise UsageError("--noise exact: the command takes a split, so other data change it", hint="--noise split")
+    return noise or ("split" if has_split else None)
+
+
+def noise_fact(noise: str | None, values: Sequence[float], seed: str, timed: bool, rows: int) -> tuple[str, str, str]:
+    """(what is known; where from; what follows). ``values``: the metric of two runs, none if it is not known which
+    number it is; ``rows``: of the file with a value for each.
+
+    Raises Unknown where it was not said and two runs give one number, or nothing changes the seed. A time has no rows.
+    """
+    if noise is None and not timed and (not seed or len(set(values)) == 1):
+        seen = (
+            f"two {'seeds' if seed else 'runs'} give {values[0]:.6g}" if len(set(values)) == 1 else "it takes no seed"
+        )
+        raise Unknown("noise", f"{seen}: {_QUESTION}", NOISE)
+    if noise is None:
+        return "unknown", "not asked", "intervals contain what differs between runs, on the same data"
+    means = _MEANS.get(noise, "too few for a gain to be called better, unless it is far above their error")
+    if rows:
+        held = held_rows(rows)
+        means = f"{rows:,} values a run, {f'{held:,} of them held back' if held else 'too few to hold some back'}"
+    return noise, "found" if noise == "split" else "given", means
