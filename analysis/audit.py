@@ -87,8 +87,8 @@ def gain_over_rows(gains: Rows) -> GainEstimate:
     """The estimate from the gain in each row, [rows], of one source over another one on the same rows, which chose
     neither. Without a row that differs there is no interval.
 
-    Degrees of freedom: one less than the effective number of rows that differ, (Σd²)² / Σd⁴. With that of all rows, four
-    rows that differ and all improve would be significant, which happens by chance in one case of 16.
+    Degrees of freedom: one less than the effective number of rows that differ, (Σd²)² / Σd⁴. With that of all rows,
+    four rows that differ and all improve would be significant, which happens by chance in one case of 16.
     """
     gain, squares = float(gains.mean()), float((gains**2).sum())
     if not squares or len(gains) < 2:

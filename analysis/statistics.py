@@ -67,8 +67,9 @@ def t_test(estimate: float, se: float | None, df: float) -> float | None:
 
 
 def interval(estimate: float, se: float | None, df: float, level: float = 0.025) -> tuple[float | None, float | None]:
-    """t interval, 95% if ``level``, the chance to miss on each side, is not given; (None, None) without an SE."""
-    if se is None or df <= 0:
+    """t interval, 95% if ``level``, the chance to miss on each side, is not given; (None, None) without an SE, and
+    where it is 0: values that are all equal show that their noise is not known, not that there is none."""
+    if not se or df <= 0:
         return None, None
     half = t_quantile(1.0 - level, df) * se
     return estimate - half, estimate + half

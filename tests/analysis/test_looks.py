@@ -65,7 +65,7 @@ def with_rows(folder: Path, task: Task, rows: int, effect: float) -> Looks | Non
 
 @pytest.mark.parametrize(("effect", "is_luck"), [(0.0, True), (0.15, False)])
 def test_looks_with_values_of_rows_have_a_luck_test(tmp_path: Path, effect: float, is_luck: bool) -> None:
-    task = own_task(tmp_path / "task", 'rows = "losses.csv"')
+    task = own_task(tmp_path / "task", 'rows = "losses.csv"\nn_rows = 1000')
     seen = with_rows(tmp_path / "study", task, 1000, effect)
     assert seen is not None and (seen.tries, seen.earlier) == (TRIES + 5, 5)
     search = int((~held_back(STREAMS, task.task_id, 1000)).sum())
@@ -95,7 +95,7 @@ def test_looks_without_known_noise_are_counted_alone(tmp_path: Path) -> None:
 
 
 def test_looks_at_missing_values_of_rows_are_an_error(tmp_path: Path) -> None:
-    task = own_task(tmp_path / "task", 'rows = "losses.csv"')
+    task = own_task(tmp_path / "task", 'rows = "losses.csv"\nn_rows = 1000')
     events = [experiment(0, 0.2, "0" * 24), experiment(1, 0.1, "1" * 24)]
     with pytest.raises(Corrupt, match="is not the file that was recorded"):
         looks_of(tmp_path / "study", state_of(task, events, set()), task, STREAMS)

@@ -103,7 +103,8 @@ def test_difference_of_rows_is_paired_row_by_row(bench: Bench) -> None:
 
 def test_rows_of_a_repository_are_compared_without_those_held_back(bench: Bench, cached: Trainer) -> None:
     data, task = bench.data, cached.task
-    own = replace(task, run=RunSection(command="python train.py"))
+    scoring = {**task.scoring, "kind": "printed", "rows": "losses.csv", "n_rows": 400}
+    own = replace(task, run=RunSection(command="python train.py"), scoring=scoring)
     values = np.arange(400.0)
     name = data.row_store.put(values)
     assert len(data.searched_rows(name)) == 400

@@ -193,7 +193,7 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repos
     assert "not nights of the same two programs" in metaloop("standings", ended, tmp_path / "other", code=2).stderr
     metaloop(*other[:-1], str(tmp_path / "third"), "-y", "-q")
     short = metaloop("standings", tmp_path / "other", tmp_path / "third", "--json").json
-    assert short["p"] is None and short["verdict"].startswith("no test is possible: other and other-elite had as many")
+    assert 0 < short["p"] <= 1  # both programs have a turn in each block of a short night, too
     page = (tmp_path / "other" / "champion.evidence.md").read_text()  # of a night of 12 experiments
     assert "So short a night does not show which program is better (planned test of " in page
     told = "what this night added to the main it began with is not tested"

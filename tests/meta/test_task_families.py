@@ -196,14 +196,17 @@ def test_no_study_starts_from_one_over_families(ended: Ended) -> None:
 def test_a_difference_between_tasks_is_no_noise_of_the_claim() -> None:
     """Both programs gain much more on some tasks than on others: only their difference counts."""
     easy, known = [1.0, 5.0, 9.0, 13.0], Against((), {})
+    lead = {1.0: 0.5, 5.0: 0.51, 9.0: 0.49, 13.0: 0.5}
     scale = GainScale("hills", "nats", 1.0, False, mean_interval([]))
-    gains: list[Gains] = [{"champion": [e + 0.5, e + 0.6], "control": [e, e + 0.1], "a/a": [e + 0.1, e]} for e in easy]
+    gains: list[Gains] = [
+        {"champion": [e + lead[e], e + lead[e] + 0.1], "control": [e, e + 0.1], "a/a": [e + 0.1, e]} for e in easy
+    ]
     told = claim_over([(scale, one, known) for one in gains], ("hills",))
     assert told.holds and told.tested.difference == pytest.approx(0.5) and told.champion.n == 4
     (aa,) = told.aa
-    assert (aa.difference, aa.low, aa.high) == pytest.approx((0.0, 0.0, 0.0))
+    assert aa.difference == pytest.approx(0.0) and (aa.low, aa.high) == (None, None)  # equal: no interval of width 0
     apart: list[Gains] = [
-        {"champion": [gain + 4.0 for gain in one["control"]], "control": one["control"],
+        {"champion": [gain + 4.0 + number / 100 for gain in one["control"]], "control": one["control"],
          "a/a": [gain + 1.0 + number / 10 for gain in one["control"]]}
         for number, one in enumerate(gains)
     ]  # fmt: skip

@@ -201,7 +201,7 @@ def in_a_run(worker: Worker, source: Source) -> tuple[Outcome, Measurement]:
             prediction_seconds=own.prediction_seconds,
         )
     )
-    job = RunJob("r1", "m1", "a1", "p1", "cheat", "", 1, "confirmation", 1.0, "scripted", (FRESH,), "r1")
+    job = RunJob("r1", "m1", "a1", "p1", "cheat", "", 1, "confirmation", 1.0, "scripted", (FRESH,), ("",), "r1")
     result = RunResult("r1", "finished", source, own.metric, None, 1, 1, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0)
     (found,) = worker.verify(job, result, example(RunEndedEvent)).measurements
     return own, found

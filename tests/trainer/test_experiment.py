@@ -191,7 +191,7 @@ def test_a_label_names_another_split_of_the_same_stream(
     rows = [(folder / "inputs.npy").read_bytes() for folder in folders]
     assert len(set(folders)) == len(set(rows)) == 3 and rows[1] == rows[3]
     fixed = Trainer(task, own, launcher=launcher, fixed_steps=True)
-    specs = [Spec(task.baseline(), 1, "confirmation", split=label) for label in ("", "a", "b", "a")]
+    specs = [Spec(task.baseline(), 1, "confirmation", splits=(label,)) for label in ("", "a", "b", "a")]
     metrics = [fixed.run(spec).metric for spec in specs]
     assert None not in metrics and len(set(metrics)) == 3 and metrics[1] == metrics[3]
     assert len({fixed.key(spec) for spec in specs}) == 3

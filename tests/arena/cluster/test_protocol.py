@@ -23,7 +23,7 @@ from tests.studies import make_study, study_on
 from tests.trainer.foreign_repos import changed, command_task
 from trainer.task import Task
 
-RUN = RunJob("r1", "m", "a", "p", "stock", "# x", 1, "selection", 1.0, "scripted", (5, 6), "r1")
+RUN = RunJob("r1", "m", "a", "p", "stock", "# x", 1, "selection", 1.0, "scripted", (5, 6), ("", ""), "r1")
 
 
 def experiment(number: int, /, **other: Any) -> dict[str, Any]:
