@@ -19,9 +19,9 @@ the square root of their number) is added to the interval. Beside the coverage: 
 error that the intervals imply (half their width over 1.96: with few seeds it contains the width of Student's t). With
 the noise of the data left out, the SD is larger than that.
 
-CPU-seconds of a check (one each, strokes, tabular, letters; 4 of them start the worker): verify 12.9, 13.0, 12.8, of 4
-seeds 5.7, 5.2, 5.1; main 9.8, 8.2, 8.9, of 4 seeds 5.0, 4.5, 4.9; match 11.3, 11.0, 12.0; champion 11.8, 11.1, 11.9.
-These are of one hidden split for all seeds (23552ae8).
+CPU-seconds of a check (one each; strokes, tabular, letters; about 4 of them start the worker): verify 17.6, 13.7, 14.7,
+with 4 seeds 7.2, 6.0, 6.1; main 19.0, 15.4, 16.4, with 4 seeds 6.2, 5.5, 5.5; match 12.2, 11.3, 12.5; champion 13.5,
+12.8, 13.1.
 """
 
 from __future__ import annotations

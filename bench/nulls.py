@@ -9,8 +9,8 @@ python -m bench.nulls whole FILE [SMALL] [QUICK] [WORKERS]      default 2000 100
 python -m bench.nulls real FILE [STUDIES] [WORKERS] [TASK…]      default 300 1, tabular letters strokes
     The same on real trainings by fixed steps and real hidden rows, so with the noise of both: studies of the plan REAL,
     and nights, of which it counts how often `main` is called better than the untouched script. They take turns over
-    tasks whose edits are worth nothing (`bench.noop_task`). CPU-seconds of a study: tabular 19.3, letters 22.1, strokes
-    22.9; of a night 6.3, 7.2, 6.3 (one each; 4 of them start the worker; one hidden split for all seeds, 23552ae8).
+    tasks whose edits are worth nothing (`bench.noop_task`). CPU-seconds of a study: tabular 21, letters 22, strokes
+    25; of a night 6 or 7 (one each; about 4 of them start the worker).
 python -m bench.nulls level [DRAWN]      default 40000
     Arms that are drawn: unequal skewness, heavy tails, drift between matches. Beside the test, plain Welch.
 python -m bench.nulls drawn [DRAWN]      default 4000
@@ -173,11 +173,11 @@ def show(made: Sequence[Made]) -> None:
 
 EVOLVE, NIGHT = "evolve", "night"
 REAL: Plan = replace(
-    SMALL, starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2, children=2, elites=1, child_runs=2,
+    SMALL, starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2, children=1, elites=1, child_runs=2,
     child_keep=1, child_more=2, confirm_runs=5, ablation_runs=0, confirm_seeds=2, generations=1, harvest_percent=0,
     control_runs=0, variant_runs=0, start_runs=0, learnt_runs=0,
 )  # fmt: skip
-RUN, NIGHT_EXPERIMENTS = 4, 16  # experiments of a run of REAL; of a night, those that measure main included
+RUN, NIGHT_EXPERIMENTS = 3, 16  # experiments of a run of REAL; of a night, those that measure main included
 REAL_TASKS = ("tabular", "letters", "strokes")
 REAL_FIRST = 60_001  # seed of the first study
 

@@ -11,13 +11,9 @@ anything was measured.
 
 Keep rules: better (any gain), one SE and 1.5 SE of the paired difference of the rows that the search sees; count, where
 only the number of rows is known, one SE of two unpaired shares (tables of errors, with nothing held back).
-Ends: 30% or half of the rows held back (from 300 rows on), a paired t interval on them, one-sided 2.5%; luck test
-(below 300 rows), p at most 2.5%, and the claim is the gain less what luck would have shown; nothing, the same t
+Ends: 30% or half of the rows held back (from 300 rows on), the product's paired interval on them; luck test
+(below 300 rows), p at most 2.5%, and the claim is the gain less what luck would have shown; nothing, the same
 interval on the rows that chose, as if they had chosen nothing.
-
-"Two rows added" is the same interval with two more rows, in which main is better and worse by the root mean square of
-the rows that differ: where few rows differ the plain interval may be too narrow (four rows that all improve are
-significant, by chance in one night of 16).
 
 "Better where the test says no" counts in all nights: better is said, and the test gain is not above 0; under null and
 harm each "better" counts. Coverage: the interval contains the gain on the test rows, whose own error is
@@ -38,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.statistics import t_quantile
+from analysis.audit import GainEstimate, gain_over_rows
 from bench.common import figure, go_on, kept, mean_of, over_tasks
 from bench.simulated import share_figure
 from bench.validation_tables import TABLES, UNTOUCHED, VALIDATION, Learner, Sample, Settings, TieBreaker
@@ -46,7 +42,6 @@ from trainer.rows import (
     HELD_BACK,
     KEPT,
     LEAST_HELD,
-    Difference,
     held_back,
     luck_of_looks,
     luck_test,
@@ -74,8 +69,9 @@ class End:
     """The end of one night. Gains of main over the untouched script, in the metric's unit.
 
     ``kept``: changes; ``search``: gain on the rows that the search saw; ``test``, ``test_se``: on the test rows.
-    ``gain``, ``se``, ``rows``, ``differing``: the paired difference on the rows of the end test, how many these are and
-    in how many of them main and the untouched script differ. ``luck``, ``luck_p``: of the luck test, else None.
+    ``gain``, ``low``, ``high``, ``se``: the paired difference on the rows of the end test, with its 95% interval;
+    ``rows``: how many these are, ``differing``: in how many of them main and the untouched script differ. ``luck``,
+    ``luck_p``: of the luck test, else None.
     """
 
     validation_rows: int
@@ -86,7 +82,9 @@ class End:
     test: float
     test_se: float
     gain: float
-    se: float
+    low: float | None
+    high: float | None
+    se: float | None
     rows: int
     differing: int
     luck: float | None = None
@@ -100,25 +98,18 @@ class End:
     def claimed(self) -> float:
         return self.gain - (self.luck or 0.0)
 
-    def is_better(self, added: int = 0) -> bool:
-        """Whether the end says "better"; ``added``: rows that are added to the end test."""
+    @property
+    def is_better(self) -> bool:
+        """Whether the end says "better"."""
         if self.luck_p is not None:
             return bool(self.kept) and self.luck_p <= LEVEL
-        middle, half = self.interval(added)
-        return bool(self.differing) and middle > half
+        return self.low is not None and self.low > 0
 
-    def covers(self, added: int = 0) -> bool:
-        """Whether the interval contains the test gain."""
-        middle, half = self.interval(added)
-        return abs(middle - self.test) <= math.hypot(half, 1.96 * self.test_se)
-
-    def interval(self, added: int) -> tuple[float, float]:
-        """Middle and half width of the 95% t interval of the end test, with as many added rows."""
-        squares = self.se**2 * self.rows * (self.rows - 1) + self.rows * self.gain**2
-        squares += added * squares / max(1, self.differing)
-        rows, middle = self.rows + added, self.gain * self.rows / (self.rows + added)
-        se = math.sqrt(max(0.0, squares / rows - middle**2) / (rows - 1))
-        return middle, t_quantile(1 - LEVEL, rows - 1) * se
+    @property
+    def covers(self) -> bool:
+        """Whether the interval, which there must be, contains the test gain."""
+        assert self.high is not None
+        return abs(self.gain - self.test) <= math.hypot(self.high - self.gain, 1.96 * self.test_se)
 
 
 @dataclass(frozen=True)
@@ -143,9 +134,9 @@ def keeps(rule: str, old: Rows, new: Rows) -> bool:
     return difference.value > 0 and difference.value >= PAIRED_RULES.get(rule, KEPT) * se
 
 
-def end_test(untouched: Rows, main: Rows) -> Difference:
-    """The difference at the end of a night, by the losses in the rows of the end test."""
-    return paired(1.0, [untouched], [main])
+def end_test(untouched: Rows, main: Rows) -> GainEstimate:
+    """The gain at the end of a night, by the losses in the rows of the end test."""
+    return gain_over_rows(untouched - main)
 
 
 def changed(settings: Settings, values: Sequence[int], rng: np.random.Generator) -> Settings:
@@ -177,12 +168,12 @@ def night(learner: Learner | TieBreaker, seed: int, rule: str, rows: int, held: 
     before, after = losses(UNTOUCHED), losses(main)
     search = float((before - after)[searched].mean())
     tested = held if held.any() else searched
-    told = end_test(before[tested], after[tested])
+    found = end_test(before[tested], after[tested])
     test = learner.losses(UNTOUCHED, "test") - learner.losses(main, "test")
     luck = luck_test(tries, search, seed, PAIRED_RULES.get(rule, KEPT)) if way == LUCK else None
     return End(
-        rows, rule, way, keeping, search, float(test.mean()), float(test.std() / math.sqrt(len(test))), told.value,
-        told.se or 0.0, int(tested.sum()), int((before != after)[tested].sum()),
+        rows, rule, way, keeping, search, float(test.mean()), float(test.std() / math.sqrt(len(test))), found.gain,
+        found.low, found.high, found.se, int(tested.sum()), int((before != after)[tested].sum()),
         luck.gain if luck else None, luck.p if luck else None,
     )  # fmt: skip
 
@@ -225,34 +216,23 @@ def show_cell(name: str, ends: Sequence[End], law: str) -> None:
     least = ">= -.02" if law != GAINS and ends[0].validation_rows == ROWS[0] else ""
     figure("  … on the test rows", mean_of([end.test for end in ends], 4), least)
     figure("  … the first minus the second", mean_of([end.search - end.test for end in ends], 4))
-    shown = [end for end in ends if end.differing]
+    said = [end for end in ends if end.is_better]
+    share_figure("  … better said", [end.is_better for end in ends])
+    wrong = [end.is_better and (law != GAINS or end.test <= 0) for end in ends]
+    share_figure("  … where the test says no", wrong, "<= .025")
+    if said:
+        figure("  … then claimed minus test gain", mean_of([e.claimed - e.test for e in said], 4), "<= .005")
     if ends[0].way == LUCK:
         figure("  … luck by the luck test", mean_of([end.luck or 0.0 for end in ends], 4))
-        figure("  … luck by the number of looks", mean_of([luck_of_looks(end.se, TRIES) for end in ends], 4))
-        show_claims("", ends, law, 0)
+        figure("  … luck by the number of looks", mean_of([luck_of_looks(end.se or 0.0, TRIES) for end in ends], 4))
         return
-    show_claims("", ends, law, 0)
-    show_coverage("the interval", shown, 0)
+    shown = [end for end in ends if end.high is not None]
     if ends[0].way in HELD:
-        figure("  … shown minus test gain, in every night", mean_of([end.claimed - end.test for end in shown], 4))
-        show_coverage("the interval, where fewer than 10 rows differ,", [e for e in shown if e.differing < 10], 0)
-        show_claims(", two rows added", ends, law, 2)
-        show_coverage("the interval, two rows added,", shown, 2)
-
-
-def show_claims(how: str, ends: Sequence[End], law: str, added: int) -> None:
-    """How often "better" is said, how often wrongly, and how far the claimed gain is from the test's."""
-    said = [end for end in ends if end.is_better(added)]
-    share_figure(f"  … better said{how}", [end.is_better(added) for end in ends])
-    wrong = [end.is_better(added) and (law != GAINS or end.test <= 0) for end in ends]
-    share_figure(f"  … where the test says no{how}", wrong, "<= .025")
-    if said:
-        figure(f"  … then claimed minus test gain{how}", mean_of([e.claimed - e.test for e in said], 4), "<= .005")
-
-
-def show_coverage(what: str, ends: Sequence[End], added: int) -> None:
-    if ends:
-        share_figure(f"  … {what} contains the test gain", [end.covers(added) for end in ends], ".93 to .97")
+        figure("  … shown minus test gain, in every night", mean_of([e.gain - e.test for e in shown], 4), "<= .005")
+    for few, which in ((False, ""), (True, ", where fewer than 10 rows differ")):
+        seen = [end.covers for end in shown if end.differing < 10 or not few]
+        if seen:
+            share_figure(f"  … the interval contains the test gain{which}", seen, "" if few else ".93 to .97")
 
 
 def show_best(rows: int, by_table: Sequence[Sequence[Nights]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.verdict.decision import LEVEL
 from bench import nulls
 from bench.noop_task import LUCK, noop_task
 from trainer.edits import Edit
@@ -44,4 +45,4 @@ def test_real_null_study_ends_and_says_what_it_announced(kind: str) -> None:
     made = nulls.real((kind, "tabular", seed, "a commit"))
     assert (made.kind, made.task, made.seed, made.commit) == (kind, "tabular", seed, "a commit")
     assert (made.p is None) == (kind == nulls.NIGHT) and made.cpu_seconds > 0
-    assert not made.announced or made.p is None or made.p < nulls.LEVEL
+    assert not made.announced or made.p is None or made.p < LEVEL

@@ -12,7 +12,7 @@ from bench import validation_rows as bench
 from bench.common import go_on, kept
 from bench.validation_tables import TABLES, UNTOUCHED, VALUES, Learner, Sample, TieBreaker
 
-END = bench.End(300, "one SE", "30%", 1, 0.1, 0.04, 0.002, 4 / 90, 0.0219, 90, 4)
+END = bench.End(300, "one SE", "30%", 1, 0.1, 0.04, 0.002, 0.05, 0.01, 0.09, 0.02, 90, 14)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -56,20 +56,24 @@ def test_keep_rules_differ_by_the_paired_error() -> None:
     assert not any(bench.keeps(rule, old, old) for rule in (*bench.PAIRED_RULES, bench.COUNT))
 
 
-def test_end_where_no_row_differs_says_nothing() -> None:
-    same = replace(END, gain=0.0, se=0.0, differing=0)
-    assert not same.is_better()
+def test_end_where_no_row_or_four_differ_says_nothing() -> None:
+    untouched, main = np.zeros(90), np.zeros(90)
+    assert bench.end_test(untouched, main).low is None
+    assert not replace(END, gain=0.0, low=None, high=None, se=None, differing=0).is_better
+    untouched[:4] = 1.0
+    four = bench.end_test(untouched, main)
+    assert four.gain == 4 / 90 and four.low is not None and four.low < 0
 
 
-def test_end_with_four_rows_is_better_only_without_added_ones() -> None:
-    assert END.is_better() and not END.is_better(2)
-    assert END.covers() and END.covers(2) and not replace(END, test=0.2).covers()
+def test_end_is_better_above_zero_and_covers_the_test_gain() -> None:
+    assert END.is_better and not replace(END, low=-0.01, high=0.11).is_better
+    assert END.covers and not replace(END, test=0.2).covers and replace(END, test=0.2, test_se=0.1).covers
     assert END.claimed == END.gain
 
 
 def test_end_of_a_luck_test_needs_its_p() -> None:
     lucky = replace(END, way=bench.LUCK, luck=0.03, luck_p=0.2)
-    assert not lucky.is_better() and replace(lucky, luck_p=0.01).is_better()
+    assert not lucky.is_better and replace(lucky, luck_p=0.01).is_better
     assert lucky.claimed == pytest.approx(END.gain - 0.03)
 
 
