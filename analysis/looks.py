@@ -105,9 +105,11 @@ def _by_rows(
         errors += [gain.se] if gain.se else []
         decision, last = run.decisions.get(tried.experiment_id), old
         kept += gain.value if decision is not None and decision.decision == "keep" else 0.0
-    if not gains:
+    first = pairs[0][0].experiments
+    untouched = values(next(one for one in first.values() if not one.number))
+    if not gains or untouched is None:
         return known
-    luck = luck_test(gains, kept, LUCK_SEED)
+    luck = luck_test(gains, untouched, kept, LUCK_SEED)
     return Looks(
         known.metric, known.tries, known.earlier, len(last),
         step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,

@@ -170,7 +170,7 @@ def night(learner: Learner | TieBreaker, seed: int, rule: str, rows: int, held: 
     tested = held if held.any() else searched
     found = end_test(before[tested], after[tested])
     test = learner.losses(UNTOUCHED, "test") - learner.losses(main, "test")
-    luck = luck_test(tries, search, seed, PAIRED_RULES.get(rule, KEPT)) if way == LUCK else None
+    luck = luck_test(tries, before[searched], search, seed, PAIRED_RULES.get(rule, KEPT)) if way == LUCK else None
     return End(
         rows, rule, way, keeping, search, float(test.mean()), float(test.std() / math.sqrt(len(test))), found.gain,
         found.low, found.high, found.se, int(tested.sum()), int((before != after)[tested].sum()),

@@ -169,25 +169,31 @@ def share_scale(values: Sequence[float]) -> float | None:
     return 100.0 if any(value > 1 for value in values) else 1.0
 
 
-def luck_test(tries: Sequence[Rows], kept: float, seed: int, least: float = KEPT) -> Luck:
-    """Draw the sign of each row's difference anew, as if no try had an effect, and keep by the same rule.
+def luck_test(tries: Sequence[Rows], untouched: Rows, kept: float, seed: int, least: float = KEPT) -> Luck:
+    """Draw the search again as if every script were as good as the untouched one, and keep by the same rule.
 
-    ``tries``: for each try, its gain in each row over the script that it was compared with, [rows]; ``kept``: the
-    sum of the observed kept gains; ``least``: the standard errors from which on a gain is kept.
+    ``tries``: for each try, its gain in each row over the script that it was compared with, [rows]; ``untouched``: the
+    values of the untouched script in the same rows; ``kept``: the sum of the observed kept gains; ``least``: the
+    standard errors from which on a gain is kept.
+
+    A script's luck on these rows is normal, with the standard error of one script. That of a try and of the script that
+    it changed correlate the more, the fewer rows they differ in; a lucky script is hard to beat, so kept gains do not
+    add up over a night.
     """
     import numpy as np
 
-    rng, sums = np.random.default_rng(seed), np.zeros(LUCK_DRAWS)
+    rng, n = np.random.default_rng(seed), len(untouched)
+    level = float(untouched.var(ddof=1)) / n
+    first = luck = rng.normal(0.0, math.sqrt(level), LUCK_DRAWS)
     for gains in tries:
-        moved = gains[gains != 0.0]
-        rows = len(gains)
-        if not len(moved) or rows < 2:
+        squared = float(gains @ gains) / n**2
+        if not squared:
             continue
-        means = (rng.integers(0, 2, (LUCK_DRAWS, len(moved))) * 2 - 1) @ moved / rows
-        errors = np.sqrt((float(moved @ moved) / rows - means**2) / (rows - 1))
-        sums += np.where((means > 0) & (means >= least * errors), means, 0.0)
-    p = (1 + int((sums >= kept - 1e-12).sum())) / (1 + LUCK_DRAWS)
-    return Luck(float(sums.mean()), p)
+        apart = min(1.0, squared / (2 * level)) if level else 1.0  # one less the correlation
+        gain = -apart * luck + rng.normal(0.0, math.sqrt(squared * (1 - apart / 2)), LUCK_DRAWS)
+        luck = np.where((gain > 0) & (gain >= least * math.sqrt(squared)), luck + gain, luck)
+    p = (1 + int((luck - first >= kept - 1e-12).sum())) / (1 + LUCK_DRAWS)
+    return Luck(float((luck - first).mean()), p)
 
 
 def luck_of_looks(se: float, looks: int) -> float:
