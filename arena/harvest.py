@@ -29,7 +29,7 @@ from analysis.trust import weakest
 from arena.clock_rule import CpuUse, own_experiments
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
-from arena.measuring import gain_estimate, measure_baseline, recorded, train, untouched_metrics
+from arena.measuring import gain_estimate, measure_baseline, recorded, split_of, train, untouched_metrics
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
@@ -333,8 +333,7 @@ class Search(Trainings):
     ) -> list[list[HarvestExperimentEvent]]:
         """The trainings of each candidate under fresh seeds that they share, each seed on other hidden rows."""
         fresh = [self.on.streams.seed(stream, self.name, self.task.name, k) for k in range(seeds)]
-        drawn = self.task.draws_splits
-        splits = {seed: f"{self.name} {stage} {k}" if drawn else "" for k, seed in enumerate(fresh)}
+        splits = {seed: split_of(self.on, stream, self.name, k, 0) for k, seed in enumerate(fresh)}
         measure_baseline(self.on, self.executor, stream, "", splits.values())
         trainings = [(candidate, seed) for candidate in candidates for seed in fresh]
         events = self.train(stage, stream, 0, trainings, splits)

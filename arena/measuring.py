@@ -155,7 +155,7 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
         budget=on.config.run_budget,
         researcher=on.config.researcher,
         verify_seeds=tuple(on.streams.seed(match.stream, "verify", run_id, k) for k in range(seeds)),
-        verify_splits=tuple(split_of(on, match, index, k) for k in range(seeds)),
+        verify_splits=tuple(split_of(on, match.stream, match.label, index, k) for k in range(seeds)),
         luck=content_id("r", arm.paired_with, str(index)) if arm.paired_with else run_id,
         recorded=on.state.run(run_id).recorded,
         task=on.task_id,
@@ -164,18 +164,26 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
     )
 
 
-def split_of(on: TaskStudy, match: Match, index: int, k: int) -> str:
-    """The label of the hidden split on which the ``k``-th verification of an arm's run ``index`` is scored.
+def split_of(on: TaskStudy, stream: Stream, label: str, index: int, k: int) -> str:
+    """The label of the hidden split on which the ``k``-th verification of an arm's run ``index`` is scored in the match
+    ``label``.
 
     Each verification has rows of its own, so that the spread between runs contains the noise of the rows; the arms of
-    a match share them, so that their differences do not. Empty where the task has no hidden splits to draw.
+    a match share them, so that their differences do not. On the stream selection, which only chooses, all matches do,
+    so that the untouched source is measured there once. Empty where the task has no hidden splits to draw.
     """
-    return f"{match.label} {index} {k}" if on.task.draws_splits else ""
+    if not on.task.draws_splits:
+        return ""
+    return f"{label} {index} {k}" if stream in DECIDING else f"{index} {k}"
 
 
 def splits_of_runs(on: TaskStudy, match: Match, runs: int) -> list[str]:
     """The labels of all splits on which the first so many runs of each arm are verified."""
-    return [split_of(on, match, i, k) for i in range(runs) for k in range(on.config.seeds_on(match.stream))]
+    return [
+        split_of(on, match.stream, match.label, i, k)
+        for i in range(runs)
+        for k in range(on.config.seeds_on(match.stream))
+    ]
 
 
 def settled(on: TaskStudy, job: RunJob) -> bool:
