@@ -11,8 +11,7 @@ The user's program is prose, which the scripted researcher carries out as the pl
 member of a family, after the shipped knowledge without that family, with the device time of EXPERIMENTS full
 experiments; and one run of the user's program with all of it, which trains no script twice. Real training; one line for
 each night is appended to FILE, and those that FILE has are not made again. The same night is also made with
-`--set keep=better`. Members whose untouched script fails are
-passed over. Both scripts are trained again under fresh seeds (10,000 resamples of the tasks and of the nights of each;
+`--set keep=better`. Members whose untouched script fails are passed over. Both scripts are trained again under fresh seeds (10,000 resamples of the tasks and of the nights of each;
 shares with Clopper and Pearson's interval).
 
 A simulated program is k times better than one of whose proposals all but one in k are wrong ideas; NOISE is the SD of a
@@ -132,8 +131,8 @@ def main(file: str, nights: int = 48, experiments: int = 96, members: int = MEMB
 
 
 def ratio(tasks: Sequence[Sequence[Night]], gain: str = "best") -> str:
-    """Ratio of the mean of a ``gain`` to that of the plain loop, each task's divided by the mean gain of the plain loop there. An upper bound of "inf" says
-    that its mean may be 0."""
+    """Ratio of the mean of a ``gain`` to that of the plain loop, each task's divided by the mean gain of the plain loop
+    there. An upper bound of "inf" says that its mean may be 0."""
     rng = np.random.default_rng(SEED)
     units = [float(np.mean([one.plain for one in own])) for own in tasks]
 
