@@ -7,12 +7,12 @@ default: 1,000 nights of 96 experiments on planted tasks; nothing is trained
 python -m bench.nights idle [NIGHTS]
 default: 3 nights of 24 experiments of three seconds with a stand-in model that thinks for 20% of a training
 
-The user's program is prose, which the scripted researcher carries out as the plain loop. Each night is `improve` on one
-member of a family, after the shipped knowledge without that family, with the device time of EXPERIMENTS full
-experiments; and one run of the user's program with all of it, which trains no script twice. Real training; one line for
-each night is appended to FILE, and those that FILE has are not made again. The same night is also made with
-`--set keep=better`. Members whose untouched script fails are passed over. Both scripts are trained again under fresh seeds (10,000 resamples of the tasks and of the nights of each;
-shares with Clopper and Pearson's interval).
+The user's program is prose, which the scripted researcher carries out as the plain loop. Each night is `improve` on
+one member of a family, after the shipped knowledge without that family, with the device time of EXPERIMENTS full
+experiments; and one run of the user's program with all of it, which trains no script twice. Real training; one line
+for each night is appended to FILE, and those that FILE has are not made again. The same night is also made with
+`--set keep=better`. Members whose untouched script fails are passed over. Both scripts are trained again under fresh
+seeds (10,000 resamples of the tasks and of the nights of each; shares with Clopper and Pearson's interval).
 
 A simulated program is k times better than one of whose proposals all but one in k are wrong ideas; NOISE is the SD of a
 training, where an edit gains .1 on average.
