@@ -86,6 +86,11 @@ class FoundScript:
         return not self.is_exact and not self.on_new_rows and not self.has_rows_noise
 
     @property
+    def leaves_rows_out(self) -> bool:
+        """Whether its interval leaves out the noise of rows that chose nothing."""
+        return self.on_new_rows and self.low is not None and not self.has_rows_noise
+
+    @property
     def has_unknown_noise(self) -> bool:
         return not self.noise
 

@@ -13,6 +13,7 @@ from trainer.rows import (
     COUNT,
     DRAWN,
     EXACT,
+    KEPT,
     VALUES,
     RowStore,
     luck_of_looks,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     Try = tuple[RunState, ExperimentEvent, ExperimentEvent]  # the run, what it tried, what it was compared with
 
+NIGHT = "night"  # proposer of what a night trains by itself (`inner_loop.night`)
 FOLDER = "rows"  # of a study: its `RowStore`
 LUCK_SEED = 1
 
@@ -57,7 +59,9 @@ class Looks:
     p: float | None = None
 
 
-def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0) -> Looks | None:
+def looks_of(
+    folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0, least: float = KEPT
+) -> Looks | None:
     """Of a study of an own repository, from its ledger and the values of rows in its folder; None for other tasks, for
     an exact metric, and where nothing was tried. Raises Corrupt where values of rows are missing."""
     if task.run is None or task.data_noise in (DRAWN, EXACT):
@@ -68,7 +72,7 @@ def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earl
         return None
     known = Looks(task.metric, len(pairs) + earlier, earlier)
     if task.data_noise == VALUES:
-        return _by_rows(known, RowStore(folder / FOLDER), task, streams, pairs)
+        return _by_rows(known, RowStore(folder / FOLDER), task, streams, pairs, least)
     if task.data_noise == COUNT:
         return _by_count(known, task, pairs)
     return known
@@ -76,16 +80,22 @@ def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earl
 
 def tries_of(run: RunState) -> Iterator[tuple[ExperimentEvent, ExperimentEvent]]:
     """Each script that a run tried and scored, with the experiment of the script that it changed (of a night `main` of
-    then). Repeats with other seeds are no tries."""
+    then). Repeats with other seeds are no tries, and neither is the `main` with which a night began."""
     numbered = {experiment.number: experiment for experiment in run.experiments.values()}
     for number, experiment in sorted(numbered.items()):
         base = numbered.get(experiment.parent_number or 0)
-        if number and not experiment.replicate and experiment.metric is not None and base is not None:
+        if (
+            number
+            and not experiment.replicate
+            and experiment.proposer != NIGHT
+            and experiment.metric is not None
+            and base is not None
+        ):
             yield experiment, base
 
 
 def _by_rows(
-    known: Looks, store: RowStore, task: Task, streams: Streams, pairs: list[Try]
+    known: Looks, store: RowStore, task: Task, streams: Streams, pairs: list[Try], least: float
 ) -> Looks:  # fmt: skip
     """By the values of rows, without the held-back ones, which no try could see."""
     import numpy as np
@@ -109,7 +119,7 @@ def _by_rows(
     untouched = values(next(one for one in first.values() if not one.number))
     if not gains or untouched is None:
         return known
-    luck = luck_test(gains, untouched, kept, LUCK_SEED)
+    luck = luck_test(gains, untouched, kept, LUCK_SEED, least)
     return Looks(
         known.metric, known.tries, known.earlier, len(last),
         step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,

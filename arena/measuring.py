@@ -7,7 +7,7 @@ import shlex
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -35,8 +35,11 @@ from trainer.rows import (
     share_error,
 )
 from trainer.sandbox import flag
-from trainer.streams import DECIDING, Stream
+from trainer.streams import DECIDING, Stream, Streams
 from trainer.task import Task
+
+if TYPE_CHECKING:
+    from trainer.rows import Rows
 
 Key = TypeVar("Key")
 Trained = TypeVar("Trained", BaselineEvent, HarvestExperimentEvent, ReplayEvent)
@@ -253,44 +256,49 @@ def gain_estimate(
     metrics = [e.metric for e in trained if e.status == "ok" and e.metric is not None]
     found = gain_over_seeds(gains, untouched, task.data_noise)
     if task.data_noise == VALUES:
+        store = RowStore(on.folder / "rows")
         baselines = [row for row in state.baselines.values() if (row.task, row.stream) == (task.name, stream)]
-        found = _over_rows(on, found, baselines, trained)
+        old = [store.get(row.rows) for row in baselines if row.rows]
+        new = [store.get(row.rows) if row.status == "ok" and row.rows else None for row in trained]
+        found = over_rows(task, on.streams, stream, found, old, new)
     elif task.data_noise == COUNT or (task.data_noise == SPLIT and task.scoring["n_rows"]):
         looks = sum(len(run.experiments) for run in state.runs.values())
-        found = _over_a_share(task, found, [*untouched, *metrics], looks)
+        found = over_a_share(task, found, [*untouched, *metrics], looks)
     start, end = (statistics.fmean(values) if values else None for values in (untouched, metrics))
     return replace(found, start=start, end=end)
 
 
-def _over_rows(
-    on: TaskStudy,
+def over_rows(
+    task: Task,
+    streams: Streams,
+    stream: Stream,
     seeds: GainEstimate,
-    baselines: Sequence[BaselineEvent],
-    trained: Sequence[VerificationEvent | HarvestExperimentEvent],
+    old: Sequence[Rows],
+    new: Sequence[Rows | None],
 ) -> GainEstimate:
-    """With the noise of the rows that the search did not see, from differences row by row; that of the seeds alone
-    where it saw all of them. Degrees of freedom by Satterthwaite."""
-    store = RowStore(on.folder / "rows")
-    old = np.mean([store.get(row.rows) for row in baselines if row.rows], axis=0)
-    held = on.task.held_rows(len(old))
-    if not held and not on.task.takes_split:
+    """With the noise of the rows that the search did not see, from differences row by row; that of the ``seeds`` alone
+    where it saw all of them. Degrees of freedom by Satterthwaite.
+
+    ``old``, ``new``: values of rows [rows] of the trainings of the untouched source and of the other one on ``stream``;
+    None: failed, so that it gains 0.
+    """
+    middle = np.mean(old, axis=0)
+    held = task.held_rows(len(middle))
+    if stream not in DECIDING or not (held or task.takes_split):
         return seeds
-    new = [store.get(row.rows) if row.status == "ok" and row.rows else old for row in trained]
-    shown = scored_rows(on.task, on.streams, "confirmation", len(old))
-    rows = gain_over_rows(on.task.sign * (old - np.mean(new, axis=0))[shown])
+    shown = scored_rows(task, streams, stream, len(middle))
+    mean = np.mean([middle if values is None else values for values in new], axis=0)
+    rows = gain_over_rows(task.sign * (middle - mean)[shown])
     found = replace(seeds, gain=rows.gain, held_rows=held or None)
     if rows.se is None:
         return found.without_interval
-    parts = [(one.se**2, one.df) for one in (rows, seeds) if one.se]
-    se, df = math.sqrt(math.fsum(variance for variance, _ in parts)), satterthwaite(parts)
-    low, high = interval(found.gain, se, df)
-    return replace(found, se=se, df=df, low=low, high=high, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
+    return with_noise(found, [(rows.se**2, rows.df)], seeds)
 
 
-def _over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], looks: int) -> GainEstimate:
+def over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], looks: int) -> GainEstimate:
     """With the noise of the rows of which the metric is a share, as if the two scripts were measured on different ones.
 
-    Rows that the search used show a gain only beyond five times that error with the luck of all looks at them.
+    Rows that the search used show a gain only beyond five times that error with the luck of all ``looks`` at them.
     """
     rows = task.scoring["n_rows"] or 1
     error = math.sqrt(2) * max((share_error(value, rows) for value in metrics), default=math.inf)
@@ -299,10 +307,16 @@ def _over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], loo
     luck = 0.0 if task.takes_split else luck_of_looks(error, looks)
     if not task.takes_split and seeds.gain < 5 * (error + luck):
         return seeds.without_interval
-    se = math.hypot(error, seeds.se or 0.0)
-    low, high = interval(seeds.gain, se, rows - 1.0)
-    noise = f"{SEEDS} {ROWS}" if seeds.se else ROWS
-    return replace(seeds, se=se, df=rows - 1.0, low=None if low is None else low - luck, high=high, noise=noise)
+    found = with_noise(seeds, [(error**2, rows - 1.0)], seeds)
+    return replace(found, low=None if found.low is None else found.low - luck)
+
+
+def with_noise(found: GainEstimate, rows: list[tuple[float, float]], seeds: GainEstimate) -> GainEstimate:
+    """``found`` with the interval of the rows' variance, with its degrees of freedom, and that of the seeds."""
+    parts = [*rows, *([(seeds.se**2, seeds.df)] if seeds.se else [])]
+    se, df = math.sqrt(math.fsum(variance for variance, _ in parts)), satterthwaite(parts)
+    low, high = interval(found.gain, se, df)
+    return replace(found, se=se, df=df, low=low, high=high, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
 
 
 def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:

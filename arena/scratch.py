@@ -48,6 +48,7 @@ def scratch(
             fixed_steps=fixed_steps,
             sandbox=sandbox,
             secret=streams.secret.hex(),
+            held_secret=streams.held_secret.hex(),
             hardware_class=hardware_of_jobs(task.device),
             versions=versions(),
             confined=True if sandbox and not task.is_builtin else None,

@@ -124,6 +124,9 @@ class StudyConfig(BaseModel):
     confined: bool | None = Field(default=None, description="whether the task's data.py runs in a sandbox")
     seed: int | None = None
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
+    held_secret: str = Field(
+        default="", pattern=r"^([0-9a-f]{32})?$", description="of the study before: it drew the rows that are held back"
+    )
     shared: bool = Field(default=False, description="a copy without its secret, to be read only")
     hardware_class: str
     versions: Versions
@@ -185,7 +188,7 @@ class StudyConfig(BaseModel):
 
     @property
     def streams(self) -> Streams:
-        return Streams(bytes.fromhex(self.secret))
+        return Streams(bytes.fromhex(self.secret), bytes.fromhex(self.held_secret))
 
     def dump(self, path: Path) -> None:
         """Write study.toml atomically, readable by its owner only, for its secret."""

@@ -91,6 +91,7 @@ class StudySetup:
     start: Sequence[tuple[str, str]] = ()
     knowledge: UsedKnowledge | None = None
     typed: Mapping[str, list[str]] = field(default_factory=dict)
+    held_secret: str = ""
 
     def config(self) -> StudyConfig:
         """As study.toml holds it, with a new secret, or that of the seed."""
@@ -125,6 +126,7 @@ class StudySetup:
             knowledge=self.knowledge,
             seed=self.seed,
             secret=streams.secret.hex(),
+            held_secret=self.held_secret,
             hardware_class=hardware_of_jobs(self.task.device),
             versions=versions(),
             plan=dict(self.plan),

@@ -145,7 +145,11 @@ class Study:
 
     def public_config(self) -> dict[str, JsonValue]:
         """The config without its secret, for the ledger."""
-        return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k not in ("secret", "programs")}
+        return {
+            k: v
+            for k, v in self.config.model_dump(by_alias=True).items()
+            if k not in ("secret", "held_secret", "programs")
+        }
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
 
@@ -20,15 +20,20 @@ from analysis.trust import counts, weakest
 from arena import embedded
 from arena.clock_rule import CpuUse
 from arena.jobs import MeasureJob, Measurement
+from arena.measuring import over_a_share, over_rows
 from arena.scratch import Say, measure, scratch, secret_hash
 from arena.setup import reference
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
+from trainer.rows import COUNT, SPLIT, RowStore
 from trainer.sandbox import flag
 from trainer.source import Source
 from trainer.streams import Stream, Streams
 from trainer.task import Task
+
+if TYPE_CHECKING:
+    from trainer.rows import Rows
 
 FRESH: Stream = "confirmation"
 BASELINE = "baseline"  # label of the untouched source's sample
@@ -82,12 +87,13 @@ class Sample:
 @dataclass(frozen=True)
 class Taken:
     """The results of a sample: one measurement per seed, trained and untrained. ``same_rows``: of the second seed on
-    the hidden rows of the first."""
+    the hidden rows of the first. ``rows``: values of rows of the trained ones, where the task has them."""
 
     sample: Sample
     trained: tuple[Measurement, ...]
     untrained: tuple[Measurement, ...] = ()
     same_rows: Measurement | None = None
+    rows: tuple[Rows | None, ...] = ()
 
     @property
     def on_same_rows(self) -> list[float | None]:
@@ -137,7 +143,21 @@ class Round:
         ends = [metric for one in taken if (metric := _metric(one)) is not None]
         still = len(labels) == 1 and bool(self.unmoved(labels[0]))
         found = gain_over_seeds(gains, self.shared, self.task.data_noise, ignores_seed=still)
+        found = self._with_rows(found, [*self.baseline, *ends], labels, untrained)
         return replace(found, start=fmean(self.baseline), end=fmean(ends) if ends else None)
+
+    def _with_rows(
+        self, found: GainEstimate, metrics: Sequence[float], labels: Sequence[str], untrained: bool
+    ) -> GainEstimate:
+        """With the noise of an own repository's rows, as far as it is known: of a share by the number of its rows, of
+        values of rows where the check belongs to a study, whose held-back rows no search saw."""
+        if self.task.data_noise in (COUNT, SPLIT) and self.task.scoring["n_rows"]:
+            return over_a_share(self.task, found, metrics, looks=1)
+        old = [values for values in self.taken[BASELINE].rows if values is not None]
+        if not old or untrained or not (self.task.takes_split or self.how.streams.held_secret):
+            return found
+        new = [values for label in labels for values in self.taken[label].rows]
+        return over_rows(self.task, self.how.streams, FRESH, found, old, new)
 
     def unmoved(self, label: str) -> str:
         """The finding if no seed moves the score of a sample on the same rows; else empty."""
@@ -164,7 +184,7 @@ class Round:
 
     def ablation(self, labels: Sequence[str]) -> str:
         """A finding where these samples keep their gain untrained; empty where they lose it, as they should."""
-        labels = [label for label in labels if self.taken[label].untrained]
+        labels = [label for label in labels if self.taken[label].untrained and self.gains(label)]
         if not labels:
             return ""
         return embedded.ablation(self.gain(labels), self.gain(labels, untrained=True), self.task.unit)
@@ -183,12 +203,15 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, say: 
         _,
     ):
         measured = measure(folder, how.workers, [job for each in jobs.values() for job in each], say)
+        store = RowStore(folder / "rows")
+        rows = {job_id: store.get(each.rows) for job_id, each in measured.items() if each.rows}
     taken = {
         s.label: Taken(
             s,
             tuple(measured[job.job_id] for job in jobs[s.label][: s.seeds]),
             tuple(measured[job.job_id] for job in jobs[s.label][s.seeds + s.has_same_rows(task) :]),
             measured[jobs[s.label][s.seeds].job_id] if s.has_same_rows(task) else None,
+            tuple(rows.get(job.job_id) for job in jobs[s.label][: s.seeds]),
         )
         for s in whole
     }
@@ -301,7 +324,7 @@ def verify_source(
     figures: AuditFigures = {"run_id": run_id, "n": gain.n, "gain": None, "low": None, "high": None}
     if len(failed) < seeds:
         figures |= {"gain": gain.gain, "low": gain.low, "high": gain.high}
-        figures |= {"noise": gain.noise, "start": gain.start, "end": gain.end}
+        figures |= {"noise": gain.noise, "start": gain.start, "end": gain.end, "held_rows": gain.held_rows}
     return Audit(
         "run" if run_id else "source",
         source_verdict(gain, failed, hollow, seeds),

@@ -21,10 +21,11 @@ from arena.measuring import untouched_metrics
 from arena.run_archive import FOLDERS, unpacked
 from arena.scratch import Say
 from arena.study import Study
-from arena.verify import FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
+from arena.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
 from inner_loop.events import FindingEvent
 from programs.errors import Corrupt, NotFound, UsageError
 from trainer.source import Source
+from trainer.streams import Streams
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -169,9 +170,15 @@ def run_of(study: Study, run_id: str) -> AuditedRun:
     return run
 
 
+def on_rows_of(study: Study, how: How) -> How:
+    """The settings of a check on the rows that the study held back from its search."""
+    held = study.streams.held_secret or study.streams.secret
+    return replace(how, streams=Streams(how.streams.secret, held))
+
+
 def verify_run(study: Study, run: AuditedRun, seeds: int, how: How, say: Say) -> Audit:
     """Measure a run's final source on fresh data, beside the recorded and the claimed gain."""
-    own = used_by(study, run)
+    own, how = used_by(study, run), on_rows_of(study, how)
     final = final_source(study, run.run_id, run.final_source_id)
     audit = verify_source(study.task, final, seeds, how, say, run_id=run.run_id, own=own)
     low, high = audit.figures["low"], audit.figures["high"]
@@ -204,12 +211,17 @@ def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
 
 def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: How, say: Say) -> Audit:
     """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds."""
-    samples = samples_of(study, drawn)
+    samples, how = samples_of(study, drawn), on_rows_of(study, how)
     check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
 
     def gains_of(run: AuditedRun) -> list[float]:
         return check.gains(run.run_id) if run.run_id in check.taken else []
 
+    failed = {label for label in check.taken if label != BASELINE and not check.gains(label)}
+    drawn = replace(drawn, **{  # without those on whose rows the untouched source failed
+        arm: [run for run in getattr(drawn, arm) if run.run_id not in failed] or getattr(drawn, arm)
+        for arm in ("first", "second")
+    })  # fmt: skip
     gains = [[next(iter(gains_of(run)), 0.0) for run in runs] for runs in drawn.arms]
     measured = [
         [run.run_id in check.taken and not check.taken[run.run_id].failures for run in runs] for runs in drawn.arms

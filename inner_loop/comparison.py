@@ -9,7 +9,7 @@ from typing import Literal
 from inner_loop.bench import Bench
 from inner_loop.record import Record, measured_records, measurements
 from trainer.cards.card_summary import summary
-from trainer.rows import EXACT, Difference, paired, share_error
+from trainer.rows import EXACT, VALUES, Difference, paired, share_error
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
 LEAST_REPEATS = 2
@@ -129,7 +129,7 @@ def _rows_variance(bench: Bench, pairs: Sequence[tuple[Record, Record]]) -> floa
         if len({len(values) for values in (*old, *new)}) == 1:
             se = paired(bench.task.sign, [np.mean(old, axis=0)], [np.mean(new, axis=0)]).se
             return None if se is None else se**2
-    count = bench.task.scoring["n_rows"]
+    count = None if bench.task.data_noise == VALUES else bench.task.scoring["n_rows"]
     means = [sum(record.metric or 0.0 for record in side) / len(side) for side in sides]
     if count and all(0.0 <= mean <= 1.0 for mean in means):
         return sum(share_error(mean, count) ** 2 for mean in means)

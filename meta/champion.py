@@ -21,6 +21,7 @@ from analysis.verdict.origin import origin_of
 from arena.harvest import HARVEST
 from arena.study import Study
 from arena.task_set import TaskSet
+from inner_loop.run_context import RESOLVED
 from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
 from meta.lineage import Lineage
@@ -120,7 +121,8 @@ def study_looks(study: Study) -> Looks | None:
         champion = StudyState.read(Path(before.folder) / "ledger").champion
         seen = decision_of(champion.body).looks if champion else None
         earlier = seen.tries if seen else 0
-    return looks_of(study.folder, study.state, study.task, study.streams, earlier)
+    least = KEPT if study.config.keep == RESOLVED else 0.0
+    return looks_of(study.folder, study.state, study.task, study.streams, earlier, least)
 
 
 def write_page(study: Study, champion: Champion) -> None:

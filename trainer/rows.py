@@ -124,7 +124,8 @@ def held_back(streams: Streams, task_id: str, rows: int, share: float | None = N
     import numpy as np
 
     mask = np.zeros(rows, dtype=bool)
-    rng = np.random.default_rng(streams.data_seed("confirmation", "held back", task_id))
+    drawing = Streams(streams.held_secret or streams.secret)
+    rng = np.random.default_rng(drawing.data_seed("confirmation", "held back", task_id))
     mask[rng.permutation(rows)[: held_rows(rows, share)]] = True
     return mask
 

@@ -17,8 +17,10 @@ DECIDING: tuple[Stream, ...] = ("confirmation", "reserve")
 class Streams:
     """Derives seeds by HMAC-SHA256 from a 128-bit secret, so that no stream can be predicted from another."""
 
-    def __init__(self, secret: bytes) -> None:
-        self.secret = secret
+    def __init__(self, secret: bytes, held_secret: bytes = b"") -> None:
+        """``held_secret``: draws the rows that are held back, in place of ``secret``: that of the study whose search a
+        new one goes on from."""
+        self.secret, self.held_secret = secret, held_secret
 
     @classmethod
     def fresh(cls) -> Streams:

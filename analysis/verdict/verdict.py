@@ -121,7 +121,8 @@ class Verdict:
         if d.night and d.script:
             script = d.script
             gain = estimate(script.gain, script.low, script.high, script.unit, script.digits)
-            return gain + ", exact" * script.is_exact + " on the same data" * script.on_same_data
+            limits = " on the same data" * script.on_same_data + " over seeds alone" * script.leaves_rows_out
+            return gain + ", exact" * script.is_exact + limits
         return estimate(d.tested.difference, d.tested.low, d.tested.high, self.unit, self.digits)
 
     @property
@@ -185,6 +186,8 @@ class Verdict:
         if self.state == "better":
             if script and script.is_exact:
                 return "exact"
+            if script and script.leaves_rows_out:
+                return "significant over seeds alone"
             return "significant on the same data" if script and script.on_same_data else "significant"
         if self.state == "open":
             return "not known on other data" if script and script.has_unknown_noise else "not significant"

@@ -84,6 +84,7 @@ def create(
         model_config=model_config,
         meta_programs=[(one.name, one.text) for one in instructions],
         from_study=past.used if past else None,
+        held_secret=past.held_secret if past else "",
         start=past.main if past and plan.night else (),
         knowledge=learnt.used if learnt and learnt.program in chosen else None,
         **settings,

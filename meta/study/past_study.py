@@ -31,7 +31,8 @@ def refused(folder: str, why: str, hint: str = "") -> UsageError:
 class PastStudy:
     """``named``: its tasks as study.toml names them. ``used``: what the new study records of it. ``effects``: of edits,
     by role; they may be none. ``main``: of a night, the files that it ended with, if they gained anything;
-    ``main_seconds``: device-seconds of a training of it, 0 if that is not known."""
+    ``main_seconds``: device-seconds of a training of it, 0 if that is not known. ``held_secret``: it drew the rows that
+    no search saw, which stay the same."""
 
     folder: Path
     named: str
@@ -50,6 +51,8 @@ class PastStudy:
             raise refused(folder, f"it is a study of {ours}, not of {new}")
         if touched := sorted({*self.used.searched} & {task.name for task in reserve}):
             raise refused(folder, f"it searched on {touched[0]}, which this study reserves", "reserve another task")
+
+    held_secret: str
 
 
 def past_study(folder: Path, shown: str) -> PastStudy:
@@ -88,7 +91,8 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     best = state.harvests.get((tasks[0].name, HARVEST)) if config.plan.get("night") else None
     main = best.files if best is not None and (best.gain or 0.0) > 0 else ()
     trained = [one.device_seconds_spent for one in state.verifications() if one.status == "ok"] if main else []
-    return PastStudy(folder, names, tasks, champion, effects, used, main, fmean(trained) if trained else 0.0)
+    return PastStudy(folder, names, tasks, champion, effects, used, main, fmean(trained) if trained else 0.0,
+                     config.held_secret or config.secret)  # fmt: skip
 
 
 def _champion(state: StudyState, program_id: str, shown: str) -> Program:

@@ -84,8 +84,9 @@ def share(source: Path, target: Path) -> list[str]:
             copy_regular(source / name, target / name)
     for page in (target / "evidence").glob("*.md"):
         page.write_text(clean.text(page.read_text("utf-8")), "utf-8")
+    secrets = [secret for secret in (study.config.secret, study.config.held_secret) if secret]
     for path in target.rglob("*"):
-        if path.is_file() and study.config.secret.encode() in path.read_bytes():
+        if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets):
             raise UsageError(f"{path.relative_to(target)} holds the study's secret", hint="remove it from the study")
     return list(remarks(study))
 
@@ -124,6 +125,7 @@ def _write_config(config: StudyConfig, folder: Path, clean: Cleaner) -> None:
     values = config.model_dump(by_alias=True, exclude_none=True, mode="json")
     begun = {"programs": values.pop("programs"), "shared": True}
     del values["secret"]
+    values.pop("held_secret", None)
     cleaned = clean.value(values)
     assert isinstance(cleaned, dict)
     (folder / "study.toml").write_text(tomli_w.dumps(cleaned | begun, multiline_strings=False), "utf-8")

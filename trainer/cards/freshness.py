@@ -10,11 +10,13 @@ from trainer.rows import EXACT
 if TYPE_CHECKING:
     from trainer.task import Task
 
-SPLIT, ROWS, SEEDS, NOTHING = "split", "rows", "seeds", "nothing"
+SPLIT, HELD, ROWS, SEEDS, NOTHING = "split", "held", "rows", "seeds", "nothing"
 
 SAID = {
     SPLIT: "The run seeds, the training seeds and the data split are fresh: no researcher saw them.",
     EXACT: "The metric is exact: a count or a size, the same on any data.",
+    HELD: "The run seeds and the training seeds are fresh, and the script is scored on rows that were held back from the "
+    "search. Whoever read a log with the mean of all rows saw these in sum.",
     ROWS: "The run seeds are fresh, and the script is scored on rows that the search did not use. The command takes no "
     "training seed.",
     SEEDS: "Only run seeds and training seeds are fresh. This task has no hidden split: the script is scored on the "
@@ -25,13 +27,15 @@ SAID = {
 
 
 def freshness(task: Task) -> str:
-    """``split``: fresh seeds and rows that the search did not use; ``rows`` and ``seeds``: these alone; ``nothing``:
-    neither; ``exact``: no other data would change the metric."""
+    """``split``: fresh seeds and rows that the search did not use; ``held``: the same, some rows of one file;
+    ``rows`` and ``seeds``: these alone; ``nothing``: neither; ``exact``: no other data would change the metric."""
     if task.data_noise == EXACT:
         return EXACT
     if task.run is not None:
-        if task.takes_split or task.held_rows(task.scoring["n_rows"] or 0):
+        if task.takes_split:
             return SPLIT if takes_seed(task) else ROWS
+        if task.held_rows(task.scoring["n_rows"] or 0):
+            return HELD if takes_seed(task) else ROWS
         return SEEDS if takes_seed(task) else NOTHING
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tokenize
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def _array(name: str, data: bytes) -> Rows:
         version = npy.read_magic(file)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read_header(file)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
         raise InvalidPredictions(f"{name} is not an array that numpy.save wrote") from None
     content = memoryview(data)[file.tell() :]
     if dtype.kind not in "biuf" or [size for size in shape[1:] if size != 1] or not shape:

@@ -297,6 +297,8 @@ class CommandTrainer(Trainer):
         own = self._small
         if taken := sorted(ended.files.keys() & (own.keys() | self._large.keys())):
             raise Failed("invalid", f"the artifact {taken[0]} would replace a read-only file")
+        if taken := sorted(ended.files.keys() & {*self.outputs}):
+            raise Failed("invalid", f"the artifact {taken[0]} is a file that the scoring command has to write")
         return self._marked({**own, **ended.files})
 
     def _marked(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
