@@ -84,13 +84,8 @@ def tries_of(run: RunState) -> Iterator[tuple[ExperimentEvent, ExperimentEvent]]
     numbered = {experiment.number: experiment for experiment in run.experiments.values()}
     for number, experiment in sorted(numbered.items()):
         base = numbered.get(experiment.parent_number or 0)
-        if (
-            number
-            and not experiment.replicate
-            and experiment.proposer != NIGHT
-            and experiment.metric is not None
-            and base is not None
-        ):
+        is_try = number and not experiment.replicate and experiment.proposer != NIGHT
+        if is_try and experiment.metric is not None and base is not None:
             yield experiment, base
 
 

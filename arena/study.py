@@ -144,12 +144,9 @@ class Study:
             raise Corrupt(problems[0], hint="restore the ledger from a copy, or start a new study")
 
     def public_config(self) -> dict[str, JsonValue]:
-        """The config without its secret, for the ledger."""
-        return {
-            k: v
-            for k, v in self.config.model_dump(by_alias=True).items()
-            if k not in ("secret", "held_secret", "programs")
-        }
+        """The config without its secrets, for the ledger."""
+        hidden = ("secret", "held_secret", "programs")
+        return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k not in hidden}
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -218,10 +218,8 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
         return check.gains(run.run_id) if run.run_id in check.taken else []
 
     failed = {label for label in check.taken if label != BASELINE and not check.gains(label)}
-    drawn = replace(drawn, **{  # without those on whose rows the untouched source failed
-        arm: [run for run in getattr(drawn, arm) if run.run_id not in failed] or getattr(drawn, arm)
-        for arm in ("first", "second")
-    })  # fmt: skip
+    first, second = ([run for run in runs if run.run_id not in failed] or runs for runs in drawn.arms)
+    drawn = replace(drawn, first=first, second=second)  # without those on whose rows the untouched source failed
     gains = [[next(iter(gains_of(run)), 0.0) for run in runs] for runs in drawn.arms]
     measured = [
         [run.run_id in check.taken and not check.taken[run.run_id].failures for run in runs] for runs in drawn.arms

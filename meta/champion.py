@@ -32,6 +32,7 @@ from programs.files import write_whole
 from programs.program import Program
 from programs.shelf import starters
 from trainer.cards.freshness import least
+from trainer.rows import KEPT
 
 
 def crown(
@@ -121,8 +122,8 @@ def study_looks(study: Study) -> Looks | None:
         champion = StudyState.read(Path(before.folder) / "ledger").champion
         seen = decision_of(champion.body).looks if champion else None
         earlier = seen.tries if seen else 0
-    least = KEPT if study.config.keep == RESOLVED else 0.0
-    return looks_of(study.folder, study.state, study.task, study.streams, earlier, least)
+    errors = KEPT if study.config.keep == RESOLVED else 0.0
+    return looks_of(study.folder, study.state, study.task, study.streams, earlier, errors)
 
 
 def write_page(study: Study, champion: Champion) -> None:

@@ -42,6 +42,7 @@ class PastStudy:
     used: FromStudy
     main: Sequence[tuple[str, str]] = ()
     main_seconds: float = 0.0
+    held_secret: str = ""
 
     def refuse_other(self, training: Sequence[Task], reserve: Sequence[Task]) -> None:
         """Raise UsageError for a new study on none of its tasks, or with one of them as a held-out task."""
@@ -51,8 +52,6 @@ class PastStudy:
             raise refused(folder, f"it is a study of {ours}, not of {new}")
         if touched := sorted({*self.used.searched} & {task.name for task in reserve}):
             raise refused(folder, f"it searched on {touched[0]}, which this study reserves", "reserve another task")
-
-    held_secret: str
 
 
 def past_study(folder: Path, shown: str) -> PastStudy:

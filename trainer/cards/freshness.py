@@ -15,8 +15,8 @@ SPLIT, HELD, ROWS, SEEDS, NOTHING = "split", "held", "rows", "seeds", "nothing"
 SAID = {
     SPLIT: "The run seeds, the training seeds and the data split are fresh: no researcher saw them.",
     EXACT: "The metric is exact: a count or a size, the same on any data.",
-    HELD: "The run seeds and the training seeds are fresh, and the script is scored on rows that were held back from the "
-    "search. Whoever read a log with the mean of all rows saw these in sum.",
+    HELD: "The run seeds and the training seeds are fresh, and the script is scored on rows that were held back from "
+    "the search. Whoever read a log with the mean of all rows saw these in sum.",
     ROWS: "The run seeds are fresh, and the script is scored on rows that the search did not use. The command takes no "
     "training seed.",
     SEEDS: "Only run seeds and training seeds are fresh. This task has no hidden split: the script is scored on the "
