@@ -44,8 +44,8 @@ class Looks:
 
     ``tries``: scripts that were scored on the search's rows, ``earlier`` ones of the nights before included; ``rows``:
     their number. ``step``: the smallest step of the metric; ``resolvable``: the gain that is significant in 80% of
-    cases. ``kept``: the sum of the kept gains; ``luck``: what so many tries without any effect would have shown, by
-    draws with the share ``p`` of at least ``kept``, or (p None) as the best of so many normal errors.
+    cases. ``kept``: the sum of the kept gains; ``luck``: what so many tries without any effect would have shown, as the
+    best of so many normal errors; ``p``: by the luck test, the chance of at least ``kept``, rather too large.
     """
 
     metric: str
@@ -100,7 +100,7 @@ def _by_rows(
         return None if whole is None else whole[scored_rows(task, streams, "search", len(whole))]
 
     gains: list[Rows] = []
-    errors, kept, last = list[float](), 0.0, np.empty(0)
+    errors, kept, last, main = list[float](), 0.0, np.empty(0), None
     for run, tried, base in pairs:
         new, old = values(tried), values(base)
         if new is None or old is None or len(new) != len(old):
@@ -109,17 +109,19 @@ def _by_rows(
         gains.append(task.sign * (old - new))
         errors += [gain.se] if gain.se else []
         decision, last = run.decisions.get(tried.experiment_id), old
-        kept += gain.value if decision is not None and decision.decision == "keep" else 0.0
+        if decision is not None and decision.decision == "keep":
+            kept, main = kept + gain.value, new
     first = pairs[0][0].experiments
     untouched = values(next(one for one in first.values() if not one.number))
     if not gains or untouched is None:
         return known
     luck = luck_test(gains, untouched, kept, LUCK_SEED, least)
+    apart = paired(task.sign, [untouched], [main]).se if main is not None else None
     return Looks(
         known.metric, known.tries, known.earlier, len(last),
         step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,
         resolvable=resolvable(statistics.median(errors)) if errors else None,
-        kept=kept, luck=luck.gain, p=luck.p,
+        kept=kept, luck=luck_of_looks(apart, known.tries - known.earlier) if apart else luck.gain, p=luck.p,
     )  # fmt: skip
 
 
