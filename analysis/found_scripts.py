@@ -27,9 +27,9 @@ class FoundScript:
 
     ``low``, ``high``: the 95% interval; None where there is none, never two equal numbers. ``noise``: the words of
     `trainer.rows` for the noises that it contains; empty where no noise is known. ``start`` and ``end``: the mean
-    ``metric`` of the untouched script and of this one. ``data``: `Task.data_noise`. ``seeded``: whether a training seed
-    is given. ``rows``: the number of rows that it was measured on, where that is known. ``seconds``: the device time of
-    the harvest, verification included.
+    ``metric`` of the untouched script and of this one. ``data``: `Task.data_noise`. ``timed``: the metric is a time,
+    which has no data. ``seeded``: whether a training seed is given. ``rows``: the number of rows that it was measured
+    on, where that is known. ``seconds``: the device time of the harvest, verification included.
     """
 
     task: str
@@ -47,6 +47,7 @@ class FoundScript:
     end: float | None = None
     metric: str = ""
     data: str = UNKNOWN
+    timed: bool = False
     seeded: bool = True
     rows: int | None = None
 
@@ -83,7 +84,7 @@ class FoundScript:
     @property
     def on_same_data(self) -> bool:
         """Whether nothing is shown about other data."""
-        return not self.is_exact and not self.on_new_rows and not self.has_rows_noise
+        return not (self.is_exact or self.timed or self.on_new_rows or self.has_rows_noise)
 
     @property
     def leaves_rows_out(self) -> bool:
@@ -119,7 +120,7 @@ def measured(
     bounds = (low, high) if low != high and EXACT not in known.split() else (None, None)
     return {
         "unit": task.unit, "gain": gain, "low": bounds[0], "high": bounds[1], "n": n, "noise": known,
-        "metric": task.metric, "data": task.data_noise, "seeded": takes_seed(task),
+        "metric": task.metric, "data": task.data_noise, "timed": task.timed, "seeded": takes_seed(task),
         "rows": task.scoring["n_rows"] if task.data_noise == COUNT else held_rows,
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from trainer.rows import (
     DRAWN,
     EXACT,
     KEPT,
+    SPLIT,
     VALUES,
     RowStore,
     luck_of_looks,
@@ -63,8 +64,8 @@ def looks_of(
     folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0, least: float = KEPT
 ) -> Looks | None:
     """Of a study of an own repository, from its ledger and the values of rows in its folder; None for other tasks, for
-    an exact metric, and where nothing was tried. Raises Corrupt where values of rows are missing."""
-    if task.run is None or task.data_noise in (DRAWN, EXACT):
+    a time, an exact metric, and where nothing was tried. Raises Corrupt where values of rows are missing."""
+    if task.run is None or task.timed or task.data_noise in (DRAWN, EXACT):
         return None
     runs = [run for run in state.runs.values() if run.started is not None and run.started.task == task.name]
     pairs = [(run, tried, base) for run in runs for tried, base in tries_of(run)]
@@ -73,7 +74,7 @@ def looks_of(
     known = Looks(task.metric, len(pairs) + earlier, earlier)
     if task.data_noise == VALUES:
         return _by_rows(known, RowStore(folder / FOLDER), task, streams, pairs, least)
-    if task.data_noise == COUNT:
+    if task.data_noise in (COUNT, SPLIT) and task.scoring["n_rows"]:
         return _by_count(known, task, pairs)
     return known
 

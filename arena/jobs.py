@@ -143,6 +143,7 @@ class Measurement:
     constraints: Mapping[str, float] = field(default_factory=dict)
     splits: Mapping[str, float] = field(default_factory=dict)  # see `trainer.outcome`
     rows: str | None = None
+    further_seconds: float = 0.0
 
 
 class ErrorRecord(TypedDict):

@@ -101,6 +101,7 @@ def measure_baseline(
             stream=stream,
             source_id=source_id,
             constraints=measured.constraints or None,
+            further_seconds=measured.further_seconds or None,
             splits={label: scores.get(label) for label in labels} if labels != ("",) else None,
             **recorded(measured),
         )

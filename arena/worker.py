@@ -144,6 +144,7 @@ class Worker:
             outcome.constraints,
             outcome.splits,
             outcome.rows,
+            outcome.further_seconds,
         )
 
     def play(self, job: RunJob) -> JobResult:

@@ -189,6 +189,7 @@ class Trainer(Closing):
             findings=tuple(tally.findings) + (score.findings if score else ()),
             constraints=measured,
             splits=score.splits if score else {},
+            further_seconds=tally.further_cpu,
             rows=tally.rows if score else None,
         )
 

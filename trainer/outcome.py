@@ -20,6 +20,9 @@ Status = Literal["ok", "crash", "timeout", "oom", "invalid", "fault"]
 Trust = Literal["unverified", "self-reported", "scored", "verified"]  # weakest first
 
 
+_SPARSE = ("constraints", "splits", "rows", "further_seconds")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Times are in seconds, the metric is in the task's unit.
@@ -31,7 +34,8 @@ class Outcome:
     process that predicted whole rows, minus the constant; None without one, and on a GPU. ``peak_memory_mb``: of the
     largest process, or of the GPU as sampled from outside. ``constraints``: the value of each constraint of the task
     that was measured. ``splits``: the metric on each of several hidden splits, by its label; the metric is then their
-    mean. ``rows``: the name of the values of rows behind the metric (`trainer.rows.RowStore`).
+    mean; ``further_seconds``: the part of ``spent_seconds`` for all but the first. ``rows``: the name of the values of
+    rows behind the metric (`trainer.rows.RowStore`).
     """
 
     status: Status
@@ -52,11 +56,12 @@ class Outcome:
     constraints: Mapping[str, float] = field(default_factory=dict, hash=False)
     splits: Mapping[str, float] = field(default_factory=dict, hash=False)
     rows: str | None = None
+    further_seconds: float = 0.0
 
     def to_json(self) -> dict[str, JsonValue]:
-        """All fields, without those of ``constraints``, ``splits`` and ``rows`` that are empty."""
+        """All fields, without those that hardly any outcome has, where they are empty."""
         data: dict[str, JsonValue] = asdict(self)
-        return {name: value for name, value in data.items() if value or name not in ("constraints", "splits", "rows")}
+        return {name: value for name, value in data.items() if value or name not in _SPARSE}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:

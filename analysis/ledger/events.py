@@ -79,11 +79,12 @@ class MatchEndedEvent(Event, kind="match_ended"):
     state: str
 
 
-class BaselineEvent(Event, kind="baseline", sparse=("constraints", "splits", "rows")):
+class BaselineEvent(Event, kind="baseline", sparse=("constraints", "splits", "rows", "further_seconds")):
     """The untouched source, trained with one seed of the baseline of all gains on the stream.
 
     ``splits``: its metric on each hidden split that it was scored on, by the split's label; ``metric`` is their mean.
-    None where the task has no hidden splits. ``rows``: as in `ExperimentEvent`.
+    None where the task has no hidden splits. ``rows``: as in `ExperimentEvent`. ``further_seconds``: the part of
+    ``device_seconds_spent`` for all splits but the first.
     """
 
     match_id: str
@@ -100,6 +101,7 @@ class BaselineEvent(Event, kind="baseline", sparse=("constraints", "splits", "ro
     constraints: Mapping[str, float] | None = None
     splits: Mapping[str, float | None] | None = None
     rows: str | None = None
+    further_seconds: float | None = None
 
     def on(self, split: str) -> float | None:
         """The metric on one of its hidden splits; None where it failed or was not scored there."""

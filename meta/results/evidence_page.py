@@ -137,10 +137,11 @@ def training_cost(state: StudyState, task: str) -> str:
     again = [event for (stage, _), event in measured.items() if stage == "measure"]
     # of a night, whose result is verified like that of any run
     new = [one.device_seconds_spent for one in again or state.verifications() if one.status == "ok"]
-    # the runs' own: the shared one is scored on many splits
-    runs = (run for run in state.runs.values() if run.started and run.started.task == task)
-    old = [one.device_seconds_spent for run in runs for one in run.experiments.values() if not one.number]
-    old = [seconds for seconds in old if seconds]  # what the cache had took none
+    old = [
+        event.device_seconds_spent - (event.further_seconds or 0.0)
+        for event in state.baselines.values()
+        if (event.task, event.stream, event.status) == (task, "confirmation", "ok")
+    ]
     if not any(new) or not any(old):
         return ""
     now, before = statistics.fmean(new), statistics.fmean(old)

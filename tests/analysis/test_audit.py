@@ -69,6 +69,8 @@ def test_noise_of_a_gain_is_named_and_no_interval_has_width_zero() -> None:
     fixed = gain_over_seeds([0.01, 0.01, 0.01], [0.24, 0.24, 0.24], UNKNOWN)
     assert (fixed.gain, fixed.low, fixed.high, fixed.noise) == (pytest.approx(0.01), None, None, "")
     assert gain_over_seeds([0.01] * 3, [0.24] * 3, COUNT).low is None
+    for third in (0.1, 0.02, 0.7 / 3):  # the mean of three equal numbers may be another one
+        assert gain_over_seeds([third] * 3, [third] * 3, UNKNOWN).noise == ""
     exact = gain_over_seeds([3.0, 3.0], [40.0, 40.0], EXACT)
     assert (exact.low, exact.noise) == (None, "exact")
     seeds = gain_over_seeds([0.01, 0.02, 0.03], BASELINE, UNKNOWN)

@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[dict[str, Any], bool, str]] = {
     "other rows, no noise": (
         {"data": "split"}, False,
         "main is not shown to be better: on rows that the search did not use val_err 0.240 → 0.230; the noise of these "
-        "rows is not known.",
+        "rows is not known ([score] n_rows or rows in task.toml gives it).",
     ),
     "a share of rows, seeds alone": (
         {"noise": "seeds", "data": "n_rows", "rows": 100, **SHOWN}, False,

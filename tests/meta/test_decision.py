@@ -223,10 +223,11 @@ def test_other_load_on_the_machine_is_a_caveat(ahead: Path, tmp_path: Path) -> N
 def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:
     def cost(now: float, before: float) -> str:
         new = SimpleNamespace(device_seconds_spent=now, status="ok")
-        old = SimpleNamespace(device_seconds_spent=before, number=0)
-        run = SimpleNamespace(started=SimpleNamespace(task="t"), experiments={"e": old})
+        old = SimpleNamespace(
+            task="t", stream="confirmation", device_seconds_spent=3 * before, further_seconds=2 * before, status="ok"
+        )
         harvested = {("t", "harvest"): {("measure", 0): new}}
-        return training_cost(cast(StudyState, SimpleNamespace(harvested=harvested, runs={"r": run})), "t")
+        return training_cost(cast(StudyState, SimpleNamespace(harvested=harvested, baselines={"b": old})), "t")
 
     assert cost(9.0, 10.0) == "Average training: 9 s of device time (untouched train.py: 10 s)."
     assert cost(30.0, 10.0).endswith("Part of the gain may come from longer training.")

@@ -10,7 +10,7 @@ from trainer.rows import EXACT
 if TYPE_CHECKING:
     from trainer.task import Task
 
-SPLIT, HELD, ROWS, SEEDS, NOTHING = "split", "held", "rows", "seeds", "nothing"
+SPLIT, HELD, ROWS, TIMED, SEEDS, NOTHING = "split", "held", "rows", "timed", "seeds", "nothing"
 
 SAID = {
     SPLIT: "The run seeds, the training seeds and the data split are fresh: no researcher saw them.",
@@ -19,6 +19,7 @@ SAID = {
     "the search. Whoever read a log with the mean of all rows saw these in sum.",
     ROWS: "The run seeds are fresh, and the script is scored on rows that the search did not use. The command takes no "
     "training seed.",
+    TIMED: "The metric is a time, which was measured again while nothing else ran. It has no data.",
     SEEDS: "Only run seeds and training seeds are fresh. This task has no hidden split: the script is scored on the "
     "data that selected it.",
     NOTHING: "Only run seeds are fresh. The command takes no training seed and there is no hidden split, so training "
@@ -27,10 +28,13 @@ SAID = {
 
 
 def freshness(task: Task) -> str:
-    """``split``: fresh seeds and rows that the search did not use; ``held``: the same, some rows of one file;
-    ``rows`` and ``seeds``: these alone; ``nothing``: neither; ``exact``: no other data would change the metric."""
+    """``split``: fresh seeds and rows that the search did not use; ``held``: the same, some rows of one file; ``rows``
+    and ``seeds``: these alone; ``nothing``: neither; ``timed``: a time; ``exact``: no other data would change the
+    metric."""
     if task.data_noise == EXACT:
         return EXACT
+    if task.timed:
+        return TIMED
     if task.run is not None:
         if task.takes_split:
             return SPLIT if takes_seed(task) else ROWS
