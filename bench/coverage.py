@@ -185,6 +185,15 @@ def show(checks: Sequence[Check]) -> None:
             named = f"{what}, {task}, {label}" + (f", {seeds} seeds" if seeds else "")
             show_interval(named, [check.gains[label] for check in own])
         figure(f"{what}, {task}, CPU-seconds a check", f"{fmean(check.cpu_seconds for check in own):.1f}")
+    for what in dict.fromkeys(check.what for check in checks):
+        keys = dict.fromkeys((check.task, check.seeds) for check in checks if check.what == what)
+        seen = list[bool]()
+        for key in keys:
+            own = [check for check in checks if (check.what, check.task, check.seeds) == (what, *key)]
+            for label in own[0].gains if len(own) > 2 else ():
+                seen += covered([check.gains[label] for check in own])
+        if seen:
+            share_figure(f"{what}, all", seen, GOAL)
 
 
 def show_interval(name: str, gains: Sequence[tuple[float, float | None, float | None]]) -> None:
