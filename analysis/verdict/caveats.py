@@ -33,7 +33,7 @@ TEXTS = {
         "The gain counts from the untouched script on: what this night added to the main it began with is not tested.",
     ),
     "simulated": (MIND, "Nothing was trained", "Formulas give the results of {detail}. Test it on a real task."),
-    "nothing": (MIND, "Nothing is fresh", SAID["nothing"]),
+    "nothing": (MIND, "No fresh data and no fresh training seeds", SAID["nothing"]),
     "seeds": (MIND, "Only seeds are fresh", SAID["seeds"]),
     "drift": (
         MIND,

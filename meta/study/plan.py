@@ -146,7 +146,7 @@ class Plan:
 
         if self.night:
             rows = [("one night", "by turns on one train.py", "1")]
-            rows += [("measurement", "main, and the untouched files", f"{self.confirm_seeds} seeds")]
+            rows += [("measurement", "main, and the untouched files", f"{self.confirm_seeds} trainings")]
         else:
             bred, best = f"{self.children} new, {self.elites} old", "the best, your program" * bool(self.own_arm)
             rows = [("opening race", f"{self.starters}, and stock (A/A)", runs(self.opening_runs, self.opening_more))]

@@ -85,7 +85,10 @@ def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
     assert "branch metaloop/study" in applied
     message = git(task, "log", "-1", "--format=%B", "metaloop/study")
     assert message.startswith("metaloop: train.py (val_err 0.100 → 0.090) of study study\n")
-    assert UNKNOWN.replace("main is", "train.py is") in message and "Nothing is fresh. " in message
+    assert (
+        UNKNOWN.replace("main is", "train.py is") in message
+        and "No fresh data and no fresh training seeds. " in message
+    )
 
 
 def test_an_exact_metric_is_better_without_an_interval(tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_an_exact_metric_is_better_without_an_interval(tmp_path: Path) -> None:
     ended = metaloop(*words_of(task), "-s", study)
     shown = " ".join(ended.stdout.split())
     assert "main is better than the untouched script by +0.010 val_err (val_err 0.100 → 0.090; exact)" in shown
-    assert "branch metaloop/study" in ended.stderr and "Nothing is fresh" not in shown
+    assert "branch metaloop/study" in ended.stderr and "No fresh data" not in shown
     assert metaloop("improve", "--resume", study, "--json").json["state"] == "better"
 
 

@@ -156,12 +156,14 @@ def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: b
     if other != first:
         values = [first, other] if again == first else [first, again, other]
         differ = f"two seeds differ by {abs(other - first):.3g}; {same}"
+        if not takes_seed(task):
+            differ = f"three runs differ by up to {max(first, again, other) - min(first, again, other):.3g}"
         return CheckFinding("ok", "noise", differ, measured={"seed_sd": statistics.stdev(values)})
     if takes_seed(task):
         return CheckFinding(
             "warning", "noise", "the seed changes nothing", "check that the code uses the seed that it gets"
         )
-    hint = "use {seed} in command, or set [run] seed_constant: a gain then carries an interval"
+    hint = "if its result depends on chance: use {seed} in command, or set [run] seed_constant"
     return CheckFinding("warning", "noise", f"the command takes no seed; {same}", hint)
 
 

@@ -50,5 +50,8 @@ def cure(outcome: Outcome, task: Task) -> str:
     if outcome.status == "invalid":
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
         printed = f"its last line of output is {last[:60]!r}" if last else "it printed nothing"
-        return f"{printed}; correct [score] pattern, or init again with --metric NAME [--metric-file FILE]"
+        rows = task.scoring["rows"]
+        if rows and rows in outcome.reason:
+            return f"let the command write one number for each row to {rows} (docs/night.md), or correct [score] rows"
+        return f"{printed}; correct [score] pattern, or init again with --metric NAME, --set metric_file=FILE"
     return "the unchanged files must run: try the command in a fresh copy of the repository, without the network"

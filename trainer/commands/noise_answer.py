@@ -36,6 +36,8 @@ def score_keys(noise: str | None) -> dict[str, Any]:
         return {"rows": value}
     if name == "n_rows" and value.isdecimal() and int(value):
         return {"n_rows": int(value)}
+    if name == "n_rows" and value.isdecimal():
+        raise Unknown("noise", f"--noise {noise}: the number of rows has to be at least 1", NOISE)
     if value or name not in _MEANS:
         raise Unknown("noise", f"--noise {noise}: is not one of {', '.join(NOISE)}", NOISE)
     return {"exact": True} if name == "exact" else {}
