@@ -21,8 +21,8 @@ def test_arms_are_compared_by_welchs_test_of_their_gains() -> None:
         difference, se, df = welch_difference(gains[a], gains[b])
         told = scores.over(a, b)
         assert told[0] == pytest.approx(difference)
-        assert (told[2] is None) == (se is None)
-        if se is not None:
+        assert (told[2] is None) == (not se)  # equal gains have no interval
+        if se:
             assert (told[2] or 0.0) == pytest.approx((difference or 0.0) + t_quantile(0.975, df) * se)
     for arm, values in gains.items():
         own = mean_interval(values)
