@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.data import scored_rows
 from trainer.rows import (
-    COUNT,
     DRAWN,
     EXACT,
     KEPT,
-    SPLIT,
     VALUES,
     RowStore,
     luck_of_looks,
     luck_test,
     paired,
     resolvable,
-    scored_rows,
     share_error,
 )
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     Try = tuple[RunState, ExperimentEvent, ExperimentEvent]  # the run, what it tried, what it was compared with
 
 NIGHT = "night"  # proposer of what a night trains by itself (`inner_loop.night`)
-FOLDER = "rows"  # of a study: its `RowStore`
 LUCK_SEED = 1
 
 
@@ -73,8 +70,8 @@ def looks_of(
         return None
     known = Looks(task.metric, len(pairs) + earlier, earlier)
     if task.data_noise == VALUES:
-        return _by_rows(known, RowStore(folder / FOLDER), task, streams, pairs, least)
-    if task.data_noise in (COUNT, SPLIT) and task.scoring["n_rows"]:
+        return _by_rows(known, RowStore(folder), task, streams, pairs, least)
+    if task.counted_rows:
         return _by_count(known, task, pairs)
     return known
 
@@ -128,7 +125,7 @@ def _by_rows(
 
 def _by_count(known: Looks, task: Task, pairs: list[Try]) -> Looks:
     """By the number of rows alone: two scripts are taken to fail on unrelated rows, so the error is not too small."""
-    rows, first = task.scoring["n_rows"] or 1, pairs[0][2].metric
+    rows, first = task.counted_rows or 1, pairs[0][2].metric
     se = math.sqrt(2) * share_error(first or 0.0, rows)
     return Looks(
         known.metric, known.tries, known.earlier, rows, 1 / rows, resolvable(se), luck=luck_of_looks(se, known.tries)

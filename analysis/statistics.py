@@ -142,16 +142,6 @@ def welch_difference(
     return difference, math.sqrt(total), df
 
 
-def mean_beside(gains: Sequence[float], baseline: Sequence[float]) -> Mean:
-    """Mean of ``gains`` over the mean of ``baseline``, with Welch's 95% interval of the difference of the two; no
-    interval where either has one value."""
-    mean = mean_interval(gains)
-    _, se, df = welch_difference(gains, baseline)
-    if mean.mean is None or se is None:
-        return Mean(mean.mean, None, mean.n, None, None)
-    return Mean(mean.mean, se, mean.n, *interval(mean.mean, se, df))
-
-
 def skewed_difference(
     a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
 ) -> ErrorEstimate:

@@ -23,15 +23,13 @@ from arena.task_study import TaskStudy
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
+from trainer.data import scored_rows
 from trainer.rows import (
-    COUNT,
     ROWS,
     SEEDS,
-    SPLIT,
     VALUES,
     RowStore,
     luck_of_looks,
-    scored_rows,
     share_error,
 )
 from trainer.sandbox import flag
@@ -109,7 +107,7 @@ def measure_baseline(
     train(on, executor, wanted, on.state.baselines, event)
     for label in labels:
         if baseline_metric(on.state, task, stream, label) is None:
-            failed = [row for row in on.state.baselines.values() if (row.task, row.stream) == (task, stream)]
+            failed = on.state.baselines_of(task, stream)
             raise TaskError(
                 f"{on.task.folder}: its baseline fails on all {on.config.baseline_seeds} seeds: {failed[-1].reason}",
                 hint=f"metaloop task check {shlex.quote(on.config.task)}{flag(on.config.sandbox)}",
@@ -122,8 +120,7 @@ def baseline_seeds(on: TaskStudy, stream: Stream) -> list[int]:
 
 def baseline_metric(state: StudyState, task: str, stream: str, split: str | None) -> float | None:
     """Mean metric of the untouched source over its seeds on one hidden split; None where it was not measured."""
-    rows = (row for row in state.baselines.values() if (row.task, row.stream) == (task, stream))
-    values = [metric for row in rows if (metric := row.on(split or "")) is not None]
+    values = [metric for row in state.baselines_of(task, stream) if (metric := row.on(split or "")) is not None]
     return statistics.fmean(values) if values else None
 
 
@@ -134,10 +131,9 @@ def untouched_metrics(state: StudyState, task: str, stream: str, splits: Collect
     """
     by_seed: dict[int, list[float]] = {}
     labels = {split or "" for split in splits}
-    for row in state.baselines.values():
-        if (row.task, row.stream) == (task, stream):
-            metrics = (row.on(label) for label in sorted(labels))
-            by_seed.setdefault(row.seed, []).extend(metric for metric in metrics if metric is not None)
+    for row in state.baselines_of(task, stream):
+        metrics = (row.on(label) for label in sorted(labels))
+        by_seed.setdefault(row.seed, []).extend(metric for metric in metrics if metric is not None)
     return [statistics.fmean(values) for _, values in sorted(by_seed.items()) if len(values) == len(labels)]
 
 
@@ -257,12 +253,11 @@ def gain_estimate(
     metrics = [e.metric for e in trained if e.status == "ok" and e.metric is not None]
     found = gain_over_seeds(gains, untouched, task.data_noise)
     if task.data_noise == VALUES:
-        store = RowStore(on.folder / "rows")
-        baselines = [row for row in state.baselines.values() if (row.task, row.stream) == (task.name, stream)]
-        old = [store.get(row.rows) for row in baselines if row.rows]
+        store = RowStore(on.folder)
+        old = [store.get(row.rows) for row in state.baselines_of(task.name, stream) if row.rows]
         new = [store.get(row.rows) if row.status == "ok" and row.rows else None for row in trained]
         found = over_rows(task, on.streams, stream, found, old, new)
-    elif task.data_noise == COUNT or (task.data_noise == SPLIT and task.scoring["n_rows"]):
+    elif task.counted_rows:
         looks = sum(len(run.experiments) for run in state.runs.values())
         found = over_a_share(task, found, [*untouched, *metrics], looks)
     start, end = (statistics.fmean(values) if values else None for values in (untouched, metrics))
@@ -293,7 +288,7 @@ def over_rows(
     found = replace(seeds, gain=rows.gain, held_rows=held or None)
     if rows.se is None:
         return found.without_interval
-    return with_noise(found, [(rows.se**2, rows.df)], seeds)
+    return with_rows(found, rows.se**2, rows.df)
 
 
 def over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], looks: int) -> GainEstimate:
@@ -301,23 +296,23 @@ def over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], look
 
     Rows that the search used show a gain only beyond five times that error with the luck of all ``looks`` at them.
     """
-    rows = task.scoring["n_rows"] or 1
+    rows = task.counted_rows or 1
     error = math.sqrt(2) * max((share_error(value, rows) for value in metrics), default=math.inf)
     if not math.isfinite(error):
         return seeds
     luck = 0.0 if task.takes_split else luck_of_looks(error, looks)
     if not task.takes_split and seeds.gain < 5 * (error + luck):
         return seeds.without_interval
-    found = with_noise(seeds, [(error**2, rows - 1.0)], seeds)
+    found = with_rows(seeds, error**2, rows - 1.0)
     return replace(found, low=None if found.low is None else found.low - luck)
 
 
-def with_noise(found: GainEstimate, rows: list[tuple[float, float]], seeds: GainEstimate) -> GainEstimate:
-    """``found`` with the interval of the rows' variance, with its degrees of freedom, and that of the seeds."""
-    parts = [*rows, *([(seeds.se**2, seeds.df)] if seeds.se else [])]
-    se, df = math.sqrt(math.fsum(variance for variance, _ in parts)), satterthwaite(parts)
-    low, high = interval(found.gain, se, df)
-    return replace(found, se=se, df=df, low=low, high=high, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
+def with_rows(seeds: GainEstimate, variance: float, df: float) -> GainEstimate:
+    """An estimate over seeds with the rows' ``variance``, which has ``df`` degrees of freedom, in its interval."""
+    parts = [(variance, df), *([(seeds.se**2, seeds.df)] if seeds.se else [])]
+    se, whole_df = math.sqrt(math.fsum(part for part, _ in parts)), satterthwaite(parts)
+    low, high = interval(seeds.gain, se, whole_df)
+    return replace(seeds, se=se, df=whole_df, low=low, high=high, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
 
 
 def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:

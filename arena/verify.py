@@ -26,7 +26,7 @@ from arena.setup import reference
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
-from trainer.rows import COUNT, SPLIT, RowStore
+from trainer.rows import RowStore
 from trainer.sandbox import flag
 from trainer.source import Source
 from trainer.streams import Stream, Streams
@@ -151,7 +151,7 @@ class Round:
     ) -> GainEstimate:
         """With the noise of an own repository's rows, as far as it is known: of a share by the number of its rows, of
         values of rows where the check belongs to a study, whose held-back rows no search saw."""
-        if self.task.data_noise in (COUNT, SPLIT) and self.task.scoring["n_rows"]:
+        if self.task.counted_rows:
             return over_a_share(self.task, found, metrics, looks=1)
         old = [values for values in self.taken[BASELINE].rows if values is not None]
         if not old or untrained or not (self.task.takes_split or self.how.streams.held_secret):
@@ -203,7 +203,7 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, say: 
         _,
     ):
         measured = measure(folder, how.workers, [job for each in jobs.values() for job in each], say)
-        store = RowStore(folder / "rows")
+        store = RowStore(folder)
         rows = {job_id: store.get(each.rows) for job_id, each in measured.items() if each.rows}
     taken = {
         s.label: Taken(

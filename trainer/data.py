@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem, TaskError
-from trainer.rows import RowStore, scored_rows
-from trainer.streams import DATA_BITS, Stream, Streams
+from trainer.rows import RowStore, held_back
+from trainer.streams import DATA_BITS, DECIDING, Stream, Streams
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from trainer.rows import Rows
 
 # Seeds are passed through a pipe, because all users of the machine can read a command line.
@@ -51,6 +54,13 @@ def check_cache(task: Task) -> None:
         ) from None
 
 
+def scored_rows(task: Task, streams: Streams, stream: Stream, rows: int) -> NDArray[np.bool_]:
+    """The rows of which the mean is the metric of an experiment on the stream, [rows]: on the streams that decide those
+    that are held back, on the others the rest; all of them where none are."""
+    mask = held_back(streams, task.task_id, rows, task.held_share)
+    return mask if mask.any() and stream in DECIDING else ~mask
+
+
 class DataStore:
     """Provides folders of data. Hidden splits depend on the study's secret; the training split does not.
 
@@ -64,7 +74,7 @@ class DataStore:
         self.confined = confined
         self.root = Path(root).resolve()  # the launcher's processes have other working folders
         self.label = (label,) if label else ()
-        self.row_store = RowStore(self.root.parent / "rows")  # in the study's folder
+        self.row_store = RowStore(self.root.parent)
 
     def labelled(self, label: str) -> DataStore:
         """The same store for the splits of a label."""

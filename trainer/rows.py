@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from programs.errors import Corrupt
-from trainer.streams import DECIDING, Stream, Streams
+from trainer.streams import Streams
 from trainer.user_files import private_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from trainer.task import Task
 
     Rows = NDArray[np.float64]  # a value for each row, in the order of the file, in the metric's unit
 
@@ -63,8 +61,8 @@ class RowStore:
     """Values of rows in a study's folder, a file for each distinct array. Its name is a hash of its content, so that
     the ledger, which has the name, cannot disagree with it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, study: Path) -> None:
+        self.folder = Path(study) / "rows"
 
     def put(self, values: Rows) -> str:
         """Store the values as float64; returns their name."""
@@ -128,13 +126,6 @@ def held_back(streams: Streams, task_id: str, rows: int, share: float | None = N
     rng = np.random.default_rng(drawing.data_seed("confirmation", "held back", task_id))
     mask[rng.permutation(rows)[: held_rows(rows, share)]] = True
     return mask
-
-
-def scored_rows(task: Task, streams: Streams, stream: Stream, rows: int) -> NDArray[np.bool_]:
-    """The rows of which the mean is the metric of an experiment on the stream, [rows]: on the streams that decide those
-    that are held back, on the others the rest; all of them where none are."""
-    mask = held_back(streams, task.task_id, rows, task.held_share)
-    return mask if mask.any() and stream in DECIDING else ~mask
 
 
 def paired(sign: float, old: Sequence[Rows], new: Sequence[Rows]) -> Difference:

@@ -167,6 +167,11 @@ class Task:
         return COUNT if self.scoring["n_rows"] else UNKNOWN
 
     @property
+    def counted_rows(self) -> int | None:
+        """The number of rows of which the metric is a share; None where that is not known."""
+        return self.scoring["n_rows"] if self.data_noise in (COUNT, SPLIT) else None
+
+    @property
     def held_share(self) -> float | None:
         """The share of its rows that no search sees, 0 without any; None: the usual one, `trainer.rows.HELD_BACK`."""
         return self.scoring["held_back"] if self.data_noise == VALUES and not self.takes_split else 0.0

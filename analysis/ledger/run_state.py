@@ -225,8 +225,12 @@ class StudyState:
 
     def baselines_on(self, task: str, stream: str, seed: int, split: str) -> list[BaselineEvent]:
         """The trainings of the untouched source under a seed that were scored on a split, also those that failed."""
-        rows = (row for key, row in self.baselines.items() if key[:3] == (task, stream, seed))
+        rows = (row for row in self.baselines_of(task, stream) if row.seed == seed)
         return [row for row in rows if (split in row.splits if row.splits else not split)]
+
+    def baselines_of(self, task: str, stream: str) -> list[BaselineEvent]:
+        """All trainings of the task's untouched source on the stream."""
+        return [row for key, row in self.baselines.items() if key[:2] == (task, stream)]
 
     def verifications(self) -> Iterator[VerificationEvent]:
         """Of all runs."""

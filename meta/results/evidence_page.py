@@ -139,8 +139,8 @@ def training_cost(state: StudyState, task: str) -> str:
     new = [one.device_seconds_spent for one in again or state.verifications() if one.status == "ok"]
     old = [
         event.device_seconds_spent - (event.further_seconds or 0.0)
-        for event in state.baselines.values()
-        if (event.task, event.stream, event.status) == (task, "confirmation", "ok")
+        for event in state.baselines_of(task, "confirmation")
+        if event.status == "ok"
     ]
     if not any(new) or not any(old):
         return ""

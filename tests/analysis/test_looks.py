@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger.run_state import RunState, StudyState
-from analysis.looks import FOLDER, Looks, looks_of
+from analysis.looks import Looks, looks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent
 from programs.errors import Corrupt
 from tests.trainer.foreign_repos import command_task
@@ -50,7 +50,7 @@ def state_of(task: Task, experiments: list[ExperimentEvent], kept: set[int]) -> 
 
 def with_rows(folder: Path, task: Task, rows: int, effect: float) -> Looks | None:
     """Of tries that each change the answers of a tenth of the rows; the first is kept and corrects ``effect`` more."""
-    rng, store = np.random.default_rng(1), RowStore(folder / FOLDER)
+    rng, store = np.random.default_rng(1), RowStore(folder)
     old = (rng.random(rows) < 0.3).astype(float)
     events = [experiment(0, float(old.mean()), store.put(old))]
     for number in range(1, TRIES + 1):

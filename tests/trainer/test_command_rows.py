@@ -88,7 +88,7 @@ def test_the_metric_is_the_mean_of_the_rows_of_the_stream(tmp_path: Path) -> Non
     task = noisy(tmp_path, LOSSES, ROWS, SEEDED)
     searched, confirmed = (run(task, Spec(task.baseline(), 1, stream)) for stream in ("search", "confirmation"))
     assert searched.rows is not None and searched.rows == confirmed.rows
-    rows = RowStore(tmp_path / "rows").get(searched.rows)
+    rows = RowStore(tmp_path).get(searched.rows)
     held = held_back(Streams.from_seed(1), task.task_id, 400)
     assert len(rows) == 400 and held.sum() == 120
     assert searched.metric == rows[~held].mean() != confirmed.metric == rows[held].mean()
@@ -100,7 +100,7 @@ def test_few_rows_are_all_scored_and_need_no_printed_metric(tmp_path: Path) -> N
     train = LOSSES.replace("400", "100").partition("print")[0]
     task = changed(noisy(tmp_path, train, ROWS.replace("400", "100")).folder, "pattern = '^loss: (.*)'\n", "")
     searched, confirmed = (run(task, Spec(task.baseline(), 1, stream)) for stream in ("search", "confirmation"))
-    assert searched.metric == confirmed.metric == RowStore(tmp_path / "rows").get(str(searched.rows)).mean()
+    assert searched.metric == confirmed.metric == RowStore(tmp_path).get(str(searched.rows)).mean()
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from programs.errors import TaskError
 from tests.trainer.foreign_repos import changed, command_task
 from trainer.cards.resolution import resolution
+from trainer.data import scored_rows
 from trainer.outcome import Outcome
-from trainer.rows import RowStore, held_back, scored_rows
+from trainer.rows import RowStore, held_back
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -102,7 +103,7 @@ def test_noise_without_a_command_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_first_number_of_a_label_stays(tmp_path: Path) -> None:
-    store = RowStore(tmp_path / "rows")
+    store = RowStore(tmp_path)
     assert store.known("a") is None
     assert (store.first("a", 3.5), store.first("a", 4.0), store.first("b", 4.0), store.known("a")) == (
         3.5,

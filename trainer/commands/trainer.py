@@ -28,11 +28,11 @@ from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.launcher import CommandLauncher
 from trainer.commands.rows_file import MOST_MB, read_rows
-from trainer.data import DataStore
+from trainer.data import DataStore, scored_rows
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpu import Gpu, load
 from trainer.outcome import Cache, Outcome, Trust
-from trainer.rows import CONFIRM, SEARCH, scored_rows
+from trainer.rows import CONFIRM, SEARCH
 from trainer.sandbox.launcher import Ended, ProcessLimits
 from trainer.sandbox.process_tree import CommandLimits
 from trainer.scorers.printed import Printed
