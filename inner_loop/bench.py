@@ -237,7 +237,7 @@ class Bench:
         if record.decision:
             raise RuntimeError(f"experiment {record.number} was decided already: {record.decision}")
         record.decision, record.reason = decision, reason
-        record.gain, record.gain_se = compared or (None, None)
+        record.gain, record.gain_se = (compared.value, compared.se) if compared else (None, None)
         if decision in ("baseline", "keep"):
             if self._repository:
                 self._repository.commit(record, self._parent(record), self.task.metric)

@@ -18,29 +18,30 @@ Decision = Literal["keep", "undecided", "discard"]
 WORDS = {KEEP: "better", UNDECIDED: "not resolved", DISCARD: "not better"}
 
 
-def difference(bench: Bench, candidate: Record, other: Record, seeds: float | None = None) -> Difference | None:
+def difference(bench: Bench, candidate: Record, other: Record) -> Difference | None:
     """The gain of a source over another one, in metric units, positive when better: the mean over the training seeds
     with which both were measured in full, each against the same seed. None without one.
 
-    Its standard error contains the noise of the rows and of the seeds, as far as they are known; None: neither is. It
-    is that of so many ``seeds`` (None: of those measured; infinity: the rows' part, which no further seed reduces).
+    Its standard error contains the noise of the rows and of these seeds, as far as they are known; None: neither is.
     """
     pairs, gain = same_seed_pairs(bench, candidate, other), gain_over(bench, candidate, other)
     if gain is None:
         return None
     if bench.task.data_noise == EXACT:
-        return Difference(gain, 0.0)
+        return Difference(gain, 0.0, 0.0)
     rows, seed = _rows_variance(bench, pairs), _seed_variance(bench)
-    variance = (rows or 0.0) + (seed or 0.0) / (seeds or len(pairs))
-    return Difference(gain, math.sqrt(variance) or None)
+    variance = (rows or 0.0) + (seed or 0.0) / len(pairs)
+    return Difference(gain, math.sqrt(variance) or None, None if rows is None else math.sqrt(rows))
 
 
-def decide_by(bench: Bench, found: Difference | None) -> Decision:
+def decide_by(bench: Bench, found: Difference | None, *, repeated: bool = False) -> Decision:
     """Keep a gain of at least so many standard errors as the run asks for; a smaller difference is undecided. Where no
-    error is known, and in a run that asks for none, any gain is kept."""
+    error is known, and in a run that asks for none, any gain is kept. ``repeated``: a win is trained with a second
+    seed, which replaces the seeds' part of the error (measured: `bench.nights`); the rows are the same for all tries,
+    so their part stays."""
     if found is None:
         return "discard"
-    least = least_gain(bench, found)
+    least = bench.kept_errors * (found.rows_se or 0.0) if repeated else least_gain(bench, found)
     if found.value > 0 and found.value >= least:
         return "keep"
     return "undecided" if abs(found.value) < least else "discard"

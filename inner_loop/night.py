@@ -2,13 +2,12 @@
 
 In random blocks each program gets a turn on top of the same `main`: it proposes one experiment, or, as a coding agent,
 works for one session. A win is trained again with the second seed of `main`, and the mean of both differences decides:
-it has to be at least one standard error. So no experiment is spent on comparing programs, and each turn is a randomised
+it has to be at least the standard error that the draw of the rows gives it. So no experiment is spent on comparing programs, and each turn is a randomised
 comparison at an equal start.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from inner_loop.behaviour import with_patches
 from inner_loop.bench import Bench
-from inner_loop.comparison import WORDS, decide_by, difference, gain_text
+from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_text
 from inner_loop.contracts import Proposal, Researcher
 from inner_loop.events import AgentHeadEvent, AgentSessionEvent, NightTurnEvent
 from inner_loop.models.contract import NoReply
@@ -202,12 +201,12 @@ class Night:
         wins = [record for record in records if self._wins(bench, record, main)]
         again = self._again(bench, wins) if self._repeats else {}
         compared |= {number: self._compared(bench, bench.history[number], main) for number in again}
-        sure = [one for one in wins if decide_by(bench, compared[one.number]) == "keep"]
+        sure = [one for one in wins if self._decided(bench, compared[one.number]) == "keep"]
         sure = [one for one in sure if one.number in again or not self._repeats]
         best = max(sure, key=lambda one: _gain(compared[one.number]), default=None)
         for (turn, proposal), record in zip(drawn, records, strict=False):
             found, repeat = compared[record.number], again.get(record.number)
-            decision: str = decide_by(bench, found)
+            decision: str = self._decided(bench, found)
             why = _gain_over_main(bench, found, main, 2 if repeat else 1)
             if best is not None and record in sure and record is not best:
                 turn.seat.waiting.append(proposal)
@@ -244,15 +243,17 @@ class Night:
             known[one.source] = repeat
         return {one.number: known[one.source] for one in wins if one.source in known}
 
-    def _compared(self, bench: Bench, record: Record, main: Record, seeds: float | None = None) -> Difference | None:
+    def _compared(self, bench: Bench, record: Record, main: Record) -> Difference | None:
         """The gain over `main` on the same seeds; None for a source that failed with any of them."""
         failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
-        return None if failed else difference(bench, record, main, seeds)
+        return None if failed else difference(bench, record, main)
 
     def _wins(self, bench: Bench, record: Record, main: Record) -> bool:
-        """Whether the first look is worth a second seed: any gain is that is not within the error of the rows, which no
-        seed reduces. Without second seeds, whether it is kept."""
-        return decide_by(bench, self._compared(bench, record, main, math.inf if self._repeats else None)) == "keep"
+        """Whether the first look is worth a second seed. Without second seeds, whether it is kept."""
+        return self._decided(bench, self._compared(bench, record, main)) == "keep"
+
+    def _decided(self, bench: Bench, found: Difference | None) -> Decision:
+        return decide_by(bench, found, repeated=self._repeats)
 
     # --- turns of one session -------------------------------------------------------------------------------------
 
@@ -289,7 +290,7 @@ class Night:
         best = max(wins, key=lambda one: _gain(self._compared(bench, one, main)), default=None)
         repeated = best is not None and (not self._repeats or bool(self._again(bench, [best])))
         found = self._compared(bench, best, main) if best is not None and repeated else None
-        kept, gain = (best if decide_by(bench, found) == "keep" else None), _gain(found)
+        kept, gain = (best if self._decided(bench, found) == "keep" else None), _gain(found)
         if bench.head is not (kept or main):
             bench.move_head(kept or main)
             number = bench.head.number

@@ -42,10 +42,12 @@ LUCK_DRAWS = 200
 
 
 class Difference(NamedTuple):
-    """A gain with its standard error, both in the metric's unit; ``se`` None: unknown."""
+    """A gain with its standard error, both in the metric's unit; ``se`` None: unknown. ``rows_se``: the part of the
+    error that the draw of the rows makes, which no further training seed reduces; None: unknown."""
 
     value: float
     se: float | None
+    rows_se: float | None = None
 
 
 @dataclass(frozen=True)

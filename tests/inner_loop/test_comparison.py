@@ -62,7 +62,7 @@ def with_score(bench: Bench, **score: object) -> Bench:
 
 def test_difference_is_of_common_seeds_and_without_known_noise_has_no_error(bench: Bench) -> None:
     with_metrics(bench, {0: [1.0, 3.0], 1: [0.9]})
-    assert difference(bench, source(bench, 1), source(bench, 0)) == (pytest.approx(0.1), None)
+    assert difference(bench, source(bench, 1), source(bench, 0)) == (pytest.approx(0.1), None, None)
     bench.history[2:] = [replace(bench.history[2], replicate=5)]
     assert difference(bench, bench.history[2], source(bench, 0)) is None, "no seed in common"
 
@@ -72,16 +72,13 @@ def test_difference_of_seeds_leaves_out_what_all_sources_share_of_a_seed(bench: 
     found = difference(bench, source(bench, 1), source(bench, 0))
     apart = [[1.0, 2.0], [0.9, 1.92], [0.5, 1.5], [0.7, 1.7]]
     every = [np.var(np.subtract(a, b), ddof=1) for at, a in enumerate(apart) for b in apart[:at]]
-    assert found == (pytest.approx(0.09), pytest.approx(math.sqrt(np.mean(every) / 2)))
-    one = difference(bench, source(bench, 1), source(bench, 0), seeds=1)
-    assert one and one.se == pytest.approx(math.sqrt(np.mean(every)))
-    assert difference(bench, source(bench, 1), source(bench, 0), seeds=math.inf) == (pytest.approx(0.09), None)
+    assert found == (pytest.approx(0.09), pytest.approx(math.sqrt(np.mean(every) / 2)), None)
 
 
 def test_difference_of_two_repeats_takes_the_spread_of_one_source(bench: Bench) -> None:
     with_metrics(bench, {0: [1.0, 1.2], 1: [0.8, 0.6]})
     found = difference(bench, source(bench, 1), source(bench, 0))
-    assert found == (pytest.approx(0.4), pytest.approx(math.sqrt(2 * 0.02 / 2)))
+    assert found == (pytest.approx(0.4), pytest.approx(math.sqrt(2 * 0.02 / 2)), None)
 
 
 def test_difference_of_rows_is_paired_row_by_row(bench: Bench) -> None:
@@ -116,8 +113,9 @@ def test_rows_of_a_repository_are_compared_without_those_held_back(bench: Bench,
 def test_difference_of_counted_rows_is_unpaired(bench: Bench) -> None:
     with_metrics(with_score(bench, n_rows=100), {0: [0.24], 1: [0.22], 2: [1.5]})
     found = difference(bench, source(bench, 1), source(bench, 0))
-    assert found == (pytest.approx(0.02), pytest.approx(math.hypot(share_error(0.24, 100), share_error(0.22, 100))))
-    assert decide_by(bench, found) == "undecided"
+    error = pytest.approx(math.hypot(share_error(0.24, 100), share_error(0.22, 100)))
+    assert found == (pytest.approx(0.02), error, error)
+    assert decide_by(bench, found) == decide_by(bench, found, repeated=True) == "undecided"
     above = difference(bench, source(bench, 2), source(bench, 0))
     assert above and above.se is None, "a share of rows is between 0 and 1"
 
@@ -125,7 +123,7 @@ def test_difference_of_counted_rows_is_unpaired(bench: Bench) -> None:
 def test_difference_of_an_exact_metric_has_an_error_of_zero(bench: Bench) -> None:
     with_metrics(with_score(bench, kind="printed", exact=True), {0: [10.0], 1: [9.0]})
     found = difference(bench, source(bench, 1), source(bench, 0))
-    assert found == (1.0, 0.0) and decide_by(bench, found) == "keep"
+    assert found == (1.0, 0.0, 0.0) and decide_by(bench, found) == "keep"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +146,13 @@ def test_a_gain_is_kept_from_one_standard_error_on(
     assert decide_by(bench, Difference(gain, se)) == decision and decide_by(bench, None) == "discard"
     bench.kept_errors = 0.0
     assert decide_by(bench, Difference(gain, se)) == any_gain
+
+
+def test_a_second_seed_replaces_the_seeds_part_of_the_error_and_not_that_of_the_rows(bench: Bench) -> None:
+    found = Difference(0.09, 0.2, 0.05)
+    assert (decide_by(bench, found), decide_by(bench, found, repeated=True)) == ("undecided", "keep")
+    rows = Difference(0.09, 0.2, 0.1)
+    assert decide_by(bench, rows, repeated=True) == "undecided"
 
 
 def test_rule_better_leaves_a_gain_within_its_error_undecided(bench: Bench) -> None:

@@ -83,7 +83,7 @@ def test_wins_are_compared_with_main_on_the_same_two_seeds(task: Task, tmp_path:
     decided = {event.experiment_id: event for event in events if isinstance(event, DecisionEvent)}
     kept = [one for one in tried.values() if decided[one.experiment_id].decision == "keep"]
     assert kept and all(seen[one.source_id].keys() == {0, 1} for one in kept)
-    lost = undecided = 0
+    lost = 0
     for turn in turns_of(events):
         first, again = tried[turn.first], tried.get(turn.first + 1) if turn.count == 2 else None
         decision = decided[first.experiment_id]
@@ -94,16 +94,14 @@ def test_wins_are_compared_with_main_on_the_same_two_seeds(task: Task, tmp_path:
             assert decision.decision == "undecided" and turn is turns_of(events)[-1]
             continue
         before, after = seen[str(first.parent_source_id)], seen[first.source_id]
-        undecided += decision.decision == "undecided"
         assert (again is not None) == (before[0] > first.metric), "every win on the first seed, and nothing else"
         gains = [before[seed] - after[seed] for seed in ((0, 1) if again else (0,))]
         assert decision.gain == pytest.approx(sum(gains) / len(gains))
-        least = (decision.gain_se or 0.0) if keep == "resolved" else 0.0
-        expected = "undecided" if abs(decision.gain) < least else "keep" if decision.gain > 0 else "discard"
+        expected = "keep" if decision.gain > 0 else "discard"  # nothing is known of the rows, so any gain is
         assert (decision.decision, turn.kept is not None) == (expected, expected == "keep")
         assert turn.gain == (decision.gain if turn.kept is not None else 0.0)
         lost += again is not None and turn.kept is None
-    assert lost and bool(undecided) == (keep == "resolved"), "some wins were luck"
+    assert lost, "some wins were luck"
 
 
 def test_a_short_night_keeps_at_once_and_gives_each_program_one_turn(task: Task, tmp_path: Path) -> None:
