@@ -2,8 +2,8 @@
 
 In random blocks each program gets a turn on top of the same `main`: it proposes one experiment, or, as a coding agent,
 works for one session. A win is trained again with the second seed of `main`, and the mean of both differences decides:
-it has to be at least the standard error that the draw of the rows gives it. So no experiment is spent on comparing programs, and each turn is a randomised
-comparison at an equal start.
+it has to be at least the standard error that the draw of the rows gives it. So no experiment is spent on comparing
+programs, and each turn is a randomised comparison at an equal start.
 """
 
 from __future__ import annotations
