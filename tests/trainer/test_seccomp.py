@@ -69,7 +69,7 @@ WORKING = {
     "temporary file": "tempfile.TemporaryFile().close()",
     "temporary folder": "tempfile.TemporaryDirectory().cleanup()",
     "users": "(os.getuid(), os.getgroups(), os.getresuid(), pwd.getpwuid(os.getuid()), os.path.expanduser('~'))",
-    "limits": "(resource.getrlimit(resource.RLIMIT_AS), resource.getrusage(resource.RUSAGE_SELF), os.times())",
+    "limits": "(resource.getrlimit(resource.RLIMIT_AS), os.times())",
     "scheduler": "(os.sched_getaffinity(0), os.cpu_count(), os.sched_yield(), os.getpriority(0, 0))",
     "timers": "(signal.setitimer(signal.ITIMER_REAL, 9), signal.alarm(0), time.sleep(0.001), time.process_time())",
     "thread": "(lambda thread: (thread.start(), thread.join()))(threading.Thread(target=time.sleep, args=(0.001,)))",

@@ -7,7 +7,8 @@ architecture (int 0x80 and x32 on x86_64) kill the process. There are three filt
   starts a program or process, opens a socket, affects another process, or changes the kernel's state or the user id.
   Two experiments that run at the same time must not signal each other, so calls that change a counter or queue of the
   whole machine are refused, too: futexes on shared pages (of a library's file), pipes (their inode numbers) and
-  `sysinfo`.
+  `sysinfo`. One that runs later must not read what an earlier one left in the page cache: `getrusage` counts the pages
+  that came from the disk, and RWF_NOWAIT reads those alone that did not have to.
 - `tree`: for an agent, a command or a data.py, whose processes need most calls, a list of what is refused.
 - `wall`: for the template and its monitors, which mount and fork: what a candidate that escaped its filter would use.
 """
@@ -23,9 +24,9 @@ from programs.errors import NoSandbox
 from programs.text import word_list
 
 ALLOWED = word_list("""
-read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek poll ppoll select pselect6 close
+read write readv writev pread64 pwrite64 preadv pwritev lseek poll ppoll select pselect6 close
 close_range dup dup2 dup3 eventfd2 fsync fdatasync ftruncate
-open openat creat truncate stat lstat fstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink
+open openat creat truncate stat lstat fstat newfstatat statfs fstatfs access faccessat faccessat2 readlink
 readlinkat getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 umask
 chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat
 mmap munmap mprotect mremap msync brk
@@ -33,13 +34,18 @@ membarrier rseq set_robust_list gettid exit exit_group sched_yield sched_getaffi
 sched_get_priority_max sched_get_priority_min getpriority getcpu
 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack restart_syscall pause
 clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times alarm getitimer setitimer
-getpid getppid getpgid getpgrp getsid getuid geteuid getresuid getgid getegid getresgid getgroups getrusage getrlimit
+getpid getppid getpgid getpgrp getsid getuid geteuid getresuid getgid getegid getresgid getgroups getrlimit
 uname getrandom
 """)
 #: Refused to a candidate with an error after which libraries use another call.
 OTHERWISE = {"clone3": "ENOSYS", **dict.fromkeys(("fallocate", "listxattr", "llistxattr", "flistxattr"), "EOPNOTSUPP")}
 #: Allowed with one of these values of an argument (counted from 0), of its lower 32 bits and without some bits.
 ONE_OF = {
+    # no flags: RWF_NOWAIT tells whether a page is in the cache
+    "preadv2": (5, (0,), 0),
+    "pwritev2": (5, (0,), 0),
+    # the basic fields and the time of birth. Not MNT_ID_UNIQUE, a counter of all mounts of the machine.
+    "statx": (3, (0,), 0xFFF),
     # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC. No locks, leases, seals, owners, pipe sizes.
     "fcntl": (1, (0, 1, 2, 3, 4, 1030), 0),
     # TCGETS and TCGETS2 (isatty, which every open() of a text file calls), FIOCLEX, FIONCLEX, FIONBIO, FIONREAD
