@@ -113,7 +113,7 @@ KERNEL = {
     "page cache of others": "CALL(27, 0, 4096, 0)",
     "whether a page is in the cache": "CALL(327, 0, 0, 0, 0, 0, 8)",
     "how many pages came from the disk": "CALL(98, 0, _ctypes.addressof(_ctypes.create_string_buffer(200)))",
-    "the counter of all mounts": "CALL(332, -100, b'/', 0, 0x4000, _ctypes.addressof(_ctypes.create_string_buffer(256)))",
+    "the counter of all mounts": "CALL(332, -100, b'/', 0, 0x4000, _ctypes.create_string_buffer(256).raw)",
     "lock on a shared file": "CALL(73, 0, 2)",
     "a file that becomes a pipe": "CALL(133, b'fifo', 0o10644, 0)",
     "a device": "CALL(133, b'memory', 0o20644, 0x101)",
