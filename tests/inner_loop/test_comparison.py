@@ -153,6 +153,8 @@ def test_a_second_seed_replaces_the_seeds_part_of_the_error_and_not_that_of_the_
     assert (decide_by(bench, found), decide_by(bench, found, repeated=True)) == ("undecided", "keep")
     rows = Difference(0.09, 0.2, 0.1)
     assert decide_by(bench, rows, repeated=True) == "undecided"
+    bench.kept_errors = 0.0
+    assert decide_by(bench, rows, repeated=True) == "keep"
 
 
 def test_rule_better_leaves_a_gain_within_its_error_undecided(bench: Bench) -> None:
