@@ -35,21 +35,20 @@ def difference(bench: Bench, candidate: Record, other: Record) -> Difference | N
 
 
 def decide_by(bench: Bench, found: Difference | None, *, repeated: bool = False) -> Decision:
-    """Keep a gain of at least so many standard errors as the run asks for; a smaller difference is undecided. Where no
-    error is known, and in a run that asks for none, any gain is kept. ``repeated``: a win is trained with a second
-    seed, which replaces the seeds' part of the error (measured: `bench.nights`); the rows are the same for all tries,
-    so their part stays."""
+    """Keep a gain of at least the least one; a smaller difference is undecided. ``repeated``: see `least_gain`."""
     if found is None:
         return "discard"
-    least = bench.kept_errors * (found.rows_se or 0.0) if repeated else least_gain(bench, found)
+    least = least_gain(bench, found, repeated)
     if found.value > 0 and found.value >= least:
         return "keep"
     return "undecided" if abs(found.value) < least else "discard"
 
 
-def least_gain(bench: Bench, found: Difference) -> float:
-    """The gain from which on a source with this difference is kept, in metric units; 0: any gain is."""
-    return bench.kept_errors * (found.se or 0.0)
+def least_gain(bench: Bench, found: Difference, repeated: bool = False) -> float:
+    """The gain from which on a source with this difference is kept, in metric units: as many standard errors as the run
+    asks for; 0, where none is known or asked for: any gain is. ``repeated``: wins are trained with a second seed, which
+    replaces the seeds' part of the error; the rows are the same for all tries, so their part stays."""
+    return bench.kept_errors * ((found.rows_se if repeated else found.se) or 0.0)
 
 
 def gain_text(found: Difference, digits: str = ".3g") -> str:
