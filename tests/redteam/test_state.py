@@ -36,7 +36,7 @@ def ABSENT(bit, at):
 """
 READ_PAGES = "for k in SENT:\n    _os.pread(FILE, 1, 4096 * PAGES[k])\n"
 ASK_NAMES = "for k in SENT:\n    [ABSENT(k, at) for at in range(NAMES)]\n"
-# Both end with HEARD, the set of bits that are 1.
+# All end with HEARD, the set of bits that are 1.
 NO_WAIT = """
 HEARD = set()
 for k in BITS:
