@@ -7,6 +7,7 @@ checks its ledger.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import socket
@@ -42,10 +43,10 @@ class Cleaner:
     word of the study as well, in an identifier or a key of its ``values``: then ``remark`` says so."""
 
     def __init__(self, values: Iterable[JsonValue] = ()) -> None:
-        name = socket.gethostname()
+        name, self.remark = socket.gethostname(), ""
         self.host: re.Pattern[str] | None = re.compile(rf"\b{re.escape(name)}\b")
-        self.remark = ""
-        if len(name) <= 3 or any(map(self.host.search, (word for value in values for word in _identifiers(value)))):
+        known = re.compile(rf'"[^"\s/]*{self.host.pattern}[^"\s/]*"')  # a key, or a text that is no sentence or path
+        if len(name) <= 3 or any(known.search(json.dumps(value)) for value in values):
             self.host, self.remark = None, f"the name of this machine, {name}, stays: it is a word of the study as well"
 
     def text(self, text: str) -> str:
@@ -125,19 +126,6 @@ def refuse_other_champion(folder: Path) -> None:
         show = f"metaloop show --text {str(decided[-1])[:12]} -s {shlex.quote(str(folder))}"
         hint = f"{show} > NEW.md writes that one"
         raise Corrupt(f"{written} is not the champion of the ledger, {decided[-1]}", hint=hint)
-
-
-def _identifiers(value: JsonValue) -> Iterator[str]:
-    """The keys of a value, and its texts that are neither sentences nor paths."""
-    if isinstance(value, str):
-        yield from () if " " in value or "/" in value else (value,)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _identifiers(item)
-    elif isinstance(value, dict):
-        yield from value
-        for item in value.values():
-            yield from _identifiers(item)
 
 
 def _write_config(config: StudyConfig, folder: Path, clean: Cleaner) -> None:
