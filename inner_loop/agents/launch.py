@@ -20,7 +20,7 @@ from inner_loop.events import CallEvent
 from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
-from programs.errors import EnvironmentProblem, MetaloopError
+from programs.errors import EnvironmentProblem, MetaloopError, UsageError
 from programs.shelf import starter
 from programs.text import one_line
 from trainer.commands.plain import own_variables
@@ -55,7 +55,8 @@ class AgentLaunch:
         upstreams = self.recipe.gateway.api
         if open_routes := routes(upstreams):
             shared = self._network == "full"
-            self.gateway = stack.enter_context(Gateway(upstreams, open_routes, self._context, shared=shared))
+            gateway = Gateway(upstreams, open_routes, self._context, shared=shared, models=self.recipe.gateway.models)
+            self.gateway = stack.enter_context(gateway)
 
     @property
     def problem(self) -> MetaloopError | None:
@@ -91,7 +92,7 @@ class AgentLaunch:
         named = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
         more: list[str] = []
         if gateway is not None:
-            more, pointing = agent_recipe.through(recipe, gateway.bases())
+            more, pointing = agent_recipe.through(recipe, gateway.bases() | {"model": self._model})
             named |= gateway.variables() | pointing
         path, needed = self.installed
         runner = replace(
@@ -129,7 +130,8 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
     """Start an agent once with a short prompt, in a worktree of its own. It may end by itself, and is ended when a
     model has answered it, at its first request, or after some seconds.
 
-    Raises EnvironmentProblem if it fails by itself, or if its models refuse its calls.
+    Raises EnvironmentProblem if it fails by itself, or if its models refuse its calls, UsageError if the gateway needs
+    its model's name or price.
     """
     calls: list[CallEvent] = []
     requests: list[AgentRequest] = []
@@ -140,7 +142,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
 
     def attend() -> bool:
         server.serve(0.1)
-        return not requests and not any(call.status == "ok" for call in calls)
+        return not (requests or launch.problem or any(call.status == "ok" for call in calls))
 
     launch = AgentLaunch(name, replace(context, emit=lambda event: calls.append(cast(CallEvent, event))))
     with ExitStack() as stack:
@@ -150,6 +152,8 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         server = stack.enter_context(ExperimentServer(answer))
         runner = launch.runner(worktree, SECONDS, task, server.path)
         ended = launch.run(runner, PROMPT, attend=attend)
+    if isinstance(launch.problem, UsageError):  # a cap is for the study to come
+        raise launch.problem
     if problem := launch.failure(ended):
         raise problem
     if calls and not requests and all(_REFUSED.match(call.reason) for call in calls):

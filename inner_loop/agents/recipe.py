@@ -25,8 +25,10 @@ RECIPES = Path(__file__).parent / "recipes"
 
 class GatewaySetup(BaseModel, frozen=True, extra="forbid"):
     """How an agent is pointed to the gateway: the variables of each API, and ``words`` of its command line and
-    values of variables (``set``) in which {NAME} is replaced by the base URL of the API with that name."""
+    values of variables (``set``) in which {NAME} is replaced by the base URL of the API with that name, {model} by that
+    of --model. ``models``: patterns of further models that it calls by itself."""
 
+    models: list[str] = []
     words: list[str] = []
     set: dict[str, str] = {}
     api: dict[str, Upstream] = {}

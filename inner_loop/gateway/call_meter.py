@@ -84,7 +84,7 @@ class CallMeter:
         names = sorted((named, request.model), key=lambda name: name not in config.prices)
         price = next((price for name in names if (price := prices.price_of(name, config))), None)
         length = request.length or prices.longest(price.model if price else request.model, "output") or UNKNOWN_REPLY
-        estimate = prices.estimated(price, request.tokens_in, length)
+        estimate = prices.estimated(price, request.tokens_in, length, cached_hour=request.caches_for_an_hour)
         with self._watched():
             self._pause(0.0)
             if config.max_usd is not None and price is None:

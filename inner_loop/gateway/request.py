@@ -15,7 +15,6 @@ from pydantic import JsonValue
 from inner_loop.gateway.fields import APIS, Kind, check, model_of
 from inner_loop.gateway.route import Protocol, Route
 from inner_loop.gateway.serving import RequestRefused
-from inner_loop.models.contract import SAFE_BYTES
 from inner_loop.models.provider import TokenUsage, as_dict, reported
 from programs.text import one_line
 
@@ -29,9 +28,8 @@ _FREE: dict[Protocol, re.Pattern[str]] = {
 }
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
 _HIDDEN = 2048  # tokens that vendors add to a prompt: templates, descriptions of tools
-#: Tokens of the dearest picture: 2,833 + 8 tiles of 5,667, https://platform.openai.com/docs/guides/images-vision
-_PICTURE = 50_000
 _LONGEST = 10_000_000  # tokens; most that a request may set
+_VALUES = 1_000_000  # of a body, and marks in its texts: parsed, each may take 100 bytes of memory
 #: Why a reply ended, in OpenAI's words.
 _FINISH = {
     "end_turn": "stop",
@@ -45,8 +43,8 @@ _FINISH = {
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """A request that costs money. ``tokens_in``: an estimate of the prompt's tokens; ``length``: the longest reply,
-    None if the body sets none; ``hides_usage``: whether the agent has not asked for usage in a stream."""
+    """A request that costs money. ``tokens_in``: the most tokens that its prompt can have; ``length``: the longest
+    reply, None if the body sets none; ``hides_usage``: whether the agent has not asked for usage in a stream."""
 
     kind: Kind
     model: str
@@ -54,6 +52,11 @@ class ModelRequest:
     tokens_in: int
     length: int | None
     hides_usage: bool
+
+    @property
+    def caches_for_an_hour(self) -> bool:
+        """Whether the prompt may be written to a cache at the price of an hour. In a text the marks are escaped."""
+        return b'"1h"' in self.content
 
 
 def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, str, Kind | None]:
@@ -74,27 +77,27 @@ def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, st
     return route, f"/{rest}{'?' if query else ''}{query}", kind
 
 
-def ask(kind: Kind, data: bytes, route: Route) -> ModelRequest:
+def ask(kind: Kind, data: bytes | bytearray) -> ModelRequest:
     """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
+    if sum(map(data.count, (b"{", b"[", b","))) > _VALUES:
+        raise RequestRefused(413, f"the body has more than {_VALUES} values")
     try:
         body = json.loads(data)
-    except (ValueError, RecursionError):
-        raise RequestRefused(400, "the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise RequestRefused(400, "the body is not a JSON object")
-    model, pictures, hides = model_of(body, route), check(kind, body), False
-    if kind == "chat" and body.get("stream") is True:
-        options = as_dict(body.get("stream_options"))
-        hides = options.get("include_usage") is not True
-        body["stream_options"] = options | {"include_usage": True}
-    lengths = [length for name in APIS[kind].lengths if (length := _number(body, name)) is not None]
-    try:
+        if not isinstance(body, dict):
+            raise RequestRefused(400, "the body is not a JSON object")
+        model, pictures, hides = model_of(body), check(kind, body), False
+        if kind == "chat" and body.get("stream"):
+            options = body.get("stream_options") or {}
+            if not isinstance(options, dict):
+                raise RequestRefused(400, "stream_options: an object is expected")
+            hides = options.get("include_usage") is not True
+            body["stream_options"] = options | {"include_usage": True}
+        lengths = [length for name in APIS[kind].lengths if (length := _number(body, name)) is not None]
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
-        raise RequestRefused(400, "the body contains values that JSON cannot express") from None
+        raise RequestRefused(400, "the body is not JSON, or nested too deeply") from None
     sent = content.encode("utf-8", "replace")
-    tokens_in = len(sent) // SAFE_BYTES + _HIDDEN + pictures * _PICTURE
-    return ModelRequest(kind, model, sent, tokens_in, max(lengths, default=None), hides)
+    return ModelRequest(kind, model, sent, len(sent) + _HIDDEN + pictures, max(lengths, default=None), hides)
 
 
 def _number(body: dict[str, JsonValue], name: str) -> int | None:

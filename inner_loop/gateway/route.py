@@ -74,11 +74,6 @@ class Route:
         return urlsplit(self.url).hostname or ""
 
     @property
-    def chooses_models(self) -> bool:
-        """Whether names of models may stand for other models there: OpenRouter, under any name."""
-        return self.name == "openrouter" or f".{self.host}".endswith(".openrouter.ai")
-
-    @property
     def authorization(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.secret}"} if self.bearer else {"x-api-key": self.secret}
 

@@ -14,24 +14,28 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
 
 import httpx
 from pydantic import JsonValue
 
 from inner_loop.gateway.call_meter import CallMeter, MeteredCall
+from inner_loop.gateway.fields import Kind, searches
 from inner_loop.gateway.request import ModelRequest, ask, find
 from inner_loop.gateway.route import Protocol, Route, Upstream
-from inner_loop.gateway.serving import GATEWAY_PORT, LocalHandler, LocalServer, RequestRefused
+from inner_loop.gateway.serving import GATEWAY_PORT, ByteBudget, LocalHandler, LocalServer, RequestRefused
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
+from programs.errors import UsageError
 
 _CONNECT_SECONDS = 15.0
 _DRAIN_SECONDS = 3.0
 _SOCKET_SECONDS = 30.0
-_BODY_BYTES, _BODY_SECONDS = 32 << 20, 60.0  # Anthropic's own limit: https://docs.anthropic.com/en/api/overview
+_BODY_BYTES, _HELD_BYTES, _BODY_SECONDS = 16 << 20, 64 << 20, 60.0  # of one body, and of all at once
 _ANSWER_BYTES = 64 << 20
 _SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may occur in any reply
 _SENT = {"accept", "anthropic-beta", "anthropic-version", "openai-beta", "user-agent"}
@@ -45,12 +49,17 @@ _WORDS = {  # OpenAI's and Anthropic's types of errors
 
 class Gateway(LocalServer):
     """Open from its creation to `close`. ``shared``: the sandbox has the machine's network, so the gateway listens
-    on a port of 127.0.0.1, which other processes can reach but not use without the token."""
+    on a port of 127.0.0.1, which other processes can reach but not use without the token. ``models``: patterns of
+    models that the agent calls besides those of --model."""
 
     def __init__(
-        self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], context: RunContext, *, shared: bool
-    ) -> None:
+        self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], context: RunContext, *, shared: bool,
+        models: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.routes = routes
+        self.held = ByteBudget(_HELD_BYTES)
+        self._parsing = threading.Lock()  # parsed, a body takes many times its bytes
+        self._named, self._patterns = context.config.models, models
         self.token = f"metaloop-{secrets.token_hex(20)}"
         self.meter = CallMeter(context)
         timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
@@ -80,6 +89,25 @@ class Gateway(LocalServer):
             variables |= dict.fromkeys(upstream.keys, self.token)
         return variables
 
+    def request(self, kind: Kind, data: bytearray) -> ModelRequest:
+        """The request in a body. Raises RequestRefused, also for another model than those that the user named: it could
+        have a network, or be dearer."""
+        with self._parsing:
+            request = ask(kind, data)
+        model, names = request.model, self._named
+        if searches(model):
+            hint = "--set agent_direct=true calls it, without a limit of its cost"
+            raise RequestRefused(400, f"{model[:80]}: models that search the web are not forwarded; {hint}")
+        is_named = any(f"/{name}".endswith(f"/{model}") for name in names)
+        if is_named or any(fnmatchcase(model, pattern) for pattern in self._patterns):
+            return request
+        if not (names or self._patterns):
+            hint = f"-m {model}; a study that has begun keeps its settings: start another"
+            problem = UsageError(f"the agent asks for the model {model}, and --model names none", hint=hint)
+            self.meter.problem = self.meter.problem or problem
+        known = ", ".join(names)[:80] or f"-m {model[:80]}"
+        raise RequestRefused(400, f"{model[:80]}: only models that --model names are forwarded: {known}")
+
     def clean(self, data: bytes) -> bytes:
         """A response without our keys: some APIs echo what they receive."""
         for route in self.routes:
@@ -104,14 +132,16 @@ class Handler(LocalHandler):
             self._let_in()
             route, rest, kind = find(self.command, self.path, self.server.routes)
             protocol = route.protocol
-            data = self._body()
-            if kind is None:  # counting tokens is free, and has the same restrictions
-                with self._open(route, rest, ask("messages", data, route).content if data else None) as response:
-                    self._whole(response, self._read(response))
-                return
-            request = ask(kind, data, route)
-            with self.server.meter.call(request, route) as call:
-                self._forward(route, rest, request, call)
+            length = self._length()
+            with self.server.held.hold(length, _BODY_SECONDS):
+                # counting tokens is free, and has the same restrictions
+                request = self.server.request(kind or "messages", self._body(length)) if length or kind else None
+                if request is None or kind is None:
+                    with self._open(route, rest, request.content if request else None) as response:
+                        self._whole(response, self._read(response))
+                    return
+                with self.server.meter.call(request, route) as call:
+                    self._forward(route, rest, request, call)
         except RequestRefused as refused:
             self._refuse(protocol, refused)
         except httpx.TimeoutException:
@@ -130,23 +160,27 @@ class Handler(LocalHandler):
                 return
         raise RequestRefused(401, "use the key from the environment")
 
-    def _body(self) -> bytes:
+    def _length(self) -> int:
+        """The number of bytes of the body."""
         if self.headers.get("Content-Encoding", "identity") != "identity":
             raise RequestRefused(415, "the body has an unsupported encoding")
         if self.command == "GET":
-            return b""
+            return 0
         length = self.headers.get("Content-Length", "")
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
             raise RequestRefused(411, "the request needs a Content-Length")
         if len(length) > 20 or int(length) > _BODY_BYTES:
             raise RequestRefused(413, f"the body is limited to {_BODY_BYTES} bytes")
+        return int(length)
+
+    def _body(self, length: int) -> bytearray:
         data, end = bytearray(), time.monotonic() + _BODY_SECONDS
-        while len(data) < int(length):
-            piece = self.rfile.read1(min(1 << 16, int(length) - len(data)))
+        while len(data) < length:
+            piece = self.rfile.read1(min(1 << 16, length - len(data)))
             data += piece
             if not piece or time.monotonic() > end:
                 raise RequestRefused(408, "the body did not arrive in time")
-        return bytes(data)
+        return data
 
     def _open(self, route: Route, rest: str, content: bytes | None) -> AbstractContextManager[httpx.Response]:
         """The API's answer. Of the agent's headers those that are one line of ASCII and have no meaning for the key or

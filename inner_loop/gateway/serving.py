@@ -9,7 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,27 @@ class RequestRefused(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+class ByteBudget:
+    """Memory for the bodies of requests that are held at once."""
+
+    def __init__(self, most: int) -> None:
+        self._free, self._changed = most, threading.Condition()
+
+    @contextmanager
+    def hold(self, count: int, seconds: float) -> Iterator[None]:
+        """So many bytes, once they are free. Raises RequestRefused if they are not within ``seconds``."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free >= count, seconds):
+                raise RequestRefused(503, "too many large requests at once")
+            self._free -= count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += count
+                self._changed.notify_all()
 
 
 def private_socket() -> tuple[Path, socket.socket]:

@@ -14,7 +14,7 @@ from inner_loop.run_context import REPLY_SHARE, ModelConfig
 from programs.errors import CredentialMissing, UsageError
 from trainer.task import Task
 
-WRITING = 1.25  # times the input price: Anthropic's price of a token written to its cache
+WRITING, WRITING_HOUR = 1.25, 2.0  # times the input price: Anthropic's of a token written to its cache, for an hour
 CHARACTERS = 4  # per token, in English and in code
 FRAME, PROGRAM, HISTORY, LOG, SAID = 900, 800, 500, 700, 500  # tokens of the parts of a call, and of its reply
 KNOB = 60  # tokens per known edit
@@ -36,7 +36,8 @@ class TokenPrice:
             rate_in, rate_out, rate_cached = (*self.given, self.given[0])[:3]
             plain = (usage.tokens_in - usage.cached - usage.written) * rate_in + usage.tokens_out * rate_out
             writing = WRITING if marked(self.model) else 1.0
-            return (plain + usage.cached * rate_cached + usage.written * rate_in * writing) / 1e6
+            written = (usage.written - usage.written_hour) * writing + usage.written_hour * WRITING_HOUR
+            return (plain + usage.cached * rate_cached + written * rate_in) / 1e6
         return float(sum(litellm().cost_per_token(model=self.model, usage_object=_litellm_usage(usage))))
 
 
@@ -71,9 +72,12 @@ def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
         return None
 
 
-def estimated(price: TokenPrice | None, tokens_in: int, tokens_out: int) -> Cost:
-    """What a call is charged as long as its provider has reported nothing: its prompt and the longest reply."""
-    return Cost(tokens_in + tokens_out, price.cost(TokenUsage(tokens_in, tokens_out)) if price else 0.0)
+def estimated(price: TokenPrice | None, tokens_in: int, tokens_out: int, *, cached_hour: bool = False) -> Cost:
+    """What a call is charged as long as its provider has reported nothing: its prompt, also if all of it is written to
+    a cache (``cached_hour``: for an hour), and the longest reply."""
+    hour = tokens_in if cached_hour else 0
+    usages = TokenUsage(tokens_in, tokens_out), TokenUsage(tokens_in, tokens_out, 0, tokens_in, hour)
+    return Cost(tokens_in + tokens_out, max(map(price.cost, usages)) if price else 0.0)
 
 
 def require_ready(config: ModelConfig) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meta.cli.output import Output
-from programs.errors import Ambiguous, NotComparable, NotFound
+from programs.errors import Ambiguous, NotComparable, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +29,14 @@ SHOWN = 6
 def study_folder(text: str | None, out: Output) -> Path:
     """The folder of a study: a path, a name (or unique prefix) under studies/, or the newest one there."""
     return looked_at(_study_folder(text, out), out)
+
+
+def new_path(text: str | Path) -> Path:
+    """A path to write to. Raises UsageError where something is: no command overwrites a program or a copy."""
+    path = Path(text).expanduser()
+    if os.path.lexists(path):
+        raise UsageError(f"{path} already exists", hint="name a new file or folder")
+    return path
 
 
 def looked_at(folder: Path, out: Output) -> Path:

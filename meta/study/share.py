@@ -7,10 +7,12 @@ checks its ledger.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,18 +31,23 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 CHAMPION = "champion.md"
-TEXTS = ("champion.evidence.md", "best_train.py")  # the champion's text stays, as that of every program
+TEXTS = (CHAMPION, "best_train.py")  # they stay as they were measured
+EVIDENCE = "champion.evidence.md"
 FOLDERS = ("programs.git", "champion", "best", "evidence")
 _SYSTEM = "dev|proc|sys|usr|bin|sbin|lib|lib64|etc"
 _PATH = re.compile(rf"(?<![\w.:/~\\])/(?!(?:{_SYSTEM})\b)[\w.@+-]+(?:/[\w.@+ -]*[\w.@+-])+")
 
 
 class Cleaner:
-    """Takes paths of this machine and its name out of texts; ``…/NAME`` remains of a path."""
+    """Takes paths of this machine and its name out of texts; ``…/NAME`` remains of a path. The name stays if it is a
+    word of the study as well, in an identifier or a key of its ``values``: then ``remark`` says so."""
 
-    def __init__(self) -> None:
-        host = socket.gethostname()
-        self.host = re.compile(rf"\b{re.escape(host)}\b") if len(host) > 3 else None
+    def __init__(self, values: Iterable[JsonValue] = ()) -> None:
+        name, self.remark = socket.gethostname(), ""
+        self.host: re.Pattern[str] | None = re.compile(rf"\b{re.escape(name)}\b")
+        known = re.compile(rf'"[^"\s/]*{self.host.pattern}[^"\s/]*"')  # a key, or a text that is no sentence or path
+        if len(name) <= 3 or any(known.search(json.dumps(value)) for value in values):
+            self.host, self.remark = None, f"the name of this machine, {name}, stays: it is a word of the study as well"
 
     def text(self, text: str) -> str:
         if "/" in text:
@@ -70,15 +77,15 @@ def share(source: Path, target: Path) -> list[str]:
     study.look()
     refuse_other_champion(source)
     target.mkdir()
-    clean = Cleaner()
+    clean = Cleaner(chain([study.config.model_dump(mode="json")], map(dict, read(source / "ledger"))))
     with Ledger(target / "ledger", "main") as ledger:
         ledger.extend(clean.event(record) for record in read(source / "ledger") if record["kind"] != "segment")
         ledger.finish()
     _write_config(study.config, target, clean)
-    for name in (CHAMPION, *TEXTS):
+    for name in (*TEXTS, EVIDENCE):
         if is_regular(source / name):
             text = read_regular(source / name).decode()
-            (target / name).write_text(text if name == CHAMPION else clean.text(text), "utf-8")
+            (target / name).write_text(clean.text(text) if name == EVIDENCE else text, "utf-8")
     for name in FOLDERS:
         if (source / name).is_dir() and not (source / name).is_symlink():
             copy_regular(source / name, target / name)
@@ -88,7 +95,7 @@ def share(source: Path, target: Path) -> list[str]:
     for path in target.rglob("*"):
         if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets):
             raise UsageError(f"{path.relative_to(target)} holds the study's secret", hint="remove it from the study")
-    return list(remarks(study))
+    return [*remarks(study), *filter(None, [clean.remark])]
 
 
 def verified(copy: Path) -> dict[str, str | int]:
@@ -137,6 +144,9 @@ def remarks(study: Study) -> Iterator[str]:
         path = _PATH.search(program.text)
         if path:
             yield f"the program {program.name} names {path[0]}: its text is what was measured, so it stays"
+    script = study.folder / TEXTS[1]
+    if is_regular(script) and (path := _PATH.search(read_regular(script).decode())):
+        yield f"{script.name} names {path[0]}: it is the script that was measured, so it stays"
     for on in tasks_of(study):
         if not on.task.is_builtin:
             yield f"the files of the task {on.task.name} are not in the copy; whoever is to run it needs them as well"

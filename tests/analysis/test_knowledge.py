@@ -112,6 +112,9 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path) -> None:
     metaloop("program", "lint", written, "-t", names[0])
     without = ("--without", "t1", "--without", "t2", "--without", "t3")
     metaloop("knowledge", "ideas", kb, *without, code=2)
+    before = written.read_bytes()
+    refused = metaloop("knowledge", "ideas", kb, "-o", written, code=2)
+    assert f"{written} already exists" in refused.stderr and written.read_bytes() == before
     study = str(tmp_path / "study")
     command = ["match", str(written), "stock", "--no-controls", "-t", names[0], "-n", "3", "--seed", "1"]
     metaloop(*command, "-s", study, "-y", "-q")

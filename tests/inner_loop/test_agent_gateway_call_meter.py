@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from inner_loop.gateway.server import Gateway
 from inner_loop.models.spend_limiter import SpendLimiter
 from programs.errors import CapReached, UsageError
 from tests.events import example
+from tests.llm import server
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import (
@@ -40,6 +42,7 @@ from tests.llm.gateway import (
     until,
 )
 from tests.llm.kits import kit
+from tests.llm.wild import WildServer, whole
 from tests.serving import together
 
 __all__ = ["api", "litellm_loaded"]
@@ -79,6 +82,50 @@ def test_calls_at_once_pass_a_cap_by_less_than_one_call(api: ApiServer, tmp_path
     assert spent == pytest.approx(api.billed[0] * 1e-6 + api.billed[1] * 2e-6)
     assert 0.003 <= spent < 0.003 + max(call["usd"] for call in caller.events)
     assert sorted(call["number"] for call in caller.events) == list(range(len(caller.events)))
+
+
+def test_cap_with_one_token_a_byte_is_exceeded_by_one_call(
+    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rare letters and random text take a token a byte; 24 calls at once may exceed a cap by one of them."""
+    monkeypatch.setattr(server, "tokens_of", len)
+    api.delay, cap = 0.05, 40_000
+    with calling(api, study=tmp_path, max_tokens=cap, calls_at_once=24) as caller:
+        long = {"messages": [{"role": "user", "content": "x" * 6_000}], "max_tokens": 100}
+        together(24, lambda _: caller.ask("chat", **long))
+        while caller.gateway.meter.problem is None:
+            assert caller.ask("chat", **long).status_code in (200, 402)
+    spent = [call["tokens"] for call in caller.events]
+    assert max(spent) > 6_000 and cap <= sum(spent) < cap + max(spent)
+
+
+def test_prompt_estimate_without_usage_is_one_token_a_byte(api: ApiServer) -> None:
+    """Of a picture what it costs, whatever its size."""
+    api.fault = fails("silent")
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO" * 100_000}}
+    with calling(api) as caller:
+        for part in ({"type": "text", "text": "x" * 90_000}, picture):
+            assert caller.ask("messages", messages=[{"role": "user", "content": [part]}]).status_code == 200
+    long, pictured = (call["lost_tokens"] for call in caller.events)
+    assert 90_000 < long < 94_000 and 50_000 < pictured < 54_000
+
+
+@pytest.mark.parametrize("price", [{}, {"anthropic/claude-sonnet-4-5": (3.0, 15.0)}])
+def test_writing_to_a_one_hour_cache_costs_twice_the_input(price: Any, tmp_path: Path) -> None:
+    """As Anthropic bills it, by LiteLLM's price and by the user's; before the reply the estimate has it as well."""
+    hour = {"type": "text", "text": "x" * 10_000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    asked = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": [hour]}]}
+    cache = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 1_000_000}
+    usage = {"input_tokens": 0, "output_tokens": 0, "cache_creation_input_tokens": 1_000_000, "cache_creation": cache}
+    for told in (usage, None):
+        answer = [whole(json.dumps({"model": "m", "stop_reason": "end_turn", "usage": told}).encode())]
+        with WildServer(partial(iter, answer)) as api, calling(api, study=tmp_path, prices=price) as caller:
+            assert caller.ask("messages", **asked).status_code == 200
+        (event,) = caller.events
+        if told:
+            assert event["usd"] == pytest.approx(6.0)
+        else:
+            assert event["lost_usd"] > 2 * 10_000 * 3e-6 + 200 * 15e-6
 
 
 def test_a_cap_in_dollars_needs_a_price(api: ApiServer) -> None:
@@ -160,7 +207,7 @@ def test_a_key_that_an_api_tells_back_does_not_come_in(api: ApiServer) -> None:
 def test_a_word_that_is_no_secret_stays_in_a_reply(api: ApiServer) -> None:
     """A local server takes any key, such as `m`."""
     found = routes(COMMON, {"OPENAI_API_KEY": "m\n", "OPENAI_BASE_URL": api.url})
-    with Gateway(COMMON, found, kit(), shared=True) as gateway:
+    with Gateway(COMMON, found, kit(models=("m",)), shared=True) as gateway:
         key = {"Authorization": f"Bearer {gateway.token}"}
         address = gateway.bases()["openai"] + "/chat/completions"
         assert said(httpx.post(address, json=body("chat"), headers=key), "chat") == TEXT and "m" in TEXT

@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import OPENAI_KEY, Caller, api, body, calling, until
 from tests.llm.wild import LIES, WildServer, completion, used, whole
+from tests.serving import together
 
 __all__ = ["api", "litellm_loaded"]
 pytestmark = pytest.mark.usefixtures("litellm_loaded")
@@ -85,6 +86,64 @@ def test_heads_by_hand(
         assert len(api.paths) == len(caller.events) == (expected == 200)
     assert all("x-evil" not in told and told["authorization"] == f"Bearer {OPENAI_KEY}" for told in api.heard)
     assert all(told["content-type"] == "application/json" for told in api.heard)
+    assert capfd.readouterr() == ("", "")
+
+
+def most_memory(work: Callable[[], None]) -> int:
+    """Bytes that this process had at most while it did the work, beyond those before."""
+
+    def high(field: str) -> int:
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+        return int(line.split()[1]) << 10
+
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak starts again
+    before = high("VmRSS")
+    work()
+    return high("VmHWM") - before
+
+
+@pytest.mark.parametrize("piece", [b"{},", b"[],", b'{"a":[]},', b"0,", b'"",'])
+def test_body_of_many_small_values_is_refused_unparsed(piece: bytes, api: ApiServer) -> None:
+    """Parsed, each byte of it takes 25 of the host's memory, which is not charged to the agent."""
+    values = piece * ((8 << 20) // len(piece))
+    data = json.dumps(body("chat")).encode()[:-1] + b',"stop":[' + values + b"0]}"
+    with calling(api, **CAPS) as caller:
+        key = caller.key("chat")
+        path = "openai/v1/chat/completions"
+
+        def work() -> None:
+            answers: list[int] = []
+            together(8, lambda _: answers.append(caller.client.post(path, content=data, headers=key).status_code))
+            assert answers == [413] * 8
+
+        assert most_memory(work) < 300 << 20 and not api.seen
+
+
+def test_large_bodies_at_once_are_held_within_limits(api: ApiServer) -> None:
+    """They wait for each other, and all are answered."""
+    data = json.dumps(body("chat", user="\U0001f600" + "x" * (12 << 20)), ensure_ascii=False).encode()
+    with calling(api, **CAPS | {"max_tokens": None, "calls_at_once": 24}) as caller:
+
+        def work() -> None:
+            statuses: list[int] = []
+            head = {"model": "nothing" * 100}  # refused after it was parsed
+            wrong = data.replace(b'"model": "m"', json.dumps(head).encode()[1:-1])
+            path, key = "openai/v1/chat/completions", caller.key("chat")
+            together(24, lambda _: statuses.append(caller.client.post(path, content=wrong, headers=key).status_code))
+            assert statuses == [400] * 24
+
+        assert most_memory(work) < 500 << 20
+        assert status(raw(caller, length=str(17 << 20))) == 413 and not api.seen
+
+
+def test_deeply_nested_body_is_refused_in_one_line(api: ApiServer, capfd: pytest.CaptureFixture[str]) -> None:
+    space, message = b'{"type":"namespace","name":"n","tools":[', b'{"type":"tool_result","content":['
+    with calling(api, **CAPS) as caller:
+        for depth in (600, 3_000, 50_000):
+            for name, opened in ((b"tools", space), (b"messages", message)):
+                ends = bytes(b"]}"[b"[{".index(mark)] for mark in reversed(opened) if mark in b"[{")
+                inner = b',"%s":[%s%s]}' % (name, opened * depth, ends * depth)
+                assert status(raw(caller, data=json.dumps(body("chat")).encode()[:-1] + inner)) in (400, 413)
     assert capfd.readouterr() == ("", "")
 
 

@@ -58,7 +58,7 @@ def work(
     told_of: list[Event] = [] if events is None else events
     stop = {"should_stop": should_stop} if should_stop else {}
     context = RunContext(
-        ModelConfig(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder,
+        ModelConfig(agent=agent, **{"agent_network": "none", "models": ("m",), **staff}), run_id="r0", folder=folder,
         recorded=typed(recorded), emit=into(told_of), sandboxed=sandboxed, **stop,
     )  # fmt: skip
     result = run(

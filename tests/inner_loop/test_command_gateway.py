@@ -134,8 +134,8 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
 
 
 def test_the_first_call_finds_what_the_model_refuses(task: Task, agent: Callable[[str], str], api: ApiServer) -> None:
-    def first_call(text: str, sandboxed: bool) -> None:
-        context = RunContext(ModelConfig(agent=agent(text)), sandboxed=sandboxed)
+    def first_call(text: str, sandboxed: bool, models: tuple[str, ...] = ("m",)) -> None:
+        context = RunContext(ModelConfig(agent=agent(text), models=models), sandboxed=sandboxed)
         require_start("", task, context)
 
     asking = (AGENTS / "asking.py").read_text()
@@ -147,4 +147,7 @@ def test_the_first_call_finds_what_the_model_refuses(task: Task, agent: Callable
             first_call("asking.py", sandboxed)
         with pytest.raises(EnvironmentProblem, match="its model refuses its calls: HTTP 401"):
             first_call(asking.replace("sys.exit(1)", "sys.exit(0)"), sandboxed)
+    with pytest.raises(UsageError, match="asks for the model m, and --model names none") as unnamed:
+        first_call("asking.py", True, models=())
+    assert unnamed.value.hint.startswith("-m m")
     first_call("steady.py", True)  # it asks no model, only for an experiment

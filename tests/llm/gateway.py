@@ -23,6 +23,7 @@ TEXT = "It is a matter of taste, and of patience; try the smaller steps first."
 PATHS = {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses", "messages": "anthropic/v1/messages"}
 KINDS = tuple(PATHS)
 PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
+MODELS = ("m", "openrouter/a/m", "openrouter/a/m:free", "qwen3:7b", "claude-sonnet-4-5", "gpt-5", "nobody-knows")
 UPSTREAMS = {
     **COMMON,
     "openrouter": Upstream(
@@ -75,7 +76,8 @@ def body(kind: str, model: str = "m", **more: Any) -> dict[str, Any]:
 def calling(server: ApiServer | WildServer, **how: Any) -> Iterator[Caller]:
     """A gateway on its socket; ``how`` goes into the kit. Whatever is left in flight is settled at the end."""
     events: list[dict[str, Any]] = []
-    with Gateway(UPSTREAMS, routes(UPSTREAMS, ours(server)), kit(events, **how), shared=False) as gateway:
+    context = kit(events, **{"models": MODELS} | how)
+    with Gateway(UPSTREAMS, routes(UPSTREAMS, ours(server)), context, shared=False) as gateway:
         transport = httpx.HTTPTransport(uds=str(gateway.path))
         with httpx.Client(transport=transport, base_url="http://127.0.0.1/", timeout=200) as client:
             yield Caller(gateway, client, events)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from analysis.ledger import Ledger, check
+from analysis.ledger import Ledger, check, read
 from analysis.study import query
 from arena.settings import StudyConfig
 from bench.whole import whole_study
@@ -44,8 +45,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def copy(study: Path) -> Path:
     target = study.parent / "copy"
-    (said,) = share(study, target)
-    assert "the files of the task" in said and "are not in the copy" in said
+    said = share(study, target)
+    assert "the files of the task" in said[0] and "are not in the copy" in said[0]
     return target
 
 
@@ -72,6 +73,30 @@ def test_what_is_no_path_of_this_machine_stays() -> None:
         assert clean.text(text) == text
     assert clean.text(str(FAULT["message"])).startswith("no space left on …/a b.txt")
     assert clean.text('File "/work/x/train.py", line 3') == 'File "…/train.py", line 3'
+
+
+@pytest.mark.parametrize("host", ["search", "strokes", "total", "lr", "baseline", "gpu-node-17"])
+def test_copy_on_a_host_with_an_ordinary_name_has_the_same_records(
+    host: str, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that the study uses for something else stays, and the command says so."""
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    source, script = tmp_path / "source", "x = total /batch/steps\n"
+    shutil.copytree(study, source)
+    with Ledger(source / "ledger", "other") as ledger:
+        ledger.append({"kind": "of-a-later-version", "stream": "search", "of": ["strokes-v2"]})
+        ledger.finish()
+    (source / "best_train.py").write_text(script)
+    (source / "champion.evidence.md").write_text("measured on gpu-node-17, in total\n")
+    said = " ".join(share(source, tmp_path / "copy"))
+    for view in ("runs", "credit", "mutations", "champions", "programs"):
+        assert query(tmp_path / "copy", f"FROM {view} ORDER BY ALL") == query(source, f"FROM {view} ORDER BY ALL")
+    streams = [record.get("stream") for record in read(tmp_path / "copy" / "ledger")]
+    assert "search" in streams and (tmp_path / "copy" / "best_train.py").read_text() == script
+    assert "best_train.py names /batch/steps" in said
+    assert (f"the name of this machine, {host}, stays" in said) == (host in ("search", "strokes", "lr", "baseline"))
+    page = (tmp_path / "copy" / "champion.evidence.md").read_text()
+    assert ("HOST" in page) == (host in ("total", "gpu-node-17"))
 
 
 def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
@@ -140,5 +165,5 @@ def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_pat
     with zipfile.ZipFile(tmp_path / "mine.zip") as whole:
         assert "mine/study.toml" in whole.namelist()
     again = cli("export", study, "--zip", "-o", "mine.zip", cwd=tmp_path)
-    assert again.returncode and "mine.zip exists" in again.stderr
+    assert again.returncode and "mine.zip already exists" in again.stderr
     assert not [path for path in tmp_path.iterdir() if path.name != "mine.zip"]

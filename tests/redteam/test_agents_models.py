@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inner_loop.gateway.fields import APIS
+from programs.errors import UsageError
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import PATHS, Caller, api, body, calling
@@ -21,6 +22,9 @@ __all__ = ["api", "litellm_loaded"]
 pytestmark = pytest.mark.usefixtures("litellm_loaded")
 PATHS_ = {**PATHS, "openrouter": "openrouter/v1/chat/completions"}
 FUNCTION = {"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {"plugins": {}}}}
+CHAT_FUNCTION = {"type": "function", "function": {"name": "shell", "parameters": {"type": "object"}}}
+BARE = {"name": "Bash", "description": "d", "input_schema": {"type": "object"}}
+TOOLS = {"chat": CHAT_FUNCTION, "openrouter": CHAT_FUNCTION, "responses": FUNCTION, "messages": BARE}
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -171,16 +175,125 @@ def test_every_item_that_stands_for_something_elsewhere_is_refused(caller: Calle
         refuse(caller, api, kind, more)
 
 
+SEARCHING = (  # models that search or run code at the vendor by themselves, or stand for others
+    "gpt-4o-search-preview", "gpt-4o-mini-search-preview", "gpt-5-search-api", "o4-mini-deep-research", "sonar-pro",
+    "perplexity/sonar", "openai/gpt-4o-search-preview", "groq/compound", "switchpoint/router", "openrouter/auto",
+    "m:online", "m:ONLINE", "a/m:free:online", "m@preset/mine", "@preset/mine",
+)  # fmt: skip
+
+
 @pytest.mark.exploit(47)
-def test_a_model_has_one_name_and_no_tools(caller: Caller, api: ApiServer) -> None:
+def test_a_model_that_m_does_not_name_is_refused(caller: Caller, api: ApiServer) -> None:
+    """The agent has no network: it must not choose a model that has one, or a dearer one."""
+    others = (
+        "gpt-5.4-pro",
+        "m2",
+        "M",
+        "a",
+        "free",
+        "a/m:nitro",
+        "a/m:floor",
+        "openrouter/a",
+        "/m",
+        "m/",
+        "claude-opus-4",
+    )
     for kind in PATHS_:
-        for model in ("m:online", "m:ONLINE", "m:free:online", "m@preset/mine", "@preset/mine"):
+        for model in (*SEARCHING, *others):
             assert model in refuse(caller, api, kind, {"model": model})
-    for model in ("openrouter/auto", "OpenRouter/Auto", "a/m:nitro", "a/m:floor", "a/m:batch", "a/m:any"):
-        assert model in refuse(caller, api, "openrouter", {"model": model})
-    for kind, model in (("openrouter", "a/m:free"), ("openrouter", "a/m"), ("chat", "qwen3:7b"), ("chat", "ft:m:o::i")):
+    path, key = "anthropic/v1/messages/count_tokens", caller.key("messages")
+    response = caller.client.post(path, json={"model": "m2", "messages": user()}, headers=key)
+    assert response.status_code == 400 and not api.paths and caller.gateway.meter.problem is None
+    for kind, model in (("openrouter", "a/m:free"), ("openrouter", "a/m"), ("chat", "qwen3:7b"), ("messages", "m")):
         assert send(caller, kind, {"model": model}).status_code == 200
         assert api.seen[-1]["model"] == model
+
+
+@pytest.mark.exploit(47)
+@pytest.mark.parametrize("model", SEARCHING)
+def test_a_searching_model_that_m_names_is_refused(model: str, api: ApiServer) -> None:
+    """Its searches have a price that no usage reports, and give the agent a network."""
+    with calling(api, models=(f"openai/{model}", "m")) as caller:
+        assert "--set agent_direct=true" in refuse(caller, api, "chat", {"model": model})
+
+
+def test_an_agent_whose_model_is_not_named_ends_with_the_option(api: ApiServer) -> None:
+    with calling(api, models=()) as caller:
+        assert "-m m" in refuse(caller, api, "chat", {})
+        problem = caller.gateway.meter.problem
+        assert isinstance(problem, UsageError) and "-m m" in problem.hint and not caller.events
+
+
+RUNNING = (
+    "google_search", "googleSearch", "url_context", "urlContext", "code_execution", "codeExecution", "googleMaps",
+    "google_search_retrieval", "enterpriseWebSearch", "computer_use", "retrieval",
+)  # fmt: skip
+
+
+@pytest.mark.exploit(47)
+def test_a_tool_without_a_type_that_is_no_function_is_refused(caller: Caller, api: ApiServer) -> None:
+    """LiteLLM's proxy and Google's APIs take these for tools that they run."""
+    for kind in PATHS_:
+        for name in RUNNING:
+            for tool in ({name: {}}, {"type": None, name: {}}, {**BARE, name: {}}, {"type": "function", name: {}}):
+                refuse(caller, api, kind, {"tools": [tool]})
+                refuse(caller, api, kind, {"tools": [TOOLS[kind], tool]})
+        if kind != "messages":
+            refuse(caller, api, kind, {"tools": [BARE]})
+    space = {"type": "namespace", "name": "n", "tools": [{"googleSearch": {}}]}
+    refuse(caller, api, "responses", {"tools": [space]})
+    item = {"type": "additional_tools", "role": "developer", "tools": [{"googleSearch": {}}]}
+    refuse(caller, api, "responses", {"input": [*user(), item]})
+    for bare in ({"name": "Bash"}, {"input_schema": {}}, {"name": {}, "input_schema": {}}, {}):
+        refuse(caller, api, "messages", {"tools": [bare]})
+    assert send(caller, "messages", {"tools": [BARE]}).status_code == 200 and api.seen[-1]["tools"] == [BARE]
+
+
+@pytest.mark.exploit(47)
+def test_a_key_that_no_tool_of_that_type_has_is_refused(caller: Caller, api: ApiServer) -> None:
+    keys: dict[str, Any] = {
+        "url": "http://x", "server_url": "http://x", "allowed_callers": ["code_execution_20250825"], "googleSearch": {},
+        "headers": {}, "container": "c", "mcp_server_name": "s", "cache_control": {"type": "ephemeral", "url": "x"},
+        "strict": {"url": "x"},
+    }  # fmt: skip
+    typed = [{"type": name, "name": "n"} for name in ("function", "custom", "bash_20250124", "text_editor_20250728")]
+    for kind in PATHS_:
+        for name, value in keys.items():
+            for tool in (*typed, *([BARE] if kind == "messages" else [])):
+                refuse(caller, api, kind, {"tools": [{**tool, name: value}]})
+    nested = {"type": "function", "function": {"name": "f", "parameters": {}, "url": "http://x"}}
+    refuse(caller, api, "chat", {"tools": [nested]})
+    for choice in ({"type": "function", "url": "http://x"}, {"type": "tool", "name": {}}, "web_search", ["auto"]):
+        refuse(caller, api, "chat", {"tools": [TOOLS["chat"]], "tool_choice": choice})
+    for name, value in (("functions", [{"name": "f", "parameters": {}}]), ("function_call", "auto")):
+        assert name in refuse(caller, api, "chat", {name: value})
+
+
+@pytest.mark.exploit(47)
+def test_tools_that_pass_run_nowhere_in_litellms_gemini(caller: Caller, api: ApiServer) -> None:
+    """Behind an address that is LiteLLM's proxy, tools are translated for Google: what comes out is functions alone."""
+    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import VertexGeminiConfig
+
+    forms = [{name: {}} for name in RUNNING] + [{"type": "function", "function": {"name": name}} for name in RUNNING]
+    for tool in forms:
+        if send(caller, "chat", {"tools": [tool]}).status_code == 200:
+            mapped = VertexGeminiConfig()._map_function(value=api.seen[-1]["tools"], optional_params={})
+            if [[*kind] for kind in mapped] != [["function_declarations"]]:
+                raise Harm(f"runs at the vendor: {mapped}")
+    assert len(api.seen) == len(RUNNING)
+
+
+def test_a_stream_that_is_no_boolean_is_refused(caller: Caller, api: ApiServer) -> None:
+    """A lenient server streams it, and no usage was asked for."""
+    for kind in PATHS_:
+        for stream in ("true", 1, 0, "false", [], {"a": 1}, 1.0):
+            assert "stream" in refuse(caller, api, kind, {"stream": stream})
+    for options in ("x", [1], 1):
+        assert "stream_options" in refuse(caller, api, "chat", {"stream": True, "stream_options": options})
+    for kind in PATHS_:
+        for stream in (None, False, True):
+            assert send(caller, kind, {"stream": stream}).status_code == 200
+            assert api.seen[-1].get("stream", False) is bool(stream)
 
 
 @pytest.mark.exploit(47)
@@ -223,8 +336,8 @@ def test_tools_that_run_at_the_vendors_are_taken_out_wherever_they_stand(caller:
         {"type": "tool_search_output", "execution": "client", "call_id": "c", "tools": [*HOSTED, FUNCTION]},
     ]  # fmt: skip
     for kind in PATHS_:
-        assert send(caller, kind, {"tools": [*HOSTED, FUNCTION]}).status_code == 200
-        assert api.seen[-1]["tools"] == [FUNCTION]
+        assert send(caller, kind, {"tools": [*HOSTED, TOOLS[kind]]}).status_code == 200
+        assert api.seen[-1]["tools"] == [TOOLS[kind]]
         assert send(caller, kind, {"tools": HOSTED, "tool_choice": "auto"}).status_code == 200
         assert not {"tools", "tool_choice"} & api.seen[-1].keys()
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [*HOSTED, FUNCTION]}}

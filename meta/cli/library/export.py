@@ -172,8 +172,7 @@ def to_zip(out: Output, study: str | None, target: Path | None) -> None:
     folder = resolve.study_folder(study, out)
     if is_taken(folder):
         raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
-    if target.exists():
-        raise UsageError(f"{target} exists", hint="name a new file with -o")
+    resolve.new_path(target)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / target.stem
         remarks, head = share(folder, copy), verified(copy)["head"]
@@ -248,8 +247,7 @@ def write_program(
     if target is None:
         out.text(stated.document)
         return
-    if target.exists():
-        raise UsageError(f"{target} already exists", hint="name a new file or folder")
+    resolve.new_path(target)
     if stated.is_set:
         stated.write(target)
     else:

@@ -105,6 +105,7 @@ def ideas(
     from analysis.report.coverage import choose, task_values
     from meta.learnt import sentence, with_list
 
+    path = resolve.new_path(output) if output else None
     chosen = choose(task_values(_read(folders, without, out)), most, conditions=not flat)
     if not chosen:
         raise UsageError("no idea helps on these tasks by more than noise", hint="metaloop sweep adds more tasks")
@@ -112,10 +113,9 @@ def ideas(
     if program.is_set:
         raise UsageError(f"--base {base} is a program of several files", hint="name a program of one .md file")
     text = with_list(program, [*map(sentence, chosen)])
-    if output is None:
+    if path is None:
         out.text(text)
         return
-    path = Path(output).expanduser()
     path.write_text(text, "utf-8")
     out.note(f"wrote {resolve.shown(path)}: {len(chosen)} ideas")
     out.next(f"metaloop match {resolve.typed(path)} -t TASK")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
@@ -53,9 +52,7 @@ def new(
     """Write a new program to edit, from the text of a starter. If FILE's folder has a
     task.toml, the idea list contains the starter's ideas that apply to this task. For each
     setting without such an idea, it contains a larger and a smaller value."""
-    path, loaded = Path(file).expanduser(), resolve.one_program(base)
-    if path.exists():
-        raise UsageError(f"{file} already exists", hint="name a new file")
+    path, loaded = resolve.new_path(file), resolve.one_program(base)
     if path.suffix != ".md" or loaded.is_set:
         what = f"{file} is no .md file" if path.suffix != ".md" else f"--base {base} has several files"
         raise UsageError(what, hint="a program of one file: my/program.md")

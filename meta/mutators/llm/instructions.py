@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from analysis.statistics import mean_interval
-from inner_loop.models.contract import Message
+from inner_loop.models.contract import Message, handling_reply
 from meta.mutators.bandit import ArmHistory, arm_histories, believe
 from meta.mutators.llm.calls import PER_GENERATION, GenerationCalls
 from meta.mutators.llm.reply import BadReply, WrittenInstruction, parsed, schema
@@ -69,7 +69,8 @@ class Instructions:
     def _add(self, reply: str) -> None:
         """The instruction of a reply; nothing where it has none, or one that is known."""
         try:
-            new = Program.parse(parsed(reply, WrittenInstruction).instruction.strip() + "\n", "written")
+            with handling_reply(BadReply):
+                new = Program.parse(parsed(reply, WrittenInstruction).instruction.strip() + "\n", "written")
         except (BadReply, ProgramError):
             return
         if new.words <= 2 * WORDS and new.program_id not in {program.program_id for program in self.programs}:

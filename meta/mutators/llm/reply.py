@@ -94,8 +94,10 @@ def parsed(text: str, form: type[Form]) -> Form:
 def child_of(parents: Sequence[Program], reply: WrittenChild) -> str:
     """The text of the child. Raises BadReply, ProgramError."""
     program = parents[0]
+    if reply.take and len(parents) < 2:
+        raise BadReply("take: there is no second parent to take from")
     if reply.take:
-        program = _taking(program, parents[1:], reply.take)
+        program = _taking(program, parents[1], reply.take)
     for section in reply.sections:
         program = _with_section(program, section)
     text = program.text
@@ -122,22 +124,25 @@ def _listed(parents: Sequence[Program], ideas: Sequence[int | str]) -> list[str]
     known = [idea.text for parent in parents for idea in parent.ideas]
     texts = []
     for idea in ideas:
-        number = int(idea) if isinstance(idea, int) or idea.strip().isdecimal() else 0
-        if number and not 0 < number <= len(known):
-            raise BadReply(f"ideas: there is no idea {number}; the parents have {len(known)}")
-        texts.append(known[number - 1] if number else one_line(str(idea)).removeprefix("- "))
+        number = str(idea).strip()
+        if not number.removeprefix("-").isdecimal():
+            texts.append(one_line(str(idea)).removeprefix("- "))
+        elif len(number) < 10 and 0 < int(number) <= len(known):
+            texts.append(known[int(number) - 1])
+        else:
+            raise BadReply(f"ideas: there is no idea {number[:20]}; the parents have {len(known)}, from 1")
     return [text for text in texts if text]
 
 
-def _taking(first: Program, others: Sequence[Program], names: Sequence[str]) -> Program:
+def _taking(first: Program, second: Program, names: Sequence[str]) -> Program:
     """The first parent with sections of the second. Raises BadReply."""
-    known = {*chapters(first.text), *(name for other in others for name in chapters(other.text))} - {""}
+    known = {*chapters(first.text), *chapters(second.text)} - {""}
     if unknown := [name for name in names if name not in known and name.casefold() != CHARTER]:
         raise BadReply(f"take: no parent has a section {one_line(unknown[0])[:60]}")
-    text, _ = joined(first, others[0], {*names})
+    text, _ = joined(first, second, {*names})
     if CHARTER in map(str.casefold, names):
-        text = take_charter(text, others[0].text)
-    return first.with_parts(text, others[0])
+        text = take_charter(text, second.text)
+    return first.with_parts(text, second)
 
 
 def _with_section(program: Program, section: NewSection) -> Program:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from inner_loop.behaviour import misfit
 from inner_loop.events import CallEvent
-from inner_loop.models.contract import Message, bytes_of
+from inner_loop.models.contract import Message, bytes_of, handling_reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls, Talk
@@ -132,17 +132,18 @@ class Writer:
         """(what the reply has of the form, the child's text, what of it was left out, the problem)."""
         answer: WrittenChild | None = None
         try:
-            if reply.finish == "length":
-                raise BadReply(f"cut off after {reply.tokens_out} tokens")
-            if reply.finish == "content_filter" or not reply.text.strip():
-                raise BadReply("the model gave no answer")
-            answer = parsed(reply.text, WrittenChild)
-            if answer.decline and answer.ideas is None and answer.charter is None and not answer.sections:
-                return answer, "", [], DECLINED + one_line(answer.decline)[:MOST_REASON]
-            if not answer.why:
-                raise BadReply("the reason is empty")
-            text, left_out = self._fitting(parents, child_of(parents, answer))
-            return answer, text, left_out, self._wrong(parents, text)
+            with handling_reply(BadReply):
+                if reply.finish == "length":
+                    raise BadReply(f"cut off after {reply.tokens_out} tokens")
+                if reply.finish == "content_filter" or not reply.text.strip():
+                    raise BadReply("the model gave no answer")
+                answer = parsed(reply.text, WrittenChild)
+                if answer.decline and answer.ideas is None and answer.charter is None and not answer.sections:
+                    return answer, "", [], DECLINED + one_line(answer.decline)[:MOST_REASON]
+                if not answer.why:
+                    raise BadReply("the reason is empty")
+                text, left_out = self._fitting(parents, child_of(parents, answer))
+                return answer, text, left_out, self._wrong(parents, text)
         except BadReply as bad:
             return answer, "", [], str(bad)
         except ProgramError as bad:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from inner_loop.models.contract import handling_reply
+from inner_loop.researchers.reply import BadEdit
 from meta.mutators.llm.reply import BadReply, WrittenChild, WrittenInstruction, child_of, known_rows, parsed, schema
 from meta.mutators.llm.templates import fenced
-from programs.errors import ProgramError
+from programs.errors import ProgramError, UsageError
 from programs.program import Program
 
 FIRST = Program.parse(
@@ -93,6 +97,50 @@ def test_sections_of_the_second_parent_are_taken_as_they_stand() -> None:
     assert "## Roles\n\n- One: all." in made.text and made.charter == SECOND.charter and len(made.ideas) == 2
     with pytest.raises(BadReply, match="no parent has a section Judges"):
         child(take=["Judges"])
+
+
+@pytest.mark.parametrize("names", [["Ideas"], ["charter"], ["Process", "charter"], ["Nowhere"]])
+def test_taking_from_a_second_parent_that_is_missing_is_a_bad_reply(names: list[str]) -> None:
+    with pytest.raises(BadReply, match="take: there is no second parent"):
+        child_of([FIRST], reply(take=names))
+
+
+@pytest.mark.parametrize("number", [0, "0", " 00 ", "-1", "9" * 5000, -(10**30), "\u0660"])
+def test_number_that_no_idea_has_is_a_bad_reply(number: int | str) -> None:
+    """A model may count from 0; its list would be one idea off."""
+    with pytest.raises(BadReply, match=r"ideas: there is no idea .* have 3, from 1"):
+        child(ideas=[number, 1])
+
+
+def test_unexpected_error_in_a_reply_is_a_bad_reply() -> None:
+    for bad in (BadReply, BadEdit, ProgramError):
+        with pytest.raises(bad, match="cannot be used: IndexError: list index out of range"), handling_reply(bad):
+            [][0]
+    for error in (OSError("no space"), UsageError("no"), BadReply("x")):
+        with pytest.raises(type(error), match=str(error)), handling_reply(BadReply):
+            raise error
+
+
+def test_replies_by_chance_make_children_or_are_bad() -> None:
+    """Fuzz: 4,000 replies of words that mean something to a program, to one parent or two."""
+    rng = random.Random(1)
+    words = [
+        "Ideas", "charter", "Process", "Roles", "", "#", "---", "a\nb", "\0", "x" * 200, "First > Ideas", "Set `lr=1`.",
+        "\u00b2", "9" * 5000, "patch:x", "```", "a/b.md", "../x", "<<<<<<< SEARCH", "metaloop", "wave", "\r", "\u2028",
+        "Try `patch:x`", "[a](b.md)", "- ", "screen.fraction", "`lr=1e999`", "`lr=nan`", "\ud800",
+    ]  # fmt: skip
+    values = [*words, 0, -1, 2, None, True, 1e308, float("nan"), 10**400, [1, [2]], {"rule": "paired"}]
+    word = lambda: rng.choice(words)  # noqa: E731
+    for _ in range(4_000):
+        parts: dict[str, Any] = {
+            "charter": {word(): rng.choice(values), word(): rng.choice(values)},
+            "ideas": [rng.choice([word(), rng.randint(-2, 5)]) for _ in range(3)],
+            "sections": [{"name": word() or "x", "text": word() + word()}], "take": [word(), word()],
+            "patches": [{"name": word(), "search": word(), "replace": word()}],
+        }  # fmt: skip
+        chosen = {name: parts[name] for name in parts if rng.random() < 0.4}
+        with suppress(BadReply, ProgramError):
+            child_of([FIRST, SECOND][: rng.randint(1, 2)], reply(**chosen))
 
 
 def test_a_new_patch_is_written_below_the_ideas_that_name_it() -> None:

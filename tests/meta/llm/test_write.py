@@ -214,6 +214,15 @@ def test_a_faulty_reply_is_put_right_once(server: LlmServer, make: Make) -> None
     assert "was rejected: `" in second.calls.prompt[1][1] and Program.parse(second.text).program_id
 
 
+@pytest.mark.parametrize("parts", [{"take": ["Ideas"]}, {"take": ["charter"]}, {"ideas": ["9" * 5000]}])
+def test_reply_that_nobody_expected_is_refused_and_ends_no_study(
+    server: LlmServer, make: Make, parts: dict[str, Any]
+) -> None:
+    server.answer = lambda _: reply(**parts)
+    found = proposed(make())
+    assert found.refusal and found.repair and (again := found.repair(found.refusal)) and again.refusal
+
+
 def test_what_warns_of_something_new_is_faulty(server: LlmServer, make: Make) -> None:
     server.answer = lambda _: reply(ideas=["Set `ladder1=0.02`.", "Set `nowhere=1`."])
     assert "no edit `nowhere=1`" in proposed(make()).refusal
