@@ -37,9 +37,9 @@ class Lineage(GitFolder):
             return self.commits[program.program_id]
         message = f"{program.name}: {reason}\n\nProgram: {program.program_id}\nOperator: {operator}\n"
         parents = [self.commits[p] for p in parent_ids if p in self.commits]
-        date = f"{self.epoch} +0000"
+        dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{self.epoch} +0000")
         tree = self.write_tree(dict((*program.files, *program.living)))
-        commit = self.write_commit(tree, parents, message, **AUTHOR, GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date)
+        commit = self.write_commit(tree, parents, message, {**AUTHOR, **dates})
         self._point(program.program_id, commit)
         self.commits[program.program_id] = commit
         return commit

@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "HOME": "/nonexistent",
     "LC_ALL": "C",
 }
+NO_VARIABLES: Mapping[str, str] = {}
 _CONFIG = """[core]
 \trepositoryformatversion = 1
 \tbare = true
@@ -57,7 +58,7 @@ _HEAD = re.compile(r"ref: refs/\S+|[0-9a-f]{40,64}")
 
 
 def run(
-    words: Sequence[str], data: bytes = b"", most: int | None = None, **environment: str
+    words: Sequence[str], data: bytes = b"", most: int | None = None, environment: Mapping[str, str] = NO_VARIABLES
 ) -> subprocess.CompletedProcess[bytes]:
     """A git command that reads ``data``; it is ended after SECONDS, or when it prints more than ``most`` bytes (else
     MOST_OUTPUT), of which the result then has one more. With an empty GIT_CONFIG_GLOBAL it has the user's settings."""
@@ -115,14 +116,14 @@ class GitFolder:
         (self.folder / "config").write_text(_CONFIG.format(object_format))
 
     def attempt(
-        self, *words: str, data: bytes = b"", most: int | None = None, **environment: str
+        self, *words: str, data: bytes = b"", most: int | None = None, environment: Mapping[str, str] = NO_VARIABLES
     ) -> subprocess.CompletedProcess[bytes]:
         """A git command, which may fail."""
-        return run(["--git-dir", str(self.folder), *words], data, most, **environment)
+        return run(["--git-dir", str(self.folder), *words], data, most, environment)
 
-    def git(self, *words: str, data: bytes = b"", **environment: str) -> str:
+    def git(self, *words: str, data: bytes = b"", environment: Mapping[str, str] = NO_VARIABLES) -> str:
         """What a git command prints. Raises Corrupt with git's last line."""
-        done = self.attempt(*words, data=data, **environment)
+        done = self.attempt(*words, data=data, environment=environment)
         if done.returncode:
             last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
             raise Corrupt(f"{self._name}: git {words[0]}: {last}", hint=self.hint)
@@ -153,21 +154,21 @@ class GitFolder:
             index = {"GIT_INDEX_FILE": f"{folder}/index", "GIT_LITERAL_PATHSPECS": "1"}
             rows = ""
             if base:
-                self.git("read-tree", base, **index)
-                rows = self.git("ls-files", "-z", "--stage", "--", *files, **index)
+                self.git("read-tree", base, environment=index)
+                rows = self.git("ls-files", "-z", "--stage", "--", *files, environment=index)
             executable = {row.partition("\t")[2] for row in rows.split("\0") if row.startswith("100755")}
             added = "".join(
                 f"{'100755' if path in executable else '100644'} "
                 f"{self.git('hash-object', '-w', '--stdin', data=content).strip()}\t{path}\0"
                 for path, content in sorted(files.items())
             )
-            self.git("update-index", "-z", "--add", "--index-info", data=added.encode(), **index)
-            return self.git("write-tree", "--missing-ok", **index).strip()
+            self.git("update-index", "-z", "--add", "--index-info", data=added.encode(), environment=index)
+            return self.git("write-tree", "--missing-ok", environment=index).strip()
 
-    def write_commit(self, tree: str, parents: Sequence[str], message: str, **environment: str) -> str:
+    def write_commit(self, tree: str, parents: Sequence[str], message: str, environment: Mapping[str, str]) -> str:
         """The hash of a new commit, which no branch names. ``environment``: author and committer, as git names them."""
         words = [word for parent in parents for word in ("-p", parent)]
-        return self.git("commit-tree", tree, *words, data=message.encode(), **environment).strip()
+        return self.git("commit-tree", tree, *words, data=message.encode(), environment=environment).strip()
 
 
 class BorrowedRepository(GitFolder):
@@ -243,7 +244,7 @@ class BorrowedRepository(GitFolder):
         """A value of the repository's own settings, without what they include; empty if there is none."""
         path = self._common / "config"
         data = read_regular(path, MOST_SETTINGS) if os.path.lexists(path) else b""
-        return run(["config", "--file", "-", key], data).stdout.decode(errors="replace").strip()
+        return run(["config", "--file", "-", "--no-includes", key], data).stdout.decode(errors="replace").strip()
 
     def _plain(self, path: Path) -> Path:
         """Where a file or folder of the repository really lies. Raises OSError, TooMuch or Corrupt if it is missing, or
@@ -300,12 +301,9 @@ class BorrowedRepository(GitFolder):
         repository's settings or the user's own."""
         user, out = getpass.getuser(), {}
         settings = {name: os.environ.get(name, "") for name in ("HOME", "GIT_CONFIG_GLOBAL")}
+        settings["GIT_CONFIG_NOSYSTEM"] = "0"
         for key, unknown in (("name", user), ("email", f"{user}@{platform.node()}")):
-            own = (
-                run(["config", f"user.{key}"], GIT_CONFIG_NOSYSTEM="0", **settings)
-                .stdout.decode(errors="replace")
-                .strip()
-            )
+            own = run(["config", f"user.{key}"], environment=settings).stdout.decode(errors="replace").strip()
             for role in ("AUTHOR", "COMMITTER"):
                 name = f"GIT_{role}_{key.upper()}"
                 out[name] = os.environ.get(name) or self.setting(f"user.{key}") or own or unknown

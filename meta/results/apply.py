@@ -200,6 +200,6 @@ def committed(repository: BorrowedRepository, branch: str, files: Mapping[str, b
         number += 1
         name = f"{branch}-{number}"
     if not present:
-        commit = repository.write_commit(tree, [repository.head], message, **repository.identity())
+        commit = repository.write_commit(tree, [repository.head], message, repository.identity())
         repository.add_branch(name, commit)
     return name

@@ -1,4 +1,4 @@
-"""git in the repository of somebody else: at `improve --apply`, at `import` and at `home audit`, nothing of it runs, and
+"""git in the repository of somebody else, at `improve --apply`, `import` and `home audit`: nothing of it runs, and
 nothing in it holds the command."""
 
 from __future__ import annotations
