@@ -178,7 +178,7 @@ class BorrowedRepository(GitFolder):
     does. Everything that git reads is checked first: regular files and folders only, in the repository itself.
     """
 
-    hint = "git fsck checks it"
+    hint = "git fsck checks it, git gc packs it"
 
     @classmethod
     @contextmanager
