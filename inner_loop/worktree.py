@@ -9,17 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, UsageError
-
-_FILES = 200_000  # most entries of a worktree
-
-
-class TooMuch(Exception):
-    """A folder with more, deeper or less readable content than a normal one."""
+from programs.files import TooMuch, entries
 
 
 def check(worktree: Path) -> Path:
@@ -52,29 +45,6 @@ def _check_links(root: Path) -> None:
     for key, (links, path) in names.items():
         if links > seen[key]:
             raise UsageError(f"{path} is also linked from outside of {root}", hint="git clone --no-hardlinks, or cp -r")
-
-
-def entries(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a folder, with lstat; links are not followed. Raises TooMuch.
-
-    A list of folders to read instead of recursion: an attacker may nest deeper than Python's stack.
-    """
-    waiting, count = [str(root)], 0
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as listing:
-                for entry in listing:
-                    count += 1
-                    if count > _FILES:
-                        raise TooMuch(f"more than {_FILES} files")
-                    with suppress(FileNotFoundError):
-                        yield entry.path, entry.stat(follow_symlinks=False)
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append(entry.path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # gone meanwhile
-        except OSError as error:  # too deep, or closed to us
-            raise TooMuch(f"a folder that cannot be read: {error.strerror}") from None
 
 
 def size_mb(root: Path) -> float:

@@ -14,7 +14,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -23,6 +23,11 @@ from programs.errors import Corrupt
 
 MOST_LINE = MOST_TEXT = 64 << 20  # bytes; the longest records hold a few files of text
 _CHUNK = 1 << 16
+_FILES = 200_000  # most entries of a folder
+
+
+class TooMuch(Exception):
+    """A folder with more, deeper or less readable content than a normal one."""
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -76,6 +81,29 @@ def read_regular(path: Path, most: int = MOST_TEXT) -> bytes:
     if len(data) > most:
         raise Corrupt(f"{path}: larger than {most:,} bytes", hint="restore it from a copy")
     return data
+
+
+def entries(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Everything below a folder, with lstat; links are not followed. Raises TooMuch.
+
+    A list of folders to read instead of recursion: an attacker may nest deeper than Python's stack.
+    """
+    waiting, count = [str(root)], 0
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as listing:
+                for entry in listing:
+                    count += 1
+                    if count > _FILES:
+                        raise TooMuch(f"more than {_FILES} files")
+                    with suppress(FileNotFoundError):
+                        yield entry.path, entry.stat(follow_symlinks=False)
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # gone meanwhile
+        except OSError as error:  # too deep, or closed to us
+            raise TooMuch(f"a folder that cannot be read: {error.strerror}") from None
 
 
 def copy_regular(source: Path, target: Path) -> None:

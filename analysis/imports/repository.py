@@ -1,35 +1,31 @@
 """Reads commits and diffs from an untrusted repository without executing anything from it.
 
-Its configuration, hooks and attributes can name programs, so git never runs in that repository. It runs in a temporary
-empty repository that only uses the other's objects (`objects/info/alternates`). GitPython reads the references from
-their files.
+Its configuration, hooks and attributes can name programs, so git never runs in that repository, but in one that borrows
+its objects.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.imports.table import UnreadableLog
-from programs.safe_git import ENVIRONMENT, borrow
+from programs.errors import Corrupt
+from programs.safe_git import BorrowedRepository
 from programs.text import word_list
 
 if TYPE_CHECKING:
-    from git import Commit, Repo
-
     from analysis.imports.runs import Row
 
 DIFF = word_list("-r -p --no-ext-diff --no-textconv --no-renames --no-color --src-prefix=a/ --dst-prefix=b/")
 LARGEST_DIFF = 200_000  # bytes of a commit's diff
 LARGEST_FILE = 4 << 20  # bytes
-MISSES = 20  # unknown hashes after which the repository counts as a different one
-_HASH = re.compile(r"[0-9a-f]{4,40}")
+_HASH = re.compile(r"[0-9a-f]{4,64}")
 
 
 @dataclass(frozen=True)
@@ -44,101 +40,80 @@ class Joined:
 class Commits:
     """Finds the commits of a log. A missing commit is None, not an error."""
 
-    def __init__(self, repo: Repo) -> None:
-        self.repo = repo
-        self._joined: dict[str, Joined | None] = {}
-        self.hits = self.misses = 0
+    def __init__(self, repository: BorrowedRepository) -> None:
+        self._repository = repository
+        self._hashes: dict[str, str] = {}  # name → full hash; empty without one
+        self._joined: dict[tuple[str, str], Joined | None] = {}
+
+    def find(self, names: Iterable[str]) -> None:
+        """Look up full or short hashes of commits, all in one process."""
+        new = [name for name in dict.fromkeys(names) if _HASH.fullmatch(name) and name not in self._hashes]
+        if not new:
+            return
+        lines = self._repository.git("cat-file", "--batch-check", data="\n".join(new).encode()).splitlines()
+        for name, line in zip(new, lines, strict=False):
+            whole, kind = (*line.split(), "")[:2]
+            self._hashes[name] = whole if kind == "commit" and whole.startswith(name) else ""
+
+    def commit(self, name: str) -> str:
+        """The full hash of a commit; empty if it is missing or ambiguous."""
+        self.find([name])
+        return self._hashes.get(name, "")
 
     def join(self, text: str, log: str = "") -> Joined | None:
         """The commit with this full or short hash; its diff excludes the file ``log``."""
-        short = text.strip().lower()
-        if not _HASH.fullmatch(short) or (self.hits == 0 and self.misses >= MISSES):
+        commit = self.commit(normal(text))
+        if commit and (commit, log) not in self._joined:
+            self._joined[commit, log] = self._read(commit, log)
+        return self._joined.get((commit, log))
+
+    def _read(self, commit: str, log: str) -> Joined | None:
+        done = self._repository.attempt("log", "-1", "--no-walk", "--format=%ct %P", commit)
+        if done.returncode:
             return None
-        if short not in self._joined:
-            self._joined[short] = self._read(short, log)
-            self.hits += self._joined[short] is not None
-            self.misses += self._joined[short] is None
-        return self._joined[short]
-
-    def _read(self, short: str, log: str) -> Joined | None:
-        commit = self.commit(short)
-        if commit is None:
-            return None
-        at = datetime.fromtimestamp(commit.committed_date, UTC).isoformat().replace("+00:00", "Z")
-        return Joined(commit.hexsha, at, self._diff(commit, log))
-
-    def commit(self, name: str) -> Commit | None:
-        """The commit with this name, None if missing or ambiguous."""
-        from git import Commit
-
+        seconds, _, parents = done.stdout.decode().strip().partition(" ")
         try:
-            whole, kind, _ = self.repo.git.get_object_header(name)
-        except ValueError:  # missing or ambiguous
+            at = datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+        except (ValueError, OverflowError, OSError):  # no date, or one of another age
             return None
-        header = (kind, whole) if isinstance(kind, str) else (kind.decode(), whole.decode())  # GitPython says str
-        return Commit(self.repo, bytes.fromhex(header[1])) if header[0] == "commit" else None
+        return Joined(commit, at, self._diff(commit, parents.split()[0], log) if parents else None)
 
     def files_around(self, name: str, paths: Sequence[str]) -> tuple[list[str], list[str]] | None:
         """The texts of these files in the first parent of a commit and in the commit, empty where it lacks one; None if
         either commit is missing."""
-        commit = self.commit(name) if name else None
-        parent = self.commit(commit.parents[0].hexsha) if commit and commit.parents else None
-        if commit is None or parent is None:
+        commit = self.commit(normal(name))
+        parent = self.commit(self._repository.resolve(f"{commit}^1")) if commit else ""
+        if not parent:
             return None
-        return [_text(parent, path) for path in paths], [_text(commit, path) for path in paths]
+        return [self._text(parent, path) for path in paths], [self._text(commit, path) for path in paths]
 
-    def _diff(self, commit: Commit, log: str) -> str | None:
-        """The diff against the first parent, truncated at LARGEST_DIFF."""
-        if not commit.parents or self.commit(commit.parents[0].hexsha) is None:
-            return None
+    def _text(self, commit: str, path: str) -> str:
+        return (self._repository.file(commit, path, LARGEST_FILE) or b"").decode("utf-8", "replace")
+
+    def _diff(self, commit: str, parent: str, log: str) -> str | None:
+        """The diff against the first parent, truncated at LARGEST_DIFF; None if that is missing."""
         but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
-        ends = commit.parents[0].hexsha, commit.hexsha
-        made = self.repo.git.diff_tree(*DIFF, *ends, "--", ".", *but, as_process=True)
-        try:
-            data: bytes = made.stdout.read(LARGEST_DIFF + 1)
-        finally:
-            made.stdout.close()  # git stops at the broken pipe
-            with suppress(Exception):
-                made.wait()
-        text = data[:LARGEST_DIFF].decode("utf-8", "replace")
-        return text + ("\n# truncated\n" if len(data) > LARGEST_DIFF else "")
+        done = self._repository.attempt("diff-tree", *DIFF, parent, commit, "--", ".", *but, most=LARGEST_DIFF)
+        if done.returncode > 0:
+            return None
+        text = done.stdout[:LARGEST_DIFF].decode("utf-8", "replace")
+        return text + ("\n# truncated\n" if len(done.stdout) > LARGEST_DIFF else "")
 
 
-def _text(commit: Commit, path: str) -> str:
-    with suppress(KeyError):
-        file = commit.tree / path
-        if file.type == "blob" and file.size <= LARGEST_FILE:
-            return str(file.data_stream.read().decode("utf-8", "replace"))
-    return ""
+def normal(name: str | None) -> str:
+    """A hash as git writes it."""
+    return (name or "").strip().lower()
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Commits]:
     """The commits of a repository. Raises UnreadableLog if it is none, or cannot be read."""
-    from git import GitError, Repo
-
-    with tempfile.TemporaryDirectory(prefix="metaloop-objects-") as ours:
-        try:
-            with Repo(folder, search_parent_directories=False) as theirs:
-                borrow(Path(ours), Path(theirs.common_dir) / "objects")
-            repo = Repo(ours)
-        except (GitError, OSError, ValueError) as error:
-            raise UnreadableLog(f"not a readable repository: {' '.join(str(error).split())[:200]}") from None
-        repo.git.update_environment(**ENVIRONMENT)
-        try:
-            yield Commits(repo)
-        except (GitError, OSError, ValueError, IndexError) as error:  # untrusted objects may contain anything
-            raise UnreadableLog(f"the repository cannot be read: {' '.join(str(error).split())[:200]}") from None
-        finally:
-            repo.close()
-
-
-def repository_of(folder: Path) -> Path | None:
-    """The repository that a folder lies in: its work tree, or the folder of a bare one."""
-    for parent in (folder, *folder.parents):
-        if (parent / ".git").exists() or ((parent / "HEAD").is_file() and (parent / "objects").is_dir()):
-            return parent
-    return None
+    try:
+        with BorrowedRepository.open(folder) as repository:
+            yield Commits(repository)
+    except (Corrupt, OSError, ValueError, ArithmeticError) as error:  # untrusted objects may contain anything
+        reason = error.message if isinstance(error, Corrupt) else f"the repository cannot be read: {error}"
+        raise UnreadableLog(" ".join(reason.split())[:300]) from None
 
 
 def joined(rows: Sequence[Row], folder: Path, log: str) -> dict[int, Joined]:
@@ -150,6 +125,7 @@ def joined(rows: Sequence[Row], folder: Path, log: str) -> dict[int, Joined]:
     out: dict[int, Joined] = {}
     held: set[str] = set()  # commits of kept rows
     with opened(folder) as commits:
+        commits.find(normal(row.commit) for row in rows)
         for is_kept in (True, False):
             for row in rows:
                 if (row.decision == "baseline" or row.step_gain is not None) is is_kept:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from analysis.imports.cells import aliases
 from analysis.imports.columns import Stated
-from analysis.imports.repository import Joined, joined, repository_of
+from analysis.imports.repository import Joined, joined
 from analysis.imports.runs import ImportedRun, Row, runs_of
 from analysis.imports.table import Aside, UnreadableLog, read_log
 from analysis.ledger import SCHEMA, Ledger
@@ -24,6 +24,7 @@ from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageEr
 from programs.files import read_regular
 from programs.ids import content_id, content_ids
 from programs.program import Program
+from programs.safe_git import repository_above
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -124,7 +125,7 @@ def _log_events(
     if digest in seen:
         raise UnreadableLog("a copy of another log of this import")
     seen.add(digest)
-    home = repository or repository_of(log.absolute().parent)
+    home = repository or repository_above(log.absolute().parent)
     program, problem = _program(log.absolute().parent, home)
     shared = _import_event(log, digest) | {"state": STATE, "repository": str(home) if home else None}
     shared |= {"program_id": program and program["program_id"], "program_problem": problem or None}

@@ -15,11 +15,11 @@ from itertools import pairwise
 
 from analysis.statistics import interval, welch_difference
 from arena.home.chain import Chain, Trailers, Voided
-from arena.home.checks import source_of
+from arena.home.checks import checked_files, source_of
 from arena.home.e_values import LEAST_PAIRS, Moments, confidence, level, log_e_value
 from arena.scratch import Say
 from arena.verify import How, Sample, carry_out
-from programs.errors import Corrupt
+from programs.errors import Corrupt, UsageError
 from trainer.task import Task
 
 NEAR = 1e-9
@@ -74,11 +74,24 @@ def problems(chain: Chain, task: Task) -> Iterator[str]:
             yield from _void_problems(chain, entry, commit, by_block, commits)
         else:
             yield from _test_problems(entry, merges)
+            yield from _file_problems(chain, task, before, commit, entry.block)
             if entry.test in tests:
                 yield f"block {entry.block}: test {entry.test} is named twice"
             tests.add(entry.test)
             merges += 1
         by_block[entry.block] = commit
+
+
+def _file_problems(chain: Chain, task: Task, before: str, commit: str, block: int) -> Iterator[str]:
+    """What a proposal could not have changed: files that come or go, or that are too large."""
+    try:
+        main, files = chain.files(before), chain.files(commit)
+        checked_files(files, task, main)
+    except (Corrupt, UsageError) as fault:
+        yield f"block {block}: {fault.message}"
+        return
+    if removed := main.keys() - files.keys():
+        yield f"block {block}: it lacks {min(removed)}"
 
 
 def _test_problems(entry: Trailers, merges: int) -> Iterator[str]:

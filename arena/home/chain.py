@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from analysis.ledger.json_values import first_fault, read_as
 from programs import safe_git
 from programs.errors import Corrupt
-from programs.safe_git import borrow, branch_of
+from programs.safe_git import BorrowedRepository, GitFolder
 from programs.text import one_line
 
 BRANCH = "refs/heads/main"
 AUTHOR = "volunteer"
 COMMITTER = {"GIT_COMMITTER_NAME": "metaloop home", "GIT_COMMITTER_EMAIL": "host@invalid"}
+FILE = "100644"  # mode of all files
 MOST_READ = 64  # commits whose files are kept in memory
 MOST_BYTES = 16 << 20  # of a commit's files
 SEVERAL = ("seeds", "splits", "differences", "void")  # trailers with several words
@@ -89,42 +90,36 @@ def read_entry(message: str) -> Trailers | Voided | None:
         raise Corrupt(f"the trailers of block {values['block']} are damaged: {first_fault(error)}") from None
 
 
-class Chain:
+class Chain(GitFolder):
     """The repository in ``folder``."""
 
+    hint = "metaloop home audit checks the repository"
+
     def __init__(self, folder: Path, name: Path | None = None) -> None:
-        self.folder = folder
-        self._name = name or folder
+        super().__init__(folder, name)
         self._read: dict[str, dict[str, str]] = {}  # files of a commit, which never change
 
     @classmethod
     @contextmanager
-    def borrowed(cls, git_folder: Path) -> Iterator[Chain]:
+    def borrowed(cls, folder: Path) -> Iterator[Chain]:
         """Main of a clone that may come from someone else: nothing of it is executed. Raises Corrupt."""
-        with tempfile.TemporaryDirectory(prefix="metaloop-objects-") as ours:
-            try:
-                borrow(Path(ours), git_folder / "objects", branch_of(git_folder, BRANCH))
-            except (OSError, ValueError) as error:
-                raise Corrupt(f"{git_folder} is not a readable repository: {error}", hint="clone it again") from None
-            yield cls(Path(ours), git_folder)
-
-    def create(self) -> None:
-        self._git("init", "--quiet", "--bare", "--initial-branch=main", str(self.folder), at=None)
+        with BorrowedRepository.open(folder) as clone:
+            yield cls(clone.folder, folder)
 
     @property
     def head(self) -> str:
         """The commit of main; empty before the first block."""
-        return self._git("for-each-ref", "--format=%(objectname)", BRANCH).strip()
+        return self.git("for-each-ref", "--format=%(objectname)", BRANCH).strip()
 
     def files(self, commit: str) -> dict[str, str]:
         """Path and text of each file of a commit."""
         if commit not in self._read:
-            rows = [row.split(maxsplit=4) for row in self._git("ls-tree", "-r", "-z", "-l", commit).split("\0") if row]
-            sizes = [int(size) if kind == "blob" and size.isdigit() else MOST_BYTES for _, kind, _, size, _ in rows]
+            rows = [row.split(maxsplit=4) for row in self.git("ls-tree", "-r", "-z", "-l", commit).split("\0") if row]
+            sizes = [int(size) if mode == FILE and size.isdigit() else MOST_BYTES for mode, _, _, size, _ in rows]
             if sum(sizes) >= MOST_BYTES:
-                message = f"{self._name}: {commit[:10]} lacks a file, or has {MOST_BYTES:,} bytes or more"
+                message = f"{self._name}: {commit[:10]} lacks a file, has a link, or {MOST_BYTES:,} bytes or more"
                 raise Corrupt(message, hint="a block is a few files of text")
-            files = {name: self._git("cat-file", "blob", blob) for _, _, blob, _, name in rows}
+            files = {name: self.git("cat-file", "blob", blob) for _, _, blob, _, name in rows}
             if len(self._read) >= MOST_READ:
                 self._read.clear()
             self._read[commit] = files
@@ -132,59 +127,36 @@ class Chain:
         return dict(self._read[commit])
 
     def message(self, commit: str) -> str:
-        return self._git("log", "-1", "--no-show-signature", "--format=%B", commit)
+        return self.git("log", "-1", "--no-show-signature", "--format=%B", commit)
 
     def entry(self, commit: str) -> Trailers | Voided | None:
         """The trailers of a commit. Raises Corrupt for damaged ones."""
         return read_entry(self.message(commit))
 
     def parents(self, commit: str) -> list[str]:
-        return self._git("rev-parse", f"{commit}^@").split()
+        return self.git("rev-parse", f"{commit}^@").split()
 
     def commits(self) -> list[str]:
         """Those of main, the first one first."""
-        return self._git("rev-list", "--reverse", BRANCH).split()
+        return self.git("rev-list", "--reverse", BRANCH).split()
 
     def append(self, files: Mapping[str, str], subject: str, trailers: str, author: str, parent: str) -> str:
         """A commit on main with these files alone, after ``parent``, which must be its head. Readers see it at once."""
-        with tempfile.NamedTemporaryFile(prefix="index-", dir=self.folder) as index:
-            Path(index.name).unlink()  # git wants to make it itself
-            entries = "".join(
-                f"100644 {self._git('hash-object', '-w', '--stdin', text=text).strip()}\t{name}\0"
-                for name, text in sorted(files.items())
-            )
-            added = {"GIT_INDEX_FILE": index.name}
-            self._git("update-index", "-z", "--add", "--index-info", text=entries, **added)
-            tree = self._git("write-tree", **added).strip()
-            Path(index.name).touch()
+        tree = self.write_tree({path: text.encode() for path, text in files.items()})
         name = one_line(author)[:60].translate(str.maketrans("", "", "<>")).strip()
         name = name if any(map(str.isalnum, name)) else AUTHOR  # git refuses a name of signs alone
         who = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": "volunteer@invalid", **COMMITTER}
-        parents = ["-p", parent] if parent else []
         message = f"{one_line(subject)}\n\n{trailers}"
-        commit = self._git("commit-tree", tree, *parents, text=message, **who).strip()
-        self._git("update-ref", BRANCH, commit, parent or "0" * 40)
-        self._git("update-server-info")
+        commit = self.write_commit(tree, [parent] if parent else [], message, who)
+        self.git("update-ref", BRANCH, commit, parent or "0" * 40)
+        self.git("update-server-info")
         return commit
 
     def check(self) -> str:
         """What git finds wrong with the objects of main; empty if nothing."""
-        done = safe_git.run(["--git-dir", str(self.folder), "fsck", "--full", "--strict", "--no-dangling"])
+        done = self.attempt("fsck", "--full", "--strict", "--no-dangling")
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
         return "\n".join(said[:1]) or f"exit code {done.returncode}" if done.returncode else ""
-
-    def _git(self, *words: str, text: str = "", at: str | None = "", **environment: str) -> str:
-        """Without the user's settings. Raises Corrupt with git's last line."""
-        where = [] if at is None else ["--git-dir", str(self.folder)]
-        done = safe_git.run([*where, *words], text.encode(), **environment)
-        hint = "metaloop home audit checks the repository"
-        if done.returncode:
-            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-            raise Corrupt(f"{self._name}: git {words[0]}: {last}", hint=hint)
-        try:
-            return done.stdout.decode()
-        except UnicodeDecodeError:
-            raise Corrupt(f"{self._name}: git {words[0]}: not UTF-8", hint=hint) from None
 
 
 def merged(base: str, ours: str, theirs: str) -> str | None:

@@ -18,6 +18,7 @@ from typing import IO, Literal, get_args
 from inner_loop import worktree as trees
 from inner_loop.agents.proxy import AgentProxy, ProxyRequest
 from programs.errors import EnvironmentProblem
+from programs.files import TooMuch
 from trainer.sandbox.launcher import LauncherFault
 from trainer.sandbox.process_tree import CommandLimits, ProcessTree
 
@@ -101,7 +102,7 @@ class RunningAgent(threading.Thread):
             return False
         try:
             crossed = trees.size_mb(self._worktree) > self.tree.limits.disk_mb
-        except trees.TooMuch:
+        except TooMuch:
             crossed = True
         ended = time.monotonic()
         self._disk_next = ended + (ended - started) / _DISK_SHARE

@@ -26,6 +26,7 @@ from inner_loop.worktree import read_file
 from programs.charter_prose import with_sentences
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
+from programs.safe_git import run
 from programs.text import MAX_BYTES
 from trainer.constraints import sentences
 from trainer.sandbox.login_keys import is_key
@@ -130,10 +131,7 @@ def _line(history: Sequence[Record], head: Record) -> list[Record]:
 
 def _git(folder: Path, *words: str) -> str:
     """git in a folder that we have just made and that no other process uses."""
-    own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent", "PATH": os.defpath}
-    done = subprocess.run(
-        ["git", "-C", str(folder), *words], env=own, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    done = run(["--git-dir", str(folder / ".git"), "--work-tree", str(folder), *words])
     if done.returncode:
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
         raise EnvironmentProblem(f"{folder}: git {words[0]} failed: {said}", hint="metaloop doctor")

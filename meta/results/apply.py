@@ -3,9 +3,9 @@ working tree, its index or the current branch changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,12 @@ from meta.results.rewriting import edit_of
 from programs.charter_prose import with_sentences
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
+from programs.safe_git import BorrowedRepository, repository_above
 from trainer.source import Source
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from git import Repo
-
-    from analysis.ledger.events import HarvestEvent
+    from analysis.ledger.events import ChampionEvent, HarvestEvent
     from programs.program import Program
 
 ALL_THE_SAME = "--set data_noise=unknown"
@@ -60,8 +59,14 @@ def apply(study: Study, unknown_noise: bool = False) -> Applied:
     event = study.state.champion
     if event is None:
         raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
-    home, repo = home_of(study.task), repository_of(study.task)
-    root = Path(str(repo.working_tree_dir))
+    with repository_of(study.task) as (root, repository):
+        return _apply(study, event, root, repository, unknown_noise)
+
+
+def _apply(
+    study: Study, event: ChampionEvent, root: Path, repository: BorrowedRepository, unknown_noise: bool
+) -> Applied:
+    home = home_of(study.task)
     files, left_out, texts = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # texts: of what is committed
     title = ""
     decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
@@ -84,7 +89,7 @@ def apply(study: Study, unknown_noise: bool = False) -> Applied:
         )
     else:
         inside, copied = home.relative_to(root), study.task.baseline()
-        source = head_source(repo, inside, study.task)
+        source = head_source(repository, inside, study.task)
         if study.task.repository and (changed := [name for name, text in copied.files if source.text(name) != text]):
             left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
         else:
@@ -97,7 +102,7 @@ def apply(study: Study, unknown_noise: bool = False) -> Applied:
             hint=f"see {study.folder / 'champion.evidence.md'}",
         )
     message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {study.folder.name}", *texts)) + "\n"
-    branch = committed(repo, f"metaloop/{study.folder.name}", dict(files.values()), message)
+    branch = committed(repository, f"metaloop/{study.folder.name}", dict(files.values()), message)
     return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
 
 
@@ -138,33 +143,31 @@ def home_of(task: Task) -> Path:
     return Path(task.repository or task.folder).resolve()
 
 
-def head_source(repo: Repo, inside: Path, task: Task) -> Source:
+def head_source(repository: BorrowedRepository, inside: Path, task: Task) -> Source:
     """The editable files in the last commit, on top of which the branch is made; one that it lacks as in the task."""
-    source, tree = task.baseline(), repo.head.commit.tree
+    source = task.baseline()
     for name, _ in source.files:
-        try:
-            text = tree[str(inside / name)].data_stream.read().decode("utf-8", "replace")
-        except KeyError:
-            continue
-        source = source.with_text(name, text)
+        content = repository.file(repository.head, (inside / name).as_posix())
+        if content is not None:
+            source = source.with_text(name, content.decode("utf-8", "replace"))
     return source
 
 
-def repository_of(task: Task) -> Repo:
-    from git import InvalidGitRepositoryError, NoSuchPathError, Repo
-
+@contextmanager
+def repository_of(task: Task) -> Iterator[tuple[Path, BorrowedRepository]]:
+    """The work tree of a task, and its repository. Raises UsageError where it has none with a commit, or Corrupt."""
     home = home_of(task)
-    try:
-        repo = Repo(home, search_parent_directories=True)
-        repo.head.commit  # noqa: B018 (raises ValueError in a repository without a commit)
-    except (InvalidGitRepositoryError, NoSuchPathError, ValueError):
-        raise UsageError(
-            f"{home} is in no git repository with a commit, so there is nowhere to make a branch",
-            hint="use champion.md and best_train.py in the study's folder",
-        ) from None
-    if repo.working_tree_dir is None:
-        raise UsageError(f"{home} is in a bare repository", hint="clone it, and make the task there")
-    return repo
+    root = repository_above(home)
+    with ExitStack() as stack:
+        repository = stack.enter_context(BorrowedRepository.open(root, follow=True)) if root else None
+        if root is None or repository is None or not repository.head:
+            raise UsageError(
+                f"{home} is in no git repository with a commit, so there is nowhere to make a branch",
+                hint="use champion.md and best_train.py in the study's folder",
+            )
+        if not (root / ".git").exists():
+            raise UsageError(f"{home} is in a bare repository", hint="clone it, and make the task there")
+        yield root, repository
 
 
 def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
@@ -190,25 +193,13 @@ def program_path(study: Study, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
 
 
-def committed(repo: Repo, branch: str, files: Mapping[str, bytes], message: str) -> str:
+def committed(repository: BorrowedRepository, branch: str, files: Mapping[str, bytes], message: str) -> str:
     """The name of the branch with these files on top of HEAD; one that is there with other content is not changed."""
-    from git import IndexFile
-    from git.index.typ import BaseIndexEntry
-    from gitdb import IStream  # type: ignore[import-untyped]
-
-    index = IndexFile.from_tree(repo, "HEAD")
-    for path, data in files.items():
-        known = next(
-            (entry.mode for (name, stage), entry in index.entries.items() if name == path and not stage), 0o100644
-        )
-        blob = repo.odb.store(IStream("blob", len(data), BytesIO(data)))
-        index.add([BaseIndexEntry((known, blob.binsha, 0, path))], write=False)
-    tree, taken = index.write_tree(), {head.name: head for head in repo.heads}
-    name, number = branch, 1
-    while name in taken and taken[name].commit.tree != tree:
+    tree, name, number = repository.write_tree(files, repository.head), branch, 1
+    while (present := repository.resolve(f"refs/heads/{name}^{{tree}}")) not in ("", tree):
         number += 1
         name = f"{branch}-{number}"
-    if name not in taken:
-        commit = index.commit(message, parent_commits=[repo.head.commit], head=False)
-        repo.create_head(name, commit)
+    if not present:
+        commit = repository.write_commit(tree, [repository.head], message, repository.identity())
+        repository.add_branch(name, commit)
     return name

@@ -12,6 +12,7 @@ import pytest
 from inner_loop import worktree as trees
 from inner_loop.worktree import read_file
 from programs.errors import UsageError
+from programs.files import TooMuch
 
 
 def test_files_are_read_without_following_links(tmp_path: Path) -> None:
@@ -53,6 +54,6 @@ def test_what_is_nested_too_deeply_is_told_and_not_a_crash(tmp_path: Path) -> No
     root.mkdir()
     script = "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"
     subprocess.run(["python3", "-c", script], cwd=root, check=True)
-    with pytest.raises(trees.TooMuch, match="cannot be read"):
+    with pytest.raises(TooMuch, match="cannot be read"):
         trees.size_mb(root)
     subprocess.run(["rm", "-rf", str(root)], check=True)

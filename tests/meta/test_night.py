@@ -30,6 +30,7 @@ from meta.study.live import LiveStudy
 from meta.study.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from programs.errors import UsageError
 from programs.program import Program
+from programs.safe_git import BorrowedRepository
 from tests.meta.cli_study import metaloop
 from tests.serving import serving
 from trainer.laws.law import Law
@@ -331,10 +332,8 @@ def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended:
 
 
 def test_a_branch_with_other_content_is_kept(repository: Path) -> None:
-    from git import Repo
-
-    repo = Repo(repository)
-    names = [committed(repo, "metaloop/x", {"new.md": text}, "one") for text in (b"a", b"b", b"a")]
+    with BorrowedRepository.open(repository, follow=True) as theirs:
+        names = [committed(theirs, "metaloop/x", {"new.md": text}, "one") for text in (b"a", b"b", b"a")]
     assert names == ["metaloop/x", "metaloop/x-2", "metaloop/x"]
     assert git(repository, "show", "metaloop/x:new.md") == "a"
 

@@ -94,7 +94,7 @@ def test_nothing_that_its_configuration_names_is_run(
 
 def test_an_object_that_it_lacks_is_not_fetched_from_the_remote_that_it_names(clone: Path, tmp_path: Path) -> None:
     with Chain.borrowed(clone) as chain:
-        [blob] = [row for row in chain._git("ls-tree", "-r", head(clone)).split() if len(row) == 40]
+        [blob] = [row for row in chain.git("ls-tree", "-r", head(clone)).split() if len(row) == 40]
     (clone / "objects" / blob[:2] / blob[2:]).unlink()
     subprocess.run(
         ["git", "--git-dir", str(clone), "cat-file", "blob", blob], capture_output=True, check=False, timeout=60

@@ -282,10 +282,10 @@ def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: 
     from arena.home.chain import Chain
 
     path = Path(folder).expanduser()
-    inner = next((path / name for name in ("main.git", ".git") if (path / name).exists()), path)
-    if not (inner / "objects").is_dir():
+    path = path / "main.git" if (path / "main.git").exists() else path
+    if not (path / ".git").exists() and not (path / "objects").is_dir():
         raise NotFound(f"{folder} is no git repository", hint="git clone https://HOST/main.git main")
-    with Chain.borrowed(inner) as chain:
+    with Chain.borrowed(path) as chain:
         return _audit(out, chain, choice)
 
 

@@ -26,7 +26,7 @@ from programs.errors import EnvironmentProblem, MetaloopError
 from trainer.sandbox import cgroup
 
 DISK_GB, MEMORY_GB = 2.0, 2.0
-MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2", "git", "tiktoken")
+MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2", "tiktoken")
 COLUMNS = (
     Column("state"),
     Column("check", style="bold"),

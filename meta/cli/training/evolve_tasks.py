@@ -59,7 +59,8 @@ class EndFlags:
         if self.apply:
             from meta.results.apply import repository_of
 
-            repository_of(task)
+            with repository_of(task):
+                pass
 
 
 @dataclass(frozen=True)

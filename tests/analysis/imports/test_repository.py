@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.imports.columns import Stated
-from analysis.imports.repository import LARGEST_DIFF, MISSES, Commits, opened
+from analysis.imports.repository import LARGEST_DIFF, opened
 from analysis.imports.study import import_logs
 from analysis.imports.table import UnreadableLog
 from arena.replay import commits_of_import
@@ -151,14 +151,11 @@ def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
         pass
 
 
-def test_another_repository_is_not_asked_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    repository(tmp_path, STATES)
-    asked: list[str] = []
-    look_up = Commits.commit
-    monkeypatch.setattr(Commits, "commit", lambda self, name: asked.append(name) or look_up(self, name))
+def test_another_repository_is_asked_for_all_commits_at_once(tmp_path: Path) -> None:
+    [known, *_] = repository(tmp_path, STATES)
     with opened(tmp_path) as commits:
-        assert all(commits.join(f"{n:07x}") is None for n in range(5000))
-    assert len(asked) == MISSES
+        commits.find([*(f"{n:07x}" for n in range(5000)), known])
+        assert all(commits.join(f"{n:07x}") is None for n in range(5000)) and commits.join(known) is not None
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import select
 
 from arena.home.audit import problems, retrain
-from arena.home.chain import Chain, Trailers, Voided
+from arena.home.chain import COMMITTER, Chain, Trailers, Voided
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.tables import BlockRow
@@ -28,6 +28,7 @@ from arena.verify import How
 from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.arena.home.serving import get, serving
 from tests.meta.cli_study import metaloop, on_terminal
+from trainer.experiment import SOURCE_BYTES
 from trainer.streams import Streams
 
 
@@ -53,14 +54,19 @@ def chained(two_blocks: Project, tmp_path: Path) -> Project:
     return Project.open(Path(shutil.copytree(two_blocks.folder, tmp_path / "chained")))
 
 
-def rewritten(project: Project, folder: Path, alter: Callable[[Trailers], Trailers]) -> Chain:
-    """A copy of main whose second block has other trailers."""
+def rewritten(
+    project: Project,
+    folder: Path,
+    alter: Callable[[Trailers], Trailers],
+    alter_files: Callable[[dict[str, str]], dict[str, str]] = dict,
+) -> Chain:
+    """A copy of main whose second block has other trailers, or other files."""
     chain = Chain(Path(shutil.copytree(project.chain.folder, folder)))
     _, first, second = chain.commits()
     entry = chain.entry(second)
     assert isinstance(entry, Trailers)
     subprocess.run(["git", "--git-dir", folder, "update-ref", "refs/heads/main", first], check=True)
-    chain.append(chain.files(second), "Block 2", alter(entry).lines(), "Bob", first)
+    chain.append(alter_files(chain.files(second)), "Block 2", alter(entry).lines(), "Bob", first)
     return chain
 
 
@@ -93,6 +99,35 @@ def test_each_altered_trailer_is_noticed(
     two_blocks: Project, tmp_path: Path, alter: Callable[[Trailers], Trailers], why: str
 ) -> None:
     assert any(why in line for line in problems(rewritten(two_blocks, tmp_path / "m", alter), two_blocks.task))
+
+
+@pytest.mark.parametrize(
+    ("alter", "why"),
+    [
+        (lambda files: files | {"data.py": "x = 1\n", "evil.py": ""}, "'data.py' is not an editable file"),
+        (lambda files: files | {"train.py": files["train.py"] + "#" * SOURCE_BYTES}, "larger than 64 KB"),
+        (lambda _: {"other.py": ""}, "'other.py' is not an editable file"),
+        (lambda _: {}, "changes nothing"),
+    ],
+)
+def test_audit_files_that_no_proposal_changes_are_noticed(
+    two_blocks: Project, tmp_path: Path, alter: Callable[[dict[str, str]], dict[str, str]], why: str
+) -> None:
+    chain = rewritten(two_blocks, tmp_path / "m", lambda entry: entry, alter)
+    assert [line for line in problems(chain, two_blocks.task) if why in line and "block 2" in line]
+
+
+def test_audit_link_in_a_block_is_noticed(two_blocks: Project, tmp_path: Path) -> None:
+    chain = rewritten(two_blocks, tmp_path / "m", lambda entry: entry)
+    _, first, second = chain.commits()
+    files, message = chain.files(second), chain.message(second)
+    rows = [f"120000 blob {chain.git('hash-object', '-w', '--stdin', data=b'/etc/passwd').strip()}\t{n}" for n in files]
+    tree = chain.git("mktree", data="\n".join(rows).encode()).strip()
+    commit = chain.write_commit(
+        tree, [first], message, COMMITTER | {"GIT_AUTHOR_NAME": "Bob", "GIT_AUTHOR_EMAIL": "bob@invalid"}
+    )
+    chain.git("update-ref", "refs/heads/main", commit)
+    assert any("has a link" in line for line in problems(chain, two_blocks.task))
 
 
 def test_a_commit_without_trailers_and_a_damaged_object_are_noticed(two_blocks: Project, tmp_path: Path) -> None:

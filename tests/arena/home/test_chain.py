@@ -40,7 +40,7 @@ def test_blocks_are_commits_that_a_clone_can_read(chain: Chain, tmp_path: Path) 
 @pytest.mark.parametrize("name", [".", "'", ":;", "<>", ""])
 def test_an_author_whose_name_git_refuses_is_a_volunteer(chain: Chain, name: str) -> None:
     head = chain.append(FIRST, "The baseline", "", name, "")
-    assert chain._git("log", "-1", "--format=%an", head).strip() == "volunteer"
+    assert chain.git("log", "-1", "--format=%an", head).strip() == "volunteer"
 
 
 def test_a_head_that_has_moved_is_not_overwritten(chain: Chain) -> None:
