@@ -21,7 +21,7 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, typed
-from meta.cli.output import Output, Row
+from meta.cli.output import Output, Row, escaped
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import KINDS
 from trainer import sandbox
@@ -283,7 +283,11 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
         path = Path(folder) / "view"
         to_file(con, view, to, path)
         with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
+            if to != "jsonl":
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                return
+            for line in file:
+                click.echo(escaped(line.decode().removesuffix("\n")), color=False)
 
 
 def to_tool(out: Output, study: str | None, target: Path | None, to: str, project: str | None) -> None:
