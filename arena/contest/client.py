@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypeVar
+from collections.abc import Sequence
+from typing import NotRequired, TypeVar
 from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter, ValidationError

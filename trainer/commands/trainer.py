@@ -101,7 +101,7 @@ class CommandTrainer(Trainer):
 
     @cached_property
     def _small(self) -> dict[str, bytes]:
-        return {n: (self.task.folder / n).read_bytes() for n in self._laid if n not in self._large}
+        return {n: data for n, data in self.task.read_only_files if n in self._laid and n not in self._large}
 
     @property
     def _laid(self) -> list[str]:
