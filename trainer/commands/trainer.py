@@ -262,6 +262,7 @@ class CommandTrainer(Trainer):
             readable=section.readable,
             links=section.links,
             bound=self._large,
+            hidden=[self.data.study],  # its secret
             kept=[name for name in self._small if name in job.files and name not in job.wanted],
             gpu=self.gpu,
             compiled=compiled.given() if compiled else None,
