@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from programs.errors import UsageError
-from programs.text import filled, no_formula, one_line, printable, wrapped
+from programs.text import escaped, filled, no_formula, one_line, printable, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -256,11 +256,6 @@ def fit(text: str, width: int) -> str:
 def json_line(value: Any) -> str:
     """JSON whose strings have escapes for the characters that `clean` removes: the value is the same."""
     return escaped(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def escaped(text: str) -> str:
-    """The same JSON on one line, with escapes for the characters that `clean` removes."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def bare(value: Any) -> str:

@@ -21,9 +21,10 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, typed
-from meta.cli.output import Output, Row, escaped
+from meta.cli.output import Output, Row
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import KINDS
+from programs.text import escaped
 from trainer import sandbox
 
 if TYPE_CHECKING:
