@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from arena.serving.names import checked_name, skeletons
 from arena.home.chain import Chain
 from arena.home.protocol import RunResult, parsed
 from arena.run_archive import ARCHIVE, unpacked
+from arena.serving.names import checked_name, skeletons
 from inner_loop.gateway.fields import APIS
 from inner_loop.gateway.request import RequestRefused, ask
 from inner_loop.gateway.route import routes

@@ -16,12 +16,12 @@ from arena.contest.contest import Contest
 from arena.contest.create import create_contest
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
-from arena.serving.names import checked_name
 from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import entry_of, entry_view, may_read
 from arena.contest.running.serve import serve
 from arena.contest.tables import ContestEntry, Session
 from arena.serving.clock import utc_now
+from arena.serving.names import checked_name
 from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
