@@ -18,7 +18,8 @@ class CommandJob:
 
     ``readable``: paths of this machine, mounted read-only; a path that starts with ``~/`` is in the sandbox's home.
     ``links``: name in its folder → target; absolute targets are mounted read-only. ``bound``: large files of the task,
-    name → path, mounted read-only instead of copied. ``hidden``: folders that stay hidden in shown ones. ``kept``: files to check for changes by the command.
+    name → path, mounted read-only instead of copied. ``hidden``: folders that stay hidden in shown ones. ``kept``:
+    files to check for changes by the command.
     ``compiled``: descriptors of a compile cache (`CompileCache.given`); the command gets a private copy. None: it has
     no such folder.
     """

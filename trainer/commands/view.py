@@ -25,7 +25,8 @@ def view_of(job: CommandJob, limits: CommandLimits) -> View:
     memory = {WORK: size, "/tmp": size, HOME: size, "/dev/shm": min(size, 256)}
     if job.compiled is not None:
         memory[COMPILED] = job.compiled_mb
-    named = {text: readable_path(text, job.hidden) for text in (*job.readable, *filter(os.path.isabs, job.links.values()))}
+    texts = (*job.readable, *filter(os.path.isabs, job.links.values()))
+    named = {text: readable_path(text, job.hidden) for text in texts}
     return View(
         user="work",
         readable={f"{HOME}/{text[2:]}" if text.startswith("~/") else str(path): path for text, path in named.items()},
@@ -70,8 +71,8 @@ def _environment(job: CommandJob) -> dict[str, str]:
 
 
 def readable_path(text: str, hidden: Sequence[Path] = ()) -> Path:
-    """A path that a task may show to its command. TaskError for home folders, keys, Metaloop's files, missing paths, and
-    paths in ``hidden`` folders."""
+    """A path that a task may show to its command. TaskError for home folders, keys, Metaloop's files, missing paths,
+    and paths in ``hidden`` folders."""
     path = Path(text).expanduser()
     where = f"[run] {text!r}"
     hint = "metaloop task init --from finds what a repository needs"
