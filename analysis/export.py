@@ -11,7 +11,7 @@ from analysis.study import VIEWS, open_study, read_study
 from analysis.tables import quoted, statement
 from inner_loop.models.scrub import scrub
 from programs.errors import EnvironmentProblem, UsageError
-from programs.text import FORMULA
+from programs.text import no_formula, printable
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,6 +23,8 @@ FORMATS = {
     "parquet": "FORMAT parquet",
     "jsonl": "FORMAT json",
 }
+CELL = "text_of_a_cell"  # a function of the connection
+_EXACT = ("BIGINT", "BOOLEAN", "DOUBLE", "INTEGER", "TIMESTAMP")  # types of columns that are written as they are
 WRITTEN = "written"  # programs that models wrote, with prompt and outcome
 #: Keys by their usual forms, beside the values of this machine's environment variables.
 _KEYS = re.compile(
@@ -73,8 +75,10 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
     whole = not target.exists() or target.is_file()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        con.create_function(CELL, lambda text: no_formula(printable(text, "\n\t")), ["VARCHAR"], "VARCHAR")
         what, how = f"SELECT {_columns(con, view, to)} FROM {view}", f"{FORMATS[to]}, USE_TMP_FILE {whole}"
         con.execute(f"COPY ({what}) TO '{quoted(target)}' ({how})")
+        con.remove_function(CELL)
     except (OSError, duckdb.IOException) as error:
         problem = " ".join(str(error).split())
         raise EnvironmentProblem(f"{target}: {problem}", hint="free some space or choose another folder") from error
@@ -82,14 +86,11 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
 
 
 def _columns(con: duckdb.DuckDBPyConnection, view: str, to: Format) -> str:
-    """The select list: text formats have lists as JSON, so that any reader can parse them, and no formulas."""
+    """The select list: text formats have lists as JSON, so that any reader can parse them, no formulas, and nothing
+    that moves the cursor of a terminal."""
     columns = [(name, str(kind)) for name, kind, *_ in con.execute(f"DESCRIBE {view}").fetchall()]
     if to not in ("tsv", "csv"):
         return "*"
-    begins = ", ".join(f"'{letter}'" for letter in FORMULA)
-    texts = f"""if(left("{{0}}", 1) IN ({begins}), concat(chr(39), "{{0}}"), "{{0}}") AS "{{0}}" """
-    lists = 'to_json("{0}")::VARCHAR AS "{0}"'
-    return ", ".join(
-        (lists if kind.endswith("[]") else texts if kind == "VARCHAR" else '"{0}"').format(name)
-        for name, kind in columns
-    )
+    forms = {"VARCHAR": f'{CELL}("{{0}}")', **dict.fromkeys(_EXACT, '"{0}"')}
+    as_json = f'{CELL}(to_json("{{0}}")::VARCHAR)'
+    return ", ".join(f'{forms.get(kind, as_json)} AS "{{0}}"'.format(name) for name, kind in columns)

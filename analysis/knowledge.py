@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.tables import answer, quoted, record, rows, typed_rows
+from analysis.tables import answer, exact_path, parquet, quoted, record, rows, typed_rows
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from trainer.cards.sweep import EditTrial, role_values_of
@@ -259,7 +259,7 @@ def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, Json
     import duckdb
 
     try:
-        return rows(con.execute("FROM read_parquet(?)", [str(file)]))
+        return rows(con.execute(f"FROM {parquet(file)}"))
     except duckdb.Error as error:
         raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint="copy it again, or remove it") from None
 
@@ -268,10 +268,10 @@ def query(folders: Iterable[Path], sql: str) -> list[dict[str, JsonValue]]:
     """Rows of one SQL query over the table `effects`. Raises UsageError with DuckDB's message; else as `files_of`."""
     import duckdb
 
-    files = [str(file) for file in files_of(folders)]
+    files = [exact_path(file) for file in files_of(folders)]
     with duckdb.connect(":memory:") as con:
         try:
-            con.execute("CREATE TABLE effects AS FROM read_parquet(?)", [files])
+            con.execute("CREATE TABLE effects AS FROM read_parquet(?, hive_partitioning = false)", [files])
         except duckdb.Error as error:
             raise UsageError(str(error).splitlines()[0], hint="copy the damaged file again, or remove it") from None
         con.execute("SET enable_external_access = false")

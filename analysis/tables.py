@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -45,7 +46,7 @@ def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | N
     The statements read `events`, and those with a row for each experiment `records`, which has all events: in a large
     ledger, experiments and decisions are read only where they are needed.
     """
-    con.execute("SET VARIABLE segments = ?", [[str(file) for file in files]])
+    con.execute("SET VARIABLE segments = ?", [[exact_path(file) for file in files]])
     for name in SQL_VIEWS:
         made = statement(name, "views")
         if folder is None:
@@ -54,7 +55,7 @@ def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | N
             con.execute(f"COPY ({made}) TO '{quoted(folder / name)}.parquet'")
             show(con, name, folder, "" if name != "events" else "WHERE kind NOT IN ('experiment', 'decision')")
         if name == "events":
-            source = f"'{quoted(folder / name)}.parquet'" if folder else name
+            source = parquet(folder / f"{name}.parquet") if folder else name
             con.execute(f"CREATE TEMP VIEW records AS FROM {source}")
     con.execute("DROP VIEW records")
 
@@ -62,7 +63,8 @@ def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | N
 def show(con: duckdb.DuckDBPyConnection, name: str, folder: Path, how: str = "") -> None:
     """Makes what `make` wrote into a view, or a table if it is small."""
     kind = "VIEW" if name in LARGE_VIEWS else "TABLE"
-    con.execute(f"CREATE {kind} {name} AS FROM '{quoted(folder / name)}.parquet' {how}")
+    file = folder / f"{name}.parquet"
+    con.execute(f"CREATE {kind} {name} AS FROM {parquet(file)} {how}")
 
 
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
@@ -145,5 +147,15 @@ def plain(value: Any, is_json: bool = False) -> Any:
     return str(value)
 
 
-def quoted(path: Path) -> str:
+def exact_path(path: Path) -> str:
+    """A path for DuckDB to read, which would take ``*``, ``?`` and ``[`` for a pattern of other files."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def parquet(path: Path) -> str:
+    """A table function that reads this file alone. A folder named ``task=x`` sets no column."""
+    return f"read_parquet('{quoted(exact_path(path))}', hive_partitioning = false)"
+
+
+def quoted(path: Path | str) -> str:
     return str(path).replace("'", "''")

@@ -213,8 +213,8 @@ def arm_name(name: str, role: str | None) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Replaces invisible characters by a visible mark."""
-    if isinstance(value, str):
+    """Replaces invisible characters by a visible mark, but for finished HTML."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
         return _UNSEEN.sub("\ufffd", value)
     if isinstance(value, Mapping):
         return {key: clean(item) for key, item in value.items()}

@@ -15,6 +15,7 @@ from inner_loop.repository import RunRepository
 from inner_loop.results_tsv import ResultsTable
 from inner_loop.wave import ExperimentRequest, Known, PlannedExperiment, run_wave
 from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
+from programs.text import one_line
 from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
@@ -373,7 +374,7 @@ class Bench:
             fraction=ask.fraction,
             outcome=outcome,
             because=ask.because,
-            description=ask.description,
+            description=one_line(ask.description),
             proposer=ask.proposer,
             charged=outcome.device_seconds,
             started_at=started_at,

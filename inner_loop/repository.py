@@ -16,6 +16,7 @@ from pathlib import Path
 from inner_loop.record import Record
 from programs.errors import EnvironmentProblem
 from programs.safe_git import run
+from programs.text import one_line
 from trainer.edits import format_value
 from trainer.source import Source
 
@@ -155,5 +156,5 @@ def message(record: Record, metric: str) -> str:
         f"Edit: {json.dumps(asdict(record.edit), sort_keys=True)}",
         *([f"Directives: {' '.join(record.because)}"] if record.because else []),
     ]
-    subject = " ".join(record.description.split()) or "experiment"
+    subject = one_line(record.description) or "experiment"
     return "\n".join([subject, "", *trailers]) + "\n"

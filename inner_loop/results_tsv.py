@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inner_loop.record import Record
+from programs.text import one_line
 
 #: Failed experiments are `crash` and show the metric 0.000000; what was measured and not kept is `discard`, or
 #: `undecided` where its difference is within its error.
@@ -34,7 +35,7 @@ def row(record: Record, commit: str = "") -> str:
             f"{record.metric or 0.0:.6f}",
             f"{record.outcome.peak_memory_mb / 1024:.1f}",
             status,
-            " ".join(_description(record).split()),
+            one_line(_description(record)),
         ]
     )
 

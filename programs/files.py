@@ -1,4 +1,4 @@
-"""Reads files that may come from someone else: regular ones only, never through a link, never more than a limit.
+"""Reads files that may come from someone else: regular ones only, no link out of a folder, never more than a limit.
 
 A pipe would block for ever, a link can lead to any file of the user, and a device never ends. In zip archives, Python
 bounds the decompression of deflate only: 2,000 bytes of bzip2 or LZMA can become gigabytes. So these are refused.
@@ -104,6 +104,15 @@ def entries(root: Path) -> Iterator[tuple[str, os.stat_result]]:
             continue  # gone meanwhile
         except OSError as error:  # too deep, or closed to us
             raise TooMuch(f"a folder that cannot be read: {error.strerror}") from None
+
+
+def read_inside(root: Path, name: str, most: int = MOST_TEXT) -> bytes:
+    """The content of a regular file of at most ``most`` bytes below a folder. Raises OSError, or Corrupt, also where a
+    link leads out of the folder."""
+    path = Path(os.path.realpath(root / name))
+    if not path.is_relative_to(os.path.realpath(root)):
+        raise Corrupt(f"{root / name}: this link leads out of the folder {root}", hint="copy the file into the folder")
+    return read_regular(path, most)
 
 
 def copy_regular(source: Path, target: Path) -> None:

@@ -33,10 +33,12 @@ def load(path: Path | str) -> Program:
 
 
 def entry_of(folder: Path) -> Path:
-    """The entry file of a folder. Raises NotFound, EnvironmentProblem, or Ambiguous."""
+    """The entry file of a folder. Raises NotFound, EnvironmentProblem, Ambiguous, or ProgramError for a link out."""
     try:
         pages = [Path(one) for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file()]
-        return folder / entry_among({path.name: _start_of(path) for path in pages}, str(folder))
+        entry = entry_among({path.name: _start_of(path) for path in pages}, str(folder))
+        _require_inside(folder, folder / entry)
+        return folder / entry
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: {error.strerror}") from None
 
@@ -138,12 +140,18 @@ def _read(root: Path, path: str) -> bytes | None:
     try:
         forms = (root / unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
         existing = next((each for each in forms if each.is_file()), None)
-        outside = existing is not None and not existing.resolve().is_relative_to(root.resolve())
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None
         raise EnvironmentProblem(f"{root / path}: {error.strerror}") from None
-    if outside:
-        message = f"{existing}:1: this symbolic link leads out of the folder {root}"
+    if existing is None:
+        return None
+    _require_inside(root, existing)
+    return _start_of(existing)
+
+
+def _require_inside(root: Path, path: Path) -> None:
+    """Raises ProgramError where a link leads out of the folder."""
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        message = f"{path}:1: this symbolic link leads out of the folder {root}"
         raise ProgramError(message, hint="copy the file into the program's folder")
-    return _start_of(existing) if existing else None

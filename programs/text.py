@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -89,10 +90,20 @@ def is_blank(line: str) -> bool:
     return not line.strip()
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Untrusted text for a terminal, a table or a commit: characters (except ``keep``) that move the cursor, are
+    invisible or change the writing direction become blanks (escape sequences lose their ESC)."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else " " for c in text)
+
+
+def escaped(text: str) -> str:
+    """The text with JSON's escapes for the characters that `printable` replaces: the same value, in JSON."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def one_line(text: str, most: int = sys.maxsize) -> str:
-    """Untrusted text for output on one line of at most ``most`` characters, without characters that move the cursor,
-    are invisible or change the writing direction (escape sequences lose their ESC)."""
-    return shortened(" ".join("".join(c if c.isprintable() else " " for c in text).split()), most)
+    """Untrusted text, `printable` and on one line of at most ``most`` characters."""
+    return shortened(" ".join(printable(text).split()), most)
 
 
 def shortened(text: str, most: int) -> str:

@@ -8,8 +8,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from programs.errors import NotFound
+from programs.errors import Corrupt, NotFound, TaskError
+from programs.files import read_inside
 from programs.ids import content_id
+
+MOST_FILE = 256 << 20  # bytes of a task's file: as many as a copied repository may have in all
+
+
+def task_file_bytes(folder: Path, name: str) -> bytes:
+    """The content of a file of a task's folder, which may be a stranger's. Raises TaskError unless it is a regular
+    file in the folder, of at most MOST_FILE bytes."""
+    try:
+        return read_inside(folder, name, MOST_FILE)
+    except Corrupt as error:
+        raise TaskError(error.message, hint=error.hint) from None
+    except OSError as error:
+        raise TaskError(f"{folder / name}: {error.strerror}", hint="make the file readable, or remove it") from None
 
 
 @dataclass(frozen=True)
@@ -23,13 +37,12 @@ class Source:
 
     @classmethod
     def from_folder(cls, folder: Path, names: Iterable[str]) -> Source:
-        """Read the named files of ``folder``; NotFound names a missing one."""
+        """Read the named files of ``folder``; NotFound names a missing one, TaskError one that is no regular file."""
         files = []
         for name in names:
-            path = folder / name
-            if not path.is_file():
-                raise NotFound(f"{path}: no such file", hint="the task lists it under [task] editable")
-            files.append((name, path.read_bytes().decode("utf-8", "replace")))
+            if not (folder / name).is_file():
+                raise NotFound(f"{folder / name}: no such file", hint="the task lists it under [task] editable")
+            files.append((name, task_file_bytes(folder, name).decode("utf-8", "replace")))
         return cls(tuple(files))
 
     @cached_property

@@ -26,7 +26,7 @@ from trainer.gpu import Device
 from trainer.laws.law import Law, law_of
 from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES, held_rows
 from trainer.scoring import ScoreSettings, scorer_kind
-from trainer.source import Source
+from trainer.source import Source, task_file_bytes
 from trainer.values.declared_edits import edit_space
 
 TASKS = Path(__file__).resolve().parent / "tasks"
@@ -116,7 +116,7 @@ class Task:
 
     @cached_property
     def read_only_files(self) -> tuple[tuple[str, bytes], ...]:
-        return tuple((name, (self.folder / name).read_bytes()) for name in self.read_only)
+        return tuple((name, task_file_bytes(self.folder, name)) for name in self.read_only)
 
     @cached_property
     def _compiled(self) -> tuple[tuple[str, bytes], ...]:
@@ -320,7 +320,7 @@ def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
     """
     parts: list[str | bytes] = []
     for name in _fixed_files(folder, parsed.task):
-        raw = (folder / name).read_bytes()
+        raw = task_file_bytes(folder, name)
         parts += [name, _NOT_MEASURED.sub(b"", raw) if name == "task.toml" else raw]
     return content_id("t", *parts)
 
@@ -330,11 +330,9 @@ def _card(path: Path) -> dict[str, JsonValue] | None:
         return None
     hint = f"remove it; metaloop task measure {path.parent} --write writes a new one"
     try:
-        card = json.loads(path.read_text("utf-8"))
+        card = json.loads(task_file_bytes(path.parent, path.name).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise TaskError(f"{path}: not valid JSON: {error}", hint=hint) from None
-    except OSError as error:
-        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
     if not isinstance(card, dict):
         return None
     cost = card.get("cost_seconds")

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from programs.errors import TaskError
 from trainer.constraints import ConstraintSection, one_group
 from trainer.scoring import ScoreSettings
+from trainer.source import task_file_bytes
 from trainer.values.constants import is_number
 from trainer.values.roles import ROLES
 
@@ -370,7 +371,7 @@ def _refuse_slow(path: Path, text: str) -> None:
 def read(path: Path) -> tuple[TaskFile, str]:
     """The parsed file and its text; TaskError with file:line for any error in it."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = task_file_bytes(path.parent, path.name).decode("utf-8")
         _refuse_slow(path, text)
         data = tomllib.loads(text)
     except UnicodeDecodeError as error:
@@ -384,8 +385,6 @@ def read(path: Path) -> tuple[TaskFile, str]:
         raise TaskError(
             f"{path}:1: nested too deeply, or a number too long", hint="metaloop task init writes a valid one"
         ) from None
-    except OSError as error:
-        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
     try:
         return TaskFile.model_validate(data), text
     except ValidationError as error:

@@ -25,7 +25,7 @@ import analysis
 import programs
 from analysis.effects.settings import TABLES, settings
 from analysis.ledger import verify
-from analysis.tables import SQL_VIEWS, make, quoted, show
+from analysis.tables import SQL_VIEWS, make, parquet, quoted, show
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,7 +62,8 @@ def opened(con: duckdb.DuckDBPyConnection, ledger: Path, files: Sequence[Path]) 
         show(con, name, copy)
     con.execute("CREATE SCHEMA helper")
     for name in TABLES:
-        con.execute(f"CREATE VIEW helper.{name} AS FROM '{quoted(copy / name)}.parquet'")
+        file = copy / f"{name}.parquet"
+        con.execute(f"CREATE VIEW helper.{name} AS FROM {parquet(file)}")
     return copy
 
 
@@ -77,7 +78,7 @@ def computed(con: duckdb.DuckDBPyConnection, copy: Path, held: str, name: str, m
         digest.update(path.read_bytes())
     there = copy / f"{name}-{digest.hexdigest()[:32]}.parquet"
     try:
-        con.execute(f"CREATE {held} TABLE {name} AS FROM '{quoted(there)}'")
+        con.execute(f"CREATE {held} TABLE {name} AS FROM {parquet(there)}")
         return
     except duckdb.IOException:
         make()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+MOST_FAULTS = 100  # of one input, of which the first is named
 
 
 class FaultList(Protocol):
@@ -40,7 +41,11 @@ def read_as(kind: type[T], value: object) -> T:
 
 def first_fault(error: FaultList) -> str:
     """The first fault of an input from elsewhere, on one line: where it is, then what it is. Nothing of a value is in
-    it; the place may have a name from the input, cut."""
+    it; the place may have a name from the input, cut. Of very many faults only the count is said: pydantic makes a
+    mapping of each before one can be looked at."""
+    count = getattr(error, "error_count", None)  # FastAPI's has none
+    if count is not None and count() > MOST_FAULTS:
+        return f"{count()} faults"
     first = error.errors()[0]
     where = one_line(".".join(map(str, first["loc"])))[:60]
     return f"{where}: {first['msg']}" if where else str(first["msg"])

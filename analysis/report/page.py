@@ -21,6 +21,7 @@ from analysis.verdict.verdict import Verdict, verdict_of
 from programs.errors import MetaloopError
 from programs.shelf import starter
 from programs.templates import jinja_environment
+from programs.text import escaped
 from trainer.sandbox import flag
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def known_task(name: str) -> Task | None:
 def report(con: duckdb.DuckDBPyConnection, study: str, title: str = "") -> str:
     """The page about an open study; ``study``: its folder, as written in the commands on the page; ``title``: where it
     is not the folder's name. The content security policy lists the hashes of the scripts, so no other can run."""
+    study, title = escaped(study), escaped(title)
     page = Page(ReportSource(con, study), verdict_of(con))
     scripts = [*(asset(name) for name in LIBRARIES), *(template_text(name) for name in SCRIPTS)]
     return environment().get_template("page.html.j2").render(

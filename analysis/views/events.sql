@@ -2,7 +2,8 @@
 -- sorted: place is joined to the text, which would not go into the memory.
 WITH lines AS NOT MATERIALIZED (
     SELECT parse_filename(filename) AS segment, json AS record
-    FROM read_ndjson_objects(getvariable('segments'), filename = true, ignore_errors = true)
+    FROM read_ndjson_objects(getvariable('segments'), filename = true, ignore_errors = true,
+        hive_partitioning = false)
     WHERE json IS NOT NULL),
 places AS (
     SELECT segment, seq, row_number() OVER (ORDER BY "at", segment, seq) AS place

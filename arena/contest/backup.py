@@ -53,7 +53,7 @@ def backup(contest: Path, target: Path) -> int:
 
 def _copy_database(source: Path, target: Path) -> None:
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as here, sqlite3.connect(target) as there:
+    with sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True) as here, sqlite3.connect(target) as there:
         here.backup(there)
     here.close()
     there.close()

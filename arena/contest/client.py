@@ -1,80 +1,98 @@
-"""The command line's HTTP client for a contest's API; standard library only."""
+"""The command line's client for a contest's API."""
 
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from collections.abc import Sequence
+from typing import NotRequired, TypeVar
+from urllib.parse import quote
 
-from arena.serving.client import no_answer
-from programs.errors import (
-    CredentialMissing,
-    EnvironmentProblem,
-    MetaloopError,
-    NotComparable,
-    NotFound,
-    UsageError,
-)
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from analysis.ledger.json_values import first_fault
+from arena.serving.client import fetch, http_address, no_answer, refusal
+from programs.errors import CredentialMissing, EnvironmentProblem, NotComparable, UsageError
 from programs.text import one_line
 
-if TYPE_CHECKING:
-    from pydantic import JsonValue
-
 API, API_HEADER = 1, "metaloop-api"  # the version of requests and replies; hosts from before said none, and were 1
-SECONDS = 30.0
-MOST_ANSWER = 32 << 20
+MOST_ANSWER = 8 << 20
+T = TypeVar("T")
 
 
-class RequestRejected(UsageError):
-    """The host rejected the request; ``detail``: its error."""
+class Joined(TypedDict):
+    """The answer to a new entrant."""
 
-    def __init__(self, message: str, hint: str, detail: dict[str, JsonValue]) -> None:
-        super().__init__(message, hint=hint)
-        self.detail = detail
+    name: str
+    token: str
+
+
+class LintMessage(TypedDict):
+    file: NotRequired[str]
+    line: int
+    level: str
+    message: str
+    code: str
+
+
+class StoredEntry(TypedDict):
+    """The answer to an entry."""
+
+    entry_id: str
+    number: int
+    state: str
+    new: bool  # whether it was not there before
+    program_id: str
+    sha256: str
+    received_at: str
+    lint: list[LintMessage]
 
 
 class ContestClient:
     """A client of one host, with an optional token."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        parts = http_address(url)
+        if parts is None:
             raise UsageError(f"{url!r} is not the URL of a contest", hint="--to http://HOST:PORT")
         self.base, self.token = f"{parts.scheme}://{parts.netloc}", token
 
-    def get(self, path: str) -> dict[str, JsonValue]:
-        return self._ask("GET", path, None, {})
+    def get(self, path: str, kind: type[T]) -> T:
+        return self._ask(path, kind, None, {})
 
-    def post(self, path: str, body: Mapping[str, str]) -> dict[str, JsonValue]:
-        return self._ask("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    def join(self, name: str, code: str) -> Joined:
+        body = json.dumps({"name": name, "code": code}).encode()
+        return self._ask("/api/v1/join", Joined, body, {"Content-Type": "application/json"})
 
-    def enter(self, raw: bytes, parent: str = "") -> dict[str, JsonValue]:
-        """Send a program; on return the host has stored it. Raises Turned, with the lint messages in its detail."""
+    def enter(self, raw: bytes, parent: str = "") -> StoredEntry:
+        """Send a program; on return the host has stored it. Raises RequestRejected, with lint messages in its
+        detail."""
         path = "/api/v1/entries" + (f"?parent={quote(parent, safe='')}" if parent else "")
-        return self._ask("POST", path, raw, {"Content-Type": "text/markdown; charset=utf-8"})
+        return self._ask(path, StoredEntry, raw, {"Content-Type": "text/markdown; charset=utf-8"})
 
     def need_token(self) -> None:
         if not self.token:
             hint = "--token TOKEN, or METALOOP_TOKEN; metaloop contest join --to URL --name NAME gets one"
             raise CredentialMissing("this command needs your token", hint=hint)
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> dict[str, JsonValue]:
-        spoken = {**headers, API_HEADER: str(API)}
-        request = urllib.request.Request(self.base + path, data=body, method=method, headers=spoken)
-        if self.token:
-            request.add_header("Authorization", f"Bearer {self.token}")
+    def _ask(self, path: str, kind: type[T], body: bytes | None, headers: dict[str, str]) -> T:
+        """The JSON of an answer, once it has been checked to be of that kind."""
+        headers = {**headers, API_HEADER: str(API)}
+        headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                refuse_other(answer.headers.get(API_HEADER, "1"), self.base)
-                body_json: dict[str, JsonValue] = json.loads(answer.read(MOST_ANSWER))
-                return body_json
-        except urllib.error.HTTPError as error:
-            raise error_of(error.code, error.read(MOST_ANSWER)) from None
-        except (urllib.error.URLError, OSError, ValueError) as error:
+            answer = fetch(self.base + path, body, headers, MOST_ANSWER)
+        except OSError as error:
             raise no_answer(self.base, error, "is metaloop contest serve running there?") from None
+        if answer.status >= 300:
+            start = one_line(answer.body[:200].decode("utf-8", "replace"))
+            raise refusal(answer) or EnvironmentProblem(f"the host answered {answer.status}: {start}")
+        refuse_other(answer.headers.get(API_HEADER, "1"), self.base)
+        try:
+            TypeAdapter(kind).validate_json(answer.body)
+        except ValidationError as error:
+            raise EnvironmentProblem(f"the answer of {self.base} is malformed: {first_fault(error)}") from None
+        checked: T = json.loads(answer.body)
+        return checked
 
 
 def refuse_other(version: str, host: str) -> None:
@@ -86,20 +104,12 @@ def refuse_other(version: str, host: str) -> None:
         )
 
 
-def lint_lines(reply: Mapping[str, JsonValue], file: str) -> list[str]:
-    """The lint messages in a reply, one line each."""
-    lint = reply.get("lint")
-    messages = [m for m in lint if isinstance(m, dict)] if isinstance(lint, list) else []
-    return [f"{m.get('file') or file}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]" for m in messages]
-
-
-def error_of(status: int, body: bytes) -> MetaloopError:
-    """The error for a response with a status of 400 or above."""
+def lint_lines(lint: JsonValue | Sequence[LintMessage], file: str) -> list[str]:
+    """Lint messages of a host, one line each; none of what is no list of them."""
     try:
-        detail = json.loads(body)["error"]
-        message, hint = str(detail["message"]), str(detail.get("hint", ""))
-    except (ValueError, KeyError, TypeError):
-        return EnvironmentProblem(f"the host answered {status}: {body[:200].decode('utf-8', 'replace')}")
-    if status == 401:
-        return CredentialMissing(message, hint=hint)
-    return NotFound(message, hint=hint) if status == 404 else RequestRejected(message, hint, detail)
+        messages = TypeAdapter(list[LintMessage]).validate_python(lint)
+    except ValidationError:
+        return []
+    return [
+        one_line(f"{m.get('file') or file}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]") for m in messages
+    ]

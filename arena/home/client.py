@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from arena.home.protocol import Digest, ProjectId, RunResult, RunWork, S, Sent, parsed
-from arena.serving.client import bad_certificate, is_private, no_answer
-from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
-from programs.text import one_line
+from arena.serving.client import bad_certificate, fetch, http_address, is_private, no_answer, refusal
+from programs.errors import UsageError
 from trainer.user_files import private_folder
 
-SECONDS = 30.0  # of silence
-MOST_SECONDS = 120.0  # of a whole answer
 KEPT = 5  # results that the host refused
 AGAIN = (408, 429)  # and 500 or more: the same request may be sent again
 
@@ -52,16 +45,11 @@ class HostClient:
     UsageError, NotFound or CredentialMissing where the host refused it. Redirects are not followed."""
 
     def __init__(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port or 80
-            usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
-        except ValueError:
-            usable = False
-        if not usable:
+        parts = http_address(url)
+        if parts is None:
             raise UsageError(f"{url!r} is not the address of a project", hint="metaloop home join https://HOST")
         if not is_private(url):
-            hint = f"use https, or a tunnel: ssh -L 8331:127.0.0.1:{port} {parts.hostname}, "
+            hint = f"use https, or a tunnel: ssh -L 8331:127.0.0.1:{parts.port or 80} {parts.hostname}, "
             hint += "then metaloop home join http://127.0.0.1:8331"
             raise UsageError(f"{url} has no TLS: others could read your token", hint=hint)
         self.base = f"{parts.scheme}://{parts.netloc.lower()}"
@@ -69,58 +57,21 @@ class HostClient:
 
     def ask(self, path: str, body: Sent | None = None, most: int = Sent.most) -> bytes:
         """The answer, of at most so many bytes."""
-        import httpx
-
+        headers = {"Content-Type": "application/json"}
+        headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
-            status, raw = asyncio.run(self._ask(path, body, most))
-        except TimeoutError:
-            raise Unreachable(f"no whole answer within {MOST_SECONDS:.0f} seconds") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            answer = fetch(self.base + path, body.model_dump_json().encode() if body else None, headers, most)
+        except OSError as error:
             if bad_certificate(error) and not self.answered:  # later it may be the network of a hotel
                 raise no_answer(self.base, error, "") from None
-            raise Unreachable(one_line(str(error))[:200] or type(error).__name__) from None
-        if status != 200:
-            refusal = _refusal(status, raw)
-            if status in AGAIN or status >= 500 or refusal is None:
-                raise Unreachable(f"HTTP {status}" + (f": {refusal.message}" if refusal else ""))
-            raise refusal
+            raise Unreachable(str(error)) from None
+        if answer.status != 200:
+            refused = refusal(answer)
+            if answer.status in AGAIN or answer.status >= 500 or refused is None:
+                raise Unreachable(f"HTTP {answer.status}" + (f": {refused.message}" if refused else ""))
+            raise refused
         self.answered = True
-        return raw
-
-    async def _ask(self, path: str, body: Sent | None, most: int) -> tuple[int, bytes]:
-        import httpx
-
-        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
-        headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        content = body.model_dump_json().encode() if body else None
-        client = httpx.AsyncClient(
-            verify=ssl.create_default_context(),
-            trust_env=self.base.startswith("https"),  # no proxy stands between this machine and itself
-            timeout=SECONDS,
-            follow_redirects=False,
-        )
-        request = client.build_request("POST" if body else "GET", self.base + path, content=content, headers=headers)
-        async with asyncio.timeout(MOST_SECONDS), client:
-            answer, raw = await client.send(request, stream=True), bytearray()
-            async for piece in answer.aiter_raw():  # not unpacked
-                raw += piece
-                if len(raw) > most and answer.status_code == 200:
-                    raise EnvironmentProblem(f"{self.base}{path} is larger than {most >> 10} KB")
-                if len(raw) > most:
-                    break  # no refusal of a host is so long
-            return answer.status_code, bytes(raw)
-
-
-def _refusal(status: int, raw: bytes) -> MetaloopError | None:
-    """The host's own refusal. None where something between it and here answered: a proxy may be configured anew."""
-    if 300 <= status < 400:
-        return UsageError(f"HTTP {status}", hint="redirects are not followed")
-    try:
-        said = json.loads(raw)["error"]
-        message, hint = (one_line(str(said[name]))[:500] for name in ("message", "hint"))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return {401: CredentialMissing, 404: NotFound}.get(status, UsageError)(message, hint=hint)
+        return answer.body
 
 
 class VolunteerFolder:

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session as Connection
 from arena.home import policy, protocol
 from arena.home.checks import bare_texts, checked_files, files_id
 from arena.home.project import Project
-from arena.home.tables import BlockRow, ProposalRow, RunLease, Volunteer, main_block, standing, tested_before
+from arena.home.tables import UNNAMED, BlockRow, ProposalRow, RunLease, Volunteer, main_block, standing, tested_before
 from arena.serving.clock import utc_now
+from arena.serving.names import checked_name
 from arena.serving.tokens import hashed
 from programs.errors import Busy, CredentialMissing, NotFound, UsageError
 from programs.ids import content_id
@@ -64,10 +65,11 @@ class ProjectHost:
         """A new volunteer with its token, or (``volunteer_id``) what has changed of one."""
         token = "" if volunteer_id else secrets.token_urlsafe(32)
         known = connection.get_one(Volunteer, volunteer_id) if volunteer_id else Volunteer(token_hash=hashed(token))
-        known.name, known.hardware, known.devices = who.name, who.hardware, who.devices
+        name = checked_name(who.name, (UNNAMED,)) if who.name not in ("", known.name) else known.name or ""
+        known.name, known.hardware, known.devices = name, who.hardware, who.devices
         connection.add(known)
         connection.flush()
-        known.name = known.name or f"volunteer {known.volunteer_id}"
+        known.name = known.name or f"{UNNAMED} {known.volunteer_id}"
         return protocol.Welcome(
             volunteer=known.volunteer_id, token=token, leases_at_once=policy.leases_at_once(standing(known))
         )

@@ -201,7 +201,7 @@ def blocks(connection: Connection) -> list[BlockSummary]:
     return [
         BlockSummary(
             block=block.number,
-            by=who.name if who else "host",
+            by=who.label if who else "host",
             program_id=program_id or "",
             gain=block.gain,
             low=block.low,

@@ -20,6 +20,9 @@ STATES = ("waiting", "verifying", "merged", "hopeless", "refused", "stale", "voi
 OPEN = STATES[:2]
 
 
+UNNAMED = "volunteer"  # with its number, the name of one that gave none
+
+
 class ProjectTable(DeclarativeBase):
     """The tables of home.sqlite."""
 
@@ -45,6 +48,11 @@ class Volunteer(ProjectTable):
     confirmed: Mapped[int] = mapped_column(default=0)
     refuted: Mapped[int] = mapped_column(default=0)
     streak: Mapped[int] = mapped_column(default=0)
+
+    @property
+    def label(self) -> str:
+        """The name with the volunteer's number: names may be taken twice."""
+        return self.name if self.name == f"{UNNAMED} {self.volunteer_id}" else f"{self.name} ({self.volunteer_id})"
 
 
 class RunLease(ProjectTable):

@@ -237,8 +237,8 @@ class Verifier:
             differences=tuple(pair.difference for pair in pairs),
             ledger=state_of(self.study.folder / "ledger"),
         )
-        subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
-        commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
+        subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.label}"
+        commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.label, base.commit)
         with self.database.write() as connection:
             self._enter(connection, connection.get_one(ProposalRow, number), trailers, commit)
         self.say(subject)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import DateTime, Dialect, create_engine, event
+from sqlalchemy import URL, DateTime, Dialect, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.types import TypeDecorator
@@ -45,7 +45,9 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / self.name
-        self.engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": WAIT_SECONDS})
+        self.engine = create_engine(
+            URL.create("sqlite", database=str(self.path)), connect_args={"timeout": WAIT_SECONDS}
+        )
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", _begin)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = "content-security-policy"
@@ -23,6 +25,17 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+def same_site(request: Request) -> bool:
+    """Whether the request comes from this site, according to the headers that the browser sent, if any."""
+    origin = request.headers.get("origin")
+    try:
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            return False
+    except ValueError:  # not a valid URL
+        return False
+    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
 class WellFormed:

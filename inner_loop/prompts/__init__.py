@@ -21,4 +21,8 @@ def render(name: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    return jinja_environment(FOLDER, whole=True)
+    from inner_loop.researchers.quoting import file_block
+
+    made = jinja_environment(FOLDER, whole=True)
+    made.filters["file_block"] = file_block
+    return made

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from inner_loop.behaviour import in_focus
@@ -86,8 +87,8 @@ def provided(task: Task) -> list[str]:
     by the class of its name, a constant by its line. As many lines as ABOUT_ALL characters hold."""
     words = set(re.findall(r"\w+", "".join(text for _, text in task.baseline().files)))
     lines: list[str] = []
-    for path in (task.folder / name for name in task.read_only if name.endswith(".py")):
-        code = path.read_text("utf-8", "replace") if path.is_file() else ""
+    for path, data in ((Path(name), data) for name, data in task.read_only_files if name.endswith(".py")):
+        code = data.decode("utf-8", "replace")
         constants = [one[0] for one in _CONSTANT.finditer(code) if words.intersection(one[1].split(", "))]
         lines += [f"`{path.stem}`: {'; '.join(constants)}"] if constants else []
         tree = syntax_tree(code)

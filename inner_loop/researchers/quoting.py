@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from programs.text import shortened
@@ -35,7 +36,26 @@ def tail(text: str, *, lines: int, characters: int) -> str:
 
 def within(text: str, tag: str) -> str:
     """A text for use between <tag> and </tag>, with those two tags disabled in it."""
-    return re.sub(rf"<(?=\s*/?\s*{tag}\b)", "‹", text, flags=re.IGNORECASE)
+    return _tag(tag).sub("‹", text)
+
+
+def _tag(name: str) -> re.Pattern[str]:
+    """The beginning of a tag, opening or closing, of any width."""
+    return re.compile(rf"[<＜﹤](?=[\s/／]*{name}\b)", re.IGNORECASE)
+
+
+def file_block(name: str, text: str) -> str:
+    """A file between two tags, to the letter: where it has such a tag itself, both tags have a mark that it lacks."""
+    mark = f' mark="{mark_of(text)}"' if _tag("file").search(text) else ""
+    return f'<file name="{name}"{mark}>\n{text.removesuffix(chr(10))}\n</file{mark}>'
+
+
+def mark_of(text: str) -> str:
+    """12 letters that the text does not contain, the same each time."""
+    mark = text
+    while mark in text:
+        mark = hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()[:12]
+    return mark
 
 
 def fenced(text: str, what: str = "") -> str:

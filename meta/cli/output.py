@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from programs.errors import UsageError
-from programs.text import filled, no_formula, wrapped
+from programs.text import escaped, filled, no_formula, one_line, printable, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -161,7 +161,7 @@ def ask(question: str, refused: str, hint: str) -> None:
     """Go on only if the user says yes. Raises UsageError, which says ``refused``, where there is no terminal."""
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError(refused, hint=hint)
-    click.confirm(wrapped(f"{clean(question)} [y/N]"), abort=True, err=True, show_default=False)
+    click.confirm(wrapped(f"{one_line(question)} [y/N]"), abort=True, err=True, show_default=False)
 
 
 def folded(command: str, width: int) -> str:
@@ -244,10 +244,8 @@ def now() -> str:
 
 
 def clean(text: object, keep: str = "") -> str:
-    """Text with invisible characters (except ``keep``) replaced by blanks: control characters, marks of direction, lone
-    surrogates. Untrusted text could otherwise move the cursor or reverse the order of other text."""
-    plain = ESCAPES.sub("", str(text))
-    return "".join(c if c in keep or c.isprintable() else " " for c in plain)
+    """`printable` text without its escape sequences, such as the colours of a log."""
+    return printable(ESCAPES.sub("", str(text)), keep)
 
 
 def fit(text: str, width: int) -> str:
@@ -257,10 +255,7 @@ def fit(text: str, width: int) -> str:
 
 def json_line(value: Any) -> str:
     """JSON whose strings have escapes for the characters that `clean` removes: the value is the same."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    return escaped(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def bare(value: Any) -> str:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from analysis.study import read_study
 from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.wording import plain_text
+from arena.serving.client import fetch, http_address, refusal
 from meta.study.begin import champion_of
 from programs.errors import UsageError
 
-SECONDS = 10.0
 FIELDS = ("name", "program_id", "holds", "trust")
 SCRIPT = ("task", "gain", "low", "high", "n", "unit", "trust", "noise", "metric", "start", "end")  # of a best train.py
 
 
 def refuse_bad(url: str) -> None:
     """Raise UsageError for what is no http address, before anything is spent."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if http_address(url) is None:
         raise UsageError(f"--webhook {url}: not an http address", hint="--webhook https://example.org/hook")
 
 
@@ -45,10 +41,13 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
 
 def send(url: str, body: Mapping[str, Any]) -> str:
     """Post ``body``; returns what came of it."""
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    host = urlsplit(url).hostname
+    parts = http_address(url)
+    host = parts.hostname if parts else url
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            return f"sent the result to {host}: {answer.status}"
-    except (urllib.error.URLError, OSError, ValueError) as error:
+        answer = fetch(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, 0)
+    except OSError as error:
         return f"the result could not be sent to {host}: {error}"
+    if answer.status < 300:
+        return f"sent the result to {host}: {answer.status}"
+    why = refusal(answer)
+    return f"the result could not be sent to {host}: HTTP {answer.status}" + (f", {why.hint}" if why else "")

@@ -23,7 +23,7 @@ from analysis.report.axis import Axis
 from analysis.study import read_study
 from analysis.trust import gain_name
 from arena import serving
-from arena.serving.headers import HEADERS
+from arena.serving.headers import HEADERS, same_site
 from arena.serving.problems import add_handlers
 from meta.window import records, words
 from meta.window.studies import FollowedStudy, Studies
@@ -68,9 +68,12 @@ class Guard:
         brought, known = request.query_params.get("token"), request.cookies.get(COOKIE, "")
         if brought is not None and hmac.compare_digest(brought.encode(), self.token.encode()):
             others = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
-            opened = RedirectResponse(link(request.url.path, **dict(others)) if others else request.url.path, 303)
+            path = "/" + request.url.path.lstrip("/\\")  # two slashes would begin the name of a host
+            opened = RedirectResponse(link(path, **dict(others)) if others else path, 303)
             opened.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
             return opened
+        if not same_site(request):  # the cookie is sent from every port of this machine
+            return Response("asked for by another site's page\n", 403, media_type="text/plain")
         if not hmac.compare_digest(known.encode(), self.token.encode()):
             return Response(
                 "open the address that metaloop ui printed: it has the token\n", 403, media_type="text/plain"
@@ -189,7 +192,7 @@ def page(name: str, status: int = 200, **values: Any) -> Response:
 
 @cache
 def templates() -> jinja2.Environment:
-    made = jinja_environment(HERE / "templates", REPORT, escaped=True)
+    made = jinja_environment(HERE / "templates", REPORT, escaped=True, shown=wording.clean)
     shown = ("number", "brief", "duration", "many", "percent", "minus")
     made.filters |= {name: getattr(wording, name) for name in shown}
     made.filters |= {"interval": words.interval, "cell": words.cell, "gain_name": gain_name}

@@ -16,6 +16,7 @@ from meta.study.live import AFTERWARDS, LiveStudy
 from meta.study.live_rows import arm_rows, match_title, news, remaining, run_rows, status_row
 from meta.study.steering import wishes
 from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
+from programs.text import escaped
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
 NOT_DRAWN = (*AFTERWARDS, "night")  # purposes of matches without a place in the picture of the programs
@@ -150,7 +151,7 @@ class Studies:
     def _there(self) -> Iterator[tuple[str, Path]]:
         for here in studies_below(self.root):
             if (here / "ledger").is_dir():
-                yield str(here.relative_to(self.root)) if here != self.root else here.name, here
+                yield escaped(str(here.relative_to(self.root)) if here != self.root else here.name), here
 
     def _follow(self) -> None:
         searched = time.monotonic()

@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from arena.contest.entering.names import checked_name, skeleton
 from arena.home.chain import Chain
 from arena.home.protocol import RunResult, parsed
 from arena.run_archive import ARCHIVE, unpacked
+from arena.serving.names import checked_name, skeletons
 from inner_loop.gateway.fields import APIS
 from inner_loop.gateway.request import RequestRefused, ask
 from meta.cli.main import run
@@ -196,7 +196,7 @@ def test_names() -> None:
         assert one_line(drawn).isprintable() and "\n" not in one_line(drawn)
         with refused(UsageError):
             name = checked_name(drawn)
-            assert name.isprintable() and checked_name(name) == name and skeleton(skeleton(name)) == skeleton(name)
+            assert name.isprintable() and checked_name(name) == name and skeletons(name)
             assert any(map(str.isalnum, name))
 
 

@@ -27,6 +27,7 @@ from programs.shelf import starter
 from tests.events import example, typed
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import match_event, program_event, write_run
+from tests.trainer.foreign_repos import command_task
 from trainer.data import DataStore
 from trainer.streams import Streams
 from trainer.task import Task
@@ -201,6 +202,21 @@ def test_every_worker_of_a_check_confines_what_did_not_come_with_metaloop(
 def test_a_study_of_ones_own_says_nothing_of_it(place: Path, listener: socket.socket) -> None:
     study = strangers_study(place, hostile_task(place, listener))
     assert "confined" not in (study.folder / "study.toml").read_text()
+
+
+def test_command_of_strangers_task_is_asked_for_with_what_it_sees(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F16: unasked, it does not run; asked, the question names the command and all folders that it may read."""
+    (place / "private").mkdir()
+    (place / "linked").mkdir()
+    train = f"open({str(place / 'ran')!r}, 'w').write('ran')\nprint('loss: 1')\n"
+    shown = f'readable = ["{place / "private"}"]\nlinks = {{ "in" = "{place / "linked"}" }}'
+    study = strangers_study(place, command_task(place / "sent" / "task", {"train.py": train}, shown))
+    assert run(["verify", "ra10", "-s", str(study.folder), "-n", "2"]) == 2
+    message = capsys.readouterr().err
+    assert "--yes" in message and "python train.py" in message and "unexpected" not in message
+    assert str(place / "private") in message and str(place / "linked") in message
 
 
 def test_code_that_takes_part_in_scoring_is_not_run_on_a_studys_word(place: Path, listener: socket.socket) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from meta.cli.main import run
 from meta.cli.output import json_line
+from tests.meta import cli_study
+from tests.meta.cli_study import experiment, metaloop, write_study
 from tests.serving import serving
+from trainer.variants import init_simulated
 
 EVIL = "\x1b]0;owned\x07 \x1b[2Jcleared \x9b31m \u202egnp.exe\u2066 \u200b\r\x08over \udc80 end"
 STRANGE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
@@ -68,3 +73,37 @@ def test_a_hosts_words_have_no_power_over_a_terminal(
 def test_json_for_a_script_keeps_its_values() -> None:
     assert json.loads(json_line({"said": EVIL, "é": "日本語 🎉"})) == {"said": EVIL, "é": "日本語 🎉"}
     assert json_line({"é": "日本語 🎉"}) == '{"é": "日本語 🎉"}' and not STRANGE.search(json_line(EVIL))
+
+
+def test_idea_with_escapes_leaves_none_in_table_and_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    init_simulated(tmp_path / "law", 7)
+    ideas = "".join(f"- Set `{edit}` {EVIL[:-8]}.\n" for edit in ("LADDER1=0.5", "LADDER2=5", "LADDER4=10"))
+    text = f"---\nmetaloop: {{proposers: {{queue: 1}}}}\n---\n# A\n\n## Ideas\n\n{ideas}"
+    (tmp_path / "a.md").write_text(text, encoding="utf-8")
+    metaloop("match", "a.md", "-t", "law", "-n", "1", "--no-controls", "-b", "0.4s", "-y")
+    tables = [*tmp_path.glob("studies/*/runs/*/results.tsv")]
+    subjects = [
+        subprocess.run(["git", "log", "--all", "--format=%B"], cwd=path.parent, capture_output=True, check=True).stdout
+        for path in tables
+    ]
+    texts = [path.read_text() for path in tables] + [each.decode() for each in subjects]
+    assert tables and "gnp.exe" in "".join(texts) and not any(STRANGE.search(text) for text in texts)
+
+
+@pytest.mark.parametrize("to", ["tsv", "csv", "jsonl"])
+def test_export_to_stdout_of_foreign_text_has_no_escapes(
+    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def foreign(*args: object, **fields: object) -> None:
+        experiment(*args, **fields | {"description": "\x9b31m\u202e\x1b]0;pwn\x07"})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cli_study, "experiment", foreign)
+    study = write_study(tmp_path / "study")
+    for view in ("experiments", "edits", "events", "programs"):
+        shown = metaloop("export", study, "--view", view, "--to", to).stdout
+        assert shown and not STRANGE.search(shown), (view, ascii(STRANGE.findall(shown)))
+    if to == "jsonl":
+        lines = metaloop("export", study, "--view", "experiments", "--to", to).stdout.splitlines()
+        rows = [json.loads(line) for line in lines]
+        assert any("\x9b31m\u202e" in row["description"] for row in rows)

@@ -12,6 +12,7 @@ from inner_loop.agents.sandbox import AgentSandbox
 from inner_loop.agents.worktree import shown_files
 from programs.errors import TaskError, UsageError
 from tests.redteam.harness import Harm
+from tests.trainer.foreign_repos import command_task, store, write_files
 from trainer.commands.init import Drafting, write
 from trainer.commands.job import CommandJob
 from trainer.commands.process import run_command
@@ -231,3 +232,26 @@ def test_names_of_data_are_no_names_of_keys() -> None:
     assert [
         name for name in KEYS if not login_keys.is_key(name) and not set(Path(name).parts) & {*login_keys.FOLDERS}
     ] == []
+
+
+@pytest.mark.parametrize("shown", ["project", "project/studies", "project/studies/s", "project/studies/s/rows"])
+def test_command_with_readable_project_sees_no_secret_of_study(shown: str, tmp_path: Path) -> None:
+    """5.12 the study lies in a folder that the task shows to its command, or is shown itself."""
+    study = tmp_path / "project" / "studies" / "s"
+    write_files(study, {"study.toml": f'secret = "{KEY}"\n', "rows/a.txt": KEY})
+    write_files(tmp_path / "project", {"data/plain.txt": OPEN})
+    code = (
+        "import os\nprint('loss: 1')\nfor top, _, names in os.walk(%r):\n    for name in names:\n"
+        "        print(open(os.path.join(top, name)).read())\n"
+    )
+    task = command_task(
+        tmp_path / "task", {"train.py": code % str(tmp_path / "project")}, f"readable = ['{tmp_path / shown}']"
+    )
+    trainer = CommandTrainer(task, store(task, study / "data"))
+    try:
+        outcome = trainer.run(Spec(task.baseline(), 1))
+    except TaskError as error:
+        assert "must not see" in error.message and "/s" in shown
+        return
+    assert outcome.metric == 1.0 and KEY not in outcome.log
+    assert OPEN in outcome.log or shown != "project"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -291,7 +292,7 @@ class _Checker:
     def by_hand(self) -> Iterator[CheckFinding]:
         """`python train.py` in the folder works without Metaloop's environment variables."""
         folder = self.folder / "by-hand"
-        shutil.copytree(self.task.folder, folder, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+        shutil.copytree(self.task.folder, folder, symlinks=True, ignore=_not_copied)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("METALOOP_")}
         environment |= {"METALOOP_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "train.py"]
@@ -309,6 +310,13 @@ class _Checker:
             yield _error("by hand", f"python train.py fails: {last}", "give everything in prepare.py a default")
         else:
             yield CheckFinding("ok", "by hand", "python train.py runs")
+
+
+def _not_copied(folder: str, names: list[str]) -> set[str]:
+    """Names of a task's folder that a copy of it leaves out: caches, and what is no file, folder or link."""
+    forms = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
+    odd = {name for name, mode in forms.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))}
+    return odd | {"__pycache__", ".git"}
 
 
 def _imports(tree: ast.AST) -> set[str]:

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from programs.errors import Corrupt
+from programs.files import read_inside
 from trainer.constraints import Kind, softened
 from trainer.gpu import hardware_class
 from trainer.outcome import Outcome
@@ -77,10 +79,10 @@ def _of(task: Task) -> dict[str, str]:
 def read(task: Task) -> list[CheckFinding] | None:
     """The findings of the last check; None without one of this task, these files and this kind of machine."""
     try:
-        record = json.loads((task.folder / NAME).read_bytes())
+        record = json.loads(read_inside(task.folder, NAME))
         known = {name: record[name] for name in _of(task)} == _of(task)
         return [CheckFinding(**one) for one in record["findings"]] if known else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, Corrupt):
         return None
 
 

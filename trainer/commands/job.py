@@ -18,7 +18,8 @@ class CommandJob:
 
     ``readable``: paths of this machine, mounted read-only; a path that starts with ``~/`` is in the sandbox's home.
     ``links``: name in its folder → target; absolute targets are mounted read-only. ``bound``: large files of the task,
-    name → path, mounted read-only instead of copied. ``kept``: files to check for changes by the command.
+    name → path, mounted read-only instead of copied. ``hidden``: folders that stay hidden in shown ones. ``kept``:
+    files to check for changes by the command.
     ``compiled``: descriptors of a compile cache (`CompileCache.given`); the command gets a private copy. None: it has
     no such folder.
     """
@@ -30,6 +31,7 @@ class CommandJob:
     wanted: Sequence[str] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     bound: Mapping[str, Path] = field(default_factory=dict)
+    hidden: Sequence[Path] = ()
     kept: Sequence[str] = ()
     gpu: Gpu | None = None  # that it may use, alone
     compiled: Mapping[str, int] | None = None

@@ -101,7 +101,7 @@ class CommandTrainer(Trainer):
 
     @cached_property
     def _small(self) -> dict[str, bytes]:
-        return {n: (self.task.folder / n).read_bytes() for n in self._laid if n not in self._large}
+        return {n: data for n, data in self.task.read_only_files if n in self._laid and n not in self._large}
 
     @property
     def _laid(self) -> list[str]:
@@ -262,6 +262,7 @@ class CommandTrainer(Trainer):
             readable=section.readable,
             links=section.links,
             bound=self._large,
+            hidden=[self.data.study],  # its secret
             kept=[name for name in self._small if name in job.files and name not in job.wanted],
             gpu=self.gpu,
             compiled=compiled.given() if compiled else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ def view_of(job: CommandJob, limits: CommandLimits) -> View:
     memory = {WORK: size, "/tmp": size, HOME: size, "/dev/shm": min(size, 256)}
     if job.compiled is not None:
         memory[COMPILED] = job.compiled_mb
-    named = {text: readable_path(text) for text in (*job.readable, *filter(os.path.isabs, job.links.values()))}
+    texts = (*job.readable, *filter(os.path.isabs, job.links.values()))
+    named = {text: readable_path(text, job.hidden) for text in texts}
     return View(
         user="work",
         readable={f"{HOME}/{text[2:]}" if text.startswith("~/") else str(path): path for text, path in named.items()},
         memory=memory,
+        hidden=job.hidden,
         bound={f"{WORK}/{name}": path for name, path in job.bound.items()},
         devices=(job.gpu.binds, job.gpu.driver_folders) if job.gpu else ((), ()),
     )
@@ -67,8 +70,9 @@ def _environment(job: CommandJob) -> dict[str, str]:
     return {**own, **job.environment, "HOME": HOME}
 
 
-def readable_path(text: str) -> Path:
-    """A path that a task may show to its command. TaskError for home folders, keys, Metaloop's files, missing paths."""
+def readable_path(text: str, hidden: Sequence[Path] = ()) -> Path:
+    """A path that a task may show to its command. TaskError for home folders, keys, Metaloop's files, missing paths,
+    and paths in ``hidden`` folders."""
     path = Path(text).expanduser()
     where = f"[run] {text!r}"
     hint = "metaloop task init --from finds what a repository needs"
@@ -77,6 +81,6 @@ def readable_path(text: str) -> Path:
     if reason := login_keys.refusal(path):
         raise TaskError(f"{where}: {reason}", hint=hint)
     try:
-        return checked(path, reader="commands")
+        return checked(path, hidden, reader="commands")
     except UsageError as error:
         raise TaskError(f"{where}: {error.message}", hint=error.hint) from None

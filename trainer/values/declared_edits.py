@@ -9,6 +9,7 @@ from typing import Any
 from programs.errors import TaskError
 from trainer import task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.source import task_file_bytes
 from trainer.values import constants, nested_values
 
 
@@ -53,12 +54,10 @@ def edit_space(path: Path, text: str, parsed: task_file.TaskFile) -> EditSpace:
 def _source_text(path: Path) -> str:
     """The text of an editable file; TaskError, with file and line, if it is not text or not valid Python."""
     try:
-        raw = path.read_bytes()
+        raw = task_file_bytes(path.parent, path.name)
         text = raw.decode("utf-8")
         if path.suffix == ".py":
             compile(text, str(path), "exec", dont_inherit=True)
-    except OSError as error:
-        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise TaskError(f"{path}:{line}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None

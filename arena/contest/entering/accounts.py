@@ -8,11 +8,11 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from arena.contest.entering.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig
 from arena.contest.tables import Person, Session
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
+from arena.serving.names import checked_name, skeletons
 from arena.serving.tokens import hashed
 from programs.errors import UsageError
 
@@ -59,7 +59,7 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
         with database.write() as connection:
             if connection.query(Person).count() >= MOST_PEOPLE:
                 raise UsageError("this contest is full", hint="ask the host")
-            if any(skeleton(other) == skeleton(name) for other in connection.scalars(select(Person.name))):
+            if any(skeletons(other) & skeletons(name) for other in connection.scalars(select(Person.name))):
                 raise taken(name)
             connection.add(person)
     except IntegrityError:

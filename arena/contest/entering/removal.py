@@ -18,9 +18,9 @@ from analysis.ledger.run_state import StudyState
 from arena.contest.contest import Contest
 from arena.contest.entering.accounts import PERSON, fresh
 from arena.contest.entering.lookup import closest
-from arena.contest.entering.names import FORMER
 from arena.contest.settings import DATABASE, REPORT, Phase
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
+from arena.serving.names import FORMER
 from arena.serving.tokens import hashed
 from programs.errors import NotFound, UsageError
 

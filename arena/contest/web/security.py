@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -13,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arena.contest.client import API, API_HEADER
+from arena.serving.headers import same_site
 
 SESSION, VISITOR = "contest_session", "contest_visitor"  # cookies: the session; the browser that a form belongs to
 HOSTING = "contest_host"  # cookie of a browser in which the host logged in
@@ -62,17 +62,6 @@ def form_is_ours(request: Request, server_key: str, brought: str) -> bool:
     expected = form_token(server_key, visitor, request.cookies.get(SESSION, ""))
     alike = hmac.compare_digest(expected.encode(), brought.encode("utf-8", "surrogatepass"))
     return bool(visitor) and same_site(request) and alike
-
-
-def same_site(request: Request) -> bool:
-    """Whether the request comes from this site, according to the headers that the browser sent, if any."""
-    origin = request.headers.get("origin")
-    try:
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            return False
-    except ValueError:  # not a valid URL
-        return False
-    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
 def remember(response: Response, request: Request, name: str, value: str, seconds: int = YEAR) -> None:

@@ -54,7 +54,7 @@ def join(
     code: Annotated[str, flag("The join code from the host.", metavar="CODE", default="")],
 ) -> None:
     """Join a contest under a name and get your token."""
-    out.thing(client_of(to).post("/api/v1/join", {"name": name, "code": code}))
+    out.thing(client_of(to).join(name, code))
     out.note("save the token, it is not shown again: export METALOOP_TOKEN=…")
 
 
@@ -74,7 +74,8 @@ def submit(
 ) -> None:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
-    from arena.contest.client import RequestRejected, lint_lines
+    from arena.contest.client import lint_lines
+    from arena.serving.client import RequestRejected
 
     client = client_of(to, token)
     client.need_token()
@@ -83,15 +84,15 @@ def submit(
         entry = client.enter(raw, parent)
     except RequestRejected as problem:
         hint = problem.hint.replace(" FILE ", f" {shlex.quote(program)} ")
-        lines = lint_lines(problem.detail, program) if out.mode != "json" else []
+        lines = lint_lines(problem.detail.get("lint"), program) if out.mode != "json" else []
         for line in lines:
             out.note(line)
         said = f"{program} is not stored: see the mistakes above" if lines else problem.message
         raise RequestRejected(said, hint, problem.detail) from None
-    entry["url"] = f"{client.base}/entry/{entry['entry_id']}"
-    for line in lint_lines(entry, program):
+    for line in lint_lines(entry["lint"], program):
         out.note(line)
-    out.thing(entry if out.mode == "json" else {key: entry[key] for key in SHOWN})
+    row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
+    out.thing(row if out.mode == "json" else {key: row[key] for key in SHOWN})
     if not entry["new"]:
         out.note("you have already entered this text; this does not count as another entry")
 
@@ -137,9 +138,14 @@ def status(
 
 
 def of_address(to: str | None, token: str | None) -> dict[str, Any]:
+    from arena.contest.ranking.view_types import BoardView, ContestView, PersonView
+
     client = client_of(to, token)
-    names = ("contest", "board", *(["me"] if token else []))
-    return {"me": None, **{name: client.get(f"/api/v1/{name}") for name in names}}
+    return {
+        "contest": client.get("/api/v1/contest", ContestView),
+        "board": client.get("/api/v1/board", BoardView),
+        "me": client.get("/api/v1/me", PersonView) if token else None,
+    }
 
 
 def of_folder(contest: Contest) -> dict[str, Any]:

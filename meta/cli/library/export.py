@@ -24,6 +24,7 @@ from meta.cli.options import flag, typed
 from meta.cli.output import Output, Row
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import KINDS
+from programs.text import escaped
 from trainer import sandbox
 
 if TYPE_CHECKING:
@@ -281,7 +282,11 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
         path = Path(folder) / "view"
         to_file(con, view, to, path)
         with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
+            if to != "jsonl":
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                return
+            for line in file:
+                click.echo(escaped(line.decode().removesuffix("\n")), color=False)
 
 
 def to_tool(out: Output, study: str | None, target: Path | None, to: str, project: str | None) -> None:

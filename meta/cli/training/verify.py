@@ -128,8 +128,8 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     announcement from the ledger again instead (or an error with the first that differs).
 
     If a study names a task that is not built in, the command asks before it runs the task's
-    data.py (without a terminal, pass --yes), in a sandbox without network that sees only
-    the task's folder.
+    data.py or its [run] commands (without a terminal, pass --yes), in a sandbox without
+    network. It sees the task's folder, and what the question lists.
     """
     path = Path(what).expanduser()
     if (path / "home.sqlite").exists():
@@ -143,7 +143,7 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     if flags.start.dry_run:
         out.thing(cost, shown=times(cost))
         return 0
-    if study is not None and task.has_data and not task.is_builtin:
+    if study is not None and (task.has_data or task.run) and not task.is_builtin:
         consent(study, how, flags.start.yes)
     sandbox.require(task, how.sandbox)
     out.note("plan: " + ", ".join(f"{key} {brief(value)}" for key, value in (cost | times(cost)).items()))
@@ -278,15 +278,21 @@ def read_source(path: Path, task: Task) -> Source:
 def consent(study: Study, how: How, yes: bool) -> None:
     """Ask before code of the study's task is run. Raises UsageError without a terminal and --yes, or where the task's
     code takes part in the scoring, which no sandbox confines."""
-    code = study.task.folder / "data.py"
-    if how.sandbox and study.task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE:
+    code, command = study.task.folder / "data.py", study.task.run
+    if not command and how.sandbox and study.task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE:
         again = f"metaloop verify {study.folder}/runs/RUN/train.py -t {shlex.quote(str(code.parent))}"
         raise UsageError(
             f"{code} takes part in scoring (kind = {study.task.scoring['kind']!r}), which runs outside the sandbox",
             hint=f"read it, then name the task yourself: {again}",
         )
-    confined = "in a sandbox without network, with access to its folder only" if how.sandbox else "without a sandbox"
-    question = f"{study.folder}/study.toml names its own task: this runs {code} {confined}"
+    runs, seen = [str(code)], ["its folder"]
+    if command:
+        texts = (text for text in (command.command, command.score_command) if text)
+        runs = [text if isinstance(text, str) else shlex.join(text) for text in texts]
+        seen += [*command.readable, *filter(os.path.isabs, command.links.values())]
+    access = f"with access to {', '.join(dict.fromkeys(seen))} only"
+    confined = f"in a sandbox without network, {access}" if how.sandbox else "without a sandbox"
+    question = f"{study.folder}/study.toml names its own task: this runs {'; '.join(runs)} {confined}"
     if not yes:
         refused = f"{question}, and there is no terminal to confirm it"
         ask(f"{question}; continue?", refused, "read it, then run the same command with --yes")

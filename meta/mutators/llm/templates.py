@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inner_loop.researchers.quoting import mark_of
 from programs.templates import jinja_environment
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def render(name: str, **what: Any) -> str:
 
 def fenced(text: str, name: str) -> str:
     """Text between two lines with a mark that the text does not contain, so nothing in it can end the block."""
-    mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
-    while mark in text:
-        mark = hashlib.sha256(mark.encode()).hexdigest()[:12]
+    mark = mark_of(text)
     return f'<data name="{name}" mark="{mark}">\n{text.rstrip()}\n</data mark="{mark}">'
 
 

@@ -52,13 +52,13 @@ def own_certificate(folder: Path) -> Iterator[tuple[str, Path]]:
 def test_an_unknown_certificate_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with own_certificate(tmp_path) as (url, cert):
         contest, project = ContestClient(url), HostClient(url)
-        for ask in (lambda: contest.get("/x"), lambda: project.ask("/x")):
+        for ask in (lambda: contest.get("/x", dict), lambda: project.ask("/x")):
             with pytest.raises(EnvironmentProblem) as refused:
                 ask()
             assert "SSL_CERT_FILE" in str(refused.value.hint)
         with monkeypatch.context() as trusted:
             trusted.setenv("SSL_CERT_FILE", str(cert))
-            assert contest.get("/x") == {"hello": 1} and b"hello" in project.ask("/x")
+            assert contest.get("/x", dict) == {"hello": 1} and b"hello" in project.ask("/x")
         with pytest.raises(Unreachable):  # it has answered before, so it is asked again
             project.ask("/x")
 

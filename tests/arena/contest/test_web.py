@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from arena.contest.client import API, API_HEADER, ContestClient, RequestRejected, refuse_other
+from arena.contest.client import API, API_HEADER, ContestClient, refuse_other
 from arena.contest.create import NewContest
+from arena.contest.ranking.view_types import ContestView
 from arena.contest.web.host import RateLimits
+from arena.serving.client import RequestRejected
 from arena.serving.clock import utc_now
 from arena.serving.limits import LINGER_BYTES, MOST_BODY, BodyLimit, Rate
 from programs.errors import NotComparable
@@ -237,10 +239,10 @@ def test_the_client_names_its_version_and_refuses_a_host_of_another(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = ContestClient(f"http://127.0.0.1:{place.port}")
-    assert client.get("/api/v1/contest")
+    assert client.get("/api/v1/contest", ContestView)
     monkeypatch.setattr("arena.contest.client.API", 2)
     with pytest.raises(RequestRejected, match="version 1 of the API"):
-        client.get("/api/v1/contest")
+        client.get("/api/v1/contest", ContestView)
     with pytest.raises(NotComparable, match="speaks version 1 of the contest API, this metaloop version 2"):
         refuse_other("1", "http://host")
 

@@ -21,7 +21,7 @@ from arena.home.audit import problems, retrain
 from arena.home.chain import COMMITTER, Chain, Trailers, Voided
 from arena.home.host import ProjectHost
 from arena.home.project import Project
-from arena.home.tables import BlockRow
+from arena.home.tables import BlockRow, Volunteer
 from arena.home.voiding import void
 from arena.study import Study
 from arena.verify import How
@@ -38,7 +38,9 @@ def two_blocks(tmp_path_factory: pytest.TempPathFactory) -> Project:
     they would be merged in an order by lot. Tests change nothing in it."""
     project = new_project(tmp_path_factory.mktemp("chained") / "p")
     host = ProjectHost(project)
-    ann, bob = Client(host, "Ann"), Client(host, "<script>x</script>|`a`")
+    ann, bob = Client(host, "Ann"), Client(host, "Bob")
+    with project.database.write() as connection:  # no name that the host takes; pages escape it all the same
+        connection.get_one(Volunteer, bob.number).name = "<script>x</script>|`a`"
     lease = bob.lease().lease
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     work(project)
@@ -178,7 +180,7 @@ def test_the_host_takes_a_block_back_while_another_process_serves(chained: Proje
     assert states(chained)[1] == ("void", "a mistake")
     assert "void already: a mistake" in metaloop(*serve, "1", "--because", "again", code=2).stderr
     shown = metaloop("status", chained.folder).stdout
-    assert re.search(r"\n1\tAnn\t0\.\d+\t.* to .*\ta mistake\n", shown)
+    assert re.search(r"\n1\tAnn \(1\)\t0\.\d+\t.* to .*\ta mistake\n", shown)
     assert re.search(r"\n +1  ", on_terminal("status", chained.folder, cwd=chained.folder)[1])  # on the right
 
 

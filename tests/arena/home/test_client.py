@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from arena.home import client
 from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
 from arena.home.protocol import ProjectAbout, parsed
 from arena.home.volunteer import MOST_GB, VolunteerSession
@@ -107,7 +106,7 @@ def test_a_redirect_is_not_followed(status: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
 def test_a_host_that_sends_slowly_does_not_hold_a_join_for_ever(head: bytes, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(client, "MOST_SECONDS", 0.3)
+    monkeypatch.setattr("arena.serving.client.MOST_SECONDS", 0.3)
     monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01, 0.01))
     began = time.monotonic()
     with serving(host_of(dripping(head))) as host:

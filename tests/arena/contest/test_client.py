@@ -1,0 +1,82 @@
+"""What a hostile host of a contest, or of a webhook, cannot do to the command line with its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meta.results.notify import send
+from tests.arena.home.test_client import dripping, host_of, text
+from tests.meta.cli_study import metaloop
+from tests.serving import serving
+
+COMMANDS = {
+    "join": ("join", "--name", "Ada"),
+    "submit": ("submit", "program.md", "--token", "mlt_secret"),
+    "status": ("status", "--token", "mlt_secret"),
+}
+ODD = [b"", b"[1]", b"null", b"{}", b'{"name": 7}', b"\xff", b"[" * 60_000, b'{"a":' * 60_000, b'{"\\u001b]0;x": 1}']
+
+
+def error_of(command: str, url: str, folder: Path, code: int) -> str:
+    program = folder / "program.md"
+    program.write_text("# A\n\n## Ideas\n\n- Try one thing.\n")
+    words = [str(program) if word == "program.md" else word for word in COMMANDS[command]]
+    return str(metaloop("contest", *words, "--to", url, code=code).stderr)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_contest_client_redirected_does_not_follow(command: str, status: int, tmp_path: Path) -> None:
+    inner: list[str] = []
+    with (
+        serving(host_of(text(200, b"{}"), inner)) as other,
+        serving(host_of(text(status, b"", f"http://{other}/stolen"))) as host,
+    ):
+        message = error_of(command, f"http://{host}", tmp_path, 2)
+    assert inner == [] and f"HTTP {status}" in message and "redirects are not followed" in message
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_webhook_redirected_does_not_follow(status: int) -> None:
+    inner: list[str] = []
+    with (
+        serving(host_of(text(200, b"{}"), inner)) as other,
+        serving(host_of(text(status, b"", f"http://{other}/inner"))) as host,
+    ):
+        message = send(f"http://{host}/hook", {"text": "done"})
+    assert inner == [] and "could not be sent" in message and "redirects are not followed" in message
+
+
+@pytest.mark.parametrize("status", [200, 422])
+@pytest.mark.parametrize("body", ODD)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_contest_client_malformed_answer_is_one_clear_line(
+    command: str, body: bytes, status: int, tmp_path: Path
+) -> None:
+    with serving(host_of(text(status, body))) as host:
+        message = error_of(command, f"http://{host}", tmp_path, 1)
+    first = message.splitlines()[0]
+    assert first.startswith("error: ") and "unexpected" not in message and first.isprintable() and len(first) < 700
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
+def test_slow_host_does_not_hold_client_for_ever(head: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arena.serving.client.MOST_SECONDS", 0.3)
+    with serving(host_of(dripping(head))) as host:
+        message = error_of("status", f"http://{host}", tmp_path, 1)
+        assert "no whole answer within" in message
+        assert "could not be sent" in send(f"http://{host}", {}) or head.endswith(b"\r\n\r\n")
+
+
+def test_contest_client_too_large_answer_is_refused(tmp_path: Path) -> None:
+    with serving(host_of(text(200, bytes(40 << 20)))) as host:
+        assert "larger than" in error_of("status", f"http://{host}", tmp_path, 1)
+
+
+def test_refusal_with_odd_lint_is_one_clear_line(tmp_path: Path) -> None:
+    body = rb'{"error": {"message": "no\u001b[2J", "lint": [7, {"line": [1]}, {"file": "\u001b]0;x", "line": 1}]}}'
+    with serving(host_of(text(422, body))) as host:
+        message = error_of("submit", f"http://{host}", tmp_path, 2)
+    assert "unexpected" not in message and "\x1b" not in message
