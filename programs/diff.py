@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from bisect import bisect_left
 from difflib import SequenceMatcher
 
 from programs.directives import CHARTER, ORDER, Directive

@@ -53,7 +53,7 @@ class Columns:
 
 def plain(header: str) -> str:
     """The name of a column without what stands in brackets behind it."""
-    return plain_name(re.sub(r"\(.*?\)|[↓↑]", "", header)) or plain_name(header) or header.strip()
+    return plain_name(re.sub(r"\([^()]*\)|[↓↑]", "", header)) or plain_name(header) or header.strip()
 
 
 def columns_of(table: LogTable, stated: Stated) -> Columns:
@@ -160,7 +160,7 @@ def direction_of(log: LogText, table: LogTable, columns: Columns, name: str, sta
     cells = {cell for i in columns.at.get("direction", ()) for _, row in table.rows if (cell := row[i])}
     about = [line for line in log.said if plain_name(name) in plain_name(line)] or log.said
     sources = (
-        ("its header", directions(" ".join(re.findall(r"\(.*?\)|[↓↑]", table.names[columns.metric])), True)),
+        ("its header", directions(" ".join(re.findall(r"\([^()]*\)|[↓↑]", table.names[columns.metric])), True)),
         ("its column", {way for cell in cells for way in directions(cell, True)}),
         ("the text of the file", {way for line in about for way in directions(line)}),
     )

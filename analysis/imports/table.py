@@ -126,7 +126,7 @@ def _delimited_log(lines: Sequence[str]) -> LogText:
 
 def _separator(lines: Sequence[str]) -> str:
     """The one that most lines have; a table of markdown goes before text with commas."""
-    if any(re.fullmatch(r"\s*\|?[\s:|-]*--[\s:|-]*", line) and "|" in line for line in lines):
+    if any("|" in line and "--" in line and set(line) <= set(" \t:|-") for line in lines):
         return "|"
     return max(SEPARATORS, key=lambda mark: sum(mark in line for line in lines))
 
@@ -170,7 +170,7 @@ def _is_header(
 
 
 def _is_known(cell: str) -> bool:
-    name = plain_name(re.sub(r"\(.*?\)", "", cell))
+    name = plain_name(re.sub(r"\([^()]*\)", "", cell))
     return bool(role(name)) or (cell.count(" ") < 3 and named_direction(name)[0] is not None)
 
 

@@ -282,7 +282,7 @@ def reported(text: str) -> Reported:
     said: dict[str, JsonValue] = {}
     try:
         for line in text.split("\n"):
-            if line.startswith("{") and (record := strictly(line)).get("kind") in ("run_started", "run_ended"):
+            if line.startswith("{") and (record := json_value(line)).get("kind") in ("run_started", "run_ended"):
                 said |= record
         return Reported.model_validate(said)
     except (ValueError, RecursionError):
@@ -305,7 +305,7 @@ def checked(run_id: str, text: str, most: int) -> list[Event] | None:
     named, decided = set[str](), set[str]()
     try:
         for line in text.split("\n") if text else ():
-            record = strictly(line)
+            record = json_value(line)
             kind = record["kind"]
             if kind == "experiment":
                 _refuse_wild(record)

@@ -60,7 +60,7 @@ class RelativeValue:
         if self.kind == "step":
             return self.knob.beside(current, int(self.size))
         value = float(current) * self.size
-        return self.knob.legal(round(value) if self.knob.kind == "int" else value)
+        return self.knob.legal(round(value) if self.knob.kind == "int" and math.isfinite(value) else value)
 
     def __str__(self) -> str:
         if self.kind == "step":
