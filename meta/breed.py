@@ -12,6 +12,7 @@ import numpy as np
 from analysis.ledger.writing_events import MutationEvent, PromptMessage
 from analysis.report.evidence import Evidence
 from arena.study import Study
+from inner_loop.behaviour import failure_of
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
@@ -70,7 +71,10 @@ def breed(
     def tried(proposal: ChildProposal, parent: Program, name: str) -> Attempt:
         # what is new, or a model's, may be something of which the study knows nothing
         asked = None if mutator in leading or proposal.calls else worth
-        attempts.append(judge(proposal, parent, name, novelty, gate, asked))
+        try:
+            attempts.append(judge(proposal, parent, name, novelty, gate, asked))
+        except Exception as error:  # of a text that nobody foresaw
+            attempts.append(Attempt(proposal, None, failure_of(error), faulty=True))
         mix.report(proposal, attempts[-1].refusal)
         return attempts[-1]
 

@@ -95,8 +95,15 @@ def yaml_scalars(text: str) -> Iterator[tuple[YamlPath, Any]]:
     followed. Raises BeyondLimits, or ruamel's YAMLError.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.events import AliasEvent, DocumentStartEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
-    from ruamel.yaml.events import MappingEndEvent, SequenceEndEvent
+    from ruamel.yaml.events import (
+        AliasEvent,
+        DocumentStartEvent,
+        MappingEndEvent,
+        MappingStartEvent,
+        ScalarEvent,
+        SequenceEndEvent,
+        SequenceStartEvent,
+    )
 
     require_short_yaml(text)
     open_nodes: list[_OpenNode] = []

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from programs.bounded import json_value
 from trainer.constraints import Kind, softened
 from trainer.gpu import hardware_class
 from trainer.outcome import Outcome
@@ -77,7 +78,7 @@ def _of(task: Task) -> dict[str, str]:
 def read(task: Task) -> list[CheckFinding] | None:
     """The findings of the last check; None without one of this task, these files and this kind of machine."""
     try:
-        record = json.loads((task.folder / NAME).read_bytes())
+        record = json_value((task.folder / NAME).read_bytes())
         known = {name: record[name] for name in _of(task)} == _of(task)
         return [CheckFinding(**one) for one in record["findings"]] if known else None
     except (OSError, ValueError, TypeError, KeyError):

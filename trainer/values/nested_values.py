@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from programs.bounded import number
+from programs import bounded
 from trainer.values import config_values
 from trainer.values.constants import is_number, syntax_tree
 
@@ -108,7 +108,7 @@ def _of_lines(text: str) -> Iterator[tuple[str, NestedValue]]:
     at = 0
     for number, line in enumerate(text.split("\n"), 1):
         match = next((hit for form in _DEFINITIONS if (hit := form.fullmatch(line.rstrip("\r")))), None)
-        value = number(match["value"]) if match else None
+        value = bounded.number(match["value"]) if match else None
         if match and value is not None and not re.match(r"-?0\d", match["value"]):
             start = at + len(line[: match.start("value")].encode())
             yield match["name"], NestedValue(value, start, start + len(match["value"]), number, "line", match["name"])
@@ -266,8 +266,9 @@ def _scalar(node: ast.expr, parts: int) -> Scalar | None:
         if isinstance(node.value, str):
             return node.value if len(node.value) <= _LONGEST and node.value.isprintable() else None
         return node.value if isinstance(node.value, bool | int | float) and abs(node.value) < _LARGEST else None
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and is_number(inner := scalar(node.operand, parts - 1)):
-        return -inner
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = scalar(node.operand, parts - 1)
+        return -inner if is_number(inner) else None
     if not isinstance(node, ast.BinOp):
         return None
     left, right = scalar(node.left, parts - 1), scalar(node.right, parts - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from meta.mutators.change_files import dropped
 from meta.mutators.offline.cross_sections import chapters, joined
+from programs.bounded import MOST_DIGITS, json_value
 from programs.edit import replace_ideas, replace_section, sections, spaced, with_missing_patches
 from programs.patches import MIDDLE, REPLACE, SEARCH
 from programs.program import Program
@@ -83,11 +83,11 @@ def parsed(text: str, form: type[Form]) -> Form:
     if start < 0 or end < start:
         raise BadReply("the reply has no JSON object")
     try:
-        return form.model_validate(json.loads(text[start : end + 1], strict=False))
+        return form.model_validate(json_value(text[start : end + 1], strict=False))
     except ValidationError as wrong:
         first = wrong.errors()[0]
         raise BadReply(f"{'.'.join(map(str, first['loc'])) or 'the object'}: {one_line(first['msg'])}") from None
-    except (ValueError, RecursionError) as wrong:
+    except ValueError as wrong:
         raise BadReply(f"the reply is not JSON: {one_line(str(wrong))[:100]}") from None
 
 
@@ -122,7 +122,7 @@ def _listed(parents: Sequence[Program], ideas: Sequence[int | str]) -> list[str]
     known = [idea.text for parent in parents for idea in parent.ideas]
     texts = []
     for idea in ideas:
-        number = int(idea) if isinstance(idea, int) or idea.strip().isdecimal() else 0
+        number = int(idea) if isinstance(idea, int) or (idea.strip().isdecimal() and len(idea) <= MOST_DIGITS) else 0
         if number and not 0 < number <= len(known):
             raise BadReply(f"ideas: there is no idea {number}; the parents have {len(known)}")
         texts.append(known[number - 1] if number else one_line(str(idea)).removeprefix("- "))
