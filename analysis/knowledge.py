@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,6 @@ COLUMNS = {
 }
 _DAMAGED = "copy it again, or remove it"
 _TYPED = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in COLUMNS.items())
-_COUNTED = f"ROW({', '.join(f'CAST({name} AS {kind})' for name, kind in COLUMNS.items())})"
 _TEXTS = [name for name, kind in COLUMNS.items() if kind == "VARCHAR"]
 _LENGTH = " + ".join(f"coalesce(strlen(CAST({name} AS VARCHAR)), 0)" for name in _TEXTS)
 
@@ -272,22 +272,30 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
 
 def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, JsonValue]]:
     require_small(con, file)
-    return rows(con.execute(f"SELECT {_TYPED} FROM read_parquet(?)", [str(file)]))
+    with _readable(file):
+        return rows(con.execute(f"SELECT {_TYPED} FROM read_parquet(?)", [str(file)]))
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """DuckDB's errors about this file as UsageError."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint=_DAMAGED) from None
 
 
 def require_small(con: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Raises UsageError for a file without the columns of effects, a damaged one, and one with more than MOST_ROWS rows
     or MOST_CHARACTERS characters: 500 kB of parquet can hold 20,000,000 rows."""
-    import duckdb
-
-    try:
+    characters = 0
+    with _readable(file):
         (count,) = con.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(file)]).fetchone() or (0,)
-        characters = 0
         if count <= MOST_ROWS:
-            measure = f"SELECT coalesce(sum({_LENGTH}), 0), count({_COUNTED}) FROM read_parquet(?)"
-            characters = (con.execute(measure, [str(file)]).fetchone() or (0,))[0]
-    except duckdb.Error as error:
-        raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint=_DAMAGED) from None
+            measured = con.execute(f"SELECT coalesce(sum({_LENGTH}), 0) FROM read_parquet(?)", [str(file)])
+            (characters,) = measured.fetchone() or (0,)
     if count > MOST_ROWS or characters > MOST_CHARACTERS:
         most = f"the maximum is {MOST_ROWS:,} rows of {MOST_CHARACTERS:,} characters"
         raise UsageError(f"{file}: {count:,} rows of {characters:,} characters; {most}", hint=_DAMAGED)
@@ -297,10 +305,11 @@ def query(folders: Iterable[Path], sql: str) -> list[dict[str, JsonValue]]:
     """Rows of one SQL query over the table `effects`. Raises UsageError with DuckDB's message; else as `files_of`."""
     import duckdb
 
-    files = files_of(folders)
     with duckdb.connect(":memory:") as con:
-        for file in files:
+        con.execute(f"CREATE TABLE effects ({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())})")
+        for file in files_of(folders):
             require_small(con, file)
-        con.execute(f"CREATE TABLE effects AS SELECT {_TYPED} FROM read_parquet(?)", [[str(file) for file in files]])
+            with _readable(file):
+                con.execute(f"INSERT INTO effects SELECT {_TYPED} FROM read_parquet(?)", [str(file)])
         con.execute("SET enable_external_access = false")
         return answer(con, sql, "docs/knowledge.md lists the columns of effects")
