@@ -86,7 +86,9 @@ def parsed(text: str, form: type[Form]) -> Form:
         return form.model_validate(json_value(text[start : end + 1], strict=False))
     except ValidationError as wrong:
         first = wrong.errors()[0]
-        raise BadReply(f"{'.'.join(map(str, first['loc'])) or 'the object'}: {one_line(first['msg'])}") from None
+        raise BadReply(
+            f"{one_line('.'.join(map(str, first['loc'])), 80) or 'the object'}: {one_line(first['msg'], 200)}"
+        ) from None
     except ValueError as wrong:
         raise BadReply(f"the reply is not JSON: {one_line(str(wrong))[:100]}") from None
 
