@@ -108,6 +108,11 @@ def typed_rows(
     return [kind(**dict(zip(names, row, strict=True))) for row in zip(*chosen, strict=True)]
 
 
+def record(row: Mapping[str, JsonValue], kind: type[Record]) -> Record:
+    """A dataclass of that kind from a mapping."""
+    return kind(**{field.name: row[field.name] for field in fields(kind)})
+
+
 def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:
     """The values of a column converted by `plain`, all at once if the column type allows it."""
     if kind in _PLAIN or (kind == "DOUBLE" and _finite(values)):

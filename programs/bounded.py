@@ -55,8 +55,8 @@ def json_value(text: str | bytes, *, strict: bool = True) -> Any:
     def whole(word: str) -> int:
         return int(word) if len(word) <= MOST_DIGITS else refuse(word)
 
-    comma, bracket, brace = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
-    if sum(text.count(mark) for mark in (comma, bracket, brace)) > MOST_VALUES:  # type: ignore[arg-type]
+    decoded = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    if sum(decoded.count(mark) for mark in ",[{") > MOST_VALUES:
         raise BeyondLimits(f"more than {MOST_VALUES:,} values")
     try:
         return json.loads(text, parse_constant=refuse, parse_int=whole, strict=strict)

@@ -284,7 +284,7 @@ def test_checkpoints(tmp_path: Path) -> None:
 
 
 CONFIGS = {
-    "a.py": b"LR = 0.1\nBETAS = (0.9, 0.99)\nTOKENS = 2**19\ndef fit(lr=1e-3, name='adam'): pass\nfit(lr=2)\nD = {'a': 1}\n",
+    "a.py": b"LR = 0.1\nBETAS = (0.9, 0.99)\nN = 2**19\ndef fit(lr=1e-3, name='adam'): pass\nfit(lr=2)\nD = {'a': 1}\n",
     "a.yaml": b"lr: 0.1\nopt:\n  name: adam\n  betas: [0.9, 0.99]\nbase: &x {a: 1}\nuse: *x\non: true\n",
     "a.toml": b"lr = 0.1\n[opt]\nname = 'adam'\nbetas = [1, 2]\na.b = 3\n[[many]]\nx = 1\n",
     "a.json": b'{"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}, "on": true}\n',
