@@ -100,8 +100,8 @@ def test_yaml_with_an_anchor_keeps_the_values_of_one_place() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["x = " + "+".join(["1"] * 3_000), "x = " + "*".join(["1"] * 3_000), "x = " + " + ".join(["'a'"] * 3_000),
-     "x = 1e-300 ** -62", "x = f" + ".a" * 3_000 + "(b=1)", "x = " + "-" * 900 + "1",
+    ["x = " + "+".join(["1"] * 1_500), "x = " + "*".join(["1"] * 1_500), "x = " + " + ".join(["'a'"] * 1_500),
+     "x = 1e-300 ** -62", "x = f" + ".a" * 1_500 + "(b=1)", "x = " + "-" * 900 + "1",
      "if a:\n pass\n" + "elif a:\n pass\n" * 1_500],
     ids=["sum", "product", "texts", "power", "attributes", "signs", "branches"],
 )  # fmt: skip
@@ -109,7 +109,7 @@ def test_python_of_a_candidate_keeps_its_honest_values(text: str) -> None:
     """F9: a sum of 1,500 terms was a RecursionError, which ended the study."""
     with soon():
         values = nested_values.read("train.py", f"def fit(lr=0.5): pass\n{text}\n")
-    assert not values or values["fit(lr)"].value == 0.5
+    assert values["fit(lr)"].value == 0.5
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_program_that_fails_ends_its_run_and_the_others_go_on(tmp_path: Path) ->
     assert all("bad: " in row["text"] and row["kind"] == "program" for row in found)
     gains = ask_study(study, "SELECT count(*) AS n FROM verifications")
     metaloop(*words)  # a resume goes on, too
-    assert ask_study(study, "SELECT count(*) AS n FROM verifications") == gains and gains[0]["n"] >= 4
+    assert ask_study(study, "SELECT count(*) AS n FROM verifications") == gains != [{"n": 0}]
 
 
 @pytest.mark.usefixtures("broken")
