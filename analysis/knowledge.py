@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.tables import answer, exact_path, parquet, quoted, record, rows, typed_rows
+from analysis.ledger.json_values import read_as
+from analysis.tables import answer, exact_path, parquet, quoted, rows, typed_rows
+from programs.bounded import json_value
 from programs.errors import NotFound, UsageError
+from programs.files import irregular, is_regular
 from programs.ids import content_id
+from programs.text import one_line
 from trainer.cards.sweep import EditTrial, role_values_of
 from trainer.edits import Value
 from trainer.gpu import hardware_class
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 JSON = ("context", "edit")
+MOST_ROWS, MOST_CHARACTERS = 1_000_000, 1 << 28  # of a file
 SHIPPED = Path(__file__).with_name("shipped")  # what was learnt from the built-in families
 COLUMNS = {
     "schema": "INTEGER",  # the version of this table
@@ -47,6 +53,10 @@ COLUMNS = {
     "level": "DOUBLE",
     "n": "INTEGER",
 }
+_DAMAGED = "copy it again, or remove it"
+_TYPED = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in COLUMNS.items())
+_TEXTS = [name for name, kind in COLUMNS.items() if kind == "VARCHAR"]
+_LENGTH = " + ".join(f"coalesce(strlen(CAST({name} AS VARCHAR)), 0)" for name in _TEXTS)
 
 
 @dataclass(frozen=True)
@@ -210,10 +220,9 @@ def write(folder: Path, effects: Sequence[Effect]) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     draft = target.with_suffix(".new")
-    columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in COLUMNS.items())
     with duckdb.connect(":memory:") as con:
         con.register("effects", pd.DataFrame(lines, columns=list(COLUMNS)))
-        con.execute(f"COPY (SELECT {columns} FROM effects) TO '{quoted(draft)}' (FORMAT parquet, COMPRESSION zstd)")
+        con.execute(f"COPY (SELECT {_TYPED} FROM effects) TO '{quoted(draft)}' (FORMAT parquet, COMPRESSION zstd)")
     os.replace(draft, target)
     return target
 
@@ -224,12 +233,15 @@ def _line(effect: Effect) -> dict[str, JsonValue]:
 
 
 def files_of(folders: Iterable[Path]) -> list[Path]:
-    """The files of these knowledge bases, each once, in however many folders. NotFound for a folder without one."""
+    """The files of these knowledge bases, each once, in however many folders. Raises NotFound for a folder without one,
+    Corrupt for a pipe or a link."""
     by_name: dict[str, Path] = {}
     for folder in folders:
         files = sorted(folder.glob("effects-*.parquet"))
         if not files:
             raise NotFound(f"{folder}: no knowledge base", hint="metaloop sweep writes one")
+        if strange := next((file for file in files if not is_regular(file)), None):
+            raise irregular(strange)
         by_name |= {file.name: file for file in files}
     return [by_name[name] for name in sorted(by_name)]
 
@@ -237,7 +249,7 @@ def files_of(folders: Iterable[Path]) -> list[Path]:
 def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effect]:
     """The effects in these knowledge bases, but for those of the tasks and families in ``without``.
 
-    Raises NotFound for a folder without effects, UsageError for a file of another version or a damaged one.
+    Raises as `files_of`, and UsageError for a file of another version, or one that is damaged or too large.
     """
     import duckdb
 
@@ -249,30 +261,55 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
             if line.get("schema") != SCHEMA:
                 problem = f"{file}: schema {line.get('schema')}, this version reads {SCHEMA}"
                 raise UsageError(problem, hint="read it with the version of Metaloop that wrote it")
-            effect = record(line | {key: json.loads(str(line[key])) for key in JSON}, Effect)
+            try:
+                effect = read_as(Effect, {**line, **{key: json_value(str(line[key])) for key in JSON}})
+            except ValueError as error:
+                raise UsageError(f"{file}: a row is no effect: {one_line(str(error), 100)}", hint=_DAMAGED) from None
             if not {effect.family, effect.task, effect.task_id} & set(without):
                 effects.append(effect)
     return effects
 
 
 def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, JsonValue]]:
+    require_small(con, file)
+    with _readable(file):
+        return rows(con.execute(f"SELECT {_TYPED} FROM {parquet(file)}"))
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """DuckDB's errors about this file as UsageError."""
     import duckdb
 
     try:
-        return rows(con.execute(f"FROM {parquet(file)}"))
+        yield
     except duckdb.Error as error:
-        raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint="copy it again, or remove it") from None
+        raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint=_DAMAGED) from None
+
+
+def require_small(con: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Raises UsageError for a file without the columns of effects, a damaged one, and one with more than MOST_ROWS rows
+    or MOST_CHARACTERS characters: 500 kB of parquet can hold 20,000,000 rows."""
+    characters = 0
+    with _readable(file):
+        (count,) = con.execute("SELECT num_rows FROM parquet_file_metadata(?)", [exact_path(file)]).fetchone() or (0,)
+        if count <= MOST_ROWS:
+            measured = con.execute(f"SELECT coalesce(sum({_LENGTH}), 0) FROM {parquet(file)}")
+            (characters,) = measured.fetchone() or (0,)
+    if count > MOST_ROWS or characters > MOST_CHARACTERS:
+        most = f"the maximum is {MOST_ROWS:,} rows of {MOST_CHARACTERS:,} characters"
+        raise UsageError(f"{file}: {count:,} rows of {characters:,} characters; {most}", hint=_DAMAGED)
 
 
 def query(folders: Iterable[Path], sql: str) -> list[dict[str, JsonValue]]:
     """Rows of one SQL query over the table `effects`. Raises UsageError with DuckDB's message; else as `files_of`."""
     import duckdb
 
-    files = [exact_path(file) for file in files_of(folders)]
     with duckdb.connect(":memory:") as con:
-        try:
-            con.execute("CREATE TABLE effects AS FROM read_parquet(?, hive_partitioning = false)", [files])
-        except duckdb.Error as error:
-            raise UsageError(str(error).splitlines()[0], hint="copy the damaged file again, or remove it") from None
+        con.execute(f"CREATE TABLE effects ({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())})")
+        for file in files_of(folders):
+            require_small(con, file)
+            with _readable(file):
+                con.execute(f"INSERT INTO effects SELECT {_TYPED} FROM {parquet(file)}")
         con.execute("SET enable_external_access = false")
         return answer(con, sql, "docs/knowledge.md lists the columns of effects")

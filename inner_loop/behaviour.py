@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
 
+from programs.bounded import python_tree
 from programs.charter import Charter
 from programs.directives import Directive
+from programs.errors import MetaloopError, ProgramError
 from programs.ideas import ProgramIdea
 from programs.ids import content_id
 from programs.patches import ProgramPatch
 from programs.program import Program
+from programs.shelf import starter
+from programs.text import one_line
 from trainer.edits import Edit, EditError, EditSpace, Knob, Replacement
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
@@ -22,6 +26,24 @@ from trainer.task import Task
 from trainer.values.conditional import ConditionalEdit, read
 
 PATCHES = "patches"  # the group of a program's own patches
+FAILED = "the program failed"
+
+
+def failure_of(error: Exception, programs: Sequence[Program] = ()) -> str:
+    """One line about an exception while texts of others were handled, of these programs or a child of theirs: it is the
+    failure of what was written, and ends no study.
+
+    Raises it again where a user has to mend something first (a full disk, a missing key), and where all programs are
+    our own `stock`, so that it is a bug of ours.
+    """
+    is_edit = isinstance(error, EditError | ProgramError)
+    stock = starter("stock").program_id
+    is_ours = bool(programs) and all(program.program_id == stock for program in programs)
+    if is_ours or (isinstance(error, OSError | MetaloopError) and not is_edit):
+        raise error
+    traceback.print_exception(error)
+    names = ", ".join(one_line(program.name, 60) for program in programs)
+    return f"{FAILED}: {names + ': ' * bool(names)}{type(error).__name__}: {one_line(str(error), 200)}"
 
 
 def with_patches(task: Task, program: Program) -> Task:
@@ -50,10 +72,10 @@ def misfit(patch: ProgramPatch, task: Task, further: Sequence[Source] = ()) -> s
         try:
             edited = EditSpace((knob,)).apply(source, Edit({}, (knob.name,)))
             if knob.file.endswith(".py"):
-                ast.parse(edited.text(knob.file))
+                python_tree(edited.text(knob.file))
         except EditError as error:
             problems.append(error.message)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except (SyntaxError, ValueError) as error:
             problems.append(f"{knob.file} is no valid Python with it: {getattr(error, 'msg', None) or error}")
         else:
             if sum(len(text.encode()) for _, text in edited.files) <= SOURCE_BYTES:

@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from inner_loop.behaviour import with_patches
-from inner_loop.bench import Bench
+from inner_loop.behaviour import failure_of, with_patches
+from inner_loop.bench import Bench, BenchClosed
 from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_text
 from inner_loop.contracts import Proposal, Researcher
-from inner_loop.events import AgentHeadEvent, AgentSessionEvent, NightTurnEvent
+from inner_loop.events import AgentHeadEvent, AgentSessionEvent, FindingEvent, NightTurnEvent
 from inner_loop.models.contract import NoReply
 from inner_loop.record import Record
 from inner_loop.researchers import find_researcher
@@ -67,11 +67,13 @@ class HasSessions(Protocol):
 
 @dataclass
 class Seat:
-    """A program of the night. ``waiting``: its wins that lost against a better one of the same round."""
+    """A program of the night. ``waiting``: its wins that lost against a better one of the same round. ``failed``: its
+    text cannot be handled, so it proposes nothing more."""
 
     program: Program
     researcher: Researcher
     waiting: list[Proposal] = field(default_factory=list)
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Night:
             drawn: list[tuple[NightTurn, Proposal]] = []
             while len(drawn) < bench.devices and empty < most:
                 turn, coming = coming, next(turns)
-                proposal = self._proposal(bench, turn.seat, [one for _, one in drawn])
+                proposal = self._proposal_of(bench, turn.seat, [one for _, one in drawn])
                 empty = 0 if proposal else empty + 1
                 if proposal:
                     drawn.append((turn, proposal))
@@ -174,6 +176,18 @@ class Night:
     def _of(self, seat: Seat) -> Proposes:
         assert isinstance(seat.researcher, Proposes)
         return seat.researcher
+
+    def _proposal_of(self, bench: Bench, seat: Seat, beside: Sequence[Proposal]) -> Proposal | None:
+        """`_proposal`; None from a program whose text cannot be handled, while the others go on."""
+        try:
+            return None if seat.failed else self._proposal(bench, seat, beside)
+        except (BenchClosed, NoReply):
+            raise
+        except Exception as error:
+            text = failure_of(error, [seat.program])
+            seat.failed = True
+            self._context.emit(FindingEvent.of_line(f"program: {text}", run_id=bench.run_id))
+            return None
 
     def _proposal(self, bench: Bench, seat: Seat, beside: Sequence[Proposal]) -> Proposal | None:
         """The next of a program on `main`, of another source than those that will be trained ``beside`` it."""

@@ -15,10 +15,10 @@ from functools import reduce
 from pathlib import Path
 from typing import Literal
 
-from inner_loop.behaviour import with_patches
+from inner_loop.behaviour import FAILED, failure_of, with_patches
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.contracts import Researcher
-from inner_loop.events import Emit, Event
+from inner_loop.events import Emit, Event, FindingEvent
 from inner_loop.models.contract import NoReply
 from inner_loop.models.spend_limiter import ShareSpent
 from inner_loop.night import Night
@@ -81,22 +81,31 @@ def run(
         kept_errors=KEPT if keep == RESOLVED and (beside or trainer.task.run is not None) else 0.0,
     )
     context = context or RunContext(run_id=run_id, emit=emit, recorded=recorded)
-    follower = follower_of((program, *beside), trainer.task, streams, luck or run_id, context, researcher, start)
-    state, problem, reason = followed(bench, follower)
+    programs = (program, *beside)
+
+    def follow() -> Researcher:
+        return follower_of(programs, trainer.task, streams, luck or run_id, context, researcher, start)
+
+    state, problem, reason = followed(bench, follow, programs)
+    if reason.startswith(FAILED):
+        emit(FindingEvent.of_line(f"program: {reason}", run_id=run_id))
     return result_of(bench, state, time.perf_counter() - began, problem, reason)
 
 
 State = Literal["finished", "stopped"]
 
 
-def followed(bench: Bench, follower: Researcher) -> tuple[State, MetaloopError | None, str]:
-    """Let the researcher work until the end; its state, what has to be mended before it goes on, and why it ended."""
+def followed(
+    bench: Bench, follower: Callable[[], Researcher], programs: Sequence[Program]
+) -> tuple[State, MetaloopError | None, str]:
+    """Let the researcher work until the end; its state, what has to be mended before it goes on, and why it ended. An
+    exception that the texts of the programs cause ends the run with the best source so far."""
     state: State = "finished"
     problem: MetaloopError | None = None
     reason = ""
     try:
         bench.start()
-        follower.work(bench)
+        follower().work(bench)
         reason = bench.early
     except BudgetSpent:
         pass
@@ -108,6 +117,10 @@ def followed(bench: Bench, follower: Researcher) -> tuple[State, MetaloopError |
         reason = gone.problem.message
         if not isinstance(gone.problem, ShareSpent):  # else the run has spent its share and is finished
             state, problem = "stopped", gone.problem
+    except Exception as error:
+        if not bench.history:
+            raise
+        reason = failure_of(error, programs)
     finally:
         bench.close()
     return state, problem, reason

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -13,7 +12,7 @@ import numpy as np
 from analysis.ledger.writing_events import MutationEvent, PromptMessage
 from analysis.report.evidence import Evidence
 from arena.study import Study
-from inner_loop.models.contract import handling_reply
+from inner_loop.behaviour import failure_of
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
@@ -73,10 +72,11 @@ def breed(
         # what is new, or a model's, may be something of which the study knows nothing
         asked = None if mutator in leading or proposal.calls else worth
         try:
-            with handling_reply(ProgramError) if proposal.calls else nullcontext():
-                attempts.append(judge(proposal, parent, name, novelty, gate, asked))
+            attempts.append(judge(proposal, parent, name, novelty, gate, asked))
         except ProgramError as error:
             attempts.append(Attempt(proposal, None, error.message, faulty=True))
+        except Exception as error:  # of a text that nobody foresaw
+            attempts.append(Attempt(proposal, None, failure_of(error), faulty=True))
         mix.report(proposal, attempts[-1].refusal)
         return attempts[-1]
 

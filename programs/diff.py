@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -10,6 +11,7 @@ from programs.directives import CHARTER, ORDER, Directive
 from programs.program import Program
 
 SIMILAR = 0.6
+MOST_PAIRED = 100_000_000  # characters of one program times those of the other, where both differ
 Rank = tuple[float, int, int, int]
 
 
@@ -25,8 +27,9 @@ class Diff:
 def diff(old: Program, new: Program) -> Diff:
     """Directives with the same id are equal; otherwise the most similar text under the same heading is a change.
 
-    Texts must have a similarity of at least 0.6. Charter fields are always paired by name, and the order of the ideas
-    with the order of the ideas. The result is the same on every machine.
+    Texts must have a similarity of at least 0.6; beyond MOST_PAIRED they are all removed and added. Charter fields are
+    always paired by name, and the order of the ideas with the order of the ideas. The result is the same on every
+    machine.
     """
     removed, added = _only(old, new), _only(new, old)
     changed = []
@@ -46,13 +49,30 @@ def _only(program: Program, other: Program) -> list[Directive]:
 
 def moved(old: Program, new: Program) -> list[tuple[Directive, int, int]]:
     """The ideas whose moves turn the old order into the new one, with their old and new place in the whole lists, from
-    1; those of the longest equal runs stay."""
-    before, after = ([d.directive_id for d in program.directives if d.kind == "idea"] for program in (old, new))
-    was, now = [one for one in before if one in after], [one for one in after if one in before]
-    runs = SequenceMatcher(None, was, now, autojunk=False).get_matching_blocks()
-    stay = {one for run in runs for one in now[run.b : run.b + run.size]}
-    ideas = {d.directive_id: d for d in new.directives}
-    return [(ideas[one], before.index(one) + 1, after.index(one) + 1) for one in now if one not in stay]
+    1; as many as possible stay."""
+    before = {d.directive_id: place for place, d in enumerate(_ideas(old), 1)}
+    both = [(d, before[d.directive_id], place) for place, d in enumerate(_ideas(new), 1) if d.directive_id in before]
+    stay = _longest_rising([place for _, place, _ in both])
+    return [moved for moved in both if moved[1] not in stay]
+
+
+def _ideas(program: Program) -> list[Directive]:
+    return [directive for directive in program.directives if directive.kind == "idea"]
+
+
+def _longest_rising(places: Sequence[int]) -> set[int]:
+    """The places of a longest part of the list, gaps allowed, that rises."""
+    ends: list[int] = []  # of a rising part of each length, the smallest last place
+    before: dict[int, int | None] = {}
+    for place in places:
+        length = bisect_left(ends, place)
+        before[place] = ends[length - 1] if length else None
+        ends[length : length + 1] = [place]
+    stay, last = set[int](), ends[-1] if ends else None
+    while last is not None:
+        stay.add(last)
+        last = before[last]
+    return stay
 
 
 def _candidates(
@@ -60,14 +80,18 @@ def _candidates(
 ) -> Iterator[tuple[Rank, Directive, Directive]]:
     """Pairs that may be versions of each other, ranked by similarity, then distance, then order."""
     matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
+    characters = [sum(len(one.text) for one in directives if one.kind != ORDER) for directives in (removed, added)]
+    is_compared = characters[0] * characters[1] <= MOST_PAIRED
     for after in added:
         matcher.set_seq2(after.text)  # difflib caches its analysis of the second sequence
         for index, before in enumerate(removed):
             if _slot(before) == _slot(after):
-                matcher.set_seq1(before.text)
-                ratio = min(matcher.real_quick_ratio(), matcher.quick_ratio())
-                ratio = matcher.ratio() if ratio >= SIMILAR else 0.0
-                if ratio >= SIMILAR or before.kind in (CHARTER, ORDER):
+                ratio = 1.0 if before.kind in (CHARTER, ORDER) else 0.0
+                if not ratio and is_compared:
+                    matcher.set_seq1(before.text)
+                    ratio = min(matcher.real_quick_ratio(), matcher.quick_ratio())
+                    ratio = matcher.ratio() if ratio >= SIMILAR else 0.0
+                if ratio >= SIMILAR:
                     yield (-ratio, abs(before.position - after.position), after.position, index), before, after
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
-from programs.file_set import ENTRY, is_about_repository, is_document, named_files, require_path
+from programs.file_set import ENTRY, MAX_FILES, is_about_repository, is_document, named_files, require_path
 from programs.files import open_zip, read_entry
 from programs.program import Program
 from programs.text import MAX_BYTES, split_lines
@@ -55,7 +55,8 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
             return ENTRY
         if len({files[name] for name in entries}) == 1:  # copies of each other
             return entries[0]
-        if len(above := [name for name in entries if not _is_named(name, entries, files)]) == 1:
+        named = _named_among(entries, files) if len(entries) <= MAX_FILES else set[str]()
+        if len(above := [name for name in entries if name not in named]) == 1:
             return above[0]
         if entries:
             shown = ", ".join(entries[:4])
@@ -64,10 +65,13 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
     raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
 
 
-def _is_named(name: str, among: Sequence[str], files: Mapping[str, bytes]) -> bool:
-    """Whether another of these files links to a file or names it, as a CLAUDE.md does with ``@AGENTS.md``."""
-    texts = (split_lines(files[other].decode("utf-8", "replace")) for other in among if other != name)
-    return any(name in inside for text in texts for _, _, inside in named_files(text, 0, ""))
+def _named_among(among: Sequence[str], files: Mapping[str, bytes]) -> set[str]:
+    """The files that another of these links to or names, as a CLAUDE.md does with ``@AGENTS.md``."""
+    named = set[str]()
+    for source in among:
+        lines = split_lines(files[source].decode("utf-8", "replace"))
+        named |= {path for _, _, paths in named_files(lines, 0, "") for path in paths if path != source}
+    return named
 
 
 def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
@@ -84,6 +88,15 @@ def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
     entry = entry_among({path: text for path, text in files.items() if "/" not in path}, file)
     program = Program.gather(files[entry], files.get, file, entry)
     return program, _unused(files, program)
+
+
+def packed_bytes(raw: bytes) -> int:
+    """The bytes of the markdown files of a zip archive, unpacked, as it states them; 0 for one that cannot be read."""
+    try:
+        with open_zip(io.BytesIO(raw)) as archive:
+            return sum(row.file_size for row in archive.infolist()[:_MOST_LISTED] if row.filename.endswith(".md"))
+    except (BadZipFile, OSError):
+        return 0
 
 
 def _unzipped(raw: bytes, file: str) -> dict[str, bytes]:

@@ -10,9 +10,9 @@ from programs.directives import Directive
 from programs.patches import ProgramPatch, by_edit_name
 from programs.structure import ARROW, Outline
 
-_COMPARED = re.compile(r"\s*(@?[A-Za-z_]\w*)\s*(<=|>=|==|!=|<|>|=|:)\s*(\S.*?)\s*")
+_COMPARED = re.compile(r"(@?[A-Za-z_]\w*)\s*(<=|>=|==|!=|<|>|=|:)\s*(\S.*)")
 _FOR = re.compile(r"[*_]*for\s+(?:the\s+)?([^:\n`]{1,60}):[*_]*(?:\s|$)", re.IGNORECASE)
-_BARE = re.compile(r"\s*\+?\s*(@?[A-Za-z_]\w*)\s*")
+_BARE = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def split(words: Iterable[str]) -> tuple[tuple[str, ...], tuple[Comparison, ...]
 
 def compared(word: str, *, before_arrow: bool = False) -> Comparison | None:
     """The condition that a backticked word states; None if it names an edit, or neither."""
+    word = word.strip()
     if match := _COMPARED.fullmatch(word):
         name, sign, value = match.groups()
         if sign in "=:":

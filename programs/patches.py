@@ -28,7 +28,7 @@ _MARK = re.compile(rf"^({SEARCH}|{MIDDLE}|{REPLACE})[^\S\n]*$\n?", re.MULTILINE)
 _FENCE = re.compile(r"(?:[-*+][ \t]|[ \t>])*(?:`{3,}|~{3,})[ \t]*patch:(\S*)[ \t]*(\S*)[ \t]*")
 _NAME = re.compile(r"[A-Za-z]\w{0,39}", re.ASCII)
 _EDIT = re.compile(r"patch_\w+_[0-9a-f]{6}", re.ASCII)  # of `ProgramPatch.edit_name`
-_TERM = re.compile(r"\s*\+?\s*patch:\s*([A-Za-z]\w*)\s*", re.ASCII)
+_TERM = re.compile(r"\+?\s*patch:\s*([A-Za-z]\w*)", re.ASCII)
 
 Block = tuple[str, str]
 
@@ -110,7 +110,7 @@ def blocks_of(text: str) -> tuple[Block, ...]:
 
 def named_in(term: str) -> str:
     """The patch that a word of an idea names, in lower case; empty if it names none."""
-    match = _TERM.fullmatch(term)
+    match = _TERM.fullmatch(term.strip())
     return match[1].lower() if match else ""
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from programs.bounded import MOST_OPEN, require_short_yaml
 from programs.charter import Charter, CharterValue, fields
 from programs.errors import ProgramError
 from programs.front_matter import locate
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 120
 _LONGEST_MESSAGE = 1000
 _MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, and the parser reads 20,000 a second
-_MOST_BRACKETS = 500  # opened in a charter; a typical one has a handful, and the scanner's time is quadratic in them
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,10 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[
 
     unread = ProgramError(
         f"{file}:{first_line}: the settings cannot be read as YAML 1.2",
-        hint=f"at most {_MOST_CHARACTERS:,} characters and {_MOST_BRACKETS} brackets",
+        hint=f"at most {_MOST_CHARACTERS:,} characters and {MOST_OPEN} brackets within each other",
     )
-    if len(block) > _MOST_CHARACTERS or block.count("{") + block.count("[") > _MOST_BRACKETS:
-        raise unread
     try:
+        require_short_yaml(block, _MOST_CHARACTERS)
         for token in YAML().scan(block):
             if token.id in ("<alias>", "<anchor>", "<tag>") or getattr(token, "value", "") == "<<":
                 line = first_line + token.start_mark.line

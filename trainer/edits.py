@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeGuard
 
+from programs import bounded
 from programs.errors import UsageError
 from trainer.source import Source
 from trainer.values import constants, nested_values
@@ -162,7 +162,7 @@ class Knob:
         if self.kind == "float":
             return self._legal_float(value)
         if self.kind == "int":
-            if isinstance(value, bool | str) or not math.isfinite(value) or value != int(value):
+            if isinstance(value, bool | str) or not abs(value) < _LARGEST or value != int(value):
                 return None
             known = int(value) in self.values
             return int(value) if known or self._is_within(value) else None
@@ -187,20 +187,16 @@ class Knob:
 
 
 def read_value(text: str) -> Value:
-    """A number, ``true``/``false``, or the text itself without quotes."""
+    """A number, ``true``/``false``, or the text itself without quotes, which a long number is, too."""
     text = text.strip().strip("'\"")
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for number in (int, float):
-        try:
-            return number(text.replace("_", ""))
-        except ValueError:
-            continue
-    return text
+    number = bounded.number(text)
+    return text if number is None else number
 
 
 ROLE = "@"  # before the name of a role
-_TERM = re.compile(r"\s*\+?\s*(@?[A-Za-z_]\w*)\s*(?:(?:=|:)\s*(\S.*?))?\s*")
+_TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:(?:=|:)\s*(\S.*))?")  # of a word without blanks around it
 
 
 @dataclass(frozen=True)
@@ -219,7 +215,7 @@ class EditSpace:
     @staticmethod
     def names_edit(term: str) -> bool:
         """Whether a backticked word has the form of an edit."""
-        return _TERM.fullmatch(term) is not None
+        return _TERM.fullmatch(term.strip()) is not None
 
     def config(self, source: Source) -> dict[str, Value]:
         """The value of every knob that ``source`` still has; for a patch, whether it is applied."""
@@ -241,7 +237,7 @@ class EditSpace:
         settings: dict[str, Value] = {}
         patches: list[str] = []
         for term in terms:
-            match = _TERM.fullmatch(term)
+            match = _TERM.fullmatch(term.strip())
             if match is None:
                 continue
             knob = self.knob(match[1])

@@ -17,6 +17,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from programs.bounded import json_value
 from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constraints, task_file
@@ -330,8 +331,8 @@ def _card(path: Path) -> dict[str, JsonValue] | None:
         return None
     hint = f"remove it; metaloop task measure {path.parent} --write writes a new one"
     try:
-        card = json.loads(task_file_bytes(path.parent, path.name).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        card = json_value(task_file_bytes(path.parent, path.name))
+    except ValueError as error:
         raise TaskError(f"{path}: not valid JSON: {error}", hint=hint) from None
     if not isinstance(card, dict):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Literal, NoReturn, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from programs.bounded import BeyondLimits, toml_table
 from programs.errors import TaskError
 from trainer.constraints import ConstraintSection, one_group
 from trainer.scoring import ScoreSettings
@@ -21,7 +21,6 @@ from trainer.values.roles import ROLES
 
 Value = bool | int | float | str
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
-_MOST_DOTS = 1000
 ROW_FILES = (".csv", ".txt", ".npy", ".jsonl")  # forms of the file with a value for each row
 Most = 1 << 30  # upper bound of counts: more than any task needs, and below the kernel's limits
 
@@ -329,10 +328,10 @@ def line_of(text: str, location: Sequence[str | int]) -> int:
     best, best_depth = 1, 0
     table: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line)
+        header = line.lstrip().startswith("[")
         key = re.match(r"\s*([\w\"'.-]+)\s*=", line)
         if header:
-            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            table = [part.strip().strip("\"'") for part in line.partition("]")[0].strip(" \t[").split(".")]
             path = table
         elif key:
             path = table + [part.strip("\"'") for part in key[1].split(".")]
@@ -361,30 +360,19 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
     return str(error["msg"]).removeprefix("Value error, "), "correct the value"
 
 
-def _refuse_slow(path: Path, text: str) -> None:
-    """Refuse long dotted keys, for which tomllib takes quadratic time."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.count(".") > _MOST_DOTS:
-            raise TaskError(f"{path}:{number}: more than {_MOST_DOTS} dots in a line", hint="split that line")
-
-
 def read(path: Path) -> tuple[TaskFile, str]:
     """The parsed file and its text; TaskError with file:line for any error in it."""
     try:
         text = task_file_bytes(path.parent, path.name).decode("utf-8")
-        _refuse_slow(path, text)
-        data = tomllib.loads(text)
+        data = toml_table(text)
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}:1: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         match = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = match[1] if match else str(text.count("\n") + 1)
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
-        raise TaskError(f"{path}:{line}: not valid TOML: {message}", hint="correct that line") from None
-    except (RecursionError, ValueError):  # a number of thousands of digits is a ValueError
-        raise TaskError(
-            f"{path}:1: nested too deeply, or a number too long", hint="metaloop task init writes a valid one"
-        ) from None
+        kind = "" if isinstance(error, BeyondLimits) else "not valid TOML: "
+        raise TaskError(f"{path}:{line}: {kind}{message}", hint="correct that line") from None
     try:
         return TaskFile.model_validate(data), text
     except ValidationError as error:

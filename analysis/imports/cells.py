@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -10,13 +9,14 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from programs import bounded
 from trainer.values.metric_names import plain_name
 
 FAILED = ("crash", "oom", "timeout", "invalid")
 WORDS = 3  # of a status, the first ones, are looked up
 LONGEST = 80  # characters of a number
 _NUMBER = re.compile(
-    r"[~≈*`\s$€£]*([-+]?(?:\d+(?:,\d+)*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*[%*`]*(?:\s*(?:±|\+/?-).*)?", re.I
+    r"[~≈*`\s$€£]*+([-+]?(?:\d++(?:,\d++)*+(?:\.\d*+)?|\.\d++)(?:e[-+]?\d++)?)\s*+[%*`]*+\s*+(?:(?:±|\+/?-).*)?", re.I
 )
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 _NEGATED = re.compile(r"\b(?:not|never|cannot|un|non)\b|n['’]t\b")
@@ -51,8 +51,8 @@ def number(cell: str, decimal_comma: bool = False) -> float | None:
     match = _NUMBER.fullmatch(cell) if len(cell) < LONGEST else None
     if match is None or (decimal_comma and match[1].count(",") > 1):
         return None
-    value = float(match[1].replace(",", "." if decimal_comma else ""))
-    return value if math.isfinite(value) else None
+    value = bounded.number(match[1].replace(",", "." if decimal_comma else ""))
+    return None if value is None else float(value)
 
 
 def has_decimal_comma(cells: Sequence[str]) -> bool | None:

@@ -53,7 +53,7 @@ class Columns:
 
 def plain(header: str) -> str:
     """The name of a column without what stands in brackets behind it."""
-    return plain_name(re.sub(r"\(.*?\)|[↓↑]", "", header)) or plain_name(header) or header.strip()
+    return plain_name(re.sub(r"\([^()]*\)|[↓↑]", "", header)) or plain_name(header) or header.strip()
 
 
 def columns_of(table: LogTable, stated: Stated) -> Columns:
@@ -92,7 +92,7 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
 def _refuse_history(table: LogTable, columns: Columns) -> None:
     """Raises UnreadableLog where a training has several rows, with a rising step."""
     rising = [i for i, name in enumerate(columns.names) if name in ("step", "steps", "global_step", "epoch")]
-    for own, step in product(columns.at.get("commit", ()) + columns.at.get("number", ()), rising):
+    for own, step in product((columns.at.get("commit", ()) + columns.at.get("number", ()))[:5], rising[:5]):
         steps = defaultdict[str, list[float | None]](list)
         for _, cells in table.rows:
             steps[cells[own]].append(number(cells[step]))
@@ -160,7 +160,7 @@ def direction_of(log: LogText, table: LogTable, columns: Columns, name: str, sta
     cells = {cell for i in columns.at.get("direction", ()) for _, row in table.rows if (cell := row[i])}
     about = [line for line in log.said if plain_name(name) in plain_name(line)] or log.said
     sources = (
-        ("its header", directions(" ".join(re.findall(r"\(.*?\)|[↓↑]", table.names[columns.metric])), True)),
+        ("its header", directions(" ".join(re.findall(r"\([^()]*\)|[↓↑]", table.names[columns.metric])), True)),
         ("its column", {way for cell in cells for way in directions(cell, True)}),
         ("the text of the file", {way for line in about for way in directions(line)}),
     )

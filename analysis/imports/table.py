@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 MOST_BYTES = 64 << 20
+MOST_CELLS, MOST_COLUMNS, MOST_TABLES = 4_000_000, 500, 1_000  # of a log; no honest one comes near
+MOST_SAID = 10_000  # lines of text that may say which direction is better
 QUOTED = 300  # characters stored of a line that is set aside
 NAME = 60  # characters of a column's name, at most
 _VALUE = re.compile(r"[^\s,]")  # where a JSON value begins
@@ -103,11 +106,13 @@ def _delimited_log(lines: Sequence[str]) -> LogText:
             apart = apart or not filled
         elif len(cells) == 1:
             before, apart = cells[0].strip("#*_> "), True
-            log.said.append(cells[0])
+            log.said += [cells[0]] * (len(log.said) < MOST_SAID)
             log.asides.append(Aside(line, "no row of the table", cells[0][:QUOTED]))
         elif _is_header(cells, records[index + 1 : index + 3], table, apart):
             if table is None or table.names != cells or before:
                 log.tables.append(LogTable(cells, before))
+                if len(log.tables) > MOST_TABLES:
+                    raise UnreadableLog(f"more than {MOST_TABLES:,} headers", "import its tables one by one")
             before = ""
         elif table is None:
             log.asides.append(Aside(line, "before the table", separator.join(cells)[:QUOTED]))
@@ -126,7 +131,7 @@ def _delimited_log(lines: Sequence[str]) -> LogText:
 
 def _separator(lines: Sequence[str]) -> str:
     """The one that most lines have; a table of markdown goes before text with commas."""
-    if any(re.fullmatch(r"\s*\|?[\s:|-]*--[\s:|-]*", line) and "|" in line for line in lines):
+    if any("|" in line and "--" in line and set(line) <= set(" \t:|-") for line in lines):
         return "|"
     return max(SEPARATORS, key=lambda mark: sum(mark in line for line in lines))
 
@@ -170,13 +175,21 @@ def _is_header(
 
 
 def _is_known(cell: str) -> bool:
-    name = plain_name(re.sub(r"\(.*?\)", "", cell))
+    name = plain_name(re.sub(r"\([^()]*\)", "", cell))
     return bool(role(name)) or (cell.count(" ") < 3 and named_direction(name)[0] is not None)
+
+
+def require_cells(rows: int, columns: int) -> None:
+    """Raises UnreadableLog for more columns, or cells, than a log may have."""
+    if columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
+        most = f"more than {MOST_COLUMNS} columns or {MOST_CELLS:,} cells"
+        raise UnreadableLog(f"{rows:,} rows and {columns:,} columns: {most}", "import a part of it")
 
 
 def _fit(table: LogTable, log: LogText, separator: str) -> None:
     """Gives all rows the header's width; a separator in a description at the end belongs to it."""
     width = len(table.names)
+    require_cells(len(table.rows), width)
     wide = [len(cells) for _, cells in table.rows if len(cells) > width]
     if len(wide) > len(table.rows) / 2:
         raise UnreadableLog(
@@ -211,7 +224,12 @@ def _json_log(text: str) -> LogText | None:
             at = (text.find("\n", start) + 1 or len(text) + 1) - 1
             log.asides.append(Aside(line, "no JSON object", text[start : min(at, start + QUOTED)]))
         line += text.count("\n", start, at)
-    names = sorted(dict.fromkeys(name for _, record in records for name in record), key=lambda name: name.count("."))
+    rows_with = Counter(name for _, record in records for name in record)
+    kept = {name for name, _ in rows_with.most_common(MOST_COLUMNS)}
+    rare = f"a column beyond the {MOST_COLUMNS} most frequent ones"
+    log.asides += [Aside(1, rare, name[:QUOTED]) for name in rows_with if name not in kept]
+    names = sorted((name for name in rows_with if name in kept), key=lambda name: name.count("."))
+    require_cells(len(records), len(names))
     rows = [(number_, [record.get(name, "") for name in names]) for number_, record in records]
     log.tables = [LogTable(names, "", rows)]
     return log if rows else None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from programs.text import one_line
 
@@ -49,16 +48,6 @@ def first_fault(error: FaultList) -> str:
     first = error.errors()[0]
     where = one_line(".".join(map(str, first["loc"])))[:60]
     return f"{where}: {first['msg']}" if where else str(first["msg"])
-
-
-def strictly(text: str | bytes) -> Any:
-    """The value of a JSON text from elsewhere. Raises ValueError also for NaN and infinities, which Python would read,
-    and RecursionError for absurd nesting."""
-
-    def refuse(word: str) -> NoReturn:
-        raise ValueError(word)
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def plain(value: Any) -> Any:

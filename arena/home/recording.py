@@ -19,7 +19,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from analysis.ledger.events import BaselineEvent, MatchEndedEvent, VerificationEvent
-from analysis.ledger.json_values import strictly
 from arena.arms import Entry, Match, enter
 from arena.executor import Executor
 from arena.home import policy
@@ -40,6 +39,7 @@ from inner_loop.events import (
     RunStartedEvent,
     experiment_id,
 )
+from programs.bounded import json_value
 from programs.program import Program
 from programs.text import one_line
 from trainer.data import DataStore
@@ -282,10 +282,10 @@ def reported(text: str) -> Reported:
     said: dict[str, JsonValue] = {}
     try:
         for line in text.split("\n"):
-            if line.startswith("{") and (record := strictly(line)).get("kind") in ("run_started", "run_ended"):
+            if line.startswith("{") and (record := json_value(line)).get("kind") in ("run_started", "run_ended"):
                 said |= record
         return Reported.model_validate(said)
-    except (ValueError, RecursionError):
+    except ValueError:
         return Reported()
 
 
@@ -305,7 +305,7 @@ def checked(run_id: str, text: str, most: int) -> list[Event] | None:
     named, decided = set[str](), set[str]()
     try:
         for line in text.split("\n") if text else ():
-            record = strictly(line)
+            record = json_value(line)
             kind = record["kind"]
             if kind == "experiment":
                 _refuse_wild(record)
@@ -325,7 +325,7 @@ def checked(run_id: str, text: str, most: int) -> list[Event] | None:
                     return None
                 decided.add(decision.experiment_id)
                 out.append(replace(decision, run_id=run_id, experiment_id=numbers[decision.experiment_id]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError):
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         return None
     return out
 

@@ -63,6 +63,7 @@ class Rate:
             now = time.monotonic()
             left, then = self._buckets.pop(client, (float(self.most), now))
             left = min(float(self.most), left + (now - then) * self.most / self.seconds)
+            weight = min(weight, self.most)
             allowed = left >= weight
             self._buckets[client] = (left - weight if allowed else left, now)
             while len(self._buckets) > REMEMBERED:

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from urllib.parse import quote, unquote
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH(?!OR)|BEARER|_PAT$|COOKIE", re.IGNORECASE)
-_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:\s]*:([^/@\s]+)@", re.IGNORECASE)
+_IN_URL = re.compile(r"://[^/@:\s]*:([^/@\s]+)@")
 _LEAST = 8  # characters; shorter values are settings, or would match everywhere
 _CODED = 12  # characters; shorter ones leave too little base64 text that is independent of position
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inner_loop.models.contract import handling_reply
@@ -75,7 +76,7 @@ def parse(reply: str) -> EditReply:
         empty = "A <pass> needs its reason. " if "<pass>" in rest else ""
         raise BadEdit(f"{empty}The reply contains no <edit file=…> and no <file name=…>.")
     rationale, follows = _between(rest, "rationale"), re.findall(r"\b[dq]\d{1,5}\b", _between(rest, "follows"))
-    ideas = [line(idea, IDEA) for idea in re.findall(r"<idea>(.*?)</idea>", rest, re.DOTALL)]
+    ideas = [line(idea, IDEA) for idea in _all_between(rest, "idea")]
     return EditReply(
         changes=tuple(changes),
         title=line(_between(rest, "title"), TITLE) or line(rationale, TITLE),
@@ -89,8 +90,13 @@ def parse(reply: str) -> EditReply:
 
 
 def _between(text: str, tag: str) -> str:
-    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return match[1] if match else ""
+    return next(_all_between(text, tag), "")
+
+
+def _all_between(text: str, tag: str) -> Iterator[str]:
+    while (parts := text.partition(f"<{tag}>")[2].partition(f"</{tag}>"))[1]:
+        yield parts[0]
+        text = parts[2]
 
 
 def _change(kind: str, name: str, inside: str) -> tuple[str, tuple[Block, ...] | str]:

@@ -24,7 +24,7 @@ Maker = Callable[[str, object], click.Parameter]  # from the name and the type o
 
 LONGEST = 1e9  # seconds
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd])")
+_PART = re.compile(r"(\d++(?:\.\d++)?|\.\d++)([smhd])")
 
 
 def parse_duration(text: str) -> float:

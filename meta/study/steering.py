@@ -23,6 +23,7 @@ from meta.breed import Attempt, lint_error, next_version
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.queue_first import queue_first
 from meta.novelty import Novelty
+from programs.bounded import json_value
 from programs.edit import add_directive, reorder_ideas
 from programs.errors import Corrupt, ProgramError
 from programs.files import read_regular, write_whole
@@ -56,8 +57,8 @@ def waiting(folder: Path) -> list[SteerEvent]:
     """The wishes that have not been taken in, in the order in which they were asked; a damaged file is left out."""
     wishes = list[SteerEvent]()
     for path in (folder / INBOX).glob("*.json"):
-        with suppress(OSError, Corrupt, ValueError, RecursionError):
-            wishes.append(SteerEvent.parse(json.loads(read_regular(path))))
+        with suppress(OSError, Corrupt, ValueError):
+            wishes.append(SteerEvent.parse(json_value(read_regular(path))))
     return sorted(wishes, key=lambda wish: (wish.asked_at, wish.wish_id))
 
 

@@ -20,6 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.imports.columns import Stated
+from analysis.imports.runs import runs_of
+from analysis.imports.table import UnreadableLog, read_log
+from analysis.knowledge import query as query_effects
+from analysis.knowledge import read as read_effects
+from analysis.knowledge import write as write_effects
 from analysis.ledger import Ledger
 from arena.home.chain import Chain
 from arena.home.protocol import RunResult, parsed
@@ -27,24 +33,34 @@ from arena.run_archive import ARCHIVE, unpacked
 from arena.serving.names import checked_name, skeletons
 from inner_loop.gateway.fields import APIS
 from inner_loop.gateway.request import RequestRefused, ask
+from inner_loop.researchers.reply import BadEdit, parse
 from meta.cli.main import run
+from meta.mutators.llm.reply import BadReply, WrittenChild, child_of
+from meta.mutators.llm.reply import parsed as reply_of
+from programs.bounded import LARGEST
 from programs.errors import MetaloopError, UsageError
 from programs.folder import from_zip
 from programs.program import Program
 from programs.shelf import starter
 from programs.text import one_line
+from tests.analysis.test_knowledge import effect
 from tests.arena.contest.hostile.ground import fine, ground_in
 from tests.llm.gateway import body
 from tests.meta.cli_study import match_event, program_event
+from trainer.cards import check_record
+from trainer.commands import named_numbers
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.launcher import Ended, LauncherFault, read_reply
+from trainer.scorers.printed import number_in
 from trainer.scoring import InvalidPredictions
 from trainer.scoring.referee import ExperimentTally, Failed, LocalReferee
+from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import TASKS, Task
+from trainer.values import nested_values
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 SLOWEST = 2.0  # seconds of one input, on a busy machine
@@ -263,3 +279,126 @@ def test_checkpoints(tmp_path: Path) -> None:
                     stream="search", seed=1, scoring=task.scoring, tally=ExperimentTally(),
                 )  # fmt: skip
                 assert referee.predict(inputs).shape == (50, 10)
+
+
+CONFIGS = {
+    "a.py": b"LR = 0.1\nBETAS = (0.9, 0.99)\nN = 2**19\ndef fit(lr=1e-3, name='adam'): pass\nfit(lr=2)\nD = {'a': 1}\n",
+    "a.yaml": b"lr: 0.1\nopt:\n  name: adam\n  betas: [0.9, 0.99]\nbase: &x {a: 1}\nuse: *x\non: true\n",
+    "a.toml": b"lr = 0.1\n[opt]\nname = 'adam'\nbetas = [1, 2]\na.b = 3\n[[many]]\nx = 1\n",
+    "a.json": b'{"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}, "on": true}\n',
+    "a.ini": b"[opt]\nlr = 0.1\nname = adam\n",
+    "a.h": b"#define BLOCK 16\nconst int TILE = 32; // x\n",
+}
+LITTLE = (
+    b"e5",
+    b"._",
+    b"1_0",
+    b"[",
+    b"{",
+    b": ",
+    b"\n",
+    b" = ",
+    b"&a ",
+    b"*a",
+    b"'",
+    b"**",
+    b"-",
+    b"1e400",
+    b"#",
+    b"\t",
+)
+
+
+@pytest.mark.parametrize("file", CONFIGS)
+def test_what_is_written_into_a_file_is_read_again(file: str) -> None:
+    rng = random.Random(12)
+    for turn in range(600):
+        honest = CONFIGS[file]
+        at = rng.randint(0, len(honest))
+        raw = honest[:at] + rng.choice(LITTLE) + honest[at:] if turn % 2 else spoilt(honest, rng)
+        text = raw.decode("utf-8", "replace")
+        with refused():
+            values = nested_values.read(file, text)
+            for address in rng.sample(sorted(values), min(2, len(values))):
+                new = rng.choice([7, 0.25, -1e-7, True, "sgd", "a b: #c", "null", "1e5", values[address].value])
+                if (written := nested_values.write(file, text, address, new)) is not None:
+                    again = nested_values.read(file, written)
+                    assert again[address].value == new and again.keys() == values.keys(), (text, address, new)
+
+
+def test_logs_to_import(tmp_path: Path) -> None:
+    rng = random.Random(13)
+    rows = [
+        (f"a{n}c", f"{1 - n / 50:.3f}", rng.choice(("keep", "discard", "crash")), f"try {n} again") for n in range(12)
+    ]
+    names = "commit", "val_loss", "status", "description"
+    honest = {
+        "results.tsv": "\n".join("\t".join(row) for row in [names, *rows]),
+        "results.csv": "\n".join(",".join(row) for row in [names, *rows]),
+        "log.md": "\n".join(f"|{'|'.join(row)}|" for row in [names, ("-",) * 4, *rows]),
+        "log.jsonl": "\n".join(json.dumps(dict(zip(names, row, strict=True))) for row in rows),
+    }
+    for _ in range(600):
+        name, text = rng.choice(list(honest.items()))
+        (tmp_path / name).write_bytes(spoilt(text.encode(), rng))
+        with refused(UnreadableLog):
+            for run_ in runs_of(read_log(tmp_path / name), Stated()):
+                assert all(row.metric is None or abs(row.metric) < LARGEST for row in run_.rows)
+
+
+def test_replies_of_models() -> None:
+    rng, program = random.Random(14), starter("stock")
+    block = b"<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n"
+    edit = b'<edit file="train.py">\n' + block + b"</edit>\n<idea>`lr=1`</idea><note>x</note>\n"
+    child = {"reason": "x", "ideas": [1, "Set `lr=1`"], "charter": {"wave": 2}, "sections": [], "evidence": ["e1"]}
+    for turn in range(2_000):
+        with refused(BadEdit):
+            parse(spoilt(edit, rng).decode("utf-8", "replace")).apply(Source((("train.py", "a\n"),)))
+        raw = json.dumps(changed(child, rng)).encode()
+        with refused(BadReply, MetaloopError):
+            child_of(
+                [program],
+                reply_of(spoilt(raw, rng).decode("utf-8", "replace") if turn % 2 else raw.decode(), WrittenChild),
+            )
+
+
+def test_knowledge_files(tmp_path: Path) -> None:
+    rng = random.Random(15)
+    file = write_effects(tmp_path, [effect("a", f"a{n}") for n in range(3)])
+    honest = file.read_bytes()
+    for _ in range(40):
+        file.write_bytes(spoilt(honest, rng))
+        with refused(MetaloopError):
+            read_effects([tmp_path])
+        with refused(MetaloopError):
+            query_effects([tmp_path], "SELECT count(*) FROM effects")
+
+
+def test_cards_of_tasks(tmp_path: Path) -> None:
+    rng, copy = random.Random(16), tmp_path / "strokes"
+    shutil.copytree(TASKS / "strokes", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    honest = (copy / "card.json").read_bytes()
+    for turn in range(200):
+        raw = json.dumps(changed(json.loads(honest), rng)).encode() if turn % 2 else spoilt(honest, rng)
+        (copy / "card.json").write_bytes(raw)
+        (copy / check_record.NAME).write_bytes(raw)
+        with refused(MetaloopError):
+            task = Task.load(copy)
+            check_record.read(task)
+            assert 0 < task.cost_seconds < float("inf")
+
+
+def test_printed_logs() -> None:
+    rng, honest = (
+        random.Random(17),
+        b'step 1 loss 0.5\nloss: 0.25 (nats)\n{"a": {"loss": 0.125}, "n": 3}\naccuracy=93%\n',
+    )
+    for _ in range(3_000):
+        text = spoilt(honest, rng).decode("utf-8", "replace")
+        for key in ("", "loss", "a.loss"):
+            with refused(InvalidPredictions):
+                assert abs(number_in(text, r"loss: (\S+)", key)) < LARGEST
+        with refused():
+            for one in named_numbers.read(text).values():
+                with refused(InvalidPredictions):
+                    one.last_in(text)

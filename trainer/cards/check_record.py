@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from programs.bounded import json_value
 from programs.errors import Corrupt
 from programs.files import read_inside
 from trainer.constraints import Kind, softened
@@ -79,7 +80,7 @@ def _of(task: Task) -> dict[str, str]:
 def read(task: Task) -> list[CheckFinding] | None:
     """The findings of the last check; None without one of this task, these files and this kind of machine."""
     try:
-        record = json.loads(read_inside(task.folder, NAME))
+        record = json_value(read_inside(task.folder, NAME))
         known = {name: record[name] for name in _of(task)} == _of(task)
         return [CheckFinding(**one) for one in record["findings"]] if known else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError, Corrupt):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from programs.bounded import LARGEST, MOST_DIGITS, json_value
 from trainer.scoring import InvalidPredictions, Referee, Score, ScoreSettings
 from trainer.values.constants import is_number
 
@@ -15,11 +14,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _LINE = 400  # characters; longer lines are ignored
-_LARGEST = 1e300
 _WORDS = dict.fromkeys(("true", "yes", "ok", "pass", "passed"), 1.0) | dict.fromkeys(
     ("false", "no", "fail", "failed"), 0.0
 )
-_LONGEST = 40  # characters of a number; Python prints at most 24 of a float
 _GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?")
 
@@ -59,9 +56,9 @@ def number_in(text: str, pattern: str, key: str, *, words: bool = False) -> floa
 def _number(text: str) -> float:
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "")
-    if len(text) > _LONGEST or not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
-        size = f" of at most {_LONGEST} characters" if len(text) > _LONGEST else ""
-        raise InvalidPredictions(f"the printed metric is not a finite number{size}: {text[:_LONGEST]!r}")
+    if len(text) > MOST_DIGITS or not _NUMBER.fullmatch(text) or not abs(metric := float(text)) < LARGEST:
+        size = f" of at most {MOST_DIGITS} characters" if len(text) > MOST_DIGITS else ""
+        raise InvalidPredictions(f"the printed metric is not a finite number{size}: {text[:MOST_DIGITS]!r}")
     return metric
 
 
@@ -87,7 +84,7 @@ def _in_json(text: str, key: str, words: bool) -> float:
         return _WORDS[str(value).lower()]
     if not is_number(value):
         raise InvalidPredictions(f"{key!r} of the result is not a number")
-    return _number(repr(float(value)) if abs(value) < _LARGEST else "too large")
+    return _number(repr(float(value)) if abs(value) < LARGEST else "too large")
 
 
 def _values_of(value: JsonValue, key: str) -> Iterator[JsonValue]:
@@ -107,9 +104,9 @@ def _last_json(text: str) -> JsonValue:
     """The JSON value of a text, or of its last line that is valid JSON."""
     for part in (text, *reversed([line for line in text.splitlines() if line.lstrip().startswith(("{", "["))])):
         try:
-            value: JsonValue = json.loads(part)
+            value: JsonValue = json_value(part)
             return value
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
     raise InvalidPredictions("the result is not valid JSON")
 

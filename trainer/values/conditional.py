@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from programs import bounded
 from programs.ideas import Comparison, compared
 from trainer.edits import ROLE, Edit, EditSpace, Knob, Value, read_value
 from trainer.values.constants import is_number
@@ -196,9 +196,10 @@ def _relative(space: EditSpace, term: str) -> RelativeValue | None:
     if value in _STEPS:
         return RelativeValue(knob, "step", _STEPS[value])
     factor = read_value(value[1:]) if value[:1] in ("*", "/") else None
-    if factor is None or not is_number(factor) or not 0 < float(factor) < math.inf:
+    if factor is None or not is_number(factor) or factor <= 0:
         return None
-    return RelativeValue(knob, "times", float(factor) if value[0] == "*" else 1 / float(factor))
+    size = float(factor) if value[0] == "*" else 1 / float(factor)
+    return RelativeValue(knob, "times", size) if size < bounded.LARGEST else None
 
 
 def compares(current: Value, sign: str, value: Value) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import configparser
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from programs import bounded
 
 Scalar = bool | int | float | str
 _YAML, _JSON, _INI = (".yaml", ".yml"), ".json", (".ini", ".cfg")
@@ -17,7 +18,7 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*)?(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?")
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 _RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"}
-_TABLE = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]\s*(?:#.*)?")
+_TABLE = re.compile(r"\[([\w.\s-]+)\]\s*(?:#.*)?")  # of a line without blanks around it
 _LINE = re.compile(
     r"""\s*(?P<key>[\w-]+(?:\s*\.\s*[\w-]+)*)\s*=\s*(?P<value>"[^"\\\n]*"|'[^'\n]*'|[-+\w.]+)\s*(?:#.*)?"""
 )
@@ -57,15 +58,17 @@ def literal(file: str, old: str, value: Scalar) -> str:
 
 
 def _of_yaml(text: str, is_json: bool) -> Iterator[tuple[str, ConfigValue]]:
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        data = json.loads(text) if is_json else None
-        node = YAML(typ="safe", pure=True).compose(text.replace("\t", " ") if is_json else text)
-    except (YAMLError, ValueError, RecursionError, NotImplementedError):
+        data = bounded.json_value(text) if is_json else None
+        scalars = list(bounded.yaml_scalars(text.replace("\t", " ") if is_json else text))
+    except (YAMLError, ValueError, NotImplementedError):
         return
-    for path, keys, scalar in _scalars(node, "", ()):
+    for keys, scalar in scalars:
+        path = _address(keys)
+        if not path:
+            continue
         raw = text[scalar.start_mark.index : scalar.end_mark.index]
         value = _scalar(raw, scalar.style, scalar.value)
         if value is None or (is_json and _at(data, keys) != value):
@@ -74,18 +77,14 @@ def _of_yaml(text: str, is_json: bool) -> Iterator[tuple[str, ConfigValue]]:
         yield path, ConfigValue(value, start, start + len(raw.encode()))
 
 
-def _scalars(node: Any, path: str, keys: tuple[str | int, ...]) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
-    from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
-
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            if isinstance(key, ScalarNode) and _KEY.fullmatch(key.value):
-                yield from _scalars(value, f"{path}.{key.value}".lstrip("."), (*keys, key.value))
-    elif isinstance(node, SequenceNode) and path:
-        for index, value in enumerate(node.value):
-            yield from _scalars(value, f"{path}[{index}]", (*keys, index))
-    elif isinstance(node, ScalarNode) and path:
-        yield path, keys, node
+def _address(keys: tuple[str | int, ...]) -> str:
+    """``optim.betas[0]``; empty where a key cannot be a part of an address."""
+    address = ""
+    for key in keys:
+        if isinstance(key, str) and not _KEY.fullmatch(key):
+            return ""
+        address += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return "" if address.startswith("[") else address.lstrip(".")
 
 
 def _scalar(raw: str, style: str | None, text: str) -> Scalar | None:
@@ -99,10 +98,8 @@ def _scalar(raw: str, style: str | None, text: str) -> Scalar | None:
 
 def plain_value(raw: str) -> Scalar | None:
     """The value of an unquoted word: ``1e-3`` is a number here, as in YAML 1.2 and in most programs' reading."""
-    if _INT.fullmatch(raw):
-        return int(raw.replace("_", ""))
-    if re.search(r"\d", raw) and _FLOAT.fullmatch(raw):
-        return float(raw.replace("_", ""))
+    if _INT.fullmatch(raw) or (re.search(r"\d", raw) and _FLOAT.fullmatch(raw)):
+        return bounded.number(raw)
     if raw in ("true", "True", "false", "False"):
         return raw in ("true", "True")
     return raw if _PLAIN.fullmatch(raw) and raw.lower() not in _RESERVED else None
@@ -118,15 +115,15 @@ def _at(data: Any, keys: tuple[str | int, ...]) -> Any:
 def _of_tables(text: str, is_ini: bool) -> Iterator[tuple[str, ConfigValue]]:
     """Lines ``key = value`` below ``[table]``, where the whole file, as parsed, has this value at this place."""
     try:
-        data = _ini(text) if is_ini else tomllib.loads(text)
-    except (ValueError, RecursionError, configparser.Error):
+        data = _ini(text) if is_ini else bounded.toml_table(text)
+    except (ValueError, configparser.Error):
         return
     table: list[str] | None = []
     start = 0
     for line in text.splitlines(keepends=True):
         body = line.rstrip("\r\n")
-        if header := _TABLE.fullmatch(body):
-            table = [header[1]] if is_ini else [part.strip() for part in header[1].split(".")]
+        if header := _TABLE.fullmatch(body.strip()):
+            table = [header[1].strip()] if is_ini else [part.strip() for part in header[1].split(".")]
         elif body.lstrip().startswith("["):
             table = None  # an array of tables, or a quoted name
         elif table is not None and (match := _LINE.fullmatch(body)):

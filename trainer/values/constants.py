@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeGuard
 
-_ONE_AT_A_TIME = threading.Lock()
+from programs.bounded import python_tree
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -18,12 +17,10 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 
 def syntax_tree(text: str) -> ast.Module | None:
-    """None where the text is no Python. Threads take turns: CPython 3.11 counts the depth of all of them together and
-    may raise SystemError otherwise."""
+    """None where the text is no Python, or nested too deeply."""
     try:
-        with _ONE_AT_A_TIME:
-            return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return python_tree(text)
+    except (SyntaxError, ValueError):
         return None
 
 

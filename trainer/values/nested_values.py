@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from programs import bounded
 from trainer.values import config_values
 from trainer.values.constants import is_number, syntax_tree
 
@@ -25,12 +26,13 @@ Scalar = bool | int | float | str
 _MOST_TEXT = 1 << 18
 _LONGEST, _LARGEST = 200, 1 << 62
 _HOLDERS = {"dict", "SimpleNamespace", "Namespace", "EasyDict", "ConfigDict", "AttrDict", "Box", "DotMap"}
-_NUMBER = r"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
+_MOST_PARTS = 50  # of a product, one within the other
+_NUMBER = r"(?P<value>-?\d++(?:\.\d++)?(?:e-?\d++)?)"
 _DEFINITIONS = (
     re.compile(rf"\s*#\s*define\s+(?P<name>\w+)\s+{_NUMBER}[fFuUlL]*\s*(?://.*|/\*.*)?"),
     re.compile(
         r"\s*(?:pub\s+|static\s+|export\s+)*(?:const|constexpr|let|final|var)\s+(?:\w+\s+)?(?P<name>[A-Z]\w+)"
-        rf"(?:\s*:\s*\w+)?\s*=\s*{_NUMBER}\w*\s*;?\s*(?://.*)?"
+        rf"(?:\s*:\s*\w+)?\s*=\s*{_NUMBER}\w*+\s*+;?\s*(?://.*)?"
     ),
     re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*[\"']?{_NUMBER}[\"']?\s*(?:#.*)?"),
 )
@@ -106,9 +108,9 @@ def _of_lines(text: str) -> Iterator[tuple[str, NestedValue]]:
     at = 0
     for number, line in enumerate(text.split("\n"), 1):
         match = next((hit for form in _DEFINITIONS if (hit := form.fullmatch(line.rstrip("\r")))), None)
-        if match and not re.match(r"-?0\d", match["value"]):
+        value = bounded.number(match["value"]) if match else None
+        if match and value is not None and not re.match(r"-?0\d", match["value"]):
             start = at + len(line[: match.start("value")].encode())
-            value = ast.literal_eval(match["value"])
             yield match["name"], NestedValue(value, start, start + len(match["value"]), number, "line", match["name"])
         at += len(line.encode()) + 1
 
@@ -133,7 +135,7 @@ def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
                     yield from reader.defaults(one, f"{node.name}.{one.name}")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from reader.defaults(node, node.name)
-    yield from reader.calls(tree, "")
+    yield from reader.calls(tree)
 
 
 def _assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
@@ -210,12 +212,15 @@ class _PythonReader:
         for argument, value in parameter_defaults(node):
             yield from self.values(_default(value), f"{function}({argument})", "default", argument, function)
 
-    def calls(self, node: ast.AST, scope: str) -> Iterator[tuple[str, NestedValue]]:
-        for inner in ast.iter_child_nodes(node):
-            if isinstance(inner, ast.Call):
-                yield from ((address, replace(one, scope=scope)) for address, one in self.call(inner))
-            name = inner.name if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) else ""
-            yield from self.calls(inner, scope or name)
+    def calls(self, tree: ast.Module) -> Iterator[tuple[str, NestedValue]]:
+        """Those of all calls, in the order of the text; a sum of thousands of terms is a tree as deep."""
+        waiting: list[tuple[ast.AST, str]] = [(tree, "")]  # with the function around it
+        while waiting:
+            node, scope = waiting.pop()
+            if isinstance(node, ast.Call):
+                yield from ((address, replace(one, scope=scope)) for address, one in self.call(node))
+            name = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+            waiting += [(inner, scope or name) for inner in reversed(list(ast.iter_child_nodes(node)))]
 
     def call(self, node: ast.Call) -> Iterator[tuple[str, NestedValue]]:
         """The default of an option that it declares, else its keywords."""
@@ -247,17 +252,26 @@ def parameter_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tup
     return pairs + [(one.arg, value) for one, value in keyed if value is not None]
 
 
-def scalar(node: ast.expr) -> Scalar | None:
-    """The value of a literal, or of a product or power of numbers; None for other expressions."""
+def scalar(node: ast.expr, parts: int = _MOST_PARTS) -> Scalar | None:
+    """The value of a literal, or of a product or power of numbers; None for other expressions, and for numbers beyond
+    floats. ``parts``: how deep they may be within each other."""
+    try:
+        return _scalar(node, parts) if parts else None
+    except OverflowError:  # a tiny number to a negative power
+        return None
+
+
+def _scalar(node: ast.expr, parts: int) -> Scalar | None:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):
             return node.value if len(node.value) <= _LONGEST and node.value.isprintable() else None
         return node.value if isinstance(node.value, bool | int | float) and abs(node.value) < _LARGEST else None
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and is_number(inner := scalar(node.operand)):
-        return -inner
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = scalar(node.operand, parts - 1)
+        return -inner if is_number(inner) else None
     if not isinstance(node, ast.BinOp):
         return None
-    left, right = scalar(node.left), scalar(node.right)
+    left, right = scalar(node.left, parts - 1), scalar(node.right, parts - 1)
     if isinstance(left, bool | str | None) or isinstance(right, bool | str | None):
         return None
     if isinstance(node.op, ast.Mult):

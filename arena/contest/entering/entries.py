@@ -73,26 +73,28 @@ def accept(
 
 @dataclass(frozen=True)
 class Checked:
-    """An upload that passed lint."""
+    """An upload that passed lint. ``parent``: the number of the entry that it is based on."""
 
     program: Program
     lint: tuple[LintMessage, ...]
-    parent: str = ""
+    parent: int | None = None
 
 
 def checked(
     contest: Contest, person: Person, raw: bytes, unread: Callable[[str], str] | None = None, parent: str = ""
 ) -> Checked:
-    """Lint an upload without holding the write lock; time and quota are checked before, because they are cheap.
+    """Lint an upload without holding the write lock; time, quota and parent are checked before, because they are cheap.
 
     Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
     """
     in_time(contest)
     raw, unused = unpacked(raw)
     with contest.database.read() as connection:
+        number = None
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
-    return replace(linted(contest, raw, unread, unused), parent=parent)
+            number = parent_of(connection, parent)
+    return replace(linted(contest, raw, unread, unused), parent=number)
 
 
 def linted(
@@ -179,15 +181,14 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     before = sent_before(connection, person, program.program_id)
     if before is not None:
         return Accepted(before, new=False)
-    based_on = parent_of(connection, read.parent)
     now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     if program.name == PROGRAM_FILE:  # the text does not name itself
         name = connection.get_one(Person, person.person_id).name  # their account may just have been removed
         program = replace(program, name=f"{name} {used + 1}")
     entry = store(connection, contest.config, program, role="program", person=person, lint=read.lint, now=now)
-    if based_on is not None:
-        connection.add(EntryParent(number=entry.number, parent=based_on))
+    if read.parent is not None:
+        connection.add(EntryParent(number=entry.number, parent=read.parent))
     return Accepted(entry, new=True)
 
 

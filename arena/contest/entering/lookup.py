@@ -5,19 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import NamedTuple
 
-from sqlalchemy import func, or_, select, true
+from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.contest import Contest
-from arena.contest.stored import STOCK
-from arena.contest.tables import ContestEntry
+from arena.contest.stored import STOCK, entry_label
+from arena.contest.tables import ContestEntry, Person
 from programs.errors import NotFound, UsageError
 from programs.text import one_line
 
 MOST_SHOWN, MOST_CLOSE, CLOSENESS = 60, 3, 0.6
+MOST_COMPARED = 300  # entries whose names are compared for a suggestion
 #: The names of stock's two entries; `stock` alone is the control.
 CONTROLS = {"stock": "control", **{name.lower(): role for role, name in STOCK.items()}}
+
+
+class EntryName(NamedTuple):
+    """What an entry is called."""
+
+    number: int
+    entry_id: str
+    role: str
+    name: str
+    label: str
+
+
+def named_entries(connection: Connection) -> list[EntryName]:
+    """The names of all entries, without their other columns: anybody may ask for one that does not exist."""
+    columns = ContestEntry.number, ContestEntry.entry_id, ContestEntry.role, ContestEntry.name, Person.name
+    rows = connection.execute(select(*columns).outerjoin(Person).order_by(ContestEntry.number))
+    return [EntryName(*row[:4], STOCK.get(row[2]) or entry_label(row[4] or "host", row[3])) for row in rows]
 
 
 def find_entry(connection: Connection, name: str) -> ContestEntry:
@@ -33,11 +52,7 @@ def find_entry(connection: Connection, name: str) -> ContestEntry:
     address = re.fullmatch(r"(?:https?://)?[^/\s]*/entry/([^/?#.\s]+)(?:[/?#.]\S*)?", name)  # not in a name
     identity = address[1] if address else name
     role = CONTROLS.get(name.lower(), "")
-    same = or_(ContestEntry.entry_id == identity, ContestEntry.number == number, ContestEntry.role == role)
-    for own in {name, name.partition(": ")[2] or name}:
-        # SQLite knows the capitals of ASCII alone; what it would miss is compared below.
-        same = or_(same, func.lower(ContestEntry.name) == func.lower(own) if own.isascii() else true())
-    entries = connection.scalars(select(ContestEntry).where(same).order_by(ContestEntry.number)).all()
+    entries = named_entries(connection)
     programs = [entry for entry in entries if entry.role == "program"]
     lower = [e for e in programs if name.lower() in (e.label.lower(), e.name.lower())]
     exact = [e for e in entries if identity == e.entry_id or number == e.number]
@@ -47,12 +62,17 @@ def find_entry(connection: Connection, name: str) -> ContestEntry:
         lower = list(dict.fromkeys((*exact, *lower)))
         ways = [lower]
     if (one := next((way[0] for way in ways if len(way) == 1), None)) is not None:
-        return one
+        return connection.get_one(ContestEntry, one.number)
     shown = repr(name[:MOST_SHOWN])
     if lower:
         which = ", ".join(f"{e.number} ({e.label})" for e in lower[:5])
         raise UsageError(f"{shown}: entries {which} have this name", hint="give the number")
-    near = close_names(connection, name)
+    known = (
+        {known.lower(): e.label for e in programs for known in (e.label, e.name)}
+        if len(programs) <= MOST_COMPARED
+        else {}
+    )
+    near = closest(name, known)
     hint = f"did you mean {' or '.join(near)}?" if near else "give its name, as on the board, or its number"
     raise NotFound(f"{shown}: no such entry", hint=hint)
 
@@ -65,12 +85,6 @@ def name_for_field(contest: Contest, entry: ContestEntry) -> str:
         except (NotFound, UsageError):
             return str(entry.number)
     return entry.label if named.number == entry.number else str(entry.number)
-
-
-def close_names(connection: Connection, name: str) -> list[str]:
-    """The labels of the entries whose label or own name is most like ``name``."""
-    rows = connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")).all()
-    return closest(name, {known.lower(): entry.label for entry in rows for known in (entry.label, entry.name)})
 
 
 def closest(name: str, labels: Mapping[str, str]) -> list[str]:

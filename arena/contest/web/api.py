@@ -26,8 +26,8 @@ from arena.contest.ranking.views import (
     person_view,
     queue_view,
 )
-from arena.contest.web.host import Host, body
-from arena.serving.limits import HEAVY, Chosen, EntryId, Limit, Offset
+from arena.contest.web.host import Host, body, weight_of
+from arena.serving.limits import Chosen, EntryId, Limit, Offset
 
 CSV_ROWS = 200  # rows per chunk
 
@@ -93,7 +93,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = ""
     ) -> AcceptedRow:
         person = await run_in_threadpool(host.person, request)
-        host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
+        host.limited(host.limits.entry, request, f"person {person.person_id}", weight_of(raw))
         accepted = await host.accept(person, raw, parent)
         response.status_code = 201 if accepted.new else 200
         return {**entry_row(accepted.entry), "new": accepted.new, "lint": accepted.entry.lint}

@@ -11,10 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import NotTaken
 from arena.contest.ranking import views
-from arena.contest.web.host import Host, Posted
+from arena.contest.web.host import Host, Posted, weight_of
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, SESSION, remember
-from arena.serving.limits import HEAVY
 from programs.errors import UsageError
 
 MOST_ECHOED = 100  # characters of a name
@@ -112,7 +111,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         if person is None:
             return RedirectResponse("/join", status_code=303)
         raw, parent = form.program, parent_field(form)
-        host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
+        host.limited(host.limits.entry, request, f"person {person.person_id}", weight_of(raw))
         try:
             accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:

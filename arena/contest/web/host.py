@@ -15,15 +15,16 @@ from starlette.datastructures import UploadFile
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts
 from arena.contest.entering.accounts import AccessRefused
-from arena.contest.entering.entries import Accepted, checked, enter
+from arena.contest.entering.entries import ZIP, Accepted, checked, enter
 from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import entry_of, may_read
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.security import HOSTING, SESSION, form_is_ours
 from arena.serving.events import Changes
 from arena.serving.intake import Intake
-from arena.serving.limits import Rate, client_of
+from arena.serving.limits import HEAVY, Rate, client_of
 from arena.serving.tokens import bearer
+from programs.folder import packed_bytes
 from trainer.task import Task
 from trainer.values.conditional import unread
 
@@ -56,6 +57,11 @@ class Posted:
 
     def field(self, name: str) -> str:
         return self.fields.get(name, "")
+
+
+def weight_of(raw: bytes) -> int:
+    """How many uploads one counts as, by the size of its texts; of a zip archive unpacked."""
+    return 1 + (packed_bytes(raw) if raw.startswith(ZIP) else len(raw)) // HEAVY
 
 
 @dataclass

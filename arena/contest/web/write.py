@@ -15,9 +15,9 @@ from arena.contest.example import edits_of, example, notation
 from arena.contest.ranking.views import entry_labels
 from arena.contest.tables import Person
 from arena.contest.web.forms import echoed, parent_field
-from arena.contest.web.host import Host, Posted, body
+from arena.contest.web.host import Host, Posted, body, weight_of
 from arena.contest.web.pages import show
-from arena.serving.limits import HEAVY, Chosen
+from arena.serving.limits import Chosen
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.errors import UsageError
@@ -78,14 +78,14 @@ def write_routes(host: Host) -> APIRouter:
 
     @routes.post("/write")
     def check_form(request: Request, form: Posted = given) -> Response:
-        host.limited(host.limits.lint, request, weight=1 + len(form.program) // HEAVY)
+        host.limited(host.limits.lint, request, weight=weight_of(form.program))
         parent = parent_field(form)
         checked = text_check(host, form.program, host.viewer(request), parent)
         return page_of(request, echoed(form.program), checked, parent)
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
     def check(request: Request, raw: bytes = sent, parent: Chosen = "") -> Any:
-        host.limited(host.limits.lint, request, weight=1 + len(raw) // HEAVY)
+        host.limited(host.limits.lint, request, weight=weight_of(raw))
         return text_check(host, raw, host.viewer(request), parent)
 
     return routes

@@ -115,7 +115,7 @@ def _last_object(text: str) -> str:
         try:
             end = json.JSONDecoder().raw_decode(text, at)[1]
             last = text[at:end]
-        except ValueError:
+        except (ValueError, RecursionError):
             end = at + 1
     return last
 

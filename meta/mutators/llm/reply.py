@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from meta.mutators.change_files import dropped
 from meta.mutators.offline.cross_sections import chapters, joined
+from programs.bounded import json_value
 from programs.edit import replace_ideas, replace_section, sections, spaced, with_missing_patches
 from programs.patches import MIDDLE, REPLACE, SEARCH
 from programs.program import Program
@@ -83,11 +83,13 @@ def parsed(text: str, form: type[Form]) -> Form:
     if start < 0 or end < start:
         raise BadReply("the reply has no JSON object")
     try:
-        return form.model_validate(json.loads(text[start : end + 1], strict=False))
+        return form.model_validate(json_value(text[start : end + 1], strict=False))
     except ValidationError as wrong:
         first = wrong.errors()[0]
-        raise BadReply(f"{'.'.join(map(str, first['loc'])) or 'the object'}: {one_line(first['msg'])}") from None
-    except (ValueError, RecursionError) as wrong:
+        raise BadReply(
+            f"{one_line('.'.join(map(str, first['loc'])), 80) or 'the object'}: {one_line(first['msg'], 200)}"
+        ) from None
+    except ValueError as wrong:
         raise BadReply(f"the reply is not JSON: {one_line(str(wrong))[:100]}") from None
 
 

@@ -1,0 +1,158 @@
+"""Parses texts of strangers within limits of size, depth, number of values and time.
+
+Candidates' sources, entries, results of volunteers, replies of models and logs go through these functions. Each either
+returns what the text contains, soon, or raises `BeyondLimits`, a ValueError, or the parser's own ValueError.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import threading
+import tomllib
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+MOST_DIGITS = 40  # characters of a number; Python prints at most 24 of a float
+LARGEST = 1e100  # of a number: the squares of larger ones overflow
+MOST_YAML = 1 << 16  # characters: ruamel.yaml reads 30,000 a second
+MOST_BRACKETS = 2_000  # opened in a YAML text
+MOST_OPEN = 100  # of them at once: the scanner's time grows with the square of their number
+MOST_DOTS = 1_000  # in a line of TOML: tomllib's time grows with the square of the dots of a key
+MOST_VALUES = 1_000_000  # in a JSON text
+_ONE_AT_A_TIME = threading.Lock()
+
+YamlPath = tuple[str | int, ...]
+
+
+class BeyondLimits(ValueError):
+    """A text that is too large, nested too deeply or uses what a parser may need minutes for. One line says which."""
+
+
+def number(text: str) -> int | float | None:
+    """The finite number that a text states, with underscores between digits; None for other texts, for more than
+    MOST_DIGITS characters and for numbers from LARGEST on."""
+    text = text.strip().replace("_", "")
+    if len(text) > MOST_DIGITS:
+        return None
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return value if math.isfinite(value) and abs(value) < LARGEST else None
+    return None
+
+
+def json_value(text: str | bytes, *, strict: bool = True) -> Any:
+    """The value of a JSON text. Raises ValueError, also for NaN and infinities, which Python would read, for more than
+    MOST_VALUES values, for long numbers and for absurd nesting. ``strict``: texts contain no line ends."""
+
+    def refuse(word: str) -> NoReturn:
+        raise BeyondLimits(f"{word[:MOST_DIGITS]} is no number of at most {MOST_DIGITS} characters")
+
+    def whole(word: str) -> int:
+        return int(word) if len(word) <= MOST_DIGITS else refuse(word)
+
+    decoded = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    if sum(decoded.count(mark) for mark in ",[{") > MOST_VALUES:
+        raise BeyondLimits(f"more than {MOST_VALUES:,} values")
+    try:
+        return json.loads(text, parse_constant=refuse, parse_int=whole, strict=strict)
+    except RecursionError:
+        raise BeyondLimits("nested too deeply") from None
+
+
+def toml_table(text: str) -> dict[str, Any]:
+    """The content of a TOML text. Raises tomllib.TOMLDecodeError, a ValueError, or BeyondLimits."""
+    for line, content in enumerate(text.splitlines(), 1):
+        if content.count(".") > MOST_DOTS:
+            raise BeyondLimits(f"more than {MOST_DOTS} dots in a line (at line {line}, column 1)")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except (RecursionError, ValueError):  # a number of thousands of digits
+        raise BeyondLimits("nested too deeply, or a number too long (at line 1, column 1)") from None
+
+
+def require_short_yaml(text: str, most: int = MOST_YAML) -> None:
+    """Raises BeyondLimits for more than ``most`` characters or too many brackets, which YAML's scanner is slow with."""
+    if len(text) > most or text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise BeyondLimits(f"more than {most:,} characters or {MOST_BRACKETS:,} brackets")
+    opened = 0
+    for letter in text:
+        opened += (letter in "[{") - (letter in "]}" and opened > 0)
+        if opened > MOST_OPEN:
+            raise BeyondLimits(f"more than {MOST_OPEN} brackets are open at once")
+
+
+def yaml_scalars(text: str) -> Iterator[tuple[YamlPath, Any]]:
+    """The scalars of a YAML text, each with its keys and indices and its event of ruamel.yaml.
+
+    An alias is no scalar, and what an anchor marks belongs to several places: both are left out, and no alias is
+    followed. Raises BeyondLimits, or ruamel's YAMLError.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import (
+        AliasEvent,
+        DocumentStartEvent,
+        MappingEndEvent,
+        MappingStartEvent,
+        ScalarEvent,
+        SequenceEndEvent,
+        SequenceStartEvent,
+    )
+
+    require_short_yaml(text)
+    open_nodes: list[_OpenNode] = []
+    documents = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        documents += isinstance(event, DocumentStartEvent)
+        if documents > 1:
+            raise BeyondLimits("more than one document")
+        if isinstance(event, MappingEndEvent | SequenceEndEvent):
+            open_nodes.pop()
+        if not isinstance(event, ScalarEvent | AliasEvent | MappingStartEvent | SequenceStartEvent):
+            continue
+        above = open_nodes[-1] if open_nodes else None
+        place = above.next_place(event) if above else ()
+        shared = bool(event.anchor) or (above is not None and above.shared)
+        if isinstance(event, MappingStartEvent | SequenceStartEvent):
+            open_nodes.append(_OpenNode(isinstance(event, MappingStartEvent), place, shared))
+        elif isinstance(event, ScalarEvent) and place is not None and not shared:
+            yield place, event
+
+
+class _OpenNode:
+    """A mapping or sequence whose entries are being read. ``path``: None within a key that is no plain text."""
+
+    def __init__(self, is_mapping: bool, path: YamlPath | None, shared: bool) -> None:
+        self.is_mapping, self.path, self.shared = is_mapping, path, shared
+        self._count = 0
+        self._key: str | None = None
+
+    def next_place(self, event: Any) -> YamlPath | None:
+        """Where the next entry is; None for a key, and for the value of a key that is no plain text."""
+        self._count += 1
+        if not self.is_mapping:
+            return None if self.path is None else (*self.path, self._count - 1)
+        if self._count % 2:
+            self._key = getattr(event, "value", None)
+            return None
+        return None if self.path is None or self._key is None else (*self.path, self._key)
+
+
+def python_tree(text: str) -> ast.Module:
+    """The syntax tree of a Python source. Raises SyntaxError or BeyondLimits. Threads take turns: CPython 3.11 counts
+    the depth of all of them together and may raise SystemError otherwise."""
+    try:
+        with _ONE_AT_A_TIME:
+            return ast.parse(text)
+    except (RecursionError, MemoryError, SystemError):
+        raise BeyondLimits("nested too deeply") from None
+    except SyntaxError:
+        raise
+    except ValueError as error:  # a NUL, half a character
+        raise BeyondLimits(str(error)) from None
