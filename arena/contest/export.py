@@ -83,7 +83,7 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
     _json(target / "acts.json", acts(contest))
     about = contest_view(contest)
     _json(target / "contest.json", about)
-    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
+    board: BoardView = {**board_view(contest), "rows": whole_board(contest)}
     _json(target / BOARD_FILE, board)
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}

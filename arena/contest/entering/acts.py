@@ -151,7 +151,8 @@ def contenders(contest: Contest) -> set[int]:
     with contest.database.read() as connection:
         query = select(ContestEntry.number).where(ContestEntry.role == "program", ContestEntry.state.not_in(ENDED))
         unfinished = connection.scalars(query).all()
-    return {*unfinished, *leaders_of(list(whole_board(contest)), contest.config.most_leaders)}
+    rows = [row for row in whole_board(contest) if not row["copy_of"]]
+    return {*unfinished, *leaders_of(rows, contest.config.most_leaders)}
 
 
 def row(act: Act) -> ActRow:

@@ -1,16 +1,38 @@
-"""Finds earlier entries that are similar to an entry, by common directives that stock does not have."""
+"""Finds earlier entries that behave like an entry, or are similar by common directives that stock does not have."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
 from arena.contest.stored import SimilarEntry
+from arena.contest.tables import ContestEntry
 from arena.study import Study
 from programs.shelf import starter
 
 LIKE = 0.5  # least Jaccard index of the directives
 MOST = 5
+
+
+def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, str]:
+    """The entries of entrants (of these ``numbers``, by default of all) that make the researcher do the same on the
+    contest's task as an earlier one: number → which it behaves like. Void and failed entries are no earlier ones."""
+    programs = select(ContestEntry).where(ContestEntry.role == "program")
+    asked = programs if numbers is None else programs.where(ContestEntry.number.in_(list(numbers)))
+    behaviours = asked.with_only_columns(ContestEntry.behaviour)
+    lasting = programs.where(ContestEntry.behaviour.in_(behaviours), ContestEntry.state.not_in(("void", "failed")))
+    numbers_by_behaviour = lasting.group_by(ContestEntry.behaviour).with_only_columns(func.min(ContestEntry.number))
+    earliest = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers_by_behaviour)))
+    first = {entry.behaviour: entry for entry in earliest}
+    pairs = connection.execute(asked.with_only_columns(ContestEntry.number, ContestEntry.behaviour))
+    return {
+        number: f"behaves like {entry.entrant}'s entry {entry.number}, which was earlier"
+        for number, behaviour in pairs
+        if (entry := first.get(behaviour)) is not None and entry.number < number
+    }
 
 
 class SimilarityIndex:

@@ -143,6 +143,7 @@ class EntryView(EntryRow):
     beside: list[BoardViewRow]  # the rows of stock and of the entry that it is based on
     arms: int  # rows of the board
     confirmed: MeasuredRow | None
+    copy_of: str  # which earlier entry it behaves like; empty while that one's text is hidden
     outcome: str  # of the decision; see `announced`
     race: str  # how it stands in the race of the leaders, while it goes on
     headline: str  # of a winner

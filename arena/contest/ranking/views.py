@@ -13,6 +13,7 @@ from sqlalchemy.orm import undefer
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts, since
 from arena.contest.entering.entries import quota_used
+from arena.contest.entering.similarity import copies
 from arena.contest.ranking.announced import digits_of, outcome, race_results
 from arena.contest.ranking.standing import (
     DIGITS,
@@ -196,7 +197,7 @@ def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin
 
 
 def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
-    open_to = may_read(contest, entry, viewer, admin)
+    open_to, hides = may_read(contest, entry, viewer, admin), contest.hides_texts and not admin
     mine = viewer is not None and viewer.person_id == entry.person_id
     with contest.database.read() as connection:
         whole = board_head(connection)
@@ -205,6 +206,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         parent = connection.scalar(same.where(EntryParent.number == entry.number))
         if parent and not (open_to and may_read(contest, parent, viewer, admin)):
             parent = None
+        alike = {} if hides else copies(connection, [entry.number])
         others = [*pinned_numbers(connection, None), *([parent.number] if parent else [])]
         beside = board_of(connection, contest, whole["arms"], {*others} - {entry.number})
     said = contest.announcement()
@@ -222,6 +224,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "beside": beside,
         "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
+        "copy_of": alike.get(entry.number, ""),
         "outcome": outcome(entry.entry_id, said),
         "race": race if (race := in_race(contest).get(entry.number, "")) != entry.reason else "",
         "headline": said.get("headline", "") if entry.entry_id in won else "",
@@ -301,12 +304,13 @@ def host_rows(contest: Contest) -> list[HostRow]:
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:
-    decided, race = contest.announcement(), in_race(contest)
+    decided, race, hides = contest.announcement(), in_race(contest), contest.hides_texts
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         own = connection.scalars(mine).all()
         board = board_head(connection)
         digits = board.get("digits", DIGITS)
+        alike = {} if hides else copies(connection, [entry.number for entry in own])
         there = board_of(connection, contest, board["arms"], [entry.number for entry in own])
         rows: dict[int, MeasuredRow | BoardViewRow] = {row["number"]: row for row in (*there, *decided.get("rows", ()))}
         confirmed = {row["number"] for row in decided.get("rows", ())}
@@ -315,7 +319,8 @@ def person_view(contest: Contest, person: Person) -> PersonView:
                 **entry_row(entry),
                 "outcome": (entry.reason if entry.state == "void" else "")
                 or outcome(entry.entry_id, decided)
-                or race.get(entry.number, ""),
+                or race.get(entry.number, "")
+                or alike.get(entry.number, ""),
                 "standing": rows.get(entry.number),
                 "confirmed": entry.number in confirmed,
             }

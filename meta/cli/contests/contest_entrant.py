@@ -163,6 +163,7 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     for line in sentences(said) if "outcome" in said else ():
         out.note(line)
     results = race_results(said) if said else {one["number"]: one["said"] for one in race}
+    results |= {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of") and not said and not race}
     for act in board.get("since", ()):
         results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
     measured = said.get("rows") or board["rows"]
