@@ -22,10 +22,10 @@ from arena.contest.ranking.standing import whole_board
 from arena.contest.running import arms
 from arena.contest.settings import Phase
 from arena.contest.stored import Announcement
-from arena.contest.tables import ENDED, Act, ContestEntry, state_label
+from arena.contest.tables import ENDED, Act, ContestEntry, Person, state_label
 from arena.serving.clock import Moment, utc_now
 from arena.study import Study
-from programs.errors import Busy, UsageError
+from programs.errors import Busy, NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line
 
@@ -48,8 +48,27 @@ def void(contest: Contest, entry_name: str, because: str) -> Act:
                 f"{entry.label} is void already: {entry.reason}",
                 hint="metaloop contest host DIR unvoid ENTRY reinstates it",
             )
-        state, why = VOID, f"declared void by the host: {because}"
-        return _act(contest, connection, entry, VOID, because, state=state, reason=why)
+        return _void(contest, connection, entry, because)
+
+
+def void_person(contest: Contest, name: str, because: str) -> list[Act]:
+    """`void` all entries of a person that are not void, in one transaction. Raises NotFound, or UsageError for a person
+    without such an entry."""
+    because = reason(because)
+    with contest.database.write() as connection:
+        person = connection.scalar(select(Person).where(Person.name == name))
+        if person is None:
+            raise NotFound(f"no one is called {name!r}"[:80], hint="the board and /host have the names")
+        own = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.state != VOID)
+        entries = connection.scalars(own.order_by(ContestEntry.number)).all()
+        if not entries:
+            raise UsageError(f"{name} has no entry that is not void", hint="the board has all entries")
+        return [_void(contest, connection, entry, because) for entry in entries]
+
+
+def _void(contest: Contest, connection: Connection, entry: ContestEntry, because: str) -> Act:
+    why = f"declared void by the host: {because}"
+    return _act(contest, connection, entry, VOID, because, state=VOID, reason=why)
 
 
 def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
