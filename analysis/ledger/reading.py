@@ -130,10 +130,41 @@ def promised(folder: Path) -> dict[str, tuple[Head, str]]:
     """Segment → its last head that a clean end recorded, and by which segment."""
     ends: dict[str, tuple[Head, str]] = {}
     for path in segments(folder):
-        if path.name.startswith(f"{END}-"):
+        if is_end(path.name):
             for name, head in _first_heads(path).items():
                 ends[name] = max(ends.get(name, ((-1, ""), "")), (head, path.name))
     return ends
+
+
+def recorded_heads(folder: Path) -> list[tuple[str, str, str]]:
+    """Of each segment that contains the heads of all others, the oldest first: its name, time and hash."""
+    found = [(path.name, record) for path in segments(folder) if is_end(path.name) for record in _records(path)]
+    return sorted(
+        ((name, str(record["at"]), str(record["hash"])) for name, record in found), key=lambda head: (head[1], head[0])
+    )
+
+
+def unended(folder: Path) -> list[str]:
+    """A line for each segment that does not end where the last recorded heads say: records were added to it, or the
+    whole segment, or its writer was killed."""
+    ends = promised(folder)
+    return [
+        f"{folder / name}: its last record {seq} is in no {END}-* segment: it was added later, or its writer was killed"
+        for name, (seq, sha256) in heads_of(folder).items()
+        if not is_end(name) and (name not in ends or ends[name][0] != (seq, sha256))
+    ]
+
+
+def records_after(folder: Path, end: str) -> Iterator[tuple[Path, dict[str, JsonValue]]]:
+    """The records that the heads in the segment ``end`` do not cover, each with its file."""
+    heads = {**_first_heads(folder / end), end: (0, "")}
+    for path in segments(folder):
+        last = heads.get(path.name, (-1, ""))[0]
+        yield from ((path, record) for record in _records(path) if int(str(record["seq"])) > last)
+
+
+def is_end(name: str) -> bool:
+    return name.startswith(f"{END}-")
 
 
 def _first_heads(path: Path) -> dict[str, Head]:

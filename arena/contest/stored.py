@@ -167,6 +167,15 @@ class StateFact(TypedDict, total=False):
     left_out: dict[str, str]  # by number: why a leader was given up
 
 
+class LedgerHead(TypedDict):
+    """`contest`: the segment of the ledger that contains the heads of all others, and its hash, which commits to every
+    record before ``at`` (ISO 8601). The fact `ledger_head` is the latest."""
+
+    segment: str
+    hash: str
+    at: str
+
+
 class LeftOutEntry(NamedEntry):
     why: str
 
@@ -230,6 +239,7 @@ class Announcement(TypedDict, total=False):
     aa_difference: str  # of the confirming runs, in a sentence
     secret: str
     secret_hash: str
+    ledger_head: LedgerHead  # before it: of all that it is computed from
     rows: list[MeasuredRow]
     left_out: list[LeftOutEntry]
     not_racing: list[LeftOutEntry]  # every other entry

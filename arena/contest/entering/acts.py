@@ -204,8 +204,9 @@ def record_acts(contest: Contest, study: Study) -> int:
     """Append the acts that the ledger lacks; returns how many. After a kill an act may be recorded twice."""
     with contest.database.read() as connection:
         news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
+    is_announced = bool(contest.database.fact("announcement"))  # which acts of the moment before do not change
     for act in news:
-        affected = arm_ids(contest, act.entry.entry_id, act.phase)
+        affected = arm_ids(contest, act.entry.entry_id, "decided" if is_announced else act.phase)
         body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
         del body["name"]
         study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
@@ -247,5 +248,6 @@ def write_down(contest: Contest) -> None:
         with Study.open(contest.folder) as study:
             if record_acts(contest, study):
                 board.BoardUpdater(contest, study).write()
+                contest.publish_head(study)
     except Busy:
         pass

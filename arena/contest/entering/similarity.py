@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Protocol
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.stored import SimilarEntry
@@ -17,22 +18,41 @@ LIKE = 0.5  # least Jaccard index of the directives
 MOST = 5
 
 
+class Behaving(Protocol):
+    """What `copies_among` needs to know of an entry."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def entrant(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def behaviour(self) -> str: ...
+
+
+def copies_among(entries: Iterable[Behaving]) -> dict[int, str]:
+    """The entries of entrants that make the researcher do the same on the contest's task as an earlier one: number →
+    which it behaves like. Void and failed entries are no earlier ones."""
+    first: dict[str, Behaving] = {}
+    found = {}
+    for entry in sorted((entry for entry in entries if entry.role == "program"), key=lambda entry: entry.number):
+        if (earlier := first.get(entry.behaviour)) is not None:
+            found[entry.number] = f"behaves like {earlier.entrant}'s entry {earlier.number}, which was earlier"
+        elif entry.state not in ("void", "failed"):
+            first[entry.behaviour] = entry
+    return found
+
+
 def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, str]:
-    """The entries of entrants (of these ``numbers``, by default of all) that make the researcher do the same on the
-    contest's task as an earlier one: number → which it behaves like. Void and failed entries are no earlier ones."""
-    programs = select(ContestEntry).where(ContestEntry.role == "program")
-    asked = programs if numbers is None else programs.where(ContestEntry.number.in_(list(numbers)))
-    behaviours = asked.with_only_columns(ContestEntry.behaviour)
-    lasting = programs.where(ContestEntry.behaviour.in_(behaviours), ContestEntry.state.not_in(("void", "failed")))
-    numbers_by_behaviour = lasting.group_by(ContestEntry.behaviour).with_only_columns(func.min(ContestEntry.number))
-    earliest = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers_by_behaviour)))
-    first = {entry.behaviour: entry for entry in earliest}
-    pairs = connection.execute(asked.with_only_columns(ContestEntry.number, ContestEntry.behaviour))
-    return {
-        number: f"behaves like {entry.entrant}'s entry {entry.number}, which was earlier"
-        for number, behaviour in pairs
-        if (entry := first.get(behaviour)) is not None and entry.number < number
-    }
+    """`copies_among` all entries; where ``numbers`` are given, of these at least."""
+    query = select(ContestEntry)
+    if numbers is not None:
+        behaviours = select(ContestEntry.behaviour).where(ContestEntry.number.in_(list(numbers)))
+        query = query.where(ContestEntry.behaviour.in_(behaviours))
+    return copies_among(connection.scalars(query))
 
 
 class SimilarityIndex:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
+from datetime import datetime
 from statistics import fmean
+from typing import cast
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
@@ -36,18 +38,22 @@ from arena.contest.ranking.view_types import (
     EntryRow,
     EntryView,
     HostRow,
+    ListedRow,
     OwnEntryRow,
     PersonView,
     QueueRow,
     QueueView,
     Reached,
+    SettingsView,
     SimilarRow,
+    TaskLimit,
 )
 from arena.contest.running.pace import deciding, in_race, run_seconds
-from arena.contest.settings import REPORT
-from arena.contest.stored import MeasuredRow
+from arena.contest.settings import REPORT, ContestConfig
+from arena.contest.stored import LedgerHead, MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
-from arena.serving.clock import utc_now
+from arena.serving.clock import iso, utc_now
+from arena.settings import StudyConfig
 from programs.errors import NotFound
 from trainer.cards.freshness import said
 from trainer.task import Task
@@ -55,6 +61,8 @@ from trainer.task import Task
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
+#: Columns of an entry that only the removal of its account changes.
+SIGNED = ("number", "entry_id", "entrant", "name", "role", "program_id", "sha256", "words", "received_at", "parent")
 #: Metrics and units in words, for readers who do not know them.
 METRICS = {
     "nll": "nll (negative log-likelihood, a loss)",
@@ -74,32 +82,37 @@ def unit_sentence(task: Task) -> str:
     return f"Gain is in {unit}: by how much the {metric} of the final script is {task.direction}."
 
 
+def settings_view(config: ContestConfig, study: StudyConfig, task: Task) -> SettingsView:
+    limits: list[TaskLimit] = [
+        {"name": name, "limit": f"{limit.bound}, {'hard' if limit.hard else 'soft: decides nothing'}"}
+        for name, limit in task.constraints.items()
+    ]
+    return {
+        "contest_id": config.contest_id, "title": config.title, "opens": config.opens,
+        "task": task.name, "task_id": study.task_id, "metric": task.metric,
+        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
+        "limits": limits, "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
+        "confirm_runs": config.confirm_runs, "entries_per_person": config.entries_per_person,
+        "texts_after_close": config.texts_after_close, "join": config.join, "contact": config.contact,
+        "researcher": study.researcher, "hardware_class": study.hardware_class,
+        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash,
+    }  # fmt: skip
+
+
 def contest_view(contest: Contest) -> ContestView:
-    config, task = contest.config, contest.task
-    state = contest.state()
+    state, head = contest.state(), cast(LedgerHead, contest.database.fact("ledger_head"))
     with contest.database.read() as connection:
         people = connection.scalar(select(func.count()).select_from(Person))
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         states = {str(state): int(count) for state, count in counted}
         stock = connection.scalar(select(ContestEntry.entry_id).where(ContestEntry.role == "control"))
     return {
-        "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
-        "opens": config.opens, "closes": contest.closed_at(), "closed_early": state.get("early", ""),
-        "deciding": deciding(contest),
-        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
-        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
-        "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
-        "confirm_runs": config.confirm_runs,
-        "limits": [
-            {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
-            for name, one in task.constraints.items()
-        ],
-        "entries_per_person": config.entries_per_person, "texts_after_close": config.texts_after_close,
-        "join": config.join, "contact": config.contact,
-        "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
-        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
+        **settings_view(contest.config, contest.study, contest.task),
+        "phase": contest.phase(), "now": utc_now(), "closes": contest.closed_at(),
+        "closed_early": state.get("early", ""), "deciding": deciding(contest), "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
         "close_asked": bool(state.get("close_asked")), "stock": stock, "report": (contest.folder / REPORT).is_file(),
+        "ledger_head": head or None,
     }  # fmt: skip
 
 
@@ -172,6 +185,20 @@ def entry_row(entry: ContestEntry) -> EntryRow:
         "changed_at": entry.changed_at,
         "runs_done": entry.runs_done,
     }
+
+
+def entry_list(contest: Contest) -> list[ListedRow]:
+    """All entries, in order of arrival."""
+    with contest.database.read() as connection:
+        entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
+        parents = {row.number: row.parent for row in connection.scalars(select(EntryParent))}
+    return [{**entry_row(entry), "parent": parents.get(entry.number)} for entry in entries]
+
+
+def signed_entries(contest: Contest) -> list[dict[str, object]]:
+    """The columns of all entries that do not change, for the announcement's record in the ledger."""
+    rows = [dict(row) for row in entry_list(contest)]
+    return [{name: iso(value) if isinstance(value := row[name], datetime) else value for name in SIGNED} for row in rows]
 
 
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
