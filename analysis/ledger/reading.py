@@ -146,13 +146,15 @@ def recorded_heads(folder: Path) -> list[tuple[str, str, str]]:
 
 def unended(folder: Path) -> list[str]:
     """A line for each segment that does not end where the last recorded heads say: records were added to it, or the
-    whole segment, or its writer was killed."""
-    ends = promised(folder)
-    return [
-        f"{folder / name}: its last record {seq} is in no {END}-* segment: it was added later, or its writer was killed"
-        for name, (seq, sha256) in heads_of(folder).items()
-        if not is_end(name) and (name not in ends or ends[name][0] != (seq, sha256))
-    ]
+    whole segment, or its writer was killed. One whose writer has written nothing yet is passed over."""
+    ends, problems = promised(folder), []
+    for path in (path for path in segments(folder) if not is_end(path.name)):
+        if (last := _last(path)) is None or (last["kind"] == "segment" and last["seq"] == 0):
+            continue
+        if path.name not in ends or ends[path.name][0] != head_of(last):
+            why = f"no {END}-* segment names its last record: it was added later, or its writer was killed"
+            problems.append(f"{path}: {why}")
+    return problems
 
 
 def records_after(folder: Path, end: str) -> Iterator[tuple[Path, dict[str, JsonValue]]]:

@@ -129,7 +129,7 @@ class Ledger(Closing):
         the ledger is then like one whose writer was killed.
         """
         self.close()
-        if self._seq != 1 or not self._nothing_new():
+        if not self._nothing_new():
             self.record_heads()
 
     def record_heads(self) -> tuple[str, str]:

@@ -88,7 +88,10 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}
         _json(target / "announcement.json", {**board["announcement"], **more})
-        (target / "announcement.md").write_text(announcement_text(about["title"], about["closed_early"], board["announcement"], board["since"]), encoding="utf-8")
+        (target / "announcement.md").write_text(
+            announcement_text(about["title"], about["closed_early"], board["announcement"], board["since"]),
+            encoding="utf-8",
+        )
         if card := winners_card(contest):
             (target / "card.svg").write_text(card, encoding="utf-8")
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
@@ -111,9 +114,7 @@ def index(title: str, target: Path) -> str:
     decided = "study.toml" in there
     used = f"{check} `metaloop standings FOLDER` and `metaloop sql FOLDER` read it, as any study." if decided else ""
     note = used or "The contest was not decided when this was written: the secret and the decision are not in it."
-    return "\n".join(
-        [f"# {one_line(title)}", "", "An export of a contest of programs.", "", *listed, "", note, ""]
-    )
+    return "\n".join([f"# {one_line(title)}", "", "An export of a contest of programs.", "", *listed, "", note, ""])
 
 
 def announcement_text(title: str, early: str, said: Announcement, since: Sequence[ActRow]) -> str:

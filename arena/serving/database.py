@@ -46,9 +46,7 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.path = folder / self.name
         # without a limit of its own: threads limit the connections, and a reader that waits for one may hold another
-        self.engine = create_engine(
-            f"sqlite:///{self.path}", connect_args={"timeout": WAIT_SECONDS}, max_overflow=-1
-        )
+        self.engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": WAIT_SECONDS}, max_overflow=-1)
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", _begin)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)

@@ -33,20 +33,25 @@ class Behaving(Protocol):
     def behaviour(self) -> str: ...
 
 
-def copies_among(entries: Iterable[Behaving]) -> dict[int, str]:
+def copies_among(entries: Iterable[Behaving]) -> dict[int, Behaving]:
     """The entries of entrants that make the researcher do the same on the contest's task as an earlier one: number →
-    which it behaves like. Void and failed entries are no earlier ones."""
+    the earliest such entry. Void and failed entries are no earlier ones."""
     first: dict[str, Behaving] = {}
-    found = {}
+    found: dict[int, Behaving] = {}
     for entry in sorted((entry for entry in entries if entry.role == "program"), key=lambda entry: entry.number):
         if (earlier := first.get(entry.behaviour)) is not None:
-            found[entry.number] = f"behaves like {earlier.entrant}'s entry {earlier.number}, which was earlier"
+            found[entry.number] = earlier
         elif entry.state not in ("void", "failed"):
             first[entry.behaviour] = entry
     return found
 
 
-def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, str]:
+def copy_sentence(earlier: Behaving | None) -> str:
+    """Which entry a copy behaves like; empty for None. Not to be stored: the account may be removed."""
+    return f"behaves like {earlier.entrant}'s entry {earlier.number}, which was earlier" if earlier else ""
+
+
+def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, Behaving]:
     """`copies_among` all entries; where ``numbers`` are given, of these at least."""
     query = select(ContestEntry)
     if numbers is not None:

@@ -55,7 +55,10 @@ def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict
         if entry.state in ("void", "failed"):
             reasons[entry.number] = entry.reason
         elif entry.number in alike:
-            reasons[entry.number] = alike[entry.number]
+            earlier = alike[entry.number].number
+            reasons[entry.number] = (
+                f"not in the race of the leaders: it behaves like entry {earlier}, which was earlier"
+            )
         elif row is None or not is_measured(row):
             reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
         else:

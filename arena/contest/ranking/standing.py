@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
-from arena.contest.entering.similarity import copies
+from arena.contest.entering.similarity import copies, copy_sentence
 from arena.contest.running.queue import forecast, in_line, turns
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
@@ -109,7 +109,7 @@ def _shown(
 ) -> list[BoardViewRow]:
     found = list(connection.execute(query))
     alike = {} if contest.hides_texts else copies(connection, [entry.number for *_, entry in found])
-    return [_row(contest, arms, *columns, alike.get(columns[-1].number, "")) for columns in found]
+    return [_row(contest, arms, *columns, copy_sentence(alike.get(columns[-1].number))) for columns in found]
 
 
 def _row(
@@ -125,10 +125,15 @@ def _row(
         "rank_low": 1 + above,
         "rank_high": arms - below,
         "state": state,
-        "verified": state == "verified" and row["trust"] in ("scored", "verified", None),
+        "verified": trusted(state, row["trust"]),
         "hardware_class": contest.study.hardware_class,
         "copy_of": copy_of,
     }
+
+
+def trusted(state: str, trust: str | None) -> bool:
+    """Whether the mark of a row says that the host has measured all its runs."""
+    return state == "verified" and trust in ("scored", "verified", None)
 
 
 def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
@@ -155,11 +160,13 @@ def voided(connection: Connection, most: int) -> tuple[list[tuple[ContestEntry, 
     query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
     query = query.order_by(ContestEntry.number.desc()).limit(most)
     count = connection.scalar(select(func.count()).select_from(ContestEntry).where(void))
-    return [(entry, _gain(entry)) for entry in connection.scalars(query)], int(count or 0)
+    rows = connection.scalars(query).all()
+    gains = [[gain for run in entry.results.values() if (gain := run["gain"]) is not None] for entry in rows]
+    return list(zip(rows, map(void_gain, gains), strict=True)), int(count or 0)
 
 
-def _gain(entry: ContestEntry) -> VoidGain | None:
-    gains = [gain for result in entry.results.values() if (gain := result["gain"]) is not None]
+def void_gain(gains: Sequence[float]) -> VoidGain | None:
+    """The average of the gains of a void entry's runs; None without any."""
     if not gains:
         return None
     one = mean_interval(gains)

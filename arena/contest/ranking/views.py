@@ -15,7 +15,7 @@ from sqlalchemy.orm import undefer
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts, since
 from arena.contest.entering.entries import quota_used
-from arena.contest.entering.similarity import copies
+from arena.contest.entering.similarity import copies, copy_sentence
 from arena.contest.ranking.announced import digits_of, outcome, race_results
 from arena.contest.ranking.standing import (
     DIGITS,
@@ -198,7 +198,9 @@ def entry_list(contest: Contest) -> list[ListedRow]:
 def signed_entries(contest: Contest) -> list[dict[str, object]]:
     """The columns of all entries that do not change, for the announcement's record in the ledger."""
     rows = [dict(row) for row in entry_list(contest)]
-    return [{name: iso(value) if isinstance(value := row[name], datetime) else value for name in SIGNED} for row in rows]
+    return [
+        {name: iso(value) if isinstance(value := row[name], datetime) else value for name in SIGNED} for row in rows
+    ]
 
 
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
@@ -251,7 +253,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "beside": beside,
         "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
-        "copy_of": alike.get(entry.number, ""),
+        "copy_of": copy_sentence(alike.get(entry.number)),
         "outcome": outcome(entry.entry_id, said),
         "race": race if (race := in_race(contest).get(entry.number, "")) != entry.reason else "",
         "headline": said.get("headline", "") if entry.entry_id in won else "",
@@ -347,7 +349,7 @@ def person_view(contest: Contest, person: Person) -> PersonView:
                 "outcome": (entry.reason if entry.state == "void" else "")
                 or outcome(entry.entry_id, decided)
                 or race.get(entry.number, "")
-                or alike.get(entry.number, ""),
+                or copy_sentence(alike.get(entry.number)),
                 "standing": rows.get(entry.number),
                 "confirmed": entry.number in confirmed,
             }

@@ -60,9 +60,9 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
     reasons = not_racing(contest, study, [3])
     assert reasons == {
         4: "not among the leaders when their race began: rank 2–5, significantly below 1 other row of the board",
-        5: "behaves like P local 0's entry 3, which was earlier",
+        5: "not in the race of the leaders: it behaves like entry 3, which was earlier",
         6: "no experiment succeeded",
-        7: "behaves like P local 0's entry 3, which was earlier",
+        7: "not in the race of the leaders: it behaves like entry 3, which was earlier",
     }
     said: Announcement = {"outcome": "won", "winners": [], "rows": [], "not_racing": spectators(contest, reasons)}
     assert [who["number"] for who in said["not_racing"]] == [4, 5, 6, 7]

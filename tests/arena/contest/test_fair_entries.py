@@ -57,18 +57,21 @@ def test_copies_with_a_comment_share_one_place_of_the_first(contest: Contest) ->
         racing = leaders(contest, study)
         assert set(racing) <= {original, other} and racing
         reasons = not_racing(contest, study, racing)
+    alike = f"behaves like Ada's entry {original}, which was earlier"
     for number in copies:
-        assert reasons[number] == f"behaves like Ada's entry {original}, which was earlier"
+        assert reasons[number].endswith(f"it behaves like entry {original}, which was earlier")
         entry = entry_of(contest, numbered(contest, number).entry_id)
-        assert entry_view(contest, entry, None)["copy_of"] == reasons[number]
+        assert entry_view(contest, entry, None)["copy_of"] == alike
         rows = {row["number"]: row for row in board_view(contest)["rows"]}
-        assert rows[number]["copy_of"] == reasons[number] and rows[original]["copy_of"] == ""
+        assert rows[number]["copy_of"] == alike and rows[original]["copy_of"] == ""
     assert acts.contenders(contest) <= {original, other}
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{numbered(contest, copies[0]).entry_id}").text
         board = Browser(port).get("/").text
     assert "Behaves like Ada" in page and board.count("behaves like Ada") == 2
-    assert f"behaves like Ada's entry {original}" in " ".join(metaloop("contest", "status", contest.folder).stdout.split())
+    assert f"behaves like Ada's entry {original}" in " ".join(
+        metaloop("contest", "status", contest.folder).stdout.split()
+    )
 
 
 def test_copy_counts_once_the_earlier_entry_is_void(contest: Contest) -> None:
@@ -148,9 +151,7 @@ def test_entry_of_an_account_removed_meanwhile_is_refused(contest: Contest) -> N
         assert connection.scalar(select(ContestEntry).where(ContestEntry.role == "program")) is None
 
 
-def test_session_of_an_account_removed_meanwhile_is_refused(
-    contest: Contest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_session_of_an_account_removed_meanwhile_is_refused(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
     _, token = accounts.join(contest.database, contest.config, "Ada", "")
     found = accounts.person_of(contest.database, token)
     removal.forget(contest, "Ada")
@@ -163,7 +164,10 @@ def test_upload_that_is_cut_off_is_not_stored(contest: Contest) -> None:
     raw = starter("local").raw + b"\n" + b"More prose about what to try next.\n" * 1000
     with served(contest) as port:
         ada = joined(port, "Ada")
-        for framing in (b"content-length: %d\r\n\r\n" % len(raw), b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(raw)):
+        for framing in (
+            b"content-length: %d\r\n\r\n" % len(raw),
+            b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(raw),
+        ):
             with socket.create_connection(("127.0.0.1", port)) as client:
                 head = f"POST /api/v1/entries HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ada.token}\r\n"
                 client.sendall(head.encode() + framing + raw[: len(raw) // 2])
@@ -176,7 +180,10 @@ def test_upload_that_is_cut_off_is_not_stored(contest: Contest) -> None:
 
 def test_label_of_an_entry_always_begins_with_its_entrant(contest: Contest) -> None:
     ada = newcomer(contest, "Ada")
-    posing = b"---\nmetaloop:\n  name: 'Ada Lovelace: bold'\n---\n" + starter("local").raw.partition(b"---\n")[2].partition(b"---\n")[2]
+    posing = (
+        b"---\nmetaloop:\n  name: 'Ada Lovelace: bold'\n---\n"
+        + starter("local").raw.partition(b"---\n")[2].partition(b"---\n")[2]
+    )
     label = accept(contest, ada, posing).entry.label
     assert label == "Ada: Ada Lovelace: bold"
     assert entry_label("Ada", "Ada 2") == "Ada 2"
@@ -204,7 +211,9 @@ def test_reader_of_the_whole_board_holds_no_connection(contest: Contest) -> None
 def test_secret_is_on_the_disk_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda number: (synced.append(os.readlink(f"/proc/self/fd/{number}")), real(number))[1])
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (synced.append(os.readlink(f"/proc/self/fd/{number}")), real(number))[1]
+    )
     write_private(tmp_path / "secret", "x")
     assert str(tmp_path / "secret") in synced
     synced.clear()
