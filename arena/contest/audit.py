@@ -1,7 +1,7 @@
 """Compares the files of a decided contest's export with its ledger, for `metaloop verify`.
 
-The chains of the ledger have been checked before (`verify_study.intact`). What follows from the ledger is made again and
-compared with the files, all other files and columns are listed. The files are believed in one thing only: which
+The chains of the ledger have been checked before (`verify_study.intact`). What follows from the ledger is made again
+and compared with the files, all other files and columns are listed. The files are believed in one thing only: which
 accounts have been removed since the announcement, whose entries then have other names than in the ledger.
 """
 
@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from analysis.ledger import read, recorded_heads, records_after, unended
@@ -25,7 +24,7 @@ from analysis.wording import decimals, typical
 from arena.contest.contest import with_names
 from arena.contest.entering.names import FORMER
 from arena.contest.entering.removal import name_without
-from arena.contest.entering.similarity import copies_among, copy_sentence
+from arena.contest.entering.similarity import Behaving, copies_among, copy_sentence
 from arena.contest.export import announcement_text, index, text_file
 from arena.contest.listing import ListedEntry
 from arena.contest.ranking.board import aa_difference, aa_spread, is_measured, rows_of
@@ -34,7 +33,7 @@ from arena.contest.ranking.standing import trusted, void_gain
 from arena.contest.ranking.views import PAGE, REST, SIGNED, settings_view
 from arena.contest.running.arms import BOARD, CONFIRMATION
 from arena.contest.settings import BOARD_FILE, MARK, RULES, ContestConfig
-from arena.contest.stored import Announcement
+from arena.contest.stored import Announcement, MeasuredRow
 from arena.contest.tables import ENDED
 from arena.contest.web.card import card_of
 from arena.measuring import run_gain
@@ -259,16 +258,16 @@ class _Check:
         return {
             "unit": task.unit, "digits": decimals(typical(row["se"] for row in rows)), "aa_spread": aa_spread(rows),
             "aa_difference": aa_difference(rows, task.unit), "fresh": said([task]),
-            "rows": [
-                {**row, **about, "verified": trusted(row["state"], row["trust"]), "copy_of": copy_sentence(alike.get(row["number"]))}
-                for row in rows
-            ],
+            "rows": [{**row, **about, **self.marks(row, alike.get(row["number"]))} for row in rows],
             "own": [], "pinned": [], "total": len(rows), "skip": 0, "most": PAGE, "wanted": self.config.runs,
             "unmeasured": [plain[number] for number in unmeasured[:REST]], "unmeasured_total": len(unmeasured),
             "unmeasured_skip": 0, "unmeasured_most": REST, "void_total": len(void),
             "void": [{**plain[entry.number], "as_it_was": void_gain(self.gains(entry))} for entry in void[:PAGE]],
             "announcement": self.announcement, "since": self.since,
         }  # fmt: skip
+
+    def marks(self, row: MeasuredRow, earlier: Behaving | None) -> dict[str, object]:
+        return {"verified": trusted(row["state"], row["trust"]), "copy_of": copy_sentence(earlier)}
 
     def marked_heads(self) -> list[str]:
         """The heads as lines; those of the announcement and of the board at the export are marked."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
 from datetime import datetime
+from itertools import islice
 from statistics import fmean
 from typing import cast
 

@@ -124,8 +124,9 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
 
     A contest's folder, or its export after the decision: computes all seeds again from the
     published secret (intact, or an error with the first seed that differs), then checks it
-    like a STUDY. An export has no train.py files: its check computes every figure of the
-    announcement from the ledger again instead (or an error with the first that differs).
+    like a STUDY. An export has no train.py files: its check compares its other files with
+    the ledger instead (or an error with the first that differs), computes the announcement
+    again, and prints the heads of the ledger and what it did not compare.
 
     If a study names a task that is not built in, the command asks before it runs the task's
     data.py (without a terminal, pass --yes), in a sandbox without network that sees only
@@ -258,8 +259,8 @@ def intact_export(out: Output, found: dict[str, Any]) -> None:
     out.note("The heads of the ledger, daily (time, segment, hash):")
     out.note("\n".join(heads))
     out.note(
-        "Compare them with those that the contest's pages and its announcement showed you: in a ledger that was written "
-        "anew they differ. The last one covers everything."
+        "Compare them with those that the contest's pages and its announcement showed: in a ledger that was written "
+        "anew, they differ. The last one covers everything."
     )
     out.note(f"Not checked: {'; '.join(others)}")
 

@@ -19,7 +19,6 @@ from arena.contest.entering.entries import NotTaken, accept, checked, enter
 from arena.contest.ranking.decision import leaders, not_racing
 from arena.contest.ranking.standing import whole_board
 from arena.contest.ranking.views import board_view, entry_of, entry_view
-from arena.contest.running import arms
 from arena.contest.running.work import carry_on
 from arena.contest.stored import entry_label
 from arena.contest.tables import ContestEntry, Person
