@@ -76,7 +76,7 @@ def _use_code(connection: Connection, code_hash: str, person: Person) -> None:
     """Use up a code for one person. Raises AccessRefused where there is no such code, or it has been used."""
     code = connection.get(JoinCode, code_hash)
     if code is None or code.person_id is not None:
-        raise AccessRefused("wrong join code, or one that has been used", hint="ask the host of the contest for one")
+        raise AccessRefused("wrong join code, or one that has been used", hint="ask the host of the contest for it")
     connection.flush()
     code.person_id = person.person_id
 

@@ -33,7 +33,7 @@ MOST_CONTACT = 200  # characters
 LEAST_REPLIES = 4  # the limit of one run must allow this many replies of maximum length
 PLAN = (Column("quantity"), Column("value"), Column("meaning", wrap=True))
 AFTER = (
-    "Save what entrants need to join, join_code or join_codes; it is shown only this once.",
+    "Save join_code, which entrants need; it is shown only this once.",
     "Save host_token, which is yours, for /host; it is shown only this once.",
     "Publish rules_hash and secret_hash: they prove that rules and seeds were fixed before the contest opened.",
 )
@@ -126,7 +126,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         created["join_code"] = made.join_code
     out.thing(created)
     for note in AFTER[1:] if options.join_open else AFTER:
-        out.note(note)
+        out.note(note.replace("join_code", "join_codes") if made.join_codes else note)
     out.next(f"metaloop contest serve {resolve.typed(path)}")
 
 
