@@ -148,6 +148,11 @@ class Study:
         hidden = ("secret", "held_secret", "programs")
         return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k not in hidden}
 
+    def record_heads(self) -> tuple[str, str]:
+        """`Ledger.record_heads`, while the study is open for writing."""
+        assert self._ledger is not None
+        return self._ledger.record_heads()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the study in use, without opening its ledger: while its command waits for an answer."""

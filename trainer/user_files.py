@@ -26,8 +26,10 @@ def private_folder(path: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read from the start; never through a link."""
+    """Write a file that only its owner can read from the start, and sync it; never through a link."""
     path.unlink(missing_ok=True)  # an interrupted start may have left one that others can read
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(file, "w", encoding="utf-8") as out:
         out.write(text)
+        out.flush()
+        os.fsync(file)

@@ -8,11 +8,14 @@ from analysis.ledger.reading import (
     heads_in,
     missing,
     read,
+    recorded_heads,
+    records_after,
     require_whole,
     schema_problem,
     segments,
     sound,
     state_of,
+    unended,
     verify,
 )
 from analysis.ledger.writer import RESERVED, Ledger, cannot_write
@@ -28,10 +31,13 @@ __all__ = [
     "heads_in",
     "missing",
     "read",
+    "recorded_heads",
+    "records_after",
     "require_whole",
     "schema_problem",
     "segments",
     "sound",
     "state_of",
+    "unended",
     "verify",
 ]

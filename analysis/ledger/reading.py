@@ -130,10 +130,43 @@ def promised(folder: Path) -> dict[str, tuple[Head, str]]:
     """Segment → its last head that a clean end recorded, and by which segment."""
     ends: dict[str, tuple[Head, str]] = {}
     for path in segments(folder):
-        if path.name.startswith(f"{END}-"):
+        if is_end(path.name):
             for name, head in _first_heads(path).items():
                 ends[name] = max(ends.get(name, ((-1, ""), "")), (head, path.name))
     return ends
+
+
+def recorded_heads(folder: Path) -> list[tuple[str, str, str]]:
+    """Of each segment that contains the heads of all others, the oldest first: its name, time and hash."""
+    found = [(path.name, record) for path in segments(folder) if is_end(path.name) for record in _records(path)]
+    return sorted(
+        ((name, str(record["at"]), str(record["hash"])) for name, record in found), key=lambda head: (head[1], head[0])
+    )
+
+
+def unended(folder: Path) -> list[str]:
+    """A line for each segment that does not end where the last recorded heads say: records were added to it, or the
+    whole segment, or its writer was killed. One whose writer has written nothing yet is passed over."""
+    ends, problems = promised(folder), []
+    for path in (path for path in segments(folder) if not is_end(path.name)):
+        if (last := _last(path)) is None or (last["kind"] == "segment" and last["seq"] == 0):
+            continue
+        if path.name not in ends or ends[path.name][0] != head_of(last):
+            why = f"no {END}-* segment names its last record: it was added later, or its writer was killed"
+            problems.append(f"{path}: {why}")
+    return problems
+
+
+def records_after(folder: Path, end: str) -> Iterator[tuple[Path, dict[str, JsonValue]]]:
+    """The records that the heads in the segment ``end`` do not cover, each with its file."""
+    heads = {**_first_heads(folder / end), end: (0, "")}
+    for path in segments(folder):
+        last = heads.get(path.name, (-1, ""))[0]
+        yield from ((path, record) for record in _records(path) if int(str(record["seq"])) > last)
+
+
+def is_end(name: str) -> bool:
+    return name.startswith(f"{END}-")
 
 
 def _first_heads(path: Path) -> dict[str, Head]:

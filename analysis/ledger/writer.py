@@ -129,14 +129,20 @@ class Ledger(Closing):
         the ledger is then like one whose writer was killed.
         """
         self.close()
-        if self._seq == 1 and self._nothing_new():
-            return
+        if not self._nothing_new():
+            self.record_heads()
+
+    def record_heads(self) -> tuple[str, str]:
+        """Sync every segment, also those that other writers go on with, and record all heads in a segment of their own.
+        Returns its file name and its hash, which commits to all records before it. Raises as `append` does."""
         try:
             for path in segments(self.folder):  # a power cut must not remove what is recorded
                 _sync(path)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        Ledger(self.folder, END).close()
+        end = Ledger(self.folder, END)
+        end.close()
+        return end.path.name, end._prev
 
     def _nothing_new(self) -> bool:
         """Whether every segment with more than its first record ends at its last recorded head."""

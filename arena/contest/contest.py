@@ -4,37 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.ranking.announced import headline
 from arena.contest.running.queue import Costs
 from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export
-from arena.contest.stored import Announcement, StateFact
-from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact
+from arena.contest.stored import Announcement, LedgerHead, NamedEntry, StateFact
+from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact, Person
 from arena.scratch import secret_hash
 from arena.serving.clock import utc_now
+from arena.serving.names import FORMER
 from arena.settings import StudyConfig
 from programs.errors import Corrupt, UsageError
 from programs.text import one_line
 from trainer.task import Task
 
+if TYPE_CHECKING:
+    from arena.study import Study
+
+HEAD_EVERY = timedelta(days=1)  # between two heads of the ledger on the pages
 LEAST_REASON, MOST_REASON = 3, 500  # characters of why it is closed early
 
 
-def renamed(connection: Connection, value: Any) -> Any:
-    """The same with the present names of the entries in it, which it names by their numbers."""
+def renamed(value: Any, names: Mapping[int, NamedEntry]) -> Any:
+    """The same with these names of entries, by their numbers."""
     if isinstance(value, list):
-        return [renamed(connection, one) for one in value]
+        return [renamed(item, names) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {key: renamed(connection, one) for key, one in value.items()}
-    if {"number", "entrant", "name"} <= kept.keys() and (entry := connection.get(ContestEntry, kept["number"])):
-        kept |= {"entrant": entry.entrant, "name": entry.name}
+    kept = {key: renamed(item, names) for key, item in value.items()}
+    if {"number", "entrant", "name"} <= kept.keys() and (now := names.get(kept["number"])):
+        kept |= {"entrant": now["entrant"], "name": now["name"]}
     return kept
+
+
+def with_names(announcement: Announcement, names: Mapping[int, NamedEntry]) -> Announcement:
+    """An announcement and its headline with these names of entries, by their numbers."""
+    named = cast(Announcement, renamed(announcement, names))
+    return {**named, "headline": headline(named["winners"], named["best"])} if "best" in named else named
 
 
 @dataclass(frozen=True)
@@ -110,13 +122,24 @@ class Contest:
 
     def announcement(self) -> Announcement:
         """The decision, empty before it, with the names that entries have now: accounts may have been removed."""
-        said = self.database.fact("announcement")
-        if not said.get("winners") and not said.get("rows"):
-            return cast(Announcement, said)
+        made = cast(Announcement, self.database.fact("announcement"))
+        if not made:
+            return made
+        former = select(ContestEntry).join(Person, Person.person_id == ContestEntry.person_id)
         with self.database.read() as connection:
-            named = renamed(connection, said)
-        made = cast(Announcement, named)
-        return {**made, "headline": headline(made["winners"], made["best"])} if "best" in made else made
+            entries = connection.scalars(former.where(Person.name.startswith(FORMER))).all()
+        return with_names(made, {entry.number: entry.named for entry in entries})
+
+    def publish_head(self, study: Study, *, daily: bool = False) -> LedgerHead:
+        """Record the heads of the ledger's segments, and show that record's hash on the pages; ``daily``: unless the
+        last is younger than a day."""
+        last = cast(LedgerHead, self.database.fact("ledger_head"))
+        if daily and last and utc_now() - datetime.fromisoformat(last["at"]) < HEAD_EVERY:
+            return last
+        segment, sha256 = study.record_heads()
+        head: LedgerHead = {"segment": segment, "hash": sha256, "at": utc_now().isoformat()}
+        self.database.set_fact("ledger_head", **head)
+        return head
 
     @property
     def task(self) -> Task:

@@ -21,18 +21,21 @@ from arena.scratch import secret_hash
 from arena.serving.clock import shown
 from arena.setup import RunCost, StudySetup
 from arena.study import Study
+from inner_loop.behaviour import behaviour_id
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.shelf import starter
 from programs.templates import jinja_environment
 from trainer.task import Task
+from trainer.user_files import write_private
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
     from arena.settings import StudyConfig
 
+MOST_ENTRIES = 1000  # of all people together
 SCREEN_SHARE, SCREEN_LEAST = 0.1, 3.5  # of a run's budget; experiments that must fit
 
 
@@ -57,6 +60,8 @@ class ContestOptions:
     models: ModelConfig = field(default_factory=ModelConfig)
     contact: str = ""
     texts_after_close: bool = False
+    most_entries: int = MOST_ENTRIES
+    join_codes: int = 0  # for one person each; 0: one code for all
 
     @property
     def run_seconds(self) -> float:
@@ -66,11 +71,12 @@ class ContestOptions:
 
 @dataclass(frozen=True)
 class NewContest:
-    """A new contest with the host token and the join code, which are shown once."""
+    """A new contest with the host token, and the join code or the codes for one person each, which are shown once."""
 
     contest: Contest
     admin_token: str
     join_code: str
+    join_codes: list[str]
 
 
 def create_contest(folder: Path, options: ContestOptions) -> NewContest:
@@ -91,16 +97,18 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     study = Study.create(folder, setup)
     config = config_of(study, options)
     text = rules_text(config, study.config, study.task)
-    (folder / RULES).write_text(text, encoding="utf-8")
+    write_private(folder / RULES, text)
     database = ContestDatabase(folder)
     database.create()
-    admin, code = accounts.create_tokens(database)
+    admin, code, codes = accounts.create_tokens(database, options.join_codes)
     with database.write() as connection:
         for role in ("control", "a/a"):
-            store(connection, config, starter("stock"), role=role)
+            stock = starter("stock")
+            behaviour = behaviour_id(stock, study.task, study.config.researcher)
+            store(connection, config, stock, role=role, behaviour=behaviour)
     config = config.model_copy(update={"rules_hash": text_hash(text.encode())})
     config.dump(folder)
-    return NewContest(Contest(folder, config, study.config, database), admin, code)
+    return NewContest(Contest(folder, config, study.config, database), admin, code, codes)
 
 
 def check_options(folder: Path, options: ContestOptions) -> None:
@@ -147,6 +155,7 @@ def config_of(study: Study, options: ContestOptions) -> ContestConfig:
         looks=looks_until(options.confirm_runs),
         most_leaders=MOST_LEADERS,
         entries_per_person=options.entries_per_person,
+        most_entries=options.most_entries,
         texts_after_close=options.texts_after_close,
         join="open" if options.join_open else "code",
         contact=options.contact,

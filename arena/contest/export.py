@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,15 +16,15 @@ from analysis.ledger import segments
 from analysis.study import VIEWS, read_study
 from analysis.wording import many, number, span
 from arena.contest.contest import Contest
-from arena.contest.entering.acts import acts
+from arena.contest.entering.acts import ActRow, acts
 from arena.contest.entering.removal import rename
 from arena.contest.ranking.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.ranking.standing import DIGITS, whole_board
-from arena.contest.ranking.view_types import BoardView, ContestView
-from arena.contest.ranking.views import board_view, contest_view, entry_row
+from arena.contest.ranking.view_types import BoardView
+from arena.contest.ranking.views import board_view, contest_view, entry_list
 from arena.contest.settings import BOARD_FILE, MARK, RULES
-from arena.contest.stored import NamedEntry, arm_label, entry_label
-from arena.contest.tables import ContestEntry, EntryParent
+from arena.contest.stored import Announcement, NamedEntry, arm_label, entry_label
+from arena.contest.tables import ContestEntry
 from arena.contest.web.card import winners_card
 from arena.serving.clock import iso
 from programs.errors import UsageError
@@ -76,19 +77,21 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
         entries = connection.scalars(
             select(ContestEntry).options(undefer(ContestEntry.raw)).order_by(ContestEntry.number)
         ).all()
-        parents = {one.number: one.parent for one in connection.scalars(select(EntryParent))}
     for entry in entries:
-        (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
-    _json(target / "entries.json", [{**entry_row(entry), "parent": parents.get(entry.number)} for entry in entries])
+        (target / "entries" / text_file(entry.number, entry.entrant)).write_bytes(entry.raw)
+    _json(target / "entries.json", entry_list(contest))
     _json(target / "acts.json", acts(contest))
     about = contest_view(contest)
     _json(target / "contest.json", about)
-    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
+    board: BoardView = {**board_view(contest), "rows": whole_board(contest)}
     _json(target / BOARD_FILE, board)
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}
         _json(target / "announcement.json", {**board["announcement"], **more})
-        (target / "announcement.md").write_text(announcement_text(about, board), encoding="utf-8")
+        (target / "announcement.md").write_text(
+            announcement_text(about["title"], about["closed_early"], board["announcement"], board["since"]),
+            encoding="utf-8",
+        )
         if card := winners_card(contest):
             (target / "card.svg").write_text(card, encoding="utf-8")
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
@@ -99,11 +102,11 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
         for log in logs:  # without their rights: only the host may read the contest's own, everybody the published ones
             shutil.copyfile(log, target / "ledger" / log.name)
         _tables(contest, target)
-    (target / "README.md").write_text(index(about, target), encoding="utf-8")
+    (target / "README.md").write_text(index(about["title"], target), encoding="utf-8")
     return {"folder": str(target), "entries": len(entries), "decided": bool(board["announcement"])}
 
 
-def index(about: ContestView, target: Path) -> str:
+def index(title: str, target: Path) -> str:
     """What the files of an export are, for who gets it."""
     there = {name: what for name, what in CONTENTS.items() if (target / name).exists()}
     listed = [f"- [{name}]({name}): {what}" for name, what in there.items()]
@@ -111,17 +114,14 @@ def index(about: ContestView, target: Path) -> str:
     decided = "study.toml" in there
     used = f"{check} `metaloop standings FOLDER` and `metaloop sql FOLDER` read it, as any study." if decided else ""
     note = used or "The contest was not decided when this was written: the secret and the decision are not in it."
-    return "\n".join(
-        [f"# {one_line(about['title'])}", "", "An export of a contest of programs.", "", *listed, "", note, ""]
-    )
+    return "\n".join([f"# {one_line(title)}", "", "An export of a contest of programs.", "", *listed, "", note, ""])
 
 
-def announcement_text(about: ContestView, board: BoardView) -> str:
-    """The decision as it is announced, in markdown."""
-    said, lines = board["announcement"], []
-    if early := about["closed_early"]:
-        lines.append(f"Closed early by the host: {early}")
-    void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in board["since"]]
+def announcement_text(title: str, early: str, said: Announcement, since: Sequence[ActRow]) -> str:
+    """The decision as it is announced, in markdown. ``early``: why the host closed before the time; ``since``: the acts
+    that made entries of the announcement void after it."""
+    lines = [f"Closed early by the host: {early}"] if early else []
+    void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in since]
     lines += [*void, *sentences(said)]
     digits = digits_of(said) if said.get("rows") else DIGITS
     for row in said.get("rows", ()):
@@ -131,18 +131,21 @@ def announcement_text(about: ContestView, board: BoardView) -> str:
         lines.append(f"- {arm_label(row)}: {gain}{known}, {many(row['n'], 'run')}{f'; {how}' if how else ''}")
     for who in (*said.get("left_out", ()), *said.get("not_racing", ())):
         lines.append(f"- {_named(who)}: {who['why']}")
+    if head := said.get("ledger_head"):
+        lines.append(f"The ledger's head, of all that this follows from: {head['segment']} {head['hash']}")
     lines.append(f"Secret: {said['secret']}. This prints its SHA-256, {said['secret_hash']}, published at the opening:")
     body = "\n\n".join(one_line(line) for line in [said["headline"], *lines])
-    return f"# {one_line(about['title'])}: the decision\n\n{body}\n\n    {secret_check(said)}\n"
+    return f"# {one_line(title)}: the decision\n\n{body}\n\n    {secret_check(said)}\n"
 
 
 def _named(who: NamedEntry) -> str:
     return entry_label(who["entrant"], who["name"])
 
 
-def plain_name(text: str) -> str:
-    """A name made safe for use in a file name."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40] or "entry"
+def text_file(number: int, entrant: str) -> str:
+    """The name of the file of an entry's text."""
+    plain_name = re.sub(r"[^A-Za-z0-9]+", "-", entrant).strip("-")[:40] or "entry"
+    return f"{number:05d}-{plain_name}.md"
 
 
 def _tables(contest: Contest, target: Path) -> None:

@@ -11,13 +11,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from programs.errors import Corrupt, NotFound
+from trainer.user_files import write_private
 
 MARK = "contest.toml"
 RULES = "rules.md"
 DATABASE = "contest.sqlite"
 REPORT = "report.html"  # of the folder, published once it is decided
 BOARD_FILE = "board.json"  # of an export
-SCHEMA: Literal[2] = 2  # of contest.toml and contest.sqlite
+SCHEMA: Literal[3] = 3  # of contest.toml and contest.sqlite
 Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]
 
 
@@ -29,7 +30,7 @@ class ContestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_: Literal[2] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[3] = Field(default=SCHEMA, alias="schema")
     contest_id: str
     title: str = Field(min_length=1, max_length=120)
     task: str
@@ -42,6 +43,7 @@ class ContestConfig(BaseModel):
     looks: list[int] = Field(min_length=1)
     most_leaders: int = Field(ge=1)
     entries_per_person: int = Field(ge=1)
+    most_entries: int = Field(ge=1)  # of all people together, void ones excluded
     texts_after_close: bool = False  # until then only their authors and the host read them
     join: Literal["code", "open"] = "code"
     contact: str = Field(default="", max_length=200)  # of the host, public
@@ -53,7 +55,7 @@ class ContestConfig(BaseModel):
         import tomli_w
 
         partial = folder / f"{MARK}.partial"
-        partial.write_text(tomli_w.dumps(self.model_dump(by_alias=True)), encoding="utf-8")
+        write_private(partial, tomli_w.dumps(self.model_dump(by_alias=True)))
         partial.replace(folder / MARK)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NotRequired
 
 from pydantic import JsonValue
@@ -62,9 +63,11 @@ def arm_label(row: MeasuredRow) -> str:
 
 
 def entry_label(entrant: str, name: str) -> str:
-    """The name of an entry on every page and in every message: `Ada: its name`; the name alone where it begins with the
-    entrant's, as `Ada 2` does."""
-    return name if name.startswith(f"{entrant} ") else f"{entrant}: {name}"
+    """The name of an entry on every page and in every message: `Ada: its name`; the name alone where it is the
+    entrant's and a number, as `Ada 2` or `former entrant 1 (number 3)` (`removal`)."""
+    number = name.removeprefix(f"{entrant} ")
+    is_numbered = number != name and re.fullmatch(r"[0-9]+|\(number [0-9]+\)", number)
+    return name if is_numbered else f"{entrant}: {name}"
 
 
 class BoardFact(TypedDict, total=False):
@@ -164,6 +167,15 @@ class StateFact(TypedDict, total=False):
     left_out: dict[str, str]  # by number: why a leader was given up
 
 
+class LedgerHead(TypedDict):
+    """`contest`: the segment of the ledger that contains the heads of all others, and its hash, which commits to every
+    record before ``at`` (ISO 8601). The fact `ledger_head` is the latest."""
+
+    segment: str
+    hash: str
+    at: str
+
+
 class LeftOutEntry(NamedEntry):
     why: str
 
@@ -227,6 +239,7 @@ class Announcement(TypedDict, total=False):
     aa_difference: str  # of the confirming runs, in a sentence
     secret: str
     secret_hash: str
+    ledger_head: LedgerHead  # before it: of all that it is computed from
     rows: list[MeasuredRow]
     left_out: list[LeftOutEntry]
     not_racing: list[LeftOutEntry]  # every other entry

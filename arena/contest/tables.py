@@ -75,6 +75,15 @@ class Session(ContestTable):
     expires_at: Mapped[datetime]
 
 
+class JoinCode(ContestTable):
+    """A join code for one person, of which only the hash is stored."""
+
+    __tablename__ = "join_codes"
+
+    code_hash: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.person_id"), default=None)  # who has used it
+
+
 class ContestEntry(ContestTable):
     """One accepted program.md. ``number`` is the order of arrival and never given twice. Controls have no person."""
 
@@ -87,6 +96,7 @@ class ContestEntry(ContestTable):
     role: Mapped[str]
     name: Mapped[str]
     program_id: Mapped[str] = mapped_column(index=True)
+    behaviour: Mapped[str] = mapped_column(index=True)  # of the researcher under it on the task: `inner_loop.behaviour`
     sha256: Mapped[str]
     raw: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     words: Mapped[int]

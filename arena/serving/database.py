@@ -45,9 +45,9 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / self.name
-        self.engine = create_engine(
-            URL.create("sqlite", database=str(self.path)), connect_args={"timeout": WAIT_SECONDS}
-        )
+        # without a limit of its own: threads limit the connections, and a reader that waits for one may hold another
+        url = URL.create("sqlite", database=str(self.path))
+        self.engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS}, max_overflow=-1)
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", _begin)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)

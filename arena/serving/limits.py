@@ -14,6 +14,7 @@ from typing import Annotated
 from fastapi import HTTPException, Path, Query, Request, Response
 from pydantic import Field, TypeAdapter
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -109,6 +110,8 @@ class BodyLimit:
             late = f"the body did not arrive within {BODY_SECONDS:.0f} seconds"
             await self._refuse(scope, receive, send, HTTPException(408, late))
             return
+        except ClientDisconnect:  # what has arrived of the body is not a request
+            return
         if body is None:
             await self._refuse(scope, receive, send, self.too_large)
             return
@@ -131,12 +134,12 @@ class BodyLimit:
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:
-    """The whole body; None where it is too large."""
+    """The whole body; None where it is too large. Raises ClientDisconnect where the client goes before its end."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return bytes(body)
+            raise ClientDisconnect
         body.extend(message.get("body", b""))
         if len(body) > most:
             return None

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import ContestConfig
-from arena.contest.tables import Person, Session
+from arena.contest.tables import JoinCode, Person, Session
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
-from arena.serving.names import checked_name, skeletons
+from arena.serving.names import FORMER, checked_name, skeletons
 from arena.serving.tokens import hashed
 from programs.errors import UsageError
 
@@ -34,11 +35,15 @@ def fresh(prefix: str) -> str:
     return prefix + secrets.token_urlsafe(32)
 
 
-def create_tokens(database: Database) -> tuple[str, str]:
-    """Create the host token and the join code; they are returned once and never stored."""
-    admin, code = fresh(ADMIN), CODE + secrets.token_urlsafe(9)
-    database.set_fact("tokens", admin=hashed(admin), code=hashed(code), server=secrets.token_hex(32))
-    return admin, code
+def create_tokens(database: Database, single_use: int = 0) -> tuple[str, str, list[str]]:
+    """Create the host token, and the join code, or so many codes for one person each (the code for all is then empty);
+    they are returned once and never stored."""
+    admin, code, *codes = fresh(ADMIN), *(CODE + secrets.token_urlsafe(9) for _ in range(single_use + 1))
+    with database.write() as connection:
+        known = "" if codes else hashed(code)
+        database.put(connection, "tokens", admin=hashed(admin), code=known, server=secrets.token_hex(32))
+        connection.add_all(JoinCode(code_hash=hashed(code)) for code in codes)
+    return admin, "" if codes else code, codes
 
 
 def is_admin(database: Database, token: str) -> bool:
@@ -49,10 +54,8 @@ def is_admin(database: Database, token: str) -> bool:
 def join(database: Database, config: ContestConfig, name: str, code: str) -> tuple[Person, str]:
     """A new person and the token, which is not stored. Raises AccessRefused, or UsageError for the name."""
     name = checked_name(name)
-    if config.join == "code":
-        known = str(database.fact("tokens").get("code", ""))
-        if not secrets.compare_digest(hashed(code.strip()), known):
-            raise AccessRefused("wrong join code", hint="ask the host of the contest for it")
+    code_hash, known = hashed(code.strip()), str(database.fact("tokens").get("code", ""))
+    needs_code = config.join == "code" and not secrets.compare_digest(code_hash, known)
     token = fresh(PERSON)
     person = Person(name=name, token_hash=hashed(token), joined_at=utc_now())
     try:
@@ -62,9 +65,20 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
             if any(skeletons(other) & skeletons(name) for other in connection.scalars(select(Person.name))):
                 raise taken(name)
             connection.add(person)
+            if needs_code:
+                _use_code(connection, code_hash, person)
     except IntegrityError:
         raise taken(name) from None
     return person, token
+
+
+def _use_code(connection: Connection, code_hash: str, person: Person) -> None:
+    """Use up a code for one person. Raises AccessRefused where there is no such code, or it has been used."""
+    code = connection.get(JoinCode, code_hash)
+    if code is None or code.person_id is not None:
+        raise AccessRefused("wrong join code, or one that has been used", hint="ask the host of the contest for it")
+    connection.flush()
+    code.person_id = person.person_id
 
 
 def taken(name: str) -> UsageError:
@@ -86,6 +100,14 @@ def person_of(database: Database, token: str) -> Person:
     return person
 
 
+def require_account(connection: Connection, person_id: int) -> Person:
+    """The person as they are now. Raises AccessRefused if the account has been removed since it was looked up."""
+    person = connection.get_one(Person, person_id, populate_existing=True)
+    if person.name.startswith(FORMER):
+        raise AccessRefused
+    return person
+
+
 def log_in(database: Database, token: str) -> str:
     """A session cookie, in place of the token. Raises AccessRefused."""
     return _session(database, person_of(database, token.strip()).person_id, SESSION_DAYS * 24 * 3600)
@@ -101,6 +123,8 @@ def log_in_host(database: Database, token: str) -> str:
 def _session(database: Database, person_id: int | None, seconds: int) -> str:
     cookie, now = secrets.token_urlsafe(32), utc_now()
     with database.write() as connection:
+        if person_id is not None:
+            require_account(connection, person_id)
         connection.query(Session).where(Session.expires_at < now).delete()
         expires = now + timedelta(seconds=seconds)
         connection.add(Session(cookie_hash=hashed(cookie), person_id=person_id, expires_at=expires))

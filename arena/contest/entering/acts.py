@@ -22,10 +22,10 @@ from arena.contest.ranking.standing import whole_board
 from arena.contest.running import arms
 from arena.contest.settings import Phase
 from arena.contest.stored import Announcement
-from arena.contest.tables import ENDED, Act, ContestEntry, state_label
+from arena.contest.tables import ENDED, Act, ContestEntry, Person, state_label
 from arena.serving.clock import Moment, utc_now
 from arena.study import Study
-from programs.errors import Busy, UsageError
+from programs.errors import Busy, NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line
 
@@ -48,8 +48,27 @@ def void(contest: Contest, entry_name: str, because: str) -> Act:
                 f"{entry.label} is void already: {entry.reason}",
                 hint="metaloop contest host DIR unvoid ENTRY reinstates it",
             )
-        state, why = VOID, f"declared void by the host: {because}"
-        return _act(contest, connection, entry, VOID, because, state=state, reason=why)
+        return _void(contest, connection, entry, because)
+
+
+def void_person(contest: Contest, name: str, because: str) -> list[Act]:
+    """`void` all entries of a person that are not void, in one transaction. Raises NotFound, or UsageError for a person
+    without such an entry."""
+    because = reason(because)
+    with contest.database.write() as connection:
+        person = connection.scalar(select(Person).where(Person.name == name))
+        if person is None:
+            raise NotFound(f"no one is called {name!r}"[:80], hint="the board and /host have the names")
+        own = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.state != VOID)
+        entries = connection.scalars(own.order_by(ContestEntry.number)).all()
+        if not entries:
+            raise UsageError(f"{name} has no entry that is not void", hint="the board has all entries")
+        return [_void(contest, connection, entry, because) for entry in entries]
+
+
+def _void(contest: Contest, connection: Connection, entry: ContestEntry, because: str) -> Act:
+    why = f"declared void by the host: {because}"
+    return _act(contest, connection, entry, VOID, because, state=VOID, reason=why)
 
 
 def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
@@ -151,7 +170,8 @@ def contenders(contest: Contest) -> set[int]:
     with contest.database.read() as connection:
         query = select(ContestEntry.number).where(ContestEntry.role == "program", ContestEntry.state.not_in(ENDED))
         unfinished = connection.scalars(query).all()
-    return {*unfinished, *leaders_of(list(whole_board(contest)), contest.config.most_leaders)}
+    rows = [row for row in whole_board(contest) if not row["copy_of"]]
+    return {*unfinished, *leaders_of(rows, contest.config.most_leaders)}
 
 
 def row(act: Act) -> ActRow:
@@ -184,8 +204,9 @@ def record_acts(contest: Contest, study: Study) -> int:
     """Append the acts that the ledger lacks; returns how many. After a kill an act may be recorded twice."""
     with contest.database.read() as connection:
         news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
+    is_announced = bool(contest.database.fact("announcement"))  # which acts of the moment before do not change
     for act in news:
-        affected = arm_ids(contest, act.entry.entry_id, act.phase)
+        affected = arm_ids(contest, act.entry.entry_id, "decided" if is_announced else act.phase)
         body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
         del body["name"]
         study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
@@ -227,5 +248,6 @@ def write_down(contest: Contest) -> None:
         with Study.open(contest.folder) as study:
             if record_acts(contest, study):
                 board.BoardUpdater(contest, study).write()
+                contest.publish_head(study)
     except Busy:
         pass

@@ -12,10 +12,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from analysis.wording import many
+from arena.contest.entering.accounts import require_account
 from arena.contest.entering.lookup import find_entry
 from arena.contest.settings import ContestConfig
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
 from arena.serving.clock import utc_now
+from inner_loop.behaviour import behaviour_id
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
@@ -44,7 +46,7 @@ class NotTaken(UsageError):
 
 
 class QuotaSpent(NotTaken):
-    """This person has used up the quota."""
+    """This person has used up the quota, or all people together theirs."""
 
 
 class NotOpen(NotTaken):
@@ -78,6 +80,7 @@ class Checked:
     program: Program
     lint: tuple[LintMessage, ...]
     parent: int | None = None
+    behaviour: str = ""  # of the researcher under it on the contest's task
 
 
 def checked(
@@ -94,7 +97,9 @@ def checked(
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
             number = parent_of(connection, parent)
-    return replace(linted(contest, raw, unread, unused), parent=number)
+    upload = linted(contest, raw, unread, unused)
+    behaviour = behaviour_id(upload.program, contest.task, contest.study.researcher)
+    return replace(upload, parent=number, behaviour=behaviour)
 
 
 def linted(
@@ -177,16 +182,18 @@ def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:
 
 def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
     """Store a checked upload, within the caller's transaction. Raises NotOpen, NotTaken, QuotaSpent."""
-    program = read.program
+    program, person = read.program, require_account(connection, person.person_id)
     before = sent_before(connection, person, program.program_id)
     if before is not None:
         return Accepted(before, new=False)
     now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     if program.name == PROGRAM_FILE:  # the text does not name itself
-        name = connection.get_one(Person, person.person_id).name  # their account may just have been removed
-        program = replace(program, name=f"{name} {used + 1}")
-    entry = store(connection, contest.config, program, role="program", person=person, lint=read.lint, now=now)
+        program = replace(program, name=f"{person.name} {used + 1}")
+    entry = store(
+        connection, contest.config, program,
+        role="program", behaviour=read.behaviour, person=person, lint=read.lint, now=now,
+    )  # fmt: skip
     if read.parent is not None:
         connection.add(EntryParent(number=entry.number, parent=read.parent))
     return Accepted(entry, new=True)
@@ -252,11 +259,15 @@ def sent_before(connection: Connection, person: Person, identity: str) -> Contes
 
 
 def require_quota(connection: Connection, contest: Contest, person: Person) -> int:
-    """How many entries of this person count. Raises QuotaSpent if the quota is used up."""
+    """How many entries of this person count. Raises QuotaSpent if the quota, or that of all together, is used up."""
     used, most = quota_used(connection, person.person_id), contest.config.entries_per_person
     if used >= most:
         hint = "sending the same text again, or an entry that the host cannot run, does not count"
         raise QuotaSpent(f"{person.name} has used {used} of {most} entries", hint=hint)
+    everybody = select(func.count()).where(ContestEntry.person_id.is_not(None), ContestEntry.state != "void")
+    if int(connection.scalar(everybody) or 0) >= contest.config.most_entries:
+        full = f"the contest has {many(contest.config.most_entries, 'entry')}, the most that its rules allow"
+        raise QuotaSpent(full, hint="ask the host")
     return used
 
 
@@ -278,6 +289,7 @@ def store(
     program: Program,
     *,
     role: str,
+    behaviour: str,
     person: Person | None = None,
     lint: Sequence[LintMessage] = (),
     now: datetime | None = None,
@@ -292,6 +304,7 @@ def store(
         role=role,
         name=one_line(program.name)[:MOST_NAME],
         program_id=program.program_id,
+        behaviour=behaviour,
         sha256=hashlib.sha256(program.document.encode()).hexdigest(),
         raw=program.document.encode(),
         words=program.words,

@@ -139,7 +139,7 @@ def forget(contest: Contest, who: str | int) -> str:
         person.name, person.token_hash = new, hashed(fresh(PERSON))
         connection.query(Session).where(Session.person_id == person.person_id).delete()
         for entry in connection.scalars(select(ContestEntry).where(ContestEntry.person_id == person.person_id)):
-            entry.name = _entry_name(entry, name, new)
+            entry.name = name_without(entry.name, entry.number, name, new)
         board = connection.get(ContestFact, "board")
         if board is not None:  # open pages reload when it has a new version
             board.value = {**board.value, "version": cast(int, board.value.get("version", 0)) + 1}
@@ -147,9 +147,9 @@ def forget(contest: Contest, who: str | int) -> str:
     return new
 
 
-def _entry_name(entry: ContestEntry, name: str, new: str) -> str:
-    """The name of an entry without that of its entrant; `Ada 2` is called by its number in the contest, as its page
-    and the commands state it."""
-    numbered = entry.name.removeprefix(f"{name} ").isdecimal()
-    own_words = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
-    return f"{new} (number {entry.number})" if numbered else own_words.sub(lambda _: new, entry.name)
+def name_without(entry_name: str, number: int, entrant: str, new: str) -> str:
+    """The name of an entry without that of its entrant, who is ``new`` now; `Ada 2` is called by its number in the
+    contest, as its page and the commands state it."""
+    numbered = entry_name.removeprefix(f"{entrant} ").isdecimal()
+    own_words = re.compile(rf"(?<!\w){re.escape(entrant)}(?!\w)")
+    return f"{new} (number {number})" if numbered else own_words.sub(lambda _: new, entry_name)

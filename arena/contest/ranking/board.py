@@ -16,6 +16,7 @@ from analysis.verdict.decision import ArmGain, ArmsDifference, twins
 from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
 from arena.contest.contest import Contest
+from arena.contest.entering.similarity import copies
 from arena.contest.ranking.race import Racing
 from arena.contest.running import arms
 from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow
@@ -160,11 +161,13 @@ def lasting(row: MeasuredRow) -> BoardColumns:
     return cast(BoardColumns, {key: value for key, value in row.items() if key not in STATED})
 
 
-def board_rows(contest: Contest, study: Study) -> list[ArmRow]:
-    """The board of all entries; void ones have no gain there."""
+def board_rows(contest: Contest, study: Study, *, with_copies: bool = True) -> list[ArmRow]:
+    """The board of all entries, or of all but the copies of earlier ones; void ones have no gain there."""
     study.follow()
     with contest.database.read() as connection:
-        return rows_of(connection.scalars(select(ContestEntry)).all(), study, arms.BOARD)
+        entries = connection.scalars(select(ContestEntry)).all()
+        left_out = {} if with_copies else copies(connection)
+    return rows_of([entry for entry in entries if entry.number not in left_out], study, arms.BOARD)
 
 
 def rows_of(entries: Sequence[Entered], study: Study, label: str) -> list[ArmRow]:

@@ -15,6 +15,7 @@ from analysis.wording import decimals, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
+from arena.contest.entering.similarity import copies
 from arena.contest.ranking.announced import headline, look_lines, race_places
 from arena.contest.ranking.board import Entered, aa_difference, aa_spread, board_rows, is_measured, rows_of
 from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
@@ -37,23 +38,27 @@ NOBODY: Announcement = {
 
 
 def leaders(contest: Contest, study: Study) -> list[int]:
-    """`race.leaders_of` all measured runs."""
-    return leaders_of([row for row in board_rows(contest, study) if is_measured(row)], contest.config.most_leaders)
+    """`race.leaders_of` all measured runs but those of copies."""
+    rows = [row for row in board_rows(contest, study, with_copies=False) if is_measured(row)]
+    return leaders_of(rows, contest.config.most_leaders)
 
 
 def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict[int, str]:
     """Why each other entry is not among the leaders ``numbers``, by its number."""
-    board = {row["number"]: row for row in board_rows(contest, study)}
+    board = {row["number"]: row for row in board_rows(contest, study, with_copies=False)}
     with contest.database.read() as connection:
         entries = list(connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")))
-    racing = {entry.program_id for entry in entries if entry.number in numbers}
+        alike = copies(connection)
     reasons = {}
     for entry in (entry for entry in entries if entry.number not in numbers):
         row = board.get(entry.number)
         if entry.state in ("void", "failed"):
             reasons[entry.number] = entry.reason
-        elif entry.program_id in racing:
-            reasons[entry.number] = "not in the race of the leaders: it has the text of one of them (see its page)"
+        elif entry.number in alike:
+            earlier = alike[entry.number].number
+            reasons[entry.number] = (
+                f"not in the race of the leaders: it behaves like entry {earlier}, which was earlier"
+            )
         elif row is None or not is_measured(row):
             reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
         else:

@@ -56,16 +56,13 @@ def looks_until(most: int) -> list[int]:
 
 
 def leaders_of(rows: Sequence[MeasuredRow], most: int) -> list[int]:
-    """Numbers of the leaders of a board (``rows``: best first), best first: rank range includes 1; of entries with one
-    program the earliest.
+    """Numbers of the leaders of a board without copies (``rows``: best first), best first: rank range includes 1.
 
     If stock is significantly above every entry, the best of them: the decision then says that it does not beat stock.
     """
     programs = [row for row in rows if row["role"] == "program"]
-    first: dict[str, int] = {}
-    for row in [row for row in programs if row["rank_low"] == 1] or programs[:1]:
-        first[row["program_id"]] = min(row["number"], first.get(row["program_id"], row["number"]))
-    return list(first.values())[:most]
+    first = [row for row in programs if row["rank_low"] == 1] or programs[:1]
+    return [row["number"] for row in first][:most]
 
 
 def level_of(leaders: int, looks: Sequence[int]) -> float:

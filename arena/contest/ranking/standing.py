@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
+from arena.contest.entering.similarity import copies, copy_sentence
 from arena.contest.running.queue import forecast, in_line, turns
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
@@ -26,7 +27,6 @@ from arena.serving.database import Database
 from arena.serving.throttled_cache import ThrottledCache
 from arena.study import Study
 
-BY_TURNS = 500  # rows per query when all are read
 DIGITS = 3  # decimal places of gains before the first board
 CACHED_SECONDS = 2.0  # of the order of the queue
 
@@ -57,6 +57,7 @@ class BoardViewRow(MeasuredRow):
 
     verified: bool
     hardware_class: str
+    copy_of: str  # which earlier entry it behaves like; empty while texts are hidden
 
 
 class VoidGain(TypedDict):
@@ -82,21 +83,20 @@ def board_head(connection: Connection) -> BoardHead:
 def board_part(connection: Connection, contest: Contest, arms: int, part: RowRange) -> list[BoardViewRow]:
     """Rows of the board, best first."""
     wanted = _rows().order_by(BoardRow.gain.desc(), BoardRow.arm_id).offset(part.skip).limit(part.most)
-    return [_row(contest, arms, *columns) for columns in connection.execute(wanted)]
+    return _shown(connection, contest, arms, wanted)
 
 
 def board_of(connection: Connection, contest: Contest, arms: int, numbers: Iterable[int]) -> list[BoardViewRow]:
     """The rows of these entries, best first."""
     wanted = _rows().where(BoardRow.number.in_(list(numbers))).order_by(BoardRow.gain.desc(), BoardRow.arm_id)
-    return [_row(contest, arms, *columns) for columns in connection.execute(wanted)]
+    return _shown(connection, contest, arms, wanted)
 
 
-def whole_board(contest: Contest) -> Iterator[BoardViewRow]:
-    """All rows of one snapshot, best first, as a stream."""
+def whole_board(contest: Contest) -> list[BoardViewRow]:
+    """All rows of one snapshot, best first."""
     with contest.database.read() as connection:
         arms = board_head(connection)["arms"]
-        for skip in range(0, arms, BY_TURNS):
-            yield from board_part(connection, contest, arms, RowRange(skip, BY_TURNS))
+        return board_part(connection, contest, arms, RowRange(0, arms))
 
 
 def _rows() -> Select[BoardColumns, int, int, ContestEntry]:
@@ -104,7 +104,17 @@ def _rows() -> Select[BoardColumns, int, int, ContestEntry]:
     return query.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state != "void")
 
 
-def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int, entry: ContestEntry) -> BoardViewRow:
+def _shown(
+    connection: Connection, contest: Contest, arms: int, query: Select[BoardColumns, int, int, ContestEntry]
+) -> list[BoardViewRow]:
+    found = list(connection.execute(query))
+    alike = {} if contest.hides_texts else copies(connection, [entry.number for *_, entry in found])
+    return [_row(contest, arms, *columns, copy_sentence(alike.get(columns[-1].number))) for columns in found]
+
+
+def _row(
+    contest: Contest, arms: int, row: BoardColumns, above: int, below: int, entry: ContestEntry, copy_of: str
+) -> BoardViewRow:
     state = entry.state
     if state == "verified" and row["n"] < contest.config.runs:
         state = "running"  # the board is up to two seconds behind the entries
@@ -115,9 +125,15 @@ def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int,
         "rank_low": 1 + above,
         "rank_high": arms - below,
         "state": state,
-        "verified": state == "verified" and row["trust"] in ("scored", "verified", None),
+        "verified": trusted(state, row["trust"]),
         "hardware_class": contest.study.hardware_class,
+        "copy_of": copy_of,
     }
+
+
+def trusted(state: str, trust: str | None) -> bool:
+    """Whether the mark of a row says that the host has measured all its runs."""
+    return state == "verified" and trust in ("scored", "verified", None)
 
 
 def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
@@ -144,11 +160,13 @@ def voided(connection: Connection, most: int) -> tuple[list[tuple[ContestEntry, 
     query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
     query = query.order_by(ContestEntry.number.desc()).limit(most)
     count = connection.scalar(select(func.count()).select_from(ContestEntry).where(void))
-    return [(entry, _gain(entry)) for entry in connection.scalars(query)], int(count or 0)
+    rows = connection.scalars(query).all()
+    gains = [[gain for run in entry.results.values() if (gain := run["gain"]) is not None] for entry in rows]
+    return list(zip(rows, map(void_gain, gains), strict=True)), int(count or 0)
 
 
-def _gain(entry: ContestEntry) -> VoidGain | None:
-    gains = [gain for result in entry.results.values() if (gain := result["gain"]) is not None]
+def void_gain(gains: Sequence[float]) -> VoidGain | None:
+    """The average of the gains of a void entry's runs; None without any."""
     if not gains:
         return None
     one = mean_interval(gains)

@@ -11,7 +11,7 @@ from arena.contest.entering.acts import ActRow
 from arena.contest.ranking.standing import BoardViewRow, VoidGain
 from arena.contest.running.pace import ConfirmingRuns
 from arena.contest.settings import Phase
-from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress
+from arena.contest.stored import Announcement, LedgerHead, MeasuredRow, NamedEntry, RunColumns, RunProgress
 from arena.serving.clock import Moment
 
 
@@ -25,17 +25,12 @@ class TaskLimit(TypedDict):
 Reached = dict[str, dict[str, float]]  # entry's id → constraint → average over the entry's runs
 
 
-class ContestView(TypedDict):
-    """The contest: task, budgets, times, phase."""
+class SettingsView(TypedDict):
+    """What never changes of a contest: task, budgets, opening."""
 
     contest_id: str
     title: str
-    phase: Phase
-    now: Moment
     opens: Moment
-    closes: Moment
-    closed_early: str
-    deciding: ConfirmingRuns
     task: str
     task_id: str
     metric: str
@@ -56,12 +51,23 @@ class ContestView(TypedDict):
     hardware_class: str
     secret_hash: str
     rules_hash: str
+
+
+class ContestView(SettingsView):
+    """The contest: task, budgets, times, phase."""
+
+    phase: Phase
+    now: Moment
+    closes: Moment
+    closed_early: str
+    deciding: ConfirmingRuns
     people: int | None
     states: dict[str, int]
     left: int  # entries with runs left
     close_asked: bool
     stock: str | None  # entry id of stock's first arm
     report: bool  # whether it is published
+    ledger_head: LedgerHead | None
 
 
 class EntryRow(NamedEntry):
@@ -76,6 +82,12 @@ class EntryRow(NamedEntry):
     reason: str
     changed_at: Moment
     runs_done: int
+
+
+class ListedRow(EntryRow):
+    """An entry as `entries.json` of an export has it."""
+
+    parent: int | None
 
 
 class AcceptedRow(EntryRow):
@@ -143,6 +155,7 @@ class EntryView(EntryRow):
     beside: list[BoardViewRow]  # the rows of stock and of the entry that it is based on
     arms: int  # rows of the board
     confirmed: MeasuredRow | None
+    copy_of: str  # which earlier entry it behaves like; empty while that one's text is hidden
     outcome: str  # of the decision; see `announced`
     race: str  # how it stands in the race of the leaders, while it goes on
     headline: str  # of a winner

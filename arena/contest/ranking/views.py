@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from statistics import fmean
+from typing import cast
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
@@ -13,6 +15,7 @@ from sqlalchemy.orm import undefer
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts, since
 from arena.contest.entering.entries import quota_used
+from arena.contest.entering.similarity import copies, copy_sentence
 from arena.contest.ranking.announced import digits_of, outcome, race_results
 from arena.contest.ranking.standing import (
     DIGITS,
@@ -35,18 +38,22 @@ from arena.contest.ranking.view_types import (
     EntryRow,
     EntryView,
     HostRow,
+    ListedRow,
     OwnEntryRow,
     PersonView,
     QueueRow,
     QueueView,
     Reached,
+    SettingsView,
     SimilarRow,
+    TaskLimit,
 )
 from arena.contest.running.pace import deciding, in_race, run_seconds
-from arena.contest.settings import REPORT
-from arena.contest.stored import MeasuredRow
+from arena.contest.settings import REPORT, ContestConfig
+from arena.contest.stored import LedgerHead, MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
-from arena.serving.clock import utc_now
+from arena.serving.clock import iso, utc_now
+from arena.settings import StudyConfig
 from programs.errors import NotFound
 from trainer.cards.freshness import said
 from trainer.task import Task
@@ -54,6 +61,8 @@ from trainer.task import Task
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
+#: Columns of an entry that only the removal of its account changes.
+SIGNED = ("number", "entry_id", "entrant", "name", "role", "program_id", "sha256", "words", "received_at", "parent")
 #: Metrics and units in words, for readers who do not know them.
 METRICS = {
     "nll": "nll (negative log-likelihood, a loss)",
@@ -73,32 +82,37 @@ def unit_sentence(task: Task) -> str:
     return f"Gain is in {unit}: by how much the {metric} of the final script is {task.direction}."
 
 
+def settings_view(config: ContestConfig, study: StudyConfig, task: Task) -> SettingsView:
+    limits: list[TaskLimit] = [
+        {"name": name, "limit": f"{limit.bound}, {'hard' if limit.hard else 'soft: decides nothing'}"}
+        for name, limit in task.constraints.items()
+    ]
+    return {
+        "contest_id": config.contest_id, "title": config.title, "opens": config.opens,
+        "task": task.name, "task_id": study.task_id, "metric": task.metric,
+        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
+        "limits": limits, "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
+        "confirm_runs": config.confirm_runs, "entries_per_person": config.entries_per_person,
+        "texts_after_close": config.texts_after_close, "join": config.join, "contact": config.contact,
+        "researcher": study.researcher, "hardware_class": study.hardware_class,
+        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash,
+    }  # fmt: skip
+
+
 def contest_view(contest: Contest) -> ContestView:
-    config, task = contest.config, contest.task
-    state = contest.state()
+    state, head = contest.state(), cast(LedgerHead, contest.database.fact("ledger_head"))
     with contest.database.read() as connection:
         people = connection.scalar(select(func.count()).select_from(Person))
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         states = {str(state): int(count) for state, count in counted}
         stock = connection.scalar(select(ContestEntry.entry_id).where(ContestEntry.role == "control"))
     return {
-        "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
-        "opens": config.opens, "closes": contest.closed_at(), "closed_early": state.get("early", ""),
-        "deciding": deciding(contest),
-        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
-        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
-        "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
-        "confirm_runs": config.confirm_runs,
-        "limits": [
-            {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
-            for name, one in task.constraints.items()
-        ],
-        "entries_per_person": config.entries_per_person, "texts_after_close": config.texts_after_close,
-        "join": config.join, "contact": config.contact,
-        "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
-        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
+        **settings_view(contest.config, contest.study, contest.task),
+        "phase": contest.phase(), "now": utc_now(), "closes": contest.closed_at(),
+        "closed_early": state.get("early", ""), "deciding": deciding(contest), "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
         "close_asked": bool(state.get("close_asked")), "stock": stock, "report": (contest.folder / REPORT).is_file(),
+        "ledger_head": head or None,
     }  # fmt: skip
 
 
@@ -173,6 +187,22 @@ def entry_row(entry: ContestEntry) -> EntryRow:
     }
 
 
+def entry_list(contest: Contest) -> list[ListedRow]:
+    """All entries, in order of arrival."""
+    with contest.database.read() as connection:
+        entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
+        parents = {row.number: row.parent for row in connection.scalars(select(EntryParent))}
+    return [{**entry_row(entry), "parent": parents.get(entry.number)} for entry in entries]
+
+
+def signed_entries(contest: Contest) -> list[dict[str, object]]:
+    """The columns of all entries that do not change, for the announcement's record in the ledger."""
+    rows = [dict(row) for row in entry_list(contest)]
+    return [
+        {name: iso(value) if isinstance(value := row[name], datetime) else value for name in SIGNED} for row in rows
+    ]
+
+
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
     """The entry with its text. Raises NotFound."""
     with contest.database.read() as connection:
@@ -196,7 +226,7 @@ def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin
 
 
 def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
-    open_to = may_read(contest, entry, viewer, admin)
+    open_to, hides = may_read(contest, entry, viewer, admin), contest.hides_texts and not admin
     mine = viewer is not None and viewer.person_id == entry.person_id
     with contest.database.read() as connection:
         whole = board_head(connection)
@@ -205,6 +235,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         parent = connection.scalar(same.where(EntryParent.number == entry.number))
         if parent and not (open_to and may_read(contest, parent, viewer, admin)):
             parent = None
+        alike = {} if hides else copies(connection, [entry.number])
         others = [*pinned_numbers(connection, None), *([parent.number] if parent else [])]
         beside = board_of(connection, contest, whole["arms"], {*others} - {entry.number})
     said = contest.announcement()
@@ -222,6 +253,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "beside": beside,
         "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
+        "copy_of": copy_sentence(alike.get(entry.number)),
         "outcome": outcome(entry.entry_id, said),
         "race": race if (race := in_race(contest).get(entry.number, "")) != entry.reason else "",
         "headline": said.get("headline", "") if entry.entry_id in won else "",
@@ -301,12 +333,13 @@ def host_rows(contest: Contest) -> list[HostRow]:
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:
-    decided, race = contest.announcement(), in_race(contest)
+    decided, race, hides = contest.announcement(), in_race(contest), contest.hides_texts
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         own = connection.scalars(mine).all()
         board = board_head(connection)
         digits = board.get("digits", DIGITS)
+        alike = {} if hides else copies(connection, [entry.number for entry in own])
         there = board_of(connection, contest, board["arms"], [entry.number for entry in own])
         rows: dict[int, MeasuredRow | BoardViewRow] = {row["number"]: row for row in (*there, *decided.get("rows", ()))}
         confirmed = {row["number"] for row in decided.get("rows", ())}
@@ -315,7 +348,8 @@ def person_view(contest: Contest, person: Person) -> PersonView:
                 **entry_row(entry),
                 "outcome": (entry.reason if entry.state == "void" else "")
                 or outcome(entry.entry_id, decided)
-                or race.get(entry.number, ""),
+                or race.get(entry.number, "")
+                or copy_sentence(alike.get(entry.number)),
                 "standing": rows.get(entry.number),
                 "confirmed": entry.number in confirmed,
             }

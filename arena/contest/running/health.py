@@ -96,7 +96,7 @@ def queue_words(report: QueueHealth) -> str:
 def power(contest: Contest) -> float | None:
     if contest.phase() not in ("open", "closing"):
         return None
-    rows = list(whole_board(contest))
+    rows = [row for row in whole_board(contest) if not row["copy_of"]]
     return measured_power(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
 
 

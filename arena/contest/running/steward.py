@@ -222,10 +222,11 @@ class Steward:
         for hand, problem in problems:
             self.lost(hand, str(problem.get("message")))
 
-    def record_acts(self) -> None:
-        """Record new host actions in the ledger; the board is then out of date."""
-        if acts.record_acts(self.contest, self.study):
-            self.shown.stale = True
+    def record_acts(self) -> bool:
+        """Record new host actions in the ledger, and return whether there were any; the board is then out of date."""
+        acted = acts.record_acts(self.contest, self.study) > 0
+        self.shown.stale |= acted
+        return acted
 
     def _take(self, result: JobResult) -> None:
         hand = self.in_hand.pop(result.job_id)
@@ -326,8 +327,9 @@ class Steward:
         self.shown.refresh(force=True)
 
     def beat(self) -> None:
-        """Store a heartbeat for the pages."""
+        """Store a heartbeat, and once a day the ledger's head, for the pages."""
         self._beaten = time.monotonic()
+        self.contest.publish_head(self.study, daily=True)
         self._report()
 
     def _report(self) -> None:

@@ -12,15 +12,18 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from analysis.ledger import read
 from analysis.ledger.events import AnnouncementEvent, ContestEvent
 from analysis.report.page import report
 from analysis.study import read_study
 from arena.contest.contest import Contest
 from arena.contest.entering.removal import rename
 from arena.contest.ranking.decision import FinalRace, decided
+from arena.contest.ranking.views import signed_entries
 from arena.contest.running.pause import HOSTS, answers, unstop
 from arena.contest.running.steward import Say, Steward, end
 from arena.contest.settings import REPORT
+from arena.contest.stored import Announcement
 from arena.drain import Drained
 from arena.executor import Executor
 from arena.executors import executor_of
@@ -125,18 +128,32 @@ def close(steward: Steward, race: FinalRace) -> None:
     end(study, race.match.match.match_id)
     announcement = contest.announcement()  # made before an error that came after it
     if not announcement:
-        steward.record_acts()
-        announcement = decided(race)
-        early = contest.state().get("early", "")
-        body = {"contest_id": contest.config.contest_id, "closed_early": early, **announcement}
-        study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
+        announcement = announced(steward, race)
         contest.database.set_fact("announcement", **announcement)
     steward.pause.over()
     steward.courses.follow()
     compact(study.folder)
     publish(contest)
+    contest.publish_head(study)
     contest.state(decided=utc_now().isoformat())
     steward.count(str(announcement["headline"]))
+
+
+def announced(steward: Steward, race: FinalRace) -> Announcement:
+    """The announcement as the ledger has it: recorded now, with all entries, unless it was before a kill."""
+    contest, study = steward.contest, steward.study
+    for record in read(study.folder / "ledger"):
+        if record["kind"] == "announcement":
+            return cast(Announcement, {key: record[key] for key in Announcement.__annotations__ if key in record})
+    steward.record_acts()
+    announcement = decided(race)
+    while steward.record_acts():  # the host has acted meanwhile
+        announcement = decided(race)
+    announcement["ledger_head"] = contest.publish_head(study)
+    about = {"contest_id": contest.config.contest_id, "closed_early": contest.state().get("early", "")}
+    body = {**about, **announcement, "entries": signed_entries(contest)}
+    study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
+    return announcement
 
 
 def publish(contest: Contest) -> None:

@@ -76,6 +76,10 @@ class ContestFlags:
     ]
     closes: Annotated[str, flag("A time, or a duration after --opens.", metavar="TIME", default="7d")]
     entries_per_person: Annotated[int, rare("Maximum number of entries per person.", min=1, default=3)]
+    most_entries: Annotated[int | None, rare("Maximum number of entries in all  [default: 1000].", min=1)]
+    codes: Annotated[
+        int | None, flag("Join codes for one person each  [default: one code for all].", min=1, max=10_000, metavar="N")
+    ]
     texts_after_close: Annotated[bool, rare("true: show the texts of entries only after the close.")]
     open_join: Annotated[bool, rare("true: let everyone join without the code.")]
     contact: Annotated[str | None, rare("Your public contact, for objections to an entry.")]
@@ -116,11 +120,13 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     created["host_token"] = made.admin_token
     if out.mode == "json":
         created["plan"] = {**asdict(plan), "source": source}
-    if out.mode == "json" or not options.join_open:
+    if made.join_codes:
+        created["join_codes"] = made.join_codes
+    elif out.mode == "json" or not options.join_open:
         created["join_code"] = made.join_code
     out.thing(created)
     for note in AFTER[1:] if options.join_open else AFTER:
-        out.note(note)
+        out.note(note.replace("join_code", "join_codes") if made.join_codes else note)
     out.next(f"metaloop contest serve {resolve.typed(path)}")
 
 
@@ -189,8 +195,10 @@ def noise_of(study: str, out: Output) -> float:
 def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestOptions:
     """The options of a new contest, checked against its task and this machine."""
     from arena import sandbox
-    from arena.contest.create import ContestOptions
+    from arena.contest.create import MOST_ENTRIES, ContestOptions
 
+    if flags.codes and flags.open_join:
+        raise UsageError("--codes and --set open_join=true exclude each other", hint="leave one of them out")
     models = researcher_choice_of(flags.models, flags.yes)
     task = launch.load_task(flags.task)
     budget = flags.run_budget or task.run_budget
@@ -204,6 +212,7 @@ def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestO
     return ContestOptions(
         title=flags.title or folder.name, task=task, opens=opens, closes=moment(flags.closes, opens, "--closes"),
         run_budget=budget, runs=flags.runs, confirm_runs=confirm_runs, entries_per_person=flags.entries_per_person,
+        most_entries=flags.most_entries or MOST_ENTRIES, join_codes=flags.codes or 0,
         texts_after_close=flags.texts_after_close, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=False, sandbox=True,  # a step's price is the same whatever it trains: docs/threat-model.md

@@ -169,6 +169,7 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     for line in sentences(said) if "outcome" in said else ():
         out.note(line)
     results = race_results(said) if said else {one["number"]: one["said"] for one in race}
+    results |= {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of") and not said and not race}
     for act in board.get("since", ()):
         results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
     measured = said.get("rows") or board["rows"]
@@ -213,6 +214,7 @@ def facts(view: Mapping[str, Any]) -> Row:
         "decision": said.get("headline"),
         "secret": said.get("secret"),
         "its SHA-256": is_decided and contest["secret_hash"],
+        "ledger head": contest["ledger_head"] and " ".join(map(contest["ledger_head"].get, ("segment", "hash"))),
         "entries": states and ", ".join([*states, "stock's two arms included"]),
         "queue": health and queue_words(health),
         "named": health and health["power"] is not None and f"in {health['power']:.0%} of simulated closes",

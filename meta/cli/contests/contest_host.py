@@ -131,6 +131,7 @@ def host(
     folder: ContestFolder,
     act: Annotated[str, argument(metavar="ACT", type=click.Choice(tuple(ARGUMENT)))],
     target: Annotated[str, argument(metavar="[ARG]", default="")],
+    person: Annotated[str, flag("void: all entries of this person, in place of ENTRY.", metavar="NAME", default="")],
     because: Annotated[str, flag("void, unvoid: public reason; it stays on record.", metavar="TEXT", default="")],
     limits: Annotated[ModelFlags, only(*LIMITS)],
     yes: YesFlag,
@@ -140,7 +141,8 @@ def host(
     void ENTRY --because TEXT: the entry leaves the queue, the ranking and the decision, and
     does not count against its entrant's quota. A run that has started is finished. A decision
     that was announced stays; the board at the close loses the entry. ENTRY is a name as on
-    the leaderboard, or a number or address from an entry's page.
+    the leaderboard, or a number or address from an entry's page. void --person NAME: the same
+    for all entries of a person, who may then submit as many again: forget stops that.
 
     unvoid ENTRY: the entry continues where it was. One that the server had given up after
     repeated errors starts again from the beginning.
@@ -157,7 +159,7 @@ def host(
     contains the secret: keep it to yourself. Never serve both: their results would differ."""
     from arena.contest.contest import Contest
 
-    refuse_other_options(act, target)
+    refuse_other_options(act, target or person)
     path = resolve.contest_folder(folder, out)
     if act == "backup":
         backup(out, path, Path(target).expanduser())
@@ -168,7 +170,9 @@ def host(
     elif act == "forget":
         forget(out, contest, target, yes)
     else:
-        void(out, contest, act, target, because)
+        if person and target:
+            raise UsageError("void takes ENTRY or --person NAME, not both", hint="leave one of them out")
+        void(out, contest, act, target, person, because)
 
 
 def refuse_other_options(act: str, target: str) -> None:
@@ -178,24 +182,31 @@ def refuse_other_options(act: str, target: str) -> None:
     other = dict[str, str]() if act == "caps" else LIMITS
     if act not in ("void", "unvoid"):
         other = {**other, "because": "--because"}
+    if act != "void":
+        other = {**other, "person": "--person"}
     for name, option in other.items():
         if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{option} is not for {act}", hint=f"leave {option} out")
 
 
-def void(out: Output, contest: Contest, act: str, entry: str, because: str) -> None:
-    """Declare an entry void, or reinstate it; in the ledger at once, unless a running host writes it there."""
+def void(out: Output, contest: Contest, act: str, entry: str, person: str, because: str) -> None:
+    """Declare an entry void, or all of a ``person``, or reinstate it; in the ledger at once, unless a running host
+    writes it there."""
     from arena.contest.entering import acts
     from arena.serving.clock import iso
 
-    done = acts.void(contest, entry, because) if act == acts.VOID else acts.unvoid(contest, entry, because)
+    if person:
+        done = acts.void_person(contest, person, because)
+    else:
+        done = [acts.void(contest, entry, because) if act == acts.VOID else acts.unvoid(contest, entry, because)]
     acts.write_down(contest)
-    row = acts.row(done)
-    out.thing({**row, "at": iso(row["at"])})
-    racing = done.number in (contest.state().get("leaders") or [])
+    for each in done:
+        row = acts.row(each)
+        out.thing({**row, "at": iso(row["at"])})
+    racing = any(each.number in (contest.state().get("leaders") or []) for each in done)
     out.note(acts.consequence(act, contest.phase(), racing))
     if act == acts.VOID:
-        undo = f"metaloop contest host {resolve.typed(contest.folder)} unvoid {done.number}"
+        undo = f"metaloop contest host {resolve.typed(contest.folder)} unvoid {done[0].number}"
         out.next(f"{undo}  # to undo it; the reason is public")
 
 

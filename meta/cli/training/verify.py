@@ -124,8 +124,9 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
 
     A contest's folder, or its export after the decision: computes all seeds again from the
     published secret (intact, or an error with the first seed that differs), then checks it
-    like a STUDY. An export has no train.py files: its check computes every figure of the
-    announcement from the ledger again instead (or an error with the first that differs).
+    like a STUDY. An export has no train.py files: its check compares its other files with
+    the ledger instead (or an error with the first that differs), computes the announcement
+    again, and prints the heads of the ledger and what it did not compare.
 
     If a study names a task that is not built in, the command asks before it runs the task's
     data.py or its [run] commands (without a terminal, pass --yes), in a sandbox without
@@ -223,7 +224,7 @@ def shared_copy(out: Output, folder: Path) -> None:
 
 def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck | None:
     """None for the export of a contest, which has no scripts: the seeds of a contest are checked here."""
-    from arena.contest.listing import recompute
+    from arena.contest.audit import check_export
     from arena.contest.running.seeds import derive_seeds
     from arena.contest.settings import DATABASE
     from arena.verify_study import claim_of, samples_of, too_few, verify_study
@@ -233,7 +234,7 @@ def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck 
         out.note("All seeds are derived from the secret. Compare these two hashes with those published at the opening:")
         out.note("\n".join((seeds["secret_hash"], seeds["rules_hash"])))
         if not (study.folder / DATABASE).is_file():
-            out.thing({"verdict": "intact", **seeds, "figures": recompute(study)})
+            intact_export(out, {"verdict": "intact", **seeds, **check_export(study)})
             return None
     with resolve.connect(study.folder, ["standings"]) as con:
         claim = claim_of(con)
@@ -247,6 +248,21 @@ def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck 
     return PlannedCheck(
         study.task, how, trainings, untrained, lambda say: verify_study(study, claim, drawn, how, say), study
     )
+
+
+def intact_export(out: Output, found: dict[str, Any]) -> None:
+    """Print what was compared in the export of a contest, the heads of its ledger, and what was not compared."""
+    heads, others = found["ledger_heads"], found["not_covered"]
+    if out.mode != "json":
+        found = {key: value for key, value in found.items() if not isinstance(value, list)}
+    out.thing(found)
+    out.note("The heads of the ledger, daily (time, segment, hash):")
+    out.note("\n".join(heads))
+    out.note(
+        "Compare them with those that the contest's pages and its announcement showed: in a ledger that was written "
+        "anew, they differ. The last one covers everything."
+    )
+    out.note(f"Not checked: {'; '.join(others)}")
 
 
 def read_source(path: Path, task: Task) -> Source:

@@ -66,7 +66,7 @@ def entered(contest: Contest, who: list[Person]) -> None:
     with contest.database.write() as connection:
         for i, person in enumerate(who):
             program = Program.parse(f"# {i}\n\nOne way, the {i}th.\n".encode(), file="program.md")
-            store(connection, contest.config, program, role="program", person=person)
+            store(connection, contest.config, program, role="program", behaviour=program.program_id, person=person)
 
 
 def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str, dict[str, Any]]]:
@@ -263,7 +263,7 @@ def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
         connection.execute(text("UPDATE board SET gain = 0.1, arm_id = 'a' || (99 - number) WHERE number > 4"))
         connection.execute(text("UPDATE board SET above = 1 WHERE number = 4"))
         connection.execute(text("UPDATE entries SET person_id = number - 21 WHERE number > 22"))
-        connection.execute(text("UPDATE entries SET state = 'verified', program_id = 'p' || min(number, 22)"))
+        connection.execute(text("UPDATE entries SET state = 'verified', behaviour = 'p' || min(number, 22)"))
         own = "json_set(\"row\", '$.program_id', 'p' || min(number, 22), '$.name', 'N' || number)"
         connection.execute(text(f'UPDATE board SET "row" = {own}'))
     most_leaders = contest.config.most_leaders

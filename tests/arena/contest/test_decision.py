@@ -39,7 +39,7 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
     change(contest, 6, state="failed", reason="no experiment succeeded")
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
     board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
-    monkeypatch.setattr("arena.contest.ranking.decision.board_rows", lambda *_: board)
+    monkeypatch.setattr("arena.contest.ranking.decision.board_rows", lambda *_, **__: board)
     study = Study.open(contest.folder)
     acts.void(contest, "7", "copied")
     stored = {str(number): why for number, why in not_racing(contest, study, [3]).items()}
@@ -60,9 +60,9 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
     reasons = not_racing(contest, study, [3])
     assert reasons == {
         4: "not among the leaders when their race began: rank 2–5, significantly below 1 other row of the board",
-        5: "not in the race of the leaders: it has the text of one of them (see its page)",
+        5: "not in the race of the leaders: it behaves like entry 3, which was earlier",
         6: "no experiment succeeded",
-        7: "not in the race of the leaders: it has the text of one of them (see its page)",
+        7: "not in the race of the leaders: it behaves like entry 3, which was earlier",
     }
     said: Announcement = {"outcome": "won", "winners": [], "rows": [], "not_racing": spectators(contest, reasons)}
     assert [who["number"] for who in said["not_racing"]] == [4, 5, 6, 7]

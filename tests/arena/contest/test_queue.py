@@ -46,7 +46,7 @@ def test_the_next_run_is_the_first_turn(tmp_path: Path) -> None:
         if rng.random() < 0.4:
             with contest.database.write() as connection:
                 program = Program.parse(f"# {step}\n\nOne.\n".encode(), file="program.md")
-                store(connection, contest.config, program, role="program", person=rng.choice(people))
+                store(connection, contest.config, program, role="program", behaviour="b", person=rng.choice(people))
         number = rng.randint(1, 2 + step // 6)
         with contest.database.read() as connection:
             known = connection.get(ContestEntry, number) is not None

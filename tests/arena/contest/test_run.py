@@ -15,11 +15,12 @@ from statistics import median
 import pytest
 
 from analysis.study import query
+from arena.contest.audit import recompute
 from arena.contest.contest import Contest
 from arena.contest.entering import removal
 from arena.contest.entering.entries import accept
 from arena.contest.export import export
-from arena.contest.listing import listed, recompute
+from arena.contest.listing import listed
 from arena.contest.ranking.announced import secret_check
 from arena.contest.ranking.decision import figures
 from arena.contest.ranking.standing import version
@@ -141,8 +142,8 @@ def check_seeds(contest: Contest, folder: Path, told: Announcement) -> None:
 def check_figures(study: Study) -> None:
     """Nor any figure of the announcement: each follows from the ledger."""
     path = study.folder / ANNOUNCED
-    said = path.read_text(encoding="utf-8")
-    assert recompute(study) > 40
+    said, entries = path.read_text(encoding="utf-8"), listed(study.folder)
+    assert recompute(study, entries, ()) > 40
     for change in (
         lambda told: told.update(over_stock=told["over_stock"] + 1e-6),
         lambda told: told["rows"][0].update(n=told["rows"][0]["n"] + 1),
@@ -155,13 +156,13 @@ def check_figures(study: Study) -> None:
         change(told)
         path.write_text(json.dumps(told), encoding="utf-8")
         with pytest.raises(Corrupt, match="its ledger gives"):
-            recompute(study)
+            recompute(study, entries, ())
     took_part = {row["number"] for row in json.loads(said)["rows"]}
     fewer = [e for e in listed(study.folder) if e.number in took_part - {json.loads(said)["best"]["number"]}]
     without = figures(ContestConfig.read(study.folder), tasks_of(study)[0], fewer, ())
     path.write_text(json.dumps(json.loads(said) | without), encoding="utf-8")  # a leader whom nobody has declared void
     with pytest.raises(Corrupt, match="its ledger gives"):
-        recompute(study)
+        recompute(study, entries, ())
     path.write_text(said, encoding="utf-8")
 
 

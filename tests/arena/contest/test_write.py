@@ -345,7 +345,7 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         with contest.database.write() as connection:
             older = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
             again = Program.parse("---\nmetaloop:\n  name: Ada 1\n---\n# Other\n")
-            store(connection, contest.config, again, role="program", person=older.person)
+            store(connection, contest.config, again, role="program", behaviour="b", person=older.person)
         assert f'value="{number}"></label>' in Browser(port).get(start).text  # two entries have this name
         assert Browser(port).get("/write?start=n_none").status == 404
         acts.void(contest, number, "sent twice")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from arena.contest.export import plain_name
+from arena.contest.export import text_file
 from arena.contest.web.api import csv_parts
 from meta.cli.output import clean
 from tests.analysis.report.browser import Browser as Chromium
@@ -46,7 +46,7 @@ EXPORTED = [pytest.param(case, marks=mark("export"), id=case.name) for case in c
 @pytest.mark.parametrize("case", EXPORTED)
 def test_an_export_writes_into_its_folder_alone(case: Case) -> None:
     """Entries are named by number and by plain letters, whoever entered them."""
-    case.held(re.fullmatch(r"[A-Za-z0-9-]{1,40}", plain_name(case.raw.decode())))
+    case.held(re.fullmatch(r"00000-[A-Za-z0-9-]{1,40}\.md", text_file(0, case.raw.decode())))
 
 
 WORST = ("script", "picture with an error", "svg on load", "frame", "meta refresh", "mutation of a template", "object",

@@ -1,0 +1,357 @@
+"""Edits of the export of a decided contest, in each of the ways that its readers could be deceived with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.contest.contest import Contest
+from arena.contest.entering import acts, removal
+from arena.contest.entering.entries import accept
+from arena.contest.export import export
+from arena.contest.running import arms
+from arena.contest.running.work import carry_on
+from programs.shelf import starter
+from tests.arena.contest.hosting import Browser, founded, newcomer, served
+from tests.meta.cli_study import cli, metaloop
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> Contest:
+    """Ada and Bob raced; Cy's entry copies Ada's, Dan's is void."""
+    contest = founded(tmp_path_factory.mktemp("decided")).contest
+    texts = {"Ada": "local", "Bob": "one-line", "Cy": "local", "Dan": "one-line"}
+    for name, program in texts.items():
+        accept(contest, newcomer(contest, name), starter(program).raw)
+    acts.void(contest, "6", "sent twice")
+    carry_on(contest, quiet, until_idle=True)
+    contest.ask_close("it rains")
+    carry_on(contest, quiet)
+    return contest
+
+
+@pytest.fixture(scope="module")
+def original(decided: Contest) -> Path:
+    folder = decided.folder.parent / "export"
+    export(decided, folder)
+    return folder
+
+
+@pytest.fixture
+def copy(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "copy"))
+
+
+def refused(folder: Path) -> str:
+    """What `verify` says of an export that it refuses, in one line."""
+    ended = cli("verify", folder)
+    assert ended.returncode != 0, ended.stdout
+    return " ".join(ended.stderr.split())
+
+
+def edit(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change a JSON file: ``change`` works on its value, or returns another."""
+    value = json.loads(path.read_text())
+    new = change(value)
+    path.write_text(json.dumps(value if new is None else new, ensure_ascii=False, indent=1) + "\n")
+
+
+def replace(path: Path, *pairs: tuple[str, str]) -> None:
+    text = path.read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def test_export_of_a_decided_contest_is_intact(decided: Contest, original: Path) -> None:
+    found = metaloop("verify", original, "--json").json
+    assert found["verdict"] == "intact" and found["figures"] > 300
+    assert {name.partition(":")[0] for name in found["not_covered"]} == {
+        "study.toml", "entries.json", "board.json", "contest.json",
+        *(path.name for path in original.glob("*.parquet")),
+    }  # fmt: skip
+    told = decided.announcement()["ledger_head"]
+    assert f"{told['segment']} {told['hash']} (in the announcement)" in " ".join(found["ledger_heads"])
+    shown = " ".join(decided.database.fact("ledger_head")[key] for key in ("segment", "hash"))
+    assert f"{shown} (on the board when this was exported)" in found["ledger_heads"][-1]
+    with served(decided) as port:
+        for page in ("/", "/rules"):
+            assert shown in Browser(port).get(page).text
+        assert told["hash"] in Browser(port).get("/").text
+    assert shown in metaloop("contest", "status", decided.folder).stdout
+    printed = metaloop("verify", original)
+    assert told["hash"] in printed.stdout + printed.stderr and "runs.parquet" in printed.stdout + printed.stderr
+
+
+def test_export_with_a_late_void_and_a_removed_account_is_intact(decided: Contest, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(decided.folder, tmp_path / "contest"))
+    contest = Contest.open(folder)
+    acts.void(contest, "3", "copied from elsewhere")
+    acts.write_down(contest)
+    removal.forget(contest, "Ada")
+    export(contest, tmp_path / "export")
+    files = b"".join(path.read_bytes() for path in (tmp_path / "export").glob("*.*"))
+    assert b"Ada" not in files and "former entrant 1" in (tmp_path / "export" / "announcement.md").read_text()
+    found = metaloop("verify", tmp_path / "export", "--json").json
+    assert (
+        " ".join(contest.database.fact("ledger_head")[key] for key in ("segment", "hash")) in found["ledger_heads"][-1]
+    )
+    replace(tmp_path / "export" / "entries.json", ("former entrant 1", "former entrant 2"))
+    assert "entries/00003-former-entrant-2.md" in refused(tmp_path / "export")
+
+
+WORDS = ("entries.json", "announcement.json", "announcement.md", "board.json", "acts.json")
+
+
+def swapped(folder: Path, first: str, other: str) -> None:
+    for name in (*WORDS, "card.svg"):
+        path = folder / name
+        if path.exists():
+            path.write_text(
+                re.sub(rf"\b({first}|{other})\b", lambda m: other if m[1] == first else first, path.read_text())
+            )
+
+
+def test_export_with_swapped_names_is_refused(copy: Path) -> None:
+    swapped(copy, "Ada", "Bob")
+    for old in list((copy / "entries").iterdir()):
+        name = old.name.replace("Ada", "?").replace("Bob", "Ada").replace("?", "Bob")
+        old.rename(old.with_name(f"{name}.new"))
+    for new in list((copy / "entries").iterdir()):
+        new.rename(new.with_suffix(""))
+    assert "entries.json says" in refused(copy)
+
+
+def test_export_with_other_names_is_refused(copy: Path) -> None:
+    for old, new in (("Ada", "Mallory"), ("Bob", "Trudy")):
+        for path in (*(copy / name for name in WORDS), copy / "card.svg"):
+            if path.exists():
+                path.write_text(path.read_text().replace(old, new))
+        for path in list((copy / "entries").iterdir()):
+            path.rename(path.with_name(path.name.replace(old, new)))
+    assert "Mallory" in (refused(copy))
+
+
+def test_export_with_other_texts_is_refused(copy: Path) -> None:
+    for path in (copy / "entries").iterdir():
+        path.write_bytes(starter("stock").raw + b"\nAnother.\n")
+        assert f"entries/{path.name}" in refused(copy)
+        break
+
+
+def test_export_with_a_text_too_many_is_refused(copy: Path) -> None:
+    (copy / "entries" / "00099-Zoe.md").write_bytes(starter("stock").raw)
+    assert "entries/00099-Zoe.md" in refused(copy)
+
+
+@pytest.mark.parametrize("name", ["announcement.md", "card.svg", "README.md"])
+def test_export_with_other_words_is_refused(copy: Path, name: str) -> None:
+    path = copy / name
+    path.write_text((path.read_text() if path.exists() else "<svg/>") + "The host is honest.\n")
+    assert f"{name}: its words are not" in refused(copy)
+
+
+JSON_EDITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "closed_early": ("announcement.json", lambda told: told.update(closed_early="nobody came")),
+    "since": ("announcement.json", lambda told: told.update(since=[{"number": 3, "because": "x"}])),
+    "decided_at": ("announcement.json", lambda told: told.update(decided_at="2026-01-01T00:00:00+00:00")),
+    "left_out": ("announcement.json", lambda told: told.update(left_out=told["not_racing"][:1])),
+    "not_racing": ("announcement.json", lambda told: told.update(not_racing=[])),
+    "secret": ("announcement.json", lambda told: told.update(secret_hash="0" * 64)),
+    "headline": ("announcement.json", lambda told: told.update(headline="Bob won")),
+    "gain": ("announcement.json", lambda told: told.update(gain=told["gain"] + 1e-6)),
+    "head": ("announcement.json", lambda told: told["ledger_head"].update(hash="0" * 64)),
+    "rows": ("board.json", lambda board: board["rows"].reverse()),
+    "rank": ("board.json", lambda board: board["rows"][0].update(rank_low=2)),
+    "void": ("board.json", lambda board: board["void"][0].update(reason="for no reason")),
+    "said": ("board.json", lambda board: board["announcement"].update(headline="Bob won")),
+    "copy": ("board.json", lambda board: [row.update(copy_of="") for row in board["rows"]] and None),
+    "acts": ("acts.json", lambda rows: []),
+    "because": ("acts.json", lambda rows: rows[0].update(because="for no reason")),
+    "title": ("contest.json", lambda about: about.update(title="Another")),
+    "closes": ("contest.json", lambda about: about.update(closed_early="")),
+    "state": ("entries.json", lambda rows: rows[-1].update(state="verified")),
+    "sha256": ("entries.json", lambda rows: rows[2].update(sha256="0" * 64)),
+    "fewer": ("entries.json", lambda rows: rows[:-1]),
+    "shape": ("entries.json", lambda rows: {"rows": rows}),
+}
+
+
+@pytest.mark.parametrize("edited", JSON_EDITS)
+def test_export_with_an_edited_json_file_is_refused(copy: Path, edited: str) -> None:
+    name, change = JSON_EDITS[edited]
+    edit(copy / name, change)
+    said = refused(copy)
+    assert name in said or (edited == "shape" and "incomplete" in said)
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r"closes = .*", "closes = 2030-01-01T00:00:00Z"), (r'title = ".*"', 'title = "Another"'),
+        (r"confirm_runs = \d+", "confirm_runs = 99"), (r"run_budget = .*", "run_budget = 1.0"),
+        (r"(?m)^runs = \d+", "runs = 9"), (r"entries_per_person = \d+", "entries_per_person = 99"),
+        (r"most_entries = \d+", "most_entries = 9"), (r'contact = ".*"', 'contact = "me"'),
+    ],
+)  # fmt: skip
+def test_export_with_edited_settings_is_refused(copy: Path, old: str, new: str) -> None:
+    text = (copy / "contest.toml").read_text()
+    assert re.search(old, text)
+    (copy / "contest.toml").write_text(re.sub(old, new, text, count=1))
+    assert "contest.toml says" in refused(copy)
+
+
+def test_export_with_edited_rules_and_their_hash_is_refused(copy: Path) -> None:
+    before = hashlib.sha256((copy / "rules.md").read_bytes()).hexdigest()
+    (copy / "rules.md").write_text("# The host always wins\n")
+    after = hashlib.sha256((copy / "rules.md").read_bytes()).hexdigest()
+    for name in ("contest.toml", "contest.json"):
+        replace(copy / name, (before, after))
+    assert "contest.toml says rules_hash" in refused(copy)
+
+
+def test_export_with_an_edited_plan_is_refused(copy: Path) -> None:
+    replace(copy / "study.toml", ("confirm = 3", "confirm = 4"))
+    assert "study.toml says plan.confirm" in refused(copy)
+
+
+# -- the ledger ------------------------------------------------------------------------------------------------------
+
+
+def records(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_bytes().splitlines():
+        yield json.loads(line)
+
+
+def signed(record: dict[str, Any], seq: int, prev: str) -> tuple[bytes, str]:
+    """A record as a line of a chain, and its hash."""
+    body = {key: value for key, value in record.items() if key not in ("seq", "prev", "hash")}
+    at = body.pop("at")
+    head = {"seq": seq, "at": at, "prev": prev, "schema": body.pop("schema")}
+    raw = json.dumps({**head, **body}, ensure_ascii=False, separators=(",", ":"))[:-1].encode()
+    return raw + b',"hash":"%b"}\n' % hashlib.sha256(raw).hexdigest().encode(), hashlib.sha256(raw).hexdigest()
+
+
+def added(ledger: Path, name: str, *events: dict[str, Any]) -> dict[str, Any]:
+    """A segment with its own chain of these events; its head."""
+    about = {"at": "2031-01-01T00:00:00Z", "schema": next(records(ledger / "main-1.jsonl"))["schema"]}
+    lines, prev = b"", ""
+    heads = {"kind": "segment", "writer": name.partition("-")[0], "heads": {}}
+    every = events if name.startswith("end") else (heads, *events)
+    for seq, event in enumerate(every):
+        line, prev = signed({**about, **event}, seq, prev)
+        lines += line
+    (ledger / name).write_bytes(lines)
+    return {name: {"seq": len(every) - 1, "hash": prev}}
+
+
+def void_of_the_best(decided: Contest, phase: str) -> dict[str, Any]:
+    best = decided.announcement()["best"]
+    every = arms.BOARD, arms.SCREENING, arms.CONFIRMATION
+    affected = acts.arms_of(decided, best["entry_id"], every)
+    body = {key: best[key] for key in ("entry_id", "number", "entrant")}
+    return {"kind": "act", "act_id": 99, "what": "void", **body, "because": "x", "phase": phase, "arm_ids": affected}
+
+
+def test_export_with_an_added_segment_is_refused(decided: Contest, copy: Path) -> None:
+    added(copy / "ledger", "zz-1.jsonl", void_of_the_best(decided, "deciding"))
+    assert "zz-1.jsonl" in refused(copy)
+
+
+def test_export_with_a_segment_of_one_record_is_refused(decided: Contest, copy: Path) -> None:
+    added(copy / "ledger", "end-0.jsonl", void_of_the_best(decided, "deciding"))
+    assert "end-0.jsonl" in refused(copy)
+    (copy / "ledger" / "end-0.jsonl").rename(copy / "ledger" / "zz-1.jsonl")
+    assert "zz-1.jsonl" in refused(copy)
+
+
+def test_export_with_an_added_segment_and_its_end_is_refused(decided: Contest, copy: Path) -> None:
+    ledger = copy / "ledger"
+    head = added(ledger, "zz-1.jsonl", void_of_the_best(decided, "decided"))
+    added(ledger, "end-99.jsonl", {"kind": "segment", "writer": "end", "heads": head})
+    assert "zz-1.jsonl:2" in refused(copy)
+
+
+def test_export_with_a_second_announcement_is_refused(decided: Contest, copy: Path) -> None:
+    ledger = copy / "ledger"
+    told = next(one for path in ledger.glob("main-*") for one in records(path) if one["kind"] == "announcement")
+    head = added(ledger, "zz-1.jsonl", {**told, "headline": "Bob won", "at": "2031-01-01T00:00:00Z"})
+    added(ledger, "end-99.jsonl", {"kind": "segment", "writer": "end", "heads": head})
+    assert "2 announcements" in refused(copy)
+
+
+def test_export_with_an_appended_record_is_refused(decided: Contest, copy: Path) -> None:
+    path = max((copy / "ledger").glob("main-*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    *_, last = records(path)
+    act = {"at": "2031-01-01T00:00:00Z", "schema": last["schema"], **void_of_the_best(decided, "decided")}
+    with path.open("ab") as file:
+        file.write(signed(act, last["seq"] + 1, last["hash"])[0])
+    assert path.name in refused(copy)
+
+
+def rebuilt(folder: Path, change: Callable[[dict[str, Any]], None]) -> dict[str, str]:
+    """Change records of a ledger and compute all its chains and heads again; old hash → new hash."""
+    left = {path: list(records(path)) for path in sorted((folder / "ledger").glob("*.jsonl"))}
+    hashes: dict[str, str] = {}
+    chains: dict[Path, list[bytes]] = {path: [] for path in left}
+    while any(left.values()):
+        for path, rows in left.items():
+            while rows:
+                named = [head["hash"] for head in (rows[0].get("heads") or {}).values()]
+                named += [rows[0]["ledger_head"]["hash"]] if "ledger_head" in rows[0] else []
+                if any(sha256 not in hashes for sha256 in named):
+                    break
+                record = rows.pop(0)
+                text = json.dumps(record)
+                for sha256 in named:
+                    text = text.replace(sha256, hashes[sha256])
+                new = json.loads(text)
+                change(new)
+                line, hashes[record["hash"]] = signed(new, record["seq"], hashes.get(record["prev"], ""))
+                chains[path].append(line)
+    for path, lines in chains.items():
+        path.write_bytes(b"".join(lines))
+    return hashes
+
+
+def test_rebuilt_ledger_has_other_heads_than_were_published(decided: Contest, copy: Path) -> None:
+    def forged(record: dict[str, Any]) -> None:
+        if record["kind"] == "experiment":
+            record["description"] = "forged"
+
+    hashes = rebuilt(copy, forged)
+    for path in (copy / name for name in ("announcement.json", "announcement.md", "board.json", "contest.json")):
+        text = path.read_text()
+        for old, new in hashes.items():
+            text = text.replace(old, new)
+        path.write_text(text)
+    found = metaloop("verify", copy, "--json").json  # nothing in the folder itself can show it
+    published = decided.announcement()["ledger_head"]["hash"], decided.database.fact("ledger_head")["hash"]
+    assert not any(sha256 in line for sha256 in published for line in found["ledger_heads"])
+    assert len(found["ledger_heads"]) > 2
+
+
+def test_rebuilt_ledger_with_a_forged_gain_is_refused(decided: Contest, copy: Path) -> None:
+    def forged(record: dict[str, Any]) -> None:
+        if record["kind"] == "announcement":
+            record["gain"] += 1
+
+    hashes = rebuilt(copy, forged)
+    edit(copy / "announcement.json", lambda told: told.update(gain=told["gain"] + 1))
+    replace(
+        copy / "announcement.json", *((old, new) for old, new in hashes.items() if old in str(decided.announcement()))
+    )
+    assert "announcement.json says gain" in refused(copy)
