@@ -1,7 +1,7 @@
 """The git repository of a run: a commit per kept experiment, and the diff of every experiment as a file.
 
 Objects are written loose, in git's own format (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects): no index, no
-lock, no process per commit.
+lock, no process per commit. `git init` and each object of GitPython's database would be a process of their own.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from inner_loop.record import Record
 from programs.errors import EnvironmentProblem
-from programs.safe_git import run
 from programs.text import one_line
 from trainer.edits import format_value
 from trainer.source import Source
@@ -79,13 +80,11 @@ class RunRepository:
 
     def close(self) -> None:
         """Check out main, so that `git status` is clean."""
+        from git import Git
+
         if self._tip is not None:
-            words = ["--git-dir", str(self._git), "--work-tree", str(self.folder), "reset", "--hard", "--quiet", "main"]
-            done = run(words)
-            if done.returncode:  # usually a full disk
-                reason = " ".join(done.stderr.decode(errors="replace").split())[:300]
-                hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
-                raise EnvironmentProblem(f"{self.folder}: git failed: {reason}", hint=hint)
+            with _git_errors(self.folder):
+                Git(self.folder).reset("--hard", "--quiet", "main")
 
     def _point(self, record: Record, parent: Record | None) -> None:
         heads = self._git / "refs" / "heads"
@@ -144,6 +143,19 @@ def unlock(git_folder: Path) -> None:
     for folder in (git_folder, git_folder / "refs" / "heads"):
         for lock in folder.glob("*.lock"):
             lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _git_errors(folder: Path) -> Iterator[None]:
+    """Turns an error of git, usually a full disk, into one line."""
+    from git import GitError
+
+    try:
+        yield
+    except GitError as error:
+        said = " ".join(str(getattr(error, "stderr", "") or error).split())
+        hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
+        raise EnvironmentProblem(f"{folder}: git failed: {said[:300]}", hint=hint) from error
 
 
 def message(record: Record, metric: str) -> str:

@@ -48,8 +48,7 @@ from programs.shelf import in_library, starter
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
     """Run a study, from wherever it stopped, to its champion."""
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
-    with study, drain_on_interrupt(study, progress):
-        lineage = Lineage(study.folder / "programs.git", epoch)
+    with study, drain_on_interrupt(study, progress), Lineage(study.folder / "programs.git", epoch) as lineage:
         with executor_of(study, progress) as executor:
             if plan.night:
                 return night(study, plan, starters, executor, lineage, progress)

@@ -155,8 +155,7 @@ def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_pa
     folder, champion = ended
     study, plan, _ = take_up(Path(shutil.copytree(folder, tmp_path / "study", symlinks=True)))
     other = next(p for p in ("idea-queue", "local-screen") if p != champion.program.name)
-    lineage = Lineage(study.folder / "programs.git", 0)
-    with study, LocalExecutor(study.folder, 2, silent) as workers:
+    with study, Lineage(study.folder / "programs.git", 0) as lineage, LocalExecutor(study.folder, 2, silent) as workers:
         late = enter(TaskStudy(study), "late", [Entry(starter(other))], purpose="race", stream="selection")
         for row in play(TaskStudy(study), workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
             assert row.gains

@@ -104,7 +104,8 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     assert handed[0] == "metaloop export s --for agent -o champion-prose" and len(handed) == 2
     metaloop("report", study)
     assert "==&gt; roles/critic.md" in (study / "report.html").read_text()
-    listed = Lineage(study / "programs.git", 0).git("ls-tree", "-r", "--name-only", "main").split()
+    with Lineage(study / "programs.git", 0) as lineage:
+        listed = lineage.repo.git.ls_tree("-r", "--name-only", "main").split()
     assert listed == ["log/found.md", "program.md", "roles/critic.md", "skills/screen.md"]
 
 
