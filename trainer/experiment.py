@@ -58,7 +58,7 @@ def launcher_of(task: Task, sandbox: bool = True) -> Launcher:
         return CommandLauncher(sandbox)
     from trainer.sandbox.local import LocalLauncher  # for Linux alone
 
-    return LocalLauncher(sandbox=sandbox, torch=task.torch)
+    return LocalLauncher(sandbox=sandbox, torch=task.torch, imports=task.imports)
 
 
 class Trainer(Closing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import math
@@ -9,6 +10,7 @@ import py_compile
 import re
 import shlex
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -114,6 +116,21 @@ class Task:
     @cached_property
     def _baseline(self) -> Source:
         return Source.from_folder(self.folder, self.editable)
+
+    @cached_property
+    def imports(self) -> list[str]:
+        """Names of the modules that its untouched Python files import, without its own."""
+        texts = dict(self.baseline().files)
+        texts |= {name: data.decode("utf-8", "replace") for name, data in self.read_only_files}
+        found = set[str]()
+        for name, text in texts.items():
+            with suppress(SyntaxError, ValueError, RecursionError):
+                for node in ast.walk(ast.parse(text)) if name.endswith(".py") else ():
+                    if isinstance(node, ast.Import):
+                        found.update(alias.name.partition(".")[0] for alias in node.names)
+                    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                        found.add(node.module.partition(".")[0])
+        return sorted(found - {Path(name).stem for name in texts})
 
     @cached_property
     def read_only_files(self) -> tuple[tuple[str, bytes], ...]:

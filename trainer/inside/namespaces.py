@@ -67,6 +67,8 @@ def isolate(megabytes: int, *, training: bool = True) -> None:
         path = f"{INNER}/dev/{name}"
         kept = os.statvfs(path).f_flag & (_NOSUID | _NODEV | _NOEXEC)
         _mount("none", path, "", _REMOUNT | _BIND | _RDONLY | kept)
+    kept = os.statvfs(INNER).f_flag & (_NOSUID | _NODEV | _NOEXEC)
+    _mount("none", INNER, "", _REMOUNT | _BIND | _RDONLY | kept)
     if not training:
         _mount("tmpfs", INNER + DATA, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=1,mode=0755")
     os.chdir(INNER)

@@ -7,6 +7,7 @@ through a socket and never reads a source. When the worker closes the socket, it
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -19,7 +20,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import hugepages, metering, monitor, seccomp, wire
+from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, shown_files, wire
 
 _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 
@@ -148,6 +149,13 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     gc.freeze()
     gc.enable()
     hugepages.collapse()
+    if not root:
+        for name in ("bz2", "hashlib", "lzma", "sqlite3"):  # whose libraries no experiment sees
+            with suppress(ImportError):
+                importlib.import_module(name)
+        shown_files.keep(namespaces.INNER + namespaces.DATA)
+        shown_files.populate()
+        shown_files.copy(settings["shown"], namespaces.INNER)
     try:
         Template(socket.socket(fileno=descriptor), root, settings["filter"]).serve()
     except ConnectionError:

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -48,11 +48,12 @@ def clean_environment() -> dict[str, str]:
 class LocalLauncher:
     """Starts its template at first use, after the template died, and for another training split.
 
-    ``torch``: whether the template imports it, otherwise NumPy. All its processes die with the thread that calls it
+    ``torch``: whether the template imports it, otherwise NumPy. ``imports``: modules that experiments may import beside
+    these and the standard library. All its processes die with the thread that calls it
     (`trainer.devices`).
     """
 
-    def __init__(self, *, sandbox: bool = True, torch: bool = True) -> None:
+    def __init__(self, *, sandbox: bool = True, torch: bool = True, imports: Sequence[str] = ()) -> None:
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
@@ -60,6 +61,7 @@ class LocalLauncher:
         self.group: Cgroup | None = None
         self._capped = 0  # MB, the limit of the cgroup
         self.torch = torch
+        self.imports = imports
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -124,7 +126,7 @@ class LocalLauncher:
         temporary = outer.TEMPORARY if self.sandboxed else str(self._folder)
         environment = clean_environment() | _PYTHON | {"TMPDIR": temporary, "HOME": temporary}
         if self.sandboxed:
-            settings |= {"home": outer.HOME, "path": [*outer.packages()]}
+            settings |= {"home": outer.HOME, "path": [*outer.packages()], "shown": self._shown()}
             settings |= {"filter": filters.candidate().hex(), "wall": filters.wall().hex()}
             more = ["--chdir", temporary, *(word for item in environment.items() for word in ("--setenv", *item))]
             command = outer.command(descriptor, json.dumps(settings))
@@ -142,6 +144,9 @@ class LocalLauncher:
             start_new_session=True,
         )
 
+    def _shown(self) -> list[JsonValue]:
+        return [*outer.shown(self.torch, self.imports)]
+
     def _enclose(self) -> None:
         """Move the template into a cgroup, if possible, for a second measurement of CPU time and a memory limit."""
         assert self._process is not None
@@ -155,7 +160,7 @@ class LocalLauncher:
 
     def _try_sandbox(self, canary: Path) -> None:
         names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
-        settings: dict[str, JsonValue] = {"canary": str(canary), "bound": [*outer.bound()], "environment": [*names]}
+        settings: dict[str, JsonValue] = {"canary": str(canary), "bound": self._shown(), "environment": [*names]}
         ended = self._ask(ProcessRequest("selftest", ProcessLimits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()

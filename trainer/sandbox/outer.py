@@ -2,15 +2,20 @@
 
 It contains the interpreter, its packages, the system's libraries and one training split, all read-only, and nothing
 else of the host: no network, no home, no environment. The root folder for experiments is prepared in it under
-`trainer.inside.namespaces.INNER`; metaloop itself, with the generators of hidden data, is left out or masked.
+`trainer.inside.namespaces.INNER`, with copies of what they may import (`trainer.inside.shown_files`) and the split;
+metaloop itself, with the generators of hidden data, is left out or masked.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import sysconfig
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +27,7 @@ HOME = "/metaloop/home"  # the template's own modules, in the outer sandbox only
 TEMPORARY = "/metaloop/tmp"  # the template's temporary folder
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _NEEDED = ("numpy", "torch")
+_MOST_FILES = 64  # of a training split; each is a mount in every experiment
 START = "import sys, json; settings = json.loads(sys.argv[2]); sys.path[:0] = [settings['home'], *settings['path']]; "
 START += "from trainer.inside import template; template.main(int(sys.argv[1]), settings)"
 
@@ -53,6 +59,42 @@ def bound() -> list[str]:
     return chosen
 
 
+def shown(torch: bool, imports: Sequence[str] = ()) -> list[str]:
+    """What experiments see copies of: the standard library, numpy, torch and ``imports`` (names of modules), with the
+    packages that these require."""
+    names = ["numpy", *(["torch"] if torch else [])]
+    if others := [name for name in imports if name not in (*names, *sys.stdlib_module_names)]:
+        owners = packages_distributions()
+        names += [owner for name in others for owner in owners.get(name, [name])]
+    wanted: dict[str, list[str]] = {}
+    while names:
+        name = names.pop()
+        if name not in wanted:
+            wanted[name] = [] if name in OURS or name == "metaloop" else _importable(name)
+            names += _required(name) if wanted[name] else []
+    standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    return list(dict.fromkeys([*standard, *(path for paths in wanted.values() for path in paths)]))
+
+
+@cache
+def _importable(name: str) -> list[str]:
+    """The folders and files of a distribution in the folder of packages; of one without a list of files, those of its
+    name."""
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:
+        return []
+    parts = {file.parts[0] for file in found.files or ()} or {name, f"{name}.py", f"{name}.libs"}
+    kept = [part for part in sorted(parts) if part not in ("..", "__pycache__") and not part.endswith(".dist-info")]
+    return [path for part in kept if os.path.exists(path := str(found.locate_file(part)))]
+
+
+@cache
+def _required(name: str) -> list[str]:
+    """The distributions that one requires, without its extras."""
+    return [re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in requires(name) or () if "extra ==" not in need]
+
+
 def unreadable() -> str:
     """A path that the template needs but other users may not read, e.g. after an installation under umask 077, or "".
 
@@ -78,9 +120,19 @@ def view(data: Path | None) -> View:
         system=bound(),
         hidden=[Path(folder, name) for folder in packages() for name in OURS],  # with the generators of hidden data
         memory={TEMPORARY: 1},
-        bound=paths | ({INNER + DATA: data} if data else {}),
+        bound=paths | _data(data),
         experiments=True,
     )
+
+
+def _data(data: Path | None) -> dict[str, Path]:
+    """The files of the split, each by itself, so that names are looked up in memory; of a split of many, its folder."""
+    if data is None:
+        return {}
+    files = sorted(path for path in data.rglob("*") if path.is_file())
+    if len(files) > _MOST_FILES:
+        return {INNER + DATA: data}
+    return {f"{INNER}{DATA}/{path.relative_to(data)}": path for path in files}
 
 
 def command(descriptor: int, settings: str) -> list[str]:

@@ -168,24 +168,23 @@ class _Options:
             self.options += ["--disable-userns", "--uid", str(UID), "--gid", str(UID)]
             self.options += ["--seccomp", str(self._data(filters.tree()))]
 
-    def _system(self, root: str = "") -> None:
-        """The system's paths below ``root``, links as links."""
+    def _system(self) -> None:
+        """The system's paths, links as links."""
         for name in _SYSTEM if self._view.system is None else self._view.system:
             path = Path(name)
             if path.is_symlink():
-                self.options += ["--symlink", os.readlink(path), root + name]
+                self.options += ["--symlink", os.readlink(path), name]
             elif path.exists():
-                self._show(path, root + name)
+                self._show(path, name)
 
     def _experiments(self) -> None:
-        """The root of experiments: the system's paths again, three devices, and two folders for later mounts."""
-        self._memory(INNER, 1)
-        self._system(INNER)
+        """The root of experiments, in memory: three devices, two folders for later mounts, and room for files."""
+        self._memory(INNER, 1024)
         for folder in (WORK, DATA):
             self.options += ["--dir", INNER + folder]
         for name in DEVICES:
             self.options += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
-        self._sealed += [INNER, "/dev/pts"]
+        self._sealed += ["/dev/pts"]  # the template fills INNER; each experiment has it read-only
 
     def _etc(self) -> None:
         user, full = self._view.user, self._view.network

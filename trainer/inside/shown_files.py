@@ -1,0 +1,87 @@
+"""The files that experiments see: copies in memory, made once by the template.
+
+Files of a disk tell a later experiment which of their pages and names an earlier one asked for. Copies in memory have
+all pages at all times, and the kernel remembers no names that they lack. Libraries that the template has mapped need no
+path; all their pages are mapped from its start on, so that none tells whether it was used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+_LEFT_OUT = {"bin", "ensurepip", "idlelib", "include", "lib2to3", "share", "test", "tests", "tkinter", "turtledemo"}
+_OTHERS = {"dist-packages", "site-packages"}  # below the standard library
+_NOT_IMPORTED = (".a", ".cuh", ".h", ".hpp", ".o", ".pyi")
+_CACHED = f".{sys.implementation.cache_tag}.pyc"
+_KEPT: list[mmap.mmap] = []
+_POPULATE_READ = 22  # madvise of Linux 5.14; older kernels refuse it, and pages are mapped when they are used
+
+
+def mapped() -> dict[str, list[tuple[int, int]]]:
+    """The files that this process has mapped: path → start and bytes of each mapping."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    with open("/proc/self/maps") as file:
+        for line in file:
+            span, _, _, _, _, *path = line.rstrip("\n").split(maxsplit=5)
+            if path and path[0].startswith("/"):
+                start, end = (int(number, 16) for number in span.split("-"))
+                found.setdefault(path[0], []).append((start, end - start))
+    return found
+
+
+def keep(folder: str) -> None:
+    """Map all files of a folder for good, in this process and no fork of it."""
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(inner, name), "rb") as file:
+                if os.fstat(file.fileno()).st_size:
+                    kept = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+                    kept.madvise(mmap.MADV_DONTFORK)
+                    _KEPT.append(kept)
+
+
+def populate() -> None:
+    """Map all pages of the files that this process has mapped."""
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for spans in mapped().values():
+        for start, size in spans:
+            madvise(start, size, _POPULATE_READ)
+
+
+def copy(paths: Iterable[str], root: str) -> None:
+    """Copy files, and what can be imported from folders, to the same paths below ``root``. Libraries that this process
+    has mapped are left out."""
+    libraries, folders = mapped(), set[str]()
+    for path in _files(paths):
+        if path in libraries:
+            continue
+        folder = os.path.dirname(path)
+        if folder not in folders:
+            os.makedirs(root + folder, exist_ok=True)
+            folders.add(folder)
+        source = os.open(path, os.O_RDONLY)
+        target = os.open(root + path, os.O_WRONLY | os.O_CREAT, 0o444)
+        status = os.fstat(source)
+        while os.sendfile(target, source, None, 1 << 30):
+            pass
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))  # by which Python finds a compiled file valid
+        os.close(source)
+        os.close(target)
+
+
+def _files(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        if os.path.isfile(path):
+            yield path
+            continue
+        for folder, names, files in os.walk(path):
+            left_out = _LEFT_OUT | _OTHERS if folder == path else _LEFT_OUT
+            names[:] = [name for name in names if name not in left_out and not name.startswith("config-")]
+            for name in files:
+                if name.endswith(_CACHED) or not name.endswith((*_NOT_IMPORTED, ".pyc")):
+                    yield os.path.join(folder, name)
