@@ -17,16 +17,13 @@ pytestmark = pytest.mark.slow
 SHARED = (
     PRELUDE
     + """
-import glob as _glob, threading as _threading, time as _time
-import numpy as _numpy
-_libc.mmap.restype = _ctypes.c_void_p
-_libc.mmap.argtypes = [_ctypes.c_void_p, _ctypes.c_size_t, _ctypes.c_int, _ctypes.c_int, _ctypes.c_int, _ctypes.c_long]
-_file = _os.open(_glob.glob(_os.path.dirname(_numpy.__file__) + "/_core/_multiarray_umath*.so")[0], 0)
-_zeros = _os.pread(_file, 1 << 20, 0).index(bytes(256)) // 4 * 4 + 4  # which the kernel wants, to wake at an end
-_base = _libc.mmap(None, 1 << 20, 1, KIND, _file, 0) + _zeros
+import threading as _threading, time as _time
+_start = _ctypes.addressof(_ctypes.c_char.in_dll(_libc, "in6addr_any")) // 4 * 4  # constants of the C library
+_held = _ctypes.string_at(_start, 1 << 14)
+_zeros = [at for at in range(0, 1 << 14, 4) if _held[at : at + 4] == bytes(4)]  # so that the kernel wakes at an end
 BITS, READY = range(32), 32
 def WORD(k):
-    return _base + 4 * k
+    return _start + _zeros[k]
 def FUTEX(k, op, seconds=1.0):
     span = (_ctypes.c_long * 2)(int(seconds), int(seconds % 1 * 1e9))
     value = _ctypes.c_uint.from_address(WORD(k)).value if op == 0 else 1
@@ -88,13 +85,11 @@ while _time.monotonic() < line and count < 32:
 
 
 @pytest.mark.exploit(44)
-@pytest.mark.parametrize("mapping", [1, 2], ids=["shared", "private"])
 @pytest.mark.parametrize("channel", SEND)
-def test_hidden_rows_do_not_reach_another_sandbox(world: World, channel: str, mapping: int) -> None:
+def test_hidden_rows_do_not_reach_another_sandbox(world: World, channel: str) -> None:
     """44 by futexes on a library's page, by what the kernel wakes at a thread's end, by times of device files."""
     ground, told = world.ground("points"), []
-    shared = SHARED.replace("KIND", str(mapping))
-    hear = f"{shared}\nheard, line = set(), _time.monotonic() + 1.5\n{HEAR[channel]}\n"
+    hear = f"{SHARED}\nheard, line = set(), _time.monotonic() + 1.5\n{HEAR[channel]}\n"
     hear += "print(sum(1 << k for k in heard if k < 32).to_bytes(4, 'little').hex())"
     started = threading.Event()
 
@@ -111,7 +106,7 @@ def test_hidden_rows_do_not_reach_another_sandbox(world: World, channel: str, ma
             launcher.close()
 
     send = "".join(f"        {line}\n" for line in SEND[channel].strip("\n").splitlines())
-    code = f"""{shared}
+    code = f"""{SHARED}
 _honest, _sent = logits, []
 def logits(model, inputs):
     raw = inputs.reshape(-1)[:1].numpy().tobytes()

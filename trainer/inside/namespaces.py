@@ -45,30 +45,42 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
+def _enter(others: int) -> None:
+    """Move this process into new user and mount namespaces, and ``others``, with the same ids."""
+    uid, gid = os.getuid(), os.getgid()
+    _check(_libc.unshare(_NEWUSER | _NEWNS | others), "unshare")
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{uid} {uid} 1")
+    _write("/proc/self/gid_map", f"{gid} {gid} 1")
+    _mount("none", "/", "", _REC | _PRIVATE)
+
+
+def _make_read_only(path: str) -> None:
+    kept = os.statvfs(path).f_flag & (_NOSUID | _NODEV | _NOEXEC)
+    _mount("none", path, "", _REMOUNT | _BIND | _RDONLY | kept)
+
+
+def seal() -> None:
+    """Make the future root read-only for this process and its forks, for good. Before it has threads."""
+    _enter(0)
+    _make_read_only(INNER)
+    _drop_capabilities()
+
+
 def isolate(megabytes: int, *, training: bool = True) -> None:
     """Move this process into a new root; its next child is process 1 there. OSError if the kernel refuses.
 
     ``megabytes``: size of the only writable folder, `WORK`. Programs in it cannot be executed. `DATA` has content only
     for ``training``: otherwise a source could continue training while scored.
     """
-    uid, gid = os.getuid(), os.getgid()
-    everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
-    _check(_libc.unshare(everything), "unshare")
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{uid} {uid} 1")
-    _write("/proc/self/gid_map", f"{gid} {gid} 1")
+    _enter(_NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP)
     _write("/proc/sys/user/max_user_namespaces", "0")
     _write("/proc/self/oom_score_adj", "1000")  # when memory runs out, the kernel kills the experiment first
-    _mount("none", "/", "", _REC | _PRIVATE)
     _mount(INNER, INNER, "", _BIND | _REC)
-    options = f"size={megabytes}m,nr_inodes=4096,mode=0700,uid={uid},gid={gid}"
+    options = f"size={megabytes}m,nr_inodes=4096,mode=0700,uid={os.getuid()},gid={os.getgid()}"
     _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | _NOEXEC, options)
-    for name in DEVICES:  # read-only, so that a sandbox cannot signal others by their times; writing data still works
-        path = f"{INNER}/dev/{name}"
-        kept = os.statvfs(path).f_flag & (_NOSUID | _NODEV | _NOEXEC)
-        _mount("none", path, "", _REMOUNT | _BIND | _RDONLY | kept)
-    kept = os.statvfs(INNER).f_flag & (_NOSUID | _NODEV | _NOEXEC)
-    _mount("none", INNER, "", _REMOUNT | _BIND | _RDONLY | kept)
+    for name in DEVICES:  # so that a sandbox cannot signal others by their times; writing data still works
+        _make_read_only(f"{INNER}/dev/{name}")
     if not training:
         _mount("tmpfs", INNER + DATA, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=1,mode=0755")
     os.chdir(INNER)
@@ -83,6 +95,10 @@ def renounce() -> None:
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break  # beyond the kernel's last capability
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    _drop_capabilities()
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _drop_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -54,12 +54,9 @@ def populate() -> None:
 
 
 def copy(paths: Iterable[str], root: str) -> None:
-    """Copy files, and what can be imported from folders, to the same paths below ``root``. Libraries that this process
-    has mapped are left out."""
-    libraries, folders = mapped(), set[str]()
+    """Copy files, and what can be imported from folders, to the same paths below ``root``."""
+    folders = set[str]()
     for path in _files(paths):
-        if path in libraries:
-            continue
         folder = os.path.dirname(path)
         if folder not in folders:
             os.makedirs(root + folder, exist_ok=True)
@@ -83,5 +80,6 @@ def _files(paths: Iterable[str]) -> Iterator[str]:
             left_out = _LEFT_OUT | _OTHERS if folder == path else _LEFT_OUT
             names[:] = [name for name in names if name not in left_out and not name.startswith("config-")]
             for name in files:
-                if name.endswith(_CACHED) or not name.endswith((*_NOT_IMPORTED, ".pyc")):
+                linked = name.startswith("lib") and ".so" in name and folder.endswith("/lib")  # torch's, which it maps
+                if not linked and (name.endswith(_CACHED) or not name.endswith((*_NOT_IMPORTED, ".pyc"))):
                     yield os.path.join(folder, name)

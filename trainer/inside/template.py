@@ -118,6 +118,9 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     """Run the template. ``descriptor`` is our end of the socket. ``settings``: root, the worker's pid, torch (import
     it, otherwise NumPy), filter and wall (filters of system calls, hexadecimal)."""
     root, worker = settings["root"], settings["worker"]
+    if not root:
+        shown_files.copy(settings["shown"], namespaces.INNER)
+        namespaces.seal()
 
     def parent_died(*_: object) -> None:
         if not root or os.getppid() != worker:  # the process has ended, not only the thread that started us
@@ -155,7 +158,6 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
                 importlib.import_module(name)
         shown_files.keep(namespaces.INNER + namespaces.DATA)
         shown_files.populate()
-        shown_files.copy(settings["shown"], namespaces.INNER)
     try:
         Template(socket.socket(fileno=descriptor), root, settings["filter"]).serve()
     except ConnectionError:

@@ -184,7 +184,7 @@ class _Options:
             self.options += ["--dir", INNER + folder]
         for name in DEVICES:
             self.options += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
-        self._sealed += ["/dev/pts"]  # the template fills INNER; each experiment has it read-only
+        self._sealed += ["/dev/pts"]  # the template fills INNER and makes it read-only
 
     def _etc(self) -> None:
         user, full = self._view.user, self._view.network
