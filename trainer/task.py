@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from programs.bounded import json_value
+from programs.bounded import json_value, python_tree
 from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constraints, task_file
@@ -124,8 +124,8 @@ class Task:
         texts |= {name: data.decode("utf-8", "replace") for name, data in self.read_only_files}
         found = set[str]()
         for name, text in texts.items():
-            with suppress(SyntaxError, ValueError, RecursionError):
-                for node in ast.walk(ast.parse(text)) if name.endswith(".py") else ():
+            with suppress(SyntaxError, ValueError):
+                for node in ast.walk(python_tree(text)) if name.endswith(".py") else ():
                     if isinstance(node, ast.Import):
                         found.update(alias.name.partition(".")[0] for alias in node.names)
                     elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
