@@ -22,11 +22,12 @@ from trainer.sandbox import outer
 from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 
-# What runs instead of the template: it turns into the id that owns nothing and loads the template's filter, then tries.
+# What runs instead of the template: it seals the root of experiments and loads the template's filter, then tries.
 PROBE = """
 import json, os, sys
 settings = json.loads(sys.argv[2]); sys.path[:0] = [settings["home"], *settings["path"]]
 from trainer.inside import namespaces, seccomp
+namespaces.seal()
 seccomp.load(bytes.fromhex(settings['wall']))
 HOST = json.loads({host!r})
 {prelude}

@@ -110,16 +110,18 @@ print(json.dumps([os.path.exists({str(tmp_path)!r}), os.getcwd(), dict(os.enviro
     assert files == ["train.py"]
 
 
-def test_packages_of_metaloop_itself_are_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where it is installed. They contain the generators of hidden data."""
+def test_packages_that_a_task_does_not_import_and_metaloop_itself_are_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it is installed. Metaloop's own contain the generators of hidden data."""
     site = tmp_path / "site-packages"
-    for name in ("arena", "trainer", "other"):
+    for name in ("arena", "trainer", "named", "other"):
         (site / name).mkdir(parents=True)
         (site / name / "__init__.py").touch()
     monkeypatch.syspath_prepend(site)
-    code = f"import os\nfor name in ('arena', 'trainer', 'other'): print(*os.listdir({str(site)!r} + '/' + name))"
-    with closing(LocalLauncher(torch=False)) as launcher:
-        assert launcher.run(_request(code)).log == "\n\n__init__.py\n"
+    code = f"import os, named\nprint(*os.listdir({str(site)!r}))"
+    with closing(LocalLauncher(torch=False, imports=("trainer", "named"))) as launcher:
+        assert launcher.run(_request(code)).log == "named\n"
 
 
 def test_one_folder_can_be_written(light_launcher: LocalLauncher) -> None:

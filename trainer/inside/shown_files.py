@@ -57,11 +57,14 @@ def copy(paths: Iterable[str], root: str) -> None:
     """Copy files, and what can be imported from folders, to the same paths below ``root``."""
     folders = set[str]()
     for path in _files(paths):
+        try:
+            source = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # a link to a folder that is not shown
         folder = os.path.dirname(path)
         if folder not in folders:
             os.makedirs(root + folder, exist_ok=True)
             folders.add(folder)
-        source = os.open(path, os.O_RDONLY)
         target = os.open(root + path, os.O_WRONLY | os.O_CREAT, 0o444)
         status = os.fstat(source)
         while os.sendfile(target, source, None, 1 << 30):

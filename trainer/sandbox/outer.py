@@ -8,14 +8,16 @@ metaloop itself, with the generators of hidden data, is left out or masked.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
 import sys
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +29,7 @@ HOME = "/metaloop/home"  # the template's own modules, in the outer sandbox only
 TEMPORARY = "/metaloop/tmp"  # the template's temporary folder
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _NEEDED = ("numpy", "torch")
+_FOR_GPUS = ("cuda", "nvidia", "triton")  # packages of gigabytes, which experiments of a template do not use
 _MOST_FILES = 64  # of a training split; each is a mount in every experiment
 START = "import sys, json; settings = json.loads(sys.argv[2]); sys.path[:0] = [settings['home'], *settings['path']]; "
 START += "from trainer.inside import template; template.main(int(sys.argv[1]), settings)"
@@ -66,33 +69,30 @@ def shown(torch: bool, imports: Sequence[str] = ()) -> list[str]:
     if others := [name for name in imports if name not in (*names, *sys.stdlib_module_names)]:
         owners = packages_distributions()
         names += [owner for name in others for owner in owners.get(name, [name])]
-    wanted: dict[str, list[str]] = {}
+    paths: dict[str, list[str]] = {}
     while names:
         name = names.pop()
-        if name not in wanted:
-            wanted[name] = [] if name in OURS or name == "metaloop" else _importable(name)
-            names += _required(name) if wanted[name] else []
+        if name not in (*paths, *OURS, "metaloop"):
+            paths[name], required = _installed(name)
+            names += required
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    return list(dict.fromkeys([*standard, *(path for paths in wanted.values() for path in paths)]))
+    return list(dict.fromkeys([*standard, *itertools.chain(*paths.values())]))
 
 
 @cache
-def _importable(name: str) -> list[str]:
-    """The folders and files of a distribution in the folder of packages; of one without a list of files, those of its
-    name."""
-    try:
+def _installed(name: str) -> tuple[list[str], list[str]]:
+    """The folders and files of a distribution, and the distributions that it requires, without its extras. Of one that
+    has no list of files, or was put there by hand, the folders and files of its name."""
+    named = [os.path.join(folder, part) for folder in packages() for part in (name, f"{name}.py", f"{name}.libs")]
+    required: list[str] = []
+    with suppress(PackageNotFoundError):
         found = distribution(name)
-    except PackageNotFoundError:
-        return []
-    parts = {file.parts[0] for file in found.files or ()} or {name, f"{name}.py", f"{name}.libs"}
-    kept = [part for part in sorted(parts) if part not in ("..", "__pycache__") and not part.endswith(".dist-info")]
-    return [path for part in kept if os.path.exists(path := str(found.locate_file(part)))]
-
-
-@cache
-def _required(name: str) -> list[str]:
-    """The distributions that one requires, without its extras."""
-    return [re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in requires(name) or () if "extra ==" not in need]
+        needed = [need for need in found.requires or () if "extra ==" not in need and not need.startswith(_FOR_GPUS)]
+        required = [re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needed]
+        parts = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
+        listed = [str(found.locate_file(part)) for part in sorted(parts) if not part.endswith(".dist-info")]
+        named = listed or named
+    return [path for path in named if os.path.exists(path)], required
 
 
 def unreadable() -> str:
