@@ -141,6 +141,17 @@ def test_one_folder_can_be_written(light_launcher: LocalLauncher) -> None:
     assert writable == [{"/proc", outer.TEMPORARY}, {WORK}, {WORK}]
 
 
+def test_files_in_the_folder_are_memory_of_the_experiment(light_launcher: LocalLauncher) -> None:
+    """Also files that are gone at its end. A constraint of memory would be none otherwise."""
+    chunk, write = (
+        "chunk = bytes(range(256)) * 4096\n",
+        "with open('x', 'wb') as f: [f.write(chunk) for _ in range(40)]\n",
+    )
+    leave = "import os, time; time.sleep(1); os.remove('x')"
+    without, with_file = (light_launcher.run(_request(chunk + code)).peak_memory_mb for code in ("", write + leave))
+    assert with_file - without > 30
+
+
 def test_builtins_are_those_of_a_script(script: Script) -> None:
     assert script("exit(3)").exit_code == 3
     assert script("print(__name__, __file__)").log == "__main__ train.py\n"

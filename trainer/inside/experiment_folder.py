@@ -27,6 +27,12 @@ class ExperimentFolder:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
+    @property
+    def used_mb(self) -> float:
+        """The memory that its files hold, in MiB; 0 without a sandbox, where they lie on a disk."""
+        held = os.statvfs(self.folder)
+        return (held.f_blocks - held.f_bfree) * held.f_frsize / 2**20 if self.sandboxed else 0.0
+
     @classmethod
     def make(cls, request: dict[str, Any], root: str) -> ExperimentFolder:
         """Enter a new root in new namespaces; without a sandbox (``root`` is given), create a folder below it."""

@@ -30,6 +30,7 @@ class ProcessMonitor:
         self.log = b""
         self.killed = ""
         self.pid = 0
+        self.files_mb = 0.0  # at most at one time, as far as it was looked at
         self.own = 0.0  # CPU-seconds of this process before monitoring
         signal.signal(signal.SIGTERM, lambda *_: self._stop("asked"))
 
@@ -63,7 +64,7 @@ class ProcessMonitor:
             "killed": self.killed,
             "hidden_cpu_seconds": self.meter.total - self.meter.reaped,
             "wall_seconds": time.monotonic() - started,
-            "peak_memory_mb": self.meter.peak_memory_mb,
+            "peak_memory_mb": self.meter.peak_memory_mb + self.files_mb,
             "error": error.get("line", ""),
             "error_kind": error.get("kind", ""),
             "log": self.log.decode("utf-8", "replace"),
@@ -78,6 +79,7 @@ class ProcessMonitor:
         wait = MIN_LOOK
         while True:
             ready = dict(poll.poll(wait * 1000))
+            self.files_mb = max(self.files_mb, self.work.used_mb)
             if log in ready and not self._drain(log):
                 poll.unregister(log)
             if pidfd in ready:
