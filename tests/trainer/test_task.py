@@ -32,6 +32,15 @@ def test_scaffold_loads(folder: Path) -> None:
         variants.init(folder)
 
 
+def test_imports_are_those_of_the_untouched_files_without_their_own(folder: Path) -> None:
+    (folder / "prepare.py").write_text("import scipy.stats, os\nfrom torch import nn\nfrom . import own\n")
+    text = (folder / "train.py").read_text()
+    (folder / "train.py").write_text(text + "\n\ndef late():\n    import sympy\n")
+    assert {"os", "scipy", "sympy", "torch"} <= {*Task.load(folder).imports} and "prepare" not in Task.load(
+        folder
+    ).imports
+
+
 def test_task_id_follows_what_counts(folder: Path) -> None:
     before = Task.load(folder).task_id
     (folder / "train.py").write_text((folder / "train.py").read_text() + "\n")
