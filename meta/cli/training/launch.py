@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.wording import many
 from arena import sandbox
+from arena.known_tasks import remember
 from arena.setup import VERIFY_SEEDS
 from meta.cli import resolve
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
@@ -19,6 +20,7 @@ from meta.cli.progress import Progress
 from meta.cli.training import capacity
 from meta.cli.training.capacity import cores as cores
 from meta.cli.training.capacity import workers_of as workers_of
+from meta.cli.training.consent import consent
 from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
 from meta.study.cost import Cost, Work, looks_of
 from programs.errors import EnvironmentProblem, NoSandbox, NotComparable, UsageError
@@ -161,6 +163,10 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
                 f"{resolve.shown(study.folder)} was created without a sandbox",
                 hint=f"{FLAG} resumes it without one; a new study has one",
             )
+        if study is not None:
+            known, confined = study.config, bool(study.config.confined)
+            consent(study.folder, known, self.yes, sandboxed=known.sandbox, confined=confined)
+            remember(known)
         sandbox.require(task, self.sandbox)
         if researches:
             self.researcher_choice.ready(study)
