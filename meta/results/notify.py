@@ -10,7 +10,7 @@ from typing import Any
 from analysis.study import read_study
 from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.wording import plain_text
-from arena.serving.client import fetch, http_address, refusal
+from arena.serving.client import fetch, http_address
 from meta.study.begin import champion_of
 from programs.errors import UsageError
 
@@ -49,5 +49,4 @@ def send(url: str, body: Mapping[str, Any]) -> str:
         return f"the result could not be sent to {host}: {error}"
     if answer.status < 300:
         return f"sent the result to {host}: {answer.status}"
-    why = refusal(answer)
-    return f"the result could not be sent to {host}: HTTP {answer.status}" + (f", {why.hint}" if why else "")
+    return f"the result could not be sent to {host}: HTTP {answer.status}"

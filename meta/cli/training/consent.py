@@ -6,15 +6,15 @@ import os
 import shlex
 from pathlib import Path
 
-from arena.known_tasks import unknown_tasks
+from arena.known_tasks import remember, unknown_tasks
 from arena.settings import StudyConfig
 from meta.cli.output import ask
 from programs.errors import UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 
 
-def consent(folder: Path, config: StudyConfig, yes: bool, *, sandboxed: bool, confined: bool) -> None:
-    """``sandboxed``: whether commands run in a sandbox; ``confined``: whether data.py does.
+def consent(folder: Path, config: StudyConfig, yes: bool, *, sandboxed: bool, confined: bool = False) -> None:
+    """``sandboxed``: whether commands run in a sandbox; ``confined``: whether data.py does. Without, it asks once.
 
     Raises UsageError without a terminal and --yes, or where a task's code takes part in the scoring, which no sandbox
     confines.
@@ -38,3 +38,5 @@ def consent(folder: Path, config: StudyConfig, yes: bool, *, sandboxed: bool, co
         if not yes:
             refused = f"{question}, and there is no terminal to confirm it"
             ask(f"{question}; continue?", refused, "read it, then run the same command with --yes")
+    if not confined:
+        remember(config)

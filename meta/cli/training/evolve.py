@@ -151,7 +151,7 @@ def past_of(out: Output, flags: EvolveFlags, own: Sequence[Program]) -> PastStud
     past = past_study(folder, resolve.shown(folder))
     if not (flags.task or flags.start.dry_run):  # then the tasks are those that its study.toml names
         config, sandboxed = StudyConfig.read(folder / resolve.MARK), not flags.playing.no_sandbox
-        consent(folder, config, flags.start.yes, sandboxed=sandboxed, confined=False)
+        consent(folder, config, flags.start.yes, sandboxed=sandboxed)
     return past
 
 

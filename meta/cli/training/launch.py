@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.wording import many
 from arena import sandbox
-from arena.known_tasks import remember
 from arena.setup import VERIFY_SEEDS
 from meta.cli import resolve
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
@@ -164,9 +163,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
                 hint=f"{FLAG} resumes it without one; a new study has one",
             )
         if study is not None:
-            known, confined = study.config, bool(study.config.confined)
-            consent(study.folder, known, self.yes, sandboxed=known.sandbox, confined=confined)
-            remember(known)
+            consent(study.folder, study.config, self.yes, sandboxed=study.config.sandbox)
         sandbox.require(task, self.sandbox)
         if researches:
             self.researcher_choice.ready(study)
