@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from analysis.study import read_study
 from analysis.verdict.verdict import VIEWS, verdict_of
@@ -41,8 +42,7 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
 
 def send(url: str, body: Mapping[str, Any]) -> str:
     """Post ``body``; returns what came of it."""
-    parts = http_address(url)
-    host = parts.hostname if parts else url
+    host = urlsplit(url).hostname
     try:
         answer = fetch(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, 0)
     except OSError as error:
