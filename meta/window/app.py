@@ -70,7 +70,8 @@ class Guard:
             others = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
             path = quote("/" + request.url.path.lstrip("/\\"))  # two slashes would begin the name of a host
             target = link(path, **dict(others)) if others else path
-            opened = HTMLResponse(headers={"refresh": f"0; url={target}"})  # a redirect would be of the link's site
+            leaves = {"refresh": f"0; url={target}"}  # not a redirect, which would be of the link's site
+            opened = HTMLResponse('<link rel="icon" href="data:,">', headers=leaves)
             opened.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
             return opened
         if not same_site(request):  # the cookie is sent from every port of this machine
