@@ -71,7 +71,7 @@ class Guard:
             path = quote("/" + request.url.path.lstrip("/\\"))  # two slashes would begin the name of a host
             target = link(path, **dict(others)) if others else path
             leaves = {"refresh": f"0; url={target}"}  # not a redirect, which would be of the link's site
-            opened = HTMLResponse('<link rel="icon" href="data:,">', headers=leaves)
+            opened = HTMLResponse('<link rel="icon" href="/static/icon.svg">', headers=leaves)
             opened.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
             return opened
         if not same_site(request):  # the cookie is sent from every port of this machine
