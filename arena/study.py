@@ -16,6 +16,7 @@ from analysis.ledger.run_state import LedgerTail, StudyState
 from analysis.ledger.writing_events import DirectiveEntry, ProgramEvent
 from arena import lock
 from arena.choice import on_cluster
+from arena.known_tasks import remember
 from arena.settings import StudyConfig
 from arena.setup import StudySetup, require_free
 from programs.errors import Corrupt, EnvironmentProblem, NotComparable
@@ -48,6 +49,8 @@ class Study:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)  # it may have been there, empty; all that follows lies below it
         config.dump(folder / "study.toml")
+        if not config.confined:
+            remember(config)
         for name in ("ledger", "runs", "cache", "data"):
             private_folder(folder / name)
         return cls(folder, config)

@@ -76,12 +76,6 @@ class DataStore:
         self.label = (label,) if label else ()
         self.row_store = RowStore(self.root.parent)
 
-    @property
-    def study(self) -> Path:
-        """The folder that has the secret of its streams; its own where it is no study's."""
-        above = self.root.parent
-        return above if (above / "study.toml").is_file() else self.root
-
     def labelled(self, label: str) -> DataStore:
         """The same store for the splits of a label."""
         if label == "".join(self.label):

@@ -21,7 +21,8 @@ def task_file_bytes(folder: Path, name: str) -> bytes:
     try:
         return read_inside(folder, name, MOST_FILE)
     except Corrupt as error:
-        raise TaskError(error.message, hint=error.hint) from None
+        hint = f"a task has regular files in its folder, of at most {MOST_FILE >> 20} MB; [run] readable shows others"
+        raise TaskError(error.message, hint=hint) from None
     except OSError as error:
         raise TaskError(f"{folder / name}: {error.strerror}", hint="make the file readable, or remove it") from None
 

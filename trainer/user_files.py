@@ -25,6 +25,11 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def studies_in(folder: Path) -> list[Path]:
+    """The studies in a folder: each has a secret, from which its seeds can be computed."""
+    return [mark.parent for mark in folder.glob("*/study.toml")]
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read from the start, and sync it; never through a link."""
     path.unlink(missing_ok=True)  # an interrupted start may have left one that others can read

@@ -23,19 +23,7 @@ TOGETHER = (
     {"LATIN", "CJK", "BOPOMOFO"},
     {"LATIN", "CJK", "HANGUL"},
 )
-#: Beside Unicode's.
-MORE = {
-    "п": "n",
-    "η": "n",
-    "μ": "u",
-    "χ": "x",
-    "ζ": "z",
-    "ε": "e",
-    "κ": "k",
-    "к": "k",
-    "ĸ": "k",
-    "м": "m",
-}  # beside Unicode's
+MORE = dict(zip("пημχζεκкĸм", "nnuxzekkkm", strict=True))  # beside Unicode's
 SAME = str.maketrans({"0": "o", "1": "l", "i": "l", "|": "l", "-": " ", "_": " ", ".": " ", "'": " "})
 _SMALL_CAPITAL = re.compile(r"LATIN LETTER SMALL CAPITAL (\w)")
 MODIFIER = "MODIFIER"  # first word of the names of letters that are small marks

@@ -26,6 +26,7 @@ from programs.text import one_line
 from trainer.commands.plain import own_variables
 from trainer.sandbox.launcher import plain
 from trainer.task import Task
+from trainer.user_files import studies_in
 
 PROMPT = "Reply with the word `ready` and end. Run no command and change no file."
 SECONDS = 25.0  # of the first call
@@ -75,7 +76,8 @@ class AgentLaunch:
         runner = Runner(worktree, experiment_socket=socket, limits=AgentLimits(wall_seconds=seconds))
         if task is None:
             return runner
-        hidden = (task.folder, *([self._context.study] if self._context.study else []))
+        study = self._context.study
+        hidden = (task.folder, *([study, *studies_in(study.parent)] if study else []))
         return replace(runner, environment=variables(task, worktree), tools=commands(task), hidden=hidden)
 
     def run(

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from analysis.study import read_study
 from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.wording import plain_text
-from arena.serving.client import fetch, http_address, refusal
+from arena.serving.client import fetch, http_address
 from meta.study.begin import champion_of
 from programs.errors import UsageError
 
@@ -41,13 +42,11 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
 
 def send(url: str, body: Mapping[str, Any]) -> str:
     """Post ``body``; returns what came of it."""
-    parts = http_address(url)
-    host = parts.hostname if parts else url
+    host = urlsplit(url).hostname
     try:
         answer = fetch(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, 0)
     except OSError as error:
         return f"the result could not be sent to {host}: {error}"
     if answer.status < 300:
         return f"sent the result to {host}: {answer.status}"
-    why = refusal(answer)
-    return f"the result could not be sent to {host}: HTTP {answer.status}" + (f", {why.hint}" if why else "")
+    return f"the result could not be sent to {host}: HTTP {answer.status}"

@@ -9,7 +9,7 @@ from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -68,8 +68,10 @@ class Guard:
         brought, known = request.query_params.get("token"), request.cookies.get(COOKIE, "")
         if brought is not None and hmac.compare_digest(brought.encode(), self.token.encode()):
             others = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
-            path = "/" + request.url.path.lstrip("/\\")  # two slashes would begin the name of a host
-            opened = RedirectResponse(link(path, **dict(others)) if others else path, 303)
+            path = quote("/" + request.url.path.lstrip("/\\"))  # two slashes would begin the name of a host
+            target = link(path, **dict(others)) if others else path
+            leaves = {"refresh": f"0; url={target}"}  # not a redirect, which would be of the link's site
+            opened = HTMLResponse('<link rel="icon" href="/static/icon.svg">', headers=leaves)
             opened.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
             return opened
         if not same_site(request):  # the cookie is sent from every port of this machine

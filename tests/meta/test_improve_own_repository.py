@@ -76,7 +76,7 @@ def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None
     assert json.loads(done.stdout)["files"]["champion"] and len(done.stdout.splitlines()) == 1
     assert_sound(study, task)
     assert_works_without_metaloop(study, tmp_path)
-    again = metaloop("verify", str(study), "-n", "2", "--runs", "2", "--json", "-y", url=server.url)
+    again = metaloop("verify", str(study), "-n", "2", "--runs", "2", "--json", url=server.url)
     audit = json.loads(again.stdout)
     # it trains in milliseconds: a source may earn as much in the least of times, and is then taken to carry weights
     assert audit["verdict"] in ("confirmed", "not confirmed") or "gain without training" in audit["why"], again.stderr

@@ -30,7 +30,9 @@ from meta.study.live_rows import arm_rows, status_row
 from meta.window.words import interval
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
+from tests.arena.home.test_client import host_of, text
 from tests.meta.opened_window import TOKEN, Window, first, until_read
+from tests.serving import serving
 
 LONG_NAMES = "document.querySelectorAll('.named').forEach((one) => one.textContent = 'champion idea-queue-learnt-v4')"
 WHOLE = "[...document.querySelectorAll('pre.program')]"
@@ -50,7 +52,7 @@ def test_only_the_address_with_the_token_opens_it(window: Window) -> None:
     assert httpx.get(f"{window.url}/", params={"token": "guess"}).status_code == 403
     assert httpx.get(f"{window.url}/static/style.css").status_code == 403
     opened = httpx.get(f"{window.url}/study", params={"at": "one", "token": TOKEN})
-    assert opened.status_code == 303 and opened.headers["location"] == "/study?at=one"
+    assert opened.status_code == 200 and opened.headers["refresh"] == "0; url=/study?at=one"
     assert "HttpOnly" in opened.headers["set-cookie"] and "SameSite=strict" in opened.headers["set-cookie"]
     assert window.client.get("/", headers={"host": f"evil.example:{window.port}"}).status_code == 403
     assert window.client.post("/").status_code == 405
@@ -254,6 +256,20 @@ CHANGED = """(() => {  // the answer on the next return to the page
   Object.defineProperty(document, "hidden", { value: false, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
 })()"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium")
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_address_with_token_opens_from_link_on_another_page(name: str, window: Window) -> None:
+    """As in a terminal that is itself a page, of the same site or of another one."""
+    command = found()
+    assert command is not None
+    with serving(host_of(text(200, b""))) as other, Browser(command) as browser:
+        go(browser, f"http://{other.replace('127.0.0.1', name)}/")
+        browser.value(f"location.assign('{window.url}/?token={TOKEN}')")
+        until(browser, "document.querySelector('.studies') !== null")
+        assert "token" not in browser.value("location.href")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.ledger.events import ChampionEvent
 from arena.scratch import scratch
 from arena.settings import StudyConfig
 from arena.setup import StudySetup
@@ -22,6 +23,7 @@ from arena.study import Study
 from arena.trainers import Trainers
 from inner_loop.events import RunEndedEvent, RunStartedEvent
 from meta.cli.main import run
+from meta.cli.training.consent import consent
 from programs.errors import TaskError, UsageError
 from programs.shelf import starter
 from tests.events import example, typed
@@ -102,12 +104,12 @@ def hostile_task(place: Path, listener: socket.socket, kind: str = "classificati
 
 
 def strangers_study(place: Path, task: Task) -> Study:
-    """With one finished run, as its ledger has it."""
-    study = Study.create(
-        place / "sent" / "study",
-        StudySetup(task=task, run_budget=1.2, command="match", workers=1, seed=1, fixed_steps=True),
-    )
-    program = starter("local")
+    """With one finished run, as its ledger has it, made by another user."""
+    program, plan = starter("local"), {"seeds": 1, "roles": ["program"]}
+    setup = StudySetup("match", task, 1.2, workers=1, seed=1, fixed_steps=True, plan=plan, programs=[program])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METALOOP_CACHE", str(place / "theirs"))
+        study = Study.create(place / "sent" / "study", setup)
     with study:
         assert study._ledger is not None
         for event in (
@@ -126,18 +128,40 @@ def harmed(place: Path) -> list[str]:
     return found + ([] if (place / "home" / "canary").read_text() == CANARY else ["canary"])
 
 
+COMMANDS = {
+    "verify": ["verify", "ra10", "-s", "STUDY", "-n", "2"],
+    "resume": ["match", "--resume", "STUDY"],
+    "ablate": ["ablate", "PROGRAM", "-s", "STUDY"],
+    "from": ["improve", "PROGRAM", "--from", "STUDY", "-s", "new"],
+}
+
+
 @pytest.mark.exploit(51)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_unasked_nothing_of_it_is_executed(
-    place: Path, listener: socket.socket, capsys: pytest.CaptureFixture[str]
+    command: str, place: Path, listener: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = strangers_study(place, hostile_task(place, listener))
-    assert run(["verify", "ra10", "-s", str(study.folder), "-n", "2"]) == 2
-    said = capsys.readouterr().err
-    code = study.task.folder / "data.py"
-    assert f"this runs {code} in a sandbox without network" in said and "--yes" in said
+    if command == "from":  # it has a champion
+        study.config.model_copy(update={"command": "evolve"}).dump(study.folder / "study.toml")
+        with study:
+            study.record(ChampionEvent(body={"program_id": starter("local").program_id}))
+    (place / "program.md").write_text(starter("local").document)
+    words = {"STUDY": str(study.folder), "PROGRAM": str(place / "program.md"), "new": str(place / "new")}
+    assert run([words.get(word, word) for word in COMMANDS[command]]) == 2
+    said, code = capsys.readouterr().err, study.task.folder / "data.py"
+    how = "in a sandbox without network" if command == "verify" else "without a sandbox"
+    assert f"this runs {code} {how}" in said and "--yes" in said
     assert harmed(place) == [] and not list((place / "cache").rglob("*.npy"))
     with pytest.raises(TimeoutError):
         listener.accept()
+
+
+def test_study_made_here_does_not_ask(place: Path, listener: socket.socket) -> None:
+    task = hostile_task(place, listener)
+    Study.create(place / "mine", StudySetup(task=task, run_budget=1.2, command="match"))
+    study = strangers_study(place, task)
+    consent(study.folder, study.config, False, sandboxed=True, confined=True)
 
 
 def test_at_a_terminal_it_is_asked_and_no_means_no(place: Path, listener: socket.socket) -> None:
@@ -219,16 +243,13 @@ def test_command_of_strangers_task_is_asked_for_with_what_it_sees(
     assert str(place / "private") in message and str(place / "linked") in message
 
 
-def test_code_that_takes_part_in_scoring_is_not_run_on_a_studys_word(place: Path, listener: socket.socket) -> None:
-    from dataclasses import replace
-
-    from arena.verify import How
-    from meta.cli.training.verify import consent
-
+def test_code_that_takes_part_in_scoring_is_not_run_on_a_studys_word(
+    place: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = strangers_study(place, hostile_task(place, listener))
-    study.task = replace(study.task, scoring={**study.task.scoring, "kind": "theirs"})
-    with pytest.raises(UsageError, match=r"takes part in scoring \(kind = 'theirs'") as caught:
-        consent(study, How(Streams.fresh()), yes=True)
+    monkeypatch.setattr("meta.cli.training.consent.SCORED_WITHOUT_ITS_CODE", ())
+    with pytest.raises(UsageError, match=r"takes part in scoring \(kind = 'classification'") as caught:
+        consent(study.folder, study.config, True, sandboxed=True, confined=True)
     assert "-t" in caught.value.hint
 
 

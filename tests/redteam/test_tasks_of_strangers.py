@@ -47,7 +47,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.timeout(LIMIT_S)
 @pytest.mark.parametrize("odd", ODD)
-@pytest.mark.parametrize("name", ["a.py", "prepare.py", "train.py", "task.toml", "card.json", "check.json"])
+@pytest.mark.parametrize("name", ["prepare.py", "train.py", "task.toml", "card.json", "check.json"])
 def test_task_with_odd_file_is_refused_in_one_line(
     task: Path, name: str, odd: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

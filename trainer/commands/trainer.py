@@ -40,6 +40,7 @@ from trainer.scoring import InvalidPredictions, Score
 from trainer.scoring.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
 from trainer.streams import DECIDING
 from trainer.task import Task
+from trainer.user_files import studies_in
 from trainer.values import constants
 from trainer.values.constants import is_number
 
@@ -262,7 +263,7 @@ class CommandTrainer(Trainer):
             readable=section.readable,
             links=section.links,
             bound=self._large,
-            hidden=[self.data.study],  # its secret
+            hidden=[self.data.root, *studies_in(self.data.root.parent.parent)],
             kept=[name for name in self._small if name in job.files and name not in job.wanted],
             gpu=self.gpu,
             compiled=compiled.given() if compiled else None,

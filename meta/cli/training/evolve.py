@@ -18,6 +18,7 @@ from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.results.study_result import present
 from meta.cli.training import launch
+from meta.cli.training.consent import consent
 from meta.cli.training.evolve_plan import (
     after_own,
     cost_of,
@@ -135,6 +136,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
 
 def past_of(out: Output, flags: EvolveFlags, own: Sequence[Program]) -> PastStudy | None:
     """The study of ``--from``, if it is given for a new study."""
+    from arena.settings import StudyConfig
     from meta.study.past_study import past_study
 
     if flags.from_study is None:
@@ -146,7 +148,11 @@ def past_of(out: Output, flags: EvolveFlags, own: Sequence[Program]) -> PastStud
         if is_so:
             raise UsageError(f"--from cannot be used: {why}", hint="leave one of them out")
     folder = resolve.study_folder(flags.from_study, out)
-    return past_study(folder, resolve.shown(folder))
+    past = past_study(folder, resolve.shown(folder))
+    if not (flags.task or flags.start.dry_run):  # then the tasks are those that its study.toml names
+        config, sandboxed = StudyConfig.read(folder / resolve.MARK), not flags.playing.no_sandbox
+        consent(folder, config, flags.start.yes, sandboxed=sandboxed)
+    return past
 
 
 def finish(

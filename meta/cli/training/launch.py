@@ -19,6 +19,7 @@ from meta.cli.progress import Progress
 from meta.cli.training import capacity
 from meta.cli.training.capacity import cores as cores
 from meta.cli.training.capacity import workers_of as workers_of
+from meta.cli.training.consent import consent
 from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
 from meta.study.cost import Cost, Work, looks_of
 from programs.errors import EnvironmentProblem, NoSandbox, NotComparable, UsageError
@@ -161,6 +162,8 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
                 f"{resolve.shown(study.folder)} was created without a sandbox",
                 hint=f"{FLAG} resumes it without one; a new study has one",
             )
+        if study is not None:
+            consent(study.folder, study.config, self.yes, sandboxed=study.config.sandbox)
         sandbox.require(task, self.sandbox)
         if researches:
             self.researcher_choice.ready(study)

