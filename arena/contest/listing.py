@@ -17,12 +17,11 @@ def labels_by_arm(folder: Path, match_ids: Iterable[str]) -> dict[str, str]:
         return {}
     if is_export(folder):
         rows = json.loads((folder / "entries.json").read_text(encoding="utf-8"))
+        labels = {row["entry_id"]: entry_label(row["entrant"], row["name"]) for row in rows if row["role"] == "program"}
     else:
-        from sqlalchemy import select
+        from arena.contest.entering.lookup import named_entries
+        from arena.contest.tables import ContestDatabase
 
-        from arena.contest.tables import ContestDatabase, ContestEntry
-
-        with ContestDatabase(folder).read() as connection:
-            rows = [{**entry.named, "role": entry.role} for entry in connection.scalars(select(ContestEntry))]
-    labels = {row["entry_id"]: entry_label(row["entrant"], row["name"]) for row in rows if row["role"] == "program"}
+        with ContestDatabase(folder).read() as connection:  # of any schema
+            labels = {entry.entry_id: entry.label for entry in named_entries(connection) if entry.role == "program"}
     return {content_id("a", match_id, entry): label for match_id in match_ids for entry, label in labels.items()}

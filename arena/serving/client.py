@@ -65,7 +65,7 @@ def fetch(url: str, body: bytes | None, headers: Mapping[str, str], most: int) -
         return asyncio.run(_fetch(url, body, headers, most))
     except TimeoutError:
         raise TimeoutError(f"no whole answer within {MOST_SECONDS:.0f} seconds") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # ImportError: a SOCKS proxy
         raise ConnectionError(one_line(str(error), 200) or type(error).__name__) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
-from typing import cast
+from typing import NotRequired, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Select, func, select
@@ -57,7 +57,7 @@ class BoardViewRow(MeasuredRow):
 
     verified: bool
     hardware_class: str
-    copy_of: str  # which earlier entry it behaves like; empty while texts are hidden
+    copy_of: NotRequired[str]  # which earlier entry it behaves like; empty while texts are hidden
 
 
 class VoidGain(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import JsonValue
 from typing_extensions import TypedDict
@@ -62,7 +62,7 @@ class ContestView(TypedDict):
     close_asked: bool
     stock: str | None  # entry id of stock's first arm
     report: bool  # whether it is published
-    ledger_head: LedgerHead | None
+    ledger_head: NotRequired[LedgerHead | None]  # hosts of before have none
 
 
 class EntryRow(NamedEntry):
