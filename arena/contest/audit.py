@@ -1,8 +1,7 @@
 """Compares the files of a decided contest's export with its ledger, for `metaloop verify`.
 
-The chains of the ledger have been checked before (`verify_study.intact`). What follows from the ledger is made again
-and compared with the files, all other files and columns are listed. The files are believed in one thing only: which
-accounts have been removed since the announcement, whose entries then have other names than in the ledger.
+The chains of the ledger have been checked before (`verify_study.intact`). A database is made again from the ledger,
+with what only the export has (`BESIDE`), and its export is compared with this one.
 """
 
 from __future__ import annotations
@@ -10,48 +9,51 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.ledger import read, recorded_heads, records_after, unended
 from analysis.ledger.events import LEDGER_KEYS
 from analysis.study import read_study
-from analysis.wording import decimals, typical
-from arena.contest.contest import with_names
+from arena.contest.contest import Contest
 from arena.contest.entering.removal import name_without
-from arena.contest.entering.similarity import Behaving, copies_among, copy_sentence
-from arena.contest.export import announcement_text, index, text_file
-from arena.contest.listing import ListedEntry
-from arena.contest.ranking.board import aa_difference, aa_spread, is_measured, rows_of
-from arena.contest.ranking.decision import figures
-from arena.contest.ranking.standing import trusted, void_gain
-from arena.contest.ranking.views import PAGE, REST, SIGNED, settings_view
+from arena.contest.export import index, text_file, write_pages
+from arena.contest.ranking.board import BoardUpdater
+from arena.contest.ranking.decision import figures, taking_part
+from arena.contest.ranking.views import SIGNED
 from arena.contest.running.arms import BOARD, CONFIRMATION
-from arena.contest.settings import BOARD_FILE, MARK, RULES, ContestConfig
-from arena.contest.stored import Announcement, MeasuredRow
-from arena.contest.tables import ENDED
-from arena.contest.web.card import card_of
+from arena.contest.settings import MARK, RULES, ContestConfig
+from arena.contest.stored import Announcement
+from arena.contest.tables import Act, ContestDatabase, ContestEntry, EntryParent, Person
 from arena.measuring import run_gain
 from arena.private import ANNOUNCED
 from arena.serving.clock import iso
 from arena.serving.names import FORMER
-from arena.task_study import TaskStudy, tasks_of
+from arena.task_study import tasks_of
 from inner_loop.behaviour import behaviour_id
 from programs.errors import Corrupt
 from programs.files import read_regular
 from programs.ids import content_id
 from programs.program import Program
-from trainer.cards.freshness import said
+from programs.text import one_line
 
 if TYPE_CHECKING:
-    from arena.contest.entering.acts import ActRow
     from arena.study import Study
 
-PRICES = ("device_seconds",)  # depend on what was measured on the machine
+#: What does not follow from the ledger: it is not compared, or taken from the export.
+BESIDE = ("as_of", "device_seconds", "now", "people", "reached", "report", "version")
+NOT_COMPARED = [
+    "announcement.json: the choice of the leaders",
+    "board.json: as_of, reached, version",
+    "contest.json: closes (if early), now, people, report",
+    "entries.json: changed_at, reason, which entries failed, which accounts have been removed",
+    "study.toml: models and spending limits",
+]
 TOLERANCE = 1e-9  # relative: libraries of other versions sum in another order
 HINT = "ask the host; an export of another version of metaloop may have other words"
 
@@ -68,271 +70,196 @@ class CheckedExport(TypedDict):
 def check_export(study: Study) -> CheckedExport:
     """Raises Corrupt, naming the file, at the first one that is not what the ledger gives."""
     try:
-        return _Check(study).files()
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        what = f"{type(error).__name__}: {error}"
+        with tempfile.TemporaryDirectory(prefix="metaloop-export-") as scratch:
+            return _check(study, Path(scratch))
+    except (AttributeError, LookupError, OSError, RecursionError, SQLAlchemyError, TypeError, ValueError) as error:
+        what = one_line(f"{type(error).__name__}: {error}", 200)
         raise Corrupt(f"{study.folder}: a file or record of this export is incomplete ({what})", hint=HINT) from error
 
 
-@dataclass
-class _Check:
-    """The check of one export, and what it has compared."""
-
-    study: Study
-    figures: int = 0
-
-    def __post_init__(self) -> None:
-        self.folder = self.study.folder
-        self.config = ContestConfig.read(self.folder)  # also compares rules.md with its hash
-        self.on: TaskStudy = tasks_of(self.study)[0]
-        self.covered = {RULES, MARK, "study.toml", "ledger"}
-        self.not_covered: list[str] = []
-        self.heads = recorded_heads(self.folder / "ledger")
-
-    def files(self) -> CheckedExport:
-        self.records_of_the_ledger()
-        self.settings()
-        self.value("entries.json", self.entry_rows)
-        self.texts()
-        self.value("acts.json", self.acts)
-        self.value(ANNOUNCED, {**self.announcement, "closed_early": self.closed_early, "since": self.since})
-        self.figures += recompute(self.study, self.entries, self.void_arms)
-        self.value(BOARD_FILE, self.board())
-        self.contest()
-        title, task = self.config.title, self.study.task.name
-        about = (title, self.closed_early, self.announcement, self.since)
-        self.text("announcement.md", announcement_text(*about))
-        self.text("card.svg", card_of(self.announcement, title, task, self.closed_early, self.since))
-        self.text("README.md", index(title, self.folder))
-        others = {path.name for path in self.folder.iterdir()} - self.covered
-        return {
-            "figures": self.figures,
-            "files": len(self.covered),
-            "ledger_heads": self.marked_heads(),
-            "not_covered": [*sorted(others), *self.not_covered],
-        }
-
-    # -- what the ledger says ------------------------------------------------------------------------------------
-
-    @cached_property
-    def record(self) -> Mapping[str, Any]:
-        """The record of the announcement. Raises Corrupt unless there is one."""
-        found = [record for record in read(self.folder / "ledger") if record["kind"] == "announcement"]
-        if len(found) != 1:
-            raise Corrupt(f"{self.folder / 'ledger'}: it has {len(found)} announcements instead of one", hint=HINT)
-        return found[0]
-
-    @property
-    def closed_early(self) -> str:
-        return str(self.record["closed_early"])
-
-    @cached_property
-    def void_arms(self) -> set[str]:
-        with read_study(self.folder, views=[]) as con:
-            return {arm for (arm,) in con.execute("FROM void_arms()").fetchall()}
-
-    @cached_property
-    def entry_rows(self) -> list[dict[str, Any]]:
-        """The rows of entries.json, as far as they follow from the announcement's record and the runs."""
-        listed = {row["number"]: row for row in self.load("entries.json")}
-        rows = []
-        for signed in self.record["entries"]:
-            found = listed.get(signed["number"]) or {}
-            name, now, before = signed["name"], str(found.get("entrant")), signed["entrant"]
-            if now.startswith(f"{FORMER} ") and now != before:
-                signed = {**signed, "entrant": now, "name": name_without(name, signed["number"], before, now)}
-            arm = content_id("a", content_id("m", self.study.config.study_id, BOARD), signed["entry_id"])
-            runs = [content_id("r", arm, str(number)) for number in range(self.config.runs)]
-            done = sum(run_gain(self.on, run) is not None for run in runs)
-            ended = "void" if arm in self.void_arms else "verified" if done >= self.config.runs else ""
-            other = found.get("state") if found.get("state") not in ("void", "verified") else "failed"
-            rows.append({**{key: signed[key] for key in SIGNED}, "runs_done": done, "state": ended or other})
-        pairs = {(row["entrant"], signed["entrant"]) for row, signed in zip(rows, self.record["entries"], strict=True)}
-        if len({now for now, _ in pairs}) < len({before for _, before in pairs}):
-            raise Corrupt("entries.json gives two entrants one name", hint=HINT)
-        return rows
-
-    @cached_property
-    def entries(self) -> list[ListedEntry]:
-        columns = ("entry_id", "number", "entrant", "name", "role", "program_id", "words", "state")
-        researcher = self.study.config.researcher
-        listed = []
-        for row in self.entry_rows:
-            program = Program.parse(self.entry_text(row), row["name"], file="program.md")
-            behaviour = behaviour_id(program, self.study.task, researcher)
-            listed.append(ListedEntry(**{column: row[column] for column in columns}, behaviour=behaviour))
-        return listed
-
-    @cached_property
-    def acts(self) -> list[ActRow]:
-        """The host's acts with the names of now; one that is recorded twice, after a kill, counts once."""
-        names = {entry.number: entry.named for entry in self.entries}
-        rows = {}
-        for record in read(self.folder / "ledger"):
-            if record["kind"] == "act" and "act_id" in record:
-                fields = {key: record[key] for key in ("act_id", "what", "because", "phase")}
-                at = iso(datetime.fromisoformat(str(record["at"])))
-                rows[cast(int, record["act_id"])] = {**fields, **names[cast(int, record["number"])], "at": at}
-        return cast("list[ActRow]", [rows[number] for number in sorted(rows)])
-
-    @cached_property
-    def announcement(self) -> Announcement:
-        known = {key: self.record[key] for key in Announcement.__annotations__ if key in self.record}
-        return with_names(cast(Announcement, known), {entry.number: entry.named for entry in self.entries})
-
-    @property
-    def since(self) -> list[ActRow]:
-        """As `acts.since`."""
-        last = {act["number"]: act for act in self.acts}
-        programs = [row for row in self.announcement.get("rows", ()) if row["role"] == "program"]
-        numbers = dict.fromkeys(row["number"] for row in (*self.announcement.get("winners", ()), *programs))
-        return [last[number] for number in numbers if number in last and last[number]["what"] == "void"]
-
-    # -- the files -----------------------------------------------------------------------------------------------
-
-    def records_of_the_ledger(self) -> None:
-        """Nothing was added to the ledger that could change the decision, and its entries are those announced."""
-        ledger = self.folder / "ledger"
-        for problem in unended(ledger):
-            raise Corrupt(problem, hint="ask the host to run `metaloop contest serve` once, and to export again")
-        head, hashes = self.record["ledger_head"], {name: sha256 for name, _, sha256 in self.heads}
-        if hashes.get(head["segment"]) != head["hash"]:
-            raise Corrupt(f"{ledger}: it lacks the head {head['hash']} that its announcement names", hint=HINT)
-        match_id = content_id("m", self.study.config.study_id, CONFIRMATION)
-        decisive = {arm.arm_id for arm in self.study.state.matches[match_id].arms}
-        for path, record in records_after(ledger, head["segment"]):
-            late_act = record["kind"] == "act" and decisive & {*cast("list[str]", record["arm_ids"])}
-            if late_act or record["kind"] not in ("segment", "announcement", "act"):
-                where = f"{path}:{cast(int, record['seq']) + 1}"
-                raise Corrupt(f"{where}: this record ({record['kind']}) came after the decision", hint=HINT)
-        signed = {row["entry_id"]: row for row in self.record["entries"]}
-        for event in self.study.state.entries.values():
-            row = signed[event.entry_id]
-            known = {key: getattr(event, key) for key in ("number", "role", "program_id", "sha256")}
-            known["received_at"] = iso(datetime.fromisoformat(event.received_at))
-            if not str(row["entrant"]).startswith(f"{FORMER} "):
-                known["entrant"] = event.entrant
-            compare(f"{ledger}: the announcement of entry {event.number}", {key: row[key] for key in known}, known)
-
-    def settings(self) -> None:
-        contest = next(record for record in read(self.folder / "ledger") if record["kind"] == "contest")
-        recorded = {key: value for key, value in contest.items() if key not in {*LEDGER_KEYS, "at"}}
-        config = self.config.model_dump(mode="json", by_alias=True, exclude={"schema_"})
-        self.figures += compare(MARK, config, recorded)
-        assert self.study.state.study is not None
-        begun, now = dict(self.study.state.study.config), self.study.public_config()
-        for settings in (begun, now):
-            settings.pop("staff", None)  # of which the host may change the spending limits
-        self.figures += compare("study.toml", as_json(now), as_json(begun))
-        self.not_covered.append("study.toml: models and spending limits")
-
-    def entry_text(self, row: Mapping[str, Any]) -> bytes:
-        name = f"entries/{text_file(row['number'], row['entrant'])}"
-        raw = read_regular(self.folder / name)
-        if hashlib.sha256(raw).hexdigest() != row["sha256"]:
-            raise Corrupt(f"{name}: this is not the text that was submitted (SHA-256 {row['sha256']})", hint=HINT)
-        return raw
-
-    def texts(self) -> None:
-        expected = {text_file(entry.number, entry.entrant) for entry in self.entries}
-        if others := {path.name for path in (self.folder / "entries").iterdir()} ^ expected:
-            raise Corrupt(f"entries/{min(others)}: the ledger has no such entry, or the file is missing", hint=HINT)
-        for entry, row in zip(self.entries, self.entry_rows, strict=True):
-            program = Program.parse(self.entry_text(row), entry.name, file="program.md")
-            compare(f"entries/{text_file(entry.number, entry.entrant)}", program.program_id, entry.program_id)
-        self.covered.add("entries")
-        self.figures += len(expected)
-
-    def board(self) -> dict[str, Any]:
-        """The board at the close, as far as it follows from the ledger."""
-        task, alike = self.study.task, copies_among(self.entries)
-        rows = [row for row in rows_of(self.entries, self.study, BOARD) if is_measured(row)]
-        rows.sort(key=lambda row: (-row["gain"], row["arm_id"]))
-        listed = {row["number"]: row for row in self.load("entries.json")}  # which have been compared
-        plain = {number: {key: row[key] for key in row if key != "parent"} for number, row in listed.items()}
-        latest = sorted(self.entries, key=lambda entry: -entry.number)
-        void = [entry for entry in latest if entry.state == "void"]
-        measured = {row["number"] for row in rows}
-        unmeasured = [entry.number for entry in latest if entry.number not in measured and entry.state != "void"]
-        about = {"hardware_class": self.study.config.hardware_class}
-        return {
-            "unit": task.unit, "digits": decimals(typical(row["se"] for row in rows)), "aa_spread": aa_spread(rows),
-            "aa_difference": aa_difference(rows, task.unit), "fresh": said([task]),
-            "rows": [{**row, **about, **self.marks(row, alike.get(row["number"]))} for row in rows],
-            "own": [], "pinned": [], "total": len(rows), "skip": 0, "most": PAGE, "wanted": self.config.runs,
-            "unmeasured": [plain[number] for number in unmeasured[:REST]], "unmeasured_total": len(unmeasured),
-            "unmeasured_skip": 0, "unmeasured_most": REST, "void_total": len(void),
-            "void": [{**plain[entry.number], "as_it_was": void_gain(self.gains(entry))} for entry in void[:PAGE]],
-            "announcement": self.announcement, "since": self.since,
-        }  # fmt: skip
-
-    def marks(self, row: MeasuredRow, earlier: Behaving | None) -> dict[str, object]:
-        return {"verified": trusted(row["state"], row["trust"]), "copy_of": copy_sentence(earlier)}
-
-    def marked_heads(self) -> list[str]:
-        """The heads as lines; those of the announcement and of the board at the export are marked."""
-        marks = {self.announcement["ledger_head"]["segment"]: " (in the announcement)"}
-        marks[self.load("contest.json")["ledger_head"]["segment"]] = " (on the board when this was exported)"
-        return [f"{at} {name} {sha256}{marks.get(name, '')}" for name, at, sha256 in self.heads]
-
-    def gains(self, entry: ListedEntry) -> list[float]:
-        arm = content_id("a", content_id("m", self.study.config.study_id, BOARD), entry.entry_id)
-        runs = [run_gain(self.on, content_id("r", arm, str(number))) for number in range(self.config.runs)]
-        return [gain for gain in runs if gain is not None]
-
-    def contest(self) -> None:
-        states = Counter(entry.state for entry in self.entries)
-        head = self.load("contest.json")["ledger_head"]
-        if (head["segment"], head["hash"]) not in {(name, sha256) for name, _, sha256 in self.heads}:
-            raise Corrupt("contest.json: the ledger lacks its ledger_head", hint=HINT)
-        expected = {
-            **settings_view(self.config, self.study.config, self.study.task), "phase": "decided", "deciding": {},
-            "closed_early": self.closed_early, "states": states, "close_asked": True, "ledger_head": head,
-            "left": sum(count for state, count in states.items() if state not in ENDED),
-            "stock": next(entry.entry_id for entry in self.entries if entry.role == "control"),
-        }  # fmt: skip
-        self.value("contest.json", expected if self.closed_early else {**expected, "closes": self.config.closes})
-
-    # -- comparing -----------------------------------------------------------------------------------------------
-
-    def load(self, name: str) -> Any:
-        return json.loads(read_regular(self.folder / name))
-
-    def value(self, name: str, expected: Any) -> None:
-        """Compare a JSON file; of its columns those that follow from the ledger, the others are listed."""
-        found, expected = self.load(name), as_json(expected)
-        rows = found if isinstance(found, list) else [found]
-        known = {key for row in (expected if isinstance(expected, list) else [expected]) for key in row}
-        others = sorted({key for row in rows for key in row} - known)
-        kept = [{key: value for key, value in row.items() if key in known} for row in rows]
-        self.figures += compare(name, kept if isinstance(found, list) else kept[0], expected)
-        self.not_covered += [f"{name}: {', '.join(others)}"] * bool(others)
-        self.covered.add(name)
-
-    def text(self, name: str, expected: str | None) -> None:
-        path = self.folder / name
-        if (read_regular(path) if path.exists() else None) != (None if expected is None else expected.encode()):
-            raise Corrupt(f"{name}: its words are not what the ledger gives", hint=HINT)
-        self.covered.add(name)
+def _check(study: Study, scratch: Path) -> CheckedExport:
+    folder, again = study.folder, scratch / "export"
+    config = ContestConfig.read(folder)  # also compares rules.md with its hash
+    record = _announcement(study)
+    _check_ledger(study, record)
+    heads, head = recorded_heads(folder / "ledger"), _load(folder / "contest.json")["ledger_head"]
+    if (head["segment"], head["hash"]) not in {(name, sha256) for name, _, sha256 in heads}:
+        raise Corrupt("contest.json: the ledger lacks its ledger_head", hint=HINT)
+    count = _check_settings(study, config)
+    contest = _contest_of(study, config, record, scratch)
+    write_pages(contest, again)
+    (again / "README.md").write_text(index(config.title, folder), encoding="utf-8")
+    count += _check_figures(study, contest) + _check_files(folder, again)
+    compared = {path.name for path in again.iterdir()} | {MARK, RULES, "study.toml", "ledger"}
+    marks = {
+        record["ledger_head"]["segment"]: " (in the announcement)",
+        head["segment"]: " (on the board when this was exported)",
+    }
+    return {
+        "figures": count,
+        "files": len(compared),
+        "ledger_heads": [f"{at} {name} {sha256}{marks.get(name, '')}" for name, at, sha256 in heads],
+        "not_covered": [*sorted({path.name for path in folder.iterdir()} - compared), *NOT_COMPARED],
+    }
 
 
-def recompute(study: Study, entries: Iterable[ListedEntry], void: Collection[str]) -> int:
-    """Compute every figure of an export's announcement from its ledger again, which also says who took part and who was
-    left out (``void``: arms); how many were the same. Raises Corrupt at the first other one."""
-    announced = json.loads(read_regular(study.folder / ANNOUNCED))
-    by_id = {entry.entry_id: entry for entry in entries}
+def _announcement(study: Study) -> Mapping[str, Any]:
+    found = [record for record in read(study.folder / "ledger") if record["kind"] == "announcement"]
+    if len(found) != 1:
+        raise Corrupt(f"{study.folder / 'ledger'}: it has {len(found)} announcements instead of one", hint=HINT)
+    return found[0]
+
+
+def _check_ledger(study: Study, announcement: Mapping[str, Any]) -> None:
+    """Nothing was added that could change the decision, and the entries are those announced."""
+    ledger, head = study.folder / "ledger", announcement["ledger_head"]
+    for problem in unended(ledger):
+        raise Corrupt(problem, hint="ask the host to run `metaloop contest serve` once, and to export again")
+    if (head["segment"], head["hash"]) not in {(name, sha256) for name, _, sha256 in recorded_heads(ledger)}:
+        raise Corrupt(f"{ledger}: it lacks the head {head['hash']} that its announcement names", hint=HINT)
     match_id = content_id("m", study.config.study_id, CONFIRMATION)
-    by_arm = {content_id("a", match_id, event.entry_id): event for event in study.state.entries.values()}
+    decisive = {arm.arm_id for arm in study.state.matches[match_id].arms}
+    for path, record in records_after(ledger, head["segment"]):
+        body: Mapping[str, Any] = record
+        late_act = body["kind"] == "act" and decisive & {*body["arm_ids"]}
+        if late_act or body["kind"] not in ("segment", "announcement", "act"):
+            raise Corrupt(f"{path}:{body['seq'] + 1}: this record ({body['kind']}) came after the decision", hint=HINT)
+    signed = {row["entry_id"]: row for row in announcement["entries"]}
+    for event in study.state.entries.values():
+        row = signed[event.entry_id]
+        known = {key: getattr(event, key) for key in ("number", "role", "program_id", "sha256", "entrant")}
+        known["received_at"] = iso(datetime.fromisoformat(event.received_at))
+        if str(row["entrant"]).startswith(f"{FORMER} "):
+            del known["entrant"]
+        compare(f"{ledger}: the announcement of entry {event.number}", {key: row[key] for key in known}, known)
+
+
+def _check_settings(study: Study, config: ContestConfig) -> int:
+    opened = next(record for record in read(study.folder / "ledger") if record["kind"] == "contest")
+    recorded = {key: value for key, value in opened.items() if key not in {*LEDGER_KEYS, "at"}}
+    count = compare(MARK, config.model_dump(mode="json", by_alias=True, exclude={"schema_"}), recorded)
+    assert study.state.study is not None
+    begun, now = dict(study.state.study.config), json.loads(json.dumps(study.public_config(), default=str))
+    for settings in (begun, now):
+        settings.pop("staff", None)  # of which the host may change the spending limits
+    return count + compare("study.toml", now, begun)
+
+
+def _contest_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any], folder: Path) -> Contest:
+    """The contest as the ledger has it, with a new database in ``folder``."""
+    contest = Contest(folder, config, study.config, ContestDatabase(folder))
+    contest.database.create()
+    about = _load(study.folder / "contest.json")
+    with contest.database.write() as connection:
+        connection.add_all(_rows_of(study, config, announcement))
+        state = {"early": announcement["closed_early"], "close_asked": about["closes"], "decided": True}
+        facts = {"state": state, "ledger_head": about["ledger_head"]}
+        facts["announcement"] = {key: announcement[key] for key in Announcement.__annotations__ if key in announcement}
+        for name, value in facts.items():
+            contest.database.put(connection, name, **value)
+    BoardUpdater(contest, study).write()
+    return contest
+
+
+def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any]) -> Iterator[object]:
+    """The rows of the database: people, entries with what they are based on, and acts."""
+    listed = {row["number"]: row for row in _load(study.folder / "entries.json")}
+    people: dict[str, Person] = {}
+    void = _void_arms(study)
+    on = tasks_of(study)[0]
+    for signed in announcement["entries"]:
+        found, entrant = listed.get(signed["number"]), str(signed["entrant"])
+        if found is None:
+            raise Corrupt(f"entries.json lacks the entry {signed['number']}", hint=HINT)
+        now = str(found["entrant"]) if str(found["entrant"]).startswith(f"{FORMER} ") else entrant
+        name = signed["name"] if now == entrant else name_without(signed["name"], signed["number"], entrant, now)
+        received_at = datetime.fromisoformat(signed["received_at"])
+        if signed["role"] == "program" and entrant not in people:
+            people[entrant] = Person(name=now, token_hash=now, joined_at=received_at)
+        program = _text(study.folder, signed, now, name)
+        arm = content_id("a", content_id("m", study.config.study_id, BOARD), signed["entry_id"])
+        gains = [run_gain(on, content_id("r", arm, str(number))) for number in range(config.runs)]
+        done = sum(gain is not None for gain in gains)
+        other = found["state"] if found["state"] not in ("void", "verified") else "failed"
+        yield ContestEntry(
+            **{key: signed[key] for key in SIGNED if key not in ("entrant", "name", "received_at", "parent")},
+            name=name,
+            person=people.get(entrant),
+            behaviour=behaviour_id(program, study.task, study.config.researcher),
+            raw=program.document.encode(),
+            lint=[],
+            received_at=received_at,
+            changed_at=datetime.fromisoformat(found["changed_at"]),
+            reason=found["reason"],
+            runs_done=done,
+            state="void" if arm in void else "verified" if done >= config.runs else other,
+            results={str(number): {"gain": gain} for number, gain in enumerate(gains) if gain is not None},
+        )
+        if signed["parent"] is not None:
+            yield EntryParent(number=signed["number"], parent=signed["parent"])
+    yield from _acts_of(study)
+
+
+def _acts_of(study: Study) -> list[Act]:
+    """The host's acts; one that is recorded twice, after a kill, counts once."""
+    columns = ("act_id", "number", "what", "because", "phase")
+    records = [record for record in read(study.folder / "ledger") if "act_id" in record]
+    acts = [
+        Act(**{key: record[key] for key in columns}, at=datetime.fromisoformat(str(record["at"])), state="", reason="")
+        for record in records
+    ]
+    return list({act.act_id: act for act in acts}.values())
+
+
+def _text(folder: Path, signed: Mapping[str, Any], entrant: str, name: str) -> Program:
+    """An entry's program, as it was submitted."""
+    file = f"entries/{text_file(signed['number'], entrant)}"
+    raw = read_regular(folder / file)
+    program = Program.parse(raw, name, file="program.md")
+    compare(file, [hashlib.sha256(raw).hexdigest(), program.program_id], [signed["sha256"], signed["program_id"]])
+    return program
+
+
+def _void_arms(study: Study) -> set[str]:
+    with read_study(study.folder, views=[]) as con:
+        return {arm for (arm,) in con.execute("FROM void_arms()").fetchall()}
+
+
+def _check_figures(study: Study, contest: Contest) -> int:
+    """Compute every figure of the announcement again from the confirming runs of the leaders that the ledger names."""
+    announced = _load(study.folder / ANNOUNCED)
+    match_id = content_id("m", study.config.study_id, CONFIRMATION)
+    by_arm = {content_id("a", match_id, event.entry_id): event.number for event in study.state.entries.values()}
     arms = [arm.arm_id for arm in study.state.matches[match_id].arms]
-    raced = [replace(by_id[by_arm[arm].entry_id], state="") for arm in arms]
-    gone = {by_arm[arm].number for arm in arms if arm in void}
-    found = figures(ContestConfig.read(study.folder), tasks_of(study)[0], raced, gone)
-    return compare(ANNOUNCED, {key: announced.get(key) for key in found}, found, (*PRICES, "state"))
+    raced, void = taking_part(contest, [by_arm[arm] for arm in arms]), _void_arms(study)
+    for entry in raced:
+        entry.state = ""  # the host may have declared it void since
+    found = figures(contest.config, tasks_of(study)[0], raced, {by_arm[arm] for arm in arms if arm in void})
+    return compare(ANNOUNCED, {key: announced.get(key) for key in found}, found, "state")
 
 
-def compare(name: str, found: Any, expected: Any, beside: Sequence[str] = PRICES) -> int:
-    """How many values are the same, apart from the columns ``beside``. Raises Corrupt at the first other one."""
-    theirs, ours = flat(found, beside), flat(expected, beside)
+def _check_files(folder: Path, again: Path) -> int:
+    """Compare the files in ``folder`` with those made again, of which none may be missing, and no text too many."""
+    count = 0
+    names = {path.relative_to(again) for path in again.rglob("*.*")} | {Path("card.svg")}
+    for name in sorted(names | {path.relative_to(folder) for path in (folder / "entries").iterdir()}):
+        if name.suffix == ".json":
+            count += compare(str(name), _load(folder / name), _load(again / name))
+            continue
+        theirs, ours = (read_regular(path) if path.exists() else None for path in (folder / name, again / name))
+        if theirs != ours:
+            raise Corrupt(f"{name}: its words are not what the ledger gives", hint=HINT)
+    return count
+
+
+def _load(path: Path) -> Any:
+    return json.loads(read_regular(path))
+
+
+def compare(name: str, found: Any, expected: Any, *beside: str) -> int:
+    """How many values are the same, apart from the columns ``beside`` and `BESIDE`. Raises Corrupt at the first other
+    one."""
+    theirs, ours = (dict(_values(value, {*beside, *BESIDE})) for value in (found, expected))
     for key in sorted(ours.keys() | theirs.keys()):
         first, other = theirs.get(key), ours.get(key)
         near = isinstance(first, float) and isinstance(other, float) and math.isclose(first, other, rel_tol=TOLERANCE)
@@ -341,17 +268,11 @@ def compare(name: str, found: Any, expected: Any, beside: Sequence[str] = PRICES
     return len(ours)
 
 
-def flat(value: Any, beside: Sequence[str] = (), name: str = "") -> dict[str, Any]:
+def _values(value: Any, beside: set[str], name: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested tables and lists by their paths, as `rows.0.gain`, apart from the columns ``beside``."""
     if not isinstance(value, (dict, list, tuple)) or not value:
-        return {name[1:]: value}
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    parts = [flat(item, beside, f"{name}.{key}") for key, item in items if key not in beside]
-    return {key: item for part in parts for key, item in part.items()}
-
-
-def as_json(value: Any) -> Any:
-    """The value as a JSON file has it."""
-    return json.loads(
-        json.dumps(value, default=lambda other: iso(other) if isinstance(other, datetime) else str(other))
-    )
+        yield name[1:], value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if key not in beside:
+            yield from _values(item, beside, f"{name}.{key}")

@@ -43,12 +43,6 @@ def renamed(value: Any, names: Mapping[int, NamedEntry]) -> Any:
     return kept
 
 
-def with_names(announcement: Announcement, names: Mapping[int, NamedEntry]) -> Announcement:
-    """An announcement and its headline with these names of entries, by their numbers."""
-    named = cast(Announcement, renamed(announcement, names))
-    return {**named, "headline": headline(named["winners"], named["best"])} if "best" in named else named
-
-
 @dataclass(frozen=True)
 class Contest:
     """An open contest folder. Holds no lock; the process that carries out runs holds the study's."""
@@ -128,7 +122,8 @@ class Contest:
         former = select(ContestEntry).join(Person, Person.person_id == ContestEntry.person_id)
         with self.database.read() as connection:
             entries = connection.scalars(former.where(Person.name.startswith(FORMER))).all()
-        return with_names(made, {entry.number: entry.named for entry in entries})
+        named = cast(Announcement, renamed(made, {entry.number: entry.named for entry in entries}))
+        return {**named, "headline": headline(named["winners"], named["best"])} if "best" in named else named
 
     def publish_head(self, study: Study, *, daily: bool = False) -> LedgerHead:
         """Record the heads of the ledger's segments, and show that record's hash on the pages; ``daily``: unless the

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,14 +15,14 @@ from analysis.ledger import segments
 from analysis.study import VIEWS, read_study
 from analysis.wording import many, number, span
 from arena.contest.contest import Contest
-from arena.contest.entering.acts import ActRow, acts
+from arena.contest.entering.acts import acts
 from arena.contest.entering.removal import rename
 from arena.contest.ranking.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.ranking.standing import DIGITS, whole_board
-from arena.contest.ranking.view_types import BoardView
+from arena.contest.ranking.view_types import BoardView, ContestView
 from arena.contest.ranking.views import board_view, contest_view, entry_list
 from arena.contest.settings import BOARD_FILE, MARK, RULES
-from arena.contest.stored import Announcement, NamedEntry, arm_label, entry_label
+from arena.contest.stored import NamedEntry, arm_label, entry_label
 from arena.contest.tables import ContestEntry
 from arena.contest.web.card import winners_card
 from arena.serving.clock import iso
@@ -72,6 +71,21 @@ def export(contest: Contest, target: Path) -> ExportSummary:
 
 
 def _write(contest: Contest, target: Path) -> ExportSummary:
+    about, board, entries = write_pages(contest, target)
+    # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
+    for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
+        shutil.copyfile(contest.folder / name, target / name)
+    if logs := segments(contest.folder / "ledger"):  # none before the first record
+        (target / "ledger").mkdir()
+        for log in logs:  # without their rights: only the host may read the contest's own, everybody the published ones
+            shutil.copyfile(log, target / "ledger" / log.name)
+        _tables(contest, target)
+    (target / "README.md").write_text(index(about["title"], target), encoding="utf-8")
+    return {"folder": str(target), "entries": entries, "decided": bool(board["announcement"])}
+
+
+def write_pages(contest: Contest, target: Path) -> tuple[ContestView, BoardView, int]:
+    """Write what the pages show: the files that follow from the database; with the number of entries."""
     (target / "entries").mkdir(parents=True)
     with contest.database.read() as connection:
         entries = connection.scalars(
@@ -88,22 +102,10 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}
         _json(target / "announcement.json", {**board["announcement"], **more})
-        (target / "announcement.md").write_text(
-            announcement_text(about["title"], about["closed_early"], board["announcement"], board["since"]),
-            encoding="utf-8",
-        )
+        (target / "announcement.md").write_text(announcement_text(about, board), encoding="utf-8")
         if card := winners_card(contest):
             (target / "card.svg").write_text(card, encoding="utf-8")
-    # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
-    for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
-        shutil.copyfile(contest.folder / name, target / name)
-    if logs := segments(contest.folder / "ledger"):  # none before the first record
-        (target / "ledger").mkdir()
-        for log in logs:  # without their rights: only the host may read the contest's own, everybody the published ones
-            shutil.copyfile(log, target / "ledger" / log.name)
-        _tables(contest, target)
-    (target / "README.md").write_text(index(about["title"], target), encoding="utf-8")
-    return {"folder": str(target), "entries": len(entries), "decided": bool(board["announcement"])}
+    return about, board, len(entries)
 
 
 def index(title: str, target: Path) -> str:
@@ -117,11 +119,11 @@ def index(title: str, target: Path) -> str:
     return "\n".join([f"# {one_line(title)}", "", "An export of a contest of programs.", "", *listed, "", note, ""])
 
 
-def announcement_text(title: str, early: str, said: Announcement, since: Sequence[ActRow]) -> str:
-    """The decision as it is announced, in markdown. ``early``: why the host closed before the time; ``since``: the acts
-    that made entries of the announcement void after it."""
+def announcement_text(about: ContestView, board: BoardView) -> str:
+    """The decision as it is announced, in markdown."""
+    said, early = board["announcement"], about["closed_early"]
     lines = [f"Closed early by the host: {early}"] if early else []
-    void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in since]
+    void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in board["since"]]
     lines += [*void, *sentences(said)]
     digits = digits_of(said) if said.get("rows") else DIGITS
     for row in said.get("rows", ()):
@@ -135,7 +137,7 @@ def announcement_text(title: str, early: str, said: Announcement, since: Sequenc
         lines.append(f"The ledger's head, of all that this follows from: {head['segment']} {head['hash']}")
     lines.append(f"Secret: {said['secret']}. This prints its SHA-256, {said['secret_hash']}, published at the opening:")
     body = "\n\n".join(one_line(line) for line in [said["headline"], *lines])
-    return f"# {one_line(title)}: the decision\n\n{body}\n\n    {secret_check(said)}\n"
+    return f"# {one_line(about['title'])}: the decision\n\n{body}\n\n    {secret_check(said)}\n"
 
 
 def _named(who: NamedEntry) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
@@ -18,46 +17,26 @@ LIKE = 0.5  # least Jaccard index of the directives
 MOST = 5
 
 
-class Behaving(Protocol):
-    """What `copies_among` needs to know of an entry."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def entrant(self) -> str: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def behaviour(self) -> str: ...
+def copy_sentence(earlier: ContestEntry | None) -> str:
+    """Which entry a copy behaves like; empty for None. Not to be stored: the account may be removed."""
+    return f"behaves like {earlier.entrant}'s entry {earlier.number}, which was earlier" if earlier else ""
 
 
-def copies_among(entries: Iterable[Behaving]) -> dict[int, Behaving]:
+def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, ContestEntry]:
     """The entries of entrants that make the researcher do the same on the contest's task as an earlier one: number →
-    the earliest such entry. Void and failed entries are no earlier ones."""
-    first: dict[str, Behaving] = {}
-    found: dict[int, Behaving] = {}
-    for entry in sorted((entry for entry in entries if entry.role == "program"), key=lambda entry: entry.number):
+    the earliest such entry. Void and failed entries are no earlier ones. ``numbers``: of these at least."""
+    query = select(ContestEntry).where(ContestEntry.role == "program").order_by(ContestEntry.number)
+    if numbers is not None:
+        behaviours = select(ContestEntry.behaviour).where(ContestEntry.number.in_(list(numbers)))
+        query = query.where(ContestEntry.behaviour.in_(behaviours))
+    first: dict[str, ContestEntry] = {}
+    found: dict[int, ContestEntry] = {}
+    for entry in connection.scalars(query):
         if (earlier := first.get(entry.behaviour)) is not None:
             found[entry.number] = earlier
         elif entry.state not in ("void", "failed"):
             first[entry.behaviour] = entry
     return found
-
-
-def copy_sentence(earlier: Behaving | None) -> str:
-    """Which entry a copy behaves like; empty for None. Not to be stored: the account may be removed."""
-    return f"behaves like {earlier.entrant}'s entry {earlier.number}, which was earlier" if earlier else ""
-
-
-def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, Behaving]:
-    """`copies_among` all entries; where ``numbers`` are given, of these at least."""
-    query = select(ContestEntry)
-    if numbers is not None:
-        behaviours = select(ContestEntry.behaviour).where(ContestEntry.number.in_(list(numbers)))
-        query = query.where(ContestEntry.behaviour.in_(behaviours))
-    return copies_among(connection.scalars(query))
 
 
 class SimilarityIndex:

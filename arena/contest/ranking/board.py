@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
-from typing import Protocol, TypeGuard, cast
+from typing import TypeGuard, cast
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -17,9 +17,8 @@ from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
 from arena.contest.contest import Contest
 from arena.contest.entering.similarity import copies
-from arena.contest.ranking.race import Racing
 from arena.contest.running import arms
-from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow
+from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, RankedRow
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.serving.clock import utc_now
 from arena.spend import spend_of
@@ -46,19 +45,6 @@ class ArmRow(ArmColumns):
     rank_low: int | None
     rank_high: int | None
     state: str
-
-
-class Entered(Racing, Protocol):
-    """What a row needs to know of its entry: of the database's, or of an export's."""
-
-    @property
-    def entry_id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def words(self) -> int: ...
-    @property
-    def named(self) -> NamedEntry: ...
 
 
 class BoardUpdater:
@@ -170,7 +156,7 @@ def board_rows(contest: Contest, study: Study, *, with_copies: bool = True) -> l
     return rows_of([entry for entry in entries if entry.number not in left_out], study, arms.BOARD)
 
 
-def rows_of(entries: Sequence[Entered], study: Study, label: str) -> list[ArmRow]:
+def rows_of(entries: Sequence[ContestEntry], study: Study, label: str) -> list[ArmRow]:
     """One row per arm of these entries in the match ``label``, best first, as in the view `standings`. Entries that are
     void have no gain there."""
     match_id = content_id("m", study.config.study_id, label)

@@ -17,7 +17,7 @@ from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
 from arena.contest.entering.similarity import copies
 from arena.contest.ranking.announced import headline, look_lines, race_places
-from arena.contest.ranking.board import Entered, aa_difference, aa_spread, board_rows, is_measured, rows_of
+from arena.contest.ranking.board import aa_difference, aa_spread, board_rows, is_measured, rows_of
 from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.ranking.score import Scores
 from arena.contest.running import arms
@@ -194,18 +194,20 @@ def entered(on: TaskStudy, entries: Sequence[ContestEntry], kind: str) -> Match:
     return arms.match_of(on, kind, entered_arms)
 
 
-def gains_of(on: TaskStudy, entries: Sequence[Entered]) -> Gains:
+def gains_of(on: TaskStudy, entries: Sequence[ContestEntry]) -> Gains:
     match_id = arms.match_of(on, arms.CONFIRMATION).match_id
     return {e.number: settled_gains(on, content_id("a", match_id, e.entry_id)) for e in entries}
 
 
-def race_of(config: ContestConfig, entries: Sequence[Entered], gains: Gains, gone: Collection[int]) -> Race:
+def race_of(config: ContestConfig, entries: Sequence[ContestEntry], gains: Gains, gone: Collection[int]) -> Race:
     """The race without the entries that are left out; those count as leaders all the same."""
     leaders = sum(entry.role == "program" for entry in entries)
     return follow([entry for entry in entries if entry.number not in gone], gains, config.looks, leaders)
 
 
-def figures(config: ContestConfig, on: TaskStudy, entries: Sequence[Entered], gone: Collection[int]) -> Announcement:
+def figures(
+    config: ContestConfig, on: TaskStudy, entries: Sequence[ContestEntry], gone: Collection[int]
+) -> Announcement:
     """All of the announcement that follows from the ledger: outcome, gains, intervals, rows. ``entries``: the leaders
     and both arms of stock; ``gone``: numbers of those that are left out."""
     study, task, gains = on.study, on.task, gains_of(on, entries)
@@ -222,7 +224,7 @@ def figures(config: ContestConfig, on: TaskStudy, entries: Sequence[Entered], go
     return {**decided, **secret, "unit": task.unit, "aa_spread": aa_spread(rows), "rows": rows}
 
 
-def decide(entries: Sequence[Entered], race: Race, gains: Gains, run_seconds: float) -> Announcement:
+def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_seconds: float) -> Announcement:
     """The rule: the entry that is left wins if it is above stock; several that are left and above stock share
     the win, and the announcement says what separating the first two of them would cost. ``run_seconds``: device-seconds
     of one run."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
-from typing import cast
+from typing import NotRequired, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Select, func, select
@@ -57,7 +57,7 @@ class BoardViewRow(MeasuredRow):
 
     verified: bool
     hardware_class: str
-    copy_of: str  # which earlier entry it behaves like; empty while texts are hidden
+    copy_of: NotRequired[str]  # which earlier entry it behaves like; empty while texts are hidden
 
 
 class VoidGain(TypedDict):
@@ -125,15 +125,10 @@ def _row(
         "rank_low": 1 + above,
         "rank_high": arms - below,
         "state": state,
-        "verified": trusted(state, row["trust"]),
+        "verified": state == "verified" and row["trust"] in ("scored", "verified", None),
         "hardware_class": contest.study.hardware_class,
         "copy_of": copy_of,
     }
-
-
-def trusted(state: str, trust: str | None) -> bool:
-    """Whether the mark of a row says that the host has measured all its runs."""
-    return state == "verified" and trust in ("scored", "verified", None)
 
 
 def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
@@ -160,13 +155,11 @@ def voided(connection: Connection, most: int) -> tuple[list[tuple[ContestEntry, 
     query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
     query = query.order_by(ContestEntry.number.desc()).limit(most)
     count = connection.scalar(select(func.count()).select_from(ContestEntry).where(void))
-    rows = connection.scalars(query).all()
-    gains = [[gain for run in entry.results.values() if (gain := run["gain"]) is not None] for entry in rows]
-    return list(zip(rows, map(void_gain, gains), strict=True)), int(count or 0)
+    return [(entry, _gain(entry)) for entry in connection.scalars(query)], int(count or 0)
 
 
-def void_gain(gains: Sequence[float]) -> VoidGain | None:
-    """The average of the gains of a void entry's runs; None without any."""
+def _gain(entry: ContestEntry) -> VoidGain | None:
+    gains = [gain for result in entry.results.values() if (gain := result["gain"]) is not None]
     if not gains:
         return None
     one = mean_interval(gains)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import JsonValue
 from typing_extensions import TypedDict
@@ -25,12 +25,17 @@ class TaskLimit(TypedDict):
 Reached = dict[str, dict[str, float]]  # entry's id → constraint → average over the entry's runs
 
 
-class SettingsView(TypedDict):
-    """What never changes of a contest: task, budgets, opening."""
+class ContestView(TypedDict):
+    """The contest: task, budgets, times, phase."""
 
     contest_id: str
     title: str
+    phase: Phase
+    now: Moment
     opens: Moment
+    closes: Moment
+    closed_early: str
+    deciding: ConfirmingRuns
     task: str
     task_id: str
     metric: str
@@ -51,23 +56,13 @@ class SettingsView(TypedDict):
     hardware_class: str
     secret_hash: str
     rules_hash: str
-
-
-class ContestView(SettingsView):
-    """The contest: task, budgets, times, phase."""
-
-    phase: Phase
-    now: Moment
-    closes: Moment
-    closed_early: str
-    deciding: ConfirmingRuns
     people: int | None
     states: dict[str, int]
     left: int  # entries with runs left
     close_asked: bool
     stock: str | None  # entry id of stock's first arm
     report: bool  # whether it is published
-    ledger_head: LedgerHead | None
+    ledger_head: NotRequired[LedgerHead | None]  # hosts of before have none
 
 
 class EntryRow(NamedEntry):

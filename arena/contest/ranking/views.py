@@ -44,16 +44,13 @@ from arena.contest.ranking.view_types import (
     QueueRow,
     QueueView,
     Reached,
-    SettingsView,
     SimilarRow,
-    TaskLimit,
 )
 from arena.contest.running.pace import deciding, in_race, run_seconds
-from arena.contest.settings import REPORT, ContestConfig
+from arena.contest.settings import REPORT
 from arena.contest.stored import LedgerHead, MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.serving.clock import iso, utc_now
-from arena.settings import StudyConfig
 from programs.errors import NotFound
 from trainer.cards.freshness import said
 from trainer.task import Task
@@ -82,24 +79,8 @@ def unit_sentence(task: Task) -> str:
     return f"Gain is in {unit}: by how much the {metric} of the final script is {task.direction}."
 
 
-def settings_view(config: ContestConfig, study: StudyConfig, task: Task) -> SettingsView:
-    limits: list[TaskLimit] = [
-        {"name": name, "limit": f"{limit.bound}, {'hard' if limit.hard else 'soft: decides nothing'}"}
-        for name, limit in task.constraints.items()
-    ]
-    return {
-        "contest_id": config.contest_id, "title": config.title, "opens": config.opens,
-        "task": task.name, "task_id": study.task_id, "metric": task.metric,
-        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
-        "limits": limits, "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
-        "confirm_runs": config.confirm_runs, "entries_per_person": config.entries_per_person,
-        "texts_after_close": config.texts_after_close, "join": config.join, "contact": config.contact,
-        "researcher": study.researcher, "hardware_class": study.hardware_class,
-        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash,
-    }  # fmt: skip
-
-
 def contest_view(contest: Contest) -> ContestView:
+    config, task = contest.config, contest.task
     state, head = contest.state(), cast(LedgerHead, contest.database.fact("ledger_head"))
     with contest.database.read() as connection:
         people = connection.scalar(select(func.count()).select_from(Person))
@@ -107,9 +88,21 @@ def contest_view(contest: Contest) -> ContestView:
         states = {str(state): int(count) for state, count in counted}
         stock = connection.scalar(select(ContestEntry.entry_id).where(ContestEntry.role == "control"))
     return {
-        **settings_view(contest.config, contest.study, contest.task),
-        "phase": contest.phase(), "now": utc_now(), "closes": contest.closed_at(),
-        "closed_early": state.get("early", ""), "deciding": deciding(contest), "people": people, "states": states,
+        "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
+        "opens": config.opens, "closes": contest.closed_at(), "closed_early": state.get("early", ""),
+        "deciding": deciding(contest),
+        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
+        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
+        "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
+        "confirm_runs": config.confirm_runs,
+        "limits": [
+            {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
+            for name, one in task.constraints.items()
+        ],
+        "entries_per_person": config.entries_per_person, "texts_after_close": config.texts_after_close,
+        "join": config.join, "contact": config.contact,
+        "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
+        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
         "close_asked": bool(state.get("close_asked")), "stock": stock, "report": (contest.folder / REPORT).is_file(),
         "ledger_head": head or None,

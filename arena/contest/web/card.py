@@ -8,7 +8,7 @@ from analysis.report.card import MOST_ROWS, CardRow, drawn
 from analysis.statistics import interval, mean_together
 from analysis.wording import listed, many
 from arena.contest.contest import Contest
-from arena.contest.entering.acts import ActRow, since
+from arena.contest.entering.acts import since
 from arena.contest.ranking.announced import sentences, spent
 from arena.contest.ranking.race import ALPHA
 from arena.contest.stored import Announcement, arm_label, entry_label
@@ -20,22 +20,16 @@ MOST_REASON = 48  # characters
 def winners_card(contest: Contest) -> str | None:
     """The card as SVG; None before the decision, or where no entry has won."""
     said = contest.announcement()
-    early = contest.state().get("early", "")
-    return card_of(said, contest.config.title, contest.task.name, early, since(contest, said))
-
-
-def card_of(said: Announcement, title: str, task: str, reason: str, since: Sequence[ActRow]) -> str | None:
-    """The card of an announcement as SVG; None where no entry has won. ``reason``: why the host closed early;
-    ``since``: the acts that made entries of the announcement void after it."""
     winners = said.get("winners")
     if not winners:
         return None
     first = sentences(said)[0]
-    void_labels = [entry_label(act["entrant"], act["name"]) for act in since]
+    void_labels = [entry_label(act["entrant"], act["name"]) for act in since(contest, said)]
     void = [f"Since the decision the host has declared {name} void." for name in void_labels]
-    early, why = "Closed early by the host", reason.rstrip(". ")
+    reason, early = contest.state().get("early", ""), "Closed early by the host"
+    why = reason.rstrip(". ")
     how = f"{early}: {why}." if why and len(why) <= MOST_REASON else f"{early}."
-    kicker = f"Metaloop contest · {task} · {title} · decided {said['decided_at'][:10]}"
+    kicker = f"Metaloop contest · {contest.task.name} · {contest.config.title} · decided {said['decided_at'][:10]}"
     lines = [first, *void, *[how] * bool(reason)]
     won = {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["role"] == "program"]

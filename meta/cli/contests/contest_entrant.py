@@ -214,7 +214,7 @@ def facts(view: Mapping[str, Any]) -> Row:
         "decision": said.get("headline"),
         "secret": said.get("secret"),
         "its SHA-256": is_decided and contest["secret_hash"],
-        "ledger head": contest["ledger_head"] and " ".join(map(contest["ledger_head"].get, ("segment", "hash"))),
+        "ledger head": (head := contest.get("ledger_head")) and f"{head['segment']} {head['hash']}",
         "entries": states and ", ".join([*states, "stock's two arms included"]),
         "queue": health and queue_words(health),
         "named": health and health["power"] is not None and f"in {health['power']:.0%} of simulated closes",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts, removal
@@ -218,3 +218,15 @@ def test_secret_is_on_the_disk_when_it_is_written(tmp_path: Path, monkeypatch: p
     synced.clear()
     contest = founded(tmp_path).contest
     assert {str(contest.folder / name) for name in ("study.partial", "contest.toml.partial")} <= set(synced)
+
+
+def test_contest_of_an_older_schema_is_one_clear_line(contest: Contest) -> None:
+    taken(contest, "Ada", starter("local").raw)
+    carry_on(contest, quiet, until_idle=True)
+    settings = contest.folder / "contest.toml"
+    settings.write_text(settings.read_text().replace("schema = 3", "schema = 2"))
+    with contest.database.write() as connection:
+        connection.execute(text("DROP INDEX ix_entries_behaviour"))
+        connection.execute(text("ALTER TABLE entries DROP COLUMN behaviour"))
+    assert "schema 2, this one reads 3" in failing("contest", "status", contest.folder)
+    assert "Ada 1" in metaloop("standings", contest.folder).stdout  # reads what it needs

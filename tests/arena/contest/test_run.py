@@ -15,27 +15,21 @@ from statistics import median
 import pytest
 
 from analysis.study import query
-from arena.contest.audit import recompute
 from arena.contest.contest import Contest
 from arena.contest.entering import removal
 from arena.contest.entering.entries import accept
 from arena.contest.export import export
-from arena.contest.listing import listed
 from arena.contest.ranking.announced import secret_check
-from arena.contest.ranking.decision import figures
 from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.running import pace
 from arena.contest.running.seeds import derive_seeds
 from arena.contest.running.steward import Steward
 from arena.contest.running.work import carry_on
-from arena.contest.settings import ContestConfig
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
-from arena.private import ANNOUNCED
 from arena.serving.process import as_process
 from arena.study import Study
-from arena.task_study import tasks_of
 from meta.cli.contests.contest_host import follow, remaining
 from meta.cli.main import run
 from meta.cli.output import Output
@@ -131,39 +125,11 @@ def check_seeds(contest: Contest, folder: Path, told: Announcement) -> None:
     assert found["runs"] == len(study.state.runs) and found["seeds"] > 2 * found["runs"]
     assert run(["verify", "r0000", "-s", str(folder)]) != 0  # no such run: it is not said to be intact
     metaloop("verify", folder)  # without the scripts of the runs, which an export does not contain
-    check_figures(study)
     run_id, first = next(iter(study.state.runs.items()))
     assert first.started is not None
     first.started = replace(first.started, run_seed=first.started.run_seed + 1)
     with pytest.raises(Corrupt, match=f"of run {run_id} is not derived from the published secret"):
         derive_seeds(study)
-
-
-def check_figures(study: Study) -> None:
-    """Nor any figure of the announcement: each follows from the ledger."""
-    path = study.folder / ANNOUNCED
-    said, entries = path.read_text(encoding="utf-8"), listed(study.folder)
-    assert recompute(study, entries, ()) > 40
-    for change in (
-        lambda told: told.update(over_stock=told["over_stock"] + 1e-6),
-        lambda told: told["rows"][0].update(n=told["rows"][0]["n"] + 1),
-        lambda told: told["rows"].pop(),
-        lambda told: told.update(winners=[] if told["winners"] else [told["best"]]),
-        lambda told: told["race"]["looks"].append(99),
-        lambda told: told.update(outcome="empty"),
-    ):
-        told = json.loads(said)
-        change(told)
-        path.write_text(json.dumps(told), encoding="utf-8")
-        with pytest.raises(Corrupt, match="its ledger gives"):
-            recompute(study, entries, ())
-    took_part = {row["number"] for row in json.loads(said)["rows"]}
-    fewer = [e for e in listed(study.folder) if e.number in took_part - {json.loads(said)["best"]["number"]}]
-    without = figures(ContestConfig.read(study.folder), tasks_of(study)[0], fewer, ())
-    path.write_text(json.dumps(json.loads(said) | without), encoding="utf-8")  # a leader whom nobody has declared void
-    with pytest.raises(Corrupt, match="its ledger gives"):
-        recompute(study, entries, ())
-    path.write_text(said, encoding="utf-8")
 
 
 def check_ledger(contest: Contest) -> None:

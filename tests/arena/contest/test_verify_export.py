@@ -79,7 +79,7 @@ def test_export_of_a_decided_contest_is_intact(decided: Contest, original: Path)
     found = metaloop("verify", original, "--json").json
     assert found["verdict"] == "intact" and found["figures"] > 300
     assert {name.partition(":")[0] for name in found["not_covered"]} == {
-        "study.toml", "entries.json", "board.json", "contest.json",
+        "study.toml", "entries.json", "board.json", "contest.json", "announcement.json",
         *(path.name for path in original.glob("*.parquet")),
     }  # fmt: skip
     told = decided.announcement()["ledger_head"]
@@ -112,55 +112,60 @@ def test_export_with_a_late_void_and_a_removed_account_is_intact(decided: Contes
     assert "entries/00003-former-entrant-2.md" in refused(tmp_path / "export")
 
 
-WORDS = ("entries.json", "announcement.json", "announcement.md", "board.json", "acts.json")
+def renamed(names: dict[str, str]) -> Callable[[Path], None]:
+    """An edit of the names of entrants everywhere outside the ledger."""
+
+    def rename(text: str) -> str:
+        return re.sub("|".join(names), lambda match: names[match[0]], text)
+
+    def change(folder: Path) -> None:
+        for path in (path for path in folder.iterdir() if path.suffix in (".json", ".md", ".svg")):
+            path.write_text(rename(path.read_text()))
+        texts = {rename(path.name): path.read_bytes() for path in (folder / "entries").iterdir()}
+        shutil.rmtree(folder / "entries")
+        (folder / "entries").mkdir()
+        for name, raw in texts.items():
+            (folder / "entries" / name).write_bytes(raw)
+
+    return change
 
 
-def swapped(folder: Path, first: str, other: str) -> None:
-    for name in (*WORDS, "card.svg"):
-        path = folder / name
-        if path.exists():
-            path.write_text(
-                re.sub(rf"\b({first}|{other})\b", lambda m: other if m[1] == first else first, path.read_text())
-            )
+def other_rules(folder: Path) -> None:
+    before = hashlib.sha256((folder / "rules.md").read_bytes()).hexdigest()
+    (folder / "rules.md").write_text("# The host always wins\n")
+    after = hashlib.sha256((folder / "rules.md").read_bytes()).hexdigest()
+    for name in ("contest.toml", "contest.json"):
+        replace(folder / name, (before, after))
 
 
-def test_export_with_swapped_names_is_refused(copy: Path) -> None:
-    swapped(copy, "Ada", "Bob")
-    for old in list((copy / "entries").iterdir()):
-        name = old.name.replace("Ada", "?").replace("Bob", "Ada").replace("?", "Bob")
-        old.rename(old.with_name(f"{name}.new"))
-    for new in list((copy / "entries").iterdir()):
-        new.rename(new.with_suffix(""))
-    assert "entries.json says" in refused(copy)
+def appended(name: str, raw: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        with (folder / name).open("ab") as file:
+            file.write(raw)
+
+    return change
 
 
-def test_export_with_other_names_is_refused(copy: Path) -> None:
-    for old, new in (("Ada", "Mallory"), ("Bob", "Trudy")):
-        for path in (*(copy / name for name in WORDS), copy / "card.svg"):
-            if path.exists():
-                path.write_text(path.read_text().replace(old, new))
-        for path in list((copy / "entries").iterdir()):
-            path.rename(path.with_name(path.name.replace(old, new)))
-    assert "Mallory" in (refused(copy))
+#: What is edited, and what the refusal says.
+FOLDER_EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "swapped names": (renamed({"Ada": "Bob", "Bob": "Ada"}), "entries/00003-Ada.md"),
+    "other names": (renamed({"Ada": "Mallory", "Bob": "Trudy"}), "entries/00003-Ada.md"),
+    "other text": (appended("entries/00003-Ada.md", b"\nAnother.\n"), "entries/00003-Ada.md says"),
+    "more texts": (appended("entries/00099-Zoe.md", b"# Zoe\n"), "entries/00099-Zoe.md: its words are not"),
+    "other rules": (other_rules, "contest.toml says rules_hash"),
+    "plan": (lambda folder: replace(folder / "study.toml", ("confirm = 3", "confirm = 4")), "says plan.confirm"),
+    **{
+        name: (appended(name, b"The host is honest.\n"), "its words are not what the ledger gives")
+        for name in ("announcement.md", "card.svg", "README.md")
+    },
+}
 
 
-def test_export_with_other_texts_is_refused(copy: Path) -> None:
-    for path in (copy / "entries").iterdir():
-        path.write_bytes(starter("stock").raw + b"\nAnother.\n")
-        assert f"entries/{path.name}" in refused(copy)
-        break
-
-
-def test_export_with_a_text_too_many_is_refused(copy: Path) -> None:
-    (copy / "entries" / "00099-Zoe.md").write_bytes(starter("stock").raw)
-    assert "entries/00099-Zoe.md" in refused(copy)
-
-
-@pytest.mark.parametrize("name", ["announcement.md", "card.svg", "README.md"])
-def test_export_with_other_words_is_refused(copy: Path, name: str) -> None:
-    path = copy / name
-    path.write_text((path.read_text() if path.exists() else "<svg/>") + "The host is honest.\n")
-    assert f"{name}: its words are not" in refused(copy)
+@pytest.mark.parametrize("edited", FOLDER_EDITS)
+def test_export_with_edited_files_is_refused(copy: Path, edited: str) -> None:
+    change, message = FOLDER_EDITS[edited]
+    change(copy)
+    assert message in refused(copy)
 
 
 JSON_EDITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -195,7 +200,6 @@ def test_export_with_an_edited_json_file_is_refused(copy: Path, edited: str) -> 
     edit(copy / name, change)
     said = refused(copy)
     assert name in said or (edited == "shape" and "incomplete" in said)
-    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(
@@ -212,20 +216,6 @@ def test_export_with_edited_settings_is_refused(copy: Path, old: str, new: str) 
     assert re.search(old, text)
     (copy / "contest.toml").write_text(re.sub(old, new, text, count=1))
     assert "contest.toml says" in refused(copy)
-
-
-def test_export_with_edited_rules_and_their_hash_is_refused(copy: Path) -> None:
-    before = hashlib.sha256((copy / "rules.md").read_bytes()).hexdigest()
-    (copy / "rules.md").write_text("# The host always wins\n")
-    after = hashlib.sha256((copy / "rules.md").read_bytes()).hexdigest()
-    for name in ("contest.toml", "contest.json"):
-        replace(copy / name, (before, after))
-    assert "contest.toml says rules_hash" in refused(copy)
-
-
-def test_export_with_an_edited_plan_is_refused(copy: Path) -> None:
-    replace(copy / "study.toml", ("confirm = 3", "confirm = 4"))
-    assert "study.toml says plan.confirm" in refused(copy)
 
 
 # -- the ledger ------------------------------------------------------------------------------------------------------
@@ -302,7 +292,7 @@ def test_export_with_an_appended_record_is_refused(decided: Contest, copy: Path)
     assert path.name in refused(copy)
 
 
-def rebuilt(folder: Path, change: Callable[[dict[str, Any]], None]) -> dict[str, str]:
+def rebuilt(folder: Path, change: Callable[[dict[str, Any]], object]) -> dict[str, str]:
     """Change records of a ledger and compute all its chains and heads again; old hash → new hash."""
     left = {path: list(records(path)) for path in sorted((folder / "ledger").glob("*.jsonl"))}
     hashes: dict[str, str] = {}
@@ -327,31 +317,38 @@ def rebuilt(folder: Path, change: Callable[[dict[str, Any]], None]) -> dict[str,
     return hashes
 
 
+def published(folder: Path, hashes: dict[str, str]) -> None:
+    """Name the new heads of the ledger in the other files."""
+    for name in ("announcement.json", "announcement.md", "board.json", "contest.json"):
+        replace(folder / name, *((old, new) for old, new in hashes.items() if old in (folder / name).read_text()))
+
+
 def test_rebuilt_ledger_has_other_heads_than_were_published(decided: Contest, copy: Path) -> None:
     def forged(record: dict[str, Any]) -> None:
         if record["kind"] == "experiment":
             record["description"] = "forged"
 
-    hashes = rebuilt(copy, forged)
-    for path in (copy / name for name in ("announcement.json", "announcement.md", "board.json", "contest.json")):
-        text = path.read_text()
-        for old, new in hashes.items():
-            text = text.replace(old, new)
-        path.write_text(text)
+    published(copy, rebuilt(copy, forged))
     found = metaloop("verify", copy, "--json").json  # nothing in the folder itself can show it
-    published = decided.announcement()["ledger_head"]["hash"], decided.database.fact("ledger_head")["hash"]
-    assert not any(sha256 in line for sha256 in published for line in found["ledger_heads"])
+    heads = decided.announcement()["ledger_head"]["hash"], decided.database.fact("ledger_head")["hash"]
+    assert not any(sha256 in line for sha256 in heads for line in found["ledger_heads"])
     assert len(found["ledger_heads"]) > 2
 
 
-def test_rebuilt_ledger_with_a_forged_gain_is_refused(decided: Contest, copy: Path) -> None:
-    def forged(record: dict[str, Any]) -> None:
-        if record["kind"] == "announcement":
-            record["gain"] += 1
+FORGED: dict[str, Callable[[Any], Any]] = {
+    "gain": lambda told: told.update(gain=told["gain"] + 1e-6),
+    "over_stock": lambda told: told.update(over_stock=told["over_stock"] + 1e-6),
+    "rows.0.n": lambda told: told["rows"][0].update(n=told["rows"][0]["n"] + 1),
+    "rows": lambda told: told["rows"].pop(),
+    "winners": lambda told: told.update(winners=[] if told["winners"] else [told["best"]]),
+    "race.looks": lambda told: told["race"]["looks"].append(99),
+    "outcome": lambda told: told.update(outcome="empty"),
+}
 
-    hashes = rebuilt(copy, forged)
-    edit(copy / "announcement.json", lambda told: told.update(gain=told["gain"] + 1))
-    replace(
-        copy / "announcement.json", *((old, new) for old, new in hashes.items() if old in str(decided.announcement()))
-    )
-    assert "announcement.json says gain" in refused(copy)
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_rebuilt_ledger_with_a_forged_announcement_is_refused(copy: Path, forged: str) -> None:
+    change = FORGED[forged]
+    published(copy, rebuilt(copy, lambda record: record["kind"] == "announcement" and change(record)))
+    edit(copy / "announcement.json", lambda told: change(told) and None)
+    assert f"announcement.json says {forged}" in refused(copy)
