@@ -68,8 +68,8 @@ def misfit(patch: ProgramPatch, task: Task, further: Sequence[Source] = ()) -> s
                 python_tree(edited.text(knob.file))
         except EditError as error:
             problems.append(error.message)
-        except (SyntaxError, ValueError) as error:
-            problems.append(f"{knob.file} is no valid Python with it: {getattr(error, 'msg', None) or error}")
+        except SyntaxError as error:
+            problems.append(f"{knob.file} is no valid Python with it: {error.msg}")
         else:
             if sum(len(text.encode()) for _, text in edited.files) <= SOURCE_BYTES:
                 return ""

@@ -13,7 +13,8 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, NoReturn
 
 from programs.errors import MetaloopError, ProgramError
 from programs.text import one_line
@@ -76,19 +77,23 @@ def json_value(text: str | bytes | bytearray, *, strict: bool = True, finite: bo
     ``finite`` for NaN and infinities, which Python would read: a log has them where a training diverges. An integer of
     more than MOST_DIGITS characters is a float. ``strict``: texts contain no line ends."""
 
-    def named(word: str) -> float:
-        if finite:
-            raise BeyondLimits(f"{word} is no number")
-        return float(word)
-
     if not isinstance(text, str):
         text = text.decode("utf-8-sig")
     if sum(map(text.count, ",[{")) > MOST_VALUES:
         raise BeyondLimits(f"more than {MOST_VALUES:,} values")
     try:
-        return json.loads(text, parse_constant=named, parse_int=_integer, strict=strict)
+        return _decoder(strict, finite).decode(text)
     except RecursionError:
         raise BeyondLimits("nested too deeply") from None
+
+
+@cache
+def _decoder(strict: bool, finite: bool) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_refuse if finite else float, parse_int=_integer, strict=strict)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
 
 
 def _integer(word: str) -> int | float:
@@ -176,14 +181,15 @@ class _OpenNode:
 
 
 def python_tree(text: str) -> ast.Module:
-    """The syntax tree of a Python source. Raises SyntaxError or BeyondLimits. Threads take turns: CPython 3.11 counts
-    the depth of all of them together and may raise SystemError otherwise."""
+    """The syntax tree of a Python source. Raises SyntaxError, also for absurd nesting and NULs.
+
+    Threads take turns: CPython 3.11 counts the depth of all of them together and may raise SystemError otherwise."""
     try:
         with _ONE_AT_A_TIME:
             return ast.parse(text)
     except (RecursionError, MemoryError, SystemError):
-        raise BeyondLimits("nested too deeply") from None
+        raise SyntaxError("nested too deeply", ("", 1, 1, "")) from None
     except SyntaxError:
         raise
     except ValueError as error:  # a NUL, half a character
-        raise BeyondLimits(str(error)) from None
+        raise SyntaxError(str(error), ("", 1, 1, "")) from None

@@ -41,6 +41,7 @@ from arena.serving.clock import iso
 from arena.serving.names import FORMER
 from arena.task_study import TaskStudy, tasks_of
 from inner_loop.behaviour import behaviour_id
+from programs.bounded import json_value
 from programs.errors import Corrupt
 from programs.files import read_regular
 from programs.ids import content_id
@@ -296,7 +297,7 @@ class _Check:
     # -- comparing -----------------------------------------------------------------------------------------------
 
     def load(self, name: str) -> Any:
-        return json.loads(read_regular(self.folder / name))
+        return json_value(read_regular(self.folder / name))
 
     def value(self, name: str, expected: Any) -> None:
         """Compare a JSON file; of its columns those that follow from the ledger, the others are listed."""
@@ -319,7 +320,7 @@ class _Check:
 def recompute(study: Study, entries: Iterable[ListedEntry], void: Collection[str]) -> int:
     """Compute every figure of an export's announcement from its ledger again, which also says who took part and who was
     left out (``void``: arms); how many were the same. Raises Corrupt at the first other one."""
-    announced = json.loads(read_regular(study.folder / ANNOUNCED))
+    announced = json_value(read_regular(study.folder / ANNOUNCED))
     by_id = {entry.entry_id: entry for entry in entries}
     match_id = content_id("m", study.config.study_id, CONFIRMATION)
     by_arm = {content_id("a", match_id, event.entry_id): event for event in study.state.entries.values()}
