@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from analysis.ledger import SCHEMA, schema_problem
 from inner_loop.run_context import RESOLVED, KeepSetting, ModelConfig
+from programs.bounded import toml_table
 from programs.errors import Corrupt, Imported, NotComparable, NotFound
 from programs.files import read_regular
 from trainer.devices import MOST_DEVICES
@@ -209,8 +209,8 @@ class StudyConfig(BaseModel):
                 hint="name a study folder, or start one: metaloop evolve --quick",
             )
         try:
-            body = tomllib.loads(read_regular(path).decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            body = toml_table(read_regular(path).decode())
+        except ValueError as error:
             raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
         if body.get("command") == "import":
             raise Imported(

@@ -47,6 +47,9 @@ class Unwritten(Lineage):
     def __init__(self) -> None:
         self.commits = {}
 
+    def __exit__(self, *_: object) -> None:
+        """Nothing was opened."""
+
     def add(self, program: Program, *, operator: str, parent_ids: Iterable[str], reason: str) -> str:
         return ""
 

@@ -6,13 +6,13 @@ import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import JsonValue
 
-from programs.bounded import python_tree
+from programs.bounded import fault_of, python_tree
 from programs.charter import Charter
 from programs.directives import Directive
-from programs.errors import MetaloopError, ProgramError
 from programs.ideas import ProgramIdea
 from programs.ids import content_id
 from programs.patches import ProgramPatch
@@ -26,24 +26,17 @@ from trainer.task import Task
 from trainer.values.conditional import ConditionalEdit, read
 
 PATCHES = "patches"  # the group of a program's own patches
-FAILED = "the program failed"
 
 
-def failure_of(error: Exception, programs: Sequence[Program] = ()) -> str:
-    """One line about an exception while texts of others were handled, of these programs or a child of theirs: it is the
-    failure of what was written, and ends no study.
-
-    Raises it again where a user has to mend something first (a full disk, a missing key), and where all programs are
-    our own `stock`, so that it is a bug of ours.
-    """
-    is_edit = isinstance(error, EditError | ProgramError)
+def failure_of(error: Exception, programs: Sequence[Program]) -> str:
+    """One line about an exception while the texts of these programs were handled: their failure, which ends no study.
+    Raises it again where `fault_of` does, and where all programs are our own `stock`, so that it is a bug of ours."""
     stock = starter("stock").program_id
-    is_ours = bool(programs) and all(program.program_id == stock for program in programs)
-    if is_ours or (isinstance(error, OSError | MetaloopError) and not is_edit):
+    if all(program.program_id == stock for program in programs):
         raise error
-    traceback.print_exception(error)
     names = ", ".join(one_line(program.name, 60) for program in programs)
-    return f"{FAILED}: {names + ': ' * bool(names)}{type(error).__name__}: {one_line(str(error), 200)}"
+    (place,) = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"program: {names}: {fault_of(error)} ({Path(place.filename).name}:{place.lineno})"
 
 
 def with_patches(task: Task, program: Program) -> Task:
@@ -75,8 +68,8 @@ def misfit(patch: ProgramPatch, task: Task, further: Sequence[Source] = ()) -> s
                 python_tree(edited.text(knob.file))
         except EditError as error:
             problems.append(error.message)
-        except (SyntaxError, ValueError) as error:
-            problems.append(f"{knob.file} is no valid Python with it: {getattr(error, 'msg', None) or error}")
+        except SyntaxError as error:
+            problems.append(f"{knob.file} is no valid Python with it: {error.msg}")
         else:
             if sum(len(text.encode()) for _, text in edited.files) <= SOURCE_BYTES:
                 return ""

@@ -184,9 +184,8 @@ class Night:
         except (BenchClosed, NoReply):
             raise
         except Exception as error:
-            text = failure_of(error, [seat.program])
+            self._context.emit(FindingEvent.of_line(failure_of(error, [seat.program]), run_id=bench.run_id))
             seat.failed = True
-            self._context.emit(FindingEvent.of_line(f"program: {text}", run_id=bench.run_id))
             return None
 
     def _proposal(self, bench: Bench, seat: Seat, beside: Sequence[Proposal]) -> Proposal | None:

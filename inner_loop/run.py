@@ -15,7 +15,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Literal
 
-from inner_loop.behaviour import FAILED, failure_of, with_patches
+from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.contracts import Researcher
 from inner_loop.events import Emit, Event, FindingEvent
@@ -86,9 +86,7 @@ def run(
     def follow() -> Researcher:
         return follower_of(programs, trainer.task, streams, luck or run_id, context, researcher, start)
 
-    state, problem, reason = followed(bench, follow, programs)
-    if reason.startswith(FAILED):
-        emit(FindingEvent.of_line(f"program: {reason}", run_id=run_id))
+    state, problem, reason = followed(bench, follow, programs, emit)
     return result_of(bench, state, time.perf_counter() - began, problem, reason)
 
 
@@ -96,7 +94,7 @@ State = Literal["finished", "stopped"]
 
 
 def followed(
-    bench: Bench, follower: Callable[[], Researcher], programs: Sequence[Program]
+    bench: Bench, follower: Callable[[], Researcher], programs: Sequence[Program], emit: Emit
 ) -> tuple[State, MetaloopError | None, str]:
     """Let the researcher work until the end; its state, what has to be mended before it goes on, and why it ended. An
     exception that the texts of the programs cause ends the run with the best source so far."""
@@ -121,6 +119,7 @@ def followed(
         if not bench.history:
             raise
         reason = failure_of(error, programs)
+        emit(FindingEvent.of_line(reason, run_id=bench.run_id))
     finally:
         bench.close()
     return state, problem, reason

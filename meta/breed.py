@@ -12,7 +12,6 @@ import numpy as np
 from analysis.ledger.writing_events import MutationEvent, PromptMessage
 from analysis.report.evidence import Evidence
 from arena.study import Study
-from inner_loop.behaviour import failure_of
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
@@ -21,6 +20,7 @@ from meta.mutators.base import ChildProposal, Mutator
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import Novelty
+from programs.bounded import fault_of
 from programs.charter_prose import HEADING, with_sentences
 from programs.edit import replace_ideas, with_missing_patches
 from programs.errors import ProgramError
@@ -73,10 +73,8 @@ def breed(
         asked = None if mutator in leading or proposal.calls else worth
         try:
             attempts.append(judge(proposal, parent, name, novelty, gate, asked))
-        except ProgramError as error:
-            attempts.append(Attempt(proposal, None, error.message, faulty=True))
-        except Exception as error:  # of a text that nobody foresaw
-            attempts.append(Attempt(proposal, None, failure_of(error), faulty=True))
+        except Exception as error:
+            attempts.append(Attempt(proposal, None, fault_of(error), faulty=True))
         mix.report(proposal, attempts[-1].refusal)
         return attempts[-1]
 

@@ -12,7 +12,12 @@ import math
 import threading
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, NoReturn
+
+from programs.errors import MetaloopError, ProgramError
+from programs.text import one_line
 
 MOST_DIGITS = 40  # characters of a number; Python prints at most 24 of a float
 LARGEST = 1e100  # of a number: the squares of larger ones overflow
@@ -30,6 +35,28 @@ class BeyondLimits(ValueError):
     """A text that is too large, nested too deeply or uses what a parser may need minutes for. One line says which."""
 
 
+def fault_of(error: Exception) -> str:
+    """One line about an exception while a stranger's text was handled, which is a fault of that text and ends no study.
+    Raises it again where a user has to mend something first: a full disk, a missing key."""
+    if isinstance(error, OSError | MetaloopError) and not isinstance(error, ProgramError):
+        raise error
+    if isinstance(error, ProgramError):
+        return error.message
+    return f"cannot be used: {type(error).__name__}: {one_line(str(error), 200)}"
+
+
+@contextmanager
+def handling_text(bad: type[Exception]) -> Iterator[None]:
+    """Around what handles a stranger's text, such as a model's reply: its fault is raised as ``bad``. A reply is
+    recorded, so a resumed study would end at it again and again."""
+    try:
+        yield
+    except bad:
+        raise
+    except Exception as error:
+        raise bad(fault_of(error)) from error
+
+
 def number(text: str) -> int | float | None:
     """The finite number that a text states, with underscores between digits; None for other texts, for more than
     MOST_DIGITS characters and for numbers from LARGEST on."""
@@ -45,23 +72,32 @@ def number(text: str) -> int | float | None:
     return None
 
 
-def json_value(text: str | bytes, *, strict: bool = True) -> Any:
-    """The value of a JSON text. Raises ValueError, also for NaN and infinities, which Python would read, for more than
-    MOST_VALUES values, for long numbers and for absurd nesting. ``strict``: texts contain no line ends."""
+def json_value(text: str | bytes | bytearray, *, strict: bool = True, finite: bool = True) -> Any:
+    """The value of a JSON text. Raises ValueError, also for more than MOST_VALUES values and for absurd nesting, and if
+    ``finite`` for NaN and infinities, which Python would read: a log has them where a training diverges. An integer of
+    more than MOST_DIGITS characters is a float. ``strict``: texts contain no line ends."""
 
-    def refuse(word: str) -> NoReturn:
-        raise BeyondLimits(f"{word[:MOST_DIGITS]} is no number of at most {MOST_DIGITS} characters")
-
-    def whole(word: str) -> int:
-        return int(word) if len(word) <= MOST_DIGITS else refuse(word)
-
-    decoded = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    if sum(decoded.count(mark) for mark in ",[{") > MOST_VALUES:
+    if not isinstance(text, str):
+        text = text.decode("utf-8-sig")
+    if sum(map(text.count, ",[{")) > MOST_VALUES:
         raise BeyondLimits(f"more than {MOST_VALUES:,} values")
     try:
-        return json.loads(text, parse_constant=refuse, parse_int=whole, strict=strict)
+        return _decoder(strict, finite).decode(text)
     except RecursionError:
         raise BeyondLimits("nested too deeply") from None
+
+
+@cache
+def _decoder(strict: bool, finite: bool) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_refuse if finite else float, parse_int=_integer, strict=strict)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _integer(word: str) -> int | float:
+    return int(word) if len(word) <= MOST_DIGITS else float(word)
 
 
 def toml_table(text: str) -> dict[str, Any]:
@@ -145,14 +181,15 @@ class _OpenNode:
 
 
 def python_tree(text: str) -> ast.Module:
-    """The syntax tree of a Python source. Raises SyntaxError or BeyondLimits. Threads take turns: CPython 3.11 counts
-    the depth of all of them together and may raise SystemError otherwise."""
+    """The syntax tree of a Python source. Raises SyntaxError, also for absurd nesting and NULs.
+
+    Threads take turns: CPython 3.11 counts the depth of all of them together and may raise SystemError otherwise."""
     try:
         with _ONE_AT_A_TIME:
             return ast.parse(text)
     except (RecursionError, MemoryError, SystemError):
-        raise BeyondLimits("nested too deeply") from None
+        raise SyntaxError("nested too deeply", ("", 1, 1, "")) from None
     except SyntaxError:
         raise
     except ValueError as error:  # a NUL, half a character
-        raise BeyondLimits(str(error)) from None
+        raise SyntaxError(str(error), ("", 1, 1, "")) from None

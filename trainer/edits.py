@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Literal, TypeGuard
 
 from programs import bounded
-from programs.errors import UsageError
+from programs.errors import ProgramError
 from trainer.source import Source
 from trainer.values import constants, nested_values
 from trainer.values.roles import meaning
@@ -22,7 +22,7 @@ Kind = Literal["float", "int", "choice", "patch"]
 _LONGEST, _LARGEST = 200, 1e18
 
 
-class EditError(UsageError):
+class EditError(ProgramError):
     """An edit that does not apply to a source: the knob is missing, the value not allowed, or an anchor not there."""
 
 

@@ -124,7 +124,7 @@ class Task:
         texts |= {name: data.decode("utf-8", "replace") for name, data in self.read_only_files}
         found = set[str]()
         for name, text in texts.items():
-            with suppress(SyntaxError, ValueError):
+            with suppress(SyntaxError):
                 for node in ast.walk(python_tree(text)) if name.endswith(".py") else ():
                     if isinstance(node, ast.Import):
                         found.update(alias.name.partition(".")[0] for alias in node.names)

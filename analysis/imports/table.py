@@ -29,6 +29,7 @@ MOST_SAID = 10_000  # lines of text that may say which direction is better
 QUOTED = 300  # characters stored of a line that is set aside
 NAME = 60  # characters of a column's name, at most
 _VALUE = re.compile(r"[^\s,]")  # where a JSON value begins
+PART = "import a part of it"
 SEPARATORS = ("\t", "|", ";", ",")
 
 
@@ -183,7 +184,7 @@ def require_cells(rows: int, columns: int) -> None:
     """Raises UnreadableLog for more columns, or cells, than a log may have."""
     if columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
         most = f"more than {MOST_COLUMNS} columns or {MOST_CELLS:,} cells"
-        raise UnreadableLog(f"{rows:,} rows and {columns:,} columns: {most}", "import a part of it")
+        raise UnreadableLog(f"{rows:,} rows and {columns:,} columns: {most}", PART)
 
 
 def _fit(table: LogTable, log: LogText, separator: str) -> None:
@@ -213,14 +214,19 @@ def _fit(table: LogTable, log: LogText, separator: str) -> None:
 def _json_log(text: str) -> LogText | None:
     """A table of all objects, one a line or not, or in one array; None if it is no JSON."""
     decoder, log, records = json.JSONDecoder(), LogText(), list[tuple[int, dict[str, str]]]()
-    at, line = 0, 1
+    if text.count("{") + text.count("[") > MOST_CELLS:
+        raise UnreadableLog(f"more than {MOST_CELLS:,} objects and lists", PART)
+    at, line, read_again = 0, 1, 0
     while match := _VALUE.search(text, at):
         start = match.start()
         line += text.count("\n", at, start)
         try:
             value, at = decoder.raw_decode(text, start)
             records += [(line, dict(_flat(item))) for item in _objects(value)]
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            read_again += getattr(error, "pos", start) - start
+            if isinstance(error, RecursionError) or read_again > MOST_BYTES:
+                raise UnreadableLog(f"line {line}: nested too deeply", PART) from None
             at = (text.find("\n", start) + 1 or len(text) + 1) - 1
             log.asides.append(Aside(line, "no JSON object", text[start : min(at, start + QUOTED)]))
         line += text.count("\n", start, at)

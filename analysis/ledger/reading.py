@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from programs.bounded import json_value
 from programs.errors import Corrupt, OtherVersion
 from programs.files import MOST_LINE, irregular, is_regular, lines_of, open_regular
 
@@ -217,8 +218,8 @@ def _parse(line: bytes) -> dict[str, JsonValue] | None:
     whole = line.endswith(b"\n")
     line = line.rstrip(b"\n")
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = json_value(line)
+    except ValueError:
         return None
     if not isinstance(record, dict):
         return None

@@ -6,7 +6,6 @@ An event that was recorded twice after a kill counts once; ``views/*.sql`` has t
 from __future__ import annotations
 
 import heapq
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +51,7 @@ from inner_loop.events import (
     WaveEvent,
     read_event,
 )
+from programs.bounded import json_value
 from programs.errors import Corrupt
 from programs.files import lines_of, open_regular
 
@@ -311,7 +311,7 @@ class LedgerTail:
                     return
                 try:
                     at, event = self._event(line, path)
-                except (ValueError, RecursionError):
+                except ValueError:
                     if not file.read(1):
                         return
                     hint = f"restore {path.name} from a copy"
@@ -330,7 +330,7 @@ class LedgerTail:
             if event_type := TYPES.get((kind, "")):
                 with suppress(ValidationError):  # else the slow way says what is wrong
                     return at, event_type.parse(line)
-        record = json.loads(line)
+        record = json_value(line)
         if not isinstance(record, dict):
             raise ValueError
         if record.get("schema", SCHEMA) != SCHEMA:

@@ -36,6 +36,7 @@ from arena.serving.clock import iso
 from arena.serving.names import FORMER
 from arena.task_study import tasks_of
 from inner_loop.behaviour import behaviour_id
+from programs.bounded import json_value
 from programs.errors import Corrupt
 from programs.files import read_regular
 from programs.ids import content_id
@@ -253,7 +254,7 @@ def _check_files(folder: Path, again: Path) -> int:
 
 
 def _load(path: Path) -> Any:
-    return json.loads(read_regular(path))
+    return json_value(read_regular(path))
 
 
 def compare(name: str, found: Any, expected: Any, *beside: str) -> int:

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from analysis.ledger.json_values import first_fault
 from arena.serving.client import fetch, http_address, no_answer, refusal
+from programs.bounded import json_value
 from programs.errors import CredentialMissing, EnvironmentProblem, NotComparable, UsageError
 from programs.text import one_line
 
@@ -88,10 +89,11 @@ class ContestClient:
             raise refusal(answer) or EnvironmentProblem(f"the host answered {answer.status}: {start}")
         refuse_other(answer.headers.get(API_HEADER, "1"), self.base)
         try:
-            TypeAdapter(kind).validate_json(answer.body)
-        except ValidationError as error:
-            raise EnvironmentProblem(f"the answer of {self.base} is malformed: {first_fault(error)}") from None
-        checked: T = json.loads(answer.body)
+            checked: T = json_value(answer.body)
+            TypeAdapter(kind).validate_python(checked)
+        except ValueError as error:
+            fault = first_fault(error) if isinstance(error, ValidationError) else one_line(str(error))[:100]
+            raise EnvironmentProblem(f"the answer of {self.base} is malformed: {fault}") from None
         return checked
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from arena.cluster.files import files_of
 from arena.home import bare
+from programs.bounded import json_value
 from programs.errors import MetaloopError, UsageError
 from programs.text import one_line
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
@@ -73,8 +74,8 @@ def unpack(body: bytes, digest: str, folder: Path, main: Mapping[str, str]) -> T
     if len(body) > MOST_BODY or hashlib.sha256(body).hexdigest() != digest:
         raise UsageError("the task bundle is not the one that was announced")
     try:
-        files = {str(name): base64.b64decode(text, validate=True) for name, text in json.loads(body).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        files = {str(name): base64.b64decode(text, validate=True) for name, text in json_value(body).items()}
+    except (ValueError, TypeError, AttributeError):
         raise UsageError("the task bundle is damaged") from None
     files |= {name: text.encode("utf-8", "replace") for name, text in main.items()}
     if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import JsonValue
 
+from programs.bounded import json_value
 from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.text import one_line
 
@@ -97,9 +97,9 @@ def refusal(answer: Answer) -> MetaloopError | None:
     if 300 <= answer.status < 400:
         return UsageError(f"HTTP {answer.status}", hint="redirects are not followed")
     try:
-        detail = json.loads(answer.body)["error"]
+        detail = json_value(answer.body)["error"]
         message, hint = (one_line(str(detail.get(name, "")), MOST_WORDS) for name in ("message", "hint"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     if answer.status in (401, 404):
         return {401: CredentialMissing, 404: NotFound}[answer.status](message, hint=hint)

@@ -164,7 +164,7 @@ _CHOICES = [*_words("auto any none required tool function custom allowed_tools l
 _CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # other edits of a context call the model
 _MODEL = re.compile(r"[!-~]{1,200}")  # it is shown on the user's terminal
 #: Models that search or run code at the vendor by themselves, at a price that no usage reports, or stand for others.
-_SEARCHES = re.compile(r"search|sonar|perplexity|compound|:online|@preset|router$|/auto$", re.IGNORECASE)
+_SEARCHES = re.compile(r"(?i)(?<!re)search|deep-?research|sonar|perplexity|compound|:online|@preset|router$|/auto$")
 _MORE = "this field is not forwarded; leave it out (docs/agents.md, Models and cost)"
 
 

@@ -16,6 +16,7 @@ from inner_loop.gateway.fields import APIS, Kind, check, model_of
 from inner_loop.gateway.route import Protocol, Route
 from inner_loop.gateway.serving import RequestRefused
 from inner_loop.models.provider import TokenUsage, as_dict, reported
+from programs.bounded import BeyondLimits, json_value
 from programs.text import one_line
 
 METERED: dict[Protocol, dict[str, Kind]] = {
@@ -29,7 +30,6 @@ _FREE: dict[Protocol, re.Pattern[str]] = {
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
 _HIDDEN = 2048  # tokens that vendors add to a prompt: templates, descriptions of tools
 _LONGEST = 10_000_000  # tokens; most that a request may set
-_VALUES = 1_000_000  # of a body, and marks in its texts: parsed, each may take 100 bytes of memory
 #: Why a reply ended, in OpenAI's words.
 _FINISH = {
     "end_turn": "stop",
@@ -79,10 +79,8 @@ def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, st
 
 def ask(kind: Kind, data: bytes | bytearray) -> ModelRequest:
     """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
-    if sum(map(data.count, (b"{", b"[", b","))) > _VALUES:
-        raise RequestRefused(413, f"the body has more than {_VALUES} values")
     try:
-        body = json.loads(data)
+        body = json_value(data)
         if not isinstance(body, dict):
             raise RequestRefused(400, "the body is not a JSON object")
         model, pictures, hides = model_of(body), check(kind, body), False
@@ -94,6 +92,8 @@ def ask(kind: Kind, data: bytes | bytearray) -> ModelRequest:
             body["stream_options"] = options | {"include_usage": True}
         lengths = [length for name in APIS[kind].lengths if (length := _number(body, name)) is not None]
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except BeyondLimits as error:
+        raise RequestRefused(413, f"the body is too large: {error}") from None
     except (ValueError, RecursionError):
         raise RequestRefused(400, "the body is not JSON, or nested too deeply") from None
     sent = content.encode("utf-8", "replace")
@@ -174,6 +174,6 @@ def _word(value: JsonValue, most: int) -> str:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        return as_dict(json.loads(data))
-    except (ValueError, RecursionError):
+        return as_dict(json_value(data, finite=False))
+    except ValueError:
         return {}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -15,22 +14,9 @@ from inner_loop.events import CallEvent
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
 from programs.errors import EnvironmentProblem, MetaloopError
-from programs.text import one_line
 
 SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4
 FRAME = 16  # tokens that a chat template adds around each message and around all of them; OpenAI's adds 3 or 4
-
-
-@contextmanager
-def handling_reply(bad: type[Exception]) -> Iterator[None]:
-    """Around what handles a model's reply: an error of a kind that nobody expected is a ``bad`` reply. The reply is
-    recorded, so a resumed study would end at it again and again."""
-    try:
-        yield
-    except (bad, MetaloopError, OSError):
-        raise
-    except Exception as error:
-        raise bad(f"the reply cannot be used: {type(error).__name__}: {one_line(str(error))[:100]}") from error
 
 
 @dataclass(frozen=True)

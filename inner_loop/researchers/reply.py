@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inner_loop.models.contract import handling_reply
 from inner_loop.researchers.quoting import line
+from programs.bounded import handling_text
 from programs.patches import BadBlock, Block, blocks_of
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
@@ -36,7 +36,7 @@ class EditReply:
     passed: str
     dropped: tuple[str, ...]
 
-    @handling_reply(BadEdit)
+    @handling_text(BadEdit)
     def apply(self, source: Source, seen: Source | None = None) -> Source:
         """The edited source. ``seen``: the one that its author saw, if it is another. Raises BadEdit for another file,
         a whole file that was changed since, a search text that does not occur exactly once, no change, or a source that
@@ -62,7 +62,7 @@ class EditReply:
         return edited
 
 
-@handling_reply(BadEdit)
+@handling_text(BadEdit)
 def parse(reply: str) -> EditReply:
     """Parse a reply. Raises BadEdit if it has no edit or a malformed one, and does not pass either. An edit beside a
     <pass> counts. Text inside an edit is source and nothing else."""

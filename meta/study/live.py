@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ from inner_loop.events import (
     RunStartedEvent,
 )
 from meta.cli.spend import ModelUsage
+from programs.bounded import toml_table
 from programs.errors import Corrupt
 from programs.files import read_regular
 
@@ -122,8 +122,8 @@ class LiveStudy(StudyState):
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """study.toml; empty where it cannot be read."""
-        with suppress(OSError, Corrupt, ValueError, RecursionError):
-            return tomllib.loads(read_regular(self.folder / "study.toml").decode())
+        with suppress(OSError, Corrupt, ValueError):
+            return toml_table(read_regular(self.folder / "study.toml").decode())
         return {}
 
     @property

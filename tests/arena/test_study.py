@@ -11,6 +11,7 @@ import pytest
 from analysis.ledger import SCHEMA
 from analysis.ledger.events import VerificationEvent
 from arena import sandbox
+from arena.settings import StudyConfig
 from arena.study import Study
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
 from tests.events import example
@@ -75,6 +76,15 @@ def test_a_damaged_or_older_study_is_one_clear_line(tmp_path: Path, text: str, s
     with pytest.raises(Corrupt, match=says) as caught:
         Study.open(tmp_path)
     assert "\n" not in caught.value.message and caught.value.hint
+
+
+@pytest.mark.parametrize("line", [f"seed = {'9' * 5_000}", f"a{'.a' * 9_000} = 1", f"a = {'[' * 9_000}"])
+def test_study_toml_of_a_stranger_that_cannot_be_read_is_one_line(line: str, study: Study) -> None:
+    path = study.folder / "study.toml"
+    path.write_text(f"{path.read_text()}\n[more]\n{line}\n")
+    with pytest.raises(Corrupt) as caught:
+        StudyConfig.read(path)
+    assert len(caught.value.message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

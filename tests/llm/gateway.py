@@ -23,7 +23,16 @@ TEXT = "It is a matter of taste, and of patience; try the smaller steps first."
 PATHS = {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses", "messages": "anthropic/v1/messages"}
 KINDS = tuple(PATHS)
 PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
-MODELS = ("m", "openrouter/a/m", "openrouter/a/m:free", "qwen3:7b", "claude-sonnet-4-5", "gpt-5", "nobody-knows")
+MODELS = (
+    "m",
+    "openrouter/nousresearch/hermes-4-70b",
+    "openrouter/a/m",
+    "openrouter/a/m:free",
+    "qwen3:7b",
+    "claude-sonnet-4-5",
+    "gpt-5",
+    "nobody-knows",
+)
 UPSTREAMS = {
     **COMMON,
     "openrouter": Upstream(

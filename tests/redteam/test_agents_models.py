@@ -204,7 +204,8 @@ def test_a_model_that_m_does_not_name_is_refused(caller: Caller, api: ApiServer)
     path, key = "anthropic/v1/messages/count_tokens", caller.key("messages")
     response = caller.client.post(path, json={"model": "m2", "messages": user()}, headers=key)
     assert response.status_code == 400 and not api.paths and caller.gateway.meter.problem is None
-    for kind, model in (("openrouter", "a/m:free"), ("openrouter", "a/m"), ("chat", "qwen3:7b"), ("messages", "m")):
+    for kind, model in (("openrouter", "a/m:free"), ("openrouter", "a/m"), ("chat", "qwen3:7b"),
+        ("openrouter", "nousresearch/hermes-4-70b"), ("messages", "m")):  # fmt: skip
         assert send(caller, kind, {"model": model}).status_code == 200
         assert api.seen[-1]["model"] == model
 

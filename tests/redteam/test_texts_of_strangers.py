@@ -36,6 +36,7 @@ from tests.arena.contest.hosting import founded
 from tests.inner_loop.test_night import MINE, night
 from tests.meta.cli_study import metaloop
 from tests.studies import planted
+from tests.trainer.limited_task import TASK
 from trainer.edits import EditSpace, Knob, read_value
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
@@ -68,26 +69,35 @@ BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 HONEST = "optim:\n  steps: 100\n"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        BOMB,
-        "a: &a {b: *a}\n",
-        "- " * 30_000,
-        "a: " + "[" * 30_000,
-        f"a: {'9' * 5_000}\n",
-        "a: e5\n",
-        "a: ._e5\n",
+WILD = {
+    "config.yaml": [
+        BOMB, "a: &a {b: *a}\n", "- " * 30_000, "a: " + "[" * 30_000, f"a: {'9' * 5_000}\n", "a: e5\n", "a: ._e5\n",
         "? " * 9_000,
     ],
-    ids=["aliases", "circle", "lists", "brackets", "digits", "exponent", "dots", "keys"],
-)
-def test_yaml_of_a_candidate_ends_soon_with_its_honest_values(text: str) -> None:
-    """F8, F10."""
+    "train.py": [  # a sum of 1,500 terms was a RecursionError, which ended the study
+        "x = " + "+".join(["1"] * 1_500), "x = " + "*".join(["1"] * 1_500), "x = " + " + ".join(["'a'"] * 1_500),
+        "x = 1e-300 ** -62", "x = f" + ".a" * 1_500 + "(b=1)", "x = " + "-" * 900 + "1",
+        "if a:\n pass\n" + "elif a:\n pass\n" * 1_500,
+    ],
+    "a.toml": ["a" + ".a" * 12_000 + "=1\n", "a" + ".a" * 100_000 + "=1\n", 'x = """' + "[" + " " * 60_000 + '\n"""\n',
+               'x = """\n[' + " a" * 30_000 + '\n"""\n'],
+    "a.ini": ["[a]\nb = " + "9" * 5_000 + "\n"],
+    "a.h": [f"#define A {'9' * 5_000}\n"],
+    "a.js": ["const A = 1" + " " * 60_000 + "x\n"],
+    "a.json": ['{"a": ' + "9" * 5_000 + "}", "[" * 60_000],
+}  # fmt: skip
+KEPT = {"config.yaml": (HONEST, "optim.steps", 100), "train.py": ("def fit(lr=0.5): pass\n", "fit(lr)", 0.5)}
+
+
+@pytest.mark.parametrize(("file", "text"), [(file, text) for file, texts in WILD.items() for text in texts])
+def test_file_of_a_candidate_is_read_soon_with_its_honest_values(file: str, text: str) -> None:
+    """F8, F9, F10, F25, F26 and their relatives."""
+    honest, name, value = KEPT.get(file, ("", "", None))
     with soon():
-        values = nested_values.read("config.yaml", HONEST + text)
-    assert values.keys() <= {"optim.steps", "a"}
-    assert not values or values["optim.steps"].value == 100
+        values = nested_values.read(file, f"{honest}{text}\n")
+    if file == "train.py" or name in values:
+        assert values.pop(name).value == value
+    assert values.keys() <= {"a"} or file == "train.py"
 
 
 def test_yaml_with_an_anchor_keeps_the_values_of_one_place() -> None:
@@ -96,41 +106,6 @@ def test_yaml_with_an_anchor_keeps_the_values_of_one_place() -> None:
         "run.steps": 5,
         "list[1]": 2,
     }
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["x = " + "+".join(["1"] * 1_500), "x = " + "*".join(["1"] * 1_500), "x = " + " + ".join(["'a'"] * 1_500),
-     "x = 1e-300 ** -62", "x = f" + ".a" * 1_500 + "(b=1)", "x = " + "-" * 900 + "1",
-     "if a:\n pass\n" + "elif a:\n pass\n" * 1_500],
-    ids=["sum", "product", "texts", "power", "attributes", "signs", "branches"],
-)  # fmt: skip
-def test_python_of_a_candidate_keeps_its_honest_values(text: str) -> None:
-    """F9: a sum of 1,500 terms was a RecursionError, which ended the study."""
-    with soon():
-        values = nested_values.read("train.py", f"def fit(lr=0.5): pass\n{text}\n")
-    assert values["fit(lr)"].value == 0.5
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("a.toml", "a" + ".a" * 12_000 + "=1\n"),
-        ("a.toml", "a" + ".a" * 100_000 + "=1\n"),
-        ("a.toml", 'x = """' + "[" + " " * 60_000 + '\n"""\n'),
-        ("a.toml", 'x = """\n[' + " a" * 30_000 + '\n"""\n'),
-        ("a.ini", "[a]\nb = " + "9" * 5_000 + "\n"),
-        ("a.h", f"#define A {'9' * 5_000}\n"),
-        ("a.js", "const A = 1" + " " * 60_000 + "x\n"),
-        ("a.json", '{"a": ' + "9" * 5_000 + "}"),
-        ("a.json", "[" * 60_000),
-    ],
-    ids=lambda value: value[:14] if isinstance(value, str) else "",
-)
-def test_config_of_a_candidate_ends_soon(file: str, text: str) -> None:
-    """F25, F26 and their relatives."""
-    with soon():
-        assert len(nested_values.read(file, text)) <= 1
 
 
 # -- texts of programs ---------------------------------------------------------------------------------------------
@@ -245,8 +220,11 @@ def test_log_with_a_new_key_in_each_line_sets_the_rare_ones_aside(tmp_path: Path
     [
         "\t".join(["val_loss", "status", *map(str, range(9_000))]) + "\n" + "1\t2\t3\n" * 9_000,
         (HEAD + ROWS + "\n" + HEAD.replace("commit", "number") + ROWS + "\n") * 501,
+        '{"val_loss": 1}\n' + "[\n" * 1_000_000,
+        ("[" + "0," * 40_000 + "\n") * 800,
+        "[" + "{}," * 4_000_001 + "{}]",
     ],
-    ids=["wide", "headers"],
+    ids=["wide", "headers", "deep", "open", "objects"],
 )
 def test_log_beyond_the_limits_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "results.tsv").write_text(text.replace("val_loss", "loss", 1))
@@ -353,6 +331,42 @@ def test_night_goes_on_without_the_program_that_fails(tmp_path: Path) -> None:
     assert result.state == "finished" and result.experiments >= 50 and result.reason == ""
     again, _ = night(law, tmp_path, 60, programs=(bad, MINE), recorded=events[:40])
     assert again.final.source_id == result.final.source_id
+
+
+CONFIG_TRAIN = """import os, random
+x = 1
+steps = int(open("config.yaml").read().split("steps: ")[1].split()[0])
+random.seed(int(os.environ["METALOOP_TRAIN_SEED"]))
+print("loss:", 100 / steps + 0.001 * random.random())
+"""
+STEPS = '[edits.STEPS]\nfile = "config.yaml"\nat = "optim.steps"\nkind = "int"\nvalues = [100, 200, 400]\n'
+QUEUE = "---\nmetaloop:\n  proposers: {queue: 1}\n---\n# P\n\nDo it.\n\n## Ideas\n\n"
+PATCH = "\n```patch:{} {}\n<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE\n```\n"
+BOMBS = {
+    "aliases": ("config.yaml", HONEST.strip(), HONEST + BOMB),
+    "circle": ("config.yaml", HONEST.strip(), HONEST + "a: &a {b: *a}"),
+    "deep": ("config.yaml", HONEST.strip(), HONEST + "b: " + "{a: " * 900),
+    "sum": ("train.py", "x = 1", "x = " + "+".join(["1"] * 1_500)),
+    "blanks": ("train.py", "x = 1", "x = 1 #" + " " * 20_000 + "x"),
+}
+
+
+def test_hostile_patches_of_a_program_leave_the_study_to_the_others(tmp_path: Path) -> None:
+    """F8 to F11 in a study that trains: the patched files are read, trained and recorded."""
+    task, study = tmp_path / "task", tmp_path / "s"
+    task.mkdir()
+    about = TASK.partition("[edits.PAD]")[0].replace('["train.py"]', '["train.py", "config.yaml"]') + STEPS
+    for name, text in {"train.py": CONFIG_TRAIN, "config.yaml": HONEST, "task.toml": about}.items():
+        (task / name).write_text(text)
+    ideas = [f"- Do it: `patch:{name}`.\n- Do it: `patch:{name}` `STEPS={LONG}`.\n" for name in BOMBS]
+    patches = [PATCH.format(name, *bomb) for name, bomb in BOMBS.items()]
+    (tmp_path / "bad.md").write_text(QUEUE + "".join([*ideas, "\n## Patches\n", *patches]))
+    (tmp_path / "good.md").write_text(QUEUE + "- Set `STEPS=400`.\n")
+    with soon(120):
+        metaloop("match", tmp_path / "bad.md", tmp_path / "good.md", "-t", task, "-n", 1, "-b", "5s", "-s", study)
+    assert ask_study(study, "SELECT DISTINCT state, reason FROM runs") == [{"state": "finished", "reason": ""}]
+    tried = {name for row in ask_study(study, "SELECT edit FROM experiments") for name in row["edit"]["apply"]}
+    assert {name.split("_")[1] for name in tried} == BOMBS.keys()
 
 
 def test_parent_that_does_not_exist_is_looked_up_by_names_alone(tmp_path: Path) -> None:

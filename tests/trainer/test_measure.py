@@ -12,7 +12,7 @@ from programs.errors import TaskError
 from tests.inner_loop.play import BLOBS
 from trainer import variants
 from trainer.cards.card import RESOLVED
-from trainer.cards.measure import declared_edits, measure
+from trainer.cards.measure import declared_edits, known_floor, measure
 from trainer.data import DataStore
 from trainer.sandbox.local import LocalLauncher
 from trainer.task import Task
@@ -23,6 +23,12 @@ def test_declared_edits_leave_out_what_the_baseline_has(task: Task) -> None:
     assert "lr=1" in labels and "+relu" in labels
     assert "lr=0.03" not in labels
     assert sum(label.startswith("lr=") for label in labels) == 4
+
+
+def test_floor_of_a_stranger_that_cannot_be_read_is_none(task: Task, tmp_path: Path) -> None:
+    for text, floor in (("[" * 90_000, None), ('{"nll": NaN}', None), ('{"nll": 0.5}', 0.5)):
+        (tmp_path / "floor.json").write_text(text)
+        assert known_floor(task, tmp_path) == floor
 
 
 def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Path) -> None:

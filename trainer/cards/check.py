@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from programs.bounded import python_tree
 from programs.errors import MetaloopError
 from trainer.cards import data_check
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
@@ -24,6 +25,7 @@ from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
 from trainer.sandbox.launcher import Launcher
 from trainer.scoring import ScoreSettings
+from trainer.source import task_file_bytes
 from trainer.streams import Stream, Streams
 from trainer.task import Task
 
@@ -117,7 +119,7 @@ class _Checker:
         for path in sorted(self.task.folder.glob("*.py")):
             name = path.name
             try:
-                tree = ast.parse(path.read_bytes())
+                tree = python_tree(task_file_bytes(self.task.folder, name).decode("utf-8", "replace"))
             except SyntaxError as error:
                 yield _error("baseline", f"{path}:{error.lineno}: {error.msg}", "correct that line")
                 return
@@ -126,7 +128,7 @@ class _Checker:
             if ours := _imports(tree) & _OURS:
                 message = f"{name} imports {', '.join(sorted(ours))}"
                 yield _error("imports", message, "the task must run without metaloop")
-        tree = ast.parse(self.task.baseline().text())
+        tree = python_tree(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         for needed, hint in _NEEDED.items() if self.kind in _WITH_LOGITS else ():
             if needed not in functions:
@@ -135,7 +137,8 @@ class _Checker:
             yield CheckFinding("warning", "functions", "train.py defines no step()", "streaming calls logits instead")
         prepare = self.task.folder / "prepare.py"
         if prepare.name in self.task.read_only and self.kind in _WITH_LOGITS:
-            names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
+            text = task_file_bytes(self.task.folder, prepare.name).decode("utf-8", "replace")
+            names = {name for node in python_tree(text).body for name in _defined(node)}
             if missing := [name for name in _OFFERED if name not in names]:
                 message = f"does not define {', '.join(missing)}"
                 yield CheckFinding("warning", "prepare.py", message, "see metaloop task init")

@@ -83,7 +83,7 @@ def read(task: Task) -> list[CheckFinding] | None:
         record = json_value(read_inside(task.folder, NAME))
         known = {name: record[name] for name in _of(task)} == _of(task)
         return [CheckFinding(**one) for one in record["findings"]] if known else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, Corrupt):
+    except (OSError, ValueError, TypeError, KeyError, Corrupt):
         return None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from programs.bounded import json_value
 from programs.errors import TaskError
 from trainer.cards.card import RESOLVED, Baseline, Card, EditEffect, Headroom
 from trainer.data import DataStore
@@ -139,7 +139,7 @@ def _candidates(effects: list[EditEffect]) -> list[EditEffect]:
 def known_floor(task: Task, split: Path) -> float | None:
     """The best possible score, if the generator wrote it to ``floor.json`` {metric: value}."""
     try:
-        floor = json.loads((split / "floor.json").read_bytes()).get(task.metric)
+        floor = json_value((split / "floor.json").read_bytes()).get(task.metric)
     except (OSError, ValueError, AttributeError):
         return None
     return float(floor) if isinstance(floor, int | float) else None

@@ -82,7 +82,7 @@ def _json(text: str) -> dict[str, object] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        value = json_value(text)
+        value = json_value(text, finite=False)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

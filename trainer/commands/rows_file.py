@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import tokenize
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from programs.bounded import json_value
 from trainer.scoring import InvalidPredictions
 from trainer.values.constants import is_number
 
@@ -59,16 +59,13 @@ def _json_lines(name: str, data: bytes) -> Iterator[float]:
         if not (text := line.strip()):
             continue
         try:
-            value = json.loads(text if len(text) <= _OBJECT else b"too long")
-        except (ValueError, RecursionError):
+            value = json_value(text if len(text) <= _OBJECT else b"too long", finite=False)
+        except ValueError:
             raise _no_number(name, number, text, "a line of JSON") from None
         numbers = [part for part in (value.values() if isinstance(value, dict) else [value]) if is_number(part)]
         if len(numbers) != 1:
             raise _no_number(name, number, text, "one number or an object with one")
-        try:
-            yield float(numbers[0])
-        except OverflowError:
-            yield float("inf")
+        yield float(numbers[0])
 
 
 def _no_number(name: str, line: int, text: bytes, wanted: str) -> InvalidPredictions:

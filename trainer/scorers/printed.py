@@ -104,7 +104,7 @@ def _last_json(text: str) -> JsonValue:
     """The JSON value of a text, or of its last line that is valid JSON."""
     for part in (text, *reversed([line for line in text.splitlines() if line.lstrip().startswith(("{", "["))])):
         try:
-            value: JsonValue = json_value(part)
+            value: JsonValue = json_value(part, finite=False)
             return value
         except ValueError:
             continue

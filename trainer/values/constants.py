@@ -20,7 +20,7 @@ def syntax_tree(text: str) -> ast.Module | None:
     """None where the text is no Python, or nested too deeply."""
     try:
         return python_tree(text)
-    except (SyntaxError, ValueError):
+    except SyntaxError:
         return None
 
 

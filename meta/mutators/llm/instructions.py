@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from analysis.statistics import mean_interval
-from inner_loop.models.contract import Message, handling_reply
+from inner_loop.models.contract import Message
 from meta.mutators.bandit import ArmHistory, arm_histories, believe
 from meta.mutators.llm.calls import PER_GENERATION, GenerationCalls
 from meta.mutators.llm.reply import BadReply, WrittenInstruction, parsed, schema
 from meta.mutators.llm.templates import render
-from programs.errors import ProgramError
+from programs.bounded import handling_text
 from programs.program import Program
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ class Instructions:
     def _add(self, reply: str) -> None:
         """The instruction of a reply; nothing where it has none, or one that is known."""
         try:
-            with handling_reply(BadReply):
+            with handling_text(BadReply):
                 new = Program.parse(parsed(reply, WrittenInstruction).instruction.strip() + "\n", "written")
-        except (BadReply, ProgramError):
+        except BadReply:
             return
         if new.words <= 2 * WORDS and new.program_id not in {program.program_id for program in self.programs}:
             self.programs.append(new)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from inner_loop.behaviour import misfit
 from inner_loop.events import CallEvent
-from inner_loop.models.contract import Message, bytes_of, handling_reply
+from inner_loop.models.contract import Message, bytes_of
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls, Talk
 from meta.mutators.llm.prompt import SHARES, Briefing, Job
 from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed, schema
 from meta.mutators.llm.traces import Toolbox, Trace, related
+from programs.bounded import handling_text
 from programs.edit import without_patch
-from programs.errors import ProgramError
 from programs.file_set import is_document
 from programs.lint import check
 from programs.patches import ProgramPatch
@@ -132,7 +132,7 @@ class Writer:
         """(what the reply has of the form, the child's text, what of it was left out, the problem)."""
         answer: WrittenChild | None = None
         try:
-            with handling_reply(BadReply):
+            with handling_text(BadReply):
                 if reply.finish == "length":
                     raise BadReply(f"cut off after {reply.tokens_out} tokens")
                 if reply.finish == "content_filter" or not reply.text.strip():
@@ -146,8 +146,6 @@ class Writer:
                 return answer, text, left_out, self._wrong(parents, text)
         except BadReply as bad:
             return answer, "", [], str(bad)
-        except ProgramError as bad:
-            return answer, "", [], bad.message
 
     def _calls(
         self, talk: Talk, messages: Sequence[Message], instruction: Program, job: Job, answer: WrittenChild | None

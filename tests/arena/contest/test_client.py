@@ -85,10 +85,3 @@ def test_refusal_with_odd_lint_is_one_clear_line(tmp_path: Path) -> None:
     with serving(host_of(text(422, body))) as host:
         message = error_of("submit", f"http://{host}", tmp_path, 2)
     assert "unexpected" not in message and "\x1b" not in message
-
-
-def test_proxy_that_is_not_supported_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    message = error_of("status", "https://host.invalid", tmp_path, 1)
-    assert "SOCKS proxy" in message and "unexpected" not in message
-    assert "could not be sent" in send("https://host.invalid", {})

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from inner_loop.models.contract import handling_reply
 from inner_loop.researchers.reply import BadEdit
 from meta.mutators.llm.reply import BadReply, WrittenChild, WrittenInstruction, child_of, known_rows, parsed, schema
 from meta.mutators.llm.templates import fenced
+from programs.bounded import handling_text
 from programs.errors import ProgramError, UsageError
 from programs.program import Program
+from trainer.edits import EditError
 
 FIRST = Program.parse(
     "---\nmetaloop:\n  proposers: {queue: 0.9, local: 0.1}\n  wave: 2\n---\n# First\n\nWork.\n\n## Ideas\n\n"
@@ -113,11 +114,13 @@ def test_number_that_no_idea_has_is_a_bad_reply(number: int | str) -> None:
 
 
 def test_unexpected_error_in_a_reply_is_a_bad_reply() -> None:
-    for bad in (BadReply, BadEdit, ProgramError):
-        with pytest.raises(bad, match="cannot be used: IndexError: list index out of range"), handling_reply(bad):
+    for bad in (BadReply, BadEdit):
+        with pytest.raises(bad, match=r"^cannot be used: IndexError: list index out of range$"), handling_text(bad):
             [][0]
+        with pytest.raises(bad, match=r"^no such edit$"), handling_text(bad):
+            raise EditError("no such edit")
     for error in (OSError("no space"), UsageError("no"), BadReply("x")):
-        with pytest.raises(type(error), match=str(error)), handling_reply(BadReply):
+        with pytest.raises(type(error), match=str(error)), handling_text(BadReply):
             raise error
 
 
