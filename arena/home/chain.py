@@ -106,6 +106,9 @@ class Chain(GitFolder):
         with BorrowedRepository.open(folder) as clone:
             yield cls(clone.folder, folder)
 
+    def create(self) -> None:
+        self.git("init", "--quiet", "--bare", "--initial-branch=main")
+
     @property
     def head(self) -> str:
         """The commit of main; empty before the first block."""
@@ -148,7 +151,7 @@ class Chain(GitFolder):
         who = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": "volunteer@invalid", **COMMITTER}
         message = f"{one_line(subject)}\n\n{trailers}"
         commit = self.write_commit(tree, [parent] if parent else [], message, who)
-        self.git("update-ref", BRANCH, commit, parent or "0" * 40)
+        self.git("update-ref", BRANCH, commit, parent)
         self.git("update-server-info")
         return commit
 

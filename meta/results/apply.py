@@ -4,7 +4,7 @@ working tree, its index or the current branch changes."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,16 +158,15 @@ def repository_of(task: Task) -> Iterator[tuple[Path, BorrowedRepository]]:
     """The work tree of a task, and its repository. Raises UsageError where it has none with a commit, or Corrupt."""
     home = home_of(task)
     root = repository_above(home)
-    with ExitStack() as stack:
-        repository = stack.enter_context(BorrowedRepository.open(root, follow=True)) if root else None
-        if root is None or repository is None or not repository.head:
-            raise UsageError(
-                f"{home} is in no git repository with a commit, so there is nowhere to make a branch",
-                hint="use champion.md and best_train.py in the study's folder",
-            )
-        if not (root / ".git").exists():
-            raise UsageError(f"{home} is in a bare repository", hint="clone it, and make the task there")
-        yield root, repository
+    if root is not None and (root / ".git").exists():
+        with BorrowedRepository.open(root, follow=True) as repository:
+            if repository.head:
+                yield root, repository
+                return
+    raise UsageError(
+        f"{home} is in no git repository with a commit and a work tree, so there is nowhere to make a branch",
+        hint="use champion.md and best_train.py in the study's folder",
+    )
 
 
 def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
@@ -201,5 +200,5 @@ def committed(repository: BorrowedRepository, branch: str, files: Mapping[str, b
         name = f"{branch}-{number}"
     if not present:
         commit = repository.write_commit(tree, [repository.head], message, repository.identity())
-        repository.add_branch(name, commit)
+        repository.git("update-ref", f"refs/heads/{name}", commit, "")  # which must not be there
     return name
