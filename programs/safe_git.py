@@ -11,18 +11,16 @@ import getpass
 import os
 import platform
 import signal
-import stat
 import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Self
 
 from programs.errors import Corrupt
-from programs.files import TooMuch, entries, irregular, is_regular, read_regular
+from programs.files import irregular, is_regular, read_regular
 from programs.text import word_list
 
 SECONDS = 600.0
@@ -191,7 +189,7 @@ class BorrowedRepository(GitFolder):
             self._check_objects()
             for name in ("objects", "refs", "packed-refs"):
                 (ours / name).symlink_to(self._place(self._common / name))
-        except (OSError, ValueError, TooMuch) as error:
+        except (OSError, ValueError) as error:
             reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
             raise Corrupt(f"{folder} is not a readable repository: {reason}", hint=self.hint) from None
         self.head = self.resolve("HEAD^{commit}")
@@ -219,14 +217,21 @@ class BorrowedRepository(GitFolder):
                 raise ValueError(f"its objects lie in {self._common}, which does not name this folder")
 
     def _place(self, path: Path) -> Path:
-        """Where a file or folder of the repository really lies. Raises ValueError if it is elsewhere, and Corrupt,
-        OSError or TooMuch if anything in it is no regular file."""
+        """Where a file or folder of the repository really lies. Raises ValueError if it is elsewhere, and Corrupt
+        or OSError if anything in it is no regular file. Without lstat, as there may be a million files."""
         real = _real(path)
         if not self._follow and not real.is_relative_to(self._common):
             raise ValueError(f"{path} leads to {real}, and other folders are not read")
-        for name, status in [(real, real.lstat())] + list(entries(real)) if real.exists() else ():
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise irregular(Path(name))
+        waiting = [real] if real.is_dir() else []
+        if real.exists() and not waiting and not is_regular(real):
+            raise irregular(real)
+        for parent in waiting:
+            with os.scandir(parent) as listing:
+                for entry in listing:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    elif not entry.is_file(follow_symlinks=False):
+                        raise irregular(Path(entry.path))
         return real
 
     def _read(self, path: Path) -> bytes:
@@ -241,10 +246,8 @@ class BorrowedRepository(GitFolder):
         for folder in folders:
             for line in self._read(folder / "info" / "alternates").splitlines():
                 if not self._follow or line.startswith(b'"'):
-                    raise ValueError(
-                        "its objects/info/alternates names other folders, which are not read (git repack -ad copies "
-                        "their objects; then remove that file)"
-                    )
+                    fix = "git repack -ad copies their objects, then remove that file"
+                    raise ValueError(f"{folder}/info/alternates names folders that are not read ({fix})")
                 other = self._place(folder / os.fsdecode(line))
                 folders += [other] if line and other not in folders else []
             if len(folders) > MOST_FOLDERS:

@@ -49,15 +49,18 @@ class Commits:
         """Look up full or short hashes of commits, all in two processes; None for a missing or ambiguous one."""
         names = map(normal, texts)
         new = {name: "" for name in names if _HASH.fullmatch(name) and name not in self._found}
-        lines = self._repository.git("cat-file", "--batch-check", data="\n".join(new).encode()).splitlines() if new else []
+        if not new:
+            return
+        lines = self._repository.git("cat-file", "--batch-check", data="\n".join(new).encode()).splitlines()
         for name, line in zip(new, lines, strict=True):
             whole, kind, *_ = line.split()
             new[name] = whole if kind == "commit" and whole.startswith(name) else ""
-        hashes = "\n".join(filter(None, new.values())).encode()
         words = word_list("log --no-walk=unsorted --stdin --format=%H|%ct|%P")
-        lines = self._repository.git(*words, data=hashes).splitlines() if hashes else []
-        commits = {whole: (whole, at, parents[: len(whole)]) for whole, at, parents in (row.split("|") for row in lines)}
-        self._found |= {name: commits.get(whole) for name, whole in new.items()}
+        hashes = "\n".join(filter(None, new.values())).encode()
+        lines = self._repository.git(*words, data=hashes).splitlines() if hashes else []  # else git looks for HEAD
+        rows = (line.split("|") for line in lines)
+        commits = {commit: (commit, at, parents[: len(commit)]) for commit, at, parents in rows}
+        self._found |= {name: commits.get(commit) for name, commit in new.items()}
 
     def _find(self, text: str) -> tuple[str, str, str] | None:
         self.find([text])

@@ -146,6 +146,8 @@ def test_repository_without_a_commit_has_no_head(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     with BorrowedRepository.open(tmp_path) as theirs:
         assert theirs.head == ""
+    with opened(tmp_path) as commits:
+        assert commits.join("0123abc") is None
     assert repository_above(tmp_path / "a" / "b") == tmp_path
 
 
