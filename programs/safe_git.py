@@ -7,7 +7,6 @@ configuration, without network, and with limits on time, memory and output.
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import signal
@@ -136,7 +135,8 @@ class GitFolder:
         """The hash of a new tree with these files beside those of the tree or commit ``base``. Raises Corrupt."""
         with tempfile.TemporaryDirectory(prefix="index-", dir=self.folder) as folder:
             index = {"GIT_INDEX_FILE": f"{folder}/index", "GIT_LITERAL_PATHSPECS": "1"}
-            self.git("read-tree", base or "--empty", environment=index)
+            if base:
+                self.git("read-tree", base, environment=index)
             rows = self.git("ls-files", "-z", "--stage", "--", *files, environment=index)
             executable = {row.partition("\t")[2] for row in rows.split("\0") if row.startswith("100755")}
             added = "".join(
@@ -147,9 +147,9 @@ class GitFolder:
             self.git("update-index", "-z", "--add", "--index-info", data=added.encode(), environment=index)
             return self.git("write-tree", "--missing-ok", environment=index).strip()
 
-    def write_commit(self, tree: str, parents: Sequence[str], message: str, environment: Mapping[str, str]) -> str:
+    def write_commit(self, tree: str, parent: str, message: str, environment: Mapping[str, str]) -> str:
         """The hash of a new commit, which no branch names. ``environment``: author and committer, as git names them."""
-        words = [word for parent in parents for word in ("-p", parent)]
+        words = ["-p", parent] if parent else []
         return self.git("commit-tree", tree, *words, data=message.encode(), environment=environment).strip()
 
 
@@ -247,7 +247,7 @@ class BorrowedRepository(GitFolder):
             for line in self._read(folder / "info" / "alternates").splitlines():
                 if not self._follow or line.startswith(b'"'):
                     fix = "git repack -ad copies their objects, then remove that file"
-                    raise ValueError(f"{folder}/info/alternates names folders that are not read ({fix})")
+                    raise ValueError(f"its objects/info/alternates names folders that are not read ({fix})")
                 other = self._place(folder / os.fsdecode(line))
                 folders += [other] if line and other not in folders else []
             if len(folders) > MOST_FOLDERS:
@@ -257,8 +257,8 @@ class BorrowedRepository(GitFolder):
         """Author and committer of the user's commits, as git's environment has them: from the environment, the
         repository's settings or the user's own, whose conditional includes git compares with the place of the
         repository, which it does not read."""
-        user, out = getpass.getuser(), {}
-        users = {name: value for name in IDENTITY_VARIABLES if (value := os.environ.get(name))}
+        user, out = os.environ.get("USER") or "metaloop", dict[str, str]()
+        users = {name: value for name, value in os.environ.items() if name in IDENTITY_VARIABLES}
         place = {"GIT_DIR": str(self._git_folder), "GIT_COMMON_DIR": str(self.folder), "GIT_CONFIG_NOSYSTEM": "0"}
         for key, unknown in (("name", user), ("email", f"{user}@{platform.node()}")):
             done = run(["config", f"user.{key}"], environment={"XDG_CONFIG_HOME": "", **users, **place})

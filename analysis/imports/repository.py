@@ -93,7 +93,7 @@ class Commits:
         """The diff against the first parent, truncated at LARGEST_DIFF; None if that is missing."""
         but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
         done = self._repository.attempt("diff-tree", *DIFF, parent, commit, "--", ".", *but, most=LARGEST_DIFF)
-        if done.returncode > 0:
+        if done.returncode and len(done.stdout) <= LARGEST_DIFF:
             return None
         text = done.stdout[:LARGEST_DIFF].decode("utf-8", "replace")
         return text + ("\n# truncated\n" if len(done.stdout) > LARGEST_DIFF else "")

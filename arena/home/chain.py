@@ -150,7 +150,7 @@ class Chain(GitFolder):
         name = name if any(map(str.isalnum, name)) else AUTHOR  # git refuses a name of signs alone
         who = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": "volunteer@invalid", **COMMITTER}
         message = f"{one_line(subject)}\n\n{trailers}"
-        commit = self.write_commit(tree, [parent] if parent else [], message, who)
+        commit = self.write_commit(tree, parent, message, who)
         self.git("update-ref", BRANCH, commit, parent)
         self.git("update-server-info")
         return commit
