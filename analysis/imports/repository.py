@@ -42,48 +42,47 @@ class Commits:
 
     def __init__(self, repository: BorrowedRepository) -> None:
         self._repository = repository
-        self._hashes: dict[str, str] = {}  # name → full hash; empty without one
-        self._joined: dict[tuple[str, str], Joined | None] = {}
+        self._found: dict[str, tuple[str, str, str] | None] = {}  # name → hash, seconds, first parent or empty
+        self._joined: dict[tuple[str, str], Joined] = {}
 
-    def find(self, names: Iterable[str]) -> None:
-        """Look up full or short hashes of commits, all in one process."""
-        new = [name for name in dict.fromkeys(names) if _HASH.fullmatch(name) and name not in self._hashes]
+    def find(self, texts: Iterable[str | None]) -> None:
+        """Look up full or short hashes of commits, all in two processes; None for a missing or ambiguous one."""
+        names = map(normal, texts)
+        new = {name: "" for name in names if _HASH.fullmatch(name) and name not in self._found}
         if not new:
             return
         lines = self._repository.git("cat-file", "--batch-check", data="\n".join(new).encode()).splitlines()
-        for name, line in zip(new, lines, strict=False):
-            whole, kind = (*line.split(), "")[:2]
-            self._hashes[name] = whole if kind == "commit" and whole.startswith(name) else ""
+        for name, line in zip(new, lines, strict=True):
+            whole, kind, *_ = line.split()
+            new[name] = whole if kind == "commit" and whole.startswith(name) else ""
+        words = word_list("log --no-walk=unsorted --stdin --format=%H|%ct|%P")
+        hashes = "\n".join(filter(None, new.values())).encode()
+        lines = self._repository.git(*words, data=hashes).splitlines() if hashes else []  # else git looks for HEAD
+        rows = (line.split("|") for line in lines)
+        commits = {commit: (commit, at, parents[: len(commit)]) for commit, at, parents in rows}
+        self._found |= {name: commits.get(commit) for name, commit in new.items()}
 
-    def commit(self, name: str) -> str:
-        """The full hash of a commit; empty if it is missing or ambiguous."""
-        self.find([name])
-        return self._hashes.get(name, "")
+    def _find(self, text: str) -> tuple[str, str, str] | None:
+        self.find([text])
+        return self._found.get(normal(text))
 
     def join(self, text: str, log: str = "") -> Joined | None:
         """The commit with this full or short hash; its diff excludes the file ``log``."""
-        commit = self.commit(normal(text))
-        if commit and (commit, log) not in self._joined:
-            self._joined[commit, log] = self._read(commit, log)
-        return self._joined.get((commit, log))
+        found = self._find(text)
+        if found and (found[0], log) not in self._joined:
+            commit, seconds, parent = found
+            try:
+                at = datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+            except (ValueError, OverflowError, OSError):  # no date, or one of another age
+                return None
+            self._joined[commit, log] = Joined(commit, at, self._diff(commit, parent, log) if parent else None)
+        return self._joined[found[0], log] if found else None
 
-    def _read(self, commit: str, log: str) -> Joined | None:
-        done = self._repository.attempt("log", "-1", "--no-walk", "--format=%ct %P", commit)
-        if done.returncode:
-            return None
-        seconds, _, parents = done.stdout.decode().strip().partition(" ")
-        try:
-            at = datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
-        except (ValueError, OverflowError, OSError):  # no date, or one of another age
-            return None
-        return Joined(commit, at, self._diff(commit, parents.split()[0], log) if parents else None)
-
-    def files_around(self, name: str, paths: Sequence[str]) -> tuple[list[str], list[str]] | None:
+    def files_around(self, text: str, paths: Sequence[str]) -> tuple[list[str], list[str]] | None:
         """The texts of these files in the first parent of a commit and in the commit, empty where it lacks one; None if
         either commit is missing."""
-        commit = self.commit(normal(name))
-        parent = self.commit(self._repository.resolve(f"{commit}^1")) if commit else ""
-        if not parent:
+        commit, _, parent = self._find(text) or ("", "", "")
+        if not self._find(parent):
             return None
         return [self._text(parent, path) for path in paths], [self._text(commit, path) for path in paths]
 
@@ -94,7 +93,7 @@ class Commits:
         """The diff against the first parent, truncated at LARGEST_DIFF; None if that is missing."""
         but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
         done = self._repository.attempt("diff-tree", *DIFF, parent, commit, "--", ".", *but, most=LARGEST_DIFF)
-        if done.returncode > 0:
+        if done.returncode and len(done.stdout) <= LARGEST_DIFF:
             return None
         text = done.stdout[:LARGEST_DIFF].decode("utf-8", "replace")
         return text + ("\n# truncated\n" if len(done.stdout) > LARGEST_DIFF else "")
@@ -125,7 +124,7 @@ def joined(rows: Sequence[Row], folder: Path, log: str) -> dict[int, Joined]:
     out: dict[int, Joined] = {}
     held: set[str] = set()  # commits of kept rows
     with opened(folder) as commits:
-        commits.find(normal(row.commit) for row in rows)
+        commits.find(row.commit for row in rows)
         for is_kept in (True, False):
             for row in rows:
                 if (row.decision == "baseline" or row.step_gain is not None) is is_kept:

@@ -106,6 +106,9 @@ class Chain(GitFolder):
         with BorrowedRepository.open(folder) as clone:
             yield cls(clone.folder, folder)
 
+    def create(self) -> None:
+        self.git("init", "--quiet", "--bare", "--initial-branch=main")
+
     @property
     def head(self) -> str:
         """The commit of main; empty before the first block."""
@@ -147,8 +150,8 @@ class Chain(GitFolder):
         name = name if any(map(str.isalnum, name)) else AUTHOR  # git refuses a name of signs alone
         who = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": "volunteer@invalid", **COMMITTER}
         message = f"{one_line(subject)}\n\n{trailers}"
-        commit = self.write_commit(tree, [parent] if parent else [], message, who)
-        self.git("update-ref", BRANCH, commit, parent or "0" * 40)
+        commit = self.write_commit(tree, parent, message, who)
+        self.git("update-ref", BRANCH, commit, parent)
         self.git("update-server-info")
         return commit
 

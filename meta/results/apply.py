@@ -4,7 +4,7 @@ working tree, its index or the current branch changes."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from trainer.source import Source
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from analysis.ledger.events import ChampionEvent, HarvestEvent
+    from analysis.ledger.events import HarvestEvent
     from programs.program import Program
 
 ALL_THE_SAME = "--set data_noise=unknown"
@@ -60,50 +60,46 @@ def apply(study: Study, unknown_noise: bool = False) -> Applied:
     if event is None:
         raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
     with repository_of(study.task) as (root, repository):
-        return _apply(study, event, root, repository, unknown_noise)
-
-
-def _apply(
-    study: Study, event: ChampionEvent, root: Path, repository: BorrowedRepository, unknown_noise: bool
-) -> Applied:
-    home = home_of(study.task)
-    files, left_out, texts = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # texts: of what is committed
-    title = ""
-    decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
-    with read_study(study.folder, views=VIEWS) as con:
-        found = verdict_of(con)
-    if decision.holds:
-        files |= program_files(study, program, program_path(study, root))
-        texts.append(plain_text(found.text))
-    else:
-        texts += map(plain_text, found.warnings)
-        left_out.append("the new program, because it did not gain significantly more")
-    best = study.state.harvests.get((study.task.name, HARVEST))
-    if best is None:
-        pass  # there is none but the untouched one
-    elif why := not_shown(FoundScript.of(study.task, best), unknown_noise):
-        left_out.append(f"the best train.py, because {why}")
-    elif decision.added_nothing and study.config.from_study:
-        left_out.append(
-            f"the best train.py, because this night added nothing to main of {study.config.from_study.folder}"
-        )
-    else:
-        inside, copied = home.relative_to(root), study.task.baseline()
-        source = head_source(repository, inside, study.task)
-        if study.task.repository and (changed := [name for name, text in copied.files if source.text(name) != text]):
-            left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
+        home = home_of(study.task)
+        files, left_out, texts = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # texts: of what is committed
+        title = ""
+        decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
+        with read_study(study.folder, views=VIEWS) as con:
+            found = verdict_of(con)
+        if decision.holds:
+            files |= program_files(study, program, program_path(study, root))
+            texts.append(plain_text(found.text))
         else:
-            files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
-            texts.insert(0, of_script(study, best, source))
-            title = values_of(FoundScript.of(study.task, best))
-    if not files:
-        raise NothingToApply(
-            f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
-            hint=f"see {study.folder / 'champion.evidence.md'}",
-        )
-    message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {study.folder.name}", *texts)) + "\n"
-    branch = committed(repository, f"metaloop/{study.folder.name}", dict(files.values()), message)
-    return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
+            texts += map(plain_text, found.warnings)
+            left_out.append("the new program, because it did not gain significantly more")
+        best = study.state.harvests.get((study.task.name, HARVEST))
+        if best is None:
+            pass  # there is none but the untouched one
+        elif why := not_shown(FoundScript.of(study.task, best), unknown_noise):
+            left_out.append(f"the best train.py, because {why}")
+        elif decision.added_nothing and study.config.from_study:
+            left_out.append(
+                f"the best train.py, because this night added nothing to main of {study.config.from_study.folder}"
+            )
+        else:
+            inside, copied = home.relative_to(root), study.task.baseline()
+            source = head_source(repository, inside, study.task)
+            if study.task.repository and (
+                changed := [name for name, text in copied.files if source.text(name) != text]
+            ):
+                left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
+            else:
+                files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
+                texts.insert(0, of_script(study, best, source))
+                title = values_of(FoundScript.of(study.task, best))
+        if not files:
+            raise NothingToApply(
+                f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
+                hint=f"see {study.folder / 'champion.evidence.md'}",
+            )
+        message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {study.folder.name}", *texts)) + "\n"
+        branch = committed(repository, f"metaloop/{study.folder.name}", dict(files.values()), message)
+        return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
 
 
 def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
@@ -158,16 +154,15 @@ def repository_of(task: Task) -> Iterator[tuple[Path, BorrowedRepository]]:
     """The work tree of a task, and its repository. Raises UsageError where it has none with a commit, or Corrupt."""
     home = home_of(task)
     root = repository_above(home)
-    with ExitStack() as stack:
-        repository = stack.enter_context(BorrowedRepository.open(root, follow=True)) if root else None
-        if root is None or repository is None or not repository.head:
-            raise UsageError(
-                f"{home} is in no git repository with a commit, so there is nowhere to make a branch",
-                hint="use champion.md and best_train.py in the study's folder",
-            )
-        if not (root / ".git").exists():
-            raise UsageError(f"{home} is in a bare repository", hint="clone it, and make the task there")
-        yield root, repository
+    if root is not None and (root / ".git").exists():
+        with BorrowedRepository.open(root, follow=True) as repository:
+            if repository.head:
+                yield root, repository
+                return
+    raise UsageError(
+        f"{home} is in no git repository with a commit and a work tree, so there is nowhere to make a branch",
+        hint="use champion.md and best_train.py in the study's folder",
+    )
 
 
 def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
@@ -200,6 +195,6 @@ def committed(repository: BorrowedRepository, branch: str, files: Mapping[str, b
         number += 1
         name = f"{branch}-{number}"
     if not present:
-        commit = repository.write_commit(tree, [repository.head], message, repository.identity())
-        repository.add_branch(name, commit)
+        commit = repository.write_commit(tree, repository.head, message, repository.identity())
+        repository.git("update-ref", f"refs/heads/{name}", commit, "")  # which must not be there
     return name

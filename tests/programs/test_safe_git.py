@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from analysis.imports.repository import opened
+from analysis.imports.table import UnreadableLog
 from meta.results.apply import committed
 from programs.errors import Corrupt
 from programs.safe_git import BorrowedRepository, repository_above
@@ -53,7 +56,46 @@ def sha256(folder: Path) -> Path:
     return plain(folder)
 
 
-KINDS = [plain, packed, detached, worktree, submodule, sha256]
+def linked(folder: Path) -> Path:
+    """As git-new-workdir makes it."""
+    (folder / "repo" / ".git").mkdir(parents=True)
+    repository(folder / "real", STATES)
+    for name in ("config", "objects", "refs", "packed-refs"):
+        (folder / "repo" / ".git" / name).symlink_to(folder / "real" / ".git" / name)
+    shutil.copy(folder / "real" / ".git" / "HEAD", folder / "repo" / ".git" / "HEAD")
+    git(folder / "repo", "reset", "-q")
+    git(folder / "repo", "checkout", "-q", ".")
+    return folder / "repo"
+
+
+def windows(folder: Path) -> Path:
+    """The `.git` file of a worktree that a program for Windows wrote."""
+    pointer = worktree(folder) / ".git"
+    pointer.write_bytes(pointer.read_bytes().replace(b"\n", b"\r\n"))
+    return folder / "work"
+
+
+def sparse(folder: Path) -> Path:
+    git(plain(folder), "sparse-checkout", "set", "sub")
+    return folder / "repo"
+
+
+def clone(*options: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        git(plain(folder), "config", "uploadpack.allowFilter", "true")
+        git(folder, "clone", "-q", *options, f"file://{folder}/repo", str(folder / "clone"))
+        return folder / "clone"
+
+    return make
+
+
+KINDS = {
+    "plain": plain, "packed": packed, "detached": detached, "worktree": worktree, "submodule": submodule,
+    "sha256": sha256, "sparse": sparse, "windows": windows, "blobless": clone("--filter=blob:none"),
+}  # fmt: skip
+ELSEWHERE = {
+    "linked": linked, "shared": clone("--shared", "--reference=repo"), "separate": clone("--separate-git-dir=kept"),
+}  # fmt: skip
 
 
 def commit_one(folder: Path, name: str = "metaloop/x") -> str:
@@ -61,24 +103,18 @@ def commit_one(folder: Path, name: str = "metaloop/x") -> str:
         return committed(theirs, name, {"sub/new.md": b"new", "train.py": b"LR = 9\n"}, "one\n")
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
-def test_repository_of_each_kind_is_read_and_gets_a_branch(tmp_path: Path, kind: Callable[[Path], Path]) -> None:
-    folder = kind(tmp_path)
+@pytest.mark.parametrize("kind", [*KINDS, *ELSEWHERE])
+def test_repository_of_each_kind_is_read_and_gets_a_branch(tmp_path: Path, kind: str) -> None:
+    folder = (KINDS | ELSEWHERE)[kind](tmp_path)
     head = git(folder, "rev-parse", "HEAD")
-    with opened(folder) as commits:
+    with pytest.raises(UnreadableLog) if kind in ELSEWHERE else nullcontext(), opened(folder) as commits:
         joined = commits.join(head[:9])
-    assert joined is not None and joined.commit == head and "+LR = 2" in (joined.diff or "")
+        assert joined is not None and joined.commit == head
+        assert "+LR = 2" in (joined.diff or "") or kind == "blobless"  # which has no parent's file
     assert commit_one(folder) == commit_one(folder) == "metaloop/x"
     assert git(folder, "show", "metaloop/x:train.py") == "LR = 9"
     assert git(folder, "rev-parse", "metaloop/x^", "HEAD") == f"{head}\n{head}"
     assert git(folder, "status", "--porcelain") == "" and git(folder, "fsck") == ""
-
-
-@pytest.mark.parametrize("road", ["--shared", "--separate-git-dir=../kept"])
-def test_objects_elsewhere_are_used_where_the_user_applies(tmp_path: Path, road: str) -> None:
-    git(plain(tmp_path), "clone", "-q", road, ".", str(tmp_path / "clone"))
-    assert commit_one(tmp_path / "clone") == "metaloop/x"
-    assert git(tmp_path / "clone", "show", "metaloop/x:sub/new.md") == "new"
 
 
 def test_commit_has_the_identity_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +127,11 @@ def test_commit_has_the_identity_of_the_user(tmp_path: Path, monkeypatch: pytest
     commit_one(folder)
     assert git(folder, "log", "-1", "--format=%an %ae %cn", "metaloop/x") == "Global here@example.org Global"
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Ann")
+    with (tmp_path / ".gitconfig").open("a") as settings:
+        settings.write(f'[includeIf "gitdir:{folder}/"]\n\tpath = at-work\n')
+    (tmp_path / "at-work").write_text("[user]\n\tname = Work\n")
     commit_one(folder, "metaloop/y")
-    assert git(folder, "log", "-1", "--format=%an %cn", "metaloop/y") == "Ann Global"
+    assert git(folder, "log", "-1", "--format=%an %cn", "metaloop/y") == "Ann Work"
 
 
 def test_branch_of_the_folders_name_is_one_line(tmp_path: Path) -> None:
@@ -107,7 +146,22 @@ def test_repository_without_a_commit_has_no_head(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     with BorrowedRepository.open(tmp_path) as theirs:
         assert theirs.head == ""
+    with opened(tmp_path) as commits:
+        assert commits.join("0123abc") is None
     assert repository_above(tmp_path / "a" / "b") == tmp_path
+
+
+def test_file_of_more_bytes_than_asked_for_is_none(tmp_path: Path) -> None:
+    folder = plain(tmp_path)
+    with BorrowedRepository.open(folder) as theirs:
+        sizes = [theirs.file(theirs.head, "train.py", most) for most in (6, 7)]
+    assert sizes == [None, b"LR = 2\n"]
+
+
+def test_bare_repository_is_read(tmp_path: Path) -> None:
+    git(plain(tmp_path), "clone", "-q", "--bare", ".", str(tmp_path / "bare"))
+    with opened(tmp_path / "bare") as commits:
+        assert commits.join(git(tmp_path / "bare", "rev-parse", "HEAD")) is not None
 
 
 def test_executable_file_stays_executable(tmp_path: Path) -> None:

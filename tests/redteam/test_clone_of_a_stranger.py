@@ -88,7 +88,7 @@ def test_nothing_that_its_configuration_names_is_run(
     assert "0 problems" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
     with opened(clone) as commits:
-        assert commits.commit(name) is not None
+        assert commits.join(name) is not None
     assert not (tmp_path / "ran").exists()
 
 

@@ -126,7 +126,7 @@ def test_audit_link_in_a_block_is_noticed(two_blocks: Project, tmp_path: Path) -
     rows = [f"120000 blob {chain.git('hash-object', '-w', '--stdin', data=b'/etc/passwd').strip()}\t{n}" for n in files]
     tree = chain.git("mktree", data="\n".join(rows).encode()).strip()
     commit = chain.write_commit(
-        tree, [first], message, COMMITTER | {"GIT_AUTHOR_NAME": "Bob", "GIT_AUTHOR_EMAIL": "bob@invalid"}
+        tree, first, message, COMMITTER | {"GIT_AUTHOR_NAME": "Bob", "GIT_AUTHOR_EMAIL": "bob@invalid"}
     )
     chain.git("update-ref", "refs/heads/main", commit)
     assert any("has a link" in line for line in problems(chain, two_blocks.task))
