@@ -101,6 +101,7 @@ def test_errors_name_file_and_line(folder: Path, old: str, new: str, line: str, 
         ("train.py", b"x = 1\0\n", "not valid Python"),
         ("card.json", b'{"cost_seconds": "x"}', "card.json: cost_seconds"),
         ("card.json", b"\xff", "card.json: not valid JSON"),
+        ("card.json", b'{"headroom": Infinity}', "card.json: not valid JSON"),
         ("task.toml", b"a = " + b"[" * 20000, "task.toml:1: nested too deeply"),
     ],
 )
