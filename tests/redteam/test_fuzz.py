@@ -53,7 +53,7 @@ from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
 from trainer.sandbox.blob import Blob
-from trainer.sandbox.launcher import Ended, LauncherFault, read_reply
+from trainer.sandbox.launcher import Ended, LauncherFault, merged, read_reply
 from trainer.scorers.printed import number_in
 from trainer.scoring import InvalidPredictions
 from trainer.scoring.referee import ExperimentTally, Failed, LocalReferee
@@ -253,7 +253,7 @@ def test_what_an_experiment_that_escaped_might_say() -> None:
         theirs.send((spoilt(raw, rng) if turn % 2 else raw) or b"\0")
         with refused(LauncherFault, ValueError, OSError):
             answer = wire.receive(ours)
-            assert answer is not None and read_reply(answer[0])
+            assert answer is not None and read_reply(merged(answer[0], raw))
         os.write(write, spoilt(b'{"kind": "ValueError", "line": "ValueError: bad"}', rng)[:4_000])
         with refused():
             monitor._read_status(read)

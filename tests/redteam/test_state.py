@@ -171,3 +171,32 @@ def test_all_pages_that_an_experiment_can_use_are_in_memory_before_it_starts(tmp
         launcher.close()
     assert ended.log == f"{4 << 20}\n", ended
     assert inherited and not any("inputs.npy" in path for path in inherited), "a prediction could go on training"
+
+
+@pytest.mark.exploit(70)
+def test_what_an_experiment_says_is_nowhere_in_the_memory_that_later_ones_inherit() -> None:
+    """70 by its output and its error: each experiment is a fork of a fork of the template."""
+    mark = secrets.token_hex(16)
+    code = f"word = {mark[:16]!r} + {mark[16:]!r}\nprint(word * 100)\nraise type(word, (ValueError,), {{}})(word * 9)"
+    launcher = LocalLauncher(torch=False)
+    try:
+        launcher.start()
+        request = ProcessRequest("train", ProcessLimits(100.0, 300.0), files={"train.py": code.encode()})
+        ended = launcher.run(request)
+        assert mark in ended.log and mark in ended.error
+        assert b"trainer.inside.template" in (held := memory(launcher.template_pid or 0)) and mark.encode() not in held
+    finally:
+        launcher.close()
+
+
+def memory(pid: int) -> bytes:
+    """All that a process could still read of what it wrote."""
+    held = bytearray()
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                start, end = (int(number, 16) for number in span.split("-"))
+                file.seek(start)
+                held += file.read(end - start)
+    return bytes(held)

@@ -186,17 +186,28 @@ REPLIES: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+TOLD = {"status": 0, "cpu_seconds": 0.1}
+ANSWER = {"exit_code": 1, "killed": "", "wall_seconds": 0.1, "peak_memory_mb": 1.0}
+MONITORS = [name for name in REPLIES if "name" not in name]
+
+
 @pytest.mark.exploit(14)
-@pytest.mark.parametrize("reply", REPLIES)
-def test_a_reply_that_the_template_would_not_give(reply: str) -> None:
+@pytest.mark.parametrize(
+    ("by", "reply"), [*(("template", name) for name in REPLIES), *(("monitor", name) for name in MONITORS)]
+)
+def test_a_reply_that_template_and_monitor_would_not_give(by: str, reply: str) -> None:
     """14 the referee takes what fits and calls the rest a fault of the launcher; it never fails otherwise."""
-    good = {"exit_code": 0, "killed": "", "cpu_seconds": 0.1, "wall_seconds": 0.1, "peak_memory_mb": 1.0}
-    made = REPLIES[reply](good)
+    made = REPLIES[reply]({**TOLD, **ANSWER})
+    if by == "monitor" and isinstance(made, dict) and "cpu_seconds" in made:
+        made["hidden_cpu_seconds"] = made.pop("cpu_seconds")
     if not isinstance(made, bytes):
         made = json.dumps({"descriptors": [], **made} if isinstance(made, dict) else made).encode()
     held = set(os.listdir("/proc/self/fd"))
     with pytest.raises(LauncherFault) as fault:
-        _told(made, [0, 1] if "twice" in reply else None)
+        if by == "monitor":
+            _told(answer=made)
+        else:
+            _told(made, descriptors=[0, 1] if "twice" in reply else None)
     assert set(os.listdir("/proc/self/fd")) <= held  # what other tests left may be closed meanwhile
     assert len(str(fault.value)) < 1000 and str(fault.value).replace("\n", " ").isprintable()
 
@@ -204,29 +215,35 @@ def test_a_reply_that_the_template_would_not_give(reply: str) -> None:
 @pytest.mark.exploit(14)
 def test_a_reply_that_fits_is_cleaned() -> None:
     """31 even the template's texts are not shown as they are, and its descriptors are closed."""
-    good = {"exit_code": 1, "killed": "", "cpu_seconds": 0.1, "wall_seconds": 0.1, "peak_memory_mb": 1.0}
     held = set(os.listdir("/proc/self/fd"))
     texts = {"log": "a\x1b[2J\ud800\u202e\0b\r\nc", "error": "\ud800", "artifact": "\x1b"}
-    ended = _told(json.dumps({"descriptors": list("xyz"), **good, **texts}).encode(), [0, 1, 2])
+    told = json.dumps({**TOLD, "descriptors": list("xyz")}).encode()
+    ended = _told(told, json.dumps({**ANSWER, **texts}).encode(), [0, 1, 2])
     assert set(os.listdir("/proc/self/fd")) <= held  # what other tests left may be closed meanwhile
     assert ended.log == "a\ufffd[2J\ufffd\ufffd\ufffdb\nc" and ended.error == ended.artifact == "\ufffd"
 
 
-def _told(reply: bytes, descriptors: list[int] | None = None) -> Any:
-    """What a launcher makes of one raw reply to one request."""
+def _told(
+    told: bytes = json.dumps({**TOLD, "descriptors": []}).encode(),
+    answer: bytes = json.dumps(ANSWER).encode(),
+    descriptors: list[int] | None = None,
+) -> Any:
+    """What a launcher makes of raw words of its template and of the monitor to one request."""
     launcher = LocalLauncher(sandbox=False)
     launcher._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def answer() -> None:
+    def reply() -> None:
         message = wire.receive(theirs)
-        for descriptor in message[1].values() if message else ():
+        assert message is not None
+        os.write(message[1]["answer"], answer)
+        for descriptor in message[1].values():
             os.close(descriptor)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        if reply:
-            theirs.sendmsg([reply], ancillary)
+        if told:
+            theirs.sendmsg([told], ancillary)
         theirs.close()
 
-    thread = threading.Thread(target=answer)
+    thread = threading.Thread(target=reply)
     thread.start()
     try:
         return launcher._ask(ProcessRequest("noop", ProcessLimits(1.0, 1.0)), None)

@@ -147,8 +147,9 @@ def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, ba
         work.remove()
 
 
-def main(request: dict[str, Any], descriptors: dict[str, int], root: str, answer: int, base_bytes: int) -> NoReturn:
-    """Carry out one request and write the reply to ``answer``. ``root`` is empty in a sandbox."""
+def main(request: dict[str, Any], descriptors: dict[str, int], root: str, base_bytes: int) -> NoReturn:
+    """Carry out one request and write the reply to the file ``answer``. ``root`` is empty in a sandbox."""
+    answer = descriptors.pop("answer")
     try:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         metering.die_with_parent()

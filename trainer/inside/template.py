@@ -22,8 +22,6 @@ from typing import Any
 
 from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, shown_files, wire
 
-_REPLY_BYTES = wire.MESSAGE_BYTES - 4096
-
 
 def warm() -> None:
     """Import torch and run a step of each kind, so that no child pays for torch's initialisation at first use."""
@@ -67,51 +65,40 @@ class Template:
                 wire.send(self.control, self._carry_out(*request))
 
     def _carry_out(self, request: dict[str, Any], descriptors: dict[str, int]) -> dict[str, Any]:
-        """Fork a monitor and wait for its answer and end; returns the reply with the CPU-seconds of all processes."""
+        """Fork a monitor and wait for its end; returns its status, and the CPU-seconds of all processes.
+
+        The monitor's answer goes to the worker in the file ``answer``. Here it would stay in memory that all later
+        experiments inherit, with what this one has printed.
+        """
         own, meter = time.process_time(), metering.CpuMeter()
         request["filter"] = self.candidate
-        read, write = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             self.control.close()
-            os.close(read)
-            monitor.main(request, descriptors, self.root, write, self.base_bytes)
-        for descriptor in (write, *descriptors.values()):
+            monitor.main(request, descriptors, self.root, self.base_bytes)
+        for descriptor in descriptors.values():
             os.close(descriptor)
-        try:
-            data = self._until_answer(pid, read)
-        finally:
-            os.close(read)
+        self._until_end(pid)
         ended = meter.reap(pid, 0)
+        reply: dict[str, Any] = {"status": ended[1] if ended else 0}
         if self.root and not meter.kill_all():
-            data = b'{"broken": "some processes of the experiment could not be killed"}'
-        try:
-            reply: dict[str, Any] = json.loads(data)
-        except ValueError:
-            reply = {"broken": f"the monitor ended with status {ended[1] if ended else 0}"}
-        hidden = float(reply.pop("hidden_cpu_seconds", 0.0))
-        return {**reply, "cpu_seconds": meter.total + hidden + time.process_time() - own}
+            reply = {"broken": "some processes of the experiment could not be killed"}
+        return {**reply, "cpu_seconds": meter.total + time.process_time() - own}
 
-    def _until_answer(self, pid: int, answer: int) -> bytes:
-        """The monitor's output until it ends. Kills it and raises ConnectionResetError if the worker is gone."""
-        poll = select.poll()
-        for descriptor in (answer, self.control.fileno()):
+    def _until_end(self, pid: int) -> None:
+        """Wait for the monitor. Kills it and raises ConnectionResetError if the worker is gone."""
+        poll, pidfd = select.poll(), os.pidfd_open(pid)
+        for descriptor in (pidfd, self.control.fileno()):
             poll.register(descriptor, select.POLLIN)
-        data = b""
-        while True:
-            ready = dict(poll.poll())
-            if self.control.fileno() in ready:
+        try:
+            while pidfd not in dict(poll.poll()):
                 request = wire.receive(self.control)  # can only be a stop request, or the end of the connection
                 with suppress(OSError):
                     os.kill(pid, signal.SIGTERM if request else signal.SIGKILL)
                 if request is None:
                     raise ConnectionResetError("the worker is gone")
-            if answer not in ready:
-                continue
-            piece = os.read(answer, 1 << 16)
-            if not piece or len(data) > _REPLY_BYTES:
-                return data
-            data += piece
+        finally:
+            os.close(pidfd)
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from programs.bounded import json_value
+
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
@@ -90,6 +92,16 @@ _FIT: dict[str, Callable[[Any], bool]] = {
     "int": lambda value: type(value) is int and -256 < value < 256,
     "str": lambda value: type(value) is str and len(value) <= _LONGEST,
 }
+
+
+def merged(told: Mapping[str, JsonValue], answer: bytes) -> dict[str, JsonValue]:
+    """What the template told, with its monitor's answer. ValueError if that is no object."""
+    said = json_value(answer) if answer else {"broken": f"the monitor ended with status {told.get('status')}"}
+    if not isinstance(said, dict):
+        raise ValueError("the monitor's answer is not an object")
+    spent, hidden = told.get("cpu_seconds"), said.get("hidden_cpu_seconds", 0.0)
+    total = spent + hidden if all(map(_FIT["float"], (spent, hidden))) else None
+    return {**said, **told, "cpu_seconds": total}
 
 
 def read_reply(message: Mapping[str, JsonValue]) -> Ended:

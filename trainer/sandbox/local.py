@@ -23,7 +23,15 @@ from trainer.inside import wire
 from trainer.sandbox import bwrap, filters, outer
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.cgroup import Cgroup
-from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess, read_reply
+from trainer.sandbox.launcher import (
+    Ended,
+    LauncherFault,
+    ProcessLimits,
+    ProcessRequest,
+    StopProcess,
+    merged,
+    read_reply,
+)
 from trainer.sandbox.tree import descendants
 
 if TYPE_CHECKING:
@@ -200,14 +208,15 @@ class LocalLauncher:
         before = self.group.cpu_seconds() if self.group else None
         try:
             assert self._socket is not None
-            with Blob(b"".join(request.files.values())) as files:
-                wire.send(self._socket, message, {**request.descriptors, "files": files.fd})
-            try:
-                if meanwhile:
-                    meanwhile()
-            except StopProcess:
-                wire.send(self._socket, {"stop": True})
-            ended = read_reply(self._receive(limits.wall_seconds + _GRACE_SECONDS))
+            with Blob(b"".join(request.files.values())) as files, Blob() as answer:
+                wire.send(self._socket, message, {**request.descriptors, "files": files.fd, "answer": answer.fd})
+                try:
+                    if meanwhile:
+                        meanwhile()
+                except StopProcess:
+                    wire.send(self._socket, {"stop": True})
+                told = self._receive(limits.wall_seconds + _GRACE_SECONDS)
+                ended = read_reply(merged(told, answer.read(wire.MESSAGE_BYTES)))
         except (OSError, ValueError, LauncherFault) as error:
             self._stop()
             raise LauncherFault(str(error)) from error
