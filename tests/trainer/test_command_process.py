@@ -83,6 +83,12 @@ def test_exit_codes_and_missing_programs_are_told() -> None:
     assert ended.exit_code == 127 and "no-such-program" in ended.log
 
 
+def test_no_signal_of_a_command_ends_its_supervisor() -> None:
+    """Which would be a fault of ours: repeated, not charged, and in the end the end of the study."""
+    ended = run("for n in $(seq 1 64); do kill -$n 1 2>/dev/null; done; sleep 0.2; kill -2 $$; sleep 5")
+    assert ended.exit_code == -2 and "Traceback" not in ended.log
+
+
 def test_cpu_of_a_whole_tree_is_counted_and_ends_at_the_line() -> None:
     ended = run(f"for i in 1 2 3; do python3 -c '{BURN.format(seconds=0.3)}' & done; wait")
     assert ended.exit_code == 0 and ended.cpu_seconds >= 0.9

@@ -40,6 +40,7 @@ _MOST_FILES, _DEEPEST = 10_000, 32
 def main(path: str) -> None:
     with open(path, "rb") as file:
         order = marshal.loads(file.read())
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the only one that Python handles, so that a command could send it
     if ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         sys.exit("this process can be traced")
     if "reply" not in order:
@@ -169,7 +170,7 @@ def _hex(text: str) -> str:
 
 
 def become(order: dict[str, Any]) -> None:
-    """Execute the command, after restoring two signals that Python ignores."""
+    """Execute the command, after restoring the signals that are ignored here."""
     os.setsid()
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
@@ -179,7 +180,7 @@ def become(order: dict[str, Any]) -> None:
                 continue  # the descriptor of the listing itself
     for name, limit in order["limits"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+    for number in (_signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
         _signal.signal(number, _signal.SIG_DFL)
     os.chdir(order["folder"])
     try:
