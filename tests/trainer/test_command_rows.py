@@ -53,7 +53,7 @@ def npy(values: object) -> bytes:
     ],
 )
 def test_rows_are_read_in_the_order_of_the_file(name: str, data: bytes, values: list[float]) -> None:
-    assert read_rows(name, data).tolist() == values
+    assert read_rows(name, data, 3).tolist() == values
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,8 @@ def test_rows_are_read_in_the_order_of_the_file(name: str, data: bytes, values: 
         ("a.jsonl", b"[" * 9999, "is not a line of JSON"),
         ("a.jsonl", b"NaN\n", "row 1 is nan"),
         ("a.jsonl", b"1" + b"0" * 400 + b"\n", "row 1 is inf"),
+        ("a.csv", b"1\n" * 41, "a.csv has more than 40 lines"),
+        ("a.jsonl", b"\n" * 41, "a.jsonl has more than 40 lines"),
         ("a.npy", b"0.5\n", "not an array that numpy.save wrote"),
         ("a.npy", npy([[1.0, 2.0]]), r"shape \[1, 2\] and the type float64"),
         ("a.npy", npy(3.0), "not one number a row"),
@@ -80,7 +82,7 @@ def test_rows_are_read_in_the_order_of_the_file(name: str, data: bytes, values: 
 )
 def test_rows_that_are_no_finite_numbers_are_refused_in_one_line(name: str, data: bytes, message: str) -> None:
     with pytest.raises(InvalidPredictions, match=message) as caught:
-        read_rows(name, data)
+        read_rows(name, data, 3)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 120
 
 

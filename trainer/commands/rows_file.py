@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from programs.bounded import json_value
@@ -22,19 +22,20 @@ _OBJECT = 1 << 16  # bytes of a line of JSON
 _SHOWN = 40  # characters of a line that is no number
 
 
-def read_rows(name: str, data: bytes) -> Rows:
+def read_rows(name: str, data: bytes, expected: int) -> Rows:
     """The values, float64 [rows], in the order of the file; the end of ``name`` says its form.
 
     .csv and .txt have one value a line and perhaps a header, .jsonl a number or an object with one number a line, .npy
-    one array. Raises InvalidPredictions, with one line, for anything else, and for values that are not finite.
+    one array. Raises InvalidPredictions, with one line, for anything else, for values that are not finite, and for
+    more than ten times as many lines as ``expected``: reading them would cost more than the experiment is charged.
     """
     import numpy as np
 
     if name.endswith(".npy"):
         values = _array(name, data)
     else:
-        lines = _json_lines(name, data) if name.endswith(".jsonl") else _lines(name, data)
-        values = np.fromiter(lines, dtype=np.float64)
+        parse = _json_values if name.endswith(".jsonl") else _values
+        values = np.fromiter(parse(name, _lines(name, data, 10 * (expected + 1))), dtype=np.float64)
     if not len(values):
         raise InvalidPredictions(f"{name} has no rows")
     if not np.isfinite(values).all():
@@ -43,21 +44,26 @@ def read_rows(name: str, data: bytes) -> Rows:
     return values
 
 
-def _lines(name: str, data: bytes) -> Iterator[float]:
+def _lines(name: str, data: bytes, most: int) -> Iterator[tuple[int, bytes]]:
+    """The number and text of each line that is not empty."""
     for number, line in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
-        text = line.strip()
+        if number > most:
+            raise InvalidPredictions(f"{name} has more than {most:,} lines, ten times as many as expected")
+        if text := line.strip():
+            yield number, text
+
+
+def _values(name: str, lines: Iterable[tuple[int, bytes]]) -> Iterator[float]:
+    for number, text in lines:
         try:
-            if text:
-                yield float(text if len(text) <= _LINE else b"too long")
+            yield float(text if len(text) <= _LINE else b"too long")
         except ValueError:
             if number > 1 or not text.strip(b"\"'# ")[:1].isalpha():  # else it is a header
                 raise _no_number(name, number, text, "one number, and no other column") from None
 
 
-def _json_lines(name: str, data: bytes) -> Iterator[float]:
-    for number, line in enumerate(io.BytesIO(data), 1):
-        if not (text := line.strip()):
-            continue
+def _json_values(name: str, lines: Iterable[tuple[int, bytes]]) -> Iterator[float]:
+    for number, text in lines:
         try:
             value = json_value(text if len(text) <= _OBJECT else b"too long", finite=False)
         except ValueError:

@@ -163,7 +163,8 @@ class CommandTrainer(Trainer):
         """The score that the last command left: a number, the mean of rows, or both. InvalidPredictions without one."""
         scoring, store = self.task.scoring, self.data.row_store
         self.result = tally.result = _result(ended, scoring["file"])
-        self.rows = read_rows(scoring["rows"], ended.files.get(scoring["rows"], b"")) if scoring["rows"] else None
+        name, expected = scoring["rows"], scoring["n_rows"] or 0
+        self.rows = read_rows(name, ended.files.get(name, b""), expected) if name else None
         metric = self.scorer.metric(tally.result) if scoring["pattern"] or scoring["key"] else 0.0
         if self.rows is not None:
             self._refuse_other_rows(len(self.rows), spec)
