@@ -72,24 +72,32 @@ def number(text: str) -> int | float | None:
     return None
 
 
-def json_value(text: str | bytes | bytearray, *, strict: bool = True, finite: bool = True) -> Any:
+def json_value(text: str | bytes | bytearray, *, strict: bool = True, finite: bool = True, unique: bool = False) -> Any:
     """The value of a JSON text. Raises ValueError, also for more than MOST_VALUES values and for absurd nesting, and if
     ``finite`` for NaN and infinities, which Python would read: a log has them where a training diverges. An integer of
-    more than MOST_DIGITS characters is a float. ``strict``: texts contain no line ends."""
-
+    more than MOST_DIGITS characters is a float. ``strict``: texts contain no line ends.
+    ``unique``: no key is there twice, of which others may read the first."""
     if not isinstance(text, str):
         text = text.decode("utf-8-sig")
     if sum(map(text.count, ",[{")) > MOST_VALUES:
         raise BeyondLimits(f"more than {MOST_VALUES:,} values")
     try:
-        return _decoder(strict, finite).decode(text)
+        return _decoder(strict, finite, unique).decode(text)
     except RecursionError:
         raise BeyondLimits("nested too deeply") from None
 
 
 @cache
-def _decoder(strict: bool, finite: bool) -> json.JSONDecoder:
-    return json.JSONDecoder(parse_constant=_refuse if finite else float, parse_int=_integer, strict=strict)
+def _decoder(strict: bool, finite: bool, unique: bool) -> json.JSONDecoder:
+    constant, pairs = _refuse if finite else float, _unique if unique else None
+    return json.JSONDecoder(parse_constant=constant, parse_int=_integer, strict=strict, object_pairs_hook=pairs)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _refuse(word: str) -> NoReturn:

@@ -17,6 +17,9 @@ DEEP = 4  # deeper nesting is not intended
 BOM = "\ufeff"
 _FIGURES = re.compile(r"[+-][\d.,e +\-to\[\]]*")  # a number, or one with its interval
 FORMULA = "=+-@＝＋－＠"  # first letters of a formula
+_LATER_CELL = re.compile(
+    r"(?<=[,;|\t])(?=[=@＝＋－＠]|[+-](?![\d.e]+(?:[\s,;)\]]|$)))"
+)  # where another locale separates
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # a bracket, or the blank line that ends a paragraph
 
@@ -28,9 +31,10 @@ def word_list(text: str) -> tuple[str, ...]:
 
 def no_formula(text: str) -> str:
     """A cell of a table: what a spreadsheet would take for a formula, figures apart, begins with an apostrophe."""
-    if not text or text[0] not in FORMULA:
+    if _FIGURES.fullmatch(text):
         return text
-    return text if _FIGURES.fullmatch(text) else f"'{text}"
+    text = _LATER_CELL.sub("'", text)
+    return f"'{text}" if text and text[0] in FORMULA else text
 
 
 def decode(raw: bytes, file: str) -> str:

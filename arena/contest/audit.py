@@ -53,7 +53,7 @@ NOT_COMPARED = [
     "board.json: as_of, reached, version",
     "contest.json: closes (if early), now, people, report",
     "entries.json: changed_at, reason, which entries failed, which accounts have been removed",
-    "study.toml: models and spending limits",
+    "study.toml, contest.toml: comments, models and spending limits",
 ]
 TOLERANCE = 1e-9  # relative: libraries of other versions sum in another order
 HINT = "ask the host; an export of another version of metaloop may have other words"
@@ -92,6 +92,7 @@ def _check(study: Study, scratch: Path) -> CheckedExport:
     (again / "README.md").write_text(index(config.title, folder), encoding="utf-8")
     count += _check_figures(study, contest) + _check_files(folder, again)
     compared = {path.name for path in again.iterdir()} | {MARK, RULES, "study.toml", "ledger"}
+    others = [f"ledger/{path.name}" for path in sorted((folder / "ledger").iterdir()) if path.suffix != ".jsonl"]
     marks = {
         record["ledger_head"]["segment"]: " (in the announcement)",
         head["segment"]: " (on the board when this was exported)",
@@ -100,7 +101,7 @@ def _check(study: Study, scratch: Path) -> CheckedExport:
         "figures": count,
         "files": len(compared),
         "ledger_heads": [f"{at} {name} {sha256}{marks.get(name, '')}" for name, at, sha256 in heads],
-        "not_covered": [*sorted({path.name for path in folder.iterdir()} - compared), *NOT_COMPARED],
+        "not_covered": [*sorted({path.name for path in folder.iterdir()} - compared), *others, *NOT_COMPARED],
     }
 
 
@@ -254,7 +255,10 @@ def _check_files(folder: Path, again: Path) -> int:
 
 
 def _load(path: Path) -> Any:
-    return json_value(read_regular(path))
+    try:
+        return json_value(read_regular(path), unique=True)
+    except ValueError as error:
+        raise Corrupt(f"{path.name}: {error}", hint=HINT) from None
 
 
 def compare(name: str, found: Any, expected: Any, *beside: str) -> int:

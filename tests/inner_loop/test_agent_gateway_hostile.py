@@ -218,7 +218,7 @@ def test_a_key_that_is_told_back_in_other_letters_does_not_come_in(code: str) ->
 RAW: dict[str, bytes] = {
     "bad gzip": whole(b"nothing of the kind", head="Content-Encoding: gzip\r\n"), "nothing": b"",
     "tls": b"\x15\x03\x01\x00\x02\x02\x28", "cut": whole(completion(used(1, 1)))[:-9],
-    "bomb": whole(gzip.compress(bytes(70 << 20)), head="Content-Encoding: gzip\r\n"),
+    "bomb": whole(gzip.compress(gzip.compress(bytes(70 << 20))), head="Content-Encoding: gzip, gzip\r\n"),
     "not utf-8": whole(b"\xff\xfe\xfd"), "elsewhere": whole(b"", status="302 Found", head="Location: http://x/\r\n"),
 }  # fmt: skip
 
@@ -231,6 +231,7 @@ def test_what_is_no_answer_is_told_and_counted(
         caller.ask("chat")
         (event,) = caller.events
         assert len(server.heard) == 1 and caller.gateway.meter.problem is None
+        assert (b"gzip" in RAW[answer]) == ("compressed" in event["reason"])  # not unpacked, before any limit
         assert SpendLimiter(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
             answer != "elsewhere"
         )

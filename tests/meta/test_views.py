@@ -105,10 +105,10 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:
     """Of piped output and of exported tables; numbers stay."""
     study = write_study(tmp_path / "study")
     with Ledger(study / "ledger", "later") as ledger:
-        ledger.append({"kind": "program", "program_id": "p-cell", "name": "=cmd|'/c calc'!A1", "text": "- a"})
+        ledger.append({"kind": "program", "program_id": "p-cell", "name": "=cmd|'/c calc'!A1", "text": "x;=a, (0,-1)"})
     shown = metaloop("sql", study, "SELECT name, -1.5 AS x FROM programs WHERE program_id = 'p-cell'").stdout
     assert shown == "name\tx\n'=cmd|'/c calc'!A1\t-1.5\n"
     metaloop("export", study, "--view", "programs", "--to", "csv", "-o", tmp_path / "p.csv")
     with (tmp_path / "p.csv").open() as file:
         [row] = [row for row in csv.DictReader(file) if row["program_id"] == "p-cell"]
-    assert (row["name"], row["text"]) == ("'=cmd|'/c calc'!A1", "'- a")
+    assert (row["name"], row["text"]) == ("'=cmd|'/c calc'!A1", "x;'=a, (0,-1)")

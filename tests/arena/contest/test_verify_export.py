@@ -79,7 +79,7 @@ def test_export_of_a_decided_contest_is_intact(decided: Contest, original: Path)
     found = metaloop("verify", original, "--json").json
     assert found["verdict"] == "intact" and found["figures"] > 300
     assert {name.partition(":")[0] for name in found["not_covered"]} == {
-        "study.toml", "entries.json", "board.json", "contest.json", "announcement.json",
+        "study.toml, contest.toml", "entries.json", "board.json", "contest.json", "announcement.json",
         *(path.name for path in original.glob("*.parquet")),
     }  # fmt: skip
     told = decided.announcement()["ledger_head"]
@@ -93,6 +93,11 @@ def test_export_of_a_decided_contest_is_intact(decided: Contest, original: Path)
     assert shown in metaloop("contest", "status", decided.folder).stdout
     printed = metaloop("verify", original)
     assert told["hash"] in printed.stdout + printed.stderr and "runs.parquet" in printed.stdout + printed.stderr
+
+
+def test_export_with_a_file_beside_the_ledger_names_it(copy: Path) -> None:
+    (copy / "ledger" / "NOTE.txt").write_text("Bob won\n")
+    assert "ledger/NOTE.txt" in metaloop("verify", copy, "--json").json["not_covered"]
 
 
 def test_export_with_a_late_void_and_a_removed_account_is_intact(decided: Contest, tmp_path: Path) -> None:
@@ -153,6 +158,10 @@ FOLDER_EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
     "other text": (appended("entries/00003-Ada.md", b"\nAnother.\n"), "entries/00003-Ada.md says"),
     "more texts": (appended("entries/00099-Zoe.md", b"# Zoe\n"), "entries/00099-Zoe.md: its words are not"),
     "other rules": (other_rules, "contest.toml says rules_hash"),
+    "one key twice": (
+        lambda folder: replace(folder / "board.json", ("{", '{"rows": [], ')),
+        "board.json: a key is there twice",
+    ),
     "plan": (lambda folder: replace(folder / "study.toml", ("confirm = 3", "confirm = 4")), "says plan.confirm"),
     **{
         name: (appended(name, b"The host is honest.\n"), "its words are not what the ledger gives")
