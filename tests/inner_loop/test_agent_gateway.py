@@ -162,7 +162,7 @@ def test_what_has_no_visible_price_is_taken_out_or_refused(api: ApiServer) -> No
         data = {"content": b"[1]", "headers": caller.key("chat")}
         assert caller.client.post(PATHS["chat"], **data).status_code == 400  # type: ignore[arg-type]
         deep = {"content": b"[" * 100_000, "headers": caller.key("chat")}
-        assert caller.client.post(PATHS["chat"], **deep).status_code == 400  # type: ignore[arg-type]
+        assert caller.client.post(PATHS["chat"], **deep).status_code == 413  # type: ignore[arg-type]
     assert [seen.get("tools") for seen in api.seen] == [[own], None]
     assert not {"service_tier", "web_search_options"} & api.seen[0].keys() and len(caller.events) == 2
 

@@ -41,7 +41,7 @@ def as_lines(objects: list[dict[str, object]]) -> str:
         ("log.tsv", tsv("e12|0.61|keep|start", "e13|0.66|keep|more"), "no line is a header", "commit val_bpb"),
         ("log.tsv", samples.NOT_A_LOG, "no line is a header", "commit val_bpb"),
         ("log.tsv", "", "no line is a header", "commit val_bpb"),
-        ("results.jsonl", "[" * 5000, "no line is a header", "commit val_bpb"),
+        ("results.jsonl", "[" * 5000, "line 1: nested too deeply", "a part"),
         ("log.jsonl", as_lines([{"run": f"r{n // 3}", "step": n % 3, "loss": 9 - n} for n in range(9)]),
          "the rows of one run are moments of one training: step rises", "its last"),
         ("log.tsv", "commit\tval_bpb\tstatus\n", "a header without rows", "results.tsv"),
