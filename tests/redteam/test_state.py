@@ -7,10 +7,12 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from trainer.sandbox import outer
 from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 from trainer.sandbox.tree import descendants
@@ -116,10 +118,12 @@ def test_bits_of_a_search_do_not_reach_a_later_template(road: str) -> None:
 def mappings(pid: int) -> Iterator[tuple[str, int, int]]:
     """Path, offset and size of each part of a file that a process has mapped."""
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        span, _, offset, _, _, *path = line.split(maxsplit=5)
+        span, _, offset, _, inode, *path = line.split(maxsplit=5)
         if path and path[0].startswith("/"):
             start, end = (int(number, 16) for number in span.split("-"))
-            yield path[0], int(offset, 16), end - start
+            seen = (path[0], *(f"{folder}{path[0]}" for folder in outer.bound()))  # of a mount only what is below it
+            same = (name for name in seen if os.path.exists(name) and os.stat(name).st_ino == int(inode))
+            yield next(same, path[0]), int(offset, 16), end - start
 
 
 def absent_pages(path: str, offset: int, size: int) -> int:
@@ -175,16 +179,17 @@ def test_all_pages_that_an_experiment_can_use_are_in_memory_before_it_starts(tmp
 
 @pytest.mark.exploit(70)
 def test_what_an_experiment_says_is_nowhere_in_the_memory_that_later_ones_inherit() -> None:
-    """70 by its output and its error: each experiment is a fork of a fork of the template."""
-    mark = secrets.token_hex(16)
+    """70 by its output, its error and what it was told: each experiment is a fork of a fork of the template."""
+    mark, told = secrets.token_hex(16), secrets.token_hex(16)
     code = f"word = {mark[:16]!r} + {mark[16:]!r}\nprint(word * 100)\nraise type(word, (ValueError,), {{}})(word * 9)"
     launcher = LocalLauncher(torch=False)
     try:
         launcher.start()
         request = ProcessRequest("train", ProcessLimits(100.0, 300.0), files={"train.py": code.encode()})
-        ended = launcher.run(request)
+        ended = launcher.run(replace(request, environment={"METALOOP_TRAIN_X": told}))
         assert mark in ended.log and mark in ended.error
-        assert b"trainer.inside.template" in (held := memory(launcher.template_pid or 0)) and mark.encode() not in held
+        held = memory(launcher.template_pid or 0)
+        assert b"trainer.inside.template" in held and mark.encode() not in held and told.encode() not in held
     finally:
         launcher.close()
 

@@ -147,10 +147,12 @@ def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, ba
         work.remove()
 
 
-def main(request: dict[str, Any], descriptors: dict[str, int], root: str, base_bytes: int) -> NoReturn:
-    """Carry out one request and write the reply to the file ``answer``. ``root`` is empty in a sandbox."""
-    answer = descriptors.pop("answer")
+def main(descriptors: dict[str, int], root: str, candidate: str, base_bytes: int) -> NoReturn:
+    """Carry out the request in the file ``request`` and write the reply to the file ``answer``. ``root`` is empty in a
+    sandbox; ``candidate``: the filter of an experiment there."""
+    order, answer = descriptors.pop("request"), descriptors.pop("answer")
     try:
+        request = {**json.loads(os.pread(order, os.fstat(order).st_size, 0)), "filter": candidate}
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         metering.die_with_parent()
         if root:

@@ -62,20 +62,19 @@ class Template:
         wire.send(self.control, {"ready": os.getpid()})
         while (request := wire.receive(self.control)) is not None:
             if "stop" not in request[0]:  # which can arrive after the process has ended
-                wire.send(self.control, self._carry_out(*request))
+                wire.send(self.control, self._carry_out(request[1]))
 
-    def _carry_out(self, request: dict[str, Any], descriptors: dict[str, int]) -> dict[str, Any]:
+    def _carry_out(self, descriptors: dict[str, int]) -> dict[str, Any]:
         """Fork a monitor and wait for its end; returns its status, and the CPU-seconds of all processes.
 
-        The monitor's answer goes to the worker in the file ``answer``. Here it would stay in memory that all later
-        experiments inherit, with what this one has printed.
+        The monitor reads the file ``request`` and answers the worker in the file ``answer``. Here both would stay in
+        memory that all later experiments inherit, with what this one has printed.
         """
         own, meter = time.process_time(), metering.CpuMeter()
-        request["filter"] = self.candidate
         pid = os.fork()
         if pid == 0:
             self.control.close()
-            monitor.main(request, descriptors, self.root, self.base_bytes)
+            monitor.main(descriptors, self.root, self.candidate, self.base_bytes)
         for descriptor in descriptors.values():
             os.close(descriptor)
         self._until_end(pid)

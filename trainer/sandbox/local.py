@@ -208,8 +208,10 @@ class LocalLauncher:
         before = self.group.cpu_seconds() if self.group else None
         try:
             assert self._socket is not None
-            with Blob(b"".join(request.files.values())) as files, Blob() as answer:
-                wire.send(self._socket, message, {**request.descriptors, "files": files.fd, "answer": answer.fd})
+            asked, files = json.dumps(message).encode(), b"".join(request.files.values())
+            with Blob(asked) as order, Blob(files) as content, Blob() as answer:
+                named = {"request": order.fd, "files": content.fd, "answer": answer.fd}
+                wire.send(self._socket, {}, {**request.descriptors, **named})
                 try:
                     if meanwhile:
                         meanwhile()
