@@ -102,7 +102,9 @@ def shown_files(task: Task) -> list[tuple[str, bytes]]:
 
 def temporary(stack: ExitStack) -> Path:
     """A folder for an agent, until the end of ``stack``."""
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="metaloop-agent-")).resolve()
+    stack.callback(clear, folder)
+    return folder
 
 
 def clear(folder: Path) -> None:

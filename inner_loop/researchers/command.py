@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from inner_loop.agents import worktree as agent_worktree
@@ -25,6 +25,7 @@ from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.models.contract import NoReply
 from inner_loop.run_context import RunContext
+from programs.errors import UsageError
 from programs.program import Program
 from trainer.sandbox.launcher import plain
 from trainer.task import Task
@@ -172,14 +173,16 @@ class CommandResearcher:
 
     def _ask_git(self, server: ExperimentServer) -> None:
         """Have the agent's repository report its HEAD, in a sandbox like the agent's but without network and keys,
-        because its configuration can start programs. Without an answer, git decides nothing."""
+        because its configuration can start programs. Without an answer, or where the agent left a folder that cannot be
+        shown, git decides nothing."""
 
         def attend() -> bool:
             server.serve(END_POLL_SECONDS)
             return True
 
         runner = self._agent.runner(self._worktree, GIT_SECONDS, self._task, server.path)
-        runner.run([agent_worktree.EXPERIMENT, "--end"], attend=attend, begun=self._charge.begin)
+        with suppress(UsageError):
+            runner.run([agent_worktree.EXPERIMENT, "--end"], attend=attend, begun=self._charge.begin)
         self._charge.end()
 
     def _write_down(self, ended: RunningAgent, experiments: int) -> None:

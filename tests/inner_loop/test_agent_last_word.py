@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from inner_loop.agents.worktree import temporary
 from tests.inner_loop.play import Played
 from tests.inner_loop.test_command import SANDBOXED, Play, agent, play
 
@@ -51,6 +54,30 @@ def test_a_last_reset_moves_the_tree_and_not_the_result(play: Play, later: str) 
     played = play(f"{BEST_SECOND}; {later}")
     assert decisions(played)[:3] == ["baseline", "keep", "keep"]
     assert played.result.final.source_id == played.experiments[2]["source_id"]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        'python3 -c \'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(3000)]\'',
+        "rm -rf .git; echo gitdir: / > .git",
+    ],
+    ids=["deep folders", "a file .git"],
+)
+def test_a_worktree_that_cannot_be_shown_ends_no_run(play: Play, left: str) -> None:
+    played = play(f"{BEST_SECOND}; {left}")
+    assert decisions(played)[:3] == ["baseline", "keep", "keep"]
+
+
+def test_a_temporary_folder_of_an_agent_is_removed_however_deep() -> None:
+    with ExitStack() as stack:
+        folder = temporary(stack)
+        subprocess.run(
+            ["python3", "-c", "import os; [(os.mkdir('d'), os.chdir('d')) for _ in range(3000)]"],
+            cwd=folder,
+            check=True,
+        )
+    assert not folder.exists()
 
 
 def test_the_question_cannot_be_answered_by_the_agent_and_its_git_runs_shut_in(play: Play, tmp_path: Path) -> None:
