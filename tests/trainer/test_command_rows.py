@@ -70,8 +70,10 @@ def test_rows_are_read_in_the_order_of_the_file(name: str, data: bytes, values: 
         ("a.jsonl", b"[" * 9999, "is not a line of JSON"),
         ("a.jsonl", b"NaN\n", "row 1 is nan"),
         ("a.jsonl", b"1" + b"0" * 400 + b"\n", "row 1 is inf"),
-        ("a.csv", b"1\n" * 41, "a.csv has more than 40 lines"),
-        ("a.jsonl", b"\n" * 41, "a.jsonl has more than 40 lines"),
+        pytest.param("a.csv", b"\n" * 1_000_001, "a.csv has more than 1,000,000 lines", id="csv of a million lines"),
+        pytest.param(
+            "a.jsonl", b"\n" * 1_000_001, "a.jsonl has more than 1,000,000 lines", id="jsonl of a million lines"
+        ),
         ("a.npy", b"0.5\n", "not an array that numpy.save wrote"),
         ("a.npy", npy([[1.0, 2.0]]), r"shape \[1, 2\] and the type float64"),
         ("a.npy", npy(3.0), "not one number a row"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainer.rows import Rows
 
 MOST_MB = 64
+MOST_LINES = 1_000_000  # of a file of which nothing else is known; some three seconds
 _LINE = 400  # bytes of a line with a number
 _OBJECT = 1 << 16  # bytes of a line of JSON
 _SHOWN = 40  # characters of a line that is no number
@@ -26,8 +27,8 @@ def read_rows(name: str, data: bytes, expected: int) -> Rows:
     """The values, float64 [rows], in the order of the file; the end of ``name`` says its form.
 
     .csv and .txt have one value a line and perhaps a header, .jsonl a number or an object with one number a line, .npy
-    one array. Raises InvalidPredictions, with one line, for anything else, for values that are not finite, and for
-    more than ten times as many lines as ``expected``: reading them would cost more than the experiment is charged.
+    one array. Raises InvalidPredictions, with one line, for anything else, for values that are not finite, and for more
+    lines than MOST_LINES and ten times ``expected``: reading them would cost more than the experiment is charged.
     """
     import numpy as np
 
@@ -35,7 +36,7 @@ def read_rows(name: str, data: bytes, expected: int) -> Rows:
         values = _array(name, data)
     else:
         parse = _json_values if name.endswith(".jsonl") else _values
-        values = np.fromiter(parse(name, _lines(name, data, 10 * (expected + 1))), dtype=np.float64)
+        values = np.fromiter(parse(name, _lines(name, data, max(MOST_LINES, 10 * expected))), dtype=np.float64)
     if not len(values):
         raise InvalidPredictions(f"{name} has no rows")
     if not np.isfinite(values).all():
@@ -48,7 +49,7 @@ def _lines(name: str, data: bytes, most: int) -> Iterator[tuple[int, bytes]]:
     """The number and text of each line that is not empty."""
     for number, line in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
         if number > most:
-            raise InvalidPredictions(f"{name} has more than {most:,} lines, ten times as many as expected")
+            raise InvalidPredictions(f"{name} has more than {most:,} lines")
         if text := line.strip():
             yield number, text
 
