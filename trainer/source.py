@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,17 @@ def task_file_bytes(folder: Path, name: str) -> bytes:
         raise TaskError(error.message, hint=hint) from None
     except OSError as error:
         raise TaskError(f"{folder / name}: {error.strerror}", hint="make the file readable, or remove it") from None
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Top-level names of the modules that a Python file imports, apart from relative imports."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import json
 import math
@@ -29,7 +28,7 @@ from trainer.gpu import Device
 from trainer.laws.law import Law, law_of
 from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES, held_rows
 from trainer.scoring import ScoreSettings, scorer_kind
-from trainer.source import Source, task_file_bytes
+from trainer.source import Source, imported_modules, task_file_bytes
 from trainer.values.declared_edits import edit_space
 
 TASKS = Path(__file__).resolve().parent / "tasks"
@@ -124,12 +123,9 @@ class Task:
         texts |= {name: data.decode("utf-8", "replace") for name, data in self.read_only_files}
         found = set[str]()
         for name, text in texts.items():
-            with suppress(SyntaxError):
-                for node in ast.walk(python_tree(text)) if name.endswith(".py") else ():
-                    if isinstance(node, ast.Import):
-                        found.update(alias.name.partition(".")[0] for alias in node.names)
-                    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                        found.add(node.module.partition(".")[0])
+            if name.endswith(".py"):
+                with suppress(SyntaxError):
+                    found |= imported_modules(python_tree(text))
         return sorted(found - {Path(name).stem for name in texts})
 
     @cached_property

@@ -25,7 +25,7 @@ from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
 from trainer.sandbox.launcher import Launcher
 from trainer.scoring import ScoreSettings
-from trainer.source import task_file_bytes
+from trainer.source import imported_modules, task_file_bytes
 from trainer.streams import Stream, Streams
 from trainer.task import Task
 
@@ -125,7 +125,7 @@ class _Checker:
                 return
             if name in self.task.editable:
                 continue
-            if ours := _imports(tree) & _OURS:
+            if ours := imported_modules(tree) & _OURS:
                 message = f"{name} imports {', '.join(sorted(ours))}"
                 yield _error("imports", message, "the task must run without metaloop")
         tree = python_tree(self.task.baseline().text())
@@ -320,17 +320,6 @@ def _not_copied(folder: str, names: list[str]) -> set[str]:
     forms = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
     odd = {name for name, mode in forms.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))}
     return odd | {"__pycache__", ".git"}
-
-
-def _imports(tree: ast.AST) -> set[str]:
-    """Top-level names of the modules that a file imports."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names
 
 
 def _defined(node: ast.stmt) -> list[str]:
