@@ -86,9 +86,8 @@ def mean_metric(bench: Bench, record: Record) -> float | None:
 def seed_sd(bench: Bench) -> float | None:
     """The standard deviation of the metric between training seeds: as the task's card has it, else pooled over the
     sources that this run has measured with several seeds. None if it is unknown."""
-    card = summary(bench.task)
-    if card.state == "measured" and card.seed_sd:
-        return card.seed_sd
+    if sd := summary(bench.task).measured_sd:
+        return sd
     groups = [list(group.values()) for group in _repeated(bench)]
     repeats = sum(len(group) - 1 for group in groups)
     if repeats < LEAST_REPEATS:
