@@ -347,7 +347,8 @@ class Bench:
         """Charge the time that leased devices of a wave waited: as recorded, or as measured now."""
         idle = self._replay.idle(first)
         if idle is None and self._trainer.leased and not self._trainer.fixed_steps:
-            idle = idle_seconds(completed, self.devices)
+            trained = [one for one in completed if not one.outcome.cached]  # a cached one held no device
+            idle = idle_seconds(trained, self.devices)
             if idle > 0:
                 self._emit(
                     WaveEvent(

@@ -57,6 +57,13 @@ def gain_text(found: Difference, digits: str = ".3g") -> str:
     return f"{found.value:+{digits}}{error}"
 
 
+def gain_over_source(bench: Bench, found: Difference | None, other: Record, seeds: int = 1) -> str:
+    """A gain, its standard error, and what it was compared with, for the reason of a decision."""
+    unit = f" {bench.task.unit}" if bench.task.unit else ""
+    over = "the same seed" if seeds == 1 else f"the same {seeds} seeds"
+    return f"{gain_text(found)}{unit} against experiment {other.number}, with {over}" if found else "nothing to compare"
+
+
 def gain_over(bench: Bench, candidate: Record, other: Record) -> float | None:
     """Mean gain in metric units over the training seeds with which both sources were measured in full."""
     gains = [bench.gain(after, before) or 0.0 for before, after in same_seed_pairs(bench, candidate, other)]
@@ -79,9 +86,8 @@ def mean_metric(bench: Bench, record: Record) -> float | None:
 def seed_sd(bench: Bench) -> float | None:
     """The standard deviation of the metric between training seeds: as the task's card has it, else pooled over the
     sources that this run has measured with several seeds. None if it is unknown."""
-    card = summary(bench.task)
-    if card.state == "measured" and card.seed_sd:
-        return card.seed_sd
+    if sd := summary(bench.task).measured_sd:
+        return sd
     groups = [list(group.values()) for group in _repeated(bench)]
     repeats = sum(len(group) - 1 for group in groups)
     if repeats < LEAST_REPEATS:

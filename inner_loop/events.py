@@ -273,7 +273,7 @@ class AgentSandboxEvent(AgentEvent, kind="agent", what="sandbox"):
 
 
 class AgentHeadEvent(AgentEvent, kind="agent", what="head"):
-    """After ``after`` experiments the agent went back to experiment ``number``."""
+    """After ``after`` experiments a night made experiment ``number`` its `main` again."""
 
     number: int
     after: int

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BenchClosed
-from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_text
+from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_over_source
 from inner_loop.contracts import Proposal, Researcher
 from inner_loop.events import AgentHeadEvent, AgentSessionEvent, FindingEvent, NightTurnEvent
 from inner_loop.models.contract import NoReply
@@ -220,7 +220,7 @@ class Night:
         for (turn, proposal), record in zip(drawn, records, strict=False):
             found, repeat = compared[record.number], again.get(record.number)
             decision: str = self._decided(bench, found)
-            why = _gain_over_main(bench, found, main, 2 if repeat else 1)
+            why = gain_over_source(bench, found, main, 2 if repeat else 1)
             if best is not None and record in sure and record is not best:
                 turn.seat.waiting.append(proposal)
                 decision = "discard"
@@ -342,9 +342,3 @@ class Night:
 
 def _gain(found: Difference | None) -> float:
     return found.value if found else 0.0
-
-
-def _gain_over_main(bench: Bench, found: Difference | None, main: Record, seeds: int) -> str:
-    unit = f" {bench.task.unit}" if bench.task.unit else ""
-    over = "the same seed" if seeds == 1 else f"the same {seeds} seeds"
-    return f"{gain_text(found)}{unit} against experiment {main.number}, with {over}" if found else "nothing to compare"

@@ -163,7 +163,6 @@ class Trainer(Closing):
             except Failed as failed:
                 status, reason = failed.status, failed.reason
             wall = time.monotonic() - started
-        nominal = self.steps(spec.fraction) * self.task.seconds_per_step
         charged, spent = self.charge.seconds(self.task, tally, wall)
         charged = max(0.0, charged - tally.further_cpu)  # what an experiment costs that is scored once
         measured: dict[str, float] = {}
@@ -175,7 +174,7 @@ class Trainer(Closing):
         return Outcome(
             status=status,
             metric=score.metric if score else None,
-            device_seconds=nominal if self.fixed_steps else charged,
+            device_seconds=self._price(spec, charged),
             spent_seconds=spent,
             wall_seconds=wall,
             steps=_printed_steps(tally.log),
@@ -200,10 +199,14 @@ class Trainer(Closing):
         reason = constraints.broken(lines, counted)
         if not reason:
             return None
-        charged = max(LEAST, self.task.scoring_seconds)
+        charged = self._price(spec, max(LEAST, self.task.scoring_seconds))
         return Outcome(
             "invalid", None, charged, 0.0, 0.0, reason=reason, trust=self._trust(spec, None), constraints=counted
         )
+
+    def _price(self, spec: Spec, measured: float) -> float:
+        """What an experiment is charged, in device-seconds: as measured; with fixed steps, the price of its steps."""
+        return self.steps(spec.fraction) * self.task.seconds_per_step if self.fixed_steps else measured
 
     def _trust(self, spec: Spec, score: Score | None) -> Trust:
         """What stream and sandbox give, or less: a scorer, which may be a plug-in, cannot raise it."""

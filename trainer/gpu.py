@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
@@ -29,11 +29,15 @@ from trainer.user_files import private_folder, user_cache
 Device = Literal["cpu", "gpu"]
 VARIABLE = "METALOOP_DEVICES"
 DEV = Path("/dev")
+PROC = Path("/proc/driver/nvidia/gpus")
 TOOL = "nvidia-smi"
 _TOOL_SECONDS = 30.0
 _POLL_SECONDS = 0.05  # between two attempts to take a GPU in use
-_FIELDS = "index,uuid,name,memory.total,driver_version"
-_ROW = re.compile(r"(\d{1,3}), ([\w-]{1,80}), ([^,]{1,100}), (\d{1,9}|\[N/A\]), ([\w.]{1,40})")
+_FIELDS = "index,uuid,name,memory.total,driver_version,pci.bus_id"
+_ROW = re.compile(
+    r"(\d{1,3}), ([\w-]{1,80}), ([^,]{1,100}), (\d{1,9}|\[N/A\]|\[Not Supported\]), ([\w.]{1,40}), ([\w:.]{1,40})"
+)
+_MINOR = re.compile(r"^Device Minor:\s*(\d+)\s*$", re.MULTILINE)
 _NODE = re.compile(r"nvidia\d+")
 _SHARED = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "dxg")
 _DRIVER = re.compile(r"lib(?:cuda|nvidia-ml)\.so\.1\b.*=> (/\S+)$")
@@ -42,13 +46,15 @@ _NO_NODE = "no NVIDIA device node"
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. ``index``: for nvidia-smi; ``uuid``: for CUDA_VISIBLE_DEVICES; ``memory_mb``: in MiB, 0 if unknown."""
+    """One GPU. ``index``: for nvidia-smi; ``uuid``: for CUDA_VISIBLE_DEVICES; ``memory_mb``: in MiB, 0 if unknown;
+    ``minor``: the number of its device node, which can differ from the index; None if unknown."""
 
     index: int
     uuid: str
     name: str
     memory_mb: int
     driver: str
+    minor: int | None = None
 
     @property
     def hardware(self) -> str:
@@ -69,7 +75,8 @@ class Gpu:
         """
         nodes = device_nodes()
         gpus = [path for path in nodes if _NODE.fullmatch(path.name)]
-        chosen = [path for path in gpus if path.name == f"nvidia{self.index}"] or gpus
+        number = self.index if self.minor is None else self.minor
+        chosen = [path for path in gpus if path.name == f"nvidia{number}"] or gpus
         if len(chosen) > 1:
             there = ", ".join(path.name for path in gpus)
             raise EnvironmentProblem(f"GPU {self.index} has no device node (existing: {there})", hint="nvidia-smi -L")
@@ -92,7 +99,8 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Survey:
-    """The usable ``gpus``, or the ``reason`` why there are none, with its ``cure``; ``none``: the machine has none."""
+    """The usable ``gpus``; the ``reason`` why there are none or why some are left out, with its ``cure``; ``none``: the
+    machine has none."""
 
     gpus: tuple[Gpu, ...]
     reason: str = ""
@@ -114,14 +122,21 @@ def survey() -> Survey:
         return Survey((), f"{VARIABLE}=cpu turns them off", f"unset {VARIABLE}")
     if not any(_NODE.fullmatch(node.name) or node.name == "dxg" for node in device_nodes()):
         return Survey((), _NO_NODE, none=True)
+    gpus, odd = list[Gpu](), Survey(())
     try:
-        gpus = [_gpu(line) for line in _ask(f"--query-gpu={_FIELDS}")]
+        for line in _ask(f"--query-gpu={_FIELDS}"):
+            try:
+                gpus.append(_gpu(line))
+            except EnvironmentProblem as problem:  # one that needs a reset does not take away the others
+                odd = Survey((), problem.message, problem.hint or "")
     except EnvironmentProblem as problem:
         return Survey((), problem.message, problem.hint or "")
+    if not gpus and odd.reason:
+        return odd
     chosen = _chosen(sorted(gpus, key=lambda one: one.index), allowed)
     if not chosen:
         return Survey((), f"{len(gpus)} GPUs, none allowed", f"see {VARIABLE} and CUDA_VISIBLE_DEVICES")
-    return Survey(tuple(chosen))
+    return replace(odd, gpus=tuple(chosen))
 
 
 def usable() -> tuple[Gpu, ...]:
@@ -247,7 +262,15 @@ def _gpu(line: str) -> Gpu:
     if match is None:
         raise _odd(line)
     memory = int(match[4]) if match[4].isdigit() else 0
-    return Gpu(int(match[1]), match[2], " ".join(match[3].split()), memory, match[5])
+    return Gpu(int(match[1]), match[2], " ".join(match[3].split()), memory, match[5], _minor(match[6]))
+
+
+def _minor(bus_id: str) -> int | None:
+    """The minor number of the GPU at a place of the PCI bus (00000000:3B:00.0), as the driver's module shows it."""
+    with suppress(OSError):
+        match = _MINOR.search((PROC / bus_id.lower()[-12:] / "information").read_text(encoding="utf-8"))
+        return int(match[1]) if match else None
+    return None
 
 
 def _odd(line: str) -> EnvironmentProblem:

@@ -132,6 +132,12 @@ class Task:
     def read_only_files(self) -> tuple[tuple[str, bytes], ...]:
         return tuple((name, task_file_bytes(self.folder, name)) for name in self.read_only)
 
+    @property
+    def shared_files(self) -> tuple[tuple[str, bytes], ...]:
+        """The read-only files that trainings and researchers see: not those of the scoring command alone."""
+        hidden = self.run.score_files if self.run else []
+        return tuple((name, data) for name, data in self.read_only_files if name not in hidden)
+
     @cached_property
     def _compiled(self) -> tuple[tuple[str, bytes], ...]:
         """Bytecode of the read-only modules, so that experiments need not compile them (1.5 CPU-ms each time)."""
@@ -298,12 +304,24 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
             task_file.complain(
                 path, text, ("task", "editable"), f"{name!r} {why}", "remove it from one of the two lists"
             )
+    if parsed.run is not None:
+        _check_scoring(path, text, parsed.task, parsed.run)
     if parsed.run is None and "train.py" not in parsed.task.editable:
         task_file.complain(
             path, text, ("task", "editable"), "train.py is missing", "add it, because the launcher starts train.py"
         )
     if parsed.score.kind not in ("printed", "simulated") and not (path.parent / "data.py").is_file():
         task_file.complain(path, text, ("task",), "no data.py in the folder", "write one with make(split, seed, out)")
+
+
+def _check_scoring(path: Path, text: str, section: task_file.TaskSection, run: task_file.RunSection) -> None:
+    """An artifact that lies in the task would be scored in place of what a training leaves."""
+    for name in (one for one in section.read_only if task_file.is_artifact(one, run.artifacts)):
+        message = f"{name!r} is an artifact, which the training has to write"
+        task_file.complain(path, text, ("task", "read_only"), message, "remove it from read_only or from artifacts")
+    for name in set(run.score_files) - set(section.read_only):
+        message = f"{name!r} is no read-only file of the task"
+        task_file.complain(path, text, ("run", "score_files"), message, "add it to read_only, too")
 
 
 def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:

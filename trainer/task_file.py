@@ -151,6 +151,7 @@ class RunSection(TomlSection):
     budget_constant: str = Field(default="", description="FILE:NAME, reduced for a fraction of the budget")
     score_command: str | list[str] = Field(default="", description="runs afterwards, separately, on the artifacts")
     artifacts: list[str] = Field(default=[], description="files or folders from training for score_command")
+    score_files: list[str] = Field(default=[], description="read-only files that score_command alone sees")
     disk_mb: int = Field(default=1024, gt=0, le=Most >> 10, description="size of the work copy, in memory, MB")
     processes: int = Field(default=512, gt=0, le=Most, description="limit of processes and threads")
     threads: int = Field(
@@ -181,9 +182,16 @@ class RunSection(TomlSection):
     def _scored_on_something(self) -> RunSection:
         if bool(self.score_command) != bool(self.artifacts):
             raise ValueError("score_command and artifacts need each other")
+        if self.score_files and not self.score_command:
+            raise ValueError("score_files needs score_command, which alone sees them")
         if self.score_command == self.command:
             raise ValueError("score_command is the training command; it must be another one, which reads the artifacts")
         return self
+
+
+def is_artifact(name: str, artifacts: Sequence[str]) -> bool:
+    """Whether a file is what the training leaves for scoring: an artifact, or in the folder of one."""
+    return any(Path(name).is_relative_to(path) for path in artifacts)
 
 
 class ReplaceSection(TomlSection):

@@ -17,6 +17,7 @@ from trainer.sandbox.launcher import plain
 SPENT = 3  # exit code of a refusal: the budget is spent
 _TAIL_LINES, _TAIL_BYTES = 20, 4000
 _LOG_BYTES = 48 << 10
+_DECIDED = {"keep": ", kept", "undecided": ", undecided", "discard": ", not kept"}
 _LAST = 10
 
 
@@ -44,11 +45,11 @@ def facts_of(bench: Bench) -> Facts:
     }
 
 
-def _experiment_facts(bench: Bench, record: Record, notes: Sequence[str] = ()) -> Facts:
-    """One experiment, and its comparison with the head: the means of both over the seeds that both were trained with,
-    the gain and its standard error."""
-    found = None if record is bench.head else difference(bench, record, bench.head)
-    pairs = same_seed_pairs(bench, record, bench.head) if found else []
+def _experiment_facts(bench: Bench, record: Record, head: Record, notes: Sequence[str] = ()) -> Facts:
+    """One experiment, and its comparison with ``head``, the head before it: the means of both over the seeds that both
+    were trained with, the gain and its standard error."""
+    found = None if record.source == head.source else difference(bench, record, head)
+    pairs = same_seed_pairs(bench, record, head) if found else []
     means = [sum(one.metric or 0.0 for one in side) / len(side) for side in zip(*pairs, strict=True)] or [None, None]
     return facts_of(bench) | {
         **_row(record),
@@ -60,6 +61,8 @@ def _experiment_facts(bench: Bench, record: Record, notes: Sequence[str] = ()) -
         "compared_seeds": len(pairs),
         "compared_metric": means[1],
         "compared_head": means[0],
+        "compared_experiment": head.number,
+        "is_head": record.source == bench.head.source,
         "fraction": record.fraction,
         "charged": record.charged,
         "notes": list(notes),
@@ -78,9 +81,9 @@ def _row(record: Record) -> Facts:
     }
 
 
-def measured(bench: Bench, record: Record, notes: Sequence[str] = ()) -> AgentReply:
-    """The answer to `experiment`."""
-    facts = _experiment_facts(bench, record, notes)
+def measured(bench: Bench, record: Record, head: Record, notes: Sequence[str] = ()) -> AgentReply:
+    """The answer to `experiment`. ``head``: before it."""
+    facts = _experiment_facts(bench, record, head, notes)
     lines = [_verdict(record, facts), f"charged {_seconds(record.charged)}; {_budget(facts)}"]
     if values := shown(bench.task.constraints, record.outcome.constraints):
         lines.append(f"constraints: {values}")
@@ -88,19 +91,17 @@ def measured(bench: Bench, record: Record, notes: Sequence[str] = ()) -> AgentRe
         end = plain(record.outcome.log)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
         lines += ["the end of train.py's output:", *("| " + line for line in end)]
     if not bench.is_open:
-        lines.append("The budget is spent: commit or reset your last change, then stop.")
-    elif record.ok and not record.decision:
-        lines.append("to keep it: git commit; to drop it: git reset")
+        lines.append("The budget is spent: stop here.")
     lines += [f"note: {note}" for note in notes]
     return AgentReply("\n".join(lines), 0 if record.ok else 1, facts)
 
 
-def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> AgentReply:
+def log(bench: Bench, record: Record, head: Record, said: str, aliases: tuple[str, ...]) -> AgentReply:
     """The output of a training, then the summary. A line of the output cannot pass for one of the summary.
 
-    ``aliases``: further names under which a program looks for the metric.
+    ``head``: before it. ``aliases``: further names under which a program looks for the metric.
     """
-    facts, outcome, task = _experiment_facts(bench, record), record.outcome, bench.task
+    facts, outcome, task = _experiment_facts(bench, record, head), record.outcome, bench.task
     if not record.ok:
         return AgentReply(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{_budget(facts)}", 1, facts)
     values: dict[str, str | int] = dict.fromkeys((task.metric, *aliases), f"{record.metric:.6f}")
@@ -164,23 +165,21 @@ def _verdict(record: Record, facts: Facts) -> str:
     start += f"ok: {facts['metric_name']} {_number(record.metric)}"
     if not record.full:
         return f"{start} at {record.fraction:g} of the full budget; compare it with others at that fraction only"
-    if record.number == facts["head_experiment"]:
-        return f"{start}, which is the head"
+    start += _DECIDED.get(record.decision, "")
     gain = facts["gain_over_head"]
     if gain is None:
-        return start
+        return f"{start}, which is the head" if facts["is_head"] else start
     seeds = facts["compared_seeds"]
     over = "the same seed" if seeds == 1 else f"the same {seeds} seeds"
     if facts["compared_metric"] != record.metric:
         start += f"; {_number(facts['compared_metric'])} on {over}"
-    head = f"the head {_number(facts['compared_head'])} (experiment {facts['head_experiment']}, {over})"
-    best = "; the best so far" if record.number == facts["best_experiment"] else f"; best {_number(facts['best'])}"
+    head = f"the head {_number(facts['compared_head'])} (experiment {facts['compared_experiment']}, {over})"
     error = f" ± {facts['gain_se']:.2g}" if facts["gain_se"] else ""
     if not facts["resolved"]:
-        return f"{start}, not resolved against {head}: {gain:+.6f}{error}{best}"
+        return f"{start}, not resolved against {head}: {gain:+.6f}{error}"
     how = "better than" if gain > 0 else "worse than" if gain < 0 else "equal to"
     by = f" by {abs(gain):.6f}{error}" if gain else ""
-    return f"{start}, {how} {head}{by}{best}"
+    return f"{start}, {how} {head}{by}"
 
 
 def _marked(said: str, keys: tuple[str, ...]) -> str:

@@ -16,7 +16,6 @@ import subprocess
 import sys
 from typing import NoReturn
 
-_COMMITS = 64  # latest commits of the agent's HEAD that are reported
 _UNREACHABLE = 4
 _PYTHON_FLAGS = ("-u", "-B", "-E", "-s", "-O", "-I", "-P")
 USAGE = """\
@@ -26,7 +25,7 @@ experiment [-m TEXT] [--because ID]... [--fraction F] [--again] [--json]
 experiment status          budget, head, the last experiments
 experiment log [NUMBER]    output of train.py
 experiment directives      ids for --because
-Commit what you keep, and reset the rest: the bench follows your commits.
+The bench keeps what is better than the head. Your commits and resets move only your files.
 """
 
 
@@ -95,8 +94,6 @@ def _experiment(arguments: list[str]) -> int:
     """The command line of `experiment`; its exit code comes from the bench."""
     import argparse
 
-    if arguments == ["--end"]:  # by the bench, when the agent has ended
-        return ask("end")
     verbs = ("run", "status", "log", "directives")
     parser = argparse.ArgumentParser("experiment", usage=USAGE, add_help=False)
     parser.add_argument("verb", nargs="?", choices=verbs, default="run")
@@ -128,9 +125,12 @@ def _become(words: list[str]) -> NoReturn:
 
 
 def ask(verb: str, **more: object) -> int:
-    """Send a request with the state of the work tree's git, print the answer, and return its exit code."""
-    if verb in ("run", "end"):
-        more["line"], more["subject"] = _git()
+    """Send a request, print the answer, and return its exit code. A run without a message has HEAD's subject as its
+    message, if the editable files are as committed."""
+    if verb == "run" and not more.get("message"):
+        names = [name for name in os.environ.get("METALOOP_EDITABLE", "").split(":") if name]
+        if _git("diff", "--quiet", "HEAD", "--", *names) is not None:
+            more["message"] = (_git("log", "-1", "--format=%s") or "")[:300]
     body = json.dumps({"verb": verb, **more}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
@@ -145,29 +145,14 @@ def ask(verb: str, **more: object) -> int:
     return int(reply["code"])
 
 
-def _git() -> tuple[list[dict[str, str]], str]:
-    """For each commit that leads to HEAD, newest first, the blob of each editable file; and HEAD's subject.
-
-    It takes two git processes, whatever the number of commits. Empty if there is no git.
-    """
-    names = [name for name in os.environ.get("METALOOP_EDITABLE", "").split(":") if name]
-    said = _run(["log", "--first-parent", f"-n{_COMMITS}", "--format=%H %s"], "")
-    commits = [line.partition(" ") for line in said.splitlines()]
-    wanted = "".join(f"{commit}:{name}\n" for commit, _, _ in commits for name in names)
-    matches = [line.split(" ") for line in _run(["cat-file", "--batch-check"], wanted).splitlines()]
-    if not commits or not names or len(matches) != len(commits) * len(names):
-        return [], ""
-    blobs = iter(words[0] if words[1:2] == ["blob"] else "" for words in matches)
-    return [{name: next(blobs) for name in names} for _ in commits], commits[0][2][:300]
-
-
-def _run(words: list[str], text: str) -> str:
+def _git(*words: str) -> str | None:
+    """The output of git in the work tree; None if it fails."""
     worktree = os.environ.get("METALOOP_WORKTREE", ".")
     try:
-        done = subprocess.run(["git", "-C", worktree, *words], input=text, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["git", "-C", worktree, *words], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError, UnicodeError):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 if __name__ == "__main__":

@@ -27,18 +27,15 @@ _ANSWER_SECONDS = 5.0
 
 
 class AgentRequest(BaseModel, frozen=True, extra="forbid", strict=True):
-    """A request of an agent. ``line``: the blobs of the editable files at each commit up to its HEAD, newest first.
-    They are untrusted and only choose among measured sources."""
+    """A request of an agent. Its texts are untrusted."""
 
-    verb: str = Field(pattern=r"^(run|status|log|directives|end)$")
+    verb: str = Field(pattern=r"^(run|status|log|directives)$")
     style: str = Field(default="text", pattern=r"^(text|json|log)$")
     number: int | None = Field(default=None, ge=0, le=1_000_000)
     message: str = Field(default="", max_length=10_000)
-    subject: str = Field(default="", max_length=10_000)
     because: list[str] = Field(default=[], max_length=32)
     fraction: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)
     again: bool = False
-    line: list[dict[str, str]] = Field(default=[], max_length=256)
 
 
 @dataclass(frozen=True)

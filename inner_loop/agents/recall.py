@@ -1,7 +1,7 @@
 """Restores an interrupted run of an agent, which cannot be replayed.
 
 The sources come from the ledger: each experiment's diff, applied to its parent and checked by hash, or its full text if
-the diff is not enough. Events also record heads that the agent went back to.
+the diff is not enough. Events also record the heads that a night went back to.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ about its results, in messages, results.tsv or commits, are text and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +15,10 @@ from inner_loop.agents import answer as answers
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.recall import source_event
 from inner_loop.agents.running import RunningAgent
-from inner_loop.agents.verdicts import AGENT, Verdicts, blobs
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event
+from inner_loop.comparison import WORDS, decide_by, difference, gain_over_source
+from inner_loop.events import AgentSandboxEvent, Emit, Event
 from inner_loop.moves import known_edit
 from inner_loop.record import Record
 from inner_loop.worktree import read_file
@@ -29,9 +29,26 @@ from trainer.edits import Edit
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 
+AGENT = "agent"  # the proposer of its experiments
 _DESCRIPTION = 300
 GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged as overshoot
 _RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
+
+
+def decide_experiment(bench: Bench, record: Record) -> None:
+    """Decide an agent's experiment by the run's rule (`inner_loop.comparison.decide_by`), against the head of now: what
+    the agent does with its git plays no part. Only a first training in full, without a failure, can be kept."""
+    if not record.ok:
+        bench.decide(record, "discard", f"{record.outcome.status}: {record.outcome.reason}")
+    elif not record.full:
+        bench.decide(record, "screen", f"at {record.fraction:g} of the budget")
+    elif record.replicate:
+        bench.decide(record, "replicate", f"experiment {record.parent} again, with seed {record.replicate}")
+    else:
+        gain = difference(bench, record, bench.head)
+        decision = decide_by(bench, gain)
+        reason = f"{WORDS[decision]}: {gain_over_source(bench, gain, bench.head)}"
+        bench.decide(record, decision, reason, gain)
 
 
 class SandboxCharge:
@@ -106,11 +123,9 @@ class AgentSession:
 
     def __post_init__(self) -> None:
         bench, program = self.bench, self.program
-        self._verdicts, self._head = Verdicts(bench), bench.head
         # the stock program looks for val_bpb, whatever the task's metric
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
         self._aliases = ("val_bpb",) if stock else ()
-        self._ran = self._closing = False
         self.requests = 0
 
     @property
@@ -122,15 +137,11 @@ class AgentSession:
         self.requests += 1
         self.charge.book()
         try:
-            if (request.verb == "end") != self._closing:  # programs that its git starts may try the other verbs
-                raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
             answer = self._answer(request)
         except UsageError as error:
             return answers.refused(self.bench, error.message)
         except BudgetSpent:
             return answers.spent(self.bench, session=self.bench.is_open)
-        finally:
-            self._record_head()
         self.charge.book()
         seconds, facts = self.charge.seconds, answer.facts or {}
         if seconds is None or "remaining_seconds" not in facts:
@@ -138,36 +149,18 @@ class AgentSession:
         facts = {**facts, "sandbox_seconds": seconds}
         return replace(answer, text=f"{answer.text}\n{answers.sandbox(seconds)}", facts=facts)
 
-    def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
-        """The agent has ended: decide what it left open. ``ask_git`` queries its repository inside its sandbox,
-        which answers with the verb `end`."""
-        if self._ran:
-            self._closing = True
-            ask_git()
-            self._closing = False
-        self._verdicts.finish()
-        self._record_head()
-
     def _answer(self, request: AgentRequest) -> AgentReply:
         if request.verb == "run":
             return self._run(request)
-        if request.verb == "end":
-            current = None
-            with suppress(UsageError):
-                current = self._source()
-            self._verdicts.settle(request.line, current, ended=True)
-            return AgentReply("the session is over")
         if request.verb == "log":
             history, number = self.bench.history, -1 if request.number is None else request.number
             if number >= len(history):
                 raise UsageError(f"there is no experiment {number}")
-            return self._log(history[number])
+            return self._log(history[number], self.bench.head)
         return self._directives() if request.verb == "directives" else answers.status(self.bench)
 
     def _run(self, request: AgentRequest) -> AgentReply:
-        self._ran = True
-        source, notes = self._source(), self._notes()
-        self._verdicts.settle(request.line, source)
+        source, notes, head = self._source(), self._notes(), self.bench.head
         same = (record for record in self.bench.history if record.source == source)
         known = next((record for record in same if record.fraction in (1.0, request.fraction)), None)
         if known is not None and not request.again:
@@ -177,11 +170,14 @@ class AgentSession:
             because, unknown = self._because(request.because)
             notes += [f"no directive {', '.join(unknown)} here: `experiment directives` lists them"] if unknown else []
             record = self._measure(source, known, request, because)
-        return self._log(record) if request.style == "log" else answers.measured(self.bench, record, notes)
+        if request.style == "log":
+            return self._log(record, head)
+        return answers.measured(self.bench, record, head, notes)
 
     def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: list[str]) -> Record:
         bench, parent = self.bench, known or self.bench.head
-        if len(bench.history) >= self.last:
+        number = len(bench.history)
+        if number >= self.last:
             raise BudgetSpent("the experiments of this session are used")
         edit = Edit() if known else known_edit(self.bench.task.edits, parent, source)
         self.charge.book(bench.cost(request.fraction))
@@ -195,14 +191,9 @@ class AgentSession:
             fraction=request.fraction,
             replicate=bench.next_replicate() if known else 0,
             proposer=AGENT,
-            description=self._description(request, source, edit),
+            description=one_line(request.message)[:_DESCRIPTION] or (edit.label() if edit else f"change {number}"),
         )
-        if not record.ok:
-            bench.decide(record, "discard", f"{record.outcome.status}: {record.outcome.reason}")
-        elif not record.full:
-            bench.decide(record, "screen", f"at {record.fraction:g} of the budget")
-        elif known:
-            bench.decide(record, "replicate", f"experiment {known.number} again, with seed {record.replicate}")
+        decide_experiment(bench, record)
         return record
 
     def _source(self) -> Source:
@@ -214,12 +205,6 @@ class AgentSession:
             except UnicodeDecodeError:
                 raise UsageError(f"{name} is not UTF-8") from None
         return Source(tuple(files))
-
-    def _description(self, request: AgentRequest, source: Source, edit: Edit) -> str:
-        """The message, or the subject of the commit with exactly this source; one line of untrusted text."""
-        committed = bool(request.line) and tuple(sorted(request.line[0].items())) == blobs(source)
-        given = request.message or (request.subject if committed else "")
-        return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self.bench.history)}")
 
     def _because(self, given: list[str]) -> tuple[list[str], list[str]]:
         """Directive ids that the agent cites (an id, its beginning, its address, or its number in the list), and the
@@ -247,12 +232,13 @@ class AgentSession:
         said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
         return [said] if changed else []
 
-    def _log(self, record: Record) -> AgentReply:
-        """An experiment's output; that of an earlier attempt is in a file of the run's folder."""
+    def _log(self, record: Record, head: Record) -> AgentReply:
+        """An experiment's output, and its comparison with ``head``; that of an earlier attempt is in a file of the
+        run's folder."""
         said, path = record.outcome.log, self.logs / f"{record.number:04d}.log" if self.logs else None
         if not said and path and path.is_file():
             said = path.read_text(encoding="utf-8", errors="replace")
-        return answers.log(self.bench, record, said, self._aliases)
+        return answers.log(self.bench, record, head, said, self._aliases)
 
     def _directives(self) -> AgentReply:
         rows = [
@@ -261,10 +247,3 @@ class AgentSession:
         ]
         lines = ["{number:>3}  {directive_id}  {heading}: {text:.80}".format(**row) for row in rows]
         return AgentReply("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
-
-    def _record_head(self) -> None:
-        """Record a head that went back, because no decision shows it; after the first time, each new head."""
-        if self.bench.head is not self._head and self._verdicts.rewound:
-            number, after = self.bench.head.number, len(self.bench.history)
-            self.emit(AgentHeadEvent(run_id=self.bench.run_id, number=number, after=after))
-        self._head = self.bench.head

@@ -96,8 +96,8 @@ def require_free(program: Program, task: Task) -> None:
 
 
 def shown_files(task: Task) -> list[tuple[str, bytes]]:
-    """The task's read-only files, except login keys of the repository."""
-    return [(name, data) for name, data in task.read_only_files if not is_key(name, data)]
+    """The read-only files that training sees, except login keys of the repository."""
+    return [(name, data) for name, data in task.shared_files if not is_key(name, data)]
 
 
 def temporary(stack: ExitStack) -> Path:

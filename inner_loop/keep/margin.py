@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
@@ -11,8 +11,8 @@ from inner_loop.contracts import KeepVerdict
 from inner_loop.keep.better import verdict
 from inner_loop.record import Record, measurements
 from programs.charter import Keep
+from trainer.cards.card_summary import summary
 from trainer.edits import Edit
-from trainer.task import Task
 
 #: Training seeds of the baseline, used if the task's card has no measured sd.
 BASELINE_SEEDS = 3
@@ -30,7 +30,7 @@ class Margin:
         self._sd: float | None = None
 
     def prepare(self, bench: Bench) -> None:
-        self._sd = card_sd(bench.task)
+        self._sd = summary(bench.task).measured_sd
         if self._sd is not None:
             return
         have = len(measurements(bench.history, bench.baseline.source.source_id))
@@ -43,26 +43,15 @@ class Margin:
                 description=f"baseline, seed {replicate}: noise",
             )
             bench.decide(record, "replicate", "noise of the baseline")
-        self._sd = _sd(list(measurements(bench.history, bench.baseline.source.source_id).values()))
+        values = measurements(bench.history, bench.baseline.source.source_id).values()
+        self._sd = statistics.stdev(values) if len(values) > 1 else None
 
     def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
-        needed = max(earn, self._margin * (self._sd or 0.0))
+        if self._sd is None:
+            reason = "undecided: the noise of the baseline is unknown, because further seeds of it failed"
+            return KeepVerdict(False, reason, undecided=True)
+        needed = max(earn, self._margin * self._sd)
         return verdict(gain_over(bench, candidate, parent), needed, bench.task.unit)
-
-
-def card_sd(task: Task) -> float | None:
-    """The baseline's measured seed sd from the task's card, in metric units."""
-    baseline = (task.card or {}).get("baseline")
-    sd = baseline.get("sd") if isinstance(baseline, dict) else None
-    return float(sd) if isinstance(sd, int | float) else None
-
-
-def _sd(values: list[float]) -> float:
-    """Sample standard deviation; 0 for fewer than two values."""
-    if len(values) < 2:
-        return 0.0
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def make(keep: Keep, citations: Citations) -> Margin:

@@ -36,7 +36,10 @@ class Paired:
         for _ in range(self._pairs):
             if not bench.can_afford(count=2):
                 break
-            difference = self._pair(bench, candidate, parent)
+            try:
+                difference = self._pair(bench, candidate, parent)
+            except BudgetSpent:  # the first of the pair cost more than expected
+                break
             if difference is None:
                 return KeepVerdict(False, "failed under a fresh seed")
             differences.append(difference)
@@ -46,20 +49,17 @@ class Paired:
         return verdict(mean, earn, bench.task.unit, f" over {len(differences)} fresh pairs")
 
     def _pair(self, bench: Bench, candidate: Record, parent: Record) -> float | None:
-        """Gain of the candidate with one fresh seed; None if it failed, or if the budget ended between the two."""
+        """Gain of the candidate with one fresh seed; None if it failed. BudgetSpent if the budget ends before."""
         replicate = bench.next_replicate()
         pair: list[Record] = []
         for record in (candidate, parent):
-            try:
-                again = bench.experiment(
-                    Edit(),
-                    parent=record,
-                    because=self._because,
-                    replicate=replicate,
-                    description=f"{record.description}, fresh seed {replicate}",
-                )
-            except BudgetSpent:
-                return None
+            again = bench.experiment(
+                Edit(),
+                parent=record,
+                because=self._because,
+                replicate=replicate,
+                description=f"{record.description}, fresh seed {replicate}",
+            )
             bench.decide(again, "replicate", f"fresh pair of {candidate.number} and {parent.number}")
             pair.append(again)
         return bench.gain(pair[0], pair[1])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from inner_loop.agents import worktree as agent_worktree
@@ -19,23 +19,19 @@ from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import AgentLaunch
 from inner_loop.agents.recall import recall
 from inner_loop.agents.running import RunningAgent
-from inner_loop.agents.session import AgentSession, SandboxCharge
-from inner_loop.agents.verdicts import Verdicts, restore_best
+from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.models.contract import NoReply
 from inner_loop.run_context import RunContext
-from programs.errors import UsageError
 from programs.program import Program
 from trainer.sandbox.launcher import plain
 from trainer.task import Task
 
 POLL_SECONDS = 0.2
-END_POLL_SECONDS = 0.02  # while we query the agent's git
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
 IDLE_SECONDS = 1800.0  # without a request, after which an agent is ended
 SESSION_SECONDS = 24 * 3600.0
-GIT_SECONDS = 60.0  # for an agent's git to report its HEAD when a session has ended
 
 
 class CommandResearcher:
@@ -56,8 +52,7 @@ class CommandResearcher:
         Raises NoReply if the agent fails before it ran anything (its key, its network, its command), or if a cap of the
         study is reached.
         """
-        with self.sessions(bench) as session, ExitStack() as stack:
-            stack.callback(restore_best, bench)
+        with self.sessions(bench) as session:
             while bench.is_open:
                 before = len(bench.history)
                 try:
@@ -75,7 +70,9 @@ class CommandResearcher:
         recall(bench, self._context.recorded)
         self._bench = bench
         self._charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
-        Verdicts(bench).finish()  # experiments that an interruption left undecided
+        for record in bench.history:
+            if not record.decision and record.proposer == AGENT:  # after an interruption
+                decide_experiment(bench, record)
         self._deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
             self._folder = self._output_folder(stack)
@@ -126,7 +123,6 @@ class CommandResearcher:
                 for name, kept in self._noted().items():
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
-            session.finish(lambda: self._ask_git(server))
         self._write_down(ended, len(bench.history) - before)
         return ended
 
@@ -170,20 +166,6 @@ class CommandResearcher:
         folder = self._folder / self._program.program_id if self._context.seat[1] > 1 else self._folder
         living = {name: folder / "living" / name for name, _ in self._program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
-
-    def _ask_git(self, server: ExperimentServer) -> None:
-        """Have the agent's repository report its HEAD, in a sandbox like the agent's but without network and keys,
-        because its configuration can start programs. Without an answer, or where the agent left a folder that cannot be
-        shown, git decides nothing."""
-
-        def attend() -> bool:
-            server.serve(END_POLL_SECONDS)
-            return True
-
-        runner = self._agent.runner(self._worktree, GIT_SECONDS, self._task, server.path)
-        with suppress(UsageError):
-            runner.run([agent_worktree.EXPERIMENT, "--end"], attend=attend, begun=self._charge.begin)
-        self._charge.end()
 
     def _write_down(self, ended: RunningAgent, experiments: int) -> None:
         """Record the session's event and store the agent's output as text beside the run; it is not read again."""

@@ -87,7 +87,7 @@ def provided(task: Task) -> list[str]:
     by the class of its name, a constant by its line. As many lines as ABOUT_ALL characters hold."""
     words = set(re.findall(r"\w+", "".join(text for _, text in task.baseline().files)))
     lines: list[str] = []
-    for path, data in ((Path(name), data) for name, data in task.read_only_files if name.endswith(".py")):
+    for path, data in ((Path(name), data) for name, data in task.shared_files if name.endswith(".py")):
         code = data.decode("utf-8", "replace")
         constants = [one[0] for one in _CONSTANT.finditer(code) if words.intersection(one[1].split(", "))]
         lines += [f"`{path.stem}`: {'; '.join(constants)}"] if constants else []

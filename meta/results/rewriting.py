@@ -20,7 +20,6 @@ from analysis.wording import duration, estimate, listed, many, plain_text
 from arena.harvest import HARVEST
 from arena.setup import reference
 from arena.study import Study
-from inner_loop.keep.margin import card_sd
 from meta.mutators.queue_first import queue_first
 from meta.results.agent_text import copying, for_agents, training, with_code_changes
 from programs.charter_prose import with_sentences
@@ -30,6 +29,7 @@ from programs.ideas import ProgramIdea
 from programs.program import Program
 from programs.settings import take_charter
 from programs.templates import jinja_environment
+from trainer.cards.card_summary import summary
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.task import Task
@@ -70,7 +70,7 @@ def findings(study: Study, program: Program) -> Findings:
     with read_study(study.folder, views=("credit",)) as con:
         harm = {row["directive_id"]: row for row in rows(con.execute(statement("harmful_ideas"), parameters))}
         noise = con.execute("SELECT sd FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
-    found = Findings(task, harm=harm, sd=card_sd(task) or (noise[0] if noise else None))
+    found = Findings(task, harm=harm, sd=summary(task).measured_sd or (noise[0] if noise else None))
     best = study.state.harvests.get((task.name, HARVEST))
     script = FoundScript.of(task, best) if best else None
     if best is None or script is None or not script.is_better or study.config.further:

@@ -1,4 +1,4 @@
-"""The door and what stands behind it: strict requests, decisions by git or by word, sources from diffs."""
+"""The door and what stands behind it: strict requests, decisions by the run's rule, sources from diffs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.recall import patched, source_event
 from inner_loop.agents.session import AgentSession, SandboxCharge
-from inner_loop.agents.verdicts import blobs
 from inner_loop.results_tsv import row
 from programs.errors import Corrupt
 from programs.program import Program
@@ -115,9 +114,8 @@ class Stand:
             )
         return self.lay(self.base.with_text("train.py", text))
 
-    def ask(self, verb: str = "run", line: tuple[Source, ...] = (), **more: object) -> AgentReply:
-        commits = [dict(blobs(source)) for source in line]
-        return self.desk.answer(AgentRequest.model_validate({"verb": verb, "line": commits, **more}))
+    def ask(self, verb: str = "run", **more: object) -> AgentReply:
+        return self.desk.answer(AgentRequest.model_validate({"verb": verb, **more}))
 
     @property
     def decided(self) -> list[str]:
@@ -129,14 +127,21 @@ def stand(trainer: Trainer, tmp_path: Path) -> Stand:
     return Stand(trainer, tmp_path / "worktree")
 
 
-def test_without_a_word_what_is_better_is_kept(stand: Stand) -> None:
+def test_experiment_better_than_the_head_is_kept_at_once(stand: Stand) -> None:
     stand.edit(LR=0.1)
-    assert "better than the head" in stand.ask().text
+    base = stand.bench.baseline.metric
+    answer = stand.ask()
+    assert f", kept, better than the head {base:.6f} (experiment 0, the same seed) by " in answer.text
+    assert answer.facts is not None and (answer.facts["decision"], answer.facts["better"]) == ("keep", True)
+    assert stand.bench.head.number == 1
+    assert stand.ask().text.startswith("experiment 1 ok") and ", kept, which is the head" in stand.ask().text
     stand.edit(LR=0.001)
-    assert "worse than the head" in stand.ask().text
-    assert stand.decided == ["baseline", "keep", ""]
-    stand.desk.finish()
+    answer = stand.ask(style="log")
+    assert ", not kept, worse than the head" in answer.text and "(experiment 1, the same seed)" in answer.text
     assert stand.decided == ["baseline", "keep", "discard"] and stand.bench.head.number == 1
+    assert re.search(
+        r"not better: -[0-9.e-]+ nats against experiment 1, with the same seed", stand.bench.history[2].reason
+    )
 
 
 def test_an_answer_shows_both_on_the_same_seed_with_the_error(stand: Stand) -> None:
@@ -146,8 +151,12 @@ def test_an_answer_shows_both_on_the_same_seed_with_the_error(stand: Stand) -> N
     stand.edit(LR=0.1)
     text = stand.ask().text
     assert f"better than the head {base:.6f} (experiment 0, the same seed) by " in text and "±" not in text
-    again, first = stand.ask(again=True).text, bench.history[2].metric
-    assert f"; {first:.6f} on the same seed, better than the head {base:.6f} (experiment 0, the same seed)" in again
+    assert stand.ask(again=True).text.split("\n")[0].endswith(", which is the head")
+    worse, head = stand.edit(LR=0.001), bench.head.metric
+    stand.ask()
+    first, again = bench.history[-1].metric, stand.ask(again=True).text
+    assert bench.history[-1].source == worse and bench.history[-1].replicate == 3
+    assert f"; {first:.6f} on the same seed, worse than the head {head:.6f} (experiment 2, the same seed)" in again
 
 
 def test_a_gain_within_its_error_is_not_resolved_and_not_kept(stand: Stand) -> None:
@@ -156,71 +165,24 @@ def test_a_gain_within_its_error_is_not_resolved_and_not_kept(stand: Stand) -> N
     bench.task, bench.kept_errors = replace(task, card=card), KEPT
     stand.edit(LR=0.1)
     reply = stand.ask()
-    assert "not resolved against the head" in reply.text and "± 14" in reply.text and reply.facts is not None
+    assert (
+        ", undecided, not resolved against the head" in reply.text and "± 14" in reply.text and reply.facts is not None
+    )
     assert (reply.facts["better"], reply.facts["resolved"]) == (False, False)
     assert reply.facts["gain_se"] == pytest.approx(10 * 2**0.5)
-    stand.desk.finish()
     assert stand.decided == ["baseline", "undecided"] and bench.head.number == 0
     assert (bench.history[1].gain, bench.history[1].gain_se) == (reply.facts["gain_over_head"], reply.facts["gain_se"])
     assert re.search(r"undecided +\(not resolved: \+[0-9.]+ ± 14\)", stand.ask("status").text)
     assert row(bench.history[1]).split("\t")[3] == "undecided"
 
 
-def test_when_a_session_has_ended_its_git_is_asked_and_nothing_else_is_answered(stand: Stand) -> None:
-    base, told = stand.base, list[str]()
-    one = stand.edit(LR=0.001)
-    stand.ask(line=(base,))
-    assert "a session ends" in stand.ask("end", (one, base)).text
-
-    def ask_git() -> None:
-        for verb in ("run", "log", "status"):
-            told.append(stand.ask(verb).text)
-        stand.ask("end", (one, base))
-
-    stand.desk.finish(ask_git)
-    assert all("the session is over" in text for text in told) and len(stand.bench.history) == 2
-    assert stand.decided == ["baseline", "keep"]  # committed after it was measured, though it is worse
-
-
-def test_the_agents_commits_decide_even_against_the_metric(stand: Stand) -> None:
-    base = stand.base
-    one = stand.edit(LR=0.1)
-    stand.ask(line=(one, base))  # committed first, as the stock program does
-    two = stand.edit(LR=0.001)
-    stand.ask(line=(two, base))  # one was reset, though it was better
-    assert stand.decided == ["baseline", "discard", ""] and stand.bench.head.number == 0
-    three = stand.edit(LR=0.001, MOMENTUM=0.9)
-    stand.ask(line=(three, two, base))
-    assert stand.decided[2] == "keep" and stand.bench.head.number == 2  # committed, though it was worse
-
-
-def test_a_rewind_moves_the_head_to_what_the_line_ends_in(stand: Stand) -> None:
-    base = stand.base
-    one, two = stand.edit(LR=0.1), stand.edit(LR=0.1, MOMENTUM=0.9)
-    stand.lay(one)
-    stand.ask(line=(one, base))
-    stand.lay(two)
-    stand.ask(line=(two, one, base))
-    three = stand.edit(LR=0.3)
-    stand.ask(line=(three, two, one, base))
-    assert stand.bench.head.number == 2
-    four = stand.edit(LR=0.03)
-    stand.ask(line=(four, one, base))  # reset behind two
-    assert stand.bench.head.number == 1
-    heads = [e["number"] for e in of(stand.events, "agent", what="head")]
-    assert heads == [1]
-
-
-def test_a_line_cannot_keep_what_was_not_measured_or_failed(stand: Stand) -> None:
-    broken = stand.edit(FAULT='"raise"')
-    answer = stand.ask(line=(broken, stand.base))
+def test_experiment_failed_or_short_is_never_kept(stand: Stand) -> None:
+    stand.edit(FAULT='"raise"')
+    answer = stand.ask()
     assert answer.code == 1 and "this source is broken" in answer.text
-    never = stand.base.with_text("train.py", "never measured")
-    quick = stand.edit(LR=0.1)
-    stand.ask(line=(never, broken, stand.base), fraction=0.25)
-    stand.edit(LR=0.2)
-    stand.ask(line=(quick, never, broken, stand.base))
-    assert stand.decided[:3] == ["baseline", "discard", "screen"] and stand.bench.head.number == 0
+    stand.edit(LR=0.1)
+    stand.ask(fraction=0.25)
+    assert stand.decided == ["baseline", "discard", "screen"] and stand.bench.head.number == 0
     assert "there is no experiment 99" in stand.ask("log", number=99).text
 
 

@@ -267,7 +267,7 @@ def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(play: Play) -> 
     events: list[Event] = []
     stopped = play(sleeper, events=events, should_stop=lambda: len(events) > 2)
     assert stopped.result.state == "stopped" and stopped.result.experiments == 2
-    assert [e["kind"] for e in events] == ["experiment", "decision", "experiment"]
+    assert [e["kind"] for e in events] == ["experiment", "decision", "experiment", "decision"]
 
 
 def test_an_agent_sees_neither_the_study_nor_the_task_nor_our_environment(

@@ -78,6 +78,17 @@ def test_ideas_of_one_group_wait_for_their_turn(trainer: SimulatedTrainer, task:
     assert all(not groups(task, a) & groups(task, b) for a, b in itertools.pairwise(rows))
 
 
+@pytest.mark.xfail(strict=True, reason="issue 75: the setting rotate leaves")
+def test_ideas_of_a_group_that_rotate_refuses_are_not_lost(trainer: SimulatedTrainer, task: Task) -> None:
+    """With one group in focus there is no other one to turn to."""
+    knobs = [knob for knob in task.edits.knobs if knob.kind != "patch"]
+    group = max((knob.group for knob in knobs), key=[knob.group for knob in knobs].count)
+    chosen, start = [knob for knob in knobs if knob.group == group][:4], task.edits.config(task.baseline())
+    ideas = [f"`{knob.name}={next(value for value in knob.values if value != start[knob.name])}`" for knob in chosen]
+    rows = tries(run(trainer, program(f"focus: [{group}]\nrotate: true\nproposers: {{queue: 1}}", ideas), 20))
+    assert len([row for row in rows if row["proposer"] == "queue"]) == len(chosen) > 2
+
+
 def test_at_a_plateau_the_group_tried_most_is_left_alone(trainer: SimulatedTrainer, task: Task) -> None:
     played = run(trainer, program("plateau: {after: 3}"), 60)
     plateaus = 0

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from inner_loop import keep
+from inner_loop.bench import BudgetSpent
 from inner_loop.citations import Citations
 from inner_loop.contracts import KeepRule
 from inner_loop.keep.better import verdict
-from inner_loop.keep.margin import card_sd
+from inner_loop.record import measurements
 from meta.conformance import KeepRuleConformance
 from programs.charter import KEEP_RULES, Keep
 from tests.events import of
-from tests.inner_loop.play import open_bench, program
+from tests.inner_loop.play import STREAMS_OF_TESTS, open_bench, program
 from trainer.edits import Edit
-from trainer.experiment import Trainer
+from trainer.experiment import Outcome, Spec, Trainer
 
 GOOD = Edit({"LR": 0.3, "MOMENTUM": 0.9})
 CITATIONS = Citations(program())
@@ -44,9 +47,42 @@ def test_margin_counts_in_sd_of_the_baseline(cached: Trainer) -> None:
     assert make("better").judge(bench, slightly, bench.baseline).keep
 
 
-def test_margin_takes_the_sd_of_the_card_where_there_is_one(trainer: Trainer) -> None:
-    assert card_sd(trainer.task) is None
-    assert card_sd(replace(trainer.task, card={"baseline": {"mean": 1.0, "sd": 0.02}})) == 0.02
+@pytest.mark.parametrize(
+    ("is_fresh", "sd", "bought"), [(True, 0.02, 0), (False, 0.02, 2), (True, float("nan"), 2), (True, None, 2)]
+)
+def test_margin_uses_only_the_sd_of_a_card_of_these_files(
+    cached: Trainer, is_fresh: bool, sd: float | None, bought: int
+) -> None:
+    bench, events = open_bench(cached, 40)
+    source, task_id = bench.task.baseline().source_id, bench.task.task_id if is_fresh else "t0"
+    card = {"task_id": task_id, "baseline_source": source, "baseline": {"mean": 1.0, "sd": sd}}
+    bench.task = replace(bench.task, card=card)
+    rule = make("margin", margin=100.0)
+    rule.prepare(bench)
+    assert len([e for e in of(events, "experiment") if e["replicate"] > 0]) == bought
+    found = rule.judge(bench, bench.experiment(Edit({"LR": 0.03})), bench.baseline)
+    assert not found.keep and ("needs more than 2 " in f"{found.reason} ") == (bought == 0)
+
+
+class Changed(Trainer):
+    """A trainer whose outcomes under one seed are changed."""
+
+    def __init__(self, trainer: Trainer, replicate: int, **changes: Any) -> None:
+        super().__init__(trainer.task, trainer.data, launcher=trainer.launcher, fixed_steps=True)
+        self.seed, self.changes = STREAMS_OF_TESTS.seed("search", "train", 3, replicate), changes
+
+    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
+        outcome = super().run(spec, use_cache=use_cache, alone=alone)
+        return replace(outcome, **self.changes) if spec.seed == self.seed else outcome
+
+
+def test_margin_with_one_seed_of_the_baseline_is_undecided(trainer: Trainer) -> None:
+    bench, _ = open_bench(Changed(trainer, 1, status="crash", metric=None), 3)
+    candidate, rule = bench.experiment(GOOD), make("margin", margin=1.0)
+    with suppress(BudgetSpent):
+        rule.prepare(bench)
+    assert len(measurements(bench.history, bench.baseline.source.source_id)) == 1
+    assert rule.judge(bench, candidate, bench.baseline).decision == "undecided"
 
 
 def test_paired_uses_seeds_that_neither_was_chosen_by(cached: Trainer) -> None:
@@ -67,6 +103,14 @@ def test_paired_does_not_keep_what_it_could_not_pair(trainer: Trainer) -> None:
     found = make("paired").judge(bench, candidate, bench.baseline)
     assert not found.keep
     assert "no budget left" in found.reason
+
+
+def test_paired_whose_budget_ends_within_a_pair_keeps_its_pairs(trainer: Trainer) -> None:
+    """The first of the second pair costs more than expected, so its partner cannot be afforded."""
+    bench, events = open_bench(Changed(trainer, 2, device_seconds=100.0), 40)
+    found = make("paired", pairs=3).judge(bench, bench.experiment(GOOD), bench.baseline)
+    assert [e["replicate"] for e in of(events, "experiment")][2:] == [1, 1, 2]
+    assert found.keep and found.reason.endswith("over 1 fresh pairs")
 
 
 def test_what_is_equal_is_not_kept() -> None:

@@ -308,6 +308,34 @@ def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -
     assert more == [] and again.meter.charged == bench.meter.charged
 
 
+class HalfKnown(Leased):
+    """Another run has left the outcome of one seed in the cache."""
+
+    known = STREAMS_OF_TESTS.seed("search", "train", 3, 1)
+
+    @classmethod
+    def train(cls, spec: Spec) -> None:
+        time.sleep(0.0 if spec.seed == cls.known else 0.05)
+
+    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
+        return replace(super().run(spec), cached=spec.seed == self.known)
+
+
+def test_leased_devices_do_not_wait_for_a_cached_outcome(task: Task, tmp_path: Path) -> None:
+    """Of two experiments one is known from another run: it held no device, while the other trained."""
+    data = DataStore(task, STREAMS_OF_TESTS, tmp_path)
+    bench, events = open_bench(HalfKnown(task, data, fixed_steps=False, before=HalfKnown.train), 2, 200)
+    records = bench.experiments(asks(2))
+    assert [record.outcome.cached for record in records] == [True, False]
+    assert bench.meter.idle == 0.0 and not of(events, "wave")
+
+
+@pytest.mark.xfail(strict=True, reason="issue 75: idle charging of several devices of a run leaves")
+def test_idle_of_a_device_that_waits_for_another_run_is_zero() -> None:
+    """The second experiment trained on the GPU that the first had released."""
+    assert idle_seconds([landing(0, 300), landing(300, 600)], 2) == 0.0
+
+
 def test_what_costs_nothing_to_hold_is_not_charged_for_waiting(slow: MakeSlow) -> None:
     played = play(slow(fixed_steps=False, before=Reversed()), SCREEN, 2)
     assert played.result.idle == 0.0 and not of(played.events, "wave")

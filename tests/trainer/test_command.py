@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from inner_loop.agents.worktree import shown_files
 from programs.errors import TaskError
 from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, changed, command_task, run, trainer_of
 from trainer.cards.check import check
+from trainer.commands.check import check_command
 from trainer.commands.task_toml import Wanted
 from trainer.edits import Edit
 from trainer.experiment import Spec
@@ -124,9 +126,94 @@ def test_an_outcome_counts_for_the_packages_that_it_was_measured_with(tmp_path: 
     assert keys[0] == keys[2] != keys[1]
 
 
-def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:
-    outcome = run(scored(tmp_path, artifact="score.py"))
-    assert outcome.status == "invalid" and "read-only" in outcome.reason
+@pytest.mark.parametrize(
+    ("artifact", "taken"), [("score.py", "score.py"), ("out/", "out/model.txt"), ("./out", "out/x")]
+)
+def test_artifact_in_read_only_is_refused(tmp_path: Path, artifact: str, taken: str) -> None:
+    """It would be scored in place of what a training leaves."""
+    files = {**SCORED, taken: SCORED.get(taken, "9")}
+    run_section = f'score_command = "python score.py"\nartifacts = ["{artifact}"]'
+    with pytest.raises(TaskError, match=f"'{taken}' is an artifact") as caught:
+        command_task(tmp_path / "task", files, run_section, metric="score", direction="higher")
+    assert caught.value.hint == "remove it from read_only or from artifacts"
+
+
+ANSWERS = {
+    "answers.json": "[1, 0, 1, 1]",
+    "large.bin": "1" * (5 << 20),
+    "train.py": """import pathlib, json
+try:
+    guess = json.loads(pathlib.Path("answers.json").read_text())
+except OSError:
+    guess = [0, 0, 0, 0]
+pathlib.Path("out.json").write_text(json.dumps(guess))
+print("large is here:", pathlib.Path("large.bin").exists())
+""",
+    "score.py": """import json, pathlib
+answers, guess = json.load(open("answers.json")), json.load(open("out.json"))
+print("large is there:", pathlib.Path("large.bin").exists())
+print("accuracy:", sum(a == g for a, g in zip(answers, guess)) / len(answers))
+""",
+}
+SCORES = 'score_command = "python score.py"\nartifacts = ["out.json"]'
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_score_files_are_seen_by_the_scoring_command_alone(tmp_path: Path, sandbox: bool) -> None:
+    open_task = command_task(tmp_path / "open", ANSWERS, SCORES, metric="accuracy", direction="higher")
+    names = 'score_files = ["answers.json", "large.bin", "score.py"]\n'
+    task = command_task(tmp_path / "task", ANSWERS, f"{SCORES}\n{names}", metric="accuracy", direction="higher")
+    with trainer_of(open_task, sandbox=sandbox) as trainer:
+        assert trainer.run(Spec(task.baseline(), 1)).metric == 1.0
+    with trainer_of(task, sandbox=sandbox) as trainer:
+        outcome = trainer.run(Spec(task.baseline(), 1))
+    assert outcome.metric == 0.25 and "large is here: False" in outcome.log and "large is there: True" in outcome.log
+    assert not shown_files(task) and {"answers.json", "score.py"} <= dict(shown_files(open_task)).keys()
+
+
+def test_score_files_below_a_readable_folder_are_hidden(tmp_path: Path) -> None:
+    text = ANSWERS["train.py"].replace('"answers.json"', f'"{tmp_path}/task/data/answers.json"')
+    files = {**ANSWERS, "train.py": text, "data/answers.json": "[1, 0, 1, 1]"}
+    names = f'score_files = ["answers.json", "data/answers.json"]\nreadable = ["{tmp_path}/task/data"]\n'
+    task = command_task(tmp_path / "task", files, f"{SCORES}\n{names}", metric="accuracy", direction="higher")
+    assert run(task).metric == 0.25
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (SCORES, 'score_files = ["score.py"]', "score_files needs score_command"),
+        ("[run]\n", '[run]\nscore_files = ["train.py"]\n', "'train.py' is no read-only file of the task"),
+    ],
+)
+def test_score_files_that_hide_nothing_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    task = command_task(tmp_path / "task", ANSWERS, SCORES, metric="accuracy", direction="higher")
+    with pytest.raises(TaskError, match=message):
+        changed(task.folder, old, new)
+
+
+def test_init_hides_the_files_that_only_scoring_names(tmp_path: Path) -> None:
+    """The training runs without them; where it needs one, the error says which, and how to answer."""
+    wanted = Wanted(
+        command="python train.py", editable=["train.py"], direction="higher", noise="unknown",
+        score_command="python score.py", artifacts=["out.json"],
+    )  # fmt: skip
+    files = {**ANSWERS, "tools.py": "", "out.json": "[1, 0, 1, 1]", "train.py": f"import tools\n{ANSWERS['train.py']}"}
+    files["score.py"] = f"import tools  # of tools.py\n{ANSWERS['score.py']}"
+    place = foreign_repos.write_files(tmp_path / "theirs", files)
+    task = foreign_repos.made(place, wanted, tmp_path / "task")
+    assert task.run is not None and task.run.score_files == ["answers.json", "large.bin", "score.py"]
+    assert run(task).metric == 0.25 and "out.json" not in task.read_only
+    trust = next(finding for finding in check_command(task, knobs=False) if finding.clause == "trust")
+    assert (trust.level, "ran without answers.json" in trust.message) == ("ok", True)
+    needs = "import json\njson.load(open('answers.json'))\n" + files["train.py"]
+    place = foreign_repos.write_files(tmp_path / "needs", {**files, "train.py": needs})
+    with pytest.raises(TaskError, match="fails as it is") as caught:
+        foreign_repos.made(place, wanted, tmp_path / "task2")
+    assert "the training does not see answers.json" in caught.value.hint and "--set score_files" in caught.value.hint
+    task = foreign_repos.made(place, replace(wanted, score_files=["none"]), tmp_path / "task3")
+    trust = next(finding for finding in check_command(task, knobs=False) if finding.clause == "trust")
+    assert trust.level == "warning" and "the training can read all" in trust.message
 
 
 def test_what_a_task_may_not_say(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ from trainer.outcome import Outcome
 from trainer.scoring.referee import ExperimentTally
 from trainer.task import Task
 
-ROWS = "0, GPU-aa-11, NVIDIA H200, 143771, 580.159.04\n1, GPU-bb-22, NVIDIA H200, 143771, 580.159.04\n"
+ROWS = """0, GPU-aa-11, NVIDIA H200, 143771, 580.159.04, 00000000:3B:00.0
+1, GPU-bb-22, NVIDIA H200, 143771, 580.159.04, 00000000:5E:00.0
+"""
 Driver = Callable[..., None]
 
 
@@ -39,6 +41,7 @@ def driver(dev: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (dev / name).touch()
     monkeypatch.setattr(gpu, "DEV", dev)
+    monkeypatch.setattr(gpu, "PROC", tmp_path / "proc")
     monkeypatch.setattr(gpu, "TOOL", str(tmp_path / "smi"))
     monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(gpu.VARIABLE, raising=False)
@@ -66,7 +69,7 @@ def test_gpus_are_found(driver: Driver, tmp_path: Path) -> None:
     assert (first.index, second.uuid, second.memory_mb) == (0, "GPU-bb-22", 143771)
     assert first.hardware == "gpu:NVIDIA H200/140 GB/driver 580.159.04"
     asked = (tmp_path / "asked").read_text()
-    assert asked == "--query-gpu=index,uuid,name,memory.total,driver_version --format=csv,noheader,nounits\n"
+    assert asked == "--query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id --format=csv,noheader,nounits\n"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,30 @@ def test_a_command_is_shown_the_nodes_of_its_gpu_alone(driver: Driver, dev: Path
     (dev / "nvidia2").touch()
     with pytest.raises(EnvironmentProblem, match="has no device node"):
         _ = survey().gpus[0].binds
+
+
+def test_gpu_node_with_another_minor_number_is_shown(driver: Driver, dev: Path, tmp_path: Path) -> None:
+    """The driver numbers the nodes by minor number, nvidia-smi by place on the bus."""
+    for bus, minor in (("0000:3b:00.0", 1), ("0000:5e:00.0", 0)):
+        folder = tmp_path / "proc" / bus
+        folder.mkdir(parents=True)
+        text = f"Model: \t\t NVIDIA H200\nBus Location: \t {bus}\nDevice Minor: \t {minor}\n"
+        (folder / "information").write_text(text)
+    first, second = survey().gpus
+    assert (first.minor, second.minor) == (1, 0)
+    assert f"{dev}/nvidia1" in first.binds and f"{dev}/nvidia0" not in first.binds
+
+
+@pytest.mark.parametrize("row", ["half a row", "NVIDIA H200, [GPU requires reset], 580, 00000000:5E:00.0"])
+def test_gpu_with_an_odd_row_leaves_the_others(driver: Driver, row: str) -> None:
+    driver(f"{ROWS.splitlines()[0]}\n1, GPU-cc, {row}\n")
+    found = survey()
+    assert [one.index for one in found.gpus] == [0] and "cannot read its line '1, GPU-cc" in found.reason
+
+
+def test_gpu_without_a_known_memory_is_used(driver: Driver) -> None:
+    driver("0, GPU-aa, Orin, [Not Supported], 580, 00000000:3B:00.0\n")
+    assert [(one.memory_mb, one.minor) for one in survey().gpus] == [(0, None)]
 
 
 def one_gpu() -> gpu.Gpu:

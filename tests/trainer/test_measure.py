@@ -10,6 +10,7 @@ import pytest
 
 from programs.errors import TaskError
 from tests.inner_loop.play import BLOBS
+from tests.trainer.foreign_repos import command_task
 from trainer import variants
 from trainer.cards.card import RESOLVED
 from trainer.cards.measure import declared_edits, known_floor, measure
@@ -29,6 +30,13 @@ def test_floor_of_a_stranger_that_cannot_be_read_is_none(task: Task, tmp_path: P
     for text, floor in (("[" * 90_000, None), ('{"nll": NaN}', None), ('{"nll": 0.5}', 0.5)):
         (tmp_path / "floor.json").write_text(text)
         assert known_floor(task, tmp_path) == floor
+
+
+def test_measure_without_noise_between_seeds_is_refused(tmp_path: Path) -> None:
+    """Gains in a card are counted in that noise."""
+    task = command_task(tmp_path / "task", {"train.py": "print('loss: 1.5')\n"})
+    with pytest.raises(TaskError, match="own: 3 seeds of the baseline give the same metric"):
+        measure(task, seeds=3)
 
 
 def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ class Summary:
     seed_sd: float | None = None
 
     @property
+    def measured_sd(self) -> float | None:
+        """The SD between seeds of the untouched source; None if it is unknown, or was measured on other files."""
+        return self.seed_sd if self.state == "measured" else None
+
+    @property
     def separates(self) -> bool | None:
         """Whether headroom and resolution are sufficient; None if they were not measured."""
         if self.headroom_sd is None or self.resolved_share is None:

@@ -13,7 +13,7 @@ from programs.errors import TaskError
 from trainer.cards.card import RESOLVED, Baseline, Card, EditEffect, Headroom
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
-from trainer.experiment import Spec, Trainer, launcher_of
+from trainer.experiment import Spec, Trainer
 from trainer.gpu import hardware_class
 from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
@@ -77,6 +77,10 @@ class _Bench:
                 message = f"{self.trainer.task.folder / 'train.py'}: the baseline fails: {outcome.reason}"
                 raise TaskError(message, hint="metaloop task check tests the contract")
         values = [outcome.metric for outcome in outcomes if outcome.metric is not None]
+        if len(set(values)) == 1:
+            same = f"{len(values)} seeds of the baseline give the same metric, {values[0]:.6g}"
+            hint = "a card counts gains in the SD between seeds: this task has none, and metaloop task check suffices"
+            raise TaskError(f"{self.trainer.task.name}: {same}", hint=hint)
         return Baseline(statistics.mean(values), statistics.stdev(values), len(values)), outcomes
 
     def mean(self, source: Source, seeds: range, label: str) -> tuple[float | None, Outcome]:
@@ -155,21 +159,17 @@ def measure(
 ) -> Card:
     """Measure a task's card: ``seeds`` baseline runs, each edit REPEATS times, a greedy combination of the best.
 
-    ``progress``: gets one line each. Raises TaskError if the baseline fails.
+    ``progress``: gets one line each. Raises TaskError if the baseline fails, or has the same metric with all seeds.
     """
-    own = launcher or launcher_of(task)
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder) / "data")
-        bench = _Bench(trainer_for(task, data, launcher=own), progress)
-        try:
+        with trainer_for(task, data, launcher=launcher) as trainer:
+            bench = _Bench(trainer, progress)
             bench.run(task.baseline(), 0, "warm-up")
             baseline, outcomes = bench.baseline(max(2, seeds))
             edits = declared_edits(task)
             effects = [bench.effect(edit, group, baseline) for edit, group in edits]
             headroom = bench.headroom(effects, baseline)
-        finally:
-            if launcher is None:
-                own.close()
         floor = known_floor(task, data.split("search")) if task.has_data else None
     costs = [outcome.device_seconds for outcome in outcomes]
     return Card(

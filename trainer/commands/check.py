@@ -141,7 +141,11 @@ def _trust(trainer: CommandTrainer) -> CheckFinding:
     if not trainer.launcher.sandboxed:
         return CheckFinding("warning", "trust", "unverified: without a sandbox, code can change a score")
     if trainer.trust == "scored":
-        return CheckFinding("ok", "trust", "scored: by a separate command, from the artifacts of training")
+        hidden, message = trainer.section.score_files, "scored: by a separate command, from the artifacts of training"
+        if hidden:
+            return CheckFinding("ok", "trust", f"{message}, which ran without {', '.join(hidden)}")
+        hint = "name the files with answers in [run] score_files: then only score_command sees them"
+        return CheckFinding("warning", "trust", f"{message}, but the training can read all that it reads", hint)
     hint = "set [run] score_command and artifacts: then the score is computed apart from the training"
     return CheckFinding("warning", "trust", "self-reported: the printed metric is not checked", hint)
 

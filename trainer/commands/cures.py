@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from trainer.commands.job import HOME
 from trainer.outcome import Outcome
@@ -39,6 +40,10 @@ _TOLD = (
 def cure(outcome: Outcome, task: Task) -> str:
     """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
     said = outcome.log[-4000:].replace(f"{HOME}/", "~/")
+    for name in task.run.score_files if task.run else ():
+        if re.search(rf"(?:No such file|No module|not found|can't open).*\b{re.escape(Path(name).stem)}\b", said):
+            other = "[run] score_files has the files of score_command alone (at init: --set score_files=FILE, or none)"
+            return f"the training does not see {name}: {other}"
     disk = task.run.disk_mb if task.run else 0
     for pattern, words in _TOLD if outcome.status in ("crash", "invalid") else ():
         if match := re.search(pattern, said):

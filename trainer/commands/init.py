@@ -31,6 +31,7 @@ from trainer.sandbox import FLAG
 from trainer.scoring import InvalidPredictions
 from trainer.streams import Streams
 from trainer.task import Task
+from trainer.task_file import is_artifact
 from trainer.values import constants, nested_values
 from trainer.values.metric_names import ending_direction, is_timed
 
@@ -83,6 +84,7 @@ class Drafting:
         questions = OpenQuestions()
         command, editable, seed = _before_running(source, wanted, questions)
         noise = checked_noise(source, wanted.noise, f"{command.value} {wanted.score_command}")
+        wanted = replace(wanted, score_files=_score_files(source, wanted, command.value, editable))
         readable = [*map(readable_text, wanted.readable), *packages_of(source), *hub_of(source)]
         plain = TaskText(source, wanted, command.value, editable, seed, readable)
         runs = self._runs(plain)
@@ -116,6 +118,7 @@ class Drafting:
             Fact("device", plain.device(runs), "measured"),
             *(Fact("readable", path, "given" if path in wanted.readable else "found") for path in readable),
             Fact("trust", *_trust(wanted, self.sandbox)),
+            *(Fact("score file", name, "score_command", "not seen by training") for name in wanted.score_files),
             *(Fact("knob", one.name, f"{one.file}:{one.line}", _tried(one)) for one in knobs if not one.reason),
             *(Fact("left out", text.split(":")[0], "the folder", text.split(": ", 1)[-1]) for text in source.left_out),
             *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in knobs if one.reason),
@@ -223,6 +226,28 @@ def _editable(source: OwnRepository, given: Sequence[str]) -> list[str]:
 
 def _code(source: OwnRepository) -> list[str]:
     return [name for name in source.files if re.search(r"\.(?:py|sh|c|cc|cpp|cu|rs|go|js|ts|jl|R)$", name)]
+
+
+def _score_files(source: OwnRepository, wanted: Wanted, command: str, editable: Sequence[str]) -> list[str]:
+    """The files that only the scoring command sees: those that are given, else those that it or a script of it names,
+    but for the scripts and modules of the training. The runs of the untouched files show whether that is enough."""
+    if wanted.score_files or not wanted.score_command:
+        names = [name for name in wanted.score_files if name != "none"]
+        if unknown := [name for name in names if name not in source.files or name in editable]:
+            message = f"score_files: {unknown[0]} is no file of the repository that stays as it is"
+            raise UsageError(message, hint="name a file that only the scoring command reads, or none")
+        return names
+    scripts = [name for name in source.files if name in wanted.score_command.split()]
+    text = "\n".join([wanted.score_command, *map(source.text, scripts)])
+    training = "\n".join([command, *map(source.text, [*editable, *(n for n in source.files if n in command.split())])])
+
+    def is_of_training(name: str) -> bool:
+        module = rf"^\s*(?:import|from)\s+{re.escape(Path(name).stem)}\b"
+        return name in editable or name in command.split() or bool(re.search(module, training, re.MULTILINE))
+
+    named = [name for name in source.files if re.search(rf"(?<![\w.-]){re.escape(Path(name).name)}(?!\w)", text)]
+    left = [name for name in named if not is_of_training(name) and not is_artifact(name, wanted.artifacts)]
+    return [name for name in left if name != wanted.metric_file]
 
 
 def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: str | None) -> tuple[Fact, str]:

@@ -16,6 +16,7 @@ from trainer.commands.repository import OwnRepository
 from trainer.commands.shown import HUB, links_of
 from trainer.gpu import usable
 from trainer.outcome import Outcome
+from trainer.task_file import is_artifact
 from trainer.values.metric_names import is_timed
 from trainer.variants import task_name
 
@@ -43,6 +44,7 @@ class Wanted:
     values: Mapping[str, str] = field(default_factory=dict)
     score_command: str | None = None
     artifacts: Sequence[str] = ()
+    score_files: Sequence[str] = ()
     noise: str | None = None
 
 
@@ -89,6 +91,7 @@ class TaskText:
             noise = {}
         # a program may be rewritten, and a result is written anew: the task stays the same
         others = {*self.editable, *source.program, wanted.metric_file, noise.get("rows")}
+        others |= {name for name in source.files if is_artifact(name, wanted.artifacts)}
         links = links_of(source, wanted.readable)
         read = {"file": wanted.metric_file or "", "key" if metric.key else "pattern": metric.key or metric.pattern}
         read |= {"pattern": NO_METRIC} if not runs else {}
@@ -120,6 +123,7 @@ class TaskText:
                 "executable": executable,
                 "score_command": wanted.score_command,
                 "artifacts": wanted.artifacts,
+                "score_files": wanted.score_files,
                 "environment": _OFFLINE if any(path.startswith(HUB) for path in self.readable) else {},
                 "links": links,
             },

@@ -2,7 +2,8 @@
 
 The metric is a number that the command prints or writes to a file. It is not checked, so it is `self-reported`. With a
 scoring command, the metric is `scored`: that command runs afterwards in a separate sandbox, on the task's read-only
-files and the artifacts of training, without the edited files. It must treat the artifacts as data.
+files and the artifacts of training, without the edited files. It must treat the artifacts as data. The training does
+not see the read-only files in [run] score_files.
 
 Where the command leaves a value for each validation row ([score] rows), the metric is the mean of those rows that the
 stream is scored on (`trainer.rows.scored_rows`).
@@ -149,7 +150,7 @@ class CommandTrainer(Trainer):
         scored = bool(self.section.score_command)
         wanted = self.section.artifacts if scored else self.outputs
         fraction = spec.fraction if self.task.scales else 1.0
-        job = self._job(self.section.command, self._files(spec), wanted, spec, fraction)
+        job = self._job(self.section.command, self._files(spec), wanted, spec, fraction, self.section.score_files)
         ended = self._run(job, self._limits(fraction, 0), tally, "command")
         if scored:
             job = self._job(self.section.score_command, self._beside(ended), self.outputs, spec)
@@ -207,8 +208,10 @@ class CommandTrainer(Trainer):
         wanted: list[str],
         spec: Spec,
         fraction: float = 1.0,
+        hidden: Sequence[str] = (),
     ) -> CommandJob:
-        """One command with its files, its seed, split and share of the budget, and the variables of the task."""
+        """One command with its files, its seed, split and share of the budget, and the variables of the task.
+        ``hidden``: files of the task that it does not see."""
         values = {
             "{seed}": str(spec.seed),
             "{budget}": f"{self.task.budget_seconds * fraction:g}",
@@ -225,7 +228,14 @@ class CommandTrainer(Trainer):
         names = ("METALOOP_TRAIN_SEED", "METALOOP_TRAIN_BUDGET", "METALOOP_SPLIT")
         environment |= dict(zip(names, values.values(), strict=True))
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
-        return CommandJob(words, files, environment, wanted=wanted)
+        return CommandJob(
+            words,
+            {name: file for name, file in files.items() if name not in hidden},
+            environment,
+            wanted=wanted,
+            bound={name: path for name, path in self._large.items() if name not in hidden},
+            hidden=[self.task.folder / name for name in hidden],
+        )
 
     def _run(self, job: CommandJob, limits: ProcessLimits, tally: ExperimentTally, kind: str = "") -> CommandEnded:
         """Run one command and record its costs; Failed if it fails or does not leave the wanted files.
@@ -263,8 +273,7 @@ class CommandTrainer(Trainer):
             job,
             readable=section.readable,
             links=section.links,
-            bound=self._large,
-            hidden=[self.data.root, *studies_in(self.data.root.parent.parent)],
+            hidden=[*job.hidden, self.data.root, *studies_in(self.data.root.parent.parent)],
             kept=[name for name in self._small if name in job.files and name not in job.wanted],
             gpu=self.gpu,
             compiled=compiled.given() if compiled else None,
@@ -297,12 +306,9 @@ class CommandTrainer(Trainer):
 
     def _beside(self, ended: CommandEnded) -> dict[str, tuple[bytes, bool]]:
         """The files for the scoring command: the task's read-only files and the artifacts."""
-        own = self._small
-        if taken := sorted(ended.files.keys() & (own.keys() | self._large.keys())):
-            raise Failed("invalid", f"the artifact {taken[0]} would replace a read-only file")
         if taken := sorted(ended.files.keys() & {*self.outputs}):
             raise Failed("invalid", f"the artifact {taken[0]} is a file that the scoring command has to write")
-        return self._marked({**own, **ended.files})
+        return self._marked({**self._small, **ended.files})
 
     def _marked(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
         """With the folders of what the command writes."""

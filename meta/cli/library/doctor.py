@@ -131,7 +131,7 @@ def gpus() -> str:
     if not survey.gpus:
         raise EnvironmentProblem(survey.reason, hint=survey.cure)
     names = ", ".join(f"{one.index}: {one.name}, {one.memory_mb} MiB" for one in survey.gpus)
-    return f"{names}; driver {survey.gpus[0].driver}"
+    return f"{names}; driver {survey.gpus[0].driver}" + (f"; left out: {survey.reason}" if survey.reason else "")
 
 
 def gpu_command() -> str:

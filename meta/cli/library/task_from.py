@@ -68,6 +68,9 @@ class RepositoryFlags:
         str | None, rare("Shell command that scores the artifacts, in a sandbox without the edits.")
     ]
     artifact: Annotated[tuple[str, ...], rare("A file that training writes for scoring; repeatable.")]
+    score_files: Annotated[
+        tuple[str, ...], rare("A file that only the scoring command sees; repeatable  [default: those that it names].")
+    ]
     agent: Annotated[
         str | None, flag("Your coding agent proposes the facts that no flag gives; -m names its model.", metavar="NAME")
     ]
