@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 MOST_EDITS = 600  # changes with an effect of their own, the most frequent ones
 HARMFUL = 2.0  # SD of one training that an edit costs the untouched source
-FAR = 5.0  # times the best gains: losses are clipped there
+FAR = 5.0  # losses are clipped at this multiple of the best gains, or of TYPICAL times the median change of the metric
+TYPICAL = 3.0
 
 
 @dataclass(frozen=True)
@@ -214,14 +215,17 @@ def _without_harm(fitted: Fitted, held: csr_array) -> csr_array:
 
 
 def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
-    """Clips losses at ``FAR`` times the best gains: a diverged run may be a million times worse."""
+    """Clips losses: a diverged run may be a million times worse. Where hardly anything gains, the best gains are noise
+    and most changes are losses, so the median change of the metric counts, too."""
     import numpy as np
 
     full = short == 0
-    best = float(np.quantile(np.maximum(gain[full], 0.0), 0.99)) if full.any() else 0.0
-    if best <= 0.0:
+    changed = np.abs(gain[full & (gain != 0.0)])
+    if not len(changed):
         return outcome
-    limited: Floats = outcome + np.where(full, np.maximum(gain, -FAR * best) - gain, 0.0)
+    best = float(np.quantile(np.maximum(gain[full], 0.0), 0.99))
+    farthest = FAR * max(best, TYPICAL * float(np.median(changed)))
+    limited: Floats = outcome + np.where(full, np.maximum(gain, -farthest) - gain, 0.0)
     return limited
 
 

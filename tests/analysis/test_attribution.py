@@ -169,6 +169,24 @@ def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
     assert credits["OPT", "rmsprop"].score < -0.3
 
 
+@pytest.mark.parametrize(("gain", "noise", "diverged"), [(0.01, 1e-4, 0.0), (0.0, 0.0, -1e6), (0.01, 1e-4, -1e6)])
+def test_losses_where_hardly_anything_gains_keep_their_size(
+    tmp_path: Path, gain: float, noise: float, diverged: float
+) -> None:
+    """A mature script: 2 of 200 trainings gain, or none; of another one the loss is a million."""
+    losses = {(f"K{i}", 1): -0.1 * (i + 1) for i in range(5)}
+    rare = {("gain", 1): gain, ("broken", 1): diverged}
+    world = synthetic.World({**losses, **rare}, {knob: 0 for knob, _ in (*losses, *rare)}, noise=noise)
+    with synthetic.played(tmp_path, "p1") as ledger:
+        for seed in range(33):
+            synthetic.start(ledger, f"r{seed}", "m1", "a1", "p1", seed)
+            ideas = [*losses, *([("gain", 1)] if seed < 2 else [("broken", 1)] if seed == 2 and diverged else [])]
+            synthetic.search(ledger, world, f"r{seed}", np.random.default_rng(seed), tries=len(ideas), ideas=ideas,
+                             seed=seed)  # fmt: skip
+    found = edits(tmp_path)
+    assert [found[key].estimate for key in losses] == pytest.approx(list(losses.values()), rel=0.1)
+
+
 def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:
     with synthetic.played(tmp_path, "p1", "p2") as ledger:
         for arm, who in (("a1", "p1"), ("a2", "p2")):  # both arms get the very same results, as out of the cache
