@@ -216,7 +216,8 @@ def _without_harm(fitted: Fitted, held: csr_array) -> csr_array:
 
 def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
     """Clips losses: a diverged run may be a million times worse. Where hardly anything gains, the best gains are noise
-    and most changes are losses, so the median change of the metric counts, too."""
+    and most changes are losses, so the median change of the metric counts, too. Those of shortened trainings are below
+    the middle one of their fraction."""
     import numpy as np
 
     full = short == 0
@@ -224,8 +225,10 @@ def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
     if not len(changed):
         return outcome
     best = float(np.quantile(np.maximum(gain[full], 0.0), 0.99))
-    farthest = FAR * max(best, TYPICAL * float(np.median(changed)))
-    limited: Floats = outcome + np.where(full, np.maximum(gain, -farthest) - gain, 0.0)
+    lowest = np.full(len(gain), -FAR * max(best, TYPICAL * float(np.median(changed))))
+    for fraction in set(short[~full].tolist()):
+        lowest[short == fraction] += np.median(gain[short == fraction])
+    limited: Floats = outcome + (np.maximum(gain, lowest) - gain)
     return limited
 
 
