@@ -184,8 +184,8 @@ def edit_effects(scope: Scope) -> Effects:
     fitted = None
     if width and len(once):
         outcome = _bounded(data["outcome"], data["gain"], data["short"])
-        seed, run, short, source = (data[name][once] for name in ("seed", "run", "short", "source"))
-        fitted = fit(ExperimentTable(outcome[once], seed, run, short, source, every[once], width))
+        seed, short, source = (data[name][once] for name in ("seed", "short", "source"))
+        fitted = fit(ExperimentTable(outcome[once], seed, short, source, every[once], width))
     held, column = every[:, :width], {key: i for i, key in enumerate(keys[:width])}
     seeds = _seeds_with(held, data["seed"])
     isolated = _seeds_with(_without_harm(fitted, held), data["seed"]) if fitted else seeds
