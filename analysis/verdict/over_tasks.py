@@ -130,13 +130,15 @@ def _change(edit: EditCredit) -> tuple[str, Value]:
 
 
 def _mean(rows: Sequence[Row], task: str) -> Row:
-    """The mean of independent rows, with its SE and p, and the weakest design."""
-    first = rows[0]
+    """The mean of independent rows, with its SE and p, and the weakest design. An edit's is over the tasks on which it
+    ran; without interval and p where those of a row are unknown."""
     if len(rows) == 1:
-        return first
-    each = [(ErrorEstimate(row.estimate, row.se, row.df), 1.0) for row in rows]
-    estimate, se, df, _ = mean_over_tasks(each)
-    low, high = interval(estimate, se, df)
+        return rows[0]
+    ran = [row for row in rows if getattr(row, "is_measured", True)] or rows
+    first = next((row for row in ran if not getattr(row, "is_isolated", True)), ran[0])
+    estimate, se, df, _ = mean_over_tasks([(ErrorEstimate(row.estimate, row.se, row.df), 1.0) for row in ran])
+    is_known = all(row.p is not None for row in ran)
+    low, high = interval(estimate, se, df) if is_known else (None, None)
     designs = {row.design for row in rows}
     more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if getattr(first, name, None) is not None}
     if isinstance(first, DirectiveCredit):
@@ -154,7 +156,7 @@ def _mean(rows: Sequence[Row], task: str) -> Row:
         high=high,
         n=sum(row.n for row in rows),
         df=df,
-        p=t_test(estimate, se, df) if all(row.p is not None for row in rows) else None,
+        p=t_test(estimate, se, df) if is_known else None,
         design="observational" if "observational" in designs else first.design if len(designs) == 1 else "paired",
         of=tuple(row.credit_id for row in rows),
         **more,
