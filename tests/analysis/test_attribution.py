@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from analysis.effects.attribution import credit
 from analysis.effects.attribution import credits as credits_of
 from analysis.effects.edit import EditCredit
 from analysis.effects.experiments import edit_effects
@@ -198,6 +200,9 @@ def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Pat
             rng = np.random.default_rng(4)
             synthetic.start(ledger, f"r-{who}", "m1", arm, who, 0)
             synthetic.search(ledger, WORLD, f"r-{who}", rng, tries=1, ideas=[("muon", True)], directives=["d1"])
+    with open_study(tmp_path, views=()) as con:
+        [found] = [row for row in credit(con) if row.method == "edit"]
+        assert len(support(con, asdict(found))[0]) == found.n == 1
     credits = edits(tmp_path)["muon", True]
     assert credits.design == "observational" and not credits.causal
     assert (credits.n, credits.runs, credits.q) == (1, 1, None)
@@ -248,16 +253,19 @@ def test_trainings_of_a_candidate_again_are_no_tries_of_its_idea(tmp_path: Path)
     with open_study(tmp_path, views=()) as con:
         tries, _ = support(con, first)
         [use] = [one for one in Scope(con, "strokes").rows("idea_use", DirectiveUse) if one.directive_id == "d1"]
+        failed, _ = support(con, second)
     assert len(tries) == 4 and all(one["over_parent"] == pytest.approx(0.5, abs=0.05) for one in tries)
+    assert sorted(one["over_parent"] for one in failed) == pytest.approx([0.0, 0.3, 0.3, 0.3], abs=0.05)
     assert use.gain == pytest.approx(0.5, abs=0.05) and (use.tried, use.kept) == (4, 4)
 
 
-def test_the_view_leaves_the_confirmation_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("purpose", ["confirmation", None])
+def test_the_view_leaves_the_confirmation_out(tmp_path: Path, purpose: str | None) -> None:
     folder = synthetic.study(tmp_path / "study", WORLD, runs=2, tries=3)
     tries = "SELECT count(*) AS n, sum(n) AS tries FROM credit WHERE method = 'edit'"
     before = query(folder, tries)
     with Ledger(folder / "ledger", "late") as ledger:
-        synthetic.match(ledger, "m9", {"a9": "stock"}, stream="confirmation", purpose="confirmation")
+        synthetic.match(ledger, "m9", {"a9": "stock"}, stream="confirmation", purpose=purpose)
         synthetic.start(ledger, "r9", "m9", "a9", "stock", 9, stream="confirmation")
         synthetic.search(ledger, WORLD, "r9", np.random.default_rng(9), tries=3)
     assert query(folder, tries) == before
