@@ -188,7 +188,7 @@ def _programs(parts: Parts, task: str) -> list[ProgramScore]:
 def _score(scores: list[ProgramScore], task: str, drawn: bool = False) -> ProgramScore:
     """The mean over tasks; ``drawn``: the tasks are a sample of their families."""
     mean, se = _average([(s.mean, s.se) for s in scores])
-    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.n - 1.0), 1.0) for s in scores], drawn)
+    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.df), 1.0) for s in scores], drawn)
     low, high = interval(mean, over.se if drawn else se, over.df)
     se = max(over.se or 0.0, se) if drawn else se
     shrunk, shrunk_se = _average([(s.shrunk_mean, s.shrunk_se) for s in scores])
@@ -198,6 +198,7 @@ def _score(scores: list[ProgramScore], task: str, drawn: bool = False) -> Progra
         task=task,
         mean=mean,
         se=se,
+        df=over.df,
         n=min(s.n for s in scores),
         low=low,
         high=high,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.effects.attribution import credit
+from analysis.effects.attribution import credit as credit_rows
 from analysis.effects.attribution import credits as credits_of
 from analysis.effects.edit import EditCredit
 from analysis.effects.experiments import edit_effects
@@ -201,7 +201,7 @@ def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Pat
             synthetic.start(ledger, f"r-{who}", "m1", arm, who, 0)
             synthetic.search(ledger, WORLD, f"r-{who}", rng, tries=1, ideas=[("muon", True)], directives=["d1"])
     with open_study(tmp_path, views=()) as con:
-        [found] = [row for row in credit(con) if row.method == "edit"]
+        [found] = [row for row in credit_rows(con) if row.method == "edit"]
         assert len(support(con, asdict(found))[0]) == found.n == 1
     credits = edits(tmp_path)["muon", True]
     assert credits.design == "observational" and not credits.causal
