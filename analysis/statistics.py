@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# Degrees of freedom of the spread pooled over all arms when it is mixed with an arm's own (as limma moderates
-# variances, Smyth 2004): the SD of three or four runs is too often off by a factor of two.
+# Degrees of freedom, at most, of the spread pooled over all other arms when it is mixed with an arm's own (as limma
+# moderates variances, Smyth 2004): the SD of three or four runs is too often off by a factor of two.
 POOLED_DF = 8.0
 LEAST_RUNS = 10  # below, skewness is so uncertain that a larger correction would only cost power
 
@@ -29,13 +29,15 @@ class Mean:
 
 @dataclass(frozen=True)
 class Posterior:
-    """An arm's score: as measured (mean, se, n) and shrunk towards the mean of all arms (shrunk_mean, shrunk_se)."""
+    """An arm's score: as measured (mean, se with df degrees of freedom, 0 if unknown, n) and shrunk towards the mean of
+    all arms (shrunk_mean, shrunk_se)."""
 
     mean: float
     se: float
     n: int
     shrunk_mean: float
     shrunk_se: float
+    df: float = 0.0
 
 
 class ErrorEstimate(NamedTuple):
@@ -220,18 +222,18 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     """
     if not means:
         return []
-    variances, k = _moderated(means, ses, ns), len(means)
+    (variances, dfs), k = _variances(means, ses, ns), len(means)
     if k == 1:  # nothing to shrink towards
-        return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]))]
+        return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]), dfs[0])]
     between = between_variance(means, variances)
     grand = _weighted(means, [1.0 / (v + between) for v in variances])
     few = max(k - 3, 1)  # two or three arms shrink as little as four
     result = []
-    for mean, variance, n in zip(means, variances, ns, strict=True):
+    for mean, variance, df, n in zip(means, variances, dfs, ns, strict=True):
         luck = few / (few + 2) * variance / (variance + between)
         spread = (1.0 - luck * (k - 1) / k) * variance + 2.0 / few * luck**2 * (mean - grand) ** 2
         shrunk = grand + (1.0 - luck) * (mean - grand)
-        result.append(Posterior(mean, math.sqrt(variance), n, shrunk, math.sqrt(spread)))
+        result.append(Posterior(mean, math.sqrt(variance), n, shrunk, math.sqrt(spread), df))
     return result
 
 
@@ -250,7 +252,7 @@ def pooled(
     if len(known) < 3:
         return out
     means = [estimates[i] for i in known]
-    variances = _moderated(means, [ses[i] for i in known], [dfs[i] + 1 for i in known])
+    variances, _ = _variances(means, [ses[i] for i in known], [dfs[i] + 1 for i in known])
     between = between_variance(means, variances)
     weights = [1.0 / (v + between) for v in variances]
     centre = _weighted(means, weights)
@@ -317,21 +319,34 @@ def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
     return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / math.fsum(weights)
 
 
-def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[float]) -> list[float]:
-    """Variances of the means, each arm's own spread mixed with the pooled one; always positive."""
-    own = [
-        (n - 1, n * se * se) if se is not None and math.isfinite(se) and n > 1 else (0, 0.0)
+def moderated(spreads: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """(variance, its degrees of freedom) of each arm, from (degrees of freedom, variance) of each: its own mixed with
+    that pooled over all others, which counts for POOLED_DF degrees of freedom or their own number."""
+    total, squares = math.fsum(df for df, _ in spreads), math.fsum(df * variance for df, variance in spreads)
+    mixed = []
+    for df, variance in spreads:
+        others = min(POOLED_DF, total - df)
+        if others > 0.0:
+            rest = max(squares - df * variance, 0.0) / (total - df)
+            variance, df = (others * rest + df * variance) / (others + df), others + df
+        mixed.append((variance, df))
+    return mixed
+
+
+def _variances(
+    means: Sequence[float], ses: Sequence[float | None], ns: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """(variances of the means, their degrees of freedom), `moderated`; variances are always positive."""
+    spreads = [
+        (n - 1, n * se * se) if se is not None and math.isfinite(se) and n > 1 else (0.0, 0.0)
         for se, n in zip(ses, ns, strict=True)
     ]
-    df = sum(d for d, _ in own)
     tiny = max((abs(m) for m in means), default=0.0) ** 2 * 1e-12 + 1e-24
-    if df == 0:
+    if not any(df for df, _ in spreads):
         half = _variance(means) / 2.0 if len(means) > 1 else 0.0
-        return [max(half, tiny)] * len(means)
-    pooled = math.fsum(d * v for d, v in own) / df
-    return [
-        max((POOLED_DF * pooled + d * v) / (POOLED_DF + d) / max(n, 1), tiny) for (d, v), n in zip(own, ns, strict=True)
-    ]
+        return [max(half, tiny)] * len(means), [0.0] * len(means)
+    mixed = moderated(spreads)
+    return [max(v / max(n, 1), tiny) for (v, _), n in zip(mixed, ns, strict=True)], [df for _, df in mixed]
 
 
 def shared_error(baseline: Sequence[float], touched_a: float, touched_b: float) -> tuple[float, float]:

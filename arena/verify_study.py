@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from analysis.audit import GainEstimate, Lead, lead, study_verdict
 from analysis.ledger import Ledger, check, segments
 from analysis.study import read_study
-from analysis.tables import statement, typed_rows
+from analysis.tables import rows, statement, typed_rows
 from analysis.verdict.power import runs_needed
 from arena.choice import hardware_of_jobs
 from arena.clock_rule import CpuUse, own_experiments
@@ -319,10 +319,10 @@ def surroundings(study: Study, audit: Audit) -> AuditFigures:
 
 
 def spent_by(study: Study) -> float:
-    """Device-seconds that the study has spent on runs, verifications and baselines."""
+    """Device-seconds that the study has spent so far, as its overview has them: with earlier checks and ablations."""
     with read_study(study.folder, views=()) as con:
-        ((seconds,),) = con.execute(statement("spent")).fetchall()
-    return float(seconds)
+        [total] = rows(con.execute(statement("overview")))
+    return float(total["research_seconds"] + total["verification_seconds"])
 
 
 def store(study: Study, audit: Audit) -> None:

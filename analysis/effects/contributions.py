@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.statistics import mean_interval
+from analysis.statistics import limits, skewed_difference
 from analysis.tables import statement, typed_rows
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class Contribution:
     gain: float
     device_seconds_charged: float
     gain_per_hour: float | None  # of device time
-    low: float | None  # its 95% interval over turns; None where all gained the same
+    low: float | None  # its 95% interval, corrected for skewness, over turns as if they were alike; None where all
+    # gained the same
     high: float | None
     gain_early: float  # in the first EARLY turns of the night
     gain_late: float  # in its second half
@@ -73,13 +74,14 @@ def turns_of(con: duckdb.DuckDBPyConnection) -> list[NightTurnRow]:
 def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contribution:
     mine = [row for row in night if row.program_id == program_id]
     seconds, gain = math.fsum(row.device_seconds_charged for row in mine), math.fsum(row.gain for row in mine)
-    each = mean_interval([row.gain for row in mine])
+    each = skewed_difference([row.gain for row in mine], [0.0] * len(mine))
+    low, high = limits(each)
     per_hour = 3600 * len(mine) / seconds if seconds else 0.0
 
     def at(value: float | None) -> float | None:
         return None if value is None or not seconds else value * per_hour
 
-    half, known = len(night) / 2, len({row.gain for row in mine}) > 1
+    half = len(night) / 2
     return Contribution(
         run_id=mine[0].run_id,
         program_id=program_id,
@@ -88,9 +90,9 @@ def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contributio
         kept=sum(row.kept is not None for row in mine),
         gain=gain,
         device_seconds_charged=seconds,
-        gain_per_hour=at(each.mean),
-        low=at(each.low) if known else None,
-        high=at(each.high) if known else None,
+        gain_per_hour=at(each.value),
+        low=at(low),
+        high=at(high),
         gain_early=math.fsum(row.gain for row in mine if row.number < EARLY),
         gain_late=math.fsum(row.gain for row in mine if row.number >= half),
     )

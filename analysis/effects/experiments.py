@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 MOST_EDITS = 600  # changes with an effect of their own, the most frequent ones
 HARMFUL = 2.0  # SD of one training that an edit costs the untouched source
-FAR = 5.0  # times the best gains: losses are clipped there
+FAR = 5.0  # losses are clipped at this multiple of the best gains, or of TYPICAL times the median change of the metric
+TYPICAL = 3.0
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,8 @@ def edit_effects(scope: Scope) -> Effects:
     fitted = None
     if width and len(once):
         outcome = _bounded(data["outcome"], data["gain"], data["short"])
-        seed, run, short, source = (data[name][once] for name in ("seed", "run", "short", "source"))
-        fitted = fit(ExperimentTable(outcome[once], seed, run, short, source, every[once], width))
+        seed, short, source = (data[name][once] for name in ("seed", "short", "source"))
+        fitted = fit(ExperimentTable(outcome[once], seed, short, source, every[once], width))
     held, column = every[:, :width], {key: i for i, key in enumerate(keys[:width])}
     seeds = _seeds_with(held, data["seed"])
     isolated = _seeds_with(_without_harm(fitted, held), data["seed"]) if fitted else seeds
@@ -214,14 +215,20 @@ def _without_harm(fitted: Fitted, held: csr_array) -> csr_array:
 
 
 def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
-    """Clips losses at ``FAR`` times the best gains: a diverged run may be a million times worse."""
+    """Clips losses: a diverged run may be a million times worse. Where hardly anything gains, the best gains are noise
+    and most changes are losses, so the median change of the metric counts, too. Those of shortened trainings are below
+    the middle one of their fraction."""
     import numpy as np
 
     full = short == 0
-    best = float(np.quantile(np.maximum(gain[full], 0.0), 0.99)) if full.any() else 0.0
-    if best <= 0.0:
+    changed = np.abs(gain[full & (gain != 0.0)])
+    if not len(changed):
         return outcome
-    limited: Floats = outcome + np.where(full, np.maximum(gain, -FAR * best) - gain, 0.0)
+    best = float(np.quantile(np.maximum(gain[full], 0.0), 0.99))
+    lowest = np.full(len(gain), -FAR * max(best, TYPICAL * float(np.median(changed))))
+    for fraction in set(short[~full].tolist()):
+        lowest[short == fraction] += np.median(gain[short == fraction])
+    limited: Floats = outcome + (np.maximum(gain, lowest) - gain)
     return limited
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.statistics import POOLED_DF, interval, t_test
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-LARGEST = 400  # rows of a block; a larger one is split by runs
 ROWS = 10_000  # used to estimate variances; effects use all rows
 PAIRS, SEEN = 300, 3  # pairs of edits with a column, the most frequent ones; blocks in which each must have been seen
 REPEATED = 200  # sources with a deviation of their own in short trainings, the most frequent ones
@@ -44,13 +43,12 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class ExperimentTable:
-    """Experiments [n]. ``outcome``: higher is better; ``seed``: number of the training seed; ``run``: number of the
-    run; ``short``: 0 for a full training, else the number of its fraction; ``source``: number of the source. ``held``
-    [n, changes]: the changes of each source; only the first ``width`` have an effect of their own."""
+    """Experiments [n]. ``outcome``: higher is better; ``seed``: number of the training seed; ``short``: 0 for a full
+    training, else the number of its fraction; ``source``: number of the source. ``held`` [n, changes]: the changes of
+    each source; only the first ``width`` have an effect of their own."""
 
     outcome: Floats
     seed: Ints
-    run: Ints
     short: Ints
     source: Ints
     held: csr_array
@@ -87,30 +85,29 @@ class Variances:
 
 @dataclass(frozen=True)
 class SeedBlock:
-    """The rows of one seed. ``x`` [n, k]: the columns ``at`` of the model; ``changes`` [n, any]: all of each source."""
+    """The rows of one seed. ``x`` [n, k]: the columns ``at`` of the model; ``shared`` [n, any]: a column of ones, then
+    the changes that several rows have; ``alone`` [n]: how many changes of each that no other row has."""
 
     rows: Ints
     at: Ints
     x: NDArray[np.int8]
-    changes: NDArray[np.int8]
+    shared: NDArray[np.int8]
+    alone: Ints
     y: Floats
     short: NDArray[np.bool_]
 
-    def kernels(self) -> dict[str, Floats]:
-        """The covariance [n, n] of each kind of random effect of a seed, per unit of its variance."""
+    def inverse(self, variances: Variances) -> tuple[Floats, Floats]:
+        """Of the covariance of the rows, divided by the noise: diag(d) - hᵀ h for the (d [n], h [shared, n]) returned.
+
+        By Woodbury's identity, so that a seed with thousands of rows costs no more than its columns.
+        """
         import numpy as np
 
-        changes = self.changes.astype(float)
-        return {"seed": np.ones((len(self.y),) * 2), "seed_edit": changes @ changes.T,
-                "short_noise": np.diag(self.short.astype(float))}  # fmt: skip
-
-    def inverse(self, variances: Variances) -> Floats:
-        """Of the covariance of the rows, divided by the noise."""
-        import numpy as np
-
-        whole = sum(getattr(variances, name) * kernel for name, kernel in self.kernels().items())
-        inverse: Floats = np.linalg.inv(whole + np.diag(np.where(self.short, 0.0, 1.0)))
-        return inverse
+        own = 1.0 / (np.where(self.short, variances.short_noise, 1.0) + variances.seed_edit * self.alone)
+        factor = self.shared * np.sqrt([variances.seed, *[variances.seed_edit] * (self.shared.shape[1] - 1)])
+        pulled = factor.T * own
+        half: Floats = np.linalg.solve(np.linalg.cholesky(np.eye(len(pulled)) + pulled @ factor), pulled)
+        return own, half
 
 
 @dataclass(frozen=True)
@@ -179,13 +176,15 @@ class Fitted:
             out.append(PosteriorEstimate(mean, sd, low or 0.0, high or 0.0, own, t_test(mean, sd, own)))
         return out
 
-    def projected(self, block: SeedBlock) -> tuple[Floats, Floats]:
-        """(P [n, n], P y [n]) of the rows of a block, where P is the inverse of the marginal covariance without what
-        the levels take up (Patterson and Thompson), times the noise."""
+    def projected(self, block: SeedBlock, by: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+        """(P ``by`` [n, m], P y [n], diagonal of P [n]) of the rows of a block, where P is the inverse of the marginal
+        covariance without what the levels take up (Patterson and Thompson), times the noise."""
         inverse = block.inverse(self.variances)
-        pulled = inverse @ block.x
-        known = self.covariance[block.at[:, None], block.at] / self.noise
-        return inverse - pulled @ known @ pulled.T, inverse @ (block.y - block.x @ self.mean[block.at])
+        pulled = _times(*inverse, block.x)
+        taken = pulled @ (self.covariance[block.at[:, None], block.at] / self.noise)
+        product = _times(*inverse, by) - taken @ (pulled.T @ by)
+        diagonal = inverse[0] - (inverse[1] ** 2).sum(axis=0) - (taken * pulled).sum(axis=1)
+        return product, _times(*inverse, block.y - block.x @ self.mean[block.at]), diagonal
 
     def _observed(self, towards: Floats) -> tuple[Floats, Floats]:
         """(variance relative to the model's, degrees of freedom) of estimates with ``towards`` [m, columns], both [m].
@@ -196,15 +195,21 @@ class Fitted:
 
         seen, expected, squares = (np.zeros(len(towards)) for _ in range(3))
         for block in self._blocks:
-            left, rest = self.projected(block)
-            own = towards[:, block.at] @ block.x.T
-            h = np.einsum("ij,ij->i", own @ left, own)
-            seen += (own @ rest) ** 2 / self.noise
+            left, rest, _ = self.projected(block, block.x)
+            own = towards[:, block.at]
+            h = np.einsum("ij,ij->i", own @ (block.x.T @ left), own)
+            seen += (own @ (block.x.T @ rest)) ** 2 / self.noise
             expected += h
             squares += h**2
         known = np.maximum(expected, TINY)
         blocks = np.where(expected > TINY, expected**2 / np.maximum(squares, TINY**2), 0.0)
         return (POOLED_DF + blocks * seen / known) / (POOLED_DF + blocks), POOLED_DF + blocks
+
+
+def _times(own: Floats, half: Floats, table: NDArray[Any]) -> Floats:
+    """``table`` [n, any] times the inverse that `SeedBlock.inverse` gave as (``own``, ``half``)."""
+    product: Floats = (table.T * own).T - half.T @ (half @ table)
+    return product
 
 
 @cache
@@ -233,14 +238,13 @@ def fit(table: ExperimentTable) -> Fitted | None:
 
 
 def design(table: ExperimentTable) -> tuple[Columns, list[SeedBlock]]:
-    """The columns, and the rows of each seed, in order; a seed with too many is split by runs."""
+    """The columns, and the rows of each seed, in order."""
     import numpy as np
     from scipy.sparse import csr_array, hstack
 
-    n, levels, edits = len(table.outcome), int(table.short.max()) + 1, table.held[:, : table.width]
-    groups: list[Ints] = []
-    for rows in _split(table.seed, np.arange(n)):
-        groups += [rows] if len(rows) <= LARGEST else _split(table.run[rows], rows)
+    levels, edits = int(table.short.max()) + 1, table.held[:, : table.width]
+    order = np.argsort(table.seed, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(table.seed[order])) + 1)
     pairs = _pairs(edits, groups)
     first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     parts = [csr_array(np.eye(levels)[table.short]), edits, edits[:, first] * edits[:, second]]
@@ -251,7 +255,7 @@ def design(table: ExperimentTable) -> tuple[Columns, list[SeedBlock]]:
     kind = np.repeat(kinds, [part.shape[1] for part in parts])
     x, outcome = csr_array(hstack(parts, format="csr")), table.outcome - np.median(table.outcome)
     blocks = [
-        SeedBlock(rows, *_dense(x, rows), _dense(table.held, rows)[1], outcome[rows], table.short[rows] > 0)
+        SeedBlock(rows, *_dense(x, rows), *_shared(table.held, rows), outcome[rows], table.short[rows] > 0)
         for rows in groups
     ]
     return Columns(levels, kind, {pair: levels + table.width + i for i, pair in enumerate(pairs)}), blocks
@@ -274,13 +278,6 @@ def _repeated(table: ExperimentTable) -> csr_array:
     return csr_array((np.ones(int(again.sum())), (short[again], column[which[again]])), shape=shape)
 
 
-def _split(keys: Ints, rows: Ints) -> list[Ints]:
-    import numpy as np
-
-    order = np.argsort(keys, kind="stable")
-    return np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1)
-
-
 def _dense(table: csr_array, rows: Ints) -> tuple[Ints, NDArray[np.int8]]:
     """(columns that any of the rows has, the rows in these columns)."""
     import numpy as np
@@ -288,6 +285,16 @@ def _dense(table: csr_array, rows: Ints) -> tuple[Ints, NDArray[np.int8]]:
     some = table[rows]
     columns = np.unique(some.indices)
     return columns.astype(np.int64), some[:, columns].toarray().astype(np.int8)
+
+
+def _shared(held: csr_array, rows: Ints) -> tuple[NDArray[np.int8], Ints]:
+    """`SeedBlock.shared` and `SeedBlock.alone` of the rows of a seed."""
+    import numpy as np
+
+    changes = _dense(held, rows)[1]
+    alone = changes.sum(axis=0) == 1
+    ones = np.ones((len(rows), 1), dtype=np.int8)
+    return np.hstack([ones, changes[:, ~alone]]), changes[:, alone].sum(axis=1)
 
 
 def _pairs(edits: csr_array, groups: Sequence[Ints]) -> list[tuple[int, int]]:
@@ -311,10 +318,10 @@ def solved(columns: Columns, blocks: list[SeedBlock], variances: Variances) -> F
     gram, moment, total = np.zeros((size, size)), np.zeros(size), 0.0
     for block in blocks:
         inverse = block.inverse(variances)
-        pulled = inverse @ block.x
+        pulled = _times(*inverse, block.x)
         gram[block.at[:, None], block.at] += pulled.T @ block.x
         moment[block.at] += pulled.T @ block.y
-        total += float(block.y @ inverse @ block.y)
+        total += float(block.y @ _times(*inverse, block.y))
     missing = (np.diag(gram) == 0.0) & (columns.kind == "")  # a level that no row has: any precision will do
     spread = np.linalg.inv(gram + np.diag(1.0 / columns.prior(variances) + missing)).astype(float)
     mean = spread @ moment
@@ -355,10 +362,15 @@ def _closer(fitted: Fitted) -> Variances:
     old, noise = fitted.variances, fitted.noise
     freedom, squares = dict.fromkeys(vars(old), 0.0), dict.fromkeys(vars(old), 0.0)
     for block in fitted._blocks:
-        left, rest = fitted.projected(block)
-        for name, kernel in block.kernels().items():
-            freedom[name] += getattr(old, name) * float(np.sum(left * kernel))
-            squares[name] += getattr(old, name) * float(rest @ kernel @ rest) / noise
+        left, rest, diagonal = fitted.projected(block, block.shared)
+        fitting, pulling = (block.shared * left).sum(axis=0), (rest @ block.shared) ** 2
+        for name, free, square in (
+            ("seed", fitting[0], pulling[0]),
+            ("seed_edit", fitting[1:].sum() + block.alone @ diagonal, pulling[1:].sum() + block.alone @ rest**2),
+            ("short_noise", diagonal[block.short].sum(), (rest[block.short] ** 2).sum()),
+        ):
+            freedom[name] += getattr(old, name) * float(free)
+            squares[name] += getattr(old, name) * float(square) / noise
     prior = fitted.columns.prior(old) * noise
     for name in ("effect", "pair", "short_source"):
         own = fitted.columns.kind == name

@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from analysis import statistics
 from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import Design, MutationCredit
 from analysis.scope import Scope
-from analysis.statistics import POOLED_DF, interval, mean_interval, pooled, t_test, welch_difference
+from analysis.statistics import interval, mean_interval, pooled, t_test, welch_difference
 from programs.ids import content_id
 
 LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
@@ -78,19 +79,15 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
 
 
 def moderated(every: Sequence[Comparison]) -> list[Comparison]:
-    """The same with the variance of each one's pairs mixed with that of all other pairs, which counts for `POOLED_DF`
-    degrees of freedom or their own number: few pairs may agree by chance."""
+    """The same with the variance of each one's pairs mixed with that of all other pairs (`statistics.moderated`): few
+    pairs may agree by chance."""
     paired = [one for one in every if one.design == "paired" and one.se]
-    total, squares = sum(one.df for one in paired), math.fsum(one.df * one.n * (one.se or 0.0) ** 2 for one in paired)
-    out = []
-    for one in every:
-        others = min(POOLED_DF, total - one.df) if one in paired else 0.0
-        if others > 0.0:
-            own = one.df * one.n * (one.se or 0.0) ** 2
-            mixed = (others * max(squares - own, 0.0) / (total - one.df) + own) / (others + one.df)
-            one = one._replace(se=math.sqrt(mixed / one.n), df=others + one.df)
-        out.append(one)
-    return out
+    mixed = iter(statistics.moderated([(one.df, one.n * (one.se or 0.0) ** 2) for one in paired]))
+    return [_with_error(one, *next(mixed)) if one in paired else one for one in every]
+
+
+def _with_error(one: Comparison, variance: float, df: float) -> Comparison:
+    return one._replace(se=math.sqrt(variance / one.n), df=df)
 
 
 def make(known: MethodInput) -> list[MutationCredit]:

@@ -129,17 +129,23 @@ def _create(ledger: Path, files: Sequence[Path], copy: Path) -> Path:
 
 
 def key(files: Sequence[Path]) -> str:
-    """The name of the copy: a hash of the segments' names and bytes, DuckDB's version and our SQL."""
+    """The name of the copy: a hash of the segments' names and bytes, DuckDB's version and the code of `makers`."""
     import duckdb
 
     digest = hashlib.sha256(f"{duckdb.__version__}\n".encode())
-    for path in sorted(Path(__file__).parents[1].glob("[vq]*/*.sql")):
+    for path in makers():
         digest.update(path.read_bytes())
     chunks = [(path, start) for path in files for start in range(0, max(path.stat().st_size, 1), _CHUNK)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as workers:
         for (path, start), part in zip(chunks, workers.map(_hashed, chunks), strict=True):
             digest.update(b"%d %b\n" % (start, os.fsencode(path.name)) + part)
     return digest.hexdigest()
+
+
+def makers() -> list[Path]:
+    """The files of our code that a copy's tables depend on."""
+    package = Path(__file__).parents[1]
+    return [package / "tables.py", package / "effects" / "settings.py", *sorted(package.glob("[vq]*/*.sql"))]
 
 
 def _hashed(chunk: tuple[Path, int]) -> bytes:

@@ -3,7 +3,7 @@ WITH arms AS (
     SELECT role, count(*) AS n, avg(verified_gain ORDER BY run_id) AS mean,
         var_samp(verified_gain ORDER BY run_id) / count(*) AS error
     FROM runs
-    WHERE task = $task AND purpose = 'race' AND role IN ('control', 'a/a') AND verified_gain IS NOT NULL
+    WHERE task = $task AND purpose = 'race' AND role IN ('control', 'a/a') AND state = 'finished' AND verified_gain IS NOT NULL
     GROUP BY role)
 SELECT any_value(mean) FILTER (role = 'control') AS first, any_value(mean) FILTER (role = 'a/a') AS second,
     min(n) AS runs, CASE WHEN count(error) = 2 THEN sqrt(sum(error)) END AS se

@@ -3,5 +3,5 @@ WITH family AS (
     SELECT child_id, parent_ids FROM mutations WHERE accepted AND child_id = $child_id LIMIT 1)
 SELECT r.run_id, r.match_id, r.run_seed, r.program_id, r.program_id = f.child_id AS child, r.verified_gain
 FROM runs AS r JOIN family AS f ON r.program_id = f.child_id OR list_contains(f.parent_ids, r.program_id)
-WHERE r.task = $task AND r.state = 'finished' AND r.verified_gain IS NOT NULL AND (r.stream NOT IN ('confirmation', 'reserve') OR r.purpose = 'night')
+WHERE r.task = $task AND r.state = 'finished' AND r.verified_gain IS NOT NULL AND (coalesce(r.stream, '') NOT IN ('confirmation', 'reserve') OR r.purpose = 'night')
 ORDER BY r.match_id, r.run_seed, child DESC

@@ -48,6 +48,7 @@ class ProgramScore:
     claimed: float | None  # mean claim of its runs; not used for ranking
     words: int | None
     generation: int | None
+    df: float = 0.0  # degrees of freedom of se and interval
     tasks: tuple[ProgramScore, ...] = ()  # of a mean over tasks: the scores that it averages, in one unit
 
 
@@ -149,10 +150,11 @@ def program_scores(scope: Scope) -> list[ProgramScore]:
     for program_id, score in zip(means, scores, strict=True):
         first = runs[program_id][0]
         claims = [run.claimed for run in runs[program_id] if run.claimed is not None]
-        low, high = interval(score.mean, score.se, score.n - 1)
+        low, high = interval(score.mean, score.se, score.df)
         table.append(ProgramScore(
             program_id=program_id, name=first.name, task=scope.task, mean=score.mean, se=score.se, n=score.n,
             shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se, low=low, high=high,
             claimed=sum(claims) / len(claims) if claims else None, words=first.words, generation=first.generation,
+            df=score.df,
         ))  # fmt: skip
     return sorted(table, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))

@@ -13,6 +13,7 @@ from statistics import mean
 from analysis.report.axis import Axis
 from analysis.statistics import mean_interval
 from analysis.wording import brief, number
+from programs.shelf import starter
 from programs.text import shortened
 
 LEFT, RIGHT, TOP, BOTTOM = 10.0, 99.0, 10.0, 86.0
@@ -32,7 +33,6 @@ class RunGain:
     stage: str
     program_id: str
     program: str
-    control: bool
     gain: float
     unit: str
 
@@ -84,7 +84,7 @@ def of_runs(runs: Iterable[RunGain], champion: str | None) -> list[Progress]:
 
 def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
     """A column for each stage, or for each program of a single match; in it a strip of dots for each program."""
-    stages = _grouped(runs, "stage")
+    stages, stock = _grouped(runs, "stage"), starter("stock").program_id
     several = len(stages) > 1
     columns = stages if several else _grouped(runs, "program_id")
     tops = [_best(own, champion if own is columns[-1] else None) for own in columns]
@@ -102,7 +102,7 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
         wide = width / len(strips)
         for beside, strip in enumerate(strips):
             x = begin + wide * (beside + 0.5)
-            kind = OURS if strip[0].program_id == best else CONTROL if strip[0].control else OTHER
+            kind = OURS if strip[0].program_id == best else CONTROL if strip[0].program_id == stock else OTHER
             dots += [Dot(x, y(run.gain), kind, f"{run.program}: {number(run.gain)}", run.run_id) for run in strip]
             if wide >= LEAST_WIDTH:
                 names.append((x, shortened(strip[0].program, MOST_NAME)))

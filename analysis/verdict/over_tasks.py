@@ -130,13 +130,15 @@ def _change(edit: EditCredit) -> tuple[str, Value]:
 
 
 def _mean(rows: Sequence[Row], task: str) -> Row:
-    """The mean of independent rows, with its SE and p, and the weakest design."""
-    first = rows[0]
+    """The mean of independent rows, with its SE and p, and the weakest design. An edit's is over the tasks on which it
+    ran; without interval and p where those of a row are unknown."""
     if len(rows) == 1:
-        return first
-    each = [(ErrorEstimate(row.estimate, row.se, row.df), 1.0) for row in rows]
-    estimate, se, df, _ = mean_over_tasks(each)
-    low, high = interval(estimate, se, df)
+        return rows[0]
+    ran = [row for row in rows if getattr(row, "is_measured", True)] or rows
+    first = next((row for row in ran if not getattr(row, "is_isolated", True)), ran[0])
+    estimate, se, df, _ = mean_over_tasks([(ErrorEstimate(row.estimate, row.se, row.df), 1.0) for row in ran])
+    is_known = all(row.p is not None for row in ran)
+    low, high = interval(estimate, se, df) if is_known else (None, None)
     designs = {row.design for row in rows}
     more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if getattr(first, name, None) is not None}
     if isinstance(first, DirectiveCredit):
@@ -154,7 +156,7 @@ def _mean(rows: Sequence[Row], task: str) -> Row:
         high=high,
         n=sum(row.n for row in rows),
         df=df,
-        p=t_test(estimate, se, df) if all(row.p is not None for row in rows) else None,
+        p=t_test(estimate, se, df) if is_known else None,
         design="observational" if "observational" in designs else first.design if len(designs) == 1 else "paired",
         of=tuple(row.credit_id for row in rows),
         **more,
@@ -186,7 +188,7 @@ def _programs(parts: Parts, task: str) -> list[ProgramScore]:
 def _score(scores: list[ProgramScore], task: str, drawn: bool = False) -> ProgramScore:
     """The mean over tasks; ``drawn``: the tasks are a sample of their families."""
     mean, se = _average([(s.mean, s.se) for s in scores])
-    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.n - 1.0), 1.0) for s in scores], drawn)
+    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.df), 1.0) for s in scores], drawn)
     low, high = interval(mean, over.se if drawn else se, over.df)
     se = max(over.se or 0.0, se) if drawn else se
     shrunk, shrunk_se = _average([(s.shrunk_mean, s.shrunk_se) for s in scores])
@@ -196,6 +198,7 @@ def _score(scores: list[ProgramScore], task: str, drawn: bool = False) -> Progra
         task=task,
         mean=mean,
         se=se,
+        df=over.df,
         n=min(s.n for s in scores),
         low=low,
         high=high,

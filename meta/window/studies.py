@@ -20,7 +20,6 @@ from programs.text import escaped
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
 NOT_DRAWN = (*AFTERWARDS, "night")  # purposes of matches without a place in the picture of the programs
-STOCK = ("control", "a/a")  # roles
 MOST_RUNS = 100  # listed
 
 
@@ -113,10 +112,9 @@ class FollowedStudy:
         if study.turns:
             night = next(match.config for match in study.matches.values() if match.purpose == "night")
             return [of_night(study.turns, night.metric, night.direction)]
-        stock = {arm.program_id for match in study.matches.values() for arm in match.arms if arm.role in STOCK}
         runs = [
             RunGain(run_id, match.label, arm.program_id,
-                    arm.names or study.name(arm.program_id), arm.program_id in stock, run.gain, match.config.unit)
+                    arm.names or study.name(arm.program_id), run.gain, match.config.unit)
             for match in study.matches.values() if match.purpose not in NOT_DRAWN
             for arm in match.arms
             for run_id, run in study.runs_of(arm).items() if run.state == "finished" and run.gain is not None

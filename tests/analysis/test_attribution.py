@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from analysis.effects.attribution import credit as credit_rows
 from analysis.effects.attribution import credits as credits_of
 from analysis.effects.edit import EditCredit
 from analysis.effects.experiments import edit_effects
@@ -134,8 +136,10 @@ def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(
     assert alone.is_isolated and alone.proven and alone.estimate < -0.5 and edits(tmp_path)["centre", True].proven
 
 
-def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) -> None:
-    """A short look, far below a full training, says less of an edit, and nothing of the level."""
+@pytest.mark.parametrize("diverged", [0.0, 1e6])
+def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path, diverged: float) -> None:
+    """A short look, far below a full training, says less of an edit, and nothing of the level. One that diverges drowns
+    no other estimate."""
     rng = np.random.default_rng(0)
     values = {f"K{i}": 0.1 * (i % 3) for i in range(9)}
     with synthetic.played(tmp_path, "p1") as ledger:
@@ -148,12 +152,15 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) ->
             for number, (knob, effect) in enumerate(values.items(), 1):
                 full = number % 2
                 metric = 2.0 - effect + rng.normal(0, 0.02) + (0.0 if full else 0.5)
+                metric += diverged if run == 0 and number == 2 else 0.0
                 experiment(ledger, f"r{run}", number, decision="discard", metric=metric, source_id=f"s{number}",
                            config=base | {knob: 1}, fraction=1.0 if full else 0.25, parent_number=0,
                            edit={"set": {knob: 1}, "apply": []}, **about)  # fmt: skip
     with open_study(tmp_path, views=()) as con:
         credits = edit_effects(Scope(con, "strokes")).edits()
     for i, (knob, effect) in enumerate(values.items()):
+        if diverged and knob == "K1":
+            continue
         told = credits[knob.lower(), "1"]
         assert abs(told.mean - effect) < 4 * told.sd < 0.8, (knob, told)
         assert (i % 2 == 0) == (told.sd < 0.03)  # what was only looked at is known less well
@@ -169,12 +176,33 @@ def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
     assert credits["OPT", "rmsprop"].score < -0.3
 
 
+@pytest.mark.parametrize(("gain", "noise", "diverged"), [(0.01, 1e-4, 0.0), (0.0, 0.0, -1e6), (0.01, 1e-4, -1e6)])
+def test_losses_where_hardly_anything_gains_keep_their_size(
+    tmp_path: Path, gain: float, noise: float, diverged: float
+) -> None:
+    """A mature script: 2 of 200 trainings gain, or none; of another one the loss is a million."""
+    losses = {(f"K{i}", 1): -0.1 * (i + 1) for i in range(5)}
+    rare = {("gain", 1): gain, ("broken", 1): diverged}
+    world = synthetic.World({**losses, **rare}, {knob: 0 for knob, _ in (*losses, *rare)}, noise=noise)
+    with synthetic.played(tmp_path, "p1") as ledger:
+        for seed in range(33):
+            synthetic.start(ledger, f"r{seed}", "m1", "a1", "p1", seed)
+            ideas = [*losses, *([("gain", 1)] if seed < 2 else [("broken", 1)] if seed == 2 and diverged else [])]
+            synthetic.search(ledger, world, f"r{seed}", np.random.default_rng(seed), tries=len(ideas), ideas=ideas,
+                             seed=seed)  # fmt: skip
+    found = edits(tmp_path)
+    assert [found[key].estimate for key in losses] == pytest.approx(list(losses.values()), rel=0.1)
+
+
 def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:
     with synthetic.played(tmp_path, "p1", "p2") as ledger:
         for arm, who in (("a1", "p1"), ("a2", "p2")):  # both arms get the very same results, as out of the cache
             rng = np.random.default_rng(4)
             synthetic.start(ledger, f"r-{who}", "m1", arm, who, 0)
             synthetic.search(ledger, WORLD, f"r-{who}", rng, tries=1, ideas=[("muon", True)], directives=["d1"])
+    with open_study(tmp_path, views=()) as con:
+        [found] = [row for row in credit_rows(con) if row.method == "edit"]
+        assert len(support(con, asdict(found))[0]) == found.n == 1
     credits = edits(tmp_path)["muon", True]
     assert credits.design == "observational" and not credits.causal
     assert (credits.n, credits.runs, credits.q) == (1, 1, None)
@@ -225,16 +253,19 @@ def test_trainings_of_a_candidate_again_are_no_tries_of_its_idea(tmp_path: Path)
     with open_study(tmp_path, views=()) as con:
         tries, _ = support(con, first)
         [use] = [one for one in Scope(con, "strokes").rows("idea_use", DirectiveUse) if one.directive_id == "d1"]
+        failed, _ = support(con, second)
     assert len(tries) == 4 and all(one["over_parent"] == pytest.approx(0.5, abs=0.05) for one in tries)
+    assert sorted(one["over_parent"] for one in failed) == pytest.approx([0.0, 0.3, 0.3, 0.3], abs=0.05)
     assert use.gain == pytest.approx(0.5, abs=0.05) and (use.tried, use.kept) == (4, 4)
 
 
-def test_the_view_leaves_the_confirmation_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("purpose", ["confirmation", None])
+def test_the_view_leaves_the_confirmation_out(tmp_path: Path, purpose: str | None) -> None:
     folder = synthetic.study(tmp_path / "study", WORLD, runs=2, tries=3)
     tries = "SELECT count(*) AS n, sum(n) AS tries FROM credit WHERE method = 'edit'"
     before = query(folder, tries)
     with Ledger(folder / "ledger", "late") as ledger:
-        synthetic.match(ledger, "m9", {"a9": "stock"}, stream="confirmation", purpose="confirmation")
+        synthetic.match(ledger, "m9", {"a9": "stock"}, stream="confirmation", purpose=purpose)
         synthetic.start(ledger, "r9", "m9", "a9", "stock", 9, stream="confirmation")
         synthetic.search(ledger, WORLD, "r9", np.random.default_rng(9), tries=3)
     assert query(folder, tries) == before

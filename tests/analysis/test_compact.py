@@ -13,7 +13,10 @@ import duckdb
 import numpy as np
 import pytest
 
+from analysis import tables
+from analysis.effects import settings as effect_settings
 from analysis.ledger import Ledger, compact
+from analysis.ledger import read as read_ledger
 from analysis.study import VIEWS, _kept, open_study, query
 from programs.errors import Corrupt
 from tests.analysis import synthetic
@@ -84,6 +87,26 @@ def test_same_rows_where_a_clock_went_back(folder: Path, monkeypatch: pytest.Mon
         for at in ("2026-01-02T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00+00:00"):
             ledger.append({"kind": "fault", "at": at, "run_id": "r-stock-0", "reason": at})
     both(folder, monkeypatch, cache)
+
+
+def test_events_where_a_clock_went_back_have_the_order_of_the_study(folder: Path) -> None:
+    """Else the last decision about an experiment is another one in the tables than for the study that goes on."""
+    with Ledger(folder / "ledger", "late") as ledger:
+        for at, decision in (("2026-01-02T00:00:00.000000Z", "discard"), ("2026-01-01T00:00:00.000000Z", "keep")):
+            ledger.append({"kind": "decision", "at": at, "run_id": "r-stock-0", "experiment_id": "e-r-stock-0-1",
+                           "decision": decision, "reason": ""})  # fmt: skip
+    last = {event["experiment_id"]: event["decision"] for event in read_ledger(folder / "ledger")
+            if event["kind"] == "decision"}  # fmt: skip
+    [row] = query(folder, "SELECT decision FROM experiments WHERE experiment_id = 'e-r-stock-0-1'")
+    order = query(folder, "SELECT record ->> 'hash' AS hash FROM events ORDER BY place")
+    assert row["decision"] == last["e-r-stock-0-1"] == "keep"
+    assert [event["hash"] for event in order] == [event["hash"] for event in read_ledger(folder / "ledger")]
+
+
+def test_key_of_a_copy_depends_on_all_code_that_makes_it() -> None:
+    """After an upgrade that changes only this code, a copy of before would be read."""
+    assert {Path(tables.__file__), Path(effect_settings.__file__)} <= set(compact.makers())
+    assert {path.stem for path in compact.makers()} >= {"experiments", "settings_held", "setting_names"}
 
 
 def test_a_copy_is_read_where_there_is_one(folder: Path, cache: Path) -> None:

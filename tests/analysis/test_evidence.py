@@ -13,7 +13,7 @@ from analysis.ledger import Ledger
 from analysis.report.evidence import Evidence, evidence
 from analysis.report.evidence_text import RowIds, label, page, quoted, task_brief
 from analysis.scales import UNIT, GainScale
-from analysis.statistics import interval, mean_interval
+from analysis.statistics import POOLED_DF, interval, mean_interval
 from analysis.study import open_study, query
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import WORLD
@@ -78,7 +78,8 @@ def test_programs_have_posteriors(facts: Evidence) -> None:
     best, other = facts.programs
     assert best.shrunk_mean >= other.shrunk_mean and best.n == other.n == 9
     assert abs(best.shrunk_mean - best.mean) <= abs(best.mean - other.mean)
-    assert (best.low, best.high) == interval(best.mean, best.se, best.n - 1)  # one error for both
+    assert (best.low, best.high) == interval(best.mean, best.se, best.df)  # one error for both
+    assert best.df == best.n - 1 + min(POOLED_DF, other.n - 1)
 
 
 def test_matches_and_generations_can_be_set_aside(folder: Path) -> None:

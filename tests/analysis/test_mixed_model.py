@@ -10,10 +10,19 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from analysis.effects.mixed_model import ExperimentTable, PosteriorEstimate, Variances, design, estimated, fit
-from analysis.statistics import bh
+from analysis.effects.mixed_model import (
+    ExperimentTable,
+    PosteriorEstimate,
+    Variances,
+    design,
+    estimated,
+    fit,
+    solved,
+)
+from analysis.statistics import POOLED_DF, bh
 
 VALUES = 3  # of a knob
+Floats = NDArray[np.float64]
 
 
 def greedy(
@@ -56,7 +65,7 @@ def table_of(outcome: Sequence[float], block: Sequence[int], held: csr_array, sh
     """A run for each seed; unless told, full trainings of sources that are all different."""
     n, numbers = len(outcome), np.array(block)
     how = np.array(short or [0] * n), np.array(source or range(n))
-    return ExperimentTable(np.array(outcome), numbers, numbers, *how, held, held.shape[1])
+    return ExperimentTable(np.array(outcome), numbers, *how, held, held.shape[1])
 
 
 def answers(table: ExperimentTable) -> list[PosteriorEstimate]:
@@ -161,9 +170,8 @@ def test_what_a_source_does_when_shortened_is_not_averaged_out_over_seeds() -> N
     assert outside <= 0.1 * total
 
 
-def penalised(table: ExperimentTable, of: Variances) -> float:
-    """-2 log restricted likelihood of all rows as one dense matrix, with one factor SD for each variance but the noise
-    of short trainings."""
+def dense(table: ExperimentTable, of: Variances) -> tuple[Floats, Floats, Floats]:
+    """(x [rows, columns], y, covariance [rows, rows] of the rows given the columns' effects, over the noise)."""
     columns, blocks = design(table)
     n, noise = len(table.outcome), np.where(table.short > 0, of.short_noise, 1.0)
     x, y, within = np.zeros((n, len(columns.kind))), np.zeros(n), np.diag(noise)
@@ -171,13 +179,27 @@ def penalised(table: ExperimentTable, of: Variances) -> float:
         x[np.ix_(block.rows, block.at)], y[block.rows] = block.x, block.y
         held = table.held[block.rows].toarray()
         within[np.ix_(block.rows, block.rows)] += of.seed + of.seed_edit * held @ held.T
-    level, random = columns.kind == "", columns.kind != ""
-    v = within + x[:, random] * columns.prior(of)[random] @ x[:, random].T
+    return x, y, within
+
+
+def restricted(table: ExperimentTable, of: Variances) -> tuple[Floats, float]:
+    """(the inverse of the marginal covariance without what the levels take up, log determinants of the likelihood)."""
+    x, _, within = dense(table, of)
+    kind = design(table)[0].kind
+    level, random = kind == "", kind != ""
+    v = within + x[:, random] * design(table)[0].prior(of)[random] @ x[:, random].T
     inverse, z = np.linalg.inv(v), x[:, level]
     middle = z.T @ inverse @ z
     p = inverse - inverse @ z @ np.linalg.inv(middle) @ z.T @ inverse
-    freedom = n - int(level.sum())
-    likelihood = np.linalg.slogdet(v)[1] + np.linalg.slogdet(middle)[1] + freedom * np.log(y @ p @ y)
+    return p, float(np.linalg.slogdet(v)[1] + np.linalg.slogdet(middle)[1])
+
+
+def penalised(table: ExperimentTable, of: Variances) -> float:
+    """-2 log restricted likelihood of all rows as one dense matrix, with one factor SD for each variance but the noise
+    of short trainings."""
+    y, (p, determinants) = dense(table, of)[1], restricted(table, of)
+    freedom = len(y) - design(table)[0].levels
+    likelihood = determinants + freedom * np.log(y @ p @ y)
     return float(likelihood) - sum(np.log(value) for name, value in vars(of).items() if name != "short_noise")
 
 
@@ -188,3 +210,38 @@ def test_the_variances_maximise_the_restricted_likelihood() -> None:
     for name, value in vars(found).items():
         for factor in (0.8, 1.25):
             assert penalised(table, replace(found, **{name: value * factor})) > least, name
+
+
+def crowded(seed: int, seeds: int, rows: int) -> ExperimentTable:
+    """No edit does anything on average: under each training seed it is off by three SD of a training. ``rows``: of a
+    seed, each with one of 12 edits."""
+    rng = np.random.default_rng(seed)
+    block, edit = np.repeat(np.arange(seeds), rows), rng.integers(12, size=seeds * rows)
+    outcome = rng.normal(0, 0.06, (seeds, 12))[block, edit] + rng.normal(0, 0.02, seeds * rows)
+    return table_of(outcome.tolist(), block.tolist(), held_by(edit[:, None].tolist(), 12))
+
+
+def test_intervals_where_a_seed_has_many_rows_contain_the_truth() -> None:
+    """More runs under the same training seeds do not average out what a seed does with an edit."""
+    every = [answer for seed in range(10) for answer in answers(crowded(seed, seeds=6, rows=500))]
+    assert sum(not answer.low <= 0.0 <= answer.high for answer in every) <= 0.09 * len(every)
+
+
+@pytest.mark.parametrize("table", [shortened(0), crowded(0, 1, 600)], ids=["short trainings", "one large seed"])
+def test_the_posterior_of_blocks_is_that_of_one_dense_matrix(table: ExperimentTable) -> None:
+    of = Variances()
+    columns, blocks = design(table)
+    fitted, (x, y, within), (p, _) = solved(columns, blocks, of), dense(table, of), restricted(table, of)
+    inverse = np.linalg.inv(within)
+    spread = np.linalg.inv(x.T @ inverse @ x + np.diag(1.0 / columns.prior(of)))
+    assert fitted.mean == pytest.approx(spread @ x.T @ inverse @ y, abs=1e-9)
+    assert fitted.covariance == pytest.approx(spread * fitted.noise, abs=1e-12)
+    by_seed = [spread @ x[table.seed == seed].T for seed in np.unique(table.seed)]
+    found = [(own @ (p @ y)[table.seed == seed]) ** 2 for seed, own in enumerate(by_seed)]
+    expected = np.array([np.diag(own @ p[np.ix_(rows, rows)] @ own.T) for seed, own in enumerate(by_seed)
+                         for rows in [np.flatnonzero(table.seed == seed)]])  # fmt: skip
+    count = expected.sum(axis=0) ** 2 / (expected**2).sum(axis=0)
+    ratio = (POOLED_DF + count * sum(found) / fitted.noise / expected.sum(axis=0)) / (POOLED_DF + count)
+    told = fitted.answers(np.eye(len(columns.kind)))
+    assert [answer.df for answer in told] == pytest.approx(POOLED_DF + count, rel=1e-6)
+    assert [answer.sd for answer in told] == pytest.approx(np.sqrt(np.diag(fitted.covariance) * ratio), rel=1e-6)

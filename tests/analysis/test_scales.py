@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 import pytest
 
 from analysis.report.sections import with_interval
-from analysis.scales import scale_of
+from analysis.scales import scale_of, task_scales
 from analysis.statistics import mean_interval, pooled_sd
-from analysis.tables import statement
+from analysis.study import open_study
+from analysis.tables import rows, statement
+from programs.shelf import starter
+from tests.analysis import synthetic
 
 
 def test_the_spread_is_that_about_each_programs_own_mean() -> None:
@@ -27,6 +31,33 @@ def test_stock_is_the_scale_where_it_surely_gains() -> None:
     vague = scale_of("t", "nats", [3.0, -1.0], [[0.0, 2.0]])
     assert not vague.of_stock and vague.size == pytest.approx(math.sqrt(10 / 2))
     assert scale_of("t", "nats", [1.0]).size == 1.0  # nothing is known of the spread
+
+
+def test_scale_of_a_task_has_the_ended_races_alone(tmp_path: Path) -> None:
+    """As the study's own choice; the first race of a task counts while it runs, because there is no other."""
+    stock = starter("stock").program_id
+    found = []
+    with synthetic.played(tmp_path, stock) as ledger:
+        for match_id, gain in (("m1", 2.0), ("m2", 9.0)):
+            if match_id != "m1":
+                ledger.append({"kind": "match_ended", "match_id": "m1", "state": "finished"})
+                synthetic.match(ledger, match_id, {"a9": stock}, purpose="generation")
+            for seed in range(3):
+                arm = "a1" if match_id == "m1" else "a9"
+                synthetic.run(ledger, f"{match_id}-{seed}", match_id, arm, stock, seed, [gain + seed / 10])
+            with open_study(tmp_path, views=()) as con:
+                found += [scale.stock_gain for scale in task_scales(con)]
+    assert found == [pytest.approx(2.1)] * 2
+
+
+def test_null_control_leaves_unfinished_runs_out(tmp_path: Path) -> None:
+    with synthetic.played(tmp_path, "stock", "stock", roles={"a1": "control", "a2": "a/a"}) as ledger:
+        for seed, (state, gain) in enumerate([("finished", 1.0), ("finished", 1.2), ("failed", 9.0)]):
+            for arm in ("a1", "a2"):
+                synthetic.run(ledger, f"{arm}-{seed}", "m1", arm, "stock", seed, [gain], state=state)
+    with open_study(tmp_path, views=()) as con:
+        [row] = rows(con.execute(statement("null_control"), {"task": "strokes"}))
+    assert (row["first"], row["second"], row["runs"]) == (pytest.approx(1.1), pytest.approx(1.1), 2)
 
 
 Run = tuple[str, str, float]  # program, task, gain

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics import (
+    POOLED_DF,
     ErrorEstimate,
     bh,
     holm,
@@ -84,6 +85,19 @@ def test_posterior_beats_raw_means_and_its_se_is_honest() -> None:
         z += [(p.shrunk_mean - t) / p.shrunk_se for p, t in zip(found, truth, strict=True)]
     assert np.std(shrunk) < 0.88 * np.std(raw)
     assert np.mean(np.abs(z) < 2.0) > 0.93
+
+
+@pytest.mark.parametrize(("arms", "runs"), [(2, 2), (3, 2), (8, 3), (20, 2)])
+def test_interval_of_a_moderated_mean_covers_its_truth(arms: int, runs: int) -> None:
+    """Few arms have few degrees of freedom to lend, and none counts its own spread twice."""
+    rng, inside = np.random.default_rng(3), []
+    for _ in range(1500):
+        means = [mean_interval(rng.normal(0.0, 1.0, runs).tolist()) for _ in range(arms)]
+        [first, *_] = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
+        low, high = interval(first.mean, first.se, first.df)
+        inside.append(low is not None and high is not None and low <= 0.0 <= high)
+        assert first.df == runs - 1 + min(POOLED_DF, (arms - 1) * (runs - 1))
+    assert 0.935 <= np.mean(inside) <= 0.965
 
 
 def test_a_ratio_needs_a_divisor_whose_interval_lies_above_0() -> None:

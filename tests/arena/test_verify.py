@@ -22,6 +22,7 @@ from arena.verify_study import (
     final_source,
     intact,
     run_of,
+    spent_by,
     too_few,
     verify_run,
     verify_study,
@@ -103,8 +104,10 @@ def test_a_source_that_always_fails_is_invalid(study: Study) -> None:
 
 
 def test_a_study_is_checked_on_data_of_its_own_and_told_in_a_segment_of_its_own(copy: Study) -> None:
-    before = query(copy.folder, "SELECT * FROM standings")
+    before, spent = query(copy.folder, "SELECT * FROM standings"), spent_by(copy)
     audit = whole(copy)
+    assert audit.figures["share"] == pytest.approx(audit.round.spent / spent)
+    assert spent_by(copy) == pytest.approx(spent + audit.round.spent)
     assert audit.verdict in ("confirmed", "not confirmed")
     (row,) = query(copy.folder, "SELECT * FROM audits")
     assert row["verdict"] == audit.verdict and row["gain"] == audit.figures["gain"] and row["n"] == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.effects.rows import DirectiveUse
+from analysis.effects.rows import DirectiveUse, Value
 from analysis.report.evidence import Evidence
 from analysis.report.evidence import evidence as measured
 from analysis.study import open_study
@@ -131,6 +131,12 @@ def test_everything_else_stays_as_it_was() -> None:
 def test_a_try_that_may_fail_is_worth_less() -> None:
     rows = GainTable(evidence(edit("K", 1, 0.1), edit("FRAGILE", 1, 0.1, failures=8))).rows
     assert rows["k", "1"].gain == pytest.approx(0.1) and rows["fragile", "1"].gain == pytest.approx(0.05)
+
+
+@pytest.mark.xfail(strict=True, reason="issue 76")
+@pytest.mark.parametrize("values", [(0.1234567, 0.1234568), ("Adam", "adam")])
+def test_gains_of_values_that_the_model_tells_apart_have_rows_of_their_own(values: tuple[Value, Value]) -> None:
+    assert len(GainTable(evidence(*(edit("K", value, 0.1) for value in values))).rows) == 2
 
 
 def test_the_credit_table_is_taken_as_it_stands() -> None:

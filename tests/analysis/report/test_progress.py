@@ -7,11 +7,13 @@ import pytest
 from analysis.report.axis import Axis
 from analysis.report.progress import BOTTOM, LEFT, RIGHT, TOP, MainTurn, RunGain, of_night, of_runs
 from analysis.statistics import mean_interval
+from programs.shelf import starter
 
 
 def runs(*given: tuple[str, str, float]) -> list[RunGain]:
+    stock = {"stock": starter("stock").program_id}
     return [
-        RunGain(f"r{number}", stage, program, program, program == "stock", gain, "nats")
+        RunGain(f"r{number}", stage, stock.get(program, program), program, gain, "nats")
         for number, (stage, program, gain) in enumerate(given)
     ]
 
@@ -35,7 +37,7 @@ def test_a_single_match_has_a_column_for_each_program_and_each_unit_a_picture() 
     assert [name for _, name in shown.names] == ["a", "b"] and len(shown.lines) == 2  # nothing joins programs
     assert not shown.columns and len(shown.intervals) == 2  # of a: b has one run
     assert shown.dots[0].x == shown.dots[1].x != shown.dots[2].x and shown.dots[2].kind == "k0"
-    other = RunGain("r9", "match", "a", "a", False, 3.0, "bits")
+    other = RunGain("r9", "match", "a", "a", 3.0, "bits")
     assert ["nats" in each.label for each in of_runs([*given, other], None)] == [True, False]
     assert of_runs([], None) == []
 
