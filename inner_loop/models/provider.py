@@ -23,7 +23,6 @@ Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", 
 #: Providers of Claude models, which cache only marked text.
 MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropic/")
 GRACE = 2.0  # seconds for the library's own timeout
-MOST_BYTES = 8 << 20  # of a reply; the longest real ones are 20 times smaller
 _loading = threading.Lock()
 _MOST = 1 << 40  # tokens of one reply, on either side
 #: What servers write about a prompt that is too long, beyond what LiteLLM recognizes. llama.cpp's older versions send
@@ -94,6 +93,9 @@ def _imported() -> Any:
         litellm.ModelResponse(stream=True)
         with suppress(ImportError):  # else imported by the first call, while it is timed
             import openai.resources  # noqa: F401
+    from inner_loop.models.reply_limits import limit  # it needs httpx, which takes as long as the command itself
+
+    limit(litellm)
     return litellm
 
 
@@ -165,10 +167,7 @@ def _answer(response: Any) -> ProviderReply:
         usage = reported(response.usage.model_dump() if response.usage else None)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
-    reply = ProviderReply(text, usage, finish, calls)
-    if reply.bytes > MOST_BYTES:
-        raise Fault("malformed", f"a reply of {reply.bytes} bytes", billed=True)
-    return reply
+    return ProviderReply(text, usage, finish, calls)
 
 
 def _fault(error: Exception) -> Fault:
@@ -178,6 +177,11 @@ def _fault(error: Exception) -> Fault:
         retry_after = max(0.0, float(headers.get("retry-after")))  # type: ignore[union-attr]
     except (AttributeError, TypeError, ValueError):  # none, or a date, which few providers send
         retry_after = None
+    from inner_loop.models.reply_limits import Refused
+
+    causes = list(_causes(error))
+    if refused := next((cause for cause in causes if isinstance(cause, Refused)), None):
+        return Fault("malformed", str(refused), billed=True)
     reason = scrub(f"{name}: {error}".splitlines()[0])[:300]
     if name == "ContextWindowExceededError" or _TOO_LONG.search(str(error)):
         return Fault("context", re.sub(r"^(?:[\w.]*(?:Error|Exception)(?::| -) )+", "", reason))
@@ -191,16 +195,16 @@ def _fault(error: Exception) -> Fault:
         return Fault("request", reason)
     if headers is not None:
         return Fault("server", reason, retry_after=retry_after)
-    connected = not {"ConnectError", "ConnectTimeout"} & set(_causes(error))
+    connected = not {"ConnectError", "ConnectTimeout"} & {type(cause).__name__ for cause in causes}
     kind: Kind = "malformed" if connected and "Connection error" not in reason else "connection"
     return Fault(kind, reason, billed=connected)
 
 
-def _causes(error: BaseException | None) -> Iterator[str]:
-    """Names of an exception and of those behind it."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those behind it."""
     for _ in range(20):
         if error is not None:
-            yield type(error).__name__
+            yield error
             error = error.__cause__ or error.__context__
 
 

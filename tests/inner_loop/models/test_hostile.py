@@ -16,6 +16,7 @@ import pytest
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.reply_limits import MOST_BYTES
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from programs.errors import Corrupt
@@ -97,6 +98,7 @@ RAW: dict[str, bytes] = {
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
     "long head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
     "html": whole(b"<script>alert(1)</script>", kind="text/html"),
+    "gzip of a reply": whole(gzip.compress(completion(used(10, 5))), head="Content-Encoding: gzip\r\n"),
     "elsewhere": whole(b"", status="302 Found", head="Location: http://127.0.0.1:9/v1/chat/completions\r\n"),
     "in a circle": whole(b"", status="307 Temporary Redirect", head="Location: /v1/chat/completions\r\n"),
     "key told back": whole(json.dumps({"error": {"message": f"Incorrect: Bearer {KEY}"}}).encode(), status="401 No"),
@@ -116,10 +118,42 @@ def test_what_is_no_reply_is_a_fault(
 
 
 def test_a_reply_of_many_megabytes_is_none(wild: WildServer, tmp_path: Path) -> None:
-    long = SAID | {"content": "x" * (provider.MOST_BYTES + 1)}
+    long = SAID | {"content": "x" * MOST_BYTES}
     wild.script = lambda: iter([whole(completion(used(10, 5), long))])
     text, (event,), _ = ask(tmp_path)
     assert text is None and "bytes" in event["faults"][0] and len(json.dumps(event)) < 5000
+
+
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/claude-m"])
+def test_an_endless_reply_is_left_at_the_limit(wild: WildServer, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """Whatever the provider's client: at most the limit and what is on its way is taken."""
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+        while sent < 100 * MOST_BYTES:
+            yield b" " * (1 << 16)
+            sent += 1 << 16
+
+    wild.script = endless
+    monkeypatch.setenv("ANTHROPIC_API_BASE", wild.root)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    with pytest.raises(provider.Fault, match=f"more than {MOST_BYTES} bytes"):
+        provider.ask(model, [Message("user", "hi")], max_tokens=5, timeout=60)
+    assert sent < 3 * MOST_BYTES
+
+
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/claude-m"])
+def test_a_redirect_gets_neither_prompt_nor_key(wild: WildServer, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    with WildServer(lambda: iter([whole(completion(used(1, 1)))])) as other:
+        head = f"Location: {other.root}/v1/chat/completions\r\n"
+        wild.script = lambda: iter([whole(b"", status="307 Temporary Redirect", head=head)])
+        monkeypatch.setenv("ANTHROPIC_API_BASE", wild.root)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+        with pytest.raises(provider.Fault, match="redirect"):
+            provider.ask(model, [Message("user", "hi")], max_tokens=5, timeout=60)
+        assert wild.heard and not other.heard
 
 
 def test_a_drip_ends(wild: WildServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
