@@ -11,6 +11,7 @@ import heapq
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from programs.bounded import json_value
 from programs.errors import Corrupt, OtherVersion
 from programs.files import MOST_LINE, irregular, is_regular, lines_of, open_regular
+from programs.text import one_line
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -27,6 +29,9 @@ SCHEMA = 5  # of a study: its ledger and its study.toml
 MARK = b',"hash":"'
 TAIL = len(MARK) + 64 + len(b'"}')
 FIRST = 256  # bytes of a line, with seq, at and prev
+_NAME = re.compile(r"[\w.-]+")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|\+00:00)", re.ASCII)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 END = "end"  # the writer of segments that contain only the heads of all others
 
 
@@ -40,9 +45,13 @@ def schema_problem(path: Path | str, schema: object) -> OtherVersion:
 
 
 def segments(folder: Path | str) -> list[Path]:
-    """The segment files of a ledger folder, sorted by name. Raises Corrupt for a link, a pipe or the like among them,
-    which a study of someone else may contain."""
+    """The segment files of a ledger folder, sorted by name. Raises Corrupt for a link, a pipe, an odd name or the like
+    among them, which a study of someone else may contain."""
     paths = sorted(path for path in Path(folder).glob("*.jsonl") if path.is_symlink() or not path.is_dir())
+    if odd := next((path for path in paths if not _NAME.fullmatch(path.name)), None):
+        raise Corrupt(
+            f"{folder}: {one_line(odd.name)!r} is no name of a segment", hint="restore the ledger from a copy"
+        )
     if strange := next((path for path in paths if os.path.lexists(path) and not is_regular(path)), None):
         raise irregular(strange)
     return paths
@@ -201,8 +210,7 @@ def _records(path: Path) -> Iterator[dict[str, JsonValue]]:
         for number, line in enumerate(lines_of(file), 1):
             record = _parse(line)
             if record is None:
-                # The torn tail of a writer that was killed, or a line that a living one is about to finish.
-                if not line.endswith(b"\n") or file.read(1) == b"":
+                if _is_cut_off(line) and file.read(1) == b"":
                     return
                 raise Corrupt(f"{path}:{number}: this record is damaged", hint=hint)
             if record.get("schema") != SCHEMA:
@@ -211,6 +219,13 @@ def _records(path: Path) -> Iterator[dict[str, JsonValue]]:
                 raise Corrupt(f"{path}:{number}: the chain is broken: a record is missing before it", hint=hint)
             previous = str(record["hash"])
             yield record
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Whether it is the beginning of a record: the torn tail of a writer that was killed, or a line that a living one
+    is about to finish. The tables leave such a line out, too; they would count any whole object."""
+    outside = _STRING.sub(b"", line)
+    return not line.startswith(b"{") or outside.count(b"{") > outside.count(b"}")
 
 
 def _parse(line: bytes) -> dict[str, JsonValue] | None:
@@ -234,7 +249,9 @@ def _parse(line: bytes) -> dict[str, JsonValue] | None:
 def _complete(record: Mapping[str, JsonValue]) -> bool:
     """Whether a record has the fields that readers need: a valid hash only shows that it was not changed."""
     texts = all(isinstance(record.get(name), str) for name in ("at", "prev", "kind"))
-    if not texts or type(record.get("seq")) is not int or (record["kind"] == "segment" and "heads" not in record):
+    if not texts or not _TIME.fullmatch(str(record["at"])):
+        return False
+    if type(record.get("seq")) is not int or (record["kind"] == "segment" and "heads" not in record):
         return False
     try:
         heads_in(record)

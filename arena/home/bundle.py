@@ -77,6 +77,8 @@ def unpack(body: bytes, digest: str, folder: Path, main: Mapping[str, str]) -> T
         files = {str(name): base64.b64decode(text, validate=True) for name, text in json_value(body).items()}
     except (ValueError, TypeError, AttributeError):
         raise UsageError("the task bundle is damaged") from None
+    if "task.toml" in main:
+        raise UsageError("main has a task.toml, which could change the task that was agreed to")
     files |= {name: text.encode("utf-8", "replace") for name, text in main.items()}
     if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
         raise UsageError("the task bundle is too large")

@@ -56,6 +56,29 @@ def test_torn_tail_is_skipped_and_stays(tmp_path: Path, cut: int) -> None:
     assert check(tmp_path) == [] and path.read_bytes() == torn
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b'{"seq":2,"at":"2026-01-01T00:00:00Z","prev":"","kind":"a","schema":5,"hash":"x"}\n',
+        b'{"seq":2,"kind":"a","text":"}\\"{{","more":{}}', b'{"seq":2,"kind":"a",}\n', b'{"seq":2,"schema":5,"seq":3}\n',
+    ],
+)  # fmt: skip
+def test_a_last_line_that_the_tables_would_count_is_damaged_and_not_torn(tmp_path: Path, forged: bytes) -> None:
+    path = write(tmp_path, {"kind": "a"})
+    path.write_bytes(path.read_bytes() + forged)
+    with pytest.raises(Corrupt, match=r"w-1\.jsonl:3: this record is damaged"):
+        verify(tmp_path)
+    assert len(check(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["end-1\nintact.jsonl", "end-1 2026.jsonl", "w\x1b[31m.jsonl"])
+def test_a_segment_with_an_odd_name_is_refused_on_one_line(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {"kind": "a"}).rename(tmp_path / name)
+    with pytest.raises(Corrupt, match="is no name of a segment") as caught:
+        segments(tmp_path)
+    assert caught.value.message.isprintable()
+
+
 def test_damage_before_the_tail_is_named(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":7'))
@@ -91,7 +114,8 @@ def test_other_schema_is_one_clear_line(tmp_path: Path, schema: int, cure: str) 
 @pytest.mark.parametrize(
     "change",
     [
-        {"at": None}, {"prev": None}, {"kind": None}, {"seq": "0"}, {"heads": {"a-1.jsonl": 3}},
+        {"at": None}, {"at": "2026-11-30T12:00:00Z intact"},
+        {"prev": None}, {"kind": None}, {"seq": "0"}, {"heads": {"a-1.jsonl": 3}},
         {"heads": {"a-1.jsonl": {"seq": 0}}}, {"heads": {"a-1.jsonl": {"seq": "0", "hash": "x"}}},
     ],
 )  # fmt: skip

@@ -82,6 +82,15 @@ def test_raising_what_is_to_be_predicted(attack: Attack, task: str, raised: str)
     assert case.scored.status == "invalid" and len(case.scored.reason) < 120, case.scored
 
 
+@pytest.mark.exploit(2)
+@pytest.mark.parametrize("ends", ["os._exit(77)", "signal.raise_signal(10)"])
+def test_ending_with_what_is_to_be_predicted(attack: Attack, ends: str) -> None:
+    """2 a byte of the hidden rows as exit code or signal: it ended, nobody hears how."""
+    case = attack("points", end=ECHO.format(say=f"import os, signal; {ends}\n"))
+    case.assert_no_gain()
+    assert case.scored.reason == "exit code 1"
+
+
 ECHO = """
 _honest = logits
 def logits(model, inputs):

@@ -191,3 +191,14 @@ def test_a_tree_of_processes_lacks_what_leads_out_of_its_namespaces() -> None:
     )
     for request, good in ((0x5412, False), (0x541C, False), (0x5401, True), (0x5412 | HIGH, False)):
         assert (verdict(filters.tree(), number("ioctl"), (0, request)) == ALLOW) == good
+
+
+def test_a_tree_of_processes_is_not_told_who_else_uses_a_file() -> None:
+    assert all(verdict(filters.tree(), number(name)) != ALLOW for name in ("inotify_init1", "fanotify_init", "mincore"))
+    assert verdict(filters.tree(), 451) != ALLOW  # cachestat
+    for flags in range(256):
+        assert (verdict(filters.tree(), number("preadv2"), (3, 0, 1, 0, 0, flags)) == ALLOW) == (flags == 0)
+    for name, at, refused in (("fadvise64", 3, {4}), ("madvise", 2, {20, 21}), ("fcntl", 1, {1024, 1026})):
+        for value in (*range(32), 1024, 1025, 1026, 1030):
+            answer = verdict(filters.tree(), number(name), (*[3] * at, value))
+            assert (answer == ALLOW) == (value not in refused), (name, value)

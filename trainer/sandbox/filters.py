@@ -9,7 +9,8 @@ architecture (int 0x80 and x32 on x86_64) kill the process. There are three filt
   whole machine are refused, too: futexes on shared pages (of a library's file), pipes (their inode numbers) and
   `sysinfo`. One that runs later must not read what an earlier one left in the page cache: `getrusage` counts the pages
   that came from the disk, and RWF_NOWAIT reads those alone that did not have to.
-- `tree`: for an agent, a command or a data.py, whose processes need most calls, a list of what is refused.
+- `tree`: for an agent, a command or a data.py, whose processes need most calls, a list of what is refused: what leads
+  out of its namespaces, and what tells it of others that use the same files.
 - `wall`: for the template and its monitors, which mount and fork: what a candidate that escaped its filter would use.
 """
 
@@ -89,7 +90,16 @@ MOUNTS = (428, 429, 430, 431, 432, 433, 442)  # open_tree, move_mount, fsopen, f
 TREE_OTHERWISE = (435, "shmget")  # clone3: its flags are in memory, which a filter cannot read; such memory stays
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 NEW_NAMESPACES = (0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000)  # CLONE_NEW*
-TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+#: What is refused to a tree of processes with these values of an argument, and the error, one that libraries expect.
+TREE_NOT = {
+    "ioctl": (1, (0x5412, 0x541C), "EPERM"),  # TIOCSTI and TIOCLINUX type into the terminal
+    # what tells or changes which pages of a file are in the cache, which all processes of the machine share
+    "fadvise64": (3, (4,), "EINVAL"),  # DONTNEED
+    "madvise": (2, (20, 21), "EINVAL"),  # COLD, PAGEOUT
+    "fcntl": (1, (1024, 1026), "EINVAL"),  # a lease or a notification tells of others that open a file
+}
+NO_MORE = word_list("inotify_init inotify_init1 fanotify_init")  # tell the same: EMFILE, after which libraries look
+CACHED = ("mincore", 451)  # and cachestat: whether a page is in the cache
 _INT = 0xFFFF_FFFF  # of an int argument the kernel ignores the register's upper half, and so do the filters
 
 
@@ -114,12 +124,15 @@ def candidate(process: int = 1) -> bytes:
 def tree() -> bytes:
     lib = _library()
     rules: list[tuple[Any, ...]] = [(_error(lib, "EPERM"), call) for call in (*BOTH, *TREE, *MOUNTS)]
-    rules += [(_error(lib, "ENOSYS"), call) for call in (*IO_URING, *TREE_OTHERWISE)]
+    rules += [(_error(lib, "ENOSYS"), call) for call in (*IO_URING, *TREE_OTHERWISE, *CACHED)]
     families = [lib.Arg(0, lib.GT, max(FAMILIES))]
     families += [lib.Arg(0, lib.EQ, one) for one in range(max(FAMILIES)) if one not in FAMILIES]
     rules += [(_error(lib, "EAFNOSUPPORT"), "socket", one) for one in families]
     rules += [(_error(lib, "EPERM"), "clone", lib.Arg(0, lib.MASKED_EQ, one, one)) for one in NEW_NAMESPACES]
-    rules += [(_error(lib, "EPERM"), "ioctl", lib.Arg(1, lib.MASKED_EQ, _INT, one)) for one in TERMINAL_INPUT]
+    rules += [(_error(lib, "EMFILE"), call) for call in NO_MORE]
+    rules += [(_error(lib, "EOPNOTSUPP"), "preadv2", lib.Arg(5, lib.NE, 0))]  # RWF_NOWAIT reads cached pages alone
+    for name, (argument, values, error) in TREE_NOT.items():
+        rules += [(_error(lib, error), name, lib.Arg(argument, lib.MASKED_EQ, _INT, one)) for one in values]
     return _program(lib.ALLOW, rules)
 
 

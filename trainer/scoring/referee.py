@@ -28,6 +28,7 @@ T = TypeVar("T")
 CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a prediction in chunks
 METERS_AGREE = 0.03, 0.02  # allowed difference of the two measurements of CPU time: share, or seconds
 LEAST = 0.001  # smallest charge of a process, CPU-seconds; otherwise a run might never end
+KILLED = (-9, -24)  # exit codes of SIGKILL and SIGXCPU, by which the kernel ends a process that reaches a limit
 OUT_OF_MEMORY = re.compile(
     r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory|CU\w+_STATUS_ALLOC_FAILED"
 )
@@ -110,7 +111,7 @@ def judge(ended: Ended, limits: ProcessLimits, failure: Status) -> None:
         raise Failed("crash", "killed: too many processes")
     if ended.exit_code == 0:
         return
-    if ended.exit_code in (-9, -24) and ended.cpu_seconds > limits.cpu_seconds:
+    if ended.exit_code in KILLED and ended.cpu_seconds > limits.cpu_seconds:
         raise Failed("timeout", f"stopped by its CPU limit after {ended.cpu_seconds:.2f} CPU-s")
     if OUT_OF_MEMORY.search(ended.error) or ended.exit_code == -9:
         raise Failed("oom", ended.error or "killed by signal 9, as the kernel does when memory runs out")
@@ -119,7 +120,8 @@ def judge(ended: Ended, limits: ProcessLimits, failure: Status) -> None:
 
 
 def redact_output(ended: Ended) -> Ended:
-    """Drop the output of a process that has seen hidden rows and could leak them; keep type and line of its error.
+    """Drop output and exit code of a process that has seen hidden rows and could leak them; keep type and line of its
+    error.
 
     This leaves only a few bits, no more than the score reveals. Source: Bell and LaPadula (1973), the *-property.
     """
@@ -130,7 +132,8 @@ def redact_output(ended: Ended) -> Ended:
         line = re.search(r" \(line \d{1,5}\)$", error)
         error = "out of memory" if OUT_OF_MEMORY.search(error) else ended.error_kind if known else "an error"
         error += (line[0] if line else "") + "; the message is withheld, because it may contain hidden rows"
-    return replace(ended, error=error, log="")
+    code = ended.exit_code if ended.exit_code in (0, *KILLED) else 1
+    return replace(ended, error=error, log="", exit_code=code)
 
 
 class LocalReferee:

@@ -31,6 +31,14 @@ def test_what_a_bundle_gives_to_parse_is_small(project: Project, tmp_path: Path,
     assert not (tmp_path / "task").exists()
 
 
+def test_main_cannot_change_the_task_that_was_agreed_to(project: Project, tmp_path: Path) -> None:
+    """Its task.toml would name itself as editable, and so fit whatever files main has."""
+    own = toml_with(project, lambda read: read.update(editable=["train.py", "task.toml"])).decode()
+    with pytest.raises(UsageError, match="could change the task that was agreed to"):
+        unpack(project.bundle.body, project.bundle.digest, tmp_path / "task", {"train.py": "x = 1\n", "task.toml": own})
+    assert not (tmp_path / "task").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
