@@ -83,10 +83,9 @@ def test_raising_what_is_to_be_predicted(attack: Attack, task: str, raised: str)
 
 
 @pytest.mark.exploit(2)
-@pytest.mark.parametrize("ends", ["os._exit(77)", "signal.raise_signal(10)"])
-def test_ending_with_what_is_to_be_predicted(attack: Attack, ends: str) -> None:
-    """2 a byte of the hidden rows as exit code or signal: it ended, nobody hears how."""
-    case = attack("points", end=ECHO.format(say=f"import os, signal; {ends}\n"))
+def test_ending_with_what_is_to_be_predicted(attack: Attack) -> None:
+    """2 a byte of the hidden rows as exit code: it ended, nobody hears how."""
+    case = attack("points", end=ECHO.format(say="import os; os._exit(77)\n"))
     case.assert_no_gain()
     assert case.scored.reason == "exit code 1"
 
