@@ -28,6 +28,7 @@ FAILED = -0.5  # share of the reach that a failed experiment counts as
 BEST = 1.2  # largest share that counts
 RIDGE = 0.5  # experiments that say "no effect", of each value
 LEAST_GAIN = 0.004  # share of the reach, mean over tasks, below which an idea is not written
+MOST_VALUES = 40  # of one role that are tried: pairs of choices become ideas
 LEAST_COST = 0.15  # share of the tasks that an idea is counted as tried on, at least
 
 
@@ -282,12 +283,15 @@ def _error(values: NDArray[np.float64]) -> float:
 
 
 def _pool(tasks: Sequence[TaskValues], conditions: bool) -> list[Candidate]:
-    """Every value of every role that was tried on some task; with conditions, also only from below or above a number,
-    and only from one choice."""
-    values: dict[tuple[str, ...], set[tuple[Value, ...]]] = defaultdict(set)
+    """Every value of every role that was tried on some task, of each the ``MOST_VALUES`` that most tasks know; with
+    conditions, also only from below or above a number, and only from one choice."""
+    known: dict[tuple[str, ...], Counter[tuple[Value, ...]]] = defaultdict(Counter)
     for task in tasks:
         for group, worth in task.worth.items():
-            values[group] |= {new for new in worth if new[-1] is not False}  # a patch cannot be taken off
+            known[group].update(new for new in worth if new[-1] is not False)  # a patch cannot be taken off
+    values = {
+        group: sorted(counts, key=lambda new: (-counts[new], str(new)))[:MOST_VALUES] for group, counts in known.items()
+    }
     pool: list[Candidate] = []
     for group in sorted(values):
         for new in sorted(values[group], key=str):

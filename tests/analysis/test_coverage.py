@@ -132,3 +132,13 @@ def test_scripts_that_lost_a_setting_are_left_out() -> None:
     assert task.start == start
     wider, between = task.gain(start, {"width": 64}), task.gain(start, {"shift": -1.5})
     assert wider is not None and wider > 0.2 and between is not None
+
+
+def test_of_a_role_with_thousands_of_values_those_that_most_tasks_know_are_tried() -> None:
+    """Their pairs would be ten million ideas."""
+    worth: Effects = {"activation": {f"made-up-{n}": 0.001 for n in range(3000)} | {"gelu": 0.5}}
+    tasks = [
+        values("a", {"activation": "relu"}, worth),
+        values("b", {"activation": "relu"}, {"activation": {"gelu": 0.5}}),
+    ]
+    assert choose(tasks)[0].candidate.edit == {"activation": "gelu"}
