@@ -157,6 +157,14 @@ def test_a_night_without_a_turn_says_that_no_change_was_tried(decision: Decision
     assert decided(tried).sentences[0].endswith("no change was kept.") and "p = 1" in decided(tried).sentences[1]
 
 
+def test_night_without_an_equal_block_says_that_no_test_was_possible(decision: Decision) -> None:
+    """One program had a turn when the night ended, the other one had none."""
+    night = (Contributed("mine", 1, 0, 0.0), Contributed("other", 0, 0, 0.0))
+    shown = decided(replace(decision, name="other", night=night, scripts=(), state=OPEN, p=None, short=True))
+    assert shown.sentences[1].startswith("No test of other against ") and "p = 1" not in shown.text
+    assert shown.state == "open"
+
+
 def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahead: dict[str, str]) -> None:
     with open_study(ahead, views=VIEWS) as con:
         found = verdict_of(con)
