@@ -30,6 +30,9 @@ UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM bo
 UNION ALL SELECT 'undecided', count(*), '' FROM runs
     WHERE (SELECT count(*) FROM decided) = 0 AND (SELECT command FROM settings) IN ('evolve', 'improve')
     HAVING count(*) > 0
+UNION ALL SELECT remark[1], count(*), string_agg(remark[2], '; ') FROM (
+    SELECT unnest(from_json(script -> 'remarks', '[["VARCHAR"]]')) AS remark
+    FROM (SELECT unnest(from_json(d -> 'scripts', '["JSON"]')) AS script FROM decided)) GROUP BY ALL
 UNION ALL SELECT DISTINCT 'goes on', 1, '' FROM experiments
     WHERE decision = 'keep' AND description = 'main of the night before'
 UNION ALL SELECT 'simulated', 1, array_to_string(from_json(d -> 'simulated', '["VARCHAR"]'), ', ') FROM decided
