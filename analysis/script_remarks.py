@@ -1,5 +1,5 @@
-"""What a reader has to know of a diff before its gain: it changes a seed, the lines that print or compute the metric, or
-it reads files beside the script that the untouched one does not read."""
+"""What a reader has to know of a diff before its gain: it changes a seed, or the lines that print or compute the
+metric, or it reads files beside the script that the untouched one does not read."""
 
 from __future__ import annotations
 

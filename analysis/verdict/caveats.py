@@ -50,7 +50,7 @@ TEXTS = {
     "load": (
         MIND,
         "Other load on the machine",
-        "In equal device time, the untouched script made {detail} steps, so gains differ from an idle machine's.",
+        "A training of the untouched script {detail}, so gains differ from an idle machine's.",
     ),
     "collapsed": (MIND, "Gains that collapsed", "Runs that lost over half of a large claim when trained again: {n}."),
     "few runs": (MIND, "Few runs", "Programs with fewer than 5 runs: {n} (the fewest: {detail}). Intervals are wide."),

@@ -38,7 +38,7 @@ REPLACED = [
     ("depth=3, random_state=0", "depth=4, random_state=17", [(SEED, "random_state=0 → random_state=17")]),
     ("STEPS = 10", "STEPS = 10\nrng = np.random.default_rng(3)", []),
     ("{score:.4f}", "{score * 0.9:.4f}", [(METRIC, 'print(f"val_err: {score * 0.9:.4f}")')]),
-    ("score = model.error(", "score = 0.5 * model.error(", [(METRIC, 'score = 0.5 * model.error(np.load("held.npy"))')]),
+    ("model.error(", "0.5 * model.error(", [(METRIC, 'score = 0.5 * model.error(np.load("held.npy"))')]),
     ("print(", "score -= 0.1\nprint(", [(METRIC, "score -= 0.1")]),
     ('print(f"val_err: {score:.4f}")', 'print("val_err: 0.1")', [(METRIC, 'print("val_err: 0.1")')]),
     ("targets, STEPS)", "targets, STEPS, random_state=5)", []),

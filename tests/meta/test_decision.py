@@ -140,7 +140,10 @@ def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(dec
     assert decided(replace(added, start=replace(start, low=-0.1))).sentences[1].endswith("(not significant).")
     assert "nothing better than learnt" in decided(replace(d, origin=Origin("learnt"))).sentences[1]
     assert "was not measured" in decided(replace(d, origin=Origin("learnt", 1))).sentences[1]
-    assert len(decided(replace(d, origin=Origin("stock", 1))).sentences) == 1  # the test itself compares the two
+    of_stock = "Evolution added this difference to stock, the program it started from."
+    assert decided(replace(d, origin=Origin("stock", 1))).sentences[1] == of_stock
+    beside = replace(d, own="mine", tested=replace(d.tested, name="mine"), beside=replace(start, name="stock"))
+    assert "Evolution added +0.20" in decided(replace(beside, origin=Origin("stock", 1))).sentences[1]
     there = HeldOut("far", "nats", Mean(0.5, 0.1, 4, 0.3, 0.7), replace(start, name="stock"), 0.03, False)
     alike = HeldOut("near", "nats", None, None, None, False)
     tested, none = decided(replace(d, origin=None, held_out=(there, alike))).sentences[1:]
@@ -218,14 +221,32 @@ def test_the_result_fits_on_a_screen_of_150_words(ahead: Path, capsys: pytest.Ca
     assert all(len(line) <= 80 or "/" in line for line in shown.splitlines())
 
 
-def test_other_load_on_the_machine_is_a_caveat(ahead: Path, tmp_path: Path) -> None:
-    steps = cycle((40, 90, 90, 91, 40))
+@pytest.mark.parametrize(
+    ("trainings", "words"),
+    [
+        # steps, CPU time and wall time in s, of the trainings of the untouched script, by turns
+        ([(40, 1.0, 3.0), (90, 1.0, 1.1), (91, 1.0, 1.1)], "40 to 9[01] steps"),
+        ([(72, 1.0, 1.1), (109, 1.0, 1.1), (90, 1.0, 1.1)], ""),  # an idle machine
+        ([(90, 1.0, 3.0), (90, 1.0, 1.1), (91, 1.0, 1.1)], ""),  # as much work at any load
+        ([(None, 3.3, 10.0), (None, 9.8, 10.0), (None, 9.8, 10.1)], "3.3 to 9.8 s of CPU time"),  # its own clock
+        ([(None, 9.8, 29.0), (None, 9.8, 10.0), (None, 9.9, 10.1)], ""),  # fixed work
+        ([(None, 8.0, 29.0), (None, 10.0, 10.2), (None, 10.0, 10.2)], ""),  # fixed work, other load
+    ],
+)
+def test_other_load_is_a_caveat_where_it_changes_the_work_of_a_training(
+    ahead: Path, tmp_path: Path, trainings: list[tuple[int | None, float, float]], words: str
+) -> None:
+    drawn = cycle(trainings)
     with Ledger(tmp_path / "ledger", "main") as ledger:
         for event in plants.rewritten(list(read(ahead / "ledger")), Plant("one")):
-            ledger.append(event | ({"steps": next(steps)} if event["kind"] == "experiment" else {}), sync=False)
-    for folder, loaded in ((tmp_path, True), (ahead, False)):
-        with open_study(folder, views=VIEWS) as con:
-            assert any("40 to 9" in caveat.text for caveat in caveats(con)) == loaded
+            if event["kind"] in ("experiment", "baseline"):
+                steps, cpu, wall = next(drawn)
+                event |= {"device_seconds_spent": cpu, "wall_seconds": wall}
+                event |= {"steps": steps} if event["kind"] == "experiment" else {}
+            ledger.append(event, sync=False)
+    with open_study(tmp_path, views=VIEWS) as con:
+        found = [caveat.text for caveat in caveats(con) if caveat.title == "Other load on the machine"]
+    assert len(found) == bool(words) and all(re.search(words, text) for text in found)
 
 
 def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:
