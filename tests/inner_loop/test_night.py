@@ -199,7 +199,9 @@ class Drifting(SimulatedTrainer):
 
 @pytest.mark.xfail(strict=True, reason="issue 75: a win is compared with main as it was measured before")
 def test_level_that_drifts_between_rounds_keeps_no_change_without_an_effect(tmp_path: Path) -> None:
-    task = Task.load(simulated_task(Law(dict.fromkeys("ABC", 1.0), {(name, 2.0): 0.0 for name in "ABC"}), tmp_path / "task"))
+    task = Task.load(
+        simulated_task(Law(dict.fromkeys("ABC", 1.0), {(name, 2.0): 0.0 for name in "ABC"}), tmp_path / "task")
+    )
     _, events = night(task, tmp_path, 40, keep="better", made=Drifting)
     assert [one.kept for one in turns_of(events) if one.kept is not None] == []
 

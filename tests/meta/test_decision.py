@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
 from analysis.ledger.run_state import StudyState
 from analysis.report.card import lines_of
@@ -25,9 +26,10 @@ from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from arena.settings import StudyConfig
 from bench.contradiction import plants, rules
+from bench.contradiction.facts import FACTS, of_fact, shown_of
 from bench.contradiction.laws import HIGH, Plant, stock
 from bench.contradiction.screens import screens
-from bench.contradictions import bases, judged
+from bench.contradictions import bases, judged, of_facts
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.results.study_result import ELAPSED, longer, present, worth_more
@@ -115,6 +117,21 @@ def test_no_sentences_contradict_each_other(name: str, made: Made, tmp_path: Pat
     assert seen > 3 and not clashes
 
 
+def test_planted_facts_are_the_same_on_every_screen(tmp_path: Path) -> None:
+    found = {name: clashes for name, screens_seen, clashes in of_facts(tmp_path) if clashes or screens_seen < 8}
+    assert not found
+
+
+def test_a_fact_that_a_screen_lacks_or_states_otherwise_is_reported(tmp_path: Path) -> None:
+    fact = FACTS["start and end"]
+    folder, shown = shown_of(fact.study, tmp_path)
+    stated = re.search(fact.pattern, shown["end"])
+    assert stated and not list(of_fact(fact, folder, shown))
+    for text, why in (("", "does not state"), (shown["end"].replace(stated[2], "9.00"), "states")):
+        [clash] = of_fact(fact, folder, shown | {"end": text})
+        assert clash.startswith(f"end: {why}")
+
+
 def test_a_broken_sentence_is_reported(ahead: Path, shown_ahead: dict[str, str]) -> None:
     with open_study(ahead, views=VIEWS) as con:
         found = verdict_of(con)
@@ -166,6 +183,15 @@ def test_night_without_an_equal_block_says_that_no_test_was_possible(decision: D
     shown = decided(replace(decision, name="other", night=night, scripts=(), state=OPEN, p=None, short=True))
     assert shown.sentences[1].startswith("No test of other against ") and "p = 1" not in shown.text
     assert shown.state == "open"
+
+
+def test_remarks_on_the_diff_are_caveats(ahead: Path, decision: Decision) -> None:
+    remarks = (("metric line", "print(0)"), ("reads", "labels.csv"), ("seed", "SEED = 1 → SEED = 2"))
+    script = FoundScript("t", "nats", 1.0, 0, 0.1, None, None, 1, None, remarks=remarks)
+    with open_study(ahead, views=VIEWS) as con:
+        found = verdict_of(con, decision=replace(decision, scripts=(script,)))
+    texts = [one.text for one in found.caveats if one.level == "mind"]
+    assert all(any(detail in text for text in texts) for _, detail in remarks)
 
 
 def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahead: dict[str, str]) -> None:
