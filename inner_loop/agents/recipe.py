@@ -208,7 +208,7 @@ def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
 
 def is_shown(path: Path, readable: Iterable[Path] = ()) -> bool:
     """Whether a sandbox shows it, with these ``readable`` paths."""
-    return any(path.is_relative_to(folder) for folder in ("/usr", "/bin", "/nix/store", *readable))
+    return any(path.is_relative_to(folder) for folder in map(Path, ("/usr", "/bin", "/nix/store", *readable)))
 
 
 def _needs(real: Path) -> list[Path]:

@@ -172,6 +172,14 @@ def test_head_that_an_agent_reads_is_what_a_new_experiment_is_compared_with(stan
     assert re.search(rf"better than the head {head} \(experiment 0, the same seed\)", stand.ask().text)
 
 
+def test_new_file_beside_the_editable_ones_is_no_part_of_an_experiment(stand: Stand) -> None:
+    """So nothing that is kept can rest on it."""
+    (stand.folder / "labels.py").write_text("LR = 0.1\n")
+    stand.lay(stand.base.with_text("train.py", f"from labels import LR as rate\n{stand.base.text()}"))
+    assert "No module named 'labels'" in stand.ask().text
+    assert [name for name, _ in stand.bench.history[-1].source.files] == list(stand.bench.task.editable)
+
+
 def test_a_gain_within_its_error_is_not_resolved_and_not_kept(stand: Stand) -> None:
     bench, task = stand.bench, stand.bench.task
     card = {"task_id": task.task_id, "baseline_source": stand.base.source_id, "baseline": {"sd": 10.0}}
