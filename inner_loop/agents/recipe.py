@@ -206,9 +206,12 @@ def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
     return given if is_shown(given) or not sandboxed else given.resolve(), _needs(given.resolve())
 
 
+_SYSTEM = (Path("/usr"), Path("/bin"), Path("/nix/store"))
+
+
 def is_shown(path: Path, readable: Iterable[Path] = ()) -> bool:
     """Whether a sandbox shows it, with these ``readable`` paths."""
-    return any(path.is_relative_to(folder) for folder in map(Path, ("/usr", "/bin", "/nix/store", *readable)))
+    return any(path.is_relative_to(folder) for folder in (*_SYSTEM, *readable))
 
 
 def _needs(real: Path) -> list[Path]:
