@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.script_remarks import SEED_ALONE, script_remarks
 from analysis.wording import clean, count, decimals, estimate, interval_decimals, many, number
 from programs.templates import jinja_environment
 from trainer.cards.freshness import takes_seed
@@ -29,7 +30,8 @@ class FoundScript:
     `trainer.rows` for the noises that it contains; empty where no noise is known. ``start`` and ``end``: the mean
     ``metric`` of the untouched script and of this one. ``data``: `Task.data_noise`. ``timed``: the metric is a time,
     which has no data. ``seeded``: whether a training seed is given. ``rows``: the number of rows that it was measured
-    on, where that is known. ``seconds``: the device time of the harvest, verification included.
+    on, where that is known. ``seconds``: the device time of the harvest, verification included. ``remarks``: see
+    `script_remarks`.
     """
 
     task: str
@@ -50,14 +52,20 @@ class FoundScript:
     timed: bool = False
     seeded: bool = True
     rows: int | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, task: Task, event: HarvestEvent) -> FoundScript:
         return cls(
             task=task.name, seconds=event.device_seconds_charged, experiments=event.experiments, trust=event.trust,
-            drift=event.drift, start=event.start, end=event.end,
+            drift=event.drift, start=event.start, end=event.end, remarks=tuple(script_remarks(task, event.files)),
             **measured(task, event.gain, event.low, event.high, event.n, event.noise, event.held_rows),
         )  # fmt: skip
+
+    @property
+    def new_seed(self) -> str:
+        """The seed that is its only change; empty where it has others."""
+        return dict(self.remarks).get(SEED_ALONE, "")
 
     @property
     def is_exact(self) -> bool:
@@ -75,7 +83,10 @@ class FoundScript:
     @property
     def is_better(self) -> bool:
         """Whether it is shown to be better, at least on the same data: an exact metric by any gain, another one by an
-        interval above 0 that contains the noise of the rows or, where that of a share's rows is unknown, of seeds."""
+        interval above 0 that contains the noise of the rows or, where that of a share's rows is unknown, of seeds.
+        Another value of a seed is no better script."""
+        if self.new_seed:
+            return False
         if self.is_exact:
             return (self.gain or 0.0) > 0
         known = self.has_rows_noise or (SEEDS in self.noise.split() and self.data != COUNT)

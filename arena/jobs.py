@@ -55,11 +55,11 @@ class RunJob:
     def fresh(self, untouched: bool) -> tuple[tuple[int, str], ...]:
         """Seeds that the final source is trained on, each with its split; ``untouched``: it is the task's baseline.
 
-        Where runs are chosen by their gains, the baseline gains exactly 0. Where arms are compared for good, it is
-        trained like any other source: what all verifications of a match share, and the shared baseline seeds do not,
-        would else be counted as a difference of two arms that end there with unequal frequency.
+        Where runs are chosen by their gains, and in a night, the baseline gains exactly 0. Where arms are compared for
+        good, it is trained like any other source: what all verifications of a match share, and the shared baseline
+        seeds do not, would else be counted as a difference of two arms that end there with unequal frequency.
         """
-        if untouched and self.stream not in DECIDING:
+        if untouched and (self.stream not in DECIDING or self.beside):
             return ()
         return tuple(zip(self.verify_seeds, self.verify_splits, strict=True))
 

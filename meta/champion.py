@@ -99,6 +99,7 @@ def decided(
     contributed, name = night.contributed if night else (), own.name if own else ""
     decision = replace(
         decide(tested, claim, tasks.tasks, own=name, origin=start, night=contributed),
+        p=None if night and not night.is_tested else claim.p,
         fresh=least(tasks.tasks),
         looks=study_looks(study),
         trust=weakest(event.trust for event in verified if counts(event.status, event.trust)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.effects.contributions import block_test, contributions, seed_sd, turns_of
+from analysis.effects.contributions import block_test, contributions, equal_blocks, seed_sd, turns_of
 from analysis.report.evidence import Evidence
 from analysis.study import read_study
 from analysis.verdict.decision import LEVEL, Contributed
@@ -38,13 +38,15 @@ TRIES = 3  # replies of models for the program of the next night, each of which 
 class NightSeen:
     """``tested``: the program that the one test compares with the first; ``contributed``: of each program;
     ``following``: for the next night, the better one by the test, else a child that a model writes of the one that
-    gained most a turn, or without models the user's with ideas from this night's evidence."""
+    gained most a turn, or without models the user's with ideas from this night's evidence. ``is_tested``: whether the
+    two had as many turns in any block, which the test needs."""
 
     tested: Program
     following: Program
     parent: Program  # of ``following``
     contributed: tuple[Contributed, ...]
     claim: Claim
+    is_tested: bool
 
 
 def night_is_short(task: Task, run_budget: float) -> bool:
@@ -76,7 +78,8 @@ def night_seen(study: Study, lineage: Lineage, progress: Progress) -> NightSeen:
         sd = seed_sd(con, turns[0].run_id) if turns else None
         facts = evidence_of(study, con, [])
     gains = [[row.gain for row in turns if row.program_id == one.program_id] or [0.0] for one in (tested, first)]
-    p = block_test([(turns, sd)], first.program_id, tested.program_id)
+    pair = first.program_id, tested.program_id
+    p, is_tested = block_test([(turns, sd)], *pair), bool(equal_blocks([(turns, sd)], *pair))
     seen = replace(claim({"champion": gains[0], OWN: gains[1]}), p=p)
     contributed = tuple(
         Contributed(one.name, mine.turns if mine else 0, mine.kept if mine else 0, mine.gain if mine else 0.0)
@@ -92,7 +95,7 @@ def night_seen(study: Study, lineage: Lineage, progress: Progress) -> NightSeen:
         rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
         ideas = WriteIdeas().propose([ParentProgram(parent, None)], facts, rng)
         following = parent.with_text(ideas.text, f"{parent.name}-next") if ideas else parent
-    return NightSeen(tested, following, parent, contributed, seen)
+    return NightSeen(tested, following, parent, contributed, seen, is_tested)
 
 
 def written(study: Study, lineage: Lineage, parent: Program, facts: Evidence, progress: Progress) -> Program | None:

@@ -12,10 +12,19 @@ board AS (SELECT * FROM standings WHERE gain IS NOT NULL AND match_id IN (
     ORDER BY purpose = 'ablation', started_at DESC LIMIT 1))),
 settings AS (SELECT config ->> 'command' AS command, config -> 'plan' ->> 'batch' AS batch FROM studies
     ORDER BY started_at DESC LIMIT 1),
-pace AS (  -- steps of the untouched script in equal device time, on the task where they differ most
-    SELECT quantile_cont(steps, 0.1) AS low, quantile_cont(steps, 0.9) AS high, count(steps) AS n FROM experiments
-    WHERE decision = 'baseline' AND status = 'ok' AND NOT cached GROUP BY task HAVING count(steps) >= 5 AND low > 0
-    ORDER BY high / low DESC, task LIMIT 1),
+untouched AS (  -- trainings of the untouched script
+    SELECT task, steps, device_seconds_spent AS cpu, wall_seconds AS wall FROM experiments
+    WHERE decision = 'baseline' AND status = 'ok' AND NOT cached
+    UNION ALL SELECT record ->> 'task', NULL, (record ->> 'device_seconds_spent')::DOUBLE, (record ->> 'wall_seconds')::DOUBLE
+    FROM events WHERE kind = 'baseline' AND record ->> 'status' = 'ok' AND record ->> 'further_seconds' IS NULL),
+pace AS (  -- by task: 10% and 90% quantiles of their steps, of their CPU time, and of the wall time that each second of it took
+    SELECT task, quantile_cont(steps, [0.1, 0.9]) AS steps, quantile_cont(cpu, [0.1, 0.9]) AS cpu,
+        quantile_cont(wall, [0.1, 0.9]) AS wall, quantile_cont(wall / cpu, [0.1, 0.9]) AS waits
+    FROM untouched WHERE cpu > 0 GROUP BY task HAVING count(*) >= 3),
+loaded AS (  -- where load changes how much a training does: its steps, or the CPU time that it gets until its own clock ends it
+    SELECT task, CASE WHEN steps[2] > 1.5 * steps[1] THEN format('made {:.0f} to {:.0f} steps in equal device time', steps[1], steps[2])
+        WHEN cpu[2] / cpu[1] > 1.2 * wall[2] / wall[1] THEN format('got {:.2g} to {:.2g} s of CPU time until its own clock ended it', cpu[1], cpu[2])
+        END AS detail FROM pace WHERE waits[2] > 1.2 * waits[1]),
 collapsed AS (
     SELECT r.run_id FROM runs AS r JOIN seed_noise() AS n USING (task)
     WHERE r.state = 'finished' AND n.trainings > 2 AND n.sd > 0 AND r.claimed_gain > 5 * n.sd
@@ -30,13 +39,16 @@ UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM bo
 UNION ALL SELECT 'undecided', count(*), '' FROM runs
     WHERE (SELECT count(*) FROM decided) = 0 AND (SELECT command FROM settings) IN ('evolve', 'improve')
     HAVING count(*) > 0
+UNION ALL SELECT remark[1], count(*), string_agg(remark[2], '; ') FROM (
+    SELECT unnest(from_json(script -> 'remarks', '[["VARCHAR"]]')) AS remark
+    FROM (SELECT unnest(from_json(d -> 'scripts', '["JSON"]')) AS script FROM decided)) GROUP BY ALL
 UNION ALL SELECT DISTINCT 'goes on', 1, '' FROM experiments
     WHERE decision = 'keep' AND description = 'main of the night before'
 UNION ALL SELECT 'simulated', 1, array_to_string(from_json(d -> 'simulated', '["VARCHAR"]'), ', ') FROM decided
     WHERE json_array_length(d -> 'simulated') > 0
 UNION ALL SELECT d ->> 'fresh', 1, '' FROM decided WHERE d ->> 'fresh' IN ('seeds', 'nothing')
 UNION ALL SELECT 'drift', 1, round(abs(drift), 1) || ' SD ' || if(drift > 0, 'longer', 'shorter') FROM harvest WHERE abs(drift) > 2
-UNION ALL SELECT 'load', n, low::BIGINT || ' to ' || high::BIGINT FROM pace WHERE high > 1.5 * low
+UNION ALL SELECT 'load', 1, min_by(detail, task) FROM loaded WHERE detail IS NOT NULL HAVING count(*) > 0
 UNION ALL SELECT 'as ' || (d ->> 'same_as'), 1, d ->> 'own' FROM decided WHERE d ->> 'same_as' <> ''
 UNION ALL SELECT 'race', 1, '' FROM settings WHERE batch IS NOT NULL AND (SELECT count(*) FROM decided) = 0
 UNION ALL SELECT 'collapsed', count(*), '' FROM collapsed HAVING count(*) > 0

@@ -26,6 +26,13 @@ TEXTS = {
     "self-reported": (STOP, "Self-reported scores", "Scores that the edited script itself printed: {n}."),
     "unverified": (STOP, "Unverified scores", "Verifications without a sandbox, where code can change a score: {n}."),
     "undecided": (STOP, "No verdict yet", "These runs chose the programs, so the best one's gain is too high."),
+    "metric line": (
+        MIND,
+        "The metric's own lines changed",
+        "The new train.py prints or computes its metric in another way: {detail}. Read its diff first.",
+    ),
+    "reads": (MIND, "Other files are read", "The new train.py names files that the untouched one does not: {detail}."),
+    "seed": (MIND, "A seed changed", "Another value of a seed is part of the change: {detail}. Its luck is no gain."),
     "race": (MIND, "A race", "Close contenders got more runs, so the leader's gain is too high on average."),
     "goes on": (
         MIND,
@@ -43,7 +50,7 @@ TEXTS = {
     "load": (
         MIND,
         "Other load on the machine",
-        "In equal device time, the untouched script made {detail} steps, so gains differ from an idle machine's.",
+        "A training of the untouched script {detail}, so gains differ from an idle machine's.",
     ),
     "collapsed": (MIND, "Gains that collapsed", "Runs that lost over half of a large claim when trained again: {n}."),
     "few runs": (MIND, "Few runs", "Programs with fewer than 5 runs: {n} (the fewest: {detail}). Intervals are wide."),

@@ -130,7 +130,7 @@ class Decision:
     tasks: tuple[OnOneTask, ...]
     champion: Mean
     tested: Compared
-    p: float
+    p: float | None  # None: no test was possible, of a night
     beside: Compared | None = None
     bare: Mean | None = None  # the champion without its ideas
     aa: tuple[ArmsDifference, ...] = ()

@@ -17,9 +17,10 @@ from bench.whole import quick_plan, silent
 from meta.claim import LEVEL, claim
 from meta.evolve import evolve
 from meta.study.begin import create, take_up
-from meta.study.plan import Plan
+from meta.study.plan import LEAST_EXPERIMENTS, Plan, night
 from meta.study.steering import ask
 from programs.program import Program
+from trainer.laws.law import Law
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -78,6 +79,20 @@ def base(folder: Path, kind: str) -> Path:
         ask(study, "program", IDEAS.replace("Mine", "Given"), name="given", because="it won elsewhere")
     evolve(made[0], plan, made[1], progress)
     return study
+
+
+def night_study(folder: Path, *, cost: float, gain: float) -> Path:
+    """A night that has ended, of a program with one idea, which gains ``gain``. ``cost``: of a training by task.toml,
+    with which the plan counts; it takes 0.1 device-seconds."""
+    law = Law({"A": 1.0}, {("A", 2.0): gain}, seed=1, noise=0.01)
+    simulated_task(law, folder / "task")
+    toml = folder / "task" / "task.toml"
+    toml.write_text(toml.read_text("utf-8").replace("cost = 0.1", f"cost = {cost}"), "utf-8")
+    task, own = Task.load(folder / "task"), Program.parse(IDEAS.replace("LADDER1=0.5", "A=2"), "mine")
+    plan = night(LEAST_EXPERIMENTS * task.cost_seconds, task)
+    made, starters = create(folder / "study", task=task, plan=plan, own=[own], command="improve", workers=1, seed=3)
+    evolve(made, plan, starters, silent)
+    return folder / "study"
 
 
 def planted(plant: Plant, made: Callable[[str], Path], folder: Path) -> Path:

@@ -56,7 +56,7 @@ def of_screen(screen: str, text: str, found: Verdict) -> Iterator[str]:
 def of_decision(d: Decision) -> Iterator[str]:
     """What a decision may not state together."""
     low, high = d.tested.low, d.tested.high
-    if d.holds != (d.p < LEVEL):
+    if d.holds != (d.p is not None and d.p < LEVEL):
         yield f"{d.state} with p {d.p} at a level of {LEVEL}"
     if d.holds and (d.tested.difference <= 0 or (low is not None and low <= 0)):
         yield f"{d.state} with a difference of {d.tested.difference} from {low}"

@@ -21,6 +21,7 @@ from meta.cli.results.studies import item as listed
 from meta.cli.results.study_result import present as result
 from meta.study.begin import champion_of
 from meta.study.live import LiveStudy
+from meta.window.app import page as window_page
 from meta.window.studies import FollowedStudy
 
 BLOCKS = {"p", "li", "tr", "h1", "h2", "h3", "figcaption", "summary", "div", "section", "dt", "dd", "caption", "ul"}
@@ -115,6 +116,22 @@ def screens(folder: Path) -> dict[str, str]:
     out["end, piped"] = printed(lambda o: result(o, folder), person=False)
     out["json"] = " ".join(json.loads(as_json(lambda o: result(o, folder)))["sentences"])
     return out
+
+
+def further_screens(folder: Path) -> dict[str, str]:
+    """Those that state facts beside the verdict: as JSON, and the window's pages."""
+    decided = list(decision_of(champion).match_ids) if (champion := champion_of(folder)) else None
+    followed = FollowedStudy.of("study", folder)
+    followed.look()
+    pages = {
+        "window": window_page("studies", studies=None, rows=[(followed, followed.item())]),
+        "window page": window_page("study", one=followed, item=followed.item(), ablation=None, **followed.page("")),
+    }
+    return {
+        "standings, json": as_json(lambda o: standings(o, folder, decided)),
+        "status, json": as_json(lambda o: status(o, LiveStudy.read(folder))),
+        **{name: visible(bytes(page.body).decode()) for name, page in pages.items()},
+    }
 
 
 def _texts(drawn: ElementTree.Element) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
-from inner_loop.comparison import decide_by, difference, gain_text, mean_metric, same_seed_pairs, value
+from inner_loop.comparison import decide_by, difference, gain_text, same_seed_pairs, value
 from inner_loop.record import Record
 from trainer.constraints import shown
 from trainer.rows import Difference
@@ -25,17 +25,18 @@ Facts = dict[str, Any]
 
 
 def facts_of(bench: Bench) -> Facts:
-    """Metric, head and budget: metrics in the task's unit, means over seeds; seconds of device time."""
+    """Metric, head and budget: metrics in the task's unit, of the first training seed, with which a new experiment is
+    compared, too; seconds of device time. ``best``: by its mean over seeds."""
     task, head = bench.task, bench.head
     full = [record for record in bench.history if record.full and record.ok]
     best = max(full, key=lambda record: value(bench, record))
     return {
         "metric_name": task.metric,
         "direction": task.direction,
-        "baseline": mean_metric(bench, bench.baseline),
-        "head": mean_metric(bench, head),
+        "baseline": bench.baseline.metric,
+        "head": head.metric,
         "head_experiment": head.number,
-        "best": mean_metric(bench, best),
+        "best": best.metric,
         "best_experiment": best.number,
         "budget_seconds": bench.budget_seconds,
         "charged_seconds": bench.meter.charged,

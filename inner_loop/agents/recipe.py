@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -203,17 +203,21 @@ def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
         hint = recipe.install or "give its path in --agent-command, and --set agent_readable for the folder it needs"
         raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
     given = Path(os.path.abspath(path))
-    return given if _shown(given) or not sandboxed else given.resolve(), _needs(given.resolve())
+    return given if is_shown(given) or not sandboxed else given.resolve(), _needs(given.resolve())
 
 
-def _shown(path: Path) -> bool:
-    return any(path.is_relative_to(folder) for folder in ("/usr", "/bin", "/nix/store"))
+_SYSTEM = (Path("/usr"), Path("/bin"), Path("/nix/store"))
+
+
+def is_shown(path: Path, readable: Iterable[Path] = ()) -> bool:
+    """Whether a sandbox shows it, with these ``readable`` paths."""
+    return any(path.is_relative_to(folder) for folder in (*_SYSTEM, *readable))
 
 
 def _needs(real: Path) -> list[Path]:
     """The files of a program outside /usr: npm's packages with the programs beside them (not the prefix, which may
     be ~/.local with logins in it), a virtual environment with its Python, or the file itself."""
-    if _shown(real):
+    if is_shown(real):
         return []
     for parent in real.parents:
         if parent.name == "node_modules":
@@ -229,7 +233,7 @@ def _base_python(environment: Path) -> list[Path]:
     """The installation behind a virtual environment, unless it is in /usr."""
     home = re.search(r"^home\s*=\s*(.*\S)", (environment / "pyvenv.cfg").read_text(encoding="utf-8"), re.MULTILINE)
     base = Path(home[1] if home else "/usr/bin").resolve().parent
-    return [] if _shown(base) or len(base.parts) < 3 else [base]
+    return [] if is_shown(base) or len(base.parts) < 3 else [base]
 
 
 def _name(text: str) -> str:

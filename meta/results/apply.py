@@ -129,6 +129,8 @@ def not_shown(script: FoundScript, unknown_noise: bool) -> str:
     """Why a train.py is not committed; empty where it is. ``unknown_noise``: see `apply`."""
     if script.is_better:
         return ""
+    if script.new_seed:
+        return "its only change is a seed"
     if not script.has_unknown_noise or (script.gain or 0.0) <= 0:
         return "its gain is not shown to be above zero"
     return "" if unknown_noise else f"it is not known whether its gain holds on other data ({ALL_THE_SAME} commits it)"

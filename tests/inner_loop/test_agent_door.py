@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from inner_loop.agents import worktree
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.recall import patched, source_event
 from inner_loop.agents.session import AgentSession, SandboxCharge
@@ -157,6 +158,26 @@ def test_an_answer_shows_both_on_the_same_seed_with_the_error(stand: Stand) -> N
     first, again = bench.history[-1].metric, stand.ask(again=True).text
     assert bench.history[-1].source == worse and bench.history[-1].replicate == 3
     assert f"; {first:.6f} on the same seed, worse than the head {head:.6f} (experiment 2, the same seed)" in again
+
+
+def test_head_that_an_agent_reads_is_what_a_new_experiment_is_compared_with(stand: Stand) -> None:
+    """Also where the head was trained with a second seed, as in a night."""
+    bench = stand.bench
+    bench.experiment(Edit(), replicate=1)
+    text, head = stand.ask("status").text, re.escape(f"{bench.baseline.metric:.6f}")
+    assert re.search(rf"baseline {head}, head {head} \(experiment 0\), best {head}", text)
+    prompt = worktree.prompt(bench, TEXT, metered=False, sandboxed=True, last=8)
+    assert f"experiment 0, {bench.task.metric} {bench.baseline.metric:.6f}." in prompt
+    stand.edit(LR=0.1)
+    assert re.search(rf"better than the head {head} \(experiment 0, the same seed\)", stand.ask().text)
+
+
+def test_new_file_beside_the_editable_ones_is_no_part_of_an_experiment(stand: Stand) -> None:
+    """So nothing that is kept can rest on it."""
+    (stand.folder / "labels.py").write_text("LR = 0.1\n")
+    stand.lay(stand.base.with_text("train.py", f"from labels import LR as rate\n{stand.base.text()}"))
+    assert "No module named 'labels'" in stand.ask().text
+    assert [name for name, _ in stand.bench.history[-1].source.files] == list(stand.bench.task.editable)
 
 
 def test_a_gain_within_its_error_is_not_resolved_and_not_kept(stand: Stand) -> None:

@@ -258,6 +258,22 @@ def test_an_agent_that_fails_before_it_ran_anything_is_an_error(play: Play, trai
         work(trainer, "")
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole path", "relative path"])
+def test_agent_whose_own_script_the_sandbox_hides_is_told_how_to_show_it(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Python ends with exit code 2 then, not with that of a missing program."""
+    script = tmp_path / "scripts" / "agent.py"
+    script.parent.mkdir()
+    script.write_text("raise SystemExit(5)\n")
+    monkeypatch.chdir(script.parent)
+    problem = work(trainer, f"{sys.executable} {script if whole else script.name} {{prompt}}").result.problem
+    assert problem is not None and "exit code 2: " in problem.message
+    assert f"--set agent_readable={script.parent}" in (problem.hint or "") and str(script) in (problem.hint or "")
+    seen = work(trainer, f"{sys.executable} {script} {{prompt}}", agent_readable=(str(script.parent),)).result.problem
+    assert seen is not None and "exit code 5" in seen.message and "agent_readable" not in (seen.hint or "")
+
+
 def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(play: Play) -> None:
     sleeper = "#!/bin/sh\nsed -i 's/^LR = .*/LR = 0.1/' train.py; experiment; sleep 3600\n"
     played = play(sleeper, max_wall=4.0)

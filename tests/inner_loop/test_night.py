@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,11 @@ from programs.shelf import starter
 from trainer.data import DataStore
 from trainer.devices import Devices
 from trainer.edits import Edit
+from trainer.experiment import Spec, Trainer
+from trainer.laws.law import Law
 from trainer.laws.planted import random_law, simulated_task
-from trainer.laws.simulated import trainer_for
+from trainer.laws.simulated import SimulatedTrainer, trainer_for
+from trainer.outcome import Outcome
 from trainer.rows import KEPT
 from trainer.source import Source
 from trainer.streams import Streams
@@ -40,10 +44,10 @@ def task(tmp_path: Path) -> Task:
 def night(
     task: Task, folder: Path, experiments: int, *, recorded: Sequence[Event] = (), devices: int = 1,
     programs: Sequence[Program] = (MINE, ELITE), start: Source | None = None, researcher: str = "scripted",
-    keep: KeepSetting = "resolved",
+    keep: KeepSetting = "resolved", made: Callable[[Task, DataStore], Trainer] = trainer_for,
 ) -> tuple[RunResult, list[Event]]:  # fmt: skip
     streams, events = Streams.from_seed(7), list[Event]()
-    with closing(trainer_for(task, DataStore(task, streams, folder / "data"))) as trainer:
+    with closing(made(task, DataStore(task, streams, folder / "data"))) as trainer:
         result = run(
             programs[0], trainer, run_id="r1", run_seed=1, streams=streams, emit=events.append, folder=None,
             budget_seconds=experiments * task.cost_seconds, recorded=recorded, devices=Devices(trainer, devices),
@@ -180,3 +184,52 @@ def test_a_kind_of_researcher_that_takes_no_turns_is_refused(
     with pytest.raises(UsageError, match="takes no turns"):
         night(task, tmp_path, 40, researcher="plain")
     assert SESSION > 1 and RunContext().seat == (0, 1)
+
+
+class Drifting(SimulatedTrainer):
+    """A machine that gets faster: each training of any source is better than the one before."""
+
+    trained = 0
+
+    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
+        self.trained += 1
+        outcome = super().run(spec)
+        return outcome if outcome.metric is None else replace(outcome, metric=outcome.metric - 0.01 * self.trained)
+
+
+@pytest.mark.xfail(strict=True, reason="issue 75: a win is compared with main as it was measured before")
+def test_level_that_drifts_between_rounds_keeps_no_change_without_an_effect(tmp_path: Path) -> None:
+    task = Task.load(
+        simulated_task(Law(dict.fromkeys("ABC", 1.0), {(name, 2.0): 0.0 for name in "ABC"}), tmp_path / "task")
+    )
+    _, events = night(task, tmp_path, 40, keep="better", made=Drifting)
+    assert [one.kept for one in turns_of(events) if one.kept is not None] == []
+
+
+def two_ideas(
+    folder: Path, effects: tuple[float, float], together: float, devices: int = 1
+) -> tuple[float, list[Event]]:
+    """The gain of `main` after a night with the ideas A and B, in this order, and its events."""
+    a, b = changes = ("A", 2.0), ("B", 2.0)
+    law = Law({"A": 1.0, "B": 1.0}, dict(zip(changes, effects, strict=True)), {(a, b): together - sum(effects)})
+    task = Task.load(simulated_task(law, folder / "task"))
+    ideas = "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Mine\n\n## Ideas\n\n- Use `a=2`.\n- Use `b=2`.\n"
+    none = ideas.partition("\n## Ideas")[0].replace("Mine", "Idle")
+    programs = Program.parse(ideas, "mine"), Program.parse(none, "idle")
+    result, events = night(task, folder, 40, programs=programs, devices=devices, keep="better")
+    return law.gain(task.edits.config(result.final)), events
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_two_changes_that_do_not_add_up_gain_what_main_gains(tmp_path: Path, devices: int) -> None:
+    """A gains .5 and B .2 alone, both together .1: nothing adds up to .7."""
+    gain, events = two_ideas(tmp_path, (0.5, 0.2), 0.1, devices)
+    assert (gain, sum(one.gain for one in turns_of(events))) == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.xfail(strict=True, reason="issue 75: only another proposer tries an idea that lost on a later main")
+def test_idea_that_lost_alone_is_tried_again_on_a_later_main(tmp_path: Path) -> None:
+    """A loses .1 alone, B gains .2, both together .5."""
+    _, events = two_ideas(tmp_path, (-0.1, 0.2), 0.5)
+    queued = [one for one in experiments_of(events) if one.proposer == "queue" and "A" in one.edit.set]
+    assert len({one.parent_number for one in queued}) == 2

@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
 from analysis.ledger.run_state import StudyState
 from analysis.report.card import lines_of
@@ -25,9 +26,10 @@ from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from arena.settings import StudyConfig
 from bench.contradiction import plants, rules
+from bench.contradiction.facts import FACTS, of_fact, shown_of
 from bench.contradiction.laws import HIGH, Plant, stock
 from bench.contradiction.screens import screens
-from bench.contradictions import bases, judged
+from bench.contradictions import bases, judged, of_facts
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.results.study_result import ELAPSED, longer, present, worth_more
@@ -115,6 +117,21 @@ def test_no_sentences_contradict_each_other(name: str, made: Made, tmp_path: Pat
     assert seen > 3 and not clashes
 
 
+def test_planted_facts_are_the_same_on_every_screen(tmp_path: Path) -> None:
+    found = {name: clashes for name, screens_seen, clashes in of_facts(tmp_path) if clashes or screens_seen < 8}
+    assert not found
+
+
+def test_a_fact_that_a_screen_lacks_or_states_otherwise_is_reported(tmp_path: Path) -> None:
+    fact = FACTS["start and end"]
+    folder, shown = shown_of(fact.study, tmp_path)
+    stated = re.search(fact.pattern, shown["end"])
+    assert stated and not list(of_fact(fact, folder, shown))
+    for text, why in (("", "does not state"), (shown["end"].replace(stated[2], "9.00"), "states")):
+        [clash] = of_fact(fact, folder, shown | {"end": text})
+        assert clash.startswith(f"end: {why}")
+
+
 def test_a_broken_sentence_is_reported(ahead: Path, shown_ahead: dict[str, str]) -> None:
     with open_study(ahead, views=VIEWS) as con:
         found = verdict_of(con)
@@ -140,7 +157,10 @@ def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(dec
     assert decided(replace(added, start=replace(start, low=-0.1))).sentences[1].endswith("(not significant).")
     assert "nothing better than learnt" in decided(replace(d, origin=Origin("learnt"))).sentences[1]
     assert "was not measured" in decided(replace(d, origin=Origin("learnt", 1))).sentences[1]
-    assert len(decided(replace(d, origin=Origin("stock", 1))).sentences) == 1  # the test itself compares the two
+    of_stock = "Evolution added this difference to stock, the program it started from."
+    assert decided(replace(d, origin=Origin("stock", 1))).sentences[1] == of_stock
+    beside = replace(d, own="mine", tested=replace(d.tested, name="mine"), beside=replace(start, name="stock"))
+    assert "Evolution added +0.20" in decided(replace(beside, origin=Origin("stock", 1))).sentences[1]
     there = HeldOut("far", "nats", Mean(0.5, 0.1, 4, 0.3, 0.7), replace(start, name="stock"), 0.03, False)
     alike = HeldOut("near", "nats", None, None, None, False)
     tested, none = decided(replace(d, origin=None, held_out=(there, alike))).sentences[1:]
@@ -155,6 +175,23 @@ def test_a_night_without_a_turn_says_that_no_change_was_tried(decision: Decision
     assert decided(d).sentences == ("main is the untouched script: no change was tried.",)
     tried = replace(d, night=(replace(night[0], turns=1), night[1]))
     assert decided(tried).sentences[0].endswith("no change was kept.") and "p = 1" in decided(tried).sentences[1]
+
+
+def test_night_without_an_equal_block_says_that_no_test_was_possible(decision: Decision) -> None:
+    """One program had a turn when the night ended, the other one had none."""
+    night = (Contributed("mine", 1, 0, 0.0), Contributed("other", 0, 0, 0.0))
+    shown = decided(replace(decision, name="other", night=night, scripts=(), state=OPEN, p=None, short=True))
+    assert shown.sentences[1].startswith("No test of other against ") and "p = 1" not in shown.text
+    assert shown.state == "open"
+
+
+def test_remarks_on_the_diff_are_caveats(ahead: Path, decision: Decision) -> None:
+    remarks = (("metric line", "print(0)"), ("reads", "labels.csv"), ("seed", "SEED = 1 → SEED = 2"))
+    script = FoundScript("t", "nats", 1.0, 0, 0.1, None, None, 1, None, remarks=remarks)
+    with open_study(ahead, views=VIEWS) as con:
+        found = verdict_of(con, decision=replace(decision, scripts=(script,)))
+    texts = [one.text for one in found.caveats if one.level == "mind"]
+    assert all(any(detail in text for text in texts) for _, detail in remarks)
 
 
 def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahead: dict[str, str]) -> None:
@@ -210,14 +247,32 @@ def test_the_result_fits_on_a_screen_of_150_words(ahead: Path, capsys: pytest.Ca
     assert all(len(line) <= 80 or "/" in line for line in shown.splitlines())
 
 
-def test_other_load_on_the_machine_is_a_caveat(ahead: Path, tmp_path: Path) -> None:
-    steps = cycle((40, 90, 90, 91, 40))
+@pytest.mark.parametrize(
+    ("trainings", "words"),
+    [
+        # steps, CPU time and wall time in s, of the trainings of the untouched script, by turns
+        ([(40, 1.0, 3.0), (90, 1.0, 1.1), (91, 1.0, 1.1)], "40 to 9[01] steps"),
+        ([(72, 1.0, 1.1), (109, 1.0, 1.1), (90, 1.0, 1.1)], ""),  # an idle machine
+        ([(90, 1.0, 3.0), (90, 1.0, 1.1), (91, 1.0, 1.1)], ""),  # as much work at any load
+        ([(None, 3.3, 10.0), (None, 9.8, 10.0), (None, 9.8, 10.1)], "3.3 to 9.8 s of CPU time"),  # its own clock
+        ([(None, 9.8, 29.0), (None, 9.8, 10.0), (None, 9.9, 10.1)], ""),  # fixed work
+        ([(None, 8.0, 29.0), (None, 10.0, 10.2), (None, 10.0, 10.2)], ""),  # fixed work, other load
+    ],
+)
+def test_other_load_is_a_caveat_where_it_changes_the_work_of_a_training(
+    ahead: Path, tmp_path: Path, trainings: list[tuple[int | None, float, float]], words: str
+) -> None:
+    drawn = cycle(trainings)
     with Ledger(tmp_path / "ledger", "main") as ledger:
         for event in plants.rewritten(list(read(ahead / "ledger")), Plant("one")):
-            ledger.append(event | ({"steps": next(steps)} if event["kind"] == "experiment" else {}), sync=False)
-    for folder, loaded in ((tmp_path, True), (ahead, False)):
-        with open_study(folder, views=VIEWS) as con:
-            assert any("40 to 9" in caveat.text for caveat in caveats(con)) == loaded
+            if event["kind"] in ("experiment", "baseline"):
+                steps, cpu, wall = next(drawn)
+                event |= {"device_seconds_spent": cpu, "wall_seconds": wall}
+                event |= {"steps": steps} if event["kind"] == "experiment" else {}
+            ledger.append(event, sync=False)
+    with open_study(tmp_path, views=VIEWS) as con:
+        found = [caveat.text for caveat in caveats(con) if caveat.title == "Other load on the machine"]
+    assert len(found) == bool(words) and all(re.search(words, text) for text in found)
 
 
 def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:

@@ -105,3 +105,16 @@ def test_data_noise_without_apply_is_refused(tmp_path: Path) -> None:
     words = [word for word in words_of(task) if word != "--apply"]
     refused = metaloop(*words, "-s", tmp_path / "study", "--set", "data_noise=unknown", code=2).stderr
     assert "--set data_noise=unknown is for --apply alone" in refused and not (tmp_path / "study").exists()
+
+
+def test_night_that_finds_another_seed_says_so_and_makes_no_branch(tmp_path: Path) -> None:
+    task, study = repository(tmp_path / "task", "exact = true\n"), tmp_path / "study"
+    for name in ("train.py", "task.toml", "program.md"):
+        (task / name).write_text((task / name).read_text().replace("LEVEL", "RANDOM_STATE"))
+    git(task, *USER, "commit", "-qam", "seed")
+    ended = metaloop(*words_of(task), "-s", study)
+    seed = "its only change is a seed (RANDOM_STATE = 1 → RANDOM_STATE = 2)"
+    sentence = f"main is not better than the untouched script: {seed}"
+    assert sentence in " ".join(ended.stdout.split()) and "its only change is a seed" in ended.stderr
+    assert sentence in (study / "champion.evidence.md").read_text()
+    assert git(task, "branch", "--list", "metaloop/*") == ""

@@ -63,17 +63,25 @@ def standings(
         else:
             together(out, [folder, *further])
         return
-    show_turns(out, [folder])
+    turns = turns_in([folder])
+    if out.mode != "json":
+        show_turns(out, turns)
     if (folder / MARK).is_file():  # first, because the ranks below are not the decision
         where = resolve.shown(folder / "announcement.json")
         where = where if is_export(folder) else f"metaloop contest status {resolve.typed(folder)}"
         out.note(f"a contest is decided by its race, not by these ranks: {where}")
-    present(out, folder, None if all else _chosen(folder, match, out))
+    present(out, folder, None if all else _chosen(folder, match, out), turns=turns)
 
 
-def present(out: Output, folder: Path, matches: list[str] | None, others: Sequence[Arms] = ()) -> None:
+def present(
+    out: Output,
+    folder: Path,
+    matches: list[str] | None,
+    others: Sequence[Arms] = (),
+    turns: Sequence[Row] = (),
+) -> None:
     """Show the standings of these matches (None: all), and below what they show: the verdict, or the difference of the
-    two programs of a match. ``others``: runs of the two in earlier studies."""
+    two programs of a match. ``others``: runs of the two in earlier studies; ``turns``: of a night, for its JSON."""
     from arena.contest.listing import labels_by_arm
 
     how = views.view("standings")
@@ -87,7 +95,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
     contrast = asdict(found.contrast) if found.contrast else None
     nothing = "no run has ended yet" if found.match_id or found.decision else plain_text(found.sentences[0])
     named = [{"program": views.named(row["name"], row["role"]), **row} for row in rows]
-    extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
+    extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast} | ({"turns": turns} if turns else {})
     views.show(out, named, how, extra=extra, empty=nothing)
     if out.mode == "person" and shows:
         caveats = [f"{caveat.title}. {caveat.text}" for caveat in found.caveats]
@@ -138,14 +146,19 @@ def is_night(folder: Path) -> bool:
     return path.is_file() and bool(StudyConfig.read(path).plan.get("night"))
 
 
-def show_turns(out: Output, folders: Sequence[Path], shows: Row | None = None) -> None:
-    """What each program did in these nights, and what that ``shows``; nothing for other studies."""
-    how, rows = views.view("turns"), []
+def turns_in(folders: Sequence[Path]) -> list[Row]:
+    """What each program did in these nights; no rows for other studies."""
+    rows = list[Row]()
     for folder in folders:
         with resolve.connect(folder, ["contributions"]) as con:
-            rows += [{"night": resolve.shown(folder), **row} for row in how.rows(con)]
+            rows += [{"night": resolve.shown(folder), **row} for row in views.view("turns").rows(con)]
+    return rows
+
+
+def show_turns(out: Output, rows: Sequence[Row], shows: Row | None = None) -> None:
+    """Print what each program did in nights, and what that ``shows``."""
     if rows:
-        views.show(out, rows, how, extra=shows)
+        views.show(out, rows, views.view("turns"), extra=shows)
     if shows and out.mode != "json":
         out.thing(shows)
 
@@ -173,14 +186,14 @@ def together(out: Output, folders: Sequence[Path]) -> None:
             turns = turns_of(con)
             nights.append((turns, seed_sd(con, turns[0].run_id) if turns else None))
             names = dict(con.execute("SELECT program_id, name FROM programs").fetchall())
-    p: float | None = block_test(nights, first, tested)
+    p = block_test(nights, first, tested) if equal_blocks(nights, first, tested) else None
     known = list(configs.values())
     lineages = len({root(config, known) for config in known})
-    shows = "is shown to be better" if p is not None and p < LEVEL else "is not shown to be better"
-    verdict = f"{names[tested]} {shows} than {names[first]}"
-    if not equal_blocks(nights, first, tested):
-        p, verdict = None, f"no test is possible: {names[first]} and {names[tested]} had as many turns in no block"
-    show_turns(out, folders, {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
+    if p is None:
+        verdict = f"no test of {names[tested]} against {names[first]} was possible: they had as many turns in no block"
+    else:
+        verdict = f"{names[tested]} is {'' if p < LEVEL else 'not '}shown to be better than {names[first]}"
+    show_turns(out, turns_in(folders), {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
 
 
 def root(config: StudyConfig, known: Sequence[StudyConfig]) -> str:
