@@ -88,7 +88,7 @@ def in_race(contest: Contest) -> dict[int, str]:
 def not_in_race(contest: Contest) -> dict[int, str]:
     """Number → why an entry was not among the leaders when their race began. One that was void then and has been
     reinstated since is not called void; one that is void again has its present reason."""
-    reasons = {int(number): why for number, why in contest.state().get("not_racing", {}).items()}
+    reasons = {int(number): str(why) for number, why in contest.database.fact("not_racing").items()}
     with contest.database.read() as connection:
         since = connection.scalars(select(Act).where(Act.phase == "deciding").order_by(Act.act_id.desc()))
         first = {act.number: act for act in since}  # the oldest: it has the state in which the race found the entry
