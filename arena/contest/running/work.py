@@ -20,7 +20,7 @@ from arena.contest.contest import Contest
 from arena.contest.entering.removal import rename
 from arena.contest.ranking.decision import FinalRace, decided
 from arena.contest.ranking.views import signed_entries
-from arena.contest.running.pause import HOSTS, answers, unstop
+from arena.contest.running.pause import HOSTS, answers
 from arena.contest.running.steward import Say, Steward, end
 from arena.contest.settings import REPORT
 from arena.contest.stored import Announcement
@@ -66,7 +66,6 @@ def _work(steward: Steward, study: Study, say: Say, until_idle: bool) -> None:
         except Drained:
             return
         except MetaloopError as error:
-            unstop(study)
             study.look()
             wait = _after(error, steward, say, wait)
 

@@ -8,10 +8,12 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import NotTaken, accept
+from arena.contest.entering.lookup import find_entry
 from arena.contest.ranking.announced import sentences
 from arena.contest.running import work
 from arena.contest.running.steward import Steward
@@ -20,6 +22,7 @@ from arena.contest.stored import Announcement
 from arena.study import Study
 from meta.cli.contests.contest_entrant import steps
 from meta.cli.main import run
+from programs.errors import NotFound
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, decided, founded, newcomer, numbered, served, winner
 from tests.arena.contest.test_fair_entries import COPY, quiet, taken
@@ -120,3 +123,16 @@ def test_board_says_of_an_entry_that_it_kept_no_edit(contest: Contest) -> None:
     (row,) = (row for row in board.split("<tr") if numbered(contest, number).entry_id in row)
     assert "measured" in row
     assert re.search(r"kept (none|no edit|0 edits)", row)
+
+
+@pytest.mark.parametrize("name", ["é", "nobody", "Ada 3"])
+def test_unknown_parent_costs_one_query_of_names(contest: Contest, name: str) -> None:
+    """Anybody may check a text that is based on an entry: it must not load the other columns of all entries."""
+    for number in range(3):
+        taken(contest, f"P {number}", starter("local").raw)
+    queries = list[str]()
+    event.listen(contest.database.engine, "before_cursor_execute", lambda *call: queries.append(call[2]))
+    with contest.database.read() as connection, pytest.raises(NotFound):
+        find_entry(connection, name)
+    (query,) = (query for query in queries if query.startswith("SELECT"))
+    assert "lint" not in query and "results" not in query
