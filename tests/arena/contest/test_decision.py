@@ -77,6 +77,9 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
     acts.void(contest, "4", "copied")
     acts.unvoid(contest, "4")
     assert not_in_race(contest)[4] == stored["4"]  # it was not void when the race began
+    acts.void(contest, "5", "found out late")  # while the race goes on
+    assert not_in_race(contest)[5] == "declared void by the host: found out late"
+    acts.unvoid(contest, "5")
     reasons = not_racing(contest, study, [3])
     assert reasons == {
         4: "not among the leaders when their race began: rank 2–5, significantly below 1 other row of the board",

@@ -15,6 +15,7 @@ from arena.contest.entering import acts
 from arena.contest.entering.entries import NotTaken, accept
 from arena.contest.entering.lookup import find_entry
 from arena.contest.ranking.announced import sentences
+from arena.contest.ranking.views import board_view
 from arena.contest.running import work
 from arena.contest.running.steward import Steward
 from arena.contest.settings import REPORT, RULES
@@ -136,3 +137,10 @@ def test_unknown_parent_costs_one_query_of_names(contest: Contest, name: str) ->
         find_entry(connection, name)
     (query,) = (query for query in queries if query.startswith("SELECT"))
     assert "lint" not in query and "results" not in query
+
+
+def test_board_says_where_runs_separate_no_two_rows(ran: Contest) -> None:
+    rows = board_view(ran)["rows"]
+    apart = any(row["rank_low"] > 1 for row in rows)
+    with served(ran) as port:
+        assert ("separate no two of these rows" in Browser(port).get("/").text) != apart
