@@ -167,7 +167,8 @@ def too_high(recorded: GainEstimate, fresh: GainEstimate) -> bool:
 
 
 def study_verdict(recorded: Lead, fresh: Lead, embedded: str) -> tuple[str, str]:
-    """(``confirmed``, ``not confirmed`` or ``contradicted``, why) of a study's claim that one arm leads another."""
+    """(``confirmed``, ``not confirmed``, ``contradicted`` or ``nothing to confirm``, why) of a study's claim that one
+    arm leads another."""
     if embedded:
         return "contradicted", embedded
     if too_high(recorded.lead, fresh.lead):
@@ -175,7 +176,7 @@ def study_verdict(recorded: Lead, fresh: Lead, embedded: str) -> tuple[str, str]
     if too_high(recorded.first, fresh.first):
         return "contradicted", "the recorded gain is larger than the fresh measurements allow"
     if not recorded.holds:
-        return "not confirmed", "the study itself has no significant lead"
+        return "nothing to confirm", "the study itself has no significant lead"
     if not fresh.holds:
         return "not confirmed", "the lead is not significant in the fresh measurements; more runs may show it (--runs)"
     return "confirmed", "the lead is significant in the fresh measurements too"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from arena.executor import Progress
+from arena.lock import request_stop
 from arena.study import Study
 from programs.errors import CapReached
 from trainer.sandbox import flag
@@ -39,7 +40,7 @@ def drain_on_interrupt(study: Study, _progress: Progress) -> Iterator[None]:
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        study.request_stop()
+        request_stop(study.folder)
 
     before = signal.signal(signal.SIGINT, handle)
     try:

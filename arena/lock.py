@@ -1,8 +1,10 @@
-"""The lock of a study's folder: a process that writes to the study holds it, others ask whether it is held."""
+"""The lock of a study's folder: a process that writes to the study holds it, others ask whether it is held, and may
+request that it stops. None of this reads the study or its task, which may have changed meanwhile."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import shlex
 import time
 from pathlib import Path
@@ -43,3 +45,8 @@ def is_taken(folder: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def request_stop(folder: Path) -> None:
+    """Request that the process which holds the lock finish its experiments in flight and stop."""
+    (folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")

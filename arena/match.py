@@ -21,6 +21,7 @@ from arena.arms import Match, TaskMatch
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
 from arena.jobs import ErrorRecord, JobResult, RunJob
+from arena.lock import request_stop
 from arena.measuring import measure_baseline, run_gain, run_job, settle, settled, settled_gains, splits_of_runs
 from arena.race import ArmScore, Racer
 from arena.task_study import TaskStudy
@@ -83,7 +84,7 @@ def play_round(
         progress(run_ended(each.on, job, result))
         if result.problem and problem is None:
             problem = result.problem
-            each.on.study.request_stop()
+            request_stop(each.on.study.folder)
     if problem:
         raise rebuild(problem)
     if not all(settled(matches[number].on, job) for job, number in jobs.values()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -161,14 +160,6 @@ class Study:
         """Keep the study in use, without opening its ledger: while its command waits for an answer."""
         with lock.take(self.folder):
             yield
-
-    def is_running(self) -> bool:
-        """Whether some process holds the study's lock now."""
-        return lock.is_taken(self.folder)
-
-    def request_stop(self) -> None:
-        """Request that the process of this study finish its experiments in flight and stop."""
-        (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
 
     def record(self, *events: Event) -> None:
         """Write events to the ledger, with one sync for all of them, and apply them to the state."""

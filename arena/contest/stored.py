@@ -163,7 +163,6 @@ class StateFact(TypedDict, total=False):
     deciding: str
     decided: str
     leaders: list[int]
-    not_racing: dict[str, str]  # by number: why an entry is not among them
     left_out: dict[str, str]  # by number: why a leader was given up
 
 

@@ -152,8 +152,12 @@ class Chain(GitFolder):
         message = f"{one_line(subject)}\n\n{trailers}"
         commit = self.write_commit(tree, parent, message, who)
         self.git("update-ref", BRANCH, commit, parent)
-        self.git("update-server-info")
+        self.publish()
         return commit
+
+    def publish(self) -> None:
+        """Write what clones over HTTP read to find the head of main."""
+        self.git("update-server-info")
 
     def check(self) -> str:
         """What git finds wrong with the objects of main; empty if nothing."""

@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 250
 MARKDOWN = "text/markdown; charset=utf-8"
 MOST_DIFF = 60_000
-MOST_CHANGES = 64  # of blocks, kept in memory
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def changes_of(project: Project) -> Changes:
 def page_routes(project: Project, changes: Changes, shown: Callable[[], ProjectState]) -> APIRouter:
     """The pages; nothing that they do changes the project. ``shown``: its state, which pages share."""
     routes = APIRouter(include_in_schema=False)
-    change_of = lru_cache(MOST_CHANGES)(partial(_change, project))
+    change_of = cache(partial(_change, project))  # each starts git several times, and a block never changes
 
     @routes.get("/")
     def index(request: Request) -> Response:

@@ -15,6 +15,7 @@ from analysis.statistics import t_quantile
 from arena.home.project import Project
 from arena.home.recording import totals
 from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
+from arena.serving.clock import utc_now
 from arena.serving.throttled_cache import ThrottledCache
 
 MOST_OPEN = 12  # proposals under way that are listed
@@ -235,7 +236,10 @@ def state_of(project: Project) -> ProjectState:
             open=[OpenProposal(*row) for row in connection.execute(under_way)],
             proposals=counts,
             volunteers=connection.scalar(select(func.count()).select_from(Volunteer)) or 0,
-            runs_out=connection.scalar(select(func.count()).where(RunLease.returned_at.is_(None))) or 0,
+            runs_out=connection.scalar(
+                select(func.count()).where(RunLease.returned_at.is_(None), RunLease.expires_at > utc_now())
+            )
+            or 0,
             searched_seconds=searched,
             verified_seconds=spent.spent + spent.sampled,
         )

@@ -21,7 +21,7 @@ from arena.home.results import ProjectState, throttled_state
 from arena.home.tables import RunLease, main_block
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
 from arena.serving.intake import Intake, answer_faults
-from arena.serving.limits import BodyLimit, Rate, client_of
+from arena.serving.limits import BodyLimit, Rate, client_of, customer_of
 from arena.serving.problems import add_handlers
 from arena.serving.process import Keeper
 from arena.serving.tokens import bearer
@@ -30,7 +30,6 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 MOST_CHECKS = 2  # of results at a time
 MOST_PENDING, PENDING_SECONDS = 64, 10  # results that are checked or wait for it; when to send another one again
-JOINING_NETWORK = 48  # bits of an IPv6 address: what one customer of a provider gets
 OBJECT = re.compile(
     r"(HEAD|info/refs|objects/info/packs|objects/[0-9a-f]{2}/[0-9a-f]{38}|objects/pack/[a-z0-9.-]{1,80})"
 )
@@ -81,7 +80,7 @@ def _volunteers(host: ProjectHost, rate: Rate, joining: Rate) -> APIRouter:
     async def join(request: Request, volunteer: int | None = Depends(known)) -> protocol.Welcome:
         who = await _read(protocol.Introduction, request)
         if volunteer is None:
-            require(joining, client_of(request, JOINING_NETWORK))
+            require(joining, customer_of(request))
         return await stored(partial(host.join, volunteer_id=volunteer, who=who))
 
     @routes.post("/leases")

@@ -48,7 +48,8 @@ class Verifier:
         self.recorder = RunRecorder(project, study)
 
     def put_right(self) -> None:
-        """A commit that was made just before a kill gets its row."""
+        """A commit that was made just before a kill gets its row, and clones over HTTP get it."""
+        self.project.chain.publish()
         head = self.project.chain.head
         with self.database.write() as connection:
             if connection.scalar(select(BlockRow).where(BlockRow.commit == head)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 
@@ -12,7 +11,6 @@ from arena.drain import Drained
 from arena.executors import executor_of
 from arena.home.project import Project
 from arena.home.verifying import Say, Verifier
-from arena.serving.clock import utc_now
 from arena.serving.process import as_process
 from arena.study import Study
 
@@ -32,7 +30,7 @@ def carry_on(project: Project, say: Say, until_idle: bool = False) -> None:
         verifier = Verifier(project, study, say)
         verifier.put_right()
         while not (study.folder / "stop").exists():
-            project.database.set_fact("pulse", pid=os.getpid(), at=utc_now().isoformat())
+            project.database.heartbeat()
             try:
                 at_work = verifier.step(executor)
             except Drained:

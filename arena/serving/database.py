@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from trainer.user_files import write_private
 
 AT_ONCE = 100  # rows per transaction, because other writers wait
 WAIT_SECONDS = 30  # for another writer's transaction
+BEAT_SECONDS = 5.0  # between two heartbeats that say the same
 
 
 class Moment(TypeDecorator[datetime]):
@@ -51,6 +54,7 @@ class Database:
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", _begin)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._heartbeat: tuple[float, dict[str, Any]] = float("-inf"), {}
 
     def create(self) -> None:
         """Create a file that only its owner may read; SQLite gives its other files the same mode."""
@@ -87,6 +91,15 @@ class Database:
     def set_fact(self, name: str, **value: Any) -> None:
         with self.write() as connection:
             self.put(connection, name, **value)
+
+    def heartbeat(self, **value: Any) -> None:
+        """Store in the fact `pulse` that this process works on the folder now, with ``value``. The same ``value`` again
+        is stored only every BEAT_SECONDS, because every commit is synced and other writers wait for it."""
+        at, before = self._heartbeat
+        now = time.monotonic()
+        if value != before or now - at > BEAT_SECONDS:
+            self._heartbeat = now, value
+            self.set_fact("pulse", at=utc_now().isoformat(), pid=os.getpid(), **value)
 
     @classmethod
     def put(cls, connection: Connection, name: str, **value: Any) -> None:

@@ -51,6 +51,11 @@ def client_of(request: Request, network: int = 64) -> str:
     return str(address.ipv4_mapped or ip_network((address, network), strict=False))
 
 
+def customer_of(request: Request) -> str:
+    """The same for who may join: all 65,536 networks of computers that one customer of a provider gets are one."""
+    return client_of(request, 48)
+
+
 class Rate:
     """Token bucket per client: ``most`` requests at once, refilled within ``seconds``."""
 

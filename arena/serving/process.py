@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from arena.lock import request_stop
 from arena.serving.database import Database
 from programs.errors import Busy, MetaloopError, UsageError
 from programs.text import one_line, wrapped
@@ -51,7 +52,7 @@ class Keeper:
         self._ending.set()
         with contextlib.suppress(OSError, SQLAlchemyError):  # the folder may be gone, or the disk full
             if self._process is None or self.database.fact("pulse").get("pid") == self._process.pid:
-                (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
+                request_stop(self.folder)
             else:  # it waits for another queue process, which must not be stopped
                 self._process.terminate()
         self._thread.join(timeout=MOST_WAIT)
@@ -68,6 +69,9 @@ class Keeper:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
             status = self._process.wait()
             if self._ending.is_set() or self._over():
+                break
+            if status == 0:
+                self.say("stopped on request; this server still shows the pages, and goes on when it is started again")
                 break
             wait = 1.0 if time.monotonic() - began > CALM_SECONDS else min(2 * wait, MOST_WAIT)
             self.say(f"the process of {self.module} ended with status {status}; restart in {wait:.0f} s")

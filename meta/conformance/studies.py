@@ -22,6 +22,7 @@ from arena.arms import Entry, enter
 from arena.choice import EXECUTORS
 from arena.drain import Drained
 from arena.executor import ClosingExecutor, Progress
+from arena.lock import request_stop
 from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart
 from arena.setup import StudySetup
 from arena.study import Study
@@ -182,7 +183,7 @@ class ExecutorConformance(Conformance):
         def stop_soon(event: Mapping[str, Any]) -> None:
             seen.append(event)
             if len(seen) == 40:
-                study.request_stop()
+                request_stop(study.folder)
 
         with pytest.raises(Drained):
             played(study, make, stop_soon)

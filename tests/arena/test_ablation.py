@@ -15,6 +15,7 @@ from arena.ablation import design_of, design_seed, play_design, program_of, swit
 from arena.arms import Entry, enter
 from arena.drain import Drained
 from arena.executors.in_process import InProcessExecutor
+from arena.lock import request_stop
 from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
@@ -116,7 +117,7 @@ def test_it_goes_on_where_it_stopped_and_a_larger_budget_prolongs_it(tmp_path: P
     def stop_soon(event: Mapping[str, Any]) -> None:
         seen.append(event)
         if len(seen) == 60:
-            study.request_stop()
+            request_stop(study.folder)
 
     with pytest.raises(Drained):
         ablated(study, 16, stop_soon)
@@ -161,7 +162,7 @@ def test_a_stopped_replay_goes_on_and_more_seeds_are_added(tmp_path: Path) -> No
     run_id = played(study)
 
     def stop(_: Mapping[str, Any]) -> None:
-        study.request_stop()
+        request_stop(study.folder)
 
     with pytest.raises(Drained):
         replayed(study, run_id, 2, stop)

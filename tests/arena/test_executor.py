@@ -25,6 +25,7 @@ from arena.drain import Drained
 from arena.executor import rebuild
 from arena.executors.local import LocalExecutor, WorkerProcess, make
 from arena.jobs import BaselineJob, MeasureJob
+from arena.lock import is_taken
 from arena.standalone import play_entries
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -119,8 +120,8 @@ def test_a_study_stays_locked_until_its_workers_have_ended_too(tmp_path: Path) -
     with study:
         executor = make(study, silent, tasks_of(study))
     with executor:
-        assert study.is_running()
-    assert not study.is_running()
+        assert is_taken(study.folder)
+    assert not is_taken(study.folder)
 
 
 @pytest.mark.slow
@@ -134,7 +135,7 @@ def test_a_stop_request_drains_and_the_same_match_goes_on(tmp_path: Path, undist
         if event["kind"] == "experiment" and event["number"] == 3:
             before = len(told)
             os.kill(os.getpid(), signal.SIGINT)  # handled here and now: nothing may be shown from within it
-            assert len(told) == before and study.is_running()
+            assert len(told) == before and is_taken(study.folder)
 
     with pytest.raises(Drained) as caught:
         play_entries(study, [Entry(STOCK)], 2, stop_early)

@@ -13,6 +13,7 @@ from arena.arms import Entry, Match, enter
 from arena.drain import Drained
 from arena.executors.in_process import InProcessExecutor
 from arena.executors.local import LocalExecutor
+from arena.lock import request_stop
 from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
@@ -133,7 +134,7 @@ def test_a_confirmation_of_untouched_runs_is_resumed_to_the_same_bits(tmp_path: 
     def stop_soon(event: Mapping[str, Any]) -> None:
         seen.append(event)
         if len(seen) == 8:
-            study.request_stop()
+            request_stop(study.folder)
 
     with pytest.raises(Drained):
         ended(study, "confirmation", progress=stop_soon)

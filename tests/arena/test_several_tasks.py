@@ -14,6 +14,7 @@ from analysis.study import open_study, query
 from analysis.transfer import Cell, transfer_cells
 from arena.arms import Entry
 from arena.drain import Drained
+from arena.lock import request_stop
 from arena.setup import beside
 from arena.standalone import alike, play_entries
 from arena.study import Study
@@ -115,7 +116,7 @@ def test_cut_off_on_each_task_it_ends_as_if_nothing_had_been(tmp_path: Path, tol
         nonlocal ended
         ended += event["kind"] == "run_ended"
         if ended in (4, 4 * RUNS + 4):
-            study.request_stop()
+            request_stop(study.folder)
 
     for _ in range(2):
         with pytest.raises(Drained):

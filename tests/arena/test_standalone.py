@@ -12,6 +12,7 @@ from analysis.study import query
 from arena.arms import Entry, enter
 from arena.drain import Drained
 from arena.executors.in_process import InProcessExecutor
+from arena.lock import request_stop
 from arena.match import play
 from arena.standalone import RACE_FIRST, racer
 from arena.study import Study
@@ -58,7 +59,7 @@ def test_a_race_cut_off_goes_on_where_it_would_have_gone(tmp_path: Path, task: T
         nonlocal ended
         ended += event["kind"] == "run_ended"
         if ended in (4, RACE_FIRST * 5 + 2):
-            study.request_stop()
+            request_stop(study.folder)
 
     for _ in range(2):
         with pytest.raises(Drained):

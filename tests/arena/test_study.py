@@ -11,6 +11,7 @@ import pytest
 from analysis.ledger import SCHEMA
 from analysis.ledger.events import VerificationEvent
 from arena import sandbox
+from arena.lock import is_taken
 from arena.settings import StudyConfig
 from arena.study import Study
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
@@ -46,10 +47,10 @@ def test_the_secret_stays_out_of_the_ledger(study: Study, tmp_path: Path) -> Non
 def test_two_processes_cannot_work_on_one_study(study: Study, tmp_path: Path) -> None:
     with study:
         other = Study.open(tmp_path / "s")
-        assert other.is_running()
+        assert is_taken(other.folder)
         with pytest.raises(Busy, match="another process"), other:
             pass
-    assert not study.is_running()
+    assert not is_taken(study.folder)
 
 
 def test_who_asks_whether_a_study_runs_keeps_no_process_from_starting_it(study: Study) -> None:
@@ -57,10 +58,10 @@ def test_who_asks_whether_a_study_runs_keeps_no_process_from_starting_it(study: 
         pass
     with (study.folder / "lock").open("rb") as asks:
         fcntl.flock(asks, fcntl.LOCK_SH)  # as a page that asks, held for longer than it does
-        assert not study.is_running()
+        assert not is_taken(study.folder)
         Timer(0.1, fcntl.flock, (asks, fcntl.LOCK_UN)).start()
         with study:
-            assert Study.open(study.folder).is_running()
+            assert is_taken(study.folder)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_a_study_that_was_changed_after_it_began_does_not_go_on(
     study.config.model_copy(update=change).dump(study.folder / "study.toml")
     with pytest.raises(Corrupt, match=rf"study\.toml{says}") as caught, Study.open(study.folder):
         pass
-    assert caught.value.hint and not study.is_running()
+    assert caught.value.hint and not is_taken(study.folder)
 
 
 @pytest.mark.parametrize(

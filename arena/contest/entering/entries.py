@@ -190,6 +190,7 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     used = require_quota(connection, contest, person)
     if program.name == PROGRAM_FILE:  # the text does not name itself
         program = replace(program, name=f"{person.name} {used + 1}")
+    program = replace(program, name=free_name(connection, person, one_line(program.name)))
     entry = store(
         connection, contest.config, program,
         role="program", behaviour=read.behaviour, person=person, lint=read.lint, now=now,
@@ -197,6 +198,13 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     if read.parent is not None:
         connection.add(EntryParent(number=entry.number, parent=read.parent))
     return Accepted(entry, new=True)
+
+
+def free_name(connection: Connection, person: Person, name: str) -> str:
+    """The name, with a number where another entry of this person has it: a label names one entry."""
+    taken = set(connection.scalars(select(ContestEntry.name).where(ContestEntry.person_id == person.person_id)))
+    names = (name[: MOST_NAME - len(end)] + end for end in ("", *(f" ({k})" for k in range(2, len(taken) + 3))))
+    return next(free for free in names if free not in taken)
 
 
 def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
@@ -302,7 +310,7 @@ def store(
         entry_id=content_id("n", config.contest_id, str(number)),
         person_id=person.person_id if person else None,
         role=role,
-        name=one_line(program.name)[:MOST_NAME],
+        name=program.name,
         program_id=program.program_id,
         behaviour=behaviour,
         sha256=hashlib.sha256(program.document.encode()).hexdigest(),

@@ -37,17 +37,18 @@ def _gains(said: Announcement) -> str:
     """What the best entry, or a tied group, gains, and stock's two arms as one sample."""
     digits, winners = digits_of(said), {who["number"] for who in said["winners"]}
     stock = f"stock {number(said['gain'] - said['over_stock'], digits)}"
+    best = entry_label(said["best"]["entrant"], said["best"]["name"])
+    over = f"{number(said['over_stock'], digits, True)}{_interval(said['over_low'], said['over_high'], digits)}."
     if len(winners) > 1:
         gains = sorted(row["gain"] for row in said["rows"] if row["number"] in winners)
         ends = " to ".join(dict.fromkeys(number(gain, digits) for gain in (gains[0], gains[-1])))
         return (
-            f"Over {many(said['n'], 'fresh run')} of each, the winners gain {ends} {said['unit']} on average, {stock}."
+            f"Over {many(said['n'], 'fresh run')} of each, the winners gain {ends} {said['unit']} on average, {stock}. "
+            f"Each is significantly better than stock; the difference of {best} is {over}"
         )
-    best = entry_label(said["best"]["entrant"], said["best"]["name"])
     return (
         f"Over {many(said['n'], 'fresh run')}, {best} gains {number(said['gain'], digits)} {said['unit']} on average"
-        f"{_interval(said['low'], said['high'], digits)}, {stock}. The difference is "
-        f"{number(said['over_stock'], digits, True)}{_interval(said['over_low'], said['over_high'], digits)}."
+        f"{_interval(said['low'], said['high'], digits)}, {stock}. The difference is {over}"
     )
 
 
@@ -63,6 +64,9 @@ def spent(said: Announcement) -> str:
     most = race["equal_runs"] // max(race["looked"], 1) * race["looks"][-1]
     runs, looks = f"{race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock", len(race["looks"])
     took = f"The decision took {runs}; at most {most:,} were planned"
+    of_stock = min((row["n"] for row in said["rows"] if row["role"] != "program"), default=said["n"])
+    if of_stock < said["n"]:
+        took += f"; stock stopped after {of_stock} in each arm, when every leader left was significantly above it"
     return f"{took}. Intervals and tests, A/A apart, allow for all {looks} planned looks." if looks > 1 else f"{took}."
 
 

@@ -87,7 +87,8 @@ def begin(contest: Contest, study: Study) -> FinalRace:
         reasons = {str(number): why for number, why in not_racing(contest, study, numbers).items()}
         for entry in taking_part(contest, numbers):
             change(contest, entry.number, attempts=0)
-        contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=reasons)
+        contest.database.set_fact("not_racing", **reasons)  # apart: every page reads the state
+        contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
     on = tasks_of(study)[0]
     return FinalRace(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))

@@ -22,10 +22,10 @@ from arena.contest.entering.similarity import copies, copy_sentence
 from arena.contest.running.queue import forecast, in_line, turns
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
+from arena.lock import is_taken
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
 from arena.serving.throttled_cache import ThrottledCache
-from arena.study import Study
 
 DIGITS = 3  # decimal places of gains before the first board
 CACHED_SECONDS = 2.0  # of the order of the queue
@@ -214,7 +214,7 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
         active = select(ContestEntry.progress).where(ContestEntry.state.in_(("screening", "running")))
         runs = [run for progress in connection.scalars(active) for run in progress.get("runs", ())]
     order = forecast(turns(waiting, served, contest.costs), run_seconds, contest.study.workers)
-    at_work = Study.open(contest.folder).is_running()  # without a process, the runs do not go on
+    at_work = is_taken(contest.folder)  # without a process, the runs do not go on
     gone = elapsed(runs, utc_now(), run_seconds) if at_work else 0.0
     return {number: (position, max(1.0, round(seconds - gone))) for number, (position, seconds) in order.items()}
 

@@ -190,6 +190,7 @@ class QueueView(TypedDict):
 
 class HostRow(EntryRow):
     attempts: int
+    copy_of: str  # which earlier entry it behaves like
 
 
 class OwnEntryRow(EntryRow):

@@ -322,7 +322,11 @@ def host_rows(contest: Contest) -> list[HostRow]:
     with contest.database.read() as connection:
         query = select(ContestEntry).where(ContestEntry.role == "program").order_by(*order)
         entries = connection.scalars(query.limit(MOST_ROWS)).all()
-    return [{**entry_row(entry), "attempts": entry.attempts} for entry in entries]
+        alike = copies(connection)
+    return [
+        {**entry_row(entry), "attempts": entry.attempts, "copy_of": copy_sentence(alike.get(entry.number))}
+        for entry in entries
+    ]
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:

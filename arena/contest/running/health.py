@@ -21,9 +21,9 @@ from arena.contest.ranking.race import leaders_of
 from arena.contest.ranking.standing import whole_board
 from arena.contest.settings import Phase
 from arena.contest.tables import ENDED, Act, ContestEntry
+from arena.lock import is_taken
 from arena.serving.clock import utc_now
 from arena.serving.process import LOG
-from arena.study import Study
 from programs.text import one_line
 
 TAIL, WIDE = 30, 300  # lines of the log, and characters of each
@@ -66,7 +66,7 @@ def health(contest: Contest) -> QueueHealth:
         "phase": contest.phase(),
         "states": dict(states),
         "waiting": sum(count for state, count in states.items() if state not in ENDED),
-        "at_work": Study.open(contest.folder).is_running(),
+        "at_work": is_taken(contest.folder),
         "process": pulse.get("pid"),
         "seen_seconds": _ago(pulse.get("at")),
         "pause": pause or None,

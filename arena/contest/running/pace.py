@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from analysis.wording import duration
 from arena.contest.stored import RacePlace
-from arena.contest.tables import Act
+from arena.contest.tables import Act, ContestEntry
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
@@ -87,10 +87,11 @@ def in_race(contest: Contest) -> dict[int, str]:
 
 def not_in_race(contest: Contest) -> dict[int, str]:
     """Number → why an entry was not among the leaders when their race began. One that was void then and has been
-    reinstated since is not called void; one that is void again has its present reason."""
-    reasons = {int(number): why for number, why in contest.state().get("not_racing", {}).items()}
+    reinstated since is not called void; one that is void now has its present reason."""
+    reasons = {int(number): str(why) for number, why in contest.database.fact("not_racing").items()}
     with contest.database.read() as connection:
         since = connection.scalars(select(Act).where(Act.phase == "deciding").order_by(Act.act_id.desc()))
         first = {act.number: act for act in since}  # the oldest: it has the state in which the race found the entry
-        lifted = [act.entry for number, act in first.items() if number in reasons and act.what == "unvoid"]
-    return reasons | {one.number: one.reason if one.state == "void" else WAS_VOID for one in lifted}
+        lifted = {number: WAS_VOID for number, act in first.items() if number in reasons and act.what == "unvoid"}
+        void = select(ContestEntry).where(ContestEntry.state == "void", ContestEntry.number.in_(reasons))
+        return reasons | lifted | {entry.number: entry.reason for entry in connection.scalars(void)}

@@ -91,12 +91,5 @@ class Pause:
             self.say("the queue has resumed")
 
 
-def unstop(study: Study) -> None:
-    """Delete the stop request if this process wrote it itself, to end the runs in progress."""
-    path = study.folder / "stop"
-    if path.exists() and path.read_text(encoding="utf-8").strip() == str(os.getpid()):
-        path.unlink(missing_ok=True)
-
-
 def _changed(study: Study) -> int:
     return (study.folder / "study.toml").stat().st_mtime_ns

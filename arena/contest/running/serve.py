@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from arena.contest.contest import Contest
 from arena.contest.create import refuse_public
+from arena.contest.settings import REPORT
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from arena.serving.process import Keeper, address, terminated, trusted
@@ -50,9 +51,11 @@ def serve(
     config = configured(create_app(contest, limits), trusted(proxies), say)
     for problem in clock_problems(contest):
         say(problem)
-    keeper = Keeper(
-        contest.folder, contest.database, "arena.contest.running.work", say, lambda: contest.phase() == "decided"
-    )
+
+    def over() -> bool:
+        return contest.phase() == "decided" and (contest.folder / REPORT).is_file()
+
+    keeper = Keeper(contest.folder, contest.database, "arena.contest.running.work", say, over)
     with terminated(say), keeper:
         url = address(host, listening.getsockname()[1])
         contest.database.set_fact("address", url=url)  # for the host, once the contest is decided

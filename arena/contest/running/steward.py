@@ -6,10 +6,10 @@ between two writes, the database is corrected from the ledger at the next start.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypedDict
 
 from pydantic import JsonValue
@@ -33,14 +33,13 @@ from arena.executor import Executor
 from arena.jobs import ErrorRecord, JobResult, RunJob
 from arena.match import announce
 from arena.measuring import measure_baseline, run_gain, run_job, settle, splits_of_runs
-from arena.serving.clock import utc_now
+from arena.serving.database import BEAT_SECONDS
 from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.events import RunEndedEvent
 from programs.ids import content_id
 
 Say = Callable[[str], None]
-BEAT_SECONDS = 5.0
 LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 MOST_ATTEMPTS = 3  # lost runs of an entry before the host gives it up
 
@@ -154,10 +153,8 @@ class Steward:
             index, state = None, "screening"
             job = arms.screening_job(self.screening, screening, self.costs.screen)
         elif (index := self._next_index(number)) is None:
-            counted = self._counted(number)
+            counted = self._restore(number)
             self.say(f"{self._name(number)}: the ledger has {counted['runs_done']} of its runs, the database fewer")
-            change(self.contest, number, **counted)
-            self._told(number, counted)
             return None
         else:
             state = "running"
@@ -175,7 +172,10 @@ class Steward:
         return next(left, None)
 
     def _measured(self, number: int, index: int) -> bool:
-        return run_gain(self.on, content_id("r", self._arms(number)[1].arm_id, str(index))) is not None
+        return run_gain(self.on, self._run_id(number, index)) is not None
+
+    def _run_id(self, number: int, index: int) -> str:
+        return content_id("r", self._arms(number)[1].arm_id, str(index))
 
     def _done(self, number: int) -> int:
         """Number of measured runs of the entry in the ledger."""
@@ -310,9 +310,9 @@ class Steward:
         """Correct the database from the ledger, before any job is given: a run that is settled is stored, and then its
         experiments are no longer in memory to be resumed from."""
         with self.contest.database.read() as connection:
-            columns = (ContestEntry.number, ContestEntry.entry_id, ContestEntry.state, ContestEntry.runs_done)
+            columns = (ContestEntry.number, ContestEntry.entry_id, ContestEntry.state, ContestEntry.results)
             rows = connection.execute(select(*columns)).all()
-        for number, entry_id, state, done in rows:
+        for number, entry_id, state, results in rows:
             if state in ("queued", "verified", "failed") or entry_id not in self.study.state.entries:
                 continue
             if state == "screening":
@@ -320,11 +320,20 @@ class Steward:
                 if ended is not None and ended.state == "finished":
                     self._screened(number, ended)
                 continue
-            counted = self._counted(number)  # also of a void entry: it may be reinstated
-            if counted["runs_done"] != done or (counted["state"] == "verified" and state != "void"):
-                change(self.contest, number, **counted)
-                self._told(number, counted)
+            if len(results) != self._done(number):
+                self._restore(number)  # also of a void entry: it may be reinstated
         self.shown.refresh(force=True)
+
+    def _restore(self, number: int) -> RunCounts:
+        """Store what the ledger has of an entry's runs."""
+        counted = self._counted(number)
+        for index in filter(partial(self._measured, number), range(self.wanted)):
+            run_id = self._run_id(number, index)
+            run = self.study.state.run(run_id).ended
+            assert run is not None
+            store_result(self.contest, number, index + 1, run_result(self.on, run_id, run), **counted)
+        self._told(number, counted)
+        return counted
 
     def beat(self) -> None:
         """Store a heartbeat, and once a day the ledger's head, for the pages."""
@@ -335,8 +344,7 @@ class Steward:
     def _report(self) -> None:
         """Store time, process and the runs in progress for the pages; ``numbers``: of their entries."""
         numbers = [hand.number for hand in self.in_hand.values()]
-        now = utc_now().isoformat()
-        self.contest.database.set_fact("pulse", at=now, pid=os.getpid(), in_hand=len(numbers), numbers=numbers)
+        self.contest.database.heartbeat(in_hand=len(numbers), numbers=numbers)
 
     def progress(self, event: Mapping[str, JsonValue]) -> None:
         """Handle an event of a worker."""

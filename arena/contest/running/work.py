@@ -20,7 +20,7 @@ from arena.contest.contest import Contest
 from arena.contest.entering.removal import rename
 from arena.contest.ranking.decision import FinalRace, decided
 from arena.contest.ranking.views import signed_entries
-from arena.contest.running.pause import HOSTS, answers, unstop
+from arena.contest.running.pause import HOSTS, answers
 from arena.contest.running.steward import Say, Steward, end
 from arena.contest.settings import REPORT
 from arena.contest.stored import Announcement
@@ -44,6 +44,9 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False, count: Say | 
     study = Study.open(contest.folder)
     study.agree()
     with study:
+        if contest.phase() == "decided":
+            publish(contest)
+            return
         if not study.state.entries:
             config = contest.config.model_dump(mode="json", by_alias=True)
             study.record(ContestEvent(body={key: value for key, value in config.items() if key != "schema"}))
@@ -63,7 +66,6 @@ def _work(steward: Steward, study: Study, say: Say, until_idle: bool) -> None:
         except Drained:
             return
         except MetaloopError as error:
-            unstop(study)
             study.look()
             wait = _after(error, steward, say, wait)
 
@@ -123,7 +125,7 @@ def _meanwhile(steward: Steward) -> None:
 
 
 def close(steward: Steward, race: FinalRace) -> None:
-    """The race is over: record the decision in the ledger, write the report, then publish both."""
+    """The race is over: record the decision in the ledger and publish it, then the report, which may fail."""
     contest, study = steward.contest, steward.study
     end(study, race.match.match.match_id)
     announcement = contest.announcement()  # made before an error that came after it
@@ -133,10 +135,10 @@ def close(steward: Steward, race: FinalRace) -> None:
     steward.pause.over()
     steward.courses.follow()
     compact(study.folder)
-    publish(contest)
     contest.publish_head(study)
     contest.state(decided=utc_now().isoformat())
     steward.count(str(announcement["headline"]))
+    publish(contest)
 
 
 def announced(steward: Steward, race: FinalRace) -> Announcement:

@@ -27,7 +27,7 @@ from arena.contest.ranking.views import (
     queue_view,
 )
 from arena.contest.web.host import Host, body, weight_of
-from arena.serving.limits import Chosen, EntryId, Limit, Offset
+from arena.serving.limits import Chosen, EntryId, Limit, Offset, customer_of
 
 CSV_ROWS = 200  # rows per chunk
 
@@ -80,7 +80,7 @@ def _reading(routes: APIRouter, host: Host) -> None:
 def _entering(routes: APIRouter, host: Host) -> None:
     @routes.post("/join", status_code=201, summary="Join: send a name, receive a token, which is shown only once")
     def join(request_body: Join, request: Request) -> Any:
-        host.limited(host.limits.join, request)
+        host.limited(host.limits.join, request, customer_of(request))
         person, token = accounts.join(host.contest.database, host.contest.config, request_body.name, request_body.code)
         return {"name": person.name, "token": token}
 

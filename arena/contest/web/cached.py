@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arena.contest.client import API, API_HEADER
-from arena.contest.web.security import SESSION
+from arena.contest.web.security import HOSTING, SESSION
 from programs.text import word_list
 
 PAGES = frozenset(
@@ -103,7 +103,8 @@ def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
     client names another version of the API, which is refused."""
     if headers.get(API_HEADER.encode(), b"%d" % API) != b"%d" % API:
         return None
-    if b"authorization" in headers or SESSION.encode() in headers.get(b"cookie", b""):
+    cookies = headers.get(b"cookie", b"").decode("latin-1")
+    if b"authorization" in headers or SESSION in cookies or HOSTING in cookies:
         return None
     query: bytes = scope["query_string"]
     if len(query) > MOST_QUERY or not {name for name, _ in parse_qsl(query.decode("latin-1"), True)} <= PARAMETERS:

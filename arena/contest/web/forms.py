@@ -14,6 +14,7 @@ from arena.contest.ranking import views
 from arena.contest.web.host import Host, Posted, weight_of
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, SESSION, remember
+from arena.serving.limits import customer_of
 from programs.errors import UsageError
 
 MOST_ECHOED = 100  # characters of a name
@@ -60,7 +61,7 @@ def _joining(routes: APIRouter, host: Host) -> None:
 
     @routes.post("/join")
     def join(request: Request, form: Posted = given) -> Response:
-        host.limited(host.limits.join, request)
+        host.limited(host.limits.join, request, customer_of(request))
         contest, name, code = host.contest, form.field("name"), form.field("code")
         try:
             _, token = accounts.join(contest.database, contest.config, name, code)

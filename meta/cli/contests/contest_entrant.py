@@ -184,7 +184,7 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     if mine := view.get("me"):
         out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
         out.rows([own_row(entry) for entry in mine["entries"]], MINE, empty="no entries yet")
-    commands = steps(view["contest"], folder) if folder else []
+    commands = steps(view["contest"], folder, bool(said.get("winners"))) if folder else []
     if said.get("secret"):
         commands.append(f"{secret_check(said)}  # prints the hash that was published at the opening")
     if commands:
@@ -227,14 +227,14 @@ def is_waiting(contest: Mapping[str, Any]) -> bool:
     return contest["phase"] == "closing" and not (contest["left"] or contest["close_asked"])
 
 
-def steps(contest: Mapping[str, Any], folder: Path) -> list[str]:
-    """The host's next commands."""
+def steps(contest: Mapping[str, Any], folder: Path, is_won: bool) -> list[str]:
+    """The host's next commands. ``is_won``: an entry has won, so there is a card."""
     name, to = resolve.typed(folder), resolve.typed(folder.with_name(f"{folder.name}-export"))
     if contest["phase"] == "decided":
         return [
             f"metaloop export {name} -o {to}  # programs, results and ledger, to publish",
             f"metaloop verify {to}  # what every reader of it can check: all seeds follow from the secret",
-            f"metaloop contest serve {name}  # the pages to share: /, and /card.svg if an entry won",
+            f"metaloop contest serve {name}  # the pages to share: /{', and /card.svg' if is_won else ''}",
         ]
     return [f"metaloop contest close {name}"] if is_waiting(contest) else []
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import duration, number, span
+from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.commands import noun, verb
 from meta.cli.flags import HostFlag, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
@@ -120,12 +121,11 @@ def serve(
     serves the project, that one does it, and this command returns."""
     from arena.home.project import Project
     from arena.home.server import serve as carry_on
-    from arena.study import Study
 
     path = Path(folder).expanduser()
     if void is not None:
         request_void(Project.open(path), void, because.strip())
-        if Study.open(path).is_running():
+        if is_taken(path):
             out.thing({"block": void, "state": "being taken back by the process that serves"})
             return
     elif because:

@@ -43,11 +43,14 @@ def report(
     if image and image.suffix.lower() != ".svg":
         raise UsageError(f"{image} is no .svg file", hint=f"--card {image.with_suffix('.svg')}")
     with resolve.connect(folder) as con:
+        title = ""
         if (folder / resolve.CONTEST).is_file():
             from arena.contest.entering.removal import rename
+            from arena.contest.settings import ContestConfig
 
             rename(con, folder)
-        html = page.report(con, resolve.shown(folder))
+            title = ContestConfig.read(folder).title
+        html = page.report(con, resolve.shown(folder), title)
         drawn = drawn_card(con, resolve.shown(folder)) if image else ""
     save(html, file)
     if image:

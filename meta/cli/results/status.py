@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
-from arena.lock import is_taken
+from arena.lock import is_taken, request_stop
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
@@ -49,12 +49,10 @@ def status(
 def stop(out: Output, study: Annotated[str, argument()]) -> None:
     """Stop a running study: experiments in progress are finished and kept, and no
     new ones start. The study can be resumed."""
-    from arena.study import Study
-
     folder = resolve.study_folder(study, out)
     at_work = is_taken(folder)
     if at_work:
-        Study.open(folder).request_stop()
+        request_stop(folder)
     out.note("draining; metaloop status shows when it has stopped" if at_work else "the study is not running")
     out.json_only({"study": str(folder), "stop_requested": at_work})
 

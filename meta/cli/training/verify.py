@@ -117,7 +117,8 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     Verdicts for a STUDY: confirmed (the recorded and the fresh lead are both significantly
     above 0, at 95%); contradicted (the champion's fresh gain or lead is significantly below
     80% of the recorded one, at 99%, or more than half of the gain exists before training);
-    else not confirmed. (80%, not 100%, because the fresh data differ.)
+    nothing to confirm (the study itself has no significant lead, as a contest without a
+    winner); else not confirmed. (80%, not 100%, because the fresh data differ.)
 
     A copy made by metaloop export --zip, unpacked: checks the hash chain of its ledger and the ids of
     its programs (consistent, or an error).

@@ -249,7 +249,8 @@ def test_who_can_win_and_how_the_race_stands_is_on_the_pages(contest: Contest) -
     seen = entry_view(contest, entry_of(contest, named[3]), None)
     assert [row["role"] for row in seen["beside"]] == ["control", "a/a"]
     not_in = {"4": "not among the leaders", "6": "not among the leaders"}
-    contest.state(deciding="x", leaders=[3, 5], not_racing=not_in)
+    contest.state(deciding="x", leaders=[3, 5])
+    contest.database.set_fact("not_racing", **not_in)
     contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
     shown = [entry_view(contest, entry_of(contest, named[n]), None)["race"] for n in (3, 4)]
     assert shown == ["in the race", "not among the leaders"]

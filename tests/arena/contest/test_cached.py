@@ -6,6 +6,7 @@ import gzip
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,17 @@ def test_a_name_is_shown_to_its_own_browser_alone(port: int) -> None:
             assert {"cookie", "authorization", "accept-encoding"} <= set(seen.headers["vary"].split(", "))
             assert "default-src 'none'" in seen.headers["content-security-policy"]
     assert Browser(port, "mlt_wrong").get("/").status == 401
+
+
+def test_host_who_is_logged_in_sees_own_navigation(tmp_path: Path) -> None:
+    new = founded(tmp_path)
+    with served(new.contest) as port:
+        for path in ("/", "/queue", "/rules"):
+            assert "Log the host out" not in Browser(port).get(path).text
+        host = Browser(port)
+        host.form("/host/login", token=new.admin_token)
+        for path in ("/", "/queue", "/rules"):
+            assert "Log the host out" in host.get(path).text
 
 
 def test_what_is_known_already_is_not_sent_again(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

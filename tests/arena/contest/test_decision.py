@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from sqlalchemy import event
 
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import change
 from arena.contest.ranking.announced import outcome
-from arena.contest.ranking.decision import decide, not_racing, spectators
+from arena.contest.ranking.decision import begin, decide, not_racing, spectators
 from arena.contest.ranking.race import follow
 from arena.contest.running.pace import WAS_VOID, in_race, not_in_race
 from arena.contest.stored import Announcement
@@ -34,6 +37,20 @@ def test_nobody_took_part() -> None:
     assert decide(who, follow(who, gains, [2]), gains, 1.0)["outcome"] == "empty"
 
 
+def test_pages_of_many_entries_read_few_rows_after_the_race_began(contest: Contest) -> None:
+    """The state of the contest, which every page reads, has no sentence per entry; a decision costs one query."""
+    entered(contest, *["local", "one-line"] * 10)
+    begin(contest, Study.open(contest.folder))
+    assert len(not_in_race(contest)) == 20
+    assert len(json.dumps(contest.state())) < 200
+    named = [{"entry_id": f"e{n}", "number": n, "entrant": "Ada", "name": "x", "why": "y"} for n in range(3, 23)]
+    contest.database.set_fact("announcement", outcome="empty", winners=[], not_racing=named)
+    queries = list[str]()
+    event.listen(contest.database.engine, "before_cursor_execute", lambda *call: queries.append(call[2]))
+    assert len(contest.announcement()["not_racing"]) == 20
+    assert len(queries) < 5
+
+
 def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
     entered(contest, "local", "one-line", "local", "one-line", "local")  # numbers 3 to 7
     change(contest, 6, state="failed", reason="no experiment succeeded")
@@ -43,7 +60,8 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
     study = Study.open(contest.folder)
     acts.void(contest, "7", "copied")
     stored = {str(number): why for number, why in not_racing(contest, study, [3]).items()}
-    contest.state(deciding="x", leaders=[3], not_racing=stored)
+    contest.state(deciding="x", leaders=[3])
+    contest.database.set_fact("not_racing", **stored)
     contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
     assert in_race(contest)[7] == stored["7"] == "declared void by the host: copied"
     acts.unvoid(contest, "7")
@@ -52,11 +70,16 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
     acts.void(contest, "7", "wrong on second look")
     assert not_in_race(contest)[7] == "declared void by the host: wrong on second look"
     acts.unvoid(contest, "7")  # a removal has changed a name in what was stored
-    contest.state(not_racing=stored | {"7": "declared void by the host: copied from former entrant 1 1"})
+    contest.database.set_fact(
+        "not_racing", **stored | {"7": "declared void by the host: copied from former entrant 1 1"}
+    )
     assert not_in_race(contest)[7] == WAS_VOID
     acts.void(contest, "4", "copied")
     acts.unvoid(contest, "4")
     assert not_in_race(contest)[4] == stored["4"]  # it was not void when the race began
+    acts.void(contest, "5", "found out late")  # while the race goes on
+    assert not_in_race(contest)[5] == "declared void by the host: found out late"
+    acts.unvoid(contest, "5")
     reasons = not_racing(contest, study, [3])
     assert reasons == {
         4: "not among the leaders when their race began: rank 2–5, significantly below 1 other row of the board",

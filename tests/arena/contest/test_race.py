@@ -113,7 +113,8 @@ def test_two_alike_share_the_win_and_the_price_is_told() -> None:
     text = " ".join(sentences(said))
     assert race_results(said) == {3: "shares the win", 4: "shares the win", CONTROL: "–", TWIN: "–"}
     assert f"about {told['separate']['runs']:,} runs of each (" in text
-    assert f"took {sum(had.values())} runs of 2 leaders and stock; at most {4 * LOOKS[-1]} were planned. " in text
+    assert f"took {sum(had.values())} runs of 2 leaders and stock; at most {4 * LOOKS[-1]} were planned; " in text
+    assert f"; stock stopped after {had[CONTROL]} in each arm, when every leader left was significantly above" in text
 
 
 def row(number: int, gains: Sequence[float]) -> MeasuredRow:

@@ -14,12 +14,18 @@ import pytest
 
 from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
+from arena.contest.ranking.standing import queue_positions
+from arena.contest.running.health import health
 from arena.contest.running.serve import clock_problems, warning
 from arena.contest.tables import ContestEntry
+from arena.contest.web.host import RateLimits
 from arena.serving.clock import utc_now
+from arena.serving.limits import Rate
 from arena.serving.process import address, trusted
 from arena.serving.wire import listen
-from programs.errors import EnvironmentProblem, UsageError
+from arena.study import Study
+from meta.cli.main import run
+from programs.errors import EnvironmentProblem, NotComparable, UsageError
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
 SERVE = [sys.executable, "-m", "meta.cli.main", "contest", "serve"]
@@ -48,6 +54,31 @@ def test_the_address_for_others_is_this_machines_own_and_http_is_warned_about() 
 def test_a_room_joins_from_one_address(tmp_path: Path) -> None:
     with served(founded(tmp_path).contest) as port:
         assert [joined(port, f"Guest {n}").token != "" for n in range(32)] == [True] * 32
+
+
+def test_joins_from_one_customer_network_are_limited_together(contest: Contest) -> None:
+    """A customer of a provider has a /48 of IPv6 addresses, which is 65,536 networks of a computer."""
+    limits = RateLimits(join=Rate(3, 3600.0))
+    with served(contest, limits, proxies="127.0.0.1") as port:
+        statuses = [
+            Browser(port).ask(
+                "POST", "/api/v1/join", json.dumps({"name": f"Guest {n}"}).encode(),
+                content_type="application/json", x_forwarded_for=f"2001:db8:1:{n}::1",
+            ).status
+            for n in range(5)
+        ]  # fmt: skip
+    assert statuses == [201, 201, 201, 429, 429]
+
+
+def test_pages_and_stop_work_while_the_task_has_changed(contest: Contest) -> None:
+    with Study.open(contest.folder), served(contest) as port:
+        task = Path(contest.study.task) / "task.toml"
+        task.write_text(task.read_text() + "\n# changed\n")
+        assert queue_positions(contest, 1.0) and health(contest)["at_work"]
+        with pytest.raises(NotComparable):
+            Study.open(contest.folder)
+        assert run(["stop", str(contest.folder)]) == 0
+        assert (contest.folder / "stop").is_file() and Browser(port).get("/queue").status == 200
 
 
 def test_a_clock_that_went_back_is_told(contest: Contest) -> None:

@@ -13,15 +13,17 @@ import pytest
 
 from arena import sandbox
 from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
+from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.protocol import Sent
-from arena.home.results import BlockSummary, ProgramResult
-from arena.home.tables import RunLease, Volunteer
+from arena.home.results import BlockSummary, ProgramResult, state_of
+from arena.home.tables import BlockRow, RunLease, Volunteer
 from arena.home.volunteer import MOST_GB, VolunteerSession
+from arena.serving.clock import utc_now
 from meta.cli.main import run
 from programs.errors import OtherVersion, UsageError
-from tests.arena.home.clients import states, work
-from tests.arena.home.serving import serving
+from tests.arena.home.clients import Client, better, states, work
+from tests.arena.home.serving import get, serving
 
 
 @pytest.fixture
@@ -80,6 +82,27 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
     with project.database.read() as connection:
         _lost, known = connection.query(Volunteer).all()  # the reply to the first one was lost
     assert again.client.token == ann.client.token and lease.volunteer_id == known.volunteer_id and known.devices == 3
+
+
+def test_run_whose_lease_has_expired_is_not_under_way(project: Project, host: ProjectHost) -> None:
+    lease = Client(host, "Ann").lease().lease
+    assert state_of(project).runs_out == 1
+    with project.database.write() as connection:
+        connection.get_one(RunLease, lease).expires_at = utc_now()
+    assert state_of(project).runs_out == 0
+
+
+def test_page_of_a_block_seen_before_starts_no_git(project: Project, url: str) -> None:
+    """A reader may cycle through all blocks."""
+    chain, numbers = project.chain, range(1, 70)
+    for number in numbers:
+        commit = chain.append(better(project, MOMENTUM=number / 100), "x", "", "Ann", chain.head)
+        with project.database.write() as connection:
+            connection.add(BlockRow(number=number, proposal_id=None, parent=number - 1, commit=commit, source_id="s"))
+    addresses = [f"{url}/block/{number}" for number in numbers]
+    assert {get(address)[0] for address in addresses} == {200}
+    chain.folder.rename(project.folder / "moved")
+    assert {get(address)[0] for address in addresses} == {200}
 
 
 @pytest.mark.slow

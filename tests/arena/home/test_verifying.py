@@ -43,6 +43,17 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
     assert not list((project.folder / "data").glob("*/confirmation-*"))  # a split is used once, and then deleted
 
 
+def test_block_of_a_kill_before_its_info_reaches_clones(project: Project, host: ProjectHost) -> None:
+    Client(host, "Ann").propose(better(project, MOMENTUM=0.9), 0.5)
+    refs = project.chain.folder / "info" / "refs"
+    before = refs.read_bytes()
+    work(project)
+    assert (merged := refs.read_bytes()) != before
+    refs.write_bytes(before)  # the kill came between the two writes
+    work(project)
+    assert refs.read_bytes() == merged
+
+
 def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(project: Project, host: ProjectHost) -> None:
     ann, bob, eve = Client(host, "Ann"), Client(host, "Bob"), Client(host, "Eve")
     leases = [each.lease().lease for each in (ann, bob, eve)]
