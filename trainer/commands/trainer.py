@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from programs.errors import EnvironmentProblem, TaskError, UsageError
 from programs.ids import content_id
+from programs.text import terminal_text
 from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob
@@ -370,7 +371,7 @@ def _last_line(log: str) -> str:
 def _result(ended: CommandEnded, file: str) -> str:
     if not file:
         return ended.log
-    return ended.files.get(file, b"").decode("utf-8", "replace")
+    return terminal_text(ended.files.get(file, b"").decode("utf-8", "replace"))
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
