@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import UsageError
-from tests.trainer.foreign_repos import command_task, run, write_files
+from programs.errors import TaskError
+from tests.trainer.foreign_repos import command_task, made, run, write_files
+from trainer.cards.check import check
 from trainer.commands.init import Drafting, TaskDraft
 from trainer.commands.questions import Unknown
 from trainer.commands.task_toml import Wanted
+from trainer.edits import Edit
 from trainer.experiment import Spec
 from trainer.sandbox.launcher import plain
 
@@ -69,3 +71,128 @@ def test_metric_in_colours_in_a_scoring_command_and_file_is_read(tmp_path: Path)
     task = command_task(tmp_path / "task", files, section, metric="val_loss")
     scored = replace(task, scoring={**task.scoring, "file": "out.txt"})
     assert run(scored).metric == 0.4086
+
+
+BROKEN = """import traceback
+print('val_loss: 0.5094', flush=True)
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc()
+"""
+
+
+def test_traceback_with_exit_code_0_is_asked_checked_and_a_finding(tmp_path: Path) -> None:
+    place = write_files(tmp_path / "repo", {"train.py": BROKEN})
+    asked = open_question(place)
+    assert asked.field == "traceback" and "ZeroDivisionError: division by zero" in asked.message
+    assert "--set traceback=expected" in (asked.hint or "")
+    draft(place, replace(PRINTS, traceback="expected"))
+    task = command_task(tmp_path / "task", {"train.py": BROKEN}, metric="val_loss")
+    assert "ZeroDivisionError" in " ".join(run(task).findings)
+    found = [one for one in check(task.folder) if "traceback" in one.message]
+    assert [(one.level, one.clause) for one in found] == [("warning", "baseline")]
+
+
+UNCERTAIN = "failure_rate crash_rate collision_rate hallucination_rate timeout_rate inverse_accuracy neg_loss eval.rate"
+UNCERTAIN += " dropout_rate errors/s survival_time"
+
+
+@pytest.mark.parametrize("name", [*UNCERTAIN.split(), "inverse accuracy", "failure rate"])
+def test_direction_of_a_name_outside_the_short_list_is_asked(name: str, tmp_path: Path) -> None:
+    page = f"We report `{name}` on 500 trials; lower is better."
+    place = printing(tmp_path, f"{name}: 0.25", **{"README.md": page})
+    assert open_question(place, replace(PRINTS, metric=name)).field == "direction"
+
+
+def test_number_that_stands_before_an_arrow_is_asked(tmp_path: Path) -> None:
+    place = printing(tmp_path, "val_loss: 1.41 -> 0.41\nsteps: 3")
+    asked = open_question(place, replace(PRINTS, metric="val_loss"))
+    assert asked.field == "metric" and "'val_loss: 1.41 -> 0.41'" in asked.message
+    with pytest.raises(TaskError, match="no number with a name"):
+        draft(printing(tmp_path / "alone", "val_loss 1.41 → 0.41"))
+
+
+def test_result_file_of_an_earlier_run_is_no_result(tmp_path: Path) -> None:
+    files = {"train.py": "print('done')\n", "out/metrics.json": '{"accuracy": 0.9}'}
+    with pytest.raises(TaskError, match="left no out/metrics.json"):
+        draft(write_files(tmp_path, files), replace(PRINTS, metric="accuracy", metric_file="out/metrics.json"))
+
+
+def test_file_that_the_untouched_command_writes_is_no_file_of_the_task(tmp_path: Path) -> None:
+    """A build output that git ignores would be read-only, and every build a suspicion."""
+    code = "open('kernel.bin', 'w').write('built')\nprint('val_loss: 0.5')\n"
+    place = write_files(tmp_path / "repo", {"train.py": code, "kernel.bin": "older", ".gitignore": "kernel.bin\n"})
+    found = draft(place)
+    assert "kernel.bin" not in tomllib.loads(found.toml)["task"]["read_only"]
+    assert [fact.note for fact in found.facts if fact.value == "kernel.bin"] == ["excluded"]
+    needs = write_files(tmp_path / "needs", {"train.py": f"old = open('kernel.bin').read()\n{code}", "kernel.bin": "a"})
+    assert "kernel.bin" in tomllib.loads(draft(needs).toml)["task"]["read_only"]
+
+
+BENCH = """import time
+N = 320
+CHUNK = 10
+start = time.perf_counter()
+total = sum(i * i for i in range(N * 100))
+print(f"seconds: {time.perf_counter() - start:.9f}")
+print("checksum:", total)
+print("chunk:", CHUNK)
+print("peak_mb: 20")
+"""
+
+
+def test_number_that_never_varies_is_an_invariant_of_a_time(tmp_path: Path) -> None:
+    place = write_files(tmp_path / "repo", {"train.py": BENCH})
+    task = made(place, replace(PRINTS, metric="seconds"))
+    assert {*task.constraints} == {"checksum"} and run(task).status == "ok"
+    smaller = run(task, Spec(task.edits.apply(task.baseline(), Edit({"N": 80})), 1))
+    assert smaller.status == "invalid" and "constraint checksum" in smaller.reason
+    found = {one.clause: one for one in check(task.folder, knobs=True)}
+    assert found["knob N"].level == "warning" and "constraint checksum" in found["knob N"].message
+
+
+def test_number_that_never_varies_beside_a_loss_is_proposed_and_named(tmp_path: Path) -> None:
+    code = "import random\nSEED = 1\nN = 30\nrandom.seed(SEED)\nprint('loss:', random.random() + 1 / N)\nprint('rows:', N)\n"
+    place = write_files(tmp_path / "repo", {"train.py": code})
+    proposed = Drafting(place).draft(replace(PRINTS, metric="loss", seed=None, noise=None))
+    assert "\n# [constraints.rows]\n# kind" in proposed.toml and "\n# equals = 30.0\n" in proposed.toml
+    assert [(fact.value, fact.where) for fact in proposed.facts if fact.field == "equals"] == [("rows", "30")]
+    same = Drafting(printing(tmp_path / "same", "loss: 1.5\nrows: 30")).draft(replace(PRINTS, metric="loss"))
+    assert "equals" not in same.toml
+
+
+def test_all_questions_of_two_runs_are_one_error_with_their_flags(tmp_path: Path) -> None:
+    place = write_files(printing(tmp_path, "gap_x: 1.5\nn: 3"), {"other.py": ""})
+    asked = open_question(place, Wanted(command="python train.py"))
+    assert [one.field for one in asked.questions] == ["editable", "metric", "direction", "noise"]
+    assert all(f"--{name} " in (asked.hint or "") for name in ("editable", "metric", "direction", "noise"))
+
+
+def test_facts_say_what_the_task_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_DATA_DIR", "/data")
+    code = "import os\nprint('val_loss: 0.5', os.environ.get('MY_DATA_DIR'))\n"
+    files = {"train.py": code, "conf/config.yaml": "optim:\n  lr: 0.3\n  wd: 0.1\n"}
+    wanted = replace(PRINTS, command="python train.py optim.lr=0.1")
+    out = {
+        fact.value: fact.note for fact in draft(write_files(tmp_path, files), wanted).facts if fact.field == "left out"
+    }
+    assert "--editable conf/config.yaml" in out["conf/config.yaml"] and "your environment has it" in out["MY_DATA_DIR"]
+    both = draft(tmp_path, replace(wanted, editable=["train.py", "conf/config.yaml"]))
+    notes = {fact.value: fact.note for fact in both.facts if fact.field in ("knob", "left out")}
+    assert notes["lr"] == "the command sets it" and "0.1:" in notes["wd"] and "conf/config.yaml" not in notes
+    seed = next(fact for fact in both.facts if fact.field == "seed")
+    assert "every run has" not in seed.note
+
+
+def test_score_files_include_what_modules_and_folders_of_the_scoring_command_hold(tmp_path: Path) -> None:
+    files = {
+        "train.py": "open('model.txt', 'w').write('2.5')\n",
+        "score.py": "from truth import right\nprint('accuracy:', float(open('model.txt').read()) * right() / 5)\n",
+        "truth.py": "import pathlib\n\n\ndef right():\n    return float(next(pathlib.Path('answers').iterdir()).read_text())\n",
+        "answers/a1.txt": "1",
+    }
+    wanted = replace(PRINTS, metric="accuracy", score_command="python score.py", artifacts=["model.txt"])
+    task = made(write_files(tmp_path / "repo", files), wanted)
+    assert task.run is not None and {*task.run.score_files} == {"score.py", "truth.py", "answers/a1.txt"}
+    assert run(task).metric == 0.5

@@ -13,7 +13,7 @@ from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
 from trainer.cards.freshness import takes_seed
 from trainer.cards.measure import declared_edits
-from trainer.commands.cures import cure
+from trainer.commands.cures import cure, traceback_in
 from trainer.commands.knobs import SEED, KnobTrials
 from trainer.commands.noise_check import Baseline, noise_findings
 from trainer.commands.trainer import CommandTrainer, check_run
@@ -92,6 +92,9 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
         return
     better = f"{task.metric} {outcome.metric:.6g}, {task.direction} is better"
     yield CheckFinding("ok", "baseline", better, measured={"metric": outcome.metric})
+    if error := traceback_in(outcome.log):
+        message = f"it prints a traceback and ends with exit code 0: {error}"
+        yield CheckFinding("warning", "baseline", message, "is its metric that of a whole run? else let it fail")
     yield _time(outcome, task)
     yield CheckFinding("ok", "memory", f"{outcome.peak_memory_mb:.0f} MB, {task.memory_mb} at most")
     yield device_finding(trainer.gpu, outcome.utilization)
@@ -107,7 +110,7 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
     yield noise
     cheap = outcome.wall_seconds <= _CHEAP_SECONDS if knobs is None else knobs
     if task.edits.knobs and cheap and noise.level != "error":
-        yield from KnobTrials(trainer, equal, bool(knobs), changed).findings()
+        yield from KnobTrials(trainer, equal, bool(knobs), task.constraints, changed).findings()
     elif task.edits.knobs:
         why = "a run takes too long" if knobs is None else "not wanted"
         message = f"not tested, and neither are the knobs: {why}"

@@ -37,6 +37,19 @@ _TOLD = (
 )
 
 
+_BROKEN = re.compile(r"^Traceback \(most recent call last\)|^thread '.*' panicked at|Segmentation fault|core dumped")
+
+
+def traceback_in(log: str) -> str:
+    """The last line of the first traceback that a program printed, or of another report of a crash; empty without."""
+    lines = log.splitlines()
+    start = next((number for number, line in enumerate(lines) if _BROKEN.search(line)), None)
+    if start is None:
+        return ""
+    ends = (line for line in lines[start + 1 :] if line[:1].strip() and not line.startswith("During handling"))
+    return (next(ends, "") if lines[start].startswith("Traceback") else lines[start]).strip()[:200]
+
+
 def cure(outcome: Outcome, task: Task) -> str:
     """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
     said = outcome.log[-4000:].replace(f"{HOME}/", "~/")

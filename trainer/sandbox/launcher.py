@@ -127,6 +127,4 @@ def read_reply(message: Mapping[str, JsonValue]) -> Ended:
 def plain(text: str) -> str:
     """A candidate's output made safe to store and show, as `terminal_text`: without escape sequences, characters that
     change the writing direction, NUL and lone surrogates. Line ends and tabs stay."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in terminal_text(text)
-    )
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in terminal_text(text))
