@@ -11,11 +11,13 @@ import pytest
 from programs.errors import TaskError
 from tests.trainer.foreign_repos import command_task, made, run, write_files
 from trainer.cards.check import check
+from trainer.commands.cures import cure
 from trainer.commands.init import Drafting, TaskDraft
 from trainer.commands.questions import Unknown
 from trainer.commands.task_toml import Wanted
 from trainer.edits import Edit
 from trainer.experiment import Spec
+from trainer.outcome import Outcome
 from trainer.sandbox.launcher import plain
 
 PRINTS = Wanted(command="python train.py", editable=["train.py"], noise="unknown", seed="none")
@@ -196,3 +198,32 @@ def test_score_files_include_what_modules_and_folders_of_the_scoring_command_hol
     task = made(write_files(tmp_path / "repo", files), wanted)
     assert task.run is not None and {*task.run.score_files} == {"score.py", "truth.py", "answers/a1.txt"}
     assert run(task).metric == 0.5
+
+
+MISSING = 'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\n'
+
+
+@pytest.mark.parametrize(
+    ("log", "hint"),
+    [
+        (f"{MISSING}  File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'MY_DIR'", "your variable MY_DIR: put"),
+        ("run.sh: line 1: MY_DIR: unbound variable", "your variable MY_DIR: put"),
+        ("sh: 1: MY_DIR: parameter not set", "your variable MY_DIR: put"),
+        (f"{MISSING}KeyError: 'lr'", "try the command in a fresh copy"),
+        (
+            f"{MISSING}ModuleNotFoundError: No module named 'linked.part'",
+            "linked.part is installed from {place}, which",
+        ),
+        (f"{MISSING}ModuleNotFoundError: No module named 'mapped'", "mapped is installed from {place}, which"),
+        (f"{MISSING}ModuleNotFoundError: No module named 'absent'", "absent is not installed: make a .venv"),
+    ],
+)
+def test_hint_of_a_failed_command_names_its_reason(log: str, hint: str, tmp_path: Path) -> None:
+    place, site = tmp_path / "elsewhere", tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
+    write_files(place, {"linked/__init__.py": "", "mapped/__init__.py": ""})
+    (site / "linked.pth").parent.mkdir(parents=True)
+    write_files(site, {
+        "linked.pth": f"{place}\n", "__editable___mapped_finder.py": f"MAPPING = {{'mapped': '{place}/mapped'}}\n",
+    })  # fmt: skip
+    task = command_task(tmp_path / "task", {"train.py": ""}, f'readable = ["{tmp_path / "venv"}"]')
+    assert hint.format(place=place) in cure(Outcome("crash", None, 0.1, 0.1, 0.1, log=log), task)

@@ -9,7 +9,8 @@ from trainer.values.metric_names import certain_direction, is_timed
 NAMES = {
     "lower": "val_loss valLoss loss_mean time seconds error_rate p99_latency",
     "higher": "testAcc AUROC GFLOPS tok_per_sec tok/s success_rate",
-    None: "performance _ score neg_loss rate failure_rate inverse_accuracy mAP bits val acc_time time_acc accuracy_mm time_to_accuracy loss_at_best_acc pass@1 ms_per_token",
+    None: "performance _ score neg_loss rate failure_rate inverse_accuracy mAP bits val "
+    "acc_time time_acc accuracy_mm time_to_accuracy loss_at_best_acc pass@1 ms_per_token",
 }
 
 

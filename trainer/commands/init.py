@@ -97,7 +97,10 @@ class Drafting:
         names = [metric.name] if metric.name else [*numbers_of(runs, wanted.metric)]
         direction = questions.answer(lambda: direction_of_any(source, names, wanted.direction), no_fact("direction"))
         timed = is_timed(metric.name)
-        known = questions.answer(lambda: noise_fact(noise, values, seed, timed, rows_of(runs, noise)), ("", "", ""))
+        alike = len({run.text for run in runs}) == 1
+        known = questions.answer(
+            lambda: noise_fact(noise, values, seed, timed, rows_of(runs, noise), alike), ("", "", "")
+        )
         questions.ask()
         settings = ladders(source, editable, wanted.values, command.value)
         knobs, others = ([one for one in settings if bool(one.reason) is bad] for bad in (False, True))
