@@ -227,3 +227,18 @@ def test_hint_of_a_failed_command_names_its_reason(log: str, hint: str, tmp_path
     })  # fmt: skip
     task = command_task(tmp_path / "task", {"train.py": ""}, f'readable = ["{tmp_path / "venv"}"]')
     assert hint.format(place=place) in cure(Outcome("crash", None, 0.1, 0.1, 0.1, log=log), task)
+
+
+def test_check_compares_with_the_check_before(tmp_path: Path) -> None:
+    """The split of such a script depends on the number of cores."""
+    outside = tmp_path / "cores"
+    outside.write_text("2")
+    code = f"print('val_loss:', 0.5 + float(open({str(outside)!r}).read()) / 100)\n"
+    task = command_task(tmp_path / "task", {"train.py": code}, f'readable = ["{outside}"]', metric="val_loss")
+
+    def before() -> list[tuple[str, str]]:
+        return [(one.level, one.message[:10]) for one in check(task.folder) if one.clause == "check before"]
+
+    assert before() == [] and before() == [("ok", "the metric")]
+    outside.write_text("5.5")
+    assert before() == [("warning", "0.555 now,")]

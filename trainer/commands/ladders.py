@@ -56,8 +56,9 @@ def ladders(
     repository: OwnRepository, editable: Sequence[str], given: Mapping[str, str], command: str = ""
 ) -> list[Ladder]:
     """The settings of the editable files, those with a ``reason`` after the others, of which 24 are kept: those that
-    are ``given`` (NAME → "1,2,4") first, then those with a role. Those that ``command`` sets are no knobs. UsageError for a name or value that does
-    not fit."""
+    are ``given`` (NAME → "1,2,4") first, then those with a role. Those that ``command`` sets are no knobs.
+
+    UsageError for a name or value that does not fit."""
     found = [one for file in editable for one in _settings(repository, file)]
     if unknown := given.keys() - {one.name for one in found}:
         raise UsageError(
