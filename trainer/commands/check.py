@@ -13,6 +13,7 @@ from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
 from trainer.cards.freshness import takes_seed
 from trainer.cards.measure import declared_edits
+from trainer.commands.blind_check import blind_findings
 from trainer.commands.cures import cure, traceback_in
 from trainer.commands.knobs import SEED, KnobTrials
 from trainer.commands.noise_check import Baseline, noise_findings
@@ -111,6 +112,7 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
     noise = _noise(trainer, task, equal, changed)
     yield noise
     yield from _before(earlier_check, equal)
+    yield from blind_findings(trainer, outcome)
     cheap = outcome.wall_seconds <= _CHEAP_SECONDS if knobs is None else knobs
     if task.edits.knobs and cheap and noise.level != "error":
         yield from KnobTrials(trainer, equal, bool(knobs), task.constraints, changed).findings()

@@ -82,6 +82,7 @@ class CommandTrainer(Trainer):
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run
+        self.left: Mapping[str, bytes] = {}  # the artifacts of the last training
         self.written: tuple[str, ...] = ()  # the read-only files that the last command wrote into
         self.result = ""  # the text in which the last command left its metric
         self.rows: Rows | None = None  # all values of rows that it left
@@ -156,6 +157,7 @@ class CommandTrainer(Trainer):
         job = self._job(self.section.command, self._files(spec), wanted, spec, fraction, self.section.score_files)
         ended = self._run(job, self._limits(fraction, 0), tally, "command")
         if scored:
+            self.left = ended.files
             job = self._job(self.section.score_command, self._beside(ended), self.outputs, spec)
             ended = self._run(job, self._limits(1.0, 0, tally), tally)
         try:
