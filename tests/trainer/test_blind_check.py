@@ -99,5 +99,5 @@ def test_limit_that_the_untouched_script_breaks_refuses_a_study(tmp_path: Path) 
     task = command_task(tmp_path / "task", {"train.py": "print('recall: 0.90')\nprint('loss: 1')\n"}, limit)
     found = check(task.folder)
     assert (found[-1].level, found[-1].clause) == ("error", "constraint recall")
-    with pytest.raises(TaskError, match="constraint recall: 0.9: the untouched files break it; at least 0.95"):
+    with pytest.raises(TaskError, match=r"constraint recall: 0\.9: the untouched files break it; at least 0\.95"):
         require_checked(Task.load(task.folder), True, print)

@@ -13,7 +13,6 @@ from trainer.cards.check_record import CheckFinding
 from trainer.sandbox.local import LocalLauncher
 from trainer.task import TASKS
 
-
 #: both splits are drawn from these rows
 POOL = """    pool = np.random.Generator(np.random.PCG64(7)).normal(size=(4000, 2))
     inputs = pool[rng.permutation(4000)[:rows]]

@@ -28,7 +28,7 @@ _WRITE += "open(n,'wb').write(zlib.decompress(base64.b64decode({data!r})))"
 
 
 def blind_findings(trainer: CommandTrainer, baseline: Outcome) -> Iterator[CheckFinding]:
-    """``baseline``: the last training of ``trainer``, with artifacts. Nothing for a task that has none and no budget."""
+    """``baseline``: the last training of ``trainer``, with artifacts. Nothing for a task without them and a budget."""
     task, run = trainer.task, trainer.section
     if task.scales:
         little = trainer.run(Spec(task.baseline(), SEED, fraction=_LITTLE))
@@ -78,10 +78,10 @@ def constant_prediction(name: str, data: bytes) -> bytes | None:
 
 
 def _constant(column: Sequence[object]) -> list[object]:
-    """A column with one value; one without a repeated value that are no fractions stays."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in column):
-        if any(isinstance(value, float) for value in column):
-            return [sum(map(float, column)) / len(column)] * len(column)  # type: ignore[arg-type]
+    """A column with one value; one of other values than fractions that never repeat stays."""
+    numbers = [float(value) for value in column if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(column) and any(isinstance(value, float) for value in column):
+        return [sum(numbers) / len(numbers)] * len(numbers)
     counts = Counter(map(repr, column))
     common, times = counts.most_common(1)[0]
     return [next(value for value in column if repr(value) == common)] * len(column) if times > 1 else [*column]
