@@ -64,7 +64,7 @@ def refuse_traceback(runs: Sequence[TriedRun], answer: str | None) -> None:
         message = (
             f"the command prints a traceback and ends with exit code 0: {error}. Is its metric that of a whole run?"
         )
-        raise Unknown("traceback", message, [EXPECTED], f"--set traceback={EXPECTED}, or mend the script")
+        raise Unknown("traceback", message, [EXPECTED], f"--set traceback={EXPECTED}")
 
 
 def metric_of(runs: Sequence[TriedRun], wanted: str | None) -> tuple[NamedNumber, list[float]]:
@@ -116,11 +116,11 @@ def direction_of(source: OwnRepository, metric: str, given: str | None) -> Fact:
 
 
 def direction_of_any(source: OwnRepository, names: Sequence[str], given: str | None) -> Fact:
-    """Where it is not known which of these is the metric: that of all. Raises Unknown if they differ, or for one."""
-    facts = [direction_of(source, name, given) for name in names]
-    if len({fact.value for fact in facts}) > 1:
-        raise Unknown("direction", "is a lower or a higher value of it better?", ["lower", "higher"])
-    return facts[0]
+    """Where it is not known which of these is the metric: that of all. Raises Unknown if it is not the same of all."""
+    ways = {certain_direction(name) for name in names}
+    if len(names) > 1 and not given and (len(ways) > 1 or None in ways):
+        raise Unknown("direction", "is a lower or a higher value of the metric better?", ["lower", "higher"])
+    return direction_of(source, names[0], given)
 
 
 def invariants_of(runs: Sequence[TriedRun], metric: NamedNumber, knobs: Sequence[Ladder]) -> list[NamedNumber]:

@@ -344,7 +344,7 @@ def check_run(task: Task) -> None:
         if (folder / "pyvenv.cfg").is_file() and (hidden := hidden_link(folder / "bin" / "python", shown)):
             raise TaskError(
                 f"{folder}: its python leads to {hidden}, which the sandbox does not show, so another one would run",
-                hint=f"make the environment again with that one alone: or --set readable={hidden.parent}",
+                hint=f"make the environment again with that one alone, or --set readable={hidden.parent}",
             )
 
 
