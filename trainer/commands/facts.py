@@ -28,6 +28,7 @@ _OTHER_WAY = {
 _ARROW = re.compile(r"\d\s*(?:->|→|=>)\s*[-+.\d]")
 _USED = re.compile(r"memory|mem|mb|kib|bytes|rss|vram")  # numbers of a machine, which an edit may change
 _VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w+)["']""")
+_SETTINGS = (".yaml", ".yml", ".toml", ".json", ".ini")
 EXPECTED = "expected"
 
 
@@ -172,7 +173,7 @@ def left_out(source: OwnRepository, editable: Sequence[str]) -> Iterator[Fact]:
     for text in source.left_out:
         yield Fact("left out", text.split(":")[0], "the folder", text.split(": ", 1)[-1])
     for name in source.files:
-        if re.search(r"(?:^|/)[^/]*conf[^/]*(?:/.*)?\.(?:ya?ml|toml|json|ini)$", name) and name not in editable:
+        if "conf" in name.lower() and name.endswith(_SETTINGS) and name not in editable:
             yield Fact("left out", name, "the folder", f"read-only, its settings are no knobs: --editable {name}")
     seen: set[str] = set()
     for line in source.lines(*source.code):
