@@ -140,14 +140,14 @@ total = sum(i * i for i in range(N * 100))
 print(f"seconds: {time.perf_counter() - start:.9f}")
 print("checksum:", total)
 print("chunk:", CHUNK)
-print("peak_mb: 20")
+print("peak_mb: 20\\nwrong: 0\\nratio: nan\\nhuge: 1e30\\nval loss: 3\\nval_loss: 3")
 """
 
 
 def test_number_that_never_varies_is_an_invariant_of_a_time(tmp_path: Path) -> None:
     place = write_files(tmp_path / "repo", {"train.py": BENCH})
     task = made(place, replace(PRINTS, metric="seconds"))
-    assert {*task.constraints} == {"checksum"} and run(task).status == "ok"
+    assert {*task.constraints} == {"checksum", "wrong", "val_loss"} and run(task).status == "ok"
     smaller = run(task, Spec(task.edits.apply(task.baseline(), Edit({"N": 80})), 1))
     assert smaller.status == "invalid" and "constraint checksum" in smaller.reason
     found = {one.clause: one for one in check(task.folder, knobs=True)}

@@ -29,6 +29,7 @@ _ARROW = re.compile(r"\d\s*(?:->|→|=>)\s*[-+.\d]")
 _USED = re.compile(r"memory|mem|mb|kib|bytes|rss|vram")  # numbers of a machine, which an edit may change
 _VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w+)["']""")
 _SETTINGS = (".yaml", ".yml", ".toml", ".json", ".ini")
+_PATTERN, _LARGEST = 200, 1e15  # of a constraint
 EXPECTED = "expected"
 
 
@@ -138,7 +139,20 @@ def invariants_of(runs: Sequence[TriedRun], metric: NamedNumber, knobs: Sequence
             is_timed(name) or {*plain.split("_")} & {*_USED.pattern.split("|")} or plain in settings
         )
 
-    return [one for name, one in texts[0].items() if name != metric.name and is_invariant(name)]
+    found = {
+        plain_name(name): one
+        for name, one in texts[0].items()
+        if name != metric.name and is_invariant(name) and not named_numbers.unclear(name, texts[0])
+    }
+    return [one for one in found.values() if len(one.pattern) <= _PATTERN and _is_limit(one, runs)]
+
+
+def _is_limit(one: NamedNumber, runs: Sequence[TriedRun]) -> bool:
+    """Whether a constraint can have the number: it is read as one, and not too large."""
+    try:
+        return all(abs(one.last_in(run.text)) <= _LARGEST for run in runs)
+    except InvalidPredictions:
+        return False
 
 
 def rows_of(runs: Sequence[TriedRun], noise: str | None) -> int:

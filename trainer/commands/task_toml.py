@@ -138,13 +138,7 @@ class TaskText:
                 "links": links,
             },
         }
-        lines = ["# Written by `metaloop task init --from`, from two runs of the command."]
-        for name, values in sections.items():
-            lines += [
-                f"[{name}]",
-                *(f"{key} = {toml_value(value)}" for key, value in values.items() if value or key == "read_only"),
-                "",
-            ]
+        lines = ["# Written by `metaloop task init --from`, from two runs of the command.", *_lines(sections)]
         lines += [line if timed else f"# {line}".rstrip() for one in invariants for line in _invariant(one)]
         return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))])
 
@@ -154,12 +148,21 @@ def machine_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4 // 2**20
 
 
+def _lines(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sections of task.toml without empty values."""
+    lines: list[str] = []
+    for name, values in sections.items():
+        known = {key: value for key, value in values.items() if value or key in ("read_only", "equals")}
+        lines += [f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in known.items()), ""]
+    return lines
+
+
 def _invariant(one: NamedNumber) -> list[str]:
     """A constraint that no edit changes this number."""
     where = {"key" if one.key else "pattern": one.key or one.pattern}
     values = {"kind": "printed", **where, "equals": float(one.values[-1].replace(",", ""))}
     name = re.sub(r"\W+", "_", one.name)[:40]
-    return [f"[constraints.{name}]", *(f"{key} = {toml_value(value)}" for key, value in values.items()), ""]
+    return _lines({f"constraints.{name}": values})
 
 
 def _knob(knob: Ladder) -> list[str]:
