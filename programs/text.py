@@ -23,6 +23,10 @@ _LATER_CELL = re.compile(
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # a bracket, or the blank line that ends a paragraph
 
+_ESCAPES = re.compile(  # colours and moves; titles, links and other strings; sequences of two characters
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]"
+)
+
 
 def word_list(text: str) -> tuple[str, ...]:
     """The words of a text, for long lists of names in code."""
@@ -98,6 +102,28 @@ def printable(text: str, keep: str = "") -> str:
     """Untrusted text for a terminal, a table or a commit: characters (except ``keep``) that move the cursor, are
     invisible or change the writing direction become blanks (escape sequences lose their ESC)."""
     return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else " " for c in text)
+
+
+def without_escapes(text: str) -> str:
+    """Without the escape sequences of terminals: colours, moves of the cursor, titles, links."""
+    return _ESCAPES.sub("", text)
+
+
+def terminal_text(text: str) -> str:
+    """Output of a program as a terminal shows it in the end: without escape sequences. After a carriage return a line
+    starts anew, and a backspace takes a character back."""
+    text = without_escapes(text.replace("\r\n", "\n"))
+    return "\n".join(map(_last_state, text.split("\n"))) if "\r" in text or "\b" in text else text
+
+
+def _last_state(line: str) -> str:
+    kept: list[str] = []
+    for character in next((part for part in reversed(line.split("\r")) if part), ""):
+        if character == "\b":
+            del kept[-1:]
+        else:
+            kept.append(character)
+    return "".join(kept)
 
 
 def escaped(text: str) -> str:

@@ -19,6 +19,7 @@ from trainer.source import Source
 
 Kind = Literal["memory_mb", "seconds", "lines", "printed"]
 Limit = Annotated[float, Field(strict=True, ge=-1e15, le=1e15)]
+_ROUNDING = 1e-6  # of a number that is no whole one
 _NAME = re.compile(r"[A-Za-z][\w-]{0,39}")
 _UNITS = {"memory_mb": "MB", "seconds": "s", "lines": "lines"}
 _WHAT = {
@@ -45,6 +46,7 @@ class ConstraintSection(BaseModel):
     kind: Kind = Field(description="memory_mb, seconds, lines, or printed: a number in the output (true is 1)")
     at_most: Limit | None = None
     at_least: Limit | None = None
+    equals: Limit | None = Field(default=None, description="printed: a number that no edit may change")
     hard: StrictBool = Field(default=True, description="false: recorded, but decides nothing")
     pattern: str = Field(default="", max_length=200, description="printed: regular expression with one group")
     key: str = Field(default="", max_length=200, description="printed: path of the number in JSON")
@@ -54,8 +56,10 @@ class ConstraintSection(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> ConstraintSection:
-        if (self.at_most is None) == (self.at_least is None):
-            raise ValueError("needs either at_most or at_least, one of them")
+        if [self.at_most, self.at_least, self.equals].count(None) != 2:
+            raise ValueError("needs one of at_most, at_least and equals")
+        if self.kind != "printed" and self.equals is not None:
+            raise ValueError(f"kind {self.kind} needs at_most or at_least: it is measured, and never exactly equal")
         if (self.kind == "printed") != bool(self.pattern or self.key) or (self.pattern and self.key):
             raise ValueError("kind printed needs either pattern or key; other kinds have neither")
         if self.kind != "printed" and self.unit:
@@ -66,12 +70,21 @@ class ConstraintSection(BaseModel):
 
     @property
     def limit(self) -> float:
-        return self.at_most if self.at_most is not None else self.at_least or 0.0
+        return next(limit for limit in (self.at_most, self.at_least, self.equals) if limit is not None)
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """(the least value, the greatest); what rounding may change of ``equals`` counts as equal."""
+        if self.equals is None:
+            return self.at_least, self.at_most
+        rounding = 0.0 if self.equals.is_integer() else _ROUNDING * abs(self.equals)
+        return self.equals - rounding, self.equals + rounding
 
     @property
     def bound(self) -> str:
         """The limit in words: ``at most 300 lines``."""
-        return f"{'at most' if self.at_least is None else 'at least'} {self.amount(self.limit)}"
+        words = "at most" if self.at_most is not None else "at least" if self.at_least is not None else "exactly"
+        return f"{words} {self.amount(self.limit)}"
 
     @property
     def suits_short_trainings(self) -> bool:
@@ -82,7 +95,8 @@ class ConstraintSection(BaseModel):
         return f"{value:.6g} {self.unit or _UNITS.get(self.kind, '')}".strip()
 
     def is_broken(self, value: float) -> bool:
-        return value > self.limit if self.at_least is None else value < self.limit
+        least, most = self.limits
+        return (most is not None and value > most) or (least is not None and value < least)
 
 
 Constraints = Mapping[str, ConstraintSection]
@@ -115,7 +129,7 @@ class Trained:
 def records(constraints: Constraints) -> tuple[ConstraintRecord, ...] | None:
     """The constraints for the ledger; None without any, so that other records stay as they are."""
     known = tuple(
-        ConstraintRecord(name, one.kind, one.unit or _UNITS.get(one.kind, ""), one.hard, one.at_most, one.at_least)
+        ConstraintRecord(name, one.kind, one.unit or _UNITS.get(one.kind, ""), one.hard, *reversed(one.limits))
         for name, one in constraints.items()
     )
     return known or None

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 
-from programs.text import shortened
-
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+from programs.text import shortened, without_escapes
 
 
 def clean(text: str) -> str:
     """Without escape sequences and invisible characters (except line ends, tabs and blanks)."""
-    plain = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    plain = without_escapes(text.replace("\r\n", "\n").replace("\r", "\n"))
     return "".join(c for c in plain if c.isprintable() or c in "\n\t\xa0")
 
 

@@ -57,10 +57,10 @@ def answered(folder: Path, answers: list[bytes]) -> tuple[int, str]:
 
 def test_what_a_run_does_not_show_is_asked_at_a_terminal(tmp_path: Path) -> None:
     foreign_repos.write_files(tmp_path, {"fit.py": "print('badness: 3')\nprint('size: 2')\n", "data.py": "X = 1\n"})
-    status, seen = answered(tmp_path, [b"python fit.py", b"fit.py", b"badness", b"unknown", b"up", b"higher"])
+    status, seen = answered(tmp_path, [b"python fit.py", b"fit.py", b"badness", b"up", b"higher", b"unknown"])
     task = Task.load(tmp_path)
     assert status == 0 and (task.metric, task.direction, task.editable) == ("badness", "higher", ("fit.py",)), seen
-    assert "is a lower or a higher badness better?" in seen and "'up' is not one of" in seen
+    assert "is a lower or a higher value of the metric better?" in seen and "'up' is not one of" in seen
 
 
 def test_export_prose_of_a_program(tmp_path: Path) -> None:

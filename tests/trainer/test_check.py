@@ -13,6 +13,11 @@ from trainer.cards.check_record import CheckFinding
 from trainer.sandbox.local import LocalLauncher
 from trainer.task import TASKS
 
+#: both splits are drawn from these rows
+POOL = """    pool = np.random.Generator(np.random.PCG64(7)).normal(size=(4000, 2))
+    inputs = pool[rng.permutation(4000)[:rows]]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, session_cache: Path) -> Path:
@@ -43,6 +48,13 @@ def test_scaffold_keeps_the_contract(folder: Path, launcher: LocalLauncher) -> N
         ("prepare.py", "import torch", "import", "text", "prepare.py:12: invalid syntax"),
         ("data.py", "PCG64(seed)", "PCG64()", "data", "different bytes"),
         ("data.py", "PCG64(seed)", "PCG64(1)", "data", "same hidden split"),
+        (
+            "data.py",
+            '    np.save(out / "inputs',
+            f'{POOL}    np.save(out / "inputs',
+            "data",
+            "100.0% of the hidden rows (search)",
+        ),
         ("data.py", 'np.save(out / "targets.npy"', 'np.save(out / "labels.npy"', "data", "no targets.npy"),
         ("data.py", "integers(0, CLASSES, rows)", "integers(0, 9, rows)", "data", "targets range from 0 to"),
         ("train.py", "torch.manual_seed(prepare.SEED)", "torch.manual_seed(7)", "fixed steps", "same metric"),

@@ -99,8 +99,9 @@ def test_check_shows_the_values_of_the_untouched_files_and_refuses_those_that_br
     ("constraint", "line", "message"),
     [
         ('kind = "memory"\nat_most = 1', "kind", "constraints.it.kind"),
-        ('kind = "lines"', "[constraints.it]", "needs either at_most or at_least"),
-        ('kind = "lines"\nat_most = 1\nat_least = 1', "[constraints.it]", "needs either at_most or at_least"),
+        ('kind = "lines"', "[constraints.it]", "needs one of at_most, at_least and equals"),
+        ('kind = "lines"\nat_most = 1\nat_least = 1', "[constraints.it]", "needs one of at_most, at_least and equals"),
+        ('kind = "lines"\nequals = 1', "[constraints.it]", "never exactly equal"),
         ('kind = "lines"\nat_most = "300"', "at_most", "constraints.it.at_most"),
         ('kind = "lines"\nat_most = true', "at_most", "constraints.it.at_most"),
         ('kind = "lines"\nat_most = inf', "at_most", "finite"),

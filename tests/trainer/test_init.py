@@ -93,7 +93,7 @@ def test_a_direction_is_that_of_the_name_unless_a_sentence_says_otherwise(tmp_pa
         ("val_loss", "Anything lower than the best val_loss is kept.", "lower"),
         ("val_loss", "The highest val_loss wins here.", None),
         ("score", "", None),
-        ("neg_loss", "", "higher"),
+        ("neg_loss", "", None),
     ):
         (tmp_path / "README.md").write_text(page)
         wanted = replace(PRINTS, metric=metric)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.values.metric_names import ending_direction, is_timed
+from trainer.values.metric_names import certain_direction, is_timed
 
 NAMES = {
-    "lower": "val_loss valLoss time seconds bits error_rate",
-    "higher": "testAcc mAP AUROC Passed GFLOPS tok_per_sec tok/s neg_loss",
-    None: "performance _ score acc_time time_acc accuracy_mm time_to_accuracy loss_at_best_acc pass@1 ms_per_token",
+    "lower": "val_loss valLoss loss_mean time seconds error_rate p99_latency",
+    "higher": "testAcc AUROC GFLOPS tok_per_sec tok/s success_rate",
+    None: "performance _ score neg_loss rate failure_rate inverse_accuracy mAP bits val "
+    "acc_time time_acc accuracy_mm time_to_accuracy loss_at_best_acc pass@1 ms_per_token",
 }
 
 
 @pytest.mark.parametrize(("name", "way"), [(name, way) for way, names in NAMES.items() for name in names.split()])
 def test_directions_by_name(name: str, way: str | None) -> None:
-    assert ending_direction(name) == way
+    assert certain_direction(name) == way
 
 
 @pytest.mark.parametrize("name", ["latency", "p99_ms", "total_s", "tok/s", "qps", "tokensPerSec"])

@@ -64,9 +64,9 @@ def test_nothing_is_asked_where_the_noise_is_seen(text: str, metric: str, tmp_pa
 def test_all_open_questions_are_one_error_with_all_flags(tmp_path: Path) -> None:
     text = "print('badness: 3')\nprint('size: 2')\n"
     asked = questions(tmp_path, text, Wanted(command="python train.py"), **{"other.py": "X = 1\n"})
-    assert [one.field for one in asked.questions] == ["editable", "metric", "noise"]
-    assert asked.message.startswith("3 questions are open: (1) which files may be edited?")
-    assert "--editable other.py|train.py --metric badness|size --noise split|" in asked.hint
+    assert [one.field for one in asked.questions] == ["editable", "metric", "direction", "noise"]
+    assert asked.message.startswith("4 questions are open: (1) which files may be edited?")
+    assert "--editable other.py|train.py --metric badness|size --direction lower|higher --noise split|" in asked.hint
     before = questions(tmp_path, text, Wanted(metric="badness"))
     assert [one.field for one in before.questions] == ["command", "editable", "direction"]
 

@@ -77,11 +77,12 @@ def _of(task: Task) -> dict[str, str]:
     return {"task": task.task_id, "source": task.baseline().source_id, "hardware": hardware_class(task.device)}
 
 
-def read(task: Task) -> list[CheckFinding] | None:
-    """The findings of the last check; None without one of this task, these files and this kind of machine."""
+def read(task: Task, *, anywhere: bool = False) -> list[CheckFinding] | None:
+    """The findings of the last check; None without one of this task, these files and this kind of machine, or
+    ``anywhere``."""
     try:
         record = json_value(read_inside(task.folder, NAME))
-        known = {name: record[name] for name in _of(task)} == _of(task)
+        known = all(record[name] == value or (anywhere and name == "hardware") for name, value in _of(task).items())
         return [CheckFinding(**one) for one in record["findings"]] if known else None
     except (OSError, ValueError, TypeError, KeyError, Corrupt):
         return None

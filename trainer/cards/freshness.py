@@ -70,5 +70,7 @@ def cures(task: Task) -> list[str]:
         return []
     lines = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
     if not task.run.score_command:
-        lines.append("give --score-command and --artifact, so that a separate command scores the artifacts of training")
+        lines.append(
+            "set [run] score_command and artifacts, so that a separate command scores the artifacts of training"
+        )
     return lines

@@ -13,7 +13,8 @@ from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
 from trainer.cards.freshness import takes_seed
 from trainer.cards.measure import declared_edits
-from trainer.commands.cures import cure
+from trainer.commands.blind_check import blind_findings
+from trainer.commands.cures import cure, traceback_in
 from trainer.commands.knobs import SEED, KnobTrials
 from trainer.commands.noise_check import Baseline, noise_findings
 from trainer.commands.trainer import CommandTrainer, check_run
@@ -26,6 +27,7 @@ from trainer.sandbox import flag
 from trainer.streams import Streams
 from trainer.task import Task
 
+_BEFORE = 5.0  # multiple of the range of equal runs, from which the metric is not that of the check before
 _CHEAP_SECONDS = 20.0  # wall time of a run that may be repeated for each knob without a flag
 _LEAST_SECONDS = 0.1  # a difference that may be of the start of a process
 _APART = 2.0  # ratio of the time in task.toml and the measured one, or its inverse, from which a plan is misleading
@@ -84,6 +86,7 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
 def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bool) -> Iterator[CheckFinding]:
     spec = Spec(task.baseline(), SEED)
     earlier = trainer.cache.get(trainer.key(spec)) if trainer.cache else None
+    earlier_check = check_record.read(task, anywhere=True)
     first = Baseline.train(trainer)
     outcome = first.outcome
     changed = earlier is not None and earlier.metric != outcome.metric  # something outside the task, or it is noise
@@ -92,6 +95,9 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
         return
     better = f"{task.metric} {outcome.metric:.6g}, {task.direction} is better"
     yield CheckFinding("ok", "baseline", better, measured={"metric": outcome.metric})
+    if error := traceback_in(outcome.log):
+        message = f"it prints a traceback and ends with exit code 0: {error}"
+        yield CheckFinding("warning", "baseline", message, "is its metric that of a whole run? else let it fail")
     yield _time(outcome, task)
     yield CheckFinding("ok", "memory", f"{outcome.peak_memory_mb:.0f} MB, {task.memory_mb} at most")
     yield device_finding(trainer.gpu, outcome.utilization)
@@ -105,9 +111,11 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
     equal = [run.outcome for run in runs]
     noise = _noise(trainer, task, equal, changed)
     yield noise
+    yield from _before(earlier_check, equal)
+    yield from blind_findings(trainer, outcome)
     cheap = outcome.wall_seconds <= _CHEAP_SECONDS if knobs is None else knobs
     if task.edits.knobs and cheap and noise.level != "error":
-        yield from KnobTrials(trainer, equal, bool(knobs), changed).findings()
+        yield from KnobTrials(trainer, equal, bool(knobs), task.constraints, changed).findings()
     elif task.edits.knobs:
         why = "a run takes too long" if knobs is None else "not wanted"
         message = f"not tested, and neither are the knobs: {why}"
@@ -169,6 +177,21 @@ def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: b
         )
     hint = "if its result depends on chance: use {seed} in command, or set [run] seed_constant"
     return CheckFinding("warning", "noise", f"the command takes no seed; {same}", hint)
+
+
+def _before(findings: list[CheckFinding] | None, equal: list[Outcome]) -> Iterator[CheckFinding]:
+    """The metric against that of the check before, under the same seed: something else than the files may decide it."""
+    values = [outcome.metric for outcome in equal if outcome.metric is not None]
+    before = next((one.measured["metric"] for one in findings or () if "metric" in one.measured), None)
+    if before is None or not values:
+        return
+    apart = min(abs(value - before) for value in values)
+    if apart > _BEFORE * (max(values) - min(values)):
+        message = f"{values[0]:.6g} now, {before:.6g} in the check before, with the same files and seed"
+        hint = "does it depend on the machine: cores, load, versions, files outside? Then let a seed decide it"
+        yield CheckFinding("warning", "check before", message, hint)
+    else:
+        yield CheckFinding("ok", "check before", f"the metric is {before:.6g}, as now")
 
 
 def _edits(task: Task) -> CheckFinding:

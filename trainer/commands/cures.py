@@ -14,6 +14,11 @@ _TOLD = (
         r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]{1,60})'",
         "{0} is not installed: make a .venv in the repository (uv sync), then init again",
     ),
+    (
+        r"""(?:<frozen os>|/os\.py)", line \d+, in __getitem__\n(?:.*\n){0,3}KeyError: '(\w{1,60})'"""
+        r"|(\w{1,60}): (?:unbound variable|parameter not set)",
+        "the command does not get your variable {0}: put {0}=VALUE before it in --command, or into [run] environment",
+    ),
     (r"Cannot find (?:module|package) '([\w@/.-]{1,80})'", "{0} is not installed: npm install, then init again"),
     (
         r"uv: (?:not found|No such file)",
@@ -21,7 +26,7 @@ _TOLD = (
     ),
     (
         r"name resolution|getaddrinfo|ENOTFOUND|Network is unreachable|[Cc]ould not resolve host|service not known",
-        "it needs the network, which the sandbox lacks: download the files first, then init --readable PATH",
+        "it needs the network, which the sandbox lacks: download the files first, then init with --set readable=PATH",
     ),
     (r"No space left on device", "[run] disk_mb = {disk_mb} is too small"),
     (r"No NVIDIA|CUDA (?:error|driver)|not compiled with CUDA|no CUDA", "it needs a GPU, which the sandbox lacks"),
@@ -32,9 +37,34 @@ _TOLD = (
     ),
     (
         r"No such file or directory: '([^'\n]{1,120})'|([\w./-]{1,120}): No such file|open '([^'\n]{1,120})'",
-        "{0} is not in the task: run the setup step that makes it, or add the file or folder with init --readable PATH",
+        "{0} is not in the task: run the setup step that makes it, or init with --set readable=PATH",
     ),
 )
+
+
+def _installed_elsewhere(module: str, task: Task) -> str:
+    """The folder of a package that a shown environment only links to (pip install -e); empty if it has none."""
+    for environment in map(Path, task.run.readable if task.run else ()):
+        packages = environment.expanduser().glob("lib/python*/site-packages")
+        for link in (link for site in packages for end in ("*.pth", "__editable__*.py") for link in site.glob(end)):
+            for named in re.findall(r"^/.*$|(?<=')/[^'\n]+(?=')", link.read_text("utf-8", "replace"), re.MULTILINE):
+                folder = Path(named).parent if Path(named).name == module else Path(named)
+                if (folder / module).is_dir() or (folder / f"{module}.py").is_file():
+                    return str(folder)
+    return ""
+
+
+_BROKEN = re.compile(r"^Traceback \(most recent call last\)|^thread '.*' panicked at|Segmentation fault|core dumped")
+
+
+def traceback_in(log: str) -> str:
+    """The last line of the first traceback that a program printed, or of another report of a crash; empty without."""
+    lines = log.splitlines()
+    start = next((number for number, line in enumerate(lines) if _BROKEN.search(line)), None)
+    if start is None:
+        return ""
+    ends = (line for line in lines[start + 1 :] if line[:1].strip() and not line.startswith("During handling"))
+    return (next(ends, "") if lines[start].startswith("Traceback") else lines[start]).strip()[:200]
 
 
 def cure(outcome: Outcome, task: Task) -> str:
@@ -44,6 +74,10 @@ def cure(outcome: Outcome, task: Task) -> str:
         if re.search(rf"(?:No such file|No module|not found|can't open).*\b{re.escape(Path(name).stem)}\b", said):
             other = "[run] score_files has the files of score_command alone (at init: --set score_files=FILE, or none)"
             return f"the training does not see {name}: {other}"
+    if (module := re.search(_TOLD[0][0], said)) and (place := _installed_elsewhere(module[1].partition(".")[0], task)):
+        return (
+            f"{module[1]} is installed from {place}, which the sandbox does not show: init with --set readable={place}"
+        )
     disk = task.run.disk_mb if task.run else 0
     for pattern, words in _TOLD if outcome.status in ("crash", "invalid") else ():
         if match := re.search(pattern, said):

@@ -12,12 +12,27 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from programs.errors import TaskError, UsageError
-from trainer.commands import named_numbers
-from trainer.commands.ladders import Ladder, ladders
+from trainer.commands.facts import (
+    Fact,
+    direction_of,
+    direction_of_any,
+    invariants_of,
+    left_out,
+    metric_of,
+    no_fact,
+    noise_note,
+    numbers_of,
+    refuse_traceback,
+    rows_of,
+    tried_values,
+    trust_of,
+)
+from trainer.commands.ladders import ladders
 from trainer.commands.named_numbers import NamedNumber
 from trainer.commands.noise_answer import checked_noise, noise_fact
 from trainer.commands.questions import OpenQuestions, Unknown
@@ -27,37 +42,21 @@ from trainer.commands.task_toml import TaskText, TriedRun, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
-from trainer.sandbox import FLAG
-from trainer.scoring import InvalidPredictions
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.task_file import is_artifact
 from trainer.values import constants, nested_values
-from trainer.values.metric_names import ending_direction, is_timed
+from trainer.values.metric_names import is_timed
 
+_CODE = (".py", ".sh")
 SEEDS = ("SEED", "RANDOM_SEED", "TRAIN_SEED", "seed", "random_seed", "train_seed")
 _SEED_NAME = re.compile(r"(?:\w*_)?seed|random_state", re.IGNORECASE)
 _SEED_VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w*seed\w*)["']""", re.IGNORECASE)
 _SEED_OPTION = re.compile(r"""add_argument\(\s*["']--seed["']""")  # with a default, or without
-_OTHER_WAY = {
-    "lower": re.compile(r"\b(?:high|higher|highest|maximi[sz]\w*|larger|largest|increas\w*|greater|raise|up)\b", re.I),
-    "higher": re.compile(
-        r"\b(?:low|lower|lowest|minimi[sz]\w*|smaller|smallest|decreas\w*|reduc\w*|less|down)\b", re.I
-    ),
-}
-
-
 TIMED = "a time or a rate: one experiment at a time, wall time is charged; timed = false in task.toml if it is none"
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One field of the task: its value, where it comes from, and what is to be known about it."""
-
-    field: str
-    value: str
-    where: str
-    note: str = ""
+EQUALS = "the same in both runs: an edit that changes it is invalid, [constraints] in task.toml"
+PROPOSED = "the same in both runs: if no edit may change it, take its [constraints] in task.toml"
+NO_SEED = "the command gets no seed: {seed} in --command, or --seed FILE.py:NAME"
 
 
 @dataclass(frozen=True)
@@ -88,47 +87,51 @@ class Drafting:
         readable = [*map(readable_text, wanted.readable), *packages_of(source), *hub_of(source)]
         plain = TaskText(source, wanted, command.value, editable, seed, readable)
         runs = self._runs(plain)
+        if written := sorted({name for run in runs for name in run.written}):
+            self.progress(f"the command writes into {', '.join(written)}: again without")
+            with suppress(TaskError):  # it is a result of an earlier run, unless the command needs it
+                return self.draft(replace(wanted, exclude=[*wanted.exclude, *written]))
+        questions.answer(lambda: refuse_traceback(runs, wanted.traceback), None)
         none: tuple[NamedNumber, list[float]] = NamedNumber(""), []
-        metric, values = questions.answer(lambda: _metric(runs, wanted), none)
-        direction = _no_fact("direction")
-        if metric.name:
-            direction = questions.answer(lambda: _direction(source, metric.name, wanted.direction), direction)
+        metric, values = questions.answer(lambda: metric_of(runs, wanted.metric), none)
+        names = [metric.name] if metric.name else [*numbers_of(runs, wanted.metric)]
+        direction = questions.answer(lambda: direction_of_any(source, names, wanted.direction), no_fact("direction"))
         timed = is_timed(metric.name)
-        known = questions.answer(lambda: noise_fact(noise, values, seed, timed, _rows(runs, wanted)), ("", "", ""))
+        alike = len({run.text for run in runs}) == 1
+        known = questions.answer(
+            lambda: noise_fact(noise, values, seed, timed, rows_of(runs, noise), alike), ("", "", "")
+        )
         questions.ask()
-        knobs = ladders(source, editable, wanted.values)
-        toml = plain.toml(metric, direction.value, runs, [knob for knob in knobs if not knob.reason])
+        settings = ladders(source, editable, wanted.values, command.value)
+        knobs, others = ([one for one in settings if bool(one.reason) is bad] for bad in (False, True))
+        invariants = invariants_of(runs, metric, settings)
+        toml = plain.toml(metric, direction.value, runs, knobs, invariants)
+        budget = f"{wanted.budget:g} s given" if wanted.budget else ""
         facts = [
             command,
-            Fact("metric", metric.name, "given" if wanted.metric else "the only number", _noise(values, seed)),
+            Fact("metric", metric.name, _where(wanted.metric, "", "the only NAME: 1.23"), noise_note(values, seed)),
             direction,
-            Fact("editable", ", ".join(editable), "given" if wanted.editable else "the only file of code"),
-            Fact(
-                "seed", seed or "none", "given" if wanted.seed else "found" if seed else "not found", _seed_note(seed)
-            ),
-            Fact(
-                "time",
-                f"{plain.seconds(runs, timed):.3g} s",
-                "measured",
-                f"{wanted.budget:g} s given" if wanted.budget else "",
-            ),
+            Fact("editable", ", ".join(editable), _where(wanted.editable, "", "the only file of code")),
+            Fact("seed", seed or "none", _where(wanted.seed, seed), "" if seed else NO_SEED),
+            Fact("time", f"{plain.seconds(runs, timed):.3g} s", "measured", budget),
             *([Fact("timed", "true", metric.name, TIMED)] if timed else []),
             Fact("noise", *known),
             Fact("memory", f"{runs[0].outcome.peak_memory_mb:.0f} MB", "measured"),
             Fact("device", plain.device(runs), "measured"),
             *(Fact("readable", path, "given" if path in wanted.readable else "found") for path in readable),
-            Fact("trust", *_trust(wanted, self.sandbox)),
+            Fact("trust", *trust_of(wanted, self.sandbox)),
             *(Fact("score file", name, "score_command", "not seen by training") for name in wanted.score_files),
-            *(Fact("knob", one.name, f"{one.file}:{one.line}", _tried(one)) for one in knobs if not one.reason),
-            *(Fact("left out", text.split(":")[0], "the folder", text.split(": ", 1)[-1]) for text in source.left_out),
-            *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in knobs if one.reason),
+            *(Fact("equals", one.name, one.values[-1], EQUALS if timed else PROPOSED) for one in invariants),
+            *(Fact("knob", one.name, f"{one.file}:{one.line}", tried_values(one)) for one in knobs),
+            *left_out(source, editable),
+            *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in others),
         ]
         return TaskDraft(source, toml, facts, [run.outcome for run in runs])
 
     def _runs(self, plain: TaskText) -> list[TriedRun]:
         """Two runs of the untouched files under two seeds."""
         toml = plain.toml(NamedNumber("unknown"), "lower", [], [])
-        key = toml.partition("[budget]")[2]  # which files may be edited changes no run
+        key = f"{[*plain.source.files]} {toml.partition('[budget]')[2]}"  # which files may be edited changes no run
         if key not in self._ran:
             with tempfile.TemporaryDirectory() as place:
                 folder = copied(plain.source, Path(place) / "task")
@@ -148,27 +151,28 @@ class Drafting:
             if not trainer.result or (task.scoring["rows"] and trainer.rows is None):
                 message = f"the command fails as it is: {outcome.status}: {outcome.reason}"
                 raise TaskError(message, hint=cure(outcome, task))
-            return TriedRun(outcome, trainer.result, 0 if trainer.rows is None else len(trainer.rows))
+            rows = 0 if trainer.rows is None else len(trainer.rows)
+            return TriedRun(outcome, trainer.result, rows, trainer.written)
 
 
 def _before_running(source: OwnRepository, wanted: Wanted, questions: OpenQuestions) -> tuple[Fact, list[str], str]:
     """(command, editable files, what gets the seed). Raises Unknown if it is not known what to run; the question which
     files may be edited waits for those that the runs show, because its answer changes no run."""
-    command = questions.answer(lambda: Fact("command", *_command(source, wanted.command)), _no_fact("command"))
+    command = questions.answer(lambda: Fact("command", *_command(source, wanted.command)), no_fact("command"))
     editable = questions.answer(lambda: _editable(source, wanted.editable), _code(source)[:1])
     seed = ""
     if command.value:
         command, seed = questions.answer(lambda: _seed(source, command, editable, wanted.seed), (command, ""))
     if not editable or {"command", "seed"} & {one.field for one in questions.found}:
         if metric := wanted.metric:
-            questions.answer(lambda: _direction(source, metric, wanted.direction), _no_fact("direction"))
+            questions.answer(lambda: direction_of(source, metric, wanted.direction), no_fact("direction"))
         questions.ask()
     return command, editable, seed
 
 
-def _no_fact(field: str) -> Fact:
-    """In place of a field that is asked."""
-    return Fact(field, "", "")
+def _where(given: object, found: str, otherwise: str = "not found") -> str:
+    """Where a fact comes from."""
+    return "given" if given else "found" if found else otherwise
 
 
 def copied(source: OwnRepository, folder: Path) -> Path:
@@ -237,17 +241,33 @@ def _score_files(source: OwnRepository, wanted: Wanted, command: str, editable: 
             message = f"score_files: {unknown[0]} is no file of the repository that stays as it is"
             raise UsageError(message, hint="name a file that only the scoring command reads, or none")
         return names
-    scripts = [name for name in source.files if name in wanted.score_command.split()]
-    text = "\n".join([wanted.score_command, *map(source.text, scripts)])
-    training = "\n".join([command, *map(source.text, [*editable, *(n for n in source.files if n in command.split())])])
+    scored = wanted.score_command.split()
+    training = _read_by(source, [name for name in (*command.split(), *editable) if name not in scored], command)
+    code = {*editable, *(name for name in training if name.endswith(_CODE))}
+    results = [*wanted.artifacts, *filter(None, [wanted.metric_file])]
+    named = _read_by(source, scored, wanted.score_command)
+    return [name for name in named if name not in code and not is_artifact(name, results)]
 
-    def is_of_training(name: str) -> bool:
-        module = rf"^\s*(?:import|from)\s+{re.escape(Path(name).stem)}\b"
-        return name in editable or name in command.split() or bool(re.search(module, training, re.MULTILINE))
 
-    named = [name for name in source.files if re.search(rf"(?<![\w.-]){re.escape(Path(name).name)}(?!\w)", text)]
-    left = [name for name in named if not is_of_training(name) and not is_artifact(name, wanted.artifacts)]
-    return [name for name in left if name != wanted.metric_file]
+def _read_by(source: OwnRepository, scripts: Sequence[str], command: str) -> list[str]:
+    """The files that a command line, its scripts and their modules name, by file or by folder, or import."""
+    found = dict.fromkeys(name for name in scripts if name in source.files)
+    texts = [command, *map(source.text, found)]
+    for text in texts:  # which grows
+        for name in [name for name in source.files if name not in found and _is_named(Path(name), text)]:
+            found[name] = None
+            texts += [source.text(name)] if name.endswith(_CODE) else []
+    return [name for name in source.files if name in found]
+
+
+def _is_named(path: Path, text: str) -> bool:
+    if path.name in text and re.search(rf"(?<![\w.-]){re.escape(path.name)}(?!\w)", text):
+        return True
+    if path.suffix == ".py":
+        module = rf"^\s*(?:import|from)\s+(?:[\w.]+\.)?{re.escape(path.stem)}\b"
+        return path.stem in text and bool(re.search(module, text, re.MULTILINE))
+    folder = path.parent.name
+    return folder in text and bool(folder and re.search(rf"[\"'/]{re.escape(folder)}[\"'/]", text))
 
 
 def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: str | None) -> tuple[Fact, str]:
@@ -287,80 +307,3 @@ def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: 
         which = "which of these is" if held else f"the code speaks of a seed ({lines[0].where}): what is"
         raise Unknown("seed", f"{which} the seed of a training, a constant, an option or none?", [*held, "none"])
     return command, ""
-
-
-def _rows(runs: Sequence[TriedRun], wanted: Wanted) -> int:
-    """How many values of rows each run left; 0 without such a file."""
-    if len(counts := {run.rows for run in runs}) > 1:
-        message = f"--noise {wanted.noise}: {' and '.join(f'{count:,}' for count in sorted(counts))} rows in two runs"
-        raise TaskError(message, hint="let the command write a value for each validation row, the same rows each time")
-    return counts.pop()
-
-
-def _metric(runs: Sequence[TriedRun], wanted: Wanted) -> tuple[NamedNumber, list[float]]:
-    """(the number that is the metric: the one that is given, else the only one that both runs print; its values)."""
-    found: dict[str, NamedNumber] = {}
-    for form in range(len(named_numbers.FORMS)):
-        first, *others = (named_numbers.read(run.text, form) for run in runs)
-        here = {name: one for name, one in first.items() if all(name in other for other in others)}
-        found = here | found if wanted.metric in here else found or here
-    if not found:
-        last = next((line.strip() for line in reversed(runs[0].text.splitlines()) if line.strip()), "")
-        raise TaskError(f"no number with a name in the output; its last line is {last[:60]!r}", hint="print NAME: 1.23")
-    shown = [f"{name} = {one.values[-1]}" for name, one in found.items()]
-    only = [one.name for one in found.values() if len(found) == 1 and one.form == 0]
-    name = wanted.metric or "".join(only)
-    if not name:
-        raise Unknown("metric", f"which is the metric? The command prints {', '.join(shown[:12])}", list(found))
-    ends = [name] if name in found else [one for one in found if re.search(rf"[. ]{re.escape(name)}$", one)]
-    if len(ends) != 1:
-        raise Unknown("metric", f"the command does not print {name}, but {', '.join(shown[:12])}", ends or list(found))
-    one = found[ends[0]]
-    if alike := named_numbers.unclear(one.name, found):
-        raise UsageError(f"{name} cannot be told from {alike[0]}", hint=f"let the command print a line '{name}: 1.23'")
-    try:
-        return one, [one.last_in(run.text) for run in runs]
-    except InvalidPredictions as error:
-        raise TaskError(f"{name}: {error}", hint="let the command print it as its last number") from None
-
-
-def _direction(source: OwnRepository, metric: str, given: str | None) -> Fact:
-    """By a list of names (`trainer/values/metric_names.toml`), where no sentence of the repository says otherwise."""
-    if given:
-        return Fact("direction", given, "given")
-    name = re.split(r"[. ]", metric)[-1]
-    way = ending_direction(name)
-    if way is None:
-        raise Unknown("direction", f"is a lower or a higher {metric} better?", ["lower", "higher"])
-    own = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)
-    for line in source.lines(*source.prose):
-        for sentence in re.split(r"(?<=[.!;])\s+", line.text):
-            other = "higher" if way == "lower" else "lower"
-            if own.search(sentence) and _OTHER_WAY[way].search(sentence) and not _OTHER_WAY[other].search(sentence):
-                message = (
-                    f"is a lower or a higher {metric} better? By its name {way}, but {line.where}: {sentence[:80]}"
-                )
-                raise Unknown("direction", message, ["lower", "higher"])
-    return Fact("direction", way, "by its name")
-
-
-def _noise(values: Sequence[float], seed: str) -> str:
-    runs = "two seeds" if seed else "two runs"
-    return f"{values[0]:.6g} and {values[1]:.6g} in {runs}" if values[0] != values[1] else f"{values[0]:.6g} in {runs}"
-
-
-def _seed_note(seed: str) -> str:
-    return "" if seed else "every run has the seed of the code: {seed} in --command, or --seed FILE.py:NAME"
-
-
-def _trust(wanted: Wanted, sandboxed: bool) -> tuple[str, str, str]:
-    if not sandboxed:
-        return "unverified", f"given {FLAG}", "without a sandbox, code can change a score"
-    if wanted.score_command:
-        return "scored", "given", "a separate command scores what training leaves"
-    return "self-reported", "no --score-command", "the code that may be edited prints its own metric"
-
-
-def _tried(one: Ladder) -> str:
-    role = f"; role {one.role}, by its name" if one.role else ""
-    return f"{one.value!r}: {', '.join(str(value) for value in one.values if value != one.value)}{role}"

@@ -12,6 +12,7 @@ from typing import Literal
 
 from trainer.cards.check_record import CheckFinding, Level
 from trainer.commands.trainer import CommandTrainer
+from trainer.constraints import Constraints, broken
 from trainer.edits import Edit, EditError, Knob
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
@@ -51,6 +52,7 @@ class KnobTrials:
     trainer: CommandTrainer
     equal: list[Outcome]
     forced: bool = False
+    limits: Constraints = field(default_factory=dict)  # a value that breaks one cannot be used
     fresh: bool = False  # do not reuse outcomes of an earlier check
     moved: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # knob → side → (value, worse by)
 
@@ -87,8 +89,9 @@ class KnobTrials:
                 outcome = self._run(self.task.edits.apply(self.task.baseline(), edit))
             except EditError as error:
                 return "fails", f"{edit.label()}: {error.message}", "", None
-            if outcome.metric is None:
-                failed = failed or f"{edit.label()}: {outcome.status}: {outcome.reason}"
+            why = broken(self.limits, outcome.constraints) if outcome.metric is not None else outcome.reason
+            if outcome.metric is None or why:
+                failed = failed or f"{edit.label()}: {'invalid' if outcome.metric else outcome.status}: {why}"
                 continue
             seen += 1
             if worse := self._worse(outcome.metric):

@@ -52,9 +52,13 @@ class Ladder:
         return "choice" if isinstance(self.value, bool | str) else plain
 
 
-def ladders(repository: OwnRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
+def ladders(
+    repository: OwnRepository, editable: Sequence[str], given: Mapping[str, str], command: str = ""
+) -> list[Ladder]:
     """The settings of the editable files, those with a ``reason`` after the others, of which 24 are kept: those that
-    are ``given`` (NAME → "1,2,4") first, then those with a role. UsageError for a name or value that does not fit."""
+    are ``given`` (NAME → "1,2,4") first, then those with a role. Those that ``command`` sets are no knobs.
+
+    UsageError for a name or value that does not fit."""
     found = [one for file in editable for one in _settings(repository, file)]
     if unknown := given.keys() - {one.name for one in found}:
         raise UsageError(
@@ -62,11 +66,17 @@ def ladders(repository: OwnRepository, editable: Sequence[str], given: Mapping[s
         )
     stated = _stated(repository)
     judged = [_with_values(one, given.get(one.name), stated.get(one.name.lower(), ())) for one in found]
+    judged = [replace(one, reason="the command sets it") if _is_set(one, command) else one for one in judged]
     knobs = _named_apart([one for one in judged if not one.reason])
     ranked = sorted(knobs, key=lambda one: (one.name not in given, not one.role))
     kept = [one for one in knobs if one in ranked[:MOST]]
     dropped = [replace(one, reason=f"more than {MOST} settings; --set values=NAME=… takes it") for one in ranked[MOST:]]
     return [*kept, *dropped, *(one for one in judged if one.reason)]
+
+
+def _is_set(one: Ladder, command: str) -> bool:
+    """Whether a command line gives this option or key a value, so that the one in the file has no effect."""
+    return bool(one.at and re.search(rf"(?:^|[\s+'\"]|--){re.escape(one.at.lstrip('-'))}(?:=|\s+\S)", command))
 
 
 def _settings(repository: OwnRepository, file: str) -> Iterator[Ladder]:

@@ -19,7 +19,8 @@ _NUMBER = (
 )
 _WORD = r"[A-Za-z][\w./@%-]*"
 _NAME, _WORDS = rf"(?P<name>{_WORD})", rf"(?P<name>{_WORD}(?: [A-Za-z(][\w./@%()-]*){{0,3}})"
-_START, _END = r"(?<![\w./@%-])", r"(?![\w:/]*\d)"
+# of 1.41 -> 0.41 neither is known to count
+_START, _END = r"(?<![\w./@%-])", r"(?![\w:/]*\d)(?![\w.,+-]*\s*(?:->|→|=>))"
 #: ``name: 1.23`` and ``name=1.23``; where nothing has this form, ``name 1.23``; where nothing has that, ``24 passed``.
 FORMS = tuple(
     re.compile(form)

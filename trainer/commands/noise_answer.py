@@ -60,16 +60,18 @@ def checked_noise(source: OwnRepository, noise: str | None, commands: str) -> st
     return noise or ("split" if has_split else None)
 
 
-def noise_fact(noise: str | None, values: Sequence[float], seed: str, timed: bool, rows: int) -> tuple[str, str, str]:
+def noise_fact(
+    noise: str | None, values: Sequence[float], seed: str, timed: bool, rows: int, alike: bool = False
+) -> tuple[str, str, str]:
     """(what is known; where from; what follows). ``values``: the metric of two runs, none if it is not known which
-    number it is; ``rows``: of the file with a value for each.
+    number it is; ``rows``: of the file with a value for each; ``alike``: both runs print the same.
 
     Raises Unknown where it was not said and two runs give one number, or nothing changes the seed. A time has no rows.
     """
-    if noise is None and not timed and (not seed or len(set(values)) == 1):
-        seen = (
-            f"two {'seeds' if seed else 'runs'} give {values[0]:.6g}" if len(set(values)) == 1 else "it takes no seed"
-        )
+    if noise is None and not timed and (not seed or alike or len(set(values)) == 1):
+        runs = f"two {'seeds' if seed else 'runs'}"
+        seen = f"{runs} print the same" if alike else "it takes no seed"
+        seen = f"{runs} give {values[0]:.6g}" if len(set(values)) == 1 else seen
         raise Unknown("noise", f"{seen}: {_QUESTION}", NOISE)
     if noise is None:
         return "unknown", "not asked", "intervals contain what differs between runs, on the same data"

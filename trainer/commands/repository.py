@@ -133,12 +133,14 @@ def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -
             continue
         files[name] = form.st_size, bool(form.st_mode & stat.S_IXUSR)
         if len(files) > _MOST_FILES:
-            raise UsageError(f"{folder}: more than {_MOST_FILES} files", hint="leave some out: --exclude 'data/*'")
+            raise UsageError(f"{folder}: more than {_MOST_FILES} files", hint="leave some out: --set exclude='data/*'")
     if sum(size for size, _ in files.values()) > _MOST_MB << 20:
         name = max(files, key=lambda one: files[one][0])
         message = f"{folder}: more than {_MOST_MB} MB of files, most of it {name} ({files[name][0] >> 20} MB)"
         data = shlex.quote(str(root / name.split("/")[0]))
-        raise UsageError(message, hint=f"mount data in place: --readable {data}; or leave it out: --exclude NAME")
+        raise UsageError(
+            message, hint=f"mount data in place: --set readable={data}; or leave it out: --set exclude=NAME"
+        )
     return OwnRepository(root, dict(sorted(files.items())), tuple(left), links)
 
 

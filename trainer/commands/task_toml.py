@@ -46,14 +46,17 @@ class Wanted:
     artifacts: Sequence[str] = ()
     score_files: Sequence[str] = ()
     noise: str | None = None
+    traceback: str | None = None
 
 
 class TriedRun(NamedTuple):
-    """One run of the untouched files. ``text`` has the metric; ``rows``: how many values of rows it left, if any."""
+    """One run of the untouched files. ``text`` has the metric; ``rows``: how many values of rows it left, if any;
+    ``written``: the files of the repository that it wrote into."""
 
     outcome: Outcome
     text: str
     rows: int
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,14 @@ class TaskText:
         used = [run for run in runs if run.outcome.utilization or re.search(r"\bcuda\b", run.text, re.IGNORECASE)]
         return "gpu" if used or not runs else "cpu"
 
-    def toml(self, metric: NamedNumber, direction: str, runs: Sequence[TriedRun], knobs: Sequence[Ladder]) -> str:
+    def toml(
+        self,
+        metric: NamedNumber,
+        direction: str,
+        runs: Sequence[TriedRun],
+        knobs: Sequence[Ladder],
+        invariants: Sequence[NamedNumber] = (),
+    ) -> str:
         source, wanted = self.source, self.wanted
         peak = max((run.outcome.peak_memory_mb for run in runs), default=0.0)
         executable = [name for name, (_, runs_itself) in source.files.items() if runs_itself]
@@ -128,19 +138,31 @@ class TaskText:
                 "links": links,
             },
         }
-        lines = ["# Written by `metaloop task init --from`, from two runs of the command."]
-        for name, values in sections.items():
-            lines += [
-                f"[{name}]",
-                *(f"{key} = {toml_value(value)}" for key, value in values.items() if value or key == "read_only"),
-                "",
-            ]
+        lines = ["# Written by `metaloop task init --from`, from two runs of the command.", *_lines(sections)]
+        lines += [line if timed else f"# {line}".rstrip() for one in invariants for line in _invariant(one)]
         return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))])
 
 
 def machine_mb() -> int:
     """Three quarters of the machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4 // 2**20
+
+
+def _lines(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sections of task.toml without empty values."""
+    lines: list[str] = []
+    for name, values in sections.items():
+        known = {key: value for key, value in values.items() if value or key in ("read_only", "equals")}
+        lines += [f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in known.items()), ""]
+    return lines
+
+
+def _invariant(one: NamedNumber) -> list[str]:
+    """A constraint that no edit changes this number."""
+    where = {"key" if one.key else "pattern": one.key or one.pattern}
+    values = {"kind": "printed", **where, "equals": float(one.values[-1].replace(",", ""))}
+    name = re.sub(r"\W+", "_", one.name)[:40]
+    return _lines({f"constraints.{name}": values})
 
 
 def _knob(knob: Ladder) -> list[str]:

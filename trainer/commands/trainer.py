@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from programs.errors import EnvironmentProblem, TaskError, UsageError
 from programs.ids import content_id
+from programs.text import terminal_text
 from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
+from trainer.commands.cures import traceback_in
 from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.launcher import CommandLauncher
 from trainer.commands.rows_file import MOST_MB, read_rows
@@ -80,6 +82,8 @@ class CommandTrainer(Trainer):
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run
+        self.left: Mapping[str, bytes] = {}  # the artifacts of the last training
+        self.written: tuple[str, ...] = ()  # the read-only files that the last command wrote into
         self.result = ""  # the text in which the last command left its metric
         self.rows: Rows | None = None  # all values of rows that it left
         outputs = (task.scoring["file"], task.scoring["rows"])
@@ -153,6 +157,7 @@ class CommandTrainer(Trainer):
         job = self._job(self.section.command, self._files(spec), wanted, spec, fraction, self.section.score_files)
         ended = self._run(job, self._limits(fraction, 0), tally, "command")
         if scored:
+            self.left = ended.files
             job = self._job(self.section.score_command, self._beside(ended), self.outputs, spec)
             ended = self._run(job, self._limits(1.0, 0, tally), tally)
         try:
@@ -243,16 +248,12 @@ class CommandTrainer(Trainer):
         ``kind``: as for `ExperimentTally.add`.
         """
         ended = self._carry_out(job, self._of_command(limits))
+        self.written = ended.written
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
-        result = Ended(
-            _exit_code(ended.exit_code),
-            ended.killed if ended.killed in ("cpu", "wall") else "",
-            ended.cpu_seconds,
-            ended.wall_seconds,
-            ended.peak_memory_mb,
-            log=ended.log,
-        )
+        killed = ended.killed if ended.killed in ("cpu", "wall") else ""
+        used = (ended.cpu_seconds, ended.wall_seconds, ended.peak_memory_mb)
+        result = Ended(_exit_code(ended.exit_code), killed, *used, log=ended.log)
         tally.add(result, self.launcher.constant, kind)
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
@@ -261,6 +262,8 @@ class CommandTrainer(Trainer):
         if result.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(result.log)):
             raise Failed("oom", last[:_LINE])
         judge(result, limits, failure="crash")
+        if error := traceback_in(result.log):
+            tally.findings.append(f"traceback: printed, with exit code 0: {error}")
         if ended.missing:
             most = f", {self._of_command(limits).result_mb} MB at most" if "too large" in ended.missing[0] else ""
             raise Failed("invalid", f"the command left no {ended.missing[0]}{most}")
@@ -341,7 +344,7 @@ def check_run(task: Task) -> None:
         if (folder / "pyvenv.cfg").is_file() and (hidden := hidden_link(folder / "bin" / "python", shown)):
             raise TaskError(
                 f"{folder}: its python leads to {hidden}, which the sandbox does not show, so another one would run",
-                hint=f"make the environment again with that one alone: python -m venv, or --readable {hidden.parent}",
+                hint=f"make the environment again with that one alone, or --set readable={hidden.parent}",
             )
 
 
@@ -370,7 +373,7 @@ def _last_line(log: str) -> str:
 def _result(ended: CommandEnded, file: str) -> str:
     if not file:
         return ended.log
-    return ended.files.get(file, b"").decode("utf-8", "replace")
+    return terminal_text(ended.files.get(file, b"").decode("utf-8", "replace"))
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from programs.bounded import json_value
+from programs.text import terminal_text
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -124,7 +125,6 @@ def read_reply(message: Mapping[str, JsonValue]) -> Ended:
 
 
 def plain(text: str) -> str:
-    """A candidate's output made safe to store and show: without escape sequences, characters that change the writing
-    direction, NUL and lone surrogates. Line ends and tabs stay."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """A candidate's output made safe to store and show, as `terminal_text`: without escape sequences, characters that
+    change the writing direction, NUL and lone surrogates. Line ends and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in terminal_text(text))

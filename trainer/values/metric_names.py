@@ -12,7 +12,6 @@ _NEGATIVE = ("neg", "negative", "minus")
 _QUANTITIES = ("bits", "size", "bytes")  # before "rate" these are a unit and do not turn the direction around
 _JOINT = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z]{3})(?=\d)")  # splits valLoss, map50, but not mAP, f1
 _RATE = re.compile(r"\w/(?:s|sec|second|min|h|hour)$", re.IGNORECASE)
-_CLAUSE = {"per", "to", "at", "of", "for", "until"}
 
 
 def plain_name(cell: str) -> str:
@@ -27,12 +26,10 @@ def _table() -> Mapping[str, list[str]]:
 
 
 @cache
-def _ways(printed: bool) -> Mapping[str, tuple[str, bool]]:
-    """Word → (direction, whether it is certain); ``printed``: also of costs and amounts, which in a log stand beside
-    the metric."""
-    lists = {"amount": "higher", "cost": "lower"} if printed else {}
-    lists |= {"weak": "higher", "higher": "higher", "lower": "lower"}
-    return {word: (way, group != "weak") for group, way in lists.items() for word in _table()[group]}
+def _ways() -> Mapping[str, tuple[str, bool]]:
+    """Word → (direction, whether it is certain)."""
+    groups = {"weak": "higher", "higher": "higher", "lower": "lower"}
+    return {word: (way, group != "weak") for group, way in groups.items() for word in _table()[group]}
 
 
 @lru_cache(maxsize=4096)
@@ -41,20 +38,13 @@ def named_direction(name: str) -> tuple[str | None, bool]:
     return _direction(plain_name(name).split("_"))
 
 
-def ending_direction(name: str) -> str | None:
-    """The better direction of a number that a program prints, if its name ends with a word of the tables, also one for
-    a cost or an amount. None where other words of the name contradict it (``acc_time``, ``time_to_accuracy``)."""
-    if _RATE.search(name.strip()):
-        return "higher"  # a rate
-    words, ways = plain_name(_JOINT.sub("_", name)).split("_"), _ways(True)
-    for start in range(max(0, len(words) - 3), len(words)):
-        way, clear = ways.get("_".join(words[start:]), ("", False))
-        if clear:
-            before = words[:start]
-            turned = _turned(way, before)
-            others = {ways[word][0] for word in before if ways.get(word, ("", False))[1]} - {way}
-            return None if _CLAUSE & {*before} or (others and turned == way) else turned
-    return None
+def certain_direction(name: str) -> str | None:
+    """The better direction of a number that a program prints, where its whole name, but for words such as ``val`` and
+    ``mean``, is in a short list; None for every other name."""
+    table, words = _table(), plain_name(_JOINT.sub("_", name)).split("_")
+    while len(words) > 1 and {words[0], words[-1]} & {*table["neutral"]}:
+        words = words[1:] if words[0] in table["neutral"] else words[:-1]
+    return next((way for way in ("lower", "higher") if "_".join(words) in table[f"certain_{way}"]), None)
 
 
 def is_timed(name: str) -> bool:
@@ -74,7 +64,7 @@ def may_be_share(name: str) -> bool:
 
 
 def _direction(parts: Sequence[str]) -> tuple[str | None, bool]:
-    ways = _ways(False)
+    ways = _ways()
     for end in range(len(parts), 0, -1):  # the last word of a name matters most: val_loss, error_rate, tok_per_sec
         for start in range(max(0, end - 3), end):
             if (text := "_".join(parts[start:end])) in ways:
@@ -86,7 +76,7 @@ def _direction(parts: Sequence[str]) -> tuple[str | None, bool]:
 def _turned(way: str, before: Sequence[str]) -> str:
     """The direction after words that reverse it, as in ``error_rate`` and ``neg_loss``."""
     last = before[-1] if before else ""
-    if way == "higher" and last not in _QUANTITIES and _ways(False).get(last) == ("lower", True):
+    if way == "higher" and last not in _QUANTITIES and _ways().get(last) == ("lower", True):
         return "lower"
     if last in _NEGATIVE:
         return "higher" if way == "lower" else "lower"

@@ -71,6 +71,9 @@ class RepositoryFlags:
     score_files: Annotated[
         tuple[str, ...], rare("A file that only the scoring command sees; repeatable  [default: those that it names].")
     ]
+    traceback: Annotated[
+        str | None, rare("expected: the command prints a traceback, ends with exit code 0, and its metric counts.")
+    ]
     agent: Annotated[
         str | None, flag("Your coding agent proposes the facts that no flag gives; -m names its model.", metavar="NAME")
     ]

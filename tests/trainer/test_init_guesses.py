@@ -1,0 +1,246 @@
+"""`task init --from` and `task check` on repositories whose output, names and files invite a wrong guess."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from programs.errors import TaskError
+from tests.trainer.foreign_repos import command_task, made, run, write_files
+from trainer.cards.check import check
+from trainer.commands.cures import cure
+from trainer.commands.init import Drafting, TaskDraft
+from trainer.commands.questions import Unknown
+from trainer.commands.task_toml import Wanted
+from trainer.edits import Edit
+from trainer.experiment import Spec
+from trainer.outcome import Outcome
+from trainer.sandbox.launcher import plain
+
+PRINTS = Wanted(command="python train.py", editable=["train.py"], noise="unknown", seed="none")
+
+
+def printing(folder: Path, text: str, **files: str) -> Path:
+    return write_files(folder, {"train.py": f"print({text!r})\n", **files})
+
+
+def draft(folder: Path, wanted: Wanted = PRINTS) -> TaskDraft:
+    return Drafting(folder, sandbox=False).draft(wanted)
+
+
+def open_question(folder: Path, wanted: Wanted = PRINTS) -> Unknown:
+    with pytest.raises(Unknown) as caught:
+        draft(folder, wanted)
+    return caught.value
+
+
+COLOURED = "\x1b[1;33mval_loss: \x1b[0m\x1b[1m0.4086\x1b[0m"
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        (COLOURED, "val_loss: 0.4086"),
+        ("\rloss: 1.409 [##--]\rloss: 1.401 [####]\n", "loss: 1.401 [####]\n"),
+        ("loss: 1.4\r\x1b[Kval_loss: 0.4\r\n", "val_loss: 0.4\n"),
+        ("loss: 1.40\b\b\b\b0.40", "loss: 0.40"),
+        ("\x1b]8;;http://a\x1b\\link\x1b]8;;\x07 \x1b(Bx \x9b31my", "link x y"),
+        ("\x1b]0;never ends\nloss: 2", "\nloss: 2"),
+        ("\x1b\x1b[m[2J", "\N{REPLACEMENT CHARACTER}[2J"),
+    ],
+)
+def test_output_is_what_a_terminal_shows_at_its_end(output: str, shown: str) -> None:
+    assert plain(output) == shown
+
+
+@pytest.mark.parametrize("bar", ["\rloss: 1.409 [###]\n", "\rval_loss: 1.4086 [###]\r\x1b[K", "\r\x1b[K"])
+def test_metric_in_colours_behind_a_bar_is_the_last_one_shown(bar: str, tmp_path: Path) -> None:
+    place = printing(tmp_path, f"{bar}{COLOURED}")
+    assert tomllib.loads(draft(place, replace(PRINTS, metric="val_loss")).toml)["task"]["metric"] == "val_loss"
+    own = command_task(tmp_path / "task", {"train.py": f"print({bar + COLOURED!r})\n"}, metric="val_loss")
+    assert run(own).metric == 0.4086
+
+
+def test_metric_in_colours_in_a_scoring_command_and_file_is_read(tmp_path: Path) -> None:
+    files = {
+        "train.py": "open('model.txt', 'w').write('2.5')\n",
+        "score.py": f"open('out.txt', 'w').write({COLOURED!r})\n",
+    }
+    section = 'score_command = "python score.py"\nartifacts = ["model.txt"]'
+    task = command_task(tmp_path / "task", files, section, metric="val_loss")
+    scored = replace(task, scoring={**task.scoring, "file": "out.txt"})
+    assert run(scored).metric == 0.4086
+
+
+BROKEN = """import traceback
+print('val_loss: 0.5094', flush=True)
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc()
+"""
+
+
+def test_traceback_with_exit_code_0_is_asked_checked_and_a_finding(tmp_path: Path) -> None:
+    place = write_files(tmp_path / "repo", {"train.py": BROKEN})
+    asked = open_question(place)
+    assert asked.field == "traceback" and "ZeroDivisionError: division by zero" in asked.message
+    assert "--set traceback=expected" in (asked.hint or "")
+    draft(place, replace(PRINTS, traceback="expected"))
+    task = command_task(tmp_path / "task", {"train.py": BROKEN}, metric="val_loss")
+    assert "ZeroDivisionError" in " ".join(run(task).findings)
+    found = [one for one in check(task.folder) if "traceback" in one.message]
+    assert [(one.level, one.clause) for one in found] == [("warning", "baseline")]
+
+
+UNCERTAIN = "failure_rate crash_rate collision_rate hallucination_rate timeout_rate inverse_accuracy neg_loss eval.rate"
+UNCERTAIN += " dropout_rate errors/s survival_time"
+
+
+@pytest.mark.parametrize("name", [*UNCERTAIN.split(), "inverse accuracy", "failure rate"])
+def test_direction_of_a_name_outside_the_short_list_is_asked(name: str, tmp_path: Path) -> None:
+    page = f"We report `{name}` on 500 trials; lower is better."
+    place = printing(tmp_path, f"{name}: 0.25", **{"README.md": page})
+    assert open_question(place, replace(PRINTS, metric=name)).field == "direction"
+
+
+def test_number_that_stands_before_an_arrow_is_asked(tmp_path: Path) -> None:
+    place = printing(tmp_path, "val_loss: 1.41 -> 0.41\nsteps: 3")
+    asked = open_question(place, replace(PRINTS, metric="val_loss"))
+    assert asked.field == "metric" and "'val_loss: 1.41 -> 0.41'" in asked.message
+    with pytest.raises(TaskError, match="no number with a name"):
+        draft(printing(tmp_path / "alone", "val_loss 1.41 → 0.41"))
+
+
+def test_result_file_of_an_earlier_run_is_no_result(tmp_path: Path) -> None:
+    files = {"train.py": "print('done')\n", "out/metrics.json": '{"accuracy": 0.9}'}
+    with pytest.raises(TaskError, match=r"left no out/metrics\.json"):
+        draft(write_files(tmp_path, files), replace(PRINTS, metric="accuracy", metric_file="out/metrics.json"))
+
+
+def test_file_that_the_untouched_command_writes_is_no_file_of_the_task(tmp_path: Path) -> None:
+    """A build output that git ignores would be read-only, and every build a suspicion."""
+    code = "open('kernel.bin', 'w').write('built')\nprint('val_loss: 0.5')\n"
+    place = write_files(tmp_path / "repo", {"train.py": code, "kernel.bin": "older", ".gitignore": "kernel.bin\n"})
+    found = draft(place)
+    assert "kernel.bin" not in tomllib.loads(found.toml)["task"]["read_only"]
+    assert [fact.note for fact in found.facts if fact.value == "kernel.bin"] == ["excluded"]
+    needs = write_files(tmp_path / "needs", {"train.py": f"old = open('kernel.bin').read()\n{code}", "kernel.bin": "a"})
+    assert "kernel.bin" in tomllib.loads(draft(needs).toml)["task"]["read_only"]
+
+
+BENCH = """import time
+N = 320
+CHUNK = 10
+start = time.perf_counter()
+total = sum(i * i for i in range(N * 100))
+print(f"seconds: {time.perf_counter() - start:.9f}")
+print("checksum:", total)
+print("chunk:", CHUNK)
+print("peak_mb: 20\\nwrong: 0\\nratio: nan\\nhuge: 1e30\\nval loss: 3\\nval_loss: 3")
+"""
+
+
+def test_number_that_never_varies_is_an_invariant_of_a_time(tmp_path: Path) -> None:
+    place = write_files(tmp_path / "repo", {"train.py": BENCH})
+    task = made(place, replace(PRINTS, metric="seconds"))
+    assert {*task.constraints} == {"checksum", "wrong", "val_loss"} and run(task).status == "ok"
+    smaller = run(task, Spec(task.edits.apply(task.baseline(), Edit({"N": 80})), 1))
+    assert smaller.status == "invalid" and "constraint checksum" in smaller.reason
+    found = {one.clause: one for one in check(task.folder, knobs=True)}
+    assert found["knob N"].level == "warning" and "constraint checksum" in found["knob N"].message
+
+
+def test_number_that_never_varies_beside_a_loss_is_proposed_and_named(tmp_path: Path) -> None:
+    code = "import random\nSEED = 1\nN = 30\nrandom.seed(SEED)\nprint('loss:', random.random() + 1 / N)\n"
+    code += "print('rows:', N)\n"
+    place = write_files(tmp_path / "repo", {"train.py": code})
+    proposed = Drafting(place).draft(replace(PRINTS, metric="loss", seed=None, noise=None))
+    assert "\n# [constraints.rows]\n# kind" in proposed.toml and "\n# equals = 30.0\n" in proposed.toml
+    assert [(fact.value, fact.where) for fact in proposed.facts if fact.field == "equals"] == [("rows", "30")]
+    same = Drafting(printing(tmp_path / "same", "loss: 1.5\nrows: 30")).draft(replace(PRINTS, metric="loss"))
+    assert "equals" not in same.toml
+
+
+def test_all_questions_of_two_runs_are_one_error_with_their_flags(tmp_path: Path) -> None:
+    place = write_files(printing(tmp_path, "gap_x: 1.5\nn: 3"), {"other.py": ""})
+    asked = open_question(place, Wanted(command="python train.py"))
+    assert [one.field for one in asked.questions] == ["editable", "metric", "direction", "noise"]
+    assert all(f"--{name} " in (asked.hint or "") for name in ("editable", "metric", "direction", "noise"))
+
+
+def test_facts_say_what_the_task_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_DATA_DIR", "/data")
+    code = "import os\nprint('val_loss: 0.5', os.environ.get('MY_DATA_DIR'))\n"
+    files = {"train.py": code, "conf/config.yaml": "optim:\n  lr: 0.3\n  wd: 0.1\n"}
+    wanted = replace(PRINTS, command="python train.py optim.lr=0.1")
+    out = {
+        fact.value: fact.note for fact in draft(write_files(tmp_path, files), wanted).facts if fact.field == "left out"
+    }
+    assert "--editable conf/config.yaml" in out["conf/config.yaml"] and "your environment has it" in out["MY_DATA_DIR"]
+    both = draft(tmp_path, replace(wanted, editable=["train.py", "conf/config.yaml"]))
+    notes = {fact.value: fact.note for fact in both.facts if fact.field in ("knob", "left out")}
+    assert notes["lr"] == "the command sets it" and "0.1:" in notes["wd"] and "conf/config.yaml" not in notes
+    seed = next(fact for fact in both.facts if fact.field == "seed")
+    assert "every run has" not in seed.note
+
+
+def test_score_files_include_what_modules_and_folders_of_the_scoring_command_hold(tmp_path: Path) -> None:
+    files = {
+        "train.py": "open('model.txt', 'w').write('2.5')\n",
+        "score.py": "from truth import right\nprint('accuracy:', float(open('model.txt').read()) * right() / 5)\n",
+        "truth.py": "import pathlib\n\n\ndef right():\n    return float(*map(pathlib.Path.read_text, FILES))\n\n\n"
+        "FILES = pathlib.Path('answers').iterdir()\n",
+        "answers/a1.txt": "1",
+    }
+    wanted = replace(PRINTS, metric="accuracy", score_command="python score.py", artifacts=["model.txt"])
+    task = made(write_files(tmp_path / "repo", files), wanted)
+    assert task.run is not None and {*task.run.score_files} == {"score.py", "truth.py", "answers/a1.txt"}
+    assert run(task).metric == 0.5
+
+
+MISSING = 'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\n'
+
+
+@pytest.mark.parametrize(
+    ("log", "hint"),
+    [
+        (f"{MISSING}  File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'MY_DIR'", "your variable MY_DIR: put"),
+        ("run.sh: line 1: MY_DIR: unbound variable", "your variable MY_DIR: put"),
+        ("sh: 1: MY_DIR: parameter not set", "your variable MY_DIR: put"),
+        (f"{MISSING}KeyError: 'lr'", "try the command in a fresh copy"),
+        (
+            f"{MISSING}ModuleNotFoundError: No module named 'linked.part'",
+            "linked.part is installed from {place}, which",
+        ),
+        (f"{MISSING}ModuleNotFoundError: No module named 'mapped'", "mapped is installed from {place}, which"),
+        (f"{MISSING}ModuleNotFoundError: No module named 'absent'", "absent is not installed: make a .venv"),
+    ],
+)
+def test_hint_of_a_failed_command_names_its_reason(log: str, hint: str, tmp_path: Path) -> None:
+    place, site = tmp_path / "elsewhere", tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
+    write_files(place, {"linked/__init__.py": "", "mapped/__init__.py": ""})
+    (site / "linked.pth").parent.mkdir(parents=True)
+    write_files(site, {
+        "linked.pth": f"{place}\n", "__editable___mapped_finder.py": f"MAPPING = {{'mapped': '{place}/mapped'}}\n",
+    })  # fmt: skip
+    task = command_task(tmp_path / "task", {"train.py": ""}, f'readable = ["{tmp_path / "venv"}"]')
+    assert hint.format(place=place) in cure(Outcome("crash", None, 0.1, 0.1, 0.1, log=log), task)
+
+
+def test_check_compares_with_the_check_before(tmp_path: Path) -> None:
+    """The split of such a script depends on the number of cores."""
+    outside = tmp_path / "cores"
+    outside.write_text("2")
+    code = f"print('val_loss:', 0.5 + float(open({str(outside)!r}).read()) / 100)\n"
+    task = command_task(tmp_path / "task", {"train.py": code}, f'readable = ["{outside}"]', metric="val_loss")
+
+    def before() -> list[tuple[str, str]]:
+        return [(one.level, one.message[:10]) for one in check(task.folder) if one.clause == "check before"]
+
+    assert before() == [] and before() == [("ok", "the metric")]
+    outside.write_text("5.5")
+    assert before() == [("warning", "0.555 now,")]

@@ -1,0 +1,198 @@
+"""What two runs of a command and the files of its repository show of a task, each as a `Fact`; else `Unknown`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from programs.errors import TaskError, UsageError
+from trainer.commands import named_numbers
+from trainer.commands.cures import traceback_in
+from trainer.commands.ladders import Ladder
+from trainer.commands.named_numbers import NamedNumber
+from trainer.commands.questions import Unknown
+from trainer.commands.repository import OwnRepository
+from trainer.commands.task_toml import TriedRun, Wanted
+from trainer.sandbox import FLAG
+from trainer.scoring import InvalidPredictions
+from trainer.values.metric_names import certain_direction, is_timed, plain_name
+
+_OTHER_WAY = {
+    "lower": re.compile(r"\b(?:high|higher|highest|maximi[sz]\w*|larger|largest|increas\w*|greater|raise|up)\b", re.I),
+    "higher": re.compile(
+        r"\b(?:low|lower|lowest|minimi[sz]\w*|smaller|smallest|decreas\w*|reduc\w*|less|down)\b", re.I
+    ),
+}
+_ARROW = re.compile(r"\d\s*(?:->|→|=>)\s*[-+.\d]")
+_USED = re.compile(r"memory|mem|mb|kib|bytes|rss|vram")  # numbers of a machine, which an edit may change
+_VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w+)["']""")
+_SETTINGS = (".yaml", ".yml", ".toml", ".json", ".ini")
+_PATTERN, _LARGEST = 200, 1e15  # of a constraint
+EXPECTED = "expected"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One field of the task: its value, where it comes from, and what is to be known about it."""
+
+    field: str
+    value: str
+    where: str
+    note: str = ""
+
+
+def no_fact(field: str) -> Fact:
+    """In place of a field that is asked."""
+    return Fact(field, "", "")
+
+
+def numbers_of(runs: Sequence[TriedRun], wanted: str | None) -> dict[str, NamedNumber]:
+    """The numbers with a name that all runs print, of the first form that any has or that ``wanted`` has."""
+    found: dict[str, NamedNumber] = {}
+    for form in range(len(named_numbers.FORMS)):
+        first, *others = (named_numbers.read(run.text, form) for run in runs)
+        here = {name: one for name, one in first.items() if all(name in other for other in others)}
+        found = here | found if wanted in here else found or here
+    return found
+
+
+def refuse_traceback(runs: Sequence[TriedRun], answer: str | None) -> None:
+    """Raise Unknown if a run printed a traceback and ended with exit code 0, unless that is expected: its last number
+    may be of a run that broke."""
+    error = next(filter(None, (traceback_in(run.outcome.log) for run in runs)), "")
+    if error and answer != EXPECTED:
+        message = (
+            f"the command prints a traceback and ends with exit code 0: {error}. Is its metric that of a whole run?"
+        )
+        raise Unknown("traceback", message, [EXPECTED], f"--set traceback={EXPECTED}")
+
+
+def metric_of(runs: Sequence[TriedRun], wanted: str | None) -> tuple[NamedNumber, list[float]]:
+    """(the number that is the metric: the one that is given, else the only one that both runs print; its values)."""
+    found = numbers_of(runs, wanted)
+    lines = [line.strip() for line in runs[0].text.splitlines() if line.strip()]
+    pair = next((line for line in reversed(lines) if _ARROW.search(line) and (not wanted or wanted in line)), "")
+    arrow = f"; which number counts in {pair[:60]!r}?" if pair else ""
+    if not found:
+        last = lines[-1] if lines else ""
+        message = f"no number with a name in the output; its last line is {last[:60]!r}{arrow if pair != last else ''}"
+        raise TaskError(message, hint="print NAME: 1.23")
+    shown = [f"{name} = {one.values[-1]}" for name, one in found.items()]
+    only = [one.name for one in found.values() if len(found) == 1 and one.form == 0]
+    name = wanted or "".join(only if not pair else [])
+    if not name:
+        raise Unknown("metric", f"which is the metric? The command prints {', '.join(shown[:12])}{arrow}", list(found))
+    ends = [name] if name in found else [one for one in found if re.search(rf"[. ]{re.escape(name)}$", one)]
+    if len(ends) != 1:
+        message = f"the command does not print {name}, but {', '.join(shown[:12])}{arrow}"
+        raise Unknown("metric", message, ends or list(found))
+    one = found[ends[0]]
+    if alike := named_numbers.unclear(one.name, found):
+        raise UsageError(f"{name} cannot be told from {alike[0]}", hint=f"let the command print a line '{name}: 1.23'")
+    try:
+        return one, [one.last_in(run.text) for run in runs]
+    except InvalidPredictions as error:
+        raise TaskError(f"{name}: {error}", hint="let the command print it as its last number") from None
+
+
+def direction_of(source: OwnRepository, metric: str, given: str | None) -> Fact:
+    """By a list of names (`trainer/values/metric_names.toml`), where no sentence of the repository says otherwise."""
+    if given:
+        return Fact("direction", given, "given")
+    way = certain_direction(metric)
+    if way is None:
+        raise Unknown("direction", f"is a lower or a higher {metric} better?", ["lower", "higher"])
+    name = re.split(r"[. ]", metric)[-1]
+    own = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)
+    for line in source.lines(*source.prose):
+        for sentence in re.split(r"(?<=[.!;])\s+", line.text):
+            other = "higher" if way == "lower" else "lower"
+            if own.search(sentence) and _OTHER_WAY[way].search(sentence) and not _OTHER_WAY[other].search(sentence):
+                message = (
+                    f"is a lower or a higher {metric} better? By its name {way}, but {line.where}: {sentence[:80]}"
+                )
+                raise Unknown("direction", message, ["lower", "higher"])
+    return Fact("direction", way, "by its name")
+
+
+def direction_of_any(source: OwnRepository, names: Sequence[str], given: str | None) -> Fact:
+    """Where it is not known which of these is the metric: that of all. Raises Unknown if it is not the same of all."""
+    ways = {certain_direction(name) for name in names}
+    if len(names) > 1 and not given and (len(ways) > 1 or None in ways):
+        raise Unknown("direction", "is a lower or a higher value of the metric better?", ["lower", "higher"])
+    return direction_of(source, names[0], given)
+
+
+def invariants_of(runs: Sequence[TriedRun], metric: NamedNumber, knobs: Sequence[Ladder]) -> list[NamedNumber]:
+    """The other numbers that both runs print alike while the metric varies, but for those of a machine and of knobs."""
+    texts = [named_numbers.read(run.text, metric.form) for run in runs]
+    if len({tuple(text[metric.name].values[-1:]) for text in texts}) == 1:
+        return []
+    settings = {plain_name(knob.name) for knob in knobs}
+
+    def is_invariant(name: str) -> bool:
+        last = {text[name].values[-1] if name in text else None for text in texts}
+        plain = plain_name(name)
+        return len(last) == 1 and not (
+            is_timed(name) or {*plain.split("_")} & {*_USED.pattern.split("|")} or plain in settings
+        )
+
+    found = {
+        plain_name(name): one
+        for name, one in texts[0].items()
+        if name != metric.name and is_invariant(name) and not named_numbers.unclear(name, texts[0])
+    }
+    return [one for one in found.values() if len(one.pattern) <= _PATTERN and _is_limit(one, runs)]
+
+
+def _is_limit(one: NamedNumber, runs: Sequence[TriedRun]) -> bool:
+    """Whether a constraint can have the number: it is read as one, and not too large."""
+    try:
+        return all(abs(one.last_in(run.text)) <= _LARGEST for run in runs)
+    except InvalidPredictions:
+        return False
+
+
+def rows_of(runs: Sequence[TriedRun], noise: str | None) -> int:
+    """How many values of rows each run left; 0 without such a file."""
+    if len(counts := {run.rows for run in runs}) > 1:
+        message = f"--noise {noise}: {' and '.join(f'{count:,}' for count in sorted(counts))} rows in two runs"
+        raise TaskError(message, hint="let the command write a value for each validation row, the same rows each time")
+    return counts.pop()
+
+
+def noise_note(values: Sequence[float], seed: str) -> str:
+    runs = "two seeds" if seed else "two runs"
+    return f"{values[0]:.6g} and {values[1]:.6g} in {runs}" if values[0] != values[1] else f"{values[0]:.6g} in {runs}"
+
+
+def trust_of(wanted: Wanted, sandboxed: bool) -> tuple[str, str, str]:
+    """(the trust of a score; where from; why)."""
+    if not sandboxed:
+        return "unverified", f"given {FLAG}", "without a sandbox, code can change a score"
+    if wanted.score_command:
+        return "scored", "given", "a separate command scores what training leaves"
+    return "self-reported", "no --set score_command", "the code that may be edited prints its own metric"
+
+
+def tried_values(one: Ladder) -> str:
+    role = f"; role {one.role}, by its name" if one.role else ""
+    return f"{one.value!r}: {', '.join(str(value) for value in one.values if value != one.value)}{role}"
+
+
+def left_out(source: OwnRepository, editable: Sequence[str]) -> Iterator[Fact]:
+    """What a user may take for granted, and the task has not: files, settings in read-only files, own variables."""
+    for text in source.left_out:
+        yield Fact("left out", text.split(":")[0], "the folder", text.split(": ", 1)[-1])
+    for name in source.files:
+        if "conf" in name.lower() and name.endswith(_SETTINGS) and name not in editable:
+            yield Fact("left out", name, "the folder", f"read-only, its settings are no knobs: --editable {name}")
+    seen: set[str] = set()
+    for line in source.lines(*source.code):
+        for name in _VARIABLE.findall(line.text):
+            if name in os.environ and name not in seen and not name.startswith("METALOOP_"):
+                seen.add(name)
+                note = f"your environment has it, the command does not: {name}=VALUE in --command, or [run] environment"
+                yield Fact("left out", name, line.where, note)
