@@ -48,7 +48,6 @@ class Columns:
     decimal_comma: bool
     metric_from: str
     kept: frozenset[str] = frozenset()  # words
-    metrics: frozenset[str] = frozenset()  # those wanted, of a table with a column of their names; empty: all
 
     @cached_property
     def extra(self) -> list[int]:
@@ -64,10 +63,8 @@ def plain(header: str) -> str:
 def columns_of(table: LogTable, stated: Stated) -> Columns:
     """The columns of a table. Raises UnreadableLog with a question where the metric is not clear."""
     names = tuple(plain(name) for name in table.names)
-    wanted = frozenset(map(plain_name, (stated.metric or "").split(",")))
-    by_name = [i for i, name in enumerate(names) if _kind(table, names, i) == "metric_name"]
-    metrics = wanted & {plain_name(cells[i]) for i in by_name for _, cells in table.rows}
-    metric = None if stated.metric is None or metrics else _named(stated.metric, table, "--metric")
+    is_wanted = plain_name(table.metric) in _wanted(stated)
+    metric = None if stated.metric is None or is_wanted else _named(stated.metric, table, "--metric")
     status = None if stated.status is None else _named(stated.status, table, "--status")
     described = None if stated.description is None else _named(stated.description, table, "--set description")
     at = defaultdict[str, list[int]](list)
@@ -94,8 +91,28 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
             f"a comma in {table.names[chosen]!r} may be a decimal comma or group thousands", "write it with a point"
         )
     kept = frozenset((stated.kept or "").lower().replace(",", " ").split())
-    columns = {kind: tuple(some) for kind, some in at.items()}
-    return Columns(names, chosen, columns, decimal_comma, why, kept, metrics)
+    return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why, kept)
+
+
+def tables_of_metrics(table: LogTable, log: LogText, stated: Stated) -> list[LogTable]:
+    """A table for each metric that a column names; the rows of others than those wanted are added to the asides."""
+    names = [plain(name) for name in table.names]
+    column = next((i for i in range(len(names)) if _kind(table, names, i) == "metric_name"), None)
+    if column is None:
+        return [table]
+    parts = defaultdict[str, LogTable](lambda: replace(table, rows=[]))
+    for line, cells in table.rows:
+        parts[cells[column]].rows.append((line, cells))
+    for name, part in parts.items():
+        part.metric = name
+    wanted = [part for name, part in parts.items() if plain_name(name) in _wanted(stated)] or [*parts.values()]
+    others = [row for part in parts.values() if part not in wanted for row in part.rows]
+    log.asides += [Aside(line, "of another metric", "\t".join(cells)[:QUOTED]) for line, cells in others]
+    return wanted
+
+
+def _wanted(stated: Stated) -> list[str]:
+    return [plain_name(name) for name in (stated.metric or "").split(",") if name]
 
 
 def _kind(table: LogTable, names: Sequence[str], column: int) -> str | None:

@@ -12,7 +12,8 @@ from statistics import NormalDist, fmean, variance
 from typing import TYPE_CHECKING
 
 from analysis.imports.cells import DECIDED, FAILED, UNMEASURED, aliases, is_missing, meaning, number, settled
-from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of, one_row_a_training
+from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of
+from analysis.imports.columns import one_row_a_training, tables_of_metrics
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
 from analysis.statistics import satterthwaite
 from trainer.rows import share_error, share_scale
@@ -131,8 +132,8 @@ class ImportedRun:
 def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
     """The runs of a log, judged; lines that are no rows are added to its asides. Raises UnreadableLog."""
     runs, problems = list[ImportedRun](), list[UnreadableLog]()
-    for whole in log.tables:
-        table = one_row_a_training(whole, log)
+    tables = [one_row_a_training(table, log) for table in log.tables]
+    for table in [part for table in tables for part in tables_of_metrics(table, log, stated)]:
         try:
             runs += _of_table(log, table, stated) if table.rows else []
         except UnreadableLog as problem:
@@ -162,8 +163,8 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
     notes |= {"description_column": described[0] if described else ""} if described != ["description"] else {}
     used = {i for kind, some in columns.at.items() if kind not in ("other", "setup", "phase") for i in some}
     runs = []
-    for (by_name, label), rows in groups.items():
-        name = plain_name(by_name) or columns.names[columns.metric]
+    for label, rows in groups.items():
+        name = plain_name(table.metric) or columns.names[columns.metric]
         part = LogTable(table.names, table.title, rows)
         way, why = direction_of(log, part, columns, name, stated.direction)
         own = dict(notes)
@@ -171,7 +172,8 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
             own["direction_against_name"] = way
         read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
         title = label or table.title * (len(log.tables) > 1)
-        is_relative = "own_baseline" in columns.at
+        if is_relative := "own_baseline" in columns.at:
+            own["own_baseline"] = columns.names[columns.at["own_baseline"][0]]
         _set_zeros_aside([] if is_relative else read, own)
         unused = [columns.names[i] for i in columns.extra if i not in used and columns.names[i]]
         own |= {"unused_columns": [*unused]} if unused else {}
@@ -192,10 +194,8 @@ def _set_zeros_aside(rows: Sequence[Row], notes: dict[str, JsonValue]) -> None:
             row.metric = row.status = None
 
 
-def _groups(
-    table: LogTable, columns: Columns
-) -> tuple[dict[tuple[str, str], list[tuple[int, list[str]]]], dict[str, JsonValue]]:
-    """((metric or empty, setup or empty) → its rows; a note on a column of setups with too few rows of a value)."""
+def _groups(table: LogTable, columns: Columns) -> tuple[dict[str, list[tuple[int, list[str]]]], dict[str, JsonValue]]:
+    """(setup or empty → its rows; a note on a column of setups with too few rows of a value)."""
     apart, notes = list[int](), dict[str, "JsonValue"]()
     for i in columns.at.get("setup", ()):
         counts = Counter(cells[i] for _, cells in table.rows)
@@ -208,11 +208,9 @@ def _groups(
         texts = columns.at.get("status", ()) + columns.at.get("description", ())
         if all(any(meaning(cells[j]) == "baseline" for j in texts) for cells in first.values()):
             apart.append(i)
-    groups: dict[tuple[str, str], list[tuple[int, list[str]]]] = defaultdict(list)
+    groups: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
     for line, cells in table.rows:
-        metric = next((cells[i] for i in columns.at.get("metric_name", ())), "")
-        if not columns.metrics or plain_name(metric) in columns.metrics:
-            groups[metric, ", ".join(cells[i] for i in apart if cells[i])].append((line, cells))
+        groups[", ".join(cells[i] for i in apart if cells[i])].append((line, cells))
     return groups, notes
 
 

@@ -54,11 +54,13 @@ class Aside:
 
 @dataclass
 class LogTable:
-    """The rows under one header: (line, cells). ``title``: the text before it."""
+    """The rows under one header: (line, cells). ``title``: the text before it. ``metric``: its name, where a column has
+    it."""
 
     names: list[str]
     title: str = ""
     rows: list[tuple[int, list[str]]] = field(default_factory=list)
+    metric: str = ""
 
 
 @dataclass
@@ -258,14 +260,15 @@ def _objects(text: str, start: int, value: JsonValue) -> Iterator[tuple[int, Map
         if len(inner) != 1:
             yield start, value
             return
-        start, value = text.find("[", max(start, text.find(json.dumps(inner[0]), start))), value[inner[0]]
+        key = re.compile(rf"{re.escape(json.dumps(inner[0], ensure_ascii=False))}\s*+:\s*+\[").search(text, start)
+        start, value = key.end() - 1 if key else start, value[inner[0]]
     if not isinstance(value, list):
         raise ValueError(value)
     at = start + 1
     for item in value:
         match = _VALUE.search(text, at)
         found, end = _DECODER.raw_decode(text, match.start()) if match else (None, at)
-        if found == item and match:  # else the array is not where it was looked for
+        if match and str(found) == str(item):  # else the array is not where it was looked for
             start, at = match.start(), end
         if isinstance(item, dict):
             yield start, item
