@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from analysis.imports.cells import DECIDED, FAILED, aliases, directions, has_decimal_comma, is_missing, meaning, number, role
+from analysis.imports.cells import (
+    DECIDED,
+    FAILED,
+    aliases,
+    directions,
+    has_decimal_comma,
+    is_missing,
+    meaning,
+    number,
+    role,
+)
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
 from trainer.values.metric_names import named_direction, plain_name
 
@@ -123,7 +133,9 @@ def _kind(table: LogTable, names: Sequence[str], column: int) -> str | None:
         return "metric_name" if name == "metric" or ("value" in names and not described) else kind
     if kind == "own_baseline":
         cells = {cells[column] for _, cells in table.rows}
-        return kind if not _has_words(table, column) and sum(number(cell) is not None for cell in cells) > 1 else "other"
+        return (
+            kind if not _has_words(table, column) and sum(number(cell) is not None for cell in cells) > 1 else "other"
+        )
     return "other" if table.names[column].startswith("_") and kind is None else kind  # W&B's own
 
 

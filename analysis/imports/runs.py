@@ -12,8 +12,15 @@ from statistics import NormalDist, fmean, variance
 from typing import TYPE_CHECKING
 
 from analysis.imports.cells import DECIDED, FAILED, UNMEASURED, aliases, is_missing, meaning, number, settled
-from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of
-from analysis.imports.columns import one_row_a_training, tables_of_metrics
+from analysis.imports.columns import (
+    ASK_DIRECTION,
+    Columns,
+    Stated,
+    columns_of,
+    direction_of,
+    one_row_a_training,
+    tables_of_metrics,
+)
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
 from analysis.statistics import satterthwaite
 from trainer.rows import share_error, share_scale
@@ -179,7 +186,9 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         own |= {"unused_columns": [*unused]} if unused else {}
         shown = f"{name}_minus_baseline" if is_relative else name
         runs.append(ImportedRun(title, shown, columns.metric_from, way, why, read, own, is_relative=is_relative))
-        if quoted := re.search(aliases()["noise"]["words"], "\n".join([*log.said, *(r.description for r in read)]), re.I):
+        if quoted := re.search(
+            aliases()["noise"]["words"], "\n".join([*log.said, *(r.description for r in read)]), re.I
+        ):
             own["quoted_noise"] = quoted[0]
     return runs
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from analysis.imports.columns import Stated
-from programs.errors import UsageError
+from analysis.imports.study import import_logs
 from tests.analysis.imports.helpers import ask, bring_in, rows
+
+from .samples import tsv
 
 HOME = Path(__file__).with_name("formats")
 near = pytest.approx
@@ -86,13 +88,75 @@ def test_format_of_the_docs_is_read(tmp_path: Path, name: str, form: Format) -> 
         assert [row["v"] for row in by_metric] == values
 
 
-def _imported(folder: Path, name: str, stated: Stated) -> list[dict[str, Any]]:
-    text = (HOME / name).read_text(encoding="utf-8")
-    from analysis.imports.study import import_logs
+SETUPS = ("gpu|val_loss|status|what", "a|2.0|keep|baseline", "a|1.9|keep|x", "a|1.8|keep|y", "b|9.0|keep|baseline")
+HASHES = ("code_hash|val_loss|status|what", "e1|2.0|keep|baseline", "f2|1.9|keep|x", "e1|{}|discard|y", "g3|1.8|keep|z")
+#: log → columns of `imports`, `again` of each row
+KINDS = {
+    "texts that differ make a rising step no training": (
+        tsv("step|val_loss|notes", "1|3|baseline", "2|2|x", "3|1|y"), {"rows": 3, "quarantined": 0}, None),
+    "commits of what was discarded are no trainings": (
+        tsv("commit|step|loss|status", "a|1|3|keep", "a|2|4|discard", "b|3|2|keep", "b|4|3|discard"), {"rows": 4}, None),
+    "each run is a training": (
+        tsv("run|step|loss", *(f"r{n // 3}|{n % 3}|{9 - n}" for n in range(9))), {"rows": 3, "best_measured": 1.0}, None),
+    "the baseline of another setup is no re-run": (
+        tsv(*SETUPS), {"reruns": 0, "notes": {"description_column": "what", "unused_columns": ["gpu"],
+                                              "one_run_of": {"column": "gpu", "values": 2}}}, None),
+    "hashes that differ are a measure of noise": (
+        tsv(*HASHES).format("2.1"), {"noise_df": 1, "reruns": 1, "tried": 2}, [None, None, 2, None]),
+    "a deterministic script measures no noise": (
+        tsv(*HASHES, "h4|2.2|discard|rerun of baseline, other data").format("2.0"),
+        {"noise_df": 1, "noise_sd": near(0.2 / 2**0.5), "reruns": 2}, [None, None, 2, None, 2]),
+    "equal settings of other changes are no re-runs": (
+        tsv("config.lr|val_loss|notes", ".1|2|start", ".1|3|wider", ".1|1|deeper"), {"reruns": 0}, None),
+    "answers in a column of settings are no statuses": (
+        tsv("id|val_loss|use_ema|what", "1|3|yes|x", "2|2|no|y", "3|1|yes|z"), {"decided": False, "new_bests": 2}, None),
+    "a zero beside small values is one": (
+        tsv("id|val_loss|status", "1|3|keep", "2|0.001|keep", "3|0|discard"), {"best_measured": 0.0}, None),
+    "a zero that nothing says was discarded is one": (
+        tsv("id|val_loss|status", "1|3|keep", "2|2|keep", "3|0|keep"), {"best_kept": 0.0}, None),
+    "words in a column metric are its names": (
+        tsv("metric|score|status", "auc|.7|keep", "auc|.8|keep"), {"metric": "auc", "best_kept": 0.8}, None),
+    "a constant baseline is that of the run": (
+        tsv("id|metric (lower is better)|baseline|status", "1|3|3|keep", "2|2|3|keep"), {"metric": "metric"}, None),
+}  # fmt: skip
 
-    (folder / "logs").mkdir()
-    (folder / "logs" / name).write_text(text, encoding="utf-8")
-    import_logs([folder / "logs" / name], folder / "study", stated)
+
+@pytest.mark.parametrize(("text", "expected", "again"), KINDS.values(), ids=KINDS)
+def test_log_of_several_meanings_is_read_as(
+    tmp_path: Path, text: str, expected: Mapping[str, Any], again: list[int | None] | None
+) -> None:
+    [run] = bring_in(tmp_path, {"results.tsv": text})
+    assert {column: run[column] for column in expected} == expected
+    assert again is None or rows(tmp_path, "again") == [(line,) for line in again]
+
+
+def test_phases_that_begin_with_a_baseline_are_runs(tmp_path: Path) -> None:
+    lines = ("phase|val_loss|status|what", "1|3|keep|baseline", "1|2|keep|x", "2|5|keep|{}", "2|4|keep|y")
+    found = bring_in(tmp_path / "a", {"results.tsv": tsv(*lines).format("baseline")})
+    assert [(run["name"], run["baseline"], run["kept"]) for run in found] == [("logs: 1", 3, 1), ("logs: 2", 5, 1)]
+    assert len(bring_in(tmp_path / "b", {"results.tsv": tsv(*lines).format("z")})) == 1
+
+
+def test_metric_option_takes_one_of_the_named_metrics(tmp_path: Path) -> None:
+    [run] = _imported(tmp_path, "scalars.csv", Stated("Val_Loss"))
+    assert (run["metric"], run["rows"], run["quarantined"]) == ("val_loss", 2, 22)
+
+
+def test_rows_of_json_have_their_own_lines(tmp_path: Path) -> None:
+    text = '{"note": "runs",\n "runs": [\n  {"loss": 3, "x": NaN},\n  {"loss": 2},\n\n  {"loss": 1}], "more": [1]}\n'
+    bring_in(tmp_path, {"results.jsonl": text + '{"loss": 0.5}\n'})
+    assert rows(tmp_path, "line") == [(3,), (4,), (6,), (8,)]
+
+
+def test_direction_against_a_certain_name_is_questioned(tmp_path: Path) -> None:
+    text = tsv("id|val_bpb|what", "1|.9|a", "2|.8|b")
+    for way, notes in (("higher", "higher"), ("lower", None)):
+        [run] = bring_in(tmp_path / way, {"log.tsv": text}, Stated(direction=way))
+        assert run["notes"].get("direction_against_name") == notes
+
+
+def _imported(folder: Path, name: str, stated: Stated) -> list[dict[str, Any]]:
+    import_logs([HOME / name], folder / "study", stated)
     return ask(folder, "FROM imports ORDER BY metric, name")
 
 
