@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
 
 from analysis.imports.cells import (
     DECIDED,
@@ -28,8 +27,7 @@ ONLY_METRIC = "the only column with numbers in most rows whose name has no other
 ASK_METRIC = "name it with --metric; --direction and --status answer the other questions about a log"
 ASK_DIRECTION = "say it with --direction lower or --direction higher"
 STEPS = ("step", "steps", "global_step", "epoch")  # columns that rise within a training
-LABELS = 4  # columns that may name a training, at most
-ONE_EACH = frozenset(("commit", "status", "description", "error", "seed", "setup", "config"))  # roles, of a training
+LABELS = ("commit", "number", "description", "seed", "setup", "phase", "config", "metric_name")  # roles, of a training
 
 
 @dataclass(frozen=True)
@@ -73,12 +71,12 @@ def plain(header: str) -> str:
 def columns_of(table: LogTable, stated: Stated) -> Columns:
     """The columns of a table. Raises UnreadableLog with a question where the metric is not clear."""
     names = tuple(plain(name) for name in table.names)
-    is_wanted = plain_name(table.metric) in _wanted(stated)
+    is_wanted = plain_name(table.metric) in map(plain_name, (stated.metric or "").split(","))
     metric = None if stated.metric is None or is_wanted else _named(stated.metric, table, "--metric")
     status = None if stated.status is None else _named(stated.status, table, "--status")
     described = None if stated.description is None else _named(stated.description, table, "--set description")
     at = defaultdict[str, list[int]](list)
-    for index, name in enumerate(names):
+    for index in range(len(names)):
         kind = _kind(table, names, index)
         if status is not None and (kind == "status" or index == status):
             kind = "status" if index == status else "other"
@@ -104,25 +102,15 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
     return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why, kept)
 
 
-def tables_of_metrics(table: LogTable, log: LogText, stated: Stated) -> list[LogTable]:
-    """A table for each metric that a column names; the rows of others than those wanted are added to the asides."""
+def tables_of_metrics(table: LogTable) -> list[LogTable]:
+    """A table for each metric that a column names, else the table itself."""
     names = [plain(name) for name in table.names]
+    parts: dict[str, LogTable] = {}
     column = next((i for i in range(len(names)) if _kind(table, names, i) == "metric_name"), None)
-    if column is None:
-        return [table]
-    parts = defaultdict[str, LogTable](lambda: replace(table, rows=[]))
-    for line, cells in table.rows:
-        parts[cells[column]].rows.append((line, cells))
-    for name, part in parts.items():
-        part.metric = name
-    wanted = [part for name, part in parts.items() if plain_name(name) in _wanted(stated)] or [*parts.values()]
-    others = [row for part in parts.values() if part not in wanted for row in part.rows]
-    log.asides += [Aside(line, "of another metric", "\t".join(cells)[:QUOTED]) for line, cells in others]
-    return wanted
-
-
-def _wanted(stated: Stated) -> list[str]:
-    return [plain_name(name) for name in (stated.metric or "").split(",") if name]
+    for line, cells in table.rows if column is not None else ():
+        name = cells[column or 0]
+        parts.setdefault(name, replace(table, rows=[], metric=name)).rows.append((line, cells))
+    return [*parts.values()] or [table]
 
 
 def _kind(table: LogTable, names: Sequence[str], column: int) -> str | None:
@@ -132,10 +120,8 @@ def _kind(table: LogTable, names: Sequence[str], column: int) -> str | None:
         described = {"status", "description"} & {*map(role, names)}
         return "metric_name" if name == "metric" or ("value" in names and not described) else kind
     if kind == "own_baseline":
-        cells = {cells[column] for _, cells in table.rows}
-        return (
-            kind if not _has_words(table, column) and sum(number(cell) is not None for cell in cells) > 1 else "other"
-        )
+        values = {number(cells[column]) for _, cells in table.rows} - {None}
+        return kind if len(values) > 1 and not _has_words(table, column) else "other"
     return "other" if table.names[column].startswith("_") and kind is None else kind  # W&B's own
 
 
@@ -147,30 +133,27 @@ def _decides(table: LogTable, column: int) -> bool:
 
 
 def one_row_a_training(table: LogTable, log: LogText) -> LogTable:
-    """The table with one row for each training, of the last value of each column, where a step rises from row to row of
-    it and no text differs; the earlier rows are added to the asides."""
+    """The table with one row for each training, of the last value of each column, where a step rises within the rows
+    that have the same labels and the same status; the earlier rows are added to the asides."""
     names = [plain(name) for name in table.names]
-    labels = [i for i, name in enumerate(names) if role(name) in ("commit", "number")]
-    fixed = [i for i, name in enumerate(names) if role(name) in ONE_EACH]
-    for step in [i for i, name in enumerate(names) if name in STEPS]:
-        for key in [*combinations(labels[:LABELS], 1), *combinations(labels[:LABELS], 2), ()]:
-            trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
-            for line, cells in table.rows:
-                trainings[tuple(cells[i] for i in key)].append((line, cells))
-            several = [rows for rows in trainings.values() if len(rows) > 1]
-            same = fixed if key else [*fixed, *labels]
-            if len(several) > len(key[:1]) and all(_is_training(rows, step, same) for rows in several):
-                reason = f"an earlier row of a training: {table.names[step]} rises in it"
-                early = [row for rows in several for row in rows[:-1]]
-                log.asides += [Aside(line, reason, "\t".join(cells)[:QUOTED]) for line, cells in early]
-                return replace(table, rows=[_last(rows) for rows in trainings.values()])
+    trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
+    kinds = [_kind(table, names, i) for i in range(len(names))]
+    for line, cells in table.rows:
+        trainings[tuple(cells[i] for i, kind in enumerate(kinds) if kind in LABELS)].append((line, cells))
+    several = [rows for rows in trainings.values() if len(rows) > 1]
+    for step in [i for i, name in enumerate(names) if several and name in STEPS]:
+        if all(_rises(rows, step, kinds) for rows in several):
+            reason = f"an earlier row of a training: {table.names[step]} rises in it"
+            early = [row for rows in several for row in rows[:-1]]
+            log.asides += [Aside(line, reason, "\t".join(cells)[:QUOTED]) for line, cells in early]
+            return replace(table, rows=[_last(rows) for rows in trainings.values()])
     return table
 
 
-def _is_training(rows: Sequence[tuple[int, list[str]]], step: int, same: Sequence[int]) -> bool:
+def _rises(rows: Sequence[tuple[int, list[str]]], step: int, kinds: Sequence[str | None]) -> bool:
     steps = [value for _, cells in rows if (value := number(cells[step])) is not None]
-    is_rising = len(steps) == len(rows) and steps == sorted({*steps})
-    return is_rising and all(len({cells[i] for _, cells in rows}) == 1 for i in same)
+    statuses = {cells[i] for _, cells in rows for i, kind in enumerate(kinds) if kind == "status"}
+    return len(statuses) < 2 and len(steps) == len(rows) and steps == sorted({*steps})
 
 
 def _last(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, list[str]]:

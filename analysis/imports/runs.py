@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from statistics import NormalDist, fmean, variance
+from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
 from analysis.imports.cells import DECIDED, FAILED, UNMEASURED, aliases, is_missing, meaning, number, settled
@@ -21,8 +21,8 @@ from analysis.imports.columns import (
     one_row_a_training,
     tables_of_metrics,
 )
+from analysis.imports.noise import MeasurementNoise
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
-from analysis.statistics import satterthwaite
 from trainer.rows import share_error, share_scale
 from trainer.values.metric_names import may_be_share, named_direction, plain_name
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 DESCRIPTION = 4_000  # characters stored
 FAR = 50.0  # times the baseline, or a fiftieth of it: pointed out; as far from 0 no value is near it
 EPOCH = 1e8  # seconds since 1970, in 1973
-KNOWN = 1e9  # degrees of freedom of an SD that is stated
 LEAST = 3  # rows of each model, GPU or agent; with fewer of any, all are one run
 UNITS = {  # role → (key of an experiment's event, in its unit)
     "seed": ("seed", 1),
@@ -71,42 +70,6 @@ class Row:
         return self.repeats is not None and "" != self.same["script"] == self.repeats.same["script"]
 
 
-@dataclass(frozen=True)
-class MeasurementNoise:
-    """``noise_sd``: SD of one measurement between those of one script, None if unknown; ``noise_df``: of that SD;
-    ``noise_sources``: scripts that were measured twice. ``rows_sd``: SD of the mean over ``n_rows`` rows, as stated,
-    which no re-run makes smaller. Two scripts are taken to fail on unrelated rows, so the noise is too large, if any.
-    """
-
-    noise_sd: float | None = None
-    noise_df: int = 0
-    noise_sources: int = 0
-    n_rows: int | None = None
-    rows_sd: float | None = None
-
-    def p(self, step: float, tries: int, n: int = 1, n_before: int = 1) -> float | None:
-        """A bound (Bonferroni's) on the probability of such a step among tries without an effect. The step is between
-        the means of ``n`` and ``n_before`` measurements. None where the noise is unknown."""
-        from scipy.special import stdtr
-
-        parts = []  # variance of the step, degrees of freedom
-        if self.noise_sd is not None:
-            parts.append((self.noise_sd**2 * (1 / n + 1 / n_before), self.noise_df or KNOWN))
-        if self.rows_sd is not None:
-            parts.append((2 * self.rows_sd**2, KNOWN))
-        if not parts:
-            return None
-        se = math.sqrt(sum(part for part, _ in parts))
-        return min(1.0, tries * float(stdtr(satterthwaite(parts), -step / se)))
-
-    def best_of(self, tries: int) -> float | None:
-        """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
-        if (self.noise_sd is None and self.rows_sd is None) or not tries:
-            return None
-        sd = math.hypot(self.noise_sd or 0.0, self.rows_sd or 0.0)
-        return sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))
-
-
 @dataclass
 class ImportedRun:
     """One run. ``notes``: what a reader has to know (docs/views.md, `imports`)."""
@@ -139,8 +102,8 @@ class ImportedRun:
 def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
     """The runs of a log, judged; lines that are no rows are added to its asides. Raises UnreadableLog."""
     runs, problems = list[ImportedRun](), list[UnreadableLog]()
-    tables = [one_row_a_training(table, log) for table in log.tables]
-    for table in [part for table in tables for part in tables_of_metrics(table, log, stated)]:
+    trainings = [one_row_a_training(table, log) for table in log.tables]
+    for table in [part for whole in trainings for part in tables_of_metrics(whole)]:
         try:
             runs += _of_table(log, table, stated) if table.rows else []
         except UnreadableLog as problem:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.imports.columns import Stated
-from analysis.imports.runs import MeasurementNoise
+from analysis.imports.noise import MeasurementNoise
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in_one, rows
 from tests.analysis.imports.samples import tsv
