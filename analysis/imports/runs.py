@@ -150,7 +150,7 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         shown = f"{name}_minus_baseline" if is_relative else name
         runs.append(ImportedRun(title, shown, columns.metric_from, way, why, read, own, is_relative=is_relative))
         if quoted := re.search(
-            aliases()["noise"]["words"], "\n".join([*log.said, *(r.description for r in read)]), re.I
+            aliases()["again"]["noise"], "\n".join([*log.said, *(r.description for r in read)]), re.I
         ):
             own["quoted_noise"] = quoted[0]
     return runs
