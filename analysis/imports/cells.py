@@ -13,10 +13,13 @@ from programs import bounded
 from trainer.values.metric_names import plain_name
 
 FAILED = ("crash", "oom", "timeout", "invalid")
+UNMEASURED = ("pruned", "pending")
+DECIDED = ("keep", "discard")
 WORDS = 3  # of a status, the first ones, are looked up
 LONGEST = 80  # characters of a number
+_MARKS = r"~*`_\s\u2600-\u2793\u2b50\u2b55\ufe0f\u200d\U0001f300-\U0001faff"  # emphasis of markdown, emojis
 _NUMBER = re.compile(
-    r"[~≈*`\s$€£]*+([-+]?(?:\d++(?:,\d++)*+(?:\.\d*+)?|\.\d++)(?:e[-+]?\d++)?)\s*+[%*`]*+\s*+(?:(?:±|\+/?-).*)?", re.I
+    rf"[≈$€£{_MARKS}]*+([-+]?(?:\d++(?:,\d++)*+(?:\.\d*+)?|\.\d++)(?:e[-+]?\d++)?)[%{_MARKS}]*+(?:(?:±|\+/?-).*)?", re.I
 )
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 _NEGATED = re.compile(r"\b(?:not|never|cannot|un|non)\b|n['’]t\b")
@@ -39,7 +42,7 @@ def _statuses() -> Mapping[str, str]:
 
 def role(name: str) -> str | None:
     """The role of a column of this plain name; None for any other, which may be the metric."""
-    return _roles().get(name)
+    return _roles().get(name) or ("config" if name.split("_")[0] in aliases()["settings"]["prefixes"] else None)
 
 
 def is_missing(cell: str) -> bool:
@@ -68,7 +71,7 @@ def has_decimal_comma(cells: Sequence[str]) -> bool | None:
 
 @lru_cache(maxsize=1 << 14)
 def meaning(cell: str) -> str | None:
-    """What a cell says of its row: keep, discard, baseline or one of FAILED; None if it says neither, or both."""
+    """What a cell says of its row: a key of [status] in aliases.toml; None if it says nothing, or two things."""
     text = cell.lower().strip()
     if plain_name(text) in _statuses() or text in _statuses():
         return _statuses().get(text) or _statuses()[plain_name(text)]
@@ -79,9 +82,10 @@ def meaning(cell: str) -> str | None:
 
 def settled(said: set[str]) -> str | None:
     """One meaning of several: a failure goes before all others, a baseline before being kept."""
-    for kind in (*FAILED, "baseline"):
+    for kind in (*FAILED, *UNMEASURED, "baseline"):
         if kind in said:
             return kind
+    said = said - {"ran"} or said
     return said.pop() if len(said) == 1 else None
 
 

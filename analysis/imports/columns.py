@@ -5,25 +5,36 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 
-from analysis.imports.cells import FAILED, directions, has_decimal_comma, is_missing, meaning, number, role
-from analysis.imports.table import LogTable, LogText, UnreadableLog
+from analysis.imports.cells import (
+    DECIDED,
+    FAILED,
+    aliases,
+    directions,
+    has_decimal_comma,
+    is_missing,
+    meaning,
+    number,
+    role,
+)
+from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
 from trainer.values.metric_names import named_direction, plain_name
 
 MOST = 0.5  # of the rows that ran have a value of the metric, at least
 ONLY_METRIC = "the only column with numbers in most rows whose name has no other known meaning"
 ASK_METRIC = "name it with --metric; --direction and --status answer the other questions about a log"
 ASK_DIRECTION = "say it with --direction lower or --direction higher"
+STEPS = ("step", "steps", "global_step", "epoch")  # columns that rise within a training
+LABELS = ("commit", "number", "description", "seed", "setup", "phase", "config", "metric_name")  # roles, of a training
 
 
 @dataclass(frozen=True)
 class Stated:
     """What the user says of a log: columns by name (of several metrics the first that it has), a direction, the SD of
-    one measurement, the words of its statuses that mean kept, and of how many validation rows the metric is a share;
-    lists with commas."""
+    one measurement, the words of its statuses that mean kept, of how many validation rows the metric is a share, and
+    ``words`` where rows with the same description are re-runs; lists with commas."""
 
     metric: str | None = None
     direction: str | None = None
@@ -32,6 +43,7 @@ class Stated:
     description: str | None = None
     kept: str | None = None
     rows: int | None = None
+    reruns: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +71,13 @@ def plain(header: str) -> str:
 def columns_of(table: LogTable, stated: Stated) -> Columns:
     """The columns of a table. Raises UnreadableLog with a question where the metric is not clear."""
     names = tuple(plain(name) for name in table.names)
-    metric = None if stated.metric is None else _named(stated.metric, table, "--metric")
+    is_wanted = plain_name(table.metric) in map(plain_name, (stated.metric or "").split(","))
+    metric = None if stated.metric is None or is_wanted else _named(stated.metric, table, "--metric")
     status = None if stated.status is None else _named(stated.status, table, "--status")
     described = None if stated.description is None else _named(stated.description, table, "--set description")
     at = defaultdict[str, list[int]](list)
-    for index, name in enumerate(names):
-        kind = role(name)
+    for index in range(len(names)):
+        kind = _kind(table, names, index)
         if status is not None and (kind == "status" or index == status):
             kind = "status" if index == status else "other"
         worded = kind not in ("status", "error") or (kind == "status" and status is not None)
@@ -77,6 +90,8 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
         chosen_text = texts or [i for i in at["number"] if any(" " in cells[i] for _, cells in table.rows)]
     at["description"] = chosen_text[:1]
     at["other"] += [i for i in texts if i not in at["description"]]
+    if status is None and not any(meaning(cells[i]) in DECIDED for i in at["status"] for _, cells in table.rows):
+        at["status"] += [i for i in range(len(names)) if i not in {*at["status"], metric} and _decides(table, i)]
     chosen, why = (metric, "given") if metric is not None else _metric(table, names, at)
     decimal_comma = has_decimal_comma([cells[chosen] for _, cells in table.rows])
     if decimal_comma is None:
@@ -84,24 +99,67 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
             f"a comma in {table.names[chosen]!r} may be a decimal comma or group thousands", "write it with a point"
         )
     kept = frozenset((stated.kept or "").lower().replace(",", " ").split())
-    columns = Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why, kept)
-    _refuse_history(table, columns)
-    return columns
+    return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why, kept)
 
 
-def _refuse_history(table: LogTable, columns: Columns) -> None:
-    """Raises UnreadableLog where a training has several rows, with a rising step."""
-    rising = [i for i, name in enumerate(columns.names) if name in ("step", "steps", "global_step", "epoch")]
-    for own, step in product((columns.at.get("commit", ()) + columns.at.get("number", ()))[:5], rising[:5]):
-        steps = defaultdict[str, list[float | None]](list)
-        for _, cells in table.rows:
-            steps[cells[own]].append(number(cells[step]))
-        several = [taken for taken in steps.values() if len(taken) > 1]
-        if len(several) > 1 and all(None not in s and s == sorted({*s}, key=float) for s in several):  # type: ignore[arg-type]
-            raise UnreadableLog(
-                f"the rows of one {table.names[own]} are moments of one training: {table.names[step]} rises",
-                "keep one row of each, its last",
-            )
+def tables_of_metrics(table: LogTable) -> list[LogTable]:
+    """A table for each metric that a column names, else the table itself."""
+    names = [plain(name) for name in table.names]
+    parts: dict[str, LogTable] = {}
+    column = next((i for i in range(len(names)) if _kind(table, names, i) == "metric_name"), None)
+    for line, cells in table.rows if column is not None else ():
+        name = cells[column or 0]
+        parts.setdefault(name, replace(table, rows=[], metric=name)).rows.append((line, cells))
+    return [*parts.values()] or [table]
+
+
+def _kind(table: LogTable, names: Sequence[str], column: int) -> str | None:
+    """The role of a column by its name and, where that has several meanings, by its cells."""
+    name, kind = names[column], role(names[column])
+    if name in ("metric", "tag", "key") and _has_words(table, column):
+        described = {"status", "description"} & {*map(role, names)}
+        return "metric_name" if name == "metric" or ("value" in names and not described) else kind
+    if kind == "own_baseline":
+        values = {number(cells[column]) for _, cells in table.rows} - {None}
+        return kind if len(values) > 1 and not _has_words(table, column) else "other"
+    return "other" if table.names[column].startswith("_") and kind is None else kind  # W&B's own
+
+
+def _decides(table: LogTable, column: int) -> bool:
+    """Whether all cells of a column are words of statuses, some of them of one kept or discarded."""
+    cells = {cells[column].lower() for _, cells in table.rows if not is_missing(cells[column])}
+    said = {None if cell in aliases()["answers"]["words"] else meaning(cell) for cell in cells}
+    return None not in said and bool(said & {*DECIDED})
+
+
+def one_row_a_training(table: LogTable, log: LogText) -> LogTable:
+    """The table with one row for each training, of the last value of each column, where a step rises within the rows
+    that have the same labels and the same status; the earlier rows are added to the asides."""
+    names = [plain(name) for name in table.names]
+    trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
+    kinds = [_kind(table, names, i) for i in range(len(names))]
+    for line, cells in table.rows:
+        trainings[tuple(cells[i] for i, kind in enumerate(kinds) if kind in LABELS)].append((line, cells))
+    several = [rows for rows in trainings.values() if len(rows) > 1]
+    for step in [i for i, name in enumerate(names) if several and name in STEPS]:
+        if all(_rises(rows, step, kinds) for rows in several):
+            reason = f"an earlier row of a training: {table.names[step]} rises in it"
+            early = [row for rows in several for row in rows[:-1]]
+            log.asides += [Aside(line, reason, "\t".join(cells)[:QUOTED]) for line, cells in early]
+            return replace(table, rows=[_last(rows) for rows in trainings.values()])
+    return table
+
+
+def _rises(rows: Sequence[tuple[int, list[str]]], step: int, kinds: Sequence[str | None]) -> bool:
+    steps = [value for _, cells in rows if (value := number(cells[step])) is not None]
+    statuses = {cells[i] for _, cells in rows for i, kind in enumerate(kinds) if kind == "status"}
+    return len(statuses) < 2 and len(steps) == len(rows) and steps == sorted({*steps})
+
+
+def _last(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, list[str]]:
+    """The last cell of each column that is not missing, with the line of the last row."""
+    columns = zip(*(cells for _, cells in reversed(rows)), strict=True)
+    return rows[-1][0], [next((cell for cell in column if not is_missing(cell)), "") for column in columns]
 
 
 def _named(wanted: str, table: LogTable, flag: str) -> int:
@@ -137,6 +195,8 @@ def _metric(table: LogTable, names: Sequence[str], at: Mapping[str, Sequence[int
         return found[0], ONLY_METRIC if measured == found else f"{ONLY_METRIC}; others are nested or constant"
     if not found:
         others = ", ".join(table.names[i] for i in free) or "none"
+        if all(_failed(cells, status) for _, cells in table.rows):
+            raise UnreadableLog("every row failed, so no column has the metric", ASK_METRIC)
         raise UnreadableLog(f"no column has a number in most rows (of unknown meaning: {others})", ASK_METRIC)
     listed = ", ".join(table.names[i] for i in found)
     raise UnreadableLog(f"the metric may be any of {listed}", ASK_METRIC)

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from statistics import NormalDist, fmean, variance
+from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
-from analysis.imports.cells import FAILED, aliases, is_missing, meaning, number, settled
-from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of
+from analysis.imports.cells import DECIDED, FAILED, UNMEASURED, aliases, is_missing, meaning, number, settled
+from analysis.imports.columns import (
+    ASK_DIRECTION,
+    Columns,
+    Stated,
+    columns_of,
+    direction_of,
+    one_row_a_training,
+    tables_of_metrics,
+)
+from analysis.imports.noise import MeasurementNoise
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
-from analysis.statistics import satterthwaite
 from trainer.rows import share_error, share_scale
-from trainer.values.metric_names import may_be_share, plain_name
+from trainer.values.metric_names import may_be_share, named_direction, plain_name
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 DESCRIPTION = 4_000  # characters stored
-FAR = 50.0  # times the baseline, or a fiftieth of it: pointed out
+FAR = 50.0  # times the baseline, or a fiftieth of it: pointed out; as far from 0 no value is near it
 EPOCH = 1e8  # seconds since 1970, in 1973
-KNOWN = 1e9  # degrees of freedom of an SD that is stated
-LEAST = 3  # rows of each model; with fewer in any, all are one run
+LEAST = 3  # rows of each model, GPU or agent; with fewer of any, all are one run
 UNITS = {  # role → (key of an experiment's event, in its unit)
     "seed": ("seed", 1),
     "steps": ("steps", 1),
@@ -48,6 +55,7 @@ class Row:
     commit: str | None
     extra: dict[str, str]
     measured: dict[str, float]
+    same: dict[str, str]  # what tells whether two rows measure one script: `script` (its hash), `config`, `setup`
     number: int = 0
     best_so_far: float | None = None  # of the kept rows
     step_gain: float | None = None  # of a kept row, or of a new best where the log does not say what was kept
@@ -56,41 +64,10 @@ class Row:
     before: Row | None = None  # the kept row that the step improved on
     repeats: Row | None = None  # the row that this one measures again
 
-
-@dataclass(frozen=True)
-class MeasurementNoise:
-    """``noise_sd``: SD of one measurement between those of one script, None if unknown; ``noise_df``: of that SD;
-    ``noise_sources``: scripts that were measured twice. ``rows_sd``: SD of the mean over ``n_rows`` rows, as stated,
-    which no re-run makes smaller. Two scripts are taken to fail on unrelated rows, so the noise is too large, if any.
-    """
-
-    noise_sd: float | None = None
-    noise_df: int = 0
-    noise_sources: int = 0
-    n_rows: int | None = None
-    rows_sd: float | None = None
-
-    def p(self, step: float, tries: int, n: int = 1, n_before: int = 1) -> float | None:
-        """A bound (Bonferroni's) on the probability of such a step among tries without an effect. The step is between
-        the means of ``n`` and ``n_before`` measurements. None where the noise is unknown."""
-        from scipy.special import stdtr
-
-        parts = []  # variance of the step, degrees of freedom
-        if self.noise_sd is not None:
-            parts.append((self.noise_sd**2 * (1 / n + 1 / n_before), self.noise_df or KNOWN))
-        if self.rows_sd is not None:
-            parts.append((2 * self.rows_sd**2, KNOWN))
-        if not parts:
-            return None
-        se = math.sqrt(sum(part for part, _ in parts))
-        return min(1.0, tries * float(stdtr(satterthwaite(parts), -step / se)))
-
-    def best_of(self, tries: int) -> float | None:
-        """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
-        if (self.noise_sd is None and self.rows_sd is None) or not tries:
-            return None
-        sd = math.hypot(self.noise_sd or 0.0, self.rows_sd or 0.0)
-        return sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))
+    @property
+    def is_exact(self) -> bool:
+        """Whether it repeats the script of another row to the last character."""
+        return self.repeats is not None and "" != self.same["script"] == self.repeats.same["script"]
 
 
 @dataclass
@@ -105,6 +82,7 @@ class ImportedRun:
     rows: list[Row]
     notes: dict[str, JsonValue]
     noise: MeasurementNoise = field(default=MeasurementNoise())
+    is_relative: bool = False  # the metric is a difference from a baseline of each row
 
     @property
     def sign(self) -> float:
@@ -124,7 +102,8 @@ class ImportedRun:
 def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
     """The runs of a log, judged; lines that are no rows are added to its asides. Raises UnreadableLog."""
     runs, problems = list[ImportedRun](), list[UnreadableLog]()
-    for table in log.tables:
+    trainings = [one_row_a_training(table, log) for table in log.tables]
+    for table in [part for whole in trainings for part in tables_of_metrics(whole)]:
         try:
             runs += _of_table(log, table, stated) if table.rows else []
         except UnreadableLog as problem:
@@ -133,8 +112,8 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
     if not runs:
         raise problems[0] if problems else UnreadableLog("a header without rows")
     for run in runs:
-        _judge(run)
-        repeats = _repeats(run.rows)
+        _judge(run, _Seen(stated.reruns == "words"))
+        repeats = _repeats(run)
         run.noise = MeasurementNoise(stated.noise) if stated.noise else _noise(repeats)
         if stated.rows:
             run.noise = replace(run.noise, n_rows=stated.rows, rows_sd=_rows_sd(run, stated.rows))
@@ -152,32 +131,59 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
     groups, notes = _groups(table, columns)
     described = [columns.names[i] for i in columns.at["description"]]
     notes |= {"description_column": described[0] if described else ""} if described != ["description"] else {}
-    used = {i for kind, some in columns.at.items() if kind != "other" for i in some}
+    used = {i for kind, some in columns.at.items() if kind not in ("other", "setup", "phase") for i in some}
     runs = []
     for label, rows in groups.items():
-        is_metric = "metric_name" in columns.at
-        name = plain_name(label) if is_metric else columns.names[columns.metric]
+        name = plain_name(table.metric) or columns.names[columns.metric]
         part = LogTable(table.names, table.title, rows)
         way, why = direction_of(log, part, columns, name, stated.direction)
         own = dict(notes)
+        if stated.direction and named_direction(name) == ({"lower": "higher", "higher": "lower"}[way], True):
+            own["direction_against_name"] = way
         read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
-        title = "" if is_metric else label or table.title * (len(log.tables) > 1)
+        title = label or table.title * (len(log.tables) > 1)
+        if is_relative := "own_baseline" in columns.at:
+            own["own_baseline"] = columns.names[columns.at["own_baseline"][0]]
+        _set_zeros_aside([] if is_relative else read, own)
         unused = [columns.names[i] for i in columns.extra if i not in used and columns.names[i]]
         own |= {"unused_columns": [*unused]} if unused else {}
-        runs.append(ImportedRun(title, name, columns.metric_from, way, why, read, own))
+        shown = f"{name}_minus_baseline" if is_relative else name
+        runs.append(ImportedRun(title, shown, columns.metric_from, way, why, read, own, is_relative=is_relative))
+        if quoted := re.search(
+            aliases()["again"]["noise"], "\n".join([*log.said, *(r.description for r in read)]), re.I
+        ):
+            own["quoted_noise"] = quoted[0]
     return runs
 
 
+def _set_zeros_aside(rows: Sequence[Row], notes: dict[str, JsonValue]) -> None:
+    """A zero of a row that was skipped or discarded is no measurement where no other value is near zero."""
+    zeros = [row for row in rows if row.metric == 0.0 and meaning(row.word or "") in ("discard", "skip")]
+    others = [abs(row.metric) for row in rows if row.metric]
+    if zeros and others and min(others) * FAR > max(others):
+        notes["zeros_unmeasured"] = len(zeros)
+        for row in zeros:
+            row.metric = row.status = None
+
+
 def _groups(table: LogTable, columns: Columns) -> tuple[dict[str, list[tuple[int, list[str]]]], dict[str, JsonValue]]:
-    """(the rows of each metric or model, else all rows; what is to be said of the column)."""
-    by = next((i for kind in ("metric_name", "model") for i in columns.at.get(kind, ())), None)
+    """(setup or empty → its rows; a note on a column of setups with too few rows of a value)."""
+    apart, notes = list[int](), dict[str, "JsonValue"]()
+    for i in columns.at.get("setup", ()):
+        counts = Counter(cells[i] for _, cells in table.rows)
+        if len(counts) > 1 and min(counts.values()) >= LEAST:
+            apart.append(i)
+        elif len(counts) > 1:
+            notes.setdefault("one_run_of", {"column": table.names[i], "values": len(counts)})
+    for i in columns.at.get("phase", ()):
+        first = {cells[i]: cells for _, cells in reversed(table.rows)}
+        texts = columns.at.get("status", ()) + columns.at.get("description", ())
+        if all(any(meaning(cells[j]) == "baseline" for j in texts) for cells in first.values()):
+            apart.append(i)
     groups: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
     for line, cells in table.rows:
-        groups["" if by is None else cells[by]].append((line, cells))
-    if by is None or "metric_name" in columns.at or (len(groups) > 1 and min(map(len, groups.values())) >= LEAST):
-        return groups, {}
-    column: dict[str, JsonValue] = {"column": table.names[by], "values": len(groups)}
-    return {"": table.rows}, {"one_run_of": column} if len(groups) > 1 else {}
+        groups[", ".join(cells[i] for i in apart if cells[i])].append((line, cells))
+    return groups, notes
 
 
 def _ordered(
@@ -212,6 +218,9 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
     words = [cells[i] for i in at.get("status", ()) if cells[i]]
     said = "keep" if {word.lower() for word in words} & columns.kept else settled({*filter(None, map(meaning, words))})
     failed = next((kind for kind in (said, failure) if kind in FAILED), None)
+    if value is not None and "own_baseline" in at:
+        before = number(cells[at["own_baseline"][0]])
+        value = None if before is None else value - before
     if is_missing(written) and any(not is_missing(cells[i]) for i in at.get("error", ())):
         failed = "crash"
     if value is None and failed is None and not (words and is_missing(written)):
@@ -220,49 +229,68 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
     amounts = [(key, unit, number(cells[i])) for kind, (key, unit) in UNITS.items() for i in at.get(kind, ())]
     measured = {key: amount * unit for key, unit, amount in amounts if amount is not None}
     names = [cells[i].strip("*`") for kind in ("commit", "number") for i in at.get(kind, ())]
+    if said in UNMEASURED:
+        value = None
     return Row(
         line=line,
         metric=None if failed else value,
         status=failed or ("ok" if value is not None else None),
-        decision="discard" if failed else said,
+        decision="discard" if failed or said == "pruned" else said if said in (*DECIDED, "baseline") else None,
         word=" ".join(words) or None,
         description=" ".join(cells[i] for i in at.get("description", ())[:1])[:DESCRIPTION],
-        commit=next(filter(None, names), None),
+        commit=next((name for name in names if not is_missing(name)), None),
         measured=measured,
+        same=_same(cells, columns),
         extra={columns.names[i]: cells[i] for i in columns.extra if cells[i]},
     )
+
+
+def _same(cells: Sequence[str], columns: Columns) -> dict[str, str]:
+    """What two rows that measure one script have in common. A name is no part of it: trackers draw one for each row."""
+    at = {kind: tuple(i for i in some if not is_missing(cells[i])) for kind, some in columns.at.items()}
+    texts = [i for i in at.get("description", ()) if columns.names[i] != "name"]
+    places = {kind: at.get(kind, ()) for kind in ("script", "setup", "config")}
+    if places["config"]:
+        places["config"] += (*at.get("commit", ()), *texts)
+    return {kind: "\t".join(cells[i] for i in some) for kind, some in places.items()}
 
 
 # -- what the rows say together ------------------------------------------------------------------------------------
 
 
-def _judge(run: ImportedRun) -> None:
-    """Numbers, bests, steps and re-runs. The first measured row is the baseline, unless it was discarded."""
+def _judge(run: ImportedRun, seen: _Seen) -> None:
+    """Numbers, bests, steps and re-runs. The first measured row is the baseline, unless it was discarded, or each row
+    has a baseline of its own: then no step is added to another."""
     rows, sign = run.rows, run.sign
-    first = next((i for i, row in enumerate(rows) if row.metric is not None), None)
+    first = None if run.is_relative else next((i for i, row in enumerate(rows) if row.metric is not None), None)
     if first is not None and rows[first].decision == "discard":
         first = None
     if first is not None:
         rows[first].decision = "baseline"
     says_kept = any(row.decision == "keep" for row in rows)
-    best, tries, seen = None, 0, _Seen()
+    no_difference, tries = Row(0, 0.0, None, None, None, "", None, {}, {}, {}), 0
     for i, row in enumerate(rows):
         row.number = i + 1 if first is None else i - first
         if row.metric is not None:
             row.repeats = seen.original(row)
             if row.repeats:  # whatever its status says
                 row.decision = "replicate"
-            gain = None if best is None or best.metric is None else sign * (best.metric - row.metric)
+            ahead = None if seen.best is None else sign * ((seen.best.metric or 0.0) - row.metric)
+            parent, gain = (no_difference, -sign * row.metric) if run.is_relative else (seen.best, ahead)
             tries += i != first and row.repeats is None
             is_new_best = row.decision is None and (gain or 0.0) > 0.0
             kept = row.decision == "keep" if says_kept else is_new_best
             if kept:
-                row.step_gain, row.step_tries, row.before, tries = gain, tries, best, 0
-            if i == first or (kept and (gain is None or gain > 0.0)):
-                best = seen.best = row
-        row.best_so_far = best.metric if best else None
-    if unknown := {row.word for row in rows if row.word and row.decision is None}:
+                row.step_gain, row.step_tries, row.before, tries = gain, tries, parent, 0
+            if i == first or (kept and (ahead is None or ahead > 0.0)):
+                seen.best = row
+        row.best_so_far = seen.best.metric if seen.best else None
+    if unknown := {row.word for row in rows if row.word and row.decision is None and meaning(row.word) is None}:
         run.notes["unknown_statuses"] = [*sorted(unknown)]
+    if seen.same_words:
+        run.notes["same_words"] = seen.same_words
+    if exact := sum(row.is_exact for row in rows):
+        run.notes["exact_repeats"] = exact
     _point_out(run)
 
 
@@ -283,31 +311,43 @@ def _point_out(run: ImportedRun) -> None:
 
 
 class _Seen:
-    """Looks up what a row measures again: by its words and its commit. The commit alone is not enough, because
-    discarded rows often have the hash of the commit they started from."""
+    """Looks up what a row measures again: by the hash or all settings of its script, else by its words and its commit.
+    The commit alone is not enough, because discarded rows often have the hash of the commit they started from.
+    ``by_words``: the same words without a better script between are enough, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_words: bool) -> None:
         self.best: Row | None = None
+        self.same_words = 0  # rows that would be re-runs ``by_words``
+        self._by_words = by_words
         self._rows: dict[tuple[str, str], Row] = {}  # (kind of key, key) → the first row with it
         patterns = aliases()["again"]
-        self._words, self._best, self._baseline = (re.compile(patterns[k]) for k in ("words", "best", "baseline"))
+        named = ("words", "best", "baseline", "seed")
+        self._words, self._best, self._baseline, self._seed = (re.compile(patterns[k]) for k in named)
 
     def original(self, row: Row) -> Row | None:
         """The row that this one repeats; remembers the row."""
         text, commit = row.description.lower(), (row.commit or "").lower()[:7]
         rest = self._words.sub(" ", text)  # "seed 2" names no experiment
         bare, of_best = " ".join(re.findall(r"[^\W\d_]+", rest)), self._best.search(text)
+        setup, script, config = (row.same[kind] for kind in ("setup", "script", "config"))
         keys = {("row", f"{commit}\n{text}")} if commit and text else set()
+        keys |= {("script", script)} if script else set()
+        keys |= {("config", f"{setup}\n{config}")} if config else set()
+        baseline, same_text = ("baseline", f"{setup}\nbaseline"), ("same text", f"{setup}\n{bare}")
         if row.decision == "baseline" or self._baseline.match(text):
-            keys.add(("baseline", "baseline"))
-        first = self._first(keys)
+            keys.add(baseline)
+        first = self._first(keys) or (self.best if self._seed.fullmatch(text) else None)
         if first is None and self._words.search(text):
             named = [word for word in rest.split() if not (of_best and word.isdigit())]  # "rerun 2 of the best"
             first = self._first({("commit", word[:7]) for word in (commit, *named)})
             if first is None and of_best:
                 first = self.best
-            first = first or self._first({("baseline", "baseline")} if "baseline" in text else {("text", bare)})
-        for key in keys | {("commit", commit), ("text", bare)}:
+            first = first or self._first({baseline} if "baseline" in text else {same_text} if bare else ())
+        since = ("words", f"{self.best.line if self.best else 0}\n{setup}\n{text}")
+        if first is None and text and not script and (same := self._first({since})):
+            self.same_words += 1
+            first = same if self._by_words else None
+        for key in keys | {("commit", commit), same_text, since}:
             if key[1]:
                 self._rows.setdefault(key, first or row)
         return first
@@ -316,11 +356,14 @@ class _Seen:
         return next((self._rows[key] for key in sorted(keys) if key in self._rows), None)
 
 
-def _repeats(rows: Sequence[Row]) -> dict[Row, list[float]]:
-    """Row that was measured again → what its re-runs measured."""
+def _repeats(run: ImportedRun) -> dict[Row, list[float]]:
+    """Row that was measured again → what its re-runs measured. Where all exact repeats of a script are equal, it is
+    deterministic, and they measure no noise."""
+    exact = {row for row in run.rows if row.is_exact}
+    is_deterministic = all(row.repeats is not None and row.metric == row.repeats.metric for row in exact)
     repeats: dict[Row, list[float]] = defaultdict(list)
-    for row in rows:
-        if row.repeats is not None and row.metric is not None:
+    for row in run.rows:
+        if row.repeats is not None and row.metric is not None and not (is_deterministic and row in exact):
             repeats[row.repeats].append(row.metric)
     return repeats
 

@@ -172,7 +172,7 @@ def _run_events(event: Event, run: ImportedRun, run_id: str, commits: dict[int, 
 
 def _row_event(identity: str, run_id: str, row: Row, commit: Joined | None) -> Event:
     event: Event = {"kind": "experiment", "run_id": run_id, "experiment_id": identity, "trust": TRUST}
-    event |= {**vars(row), "measured": None, "before": None, "repeats": None, **row.measured}
+    event |= {**vars(row), "measured": None, "same": None, "before": None, "repeats": None, **row.measured}
     event["again"] = row.repeats.line if row.repeats else None
     if commit is not None:
         event |= {"full_commit": commit.commit, "committed_at": commit.committed_at, "diff": commit.diff}

@@ -31,6 +31,8 @@ NAME = 60  # characters of a column's name, at most
 _VALUE = re.compile(r"[^\s,]")  # where a JSON value begins
 PART = "import a part of it"
 SEPARATORS = ("\t", "|", ";", ",")
+CONFIGURED = ("metric_name", "direction")  # roles of what a configuration states for the rows below it
+_DECODER = json.JSONDecoder()
 
 
 class UnreadableLog(Exception):
@@ -52,11 +54,13 @@ class Aside:
 
 @dataclass
 class LogTable:
-    """The rows under one header: (line, cells). ``title``: the text before it."""
+    """The rows under one header: (line, cells). ``title``: the text before it. ``metric``: its name, where a column has
+    it."""
 
     names: list[str]
     title: str = ""
     rows: list[tuple[int, list[str]]] = field(default_factory=list)
+    metric: str = ""
 
 
 @dataclass
@@ -212,43 +216,66 @@ def _fit(table: LogTable, log: LogText, separator: str) -> None:
 
 
 def _json_log(text: str) -> LogText | None:
-    """A table of all objects, one a line or not, or in one array; None if it is no JSON."""
-    decoder, log, records = json.JSONDecoder(), LogText(), list[tuple[int, dict[str, str]]]()
+    """All objects, one a line or not, or in one array; None if it is no JSON. An object of the type `config`, which
+    states the metric and its direction, begins another table."""
+    log, segments = LogText(), [("", dict[str, str](), list[tuple[int, dict[str, str]]]())]
     if text.count("{") + text.count("[") > MOST_CELLS:
         raise UnreadableLog(f"more than {MOST_CELLS:,} objects and lists", PART)
-    at, line, read_again = 0, 1, 0
+    at, counted, line, read_again = 0, 0, 1, 0
     while match := _VALUE.search(text, at):
         start = match.start()
-        line += text.count("\n", at, start)
+        line, counted = line + text.count("\n", counted, start), start
         try:
-            value, at = decoder.raw_decode(text, start)
-            records += [(line, dict(_flat(item))) for item in _objects(value)]
+            value, at = _DECODER.raw_decode(text, start)
+            for place, item in _objects(text, start, value):
+                line, counted = line + text.count("\n", counted, place), place
+                record = dict(_flat(item))
+                if record.get("type") == "config":
+                    said = {name: cell for name, cell in record.items() if role(plain_name(name)) in CONFIGURED}
+                    segments.append((record.get("name", ""), said, []))
+                else:
+                    segments[-1][2].append((line, segments[-1][1] | record))
         except (ValueError, RecursionError) as error:
             read_again += getattr(error, "pos", start) - start
             if isinstance(error, RecursionError) or read_again > MOST_BYTES:
                 raise UnreadableLog(f"line {line}: nested too deeply", PART) from None
             at = (text.find("\n", start) + 1 or len(text) + 1) - 1
             log.asides.append(Aside(line, "no JSON object", text[start : min(at, start + QUOTED)]))
-        line += text.count("\n", start, at)
-    rows_with = Counter(name for _, record in records for name in record)
+    rows_with = Counter(name for _, _, records in segments for _, record in records for name in record)
     kept = {name for name, _ in rows_with.most_common(MOST_COLUMNS)}
     rare = f"a column beyond the {MOST_COLUMNS} most frequent ones"
     log.asides += [Aside(1, rare, name[:QUOTED]) for name in rows_with if name not in kept]
     names = sorted((name for name in rows_with if name in kept), key=lambda name: name.count("."))
-    require_cells(len(records), len(names))
-    rows = [(number_, [record.get(name, "") for name in names]) for number_, record in records]
-    log.tables = [LogTable(names, "", rows)]
-    return log if rows else None
+    require_cells(sum(len(records) for _, _, records in segments), len(names))
+    for title, _, records in segments:
+        rows = [(number_, [record.get(name, "") for name in names]) for number_, record in records]
+        log.tables += [LogTable(names, title, rows)] if rows else []
+    return log if log.tables else None
 
 
-def _objects(value: JsonValue) -> list[Mapping[str, JsonValue]]:
-    """An object, those of an array, or those of the only array of objects in one."""
+def _objects(text: str, start: int, value: JsonValue) -> Iterator[tuple[int, Mapping[str, JsonValue]]]:
+    """(place in the text, object) of an object, of those of an array, or of those of the only array in an object."""
     if isinstance(value, dict):
-        inner = [found for item in value.values() if isinstance(item, list) and len(found := _objects(item)) > 1]
-        return inner[0] if len(inner) == 1 else [value]
+        inner = [name for name, item in value.items() if isinstance(item, list) and _count(item) > 1]
+        if len(inner) != 1:
+            yield start, value
+            return
+        key = re.compile(rf"{re.escape(json.dumps(inner[0], ensure_ascii=False))}\s*+:\s*+\[").search(text, start)
+        start, value = key.end() - 1 if key else start, value[inner[0]]
     if not isinstance(value, list):
         raise ValueError(value)
-    return [item for item in value if isinstance(item, dict)]
+    at = start + 1
+    for item in value:
+        match = _VALUE.search(text, at)
+        found, end = _DECODER.raw_decode(text, match.start()) if match else (None, at)
+        if match and str(found) == str(item):  # else the array is not where it was looked for
+            start, at = match.start(), end
+        if isinstance(item, dict):
+            yield start, item
+
+
+def _count(items: Sequence[JsonValue]) -> int:
+    return sum(isinstance(item, dict) for item in items)
 
 
 def _flat(value: Mapping[str, JsonValue], above: str = "") -> Iterator[tuple[str, str]]:

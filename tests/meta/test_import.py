@@ -105,6 +105,25 @@ def test_import_with_rows_answers_without_a_rerun(here: Path) -> None:
     assert "--rows is for an error rate or an accuracy, from 0 to 1 or in percent; fitness is not named" in done.stderr
 
 
+def test_import_prints_what_it_took_for_what(here: Path) -> None:
+    """A line for each note, with its values; a log of failures alone says so."""
+    lines = ("gpu|val_bpb|status|what", "a|2|keep|baseline, std = .02", "b|1.9|keep|x", "c|1.95|discard|wider")
+    (here / "notes.tsv").write_text(samples.tsv(*lines, "c|1.96|discard|wider", "c|0.0|discard|not run"))
+    done = cli("import", "notes.tsv", "--direction", "higher", "-s", "studies/notes", "-q", cwd=here)
+    for line in (
+        "read as one run: 3 values of gpu; are their numbers comparable?",
+        "direction: higher is better as given, but the name val_bpb means the opposite; is --direction right?",
+        "1 row repeats a description without a better row between; --set reruns=words counts it as a re-run",
+        'the log itself says "std = .02"; --set noise=SD uses it',
+        "not measured: 1 row with a metric of 0 that was skipped or discarded; no other value is near 0",
+    ):
+        assert f"  {line}\n" in done.stdout
+    (here / "crashed.tsv").write_text(samples.ONLY_CRASHES)
+    done = cli("import", "crashed.tsv", "-s", "studies/crashed", "-q", cwd=here)
+    assert done.stdout.startswith("crashed: nothing was measured, 2 of 2 experiments failed\n")
+    assert "noise" not in done.stdout and "luck" not in done.stdout
+
+
 def test_the_report_names_new_bests(here: Path) -> None:
     (here / "bests.tsv").write_text(samples.tsv("id|loss|notes", "1|3.0|start", "2|2.0|wider"))
     assert cli("import", "bests.tsv", "-s", "studies/bests", cwd=here).returncode == 0

@@ -53,6 +53,9 @@ def import_(
     ],
     kept: Annotated[str | None, rare("The words of statuses that mean kept, with commas.")],
     noise: Annotated[float | None, rare("Standard deviation of one measurement.", type=Above0)],
+    reruns: Annotated[
+        str | None, rare("Whether rows with the same description are re-runs.", type=click.Choice(["words"]))
+    ],
     repository: Annotated[str | None, rare("The git repository of the logs' commits  [default: the one they lie in].")],
 ) -> int:
     """Import logs as a study: results.tsv files, CSV, markdown tables and JSON lines of loops such
@@ -69,7 +72,7 @@ def import_(
     folder = Path(study).expanduser() if study else resolve.unused_folder(f"import-{_stem(paths[0])}")
     logs = [Path(path).expanduser() for path in paths]
     home = Path(repository).absolute() if repository else None
-    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept, rows), home)
+    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept, rows, reruns), home)
     out.note(f"study: {resolve.typed(folder)}")
     with resolve.connect(folder, []) as con:
         items, asides, tries = (resolve.fetch(con, query) for query in ("FROM imports", ASIDES, ROWS))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.imports.columns import Stated
-from analysis.imports.runs import MeasurementNoise
+from analysis.imports.noise import MeasurementNoise
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in_one, rows
 from tests.analysis.imports.samples import tsv
@@ -185,6 +185,7 @@ def test_a_log_becomes_a_run(tmp_path: Path, log: Log) -> None:
         (("1,234", "987.5"), [1234.0, 987.5]),
         (("95.2%", "~96"), [95.2, 96.0]),
         (("0.98 ± 0.01", "**0.97**"), [0.98, 0.97]),
+        (("~~0.98~~ ❌", "_0.97_ 🏆⭐️"), [0.98, 0.97]),
     ],
 )
 def test_numbers(tmp_path: Path, cells: tuple[str, str], values: list[float]) -> None:
@@ -198,7 +199,7 @@ def test_numbers(tmp_path: Path, cells: tuple[str, str], values: list[float]) ->
      ("win_rate", "higher"),
      ("ms_per_token", "lower"), ("error_rate", "lower"), ("neg_loss", "higher"),
      ("neg_log_likelihood", "lower"),
-     ("performance", None), ("Val Accuracy (%)", "higher")],
+     ("performance", None), ("Val Accuracy (%)", "higher"), ("crossdock_median_rmsd", "lower")],
 )  # fmt: skip
 def test_directions_by_name(name: str, way: str | None) -> None:
     assert named_direction(name)[0] == way

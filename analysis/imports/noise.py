@@ -1,0 +1,47 @@
+"""The noise of the measurements in a log, and what it alone would give."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from analysis.statistics import satterthwaite
+
+KNOWN = 1e9  # degrees of freedom of an SD that is stated
+
+
+@dataclass(frozen=True)
+class MeasurementNoise:
+    """``noise_sd``: SD of one measurement between those of one script, None if unknown; ``noise_df``: of that SD;
+    ``noise_sources``: scripts that were measured twice. ``rows_sd``: SD of the mean over ``n_rows`` rows, as stated,
+    which no re-run makes smaller. Two scripts are taken to fail on unrelated rows, so the noise is too large, if any.
+    """
+
+    noise_sd: float | None = None
+    noise_df: int = 0
+    noise_sources: int = 0
+    n_rows: int | None = None
+    rows_sd: float | None = None
+
+    def p(self, step: float, tries: int, n: int = 1, n_before: int = 1) -> float | None:
+        """A bound (Bonferroni's) on the probability of such a step among tries without an effect. The step is between
+        the means of ``n`` and ``n_before`` measurements. None where the noise is unknown."""
+        from scipy.special import stdtr
+
+        parts = []  # variance of the step, degrees of freedom
+        if self.noise_sd is not None:
+            parts.append((self.noise_sd**2 * (1 / n + 1 / n_before), self.noise_df or KNOWN))
+        if self.rows_sd is not None:
+            parts.append((2 * self.rows_sd**2, KNOWN))
+        if not parts:
+            return None
+        se = math.sqrt(sum(part for part, _ in parts))
+        return min(1.0, tries * float(stdtr(satterthwaite(parts), -step / se)))
+
+    def best_of(self, tries: int) -> float | None:
+        """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
+        if (self.noise_sd is None and self.rows_sd is None) or not tries:
+            return None
+        sd = math.hypot(self.noise_sd or 0.0, self.rows_sd or 0.0)
+        return sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))
