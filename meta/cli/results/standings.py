@@ -51,8 +51,8 @@ def standings(
 ) -> None:
     """Show the measured gain of each program in a match, with its 95% interval, and what that shows.
 
-    Of a night, shows what each program did in its turns; of several, also what they show together. Of two other
-    studies, shows the difference of their champions and of each program that ran in both."""
+    For one night, this prints what each program did in its turns. For several nights, it also prints the pooled test.
+    For two other studies, it prints the difference of their champions and of each program that ran in both."""
     from arena.contest.settings import MARK, is_export
 
     folder = resolve.study_folder(study, out)
@@ -63,17 +63,22 @@ def standings(
         else:
             together(out, [folder, *further])
         return
-    show_turns(out, [folder])
+    turns = turns_in([folder])
+    if turns and out.mode != "json":
+        views.show(out, turns, views.view("turns"))
+        out.text("")
     if (folder / MARK).is_file():  # first, because the ranks below are not the decision
         where = resolve.shown(folder / "announcement.json")
         where = where if is_export(folder) else f"metaloop contest status {resolve.typed(folder)}"
         out.note(f"a contest is decided by its race, not by these ranks: {where}")
-    present(out, folder, None if all else _chosen(folder, match, out))
+    present(out, folder, None if all else _chosen(folder, match, out), turns=turns)
 
 
-def present(out: Output, folder: Path, matches: list[str] | None, others: Sequence[Arms] = ()) -> None:
+def present(
+    out: Output, folder: Path, matches: list[str] | None, others: Sequence[Arms] = (), turns: Sequence[Row] = ()
+) -> None:
     """Show the standings of these matches (None: all), and below what they show: the verdict, or the difference of the
-    two programs of a match. ``others``: runs of the two in earlier studies."""
+    two programs of a match. ``others``: runs of the two in earlier studies; ``turns``: of a night, for its JSON."""
     from arena.contest.listing import labels_by_arm
 
     how = views.view("standings")
@@ -88,6 +93,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
     nothing = "no run has ended yet" if found.match_id or found.decision else plain_text(found.sentences[0])
     named = [{"program": views.named(row["name"], row["role"]), **row} for row in rows]
     extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
+    extra |= {"turns": turns} if turns else {}
     views.show(out, named, how, extra=extra, empty=nothing)
     if out.mode == "person" and shows:
         caveats = [f"{caveat.title}. {caveat.text}" for caveat in found.caveats]
@@ -138,16 +144,13 @@ def is_night(folder: Path) -> bool:
     return path.is_file() and bool(StudyConfig.read(path).plan.get("night"))
 
 
-def show_turns(out: Output, folders: Sequence[Path], shows: Row | None = None) -> None:
-    """What each program did in these nights, and what that ``shows``; nothing for other studies."""
-    how, rows = views.view("turns"), []
+def turns_in(folders: Sequence[Path]) -> list[Row]:
+    """What each program did in these nights; empty for other studies."""
+    rows = list[Row]()
     for folder in folders:
         with resolve.connect(folder, ["contributions"]) as con:
-            rows += [{"night": resolve.shown(folder), **row} for row in how.rows(con)]
-    if rows:
-        views.show(out, rows, how, extra=shows)
-    if shows and out.mode != "json":
-        out.thing(shows)
+            rows += [{"night": resolve.shown(folder), **row} for row in views.view("turns").rows(con)]
+    return rows
 
 
 def together(out: Output, folders: Sequence[Path]) -> None:
@@ -180,7 +183,10 @@ def together(out: Output, folders: Sequence[Path]) -> None:
     verdict = f"{names[tested]} {shows} than {names[first]}"
     if not equal_blocks(nights, first, tested):
         p, verdict = None, f"no test is possible: {names[first]} and {names[tested]} had as many turns in no block"
-    show_turns(out, folders, {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
+    found = {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages}
+    views.show(out, turns_in(folders), views.view("turns"), extra=found)
+    if out.mode != "json":
+        out.thing(found)
 
 
 def root(config: StudyConfig, known: Sequence[StudyConfig]) -> str:
