@@ -80,7 +80,7 @@ def test_dry_run_refuses_what_the_command_refuses(
 
     words, code, study = [*command], 2, tmp_path / "study"
     if what == "a small budget":
-        words += ["-b", "1ms"]
+        words += ["-b", "0.01s"]
     elif what == "a folder with other files":
         study.mkdir()
         (study / "notes.txt").write_text("")

@@ -79,11 +79,12 @@ def test_user_agrees_to_the_cost_once_for_all_tasks(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_BASE", server.url.replace("127.0.0.1", "127.1"))  # not known to be free
-    server.fault = lambda number, body: "401"  # so nothing is trained
-    words = ("-m", "openai/x", "-t", "task,strokes", "-s", "s")
+    (here / "file").write_text("")
+    words = ("-m", "openai/x", "-t", "task,strokes", "-s", "file/s")  # where no study can be, so nothing is trained
     for command in (("match", "stock", "-n", "2"), ("evolve", "--quick", "--reserve", "letters")):
         code, shown = on_terminal(*command, *words, cwd=here, typed=b"y\ny\ny\n")
-        assert code == 4 and shown.count("this calls models, which may cost money; continue?") == 1
+        assert code == 1 and shown.count("this calls models, which may cost money; continue?") == 1
+    assert len(server.seen) == 2
 
 
 def planned(*flags: str) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
         budget = _begun(study, cost)
     if study is None and not settings.dry_run:
         settings.ready(out, [task], None)
+        launch.refuse_small(task, cost.run_budget, settings.fixed_steps)
         design_of(switched.factors, cost, budget, 0)  # raises before a folder is created
         study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
     seed = design_seed(study, program, switched.factors) if study else 0
