@@ -176,9 +176,7 @@ def finish(
         study.follow()  # what the workers wrote
         ends = [run.ended for run in study.state.runs.values() if run.ended is not None]
         if len(ends) < cost.runs:
-            out.note(
-                f"{len(ends)} runs were made; the plan counts the most, {cost.runs}, without refused children and twins"
-            )
+            out.note(f"{len(ends)} of at most {cost.runs} runs: programs that behave alike, or were refused, add none")
         if plan.night and ends and ends[0].reason in (NOTHING_LEFT, NO_EXPERIMENT):
             out.note(f"the night ended early: {ends[0].reason}")
             if study.config.researcher == "scripted":
