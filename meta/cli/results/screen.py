@@ -110,6 +110,8 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
         lines.append(f"{capacity.workers_text(int(row['workers'] or 1), devices)}, for its parallel experiments")
     if "calls" in row:
         lines += models_lines(row, study.limits)
+    if row["stopped_because"]:
+        lines.append(fit(clean(f"stopped: {row['stopped_because']}"), width))
     if study.faults:
         lines.append(f"infrastructure faults: {study.faults} (retried, not charged)")
     if study.findings:
@@ -142,7 +144,7 @@ def elapsed(study: LiveStudy, now: str = "") -> str:
 def match_line(study: LiveStudy, match: MatchEvent) -> str:
     runs = [run.state for arm in match.arms for run in study.runs_of(arm).values()]
     state = study.state_of(match)
-    state = "measuring final scripts" if state == "running" and runs and "running" not in runs else state
+    state = "measuring final scripts" if state == "running" and {*runs} == {"finished"} else state
     title = match_title(match.label, match.generation, match.purpose)
     return f"{title}   {many(len(match.arms), 'arm')}, {duration(match.run_budget)} a run, on {match.task}   {state}"
 
