@@ -171,4 +171,5 @@ def test_study_stopped_by_a_spending_limit_says_so(tmp_path: Path, capsys: pytes
     assert arm_rows(study, MATCH)[0]["ended"] == 0
     Output(person=True).show(screen(study, "study", width=80))
     text = capsys.readouterr().out
-    assert f"stopped: {reason}" in text and "measuring" not in text and "0/1" in text
+    assert f"stopped: {reason}" in text and "0/1" in text
+    assert next(line for line in text.splitlines() if "3 arms" in line).endswith("stopped")

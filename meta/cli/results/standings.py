@@ -92,8 +92,8 @@ def present(
     contrast = asdict(found.contrast) if found.contrast else None
     nothing = "no run has ended yet" if found.match_id or found.decision else plain_text(found.sentences[0])
     named = [{"program": views.named(row["name"], row["role"]), **row} for row in rows]
-    extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
-    extra |= {"turns": turns} if turns else {}
+    extra: Row = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
+    extra = {**extra, "turns": turns} if turns else extra
     views.show(out, named, how, extra=extra, empty=nothing)
     if out.mode == "person" and shows:
         caveats = [f"{caveat.title}. {caveat.text}" for caveat in found.caveats]
