@@ -14,11 +14,11 @@ from programs.bounded import fault_of, python_tree
 from programs.charter import Charter
 from programs.directives import Directive
 from programs.ideas import ProgramIdea
-from programs.ids import content_id
+from programs.ids import content_id, normalise
 from programs.patches import ProgramPatch
 from programs.program import Program
 from programs.shelf import starter
-from programs.text import one_line
+from programs.text import BOM, one_line
 from trainer.edits import Edit, EditError, EditSpace, Knob, Replacement
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
@@ -83,10 +83,11 @@ def behaviour_id(
     """Equal for programs that behave alike on this task. ``without``: settings that have no effect there.
 
     For the scripted researcher it covers the effective charter and the ordered ideas that it would try. For all others
-    every word may matter, so the id depends on the program's id.
+    every word may matter, but not the white space between the words outside settings and patches.
     """
     if researcher != "scripted":
-        return content_id("b", program.program_id, researcher)
+        words = " ".join(normalise(program.document.replace(BOM, " ")).split())
+        return content_id("b", words, repr(program.charter), *(patch.text for patch in program.patches), researcher)
     task = with_patches(task, program)
     queue = [edit.key for _, edit in resolved_ideas(program, task)]
     return content_id("b", json.dumps([effective(program.charter, task, without), queue], sort_keys=True))

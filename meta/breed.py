@@ -143,7 +143,8 @@ def judge(
     worth: Callable[[Program, Program], str] | None = None,
 ) -> Attempt:
     """Admit a child that parses, lints without errors, passes the gate, behaves like no other program of the study and
-    is ``worth`` a race beside its ``parent``. A proposal of one file keeps the other files of its parent."""
+    is ``worth`` a race beside its ``parent``. Only the behaviour of an admitted child is recorded, because a later one
+    may behave like a refused one. A proposal of one file keeps the other files of its parent."""
     if proposal.refusal:
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
@@ -156,9 +157,12 @@ def judge(
         return Attempt(proposal, program, problem, faulty=True)
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
-    if twin := novelty.meet(program):
+    if twin := novelty.first_like(program):
         return Attempt(proposal, program, f"behaves like {twin}", faulty=True)
-    return Attempt(proposal, program, worth(program, parent) if worth else "")
+    if worth and (refusal := worth(program, parent)):
+        return Attempt(proposal, program, refusal)
+    novelty.meet(program)
+    return Attempt(proposal, program, "")
 
 
 def lint_error(program: Program) -> str:

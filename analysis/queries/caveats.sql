@@ -68,3 +68,5 @@ UNION ALL SELECT 'failures', failed, format('{} of {}, with {:.0f}% of the devic
         coalesce(sum(charged) FILTER (failed) / nullif(sum(charged), 0), 0) AS share
         FROM (SELECT device_seconds_charged AS charged, status IN ('crash', 'timeout', 'oom', 'invalid') AS failed
             FROM experiments)) WHERE greatest(failed / nullif(n, 0), share) > 0.2
+UNION ALL SELECT 'writers', count(*), arg_max(reason, (generation, attempt)) FROM mutations WHERE model IS NOT NULL
+    HAVING count(*) > 0 AND NOT bool_or(accepted)

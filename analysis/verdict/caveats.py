@@ -69,6 +69,11 @@ TEXTS = {
     "unscored": (MIND, "Runs without a score", "Finished runs without a verified gain: {n}."),
     "running": (MIND, "Unfinished runs", "Runs that had not ended: {n}."),
     "hardware": (MIND, "Different hardware", "Kinds of hardware: {n}. Compare matches on the same one only."),
+    "writers": (
+        MIND,
+        "No program of a model was raced",
+        "All {n} proposals of models were refused, the last one: {detail}.",
+    ),
     "as stock": (NOTE, "Your program acts like stock", "This researcher runs {detail} as it runs stock."),
     "as champion": (NOTE, "Nothing better was found", "The champion acts like {detail}, so the test is against stock."),
     "failures": (MIND, "Failed experiments", "Experiments that crashed, ran out of time or memory: {detail}."),

@@ -174,6 +174,11 @@ class Decision:
         return next((script for script in own if script.is_better), None)
 
     @property
+    def has_new_program(self) -> bool:
+        """Whether its champion is shown to be better and is not the user's own program, as far as it acts."""
+        return self.holds and self.same_as != "champion"
+
+    @property
     def tried_nothing(self) -> bool:
         """Of a night: whether its budget was used up before any change was tried."""
         return bool(self.night) and not any(program.turns for program in self.night)

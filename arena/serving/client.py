@@ -38,11 +38,11 @@ class RequestRejected(UsageError):
 
 
 def http_address(url: str) -> SplitResult | None:
-    """The parts of an http address; None for anything else, or where it has a password."""
+    """The parts of an http address; None for anything else, and with a password, blanks or control characters."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
-        return parts if usable else None
+        return parts if usable and url.isprintable() and " " not in url else None
     except ValueError:
         return None
 

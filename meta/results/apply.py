@@ -66,12 +66,13 @@ def apply(study: Study, unknown_noise: bool = False) -> Applied:
         decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
         with read_study(study.folder, views=VIEWS) as con:
             found = verdict_of(con)
-        if decision.holds:
+        if decision.has_new_program:
             files |= program_files(study, program, program_path(study, root))
             texts.append(plain_text(found.text))
         else:
             texts += map(plain_text, found.warnings)
-            left_out.append("the new program, because it did not gain significantly more")
+            why = "acts like yours" if decision.holds else "did not gain significantly more"
+            left_out.append(f"the new program, because it {why}")
         best = study.state.harvests.get((study.task.name, HARVEST))
         if best is None:
             pass  # there is none but the untouched one

@@ -37,9 +37,11 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
     usage = ModelUsage.of(study.usage.values())
     ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}
     state = study.state(at_work)
+    stops = [run.ended.reason for run in study.begun if run.ended and run.state == "stopped" and run.ended.reason]
     row = {
         "study": str(study.folder),
         "state": state,
+        "stopped_because": stops[-1] if stops and not at_work else None,
         "as_of": now(),
         "last_event_at": study.tail.last_at or study.settings.get("created_at"),
         "task": match.task if match else None,
@@ -99,7 +101,7 @@ def _arm_row(study: LiveStudy, match: MatchEvent, arm: MatchArm) -> Row:
         "operator": program.operator if program else None,
         "from": " x ".join(map(study.name, parents)) or arm.role,
         "runs": len(runs),
-        "ended": sum(run.state != "running" for run in runs),
+        "ended": sum(run.state == "finished" for run in runs),
         "kept": sum(run.kept for run in runs),
         "tried": sum(run.tried for run in runs),
         "claimed": min(heads, key=lambda metric: sign * metric, default=None),

@@ -63,6 +63,19 @@ def test_a_remark_of_the_gpus_driver_is_no_suspicion(folder: Path) -> None:
     assert "1, such as: utilization 25%" in texts["The GPU's driver"]
 
 
+@pytest.mark.parametrize("admits", [False, True])
+def test_models_whose_programs_were_all_refused_are_a_caveat(folder: Path, admits: bool) -> None:
+    with Ledger(folder / "ledger", "later") as ledger:
+        for number, accepted in enumerate([False, admits]):
+            proposal = {"generation": 1, "attempt": number, "operator": "rewrite", "model": "m", "child_id": None}
+            refusal = "" if accepted else f"behaves like p{number}"
+            ledger.append({"kind": "mutation", **proposal, "accepted": accepted, "reason": refusal})
+        ledger.append({"kind": "mutation", "generation": 1, "attempt": 2, "operator": "reorder", "accepted": False})
+    with open_study(folder, views=VIEWS) as con:
+        texts = [one.text for one in caveats(con) if one.title == "No program of a model was raced"]
+    assert texts == ([] if admits else ["All 2 proposals of models were refused, the last one: behaves like p1."])
+
+
 def test_a_fault_of_a_verification_is_in_its_view(folder: Path) -> None:
     (row,) = query(folder, "SELECT * EXCLUDE written_at FROM faults")
     assert row == {"run_id": "ra10", "reason": "no disk", "stream": "selection", "seed": 3}

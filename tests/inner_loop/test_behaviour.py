@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from inner_loop.behaviour import behaviour_id, inert_directives, resolved_ideas
 from programs.program import Program
 from tests.inner_loop.play import program
@@ -15,6 +17,30 @@ def test_prose_changes_nothing_for_a_scripted_researcher(task: Task) -> None:
     one, other = Program.parse("Improve it."), Program.parse("# Work\n\nBe bold.\n\n- and brave\n")
     assert behaviour_id(one, task) == behaviour_id(other, task) == behaviour_id(program(), task)
     assert behaviour_id(one, task, "chat:m") != behaviour_id(other, task, "chat:m")
+
+
+@pytest.mark.parametrize(
+    ("text", "alike"),
+    [
+        ("# A\n\nDo this,\nthen that.\n", True),
+        ("\ufeff# A\r\n\r\n\r\nDo this, then   that.", True),
+        ("# A\n\nDo this, then\tthat.\n\n```patch:p\n<<<<<<< SEARCH\na\n=======\n  b\n>>>>>>> REPLACE\n```\n", False),
+        ("# A\n\nDo this then that.\n", False),
+        ("---\nmetaloop:\n  wave: 3\n---\n# A\n\nDo this, then that.\n", False),
+    ],
+)
+def test_white_space_alone_changes_nothing_for_a_model(task: Task, text: str, alike: bool) -> None:
+    one = behaviour_id(Program.parse("# A\n\nDo this, then that.\n"), task, "chat")
+    assert (behaviour_id(Program.parse(text), task, "chat") == one) is alike
+
+
+@pytest.mark.parametrize(("new", "alike"), [("b", False), ("  b", False), ("    b", True)])
+def test_white_space_in_a_patch_counts_for_a_model(task: Task, new: str, alike: bool) -> None:
+    def patched(line: str) -> str:
+        block = f"```patch:p\n<<<<<<< SEARCH\na\n=======\n{line}\n>>>>>>> REPLACE\n```\n"
+        return behaviour_id(Program.parse(f"# A\n\n{block}"), task, "chat")
+
+    assert (patched(new) == patched("    b")) is alike
 
 
 def test_defaults_that_are_written_out_change_nothing(task: Task) -> None:

@@ -73,6 +73,16 @@ def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
     assert novelty.meet(program("local", "  proposers: {local: 1.0}\n")) is None
 
 
+def test_novelty_of_a_refused_child_is_not_recorded() -> None:
+    novelty, parent = Novelty([STROKES], "scripted"), program("stock")
+    proposal = ChildProposal(program("a", "  wave: 3\n").text, "change-field", "r", (), (parent.program_id,))
+    refused = judge(proposal, parent, "a-v2", novelty, worth=lambda _child, _parent: "is not expected to gain")
+    assert refused.refusal == "is not expected to gain"
+    admitted = judge(proposal, parent, "a-v2", novelty)
+    assert admitted.refusal == "" and admitted.program is not None
+    assert judge(proposal, parent, "a-v3", novelty).refusal == f"behaves like {admitted.program.program_id}"
+
+
 def test_sentences_that_an_export_wrote_follow_the_charter_of_a_child() -> None:
     exported = Program.parse(with_sentences(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
     proposal = ChildProposal(set_charter(exported.text, "wave", 6), "change-field", "r", (), (exported.program_id,))

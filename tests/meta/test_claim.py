@@ -149,7 +149,8 @@ def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> 
     of_two = replace(decide(program, claim(gains(1.0)), [Task.load("strokes")]), state=OPEN, scripts=tuple(found))
     assert worth_applying(of_two) and not worth_applying(replace(of_two, tasks=tuple(tasks)))
     assert worth_applying(replace(of_two, tasks=tuple(tasks[::-1])))
-    assert worth_applying(replace(of_two, state=BETTER, tasks=tuple(tasks)))
+    assert worth_applying(better := replace(of_two, state=BETTER, tasks=tuple(tasks)))
+    assert not worth_applying(replace(better, same_as="champion"))  # the user's program, unchanged
 
 
 def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:

@@ -68,6 +68,32 @@ def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
         assert hint == "hint: set a writable folder: METALOOP_CACHE=DIR"
 
 
+@pytest.mark.parametrize("what", ["a small budget", "a folder with other files", "no sandbox"])
+@pytest.mark.parametrize(
+    "command",
+    [("match", "stock"), ("match", "local", "-t", "strokes,letters"), ("evolve", "--quick"), ("ablate", "local")],
+)
+def test_dry_run_refuses_what_the_command_refuses(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, command: tuple[str, ...]
+) -> None:
+    from trainer.sandbox import bwrap
+
+    words, code, study = [*command], 2, tmp_path / "study"
+    if what == "a small budget":
+        words += ["-b", "0.01s"]
+    elif what == "a folder with other files":
+        study.mkdir()
+        (study / "notes.txt").write_text("")
+    else:
+        monkeypatch.setattr(bwrap, "_binary", lambda: None)
+        code = 1
+    errors = [
+        next(line for line in call(*words, "-s", study, *more, code=code).stderr.splitlines() if "error: " in line)
+        for more in ((), ("--dry-run",))
+    ]
+    assert errors[0] == errors[1] and not (study / "study.toml").exists()
+
+
 def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
     law, bad = str(tmp_path / "law"), tmp_path / "train.py"
     made = call("task", "init", law, "--simulated", "--json").json

@@ -25,7 +25,7 @@ from tests.llm.local import LocalServer
 from tests.llm.server import LlmServer
 from tests.llm.studies import FIGURES, STANDINGS, planted
 
-from .cli_study import ALONE, cli, metaloop
+from .cli_study import ALONE, cli, metaloop, on_terminal
 
 __all__ = ["litellm_loaded", "server"]
 pytestmark = dropped
@@ -48,6 +48,7 @@ def refused(*flags: str) -> tuple[int, dict[str, Any]]:
 def test_what_cannot_work_is_refused_before_anything_is_founded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, error = refused("-m", "openai/x")
     assert (code, error["kind"]) == (4, "credential") and "OPENAI_API_KEY" in error["message"]
+    assert refused("-m", "openai/x", "--dry-run") == (code, error)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     code, error = refused("-m", "openai/x")
     assert (code, error["kind"]) == (2, "usage") and "cost money" in error["message"]
@@ -55,12 +56,12 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(here: Path, monk
         (("-m", "openai/x", "--max-usd", "1"), "no price is known for openai/x"),
         (("-m", "gtp-4o-mini"), "no provider is known"), (("-m", "nobody-knows"), "no provider is known"),
         (("-m", "openai/x", "--set", "prices=x=1/2"), "--set prices=x: no model of that name"),
-        (("-m", "openai/x", "--set", "prices=x=1/2", "--dry-run"), "--set prices=x: no model of that name"),
         (("-r", "chat"), "needs a model"), (("-r", "oracle"), "no researcher 'oracle'"),
         *((("-m", "openai/x", "--set", f"prices=openai/x={bad}"), "not a price") for bad in ("1", "1/2/3/4", "1/2/-3")),
     ):  # fmt: skip
         code, error = refused(*flags)
         assert code == 2 and told in error["message"], flags
+        assert refused(*flags, "--dry-run") == (code, error)
         assert ("did you mean gpt-4o-mini" in error["hint"]) == ("gtp-4o-mini" in flags)
     assert not (here / "s").exists()
 
@@ -74,12 +75,27 @@ def test_a_key_or_a_name_that_the_provider_refuses_costs_no_training(here: Path,
     metaloop("match", "stock", *ALONE, "-t", "task", "-s", "s", "-m", "openai/gone,openai/test", "--yes")
 
 
+def test_user_agrees_to_the_cost_once_for_all_tasks(
+    here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_BASE", server.url.replace("127.0.0.1", "127.1"))  # not known to be free
+    (here / "file").write_text("")
+    words = ("-m", "openai/x", "-t", "task,strokes", "-s", "file/s")  # where no study can be, so nothing is trained
+    for command in (("match", "stock", "-n", "2"), ("evolve", "--quick", "--reserve", "letters")):
+        code, shown = on_terminal(*command, *words, cwd=here, typed=b"y\ny\ny\n")
+        assert code == 1 and shown.count("this calls models, which may cost money; continue?") == 1
+    assert len(server.seen) == 2
+
+
 def planned(*flags: str) -> dict[str, Any]:
     plan: dict[str, Any] = metaloop("match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", *flags).json
     return plan
 
 
-def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(here: Path) -> None:
+def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     plan = planned("-m", "gpt-4o-mini", "--max-usd", "2")
     assert plan["models"] == "gpt-4o-mini" and plan["tokens"] > 8000 and 0 < plan["usd"] < 1
     assert plan["price"].endswith("at most $2")

@@ -189,7 +189,8 @@ def test_a_program_of_a_model_is_rewritten_only_if_a_script_can_do_something(her
     assert "not been measured" in cli("match", "listed.md", "-t", "law", "--dry-run", cwd=here).stderr
 
 
-def test_another_researcher_is_remarked_on_once(here: Path) -> None:
+def test_another_researcher_is_remarked_on_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "for a plan alone")
     other = metaloop("match", "s/champion.md", "-t", "law", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
     assert other.stderr.count("was evolved for the scripted researcher") == 1
     assert "evolved for" not in cli("match", "s/champion.md", "-t", "law", "--dry-run", cwd=here).stderr

@@ -27,6 +27,7 @@ from meta.cli.views import named
 from meta.study.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
+from tests.meta.cli_study import metaloop
 from tests.studies import planted
 from trainer.task import Task
 
@@ -227,3 +228,18 @@ def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() ->
     assert folded(long, 0) == long == folded(long, 200)
     noted = f"{short}  # longer: 3.9 times the device time, about 18 min at its pace"
     assert not any(re.search(r"\d\n", folded(noted, width)) for width in range(70, 90))  # a number stays at its unit
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("---\n# a comment\nmetaloop:\n  wave: 3\n---\n# Old\n\nText\n", "# Old\n"),
+        ("```patch:p\n# no title\n```\n\nOld\n===\n", "Old\n===\n"),
+        ("# Ideas\n\n- `lr=0.1`\n", ""),
+    ],
+)
+def test_program_new_replaces_the_title_alone(tmp_path: Path, text: str, title: str) -> None:
+    (tmp_path / "base.md").write_text(text)
+    metaloop("program", "new", tmp_path / "a\\1.md", "--base", tmp_path / "base.md")
+    expected = text.replace(title, "# A\\1\n") if title else text
+    assert (tmp_path / "a\\1.md").read_text() == expected

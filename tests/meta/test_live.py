@@ -160,3 +160,16 @@ def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run
     for index in range(len(arms)):
         study.take(example(RunEndedEvent, run_id=f"r{index}", state="finished"))
     assert "measuring final scripts" in shown()
+
+
+def test_study_stopped_by_a_spending_limit_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "--max-usd 5 is reached"
+    study = studied(tmp_path, MATCH, begun("r1"), tried(1))
+    study.take(example(RunEndedEvent, run_id="r1", state="stopped", reason=reason))
+    assert status_row(study, at_work=False)["stopped_because"] == reason
+    assert status_row(study, at_work=True)["stopped_because"] is None  # it goes on
+    assert arm_rows(study, MATCH)[0]["ended"] == 0
+    Output(person=True).show(screen(study, "study", width=80))
+    text = capsys.readouterr().out
+    assert f"stopped: {reason}" in text and "0/1" in text
+    assert next(line for line in text.splitlines() if "3 arms" in line).endswith("stopped")

@@ -168,6 +168,13 @@ def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended:
     assert '<details class="table" open>' in drawn and drawn.count("<tr>") > 70
 
 
+def test_standings_of_a_night_are_one_document_and_two_tables_apart(ended: Path) -> None:
+    shown = metaloop("standings", ended, "--json").json
+    assert [row["kept"] for row in shown["turns"]] and [row["role"] for row in shown["items"]] == ["night"]
+    turns, rest = metaloop("standings", ended).stdout.split("\n\n")
+    assert turns.startswith("night\tname\tturns\t") and rest.startswith("program\t")
+
+
 def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(repository: Path) -> None:
     words = ["-t", str(repository / "work"), "--budget", "4s", "--dry-run", "--json"]
     planned = metaloop("improve", repository / "program.md", *words).json

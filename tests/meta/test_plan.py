@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
+from meta.novelty import Novelty
+from meta.population import entries, starters
 from meta.study import plan as plans
 from meta.study.live_rows import planned_runs
 from programs.errors import UsageError
+from programs.program import Program
 from tests.studies import TINY
 from trainer.task import Task
 
@@ -88,3 +92,20 @@ def test_the_planned_runs_are_those_of_all_tasks() -> None:
     assert planned_runs({**evolve, "further": [{}], "reserve": [{}]}, 9) == 180 + held_out
     assert planned_runs({"command": "match", "plan": {"seeds": 3}}, arms=4) == 12
     assert planned_runs({"command": "sweep"}, 4) is planned_runs({**evolve, "families": ["strokes"]}, 9) is None
+
+
+@pytest.mark.xfail(strict=True, reason="issue 74: the plan of an evolution counts the programs that its race enters")
+@pytest.mark.parametrize(
+    ("count", "researcher"), [(2, ()), (20, ()), (1, ("--agent-command", "cat")), (0, ("--agent-command", "cat"))]
+)
+def test_plan_counts_the_programs_that_the_opening_race_enters(
+    tmp_path: Path, count: int, researcher: tuple[str, ...]
+) -> None:
+    files = [tmp_path / f"p{number}.md" for number in range(count)]
+    for number, file in enumerate(files):
+        file.write_text(f"---\nmetaloop:\n  wave: {number + 2}\n---\n# P{number}\n\nChange one thing.\n")
+    planned = metaloop("evolve", *files, *researcher, "--dry-run", "--json").json
+    own = [Program.parse(file.read_text(), file.stem) for file in files]
+    racing = starters(planned["plan"]["starters"], own)
+    entered, _ = entries(racing, Novelty([STROKES], "command" if researcher else "scripted"))
+    assert planned["stages"][0]["programs"] == f"{len(entered)}, and stock (A/A)"

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
+from click.core import ParameterSource
+
 from analysis.wording import decimals, duration, many, number, ranks, span, typical
 from meta.cli import resolve
 from meta.cli.commands import verb
@@ -127,7 +130,7 @@ def status(
     entries; for a folder on this machine, also the queue and its problems."""
     from arena.contest.contest import Contest
 
-    if folder and to:
+    if folder and click.get_current_context().get_parameter_source("to") is ParameterSource.COMMANDLINE:
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     path = resolve.contest_folder(folder, out) if folder else None
     view = of_folder(Contest.open(path)) if path else of_address(to, token)

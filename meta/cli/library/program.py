@@ -13,6 +13,8 @@ from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, brief, columns
 from meta.cli.views import View, show
 from programs.errors import NotFound, ProgramError, UsageError
+from programs.structure import outline
+from programs.text import newline_of
 
 if TYPE_CHECKING:
     from programs.patches import ProgramPatch
@@ -57,7 +59,7 @@ def new(
         what = f"{file} is no .md file" if path.suffix != ".md" else f"--base {base} has several files"
         raise UsageError(what, hint="a program of one file: my/program.md")
     title = path.parent.resolve().name if path.stem in ("program", "README", "AGENTS", "CLAUDE") else path.stem
-    text = re.sub(r"(?m)^# .*$", f"# {title.replace('-', ' ').capitalize()}", loaded.text, count=1)
+    text = with_title(loaded.text, title.replace("-", " ").capitalize())
     whose, task = f"of {loaded.name}", ""
     if (path.parent / "task.toml").is_file():
         from programs.edit import replace_ideas
@@ -73,6 +75,15 @@ def new(
     out.note(f"wrote {path}: {made.words} words, {len(made.ideas)} ideas {whose}; change them to yours")
     name = resolve.typed(path)
     out.next(f"metaloop program lint {name}{task}", f"metaloop match {name}{task} --dry-run")
+
+
+def with_title(text: str, title: str) -> str:
+    """The text of a program with another title, where it has one."""
+    parsed = outline(text)
+    old = next((heading for heading in parsed.headings if not heading.path), None)
+    if old is None:
+        return text
+    return "".join([*parsed.lines[: old.start], f"# {title}{newline_of(text)}", *parsed.lines[old.body :]])
 
 
 def ideas_for(program: Program, task: Task) -> list[str]:

@@ -58,7 +58,7 @@ def screen(
     parts: list[RenderableType] = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
     match = study.current
     if match is not None:
-        parts.append(Text(match_line(study, match), style="bold", no_wrap=True, overflow="ellipsis"))
+        parts.append(Text(match_line(study, match, bool(now)), style="bold", no_wrap=True, overflow="ellipsis"))
         rows = arm_rows(study, match)
         names = width - (0 if width >= WIDE else OTHERS)
         shown = [_cells(row, max(names, LEAST_NAME)) for row in rows[:MOST_ARMS]]
@@ -110,6 +110,8 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
         lines.append(f"{capacity.workers_text(int(row['workers'] or 1), devices)}, for its parallel experiments")
     if "calls" in row:
         lines += models_lines(row, study.limits)
+    if row["stopped_because"]:
+        lines.append(fit(clean(f"stopped: {row['stopped_because']}"), width))
     if study.faults:
         lines.append(f"infrastructure faults: {study.faults} (retried, not charged)")
     if study.findings:
@@ -139,10 +141,12 @@ def elapsed(study: LiveStudy, now: str = "") -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
-def match_line(study: LiveStudy, match: MatchEvent) -> str:
+def match_line(study: LiveStudy, match: MatchEvent, at_work: bool) -> str:
+    """The match by its name, its size and its state. ``at_work``: whether a process works on the study."""
     runs = [run.state for arm in match.arms for run in study.runs_of(arm).values()]
     state = study.state_of(match)
-    state = "measuring final scripts" if state == "running" and runs and "running" not in runs else state
+    if state == "running" and (not at_work or {*runs} == {"finished"}):
+        state = "measuring final scripts" if at_work else "stopped"
     title = match_title(match.label, match.generation, match.purpose)
     return f"{title}   {many(len(match.arms), 'arm')}, {duration(match.run_budget)} a run, on {match.task}   {state}"
 

@@ -51,8 +51,8 @@ def standings(
 ) -> None:
     """Show the measured gain of each program in a match, with its 95% interval, and what that shows.
 
-    Of a night, shows what each program did in its turns; of several, also what they show together. Of two other
-    studies, shows the difference of their champions and of each program that ran in both."""
+    For one night, this prints what each program did in its turns. For several nights, it also prints the pooled test.
+    For two other studies, it prints the difference of their champions and of each program that ran in both."""
     from arena.contest.settings import MARK, is_export
 
     folder = resolve.study_folder(study, out)
@@ -64,8 +64,9 @@ def standings(
             together(out, [folder, *further])
         return
     turns = turns_in([folder])
-    if out.mode != "json":
+    if turns and out.mode != "json":
         show_turns(out, turns)
+        out.text("")
     if (folder / MARK).is_file():  # first, because the ranks below are not the decision
         where = resolve.shown(folder / "announcement.json")
         where = where if is_export(folder) else f"metaloop contest status {resolve.typed(folder)}"

@@ -107,7 +107,7 @@ def _going_on(folder: Path, config: StudyConfig, decision: Decision, applies: bo
 def worth_applying(decision: Decision) -> bool:
     """Whether ``--apply`` would commit something: the program, or a train.py of the first task, whose gain is above
     zero."""
-    return decision.holds or (decision.script is not None and not decision.added_nothing)
+    return decision.has_new_program or (decision.script is not None and not decision.added_nothing)
 
 
 def ready_to_apply(config: StudyConfig, folder: Path, name: str, worth: bool = True) -> list[str]:

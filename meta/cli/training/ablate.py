@@ -120,16 +120,17 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     if budget is None and flags.what is None and study is not None:
         budget = _begun(study, cost)
     if study is None and not settings.dry_run:
-        settings.ready(out, task, None)
+        settings.ready(out, [task], None)
+        launch.refuse_small(task, cost.run_budget, settings.fixed_steps)
         design_of(switched.factors, cost, budget, 0)  # raises before a folder is created
         study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
     seed = design_seed(study, program, switched.factors) if study else 0
     design = design_of(switched.factors, cost, budget, seed)
     whole = _cost(switched, design, cost.seconds(design.runs), cost, study, settings)
     if settings.dry_run or study is None:
-        settings.show_plan(out, whole, task, "factors", "left_out")
+        settings.show_plan(out, whole, [task], study, "factors", "left_out")
         return
-    settings.ready(out, task, study)
+    settings.ready(out, [task], study)
     launch.announce(out, whole, study.folder, "ablate")
     match = launch.drive(out, study.folder, "ablate", whole, partial(ablate, study, program, design), flags.webhook)
     champion = study.state.champion
@@ -257,9 +258,9 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
         if needing := built_of(commits, [i for i in range(len(commits)) if i != gone])[1]:
             out.note(f"left out together: {commit.label}; {'; '.join(labels[each] for each in needing)}")
     if settings.dry_run:
-        settings.show_plan(out, cost, task)
+        settings.show_plan(out, cost, [task], study, researches=False)
         return
-    settings.ready(out, task, study, researches=False)
+    settings.ready(out, [task], study, researches=False)
     study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
     launch.announce(out, cost, study.folder, "ablate")
     replay = partial(replay_run, study, run.run_id, commits, seeds)

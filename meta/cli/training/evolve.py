@@ -112,15 +112,14 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
         cost = cost_of(plan, on, settings, study if folder else None, past)
         told = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
         cost = cost.saying(**told, budget="" if folder else unused_budget(dial, cost.device_seconds), **origins)
+    tasks = () if folder and champion_of(folder) else (*on.training, *on.reserve)  # an ended study trains on none
     if settings.dry_run:
-        settings.show_plan(out, cost, on.training[0])
+        settings.show_plan(out, cost, tasks, study if folder else None, researches=bool(tasks))
         return
-    if folder is None or champion_of(folder) is None:
-        for each in (*on.training, *on.reserve):
-            settings.ready(out, each, study if folder else None)
+    if tasks:
+        settings.ready(out, tasks, study if folder else None)
     if folder is None:
         task, *further = on.training
-        launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder, (drawn, variant) = settings.fresh(task, out), drawn_for(out, on, plan, settings)
         study, starters = create(
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own,
@@ -177,7 +176,7 @@ def finish(
         study.follow()  # what the workers wrote
         ends = [run.ended for run in study.state.runs.values() if run.ended is not None]
         if len(ends) < cost.runs:
-            out.note(f"{len(ends)} of {cost.runs} planned runs were made: programs that behave alike run once")
+            out.note(f"{len(ends)} of at most {cost.runs} runs: programs that behave alike, or were refused, add none")
         if plan.night and ends and ends[0].reason in (NOTHING_LEFT, NO_EXPERIMENT):
             out.note(f"the night ended early: {ends[0].reason}")
             if study.config.researcher == "scripted":

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.wording import many
 from arena import sandbox
-from arena.setup import VERIFY_SEEDS
+from arena.setup import VERIFY_SEEDS, beside, require_free
 from meta.cli import resolve
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import duration, typed
@@ -22,9 +21,9 @@ from meta.cli.training.capacity import workers_of as workers_of
 from meta.cli.training.consent import consent
 from meta.cli.training.researcher_choice import LIMITS, ResearcherChoice
 from meta.study.cost import Cost, Work, looks_of
-from programs.errors import EnvironmentProblem, NoSandbox, NotComparable, UsageError
+from programs.errors import NotComparable, UsageError
 from programs.text import word_list
-from trainer.sandbox import FLAG, UNSAFE, flag
+from trainer.sandbox import FLAG, flag
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -69,12 +68,14 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         return cls(**vars(which), **vars(playing), **vars(start), researcher_choice=own)
 
     def existing(self, out: Output) -> Path | None:
-        """The folder of the study to resume, or None for a new one."""
+        """The folder of the study to resume, or None for a new one. Raises UsageError where that has other files."""
         if self.resume is not None:
             return resolve.study_folder(self.resume, out).resolve()
         for folder in (Path(self.study).expanduser(), resolve.STUDIES / self.study) if self.study else ():
             if (folder / resolve.MARK).is_file():
                 return resolve.looked_at(folder.resolve(), out)
+        if self.study:
+            require_free(Path(self.study).expanduser().resolve())
         return None
 
     def fresh(self, task: Task, out: Output) -> Path:
@@ -116,18 +117,12 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         programs: Sequence[Program],
         plan: Mapping[str, JsonValue],
     ) -> Study:
-        """A new study that stores its programs and the command's settings, so that --resume needs neither again.
-
-        Raises UsageError where a run's budget is too small for one experiment on one of the tasks.
-        """
-        from arena.setup import StudySetup, beside
+        """A new study that stores its programs and the command's settings, so that --resume needs neither again."""
+        from arena.setup import StudySetup
         from arena.study import Study
 
         first, *others = tasks
         budget = self.run_budget or first.run_budget
-        further = beside(first, budget, others)
-        for task, seconds in zip(tasks, (budget, *(each.run_budget for each in further)), strict=True):
-            refuse_small(task, seconds, self.fixed_steps)
         setup = StudySetup(
             command,
             first,
@@ -141,7 +136,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             plan=plan,
             programs=programs,
             sandbox=self.sandbox,
-            further=further,
+            further=beside(first, budget, others),
             model_config=self.researcher_choice.settled,
             typed=typed(),
         )
@@ -151,37 +146,47 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def sandbox(self) -> bool:
         return not self.no_sandbox
 
-    def ready(self, out: Output, task: Task, study: Study | None, researches: bool = True) -> None:
-        """Called before a study is created or started: raises unless experiments of ``task`` can and may run here, and
-        the last check of a task with a command found no error. ``researches``: False if no researcher works.
+    def ready(self, out: Output, tasks: Sequence[Task], study: Study | None, researches: bool = True) -> None:
+        """Called before a study is created or started: raises unless experiments of the ``tasks`` can and may run here,
+        and the last check of each with a command found no error. ``researches``: False if no researcher works."""
+        self.require_sandbox(tasks, study)
+        if study is not None:
+            consent(study.folder, study.config, self.yes, sandboxed=study.config.sandbox)
+        if researches:
+            self.researcher_choice.ready(study)
+            self.researcher_choice.first_call(out, tasks[0], study)
+        for task in tasks if study is None else ():  # a study that is resumed has trained on them
+            if task.run is not None:
+                require_checked(out, task, self.sandbox)
+
+    def require_sandbox(self, tasks: Sequence[Task], study: Study | None) -> None:
+        """Raise unless the sandbox that the study or the user wants can start here.
 
         A study that was created without a sandbox may come from someone else: resuming it so needs the flag again.
         """
-        if study is not None and not sandbox.holds(task, study.config.sandbox or self.no_sandbox):
-            raise NotComparable(
-                f"{resolve.shown(study.folder)} was created without a sandbox",
-                hint=f"{FLAG} resumes it without one; a new study has one",
-            )
-        if study is not None:
-            consent(study.folder, study.config, self.yes, sandboxed=study.config.sandbox)
-        sandbox.require(task, self.sandbox)
-        if researches:
-            self.researcher_choice.ready(study)
-            self.researcher_choice.first_call(out, task, study)
-        if study is None and task.run is not None:  # a study that is resumed has trained on it
-            require_checked(out, task, self.sandbox)
+        for task in tasks:
+            if study is not None and not sandbox.holds(task, study.config.sandbox or self.no_sandbox):
+                raise NotComparable(
+                    f"{resolve.shown(study.folder)} was created without a sandbox",
+                    hint=f"{FLAG} resumes it without one; a new study has one",
+                )
+            sandbox.require(task, self.sandbox)
 
-    def show_plan(self, out: Output, cost: Cost, task: Task, *lists: str) -> None:
-        """``--dry-run``: print the plan, and why it would not start here. ``lists``: details that are tables."""
+    def show_plan(
+        self,
+        out: Output,
+        cost: Cost,
+        tasks: Sequence[Task],
+        study: Study | None,
+        *lists: str,
+        researches: bool = True,
+    ) -> None:
+        """``--dry-run``: print the plan, then refuse what the command would refuse here, except for what it asks or
+        tries first. ``lists``: details that are tables."""
         dry_run(out, cost, *lists)
-        in_sandbox = partial(sandbox.require, task, self.sandbox)
-        needs: list[Callable[[], None]] = [in_sandbox, self.researcher_choice.require_installed]
-        for need in needs:
-            try:
-                need()
-            except EnvironmentProblem as error:
-                unsafe = f"; {UNSAFE}" if isinstance(error, NoSandbox) else ""
-                out.warn(f"this would not start here: {error.message} ({error.hint}{unsafe})")
+        self.require_sandbox(tasks, study)
+        if researches:
+            self.researcher_choice.require_able(study)
 
     @property
     def devices(self) -> int:
@@ -203,7 +208,11 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def cost(
         self, study: Study | None, tasks: Sequence[Task], works: Sequence[Work], seeds: int = VERIFY_SEEDS, **more: Any
     ) -> Cost:
-        """Of the study to resume, or of the new one. ``seeds``: with which each final script is trained."""
+        """Of the study to resume, or of the new one; the first ``works`` are those on ``tasks``. ``seeds``: with which
+        each final script is trained. Raises UsageError where a run's budget is too small for one experiment on a task.
+        """
+        for task, work in zip(tasks if study is None else (), works, strict=False):
+            refuse_small(task, work.run_budget_s, self.fixed_steps)
         workers, devices = self.at_once(study, tasks)
         made = Cost.of(tasks[0], works, workers, devices, study.config.sandbox if study else self.sandbox, **more)
         made = replace(made, looks=looks_of(tasks, works, seeds, made.harvest))

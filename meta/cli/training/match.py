@@ -93,12 +93,11 @@ def match(
     arms = [alike(entries, task, researcher) for task in tasks]
     say_alike(out, tasks, arms)
     cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study)
-    if settings.dry_run:
-        settings.show_plan(out, cost, tasks[0])
-        return
     others = added(out, flags.add, study, arms[0], settings, tasks[0])
-    for task in tasks:
-        settings.ready(out, task, study)
+    if settings.dry_run:
+        settings.show_plan(out, cost, tasks, study)
+        return
+    settings.ready(out, tasks, study)
     if study is None:
         at_a_time = settings.workers_or_cores(tasks) if race else None
         study = create(out, tasks, entries, runs, settings, at_a_time, rule_name)

@@ -52,7 +52,6 @@ class ResearcherChoice:
     config: ModelConfig = field(default_factory=_no_models)
     yes: bool = False
     sandboxed: bool = True
-    called: set[str] = field(default_factory=set)  # researchers whose first call was made
 
     @property
     def researcher(self) -> str:
@@ -84,46 +83,50 @@ class ResearcherChoice:
         """For a study of the user's own, where an agent may use the user's login."""
         return replace(self, config=with_login(self.researcher, self.config, sandboxed), sandboxed=sandboxed)
 
-    def ready(self, study: Study | None) -> None:
-        """Called before a study is created or resumed: raises where a model cannot be called; applies new limits.
-
-        Where calls may cost money, the user has to agree: at a terminal, or with --yes.
-        """
+    def require_able(self, study: Study | None) -> None:
+        """Raise where the researcher is unknown, its agent cannot start here or a model cannot be called."""
         from inner_loop.researchers import find_researcher
 
-        researcher = study.config.researcher if study else self.researcher
+        researcher, config = self.of_study(study)
         find_researcher(researcher)
+        if researcher.partition(":")[0] == "command":
+            check_agent(researcher, config, self.sandboxed)
+        if researcher != "chat" and not config.models:
+            return
+        if not os.environ.get("METALOOP_REPLAY"):
+            from inner_loop.models.prices import require_ready
+
+            require_ready(config)
+        elif not config.models:
+            raise UsageError("METALOOP_REPLAY needs the models of the recording", hint="-m NAME, as when recording")
+
+    def ready(self, study: Study | None) -> None:
+        """Called before a study is created or resumed: raises as `require_able` does; applies new limits.
+
+        Where calls may cost money, the user has to agree, once: at a terminal, or with --yes.
+        """
+        self.require_able(study)
         if study is not None:
             _raise_caps(study, self.config)
-        config = study.config.staff if study else self.config
+        researcher, config = self.of_study(study)
         kind, _, name = researcher.partition(":")
+        calls = config.models and not os.environ.get("METALOOP_REPLAY") and not _free(config)
         if kind == "command":
             from inner_loop.agents.recipe import may_cost, metered
 
-            check_agent(researcher, config, self.sandboxed)
-            hint = CAPPED if metered(name, config) else "--yes"
+            hint = CAPPED if calls or metered(name, config) else "--yes"
             unconfined = "this starts an agent without a sandbox: it can do all that you can, and may cost money"
-            if not self.sandboxed or may_cost(name, config):
+            if not self.sandboxed or may_cost(name, config) or calls:
                 self._consent(MAY_COST if self.sandboxed else unconfined, hint)
-        if researcher != "chat" and not config.models:
-            return
-        if os.environ.get("METALOOP_REPLAY"):
-            if not config.models:
-                raise UsageError("METALOOP_REPLAY needs the models of the recording", hint="-m NAME, as when recording")
-            return
-        from inner_loop.models.prices import require_ready
-
-        require_ready(config)
-        if not _free(config):
+        elif calls:
             self._consent()
 
-    def require_installed(self) -> None:
-        """Raise EnvironmentProblem for an agent that is not installed here."""
-        kind, _, name = self.researcher.partition(":")
-        if kind == "command":
-            from inner_loop.agents.recipe import find, recipe_for
-
-            find(recipe_for(name, self.config))
+    def of_study(self, study: Study | None) -> tuple[str, ModelConfig]:
+        """The researcher and its configuration: of the study that is resumed, with the limits given now, or of a new
+        one."""
+        if study is None:
+            return self.researcher, self.config
+        return study.config.researcher, _with_caps(study.config.staff, self.config)
 
     def _consent(self, what: str = MAY_COST, hint: str = CAPPED) -> None:
         if not self.yes:
@@ -134,9 +137,8 @@ class ResearcherChoice:
         researcher = study.config.researcher if study else self.researcher
         config = study.config.staff if study else self.settled
         kind, _, name = researcher.partition(":")
-        if researcher in self.called or os.environ.get("METALOOP_REPLAY"):
+        if os.environ.get("METALOOP_REPLAY"):
             return
-        self.called.add(researcher)
         if kind == "command":
             from inner_loop.agents.launch import SECONDS, require_start
             from inner_loop.run_context import RunContext

@@ -144,6 +144,7 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     task, study, how, cost = planned.task, planned.study, planned.how, planned.cost()
     if flags.start.dry_run:
         out.thing(cost, shown=times(cost))
+        sandbox.require(task, how.sandbox)
         return 0
     if study is not None:
         consent(study.folder, study.config, flags.start.yes, sandboxed=how.sandbox, confined=how.sandbox)

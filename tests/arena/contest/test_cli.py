@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from tests.arena.contest.hosting import founded
 from tests.meta.cli_study import cli
 from trainer.variants import init_simulated
 
@@ -80,3 +81,11 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "entries" / "00003-Ada.md").read_text() == (tmp_path / "a.md").read_text()
     rows = query(tmp_path / "out", "SELECT purpose, count(*) n FROM standings WHERE gain IS NOT NULL GROUP BY ALL")
     assert {row["purpose"]: row["n"] for row in rows} == {"contest": 3, "confirmation": 3}
+
+
+def test_status_of_a_folder_does_not_ask_the_address_in_the_environment(tmp_path: Path) -> None:
+    founded(tmp_path).contest.database.close()
+    host = {"METALOOP_TO": "http://127.0.0.1:9"}
+    assert metaloop(tmp_path, "contest", "status", "contest", **host)["health"]
+    both = metaloop(tmp_path, "contest", "status", "contest", "--to", host["METALOOP_TO"], code=2)
+    assert both["message"] == "a folder and --to exclude each other"

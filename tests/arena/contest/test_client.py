@@ -49,6 +49,16 @@ def test_webhook_redirected_does_not_follow(status: int) -> None:
     assert inner == [] and "could not be sent" in message and f"HTTP {status}" in message
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://[x", "http://host:abc/", "http://ex ample.org", "http://host/a b", "http://host/\x1b[0m", "ftp://host"],
+)
+def test_address_that_no_request_can_have_is_refused_at_once(url: str, tmp_path: Path) -> None:
+    assert "is not the URL of a contest" in error_of("status", url, tmp_path, 2)
+    refused = metaloop("match", "stock", "--dry-run", "--webhook", url, code=2).stderr
+    assert "not an http address" in refused and refused.isascii() and "\x1b" not in refused
+
+
 @pytest.mark.parametrize("body", ODD)
 @pytest.mark.parametrize(("command", "status"), [("join", 200), ("submit", 200), ("submit", 422), ("status", 200)])
 def test_contest_client_malformed_answer_is_one_clear_line(
