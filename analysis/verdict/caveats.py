@@ -27,6 +27,11 @@ TEXTS = {
     "unverified": (STOP, "Unverified scores", "Verifications without a sandbox, where code can change a score: {n}."),
     "undecided": (STOP, "No verdict yet", "These runs chose the programs, so the best one's gain is too high."),
     "race": (MIND, "A race", "Close contenders got more runs, so the leader's gain is too high on average."),
+    "added": (
+        MIND,
+        "Runs of an earlier study",
+        "Counted too: those of {detail}. Who adds runs after a look at them tests twice, so p is too small.",
+    ),
     "goes on": (
         MIND,
         "All nights together",

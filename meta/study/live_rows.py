@@ -31,9 +31,7 @@ def match_title(label: str | None, generation: int | None, purpose: str | None =
 
 def status_row(study: LiveStudy, at_work: bool) -> Row:
     """The state of a study. ``usd`` is None where a price is unknown; models are left out where none was called."""
-    from analysis.verdict.verdict import decided
-
-    match, decision, work = study.current, study.decision, remaining(study)
+    match, found, work = study.current, study.verdict(at_work), remaining(study)
     usage = ModelUsage.of(study.usage.values())
     ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}
     state = study.state(at_work)
@@ -63,7 +61,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "findings": study.findings.total(),
         "trust": weakest(study.trusts),
         "champion": study.champion.body.get("program_id") if study.champion else None,
-        "verdict": decided(decision).sentences[0] if decision else None,
+        "verdict": found.sentences[0] if found else None,
     }
     if usage.calls:
         row |= {"calls": usage.calls, "tokens": usage.tokens, "usd": usage.usd}
