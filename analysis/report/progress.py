@@ -39,7 +39,8 @@ class RunGain:
 
 @dataclass(frozen=True)
 class MainTurn:
-    """A turn of a night: device-seconds up to its end, the ``change`` that it kept, and the metric of `main` then."""
+    """A turn of a night: device-seconds up to its end, the ``change`` that it kept, and the metric of `main` then;
+    ``start``: that of the untouched script."""
 
     run_id: str
     number: int
@@ -48,6 +49,7 @@ class MainTurn:
     gain: float
     change: str | None
     metric: float
+    start: float
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,9 @@ def _best(runs: Iterable[RunGain], champion: str | None) -> tuple[float, str]:
 def of_night(turns: Sequence[MainTurn], metric: str, direction: str) -> Progress:
     """``direction``: which is better."""
     kept = [turn for turn in turns if turn.change is not None]
-    known = kept if kept[:1] == turns[:1] else [turns[0], *kept]
-    metrics = [turn.metric for turn in known]
+    metrics = [turns[0].start, *(turn.metric for turn in kept)]
     x, y = Axis(0.0, turns[-1].seconds / 60, LEFT, RIGHT), Axis(min(metrics), max(metrics), BOTTOM, TOP)
-    begins = [LEFT, *(x(turn.seconds / 60) for turn in known[1:]), RIGHT]
+    begins = [LEFT, *(x(turn.seconds / 60) for turn in kept), RIGHT]
     lines = [(begin, y(of), end, y(of)) for (begin, end), of in zip(pairwise(begins), metrics, strict=True)]
     names = dict.fromkeys(turn.program for turn in kept)
     kinds = dict(zip(names, (OURS, SECOND, CONTROL, *[OTHER] * len(names)), strict=False))

@@ -55,7 +55,7 @@ PARTS = (
         "night", "The night",
         "The programs took turns on one lineage of the script, main. These metrics chose what was kept, so they claim "
         "too much.",
-        hidden=("run_id",),
+        hidden=("run_id", "start"),
     ),
     Part(
         "logs", "Imported logs",

@@ -112,6 +112,8 @@ class LiveStudy(StudyState):
         """`main` has the mean metric of its seeds so far; it is computed only where `main` is another one."""
         last = self.turns[-1] if self.turns else None
         tried = [] if last and event.kept is None else list(self.run(event.run_id).experiments.values())
+        first = [one for one in tried if one.number < event.first and one.source_id == tried[0].source_id]
+        begun = [one.metric for one in first if one.metric is not None]
         main = {one.source_id for one in tried if one.number == event.main}
         own = [one for one in tried if one.source_id in main and one.fraction >= 1]
         metrics = [one.metric for one in own if one.metric is not None] or ([last.metric] if last else [])
@@ -119,7 +121,8 @@ class LiveStudy(StudyState):
         seconds = event.device_seconds_charged + (last.seconds if last else 0.0)
         if metrics:
             mean, program = sum(metrics) / len(metrics), self.name(event.program_id)
-            yield MainTurn(event.run_id, event.number, program, seconds, event.gain, change, mean)
+            start = last.start if last else sum(begun) / len(begun) if begun else mean
+            yield MainTurn(event.run_id, event.number, program, seconds, event.gain, change, mean, start)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -149,7 +152,8 @@ class LiveStudy(StudyState):
 
         if (decision := self.decision) is not None:
             return decided(decision)
-        if at_work or self.config.get("command", "evolve") in ("evolve", "improve") and not self.is_import:
+        searches = self.config.get("command", "evolve") in ("evolve", "improve")
+        if at_work or (searches and not self.is_import):
             return None
         if self._verdict is None or self._verdict[0] != self.tail.last_at:
             views = VIEWS if self.replays or self.config.get("command") == "ablate" else ("standings",)

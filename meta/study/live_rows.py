@@ -35,6 +35,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
     usage = ModelUsage.of(study.usage.values())
     ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}
     state = study.state(at_work)
+    controls = () if match and match.purpose == "ablation" else CONTROLS
     row = {
         "study": str(study.folder),
         "state": state,
@@ -45,7 +46,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "purpose": match.purpose if match else None,
         "generation": match.generation if match else None,
         "matches": len(study.matches),
-        "programs": sum(one in ran and event.operator not in CONTROLS for one, event in study.programs.items()),
+        "programs": sum(event.operator not in controls for one, event in study.programs.items() if one in ran),
         "runs_finished": study.count("finished"),
         "workers": study.config.get("workers"),
         "devices_per_run": study.config.get("devices", 1),

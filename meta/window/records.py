@@ -15,7 +15,7 @@ from analysis.report.cells import table
 from analysis.report.source import ReportSource
 from analysis.study import computed_in, open_study, read_study
 from analysis.tables import SQL_VIEWS, rows
-from analysis.verdict.verdict import VIEWS, verdict_of
+from analysis.verdict.verdict import VIEWS
 from programs.errors import NotFound, UsageError
 
 Row = dict[str, Any]
@@ -81,11 +81,11 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
 
 
 def ablation_page(folder: Path) -> dict[str, Any]:
-    """The verdict of a planned ablation, and its effects as in the report."""
+    """The effects of a planned ablation, as in the report."""
     with read_study(folder, views=VIEWS) as con:
         effects = ReportSource(con, "").rows("effects").rows
         titles, cells = table(effects, ("id", "significant", "of")) if effects else ([], [])
-        return {"sentences": verdict_of(con).sentences, "titles": titles, "rows": cells}
+        return {"titles": titles, "rows": cells}
 
 
 @dataclass(frozen=True)
