@@ -27,7 +27,10 @@ SELECT r.*, m.metric, m.unit FROM runs AS r LEFT JOIN matches AS m USING (match_
 EXPERIMENTS = """
 SELECT *, count(*) OVER () AS total FROM experiments WHERE run_id = ? ORDER BY number LIMIT ? OFFSET ?
 """
-CALLS = "FROM calls WHERE run_id = ? ORDER BY number"
+CALLS = """
+SELECT c.*, p.name AS program FROM calls AS c LEFT JOIN programs AS p USING (program_id)
+WHERE run_id = ? ORDER BY number
+"""
 TURNS = "FROM turns WHERE run_id = ? ORDER BY number"
 FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
 PROGRAM = """
