@@ -20,6 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 10.0, 99.0, 10.0, 86.0
 MOST_DOTS, MOST_NAMES, MOST_LETTERS = 400, 12, 48  # of one picture; below it
 MOST_NAME = 18  # letters of a program's name
 LEAST_WIDTH = 3.2  # of a strip with a name: a line of text on a phone
+LETTERS = 0.45  # of a name, in one percent of the picture on a phone
 CROSS = 0.7  # half the width of a mean's line
 OURS, SECOND, OTHER, CONTROL = "k0", "k1", "k2", "k3"  # classes of dots
 Line = tuple[float, float, float, float]  # x1, y1, x2, y2
@@ -77,6 +78,12 @@ class Progress:
     said: str
     names: Sequence[tuple[float, str]] = ()
     intervals: Sequence[Line] = ()
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the names of the strips have room beside each other, so that none is turned."""
+        room = min((other[0] - one[0] for one, other in pairwise(self.names)), default=RIGHT - LEFT)
+        return all(len(name) <= LETTERS * room for _, name in self.names)
 
 
 def of_runs(runs: Iterable[RunGain], champion: str | None) -> list[Progress]:

@@ -59,12 +59,18 @@ def test_programs_are_named_and_those_of_the_last_match_have_the_intervals_of_th
     assert not crowd[0].names  # they would cover each other
 
 
+@pytest.mark.parametrize(
+    ("programs", "is_level"), [("a b c", True), ("stock local", True), ("idea-queue-v2 local careful one-line", False)]
+)
+def test_names_of_programs_are_turned_only_where_they_are_long(programs: str, is_level: bool) -> None:
+    [shown] = of_runs(runs(*[("match", name, 0.1) for name in programs.split()]), None)
+    assert shown.is_level is is_level
+
+
 def test_main_of_a_night_begins_at_the_untouched_script() -> None:
     turns = [
         MainTurn("r", number, program, 60.0 * (number + 1), 0.0, change, metric, 2.0)
-        for number, (program, change, metric) in enumerate(
-            [("b", "lr=1", 1.5), ("a", None, 1.4), ("a", "lr=2", 1.0)]
-        )
+        for number, (program, change, metric) in enumerate([("b", "lr=1", 1.5), ("a", None, 1.4), ("a", "lr=2", 1.0)])
     ]
     shown = of_night(turns, "nll", "lower")
     y, x = Axis(1.0, 2.0, BOTTOM, TOP), Axis(0.0, 3.0, LEFT, RIGHT)
