@@ -102,7 +102,7 @@ def contrast(arms: Arms, earlier: Sequence[EarlierRuns] = ()) -> Contrast:
     low, high = interval(value, se, df)
     n, m = (sum(len(study[side].gains) for study in studies) for side in (0, 1))
     p = t_test(value, se, df)
-    added = [(one.study, *(len(arm.gains) for arm in one.arms)) for one in earlier]
+    added = [(one.study, len(one.arms[0].gains), len(one.arms[1].gains)) for one in earlier]
     found = Contrast(first.name, second.name, first.unit or "", value, low, high, p, n, m, None, added)
     if found.is_shown or not se:
         return found

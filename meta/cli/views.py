@@ -92,8 +92,8 @@ def show(
         out.rows(rows, [], extra=extra, empty=empty)
         return
     if out.mode == "plain":
-        shown = [Column(key) for key in sorted(keys, key=lambda key: key == how.group) if key not in how.hide]
-        out.rows([{key: rounded(value) for key, value in row.items()} for row in rows], shown, empty=empty)
+        piped = [Column(key) for key in sorted(keys, key=lambda key: key == how.group) if key not in how.hide]
+        out.rows([{key: rounded(value) for key, value in row.items()} for row in rows], piped, empty=empty)
         return
     from rich.text import Text
 
