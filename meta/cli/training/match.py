@@ -291,12 +291,12 @@ def cost_of(
     if len(tasks) > 1:
         return cost.saying(power=f"on each task: {planned_power.power_sentence(runs, same_rows=same_rows)}")
     pairs = 1 if earlier else math.comb(arms[0], 2) or 1
-    first, second = (runs + sum(len(one.arms[side].gains) for one in earlier) for side in (0, 1))
+    ours, theirs = (runs + sum(len(one.arms[side].gains) for one in earlier) for side in (0, 1))
     places = "".join(f", {len(one.arms[0].gains)} of them in {one.study}" for one in earlier)
-    others = f" and {second} of the second" * (first != second)
+    others = f" and {theirs} of the second" * (ours != theirs)
     of = f"of {'the first' if others else 'each of the two'}{others}{places}" if earlier else "per program"
     power = planned_power.power_sentence(
-        first, pairs, planned_power.known_sd(study), tasks[0].unit, of, second - first, same_rows
+        ours, pairs, planned_power.known_sd(study), tasks[0].unit, of, theirs - ours, same_rows
     )
     return cost.saying(power=power)
 
