@@ -179,11 +179,11 @@ def ranks(low: int | None, high: int | None) -> str:
 
 
 def chance(p: float | None, level: float = 0.0) -> str:
-    """A p or q value: ``0.013``, ``< 0.0001``; below ``level`` with enough digits to show that it is."""
+    """A p or q value: ``0.013``, ``< 0.0001``; near ``level`` with enough digits to show on which side it is."""
     if p is None:
         return "–"
     digits = 2
-    while p < level <= float(f"{p:.{digits}g}"):
+    while p < level <= float(f"{p:.{digits}g}") or p > level >= float(f"{p:.{digits}g}"):
         digits += 1
     return "< 0.0001" if p < 1e-4 else f"{p:.{digits}g}"
 

@@ -79,13 +79,14 @@ def _why_not(program: Program, directive: Directive, inert: bool, only: Sequence
 def variant(program: Program, gone: Sequence[str]) -> Program:
     """The program without these directives, removed from last to first so that the ids of the others stay."""
     left = program
-    named = ", ".join(identity[:5] for identity in gone) if len(gone) <= 3 else f"{len(gone)} directives"
     for directive in sorted(program.directives, key=lambda d: -d.position):
         if directive.directive_id in gone:
             try:
                 left = without(left, directive.directive_id)
             except NotFound:  # it fell with the one it was nested in
                 continue
+    few = ", ".join(identity[:5] for identity in gone)
+    named = few if len(gone) <= 3 else f"{len(gone)} directives ({left.program_id[:5]})"
     return left.with_text(left.text, f"{program.name} without {named}" if gone else program.name)
 
 

@@ -201,7 +201,7 @@ class Worker:
 
     def run_context(self, job: RunJob, folder: Path | None) -> RunContext:
         """The context of a researcher with a model. The command decides where calls are recorded and replayed."""
-        record, replay = tapes()
+        record, replay = tapes(self.folder)
         return RunContext(
             config=self.config.staff,
             run_id=job.run_id,

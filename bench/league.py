@@ -2,7 +2,7 @@
 
 python -m bench.league                           every figure, from bench/results/league: no key, no training
 python -m bench.league play FOLDER TASK NUMBER   one lineage, with the model at OPENAI_API_BASE; goes on after a stop
-python -m bench.league pack FOLDER               lineages become recordings
+python -m bench.league pack FOLDER               lineages become recordings, from which the figures are computed
 python -m bench.league replay                    the loop from the recordings: each prompt must be the one answered
 python -m bench.league nights                    two nights with a model in both loops: a child against its parent
 python -m bench.league design [LINEAGES]         how large a difference has to be, by turns of the scripted researcher
@@ -309,6 +309,8 @@ def design(folder: Path, lineages: int) -> None:
 
 
 def main(what: str = "", *words: str) -> None:
+    if what not in ("", "play", "pack", "design", "nights", "replay"):
+        raise SystemExit(f"{what}: no command of the league\n\n{__doc__}")
     with tempfile.TemporaryDirectory() as temporary:
         if what == "play":
             folder, name, number = Path(words[0]), words[1], int(words[2])

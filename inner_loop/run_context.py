@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -77,10 +77,12 @@ def _in_words(usd: float | None, tokens: int | None) -> str:
     return " and ".join([*caps, f"{tokens} tokens"] if tokens is not None else caps)
 
 
-def tapes() -> Iterator[Path | None]:
-    """Where the calls of models are recorded, and where their answers come from: METALOOP_RECORD and METALOOP_REPLAY,
-    each None if it is not set."""
-    return (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
+def tapes(study: Path | None = None) -> tuple[Path | None, Path | None]:
+    """Where the calls of models are recorded with their prompts, and where their answers come from: METALOOP_RECORD,
+    else the folder ``prompts`` of the study, and METALOOP_REPLAY, with which nothing is recorded by itself."""
+    record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
+    own = study / "prompts" if study and replay is None else None
+    return record or own, replay
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class RunContext:
     recorded: Sequence[Event] = ()
     emit: Emit = field(default=lambda _: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
-    record: Path | None = None  # METALOOP_RECORD=DIR: exchanges with models are written there
+    record: Path | None = None  # exchanges with models are written there, see `tapes`
     sandboxed: bool = True
     replay: Path | None = None  # METALOOP_REPLAY=DIR: answers come from there, and no socket is opened
     seat: tuple[int, int] = (0, 1)  # of a night's programs: which one, and how many take turns

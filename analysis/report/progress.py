@@ -20,6 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 10.0, 99.0, 10.0, 86.0
 MOST_DOTS, MOST_NAMES, MOST_LETTERS = 400, 12, 48  # of one picture; below it
 MOST_NAME = 18  # letters of a program's name
 LEAST_WIDTH = 3.2  # of a strip with a name: a line of text on a phone
+LETTERS = 0.45  # of a name, in one percent of the picture on a phone
 CROSS = 0.7  # half the width of a mean's line
 OURS, SECOND, OTHER, CONTROL = "k0", "k1", "k2", "k3"  # classes of dots
 Line = tuple[float, float, float, float]  # x1, y1, x2, y2
@@ -39,7 +40,8 @@ class RunGain:
 
 @dataclass(frozen=True)
 class MainTurn:
-    """A turn of a night: device-seconds up to its end, the ``change`` that it kept, and the metric of `main` then."""
+    """A turn of a night: device-seconds up to its end, the ``change`` that it kept, and the metric of `main` then;
+    ``start``: that of the untouched script."""
 
     run_id: str
     number: int
@@ -48,6 +50,7 @@ class MainTurn:
     gain: float
     change: str | None
     metric: float
+    start: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,12 @@ class Progress:
     said: str
     names: Sequence[tuple[float, str]] = ()
     intervals: Sequence[Line] = ()
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the names of the strips have room beside each other, so that none is turned."""
+        room = min((other[0] - one[0] for one, other in pairwise(self.names)), default=RIGHT - LEFT)
+        return all(len(name) <= LETTERS * room for _, name in self.names)
 
 
 def of_runs(runs: Iterable[RunGain], champion: str | None) -> list[Progress]:
@@ -149,10 +158,9 @@ def _best(runs: Iterable[RunGain], champion: str | None) -> tuple[float, str]:
 def of_night(turns: Sequence[MainTurn], metric: str, direction: str) -> Progress:
     """``direction``: which is better."""
     kept = [turn for turn in turns if turn.change is not None]
-    known = kept if kept[:1] == turns[:1] else [turns[0], *kept]
-    metrics = [turn.metric for turn in known]
+    metrics = [turns[0].start, *(turn.metric for turn in kept)]
     x, y = Axis(0.0, turns[-1].seconds / 60, LEFT, RIGHT), Axis(min(metrics), max(metrics), BOTTOM, TOP)
-    begins = [LEFT, *(x(turn.seconds / 60) for turn in known[1:]), RIGHT]
+    begins = [LEFT, *(x(turn.seconds / 60) for turn in kept), RIGHT]
     lines = [(begin, y(of), end, y(of)) for (begin, end), of in zip(pairwise(begins), metrics, strict=True)]
     names = dict.fromkeys(turn.program for turn in kept)
     kinds = dict(zip(names, (OURS, SECOND, CONTROL, *[OTHER] * len(names)), strict=False))

@@ -55,7 +55,7 @@ PARTS = (
         "night", "The night",
         "The programs took turns on one lineage of the script, main. These metrics chose what was kept, so they claim "
         "too much.",
-        hidden=("run_id",),
+        hidden=("run_id", "start"),
     ),
     Part(
         "logs", "Imported logs",
@@ -82,7 +82,9 @@ PARTS = (
         "effects", "Planned ablation",
         "The change of the gain by each directive, switched on and off by a plan, averaged over the others; or by each "
         "kept commit of a run: its final script against that script without the commit, and without those that need "
-        "it. Intervals are of single rows; q is corrected for all rows that have one (false discovery rate).",
+        "it. Estimates of the search (What was tried, metaloop credit) ask what a change does when it is tried in some "
+        "script, so they can differ; this plan decides what the line itself does. Intervals are of single rows; q is "
+        "corrected for all rows that have one (false discovery rate).",
         chart="effects", split="of", hidden=("id", "unit", "significant"),
         legend=(("program", "significant (q below 5%)"), ("unmeasured", "not significant")),
     ),

@@ -34,6 +34,11 @@ TEXTS = {
     "reads": (MIND, "Other files are read", "The new train.py names files that the untouched one does not: {detail}."),
     "seed": (MIND, "A seed changed", "Another value of a seed is part of the change: {detail}. Its luck is no gain."),
     "race": (MIND, "A race", "Close contenders got more runs, so the leader's gain is too high on average."),
+    "added": (
+        MIND,
+        "Runs of an earlier study",
+        "Counted too: those of {detail}. Who adds runs after a look at them tests twice, so p is too small.",
+    ),
     "goes on": (
         MIND,
         "All nights together",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from analysis.ledger.json_values import read_as
 from analysis.statistics import ErrorEstimate, interval, satterthwaite, t_test, welch_difference
 from analysis.tables import statement, typed_rows
 from analysis.verdict.power import runs_needed
@@ -14,26 +16,33 @@ from analysis.verdict.power import runs_needed
 if TYPE_CHECKING:
     import duckdb
 
-Arms = tuple["ArmRuns", "ArmRuns"]
-
 
 @dataclass(frozen=True)
 class ArmRuns:
-    """A program's verified gains in a match, in ``unit``; arms with equal task and budget can be compared."""
+    """A program's verified gains in a match, in ``unit``."""
 
     program_id: str
     name: str
     unit: str | None
-    task_id: str | None
-    run_budget: float | None
     gains: Sequence[float]
+
+
+Arms = tuple[ArmRuns, ArmRuns]
+
+
+@dataclass(frozen=True)
+class EarlierRuns:
+    """The runs of the same two programs in an earlier ``study``, as they were when ``match --add`` counted them."""
+
+    study: str
+    arms: Arms
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """``first`` minus ``second``, with a 95% interval (Welch) and its two-sided p. ``n``: runs of each. ``needed``:
-    runs of each that show this difference with 80% power; None where it is shown, where the spread is unknown, and
-    where a million runs are too few."""
+    """``first`` minus ``second``, with a 95% interval (Welch) and its two-sided p. ``n``: runs of each; ``added``: of
+    them, those of earlier studies (name, runs of each). ``needed``: runs of each that show this difference with 80%
+    power; None where it is shown, where the spread is unknown, and where a million runs are too few."""
 
     first: str
     second: str
@@ -45,11 +54,17 @@ class Contrast:
     n: int
     n_other: int
     needed: int | None
+    added: Sequence[tuple[str, int, int]] = ()
 
     @property
     def is_shown(self) -> bool:
         """Whether the interval excludes 0."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    @property
+    def better(self) -> str:
+        """The name of the program that is shown to be better; empty where neither is."""
+        return "" if not self.is_shown else self.first if self.difference > 0 else self.second
 
 
 def arms_of(con: duckdb.DuckDBPyConnection, match_id: str) -> Arms | None:
@@ -58,12 +73,21 @@ def arms_of(con: duckdb.DuckDBPyConnection, match_id: str) -> Arms | None:
     return (arms[0], arms[1]) if len(arms) == 2 else None
 
 
-def contrast(studies: Sequence[Arms]) -> Contrast:
-    """Over the runs of one or more studies of the same two programs. Studies differ in their seeds and data, so each
-    has a difference of its own; they are averaged by their numbers of runs. Studies of other programs do not count."""
-    first, second = studies[0]
+def added_to(con: duckdb.DuckDBPyConnection) -> list[EarlierRuns]:
+    """The runs of earlier studies that an open study of `match --add` counts."""
+    query = "SELECT config -> 'plan' -> 'added' FROM studies ORDER BY started_at DESC LIMIT 1"
+    row = con.execute(query).fetchone()
+    return read_as(list[EarlierRuns], json.loads(row[0])) if row and row[0] else []
+
+
+def contrast(arms: Arms, earlier: Sequence[EarlierRuns] = ()) -> Contrast:
+    """Over the runs of a match and of earlier studies of the same two programs. Studies differ in their seeds and data,
+    so each has a difference of its own; they are averaged by their numbers of runs. Studies of other programs do not
+    count."""
+    first, second = arms
     pair = (first.program_id, second.program_id)
-    studies = [one for one in studies if (one[0].program_id, one[1].program_id) == pair]
+    earlier = [one for one in earlier if (one.arms[0].program_id, one.arms[1].program_id) == pair]
+    studies = [arms, *(one.arms for one in earlier)]
     each: list[tuple[float, ErrorEstimate]] = []
     for ours, theirs in studies:
         difference, se, df = welch_difference(ours.gains, theirs.gains)
@@ -78,7 +102,8 @@ def contrast(studies: Sequence[Arms]) -> Contrast:
     low, high = interval(value, se, df)
     n, m = (sum(len(study[side].gains) for study in studies) for side in (0, 1))
     p = t_test(value, se, df)
-    found = Contrast(first.name, second.name, first.unit or "", value, low, high, p, n, m, None)
+    added = [(one.study, len(one.arms[0].gains), len(one.arms[1].gains)) for one in earlier]
+    found = Contrast(first.name, second.name, first.unit or "", value, low, high, p, n, m, None, added)
     if found.is_shown or not se:
         return found
     return replace(found, needed=runs_needed(abs(value), se / math.sqrt(1 / n + 1 / m)))

@@ -15,7 +15,7 @@ from analysis.statistics import Mean, interval, satterthwaite
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from analysis.verdict.caveats import NOTE, caveats
-from analysis.verdict.contrast import Arms, Contrast, arms_of, contrast
+from analysis.verdict.contrast import Contrast, added_to, arms_of, contrast
 from analysis.verdict.decision import LEVEL, Caveat, Compared, Decision, decision_of
 from analysis.verdict.power import runs_needed
 from analysis.wording import (
@@ -115,6 +115,10 @@ class Verdict:
     @property
     def lead(self) -> str:
         """The difference that was tested, or what `main` of a night gains; empty where it is not shown."""
+        if self.contrast and self.contrast.better:
+            c = self.contrast
+            low, high = sorted(map(abs, (c.low or 0.0, c.high or 0.0)))
+            return f"{c.better} by {estimate(abs(c.difference), low, high, c.unit, self.digits, signed=False)}"
         d = self.decision
         if d is None or self.state != "better":
             return ""
@@ -124,6 +128,11 @@ class Verdict:
             limits = " on the same data" * script.on_same_data + " over seeds alone" * script.leaves_rows_out
             return gain + ", exact" * script.is_exact + limits
         return estimate(d.tested.difference, d.tested.low, d.tested.high, self.unit, self.digits)
+
+    @property
+    def summary(self) -> str:
+        """The lead; where none is shown, that it is not; of what compares no two programs the headline."""
+        return self.lead or ("not shown" if self.decision or self.contrast else self.headline)
 
     @property
     def cost(self) -> str:
@@ -207,17 +216,14 @@ def aligned(table: Sequence[dict[str, str]]) -> str:
     )
 
 
-def verdict_of(
-    con: duckdb.DuckDBPyConnection, others: Sequence[Arms] = (), decision: Decision | None = None
-) -> Verdict:
-    """Of an open study with VIEWS. ``others``: runs of the two programs of a match in earlier studies; ``decision``:
-    where it is not in the ledger yet."""
+def verdict_of(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> Verdict:
+    """Of an open study with VIEWS. ``decision``: where it is not in the ledger yet."""
     (facts,) = rows(con.execute(statement("verdict")))
     (cost,) = rows(con.execute(statement("overview")))
     spent = cost["research_seconds"] + cost["verification_seconds"]
     event = facts["champion"] or {}
     d = decision or (decision_of(event) if "decision" in event else None)
-    found = decided(d) if d else _announced(con, _of_match(con, facts, others))
+    found = decided(d) if d else _announced(con, _of_match(con, facts))
     known = {key: facts[key] for key in ("runs", "experiments", "trainings")} | {"device_seconds": spent}
     return replace(found, **known, caveats=caveats(con, decision))
 
@@ -245,12 +251,12 @@ def runs_to_show(ours: Mean, other: Compared) -> int | None:
     return runs_needed(other.difference, sd)
 
 
-def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: Sequence[Arms] = ()) -> Verdict:
+def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> Verdict:
     """Of a study without a champion: a match, a planned ablation, or runs alone."""
     ablation = facts["purpose"] == "ablation" or (facts["replayed"] and not facts["match_id"])
     effects = next(iter(rows(con.execute(EFFECTS, {"match": facts["match_id"]}))), None) if ablation else None
     arms = arms_of(con, facts["match_id"]) if facts["match_id"] and facts["compares"] and not ablation else None
-    against = contrast([arms, *others]) if arms else None
+    against = contrast(arms, added_to(con)) if arms else None
     board = () if ablation else tuple(of_board(con, facts["match_id"]))
     digits, state = board_digits(board), "none"
     if effects:

@@ -85,9 +85,17 @@ class ModelClient:
         return self.numbered(next(self._numbers), messages, max_tokens=max_tokens, purpose=purpose)
 
     def numbered(
-        self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str, offer: Offer = NOTHING
+        self,
+        number: int,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        purpose: str,
+        offer: Offer = NOTHING,
+        reason: str = "",
     ) -> CallEvent:
-        """As ``complete``, for callers that number their calls themselves, each number once.
+        """As ``complete``, for callers that number their calls themselves, each number once. ``reason``: why it is
+        made, such as what was wrong with the reply before.
 
         Raises NoReply; Stopped if the run is to stop while it waits; Corrupt, see the class.
         """
@@ -104,7 +112,7 @@ class ModelClient:
             return known
         event = CallEvent(
             run_id=self.context.run_id or None, number=number, purpose=purpose, request=request, tokens=0, usd=0.0,
-            wall_seconds=0.0, attempts=0,
+            wall_seconds=0.0, attempts=0, reason=reason,
         )  # fmt: skip
         if self._replayed is not None:
             return self._replay(event, self._replayed.get((number, request)))
@@ -194,7 +202,8 @@ class ModelClient:
         return replace(
             call.event, model=model, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out, tokens_cached=usage.cached,
             reply_usd=usd, reply_seconds=time.monotonic() - began, finish=answer.finish, text=answer.text,
-            tools=answer.calls or None, reason="" if answer.usage else NO_USAGE,
+            tools=answer.calls or None,
+            reason="; ".join(filter(None, (call.event.reason, "" if answer.usage else NO_USAGE))),
         )  # fmt: skip
 
     def _met(self, call: Call, model: str, fault: Fault) -> None:

@@ -76,7 +76,9 @@ class Turn:
         messages = self.messages
         while self.answer is None and self.calls <= REPAIRS:
             number, purpose = self.number * (1 + REPAIRS) + self.calls, "repair" if self.calls else "turn"
-            reply = client.numbered(number, messages, max_tokens=prompts.reply_tokens, purpose=purpose)
+            reply = client.numbered(
+                number, messages, max_tokens=prompts.reply_tokens, purpose=purpose, reason=self.error
+            )
             self.calls += 1
             try:
                 self.take(parse(reply.text), self.source, self.tried)

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.trust import gain_name
-from analysis.wording import many, plain_number
+from analysis.wording import duration, many, plain_number
 from meta.cli import spend
 from meta.cli.output import Output, clean, fit, now
 from meta.cli.resolve import shown
 from meta.cli.results.screen import screen
 from meta.study.live import LiveStudy
+from meta.study.live_rows import news
 
 if TYPE_CHECKING:
     from rich.live import Live
 
 REFRESH_SECONDS, CLOCK_SECONDS = 0.5, 1.0
+LOG_SECONDS = 60.0  # between two lines of a log while a run, such as a whole night, is under way
 SLOW_SECONDS = 2.0  # without a line on the screen
 
 
@@ -67,13 +69,15 @@ class Progress:
                 console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self.live.start()
+        if not self.out.quiet:
             self.clock.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live is not None:
-            self.ended.set()
+        self.ended.set()
+        if self.clock.is_alive():
             self.clock.join()
+        if self.live is not None:
             self.live.stop()
             self.live = None
 
@@ -85,8 +89,21 @@ class Progress:
             self.draw()
 
     def _tick(self) -> None:
-        while not self.ended.wait(CLOCK_SECONDS):
-            self.draw()
+        while not self.ended.wait(LOG_SECONDS if self.live is None else CLOCK_SECONDS):
+            if self.live is None:
+                self.log()
+            else:
+                self.draw()
+
+    def log(self) -> None:
+        """Print how far the runs under way are, and the last kept change; nothing where no experiment ended since."""
+        with self.drawing:
+            before = self.study.tail.last_at
+            self.study.refresh()
+        tried = sum(run.measured for run in self.study.begun)
+        if tried and self.study.tail.last_at != before:
+            last = [f"; the last kept: {line}" for line in news(self.study)[-1:]]
+            self._say(f"{many(tried, 'experiment')}, {duration(self.study.charged)} charged{''.join(last)}")
 
     def draw(self) -> None:
         """Read the new events of the ledger and redraw the screen."""

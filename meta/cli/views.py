@@ -2,8 +2,8 @@
 
 The comment at the head of a file is the legend below its table. In a table ``low`` and ``high`` are one column, columns
 without a value are left out, and further lines of the comment say more: ``-- group: COLUMN`` (its values are headings),
-``-- hide: COLUMN …`` and ``-- optional: COLUMN …`` (left out in a narrow terminal). Piped output and JSON have all
-columns of the query.
+``-- hide: COLUMN …`` and ``-- optional: COLUMN …`` (left out in a narrow terminal). Piped output has the columns that
+are not hidden, the group last, with six significant digits, JSON all columns of the query as they are.
 """
 
 from __future__ import annotations
@@ -88,8 +88,12 @@ def show(
 ) -> None:
     """Print rows with the legend, the groups and the hidden columns of a view."""
     keys = list(rows[0]) if rows else []
-    if out.mode != "person":
-        out.rows(rows, [Column(key) for key in keys if key != how.group], extra=extra, empty=empty)
+    if out.mode == "json":
+        out.rows(rows, [], extra=extra, empty=empty)
+        return
+    if out.mode == "plain":
+        piped = [Column(key) for key in sorted(keys, key=lambda key: key == how.group) if key not in how.hide]
+        out.rows([{key: rounded(value) for key, value in row.items()} for row in rows], piped, empty=empty)
         return
     from rich.text import Text
 
@@ -111,6 +115,11 @@ def show(
         out.note(empty)
 
 
+def rounded(value: Any) -> Any:
+    """A number with six significant digits; anything else as it is."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def digits_of(rows: Sequence[Any]) -> int:
     """Decimal places that the intervals of the rows justify."""
     bounds = ((row.get("low"), row.get("high")) for row in rows)
@@ -124,6 +133,9 @@ def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Co
         **dict.fromkeys(("p", "q"), lambda value: plain_text(chance(value))),
         "utilization": spend.share, "tokens": spend.tokens, "low": str,
     }  # fmt: skip
+    if "per_hour" in keys:  # the interval is of that column
+        own = decimals(typical(row["gain"] for row in rows))
+        formats["gain"] = lambda value: plain_number(value, own)
     for key in keys:
         if key == "high" and "low" in keys:
             continue

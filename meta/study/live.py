@@ -31,6 +31,7 @@ from programs.files import read_regular
 
 if TYPE_CHECKING:
     from analysis.verdict.decision import Decision
+    from analysis.verdict.verdict import Verdict
 
 Row = dict[str, Any]
 KINDS = frozenset({
@@ -63,6 +64,7 @@ class LiveStudy(StudyState):
         self.took_turns: set[str] = set()  # ids of programs
         self.faults = 0
         self._arms: dict[str, dict[str, RunState]] = defaultdict(dict)
+        self._verdict: tuple[str | None, Verdict] | None = None  # with the time of the last event that it is from
 
     @classmethod
     def read(cls, folder: Path) -> LiveStudy:
@@ -110,6 +112,8 @@ class LiveStudy(StudyState):
         """`main` has the mean metric of its seeds so far; it is computed only where `main` is another one."""
         last = self.turns[-1] if self.turns else None
         tried = [] if last and event.kept is None else list(self.run(event.run_id).experiments.values())
+        first = [one for one in tried if one.number < event.first and one.source_id == tried[0].source_id]
+        begun = [one.metric for one in first if one.metric is not None]
         main = {one.source_id for one in tried if one.number == event.main}
         own = [one for one in tried if one.source_id in main and one.fraction >= 1]
         metrics = [one.metric for one in own if one.metric is not None] or ([last.metric] if last else [])
@@ -117,7 +121,8 @@ class LiveStudy(StudyState):
         seconds = event.device_seconds_charged + (last.seconds if last else 0.0)
         if metrics:
             mean, program = sum(metrics) / len(metrics), self.name(event.program_id)
-            yield MainTurn(event.run_id, event.number, program, seconds, event.gain, change, mean)
+            start = last.start if last else sum(begun) / len(begun) if begun else mean
+            yield MainTurn(event.run_id, event.number, program, seconds, event.gain, change, mean, start)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -132,13 +137,29 @@ class LiveStudy(StudyState):
 
     @cached_property
     def imported(self) -> Row:
-        """The counts of an import, and how much of it is distinguishable from noise."""
+        """The counts of an import."""
         from analysis.study import read_study
         from analysis.tables import rows
-        from analysis.verdict.verdict import verdict_of
 
-        with read_study(self.folder, views=["standings"]) as con:
-            return {**rows(con.execute(IMPORTED))[0], "verdict": verdict_of(con).sentences[0]}
+        with read_study(self.folder, views=()) as con:
+            return rows(con.execute(IMPORTED))[0]
+
+    def verdict(self, at_work: bool) -> Verdict | None:
+        """What it found; None while a process works on it, and of a search that has decided nothing. Of a study
+        without a champion its tables are made once for each state of its ledger."""
+        from analysis.study import read_study
+        from analysis.verdict.verdict import VIEWS, decided, verdict_of
+
+        if (decision := self.decision) is not None:
+            return decided(decision)
+        searches = self.config.get("command", "evolve") in ("evolve", "improve")
+        if at_work or (searches and not self.is_import):
+            return None
+        if self._verdict is None or self._verdict[0] != self.tail.last_at:
+            views = VIEWS if self.replays or self.config.get("command") == "ablate" else ("standings",)
+            with read_study(self.folder, views=views) as con:
+                self._verdict = self.tail.last_at, verdict_of(con)
+        return self._verdict[1]
 
     @property
     def config(self) -> Mapping[str, Any]:

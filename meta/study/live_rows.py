@@ -31,13 +31,12 @@ def match_title(label: str | None, generation: int | None, purpose: str | None =
 
 def status_row(study: LiveStudy, at_work: bool) -> Row:
     """The state of a study. ``usd`` is None where a price is unknown; models are left out where none was called."""
-    from analysis.verdict.verdict import decided
-
-    match, decision, work = study.current, study.decision, remaining(study)
+    match, found, work = study.current, study.verdict(at_work), remaining(study)
     usage = ModelUsage.of(study.usage.values())
     ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}
     state = study.state(at_work)
     stops = [run.ended.reason for run in study.begun if run.ended and run.state == "stopped" and run.ended.reason]
+    controls = () if match and match.purpose == "ablation" else CONTROLS
     row = {
         "study": str(study.folder),
         "state": state,
@@ -49,7 +48,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "purpose": match.purpose if match else None,
         "generation": match.generation if match else None,
         "matches": len(study.matches),
-        "programs": sum(one in ran and event.operator not in CONTROLS for one, event in study.programs.items()),
+        "programs": sum(event.operator not in controls for one, event in study.programs.items() if one in ran),
         "runs_finished": study.count("finished"),
         "workers": study.config.get("workers"),
         "devices_per_run": study.config.get("devices", 1),
@@ -65,7 +64,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         "findings": study.findings.total(),
         "trust": weakest(study.trusts),
         "champion": study.champion.body.get("program_id") if study.champion else None,
-        "verdict": decided(decision).sentences[0] if decision else None,
+        "verdict": found.sentences[0] if found else None,
     }
     if usage.calls:
         row |= {"calls": usage.calls, "tokens": usage.tokens, "usd": usage.usd}

@@ -1,7 +1,8 @@
 -- Positive is better. q: p-value corrected for the number of tests (-: not tested). n: tries of the search (edit,
 -- directive), pairs of runs (mutation), children (instruction), else runs or seeds. An observational row is an association. Of a sentence it is
 -- the average change of the score by the experiments that cite it, kept or not; it is not shown beside a planned
--- ablation. Effects of a search are about its data; what holds on new data is the statement of the confirmation.
+-- ablation. Three rows on one thing answer three questions: what the change does in the untouched script (edit), what
+-- trying the sentence brought (directive), what having it does to whole runs (factorial: this one decides). Effects of a search are about its data; what holds on new data is the statement of the confirmation.
 -- metaloop show ROW lists the data behind a row.
 -- group: method_of
 -- hide: se unit method design causal task knob value program_id directive_id child_id experiment_id match_id run_id listed

@@ -15,7 +15,7 @@ from analysis.report.cells import table
 from analysis.report.source import ReportSource
 from analysis.study import computed_in, open_study, read_study
 from analysis.tables import SQL_VIEWS, rows
-from analysis.verdict.verdict import VIEWS, verdict_of
+from analysis.verdict.verdict import VIEWS
 from programs.errors import NotFound, UsageError
 
 Row = dict[str, Any]
@@ -27,7 +27,10 @@ SELECT r.*, m.metric, m.unit FROM runs AS r LEFT JOIN matches AS m USING (match_
 EXPERIMENTS = """
 SELECT *, count(*) OVER () AS total FROM experiments WHERE run_id = ? ORDER BY number LIMIT ? OFFSET ?
 """
-CALLS = "FROM calls WHERE run_id = ? ORDER BY number"
+CALLS = """
+SELECT c.*, p.name AS program FROM calls AS c LEFT JOIN programs AS p USING (program_id)
+WHERE run_id = ? ORDER BY number
+"""
 TURNS = "FROM turns WHERE run_id = ? ORDER BY number"
 FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
 PROGRAM = """
@@ -81,11 +84,11 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
 
 
 def ablation_page(folder: Path) -> dict[str, Any]:
-    """The verdict of a planned ablation, and its effects as in the report."""
+    """The effects of a planned ablation, as in the report."""
     with read_study(folder, views=VIEWS) as con:
         effects = ReportSource(con, "").rows("effects").rows
         titles, cells = table(effects, ("id", "significant", "of")) if effects else ([], [])
-        return {"sentences": verdict_of(con).sentences, "titles": titles, "rows": cells}
+        return {"titles": titles, "rows": cells}
 
 
 @dataclass(frozen=True)

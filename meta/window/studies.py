@@ -59,8 +59,9 @@ class FollowedStudy:
                 self.study.take(event)
             self.version += 1
         if self.study.is_import:
-            _ = self.study.imported  # so that no page waits for the views
+            _ = self.study.imported
         at_work = is_taken(self.folder)
+        self.study.verdict(at_work)  # so that no page waits for the views
         self.version += (not self.whole) + (at_work != self.at_work)
         self.whole, self.at_work = True, at_work
 
@@ -72,16 +73,14 @@ class FollowedStudy:
 
     def item(self) -> dict[str, Any]:
         """What the list of studies shows; figures only where they are known."""
-        from analysis.verdict.verdict import decided
-
         try:
             if self.problem is None and (self.whole or not self.study.is_import):
                 with self.lock:
-                    row, decision = status_row(self.study, self.at_work), self.study.decision
+                    at_work = self.at_work or not self.whole
+                    row, found = status_row(self.study, at_work), self.study.verdict(at_work)
                     tasks = ", ".join(dict.fromkeys(match.task for match in self.study.matches.values()))
                     pictures = self.pictures()
-                found = decided(decision) if decision else None
-                said = found.sentences if found else [row["verdict"]] if row["verdict"] else ()
+                said = found.sentences if found else ()
                 row["state"] = row["state"] if self.whole else ""
                 return {"calls": 0, **row, "tasks": tasks, "verdict": said, "found": found, "pictures": pictures}
         except Exception as error:  # figures that no record of ours has

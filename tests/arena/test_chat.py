@@ -147,6 +147,23 @@ def test_a_reply_that_cannot_be_carried_out_is_repaired_or_the_turn_is_lost(serv
     assert result.final == task.baseline() and result.forfeited > 0
 
 
+def test_a_transcript_has_the_turn_program_error_and_prompt(server: LlmServer, tmp_path: Path) -> None:
+    server.answer = lambda body: researcher.answer(body) if len(body["messages"]) > 2 else "let us see"
+    study = found(tmp_path / "s")
+    race(study)
+    columns = "turn, purpose, reason, name, run_id, request"
+    sql = f"SELECT {columns} FROM calls JOIN programs USING (program_id) ORDER BY run_id, number"
+    refused_reply, repair, after, *_ = query(study.folder, sql)
+    assert [(row["turn"], row["purpose"]) for row in (refused_reply, repair, after)] == [
+        (0, "turn"), (0, "repair"), (1, "turn"),
+    ]  # fmt: skip
+    assert "contains no <edit file" in str(repair["reason"]) and "<edit" not in str(after["reason"])
+    assert repair["name"]
+    prompts = (study.folder / "prompts" / f"{repair['run_id']}.jsonl").read_text("utf-8").splitlines()
+    asked = {one["request"]: one["asked"]["messages"] for one in map(json.loads, prompts)}
+    assert repair["reason"] in asked[repair["request"]][-1]["text"]
+
+
 @pytest.mark.parametrize("charter", ["replicates: 2", "screen: {fraction: 0.25, promote: 0.5}\n  wave: 4", "wave: 3"])
 def test_the_charter_is_carried_out_as_for_the_scripted_researcher(server: LlmServer, task: Task, charter: str) -> None:
     _, events = alone(task, f"---\nmetaloop:\n  {charter}\n  no_repeat: true\n---\n{THREE}")

@@ -16,6 +16,11 @@ litellm_loaded = fixtures.litellm_loaded
 PROGRAMS = len(league.league())
 
 
+def test_an_unknown_word_is_refused_and_computes_nothing() -> None:
+    with pytest.raises(SystemExit, match="plya: no command of the league"):
+        league.main("plya")
+
+
 @pytest.mark.slow
 def test_a_lineage_is_recorded_and_replayed_without_a_model(
     litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -217,7 +217,7 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     plain = [metaloop("standings", study).stdout.splitlines() for study in ("m", "none")]
     tables = [[line.split("\t") for line in lines if line.count("\t") > 3] for lines in plain]
     spent, none = ([dict(zip(table[0], cells, strict=True)) for cells in table[1:]] for table in tables)
-    assert sum(int(row["tokens"]) for row in spent) == calls["tokens"] and {row["usd"] for row in spent} == {""}
+    assert sum(int(row["tokens"]) for row in spent) == calls["tokens"]
     assert {row["price"] for row in spent} == {"not priced"} and {row["tokens"] for row in none} == {""}
 
 

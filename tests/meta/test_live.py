@@ -14,6 +14,7 @@ from analysis.ledger.writing_events import ProgramEvent
 from analysis.study import query
 from inner_loop.events import DecisionEvent, ExperimentEvent, FindingEvent, RunEndedEvent, RunStartedEvent
 from meta.cli.output import Output
+from meta.cli.progress import Progress
 from meta.cli.results.screen import header, screen
 from meta.study.cost import OVERHEAD
 from meta.study.live import LiveStudy
@@ -45,6 +46,15 @@ def studied(folder: Path, *events: Event) -> LiveStudy:
     for event in events:
         study.take(event)
     return study
+
+
+def test_a_log_names_the_experiments_of_a_run_under_way_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress(Output(person=False), write_study(tmp_path / "study"), "improve")
+    progress.log()
+    progress.log()
+    assert capsys.readouterr().err.count("33 experiments, 11 s charged; the last kept: ") == 1
 
 
 def test_its_rows_have_the_counts_of_the_ledger(tmp_path: Path) -> None:

@@ -10,6 +10,10 @@ import pytest
 from scipy.stats import ttest_ind
 
 from analysis.study import query
+from analysis.verdict.contrast import ArmRuns, contrast
+from analysis.verdict.verdict import Verdict, _with_sentences
+from analysis.wording import p_text
+from meta.window.studies import FollowedStudy
 from tests.meta.cli_study import metaloop, on_terminal
 from trainer.variants import init_simulated
 
@@ -57,13 +61,43 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     reason = "has no runs of local, b with this task, run budget, hardware and researcher"
     agent = ("-r", "command", "--agent-command", "true")
     for name, more, problem in (
-        ("three", ["-b", "9s"], reason), ("three", agent, reason), ("two", ["--add", "one"], "names a study twice"),
+        ("three", ["-b", "9s"], reason), ("three", agent, reason), ("three", ["--add", "one"], "names a study twice"),
+        ("one", [], "--add would change nothing"),
     ):  # fmt: skip
-        command = ["match", *words, "-s", name, *BUDGET, *more, "-n", "3", "-y", "-q", "--add", "one"]
+        command = ["match", *words, "-s", name, *BUDGET, *more, "-y", "-q", "--add", "one"]
         assert problem in metaloop(*command, code=2).stderr
         assert not (here / "three").exists()  # refused before anything ran
     rows = {row["program"]: row for row in metaloop("standings", "one", "two", "--json").json["items"]}
     assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"
+
+
+def test_runs_of_an_added_study_count_alike_on_every_screen(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here)
+    words = ["local", "b.md", "-t", "law", "--no-controls"]
+    played(*words, "-s", "early", "--seed", "5")
+    plan = played(*words, "--add", "early", "-s", "late", "--dry-run")
+    assert plan["power"].startswith("with 6 runs of each of the two, 3 of them in early, ")
+    ended = played(*words, "-s", "late", "--seed", "9", "--add", "early")
+    found = ended["contrast"]
+    (here / "early").rename(here / "moved")  # a study needs no other one
+    [sentence] = [one for one in ended["found"] if "6 runs against 6, 3 and 3 of them in early" in one]
+    assert f"two-sided p {p_text(found['p'])}" in sentence
+    assert metaloop("standings", "late", "--json").json["contrast"] == found
+    metaloop("report", "late", "-q")
+    followed = FollowedStudy.of("late", here / "late")
+    followed.look()
+    [listed] = (row for row in metaloop("ls", "--json").json["items"] if row["study"].endswith("late"))
+    window = [shown.replace("\N{MINUS SIGN}", "-") for shown in followed.item()["verdict"]]
+    assert sentence in window and sentence in listed["verdict"] and sentence in standings_of_terminal(here, "late")
+    assert sentence.removesuffix(".") in (here / "late" / "report.html").read_text("utf-8").replace(
+        "\N{MINUS SIGN}", "-"
+    )
+
+
+def standings_of_terminal(folder: Path, name: str) -> str:
+    code, shown = on_terminal("standings", name, cwd=folder)
+    assert code == 0
+    return " ".join(shown.split())
 
 
 def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_names(
@@ -99,3 +133,24 @@ def test_on_several_tasks_there_is_a_match_on_each_and_a_table_of_both(
     code, shown = on_terminal("match", "--resume", "both", cwd=here)
     assert code == 0 and "law (training task), gain in nats" in shown and "other (other task)" in shown
     assert "ratio" in shown and "A/A" in shown
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ends"),
+    [
+        ((0.1, 0.12, 0.11), (0.6, 0.62, 0.64), "(two-sided p < 0.0001, 3 runs against 3): b is better."),
+        ((0.0, 0.2, 0.6), (0.5, 0.7, 0.9), "3 runs against 3): which is better is not shown."),
+        ((0.5,), (0.4,), "(1 run against 1): which is better is not shown."),
+    ],
+    ids=("second", "touches zero", "one run"),
+)
+def test_a_difference_says_which_program_is_better(
+    first: tuple[float, ...], second: tuple[float, ...], ends: str
+) -> None:
+    found = contrast((ArmRuns("p1", "a", "nats", first), ArmRuns("p2", "b", "nats", second)))
+    facts = {"searches": False}
+    [sentence, *_] = _with_sentences(
+        Verdict("open", "nats", 2, "", (), None, contrast=found), contrast=found, facts=facts
+    ).sentences
+    assert sentence.endswith(ends)
+    assert found.better == ("b" if "b is better" in ends else "")

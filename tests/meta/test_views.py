@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ ROWS: list[dict[str, Any]] = [
 HOW = View("", "What it means.", group="title", hide=("name",), optional=("q",))
 
 
-def shown(capsys: pytest.CaptureFixture[str], how: View = HOW, **kind: bool) -> tuple[str, str]:
-    views.show(Output(**({"person": True} | kind)), ROWS, how)
+def shown(
+    capsys: pytest.CaptureFixture[str], how: View = HOW, rows: Sequence[dict[str, Any]] = ROWS, **kind: bool
+) -> tuple[str, str]:
+    views.show(Output(**({"person": True} | kind)), rows, how)
     return capsys.readouterr()
 
 
@@ -53,10 +56,21 @@ def test_a_terminal_joins_the_interval_and_leaves_out_what_has_no_value(
     assert "q" not in shown(capsys)[0].split()
 
 
-def test_pipes_and_json_have_all_columns_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    out, legend = shown(capsys, person=False)
-    assert out.splitlines()[:2] == ["name\tgain\tlow\thigh\trun_id\tq\tx", "a\t0.98765\t0.9\t1.1\tr123456789\t1e-05\t"]
-    assert legend == "" and json.loads(shown(capsys, as_json=True)[0])["items"] == ROWS
+def test_pipes_hide_columns_and_digits_that_json_has(capsys: pytest.CaptureFixture[str]) -> None:
+    exact = [{**row, "gain": 1 / 3} for row in ROWS]
+    out, legend = shown(capsys, rows=exact, person=False)
+    assert out.splitlines()[:2] == [
+        "gain\tlow\thigh\trun_id\tq\tx\ttitle",
+        "0.333333\t0.9\t1.1\tr123456789\t1e-05\t\tone",
+    ]
+    assert legend == "" and json.loads(shown(capsys, rows=exact, as_json=True)[0])["items"] == exact
+
+
+def test_a_gain_beside_an_interval_of_another_column_has_its_own_digits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    turns = [{"name": "a", "gain": 0.03, "per_hour": 17.7, "low": -583.0, "high": 4735.0}]
+    assert "0.030" in shown(capsys, views.view("turns"), rows=turns)[0]
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.sql")), ids=lambda path: path.stem)

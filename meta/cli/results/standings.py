@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.statistics import interval, t_test, welch_difference
 from analysis.tables import statement
-from analysis.verdict.contrast import Arms
 from analysis.verdict.decision import LEVEL, Decision, decision_of
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
 from analysis.wording import listed, plain_text
@@ -74,15 +73,9 @@ def standings(
     present(out, folder, None if all else _chosen(folder, match, out), turns=turns)
 
 
-def present(
-    out: Output,
-    folder: Path,
-    matches: list[str] | None,
-    others: Sequence[Arms] = (),
-    turns: Sequence[Row] = (),
-) -> None:
+def present(out: Output, folder: Path, matches: list[str] | None, turns: Sequence[Row] = ()) -> None:
     """Show the standings of these matches (None: all), and below what they show: the verdict, or the difference of the
-    two programs of a match. ``others``: runs of the two in earlier studies; ``turns``: of a night, for its JSON."""
+    two programs of a match. ``turns``: of a night, for its JSON."""
     from arena.contest.listing import labels_by_arm
 
     how = views.view("standings")
@@ -91,7 +84,7 @@ def present(
             row["match_id"] for row in resolve.fetch(con, MATCHES) if matches is None or row["match_id"] in matches
         ]
         rows = how.rows(con, [matches, json.dumps(labels_by_arm(folder, played))])
-        found = verdict_of(con, others)
+        found = verdict_of(con)
     shows = [plain_text(one) for one in found.sentences] if tells(found, [row["match_id"] for row in rows]) else []
     contrast = asdict(found.contrast) if found.contrast else None
     nothing = "no run has ended yet" if found.match_id or found.decision else plain_text(found.sentences[0])

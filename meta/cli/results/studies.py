@@ -89,18 +89,17 @@ def item(folder: Path, out: Output) -> dict[str, Any]:
 def _row(folder: Path) -> dict[str, Any]:
     """The state of a study and the result of its announced test; of a study that another version of metaloop made, that
     alone. ``ratio``: the champion's gain over that of the program ``against`` which it was tested."""
-    from analysis.verdict.verdict import decided
-
     study, other = LiveStudy(folder), {}
     try:
         study.refresh()
     except OtherVersion:
         study, other = LiveStudy(folder), {"state": "other version"}
-    row, first = status_row(study, is_taken(folder)), next(iter(study.matches.values()), None)
+    at_work = is_taken(folder)
+    row, first = status_row(study, at_work), next(iter(study.matches.values()), None)
     row |= {"task": first.task if first else None, "lead": "-", "ratio": None, "against": None, "verdict": "", **other}
     row["champion"] = study.name(row["champion"]) if row["champion"] else None
+    if not other and (found := study.verdict(at_work)) is not None:
+        row |= {"lead": plain_text(found.summary), "verdict": plain_text(" ".join(found.sentences))}
     if (decision := study.decision) is not None:
-        found, tested = decided(decision), decision.tested
-        row |= {"lead": plain_text(found.lead or "not shown"), "ratio": tested.ratio, "against": tested.name}
-        row["verdict"] = plain_text(" ".join(found.sentences))
+        row |= {"ratio": decision.tested.ratio, "against": decision.tested.name}
     return row

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, PositiveInt, ValidationError
+from pydantic import BaseModel, PositiveInt, ValidationError, field_validator
 
+from analysis.ledger.json_values import read_as
+from analysis.verdict.contrast import ArmRuns, EarlierRuns
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, WebhookFlag
@@ -26,7 +28,6 @@ from programs.errors import Corrupt, NotComparable, UsageError
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from analysis.verdict.contrast import Arms
     from arena.arms import Entry, Match
     from arena.study import Study
     from trainer.task import Task
@@ -50,7 +51,7 @@ class MatchFlags:
     race_rule: RaceRuleFlag
     add: Annotated[
         tuple[str, ...],
-        flag("Also count the runs of the first two programs in STUDY.", metavar="STUDY", multiple=True),
+        flag("Also count the runs of the first two programs in an earlier STUDY.", metavar="STUDY", multiple=True),
     ]
 
 
@@ -84,7 +85,7 @@ def match(
     race, rule_name = flags.race or flags.race_rule is not None, flags.race_rule or RACE_RULE
     RACE_RULES.get(rule_name)  # refused before anything is spent
     settings = LaunchSettings.of(which, playing, start, ResearcherChoice.of(models, yes=start.yes))
-    study = resume(folder, settings, "seeds", "add") if (folder := settings.existing(out)) else None
+    study = resume(folder, settings, "seeds") if (folder := settings.existing(out)) else None
     entries, runs = entries_of(study, programs, flags.seeds, flags.controls)
     tasks = tasks_of_match(study, settings, race or bool(flags.add))
     if study is None:
@@ -92,15 +93,15 @@ def match(
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     arms = [alike(entries, task, researcher) for task in tasks]
     say_alike(out, tasks, arms)
-    cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study)
-    others = added(out, flags.add, study, arms[0], settings, tasks[0])
+    earlier = [*recorded(study).added] if study else added(out, flags.add, arms[0], settings, tasks[0])
+    cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study, earlier)
     if settings.dry_run:
         settings.show_plan(out, cost, tasks, study)
         return
     settings.ready(out, tasks, study)
     if study is None:
         at_a_time = settings.workers_or_cores(tasks) if race else None
-        study = create(out, tasks, entries, runs, settings, at_a_time, rule_name)
+        study = create(out, tasks, entries, runs, settings, at_a_time, rule_name, earlier)
     made = recorded(study)
     batch, rule = made.batch, made.race_rule or RACE_RULE
     if batch is not None:
@@ -108,15 +109,14 @@ def match(
     launch.announce(out, cost, study.folder, "match")
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", cost, carry_out, webhook)
-    present(out, study, played, others, flags.add)
+    present(out, study, played)
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[one.match_id for one in played]])
     if batch is not None:
         out.note(race_ended(study, played[0]))
 
 
-def present(out: Output, study: Study, played: Sequence[Match], others: Sequence[Arms], add: Sequence[str]) -> None:
-    """The standings, or on several tasks the gains on each, and the commands to go on with. ``others``: the runs of the
-    studies ``add``."""
+def present(out: Output, study: Study, played: Sequence[Match]) -> None:
+    """The standings, or on several tasks the gains on each, and the commands to go on with."""
     from meta.cli import views
     from meta.cli.results import standings
 
@@ -125,12 +125,10 @@ def present(out: Output, study: Study, played: Sequence[Match], others: Sequence
             how = views.view("transfer")
             views.show(out, how.rows(con), how, extra={"study": resolve.shown(study.folder)})
     else:
-        standings.present(out, study.folder, [played[0].match_id], others)
+        standings.present(out, study.folder, [played[0].match_id])
     name, (run_id, *more) = resolve.typed(study.folder), study.state.runs
     alone = [] if more else [f"metaloop show {resolve.short(run_id)} -s {name}"]
     out.next(*alone, f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
-    if others:
-        out.note(f"the difference counts the runs of {', '.join(add)} too; the report of this study does not")
 
 
 def say_alike(out: Output, tasks: Sequence[Task], arms: Sequence[Sequence[Entry]]) -> None:
@@ -156,36 +154,31 @@ def tasks_of_match(study: Study | None, settings: LaunchSettings, only_one: bool
 
 
 def added(
-    out: Output, names: tuple[str, ...], study: Study | None, entries: list[Entry], settings: LaunchSettings, task: Task
-) -> list[Arms]:
-    """The runs of ``--add``. Raises UsageError for a study that is named twice or is the match itself."""
+    out: Output, names: tuple[str, ...], entries: list[Entry], settings: LaunchSettings, task: Task
+) -> list[EarlierRuns]:
+    """The runs of ``--add``. Raises UsageError for a study that is named twice."""
     from arena.choice import hardware_of_jobs
     from programs.evolved_for import EvolvedFor
 
     if not names:
         return []
     folders = [resolve.study_folder(name, out).resolve() for name in names]
-    if len({*folders, *([study.folder.resolve()] if study else [])}) < len(folders) + bool(study):
-        raise UsageError("--add names a study twice, or this one", hint="name each earlier study once")
-    if study:
-        researcher, staff, budget = study.config.researcher, study.config.staff, study.config.run_budget
-    else:
-        choice, budget = settings.researcher_choice, settings.run_budget or task.run_budget
-        researcher, staff = choice.researcher, choice.config
-    followed = EvolvedFor.of(researcher, staff.models)
+    if len(set(folders)) < len(folders):
+        raise UsageError("--add names a study twice", hint="name each earlier study once")
+    choice = settings.researcher_choice
+    followed = EvolvedFor.of(choice.researcher, choice.config.models)
     wanted = {
-        "task_id": task.task_id, "run_budget": budget,
+        "task_id": task.task_id, "run_budget": settings.run_budget or task.run_budget,
         "hardware_class": hardware_of_jobs(task.device), "researcher": followed.researcher,
         "models": [*followed.models],
     }  # fmt: skip
     return [runs_in(folder, entries, wanted) for folder in folders]
 
 
-def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) -> Arms:
+def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) -> EarlierRuns:
     """The runs of the first two programs, or of one and stock, in an earlier study. Raises NotComparable without them,
     or where task, budget or hardware differ."""
     from analysis.tables import record, statement
-    from analysis.verdict.contrast import ArmRuns
 
     named = [entry.program.program_id for entry in entries if entry.role == "program"]
     pair = [*named, *(entry.program.program_id for entry in entries if entry.role == "control")][:2]
@@ -199,7 +192,7 @@ def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) ->
             f"{resolve.shown(folder)} has no runs of {names} with this task, run budget, hardware and researcher",
             hint="--add takes studies of the same texts on equal terms",
         )
-    return known[pair[0]], known[pair[1]]
+    return EarlierRuns(folder.name, (known[pair[0]], known[pair[1]]))
 
 
 def race_ended(study: Study, played: Match) -> str:
@@ -247,12 +240,19 @@ def with_controls(own: list[Any], controls: bool) -> list[Entry]:
 
 
 class MatchPlan(BaseModel, strict=True):
-    """[plan] of study.toml: runs of each program, the role of each, and, of a race, how many runs start at a time."""
+    """[plan] of study.toml: runs of each program, the role of each, of a race, how many runs start at a time, and the
+    runs of earlier studies that count too."""
 
     seeds: PositiveInt
     roles: list[str]
     batch: PositiveInt | None = None
     race_rule: str | None = None
+    added: list[EarlierRuns] = []
+
+    @field_validator("added", mode="before")
+    @classmethod
+    def _from_toml(cls, added: object) -> list[EarlierRuns]:
+        return read_as(list[EarlierRuns], added)
 
 
 def recorded(study: Study) -> MatchPlan:
@@ -273,7 +273,12 @@ def recorded(study: Study) -> MatchPlan:
 
 
 def cost_of(
-    tasks: Sequence[Task], arms: Sequence[int], runs: int, settings: LaunchSettings, study: Study | None
+    tasks: Sequence[Task],
+    arms: Sequence[int],
+    runs: int,
+    settings: LaunchSettings,
+    study: Study | None,
+    earlier: Sequence[EarlierRuns],
 ) -> Cost:
     """The cost of the match on each task, and its power. ``arms``: how many there are on each task."""
     from arena.setup import RunCost
@@ -284,8 +289,14 @@ def cost_of(
     same_rows = bool(cost.looks)
     if len(tasks) > 1:
         return cost.saying(power=f"on each task: {planned_power.power_sentence(runs, same_rows=same_rows)}")
-    pairs = math.comb(arms[0], 2) or 1
-    power = planned_power.power_sentence(runs, pairs, planned_power.known_sd(study), tasks[0].unit, same_rows=same_rows)
+    pairs = 1 if earlier else math.comb(arms[0], 2) or 1
+    ours, theirs = (runs + sum(len(one.arms[side].gains) for one in earlier) for side in (0, 1))
+    places = "".join(f", {len(one.arms[0].gains)} of them in {one.study}" for one in earlier)
+    others = f" and {theirs} of the second" * (ours != theirs)
+    of = f"of {'the first' if others else 'each of the two'}{others}{places}" if earlier else "per program"
+    power = planned_power.power_sentence(
+        ours, pairs, planned_power.known_sd(study), tasks[0].unit, of, theirs - ours, same_rows
+    )
     return cost.saying(power=power)
 
 
@@ -297,12 +308,14 @@ def create(
     settings: LaunchSettings,
     batch: int | None,
     race_rule: str,
+    earlier: Sequence[EarlierRuns],
 ) -> Study:
-    """A new study of these entries; ``batch``: runs that a race starts at a time."""
+    """A new study of these entries; ``batch``: runs that a race starts at a time; ``earlier``: runs that count too."""
     from arena.standalone import RACE_RULE
 
     plan: dict[str, JsonValue] = {"seeds": runs, "roles": [entry.role for entry in entries]}
     plan |= {"batch": batch} if batch else {}
+    plan |= {"added": [asdict(one) for one in earlier]} if earlier else {}
     plan |= {"race_rule": race_rule} if batch and race_rule != RACE_RULE else {}
     return settings.create(out, "match", tasks, [entry.program for entry in entries], plan)
 

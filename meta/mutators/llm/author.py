@@ -35,7 +35,7 @@ class Author:
         self.progress = progress
         config = study.config.staff
         recorded = tuple(study.state.calls)
-        record, replay = tapes()
+        record, replay = tapes(study.folder)
         seed = study.streams.seed("search", "calls")
         self.clients = {
             model: ModelClient(

@@ -141,7 +141,9 @@ def test_words() -> None:
     assert wording.plain_span(-0.0004, 0.265) == "0.000 to 0.265" and wording.plain_span(None, 1.0) == "-"
     ends = ((0.4, 2.2), (0.0004, 0.4), (-0.4, -0.0004), (-0.4, 0.0004), (1e-7, 4.0))
     assert [wording.interval_decimals(*each) for each in ends] == [2, 4, 4, 2, 2]  # 1e-7 is 0 in six places, too
-    assert [wording.chance(0.0497, level) for level in (0.0, 0.05)] == ["0.05", "0.0497"]
+    assert [wording.chance(p, level) for p in (0.0497, 0.0502) for level in (0.0, 0.05)] == [
+        "0.05", "0.0497", "0.05", "0.0502",
+    ]  # fmt: skip
     assert wording.ranks(1, 4) == "1–4" and wording.ranks(2, 2) == "2"
 
 

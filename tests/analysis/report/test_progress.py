@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from analysis.report.axis import Axis
@@ -57,21 +59,27 @@ def test_programs_are_named_and_those_of_the_last_match_have_the_intervals_of_th
     assert not crowd[0].names  # they would cover each other
 
 
-def test_main_of_a_night_changes_where_a_turn_kept_a_change() -> None:
+@pytest.mark.parametrize(
+    ("programs", "is_level"), [("a b c", True), ("stock local", True), ("idea-queue-v2 local careful one-line", False)]
+)
+def test_names_of_programs_are_turned_only_where_they_are_long(programs: str, is_level: bool) -> None:
+    [shown] = of_runs(runs(*[("match", name, 0.1) for name in programs.split()]), None)
+    assert shown.is_level is is_level
+
+
+def test_main_of_a_night_begins_at_the_untouched_script() -> None:
     turns = [
-        MainTurn("r", number, program, 60.0 * (number + 1), 0.0, change, metric)
-        for number, (program, change, metric) in enumerate(
-            [("a", None, 2.0), ("b", "lr=1", 1.5), ("a", None, 1.4), ("a", "lr=2", 1.0)]
-        )
+        MainTurn("r", number, program, 60.0 * (number + 1), 0.0, change, metric, 2.0)
+        for number, (program, change, metric) in enumerate([("b", "lr=1", 1.5), ("a", None, 1.4), ("a", "lr=2", 1.0)])
     ]
     shown = of_night(turns, "nll", "lower")
-    y, x = Axis(1.0, 2.0, BOTTOM, TOP), Axis(0.0, 4.0, LEFT, RIGHT)
+    y, x = Axis(1.0, 2.0, BOTTOM, TOP), Axis(0.0, 3.0, LEFT, RIGHT)
     assert shown.lines[:3] == [
-        (LEFT, y(2.0), x(2.0), y(2.0)), (x(2.0), y(1.5), x(4.0), y(1.5)), (x(4.0), y(1.0), RIGHT, y(1.0))
+        (LEFT, y(2.0), x(1.0), y(2.0)), (x(1.0), y(1.5), x(3.0), y(1.5)), (x(3.0), y(1.0), RIGHT, y(1.0))
     ]  # fmt: skip
-    assert [(dot.x, dot.kind) for dot in shown.dots] == [(x(2.0), "k0"), (x(4.0), "k1")]
+    assert [(dot.x, dot.kind) for dot in shown.dots] == [(x(1.0), "k0"), (x(3.0), "k1")]
     assert shown.label == "nll of main (lower is better)" and shown.legend[1] == ("k1", "kept change of a")
-    assert of_night(turns[:1], "nll", "lower").lines == [(LEFT, BOTTOM, RIGHT, BOTTOM)]
+    assert of_night([replace(turns[1], number=0)], "nll", "lower").lines == [(LEFT, BOTTOM, RIGHT, BOTTOM)]
 
 
 @pytest.mark.parametrize(("low", "high", "labels"), [(0.0, 1.0, ["0", "0.5", "1.0"]), (-2.0, 3.0, ["−2", "0", "2"])])
