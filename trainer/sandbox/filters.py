@@ -98,7 +98,7 @@ TREE_NOT = {
     "madvise": (2, (20, 21), "EINVAL"),  # COLD, PAGEOUT
     "fcntl": (1, (1024, 1026), "EINVAL"),  # a lease or a notification tells of others that open a file
 }
-NO_MORE = word_list("inotify_init inotify_init1 fanotify_init")  # tell the same: EMFILE, after which libraries look
+NO_MORE = word_list("fanotify_init")
 CACHED = ("mincore", 451)  # and cachestat: whether a page is in the cache
 _INT = 0xFFFF_FFFF  # of an int argument the kernel ignores the register's upper half, and so do the filters
 
