@@ -10,7 +10,7 @@ architecture (int 0x80 and x32 on x86_64) kill the process. There are three filt
   `sysinfo`. One that runs later must not read what an earlier one left in the page cache: `getrusage` counts the pages
   that came from the disk, and RWF_NOWAIT reads those alone that did not have to.
 - `tree`: for an agent, a command or a data.py, whose processes need most calls, a list of what is refused: what leads
-  out of its namespaces, and what tells it of others that use the same files.
+  out of its namespaces, and most of what tells it of others that use the same files.
 - `wall`: for the template and its monitors, which mount and fork: what a candidate that escaped its filter would use.
 """
 
@@ -85,7 +85,7 @@ socket socketpair execve execveat ptrace process_vm_readv process_vm_writev kcmp
 clock_settime settimeofday
 """)
 PIDFD_GETFD = 438
-TREE = word_list("unshare mount umount2 pivot_root swapoff")
+TREE = word_list("unshare mount umount2 pivot_root swapoff fanotify_init")  # inotify stays: opencode waits for it
 MOUNTS = (428, 429, 430, 431, 432, 433, 442)  # open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr
 TREE_OTHERWISE = (435, "shmget")  # clone3: its flags are in memory, which a filter cannot read; such memory stays
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
@@ -98,7 +98,6 @@ TREE_NOT = {
     "madvise": (2, (20, 21), "EINVAL"),  # COLD, PAGEOUT
     "fcntl": (1, (1024, 1026), "EINVAL"),  # a lease or a notification tells of others that open a file
 }
-NO_MORE = word_list("fanotify_init")
 CACHED = ("mincore", 451)  # and cachestat: whether a page is in the cache
 _INT = 0xFFFF_FFFF  # of an int argument the kernel ignores the register's upper half, and so do the filters
 
@@ -129,7 +128,6 @@ def tree() -> bytes:
     families += [lib.Arg(0, lib.EQ, one) for one in range(max(FAMILIES)) if one not in FAMILIES]
     rules += [(_error(lib, "EAFNOSUPPORT"), "socket", one) for one in families]
     rules += [(_error(lib, "EPERM"), "clone", lib.Arg(0, lib.MASKED_EQ, one, one)) for one in NEW_NAMESPACES]
-    rules += [(_error(lib, "EMFILE"), call) for call in NO_MORE]
     rules += [(_error(lib, "EOPNOTSUPP"), "preadv2", lib.Arg(5, lib.NE, 0))]  # RWF_NOWAIT reads cached pages alone
     for name, (argument, values, error) in TREE_NOT.items():
         rules += [(_error(lib, error), name, lib.Arg(argument, lib.MASKED_EQ, _INT, one)) for one in values]
