@@ -11,7 +11,7 @@ from trainer.task import Task
 
 SEED_ALONE, SEED, METRIC, READS = "seed alone", "seed", "metric line", "reads"
 SHOWN = 60  # characters of a line
-_SEED = re.compile(r"(\w*(?:seed|random_?state|default_rng|prngkey)\w*)(\W{1,3})(\d+)", re.IGNORECASE)
+_SEED = re.compile(r"\b((?=\w*?(?:seed|random_?state|default_rng|prngkey))\w++)\W{1,3}\d++", re.IGNORECASE)
 
 
 def script_remarks(task: Task, files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -24,8 +24,8 @@ def script_remarks(task: Task, files: Sequence[tuple[str, str]]) -> Iterator[tup
         lines = [Counter(_metric_lines(text, task)) for text in (old, new)]
         if changed := [*(lines[1] - lines[0]), *(lines[0] - lines[1])]:
             yield METRIC, changed[0][:SHOWN]
-    named = [name for name, _ in task.read_only_files if name.rpartition("/")[2] in new]
-    if reads := [name for name in named if name.rpartition("/")[2] not in old]:
+    reads = [name for name in task.read_only if (file := name.rpartition("/")[2]) in new and file not in old]
+    if reads:
         yield READS, ", ".join(reads)
 
 
@@ -37,10 +37,11 @@ def _changed_seeds(old: str, new: str) -> list[str]:
 
 
 def _metric_lines(text: str, task: Task) -> Iterator[str]:
-    """The lines that name the metric, and those that give a value to a variable in them."""
+    """The lines that name the metric, and those that give a value to a variable in them which is no knob."""
     lines = [line.strip() for line in text.splitlines()]
     name = re.escape(task.scoring["key"].rpartition(".")[2] or task.metric)
     printing = [line for line in lines if re.search(rf"(?<!\w){name}(?!\w)", line)]
-    variables = "|".join({word for line in printing for word in re.findall(r"[A-Za-z_]\w*", line)})
-    assigns = re.compile(rf"(?:{variables})\b[^=(]*=(?!=)")
+    words = {word for line in printing for word in re.findall(r"[A-Za-z_]\w*", line)}
+    variables = "|".join(words - {knob.name for knob in task.edits.knobs})
+    assigns = re.compile(rf"(?:{variables})\b[^=(<>!]*=(?!=)")
     return (line for line in lines if line in printing or (variables and assigns.match(line)))

@@ -22,7 +22,7 @@ from analysis.study import open_study
 from analysis.verdict.verdict import VIEWS, verdict_of
 from bench.common import figure
 from bench.contradiction import plants, rules
-from bench.contradiction.facts import FACTS, of_fact, shown_of
+from bench.contradiction.facts import FACTS, STUDIES, of_fact
 from bench.contradiction.laws import PLANTS
 from bench.contradiction.screens import screens
 
@@ -47,10 +47,10 @@ def judged(name: str, folder: Path, made: Callable[[str], Path]) -> tuple[int, l
 
 def of_facts(folder: Path) -> Iterator[tuple[str, int, list[str]]]:
     """(name, screens, contradictions) of each planted fact."""
-    shown_once = cache(lambda study: shown_of(study, folder / study))
+    studies = {name: make(folder / name) for name, make in STUDIES.items()}
+    shown = {name: screens(study) for name, study in studies.items()}
     for name, fact in FACTS.items():
-        made, shown = shown_once(fact.study)
-        yield name, len(shown), list(of_fact(fact, made, shown))
+        yield name, len(shown[fact.study]), list(of_fact(fact, studies[fact.study], shown[fact.study]))
 
 
 def main() -> int:

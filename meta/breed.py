@@ -157,11 +157,12 @@ def judge(
         return Attempt(proposal, program, problem, faulty=True)
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
-    if twin := novelty.first_like(program):
+    behaviour = novelty.behaviour(program)
+    if twin := novelty.seen.get(behaviour):
         return Attempt(proposal, program, f"behaves like {twin}", faulty=True)
     if worth and (refusal := worth(program, parent)):
         return Attempt(proposal, program, refusal)
-    novelty.meet(program)
+    novelty.seen[behaviour] = program.program_id
     return Attempt(proposal, program, "")
 
 

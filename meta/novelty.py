@@ -25,14 +25,11 @@ class Novelty:
         self.without = without
         self.seen: dict[str, str] = {}
 
-    def first_like(self, program: Program) -> str | None:
-        """The id of the first recorded program that behaves like this one, None if its behaviour is new."""
-        return self.seen.get(self.behaviour(program))
-
     def meet(self, program: Program) -> str | None:
         """Record the behaviour of a program; returns the id of the first program that had it, None if it is new."""
-        first = self.first_like(program)
-        self.seen.setdefault(self.behaviour(program), program.program_id)
+        behaviour = self.behaviour(program)
+        first = self.seen.get(behaviour)
+        self.seen.setdefault(behaviour, program.program_id)
         return first
 
     def alike(self, one: Program, other: Program) -> bool:

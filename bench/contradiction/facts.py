@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import query
-from bench.contradiction.laws import Plant
-from bench.contradiction.plants import night_study, planted
+from analysis.verdict.contrast import ArmRuns, EarlierRuns
+from bench.contradiction.laws import HIGH, WIDE, Plant
+from bench.contradiction.plants import match_only, night_study
 from bench.contradiction.rules import flat
-from bench.contradiction.screens import further_screens, screens
 
 RESULT = ("end", "end, piped", "json", "evidence", "report", "window page")  # screens that state a whole result
+MATCH = ("standings", "standings, json", "status, json", "report", "window", "window page")
 A_NUMBER = r"([−-]?[\d.]+)"
 
 
@@ -38,8 +39,10 @@ STUDIES: dict[str, Callable[[Path], Path]] = {
     "the untouched script used the budget up": partial(night_study, cost=0.02, gain=0.0),
     "a night without a win": partial(night_study, cost=0.1, gain=0.0),
     "a night with a win": partial(night_study, cost=0.1, gain=0.5),
-    "a match of two": lambda folder: planted(
-        Plant("match", {"first": [1.0, 1.2, 0.9, 1.1], "second": [0.4, 0.6, 0.5, 0.3]}), Path, folder
+    "a match of two, with --add": lambda folder: match_only(
+        Plant("match", {"first": [1.0, 1.3, 0.9, 1.1], "second": [0.4, 0.6, 0.9, 0.3]}),
+        folder,
+        [EarlierRuns("early", (ArmRuns("first", "first", "nats", HIGH), ArmRuns("second", "second", "nats", WIDE)))],
     ),
 }
 FACTS: dict[str, Fact] = {
@@ -67,15 +70,14 @@ FACTS: dict[str, Fact] = {
         "SELECT sum(forfeited) FROM runs",
     ),
     "one p of a difference": Fact(
-        "a match of two", rf"two-sided p = {A_NUMBER}, ([\d]+) runs", ("standings", "standings, json", "report")
+        "a match of two, with --add",
+        rf"two-sided p = {A_NUMBER}, (\d+) runs against (\d+), (\d+) and (\d+) of them in early", MATCH,
+    ),
+    "the better one": Fact(
+        "a match of two, with --add", "first (?:is better|by 0)", (*MATCH, "list"),
+        never="second (?:is better|by 0)|which is better is not shown",
     ),
 }  # fmt: skip
-
-
-def shown_of(study: str, folder: Path) -> tuple[Path, dict[str, str]]:
-    """Makes a study of STUDIES in ``folder``: its folder, and its screens."""
-    made = STUDIES[study](folder)
-    return made, screens(made) | further_screens(made)
 
 
 def of_fact(fact: Fact, folder: Path, shown: Mapping[str, str]) -> Iterator[str]:

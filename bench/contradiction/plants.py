@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analysis.ledger import Ledger, read
+from analysis.verdict.contrast import EarlierRuns
 from bench import planted_events
 from bench.contradiction.laws import Plant
 from bench.whole import quick_plan, silent
@@ -151,10 +152,12 @@ def at_level(plant: Plant) -> Mapping[str, Any]:
     return shifted(high if plant.at_level < 0 else low)
 
 
-def match_only(plant: Plant, folder: Path) -> Path:
-    """A match without a champion, as `metaloop match` or a study that was stopped leaves it."""
+def match_only(plant: Plant, folder: Path, earlier: Sequence[EarlierRuns] = ()) -> Path:
+    """A match without a champion, as `metaloop match` or a study that was stopped leaves it; ``earlier``: runs that
+    `--add` counts."""
     with Ledger(folder / "ledger", "main") as ledger:
-        study = {"study_id": "y1", "config": {"command": "match"}, "version": "0", "started_at": "2026-01-01T00:00:00Z"}
+        config = {"command": "match", "plan": {"added": [asdict(one) for one in earlier]}}
+        study = {"study_id": "y1", "config": config, "version": "0", "started_at": "2026-01-01T00:00:00Z"}
         ledger.append({"kind": "study", **study}, sync=False)
         program_of = {who: who.removesuffix(" again") for who in plant.gains}
         for who in dict.fromkeys(program_of.values()):

@@ -12,7 +12,7 @@ from analysis.wording import plain_text
 from meta.claim import LEVEL
 
 #: How many of the verdict's sentences a screen has room for; others have all.
-ROOM = {"card": 1}
+ROOM = {"card": 1, "window": 1, "status, json": 1}
 NO_VERDICT = ("status", "list")
 JUDGES = re.compile(
     r"\bbeats?\b|not shown to|significan\w*|better than|\bleads\b|\btied\b|[Ee]volution (?:added|found)|\bworse\b"

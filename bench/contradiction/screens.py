@@ -95,43 +95,31 @@ def screens(folder: Path) -> dict[str, str]:
     """Screen → its text. ``json`` has the sentences of the object that ``metaloop evolve --json`` ends with."""
     with open_study(folder) as con:
         report, drawn = page.report(con, str(folder)), card(con, str(folder))
-    texts = [text.strip() for text in _texts(ElementTree.fromstring(drawn))]
-    out = {
-        "report": visible(report),
-        "card": " ".join(texts),
-    }
-    out["status"] = printed(lambda o: status(o, LiveStudy.read(folder)))
-    champion = champion_of(folder) if (folder / "study.toml").is_file() else None
+    champion = champion_of(folder)
     decided = list(decision_of(champion).match_ids) if champion else None
-    out["standings"] = printed(lambda o: standings(o, folder, decided))
-    if champion is None:
-        return out
     followed = FollowedStudy.of("study", folder)
     followed.look()
     item = followed.item()
-    out["window"] = " ".join(item["verdict"] or ())
-    out["list"] = str(listed(folder, Output())["lead"])
-    out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")
-    out["end"] = printed(lambda o: result(o, folder))
-    out["end, piped"] = printed(lambda o: result(o, folder), person=False)
-    out["json"] = " ".join(json.loads(as_json(lambda o: result(o, folder)))["sentences"])
-    return out
-
-
-def further_screens(folder: Path) -> dict[str, str]:
-    """Those that state facts beside the verdict: as JSON, and the window's pages."""
-    decided = list(decision_of(champion).match_ids) if (champion := champion_of(folder)) else None
-    followed = FollowedStudy.of("study", folder)
-    followed.look()
     pages = {
-        "window": window_page("studies", studies=None, rows=[(followed, followed.item())]),
-        "window page": window_page("study", one=followed, item=followed.item(), ablation=None, **followed.page("")),
+        "window": window_page("studies", studies=None, rows=[(followed, item)]),
+        "window page": window_page("study", one=followed, item=item, ablation=None, **followed.page("")),
     }
-    return {
-        "standings, json": as_json(lambda o: standings(o, folder, decided)),
-        "status, json": as_json(lambda o: status(o, LiveStudy.read(folder))),
+    out = {
         **{name: visible(bytes(page.body).decode()) for name, page in pages.items()},
+        "report": visible(report),
+        "card": " ".join(text.strip() for text in _texts(ElementTree.fromstring(drawn))),
+        "status": printed(lambda o: status(o, LiveStudy.read(folder))),
+        "status, json": as_json(lambda o: status(o, LiveStudy.read(folder))),
+        "standings": printed(lambda o: standings(o, folder, decided)),
+        "standings, json": as_json(lambda o: standings(o, folder, decided)),
+        "list": str(listed(folder, Output())["lead"]),
     }
+    if champion is not None:
+        out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")
+        out["end"] = printed(lambda o: result(o, folder))
+        out["end, piped"] = printed(lambda o: result(o, folder), person=False)
+        out["json"] = " ".join(json.loads(as_json(lambda o: result(o, folder)))["sentences"])
+    return out
 
 
 def _texts(drawn: ElementTree.Element) -> Iterator[str]:

@@ -90,20 +90,16 @@ class Progress:
 
     def _tick(self) -> None:
         while not self.ended.wait(LOG_SECONDS if self.live is None else CLOCK_SECONDS):
-            if self.live is None:
-                self.log()
-            else:
-                self.draw()
+            (self.log if self.live is None else self.draw)()
 
     def log(self) -> None:
         """Print how far the runs under way are, and the last kept change; nothing where no experiment ended since."""
-        with self.drawing:
-            before = self.study.tail.last_at
-            self.study.refresh()
+        before = self.study.tail.last_at
+        self.study.refresh()
         tried = sum(run.measured for run in self.study.begun)
         if tried and self.study.tail.last_at != before:
-            last = [f"; the last kept: {line}" for line in news(self.study)[-1:]]
-            self._say(f"{many(tried, 'experiment')}, {duration(self.study.charged)} charged{''.join(last)}")
+            last = ["none", *news(self.study)][-1]
+            self._say(f"{many(tried, 'experiment')}, {duration(self.study.charged)} charged; the last kept: {last}")
 
     def draw(self) -> None:
         """Read the new events of the ledger and redraw the screen."""

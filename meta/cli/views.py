@@ -88,12 +88,14 @@ def show(
 ) -> None:
     """Print rows with the legend, the groups and the hidden columns of a view."""
     keys = list(rows[0]) if rows else []
-    if out.mode == "json":
-        out.rows(rows, [], extra=extra, empty=empty)
-        return
-    if out.mode == "plain":
-        piped = [Column(key) for key in sorted(keys, key=lambda key: key == how.group) if key not in how.hide]
-        out.rows([{key: rounded(value) for key, value in row.items()} for row in rows], piped, empty=empty)
+    if out.mode != "person":
+        if out.mode == "plain":
+            rows = [
+                {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
+                for row in rows
+            ]
+        piped = [Column(key) for key in sorted(keys, key=how.group.__eq__) if key not in how.hide]
+        out.rows(rows, piped, extra=extra, empty=empty)
         return
     from rich.text import Text
 
@@ -115,11 +117,6 @@ def show(
         out.note(empty)
 
 
-def rounded(value: Any) -> Any:
-    """A number with six significant digits; anything else as it is."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 def digits_of(rows: Sequence[Any]) -> int:
     """Decimal places that the intervals of the rows justify."""
     bounds = ((row.get("low"), row.get("high")) for row in rows)
@@ -134,8 +131,7 @@ def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Co
         "utilization": spend.share, "tokens": spend.tokens, "low": str,
     }  # fmt: skip
     if "per_hour" in keys:  # the interval is of that column
-        own = decimals(typical(row["gain"] for row in rows))
-        formats["gain"] = lambda value: plain_number(value, own)
+        del formats["gain"]
     for key in keys:
         if key == "high" and "low" in keys:
             continue

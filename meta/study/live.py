@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from analysis.ledger.events import MatchArm, MatchEvent, ReplayEvent, VerificationEvent
@@ -112,17 +113,16 @@ class LiveStudy(StudyState):
         """`main` has the mean metric of its seeds so far; it is computed only where `main` is another one."""
         last = self.turns[-1] if self.turns else None
         tried = [] if last and event.kept is None else list(self.run(event.run_id).experiments.values())
-        first = [one for one in tried if one.number < event.first and one.source_id == tried[0].source_id]
-        begun = [one.metric for one in first if one.metric is not None]
+        before = [one for one in tried if one.number < event.first and one.source_id == tried[0].source_id]
+        untouched = [one.metric for one in before if one.metric is not None]
         main = {one.source_id for one in tried if one.number == event.main}
         own = [one for one in tried if one.source_id in main and one.fraction >= 1]
         metrics = [one.metric for one in own if one.metric is not None] or ([last.metric] if last else [])
         change = next((one.description for one in own if one.number == event.kept), None)
         seconds = event.device_seconds_charged + (last.seconds if last else 0.0)
         if metrics:
-            mean, program = sum(metrics) / len(metrics), self.name(event.program_id)
-            start = last.start if last else sum(begun) / len(begun) if begun else mean
-            yield MainTurn(event.run_id, event.number, program, seconds, event.gain, change, mean, start)
+            program, start = self.name(event.program_id), last.start if last else mean(untouched or metrics)
+            yield MainTurn(event.run_id, event.number, program, seconds, event.gain, change, mean(metrics), start)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

@@ -61,7 +61,8 @@ class FollowedStudy:
         if self.study.is_import:
             _ = self.study.imported
         at_work = is_taken(self.folder)
-        self.study.verdict(at_work)  # so that no page waits for the views
+        if self.study.champion is None:
+            self.study.verdict(at_work)  # so that no page waits for the views
         self.version += (not self.whole) + (at_work != self.at_work)
         self.whole, self.at_work = True, at_work
 

@@ -17,7 +17,7 @@ model = Model(depth=3, random_state=0)
 inputs, targets = np.load("train.npy"), np.load("targets.npy")
 model.fit(inputs, targets, STEPS)
 score = model.error(np.load("held.npy"))
-print(f"val_err: {score:.4f}")
+if STEPS > 5: print(f"val_err: {score:.4f}", STEPS)
 """
 TASK = """[task]
 name = "remarks"
@@ -29,6 +29,9 @@ seconds = 1.0
 [score]
 kind = "printed"
 pattern = '^val_err: (.*)'
+[edits.STEPS]
+kind = "int"
+values = [10, 20]
 [run]
 command = "python train.py"
 """
@@ -37,10 +40,11 @@ REPLACED = [
     ("random_state=0", "random_state=17", [(SEED_ALONE, "random_state=0 → random_state=17")]),
     ("depth=3, random_state=0", "depth=4, random_state=17", [(SEED, "random_state=0 → random_state=17")]),
     ("STEPS = 10", "STEPS = 10\nrng = np.random.default_rng(3)", []),
-    ("{score:.4f}", "{score * 0.9:.4f}", [(METRIC, 'print(f"val_err: {score * 0.9:.4f}")')]),
+    ("{score:.4f}", "{score * 0.9:.4f}", [(METRIC, 'if STEPS > 5: print(f"val_err: {score * 0.9:.4f}", STEPS)')]),
     ("model.error(", "0.5 * model.error(", [(METRIC, 'score = 0.5 * model.error(np.load("held.npy"))')]),
-    ("print(", "score -= 0.1\nprint(", [(METRIC, "score -= 0.1")]),
-    ('print(f"val_err: {score:.4f}")', 'print("val_err: 0.1")', [(METRIC, 'print("val_err: 0.1")')]),
+    ("if STEPS", "score -= 0.1\nif STEPS", [(METRIC, "score -= 0.1")]),
+    ('print(f"val_err: {score:.4f}", STEPS)', 'print("val_err: 0.1")', [(METRIC, 'if STEPS > 5: print("val_err: 0.1")')]),
+    ("model.fit(", "if STEPS <= 3: raise ValueError\nmodel.fit(", []),
     ("targets, STEPS)", "targets, STEPS, random_state=5)", []),
     ("model.fit(inputs", 'labels = open("labels.csv").read()\nmodel.fit(inputs', [(READS, "labels.csv")]),
 ]  # fmt: skip

@@ -26,7 +26,7 @@ from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from arena.settings import StudyConfig
 from bench.contradiction import plants, rules
-from bench.contradiction.facts import FACTS, of_fact, shown_of
+from bench.contradiction.facts import FACTS, STUDIES, of_fact
 from bench.contradiction.laws import HIGH, Plant, stock
 from bench.contradiction.screens import screens
 from bench.contradictions import bases, judged, of_facts
@@ -87,7 +87,7 @@ def test_every_screen_shows_the_same_verdict(
     assert whole.sentences == found.sentences and whole.table == found.table and whole.experiments > 0
     assert found.headline.startswith(f"{d.name} {'beats stock by' if d.holds else 'is not shown to beat stock: '}")
     shown = shown_ahead if plant is AHEAD else screens(folder)
-    assert len(shown) == 10 and rules.of_study(shown, whole) == []
+    assert len(shown) == 13 and rules.of_study(shown, whole) == []
     sent = tracked(folder)
     assert found.headline in note(sent) and sent.verdict["p"] == d.p
     assert all(caveat.text in note(sent) for caveat in whole.caveats)
@@ -124,7 +124,8 @@ def test_planted_facts_are_the_same_on_every_screen(tmp_path: Path) -> None:
 
 def test_a_fact_that_a_screen_lacks_or_states_otherwise_is_reported(tmp_path: Path) -> None:
     fact = FACTS["start and end"]
-    folder, shown = shown_of(fact.study, tmp_path)
+    folder = STUDIES[fact.study](tmp_path)
+    shown = screens(folder)
     stated = re.search(fact.pattern, shown["end"])
     assert stated and not list(of_fact(fact, folder, shown))
     for text, why in (("", "does not state"), (shown["end"].replace(stated[2], "9.00"), "states")):

@@ -70,7 +70,7 @@ def test_a_gain_beside_an_interval_of_another_column_has_its_own_digits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     turns = [{"name": "a", "gain": 0.03, "per_hour": 17.7, "low": -583.0, "high": 4735.0}]
-    assert "0.030" in shown(capsys, views.view("turns"), rows=turns)[0]
+    assert "  0.03  " in shown(capsys, views.view("turns"), rows=turns)[0]
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.sql")), ids=lambda path: path.stem)

@@ -2,147 +2,127 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
-import sys
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from typing import Any
 
-from programs.bounded import json_value
+from programs import bounded
 from trainer.cards.check_record import CheckFinding
+from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.knobs import SEED
-from trainer.commands.trainer import CommandTrainer
+from trainer.commands.trainer import TRAINING, CommandTrainer
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
+from trainer.sandbox.launcher import ProcessLimits
+from trainer.scoring.referee import ExperimentTally
 
 CLAUSE = "constant"
 _LITTLE = 0.02  # of the budget
 _SEE = "a metric that needs the input, or a start that learns something"
-#: writes one file, whatever its length
-_WRITE = "import base64,os,zlib;n={name!r};os.makedirs(os.path.dirname(n) or '.',exist_ok=True);"
-_WRITE += "open(n,'wb').write(zlib.decompress(base64.b64decode({data!r})))"
+
+
+class _BlindTrainer(CommandTrainer):
+    """In place of each training it leaves these ``artifacts``, which are scored."""
+
+    artifacts: dict[str, bytes]
+
+    def _run(self, job: CommandJob, limits: ProcessLimits, tally: ExperimentTally, kind: str = "") -> CommandEnded:
+        if kind == TRAINING:
+            return CommandEnded(0, "", 0.0, 0.0, 0.0, "", self.artifacts, ())
+        return super()._run(job, limits, tally, kind)
 
 
 def blind_findings(trainer: CommandTrainer, baseline: Outcome) -> Iterator[CheckFinding]:
     """``baseline``: the last training of ``trainer``, with artifacts. Nothing for a task without them and a budget."""
-    task, run = trainer.task, trainer.section
+    task = trainer.task
     if task.scales:
         little = trainer.run(Spec(task.baseline(), SEED, fraction=_LITTLE))
-        yield from _compared(trainer, baseline, little, f"with {_LITTLE:.0%} of the budget")
-    if not run.score_command:
-        return
-    constants = {name: constant for name, data in trainer.left.items() if (constant := constant_prediction(name, data))}
-    if len(constants) != 1 or len(trainer.left) != 1:
-        names = ", ".join(trainer.left)
+        yield _compared(trainer, baseline, little, f"with {_LITTLE:.0%} of the budget")
+    names = ", ".join(trainer.left)
+    constant = constant_prediction(names, *trainer.left.values()) if len(trainer.left) == 1 else None
+    if constant is not None:
+        with _BlindTrainer(task, trainer.data, sandbox=trainer.launcher.sandboxed) as blind:
+            blind.artifacts = {names: constant}
+            outcome = blind.run(Spec(task.baseline(), SEED))
+        yield _compared(trainer, baseline, outcome, f"with one prediction for all rows of {names}")
+    elif names:
         message = f"not tried whether predictions that ignore the input win: {names} is no single table of predictions"
         yield CheckFinding("warning", CLAUSE, message, "let the training leave its predictions (.npy, .csv, .json)")
-        return
-    (name, constant), *_ = constants.items()
-    code = _WRITE.format(name=name, data=base64.b64encode(zlib.compress(constant)).decode())
-    blind = replace(task, run=run.model_copy(update={"command": [sys.executable, "-c", code]}))
-    with CommandTrainer(blind, trainer.data, sandbox=trainer.launcher.sandboxed) as other:
-        outcome = other.run(Spec(task.baseline(), SEED))
-    yield from _compared(trainer, baseline, outcome, f"with one prediction for all rows of {name}")
 
 
-def _compared(trainer: CommandTrainer, baseline: Outcome, blind: Outcome, how: str) -> Iterator[CheckFinding]:
+def _compared(trainer: CommandTrainer, baseline: Outcome, blind: Outcome, how: str) -> CheckFinding:
     task = trainer.task
     if blind.metric is None or baseline.metric is None:
-        yield CheckFinding("ok", CLAUSE, f"{how} there is no score: {blind.reason}")
-    elif task.sign * (blind.metric - baseline.metric) <= 0:
-        message = (
-            f"{how} {task.metric} is {blind.metric:.6g}, no worse than {baseline.metric:.6g} of the untouched files"
-        )
-        yield CheckFinding("warning", CLAUSE, message, _SEE)
-    else:
-        yield CheckFinding("ok", CLAUSE, f"{how} {task.metric} is {blind.metric:.6g}, which is worse")
+        return CheckFinding("ok", CLAUSE, f"{how} there is no score: {blind.reason}")
+    shown = f"{how} {task.metric} is {blind.metric:.6g}"
+    if task.sign * (blind.metric - baseline.metric) > 0:
+        return CheckFinding("ok", CLAUSE, f"{shown}, which is worse")
+    return CheckFinding("warning", CLAUSE, f"{shown}, no worse than {baseline.metric:.6g} of the untouched files", _SEE)
 
 
 def constant_prediction(name: str, data: bytes) -> bytes | None:
-    """The same table with one prediction for all rows: the mean of numbers, the most frequent of other values; columns
-    without a repeated value are names of rows, and stay. None for what is no such table."""
+    """The same table with one prediction for all rows: the mean of fractions, the most frequent of other values.
+    Columns of other values that never repeat are names of rows, and stay. None for what is no such table."""
+    form = {"npy": _array, "json": _json, "csv": _text, "tsv": _text}.get(name.rpartition(".")[2])
     try:
-        if name.endswith(".npy"):
-            return _array(data)
-        if name.endswith(".json"):
-            return _json(data)
-        return (
-            _table(data.decode(), "\t" if name.endswith(".tsv") else ",") if name.endswith((".csv", ".tsv")) else None
-        )
-    except (ValueError, TypeError, EOFError):
+        return form(data) if form else None
+    except (ValueError, TypeError, IndexError, AttributeError, EOFError, csv.Error):
         return None
 
 
-def _constant(column: Sequence[object]) -> list[object]:
-    """A column with one value; one of other values than fractions that never repeat stays."""
-    numbers = [float(value) for value in column if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == len(column) and any(isinstance(value, float) for value in column):
-        return [sum(numbers) / len(numbers)] * len(numbers)
-    counts = Counter(map(repr, column))
-    common, times = counts.most_common(1)[0]
-    return [next(value for value in column if repr(value) == common)] * len(column) if times > 1 else [*column]
+def _by_column(rows: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]] = ()) -> list[list[Any]]:
+    """``values``: of the rows, where these are texts. ValueError for less than two rows or different lengths, and where
+    no column has predictions."""
+    constants = [_constant(column) for column in zip(*values or rows, strict=True)]
+    if len(rows) < 2 or all(value is None for value in constants):
+        raise ValueError("no table of predictions")
+    return [[old if value is None else value for old, value in zip(row, constants, strict=True)] for row in rows]
 
 
-def _array(data: bytes) -> bytes | None:
+def _constant(column: Sequence[Any]) -> Any:
+    """The prediction for all rows; None for names of rows."""
+    if all(isinstance(value, int | float) for value in column) and any(isinstance(value, float) for value in column):
+        return sum(column) / len(column)
+    value, times = Counter(column).most_common(1)[0]
+    return value if times > 1 else None
+
+
+def _array(data: bytes) -> bytes:
     import numpy as np
 
-    array = np.load(io.BytesIO(data), allow_pickle=False)
-    if array.dtype.kind not in "fiub" or not array.ndim or not len(array):
-        return None
-    if array.dtype.kind == "f":
+    array, out = np.load(io.BytesIO(data), allow_pickle=False), io.BytesIO()
+    if array.dtype.kind == "f" and len(array):
         array[:] = array.mean(axis=0)
-    elif array.ndim == 1:
-        array[:] = _constant(array.tolist())
     else:
-        return None
-    out = io.BytesIO()
+        array[:] = np.reshape(_by_column(array.reshape(len(array), -1).tolist()), array.shape)
     np.save(out, array)
     return out.getvalue()
 
 
 def _json(data: bytes) -> bytes | None:
-    value = json_value(data.decode())
-    if isinstance(value, dict) and value and all(isinstance(one, list) and one for one in value.values()):
-        made: object = {name: _constant(column) for name, column in value.items() if isinstance(column, list)}
-    elif isinstance(value, dict) and value and not any(isinstance(one, list | dict) for one in value.values()):
-        made = dict(zip(value, _constant([*value.values()]), strict=True))
-    elif isinstance(value, list) and value and not any(isinstance(one, list | dict) for one in value):
-        made = _constant(value)
-    elif isinstance(value, list) and value and all(isinstance(row, list) for row in value):
-        made = _by_column([row for row in value if isinstance(row, list)])
+    table = bounded.json_value(data.decode())
+    if isinstance(table, dict):
+        table = dict(_by_column([*table.items()]))
+    elif isinstance(table, list) and isinstance(table[0], dict):
+        rows = _by_column([[*row.values()] for row in table])
+        table = [dict(zip(row, values, strict=True)) for row, values in zip(table, rows, strict=True)]
+    elif isinstance(table, list):
+        rows = _by_column([value if isinstance(value, list) else [value] for value in table])
+        table = rows if isinstance(table[0], list) else [value for (value,) in rows]
     else:
         return None
-    return json.dumps(made).encode()
+    return json.dumps(table).encode()
 
 
-def _table(text: str, separator: str) -> bytes | None:
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
-    head = 0 if not rows or any(_is_number(cell) for cell in rows[0]) else 1
-    if len(rows) < head + 2:
-        return None
-    values = [[_number(cell) if _is_number(cell) else cell for cell in row] for row in rows[head:]]
-    out = io.StringIO()
-    csv.writer(out, delimiter=separator, lineterminator="\n").writerows([*rows[:head], *_by_column(values)])
+def _text(data: bytes) -> bytes:
+    text, out = data.decode(), io.StringIO()
+    separator = "\t" if "\t" in text.partition("\n")[0] else ","
+    rows: list[list[Any]] = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+    values = [[cell if (value := bounded.number(cell)) is None else value for cell in row] for row in rows]
+    head = all(isinstance(cell, str) for cell in values[0])
+    rows = [*rows[:head], *_by_column(rows[head:], values[head:])]
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
-
-
-def _by_column(rows: Sequence[Sequence[object]]) -> list[list[object]]:
-    """ValueError for rows of different lengths."""
-    columns = [_constant(column) for column in zip(*rows, strict=True)]
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str) -> int | float:
-    return int(cell) if cell.strip().lstrip("+-").isdecimal() else float(cell)

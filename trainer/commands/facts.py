@@ -25,8 +25,9 @@ _OTHER_WAY = {
         r"\b(?:low|lower|lowest|minimi[sz]\w*|smaller|smallest|decreas\w*|reduc\w*|less|down)\b", re.I
     ),
 }
+_WAYS = ["lower", "higher"]
 _ARROW = re.compile(r"\d\s*(?:->|→|=>)\s*[-+.\d]")
-_USED = re.compile(r"memory|mem|mb|kib|bytes|rss|vram")  # numbers of a machine, which an edit may change
+_USED = {"memory", "mem", "mb", "kib", "bytes", "rss", "vram"}  # numbers of a machine, which an edit may change
 _VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w+)["']""")
 _SETTINGS = (".yaml", ".yml", ".toml", ".json", ".ini")
 _PATTERN, _LARGEST = 200, 1e15  # of a constraint
@@ -97,62 +98,39 @@ def metric_of(runs: Sequence[TriedRun], wanted: str | None) -> tuple[NamedNumber
         raise TaskError(f"{name}: {error}", hint="let the command print it as its last number") from None
 
 
-def direction_of(source: OwnRepository, metric: str, given: str | None) -> Fact:
-    """By a list of names (`trainer/values/metric_names.toml`), where no sentence of the repository says otherwise."""
+def direction_of(source: OwnRepository, names: Sequence[str], given: str | None) -> Fact:
+    """By a list of names (`trainer/values/metric_names.toml`), where no sentence of the repository says otherwise.
+    ``names``: of the numbers that may be the metric, which have to agree. Raises Unknown where nothing decides."""
     if given:
         return Fact("direction", given, "given")
-    way = certain_direction(metric)
-    if way is None:
-        raise Unknown("direction", f"is a lower or a higher {metric} better?", ["lower", "higher"])
-    name = re.split(r"[. ]", metric)[-1]
-    own = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)
+    metric = names[0] if len(names) == 1 else "value of the metric"
+    question, ways = f"is a lower or a higher {metric} better?", {certain_direction(name) for name in names}
+    way = ways.pop()
+    if way is None or ways:
+        raise Unknown("direction", question, _WAYS)
+    named = "|".join(re.escape(re.split(r"[. ]", name)[-1]) for name in names)
+    own, other = re.compile(rf"(?<![\w])(?:{named})(?![\w])", re.IGNORECASE), _WAYS[way == "lower"]
     for line in source.lines(*source.prose):
         for sentence in re.split(r"(?<=[.!;])\s+", line.text):
-            other = "higher" if way == "lower" else "lower"
             if own.search(sentence) and _OTHER_WAY[way].search(sentence) and not _OTHER_WAY[other].search(sentence):
-                message = (
-                    f"is a lower or a higher {metric} better? By its name {way}, but {line.where}: {sentence[:80]}"
-                )
-                raise Unknown("direction", message, ["lower", "higher"])
+                raise Unknown("direction", f"{question} By its name {way}, but {line.where}: {sentence[:80]}", _WAYS)
     return Fact("direction", way, "by its name")
-
-
-def direction_of_any(source: OwnRepository, names: Sequence[str], given: str | None) -> Fact:
-    """Where it is not known which of these is the metric: that of all. Raises Unknown if it is not the same of all."""
-    ways = {certain_direction(name) for name in names}
-    if len(names) > 1 and not given and (len(ways) > 1 or None in ways):
-        raise Unknown("direction", "is a lower or a higher value of the metric better?", ["lower", "higher"])
-    return direction_of(source, names[0], given)
 
 
 def invariants_of(runs: Sequence[TriedRun], metric: NamedNumber, knobs: Sequence[Ladder]) -> list[NamedNumber]:
     """The other numbers that both runs print alike while the metric varies, but for those of a machine and of knobs."""
-    texts = [named_numbers.read(run.text, metric.form) for run in runs]
-    if len({tuple(text[metric.name].values[-1:]) for text in texts}) == 1:
-        return []
-    settings = {plain_name(knob.name) for knob in knobs}
-
-    def is_invariant(name: str) -> bool:
-        last = {text[name].values[-1] if name in text else None for text in texts}
+    first, *others = (named_numbers.read(run.text, metric.form) for run in runs)
+    found, settings = dict[str, NamedNumber](), {plain_name(knob.name) for knob in knobs}
+    for name, one in first.items():
         plain = plain_name(name)
-        return len(last) == 1 and not (
-            is_timed(name) or {*plain.split("_")} & {*_USED.pattern.split("|")} or plain in settings
-        )
-
-    found = {
-        plain_name(name): one
-        for name, one in texts[0].items()
-        if name != metric.name and is_invariant(name) and not named_numbers.unclear(name, texts[0])
-    }
-    return [one for one in found.values() if len(one.pattern) <= _PATTERN and _is_limit(one, runs)]
-
-
-def _is_limit(one: NamedNumber, runs: Sequence[TriedRun]) -> bool:
-    """Whether a constraint can have the number: it is read as one, and not too large."""
-    try:
-        return all(abs(one.last_in(run.text)) <= _LARGEST for run in runs)
-    except InvalidPredictions:
-        return False
+        if all(name in other and other[name].values[-1] == one.values[-1] for other in others):
+            if name == metric.name:
+                return []
+            apart = is_timed(name) or plain in settings or _USED & {*plain.split("_")}
+            fits = len(one.pattern) <= _PATTERN and abs(one.last) <= _LARGEST
+            if fits and not apart and not named_numbers.unclear(name, first):
+                found[plain] = one
+    return [*found.values()]
 
 
 def rows_of(runs: Sequence[TriedRun], noise: str | None) -> int:

@@ -20,7 +20,6 @@ from programs.errors import TaskError, UsageError
 from trainer.commands.facts import (
     Fact,
     direction_of,
-    direction_of_any,
     invariants_of,
     left_out,
     metric_of,
@@ -95,7 +94,7 @@ class Drafting:
         none: tuple[NamedNumber, list[float]] = NamedNumber(""), []
         metric, values = questions.answer(lambda: metric_of(runs, wanted.metric), none)
         names = [metric.name] if metric.name else [*numbers_of(runs, wanted.metric)]
-        direction = questions.answer(lambda: direction_of_any(source, names, wanted.direction), no_fact("direction"))
+        direction = questions.answer(lambda: direction_of(source, names, wanted.direction), no_fact("direction"))
         timed = is_timed(metric.name)
         alike = len({run.text for run in runs}) == 1
         known = questions.answer(
@@ -165,7 +164,7 @@ def _before_running(source: OwnRepository, wanted: Wanted, questions: OpenQuesti
         command, seed = questions.answer(lambda: _seed(source, command, editable, wanted.seed), (command, ""))
     if not editable or {"command", "seed"} & {one.field for one in questions.found}:
         if metric := wanted.metric:
-            questions.answer(lambda: direction_of(source, metric, wanted.direction), no_fact("direction"))
+            questions.answer(lambda: direction_of(source, [metric], wanted.direction), no_fact("direction"))
         questions.ask()
     return command, editable, seed
 

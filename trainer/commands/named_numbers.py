@@ -48,6 +48,10 @@ class NamedNumber:
         return number_in(text, "" if self.key else self.pattern, self.key)
 
     @property
+    def last(self) -> float:
+        return float(self.values[-1].replace(",", ""))
+
+    @property
     def pattern(self) -> str:
         """A regular expression for a line that has it, with the number as its group."""
         start = r"^\W*" if self.leads else r"(?:^|[^\w./@%-])"

@@ -160,7 +160,7 @@ def _lines(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _invariant(one: NamedNumber) -> list[str]:
     """A constraint that no edit changes this number."""
     where = {"key" if one.key else "pattern": one.key or one.pattern}
-    values = {"kind": "printed", **where, "equals": float(one.values[-1].replace(",", ""))}
+    values = {"kind": "printed", **where, "equals": one.last}
     name = re.sub(r"\W+", "_", one.name)[:40]
     return _lines({f"constraints.{name}": values})
 

@@ -58,6 +58,7 @@ _LINKS = 20  # that are followed
 _MOST_NAMES = 5  # in a finding
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RESULT_MB = 1  # size of the file with the metric
+TRAINING = "command"  # kind of a process (`ExperimentTally.add`)
 
 
 class CommandTrainer(Trainer):
@@ -155,7 +156,7 @@ class CommandTrainer(Trainer):
         wanted = self.section.artifacts if scored else self.outputs
         fraction = spec.fraction if self.task.scales else 1.0
         job = self._job(self.section.command, self._files(spec), wanted, spec, fraction, self.section.score_files)
-        ended = self._run(job, self._limits(fraction, 0), tally, "command")
+        ended = self._run(job, self._limits(fraction, 0), tally, TRAINING)
         if scored:
             self.left = ended.files
             job = self._job(self.section.score_command, self._beside(ended), self.outputs, spec)

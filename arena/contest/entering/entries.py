@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -203,8 +204,8 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
 def free_name(connection: Connection, person: Person, name: str) -> str:
     """The name, with a number where another entry of this person has it: a label names one entry."""
     taken = set(connection.scalars(select(ContestEntry.name).where(ContestEntry.person_id == person.person_id)))
-    names = (name[: MOST_NAME - len(end)] + end for end in ("", *(f" ({k})" for k in range(2, len(taken) + 3))))
-    return next(free for free in names if free not in taken)
+    ends = itertools.chain([""], (f" ({number})" for number in itertools.count(2)))
+    return next(free for end in ends if (free := name[: MOST_NAME - len(end)] + end) not in taken)
 
 
 def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:

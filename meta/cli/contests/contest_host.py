@@ -44,11 +44,15 @@ def close(
     decision and the secret that the hidden data came from are published. Works with or
     without a running `serve`; if it is interrupted, the same command resumes."""
     from arena.contest.contest import Contest
+    from arena.contest.entering.similarity import copies, copy_sentence
 
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
     if contest.phase() != "decided":
-        name_copies(out, contest)
+        with contest.database.read() as connection:
+            alike = copies(connection)
+        for number, earlier in alike.items():  # while it can be changed: void entries have no copies
+            out.note(f"entry {number} {copy_sentence(earlier)}: it takes no part in the decision")
         request_close(contest, early, yes)
         follow(out, contest)
     if out.mode == "json":
@@ -60,16 +64,6 @@ def close(
 
         said = {key: value for key, value in contest.announcement().items() if key != "secret"}
         out.note(send(webhook, {"command": "contest close", "contest": str(path), **said}))
-
-
-def name_copies(out: Output, contest: Contest) -> None:
-    """Say which entries take no part in the decision because they behave like an earlier one, while that can be
-    changed: an earlier one that is declared void counts no longer."""
-    from arena.contest.entering.similarity import copies, copy_sentence
-
-    with contest.database.read() as connection:
-        for number, earlier in copies(connection).items():
-            out.note(f"entry {number} {copy_sentence(earlier)}: it takes no part in the decision")
 
 
 def request_close(contest: Contest, early: str | None, yes: bool) -> None:

@@ -119,18 +119,15 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     cost = TaskStudy(study).cost if study else RunCost(task, settings.run_budget or task.run_budget)
     if budget is None and flags.what is None and study is not None:
         budget = _begun(study, cost)
-    if study is None and not settings.dry_run:
-        settings.ready(out, [task], None)
-        launch.refuse_small(task, cost.run_budget, settings.fixed_steps)
-        design_of(switched.factors, cost, budget, 0)  # raises before a folder is created
-        study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
-    seed = design_seed(study, program, switched.factors) if study else 0
-    design = design_of(switched.factors, cost, budget, seed)
+    design = design_of(switched.factors, cost, budget, 0)
     whole = _cost(switched, design, cost.seconds(design.runs), cost, study, settings)
-    if settings.dry_run or study is None:
+    if settings.dry_run:
         settings.show_plan(out, whole, [task], study, "factors", "left_out")
         return
     settings.ready(out, [task], study)
+    if study is None:
+        study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
+    design = design_of(switched.factors, cost, budget, design_seed(study, program, switched.factors))
     launch.announce(out, whole, study.folder, "ablate")
     match = launch.drive(out, study.folder, "ablate", whole, partial(ablate, study, program, design), flags.webhook)
     champion = study.state.champion
