@@ -258,7 +258,8 @@ def gain_estimate(
         new = [store.get(row.rows) if row.status == "ok" and row.rows else None for row in trained]
         found = over_rows(task, on.streams, stream, found, old, new)
     elif task.counted_rows:
-        looks = sum(len(run.experiments) for run in state.runs.values())
+        on.study.follow()  # what workers have recorded
+        looks = sum(run.measured for run in state.runs.values())
         found = over_a_share(task, found, [*untouched, *metrics], looks)
     start, end = (statistics.fmean(values) if values else None for values in (untouched, metrics))
     return replace(found, start=start, end=end)

@@ -96,7 +96,8 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
     decimal_comma = has_decimal_comma([cells[chosen] for _, cells in table.rows])
     if decimal_comma is None:
         raise UnreadableLog(
-            f"a comma in {table.names[chosen]!r} may be a decimal comma or group thousands", "write it with a point"
+            f"a comma in {table.names[chosen]!r} may be a decimal comma or group thousands",
+            "write it with a point and no separators",
         )
     kept = frozenset((stated.kept or "").lower().replace(",", " ").split())
     return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why, kept)

@@ -110,7 +110,9 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
             problems.append(problem)
             log.asides += [Aside(line, str(problem), "\t".join(cells)[:QUOTED]) for line, cells in table.rows]
     if not runs:
-        raise problems[0] if problems else UnreadableLog("a header without rows")
+        first = next(iter(log.asides), None)
+        why = f"no row is read: in line {first.line} {first.reason}" if first else "a header without rows"
+        raise problems[0] if problems else UnreadableLog(why)
     for run in runs:
         _judge(run, _Seen(stated.reruns == "words"))
         repeats = _repeats(run)
@@ -131,7 +133,8 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
     groups, notes = _groups(table, columns)
     described = [columns.names[i] for i in columns.at["description"]]
     notes |= {"description_column": described[0] if described else ""} if described != ["description"] else {}
-    used = {i for kind, some in columns.at.items() if kind not in ("other", "setup", "phase") for i in some}
+    unread = ("other", "setup", "phase", "" if columns.at.get("seed") else "setting")
+    used = {i for kind, some in columns.at.items() if kind not in unread for i in some}
     runs = []
     for label, rows in groups.items():
         name = plain_name(table.metric) or columns.names[columns.metric]
@@ -141,6 +144,8 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         if stated.direction and named_direction(name) == ({"lower": "higher", "higher": "lower"}[way], True):
             own["direction_against_name"] = way
         read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
+        if not read:
+            continue
         title = label or table.title * (len(log.tables) > 1)
         if is_relative := "own_baseline" in columns.at:
             own["own_baseline"] = columns.names[columns.at["own_baseline"][0]]
@@ -159,7 +164,7 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
 def _set_zeros_aside(rows: Sequence[Row], notes: dict[str, JsonValue]) -> None:
     """A zero of a row that was skipped or discarded is no measurement where no other value is near zero."""
     zeros = [row for row in rows if row.metric == 0.0 and meaning(row.word or "") in ("discard", "skip")]
-    others = [abs(row.metric) for row in rows if row.metric]
+    others = [abs(row.metric) for row in rows if row.metric is not None and row not in zeros]
     if zeros and others and min(others) * FAR > max(others):
         notes["zeros_unmeasured"] = len(zeros)
         for row in zeros:
@@ -250,6 +255,8 @@ def _same(cells: Sequence[str], columns: Columns) -> dict[str, str]:
     at = {kind: tuple(i for i in some if not is_missing(cells[i])) for kind, some in columns.at.items()}
     texts = [i for i in at.get("description", ()) if columns.names[i] != "name"]
     places = {kind: at.get(kind, ()) for kind in ("script", "setup", "config")}
+    if at.get("seed"):
+        places["config"] += at.get("setting", ())
     if places["config"]:
         places["config"] += (*at.get("commit", ()), *texts)
     return {kind: "\t".join(cells[i] for i in some) for kind, some in places.items()}
@@ -298,7 +305,8 @@ def _point_out(run: ImportedRun) -> None:
     """Notes values that are far beyond the baseline, and steps that mostly go the wrong way."""
     base = run.baseline
     if base:
-        far = [r for r in run.rows if r.metric is not None and run.sign * (base - r.metric) > 0.0]
+        far = [r for r in run.rows if r.metric is not None]
+        far = [r for r in far if run.sign * (base - (r.metric or 0.0)) > 0.0 or r.decision != "discard"]
         far = [r for r in far if abs(r.metric or 0.0) > FAR * abs(base) or abs(r.metric or 0.0) * FAR < abs(base)]
         if far:
             run.notes["far_from_baseline"] = {"rows": len(far), "line": far[0].line, "value": far[0].metric}
@@ -321,8 +329,8 @@ class _Seen:
         self._by_words = by_words
         self._rows: dict[tuple[str, str], Row] = {}  # (kind of key, key) → the first row with it
         patterns = aliases()["again"]
-        named = ("words", "best", "baseline", "seed")
-        self._words, self._best, self._baseline, self._seed = (re.compile(patterns[k]) for k in named)
+        named = ("words", "best", "baseline", "seed", "change")
+        self._words, self._best, self._baseline, self._seed, self._change = (re.compile(patterns[k]) for k in named)
 
     def original(self, row: Row) -> Row | None:
         """The row that this one repeats; remembers the row."""
@@ -330,19 +338,20 @@ class _Seen:
         rest = self._words.sub(" ", text)  # "seed 2" names no experiment
         bare, of_best = " ".join(re.findall(r"[^\W\d_]+", rest)), self._best.search(text)
         setup, script, config = (row.same[kind] for kind in ("setup", "script", "config"))
-        keys = {("row", f"{commit}\n{text}")} if commit and text else set()
+        keys = {("row", f"{setup}\n{commit}\n{text}")} if commit and text else set()
         keys |= {("script", script)} if script else set()
         keys |= {("config", f"{setup}\n{config}")} if config else set()
         baseline, same_text = ("baseline", f"{setup}\nbaseline"), ("same text", f"{setup}\n{bare}")
-        if row.decision == "baseline" or self._baseline.match(text):
+        changes = self._change.search(rest) is not None  # "baseline with dropout" is a script of its own
+        if row.decision == "baseline" or (self._baseline.match(text) and not changes):
             keys.add(baseline)
         first = self._first(keys) or (self.best if self._seed.fullmatch(text) else None)
         if first is None and self._words.search(text):
             named = [word for word in rest.split() if not (of_best and word.isdigit())]  # "rerun 2 of the best"
             first = self._first({("commit", word[:7]) for word in (commit, *named)})
-            if first is None and of_best:
-                first = self.best
-            first = first or self._first({baseline} if "baseline" in text else {same_text} if bare else ())
+            if first is None and not changes:
+                kind = {baseline} if "baseline" in text else {same_text} if bare else ()
+                first = self.best if of_best and self.best else self._first(kind)
         since = ("words", f"{self.best.line if self.best else 0}\n{setup}\n{text}")
         if first is None and text and not script and (same := self._first({since})):
             self.same_words += 1

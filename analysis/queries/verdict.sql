@@ -3,7 +3,7 @@ WITH ended AS (SELECT match_id FROM matches WHERE match_id IN (SELECT match_id F
     ORDER BY purpose IN ('ablation', 'reserve'), started_at DESC LIMIT 1),
 study AS (SELECT config ->> 'command' AS command FROM studies ORDER BY started_at DESC LIMIT 1),
 steps AS (  -- of each imported log, those that are distinguishable from noise
-    SELECT run_id, list('line ' || line || coalesce(' (' || left(description, 50) || ')', '') ORDER BY line) FILTER (step_p <= 0.05) AS steps
+    SELECT run_id, list('line ' || line || coalesce(' (' || left(nullif(description, ''), 50) || ')', '') ORDER BY line) FILTER (step_p <= 0.05) AS steps
     FROM import_rows JOIN experiments USING (run_id, experiment_id) GROUP BY run_id)
 SELECT (SELECT details FROM champions ORDER BY named_at DESC LIMIT 1) AS champion,
     (SELECT match_id FROM ended) AS match_id,
@@ -14,8 +14,8 @@ SELECT (SELECT details FROM champions ORDER BY named_at DESC LIMIT 1) AS champio
     (SELECT count(*) FROM runs) AS runs,
     (SELECT count(DISTINCT path) FROM imports WHERE state = 'imported') AS imported,
     (SELECT count(DISTINCT path) FROM imports WHERE state = 'refused') AS refused,
-    (SELECT list({'name': coalesce(name, path), 'led': kept + new_bests, 'decided': decided, 'shown': kept + new_bests - noise_steps, 'steps': steps}
-        ORDER BY kept + new_bests - noise_steps DESC NULLS LAST, path, run_id) FROM imports JOIN steps USING (run_id)) AS logs,
+    (SELECT list({'name': coalesce(name, path), 'led': kept + new_bests, 'decided': decided, 'shown': kept + new_bests - noise_steps, 'steps': steps, 'measured': best_measured IS NOT NULL}
+        ORDER BY kept + new_bests - noise_steps DESC NULLS LAST, path, run_id) FROM imports LEFT JOIN steps USING (run_id) WHERE state = 'imported') AS logs,
     (SELECT count(DISTINCT run_id) FROM replays) AS replayed, (SELECT count(*) FROM replays) AS trainings,
     (SELECT count(*) FROM experiments) AS experiments,
     (SELECT list(DISTINCT trust) FROM (SELECT trust FROM runs WHERE match_id = (SELECT match_id FROM ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from analysis.study import query
 from bench.contradiction.screens import visible
 from tests.meta.cli_study import metaloop
 from tests.trainer.foreign_repos import write_files
+from trainer.rows import luck_of_looks, share_error
 from trainer.sandbox import bwrap
 
 TRAIN = """LEVEL = 1
@@ -89,6 +91,22 @@ def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
         UNKNOWN.replace("main is", "train.py is") in message
         and "No fresh data and no fresh training seeds. " in message
     )
+
+
+def test_interval_of_a_share_of_rows_allows_for_the_luck_of_all_experiments(tmp_path: Path) -> None:
+    """Also once the run has ended, and its experiments are no longer held."""
+    task, study = repository(tmp_path / "repo", "n_rows = 100000\n"), tmp_path / "study"
+    for name, old, new in (
+        ("train.py", "11 - min(LEVEL, 2)", "50 - 5 * min(LEVEL, 6)"), ("task.toml", "[1, 2]", "[1, 2, 3, 4, 5, 6]"),
+        ("program.md", "Use `LEVEL=2`.", "Use `LEVEL=3`.\n- Use `LEVEL=4`.\n- Use `LEVEL=5`."),
+    ):  # fmt: skip
+        (task / name).write_text((task / name).read_text().replace(old, new))
+    git(task, *USER, "commit", "-qam", "levels")
+    metaloop(*words_of(task), "-s", study)
+    [row] = query(study, "SELECT start - end_ AS gain, low, high, start FROM harvest")
+    [ran] = query(study, "SELECT count(*) AS n FROM experiments")
+    luck = luck_of_looks(math.sqrt(2) * share_error(row["start"], 100_000), ran["n"])
+    assert ran["n"] >= 3 and (row["gain"] - row["low"]) - (row["high"] - row["gain"]) == pytest.approx(luck, rel=1e-3)
 
 
 def test_an_exact_metric_is_better_without_an_interval(tmp_path: Path) -> None:

@@ -117,6 +117,20 @@ KINDS = {
         tsv("id|val_loss|status", "1|3|keep", "2|0.001|keep", "3|0|discard"), {"best_measured": 0.0}, None),
     "a zero that nothing says was discarded is one": (
         tsv("id|val_loss|status", "1|3|keep", "2|2|keep", "3|0|keep"), {"best_kept": 0.0}, None),
+    "a zero beside a kept zero is one": (
+        tsv("id|error|status", "1|3|keep", "2|0|keep", "3|0|discard"),
+        {"best_kept": 0.0, "notes": {"description_column": "",
+                                     "far_from_baseline": {"rows": 2, "line": 3, "value": 0.0}}}, None),
+    "a baseline with a change is no baseline": (
+        tsv("commit|loss|status|what", "a|3|keep|baseline", "b|2.9|keep|baseline + QK norm",
+            "c|2.8|keep|baseline with lr .1",
+            "d|3.1|discard|baseline with seed 2", "e|2.7|keep|rerun of best with dropout"),
+        {"reruns": 1, "kept": 3}, [None, None, None, 2, None]),
+    "equal commits and words of two machines are no re-runs": (
+        tsv("commit|node|loss|what", "a|n1|3|baseline", "a|n2|2|baseline", "a|n3|4|baseline"), {"reruns": 0}, None),
+    "settings under several seeds are re-runs": (
+        tsv("lr|width|seed|loss", ".1|8|1|3", ".1|8|2|3.1", ".2|8|1|2", ".2|8|2|2.1"), {"reruns": 2},
+        [None, 2, None, 4]),
     "words in a column metric are its names": (
         tsv("metric|score|status", "auc|.7|keep", "auc|.8|keep"), {"metric": "auc", "best_kept": 0.8}, None),
     "a constant baseline is that of the run": (

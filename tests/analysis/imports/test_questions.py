@@ -173,7 +173,7 @@ def test_kept_rows_that_are_mostly_worse(tmp_path: Path) -> None:
 
 def test_what_is_not_used_is_said(tmp_path: Path) -> None:
     run = bring_in_one(tmp_path / "a", samples.ORDER)
-    unused = ["loc", "branch", "lr", "epochs", "host"]
+    unused = ["loc", "branch", "host"]
     assert run["notes"] == {"description_column": "hypothesis", "unused_columns": unused}
     [row] = ask(tmp_path / "a", """
         SELECT e.seed, e.steps, e.wall_seconds, e.peak_memory_mb, e.started_at, r.extra FROM experiments AS e
