@@ -37,6 +37,7 @@ class Fact:
 #: Name → makes the study in a folder.
 STUDIES: dict[str, Callable[[Path], Path]] = {
     "the untouched script used the budget up": partial(night_study, cost=0.02, gain=0.0),
+    "a night that ends in its first block": partial(night_study, cost=0.04, gain=0.0),
     "a night without a win": partial(night_study, cost=0.1, gain=0.0),
     "a night with a win": partial(night_study, cost=0.1, gain=0.5),
     "a match of two, with --add": lambda folder: match_only(
@@ -54,9 +55,13 @@ FACTS: dict[str, Fact] = {
         "a night without a win", "no change was kept", (*RESULT, "standings", "status, json"),
         never="no change was tried",
     ),
+    "no test was possible": Fact(
+        "a night that ends in its first block", "No test of .* against .* was possible", (*RESULT, "standings"),
+        never="no change was tried|one-sided p|does not show which",
+    ),
     "main gains nothing": Fact(
-        "a night without a win", rf'"gain": {A_NUMBER}, "low": null', ("standings, json",),
-        "SELECT verified_gain FROM runs",
+        "the untouched script used the budget up", rf'"gain": {A_NUMBER}, "low": null', ("standings, json",),
+        "SELECT 0.0",
     ),
     "start and end": Fact(
         "a night with a win", rf"loss {A_NUMBER} → {A_NUMBER}", RESULT, "SELECT start, end_ FROM harvest"
