@@ -78,6 +78,9 @@ FACTS: dict[str, Fact] = {
         "a match of two, with --add",
         rf"two-sided p = {A_NUMBER}, (\d+) runs against (\d+), (\d+) and (\d+) of them in early", MATCH,
     ),
+    "runs that --add counts weaken it": Fact(
+        "a match of two, with --add", "Counted too: those of early", ("standings", "report", "window page")
+    ),
     "the better one": Fact(
         "a match of two, with --add", "first (?:is better|by 0)", (*MATCH, "list"),
         never="second (?:is better|by 0)|which is better is not shown",
