@@ -40,6 +40,11 @@ STUDIES: dict[str, Callable[[Path], Path]] = {
     "a night that ends in its first block": partial(night_study, cost=0.04, gain=0.0),
     "a night without a win": partial(night_study, cost=0.1, gain=0.0),
     "a night with a win": partial(night_study, cost=0.1, gain=0.5),
+    "a match whose added program has no run": lambda folder: match_only(
+        Plant("match", {"first": HIGH, "third": WIDE}),
+        folder,
+        [EarlierRuns("early", (ArmRuns("first", "first", "nats", HIGH), ArmRuns("second", "second", "nats", WIDE)))],
+    ),
     "a match of two, with --add": lambda folder: match_only(
         Plant("match", {"first": [1.0, 1.3, 0.9, 1.1], "second": [0.4, 0.6, 0.9, 0.3]}),
         folder,
@@ -80,6 +85,10 @@ FACTS: dict[str, Fact] = {
     ),
     "runs that --add counts weaken it": Fact(
         "a match of two, with --add", "Counted too: those of early", ("standings", "report", "window page")
+    ),
+    "runs of other programs do not count": Fact(
+        "a match whose added program has no run", "first minus third", ("standings", "report", "window page"),
+        never="Counted too|of them in early",
     ),
     "the better one": Fact(
         "a match of two, with --add", "first (?:is better|by 0)", (*MATCH, "list"),
