@@ -10,7 +10,8 @@ board AS (SELECT * FROM standings WHERE gain IS NOT NULL AND match_id IN (
     UNION ALL
     (SELECT match_id FROM ended WHERE (SELECT count(*) FROM decided) = 0
     ORDER BY purpose = 'ablation', started_at DESC LIMIT 1))),
-settings AS (SELECT config ->> 'command' AS command, config -> 'plan' ->> 'batch' AS batch, config -> 'plan' ->> '$.added[*].study' AS added FROM studies
+settings AS (SELECT config ->> 'command' AS command, config -> 'plan' ->> 'batch' AS batch, config -> 'plan' ->> '$.added[*].study' AS added,
+    config -> 'plan' ->> '$.added[*].arms[*].program_id' AS pair FROM studies
     ORDER BY started_at DESC LIMIT 1),
 untouched AS (  -- trainings of the untouched script
     SELECT task, steps, device_seconds_spent AS cpu, wall_seconds AS wall FROM experiments
@@ -50,7 +51,8 @@ UNION ALL SELECT d ->> 'fresh', 1, '' FROM decided WHERE d ->> 'fresh' IN ('seed
 UNION ALL SELECT 'drift', 1, round(abs(drift), 1) || ' SD ' || if(drift > 0, 'longer', 'shorter') FROM harvest WHERE abs(drift) > 2
 UNION ALL SELECT 'load', 1, min_by(detail, task) FROM loaded WHERE detail IS NOT NULL HAVING count(*) > 0
 UNION ALL SELECT 'as ' || (d ->> 'same_as'), 1, d ->> 'own' FROM decided WHERE d ->> 'same_as' <> ''
-UNION ALL SELECT 'added', len(added), array_to_string(added, ', ') FROM settings WHERE len(added) > 0
+UNION ALL SELECT 'added', len(added), array_to_string(added, ', ') FROM settings
+    WHERE len(added) > 0 AND (SELECT count(DISTINCT program_id) FROM board WHERE list_contains((SELECT pair FROM settings), program_id)) = 2
 UNION ALL SELECT 'race', 1, '' FROM settings WHERE batch IS NOT NULL AND (SELECT count(*) FROM decided) = 0
 UNION ALL SELECT 'collapsed', count(*), '' FROM collapsed HAVING count(*) > 0
 UNION ALL SELECT 'few runs', count(DISTINCT program_id), min(n)::VARCHAR FROM board

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.ledger.json_values import read_as
 from analysis.statistics import ErrorEstimate, interval, satterthwaite, t_test, welch_difference
 from analysis.tables import statement, typed_rows
 from analysis.verdict.power import runs_needed
@@ -71,13 +69,6 @@ def arms_of(con: duckdb.DuckDBPyConnection, match_id: str) -> Arms | None:
     """The two programs that the user named first, or the only one and stock; of an open study with `standings`."""
     arms = typed_rows(con.execute(statement("contrast"), {"match": match_id}), ArmRuns)
     return (arms[0], arms[1]) if len(arms) == 2 else None
-
-
-def added_to(con: duckdb.DuckDBPyConnection) -> list[EarlierRuns]:
-    """The runs of earlier studies that an open study of `match --add` counts."""
-    query = "SELECT config -> 'plan' -> 'added' FROM studies ORDER BY started_at DESC LIMIT 1"
-    row = con.execute(query).fetchone()
-    return read_as(list[EarlierRuns], json.loads(row[0])) if row and row[0] else []
 
 
 def contrast(arms: Arms, earlier: Sequence[EarlierRuns] = ()) -> Contrast:

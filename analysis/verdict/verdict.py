@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.found_scripts import script_sentence
+from analysis.ledger.json_values import read_as
 from analysis.statistics import Mean, interval, satterthwaite
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from analysis.verdict.caveats import NOTE, caveats
-from analysis.verdict.contrast import Contrast, added_to, arms_of, contrast
+from analysis.verdict.contrast import Contrast, EarlierRuns, arms_of, contrast
 from analysis.verdict.decision import LEVEL, Caveat, Compared, Decision, decision_of
 from analysis.verdict.power import runs_needed
 from analysis.wording import (
@@ -256,7 +257,7 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> Verdi
     ablation = facts["purpose"] == "ablation" or (facts["replayed"] and not facts["match_id"])
     effects = next(iter(rows(con.execute(EFFECTS, {"match": facts["match_id"]}))), None) if ablation else None
     arms = arms_of(con, facts["match_id"]) if facts["match_id"] and facts["compares"] and not ablation else None
-    against = contrast(arms, added_to(con)) if arms else None
+    against = contrast(arms, read_as(list[EarlierRuns], facts["added"] or [])) if arms else None
     board = () if ablation else tuple(of_board(con, facts["match_id"]))
     digits, state = board_digits(board), "none"
     if effects:

@@ -37,8 +37,14 @@ class Fact:
 #: Name → makes the study in a folder.
 STUDIES: dict[str, Callable[[Path], Path]] = {
     "the untouched script used the budget up": partial(night_study, cost=0.02, gain=0.0),
+    "a night that ends in its first block": partial(night_study, cost=0.04, gain=0.0),
     "a night without a win": partial(night_study, cost=0.1, gain=0.0),
     "a night with a win": partial(night_study, cost=0.1, gain=0.5),
+    "a match whose added program has no run": lambda folder: match_only(
+        Plant("match", {"first": HIGH, "third": WIDE}),
+        folder,
+        [EarlierRuns("early", (ArmRuns("first", "first", "nats", HIGH), ArmRuns("second", "second", "nats", WIDE)))],
+    ),
     "a match of two, with --add": lambda folder: match_only(
         Plant("match", {"first": [1.0, 1.3, 0.9, 1.1], "second": [0.4, 0.6, 0.9, 0.3]}),
         folder,
@@ -54,9 +60,13 @@ FACTS: dict[str, Fact] = {
         "a night without a win", "no change was kept", (*RESULT, "standings", "status, json"),
         never="no change was tried",
     ),
+    "no test was possible": Fact(
+        "a night that ends in its first block", "No test of .* against .* was possible", (*RESULT, "standings"),
+        never="no change was tried|one-sided p|does not show which",
+    ),
     "main gains nothing": Fact(
-        "a night without a win", rf'"gain": {A_NUMBER}, "low": null', ("standings, json",),
-        "SELECT verified_gain FROM runs",
+        "the untouched script used the budget up", rf'"gain": {A_NUMBER}, "low": null', ("standings, json",),
+        "SELECT 0.0",
     ),
     "start and end": Fact(
         "a night with a win", rf"loss {A_NUMBER} → {A_NUMBER}", RESULT, "SELECT start, end_ FROM harvest"
@@ -72,6 +82,13 @@ FACTS: dict[str, Fact] = {
     "one p of a difference": Fact(
         "a match of two, with --add",
         rf"two-sided p = {A_NUMBER}, (\d+) runs against (\d+), (\d+) and (\d+) of them in early", MATCH,
+    ),
+    "runs that --add counts weaken it": Fact(
+        "a match of two, with --add", "Counted too: those of early", ("standings", "report", "window page")
+    ),
+    "runs of other programs do not count": Fact(
+        "a match whose added program has no run", "first minus third", ("standings", "report", "window page"),
+        never="Counted too|of them in early",
     ),
     "the better one": Fact(
         "a match of two, with --add", "first (?:is better|by 0)", (*MATCH, "list"),
