@@ -134,26 +134,26 @@ def _decides(table: LogTable, column: int) -> bool:
 
 def one_row_a_training(table: LogTable, log: LogText) -> LogTable:
     """The table with one row for each training, of the last value of each column, where a step rises within the rows
-    that have the same labels and the same status; the earlier rows are added to the asides."""
+    that have the same labels and the same status, and there are more than two a training, as there are no re-runs of
+    most; the earlier rows are added to the asides."""
     names = [plain(name) for name in table.names]
-    trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
     kinds = [_kind(table, names, i) for i in range(len(names))]
+    trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
     for line, cells in table.rows:
         trainings[tuple(cells[i] for i, kind in enumerate(kinds) if kind in LABELS)].append((line, cells))
-    several = [rows for rows in trainings.values() if len(rows) > 1]
-    for step in [i for i, name in enumerate(names) if several and name in STEPS]:
-        if all(_rises(rows, step, kinds) for rows in several):
+    for step in [i for i, name in enumerate(names) if name in STEPS and len(table.rows) > 2 * len(trainings)]:
+        if all(_rises(rows, step, kinds) for rows in trainings.values()):
             reason = f"an earlier row of a training: {table.names[step]} rises in it"
-            early = [row for rows in several for row in rows[:-1]]
+            early = [row for rows in trainings.values() for row in rows[:-1]]
             log.asides += [Aside(line, reason, "\t".join(cells)[:QUOTED]) for line, cells in early]
             return replace(table, rows=[_last(rows) for rows in trainings.values()])
     return table
 
 
 def _rises(rows: Sequence[tuple[int, list[str]]], step: int, kinds: Sequence[str | None]) -> bool:
-    steps = [value for _, cells in rows if (value := number(cells[step])) is not None]
+    known = [value for _, cells in rows if (value := number(cells[step])) is not None]
     statuses = {cells[i] for _, cells in rows for i, kind in enumerate(kinds) if kind == "status"}
-    return len(statuses) < 2 and len(steps) == len(rows) and steps == sorted({*steps})
+    return len(rows) < 2 or (len(statuses) < 2 and len(known) == len(rows) and known == sorted({*known}))
 
 
 def _last(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, list[str]]:
