@@ -155,6 +155,13 @@ def test_number_that_never_varies_is_an_invariant_of_a_time(tmp_path: Path) -> N
     assert found["knob N"].level == "warning" and "constraint checksum" in found["knob N"].message
 
 
+def test_invariants_in_json_have_names_that_a_task_may_have(tmp_path: Path) -> None:
+    shown = {"_step": 3, "größe": 4, "2nd": 5, "long" * 12: {"x": 6, "y": 7}}
+    code = f"import json, time\nprint(json.dumps({{'seconds': time.perf_counter(), **{shown}}}))\n"
+    task = made(write_files(tmp_path / "repo", {"train.py": code}), replace(PRINTS, metric="seconds"))
+    assert len(task.constraints) == 5 and run(task).status == "ok"
+
+
 def test_number_that_never_varies_beside_a_loss_is_proposed_and_named(tmp_path: Path) -> None:
     code = "import random\nSEED = 1\nN = 30\nrandom.seed(SEED)\nprint('loss:', random.random() + 1 / N)\n"
     code += "print('rows:', N)\n"
