@@ -186,7 +186,7 @@ def test_facts_say_what_the_task_has_not(tmp_path: Path, monkeypatch: pytest.Mon
     reads = ", ".join(f"os.environ.get({name!r})" for name in ("MY_DATA_DIR", "MY_GIVEN_DIR", "PATH", "HOME"))
     code = f"import os\nprint('val_loss: 0.5', {reads})\n"
     files = {"train.py": code, "conf/config.yaml": "optim:\n  lr: 0.3\n  wd: 0.1\n"}
-    wanted = replace(PRINTS, command="MY_GIVEN_DIR=x python train.py optim.lr=0.1")
+    wanted = replace(PRINTS, command="MY_GIVEN_DIR=x python train.py optim.wd optim.lr=0.1")
     facts = Drafting(write_files(tmp_path, files)).draft(wanted).facts
     out = {fact.value: fact.note for fact in facts if fact.field == "left out"}
     assert {*out} == {"conf/config.yaml", "MY_DATA_DIR"}  # and not what the sandbox or the command sets
