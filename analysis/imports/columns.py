@@ -72,15 +72,15 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
     """The columns of a table. Raises UnreadableLog with a question where the metric is not clear."""
     names = tuple(plain(name) for name in table.names)
     is_wanted = plain_name(table.metric) in map(plain_name, (stated.metric or "").split(","))
-    metric = None if stated.metric is None or is_wanted else _named(stated.metric, table, "--metric")
-    status = None if stated.status is None else _named(stated.status, table, "--status")
-    described = None if stated.description is None else _named(stated.description, table, "--set description")
+    metric = None if is_wanted else _named(stated.metric, table, "--metric")
+    status = _named(stated.status, table, "--status")
+    described = _named(stated.description, table, "--set description")
     at = defaultdict[str, list[int]](list)
     for index in range(len(names)):
         kind = _kind(table, names, index)
         if status is not None and (kind == "status" or index == status):
             kind = "status" if index == status else "other"
-        worded = kind not in ("status", "error") or (kind == "status" and status is not None)
+        worded = kind not in ("status", "error") or index == status
         if kind and index != metric and (worded or _has_words(table, index)):
             at[kind].append(index)
     texts = sorted(at["description"], key=lambda i: names[i] == "name")  # a name is a label where there are notes
@@ -162,8 +162,10 @@ def _last(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, list[str]]:
     return rows[-1][0], [next((cell for cell in column if not is_missing(cell)), "") for column in columns]
 
 
-def _named(wanted: str, table: LogTable, flag: str) -> int:
+def _named(wanted: str | None, table: LogTable, flag: str) -> int | None:
     """The column that a flag names, in any spelling; of several, with commas, the first that the table has."""
+    if wanted is None:
+        return None
     known, several = {plain_name(name) for name in table.names}, wanted.split(",")
     wanted = next((one for one in several if plain_name(one) in known), several[-1])
     like = [i for i, name in enumerate(table.names) if wanted in (name, plain(name))] or [
