@@ -14,6 +14,7 @@ from trainer.values.metric_names import plain_name
 
 FAILED = ("crash", "oom", "timeout", "invalid")
 UNMEASURED = ("pruned", "pending")
+WEAK = frozenset({"pending", "skip", "ran"})  # "keep, running EMA", "discard (skipped)"
 DECIDED = ("keep", "discard")
 WORDS = 3  # of a status, the first ones, are looked up
 LONGEST = 80  # characters of a number
@@ -81,11 +82,11 @@ def meaning(cell: str) -> str | None:
 
 
 def settled(said: set[str]) -> str | None:
-    """One meaning of several: a failure goes before all others, a baseline before being kept."""
-    for kind in (*FAILED, *UNMEASURED, "baseline"):
+    """One meaning of several: a failure goes before all others, a baseline before being kept, any before WEAK ones."""
+    for kind in (*FAILED, "pruned", "baseline"):
         if kind in said:
             return kind
-    said = said - {"ran"} or said
+    said = said - WEAK or said
     return said.pop() if len(said) == 1 else None
 
 

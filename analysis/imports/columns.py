@@ -72,15 +72,15 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
     """The columns of a table. Raises UnreadableLog with a question where the metric is not clear."""
     names = tuple(plain(name) for name in table.names)
     is_wanted = plain_name(table.metric) in map(plain_name, (stated.metric or "").split(","))
-    metric = None if stated.metric is None or is_wanted else _named(stated.metric, table, "--metric")
-    status = None if stated.status is None else _named(stated.status, table, "--status")
-    described = None if stated.description is None else _named(stated.description, table, "--set description")
+    metric = None if is_wanted else _named(stated.metric, table, "--metric")
+    status = _named(stated.status, table, "--status")
+    described = _named(stated.description, table, "--set description")
     at = defaultdict[str, list[int]](list)
     for index in range(len(names)):
         kind = _kind(table, names, index)
         if status is not None and (kind == "status" or index == status):
             kind = "status" if index == status else "other"
-        worded = kind not in ("status", "error") or (kind == "status" and status is not None)
+        worded = kind not in ("status", "error") or index == status
         if kind and index != metric and (worded or _has_words(table, index)):
             at[kind].append(index)
     texts = sorted(at["description"], key=lambda i: names[i] == "name")  # a name is a label where there are notes
@@ -135,26 +135,26 @@ def _decides(table: LogTable, column: int) -> bool:
 
 def one_row_a_training(table: LogTable, log: LogText) -> LogTable:
     """The table with one row for each training, of the last value of each column, where a step rises within the rows
-    that have the same labels and the same status; the earlier rows are added to the asides."""
+    that have the same labels and the same status, and there are more than two a training, as there are no re-runs of
+    most; the earlier rows are added to the asides."""
     names = [plain(name) for name in table.names]
-    trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
     kinds = [_kind(table, names, i) for i in range(len(names))]
+    trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
     for line, cells in table.rows:
         trainings[tuple(cells[i] for i, kind in enumerate(kinds) if kind in LABELS)].append((line, cells))
-    several = [rows for rows in trainings.values() if len(rows) > 1]
-    for step in [i for i, name in enumerate(names) if several and name in STEPS]:
-        if all(_rises(rows, step, kinds) for rows in several):
+    for step in [i for i, name in enumerate(names) if name in STEPS and len(table.rows) > 2 * len(trainings)]:
+        if all(_rises(rows, step, kinds) for rows in trainings.values()):
             reason = f"an earlier row of a training: {table.names[step]} rises in it"
-            early = [row for rows in several for row in rows[:-1]]
+            early = [row for rows in trainings.values() for row in rows[:-1]]
             log.asides += [Aside(line, reason, "\t".join(cells)[:QUOTED]) for line, cells in early]
             return replace(table, rows=[_last(rows) for rows in trainings.values()])
     return table
 
 
 def _rises(rows: Sequence[tuple[int, list[str]]], step: int, kinds: Sequence[str | None]) -> bool:
-    steps = [value for _, cells in rows if (value := number(cells[step])) is not None]
+    known = [value for _, cells in rows if (value := number(cells[step])) is not None]
     statuses = {cells[i] for _, cells in rows for i, kind in enumerate(kinds) if kind == "status"}
-    return len(statuses) < 2 and len(steps) == len(rows) and steps == sorted({*steps})
+    return len(rows) < 2 or (len(statuses) < 2 and len(known) == len(rows) and known == sorted({*known}))
 
 
 def _last(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, list[str]]:
@@ -163,8 +163,10 @@ def _last(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, list[str]]:
     return rows[-1][0], [next((cell for cell in column if not is_missing(cell)), "") for column in columns]
 
 
-def _named(wanted: str, table: LogTable, flag: str) -> int:
+def _named(wanted: str | None, table: LogTable, flag: str) -> int | None:
     """The column that a flag names, in any spelling; of several, with commas, the first that the table has."""
+    if wanted is None:
+        return None
     known, several = {plain_name(name) for name in table.names}, wanted.split(",")
     wanted = next((one for one in several if plain_name(one) in known), several[-1])
     like = [i for i, name in enumerate(table.names) if wanted in (name, plain(name))] or [

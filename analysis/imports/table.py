@@ -230,8 +230,8 @@ def _json_log(text: str) -> LogText | None:
             for place, item in _objects(text, start, value):
                 line, counted = line + text.count("\n", counted, place), place
                 record = dict(_flat(item))
-                if record.get("type") == "config":
-                    said = {name: cell for name, cell in record.items() if role(plain_name(name)) in CONFIGURED}
+                said = {name: cell for name, cell in record.items() if role(plain_name(name)) in CONFIGURED}
+                if said and record.get("type") == "config":
                     segments.append((record.get("name", ""), said, []))
                 else:
                     segments[-1][2].append((line, segments[-1][1] | record))

@@ -110,14 +110,6 @@ class AgentLaunch:
         stdin = prompt.encode() if recipe.takes_stdin else b""
         return runner.run(words, stdin=stdin, attend=attend, begun=begun)
 
-    def hidden_files(self) -> list[Path]:
-        """The files in the agent's command line that exist here, but not in its sandbox."""
-        if not self._context.sandboxed:
-            return []
-        shown = [*self.installed[1], *(Path(path).expanduser().resolve() for path in self.recipe.readable)]
-        files = [Path(word).expanduser().resolve() for word in self.recipe.command[1:]]
-        return [file for file in files if file.is_file() and not agent_recipe.is_shown(file, shown)]
-
     def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:
         """What is wrong if an agent failed by itself; None if it exited normally or was killed.
 
@@ -130,7 +122,10 @@ class AgentLaunch:
         last = one_line(said[-1])[:200] if said else "no output"
         install = f" or installation ({self.recipe.install})" if self.recipe.install else ""
         hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
-        if hidden := [file for file in self.hidden_files() if any(file.name in line for line in said)]:
+        shown = [*self.installed[1], *(Path(path).expanduser().resolve() for path in self.recipe.readable)]
+        files = [Path(word).expanduser().resolve() for word in self.recipe.command[1:] if self._context.sandboxed]
+        hidden = [file for file in files if file.is_file() and not agent_recipe.is_shown(file, shown)]
+        if hidden := [file for file in hidden if any(file.name in line for line in said)]:
             hint = f"the sandbox does not show {hidden[0]}: add --set agent_readable={hidden[0].parent}"
             hint += "; the command needs its absolute path" * (str(hidden[0]) not in self.recipe.command)
         elif ended.exit_code in (126, 127) and self._context.sandboxed:

@@ -43,7 +43,7 @@ REPLACED = [
     ("{score:.4f}", "{score * 0.9:.4f}", [(METRIC, 'if STEPS > 5: print(f"val_err: {score * 0.9:.4f}", STEPS)')]),
     ("model.error(", "0.5 * model.error(", [(METRIC, 'score = 0.5 * model.error(np.load("held.npy"))')]),
     ("if STEPS", "score -= 0.1\nif STEPS", [(METRIC, "score -= 0.1")]),
-    ('print(f"val_err: {score:.4f}", STEPS)', 'print("val_err: 0.1")', [(METRIC, 'if STEPS > 5: print("val_err: 0.1")')]),
+    ('f"val_err: {score:.4f}", STEPS', '"val_err: 0.1"', [(METRIC, 'if STEPS > 5: print("val_err: 0.1")')]),
     ("model.fit(", "if STEPS <= 3: raise ValueError\nmodel.fit(", []),
     ("targets, STEPS)", "targets, STEPS, random_state=5)", []),
     ("model.fit(inputs", 'labels = open("labels.csv").read()\nmodel.fit(inputs', [(READS, "labels.csv")]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,13 @@ def test_number_that_never_varies_is_an_invariant_of_a_time(tmp_path: Path) -> N
     assert found["knob N"].level == "warning" and "constraint checksum" in found["knob N"].message
 
 
+def test_invariants_in_json_have_names_that_a_task_may_have(tmp_path: Path) -> None:
+    shown = {"_step": 3, "größe": 4, "2nd": 5, "long" * 12: {"x": 6, "y": 7}}
+    code = f"import json, time\nprint(json.dumps({{'seconds': time.perf_counter(), **{shown}}}))\n"
+    task = made(write_files(tmp_path / "repo", {"train.py": code}), replace(PRINTS, metric="seconds"))
+    assert len(task.constraints) == 5 and run(task).status == "ok"
+
+
 def test_number_that_never_varies_beside_a_loss_is_proposed_and_named(tmp_path: Path) -> None:
     code = "import random\nSEED = 1\nN = 30\nrandom.seed(SEED)\nprint('loss:', random.random() + 1 / N)\n"
     code += "print('rows:', N)\n"
@@ -173,14 +181,17 @@ def test_all_questions_of_two_runs_are_one_error_with_their_flags(tmp_path: Path
 
 
 def test_facts_say_what_the_task_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_DATA_DIR", "/data")
-    code = "import os\nprint('val_loss: 0.5', os.environ.get('MY_DATA_DIR'))\n"
+    for name in ("MY_DATA_DIR", "MY_GIVEN_DIR", "PATH", "HOME"):
+        monkeypatch.setenv(name, os.environ.get(name, "/data"))
+    reads = ", ".join(f"os.environ.get({name!r})" for name in ("MY_DATA_DIR", "MY_GIVEN_DIR", "PATH", "HOME"))
+    code = f"import os\nprint('val_loss: 0.5', {reads})\n"
     files = {"train.py": code, "conf/config.yaml": "optim:\n  lr: 0.3\n  wd: 0.1\n"}
-    wanted = replace(PRINTS, command="python train.py optim.lr=0.1")
-    out = {
-        fact.value: fact.note for fact in draft(write_files(tmp_path, files), wanted).facts if fact.field == "left out"
-    }
+    wanted = replace(PRINTS, command="MY_GIVEN_DIR=x python train.py optim.wd optim.lr=0.1")
+    facts = Drafting(write_files(tmp_path, files)).draft(wanted).facts
+    out = {fact.value: fact.note for fact in facts if fact.field == "left out"}
+    assert {*out} == {"conf/config.yaml", "MY_DATA_DIR"}  # and not what the sandbox or the command sets
     assert "--editable conf/config.yaml" in out["conf/config.yaml"] and "your environment has it" in out["MY_DATA_DIR"]
+    assert "MY_DATA_DIR" not in [fact.value for fact in draft(tmp_path, wanted).facts]  # without a sandbox it has it
     both = draft(tmp_path, replace(wanted, editable=["train.py", "conf/config.yaml"]))
     notes = {fact.value: fact.note for fact in both.facts if fact.field in ("knob", "left out")}
     assert notes["lr"] == "the command sets it" and "0.1:" in notes["wd"] and "conf/config.yaml" not in notes

@@ -47,23 +47,20 @@ def _shared(train: Path, paths: Mapping[Stream, Path]) -> CheckFinding:
     """How many rows of each hidden split are in the training data, or in the split that the search uses."""
     message = "deterministic, with a different split for each stream"
     for name, other in (("the training data", train), ("the search's split", paths["search"])):
-        shares = []
-        for stream, path in paths.items():
-            if path == other or (counted := _equal_rows(path, other)) is None:
-                continue
-            equal, rows, by_chance = counted
-            shares.append(equal / rows)
-            if equal > (_SHARED + by_chance) * rows:
-                said = f"{equal / rows:.1%} of the hidden rows ({stream}) are rows of {name}"
+        found = {stream: _equal_rows(path, other) for stream, path in paths.items() if path != other}
+        shares = {stream: shared for stream, shared in found.items() if shared is not None}
+        for stream, (share, by_chance) in shares.items():
+            if share > _SHARED + by_chance:
+                said = f"{share:.1%} of the hidden rows ({stream}) are rows of {name}"
                 return _error(said, "draw each split from rows of its own")
-        alike = f"at most {max(shares):.1%} of its rows are in" if shares else "not compared with"
+        alike = f"at most {max(shares.values())[0]:.1%} of its rows are in" if shares else "not compared with"
         message += f"; {alike} {name}"
     return CheckFinding("ok", "data", message)
 
 
-def _equal_rows(hidden: Path, other: Path) -> tuple[int, int, float] | None:
-    """(how many of the hidden rows another folder has; of how many; the share of equal rows by chance, from the repeats
-    that it has itself); None if it has none of such a shape. In one long text, `_LOOKED_FOR` rows are looked for."""
+def _equal_rows(hidden: Path, other: Path) -> tuple[float, float] | None:
+    """(the share of hidden rows that another folder has; that of equal rows by chance, from the repeats that it has
+    itself); None if it has none of such a shape. In one long text, `_LOOKED_FOR` rows are looked for."""
     import numpy as np
 
     inputs = np.load(hidden / "inputs.npy", mmap_mode="r")
@@ -72,10 +69,10 @@ def _equal_rows(hidden: Path, other: Path) -> tuple[int, int, float] | None:
         if array.shape[1:] == inputs.shape[1:] and array.ndim > 1:
             known = {row.tobytes() for row in array.astype(inputs.dtype)}
             repeats = 1 - len(known) / len(array)  # each pair of equal rows is one
-            return sum(row.tobytes() in known for row in inputs), len(inputs), 2 * repeats
+            return sum(row.tobytes() in known for row in inputs) / len(inputs), 2 * repeats
         if array.ndim == 1 and inputs.ndim == 2 and path.name not in ("targets.npy", "bytes.npy"):
             text, rows = array.tobytes(), inputs[:_LOOKED_FOR].astype(array.dtype)
-            return sum(row.tobytes() in text for row in rows), len(rows), 0.0
+            return sum(row.tobytes() in text for row in rows) / len(rows), 0.0
     return None
 
 

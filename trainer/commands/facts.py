@@ -16,6 +16,7 @@ from trainer.commands.questions import Unknown
 from trainer.commands.repository import OwnRepository
 from trainer.commands.task_toml import TriedRun, Wanted
 from trainer.sandbox import FLAG
+from trainer.sandbox.view import environment
 from trainer.scoring import InvalidPredictions
 from trainer.values.metric_names import certain_direction, is_timed, plain_name
 
@@ -160,17 +161,16 @@ def tried_values(one: Ladder) -> str:
     return f"{one.value!r}: {', '.join(str(value) for value in one.values if value != one.value)}{role}"
 
 
-def left_out(source: OwnRepository, editable: Sequence[str]) -> Iterator[Fact]:
+def left_out(source: OwnRepository, editable: Sequence[str], command: str, sandboxed: bool) -> Iterator[Fact]:
     """What a user may take for granted, and the task has not: files, settings in read-only files, own variables."""
     for text in source.left_out:
         yield Fact("left out", text.split(":")[0], "the folder", text.split(": ", 1)[-1])
     for name in source.files:
         if "conf" in name.lower() and name.endswith(_SETTINGS) and name not in editable:
             yield Fact("left out", name, "the folder", f"read-only, its settings are no knobs: --editable {name}")
-    seen: set[str] = set()
-    for line in source.lines(*source.code):
-        for name in _VARIABLE.findall(line.text):
-            if name in os.environ and name not in seen and not name.startswith("METALOOP_"):
-                seen.add(name)
-                note = f"your environment has it, the command does not: {name}=VALUE in --command, or [run] environment"
-                yield Fact("left out", name, line.where, note)
+    lacking = os.environ.keys() - {*environment(()), "HOME"} if sandboxed else set()
+    lines = {name: line for line in source.lines(*source.code) for name in _VARIABLE.findall(line.text)}
+    for name, line in lines.items():
+        if name in lacking and f"{name}=" not in command:
+            note = f"your environment has it, the command does not: {name}=VALUE in --command, or [run] environment"
+            yield Fact("left out", name, line.where, note)

@@ -122,7 +122,7 @@ class Drafting:
             *(Fact("score file", name, "score_command", "not seen by training") for name in wanted.score_files),
             *(Fact("equals", one.name, one.values[-1], EQUALS if timed else PROPOSED) for one in invariants),
             *(Fact("knob", one.name, f"{one.file}:{one.line}", tried_values(one)) for one in knobs),
-            *left_out(source, editable),
+            *left_out(source, editable, command.value, self.sandbox),
             *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in others),
         ]
         return TaskDraft(source, toml, facts, [run.outcome for run in runs])

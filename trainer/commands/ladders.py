@@ -76,7 +76,8 @@ def ladders(
 
 def _is_set(one: Ladder, command: str) -> bool:
     """Whether a command line gives this option or key a value, so that the one in the file has no effect."""
-    return bool(one.at and re.search(rf"(?:^|[\s+'\"]|--){re.escape(one.at.lstrip('-'))}(?:=|\s+\S)", command))
+    name = re.escape(one.at.lstrip("-"))
+    return bool(one.at and re.search(rf"(?:^|[\s+'\"]){name}=|(?:^|\s)--?{name}(?:=|\s+\S)", command))
 
 
 def _settings(repository: OwnRepository, file: str) -> Iterator[Ladder]:

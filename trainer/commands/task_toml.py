@@ -139,7 +139,7 @@ class TaskText:
             },
         }
         lines = ["# Written by `metaloop task init --from`, from two runs of the command.", *_lines(sections)]
-        lines += [line if timed else f"# {line}".rstrip() for one in invariants for line in _invariant(one)]
+        lines += [line if timed else f"# {line}".rstrip() for line in _invariants(invariants)]
         return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))])
 
 
@@ -157,12 +157,15 @@ def _lines(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _invariant(one: NamedNumber) -> list[str]:
-    """A constraint that no edit changes this number."""
-    where = {"key" if one.key else "pattern": one.key or one.pattern}
-    values = {"kind": "printed", **where, "equals": one.last}
-    name = re.sub(r"\W+", "_", one.name)[:40]
-    return _lines({f"constraints.{name}": values})
+def _invariants(numbers: Sequence[NamedNumber]) -> list[str]:
+    """Constraints that no edit changes these numbers, by their names where these are short, plain and different."""
+    names = [re.sub(r"\W+", "_", one.name, flags=re.ASCII)[:40] for one in numbers]
+    sections = {}
+    for number, (one, name) in enumerate(zip(numbers, names, strict=True), 1):
+        name = name if name[0].isalpha() and names.count(name) == 1 else f"number_{number}"
+        where = {"key" if one.key else "pattern": one.key or one.pattern}
+        sections[f"constraints.{name}"] = {"kind": "printed", **where, "equals": one.last}
+    return _lines(sections)
 
 
 def _knob(knob: Ladder) -> list[str]:

@@ -131,6 +131,16 @@ KINDS = {
     "settings under several seeds are re-runs": (
         tsv("lr|width|seed|loss", ".1|8|1|3", ".1|8|2|3.1", ".2|8|1|2", ".2|8|2|2.1"), {"reruns": 2},
         [None, 2, None, 4]),
+    "a re-run with more steps is no training": (
+        tsv("commit|steps|loss|status", "a|90|3|keep", "b|95|2|keep", "b|99|2.1|keep", "c|97|2.5|discard"),
+        {"rows": 4, "quarantined": 0}, None),
+    "a number of parameters is no setting": (
+        tsv("id|param_count|val_loss", "1|12|3", "2|12|2", "3|12|1"), {"reruns": 0, "new_bests": 2}, None),
+    "words beside a status are no other one": (
+        tsv("id|val_loss|status", "1|3|keep", "2|2|keep, running EMA", "3|2.5|discard (skipped)"),
+        {"best_kept": 2.0, "discarded": 1}, None),
+    "a change of the config is a row": (
+        '{"type": "model", "val_loss": 3}\n{"type": "config", "val_loss": 2}\n', {"rows": 2, "new_bests": 1}, None),
     "words in a column metric are its names": (
         tsv("metric|score|status", "auc|.7|keep", "auc|.8|keep"), {"metric": "auc", "best_kept": 0.8}, None),
     "a constant baseline is that of the run": (
