@@ -58,7 +58,7 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     alone = fmean(gains(here / "two", "local")) - fmean(gains(here / "two", "b"))
     assert added["n"] == 6
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
-    reason = "has no runs of local, b with this task, run budget, hardware and researcher"
+    reason = "the match that decides in one has no runs of local, b with this task, run budget, hardware and researcher"
     agent = ("-r", "command", "--agent-command", "true")
     for name, more, problem in (
         ("three", ["-b", "9s"], reason), ("three", agent, reason), ("three", ["--add", "one"], "names a study twice"),

@@ -187,9 +187,10 @@ def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) ->
     rows = resolve.ask(folder, statement("in_both"))
     known = {row["program_id"]: record(row, ArmRuns) for row in rows if all(row[k] == v for k, v in wanted.items())}
     if missing := [one for one in pair if one not in known]:
-        names = ", ".join(entry.program.name for entry in entries if entry.program.program_id in missing)
+        names = ", ".join({entry.program.program_id: entry.program.name for entry in entries}[one] for one in missing)
         raise NotComparable(
-            f"{resolve.shown(folder)} has no runs of {names} with this task, run budget, hardware and researcher",
+            f"the match that decides in {resolve.shown(folder)} has no runs of {names} with this task, run budget, "
+            "hardware and researcher",
             hint="--add takes studies of the same texts on equal terms",
         )
     return EarlierRuns(folder.name, (known[pair[0]], known[pair[1]]))
