@@ -89,6 +89,7 @@ def test_runs_of_an_added_study_count_alike_on_every_screen(here: Path, monkeypa
     [listed] = (row for row in metaloop("ls", "--json").json["items"] if row["study"].endswith("late"))
     window = [shown.replace("\N{MINUS SIGN}", "-") for shown in followed.item()["verdict"]]
     assert sentence in window and sentence in listed["verdict"] and sentence in standings_of_terminal(here, "late")
+    assert "ranks and the gain of each program do not" in standings_of_terminal(here, "late")
     assert sentence.removesuffix(".") in (here / "late" / "report.html").read_text("utf-8").replace(
         "\N{MINUS SIGN}", "-"
     )

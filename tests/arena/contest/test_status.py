@@ -79,6 +79,20 @@ def test_status_of_entries_outside_the_race_has_their_reasons(contest: Contest) 
         assert re.search(rf"{entry}\t.*\t{result}\n", printed)
 
 
+def test_status_before_a_made_decision_is_published_says_so(contest: Contest) -> None:
+    row = {"entry_id": "e3", "number": 3, "entrant": "Ada", "name": "Ada 1", "said": "in the race; 7 of 7 runs"}
+    contest.database.set_fact("deciding", done=21, wanted=28, looks=[], race=[row], next_look=7)
+    contest.state(deciding="2026-01-01T00:00:00+00:00")
+    published = "confirming runs are done; the decision is being published"
+    with served(contest) as port:
+        for is_made in (False, True):
+            if is_made:
+                contest.database.set_fact("announcement", **decided([winner(0.691)]))
+            texts = [metaloop("contest", "status", contest.folder).stdout, Browser(port).get("/?unshared").text]
+            assert [published in unescape(text).replace("\N{NO-BREAK SPACE}", " ") for text in texts] == [is_made] * 2
+            assert ("in the race" in texts[1], "next look" in texts[0]) == (not is_made,) * 2
+
+
 def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contest, printed = founded(tmp_path).contest, list[str]()
     rows = [winner(0.929), winner(0.740, number=4, entry_id="e4", entrant="Ben", name="Ben 2")]
