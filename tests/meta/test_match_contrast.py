@@ -106,6 +106,8 @@ def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_
 ) -> None:
     monkeypatch.chdir(here)
     told = played("local", "mine.md", "-t", "law", "-s", "four")
+    plan = metaloop("match", "local", "mine.md", "-t", "law", "--dry-run", *BUDGET)
+    assert "no arm one-line, because this researcher does the same as with another program" in plan.stderr
     names = [(row["name"], row["role"]) for row in query(here / "four", "SELECT name, role FROM standings")]
     alike = "stock = mine"
     assert sorted(names) == [("local", "program"), ("stock", "a/a"), (alike, "control")]

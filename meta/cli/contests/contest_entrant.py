@@ -97,7 +97,8 @@ def submit(
     row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
     out.thing(row if out.mode == "json" else {key: row[key] for key in SHOWN})
     if not entry["new"]:
-        out.note("you have already entered this text; this does not count as another entry")
+        kept = "; what it is based on stays as it was" if parent else ""
+        out.note(f"you have already entered this text; this does not count as another entry{kept}")
 
 
 def document_of(path: Path) -> bytes:
