@@ -67,6 +67,8 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
         command = ["match", *words, "-s", name, *BUDGET, *more, "-y", "-q", "--add", "one"]
         assert problem in metaloop(*command, code=2).stderr
         assert not (here / "three").exists()  # refused before anything ran
+    command = ["match", "local", "-t", "law", *BUDGET, "--dry-run", "--add", "one"]  # against stock, which has two arms
+    assert "has no runs of stock with" in " ".join(metaloop(*command, code=2).stderr.split())
     rows = {row["program"]: row for row in metaloop("standings", "one", "two", "--json").json["items"]}
     assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"
 
