@@ -37,7 +37,8 @@ TEXTS = {
     "added": (
         MIND,
         "Runs of an earlier study",
-        "Counted too: those of {detail}. Who adds runs after a look at them tests twice, so p is too small.",
+        "The difference and its p count those of {detail}, too; ranks and the gain of each program do not. "
+        "Who adds runs after a look at them tests twice, so p is too small.",
     ),
     "goes on": (
         MIND,

@@ -197,6 +197,7 @@ class EntryParent(ContestTable):
 
     number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
     parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
+    entry: Mapped[ContestEntry] = relationship(foreign_keys=[number])  # stored before its parent is
 
 
 class Course(ContestTable):

@@ -57,7 +57,7 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     alone = fmean(gains(here / "two", "local")) - fmean(gains(here / "two", "b"))
     assert added["n"] == 6
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
-    reason = "has no runs of local, b with this task, run budget, hardware and researcher"
+    reason = "the match that decides in one has no runs of local, b with this task, run budget, hardware and researcher"
     agent = ("-r", "command", "--agent-command", "true")
     for name, more, problem in (
         ("three", ["-b", "9s"], reason), ("three", agent, reason), ("three", ["--add", "one"], "names a study twice"),
@@ -66,6 +66,8 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
         command = ["match", *words, "-s", name, *BUDGET, *more, "-y", "-q", "--add", "one"]
         assert problem in metaloop(*command, code=2).stderr
         assert not (here / "three").exists()  # refused before anything ran
+    command = ["match", "local", "-t", "law", *BUDGET, "--dry-run", "--add", "one"]  # against stock, which has two arms
+    assert "has no runs of stock with" in " ".join(metaloop(*command, code=2).stderr.split())
     rows = {row["program"]: row for row in metaloop("standings", "one", "two", "--json").json["items"]}
     assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"
 
@@ -90,6 +92,8 @@ def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_
 ) -> None:
     monkeypatch.chdir(here)
     told = played("local", "mine.md", "-t", "law", "-s", "four")
+    plan = metaloop("match", "local", "mine.md", "-t", "law", "--dry-run", *BUDGET)
+    assert "no arm one-line, because this researcher does the same as with another program" in plan.stderr
     names = [(row["name"], row["role"]) for row in query(here / "four", "SELECT name, role FROM standings")]
     alike = "stock = mine"
     assert sorted(names) == [("local", "program"), ("stock", "a/a"), (alike, "control")]

@@ -94,10 +94,9 @@ def checked(
     in_time(contest)
     raw, unused = unpacked(raw)
     with contest.database.read() as connection:
-        number = None
+        number = parent_of(connection, parent)
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
-            number = parent_of(connection, parent)
     upload = linted(contest, raw, unread, unused)
     behaviour = behaviour_id(upload.program, contest.task, contest.study.researcher)
     return replace(upload, parent=number, behaviour=behaviour)

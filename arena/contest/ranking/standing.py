@@ -182,7 +182,8 @@ def version(database: Database) -> tuple[int, int]:
         ]
         state = connection.get(ContestFact, "state")
         phases = [state is not None and bool(state.value.get(key)) for key in ("close_asked", "deciding", "decided")]
-        return sum(int(count or 0) for count in (*facts, *phases)), int(
+        made = connection.scalar(select(func.count()).where(ContestFact.name == "announcement"))
+        return sum(int(count or 0) for count in (*facts, *phases, made)), int(
             connection.scalar(select(func.max(EntryChange.change))) or 0
         )
 

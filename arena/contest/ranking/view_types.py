@@ -123,6 +123,7 @@ class BoardView(TypedDict):
     since: list[ActRow]
     wanted: int
     reached: Reached
+    race: NotRequired[dict[int, str]]  # while it goes on: how an entry stands in it, or why it is not in it
 
 
 class QueueRow(EntryRow):

@@ -149,7 +149,7 @@ def board_view(
         own = list(connection.scalars(mine))
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
-    return {
+    view: BoardView = {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": contest.task.unit,
         "digits": board.get("digits", DIGITS),
         "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"), "fresh": said([contest.task]),
@@ -160,6 +160,10 @@ def board_view(
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
         "reached": reached(contest, _with_results(contest, [row["number"] for row in (*rows, *pinned)])),
     }  # fmt: skip
+    if race := in_race(contest):
+        listed = {row["number"] for row in (*rows, *pinned, *view["unmeasured"])}
+        view["race"] = {number: race[number] for number in listed & race.keys()}
+    return view
 
 
 def entry_row(entry: ContestEntry) -> EntryRow:

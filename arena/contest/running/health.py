@@ -35,6 +35,7 @@ class QueueHealth(TypedDict):
     """Times in seconds, sizes in bytes. ``problems``: sentences; empty if there are none."""
 
     phase: Phase
+    is_made: bool  # the decision
     states: dict[str, int]
     waiting: int
     at_work: bool
@@ -64,6 +65,7 @@ def health(contest: Contest) -> QueueHealth:
     pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
     report: QueueHealth = {
         "phase": contest.phase(),
+        "is_made": bool(contest.database.fact("announcement")),
         "states": dict(states),
         "waiting": sum(count for state, count in states.items() if state not in ENDED),
         "at_work": is_taken(contest.folder),
@@ -88,6 +90,7 @@ def queue_words(report: QueueHealth) -> str:
         return "no runs are left"
     if report["at_work"]:
         doing = "runs the leaders for the decision" if report["phase"] == "deciding" else "running"
+        doing = "publishes the decision" if report["is_made"] else doing
         return f"{doing}, {many(report['workers'], 'worker')}; load of this machine: {report['load']:g}"
     seen = "" if report["seen_seconds"] is None else f", last active {duration(report['seen_seconds'])} ago"
     return f"not running{seen}"

@@ -42,7 +42,8 @@ def _latest(contest: Contest) -> list[float]:
 class ConfirmingRuns(TypedDict, total=False):
     """``done`` confirming runs of at most ``wanted``; ``per_run``: seconds by the clock from the end of one to that of
     the next; ``seconds`` until the last of them; ``race``: how each leader stands; ``next_look``: runs of each at
-    it; ``looks``: who left at each look so far, in lines. Empty while nothing is being decided."""
+    it; ``looks``: who left at each look so far, in lines. Empty while nothing is being decided; once the decision is
+    made, only ``done`` and ``wanted``, which are equal."""
 
     done: int
     wanted: int
@@ -57,6 +58,8 @@ def deciding(contest: Contest) -> ConfirmingRuns:
     counts = cast(ConfirmingRuns, contest.database.fact("deciding") if contest.phase() == "deciding" else {})
     if not counts:
         return {}
+    if contest.database.fact("announcement"):  # the decision is made, but not published yet
+        return {"done": counts["done"], "wanted": counts["done"]}
     left = max(0, counts["wanted"] - counts["done"])
     each = counts.get("per_run") or run_seconds(contest)[0] / contest.study.workers
     return {**counts, "seconds": round(left * each, 1)}
@@ -68,7 +71,7 @@ def progress_line(counts: ConfirmingRuns) -> str:
         return ""
     done, most = counts["done"], counts["wanted"]
     if done >= most:
-        return f"all {done} confirming runs are done"
+        return f"all {done} confirming runs are done; the decision is being published"
     left = f", at most {duration(counts['seconds'])} left at this pace" if "seconds" in counts else ""
     return f"{done} of at most {most} confirming runs{left}"
 

@@ -122,9 +122,10 @@ def caption(
 ) -> str:
     meanings = MEANINGS | {ASIDE: "not drawn: screens and repeats"}
     counted = ", ".join(f"{letters.count(key)} {meaning}" for key, meaning in meanings.items() if key in letters)
-    last = "so far" if going_on else "at the end"
+    last = f"{'so far' if going_on else 'at the end'} on the search's data"
     ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} {last}" if steps else ""
-    fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"
+    where = "on fresh seeds, where the gain is measured"
+    fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} {where}"
     said = f"{many(len(letters), 'experiment')}{f' ({counted})' if counted else ''}{ends}{fresh}."
     if run["left_out"]:
         said += f" {many(run['left_out'], 'later one')} not shown."

@@ -97,7 +97,8 @@ def submit(
     row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
     out.thing(row if out.mode == "json" else {key: row[key] for key in SHOWN})
     if not entry["new"]:
-        out.note("you have already entered this text; this does not count as another entry")
+        kept = "; what it is based on stays as it was" if parent else ""
+        out.note(f"you have already entered this text; this does not count as another entry{kept}")
 
 
 def document_of(path: Path) -> bytes:
@@ -165,23 +166,26 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     from arena.contest.ranking.announced import race_results, secret_check, sentences
 
     board, said = view["board"], view["board"]["announcement"]
-    race = view["contest"].get("deciding", {}).get("race", ())
+    race = {int(number): words for number, words in board.get("race", {}).items()}
     out.thing({name: value for name, value in facts(view).items() if value})
     for problem in (view.get("health") or {}).get("problems", ()):
         out.warn(problem)
     for line in sentences(said) if "outcome" in said else ():
         out.note(line)
-    results = race_results(said) if said else {one["number"]: one["said"] for one in race}
-    results |= {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of") and not said and not race}
+    copies = {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of")}
+    results = race_results(said) if said else race or copies
     for act in board.get("since", ()):
         results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
     measured = said.get("rows") or board["rows"]
     rows = [shown({**row, "result": results.get(row["number"])}, measured) for row in measured]
     rows += [{**who, "entry": named(who), "result": who["why"]} for key in OUTSIDE for who in said.get(key, ())]
     if not said:
-        rows += [{**own_row(one), "entry": named(one), "result": one["reason"]} for one in board["unmeasured"]]
-        if (more := board["unmeasured_total"] - len(board["unmeasured"])) > 0:
-            out.note(f"{many(more, 'earlier entry')} without a measured run not listed")
+        for key, kind in (("unmeasured", "without a measured run"), ("void", "that are void")):
+            for entry in board[key]:
+                reason = entry["reason"] or race.get(entry["number"])
+                rows.append({**own_row(entry), "entry": named(entry), "result": reason})
+            if (more := board[f"{key}_total"] - len(board[key])) > 0:
+                out.note(f"{many(more, 'earlier entry')} {kind} not listed")
     left_out = UNDECIDED if said.get("rows") else () if any(row["result"] for row in rows) else ("result",)
     out.rows(rows, columns(board["unit"], left_out), empty="no run measured yet")
     if mine := view.get("me"):

@@ -85,10 +85,13 @@ def present(out: Output, folder: Path, matches: list[str] | None, turns: Sequenc
         ]
         rows = how.rows(con, [matches, json.dumps(labels_by_arm(folder, played))])
         found = verdict_of(con)
+        void = {arm_id for (arm_id,) in con.execute("FROM void_arms()").fetchall()}
     shows = [plain_text(one) for one in found.sentences] if tells(found, [row["match_id"] for row in rows]) else []
     contrast = asdict(found.contrast) if found.contrast else None
     nothing = "no run has ended yet" if found.match_id or found.decision else plain_text(found.sentences[0])
-    named = [{"program": views.named(row["name"], row["role"]), **row} for row in rows]
+    named = [
+        {"program": views.named(row["name"], row["role"]) + " (void)" * (row["arm_id"] in void), **row} for row in rows
+    ]
     extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast} | ({"turns": turns} if turns else {})
     views.show(out, named, how, extra=extra, empty=nothing)
     if out.mode == "person" and shows:

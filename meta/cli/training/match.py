@@ -92,7 +92,7 @@ def match(
         settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], tasks)
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     arms = [alike(entries, task, researcher) for task in tasks]
-    say_alike(out, tasks, arms)
+    say_alike(out, tasks, entries, arms)
     earlier = [*recorded(study).added] if study else added(out, flags.add, arms[0], settings, tasks[0])
     cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study, earlier)
     if settings.dry_run:
@@ -131,12 +131,17 @@ def present(out: Output, study: Study, played: Sequence[Match]) -> None:
     out.next(*alone, f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
 
 
-def say_alike(out: Output, tasks: Sequence[Task], arms: Sequence[Sequence[Entry]]) -> None:
-    """A remark for each arm with the names of several programs."""
+def say_alike(out: Output, tasks: Sequence[Task], entries: Sequence[Entry], arms: Sequence[Sequence[Entry]]) -> None:
+    """A remark for each arm with the names of several programs, and for each control among ``entries`` without one."""
     for task, entered in zip(tasks, arms, strict=True):
         for name in (arm.program.name for arm in entered if " = " in arm.program.name):
             where = f" on {task.name}" if len(tasks) > 1 else ""
             out.note(f"one arm{where}, because this researcher does the same: {name}")
+        playing = {arm.program.program_id for arm in entered}
+        for control in entries:
+            if control.role == "control" and control.program.program_id not in playing:
+                name, where = control.program.name, f" on {task.name}" if len(tasks) > 1 else ""
+                out.note(f"no arm {name}{where}, because this researcher does the same as with another program")
 
 
 def tasks_of_match(study: Study | None, settings: LaunchSettings, only_one: bool) -> list[Task]:
@@ -187,9 +192,10 @@ def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) ->
     rows = resolve.ask(folder, statement("in_both"))
     known = {row["program_id"]: record(row, ArmRuns) for row in rows if all(row[k] == v for k, v in wanted.items())}
     if missing := [one for one in pair if one not in known]:
-        names = ", ".join(entry.program.name for entry in entries if entry.program.program_id in missing)
+        names = ", ".join({entry.program.program_id: entry.program.name for entry in entries}[one] for one in missing)
         raise NotComparable(
-            f"{resolve.shown(folder)} has no runs of {names} with this task, run budget, hardware and researcher",
+            f"the match that decides in {resolve.shown(folder)} has no runs of {names} with this task, run budget, "
+            "hardware and researcher",
             hint="--add takes studies of the same texts on equal terms",
         )
     return EarlierRuns(folder.name, (known[pair[0]], known[pair[1]]))

@@ -15,13 +15,19 @@ from rich.console import Console
 
 from analysis.wording import duration
 from arena.contest.contest import Contest
+from arena.contest.entering import acts
 from arena.contest.entering.entries import change
+from arena.contest.ranking.board import BoardUpdater
+from arena.contest.running.pace import WAS_VOID
+from arena.contest.running.steward import Steward
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
+from arena.study import Study
 from meta.cli.contests.contest_entrant import columns, of_folder, show, shown
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
-from tests.arena.contest.test_run import entered
+from tests.arena.contest.test_run import entered, quiet
+from tests.arena.contest.test_steward import measured
 from tests.meta.cli_study import metaloop, write_study
 from trainer.variants import init_simulated
 
@@ -45,6 +51,46 @@ def test_entries_without_a_measured_run_are_listed_too(contest: Contest) -> None
     change(contest, 4, state="failed", reason="no experiment succeeded")
     rows = metaloop("contest", "status", contest.folder).stdout.split("result\n")[1]
     assert re.match(r"\tP one-line 1 1\t.*\tfailed\t.*\tno experiment succeeded\n\tP local 0 1\t.*queued", rows)
+
+
+def test_status_of_entries_outside_the_race_has_their_reasons(contest: Contest) -> None:
+    entered(contest, "local", "one-line", "local", "one-line")  # numbers 3 to 6
+    command = ["contest", "status", contest.folder]
+    with Study.open(contest.folder) as study:
+        steward = Steward(contest, study, quiet)
+        for number in (4, 5, 6):
+            measured(steward, number)
+        acts.void(contest, "6", "sent twice")
+        steward.record_acts()
+        BoardUpdater(contest, study).write()
+    printed = metaloop(*command).stdout
+    assert "P one-line 3 1 (void)" in metaloop("standings", contest.folder).stdout
+    assert re.search(r"P one-line 3 1\t.*void\t.*: sent twice\n", printed)
+    reasons = {"3": "it has no measured gain", "5": "it behaves like entry 3", "6": "was void"}
+    contest.database.set_fact("not_racing", **reasons)
+    contest.database.set_fact("deciding", done=3, wanted=9, race=[{"number": 4, "said": "in the race"}])
+    contest.state(deciding="2026-01-01T00:00:00+00:00")
+    acts.unvoid(contest, "6", "a mistake")
+    printed = metaloop(*command).stdout
+    for entry, result in (
+        ("P one-line 1 1", "in the race"), ("P local 2 1", "it behaves like entry 3"), ("P one-line 3 1", WAS_VOID),
+        ("P local 0 1", "it has no measured gain"),
+    ):  # fmt: skip
+        assert re.search(rf"{entry}\t.*\t{result}\n", printed)
+
+
+def test_status_before_a_made_decision_is_published_says_so(contest: Contest) -> None:
+    row = {"entry_id": "e3", "number": 3, "entrant": "Ada", "name": "Ada 1", "said": "in the race; 7 of 7 runs"}
+    contest.database.set_fact("deciding", done=21, wanted=28, looks=[], race=[row], next_look=7)
+    contest.state(deciding="2026-01-01T00:00:00+00:00")
+    published = "confirming runs are done; the decision is being published"
+    with served(contest) as port:
+        for is_made in (False, True):
+            if is_made:
+                contest.database.set_fact("announcement", **decided([winner(0.691)]))
+            texts = [metaloop("contest", "status", contest.folder).stdout, Browser(port).get("/?unshared").text]
+            assert [published in unescape(text).replace("\N{NO-BREAK SPACE}", " ") for text in texts] == [is_made] * 2
+            assert ("in the race" in texts[1], "next look" in texts[0]) == (not is_made,) * 2
 
 
 def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

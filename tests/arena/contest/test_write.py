@@ -214,8 +214,9 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
         ("Ben 9", "did you mean Ben 1 or Ben 2?"),
         ("x", "give its name, as on the board, or its number"),
     ):
-        wrong = ben.form("/enter", text="# B 3\n", parent=parent)
-        assert wrong.status == 422 and f"no such entry · {hint}" in wrong.text
+        for text in ("# B 3\n", "# B 2\n"):  # a new one, and one that was sent before
+            wrong = ben.form("/enter", text=text, parent=parent)
+            assert wrong.status == 422 and f"no such entry · {hint}" in wrong.text
         for checked in (
             ben.form("/write", text="# B 3\n", parent=parent).text,
             ben.ask("POST", f"/api/v1/lint?parent={parent.replace(' ', '+')}", b"# B 3\n").text,
