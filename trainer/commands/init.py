@@ -74,6 +74,7 @@ class Drafting:
     def __init__(self, folder: Path, sandbox: bool = True, progress: Callable[[str], None] = lambda _: None) -> None:
         self.folder, self.sandbox, self.progress = folder, sandbox, progress
         self._ran: dict[str, list[TriedRun]] = {}
+        self._written: list[str] = []
 
     def draft(self, wanted: Wanted) -> TaskDraft:
         """Raises Unknown for the fields that are neither given nor the only possibility, TaskError for a command that
@@ -87,7 +88,9 @@ class Drafting:
         plain = TaskText(source, wanted, command.value, editable, seed, readable)
         runs = self._runs(plain)
         if written := sorted({name for run in runs for name in run.written}):
-            self.progress(f"the command writes into {', '.join(written)}: again without")
+            if written != self._written:
+                self.progress(f"the command writes into {', '.join(written)}: again without")
+            self._written = written
             with suppress(TaskError):  # it is a result of an earlier run, unless the command needs it
                 return self.draft(replace(wanted, exclude=[*wanted.exclude, *written]))
         questions.answer(lambda: refuse_traceback(runs, wanted.traceback), None)
