@@ -112,7 +112,7 @@ def test_wins_are_compared_with_main_on_the_same_two_seeds(task: Task, tmp_path:
 
 def test_night_of_a_command_without_a_seed_speaks_of_no_seed(tmp_path: Path) -> None:
     code = "A = 1.0\nprint('loss:', A)\n"
-    knob = "[knobs]\na = { constant = 'A', values = [1.0, 0.5, 0.25] }\n"
+    knob = "[edits.A]\nkind = 'float'\nvalues = [1.0, 0.5, 0.25]\n"
     own = command_task(tmp_path / "task", {"train.py": code}, knob)
     _, events = night(own, tmp_path, LEAST_REPEATED + 5, keep="better", made=CommandTrainer)
     reasons = [event.reason for event in events if isinstance(event, DecisionEvent)]
