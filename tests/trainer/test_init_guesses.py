@@ -128,6 +128,11 @@ def test_file_that_the_untouched_command_writes_is_no_file_of_the_task(tmp_path:
     found = draft(place)
     assert "kernel.bin" not in tomllib.loads(found.toml)["task"]["read_only"]
     assert [fact.note for fact in found.facts if fact.value == "kernel.bin"] == ["excluded"]
+    lines = list[str]()
+    drafting = Drafting(place, sandbox=False, progress=lines.append)
+    for _ in range(2):  # the second one after the answers
+        drafting.draft(PRINTS)
+    assert sum("again without" in line for line in lines) == 1
     needs = write_files(tmp_path / "needs", {"train.py": f"old = open('kernel.bin').read()\n{code}", "kernel.bin": "a"})
     assert "kernel.bin" in tomllib.loads(draft(needs).toml)["task"]["read_only"]
 
