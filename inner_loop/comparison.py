@@ -9,6 +9,7 @@ from typing import Literal
 from inner_loop.bench import Bench
 from inner_loop.record import Record, measured_records, measurements
 from trainer.cards.card_summary import summary
+from trainer.cards.freshness import takes_seed
 from trainer.rows import EXACT, VALUES, Difference, paired, share_error
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
@@ -60,8 +61,10 @@ def gain_text(found: Difference, digits: str = ".3g") -> str:
 def gain_over_source(bench: Bench, found: Difference | None, other: Record, seeds: int = 1) -> str:
     """A gain, its standard error, and what it was compared with, for the reason of a decision."""
     unit = f" {bench.task.unit}" if bench.task.unit else ""
-    over = "the same seed" if seeds == 1 else f"the same {seeds} seeds"
-    return f"{gain_text(found)}{unit} against experiment {other.number}, with {over}" if found else "nothing to compare"
+    over = "with the same seed" if seeds == 1 else f"with the same {seeds} seeds"
+    if not takes_seed(bench.task):
+        over = "in 1 training of each" if seeds == 1 else f"in {seeds} trainings of each"
+    return f"{gain_text(found)}{unit} against experiment {other.number}, {over}" if found else "nothing to compare"
 
 
 def gain_over(bench: Bench, candidate: Record, other: Record) -> float | None:

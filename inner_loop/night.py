@@ -26,6 +26,7 @@ from inner_loop.trials import request_of
 from inner_loop.wave import ExperimentRequest
 from programs.errors import UsageError
 from programs.program import Program
+from trainer.cards.freshness import takes_seed
 from trainer.edits import Edit
 from trainer.rows import Difference
 from trainer.source import Source
@@ -107,6 +108,7 @@ class Night:
             )
         self._recorded = {e.number: e for e in context.recorded if isinstance(e, NightTurnEvent)}
         self._repeats = True
+        self._second = "a second seed" if takes_seed(task) else "a second training"
 
     @property
     def _first(self) -> Researcher:
@@ -228,9 +230,9 @@ class Night:
             elif not record.ok:
                 why = f"{record.outcome.status}: {record.outcome.reason}"
             elif repeat and not repeat.ok:
-                why = f"{repeat.outcome.status} with a second seed"
+                why = f"{repeat.outcome.status} with {self._second}"
             elif record in wins and self._repeats and not repeat:
-                decision, why = "undecided", f"no time for a second seed: {why}"
+                decision, why = "undecided", f"no time for {self._second}: {why}"
             else:
                 why = f"{WORDS[decision]}: {why}"
             bench.decide(record, decision, why, found)
@@ -242,7 +244,7 @@ class Night:
         known = {one.source: one for one in bench.history if one.replicate == SECOND and one.full}
         for repeat in known.values():
             if not repeat.decision:  # of a session that was cut short
-                bench.decide(repeat, "replicate", "a second seed")
+                bench.decide(repeat, "replicate", self._second)
         new = [one for one in wins if one.source not in known]
         asks = [
             ExperimentRequest(
@@ -252,7 +254,7 @@ class Night:
             for one in new
         ]  # fmt: skip
         for one, repeat in zip(new, bench.experiments(asks), strict=False):
-            bench.decide(repeat, "replicate", f"experiment {one.number} with a second seed")
+            bench.decide(repeat, "replicate", f"experiment {one.number} with {self._second}")
             known[one.source] = repeat
         return {one.number: known[one.source] for one in wins if one.source in known}
 

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 VIEWS = ("standings", "credit")  # that an open study needs
-OVER = "Each interval is over what the column from counts; the sentence about a train.py names its noise."
+OVER = (
+    "The sentence about a script names the noise of its interval; other intervals are over what the column from counts."
+)
 INTERVALS = (
     "Intervals of champion minus it allow for skewed gains; that of the champion without its ideas does not (Welch). "
     "The A/A row is the difference of stock's two arms, with an interval that takes their spread as equal (Student)."

@@ -145,7 +145,7 @@ def training_cost(state: StudyState, task: str) -> str:
     if not any(new) or not any(old):
         return ""
     now, before = statistics.fmean(new), statistics.fmean(old)
-    text = f"Average training: {duration(now)} of device time (untouched train.py: {duration(before)})."
+    text = f"Average training: {duration(now)} of device time (untouched script: {duration(before)})."
     return text + " Part of the gain may come from longer training." * (now > LONGER * before)
 
 

@@ -19,6 +19,8 @@ from programs.errors import UsageError
 from programs.program import Program
 from programs.settings import set_charter
 from programs.shelf import starter
+from tests.trainer.foreign_repos import command_task
+from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.devices import Devices
 from trainer.edits import Edit
@@ -106,6 +108,17 @@ def test_wins_are_compared_with_main_on_the_same_two_seeds(task: Task, tmp_path:
         assert turn.gain == (decision.gain if turn.kept is not None else 0.0)
         lost += again is not None and turn.kept is None
     assert lost, "some wins were luck"
+
+
+def test_night_of_a_command_without_a_seed_speaks_of_no_seed(tmp_path: Path) -> None:
+    code = "A = 1.0\nprint('loss:', A)\n"
+    knob = "[edits.A]\nkind = 'float'\nvalues = [1.0, 0.5, 0.25]\n"
+    own = command_task(tmp_path / "task", {"train.py": code}, knob)
+    _, events = night(own, tmp_path, LEAST_REPEATED + 5, keep="better", made=CommandTrainer)
+    reasons = [event.reason for event in events if isinstance(event, DecisionEvent)]
+    described = [event.description for event in events if isinstance(event, ExperimentEvent)]
+    assert any("in 2 trainings of each" in reason for reason in reasons), reasons
+    assert not [text for text in (*reasons, *described) if "seed" in text]
 
 
 def test_a_short_night_keeps_at_once_and_gives_each_program_one_turn(task: Task, tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:
         harvested = {("t", "harvest"): {("measure", 0): new}}
         return training_cost(cast(StudyState, SimpleNamespace(harvested=harvested, baselines_of=lambda *_: [old])), "t")
 
-    assert cost(9.0, 10.0) == "Average training: 9 s of device time (untouched train.py: 10 s)."
+    assert cost(9.0, 10.0) == "Average training: 9 s of device time (untouched script: 10 s)."
     assert cost(30.0, 10.0).endswith("Part of the gain may come from longer training.")
     assert cost(0.0, 10.0) == ""  # not recorded
 

@@ -94,6 +94,17 @@ def test_a_match_with_a_champion_has_no_ranks(tmp_path: Path) -> None:
     assert {row["name"] for row in ranked if row["arm_id"] == "achild"} == {"Ada: mine"}
 
 
+@pytest.mark.parametrize(("fresh", "words"), [("nothing", "trained again on the search's data"), ("split", "x data")])
+def test_match_heading_without_fresh_data_names_the_data_of_the_search(fresh: str, words: str, tmp_path: Path) -> None:
+    how = views.view("standings")
+    with open_study(write_study(tmp_path / "study")) as con:
+        con.execute("CREATE OR REPLACE TABLE standings AS SELECT * REPLACE ('x' AS stream) FROM standings")
+        con.execute(
+            f'CREATE OR REPLACE TABLE champions AS SELECT \'{{"decision": {{"fresh": "{fresh}"}}}}\'::JSON AS details'
+        )
+        assert all(f", {words}, gain in" in row["match"] for row in how.rows(con, [None, "{}"]))
+
+
 def test_an_arm_is_shown_by_its_name_and_role_and_no_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     present(Output(person=True), write_study(tmp_path / "study"), None)
     out = capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.errors import TaskError, UsageError
 from tests.trainer.foreign_repos import command_task, made, run, write_files
 from trainer.cards.check import check
 from trainer.commands.cures import cure
@@ -129,6 +129,11 @@ def test_file_that_the_untouched_command_writes_is_no_file_of_the_task(tmp_path:
     found = draft(place)
     assert "kernel.bin" not in tomllib.loads(found.toml)["task"]["read_only"]
     assert [fact.note for fact in found.facts if fact.value == "kernel.bin"] == ["excluded"]
+    lines = list[str]()
+    drafting = Drafting(place, sandbox=False, progress=lines.append)
+    for _ in range(2):  # the second one after the answers
+        drafting.draft(PRINTS)
+    assert sum("again without" in line for line in lines) == 1
     needs = write_files(tmp_path / "needs", {"train.py": f"old = open('kernel.bin').read()\n{code}", "kernel.bin": "a"})
     assert "kernel.bin" in tomllib.loads(draft(needs).toml)["task"]["read_only"]
 
@@ -211,6 +216,51 @@ def test_score_files_include_what_modules_and_folders_of_the_scoring_command_hol
     task = made(write_files(tmp_path / "repo", files), wanted)
     assert task.run is not None and {*task.run.score_files} == {"score.py", "truth.py", "answers/a1.txt"}
     assert run(task).metric == 0.5
+
+
+TABLES = {
+    "train.py": "x = open('data/train.tsv').read()\nopen('model.txt', 'w').write('2.5')\n",
+    "data/train.tsv": "1",
+    "answers/train.txt": "0",
+    "score.py": "y = open('answers/test.txt').read()\nprint('accuracy:', float(open('model.txt').read()))\n",
+    "answers/test.txt": "1",
+}
+SCORED = replace(PRINTS, metric="accuracy", score_command="python score.py", artifacts=["model.txt"])
+
+
+@pytest.mark.parametrize(
+    ("read", "hidden"),
+    [
+        ("open('answers/test.txt')", ["answers/test.txt"]),
+        ("pathlib.Path('answers') / 'test.txt'", ["answers/test.txt", "answers/train.txt"]),
+        ("[*pathlib.Path('./answers/').iterdir()]", ["answers/test.txt", "answers/train.txt"]),
+        ("[f'answers/t{i}.txt' for i in range(3)]", ["answers/test.txt", "answers/train.txt"]),
+        ("open('data/answers.txt')", ["data/answers.txt"]),
+    ],
+)
+def test_score_files_of_a_named_file_leave_its_neighbours(read: str, hidden: list[str], tmp_path: Path) -> None:
+    files = {**TABLES, "data/answers.txt": "1", "old/answers.txt": "1"}
+    files["score.py"] = f"import pathlib\n{read}\nprint('accuracy:', float(open('model.txt').read()))\n"
+    task = made(write_files(tmp_path / "repo", files), SCORED)
+    assert task.run is not None and sorted(task.run.score_files) == sorted([*hidden, "score.py"])
+
+
+def test_hint_of_a_hidden_file_names_the_other_score_files(tmp_path: Path) -> None:
+    code = "import pathlib\nprint('accuracy:', len([*pathlib.Path('data').iterdir()]), open('model.txt').read())\n"
+    files = {**TABLES, "score.py": code, "data/answers.txt": "1"}
+    with pytest.raises(TaskError) as caught:
+        draft(write_files(tmp_path, files), SCORED)
+    assert "--set score_files=data/answers.txt --set score_files=score.py" in (caught.value.hint or "")
+
+
+def test_script_of_the_scoring_command_may_not_be_edited(tmp_path: Path) -> None:
+    write_files(tmp_path, TABLES)
+    facts = draft(tmp_path, replace(SCORED, editable=[])).facts
+    assert next(fact.value for fact in facts if fact.field == "editable") == "train.py"
+    write_files(tmp_path, {"other.py": "print(1)"})
+    assert open_question(tmp_path, replace(SCORED, editable=[])).questions[0].choices == ["other.py", "train.py"]
+    with pytest.raises(UsageError, match=r"score\.py.*score_command"):
+        draft(tmp_path, replace(SCORED, editable=["train.py", "score.py"]))
 
 
 MISSING = 'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\n'

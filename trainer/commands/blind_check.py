@@ -50,7 +50,12 @@ def blind_findings(trainer: CommandTrainer, baseline: Outcome) -> Iterator[Check
         yield _compared(trainer, baseline, outcome, f"with one prediction for all rows of {names}")
     elif names:
         message = f"not tried whether predictions that ignore the input win: {names} is no single table of predictions"
-        yield CheckFinding("warning", CLAUSE, message, "let the training leave its predictions (.npy, .csv, .json)")
+        yield CheckFinding(
+            "warning",
+            CLAUSE,
+            message,
+            "let the training leave its predictions as .npy, .json, .csv, .tsv, or .txt with one number a line",
+        )
 
 
 def _compared(trainer: CommandTrainer, baseline: Outcome, blind: Outcome, how: str) -> CheckFinding:
@@ -66,7 +71,7 @@ def _compared(trainer: CommandTrainer, baseline: Outcome, blind: Outcome, how: s
 def constant_prediction(name: str, data: bytes) -> bytes | None:
     """The same table with one prediction for all rows: the mean of fractions, the most frequent of other values.
     Columns of other values that never repeat are names of rows, and stay. None for what is no such table."""
-    form = {"npy": _array, "json": _json, "csv": _text, "tsv": _text}.get(name.rpartition(".")[2])
+    form = {"npy": _array, "json": _json, "csv": _text, "tsv": _text, "txt": _numbers}.get(name.rpartition(".")[2])
     try:
         return form(data) if form else None
     except (ValueError, TypeError, IndexError, AttributeError, EOFError, csv.Error):
@@ -115,6 +120,11 @@ def _json(data: bytes) -> bytes | None:
     else:
         return None
     return json.dumps(table).encode()
+
+
+def _numbers(data: bytes) -> bytes:
+    """ValueError where a line is no number."""
+    return _text("\n".join(str(float(line) if "." in line else int(line)) for line in data.decode().split()).encode())
 
 
 def _text(data: bytes) -> bytes:

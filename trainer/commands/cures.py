@@ -70,10 +70,12 @@ def traceback_in(log: str) -> str:
 def cure(outcome: Outcome, task: Task) -> str:
     """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
     said = outcome.log[-4000:].replace(f"{HOME}/", "~/")
-    for name in task.run.score_files if task.run else ():
+    score_files = task.run.score_files if task.run else []
+    for name in score_files:
         if re.search(rf"(?:No such file|No module|not found|can't open).*\b{re.escape(Path(name).stem)}\b", said):
-            other = "[run] score_files has the files of score_command alone (at init: --set score_files=FILE, or none)"
-            return f"the training does not see {name}: {other}"
+            others = " ".join(f"--set score_files={other}" for other in score_files if other != name)
+            others = others or "--set score_files=none"
+            return f"the training does not see {name}: [run] score_files has it; without it, init with {others}"
     if (module := re.search(_TOLD[0][0], said)) and (place := _installed_elsewhere(module[1].partition(".")[0], task)):
         return (
             f"{module[1]} is installed from {place}, which the sandbox does not show: init with --set readable={place}"

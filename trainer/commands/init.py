@@ -74,6 +74,7 @@ class Drafting:
     def __init__(self, folder: Path, sandbox: bool = True, progress: Callable[[str], None] = lambda _: None) -> None:
         self.folder, self.sandbox, self.progress = folder, sandbox, progress
         self._ran: dict[str, list[TriedRun]] = {}
+        self._written: list[str] = []
 
     def draft(self, wanted: Wanted) -> TaskDraft:
         """Raises Unknown for the fields that are neither given nor the only possibility, TaskError for a command that
@@ -87,7 +88,9 @@ class Drafting:
         plain = TaskText(source, wanted, command.value, editable, seed, readable)
         runs = self._runs(plain)
         if written := sorted({name for run in runs for name in run.written}):
-            self.progress(f"the command writes into {', '.join(written)}: again without")
+            if written != self._written:
+                self.progress(f"the command writes into {', '.join(written)}: again without")
+            self._written = written
             with suppress(TaskError):  # it is a result of an earlier run, unless the command needs it
                 return self.draft(replace(wanted, exclude=[*wanted.exclude, *written]))
         questions.answer(lambda: refuse_traceback(runs, wanted.traceback), None)
@@ -158,7 +161,7 @@ def _before_running(source: OwnRepository, wanted: Wanted, questions: OpenQuesti
     """(command, editable files, what gets the seed). Raises Unknown if it is not known what to run; the question which
     files may be edited waits for those that the runs show, because its answer changes no run."""
     command = questions.answer(lambda: Fact("command", *_command(source, wanted.command)), no_fact("command"))
-    editable = questions.answer(lambda: _editable(source, wanted.editable), _code(source)[:1])
+    editable = questions.answer(lambda: _editable(source, wanted), _code(source, wanted)[:1])
     seed = ""
     if command.value:
         command, seed = questions.answer(lambda: _seed(source, command, editable, wanted.seed), (command, ""))
@@ -216,19 +219,26 @@ def _command(source: OwnRepository, given: str | None) -> tuple[str, str]:
     return f"python {files[0]}", "the only Python file"
 
 
-def _editable(source: OwnRepository, given: Sequence[str]) -> list[str]:
-    if missing := [name for name in given if name not in source.files]:
-        raise UsageError(
-            f"--editable {missing[0]}: no such file in {source.folder}", hint="name a file of the repository"
-        )
-    code = _code(source)
-    if given or len(code) == 1:
-        return list(given) or code
+def _editable(source: OwnRepository, wanted: Wanted) -> list[str]:
+    code = _code(source, wanted)
+    for name in wanted.editable:
+        if name not in source.files:
+            raise UsageError(
+                f"--editable {name}: no such file in {source.folder}", hint="name a file of the repository"
+            )
+        if name in (wanted.score_command or "").split():
+            hint = "leave it out: the scoring command runs without the edits"
+            raise UsageError(f"--editable {name}: a script of score_command stays as it is", hint=hint)
+    if wanted.editable or len(code) == 1:
+        return list(wanted.editable) or code
     raise Unknown("editable", "which files may be edited? An agent that edits the file that scores it wins", code)
 
 
-def _code(source: OwnRepository) -> list[str]:
-    return [name for name in source.files if re.search(r"\.(?:py|sh|c|cc|cpp|cu|rs|go|js|ts|jl|R)$", name)]
+def _code(source: OwnRepository, wanted: Wanted) -> list[str]:
+    """The files of code, without the scripts of the scoring command, which runs without the edits."""
+    scripts = (wanted.score_command or "").split()
+    code = [name for name in source.files if re.search(r"\.(?:py|sh|c|cc|cpp|cu|rs|go|js|ts|jl|R)$", name)]
+    return [name for name in code if name not in scripts]
 
 
 def _score_files(source: OwnRepository, wanted: Wanted, command: str, editable: Sequence[str]) -> list[str]:
@@ -260,13 +270,16 @@ def _read_by(source: OwnRepository, scripts: Sequence[str], command: str) -> lis
 
 
 def _is_named(path: Path, text: str) -> bool:
-    if path.name in text and re.search(rf"(?<![\w.-]){re.escape(path.name)}(?!\w)", text):
+    folder = re.escape(path.parent.name)
+    if path.name in text and re.search(
+        rf"(?:(?<!\w/)|(?<={folder or '[.]'}/))(?<![\w.-]){re.escape(path.name)}(?!\w)", text
+    ):
         return True
     if path.suffix == ".py":
         module = rf"^\s*(?:import|from)\s+(?:[\w.]+\.)?{re.escape(path.stem)}\b"
         return path.stem in text and bool(re.search(module, text, re.MULTILINE))
-    folder = path.parent.name
-    return folder in text and bool(folder and re.search(rf"[\"'/]{re.escape(folder)}[\"'/]", text))
+    a_file = r"/[\w.-]+(?:[\"'/\s]|$)"  # behind a folder: this file alone is named
+    return path.parent.name in text and bool(folder and re.search(rf"[\"'/]{folder}(?!{a_file})[\"'/]", text))
 
 
 def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: str | None) -> tuple[Fact, str]:
