@@ -45,6 +45,9 @@ UNION ALL SELECT remark[1], count(*), string_agg(remark[2], '; ') FROM (
     FROM (SELECT unnest(from_json(d -> 'scripts', '["JSON"]')) AS script FROM decided)) GROUP BY ALL
 UNION ALL SELECT DISTINCT 'goes on', 1, '' FROM experiments
     WHERE decision = 'keep' AND description = 'main of the night before'
+UNION ALL SELECT 'left open', count(*), format('{:.4g}', arg_max(one.metric, gain)) FROM experiments AS one JOIN matches USING (match_id)
+    WHERE purpose = 'night' AND decision = 'undecided' AND gain > (
+        SELECT max(gain) FROM experiments WHERE run_id = one.run_id AND decision IN ('baseline', 'keep')) HAVING count(*) > 0
 UNION ALL SELECT 'simulated', 1, array_to_string(from_json(d -> 'simulated', '["VARCHAR"]'), ', ') FROM decided
     WHERE json_array_length(d -> 'simulated') > 0
 UNION ALL SELECT d ->> 'fresh', 1, '' FROM decided WHERE d ->> 'fresh' IN ('seeds', 'nothing')

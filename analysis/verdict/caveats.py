@@ -80,6 +80,11 @@ TEXTS = {
         "No program of a model was raced",
         "All {n} proposals of models were refused, the last one: {detail}.",
     ),
+    "left open": (
+        NOTE,
+        "Undecided scripts",
+        "Scripts that scored better than those kept, by less than noise can do: {n}; the best has {detail}.",
+    ),
     "as stock": (NOTE, "Your program acts like stock", "This researcher runs {detail} as it runs stock."),
     "as champion": (NOTE, "Nothing better was found", "The champion acts like {detail}, so the test is against stock."),
     "failures": (MIND, "Failed experiments", "Experiments that crashed, ran out of time or memory: {detail}."),
