@@ -84,11 +84,11 @@ FACTS: dict[str, Fact] = {
         rf"two-sided p = {A_NUMBER}, (\d+) runs against (\d+), (\d+) and (\d+) of them in early", MATCH,
     ),
     "runs that --add counts weaken it": Fact(
-        "a match of two, with --add", "Counted too: those of early", ("standings", "report", "window page")
+        "a match of two, with --add", "count those of early, too", ("standings", "report", "window page")
     ),
     "runs of other programs do not count": Fact(
         "a match whose added program has no run", "first minus third", ("standings", "report", "window page"),
-        never="Counted too|of them in early",
+        never="count those of early|of them in early",
     ),
     "the better one": Fact(
         "a match of two, with --add", "first (?:is better|by 0)", (*MATCH, "list"),

@@ -61,9 +61,10 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     system, turn = prompts.turn(bench, book, bench.head, researcher, None)
     for text in (agent, system.text):
         assert text.count(hard) == 1 and text.count(soft) == 1
-    assert "(needed at most 6 ms)" in turn.text and "(needed at most 6 ms)" in answer.measured(bench, slower).text
+    measured = answer.measured(bench, slower, bench.head).text
+    assert "(needed at most 6 ms)" in turn.text and "(needed at most 6 ms)" in measured
     without = limited(tmp_path / "without", "")
     other, _ = open_bench(trainer_of(without, fixed_steps=True))
     system, _ = Prompts(QUEUE, without, [researcher], ModelConfig()).turn(other, book, other.head, researcher, None)
     assert "onstraint" not in worktree.prompt(other, QUEUE, metered=False) + system.text
-    assert "constraints:" not in answer.measured(other, other.baseline).text
+    assert "constraints:" not in answer.measured(other, other.baseline, other.head).text

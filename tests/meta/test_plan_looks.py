@@ -125,7 +125,10 @@ def test_looks_count_the_experiments_of_all_runs_and_of_the_last_search(tmp_path
 
 
 @pytest.mark.parametrize("command", ["improve", "match", "ablate"])
-def test_dry_run_of_a_task_with_a_command_names_the_gain_that_can_be_seen(tmp_path: Path, command: str) -> None:
+def test_dry_run_of_a_task_with_a_command_names_the_gain_that_can_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "any")  # a plan that could not be carried out is refused
     task = task_of(tmp_path, "n_rows = 100\n", metric=0.1)
     program = tmp_path / "mine.md"
     program.write_text("---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Mine\n\n## Ideas\n\n- One `lr=0.1`.\n")

@@ -92,13 +92,14 @@ def match(
         settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], tasks)
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     arms = [alike(entries, task, researcher) for task in tasks]
-    say_alike(out, tasks, entries, arms)
     earlier = [*recorded(study).added] if study else added(out, flags.add, arms[0], settings, tasks[0])
     cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study, earlier)
     if settings.dry_run:
+        say_alike(out, tasks, entries, arms)
         settings.show_plan(out, cost, tasks, study)
         return
     settings.ready(out, tasks, study)
+    say_alike(out, tasks, entries, arms)
     if study is None:
         at_a_time = settings.workers_or_cores(tasks) if race else None
         study = create(out, tasks, entries, runs, settings, at_a_time, rule_name, earlier)

@@ -66,12 +66,13 @@ def test_idle_process_seldom_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for module in (work, arena.home.work):
         monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
     counts = Counter[str]()
+    for name in ("begin", "commit"):
+        event.listen(served.database.engine, name, lambda _, name=name: counts.update([name]))
     process = threading.Thread(target=carry_on)
     process.start()
     while not served.database.fact("pulse"):
         time.sleep(0.05)
-    for name in ("begin", "commit"):
-        event.listen(served.database.engine, name, lambda _, name=name: counts.update([name]))
+    counts.clear()
     while counts["begin"] < 500:
         time.sleep(0.05)
     request_stop(served.folder)
