@@ -140,7 +140,7 @@ def matched(task: Task, seeds: int, number: int, folder: Path) -> Gains:
     with read_study(folder, views=["standings"]) as con:
         arms = arms_of(con, match.match_id)
     assert arms is not None
-    found = contrast([arms])
+    found = contrast(arms)
     return {f"{CHAMPION} - stock": (found.difference, found.low, found.high)}
 
 

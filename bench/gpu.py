@@ -22,7 +22,7 @@ from trainer import gpu
 SHORT_EXPERIMENTS, SHORT_EXTRA = 8, 30  # seconds beyond training
 _SMI = """#!/bin/sh
 case "$1" in
-  *uuid*) echo "0, GPU-stand-in, stand-in for a GPU, 81920, 0.0" ;;
+  *uuid*) echo "0, GPU-stand-in, stand-in for a GPU, 81920, 0.0, 00000000:01:00.0" ;;
   *memory.used*) echo "100, 90" ;;
 esac
 """

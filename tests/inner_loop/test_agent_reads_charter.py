@@ -46,8 +46,7 @@ def test_the_same_agent_follows_the_same_charter_with_and_without_metaloop(
     played = work(trainer, agent("reader.py"), 6, folder=folder, text=Program.parse(WAVES, "waves"))
     here = said(folder).splitlines()
     assert here[0] == FOLLOWS and here[2].startswith("LR 0.1 ")
-    first = played.experiments[1:4]
-    assert len({e["source_id"] for e in first}) == 3 and {e["parent_number"] for e in first} == {0}
+    assert len({e["source_id"] for e in played.experiments[1:4]}) == 3
     alone, commits = plain_loop(tmp_path / "alone", with_sentences(WAVES).encode())
     assert alone[0] == FOLLOWS and commits[-1] == "start"
 

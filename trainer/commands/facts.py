@@ -16,7 +16,6 @@ from trainer.commands.questions import Unknown
 from trainer.commands.repository import OwnRepository
 from trainer.commands.task_toml import TriedRun, Wanted
 from trainer.sandbox import FLAG
-from trainer.sandbox.view import environment
 from trainer.scoring import InvalidPredictions
 from trainer.values.metric_names import certain_direction, is_timed, plain_name
 
@@ -168,7 +167,11 @@ def left_out(source: OwnRepository, editable: Sequence[str], command: str, sandb
     for name in source.files:
         if "conf" in name.lower() and name.endswith(_SETTINGS) and name not in editable:
             yield Fact("left out", name, "the folder", f"read-only, its settings are no knobs: --editable {name}")
-    lacking = os.environ.keys() - {*environment(()), "HOME"} if sandboxed else set()
+    lacking = set[str]()
+    if sandboxed:
+        from trainer.sandbox.view import environment  # for Linux alone
+
+        lacking = os.environ.keys() - {*environment(()), "HOME"}
     lines = {name: line for line in source.lines(*source.code) for name in _VARIABLE.findall(line.text)}
     for name, line in lines.items():
         if name in lacking and f"{name}=" not in command:
