@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, variance
 
 from analysis.statistics import satterthwaite
 
@@ -45,3 +46,11 @@ class MeasurementNoise:
             return None
         sd = math.hypot(self.noise_sd or 0.0, self.rows_sd or 0.0)
         return sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))
+
+
+def pooled(groups: Sequence[Sequence[float]]) -> MeasurementNoise:
+    """From what was measured of several scripts, each a group; groups of one value tell nothing."""
+    several = [values for values in groups if len(values) > 1]
+    df = sum(len(values) - 1 for values in several)
+    squares = sum(variance(values) * (len(values) - 1) for values in several)
+    return MeasurementNoise(math.sqrt(squares / df) if squares > 0.0 else None, df, len(several))

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from statistics import fmean, variance
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from analysis.imports.cells import DECIDED, FAILED, UNMEASURED, aliases, is_missing, meaning, number, settled
@@ -21,7 +21,7 @@ from analysis.imports.columns import (
     one_row_a_training,
     tables_of_metrics,
 )
-from analysis.imports.noise import MeasurementNoise
+from analysis.imports.noise import MeasurementNoise, pooled
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
 from trainer.rows import share_error, share_scale
 from trainer.values.metric_names import may_be_share, named_direction, plain_name
@@ -368,11 +368,10 @@ class _Seen:
 def _repeats(run: ImportedRun) -> dict[Row, list[float]]:
     """Row that was measured again → what its re-runs measured. Where all exact repeats of a script are equal, it is
     deterministic, and they measure no noise."""
-    exact = {row for row in run.rows if row.is_exact}
-    is_deterministic = all(row.repeats is not None and row.metric == row.repeats.metric for row in exact)
+    is_deterministic = all(row.repeats and row.metric == row.repeats.metric for row in run.rows if row.is_exact)
     repeats: dict[Row, list[float]] = defaultdict(list)
     for row in run.rows:
-        if row.repeats is not None and row.metric is not None and not (is_deterministic and row in exact):
+        if row.repeats is not None and row.metric is not None and not (is_deterministic and row.is_exact):
             repeats[row.repeats].append(row.metric)
     return repeats
 
@@ -384,10 +383,7 @@ def _noise(repeats: Mapping[Row, list[float]]) -> MeasurementNoise:
     for row, later in repeats.items():
         lucky = row.step_gain is not None and len(later) > 1
         groups.append(later if lucky or row.metric is None else [row.metric, *later])
-    several = [values for values in groups if len(values) > 1]
-    df = sum(len(values) - 1 for values in several)
-    squares = sum(variance(values) * (len(values) - 1) for values in several)
-    return MeasurementNoise(math.sqrt(squares / df) if squares > 0.0 else None, df, len(several))
+    return pooled(groups)
 
 
 def _rows_sd(run: ImportedRun, rows: int) -> float:
