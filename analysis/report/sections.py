@@ -73,10 +73,9 @@ PARTS = (
     ),
     Part(
         "transfer", "Several tasks",
-        "Gain on each task; x stock is the ratio to stock there, where stock's gain is clear of 0. p: one-sided, after "
-        "Holm; no part of the verdict. home: a task of the search; elsewhere: one that it did not use.",
-        chart="effects", split="task", hidden=("unit", "significant"),
-        legend=(("program", "p below 5%"), ("unmeasured", "p of 5% or more")),
+        "Gain on each task; ratio: to stock there, where stock's gain is clear of 0. home: a task of the search; "
+        "elsewhere: one that it did not use.",
+        chart="effects", split="task", hidden=("unit",),
     ),
     Part(
         "effects", "Planned ablation",

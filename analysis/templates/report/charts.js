@@ -71,7 +71,7 @@ function standings(data, width) {
 
 function effects(data, width) {
   const rows = data.rows.map((r, i) => ({
-    ...r, id: String(i), name: r.change ?? armName(r), value: r.estimate ?? r.gain, right: `n=${r.n ?? r.runs}`, symbol: "circle", hollow: !r.significant, colour: colour(r.significant ? "accent" : "soft"), tip: r.change ?? r.program,
+    ...r, id: String(i), name: r.change ?? armName(r), value: r.estimate ?? r.gain, right: `n=${r.n ?? r.runs}`, symbol: "circle", hollow: r.significant === false, colour: colour(r.significant === false ? "soft" : "accent"), tip: r.change ?? r.program,
   }));
   return intervals(rows, width, { label: `${rows[0].change == null ? "gain" : "effect"}, ${data.unit}` });
 }
