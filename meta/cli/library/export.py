@@ -7,8 +7,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -22,7 +20,7 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, typed
 from meta.cli.output import Output, Row
-from programs.errors import MetaloopError, NotFound, UsageError
+from programs.errors import NotFound, UsageError
 from programs.evolved_for import KINDS
 from programs.text import escaped
 from trainer import sandbox
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
     from analysis.export import Format
     from analysis.ledger.run_state import StudyState
-    from analysis.trackers.study import Files, TrackedRun
     from arena.settings import StudyConfig
     from arena.study import Study
     from programs.program import Program
@@ -42,7 +39,7 @@ HOSTED = {
     "home.sqlite": "meta.cli.contests.home",
 }  # with a public copy of their own
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
-TOOLS = ("mlflow", "trackio", "wandb")
+TOOLS = ("trackio", "wandb")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class ExportFlags:
     ]
     project: Annotated[
         str | None,
-        flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
+        flag("tools: name of the project  [default: the study's name].", metavar="NAME"),
     ]
     zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")]
     kind: Annotated[
@@ -107,8 +104,8 @@ def export(
     --view written has rows for training a model that writes programs: what a
     model was asked, its answer, the texts of parents and child, and the verified gain.
 
-    --to mlflow, trackio and wandb write every run with its experiments into a folder, for
-    that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead.
+    --to trackio and wandb write every run with its experiments into a folder, for that tool.
+    WANDB_MODE=online sends them to your account instead.
 
     --zip copies the study for others: with all measurements, without the secret of its seeds,
     without paths and without the name of this machine. The copy can be read (ui, report,
@@ -291,9 +288,7 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
 
 def to_tool(out: Output, study: str | None, target: Path | None, to: str, project: str | None) -> None:
     """Send the study to a new project of a tool, as it is now."""
-    from analysis.trackers.mlflow import to_mlflow
-    from analysis.trackers.study import client_errors, tracked
-    from analysis.trackers.wandb import to_trackio, to_wandb
+    from analysis.trackers import client_errors, to_trackio, to_wandb, tracked
 
     if target is not None and target.is_file():
         raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
@@ -301,28 +296,12 @@ def to_tool(out: Output, study: str | None, target: Path | None, to: str, projec
     sent = tracked(folder)
     name = project or sent.name
     steps = sum(len(run.steps) for run in sent.runs)
-    send = {"mlflow": to_mlflow, "trackio": to_trackio, "wandb": to_wandb}[to]
+    send = {"trackio": to_trackio, "wandb": to_wandb}[to]
     out.note(f"sending {many(len(sent.runs), 'run')} with {many(steps, 'experiment')}")
     with client_errors(to):
-        where = send(sent, name, target or Path(to), files_of(folder))
+        where = send(sent, name, target or Path(to))
     out.note(f"to look at them: {where}")
     if is_taken(folder):
         out.note("the study is still running; its later results were not sent")
     counts = {"runs": len(sent.runs), "experiments": steps}
     out.json_only({"study": str(folder), "to": to, "project": name, **counts})
-
-
-def files_of(folder: Path) -> Files:
-    """Reads a run's program and the files that it ended with, as far as they are there."""
-    from arena.study import Study
-    from arena.verify_study import final_source
-
-    def files(run: TrackedRun) -> Mapping[str, str]:
-        there = {"program.md": run.text} if run.text else {}
-        with suppress(MetaloopError, OSError):
-            study = Study.open(folder, to_read=True)
-            if run.final_source_id and run.task == study.task.name:
-                there |= dict(final_source(study, run.run_id, run.final_source_id).files)
-        return there
-
-    return files
