@@ -78,13 +78,6 @@ class BoardFact(TypedDict, total=False):
     aa_difference: str | None
 
 
-class SimilarEntry(TypedDict):
-    """`similarity`: an earlier entry; ``share``: of common directives."""
-
-    number: int
-    share: float
-
-
 class RunProgress(TypedDict):
     """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`; ``began``: when its first
     event came, and ``at`` its latest, in ISO 8601; ``measuring``: its final script is trained on fresh seeds."""

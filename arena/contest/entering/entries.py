@@ -322,7 +322,6 @@ def store(
         changed_at=now,
         progress={},
         results={},
-        alike=[],
     )
     connection.add(entry)
     connection.flush()

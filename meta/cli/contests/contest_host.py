@@ -44,7 +44,7 @@ def close(
     decision and the secret that the hidden data came from are published. Works with or
     without a running `serve`; if it is interrupted, the same command resumes."""
     from arena.contest.contest import Contest
-    from arena.contest.entering.similarity import copies, copy_sentence
+    from arena.contest.entering.copies import copies, copy_sentence
 
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
