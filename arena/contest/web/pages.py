@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
-from arena.contest.entering.lookup import name_for_field
 from arena.contest.example import example
 from arena.contest.ranking import views
 from arena.contest.ranking.standing import RowRange
@@ -112,7 +111,7 @@ def _own(routes: APIRouter, host: Host) -> None:
         accepts = host.contest.phase() == "open"
         latest = views.latest_entry(host.contest, viewer) if accepts else None
         text = (latest.raw.decode("utf-8") if latest else example(host.task)) if accepts else ""
-        guessed = "" if parent or latest is None or latest.state == "void" else name_for_field(host.contest, latest)
+        guessed = "" if parent or latest is None or latest.state == "void" else latest.label
         me, labels = views.person_view(host.contest, viewer), views.entry_labels(host.contest)
         return show(
             host,

@@ -146,7 +146,7 @@ def host(
     void ENTRY --because TEXT: the entry leaves the queue, the ranking and the decision, and
     does not count against its entrant's quota. A run that has started is finished. A decision
     that was announced stays; the board at the close loses the entry. ENTRY is a name as on
-    the leaderboard, or a number or address from an entry's page. void --person NAME: the same
+    the leaderboard, or the number or id from an entry's page. void --person NAME: the same
     for all entries of a person, who may then submit as many again: forget stops that.
 
     unvoid ENTRY: the entry continues where it was. One that the server had given up after
