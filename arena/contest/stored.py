@@ -136,14 +136,12 @@ class ExperimentColumns(TypedDict):
 
 
 class CourseContent(TypedDict):
-    """`courses`: a run that has ended. ``sd``: noise; ``final``: of the final script, trained again on fresh seeds."""
+    """`courses`: a run that has ended."""
 
     direction: str
     metric: str
     unit: str
-    final: float | None
     gain: float | None  # verified
-    sd: float | None
     experiments: list[ExperimentColumns]
     left_out: int
 

@@ -1,4 +1,4 @@
-"""The page of one entry: standing, runs, the best run with its curve and what it kept, the text; its experiments."""
+"""The page of one entry: standing, runs, the best run with what it tried and kept, the text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from arena.contest.running.courses import CONFIRMATION, CONTEST, SCREENING, Entr
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.web.changes import BaseText, Change, between
-from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
 from arena.serving.limits import Chosen, EntryId
@@ -77,7 +76,6 @@ class BestRun:
 
     title: str
     run: EntryRun
-    curve: Curve
     kept: list[tuple[ExperimentColumns, float | None]]
 
 
@@ -92,7 +90,7 @@ def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None
     first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]
     of_purpose = [run for run in runs if run["purpose"] == first]
     run = max(of_purpose, key=lambda run: -math.inf if run["gain"] is None else run["gain"])
-    return BestRun(TITLES[first].format(run["run"]), run, curve(run), kept_by(run))
+    return BestRun(TITLES[first].format(run["run"]), run, kept_by(run))
 
 
 def kept_by(run: EntryRun) -> list[tuple[ExperimentColumns, float | None]]:
