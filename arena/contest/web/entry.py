@@ -19,8 +19,6 @@ from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
 from arena.serving.limits import Chosen, EntryId
-from programs.file_set import is_document
-from programs.front_matter import locate
 
 MOST_LINES = 40  # of the text that are not folded
 RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
@@ -102,12 +100,10 @@ def kept_by(run: EntryRun) -> list[tuple[ExperimentColumns, float | None]]:
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text and its differences from ``base``. The page folds the ``rest`` of a long text, with so many lines;
-    ``rendered``: what it renders as markdown."""
+    """The text and its differences from ``base``. The page folds the ``rest`` of a long text, with so many lines."""
 
     base: BaseText
     changed: list[Change] | None
-    rendered: str
     first: str
     rest: str
     rest_lines: int
@@ -121,14 +117,7 @@ def text_shown(
     if text is None:
         return None
     base = base_of(host, entry, viewer, admin)
-    rendered = text if is_document(text) else without_front_matter(text)
-    return TextShown(base, between(base, text, entry.name), rendered, *folded(text))
-
-
-def without_front_matter(text: str) -> str:
-    """Its dashes would make a heading of it."""
-    lines = text.split("\n")
-    return "\n".join(lines[locate(lines).end :])
+    return TextShown(base, between(base, text, entry.name), *folded(text))
 
 
 def folded(text: str) -> tuple[str, str, int]:

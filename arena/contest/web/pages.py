@@ -13,7 +13,6 @@ from arena.contest.ranking.standing import RowRange
 from arena.contest.settings import REPORT, RULES
 from arena.contest.web.card import winners_card
 from arena.contest.web.host import Host
-from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
 from arena.serving.events import event_routes
@@ -47,7 +46,6 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
         hosting=host.is_host(request),
         proof=proof,
         live=request.method == "GET",  # live.js would replace the answer to a form with the page at its address
-        to_html=to_html,
         **values,
     )
     response = HTMLResponse(html, status)

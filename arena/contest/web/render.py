@@ -1,4 +1,4 @@
-"""Renders templates. Values are escaped by default; only `to_html` may return markup."""
+"""Renders templates. Values are escaped."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from analysis.wording import listed, many
 from arena.contest.entering.entries import NotTaken, entries_left, linted, obstacle, unpacked
-from arena.contest.example import edits_of, example, notation
+from arena.contest.example import edits_of, example
 from arena.contest.ranking.views import entry_labels
 from arena.contest.tables import Person
 from arena.contest.web.forms import echoed, parent_field
@@ -56,7 +56,6 @@ def write_routes(host: Host) -> APIRouter:
             trainings=round(host.contest.config.run_budget / host.task.cost_seconds),
             files=host.task.baseline().files,
             fields=fields,
-            notation=notation(host.task),
             left=left,
             text=text,
             checked=checked,
