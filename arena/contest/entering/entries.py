@@ -219,12 +219,12 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
 
 def parent_of(connection: Connection, name: str) -> int | None:
     """Number of the entry named as parent (`lookup.find_entry`); None if none was named, and for stock, with which
-    every entry is compared anyway. Raises NotTaken if there is no such entry, or several of the name."""
+    every entry is compared anyway. Raises NotTaken if there is no such entry."""
     if not one_line(name).strip():
         return None
     try:
         entry = find_entry(connection, name)
-    except (NotFound, UsageError) as error:
+    except NotFound as error:
         raise NotTaken(f"based on entry {error.message}", hint=error.hint) from None
     return entry.number if entry.role == "program" else None
 
@@ -322,7 +322,6 @@ def store(
         changed_at=now,
         progress={},
         results={},
-        alike=[],
     )
     connection.add(entry)
     connection.flush()

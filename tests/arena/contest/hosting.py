@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -146,7 +146,6 @@ def served(
     contest: Contest,
     limits: RateLimits | None = None,
     proxies: str | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Iterator[int]:
     """The pages alone, without the queue's process; yields the port."""
     from arena.contest.web.app import create_app
@@ -154,7 +153,7 @@ def served(
 
     listening = listen("127.0.0.1", 0)
     app = create_app(contest, limits)
-    config = configured(app, proxies, say)
+    config = configured(app, proxies)
     config.timeout_graceful_shutdown = 1
     server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -176,8 +176,6 @@ def test_an_entrant_sees_gain_and_rank_of_the_decision(contest: Contest) -> None
         ada = Browser(port)
         ada.form("/join", name="Ada")
         path = ada.form("/enter", text="---\nmetaloop:\n  name: mine\n---\n# Mine\n").headers["location"]
-        page = ada.get(path).text
-        assert "<hr" not in page and "<h2>metaloop" not in page and "<h1>Mine" in page.split("Rendered")[1]
         row = winner(0.691, entry_id=path.removeprefix("/entry/"))
         contest.database.set_fact("announcement", **decided([row]))
         contest.state(decided="2026-01-01T00:00:00+00:00")
