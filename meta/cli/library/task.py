@@ -116,7 +116,7 @@ def init(
     one; with --grammar, a copy of tinylm on another generated language. With --from, it is
     a task.toml for a repository with its own command for training, benchmarks or tests, in
     any programming language: the command is run twice, and what that does not show is
-    asked; with -m a language model, with --agent your coding agent proposes the answers."""
+    asked."""
     copied = "--like" if like is not None else "--grammar" if grammar is not None else ""
     if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
@@ -125,7 +125,7 @@ def init(
         return from_repository(out, repository.source, folder, seed, repository)
     if seed is not None and not (simulated and seed.isdecimal()):
         raise UsageError("--seed is a whole number with --simulated, and a constant with --from", hint="--seed 7")
-    given = vars(repository) | {"chosen": None, "model": repository.chosen.model, "playing": None}
+    given = vars(repository) | {"playing": None}
     if named := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
