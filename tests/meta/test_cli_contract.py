@@ -24,10 +24,9 @@ from meta.cli.reference import commands, reference
 from meta.cli.table import VERBS
 from programs.program import Program
 from programs.shelf import starter
-from tests.studies import study_on
+from tests.studies import drawn_law, study_on
 from trainer.sandbox import bwrap
 from trainer.task import Task
-from trainer.variants import init_simulated
 
 from .cli_study import Call, cli, cli_process, metaloop, on_terminal, write_study
 
@@ -166,8 +165,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("evolve", "-t", "tabular:new", "--budget", "1h"), 2, "usage", "--budget is for a study on tasks"),
         (("contest", "init", "c", "--set", "fixed_steps=true"), 2, "usage", "contest init has no such setting"),
         (("evolve", "-t", "tabular:new", "--set", "race_rule=nonsense"), 2, "not_found", "no race rule 'nonsense'"),
-        (("task", "init", "mine", "--simulated", "--like", "strokes"), 2, "usage", "exclude each other"),
-        (("task", "init", "mine", "--from", ".", "--grammar", "2"), 2, "usage", "exclude each other"),
+        (("task", "init", "mine", "--from", ".", "--like", "strokes"), 2, "usage", "exclude each other"),
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
         (("report", "one", "--card", "card.jpg"), 2, "usage", "no .svg file"),
         (("report", "one", "-o", "studies/one/study.toml/x"), 1, "environment", "studies/one/study.toml: File exists"),
@@ -361,7 +359,7 @@ def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Pa
         assert problem in call("program", "new", name, code=2).stderr
     call("program", "new", tmp_path / "night" / "program.md", "--base", "careful")
     assert "# Night\n" in (tmp_path / "night" / "program.md").read_text("utf-8")
-    init_simulated(tmp_path / "law", 7)
+    drawn_law(tmp_path / "law", 7)
     assert f"-t {tmp_path / 'law'} --dry-run" in call("program", "new", tmp_path / "law" / "program.md").stderr
     done = call("program", "lint", tmp_path / "law" / "program.md", "-t", tmp_path / "law")
     assert "skipped" not in done.stdout
