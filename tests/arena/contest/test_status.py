@@ -199,7 +199,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--set", "confirm_runs=9"]
     said = " ".join(metaloop(*strokes).stderr.split())
     assert "9 runs of a leader, which are too few" in said and "leave confirm_runs out" in said
-    assert "output of `metaloop knowledge ideas` may win on this task" in said
+    assert "--learnt shipped` may win on this task" in said
     folder.mkdir()
     (folder / "mine").touch()
     assert "is not empty" in metaloop(*command, code=2).stderr
