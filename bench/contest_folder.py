@@ -31,8 +31,8 @@ from arena.task_study import TaskStudy
 from programs.ids import content_id
 from programs.program import Program
 from programs.shelf import starter
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
-from trainer.variants import init_simulated
 
 EACH = 4  # entries of a person
 RUNS, BATCH = 2, 500
@@ -60,7 +60,7 @@ class Bulk(Study):
 
 def founded(folder: Path, entrants: int, runs: int = RUNS) -> Contest:
     """A new contest on a simulated task, open for a day, with so many people in it; tokens.json has their tokens."""
-    task = Task.load(str(init_simulated(folder / "law", 7)))
+    task = Task.load(simulated_task(random_law(7), folder / "law", name="law"))
     made = create_contest(folder / "contest", ContestOptions(
         title="Load", task=task, opens=utc_now() - timedelta(days=1), closes=utc_now() + timedelta(days=1),
         run_budget=0.4, runs=runs, confirm_runs=3, entries_per_person=100_000, join_open=True, workers=1,

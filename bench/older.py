@@ -25,6 +25,7 @@ from typing import Any
 
 from bench.common import checked_out, figure
 from bench.contest import serving
+from trainer.laws.planted import random_law, simulated_task
 
 METALOOP = (sys.executable, "-P", "-m", "meta.cli.main")  # of the code that PYTHONPATH names
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +70,7 @@ def programs_and_law(code: Path, folder: Path) -> None:
     """What the simulated kinds need: three programs and a task whose results follow a formula."""
     for name in PROGRAMS:
         shutil.copy(code / "programs" / "library" / f"{name}.md", folder)
-    call(code, folder, "task", "init", "law", "--simulated", "--seed", "3")
+    simulated_task(random_law(3), folder / "law", name="law")
 
 
 def prepare(old: Path, folder: Path) -> None:

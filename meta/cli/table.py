@@ -39,8 +39,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("show", "results.show:show", "a program, or any record by its id or a prefix of it"),
         CommandEntry("sql", "results.sql:sql", "a DuckDB query over a study"),
         CommandEntry("import", "library.import_:import_", "import the logs of other loops as a study"),
-        CommandEntry("export", "library.export:export", "a view as a file; a copy of the study for others"),
-        CommandEntry("knowledge", "library.knowledge:knowledge", "a program from the effects on many tasks"),
+        CommandEntry("export", "library.export:export", "a view as a file; the champion for other researchers"),
         CommandEntry("program", "library.program:program", "the starters; new, lint, diff"),
         CommandEntry("home", "contests.home:home", "let strangers improve one train.py: init, serve, join"),
     )

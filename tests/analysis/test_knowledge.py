@@ -105,25 +105,19 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path) -> None:
         names.append(str(with_roles(tmp_path / f"t{number}", random_law(5)).folder))
         metaloop("sweep", names[-1], "--into", kb, "-q")
     written = tmp_path / "program.md"
-    metaloop("knowledge", "ideas", kb, "-o", written, "-q")
+    metaloop("program", "new", written, "--learnt", kb, "-q")
     program = load(written)
     assert program.ideas and all(term.startswith("@") for idea in program.ideas for term in idea.terms)
     assert "estimated to help on" in program.ideas[0].text and next(iter(program.charter.proposers)) == "queue"
     metaloop("program", "lint", written, "-t", names[0])
-    without = ("--without", "t1", "--without", "t2", "--without", "t3")
-    metaloop("knowledge", "ideas", kb, *without, code=2)
-    before = written.read_bytes()
-    refused = metaloop("knowledge", "ideas", kb, "-o", written, code=2)
-    assert f"{written} already exists" in refused.stderr and written.read_bytes() == before
     study = str(tmp_path / "study")
     command = ["match", str(written), "stock", "--no-controls", "-t", names[0], "-n", "3", "--seed", "1"]
     metaloop(*command, "-s", study, "-y", "-q")
     query_text = "SELECT name, avg(verified_gain) AS gain FROM runs GROUP BY name"
     gains = {row["name"]: row["gain"] for row in ask_study(study, query_text)}
     assert gains["program"] > gains["stock"]
-    metaloop("knowledge", "ideas", study, "-o", tmp_path / "own.md", "-q")
+    metaloop("program", "new", tmp_path / "own.md", "--learnt", f"{study},{kb}", "-q")
     assert load(tmp_path / "own.md").ideas
-    metaloop("knowledge", "ideas", study, kb, *without, code=2)
 
 
 def test_a_task_without_roles_is_refused(tmp_path: Path) -> None:

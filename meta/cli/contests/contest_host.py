@@ -13,7 +13,7 @@ from analysis.wording import duration, many
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.contests.contest_entrant import of_folder, show
-from meta.cli.flags import ContestFolder, ModelFlags, WebhookFlag, YesFlag
+from meta.cli.flags import ContestFolder, ModelFlags, YesFlag
 from meta.cli.options import argument, flag, only
 from meta.cli.output import Output, ask
 from meta.cli.progress import ticker
@@ -36,7 +36,6 @@ def close(
     out: Output,
     folder: ContestFolder,
     early: Annotated[str | None, flag("Close before the time in the rules, with a public reason.", metavar="WHY")],
-    webhook: WebhookFlag,
     yes: YesFlag,
 ) -> None:
     """Close a contest for good and announce the winner. Accepted entries get their
@@ -59,11 +58,6 @@ def close(
         out.json(contest.announcement())
     else:
         show(out, of_folder(contest), path)
-    if webhook:
-        from meta.results.notify import send
-
-        said = {key: value for key, value in contest.announcement().items() if key != "secret"}
-        out.note(send(webhook, {"command": "contest close", "contest": str(path), **said}))
 
 
 def request_close(contest: Contest, early: str | None, yes: bool) -> None:

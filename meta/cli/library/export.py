@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 import shutil
 import sys
 import tempfile
@@ -68,7 +67,6 @@ class ExportFlags:
         str | None,
         flag("tools: name of the project  [default: the study's name].", metavar="NAME"),
     ]
-    zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")]
     kind: Annotated[
         str | None,
         flag(
@@ -107,17 +105,9 @@ def export(
     --to trackio and wandb write every run with its experiments into a folder, for that tool.
     WANDB_MODE=online sends them to your account instead.
 
-    --zip copies the study for others: with all measurements, without the secret of its seeds,
-    without paths and without the name of this machine. The copy can be read (ui, report,
-    standings, sql), and its ledger checked (verify). It cannot be resumed, and contains
-    neither the runs' repositories nor the files of a task that is not built in.
-
     Of a contest or a shared project, without --view and --to: writes all that may be published
     into a new folder. Of a contest also the texts that its pages show only after the close."""
     target = Path(flags.output).expanduser() if flags.output else None
-    if flags.zipped:
-        to_zip(out, study, target)
-        return
     if flags.program and not flags.kind:
         raise UsageError("--program needs --for", hint="add --for prose")
     if flags.kind:
@@ -161,29 +151,6 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
     out.json_only({"study": str(folder), "written": written})
 
 
-def to_zip(out: Output, study: str | None, target: Path | None) -> None:
-    """Write a copy of a study to give away, as one file."""
-    from meta.study.share import share, verified
-
-    if target is None or target.suffix != ".zip":
-        raise UsageError("--zip needs a file to write to", hint="add -o NAME.zip")
-    folder = resolve.study_folder(study, out)
-    if is_taken(folder):
-        raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
-    resolve.new_path(target)
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / target.stem
-        remarks, head = share(folder, copy), verified(copy)["head"]
-        shutil.make_archive(str(target.with_suffix("")), "zip", scratch, copy.name)
-    for text in remarks:
-        out.warn(text)
-    name = shlex.quote(copy.name)
-    unpack = f"python3 -m zipfile -e {resolve.typed(target)} ."
-    out.note(f"{target}: a copy of {resolve.shown(folder)}; to look at it: {unpack} && metaloop ui {name}")
-    out.note(f"its ledger ends with {head}; metaloop verify {name} checks it and prints this hash")
-    out.json_only({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})
-
-
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
     """Write the champion of a study, the program ``chosen`` of it, or the program at a path, for another kind of
     researcher; ``prose``: as it is, with its charter as sentences."""
@@ -198,7 +165,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         write_program(out, rewritten(resolve.one_program(str(given)), kind), target, kind)
         return
     folder = resolve.study_folder(study, out)
-    made = Study.open(folder, to_read=True)
+    made = Study.open(folder)
     if not chosen and not (folder / "champion.md").is_file():
         again = f"metaloop improve --resume {resolve.typed(folder)}{sandbox.flag(made.config.sandbox)}"
         raise NotFound(f"{folder} has no champion.md", hint=f"{again}, or name a program: --for {kind} my/program.md")

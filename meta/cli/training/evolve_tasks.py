@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from meta.cli import resolve
-from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
+from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import flag, only, rare
 from meta.cli.output import Output
 from meta.cli.training import launch
@@ -45,7 +45,6 @@ class EndFlags:
             type=click.Choice(("unknown",)),
         ),
     ]
-    webhook: WebhookFlag
 
     @property
     def apply_words(self) -> str:

@@ -23,15 +23,15 @@ from arena.contest.entering import accounts
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.host import RateLimits
 from arena.serving.clock import utc_now
+from tests.studies import drawn_law
 from trainer.task import Task
-from trainer.variants import init_simulated
 
 RUNS = 2
 
 
 def wishes(folder: Path, **changes: Any) -> ContestOptions:
     """Open since a minute, for an hour; two runs an entry; anybody may join."""
-    task = Task.load(str(init_simulated(folder / "law", 7)))
+    task = Task.load(str(drawn_law(folder / "law", 7)))
     plain = ContestOptions(
         title="Trial", task=task, opens=utc_now() - timedelta(minutes=1), closes=utc_now() + timedelta(hours=1),
         run_budget=task.run_budget, runs=RUNS, confirm_runs=3, entries_per_person=2, join_open=True,

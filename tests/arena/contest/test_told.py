@@ -28,7 +28,7 @@ from programs.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, newcomer, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.meta.cli_study import metaloop, on_terminal
-from trainer.variants import init_simulated
+from tests.studies import drawn_law
 
 READ = ("/", "/queue", "/rules", "/llms.txt")
 
@@ -102,7 +102,7 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(contest: Cont
 
 
 def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path) -> None:
-    law = init_simulated(tmp_path / "law", 3)
+    law = drawn_law(tmp_path / "law", 3)
     said = metaloop("contest", "init", tmp_path / "c", "-t", law, "-n", "2")
     assert "join_code" in said.stdout
     for figure in ("join_code, which entrants need", "rules_hash and secret_hash", "only this once"):
