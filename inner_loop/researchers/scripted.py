@@ -7,18 +7,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from inner_loop import keep, proposers
+from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.citations import joined
+from inner_loop.citations import Citations, joined
 from inner_loop.comparison import value
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.frontier import Frontier
-from inner_loop.group_rules import GroupRules, group_rules, groups_of, leap
-from inner_loop.phases import RunPhase, current, run_phases
 from inner_loop.record import Record
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
-from inner_loop.trials import next_wave
+from inner_loop.trials import Trials, next_wave
 from programs.program import Program
 from trainer.edits import Edit, EditError
 from trainer.task import Task
@@ -32,16 +32,19 @@ DRAWS = 50
 
 class ScriptedResearcher:
     """Repeats rounds: pick a parent, draw a wave, screen it, train the promoted candidates, apply the keep rule.
-    Each round follows the charter of the phase in which it begins.
 
     All its choices follow from the program, the outcomes and `rng`, so a run can be resumed by replay.
     """
 
     def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._phases = run_phases(program, task)
+        self._charter, self._citations = program.charter, Citations(program)
         self._surroundings = Surroundings(program.charter, task.edits)
-        self._enter(self._phases[0])
+        self._because = self._citations.cite("proposers", "focus")
+        ideas = resolved_ideas(program, task)
+        self._proposer = proposers.make(program.charter, ideas, self._because, program.program_id)
+        self._rule = keep.make(program.charter.keep, self._citations)
+        self._trials = Trials(program.charter, self._rule, self._citations)
 
     def work(self, bench: Bench) -> None:
         bench.set_aside(self._for_confirmation(bench))
@@ -61,7 +64,6 @@ class ScriptedResearcher:
 
     def propose(self, bench: Bench) -> Proposal | None:
         """For a night: one edit of the head, by the settings that say what is tried."""
-        self._enter(current(self._phases, bench))
         return next(iter(self._draw(bench, bench.head, 1)), None)
 
     def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
@@ -72,11 +74,6 @@ class ScriptedResearcher:
 
     def close(self, bench: Bench) -> None:
         """A script holds nothing open."""
-
-    def _enter(self, phase: RunPhase) -> None:
-        self._phase = phase
-        self._charter = self._surroundings.charter = phase.charter
-        self._citations, self._trials = phase.citations, phase.trials
 
     def _for_confirmation(self, bench: Bench) -> float:
         """Device-seconds to reserve; 0 if they do not cover one fresh seed for two candidates."""
@@ -89,12 +86,10 @@ class ScriptedResearcher:
             because, text = self._citations.cite("replicates"), f"baseline, seed {replicate}"
             record = bench.experiment(Edit(), because=because, replicate=replicate, description=text)
             bench.decide(record, "replicate", f"seed {replicate} of the baseline")
-        for rule in {id(phase.rule): phase.rule for phase in self._phases}.values():
-            rule.prepare(bench)
+        self._rule.prepare(bench)
 
     def _round(self, bench: Bench, frontier: Frontier) -> bool:
         """One wave from one parent; False when the budget or the edits are used up."""
-        self._enter(current(self._phases, bench))
         size, promoted = next_wave(bench, self._charter)
         parent = frontier.parent()
         wave = self._draw(bench, parent, size)
@@ -111,35 +106,22 @@ class ScriptedResearcher:
         return True
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
-        """Up to `size` proposals that apply to the parent; from any group where no other one has any."""
-        wave = self._drawn(bench, parent, size)
-        has_rules = self._charter.rotate or self._charter.plateau.after
-        return self._drawn(bench, parent, size, by_group=False) if has_rules and not wave else wave
-
-    def _drawn(self, bench: Bench, parent: Record, size: int, *, by_group: bool = True) -> list[Proposal]:
+        """Up to `size` proposals that apply to the parent."""
         branching = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
                 break
-            now = group_rules(self._charter, bench.task.edits, bench.history, wave) if by_group else GroupRules()
-            self._surroundings.avoided = now.avoided
             situation = self._surroundings.situation(bench, parent)
-            proposal = self._propose(situation, now)
+            proposal = self._proposer.propose(situation, self._rng)
             if proposal is None:
                 break
             fresh = all(proposal.edit != other.edit for other in wave)
-            fresh = fresh and not now.avoided & groups_of(bench.task.edits, proposal.edit)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                because = joined(self._citations.cite(*now.fields), branching)
-                own = proposal.because or self._phase.because
-                wave.append(replace(proposal, because=joined(own, because)))
-        self._surroundings.avoided = frozenset()
+                because = joined(proposal.because or self._because, branching)
+                wave.append(replace(proposal, because=because))
         return wave
-
-    def _propose(self, situation: Situation, now: GroupRules) -> Proposal | None:
-        return (leap(situation, self._rng) if now.leap else None) or self._phase.proposer.propose(situation, self._rng)
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
         try:

@@ -19,7 +19,7 @@ CHARTERS = {
     "careful": "replicates: 2\nkeep: {rule: margin}\nno_repeat: true",
     "paired": "keep: {rule: paired, pairs: 1}\nbranch: {frontier: 2, rewind_after: 2}\nconfirm: 0.3",
     "tpe": "proposers: {queue: 1, tpe: 1}\navoid_failures: true",
-    "phases": "proposers: {elite: 1}\nphases: [{until: 0.4, proposers: {queue: 1, tpe: 1}}, {until: 0.6, wave: 2}, {}]",
+    "elite": "proposers: {queue: 1, elite: 1}\nwave: 2",
 }
 IDEAS = ("try `fault=raise`", "try `lr=0.3` with `+bias`", "then `momentum=0.9`")
 
