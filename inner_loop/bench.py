@@ -274,7 +274,7 @@ class Bench:
                 self.decide(record, decided.decision, decided.reason, compared)
 
     def move_head(self, record: Record) -> None:
-        """Make another measured record the head: a rewind, another branch, the winner of a confirmation."""
+        """Make another measured record the head, such as the winner of a confirmation."""
         if record is self._head:
             return
         if self._repository:

@@ -111,31 +111,6 @@ class Screen(CharterPart):
     )
 
 
-class Branch(CharterPart):
-    frontier: int = _setting(
-        1,
-        "Number of best sources that are kept as parents of candidates.",
-        {
-            1: "Hold one kept version, the best, and start every candidate from it.",
-            OTHERS: "Hold the {branch.frontier} best kept versions, each on a branch, and start candidates from any of"
-            " them.",
-        },
-        ge=1,
-        le=64,
-    )
-    rewind_after: int = _setting(
-        0,
-        "Number of failed experiments in a row after which the run returns to an earlier kept source; 0 = never.",
-        {
-            0: "Never go back to an earlier kept version.",
-            OTHERS: "After {branch.rewind_after} experiments in a row without improvement, go back to an earlier kept"
-            " version.",
-        },
-        ge=0,
-        le=100_000,
-    )
-
-
 class Charter(CharterPart):
     """How a run spends its budget. The defaults of all fields are the stock loop."""
 
@@ -171,7 +146,6 @@ class Charter(CharterPart):
         ge=1,
         le=1000,
     )
-    branch: Branch = Field(default_factory=Branch, description="How many kept sources are developed in parallel.")
     confirm: float = _setting(
         0.0,
         "Share of the run's budget reserved for measuring the best candidates again with fresh seeds at the end.",

@@ -70,7 +70,7 @@ _MOST_MESSAGE = 300  # characters of a message, which quotes the program
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:[ \t]*(?:\{.*)?$", re.IGNORECASE)
 _NEARLY_IDEAS = re.compile(r"\W*(?:(?:my|our|the|some) )?ideas?(?: to try)?\W*", re.IGNORECASE)
-_COMMON = {"version", "history", "branch", "focus", "screen", "confirm"}  # settings that other tools may have
+_COMMON = {"version", "history", "focus", "screen", "confirm"}  # settings that other tools may have
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class ChatProposal(Proposal):
 
 
 class ChatResearcher(ScriptedResearcher):
-    """Draws its waves from a model; screening, replicates, keep rule, branches and confirmation are the charter's."""
+    """Draws its waves from a model; screening, replicates, keep rule and confirmation are the charter's."""
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
         super().__init__(program, task, np.random.default_rng(seed))

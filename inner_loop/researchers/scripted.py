@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from inner_loop import keep, proposers
 from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.citations import Citations, joined
-from inner_loop.comparison import value
+from inner_loop.citations import Citations
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
-from inner_loop.frontier import Frontier
 from inner_loop.record import Record
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
@@ -31,7 +29,7 @@ DRAWS = 50
 
 
 class ScriptedResearcher:
-    """Repeats rounds: pick a parent, draw a wave, screen it, train the promoted candidates, apply the keep rule.
+    """Repeats rounds: draw a wave, screen it, train the promoted candidates, apply the keep rule.
 
     All its choices follow from the program, the outcomes and `rng`, so a run can be resumed by replay.
     """
@@ -50,13 +48,7 @@ class ScriptedResearcher:
         bench.set_aside(self._for_confirmation(bench))
         with suppress(BudgetSpent):
             self._prepare(bench)
-            frontier = Frontier(
-                bench.baseline,
-                size=self._charter.branch.frontier,
-                rewind_after=self._charter.branch.rewind_after,
-                value=lambda record: value(bench, record),
-            )
-            while self._round(bench, frontier):
+            while self._round(bench):
                 pass
         bench.set_aside(0.0)
         if self._charter.confirm > 0:
@@ -88,26 +80,23 @@ class ScriptedResearcher:
             bench.decide(record, "replicate", f"seed {replicate} of the baseline")
         self._rule.prepare(bench)
 
-    def _round(self, bench: Bench, frontier: Frontier) -> bool:
-        """One wave from one parent; False when the budget or the edits are used up."""
+    def _round(self, bench: Bench) -> bool:
+        """One wave from the head; False when the budget or the edits are used up."""
         size, promoted = next_wave(bench, self._charter)
-        parent = frontier.parent()
+        parent = bench.head
         wave = self._draw(bench, parent, size)
         if not wave:
             return False
         self.ahead(bench, wave)
         if 0 < promoted < len(wave):
             chosen = self._trials.screen(bench, parent, wave, promoted)
-            kept = self._one_after_another(bench, frontier, parent, chosen)
+            self._one_after_another(bench, parent, chosen)
         else:
-            kept = self._side_by_side(bench, frontier, parent, wave)
-        if not kept:
-            frontier.failed(len(wave), bench.history)
+            self._side_by_side(bench, parent, wave)
         return True
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
         """Up to `size` proposals that apply to the parent."""
-        branching = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
@@ -119,8 +108,7 @@ class ScriptedResearcher:
             fresh = all(proposal.edit != other.edit for other in wave)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                because = joined(proposal.because or self._because, branching)
-                wave.append(replace(proposal, because=because))
+                wave.append(replace(proposal, because=proposal.because or self._because))
         return wave
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
@@ -133,17 +121,16 @@ class ScriptedResearcher:
             return False
         return True
 
-    def _one_after_another(self, bench: Bench, frontier: Frontier, parent: Record, chosen: list[Proposal]) -> int:
-        """Promoted candidates by rank, each applied to what the wave has kept so far; returns how many were kept."""
-        kept = 0
+    def _one_after_another(self, bench: Bench, start: Record, chosen: list[Proposal]) -> None:
+        """Promoted candidates by rank, each applied to what the wave has kept so far."""
+        parent = start
         for proposal in chosen:
-            fitting = self._refit(bench, parent, proposal) if kept else proposal
+            fitting = proposal if parent is start else self._refit(bench, parent, proposal)
             if fitting is None:
                 continue
             candidate = self._trials.measure(bench, parent, fitting)
-            if self._decide(bench, frontier, candidate, parent):
-                parent, kept = candidate, kept + 1
-        return kept
+            if self._decide(bench, candidate, parent):
+                parent = candidate
 
     def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
         """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
@@ -151,23 +138,19 @@ class ScriptedResearcher:
         fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
         return proposal if fits else None
 
-    def _side_by_side(self, bench: Bench, frontier: Frontier, parent: Record, wave: list[Proposal]) -> int:
+    def _side_by_side(self, bench: Bench, parent: Record, wave: list[Proposal]) -> None:
         """All of a wave in full from one parent; the best one is kept, if the rule keeps it."""
         candidates = self._trials.side_by_side(bench, parent, wave)
         winner: Record | None = None
         for candidate in self._trials.best_first(bench, candidates, parent):
             if winner is not None:
                 bench.decide(candidate, "discard", f"experiment {winner.number} of the same wave was kept")
-            elif self._decide(bench, frontier, candidate, parent):
+            elif self._decide(bench, candidate, parent):
                 winner = candidate
-        return int(winner is not None)
 
-    def _decide(self, bench: Bench, frontier: Frontier, candidate: Record, parent: Record) -> bool:
+    def _decide(self, bench: Bench, candidate: Record, parent: Record) -> bool:
         verdict = self._trials.judge(bench, candidate, parent)
         bench.decide(candidate, verdict.decision, verdict.reason, verdict.compared)
-        if verdict.keep:
-            frontier.kept(candidate, parent)
-            bench.move_head(frontier.best)
         return verdict.keep
 
 

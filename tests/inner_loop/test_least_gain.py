@@ -36,4 +36,4 @@ def test_programs_without_these_fields_behave_as_before(task: Task) -> None:
     assert "least" not in str(effective(program().charter, task))
     texts = ("", "keep: {least: 0.0}", "keep: {least: 0.1}")
     stock, zero, least = (behaviour_id(program(charter), task) for charter in texts)
-    assert stock == zero == "bef8403835313" != least
+    assert stock == zero == "bd334e2744804" != least

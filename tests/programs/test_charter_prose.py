@@ -20,8 +20,6 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
     "replicates": ((4, "4 seeds"), (1, "one seed")),
     "screen.fraction": ((0.25, "25% of the time"), (1.0, "full time at once")),
     "wave": ((6, "6 candidates"), (1, "before you make the next")),
-    "branch.frontier": ((3, "3 best kept versions"), (1, "one kept version")),
-    "branch.rewind_after": ((7, "After 7 experiments"), (0, "Never go back")),
     "confirm": ((0.2, "last 20% of the budget"), (0.0, "whole budget on the search")),
     "no_repeat": ((True, "Never run the same code twice"), (False, "may be run again")),
     "avoid_failures": ((True, "Never try a value again"), (False, "may be tried again")),
