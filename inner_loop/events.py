@@ -290,10 +290,6 @@ class AgentSessionEvent(AgentEvent, kind="agent", what="session"):
     cpu_seconds: float
     counted_by: str
     peak_memory_mb: float
-    requests: int
-    bytes_sent: int
-    bytes_received: int
-    refused_hosts: tuple[str, ...]
 
 
 class RunEndedEvent(Event, kind="run_ended"):

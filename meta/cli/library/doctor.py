@@ -73,7 +73,7 @@ def doctor(
     agent_network: Annotated[
         Network,
         rare(
-            "Check the sandbox of coding agents with this network access: none, proxy or full.",
+            "Check the sandbox of coding agents with this network access: none or full.",
             type=click.Choice(NETWORKS),
             default="none",
         ),
