@@ -99,7 +99,6 @@ class AgentLaunch:
             readable=(*needed, *(Path(path).expanduser() for path in recipe.readable)),
             environment=named,
             home=agent_recipe.home(recipe),
-            allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
             gateway=gateway.path if gateway else None,
         )
         words = [str(path), *recipe.words(prompt, self._model, more)[1:]]

@@ -32,7 +32,6 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("contest", "contests.contest:contest", "host a contest of programs, or take part", True),
         CommandEntry("doctor", "library.doctor:doctor", "check this machine; a fix for each problem", True),
         CommandEntry("ablate", "training.ablate:ablate", "measure the effect of each directive or kept change"),
-        CommandEntry("sweep", "library.knowledge:sweep", "measure each edit of a task, for a knowledge base"),
         CommandEntry("stop", "results.status:stop", "stop a running study after the experiments in progress"),
         CommandEntry("steer", "training.steer:steer", "give a running study an idea, a program or a veto"),
         CommandEntry("ls", "results.studies:ls", "the studies of a folder, with verdict and size"),

@@ -92,7 +92,7 @@ class EvolveFlags:
     ]
     knowledge: Annotated[
         str | None,
-        rare("DIR,…: further knowledge bases for starting ideas (metaloop sweep makes one); none: no learnt ideas."),
+        rare("DIR,…: further knowledge bases for starting ideas; none: no learnt ideas."),
     ]
     without: Annotated[str | None, rare("NAME,…: leave out what was learnt on these tasks or families.")]
     dial: Dial

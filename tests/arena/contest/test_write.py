@@ -105,7 +105,6 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     assert [(m["line"], m["level"]) for m in told["lint"]] == [(3, "warning")]
     fix = "proposers: {queue: 0.5, local: 0.5}"
     assert "no idea will be tried" in told["lint"][0]["message"] and fix in told["lint"][0]["message"]
-    assert "phase" not in told["lint"][0]["message"]
     assert '<li class="warning" data-line="3">line 3: warning: no idea' in Browser(port).form("/write", text=text).text
     bare = checked(port, text.split("---\n")[2])["lint"][0]
     assert bare["message"].endswith(f"write at the top:\n---\nmetaloop:\n  {fix}\n---")
