@@ -56,7 +56,6 @@ CASES = {
         "50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
-    "instruction_arms": Case("1", ("share of draws of the planted one", "studies in which it was written: # of 1")),
     "jobs": Case("{tmp}/jobs {quick} --jobs 2", ("2 requests, 0 answered, # tokens each", "children 0")),
     "league": Case("", ("turns and calls: 256, 269", "all, all programs alike: p: #", "two programs: #, at most #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),

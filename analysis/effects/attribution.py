@@ -1,11 +1,10 @@
-"""Attribution: which changes cause the gain. Five questions, and what is only observed beside them.
+"""Attribution: which changes cause the gain. Four questions, and what is only observed beside them.
 
 edit            What does a change of the source do to the metric? By a mixed model of all experiments. Observational;
                 randomised if the proposer `random` drew every try of it. It orders the ideas of a program.
 factorial       What does a directive of a program do? By a planned two-level design. Randomised.
 mutation        What does a child program gain over its parent? Paired if both ran in one match with the same seeds,
                 else observational.
-instruction     What do the children of an instruction for writers gain over their parents? Observational.
 leave-one-out   What does the final source of a run lose without one of its kept commits, trained again? Paired.
 directive       What did the experiments that cite a directive gain, by the same model? Observational.
 """
@@ -37,7 +36,7 @@ METHODS: Registry[Callable[[MethodInput], Sequence[CreditEstimate]]] = Registry(
     "attribution_methods",
     "analysis.effects",
     ("known",),
-    first=("edit", "directive", "mutation", "instruction", "factorial", "leave-one-out"),
+    first=("edit", "directive", "mutation", "factorial", "leave-one-out"),
 )
 LAST = ("confirmation", "reserve")  # streams of matches after the search
 

@@ -1,5 +1,5 @@
 -- Positive is better. q: p-value corrected for the number of tests (-: not tested). n: tries of the search (edit,
--- directive), pairs of runs (mutation), children (instruction), else runs or seeds. An observational row is an association. Of a sentence it is
+-- directive), pairs of runs (mutation), else runs or seeds. An observational row is an association. Of a sentence it is
 -- the average change of the score by the experiments that cite it, kept or not; it is not shown beside a planned
 -- ablation. Three rows on one thing answer three questions: what the change does in the untouched script (edit), what
 -- trying the sentence brought (directive), what having it does to whole runs (factorial: this one decides). Effects of a search are about its data; what holds on new data is the statement of the confirmation.
@@ -11,7 +11,6 @@ SELECT concat(c.method, CASE c.method WHEN 'leave-one-out' THEN ': a kept change
         WHEN 'edit' THEN ': a single change to the untouched script, by the model of all experiments'
         WHEN 'directive' THEN ': experiments that cite the sentence, compared with the script that they changed'
         WHEN 'mutation' THEN ': child minus its parent, of several one of them'
-        WHEN 'instruction' THEN ': the children of an instruction for writers minus their parents'
         WHEN 'factorial' THEN ': the sentence in a planned ablation' ELSE '' END,
         ', in ', c.unit, ' (', c.design, if(c.causal, '', ', an association'), '), on ', c.task) AS method_of,
     c.label, c.estimate, c.low, c.high, c.se, c.unit, c.n, c.q, c.method, c.design, c.causal, c.task, c.knob, c.value,

@@ -158,19 +158,6 @@ def test_the_key_is_nowhere(ended: Path) -> None:
         assert KEY.encode() not in path.read_bytes(), path
 
 
-def test_instructions_are_rows_of_credit_over_their_children(ended: Path) -> None:
-    rows = query(ended, "SELECT program_id, label, n, estimate, design FROM credit WHERE method = 'instruction'")
-    children = (
-        "SELECT meta_program_id, count(*) AS n, avg(estimate) AS gain FROM mutations JOIN credit USING (child_id) "
-    )
-    of = {row["meta_program_id"]: row for row in query(ended, children + "WHERE accepted AND model <> '' GROUP BY ALL")}
-    assert rows and {row["program_id"]: row["n"] for row in rows} == {name: row["n"] for name, row in of.items()}
-    names = {program.program_id: program.name for program in meta_programs()}
-    for row in rows:
-        assert row["estimate"] == pytest.approx(of[row["program_id"]]["gain"])
-        assert row["label"] == names[row["program_id"]] and row["design"] == "observational"
-
-
 def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained_most(
     litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
