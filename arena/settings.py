@@ -130,8 +130,8 @@ class StudyConfig(BaseModel):
     shared: bool = Field(default=False, description="a copy without its secret, to be read only")
     hardware_class: str
     versions: Versions
-    meta_programs: list[tuple[str, str]] = Field(
-        default_factory=list, description="name and text of the instructions for models that write programs"
+    meta_program: tuple[str, str] | None = Field(
+        default=None, description="name and text of the instruction for models that write programs"
     )
     from_study: FromStudy | None = Field(default=None, description="the past study whose champion is a starter")
     start: list[tuple[str, str]] = Field(default_factory=list, description="`main` of the night before: its files")

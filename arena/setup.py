@@ -86,7 +86,7 @@ class StudySetup:
     fresh: Sequence[Reserved] = ()
     families: UsedFamilies | None = None
     model_config: ModelConfig | None = None
-    meta_programs: Sequence[tuple[str, str]] = ()
+    meta_program: tuple[str, str] | None = None
     from_study: FromStudy | None = None
     start: Sequence[tuple[str, str]] = ()
     knowledge: UsedKnowledge | None = None
@@ -120,7 +120,7 @@ class StudySetup:
             confined=self.confined,
             researcher=self.researcher,
             staff=self.model_config or ModelConfig(),
-            meta_programs=list(self.meta_programs),
+            meta_program=self.meta_program,
             from_study=self.from_study,
             start=[*self.start],
             knowledge=self.knowledge,

@@ -15,7 +15,6 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
-from meta.mutators.bandit import Bandit
 from meta.mutators.base import ChildProposal, Mutator
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
@@ -51,7 +50,7 @@ def breed(
     archive: Archive,
     evidence: Evidence,
     novelty: Novelty,
-    mix: Mix | Bandit,
+    mix: Mix,
     *,
     generation: int,
     count: int,

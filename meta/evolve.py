@@ -175,8 +175,8 @@ class Evolution:
         wishes, own = take_in(self.study, generation), self.lineage_of_own()
         rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
         archive = allowed(self.study, archive).breeding_stock(rng, self.plan.elites, self.plan.child_runs, own)
-        offline = Mix(operators_of(self.study))
-        mix = self.author.chooser(offline, generation, facts) if self.author else offline
+        writers = self.author.writers(generation, facts) if self.author else ()
+        mix = Mix(operators_of(self.study), writers, generation - 1)
         steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
         # Before the operators are drawn: ideas that a person gave, the list learnt anew.
         leading: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -224,11 +223,10 @@ def with_writing(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
     if not model_config.models or not generations or os.environ.get("METALOOP_REPLAY"):
         return cost
     from meta.mutators.llm.calls import bill as most
-    from meta.mutators.llm.calls import sentence
 
     limit = most(generations, plan.children, model_config)
     price = cost.facts["price"].replace(FREE, "own device")
-    price += f"; {sentence(limit, model_config, plan.child_runs * plan.run_budget or math.inf)}"
+    price += f"; new programs take at most {limit.calls} calls, {limit.words()}"
     price += UNPRICED.format(model_config.models[0]) * (limit.usd is None and UNPRICED[:10] not in price)
     spent = {"mutation_calls": limit.calls, "mutation_tokens": limit.tokens, "mutation_usd": limit.usd}
     return cost.knowing(**spent).saying(price=price)

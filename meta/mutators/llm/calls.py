@@ -10,11 +10,10 @@ from inner_loop.events import CallEvent
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, fits, offer_tokens, prompt_tokens
-from inner_loop.models.provider import TokenUsage, litellm
+from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
 from inner_loop.run_context import ModelConfig
-from meta.mutators.bandit import SECONDS_PER_USD
 from meta.mutators.llm.traces import READ_BYTES, Toolbox
 from programs.errors import CredentialMissing, MetaloopError, NotFound
 
@@ -23,8 +22,6 @@ PROMPT_BYTES = 90_000  # a longer prompt is not sent
 ROUNDS, AT_ONCE = 6, 4  # of tool calls for one proposal, and calls of one round
 TOOLS = 4_000  # bytes of the tools' descriptions and of their error messages
 TRIES = 2  # replies per child, each of which may be repaired once
-SELDOM = 3.0  # times the cost of racing a child: a dearer call is hardly ever worth it
-USUAL = TokenUsage(5_000, 500)  # tokens of a call in and out, before any was made
 FULL = "(left out: your context is full; reply now)"
 CURE = "a server with a larger context, a smaller --set reply_tokens, or shorter programs"
 
@@ -149,8 +146,8 @@ def reads_traces(config: ModelConfig) -> bool:
 
 
 def replies(children: int) -> int:
-    """The most of one generation, repairs and a new instruction included."""
-    return 2 * TRIES * children + 1
+    """The most of one generation, repairs included."""
+    return 2 * TRIES * children
 
 
 def bill(generations: int, children: int, config: ModelConfig) -> prices.Bill:
@@ -159,22 +156,3 @@ def bill(generations: int, children: int, config: ModelConfig) -> prices.Bill:
     rounds = ROUNDS if reads_traces(config) else 0
     talk = READ_BYTES + TOOLS + rounds * config.reply_tokens if rounds else 0
     return prices.at_most(config, generations * (replies(children) + rounds * TRIES * children), PROMPT_BYTES + talk)
-
-
-def sentence(whole: prices.Bill, config: ModelConfig, race_seconds: float) -> str:
-    """``race_seconds``: device time of racing one child, which the choice of an operator compares with the cost of a
-    call."""
-    line = f"new programs take at most {whole.calls} calls, {whole.words()}"
-    call = SECONDS_PER_USD * min(usual_usd(config).values())
-    if call <= SELDOM * race_seconds:
-        return line
-    return (
-        f"{line}; models rarely write more than one program a generation: a call costs as much as {call:.2g} s of "
-        f"device time and racing a new program takes {race_seconds:.2g} s; --run-budget makes runs longer"
-    )
-
-
-def usual_usd(config: ModelConfig) -> dict[str, float]:
-    """The expected cost of a call of each model; 0 if no price is known."""
-    prices_of = {model: prices.price_of(model, config) for model in config.models}
-    return {model: price.cost(USUAL) if price else 0.0 for model, price in prices_of.items()}

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from analysis.report.evidence import Evidence
-    from meta.mutators.llm.instructions import Instructions
 
 REWRITE, MERGE, REPAIR = "rewrite", "merge", "repair"
 OPERATORS = {REWRITE: 1, MERGE: 2}  # and how many parents each has
@@ -48,7 +47,7 @@ class Writer:
     model: str
     calls: GenerationCalls
     briefing: Briefing
-    instructions: Instructions
+    instruction: Program
     traces: Sequence[Trace] = ()
 
     @property
@@ -72,22 +71,21 @@ class Writer:
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
         """None if no further calls are possible, or if the prompt is too long."""
-        instruction = self.instructions.draw(rng)
         can_prune = len(parents[0].program.ideas if self.briefing.scripted else parents[0].program.directives) > 1
         jobs = JOBS if can_prune else [job for job in JOBS if job != "prune"]
         job = Job(jobs[int(rng.integers(len(jobs)))] if self.name == REWRITE else MERGE)
-        return self._ask(parents, job, instruction) if self.open else None
+        return self._ask(parents, job) if self.open else None
 
-    def _ask(self, parents: Sequence[ParentProgram], job: Job, instruction: Program) -> ChildProposal | None:
+    def _ask(self, parents: Sequence[ParentProgram], job: Job) -> ChildProposal | None:
         near = [] if job.rejected else related(self.traces, {parent.program.program_id for parent in parents})
         box = Toolbox(near) if near else None
         purpose = f"mutate {REPAIR if job.rejected else job.name}"
-        build = partial(self.briefing.messages, parents, job, instruction)
+        build = partial(self.briefing.messages, parents, job, self.instruction)
         built = self._fitted(build, box.names if box else [], purpose)
         if built is None:
             return None
         messages, ids, reads = built
-        talk = self.calls.converse(self.model, messages, purpose, schema(WrittenChild), box if reads else None)
+        talk = self.calls.converse(self.model, messages, purpose, schema(), box if reads else None)
         reply, answer, text, left_out = talk.reply, None, "", list[str]()
         if reply is None:
             wrong = self.calls.unfit or f"no model answers: {self.calls.silent}"
@@ -101,17 +99,15 @@ class Writer:
             reason=answer.why if answer and not wrong else "",
             evidence_ids=rows,
             parent_ids=parent_ids(parents),
-            calls=self._calls(talk, messages, instruction, job, answer),
+            calls=self._calls(talk, messages, job, answer),
             refusal=wrong,
             remark="; ".join(filter(None, [remark, *left_out])),
-            repair=None if reply is None or final else partial(self._again, parents, job, instruction, reply.text),
+            repair=None if reply is None or final else partial(self._again, parents, job, reply.text),
         )
 
-    def _again(
-        self, parents: Sequence[ParentProgram], job: Job, instruction: Program, said: str, problem: str
-    ) -> ChildProposal | None:
+    def _again(self, parents: Sequence[ParentProgram], job: Job, said: str, problem: str) -> ChildProposal | None:
         """Ask once for a repaired reply."""
-        return self._ask(parents, Job(job.name, said, problem), instruction) if self.open else None
+        return self._ask(parents, Job(job.name, said, problem)) if self.open else None
 
     def _fitted(
         self, build: Callable[[float, Sequence[str]], tuple[list[Message], dict[str, str]]], files: Sequence[str],
@@ -137,7 +133,7 @@ class Writer:
                     raise BadReply(f"cut off after {reply.tokens_out} tokens")
                 if reply.finish == "content_filter" or not reply.text.strip():
                     raise BadReply("the model gave no answer")
-                answer = parsed(reply.text, WrittenChild)
+                answer = parsed(reply.text)
                 if answer.decline and answer.ideas is None and answer.charter is None and not answer.sections:
                     return answer, "", [], DECLINED + one_line(answer.decline)[:MOST_REASON]
                 if not answer.why:
@@ -147,16 +143,14 @@ class Writer:
         except BadReply as bad:
             return answer, "", [], str(bad)
 
-    def _calls(
-        self, talk: Talk, messages: Sequence[Message], instruction: Program, job: Job, answer: WrittenChild | None
-    ) -> ModelCalls:
+    def _calls(self, talk: Talk, messages: Sequence[Message], job: Job, answer: WrittenChild | None) -> ModelCalls:
         return ModelCalls(
             model=talk.reply.model if talk.reply else None,
             tokens=talk.tokens,
             usd=talk.usd,
             call=talk.number,
             prompt=tuple((m.role, scrub(m.text)) for m in messages),
-            meta_program_id=instruction.program_id,
+            meta_program_id=self.instruction.program_id,
             repairs=self.name if job.rejected else None,
             turns=talk.rounds,
             limits=one_line(answer.limits)[:MOST_LIMITS] or None if answer else None,

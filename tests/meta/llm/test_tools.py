@@ -16,7 +16,7 @@ from inner_loop.models.contract import Message
 from inner_loop.models.tools import ToolCall
 from meta.mutators.llm import traces
 from meta.mutators.llm.calls import PROMPT_BYTES, ROUNDS, GenerationCalls, Talk, calls_tools
-from meta.mutators.llm.reply import WrittenChild, schema
+from meta.mutators.llm.reply import schema
 from meta.mutators.llm.traces import READ_BYTES, Toolbox, Trace, related
 from programs.errors import MetaloopError
 from tests.llm import fixtures
@@ -139,7 +139,7 @@ def calls(events: list[dict[str, Any]] | None = None, **how: Any) -> GenerationC
 
 
 def talk(events: list[dict[str, Any]] | None = None, box: Toolbox | None = None, **how: Any) -> Talk:
-    return calls(events, **how).converse(MODEL, ASK, "mutate bold", schema(WrittenChild), box or Toolbox(FILES))
+    return calls(events, **how).converse(MODEL, ASK, "mutate bold", schema(), box or Toolbox(FILES))
 
 
 def test_a_prompt_that_is_too_long_loses_that_proposal_only(
@@ -175,7 +175,7 @@ def test_a_round_is_answered_and_written_down(server: ToolServer) -> None:
 
 def test_a_long_prompt_leaves_room_for_what_tools_find(server: ToolServer) -> None:
     asked = [Message("system", "s" * (PROMPT_BYTES - 10)), Message("user", "u")]
-    found = calls().converse(MODEL, asked, "mutate bold", schema(WrittenChild), Toolbox(FILES))
+    found = calls().converse(MODEL, asked, "mutate bold", schema(), Toolbox(FILES))
     assert "experiment 1 e1 on 0" in found.rounds[0].tools[0].result  # no context is known that it could fill
 
 
@@ -214,7 +214,7 @@ def test_keys_are_in_no_call_and_no_result(server: ToolServer) -> None:
 def test_a_schema_goes_to_models_that_keep_to_one_where_no_tools_are_offered(
     server: ToolServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    form = schema(WrittenChild)
+    form = schema()
     server.answer = lambda _: "done"
     for known, box, sent in ((False, None, None), (True, None, form), (True, Toolbox(FILES), None)):
         monkeypatch.setattr("litellm.supports_response_schema", lambda _, known=known: known)

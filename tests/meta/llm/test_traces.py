@@ -14,7 +14,7 @@ import pytest
 from analysis.export import open_written, write
 from analysis.study import query
 from meta.mutators.llm.calls import ROUNDS
-from meta.mutators.llm.reply import WrittenChild, child_of, parsed
+from meta.mutators.llm.reply import child_of, parsed
 from meta.study.begin import create
 from meta.study.plan import Plan
 from programs.program import Program
@@ -130,9 +130,7 @@ def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, at
     for row in told:
         assert row["child"] == texts[row["child_id"]] and row["parents"] == [texts[p] for p in row["parent_ids"]]
         assert (
-            child_of(
-                [Program.parse(text) for text in row["parents"]], parsed(row["messages"][-1]["content"], WrittenChild)
-            )
+            child_of([Program.parse(text) for text in row["parents"]], parsed(row["messages"][-1]["content"]))
             == row["child"]
         )
         roles = [m["role"] for m in row["messages"]]

@@ -15,12 +15,11 @@ from analysis.effects.rows import DirectiveUse, MutationCredit
 from inner_loop.models.client import ModelClient
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.calls import GenerationCalls
-from meta.mutators.llm.instructions import Instructions
 from meta.mutators.llm.prompt import Briefing, Control, Job, Tried
 from meta.mutators.llm.write import JOBS, OPERATORS, Writer
 from programs.errors import CredentialMissing, MetaloopError, NotFound
 from programs.program import Program
-from programs.shelf import meta_programs, starter
+from programs.shelf import meta_program, starter
 from tests.llm.kits import KEY, MODEL, environment, kit, staff
 from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer, dead_server
@@ -31,7 +30,7 @@ from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 Make = Callable[..., Writer]
-OWN = meta_programs()[0]
+OWN = meta_program()
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def make(task: Task) -> Make:
             stopped=lambda: MetaloopError("stopped"),
         )  # fmt: skip
         briefing = Briefing([task], researcher, PLANTED, Control(1.0, 1.2, 4, 0.1))
-        return Writer(name, MODEL, calls, briefing, Instructions([OWN], [], []))
+        return Writer(name, MODEL, calls, briefing, OWN)
 
     return made
 
