@@ -191,6 +191,6 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
         )
         if p.calls:
             prompt = tuple(PromptMessage(role, text) for role, text in p.calls.prompt)
-            event = replace(event, **vars(p.calls) | {"prompt": prompt, "turns": p.calls.turns or None})
+            event = replace(event, **vars(p.calls) | {"prompt": prompt})
         study.record(event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]

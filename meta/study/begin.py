@@ -39,17 +39,13 @@ def create(
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
 
-    ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's). Whether
-    they read traces is decided here, so that a later price list changes nothing. ``past``: its champion is a starter;
+    ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's).
+    ``past``: its champion is a starter;
     ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
     ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file;
     ``settings``: others of `StudySetup`.
     """
     if model_config and model_config.models:
-        from meta.mutators.llm.calls import reads_traces
-
-        traces = "tools" if reads_traces(model_config) else "none"
-        model_config = model_config.model_copy(update={"traces": traces})
         meta_program = meta_program or shelf.meta_program()
     refuse_twice([task, *further], reserve)
     taught, before = learnt.program if learnt else None, past.champion if past else None

@@ -233,8 +233,6 @@ def with_writing(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
 
 
 def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:
-    """Raise UsageError for traces or a meta program without a model: they would have no effect."""
-    asked = {"--set traces": model_config.traces != "auto", "--set meta_program": meta_program is not None}
-    for name, is_so in asked.items():
-        if is_so and not model_config.models:
-            raise UsageError(f"{name} needs a model that writes programs", hint="name one: -m NAME")
+    """Raise UsageError for a meta program without a model: it would have no effect."""
+    if meta_program is not None and not model_config.models:
+        raise UsageError("--set meta_program needs a model that writes programs", hint="name one: -m NAME")

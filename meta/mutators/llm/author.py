@@ -63,11 +63,8 @@ class Author:
         )
         own = study.config.meta_program
         instruction = Program.parse(own[1], own[0]) if own else meta_program()
-        briefing = brief(study, facts)
-        traces = gather(study, generation) if staff.traces == "tools" else ()
-        return [
-            Writer(name, model, calls, briefing, instruction, traces) for model in staff.models for name in OPERATORS
-        ]
+        briefing = brief(study, facts, gather(study, generation))
+        return [Writer(name, model, calls, briefing, instruction) for model in staff.models for name in OPERATORS]
 
 
 def author_of(study: Study, progress: Progress) -> Author | None:

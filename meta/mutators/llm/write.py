@@ -12,10 +12,9 @@ from inner_loop.events import CallEvent
 from inner_loop.models.contract import Message, bytes_of
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
-from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls, Talk
+from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls
 from meta.mutators.llm.prompt import SHARES, Briefing, Job
-from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed, schema
-from meta.mutators.llm.traces import Toolbox, Trace, related
+from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed
 from programs.bounded import handling_text
 from programs.edit import without_patch
 from programs.file_set import is_document
@@ -36,19 +35,17 @@ JOBS = ("improve", "prune", "bold")  # of a rewriting, as write.md.j2 words them
 DECLINED = "declined: "
 NEW_PATCHES = 2  # of one child
 MOST_LIMITS = 400  # characters
-ROUND_BYTES = 16_000  # of the tools' descriptions and of one answer, for which there must be room
 
 
 @dataclass(frozen=True)
 class Writer:
-    """One operator with one preferred model. ``traces``: what its tools read; empty where it has none."""
+    """One operator with one preferred model."""
 
     name: str
     model: str
     calls: GenerationCalls
     briefing: Briefing
     instruction: Program
-    traces: Sequence[Trace] = ()
 
     @property
     def parents(self) -> int:
@@ -77,16 +74,14 @@ class Writer:
         return self._ask(parents, job) if self.open else None
 
     def _ask(self, parents: Sequence[ParentProgram], job: Job) -> ChildProposal | None:
-        near = [] if job.rejected else related(self.traces, {parent.program.program_id for parent in parents})
-        box = Toolbox(near) if near else None
         purpose = f"mutate {REPAIR if job.rejected else job.name}"
         build = partial(self.briefing.messages, parents, job, self.instruction)
-        built = self._fitted(build, box.names if box else [], purpose)
+        built = self._fitted(build, purpose)
         if built is None:
             return None
-        messages, ids, reads = built
-        talk = self.calls.converse(self.model, messages, purpose, schema(), box if reads else None)
-        reply, answer, text, left_out = talk.reply, None, "", list[str]()
+        messages, ids = built
+        number, reply = self.calls.ask(self.model, messages, purpose)
+        answer, text, left_out = None, "", list[str]()
         if reply is None:
             wrong = self.calls.unfit or f"no model answers: {self.calls.silent}"
         else:
@@ -99,7 +94,7 @@ class Writer:
             reason=answer.why if answer and not wrong else "",
             evidence_ids=rows,
             parent_ids=parent_ids(parents),
-            calls=self._calls(talk, messages, job, answer),
+            calls=self._calls(number, reply, messages, job, answer),
             refusal=wrong,
             remark="; ".join(filter(None, [remark, *left_out])),
             repair=None if reply is None or final else partial(self._again, parents, job, reply.text),
@@ -110,17 +105,15 @@ class Writer:
         return self._ask(parents, Job(job.name, said, problem)) if self.open else None
 
     def _fitted(
-        self, build: Callable[[float, Sequence[str]], tuple[list[Message], dict[str, str]]], files: Sequence[str],
-        purpose: str,
-    ) -> tuple[list[Message], dict[str, str], bool] | None:  # fmt: skip
-        """The messages with as much detail as fits, the rows that they show, and whether there is room for tools. None
-        where nothing fits, which is noted."""
+        self, build: Callable[[float], tuple[list[Message], dict[str, str]]], purpose: str
+    ) -> tuple[list[Message], dict[str, str]] | None:
+        """The messages with as much detail as fits, and the rows that they show. None where nothing fits, which is
+        noted."""
         messages: list[Message] = []
         for share in SHARES:
-            reads = bool(files) and share == 1.0
-            messages, ids = build(share, files if reads else [])
-            if bytes_of(messages) <= PROMPT_BYTES and self.calls.fits(messages, ROUND_BYTES // 3 if reads else 0):
-                return messages, ids, reads
+            messages, ids = build(share)
+            if bytes_of(messages) <= PROMPT_BYTES and self.calls.fits(messages):
+                return messages, ids
         self.calls.too_long(purpose, messages)
         return None
 
@@ -143,16 +136,17 @@ class Writer:
         except BadReply as bad:
             return answer, "", [], str(bad)
 
-    def _calls(self, talk: Talk, messages: Sequence[Message], job: Job, answer: WrittenChild | None) -> ModelCalls:
+    def _calls(
+        self, number: int, reply: CallEvent | None, messages: Sequence[Message], job: Job, answer: WrittenChild | None
+    ) -> ModelCalls:
         return ModelCalls(
-            model=talk.reply.model if talk.reply else None,
-            tokens=talk.tokens,
-            usd=talk.usd,
-            call=talk.number,
+            model=reply.model if reply else None,
+            tokens=reply.tokens if reply else 0,
+            usd=reply.usd if reply else 0.0,
+            call=number,
             prompt=tuple((m.role, scrub(m.text)) for m in messages),
             meta_program_id=self.instruction.program_id,
             repairs=self.name if job.rejected else None,
-            turns=talk.rounds,
             limits=one_line(answer.limits)[:MOST_LIMITS] or None if answer else None,
         )
 

@@ -72,13 +72,12 @@ def proposed(mutator: Mutator, seed: int = 1) -> ChildProposal:
 
 
 def prompt(
-    writer: Writer, *programs: Program, job: str = "improve", share: float = 1.0, files: tuple[str, ...] = (),
-    **facts: Any,
-) -> tuple[str, str]:  # fmt: skip
+    writer: Writer, *programs: Program, job: str = "improve", share: float = 1.0, **facts: Any
+) -> tuple[str, str]:
     """System and user message."""
     briefing = replace(writer.briefing, evidence=replace(writer.briefing.evidence, **facts), _systems={})
     of = [ParentProgram(program, score(program.program_id)) for program in programs]
-    (system, user), _ = briefing.messages(of, Job(job), OWN, share, files)
+    (system, user), _ = briefing.messages(of, Job(job), OWN, share)
     return system.text, user.text
 
 
@@ -174,11 +173,11 @@ def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has() -> N
         ("tinylm", "(`@learning_rate`): float, "),
     ):
         briefing = Briefing([Task.load(name)], "scripted", PLANTED)
-        (system, _), _ = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ())
+        (system, _), _ = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0)
         assert told in system.text and "waits until all hold" in system.text
         assert "a slower step means fewer steps" in system.text
         (fixed, _), _ = replace(briefing, steps=True, _systems={}).messages(
-            [ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ()
+            [ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0
         )
         assert "s of device time" not in fixed.text and " steps, however long one takes" in fixed.text
 
@@ -193,7 +192,7 @@ def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> No
         facts = evidence(replace(chosen, design=design), ideas=(idea("d1", "a `lr=1` `wd=2` b", 0.3),))
         tried = [Tried("bold", "one", "new", True, replace(child, design=design))]
         briefing = replace(make().briefing, evidence=facts, tried=tried)
-        (system, _), rows = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ())
+        (system, _), rows = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0)
         assert rows == {"e1": chosen.credit_id, "d1": "c-d1", "c1": "c-child"}
         told = [line for row in ("[e1]", "[c1]") for line in about(system.text, row)]
         assert len(told) == 2 and [bool(CAUSAL.search(line)) for line in told] == [causal] * 2
