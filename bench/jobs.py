@@ -24,7 +24,7 @@ import numpy as np
 from analysis.study import open_study
 from arena.study import Study
 from arena.task_set import evidence_of
-from arena.task_study import all_tasks
+from arena.task_study import tasks_of
 from inner_loop.events import CallEvent
 from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
@@ -90,7 +90,7 @@ def drawn(study: Study, jobs: int, calls: Filed, first: int) -> list[Judged]:
     own = study.config.meta_program
     instruction = Program.parse(own[1], own[0]) if own else meta_program()
     for number in range(jobs):
-        novelty = novelty_on(all_tasks(study))
+        novelty = novelty_on(tasks_of(study))
         for program_id in study.state.programs:
             novelty.meet(study.program(program_id))
         operator = [*OPERATORS][int(rng.random() < 0.3)]

@@ -31,7 +31,6 @@ from trainer.edits import EditSpace
 from trainer.task import Task
 
 TRIES = 12
-LISTS = ("write-ideas", "learn-ideas")  # operators that write the list anew
 VERSION = re.compile(r"-v\d+$")
 
 
@@ -91,7 +90,7 @@ def breed(
         if proposal is None:
             continue
         proposal = _with_patches(proposal, study, [parent.program for parent in parents])
-        if mutator.name in LISTS:
+        if mutator.name == WriteIdeas.name:
             proposal = _for_its_study(proposal, study, novelty.tasks if novelty.researcher == "scripted" else ())
         name = next_version(parents[0].program.name, [*known, *admitted])
         attempt = tried(proposal, parents[0].program, name)

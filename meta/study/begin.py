@@ -20,7 +20,6 @@ from meta.reserve import refuse_twice
 from meta.results.apply import PATH
 from meta.study.past_study import PastStudy
 from meta.study.plan import TEST, TURNS, Plan
-from meta.study.task_families import DrawnTasks
 from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
@@ -32,7 +31,7 @@ BESIDE_PLAN = ("origin", "operators", "race_rule", TEST, TURNS, PATH)  # what el
 def create(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), command: str = "evolve",
     further: Sequence[Task] = (), reserve: Sequence[Task] = (), variant: Task | None = None,
-    drawn: DrawnTasks | None = None, past: PastStudy | None = None, learnt: Learnt | None = None,
+    past: PastStudy | None = None, learnt: Learnt | None = None,
     model_config: ModelConfig | None = None, meta_program: Program | None = None, researcher: str = "scripted",
     race_rule: str | None = None, path: str | None = None, **settings: Any,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
@@ -42,8 +41,7 @@ def create(
     ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's).
     ``past``: its champion is a starter;
     ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
-    ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file;
-    ``settings``: others of `StudySetup`.
+    ``path``: the user's program file; ``settings``: others of `StudySetup`.
     """
     if model_config and model_config.models:
         meta_program = meta_program or shelf.meta_program()
@@ -73,9 +71,7 @@ def create(
         confirm_seeds=plan.confirm_seeds or None,
         researcher=researcher,
         further=beside(task, plan.run_budget, further),
-        reserve=beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else []),
-        fresh=drawn.fresh if drawn else (),
-        families=drawn.families if drawn else None,
+        reserve=beside(task, plan.run_budget, reserve) + unseen,
         model_config=model_config,
         meta_program=(meta_program.name, meta_program.text) if meta_program else None,
         from_study=past.used if past else None,

@@ -37,17 +37,12 @@ def cost_of(
     """What the study costs, and the power of its confirmation. ``study``: the one that is resumed; ``past``: the one
     that a new one starts from."""
     from meta.reserve import works_on_reserved
-    from meta.study.task_families import said
-    from meta.study.task_families import works as family_works
 
     task, *further = on.training
-    if on.families:
-        works = family_works(plan, on.families)
-    else:
-        works = [*plan.works(task, further), *works_on_reserved(plan, task, on.reserve, on.variant)]
-        drawn = study is not None or settings.seed is not None
-        named = f"a member of the family of {task.name}"  # which one is drawn when the study begins
-        works = [one if drawn or one.use != DRAWN else replace(one, task=named) for one in works]
+    works = [*plan.works(task, further), *works_on_reserved(plan, task, on.reserve, on.variant)]
+    drawn = study is not None or settings.seed is not None
+    named = f"a member of the family of {task.name}"  # which one is drawn when the study begins
+    works = [one if drawn or one.use != DRAWN else replace(one, task=named) for one in works]
     start = ""
     if plan.night and past and past.main_seconds:
         works = [from_main(works[0], plan, task, past.main_seconds)]
@@ -57,10 +52,9 @@ def cost_of(
     cost = settings.cost(study, on.training, works, plan.confirm_seeds or VERIFY_SEEDS, **more)
     cost = settings.researcher_choice.billed(cost, task, study)
     cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
-    families = said(plan, on.families) if on.families else ""
     test = ", ".join(f"{name} {value}" for name, value in plan.test.items())
     power = power_of(plan, on, study, bool(cost.looks))
-    return cost.knowing(test=test).saying(power=power, families=families, start=start)
+    return cost.knowing(test=test).saying(power=power, start=start)
 
 
 def from_main(night: Work, plan: Plan, task: Task, seconds: float) -> Work:
@@ -73,8 +67,6 @@ def from_main(night: Work, plan: Plan, task: Task, seconds: float) -> Work:
 def power_of(plan: Plan, on: ChosenTasks, study: Study | None, same_rows: bool) -> str:
     """What the confirmation can show. ``same_rows``: its runs are all measured on the same validation rows."""
     task, *further = on.training
-    if on.families:
-        return planned_power.power_over_tasks(plan.family_confirm * len(on.training))
     if plan.night:
         return night_tells(plan, task)
     size = len(on.training)  # each run is a sample of the mean over the tasks, in one unit

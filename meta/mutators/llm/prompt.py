@@ -85,7 +85,7 @@ class Job:
 @dataclass(frozen=True)
 class Briefing:
     """The facts for the proposals of one generation. ``siblings``: those so far; ``names`` of programs by id, and
-    ``programs`` themselves; ``families``: the tasks are examples of the families that the study is over; ``turns``: of
+    ``programs`` themselves; ``turns``: of
     a night, what each program contributed; ``steps``: an experiment has a fixed number of steps, not a time."""
 
     tasks: Sequence[Task]
@@ -93,7 +93,6 @@ class Briefing:
     evidence: Evidence
     control: Control | None = None
     tried: Sequence[Tried] = ()
-    families: bool = False
     turns: Sequence[Mapping[str, Any]] = ()
     steps: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
@@ -161,7 +160,6 @@ class Briefing:
                 tasks=self.tasks,
                 sentences=sentences,
                 known_as=known_as,
-                families=self.families,
                 scripted=self.scripted,
                 control=self.control,
                 turns=self.turns,
@@ -276,7 +274,6 @@ def brief(study: Study, evidence: Evidence, traces: Sequence[Trace] = ()) -> Bri
         evidence,
         control[0] if control else None,
         tried,
-        study.config.families is not None,
         turns,
         study.config.fixed_steps,
         names,

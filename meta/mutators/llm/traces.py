@@ -41,8 +41,7 @@ class Trace:
 
 def gather(study: Study, generation: int) -> list[Trace]:
     """All traces for writing ``generation``: the scripts, then the runs, those of the latest generation first."""
-    stages = range(generation) if study.config.families else (0,)
-    units = {on.task.name: on.task.unit for stage in stages for on in tasks_of(study, stage)}
+    units = {on.task.name: on.task.unit for on in tasks_of(study)}
     with read_study(study.folder, views=()) as con:
         at = {"tasks": [*units], "generation": generation}
         runs = rows(con.execute(statement("trace_runs"), at))
