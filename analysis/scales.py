@@ -2,7 +2,7 @@
 
 A ratio to a value near 0 is unstable, so stock's mean is used only where it may be divided by (`statistics.divides`).
 Otherwise the divisor is the standard deviation between the runs of one program (pooled over all programs on the task);
-the scale says which of the two it is. New members of a family have the scale of the family.
+the scale says which of the two it is.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class TaskScale:
     low: float | None
     high: float | None
     n: int  # runs of stock
-    family: str | None  # in a study over families; all its tasks have one scale
 
 
 def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> GainScale:
@@ -56,15 +55,10 @@ def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequ
     return GainScale(task, unit, spread[0] if spread and spread[0] else 1.0, False, mean)
 
 
-def own_unit(task: str, unit: str) -> GainScale:
-    """Of tasks that share a unit: their gains are averaged as they are."""
-    return GainScale(task, unit, 1.0, False, mean_interval(()))
-
-
 def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
     """From the verified runs of all selecting matches, in the order of the tasks' first match."""
     asked = con.execute(statement("scales"), {"stock": starter("stock").program_id})
-    for task, unit, family, stock, others in asked.fetchall():
+    for task, unit, stock, others in asked.fetchall():
         scale = scale_of(task, unit or "", stock, others)
         mean = scale.stock
-        yield TaskScale(task, unit, scale.size, scale.of_stock, mean.mean, mean.low, mean.high, mean.n, family)
+        yield TaskScale(task, unit, scale.size, scale.of_stock, mean.mean, mean.low, mean.high, mean.n)

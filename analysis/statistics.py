@@ -107,12 +107,10 @@ def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
     return math.fsum(part for part, _ in parts) ** 2 / math.fsum(part**2 / df for part, df in parts)
 
 
-def mean_over_tasks(tasks: Sequence[tuple[ErrorEstimate, float]], drawn: bool = False) -> ErrorEstimate:
+def mean_over_tasks(tasks: Sequence[tuple[ErrorEstimate, float]]) -> ErrorEstimate:
     """Mean of independent estimates, each divided by the scale of its task; no se where one has none. Satterthwaite's
-    degrees of freedom. Of tasks that are ``drawn`` the mean is that of their family: its error is between tasks."""
+    degrees of freedom."""
     each = [(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in tasks]
-    if drawn:
-        return skewed_difference([value for value, *_ in each], [0.0] * len(each))
     mean, parts = math.fsum(value for value, *_ in each) / len(each), [(se, df, s) for _, se, df, s in each]
     if any(se is None or df <= 0 for se, df, _ in parts):
         return ErrorEstimate(mean, None, 0.0)

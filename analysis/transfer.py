@@ -43,7 +43,7 @@ class Cell:
     """A row of the view `transfer`: one program on one task. Gains are in the task's unit, positive is better."""
 
     task: str
-    place: str  # home, new (a confirming task of a study over families) or elsewhere
+    place: str  # home or elsewhere
     program_id: str
     name: str
     role: str  # champion, program, without-ideas, control (stock), a/a, one-line

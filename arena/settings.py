@@ -32,8 +32,7 @@ class Versions(BaseModel):
 
 
 class Reserved(BaseModel):
-    """A task of a study after its first: a further one, a fresh one of a later stage, or a reserved one, which is used
-    once at the end.
+    """A task of a study after its first: a further one, or a reserved one, which is used once at the end.
 
     run_budget in device-seconds.
     """
@@ -44,7 +43,6 @@ class Reserved(BaseModel):
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     variant: bool = Field(default=False, description="a held-out task that the study drew from the first one's family")
-    stage: int = Field(default=0, ge=0, description="of a fresh task: a generation; the confirmation comes after them")
 
 
 class FromStudy(BaseModel):
@@ -76,20 +74,6 @@ class UsedKnowledge(BaseModel):
     program_id: str
 
 
-class UsedFamilies(BaseModel):
-    """The families of a study: their first tasks as a command names them, those searched on and those left out; and the
-    ids of all tasks of each, by its name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    searched: list[str]
-    left_out: list[str] = []
-    members: dict[str, list[str]]
-
-    @property
-    def by_task_id(self) -> dict[str, str]:
-        """Task id → its family."""
-        return {task_id: family for family, ids in self.members.items() for task_id in ids}
 
 
 class StudyConfig(BaseModel):
@@ -106,8 +90,6 @@ class StudyConfig(BaseModel):
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     further: list[Reserved] = Field(default_factory=list, description="every match is also played on these")
     reserve: list[Reserved] = Field(default_factory=list)
-    fresh: list[Reserved] = Field(default_factory=list, description="of a study over families: tasks of later stages")
-    families: UsedFamilies | None = Field(default=None, description="of a study over families")
     verify_seeds: int = Field(default=2, ge=1)
     confirm_seeds: int | None = Field(default=None, ge=1, description="instead, where arms are compared for good")
     baseline_seeds: int = Field(default=8, ge=2)
@@ -126,8 +108,8 @@ class StudyConfig(BaseModel):
     )
     hardware_class: str
     versions: Versions
-    meta_programs: list[tuple[str, str]] = Field(
-        default_factory=list, description="name and text of the instructions for models that write programs"
+    meta_program: tuple[str, str] | None = Field(
+        default=None, description="name and text of the instruction for models that write programs"
     )
     from_study: FromStudy | None = Field(default=None, description="the past study whose champion is a starter")
     start: list[tuple[str, str]] = Field(default_factory=list, description="`main` of the night before: its files")
@@ -164,7 +146,7 @@ class StudyConfig(BaseModel):
     @property
     def others(self) -> list[Reserved]:
         """All tasks after the first."""
-        return [*self.further, *self.fresh, *self.reserve]
+        return [*self.further, *self.reserve]
 
     @field_validator("plan")
     @classmethod

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from arena.choice import hardware_of_jobs
 from arena.sandbox import holds
-from arena.settings import FromStudy, Reserved, StudyConfig, UsedFamilies, UsedKnowledge, Versions
+from arena.settings import FromStudy, Reserved, StudyConfig, UsedKnowledge, Versions
 from inner_loop.run_context import RESOLVED, KeepSetting, ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
@@ -62,7 +62,7 @@ class StudySetup:
     """The settings of a new study. ``run_budget`` in device-seconds, of a run on the first task.
 
     ``plan`` is what the command needs to resume; ``further`` tasks are played on like the first, those in ``reserve``
-    once, at the end. ``fresh``: the tasks of later stages of a study over ``families``.
+    once, at the end.
     """
 
     command: str
@@ -83,10 +83,8 @@ class StudySetup:
     confined: bool | None = None  # whether the task's data.py, which comes from a stranger, runs in a sandbox
     further: Sequence[Reserved] = ()
     reserve: Sequence[Reserved] = ()
-    fresh: Sequence[Reserved] = ()
-    families: UsedFamilies | None = None
     model_config: ModelConfig | None = None
-    meta_programs: Sequence[tuple[str, str]] = ()
+    meta_program: tuple[str, str] | None = None
     from_study: FromStudy | None = None
     start: Sequence[tuple[str, str]] = ()
     knowledge: UsedKnowledge | None = None
@@ -97,7 +95,7 @@ class StudySetup:
         """As study.toml holds it, with a new secret, or that of the seed."""
         streams = Streams.fresh() if self.seed is None else Streams.from_seed(self.seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        others = [Task.load(each.task) for each in (*self.further, *self.reserve, *self.fresh)]
+        others = [Task.load(each.task) for each in (*self.further, *self.reserve)]
         return StudyConfig(
             study_id=content_id("y", streams.secret, created if self.seed is None else "seeded"),
             created_at=created,
@@ -107,8 +105,6 @@ class StudySetup:
             run_budget=self.run_budget,
             further=[*self.further],
             reserve=[*self.reserve],
-            fresh=[*self.fresh],
-            families=self.families,
             verify_seeds=self.verify_seeds,
             baseline_seeds=self.baseline_seeds,
             confirm_seeds=self.confirm_seeds,
@@ -120,7 +116,7 @@ class StudySetup:
             confined=self.confined,
             researcher=self.researcher,
             staff=self.model_config or ModelConfig(),
-            meta_programs=list(self.meta_programs),
+            meta_program=self.meta_program,
             from_study=self.from_study,
             start=[*self.start],
             knowledge=self.knowledge,

@@ -2,10 +2,6 @@
 
 A score is the mean over tasks of a gain divided by the task's scale, stock's mean gain there in the search. With one
 task there is no scale, and every figure stays in the task's unit.
-
-A study over families plays each stage (opening race, generation, confirmation) on other members of them. Their scale is
-stock's mean gain over all members of the family that the search has used, and stock runs in every stage: a program's
-score is 1 plus its mean lead over stock, on the tasks that it was run on.
 """
 
 from __future__ import annotations
@@ -16,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from analysis.report.evidence import Evidence, evidence
 from analysis.scales import GainScale, scale_of
-from analysis.verdict.over_tasks import over_stages, over_tasks
+from analysis.verdict.over_tasks import over_tasks
 from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
 from arena.executor import Executor, Progress
 from arena.match import play_on_tasks
 from arena.measuring import settled_gains
 from arena.race import ArmScore, Racer
 from arena.study import Study
-from arena.task_study import TaskStudy, all_tasks, tasks_of
+from arena.task_study import TaskStudy, tasks_of
 from programs.shelf import starter
 from trainer.streams import Stream
 from trainer.task import Task
@@ -41,13 +37,8 @@ class TaskSet:
     studies: tuple[TaskStudy, ...]
 
     @classmethod
-    def of(cls, study: Study, stage: int = 0) -> TaskSet:
-        return cls(tuple(tasks_of(study, stage)))
-
-    @classmethod
-    def confirming(cls, study: Study) -> TaskSet:
-        """The tasks of the confirmation: those of the search, or new ones of its families."""
-        return cls.of(study, max((each.stage for each in study.config.fresh), default=0))
+    def of(cls, study: Study) -> TaskSet:
+        return cls(tuple(tasks_of(study)))
 
     def __iter__(self) -> Iterator[TaskStudy]:
         return iter(self.studies)
@@ -109,24 +100,13 @@ class TaskSet:
 
     def first_scales(self, scores: Sequence[list[ArmScore]], match: Match) -> list[GainScale]:
         common = min(len(arm.gains) for arms in scores for arm in arms)
-        alike = self.alike()
-        gains = {
-            on.task.name: [
-                (arm.program.program_id, score.gains[:common]) for arm, score in zip(match.arms, arms, strict=True)
-            ]
-            for on, arms in zip(self, scores, strict=True)
-        }
         return [
-            _scale(on.task, [of for name in gains if name in alike[on.task.name] for of in gains[name]]) for on in self
+            _scale(
+                on.task,
+                [(arm.program.program_id, score.gains[:common]) for arm, score in zip(match.arms, arms, strict=True)],
+            )
+            for on, arms in zip(self, scores, strict=True)
         ]
-
-    def alike(self) -> dict[str, set[str]]:
-        """task → the tasks that have its scale: itself, or in a study over families all members of its family."""
-        if not self.study.config.families:
-            return {task.name: {task.name} for task in self.tasks}
-        family = self.study.config.families.by_task_id
-        known = {each.task.name: family[each.task.task_id] for each in (*self, *all_tasks(self.study))}
-        return {name: {other for other in known if known[other] == known[name]} for name in known}
 
     def scales(self, before: int | None = None) -> list[GainScale]:
         """By task, from all races that have ended, of generations before ``before``; none before the first race."""
@@ -139,8 +119,7 @@ class TaskSet:
             if match_id in state.ended_matches and match.purpose in PAIRED
             if before is None or (match.generation or 0) < before
         ]
-        alike = self.alike()
-        played = [[match for match in raced if match.task in alike[on.task.name]] for on in self]
+        played = [[match for match in raced if match.task == on.task.name] for on in self]
         if not all(played):
             return []
         return [
@@ -151,11 +130,6 @@ class TaskSet:
             for on, matches in zip(self, played, strict=True)
         ]
 
-    def evidence(self, con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str]) -> Evidence:
-        """The evidence of an open study, over all tasks where there are several."""
-        parts = [evidence_on(task, con, exclude_matches) for task in self.tasks]
-        return over_tasks(parts, self.scales()) if self.several else parts[0]
-
 
 def evidence_on(task: Task, con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str]) -> Evidence:
     """The evidence about one task, with its edits and the values that its untouched files have."""
@@ -164,14 +138,10 @@ def evidence_on(task: Task, con: duckdb.DuckDBPyConnection, exclude_matches: Seq
 
 
 def evidence_of(study: Study, con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str]) -> Evidence:
-    """The evidence of an open study: over its tasks, or over those of all stages that have been raced."""
-    if not study.config.families:
-        return TaskSet.of(study).evidence(con, exclude_matches)
-    ended = {match.task for match_id, match in study.state.matches.items() if match_id in study.state.ended_matches}
-    stages = sorted({0, *(each.stage for each in study.config.fresh)})
-    sets = [each for stage in stages if (each := TaskSet.of(study, stage)).tasks[-1].name in ended]
-    parts = [[evidence_on(task, con, exclude_matches) for task in each.tasks] for each in sets]
-    return over_stages(parts, [each.scales() for each in sets], starter("stock").program_id)
+    """The evidence of an open study, over all tasks where there are several."""
+    tasks = TaskSet.of(study)
+    parts = [evidence_on(task, con, exclude_matches) for task in tasks.tasks]
+    return over_tasks(parts, tasks.scales()) if tasks.several else parts[0]
 
 
 def _scale(task: Task, arms: Iterable[tuple[str, Sequence[float]]]) -> GainScale:

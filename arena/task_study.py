@@ -55,17 +55,9 @@ class TaskStudy:
         self.study.record(event)
 
 
-def tasks_of(study: Study, stage: int = 0) -> list[TaskStudy]:
-    """The tasks that every match is played on, the first one first. In a study over families, whose tasks are others in
-    each generation and in the confirmation, those of that ``stage``."""
-    if stage and study.config.fresh:
-        return [TaskStudy(study, each.task_id) for each in study.config.fresh if each.stage == stage]
+def tasks_of(study: Study) -> list[TaskStudy]:
+    """The tasks that every match is played on, the first one first."""
     return [TaskStudy(study), *(TaskStudy(study, each.task_id) for each in study.config.further)]
-
-
-def all_tasks(study: Study) -> list[TaskStudy]:
-    """The tasks of all stages, without the held-out ones."""
-    return [*tasks_of(study), *(TaskStudy(study, each.task_id) for each in study.config.fresh)]
 
 
 def reserved_tasks(study: Study) -> list[TaskStudy]:

@@ -150,7 +150,7 @@ def confirmed(task: Task, seeds: int, number: int, folder: Path) -> Gains:
     champion = starter(CHAMPION)
     setup = setup_of("evolve", task, number, asdict(plan), [Entry(champion), Entry(starter("stock"))])
     with Study.create(folder, setup) as study, executor_of(study, silent) as executor, Unwritten() as lineage:
-        claim = confirm(TaskSet.confirming(study), executor, lineage, champion, plan, silent)
+        claim = confirm(TaskSet.of(study), executor, lineage, champion, plan, silent)
     return {"champion - stock": (claim.tested.difference, claim.tested.low, claim.tested.high)}
 
 

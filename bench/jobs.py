@@ -24,7 +24,7 @@ import numpy as np
 from analysis.study import open_study
 from arena.study import Study
 from arena.task_set import evidence_of
-from arena.task_study import all_tasks
+from arena.task_study import tasks_of
 from inner_loop.events import CallEvent
 from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
@@ -33,13 +33,12 @@ from meta.archive import Archive
 from meta.breed import judge
 from meta.confirmation import FINAL
 from meta.mutators.llm.calls import GenerationCalls
-from meta.mutators.llm.instructions import Instructions
 from meta.mutators.llm.prompt import brief
 from meta.mutators.llm.write import OPERATORS, Writer
 from meta.novelty import novelty_on
 from programs.errors import MetaloopError
 from programs.program import Program
-from programs.shelf import meta_programs
+from programs.shelf import meta_program
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,14 @@ def drawn(study: Study, jobs: int, calls: Filed, first: int) -> list[Judged]:
         facts = evidence_of(study, con, last)
     known = {score.program_id: study.program(score.program_id) for score in facts.programs}
     archive = Archive(known, facts.programs, Counter())
-    own = [Program.parse(text, name) for name, text in study.config.meta_programs] or meta_programs()
-    instructions = Instructions(own, study.state.mutations, facts.mutations)
+    own = study.config.meta_program
+    instruction = Program.parse(own[1], own[0]) if own else meta_program()
     for number in range(jobs):
-        novelty = novelty_on(all_tasks(study))
+        novelty = novelty_on(tasks_of(study))
         for program_id in study.state.programs:
             novelty.meet(study.program(program_id))
         operator = [*OPERATORS][int(rng.random() < 0.3)]
-        writer = Writer(operator, calls.model, calls, brief(study, facts), instructions)
+        writer = Writer(operator, calls.model, calls, brief(study, facts), instruction)
         calls.name, calls.tokens = f"{first + number:03d}", 0
         parents = archive.parents(rng, writer.parents)
         proposal = writer.propose(parents, facts, rng)

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 from pydantic import JsonValue, TypeAdapter
 
-from inner_loop.models.tools import ToolCall
 from programs.ids import content_id
 from trainer.edits import Edit, Value
 
@@ -210,7 +209,7 @@ class FaultEvent(Event, kind="fault", sparse=("run_id", "number", "source_id", "
     reason: str
 
 
-class CallEvent(Event, kind="call", sparse=("run_id", "tools")):
+class CallEvent(Event, kind="call", sparse=("run_id",)):
     """A call of a model. Tokens, dollars and wall seconds cover all attempts; dollars are None if no price is known.
 
     ``run_id`` is None for the study's own calls. ``lost_tokens``: upper bound for attempts whose usage is unknown.
@@ -235,7 +234,6 @@ class CallEvent(Event, kind="call", sparse=("run_id", "tools")):
     reply_seconds: float = 0.0
     finish: str = ""
     text: str = ""
-    tools: tuple[ToolCall, ...] | None = None
     status: str = "failed"
     reason: str = ""
 

@@ -43,9 +43,6 @@ class ModelConfig(BaseModel, frozen=True, extra="forbid"):
     patience: float = Field(default=900.0, ge=0, description="time that a call is tried while no model answers: 15m")
     backoff: float = Field(default=1.0, ge=0)  # seconds, about: the first wait after a fault
     calls_at_once: int = Field(default=8, ge=1, description="calls of one provider at a time, over all workers")
-    traces: Literal["auto", "tools", "none"] = Field(
-        default="auto", description="how models that write programs read earlier runs: tools or none"
-    )
     agent: str = ""
     agent_network: Literal["", "none", "full"] = Field(
         default="", description="what an agent reaches besides its models: none or full"

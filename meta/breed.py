@@ -15,7 +15,6 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
-from meta.mutators.bandit import Bandit
 from meta.mutators.base import ChildProposal, Mutator
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
@@ -32,7 +31,6 @@ from trainer.edits import EditSpace
 from trainer.task import Task
 
 TRIES = 12
-LISTS = ("write-ideas", "learn-ideas")  # operators that write the list anew
 VERSION = re.compile(r"-v\d+$")
 
 
@@ -51,7 +49,7 @@ def breed(
     archive: Archive,
     evidence: Evidence,
     novelty: Novelty,
-    mix: Mix | Bandit,
+    mix: Mix,
     *,
     generation: int,
     count: int,
@@ -92,7 +90,7 @@ def breed(
         if proposal is None:
             continue
         proposal = _with_patches(proposal, study, [parent.program for parent in parents])
-        if mutator.name in LISTS:
+        if mutator.name == WriteIdeas.name:
             proposal = _for_its_study(proposal, study, novelty.tasks if novelty.researcher == "scripted" else ())
         name = next_version(parents[0].program.name, [*known, *admitted])
         attempt = tried(proposal, parents[0].program, name)
@@ -192,6 +190,6 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
         )
         if p.calls:
             prompt = tuple(PromptMessage(role, text) for role, text in p.calls.prompt)
-            event = replace(event, **vars(p.calls) | {"prompt": prompt, "turns": p.calls.turns or None})
+            event = replace(event, **vars(p.calls) | {"prompt": prompt})
         study.record(event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]

@@ -85,7 +85,7 @@ def decided(
 ) -> Decision:
     """The decision, from the claim and the study's records of its confirmation. ``night``: the programs that are
     compared took turns."""
-    tasks, state = TaskSet.confirming(study), study.state
+    tasks, state = TaskSet.of(study), study.state
     matches = {match_id: m for match_id, m in state.matches.items() if m.purpose in ("confirmation", NIGHT)}
     arm_ids = {arm.arm_id for match in matches.values() for arm in match.arms}
     verified = [event for event in state.verifications() if event.arm_id in arm_ids]
@@ -93,8 +93,7 @@ def decided(
     own, tested = study.program(origin) if origin else None, night.tested if night else program
     with read_study(study.folder, views=()) as con:
         start = None if night else origin_of(con, tested.program_id)
-    searched = () if study.config.families else tasks.tasks  # no other task has a train.py of its own
-    ended = [(task, state.harvests.get((task.name, HARVEST))) for task in searched]
+    ended = [(task, state.harvests.get((task.name, HARVEST))) for task in tasks.tasks]
     scripts = tuple(FoundScript.of(task, event) for task, event in ended if event is not None)
     contributed, name = night.contributed if night else (), own.name if own else ""
     decision = replace(

@@ -56,8 +56,7 @@ class Claim:
     one-sided Welch test of champion minus reference, corrected for skewness (`analysis.statistics.one_sided`): the one
     test that the study announces, at LEVEL. ``bare``: the champion without its ideas. ``start``: the program that the
     champion started from, ``learnt``: one with ideas learnt on other tasks; each where it is an arm, with its name
-    given later, and nothing is tested on them. ``families``: of a study over families, whose tasks are new members of
-    these; n then counts tasks.
+    given later, and nothing is tested on them.
     """
 
     champion: Mean
@@ -67,7 +66,6 @@ class Claim:
     bare: Mean | None = None
     tasks: tuple[OnOneTask, ...] = ()
     aa: tuple[ArmsDifference, ...] = ()
-    families: tuple[str, ...] = ()
     start: Compared | None = None
     learnt: Compared | None = None
 
@@ -103,9 +101,9 @@ def claim(gains: Gains, measured: Against = Against(), on: tuple[str, str] = (""
     return replace(made, aa=aa)
 
 
-def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]], families: tuple[str, ...] = ()) -> Claim:
+def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim:
     """The announced test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are
-    independent. ``families``: whose new members the tasks are: a sample, so that the error is that between tasks."""
+    independent."""
     alone = [claim(gains, measured, (scale.task, scale.unit)) for scale, gains, measured in measured_on]
     tasks = tuple(
         OnOneTask(s.task, s.unit, s.size, s.of_stock, on.champion, on.tested.gain, on.tested.low, on.tested.high)
@@ -118,17 +116,14 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]], families
         if any(mean.mean is None for mean, _ in means):
             return Mean(None, None, 0, None, None)
         estimates = [(ErrorEstimate(mean.mean or 0.0, mean.se, mean.n - 1.0), size) for mean, size in means]
-        middle, se, df, _ = mean_over_tasks(estimates, drawn=bool(families))
-        n = len(means) if families else min(mean.n for mean, _ in means)
-        return Mean(middle, se, n, *interval(middle, se, df))
+        middle, se, df, _ = mean_over_tasks(estimates)
+        return Mean(middle, se, min(mean.n for mean, _ in means), *interval(middle, se, df))
 
     def apart(role: str) -> ErrorEstimate:
-        each = [(difference(gains, measured, role), size) for gains, measured, size in sides]
-        return mean_over_tasks(each, drawn=bool(families))
+        return mean_over_tasks([(difference(gains, measured, role), size) for gains, measured, size in sides])
 
     roles = set.intersection(*({role for role in gains if gains[role]} for gains, _, _ in sides))
-    aa = _arms_over(families, measured_on) if families else tuple(each for on in alone for each in on.aa)
-    return replace(_claim(roles, mean, apart), tasks=tasks, aa=aa, families=families)
+    return replace(_claim(roles, mean, apart), tasks=tasks, aa=tuple(each for on in alone for each in on.aa))
 
 
 def _claim(
@@ -152,19 +147,6 @@ def _claim(
         start=beside(START) if START in roles else None,
         learnt=beside(LEARNT) if LEARNT in roles else None,
     )
-
-
-def _arms_over(
-    families: tuple[str, ...], measured_on: Sequence[tuple[GainScale, Gains, Against]]
-) -> tuple[ArmsDifference, ...]:
-    """The A/A difference over new tasks of families, in their scales; empty without a second arm on each."""
-    if not all(gains.get(STOCK) and gains.get(TWIN) for _, gains, _ in measured_on):
-        return ()
-    each = [(skewed_difference(gains[TWIN], gains[STOCK]), scale.size) for scale, gains, _ in measured_on]
-    apart = mean_over_tasks(each, drawn=True)
-    low, high = interval(apart.value, apart.se, apart.df)
-    unit = measured_on[0][0].unit if len(families) == 1 else UNIT
-    return (ArmsDifference(", ".join(families), unit, apart.value, low, high, len(each), len(each)),)
 
 
 def arms_of(gains: Gains, task: str, unit: str) -> tuple[ArmsDifference, ...]:
@@ -207,12 +189,12 @@ def decide(
     night: tuple[Contributed, ...] = (),
 ) -> Decision:
     """The decision. ``own``: name of the user's own program."""
-    several, tested = claim.tasks and len(claim.families) != 1, named(claim.tested, own)
+    tested = named(claim.tested, own)
     return Decision(
-        state=state_of(claim.p), name=program.name, unit=UNIT if several else tasks[0].unit,
-        tasks=() if claim.families else claim.tasks, champion=claim.champion, p=claim.p, beside=claim.beside,
+        state=state_of(claim.p), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
+        tasks=claim.tasks, champion=claim.champion, p=claim.p, beside=claim.beside,
         tested=replace(tested, name=night[0].name) if night else tested, bare=claim.bare, aa=claim.aa, own=own,
-        fresh=freshness.least(tasks), families=claim.families, origin=origin,
+        fresh=freshness.least(tasks), origin=origin,
         start=replace(claim.start, name=origin.start) if claim.start and origin else None, learnt=claim.learnt,
         night=night, simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip

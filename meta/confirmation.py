@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analysis.knowledge import family_of
-from analysis.scales import own_unit
 from analysis.verdict.origin import ancestors
 from arena.arms import Entry
 from arena.executor import Executor, Progress
@@ -75,10 +73,7 @@ def play_final(
     measured = [against(on, match.match_id) for on, match in zip(tasks, matches, strict=True)]
     if not tasks.several:
         return claim(gains[0], measured[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
-    named = tasks.tasks if tasks.study.config.families else []
-    families = tuple(dict.fromkeys(map(family_of, named)))
-    scales = [own_unit(task.name, task.unit) for task in named] if len(families) == 1 else tasks.scales()
-    return claim_over(list(zip(scales, gains, measured, strict=True)), families)
+    return claim_over(list(zip(tasks.scales(), gains, measured, strict=True)))
 
 
 def against(on: TaskStudy, match_id: str) -> Against:

@@ -21,14 +21,13 @@ from arena.executors import executor_of
 from arena.race import RACE_RULES, RaceStart, Stage
 from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
-from arena.task_study import all_tasks
+from arena.task_study import tasks_of
 from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Champion, Claim
 from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
-from meta.learnt import relearnt
 from meta.lineage import Lineage, admit
 from meta.mutators.base import Mutator, OfflineMutator
 from meta.mutators.change_files import ChangeFiles
@@ -53,8 +52,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
             if plan.night:
                 return night(study, plan, starters, executor, lineage, progress)
             champion, claim = search(study, plan, starters, executor, lineage, progress)
-            if not study.config.families:
-                best_scripts(TaskSet.of(study), executor, plan, progress)
+            best_scripts(TaskSet.of(study), executor, plan, progress)
 
         def at(reserved: TaskSet) -> ClosingExecutor:
             return executor_of(study, progress, reserved.studies)
@@ -73,7 +71,7 @@ def search(
     for generation in range(1, plan.generations + 1):
         loop.advance(generation)
     champion = loop.best()
-    return champion, confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress)
+    return champion, confirm(TaskSet.of(study), executor, lineage, champion, plan, progress)
 
 
 def night(
@@ -108,7 +106,7 @@ class Evolution:
 
     def __post_init__(self) -> None:
         self.tasks = TaskSet.of(self.study)
-        self.novelty = novelty_on(all_tasks(self.study))
+        self.novelty = novelty_on(tasks_of(self.study))
         self.own: str | None = self.study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
 
@@ -159,10 +157,6 @@ class Evolution:
         for child in children:
             self.novelty.meet(child)
         racers = [Entry(program) for program in [*children, *elites]]
-        stock = starter("stock")
-        if self.study.config.families:  # gains on new tasks mean something beside stock's on the same ones
-            racers = [one for one in racers if one.program.program_id != stock.program_id]
-            racers.append(Entry(stock, "control"))
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
 
     def write(self, generation: int) -> None:
@@ -175,14 +169,11 @@ class Evolution:
         wishes, own = take_in(self.study, generation), self.lineage_of_own()
         rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
         archive = allowed(self.study, archive).breeding_stock(rng, self.plan.elites, self.plan.child_runs, own)
-        offline = Mix(operators_of(self.study))
-        mix = self.author.chooser(offline, generation, facts) if self.author else offline
+        writers = self.author.writers(generation, facts) if self.author else ()
+        mix = Mix(operators_of(self.study), writers, generation - 1)
         steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
-        # Before the operators are drawn: ideas that a person gave, the list learnt anew.
+        # Before the operators are drawn: ideas that a person gave.
         leading: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]
-        ideas = len(leading)
-        if self.study.config.families:
-            leading.append(relearnt(self.study, generation))
         bred = breed(
             self.study,
             archive,
@@ -190,7 +181,7 @@ class Evolution:
             self.novelty,
             mix,
             generation=generation,
-            count=max(ideas, self.plan.children - sum(not one.refusal for one in steered)),
+            count=max(len(leading), self.plan.children - sum(not one.refusal for one in steered)),
             first_among=own,
             gate=partial(vetoed, self.study),
             worth=self.worth(facts),
@@ -232,7 +223,7 @@ class Evolution:
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         """By the study's race rule; halving unless it was created with another one."""
         purpose = "generation" if generation else "race"
-        tasks = TaskSet.of(self.study, generation)
+        tasks = self.tasks
         matches = tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
         arms, (first, best) = {arm.arm_id: arm.raced for arm in matches[0].arms}, stages
         raced = sum(arms.values())

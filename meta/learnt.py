@@ -12,14 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.knowledge import SHIPPED, family_of, files_of, of_study, read
+from analysis.knowledge import SHIPPED, family_of, files_of, read
 from analysis.report.coverage import JOINT, LearntIdea, choose, task_values
-from analysis.study import read_study
 from analysis.wording import listed, many
 from arena.settings import UsedKnowledge
-from arena.study import Study
-from arena.task_study import tasks_of
-from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.queue_first import queue_first
 from programs.edit import append_ideas, replace_ideas
 from programs.ideas import ProgramIdea
@@ -32,9 +28,7 @@ from trainer.task import Task
 from trainer.values.conditional import read as read_idea
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence
+    pass
 
 _TASK_ID = re.compile(r"t[0-9a-f]{12}")
 _SIGNS = {"<": "below ", ">": "above ", "==": ""}
@@ -46,26 +40,6 @@ class Learnt:
 
     program: Program
     used: UsedKnowledge
-
-
-@dataclass(frozen=True)
-class LearnIdeas:
-    """The list learnt anew from every task that a study over families has used so far. Its ideas are by role, which can
-    be followed on every task whose knobs have roles. ``tasks``: how many of the study it was learnt from."""
-
-    items: tuple[str, ...]
-    tasks: int
-    name: str = "learn-ideas"
-    parents: int = 1
-
-    def propose(
-        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
-    ) -> ChildProposal | None:
-        if not self.items:
-            return None
-        reason = f"ideas learnt anew, also from {many(self.tasks, 'task')} of this study"
-        text = with_list(parents[0].program, self.items)
-        return ChildProposal(text, self.name, reason, (), parent_ids(parents))
 
 
 def learnt_for(
@@ -104,20 +78,6 @@ def learnt_for(
         program_id=program.program_id,
     )
     return Learnt(program, used)
-
-
-def relearnt(study: Study, generation: int) -> LearnIdeas:
-    """The list that is learnt from the tasks of a study before ``generation``, together with the knowledge that it
-    started from."""
-    used = study.config.knowledge
-    effects = read((SHIPPED,), without=used.without) if used else []
-    before = len(effects)
-    tasks = [on.task for stage in range(generation) for on in tasks_of(study, stage)]
-    with read_study(study.folder, views=()) as con:
-        for task in tasks:
-            effects += of_study(con, task, study.config.study_id)
-    items = tuple(sentence(idea) for idea in choose(task_values(effects))) if len(effects) > before else ()
-    return LearnIdeas(items, len(tasks))
 
 
 @lru_cache(maxsize=8)

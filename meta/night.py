@@ -17,7 +17,7 @@ from arena.race import Allocation
 from arena.setup import RunCost
 from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
-from arena.task_study import all_tasks
+from arena.task_study import tasks_of
 from meta.breed import judge, next_version, write_down
 from meta.claim import OWN, Claim, claim
 from meta.lineage import Lineage
@@ -106,7 +106,7 @@ def written(study: Study, lineage: Lineage, parent: Program, facts: Evidence, pr
     author = author_of(study, progress)
     if author is None or study.state.mutations:
         return None
-    writer, novelty = author.writers(1, facts)[0], novelty_on(all_tasks(study))
+    writer, novelty = author.writers(1, facts)[0], novelty_on(tasks_of(study))
     for program_id in study.state.programs:
         novelty.meet(study.program(program_id))
     rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))

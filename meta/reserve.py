@@ -9,20 +9,18 @@ nothing is tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 
-from analysis.knowledge import family_of
 from analysis.statistics import holm
 from analysis.verdict.decision import HeldOut
 from arena.executor import Executor, Progress
 from arena.study import Study
 from arena.task_set import TaskSet
-from arena.task_study import TaskStudy, reserved_tasks
+from arena.task_study import reserved_tasks
 from meta.claim import LEVEL, Claim, held_out
 from meta.confirmation import arms, play_final
 from meta.lineage import Lineage
@@ -92,8 +90,8 @@ def confirm_on_reserved(
     """Run the champion on every held-out task, one after the other, the drawn one last."""
     tested, drawn = list[tuple[Task, Claim | None]](), list[HeldOut]()
     unseen = {each.task_id for each in study.config.reserve if each.variant}
-    for on in reserved_sets(study):
-        task, there = on.tasks[0], None
+    for each in reserved_tasks(study):
+        on, task, there = TaskSet((each,)), each.task, None
         if differ(on, champion, starter("stock")):
             entered, final = arms(on, champion, plan), plan
             if task.task_id in unseen:
@@ -102,37 +100,20 @@ def confirm_on_reserved(
             with at(on) as executor:
                 there = play_final(on, executor, lineage, entered, final, f"reserve-{task.name}", "reserve", progress)
         else:
-            name = family_of(task) if on.several else task.name
-            progress({"kind": "note", "text": f"{champion.name} behaves like stock on {name}: not run there"})
+            progress({"kind": "note", "text": f"{champion.name} behaves like stock on {task.name}: not run there"})
         if task.task_id in unseen:
             drawn.append(held_out(task.name, task.unit, there, None, False, variant=True))
         else:
             tested.append((task, there))
-    names = study.config.families.by_task_id if study.config.families else {}
-    return gated(tested, home, names) + drawn
+    return gated(tested, home) + drawn
 
 
-def reserved_sets(study: Study) -> list[TaskSet]:
-    """The held-out tasks one by one; in a study over families the new tasks of each family that was left out."""
-    if not study.config.families:
-        return [TaskSet((on,)) for on in reserved_tasks(study)]
-    families: dict[str, list[TaskStudy]] = {}
-    for on in reserved_tasks(study):
-        families.setdefault(family_of(on.task), []).append(on)
-    return [TaskSet(tuple(tasks)) for tasks in families.values()]
-
-
-def gated(
-    claims: Sequence[tuple[Task, Claim | None]], home: Claim, names: Mapping[str, str] = MappingProxyType({})
-) -> list[HeldOut]:
-    """The results with their corrected p: they count only if the main claim holds, after Holm over the tested tasks.
-
-    ``names``: task id → what the result is about, where that is not the task.
-    """
+def gated(claims: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[HeldOut]:
+    """The results with their corrected p: they count only if the main claim holds, after Holm over the tested tasks."""
     adjusted = iter(holm([there.p for _, there in claims if there is not None]))
     results = []
     for task, there in claims:
         p = next(adjusted) if there is not None else None
         holds = p is not None and home.holds and p < LEVEL
-        results.append(held_out(names.get(task.task_id, task.name), task.unit, there, p, holds))
+        results.append(held_out(task.name, task.unit, there, p, holds))
     return results

@@ -10,12 +10,12 @@ from programs.folder import load
 from programs.program import Program
 
 _LIBRARY = Path(__file__).with_name("library")
-META = "meta"  # files that begin so are instructions for writers of programs; no starters
+META = "meta"  # the instruction for writers of programs, no starter
 
 
 def names() -> list[str]:
     """Names of the starters, alphabetically."""
-    return sorted(path.stem for path in _LIBRARY.glob("*.md") if not path.stem.startswith(META))
+    return sorted(path.stem for path in _LIBRARY.glob("*.md") if path.stem != META)
 
 
 def starter(name: str) -> Program:
@@ -34,9 +34,9 @@ def in_library(program: Program) -> bool:
     return program.name in names() and starter(program.name).program_id == program.program_id
 
 
-def meta_programs() -> list[Program]:
-    """The instructions for models that write programs, the general one first."""
-    return [load(path) for path in sorted(_LIBRARY.glob(f"{META}*.md"), key=lambda p: p.stem)]
+def meta_program() -> Program:
+    """The instruction for models that write programs."""
+    return load(_LIBRARY / f"{META}.md")
 
 
 def starters() -> list[Program]:

@@ -63,26 +63,8 @@ class PromptMessage:
     text: str
 
 
-@dataclass(frozen=True)
-class ToolUse:
-    """A model's call of a tool, and the tool's answer."""
-
-    name: str
-    arguments: str
-    result: str
-
-
-@dataclass(frozen=True)
-class ToolRound:
-    """A reply that called tools. ``call``: the number of the study's own call."""
-
-    call: int
-    text: str
-    tools: tuple[ToolUse, ...]
-
-
 class MutationEvent(
-    Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark", "limits")
+    Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "remark", "limits")
 ):
     """One proposal of a generation, accepted or not, with the language model if there was one.
 
@@ -105,7 +87,6 @@ class MutationEvent(
     prompt: tuple[PromptMessage, ...] | None = None
     meta_program_id: str | None = None
     repairs: str | None = None  # the operator whose reply it repairs
-    turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
     remark: str | None = None
     limits: str | None = None
 
@@ -113,6 +94,5 @@ class MutationEvent(
         """The record; a proposal of a model always has ``repairs``."""
         record = super().to_record()
         if self.call is not None and self.repairs is None:
-            turns = record.pop("turns", None)
-            record |= {"repairs": None} | ({"turns": turns} if turns is not None else {})
+            record["repairs"] = None
         return record

@@ -59,7 +59,7 @@ UNION ALL SELECT 'added', len(added), array_to_string(added, ', ') FROM settings
 UNION ALL SELECT 'race', 1, '' FROM settings WHERE batch IS NOT NULL AND (SELECT count(*) FROM decided) = 0
 UNION ALL SELECT 'collapsed', count(*), '' FROM collapsed HAVING count(*) > 0
 UNION ALL SELECT 'few runs', count(DISTINCT program_id), min(n)::VARCHAR FROM board
-    WHERE n < 5 AND (SELECT coalesce(json_array_length(any_value(d) -> 'families'), 0) FROM decided) = 0 AND role <> 'a/a' AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
+    WHERE n < 5 AND role <> 'a/a' AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
 UNION ALL SELECT 'trust differs', count(DISTINCT trust), '' FROM board HAVING count(DISTINCT trust) > 1
 UNION ALL SELECT if(kind = 'gpu', 'gpu', 'findings') AS code, count(*), if(code = 'gpu', min(text), string_agg(DISTINCT kind, ', '))
     FROM findings GROUP BY code

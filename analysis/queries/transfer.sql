@@ -1,14 +1,11 @@
 -- Programs (and stock's A/A arm) × tasks: the runs of each with those of stock there. Only runs at the budget and on the
 -- hardware of the latest match on a task are comparable; ablations and void entries are left out. A program that ran in
--- a confirmation has only those runs, since the runs that selected it overestimate its gain. place: home (training), new
--- (confirms a study over families), elsewhere (held-out, and other tasks).
+-- a confirmation has only those runs, since the runs that selected it overestimate its gain. place: home (training),
+-- elsewhere (held-out, and other tasks).
 WITH settings AS (SELECT config FROM studies WHERE config IS NOT NULL LIMIT 1),
 held AS (
     SELECT task_id, 'elsewhere' AS place FROM (SELECT unnest(from_json(config -> 'reserve', '[{"task_id": "VARCHAR"}]'),
-        recursive := true) FROM settings)
-    UNION ALL
-    SELECT task_id, 'new' FROM (SELECT unnest(from_json(config -> 'fresh', '[{"task_id": "VARCHAR", "stage": "BIGINT"}]'),
-        recursive := true) FROM settings) QUALIFY stage = max(stage) OVER ()),
+        recursive := true) FROM settings)),
 known AS (
     SELECT r.task, any_value(h.place) AS held, row_number() OVER (ORDER BY
         coalesce(bool_or(m.task_id = (SELECT config ->> 'task_id' FROM settings)), false) DESC, min(r.place)) AS number

@@ -1,18 +1,14 @@
 -- Rows for training a model that writes programs: the conversation with a model that ended with a child, the texts of
 -- its parents and its own, and its verified gain over its parent. clean is a function of `analysis.export`. shown: the
 -- gain is significant at 90% on a task, a loss on none.
-CREATE MACRO message(speaker, said, calls, answered) AS {
-    'role': speaker, 'content': clean(said), 'tool_calls': calls::STRUCT(id VARCHAR, "type" VARCHAR,
-        "function" STRUCT("name" VARCHAR, arguments VARCHAR))[], 'tool_call_id': answered::VARCHAR};
+CREATE MACRO message(speaker, said) AS {'role': speaker, 'content': clean(said)};
 
 CREATE TABLE written AS
 WITH RECURSIVE attempts AS (
     SELECT place, unnest(from_json(record, '{
         "generation": "BIGINT", "attempt": "BIGINT", "child_id": "VARCHAR", "parent_ids": ["VARCHAR"],
         "operator": "VARCHAR", "model": "VARCHAR", "meta_program_id": "VARCHAR", "accepted": "BOOLEAN",
-        "call": "BIGINT", "repairs": "VARCHAR", "prompt": [{"role": "VARCHAR", "text": "VARCHAR"}],
-        "turns": [{"call": "BIGINT", "text": "VARCHAR",
-            "tools": [{"name": "VARCHAR", "arguments": "VARCHAR", "result": "VARCHAR"}]}]}'))
+        "call": "BIGINT", "repairs": "VARCHAR", "prompt": [{"role": "VARCHAR", "text": "VARCHAR"}]}'))
     FROM events WHERE kind = 'mutation'),
 children AS (
     FROM attempts WHERE accepted AND child_id IS NOT NULL
@@ -36,15 +32,7 @@ known AS (
         AS shown, list({'task': task, 'unit': unit, 'gain': estimate, 'gain_low': low, 'gain_high': high,
             'se': se, 'n': n, 'p': p, 'design': design} ORDER BY task) AS gains
     FROM credit WHERE method = 'mutation' GROUP BY program_id)
-SELECT list_concat(
-        list_transform(prompt, lambda m: message(m.role, m.text, NULL, NULL)),
-        flatten(list_transform(coalesce(turns, []), lambda turn: list_concat(
-            [message('assistant', turn.text, list_transform(turn.tools, lambda tool, i: {
-                'id': format('call_{}_{}', turn.call, i - 1), 'type': 'function',
-                'function': {'name': clean(tool.name), 'arguments': clean(tool.arguments)}}), NULL)],
-            list_transform(turn.tools, lambda tool, i:
-                message('tool', tool.result, NULL, format('call_{}_{}', turn.call, i - 1)))))),
-        [message('assistant', reply, NULL, NULL)]) AS messages,
+SELECT list_append(list_transform(prompt, lambda m: message(m.role, m.text)), message('assistant', reply)) AS messages,
     (SELECT any_value(study_id) FROM studies) AS study, generation, attempt, operator, model, meta_program_id, repairs,
     child_id, (SELECT clean(any_value(text)) FROM programs WHERE program_id = children.child_id) AS child, parent_ids,
     (SELECT list(clean(p.text) ORDER BY list_position(children.parent_ids, p.program_id)) FROM programs AS p

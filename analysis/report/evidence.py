@@ -87,7 +87,6 @@ class Evidence:
     effects: Effects | None = None  # the model of the experiments, for bundles; None over several tasks
     parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: the evidence of each, in the common unit
     scale: GainScale | None = None  # of such a part: the divisor of its gains
-    stages: int = 0  # of a study over families: how many have been raced, each on tasks of its own
     finals: tuple[FinalScript, ...] = ()  # the configurations that runs ended with, best first
     uses: tuple[
         DirectiveUse, ...

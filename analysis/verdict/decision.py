@@ -141,7 +141,6 @@ class Decision:
     match_ids: tuple[str, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
     simulated: tuple[str, ...] = ()  # tasks whose results a formula gives
-    families: tuple[str, ...] = ()  # of a study over families: n counts new tasks of these
     origin: Origin | None = None  # what the champion started from
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
     learnt: Compared | None = None  # a program with ideas learnt on other tasks, likewise
@@ -169,8 +168,7 @@ class Decision:
     @property
     def script(self) -> FoundScript | None:
         """The train.py that is shown to be better than the untouched one, of the first task; of a night, `main`."""
-        several = self.tasks and not self.families
-        own = (script for script in self.scripts if not several or script.task == self.tasks[0].task)
+        own = (script for script in self.scripts if not self.tasks or script.task == self.tasks[0].task)
         return next((script for script in own if script.is_better), None)
 
     @property

@@ -2,15 +2,11 @@
 
 The mean of an edit is over the tasks on which it was tried. A program needs runs on all tasks. Rows of the mean list
 the ids of the averaged rows.
-
-Where the tasks change from stage to stage, programs were run on different ones. They are compared by their lead over
-stock on the same tasks, which has the difficulty of the tasks removed.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +21,7 @@ from analysis.effects.rows import (
 )
 from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
-from analysis.statistics import ErrorEstimate, interval, mean_over_tasks, posterior, t_test
+from analysis.statistics import ErrorEstimate, interval, mean_over_tasks, t_test
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
@@ -58,37 +54,6 @@ def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
         experiments=sum(part.experiments for part in divided),
         parts=divided,
     )
-
-
-def over_stages(stages: Sequence[Parts], scales: Sequence[Sequence[GainScale]], stock: str) -> Evidence:
-    """`over_tasks` where each stage has tasks of its own. ``stock``: id of the program that ran in every stage.
-
-    A program's score is 1 plus the mean of its leads over stock, over all tasks of the stages that it was raced in. Its
-    SE is that of the mean over tasks, at least that of the runs.
-    """
-    parts = [part for stage in stages for part in stage]
-    whole = over_tasks(parts, [scale for stage in scales for scale in stage])
-    left, leads, runs = list(whole.parts), defaultdict[str, list[ProgramScore]](list), Counter[str]()
-    for stage in stages:
-        by_task = [{score.program_id: score for score in left.pop(0).programs} for _ in stage]
-        for program_id in set.intersection(*(set(scores) for scores in by_task)):
-            runs[program_id] += min(scores[program_id].n for scores in by_task)
-            leads[program_id] += [_lead(on[program_id], on[stock]) for on in by_task if stock in on]
-    programs = [_score(on, whole.task, drawn=True) for _, on in sorted(leads.items()) if on]
-    known = posterior([p.mean for p in programs], [p.se for p in programs], [len(p.tasks) for p in programs])
-    shrunk = [
-        replace(p, n=runs[p.program_id], shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se, tasks=())
-        for p, score in zip(programs, known, strict=True)
-    ]
-    return replace(
-        whole, stages=len(stages), programs=tuple(sorted(shrunk, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id)))
-    )
-
-
-def _lead(score: ProgramScore, stock: ProgramScore) -> ProgramScore:
-    """1 plus the lead over stock on the same task."""
-    error = score.se**2 + (stock.se**2 if score.program_id != stock.program_id else 0.0)
-    return replace(score, mean=1.0 + score.mean - stock.mean, se=math.sqrt(error))
 
 
 def scaled(part: Evidence, scale: GainScale) -> Evidence:
@@ -185,12 +150,11 @@ def _programs(parts: Parts, task: str) -> list[ProgramScore]:
     return sorted(scores, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
 
 
-def _score(scores: list[ProgramScore], task: str, drawn: bool = False) -> ProgramScore:
-    """The mean over tasks; ``drawn``: the tasks are a sample of their families."""
+def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
+    """The mean over tasks."""
     mean, se = _average([(s.mean, s.se) for s in scores])
-    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.df), 1.0) for s in scores], drawn)
-    low, high = interval(mean, over.se if drawn else se, over.df)
-    se = max(over.se or 0.0, se) if drawn else se
+    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.df), 1.0) for s in scores])
+    low, high = interval(mean, se, over.df)
     shrunk, shrunk_se = _average([(s.shrunk_mean, s.shrunk_se) for s in scores])
     claims = [s.claimed for s in scores if s.claimed is not None]
     return replace(

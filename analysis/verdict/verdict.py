@@ -308,12 +308,18 @@ def reference_of(d: Decision) -> str:
 
 def of_decision(d: Decision) -> Iterator[VerdictRow]:
     """The champion, what it is compared with, stock's two arms, and the best train.py."""
-    runs = "new task" if d.families else "run"
 
     def other(one: Compared, role: str) -> VerdictRow:
         within = (one.difference, one.low, one.high)
         return VerdictRow(
-            one.name or "with learnt ideas", role, one.gain.mean, one.gain.low, one.gain.high, one.gain.n, runs, *within
+            one.name or "with learnt ideas",
+            role,
+            one.gain.mean,
+            one.gain.low,
+            one.gain.high,
+            one.gain.n,
+            "run",
+            *within,
         )
 
     if d.night:
@@ -321,25 +327,25 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
         for one in d.night:
             yield VerdictRow(one.name, "", one.gain, None, None, one.turns, "turn", kept=one.kept)
         return
-    yield VerdictRow(d.name, "champion", *_mean(d.champion), runs)
+    yield VerdictRow(d.name, "champion", *_mean(d.champion), "run")
     yield other(d.tested, "your program" if d.against_own else "stock")
     if d.start and d.start.name != d.tested.name:
         yield other(d.start, "start")
     if d.learnt:
         yield other(d.learnt, "learnt elsewhere")
     if d.bare and d.bare.n:
-        apart = (None, None, None) if d.families or d.tasks else minus(d.champion, d.bare)
-        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), runs, *apart)
+        apart = (None, None, None) if d.tasks else minus(d.champion, d.bare)
+        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), "run", *apart)
     if d.beside:
         yield other(d.beside, "stock")
     for on in d.tasks:
-        yield VerdictRow(d.name, f"on {on.task}", *_mean(on.champion), runs, unit=on.unit)
-        yield VerdictRow(d.tested.name, f"on {on.task}", *_mean(on.tested), runs, unit=on.unit)
+        yield VerdictRow(d.name, f"on {on.task}", *_mean(on.champion), "run", unit=on.unit)
+        yield VerdictRow(d.tested.name, f"on {on.task}", *_mean(on.tested), "run", unit=on.unit)
     for aa in d.aa:
         where = f", {aa.task}" * bool(d.tasks)
         unit = aa.unit * (aa.unit != d.unit)
         mean = (aa.difference, aa.low, aa.high, aa.n + aa.n_other)
-        yield VerdictRow(f"stock (A/A{where}) minus stock", "", *mean, runs, unit=unit)
+        yield VerdictRow(f"stock (A/A{where}) minus stock", "", *mean, "run", unit=unit)
     yield from scripts_of(d)
 
 

@@ -102,7 +102,7 @@ class RemoteWorker(Worker):
 
 def check(config: StudyConfig, study: Path) -> None:
     """Raise, before the first job, if this machine cannot run the study's experiments, or not comparably."""
-    tasks = [Task.load(task) for task in (config.task, *(each.task for each in (*config.further, *config.fresh)))]
+    tasks = [Task.load(task) for task in (config.task, *(each.task for each in config.further))]
     here, there = hardware_class(tasks[0].device), config.hardware_class
     if here != there:
         raise EnvironmentProblem(f"its hardware class is {here}, the study's is {there}")

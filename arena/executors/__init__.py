@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from arena.choice import EXECUTORS, chosen
 from arena.drain import drain_on_interrupt
 from arena.lease import processes
-from arena.task_study import TaskStudy, all_tasks
+from arena.task_study import TaskStudy, tasks_of
 
 if TYPE_CHECKING:
     from arena.executor import ClosingExecutor, Progress
@@ -22,7 +22,7 @@ def executor_of(study: Study, progress: Progress, tasks: Sequence[TaskStudy] = (
     Raises NotFound where its package is not installed.
     """
     processes(study.config)  # refuses to share devices where they cannot be shared
-    return cast("ClosingExecutor", EXECUTORS.get(chosen())(study, progress, tasks or all_tasks(study)))
+    return cast("ClosingExecutor", EXECUTORS.get(chosen())(study, progress, tasks or tasks_of(study)))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from arena.executor import Progress
 from arena.jobs import Job, JobResult, WorkerMessage
 from arena.sandbox import runs_code
 from arena.settings import StudyConfig
-from arena.task_study import TaskStudy, all_tasks
+from arena.task_study import TaskStudy, tasks_of
 from arena.trainers import Trainers
 from arena.worker import Worker
 from programs.closing import Closing
@@ -33,7 +33,7 @@ class InProcessExecutor(Closing):
     def __init__(
         self, study: Study, progress: Progress, tasks: Sequence[TaskStudy] = (), *, repositories: bool = False
     ) -> None:
-        if trains(tasks or all_tasks(study)):
+        if trains(tasks or tasks_of(study)):
             raise UsageError(f"{study.task.name} trains for real", hint="use --set executor=local")
         self._progress = progress
         trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)

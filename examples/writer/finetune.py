@@ -45,17 +45,7 @@ def split(rows: list[dict[str, Any]], share: float) -> dict[str, list[dict[str, 
 
 def fields_of(row: dict[str, Any]) -> dict[str, Any]:
     """The training fields of a row, without figures and ids: the last message is the completion."""
-    return {"prompt": plain(row["messages"][:-1]), "completion": plain(row["messages"][-1:])}
-
-
-def plain(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Messages as role and text: chat templates differ in how they write rounds of tools."""
-    return [{"role": m["role"], "content": m["content"] + calls(m)} for m in messages]
-
-
-def calls(message: dict[str, Any]) -> str:
-    made = [one["function"] for one in message.get("tool_calls") or ()]
-    return "".join(f"\n<tool_call>{json.dumps(one, ensure_ascii=False)}</tool_call>" for one in made)
+    return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
 
 
 def fitting(rows: list[dict[str, Any]], tokenizer: Any, most: int) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,7 +23,6 @@ from inner_loop.models.contract import SAFE_BYTES, Message, NoReply, PromptTooLo
 from inner_loop.models.provider import Fault, TokenUsage
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
-from inner_loop.models.tools import NOTHING, Offer
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound
 
@@ -45,7 +45,7 @@ class Call:
     event: CallEvent
     messages: list[Message]
     max_tokens: int
-    offer: Offer
+    form: Mapping[str, Any] | None
     luck: random.Random
     began: float = field(default_factory=time.monotonic)
     tries: Counter[str] = field(default_factory=Counter)
@@ -91,16 +91,16 @@ class ModelClient:
         *,
         max_tokens: int,
         purpose: str,
-        offer: Offer = NOTHING,
+        form: Mapping[str, Any] | None = None,
         reason: str = "",
     ) -> CallEvent:
-        """As ``complete``, for callers that number their calls themselves, each number once. ``reason``: why it is
-        made, such as what was wrong with the reply before.
+        """As ``complete``, for callers that number their calls themselves, each number once. ``form``: the JSON
+        schema of the reply. ``reason``: why it is made, such as what was wrong with the reply before.
 
         Raises NoReply; Stopped if the run is to stop while it waits; Corrupt, see the class.
         """
         sent = [message.clean for message in messages]
-        request = request_id(self.context.config.models, sent, max_tokens, offer)
+        request = request_id(self.context.config.models, sent, max_tokens, form)
         if (known := self._recorded.get(number)) is not None:
             if known.request != request:
                 raise Corrupt(
@@ -116,7 +116,7 @@ class ModelClient:
         )  # fmt: skip
         if self._replayed is not None:
             return self._replay(event, self._replayed.get((number, request)))
-        return self._ask(Call(event, sent, max_tokens, offer, random.Random(f"{self._seed} {number}")))
+        return self._ask(Call(event, sent, max_tokens, form, random.Random(f"{self._seed} {number}")))
 
     def close(self) -> None:
         """End waits and start no further attempt; an attempt in flight ends by itself."""
@@ -168,7 +168,7 @@ class ModelClient:
 
     def _attempt(self, call: Call, model: str) -> CallEvent:
         """The call's event with the reply of one attempt. Raises Fault, or CapReached."""
-        price, tokens_in = prices.price_of(model, self.context.config), prompt_tokens(call.messages, call.offer)
+        price, tokens_in = prices.price_of(model, self.context.config), prompt_tokens(call.messages)
         cost = prices.estimated(price, tokens_in, call.max_tokens)
         key = self._limiter.start(cost, prices.provider_of(model), self._pause)
         try:
@@ -178,7 +178,7 @@ class ModelClient:
                 raise Stopped
             began = time.monotonic()
             call.event = replace(call.event, attempts=call.event.attempts + 1)
-            answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout, offer=call.offer)
+            answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout, form=call.form)
             usage = answer.usage or TokenUsage(tokens_in, answer.bytes // SAFE_BYTES + 1)
             usd = price.cost(usage) if price else None
             cost, event = Cost(usage.tokens, usd or 0.0), call.event
@@ -195,14 +195,13 @@ class ModelClient:
             raise
         finally:
             self._limiter.settle(key, cost)
-        if not answer.calls and not answer.text.strip() and answer.finish not in ("length", "content_filter"):
+        if not answer.text.strip() and answer.finish not in ("length", "content_filter"):
             call.empty += 1
             if call.empty < EMPTY:
                 raise Fault("empty", "an empty reply")
         return replace(
             call.event, model=model, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out, tokens_cached=usage.cached,
             reply_usd=usd, reply_seconds=time.monotonic() - began, finish=answer.finish, text=answer.text,
-            tools=answer.calls or None,
             reason="; ".join(filter(None, (call.event.reason, "" if answer.usage else NO_USAGE))),
         )  # fmt: skip
 
@@ -261,7 +260,7 @@ def _sum(one: float | None, other: float | None) -> float | None:
 def _status(event: CallEvent) -> str:
     if event.finish == "content_filter":
         return "refused"
-    if not event.text.strip() and not event.tools:
+    if not event.text.strip():
         return "empty"
     return "truncated" if event.finish == "length" else "ok"
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import JsonValue
 
 from inner_loop.events import CallEvent
 from inner_loop.models.scrub import scrub
-from inner_loop.models.tools import NOTHING, Offer, ToolCall
 from programs.errors import EnvironmentProblem, MetaloopError
 
 SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4
@@ -22,14 +21,11 @@ FRAME = 16  # tokens that a chat template adds around each message and around al
 @dataclass(frozen=True)
 class Message:
     """``volatile`` is sent after ``text`` but is no part of the request's identity: logs contain wall times, which
-    differ between executions. ``calls`` belong to an assistant's message; ``answers`` names the tool call that a
-    tool's message answers."""
+    differ between executions."""
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Literal["system", "user", "assistant"]
     text: str
     volatile: str = ""
-    calls: tuple[ToolCall, ...] = ()
-    answers: str = ""
 
     @property
     def whole(self) -> str:
@@ -38,21 +34,17 @@ class Message:
     @property
     def wire(self) -> dict[str, JsonValue]:
         """In the OpenAI chat protocol."""
-        wire: dict[str, JsonValue] = {"role": self.role, "content": self.whole}
-        if self.calls:
-            wire["tool_calls"] = [call.wire for call in self.calls]
-        return wire | ({"tool_call_id": self.answers} if self.answers else {})
+        return {"role": self.role, "content": self.whole}
 
     @property
     def clean(self) -> Message:
-        """Without secrets. Tool calls were cleaned when they arrived."""
+        """Without secrets."""
         return replace(self, text=scrub(self.text), volatile=scrub(self.volatile))
 
     @property
-    def stable(self) -> list[object]:
+    def stable(self) -> list[str]:
         """The part that identifies a message."""
-        more: list[object] = [[call.wire for call in self.calls], self.answers] if self.calls or self.answers else []
-        return [self.role, self.text, *more]
+        return [self.role, self.text]
 
 
 class ChatModel(Protocol):
@@ -60,7 +52,7 @@ class ChatModel(Protocol):
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> CallEvent:
         """A reply of at most ``max_tokens`` tokens, as the event of the call. It may be empty, cut off, or a refusal:
-        it is data. Its ``finish`` is the provider's word: stop, length (cut off), content_filter, tool_calls.
+        it is data. Its ``finish`` is the provider's word: stop, length (cut off), content_filter.
 
         ``purpose`` is a word or two for the ledger (`turn`, `repair`, `mutate rewrite`). Faults of providers are
         retried, or another model is called. Raises NoReply if that does not help, or at a cap.
@@ -85,20 +77,22 @@ class PromptTooLong(EnvironmentProblem):
     WORDS = "the prompt is too long"
 
 
-def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: int, offer: Offer = NOTHING) -> str:
-    """SHA-256 of a request: the models that may answer, the messages without volatile text, the length, the tools."""
-    body = [list(models), [message.stable for message in messages], max_tokens, *([offer.wire] if offer.wire else [])]
+def request_id(
+    models: Sequence[str], messages: Sequence[Message], max_tokens: int, form: Mapping[str, Any] | None = None
+) -> str:
+    """SHA-256 of a request: the models that may answer, the messages without volatile text, the length, the form."""
+    body = [list(models), [message.stable for message in messages], max_tokens, *([wire_of(form)] if form else [])]
     return hashlib.sha256(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
 
 
-def prompt_tokens(messages: Sequence[Message], offer: Offer = NOTHING) -> int:
+def wire_of(form: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What goes with the messages: the JSON schema of the reply, if it has one."""
+    return {"response_format": dict(form)} if form else {}
+
+
+def prompt_tokens(messages: Sequence[Message]) -> int:
     """About how many tokens a prompt has with any tokenizer in use, on the safe side."""
-    return FRAME + sum(FRAME - (-bytes_of([message]) // SAFE_BYTES) for message in messages) + offer_tokens(offer)
-
-
-def offer_tokens(offer: Offer) -> int:
-    """The same for the descriptions of tools."""
-    return -(-sum(len(str(tool.wire)) for tool in offer.tools) // SAFE_BYTES)
+    return FRAME + sum(FRAME - (-bytes_of([message]) // SAFE_BYTES) for message in messages)
 
 
 def fits(messages: Sequence[Message], context_tokens: int | None, reply_tokens: int, spare: int = 0) -> bool:

@@ -7,16 +7,14 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
-from inner_loop.models.contract import Message
+from inner_loop.models.contract import Message, wire_of
 from inner_loop.models.scrub import scrub
-from inner_loop.models.tools import NOTHING, Offer, ToolCall
 
 #: Retrying the same model is useless after key, request and context (the prompt does not fit), else useful.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
@@ -51,11 +49,10 @@ class ProviderReply:
     text: str
     usage: TokenUsage | None
     finish: str
-    calls: tuple[ToolCall, ...] = ()
 
     @property
     def bytes(self) -> int:
-        return sum(len(part.encode()) for part in (self.text, *(call.name + call.arguments for call in self.calls)))
+        return len(self.text.encode())
 
 
 def litellm() -> Any:
@@ -100,7 +97,7 @@ def _imported() -> Any:
 
 
 def ask(
-    model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
+    model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, form: Mapping[str, Any] | None = None
 ) -> ProviderReply:
     """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds.
 
@@ -111,7 +108,7 @@ def ask(
 
     def attempt() -> None:
         try:
-            results.append(_complete(model, messages, max_tokens, timeout, offer))
+            results.append(_complete(model, messages, max_tokens, timeout, form))
         except Exception as error:  # for the caller's thread
             results.append(error)
 
@@ -126,7 +123,9 @@ def ask(
     return results[0]
 
 
-def _complete(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> ProviderReply:
+def _complete(
+    model: str, messages: Sequence[Message], max_tokens: int, timeout: float, form: Mapping[str, Any] | None
+) -> ProviderReply:
     library = litellm()
     # Its logging passes each reply to threads of its own (a quarter of a call's cost here), and the ledger is our log.
     # A version without this switch keeps logging.
@@ -137,14 +136,11 @@ def _complete(model: str, messages: Sequence[Message], max_tokens: int, timeout:
     sent = [message.wire for message in messages]
     if sent and marked(model):
         sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
-    more = offer.wire
-    # with tools, it looks for MCP servers through a package that it does not install
-    if offer.tools and (Path(library.__file__).parent / "responses" / "mcp" / "chat_completions_handler.py").is_file():
-        more["_skip_mcp_handler"] = True
     try:
         response = library.completion(
-            model=model, messages=sent, max_tokens=max_tokens, timeout=timeout, num_retries=0, max_retries=0, **more
-        )
+            model=model, messages=sent, max_tokens=max_tokens, timeout=timeout, num_retries=0, max_retries=0,
+            **wire_of(form),
+        )  # fmt: skip
     except Exception as error:  # boundary to a library whose providers raise any exception
         raise _fault(error) from None
     return _answer(response)
@@ -159,15 +155,11 @@ def _answer(response: Any) -> ProviderReply:
     try:
         choice = response.choices[0]
         text = scrub(choice.message.content or "")
-        calls = tuple(  # one without an id gets it from its position
-            ToolCall(*(scrub(str(part)) for part in (c.id or f"call-{n}", c.function.name, c.function.arguments or "")))
-            for n, c in enumerate(getattr(choice.message, "tool_calls", None) or ())
-        )
         finish = str(choice.finish_reason or "stop")
         usage = reported(response.usage.model_dump() if response.usage else None)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
-    return ProviderReply(text, usage, finish, calls)
+    return ProviderReply(text, usage, finish)
 
 
 def _fault(error: Exception) -> Fault:

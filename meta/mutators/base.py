@@ -11,7 +11,6 @@ from programs.program import Program
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.ledger.writing_events import ToolRound
     from analysis.report.evidence import Evidence, ProgramScore
 
 
@@ -25,10 +24,7 @@ class ParentProgram:
 
 @dataclass(frozen=True)
 class ModelCalls:
-    """The model calls behind a proposal: the last one's number, tokens and dollars of all of them.
-
-    ``usd`` is None if no price is known. ``turns``: rounds of tools before the reply.
-    """
+    """The model call behind a proposal. ``usd`` is None if no price is known."""
 
     model: str | None  # that answered; None: no answer
     tokens: int
@@ -37,7 +33,6 @@ class ModelCalls:
     prompt: tuple[tuple[str, str], ...]  # role and text of each message
     meta_program_id: str  # the instruction that it followed
     repairs: str | None = None  # the operator whose reply it repairs
-    turns: tuple[ToolRound, ...] = ()
     limits: str | None = None  # what limited the parents' runs, as the model read it
 
 

@@ -1,4 +1,4 @@
-"""The fixed mix of offline operators."""
+"""Which operator writes next: one with a model and an offline one by turns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import ChildProposal, OfflineMutator
+from meta.mutators.base import ChildProposal, ModelMutator, Mutator, OfflineMutator
 from programs.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,14 +25,28 @@ def named_operators(names: Sequence[str] = ()) -> tuple[OfflineMutator, ...]:
     return tuple(MUTATORS.get(name)() for name in names or MUTATORS.built_in)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mix:
-    operators: Sequence[OfflineMutator] = field(default_factory=named_operators)
+    """The operators of one generation. ``writers``: those with models, none in a study without models. ``turn``: the
+    number of the writer that comes first, so that each leads some generation."""
 
-    def draw(self, rng: np.random.Generator) -> OfflineMutator:
-        """An operator, by its share."""
+    operators: Sequence[OfflineMutator] = field(default_factory=named_operators)
+    writers: Sequence[ModelMutator] = ()
+    turn: int = 0
+    _is_writer_next: bool = field(default=True, init=False)
+
+    def draw(self, rng: np.random.Generator) -> Mutator:
+        """By turns the next of the writers, in their order, and an offline operator by its share; an offline one where
+        no writer can call."""
+        if any(writer.open for writer in self.writers):
+            self._is_writer_next = not self._is_writer_next
+            if not self._is_writer_next:
+                self.turn += 1
+                return self.writers[(self.turn - 1) % len(self.writers)]
         shares = [mutator.share for mutator in self.operators]
         return self.operators[int(rng.choice(len(shares), p=[share / sum(shares) for share in shares]))]
 
     def report(self, proposal: ChildProposal, refusal: str) -> None:
-        """A fixed mix does not learn."""
+        """What became of a proposal: later prompts of all writers show it."""
+        for writer in self.writers[:1]:
+            writer.report(proposal, refusal)

@@ -20,7 +20,6 @@ from meta.reserve import refuse_twice
 from meta.results.apply import PATH
 from meta.study.past_study import PastStudy
 from meta.study.plan import TEST, TURNS, Plan
-from meta.study.task_families import DrawnTasks
 from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
@@ -32,26 +31,20 @@ BESIDE_PLAN = ("origin", "operators", "race_rule", TEST, TURNS, PATH)  # what el
 def create(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), command: str = "evolve",
     further: Sequence[Task] = (), reserve: Sequence[Task] = (), variant: Task | None = None,
-    drawn: DrawnTasks | None = None, past: PastStudy | None = None, learnt: Learnt | None = None,
+    past: PastStudy | None = None, learnt: Learnt | None = None,
     model_config: ModelConfig | None = None, meta_program: Program | None = None, researcher: str = "scripted",
     race_rule: str | None = None, path: str | None = None, **settings: Any,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
 
-    ``meta_program`` alone instructs the models of ``model_config`` when they write programs (default: all of the
-    library's). Whether they read traces is decided here, so that a later price list changes nothing. ``past``: its
-    champion is a starter; ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the
-    champion is shown; ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's
-    program file; ``settings``: others of `StudySetup`.
+    ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's).
+    ``past``: its champion is a starter;
+    ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
+    ``path``: the user's program file; ``settings``: others of `StudySetup`.
     """
-    instructions: list[Program] = []
     if model_config and model_config.models:
-        from meta.mutators.llm.calls import reads_traces
-
-        traces = "tools" if reads_traces(model_config) else "none"
-        model_config = model_config.model_copy(update={"traces": traces})
-        instructions = [meta_program] if meta_program else shelf.meta_programs()
+        meta_program = meta_program or shelf.meta_program()
     refuse_twice([task, *further], reserve)
     taught, before = learnt.program if learnt else None, past.champion if past else None
     turns = taking_turns(own[0], taught, task, researcher, before) if plan.night else []
@@ -78,11 +71,9 @@ def create(
         confirm_seeds=plan.confirm_seeds or None,
         researcher=researcher,
         further=beside(task, plan.run_budget, further),
-        reserve=beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else []),
-        fresh=drawn.fresh if drawn else (),
-        families=drawn.families if drawn else None,
+        reserve=beside(task, plan.run_budget, reserve) + unseen,
         model_config=model_config,
-        meta_programs=[(one.name, one.text) for one in instructions],
+        meta_program=(meta_program.name, meta_program.text) if meta_program else None,
         from_study=past.used if past else None,
         held_secret=past.held_secret if past else "",
         start=past.main if past and plan.night else (),

@@ -197,11 +197,11 @@ def remaining(study: LiveStudy) -> RemainingWork | None:
 
 
 def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:
-    """Of an evolution on tasks, those on held-out tasks included; of a match, ``arms`` times the runs of each."""
+    """Of an evolution, those on held-out tasks included; of a match, ``arms`` times the runs of each."""
     given = config.get("plan") or {}
     if config.get("command") == "match":
         return arms * int(given.get("seeds") or 0) or None
-    if "starters" not in given or config.get("families"):
+    if "starters" not in given:
         return None
     from meta.reserve import runs_on_reserved, runs_on_variant
     from meta.study.plan import Plan

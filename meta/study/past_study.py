@@ -60,8 +60,6 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     config = StudyConfig.read(folder / "study.toml")
     if config.command not in ("evolve", "improve"):
         raise refused(shown, f"a study of {config.command} has no champion")
-    if config.families:
-        raise refused(shown, "it searched on families of tasks, not on tasks")
     state = StudyState.read(ledger_folder(folder))
     if state.champion is None:
         hint = f"let it end first: metaloop {config.command} --resume {shown}{flag(config.sandbox)}"

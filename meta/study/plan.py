@@ -35,16 +35,10 @@ class Plan:
     compared with the program it started from, which runs ``start_runs`` times. With ``learnt_runs`` nothing that was
     learnt on other tasks starts the study; a program with these ideas is an arm of the confirmation, that many times.
 
-    The elites are the possible parents, so that children are raced beside all their parents;
-    with ``own_arm``
+    The elites are the possible parents, so that children are raced beside all their parents; with ``own_arm``
     the user's program is an arm of the confirmation, ``confirm_runs`` times. ``harvest_percent`` of the
     device time of all runs is added for the search for the best train.py (`arena.harvest`). ``variant_runs`` is the
-    number of runs of each arm on a held-out task of the first one's family, if it has one. A study over families plays
-    each stage on ``family_tasks`` new tasks of each, the confirmation on ``family_confirm``; runs are then per task.
-    The runs that decide a claim are verified with ``confirm_seeds`` seeds.
-
-    A ``night`` compares programs by their turns on one lineage (`meta.night`): one run with the whole ``run_budget``,
-    whose result is trained with ``confirm_seeds``, and the untouched script with ``baseline_seeds``.
+    number of runs of each arm on a held-out task of the first one's family, if it has one.
     """
 
     starters: int
@@ -65,8 +59,6 @@ class Plan:
     own_arm: int = 0
     variant_runs: int = 0
     harvest_percent: int = 0
-    family_tasks: int = 0
-    family_confirm: int = 0
     confirm_seeds: int = 0
     night: int = 0
     baseline_seeds: int = 0

@@ -9,7 +9,7 @@ import pytest
 from analysis.ledger import Ledger
 from analysis.ledger.events import BaselineEvent, MatchEvent, VerificationEvent, read_event
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
-from analysis.ledger.writing_events import MutationEvent, ToolRound, ToolUse
+from analysis.ledger.writing_events import MutationEvent
 from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent
 from programs.errors import Corrupt, OtherVersion
 from tests.events import example
@@ -120,8 +120,7 @@ def test_a_mutation_names_what_it_repairs_where_a_model_was_asked() -> None:
     offline = ["kind", "generation", "attempt", "child_id", "parent_ids", "operator", "accepted", "reason",
                "evidence_ids", "model", "tokens", "usd"]  # fmt: skip
     assert list(example(MutationEvent).to_record()) == offline
-    rounds = (ToolRound(2, "", (ToolUse("search", "{}", "nothing"),)),)
-    asked = example(MutationEvent, call=3, prompt=(), meta_program_id="p1", turns=rounds)
+    asked = example(MutationEvent, call=3, prompt=(), meta_program_id="p1")
     record = asked.to_record()
-    assert list(record) == [*offline, "call", "prompt", "meta_program_id", "repairs", "turns"]
+    assert list(record) == [*offline, "call", "prompt", "meta_program_id", "repairs"]
     assert record["repairs"] is None and read_event(record) == asked

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.report.sections import with_interval
 from analysis.scales import scale_of, task_scales
-from analysis.statistics import mean_interval, pooled_sd
+from analysis.statistics import pooled_sd
 from analysis.study import open_study
 from analysis.tables import rows, statement
 from programs.shelf import starter
@@ -71,16 +71,16 @@ class Scored(NamedTuple):
     df: int
 
 
-def scored(runs: Sequence[Run], family: str | None = None) -> dict[str, Scored]:
+def scored(runs: Sequence[Run]) -> dict[str, Scored]:
     """The rows of `program_scores` over these runs; every task has the size 1."""
     rows = [(f"r{at}", *run, "finished", "selection", "race") for at, run in enumerate(runs)]
     with duckdb.connect() as con:
         con.execute("CREATE TABLE runs (run_id TEXT, program_id TEXT, task TEXT, verified_gain DOUBLE, state TEXT, "
                     "score_stream TEXT, purpose TEXT)")  # fmt: skip
         con.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        con.execute("CREATE TABLE scales AS SELECT DISTINCT task, 1.0 AS size, $1::TEXT AS family FROM runs", [family])
+        con.execute("CREATE TABLE scales AS SELECT DISTINCT task, 1.0 AS size FROM runs")
         con.execute(f"CREATE MACRO {statement('program_scores')}")
-        found = con.execute("SELECT program_id, n, gain, se, df FROM program_scores('stock')").fetchall()
+        found = con.execute("SELECT program_id, n, gain, se, df FROM program_scores()").fetchall()
     return {row[0]: Scored(*row) for row in found}
 
 
@@ -92,17 +92,5 @@ def test_a_program_with_one_run_on_a_task_has_no_error_over_tasks() -> None:
     unknown = scored([*several, ("p", "b", 5.0)])["p"]
     assert unknown.gain == pytest.approx(3.5) and unknown.se is None
     assert with_interval(unknown._asdict())["low"] is None
-    alone = scored([(program, "a", gain) for program, gain in (("p", 2.0), ("stock", 1.0))], "family")["p"]
+    alone = scored([(program, "a", gain) for program, gain in (("p", 2.0), ("stock", 1.0))])["p"]
     assert alone.gain == pytest.approx(2.0) and alone.se is None
-
-
-def test_over_families_the_interval_of_a_program_is_that_between_tasks() -> None:
-    """Three tasks with two runs each: two degrees of freedom, not five."""
-    leads = {"a": 0.2, "b": 0.5, "c": 0.8}
-    runs = [("stock", task, 1.0) for task in leads for _ in range(2)]
-    runs += [("p", task, 1.0 + lead + luck) for task, lead in leads.items() for luck in (-0.01, 0.01)]
-    row = scored(runs, "family")["p"]
-    expected = mean_interval([1.0 + lead for lead in leads.values()])
-    shown = with_interval(row._asdict())
-    assert (row.gain, row.se, row.df) == (pytest.approx(1.5), pytest.approx(expected.se), 2)
-    assert (shown["low"], shown["high"], row.n) == (pytest.approx(expected.low), pytest.approx(expected.high), 6)

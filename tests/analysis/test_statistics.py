@@ -119,14 +119,6 @@ def test_a_mean_over_tasks_has_satterthwaite_degrees_of_freedom_and_never_their_
     assert mean_over_tasks([(tasks[0], 1.0), (ErrorEstimate(1.0, None, 0.0), 1.0)]).se is None
 
 
-def test_the_mean_over_drawn_tasks_has_the_error_between_them() -> None:
-    """However sure each lead is, other members of the family may have another."""
-    leads = [0.2, 0.5, 0.8]
-    mean = mean_over_tasks([(ErrorEstimate(lead, 0.001, 9.0), 2.0) for lead in leads], drawn=True)
-    expected = mean_interval([lead / 2 for lead in leads])
-    assert (mean.value, mean.se, mean.df) == (pytest.approx(expected.mean), pytest.approx(expected.se), 2)
-
-
 def _skewed(skewness: float, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Mean 0, sd 1."""
     if not skewness:

@@ -15,8 +15,7 @@ from tests.llm.researcher import luck_of, prompt_of
 _KNOB = re.compile(r"^- `(\w+)`[^:\n]*: (?:int|float|choice), ([^;\n]+)", re.MULTILINE)
 _ROW = re.compile(r"^- \[([edbc]\d+)\]", re.MULTILINE)
 _IDEA = re.compile(r"^\((\d+)(?:: [^()\n]*)?\) ", re.MULTILINE)
-REJECTED, INSTRUCT = "Your reply below was rejected", "Write one more instruction"
-PLANTED = "# Planted\n\n- Write the planted sentence.\n"
+REJECTED = "Your reply below was rejected"
 CHARTERS: tuple[dict[str, Any], ...] = (
     {"proposers": {"local": 0.7, "random": 0.3}, "no_repeat": True},
     {"proposers": {"queue": 0.6, "local": 0.4}, "no_repeat": True},
@@ -25,10 +24,8 @@ CHARTERS: tuple[dict[str, Any], ...] = (
 
 
 def answer(body: dict[str, Any]) -> str:
-    """A child of the shape that the job asks for; a new instruction where one is asked for."""
+    """A child of the shape that the job asks for."""
     prompt, luck = prompt_of(body), luck_of(body)
-    if INSTRUCT in prompt:
-        return json.dumps({"limits": "Lists were long.", "instruction": PLANTED})
     asked = prompt.rpartition("# What to do")[2]
     if REJECTED in asked:
         luck = random.Random(prompt.partition(REJECTED)[0])

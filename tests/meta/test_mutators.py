@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -122,3 +124,26 @@ def test_the_mix_is_fixed_and_recorded() -> None:
     assert 0.2 < drawn.count("write-ideas") / 400 < 0.4
     only = Mix(named_operators(["write-ideas"]))
     assert only.draw(np.random.default_rng(0)).name == "write-ideas"
+
+
+@dataclass
+class Writer:
+    name: str
+    model: str = "m"
+    parents: int = 1
+    open: bool = True
+
+    def propose(self, *_: object) -> None: ...
+
+    def report(self, *_: object) -> None: ...
+
+
+def test_operators_with_models_take_every_second_turn_until_no_model_answers() -> None:
+    rng, writers = np.random.default_rng(0), [Writer("rewrite"), Writer("merge")]
+    offline = {mutator.name for mutator in OPERATORS}
+    drawn = [(mix := Mix(writers=writers)).draw(rng).name] + [mix.draw(rng).name for _ in range(5)]
+    assert drawn[::2] == ["rewrite", "merge", "rewrite"] and {*drawn[1::2]} <= offline
+    assert Mix(writers=writers, turn=1).draw(rng).name == "merge"  # the second generation begins with it
+    for writer in writers:
+        writer.open = False
+    assert {mix.draw(rng).name for _ in range(5)} <= offline

@@ -35,7 +35,7 @@ from inner_loop.gateway.fields import APIS
 from inner_loop.gateway.request import RequestRefused, ask
 from inner_loop.researchers.reply import BadEdit, parse
 from meta.cli.main import run
-from meta.mutators.llm.reply import BadReply, WrittenChild, child_of
+from meta.mutators.llm.reply import BadReply, child_of
 from meta.mutators.llm.reply import parsed as reply_of
 from programs.bounded import LARGEST
 from programs.errors import MetaloopError, UsageError
@@ -356,7 +356,7 @@ def test_replies_of_models() -> None:
         with refused(BadReply, MetaloopError):
             child_of(
                 [program],
-                reply_of(spoilt(raw, rng).decode("utf-8", "replace") if turn % 2 else raw.decode(), WrittenChild),
+                reply_of(spoilt(raw, rng).decode("utf-8", "replace") if turn % 2 else raw.decode()),
             )
 
 

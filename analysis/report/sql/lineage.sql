@@ -7,7 +7,7 @@ WITH RECURSIVE ancestors AS (
 scored AS (
     SELECT p.*, s.n, s.gain, s.se, s.df, row_number() OVER (ORDER BY p.program_id NOT IN (SELECT program_id FROM ancestors),
         s.gain IS NULL, s.gain DESC, p.program_id) AS place
-    FROM programs AS p LEFT JOIN program_scores($stock) AS s USING (program_id)
+    FROM programs AS p LEFT JOIN program_scores() AS s USING (program_id)
     WHERE coalesce(p.operator, '') NOT IN ('without-ideas', 'ablation') QUALIFY place <= 40),
 chosen AS (
     SELECT s.*, list_filter(parent_ids, lambda x: x <> program_id AND list_contains(known.ids, x))[1] AS parent,

@@ -70,9 +70,3 @@ def test_sft_makes_the_reply_likelier(model: Path, tmp_path: Path, capsys: pytes
     long = {"role": "assistant", "content": "word " * 200}
     write(tmp_path / "data", {"messages": [*SAID, GOOD]}, {"messages": [*SAID, long]})
     assert likelihood(tuned(model, tmp_path, capsys), GOOD) > likelihood(model, GOOD) + 0.5
-
-
-def test_rounds_of_tools_are_text() -> None:
-    call = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a"}'}}
-    said = finetune.plain([{"role": "assistant", "content": "so", "tool_calls": [call]}])
-    assert said[0]["content"].startswith("so\n<tool_call>") and '"name": "read"' in said[0]["content"]

@@ -147,12 +147,12 @@ def wall_seconds(folder: Path) -> float:
 
 def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
     """A longer study that starts from this one's programs and results, with its time at the rate of this
-    study; nothing over families of tasks, and where it would hardly show more."""
+    study; nothing where it would hardly show more."""
     from meta.cli.training.launch import load_tasks
     from meta.study.cost import seconds_of
     from meta.study.plan import Plan, default
 
-    bred = config.command in ("evolve", "improve") and not config.families
+    bred = config.command in ("evolve", "improve")
     if not bred:
         return []
     own = _own(config)

@@ -49,7 +49,7 @@ PLANNING = "planning: reading the task and what was learnt on other tasks"
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 to 3 minutes on 2 idle cores"),
     ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, a script follows them"),
-    ("metaloop evolve -t tabular:new,strokes:new --reserve letters", "a program for tasks not seen before"),
+    ("metaloop evolve -t tabular,strokes --reserve letters", "one program for two tasks, tested on a third"),
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
     """Race programs (the starters that come with Metaloop, or the PROGRAMs given) and estimate
@@ -98,7 +98,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
                 past.refuse_other(on.training, on.reserve)
             chosen.refuse_without_edits(own, on.training)
             plan = on.plan(dial, improves and not like_stock(own[0], on.training, chosen.researcher), improves)
-            apart = dial.quick and not (own or past or flags.knowledge or on.families)
+            apart = dial.quick and not (own or past or flags.knowledge)
             learnt, starters = knowledge_for(own, flags, on, past, apart), own
             plan = plan if apart and learnt else replace(plan, learnt_runs=0)
             used = learnt.used if learnt else None
@@ -120,14 +120,14 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
         settings.ready(out, tasks, study if folder else None)
     if folder is None:
         task, *further = on.training
-        folder, (drawn, variant) = settings.fresh(task, out), drawn_for(out, on, plan, settings)
+        folder, variant = settings.fresh(task, out), drawn_for(on, plan, settings)
         study, starters = create(
-            folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own,
+            folder, task=task, plan=plan, own=own,
             workers=settings.workers_or_cores(on.training), devices=settings.devices, seed=settings.seed,
             fixed_steps=settings.fixed_steps, keep=settings.keep, sandbox=settings.sandbox, command=command,
-            further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
-            researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
-            meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
+            further=further, reserve=on.reserve, researcher=settings.researcher_choice.researcher,
+            model_config=settings.researcher_choice.settled,
+            meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant,
             path=str(file.resolve()) if own and (file := Path(named[0]).expanduser()).exists() else None, typed=typed(),
         )  # fmt: skip
     finish(out, command, study, plan, starters, cost, flags)
@@ -239,12 +239,9 @@ def knowledge_for(
     if flags.knowledge == NONE:
         return None
     folders = [Path(text).expanduser() for text in resolve.listed(flags.knowledge)]
-    for why, is_so in (
-        ("FAMILY:new learns from its own families", bool(on.families)),
-        ("several PROGRAMs start as they are", len(own) > 1),
-    ):
-        if folders and is_so:
-            raise UsageError(f"--set knowledge cannot be used: {why}", hint="leave one of them out")
+    if folders and len(own) > 1:
+        why = "several PROGRAMs start as they are"
+        raise UsageError(f"--set knowledge cannot be used: {why}", hint="leave one of them out")
     if len(own) > 1:
         return None
     with TemporaryDirectory() as measured:

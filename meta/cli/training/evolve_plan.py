@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -38,17 +37,12 @@ def cost_of(
     """What the study costs, and the power of its confirmation. ``study``: the one that is resumed; ``past``: the one
     that a new one starts from."""
     from meta.reserve import works_on_reserved
-    from meta.study.task_families import said
-    from meta.study.task_families import works as family_works
 
     task, *further = on.training
-    if on.families:
-        works = family_works(plan, on.families)
-    else:
-        works = [*plan.works(task, further), *works_on_reserved(plan, task, on.reserve, on.variant)]
-        drawn = study is not None or settings.seed is not None
-        named = f"a member of the family of {task.name}"  # which one is drawn when the study begins
-        works = [one if drawn or one.use != DRAWN else replace(one, task=named) for one in works]
+    works = [*plan.works(task, further), *works_on_reserved(plan, task, on.reserve, on.variant)]
+    drawn = study is not None or settings.seed is not None
+    named = f"a member of the family of {task.name}"  # which one is drawn when the study begins
+    works = [one if drawn or one.use != DRAWN else replace(one, task=named) for one in works]
     start = ""
     if plan.night and past and past.main_seconds:
         works = [from_main(works[0], plan, task, past.main_seconds)]
@@ -58,10 +52,9 @@ def cost_of(
     cost = settings.cost(study, on.training, works, plan.confirm_seeds or VERIFY_SEEDS, **more)
     cost = settings.researcher_choice.billed(cost, task, study)
     cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
-    families = said(plan, on.families) if on.families else ""
     test = ", ".join(f"{name} {value}" for name, value in plan.test.items())
     power = power_of(plan, on, study, bool(cost.looks))
-    return cost.knowing(test=test).saying(power=power, families=families, start=start)
+    return cost.knowing(test=test).saying(power=power, start=start)
 
 
 def from_main(night: Work, plan: Plan, task: Task, seconds: float) -> Work:
@@ -74,8 +67,6 @@ def from_main(night: Work, plan: Plan, task: Task, seconds: float) -> Work:
 def power_of(plan: Plan, on: ChosenTasks, study: Study | None, same_rows: bool) -> str:
     """What the confirmation can show. ``same_rows``: its runs are all measured on the same validation rows."""
     task, *further = on.training
-    if on.families:
-        return planned_power.power_over_tasks(plan.family_confirm * len(on.training))
     if plan.night:
         return night_tells(plan, task)
     size = len(on.training)  # each run is a sample of the mean over the tasks, in one unit
@@ -221,19 +212,16 @@ def with_writing(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
     if not model_config.models or not generations or os.environ.get("METALOOP_REPLAY"):
         return cost
     from meta.mutators.llm.calls import bill as most
-    from meta.mutators.llm.calls import sentence
 
     limit = most(generations, plan.children, model_config)
     price = cost.facts["price"].replace(FREE, "own device")
-    price += f"; {sentence(limit, model_config, plan.child_runs * plan.run_budget or math.inf)}"
+    price += f"; new programs take at most {limit.calls} calls, {limit.words()}"
     price += UNPRICED.format(model_config.models[0]) * (limit.usd is None and UNPRICED[:10] not in price)
     spent = {"mutation_calls": limit.calls, "mutation_tokens": limit.tokens, "mutation_usd": limit.usd}
     return cost.knowing(**spent).saying(price=price)
 
 
 def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:
-    """Raise UsageError for traces or a meta program without a model: they would have no effect."""
-    asked = {"--set traces": model_config.traces != "auto", "--set meta_program": meta_program is not None}
-    for name, is_so in asked.items():
-        if is_so and not model_config.models:
-            raise UsageError(f"{name} needs a model that writes programs", hint="name one: -m NAME")
+    """Raise UsageError for a meta program without a model: it would have no effect."""
+    if meta_program is not None and not model_config.models:
+        raise UsageError("--set meta_program needs a model that writes programs", hint="name one: -m NAME")

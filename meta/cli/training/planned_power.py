@@ -37,19 +37,6 @@ def power_sentence(
     return f"with {many(runs, 'run')} {of}, {least} (SD: standard deviation between runs of one program{rows})"
 
 
-def power_over_tasks(tasks: int) -> str:
-    """The smallest mean lead over ``tasks`` tasks that a t test, one-sided at 2.5%, detects with 80% power."""
-    from analysis.verdict.power import RunSample, detectable
-
-    least = detectable(RunSample(1.0, tasks), RunSample(0.0, 2))
-    if least is None:
-        return "one task has no interval, so no difference can be detected"
-    return (
-        f"confirmation over {tasks} new tasks: the test detects a mean lead of {least:.1f} SD with 80% power (SD: "
-        "standard deviation of the lead between tasks)"
-    )
-
-
 def known_sd(study: Study | None) -> float | None:
     """The SD between runs of a study so far; None before there are enough runs."""
     from analysis.study import read_study

@@ -96,27 +96,6 @@ def seeded(plan: Plan, seeds: int | None) -> Plan:
     return replace(plan, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
 
 
-def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
-    """The size of a study over families, from its flags."""
-    from meta.study import plan as plans
-    from meta.study.task_families import sized
-
-    refuse_unknown_rule(dial)
-    for given, name in (
-        (dial.budget is not None, "--budget"),
-        (bool(dial.harvest), "--set harvest"),
-    ):
-        if given:
-            raise UsageError(
-                f"{name} is for a study on tasks, not over families", hint="leave it out, or name a --task"
-            )
-    size = "quick" if dial.quick else "default"
-    whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
-    whole = seeded(whole, dial.seeds)
-    start = 0 if own_arm else None
-    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), start_runs=start)
-
-
 def unused_budget(dial: Dial, seconds: float) -> str:
     """Why a study uses less than half of its budget; else empty."""
     from meta.study.plan import MOST

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING
 
 from arena.drain import drained
 from arena.executor import Progress
-from arena.task_study import tasks_of
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.run_context import REPLAY, ModelConfig, RunContext, tapes
-from meta.mutators.bandit import Bandit, arm_histories
-from meta.mutators.llm.calls import GenerationCalls, replies, usual_usd
-from meta.mutators.llm.instructions import Instructions
+from meta.mutators.llm.calls import GenerationCalls, replies
 from meta.mutators.llm.prompt import brief
 from meta.mutators.llm.traces import gather
 from meta.mutators.llm.write import OPERATORS, Writer
-from meta.mutators.mix import Mix
 from programs.program import Program
+from programs.shelf import meta_program
 
 if TYPE_CHECKING:
     from analysis.report.evidence import Evidence
@@ -64,23 +61,10 @@ class Author:
             note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(study),
         )
-        own = [Program.parse(text, name) for name, text in study.config.meta_programs]
-        instructions = Instructions(own, study.state.mutations, facts.mutations)
-        instructions.recall(study.state.calls, generation)
-        if instructions.all_tried:
-            instructions.extend(calls, staff.models[0], facts.unit)
-        briefing = brief(study, facts)
-        traces = gather(study, generation) if staff.traces == "tools" else ()
-        return [
-            Writer(name, model, calls, briefing, instructions, traces) for model in staff.models for name in OPERATORS
-        ]
-
-    def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
-        """The operators of a generation, offline and with models, with the results of their children so far."""
-        study, plan = self.study, self.study.config.plan
-        race = plan["child_runs"] * sum(on.cost.run for on in tasks_of(study))
-        arms = arm_histories(study.state.mutations, facts.mutations)
-        return Bandit(mix, self.writers(generation, facts), arms, race, usual_usd(study.config.staff))
+        own = study.config.meta_program
+        instruction = Program.parse(own[1], own[0]) if own else meta_program()
+        briefing = brief(study, facts, gather(study, generation))
+        return [Writer(name, model, calls, briefing, instruction) for model in staff.models for name in OPERATORS]
 
 
 def author_of(study: Study, progress: Progress) -> Author | None:

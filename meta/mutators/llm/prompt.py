@@ -16,6 +16,8 @@ from inner_loop.models.contract import Message
 from meta.mutators.base import ParentProgram
 from meta.mutators.llm.idea_use import IdeaMarks, kept_by_others
 from meta.mutators.llm.templates import render
+from meta.mutators.llm.traces import MOST_BYTES as MOST_TRACES
+from meta.mutators.llm.traces import Trace, shown
 from programs.charter import fields
 from programs.edit import sections
 from programs.program import Program
@@ -83,7 +85,7 @@ class Job:
 @dataclass(frozen=True)
 class Briefing:
     """The facts for the proposals of one generation. ``siblings``: those so far; ``names`` of programs by id, and
-    ``programs`` themselves; ``families``: the tasks are examples of the families that the study is over; ``turns``: of
+    ``programs`` themselves; ``turns``: of
     a night, what each program contributed; ``steps``: an experiment has a fixed number of steps, not a time."""
 
     tasks: Sequence[Task]
@@ -91,11 +93,11 @@ class Briefing:
     evidence: Evidence
     control: Control | None = None
     tried: Sequence[Tried] = ()
-    families: bool = False
     turns: Sequence[Mapping[str, Any]] = ()
     steps: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, Program] = field(default_factory=dict)
+    traces: Sequence[Trace] = ()
     siblings: list[Tried] = field(default_factory=list)
     _systems: dict[tuple[str, float], tuple[str, RowIds]] = field(default_factory=dict, compare=False)
 
@@ -109,14 +111,15 @@ class Briefing:
         self.siblings.append(Tried(operator, parents, reason, accepted))
 
     def messages(
-        self, parents: Sequence[ParentProgram], job: Job, instruction: Program, share: float, files: Sequence[str]
+        self, parents: Sequence[ParentProgram], job: Job, instruction: Program, share: float
     ) -> tuple[list[Message], dict[str, str]]:
-        """The prompt, and the rows that it shows by their short ids. ``files``: the traces that tools can read."""
+        """The prompt, and the rows that it shows by their short ids."""
         system, ids = self._system(instruction, share)
         programs = [parent.program for parent in parents]
         marks = [IdeaMarks.of(program, self.evidence, share > 0) for program in programs]
         best = next((p for p in self.evidence.programs if p.program_id in {*self.programs} - {*_ids(programs)}), None)
         others = kept_by_others(programs, self.evidence, self.programs) if self.scripted and share == 1.0 else []
+        traces = [] if job.rejected else shown(self.traces, _ids(programs), int(MOST_TRACES * share))
         user = render(
             "write.md.j2",
             parents=[
@@ -134,8 +137,8 @@ class Briefing:
             siblings=_counted(self.siblings)[-int(SIBLINGS * share) :] if share else [],
             names=_parts(programs[0]),
             others=_parts(programs[-1]),
-            files=files,
-            patches=bool(files) and self.scripted,
+            traces=traces,
+            patches=bool(traces) and self.scripted,
             has_edits=any(task.edits.knobs for task in self.tasks),
         )
         return [Message("system", system), Message("user", user)], dict(ids.by_short)
@@ -157,7 +160,6 @@ class Briefing:
                 tasks=self.tasks,
                 sentences=sentences,
                 known_as=known_as,
-                families=self.families,
                 scripted=self.scripted,
                 control=self.control,
                 turns=self.turns,
@@ -249,7 +251,7 @@ def _untried(task: Task, tried: set[Key]) -> Iterator[str]:
                 yield quoted(name if value is True else f"{name}={plain(value)}")
 
 
-def brief(study: Study, evidence: Evidence) -> Briefing:
+def brief(study: Study, evidence: Evidence, traces: Sequence[Trace] = ()) -> Briefing:
     """From the study's ledger as it is now."""
     names = {program_id: program.name for program_id, program in study.state.programs.items()}
     with read_study(study.folder, views=("contributions",)) as con:
@@ -272,9 +274,9 @@ def brief(study: Study, evidence: Evidence) -> Briefing:
         evidence,
         control[0] if control else None,
         tried,
-        study.config.families is not None,
         turns,
         study.config.fixed_steps,
         names,
         {program_id: study.program(program_id) for program_id in study.state.programs},
+        traces,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
@@ -20,9 +20,6 @@ from programs.text import one_line
 
 CHARTER = "charter"
 MOST_REASON = 300  # characters
-
-
-Form = TypeVar("Form", bound=BaseModel)
 
 
 class BadReply(Exception):
@@ -65,25 +62,18 @@ class WrittenChild(BaseModel, extra="forbid"):
         return one_line(self.reason, MOST_REASON)
 
 
-class WrittenInstruction(BaseModel, extra="forbid"):
-    """A new instruction for writers of programs, as markdown."""
-
-    limits: str = ""
-    instruction: str = Field(min_length=1)
+def schema() -> dict[str, Any]:
+    """The form of a reply as ``response_format``, for models that keep to a JSON schema."""
+    return {"type": "json_schema", "json_schema": {"name": "WrittenChild", "schema": WrittenChild.model_json_schema()}}
 
 
-def schema(form: type[BaseModel]) -> dict[str, Any]:
-    """The form as ``response_format``, for models that keep to a JSON schema."""
-    return {"type": "json_schema", "json_schema": {"name": form.__name__, "schema": form.model_json_schema()}}
-
-
-def parsed(text: str, form: type[Form]) -> Form:
+def parsed(text: str) -> WrittenChild:
     """The JSON object of a reply, which may stand between other text or in a code fence. Raises BadReply."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
         raise BadReply("the reply has no JSON object")
     try:
-        return form.model_validate(json_value(text[start : end + 1], strict=False))
+        return WrittenChild.model_validate(json_value(text[start : end + 1], strict=False))
     except ValidationError as wrong:
         first = wrong.errors()[0]
         raise BadReply(

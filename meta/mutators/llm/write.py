@@ -12,10 +12,9 @@ from inner_loop.events import CallEvent
 from inner_loop.models.contract import Message, bytes_of
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
-from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls, Talk
+from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls
 from meta.mutators.llm.prompt import SHARES, Briefing, Job
-from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed, schema
-from meta.mutators.llm.traces import Toolbox, Trace, related
+from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed
 from programs.bounded import handling_text
 from programs.edit import without_patch
 from programs.file_set import is_document
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from analysis.report.evidence import Evidence
-    from meta.mutators.llm.instructions import Instructions
 
 REWRITE, MERGE, REPAIR = "rewrite", "merge", "repair"
 OPERATORS = {REWRITE: 1, MERGE: 2}  # and how many parents each has
@@ -37,19 +35,17 @@ JOBS = ("improve", "prune", "bold")  # of a rewriting, as write.md.j2 words them
 DECLINED = "declined: "
 NEW_PATCHES = 2  # of one child
 MOST_LIMITS = 400  # characters
-ROUND_BYTES = 16_000  # of the tools' descriptions and of one answer, for which there must be room
 
 
 @dataclass(frozen=True)
 class Writer:
-    """One operator with one preferred model. ``traces``: what its tools read; empty where it has none."""
+    """One operator with one preferred model."""
 
     name: str
     model: str
     calls: GenerationCalls
     briefing: Briefing
-    instructions: Instructions
-    traces: Sequence[Trace] = ()
+    instruction: Program
 
     @property
     def parents(self) -> int:
@@ -72,23 +68,20 @@ class Writer:
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
         """None if no further calls are possible, or if the prompt is too long."""
-        instruction = self.instructions.draw(rng)
         can_prune = len(parents[0].program.ideas if self.briefing.scripted else parents[0].program.directives) > 1
         jobs = JOBS if can_prune else [job for job in JOBS if job != "prune"]
         job = Job(jobs[int(rng.integers(len(jobs)))] if self.name == REWRITE else MERGE)
-        return self._ask(parents, job, instruction) if self.open else None
+        return self._ask(parents, job) if self.open else None
 
-    def _ask(self, parents: Sequence[ParentProgram], job: Job, instruction: Program) -> ChildProposal | None:
-        near = [] if job.rejected else related(self.traces, {parent.program.program_id for parent in parents})
-        box = Toolbox(near) if near else None
+    def _ask(self, parents: Sequence[ParentProgram], job: Job) -> ChildProposal | None:
         purpose = f"mutate {REPAIR if job.rejected else job.name}"
-        build = partial(self.briefing.messages, parents, job, instruction)
-        built = self._fitted(build, box.names if box else [], purpose)
+        build = partial(self.briefing.messages, parents, job, self.instruction)
+        built = self._fitted(build, purpose)
         if built is None:
             return None
-        messages, ids, reads = built
-        talk = self.calls.converse(self.model, messages, purpose, schema(WrittenChild), box if reads else None)
-        reply, answer, text, left_out = talk.reply, None, "", list[str]()
+        messages, ids = built
+        number, reply = self.calls.ask(self.model, messages, purpose)
+        answer, text, left_out = None, "", list[str]()
         if reply is None:
             wrong = self.calls.unfit or f"no model answers: {self.calls.silent}"
         else:
@@ -101,30 +94,26 @@ class Writer:
             reason=answer.why if answer and not wrong else "",
             evidence_ids=rows,
             parent_ids=parent_ids(parents),
-            calls=self._calls(talk, messages, instruction, job, answer),
+            calls=self._calls(number, reply, messages, job, answer),
             refusal=wrong,
             remark="; ".join(filter(None, [remark, *left_out])),
-            repair=None if reply is None or final else partial(self._again, parents, job, instruction, reply.text),
+            repair=None if reply is None or final else partial(self._again, parents, job, reply.text),
         )
 
-    def _again(
-        self, parents: Sequence[ParentProgram], job: Job, instruction: Program, said: str, problem: str
-    ) -> ChildProposal | None:
+    def _again(self, parents: Sequence[ParentProgram], job: Job, said: str, problem: str) -> ChildProposal | None:
         """Ask once for a repaired reply."""
-        return self._ask(parents, Job(job.name, said, problem), instruction) if self.open else None
+        return self._ask(parents, Job(job.name, said, problem)) if self.open else None
 
     def _fitted(
-        self, build: Callable[[float, Sequence[str]], tuple[list[Message], dict[str, str]]], files: Sequence[str],
-        purpose: str,
-    ) -> tuple[list[Message], dict[str, str], bool] | None:  # fmt: skip
-        """The messages with as much detail as fits, the rows that they show, and whether there is room for tools. None
-        where nothing fits, which is noted."""
+        self, build: Callable[[float], tuple[list[Message], dict[str, str]]], purpose: str
+    ) -> tuple[list[Message], dict[str, str]] | None:
+        """The messages with as much detail as fits, and the rows that they show. None where nothing fits, which is
+        noted."""
         messages: list[Message] = []
         for share in SHARES:
-            reads = bool(files) and share == 1.0
-            messages, ids = build(share, files if reads else [])
-            if bytes_of(messages) <= PROMPT_BYTES and self.calls.fits(messages, ROUND_BYTES // 3 if reads else 0):
-                return messages, ids, reads
+            messages, ids = build(share)
+            if bytes_of(messages) <= PROMPT_BYTES and self.calls.fits(messages):
+                return messages, ids
         self.calls.too_long(purpose, messages)
         return None
 
@@ -137,7 +126,7 @@ class Writer:
                     raise BadReply(f"cut off after {reply.tokens_out} tokens")
                 if reply.finish == "content_filter" or not reply.text.strip():
                     raise BadReply("the model gave no answer")
-                answer = parsed(reply.text, WrittenChild)
+                answer = parsed(reply.text)
                 if answer.decline and answer.ideas is None and answer.charter is None and not answer.sections:
                     return answer, "", [], DECLINED + one_line(answer.decline)[:MOST_REASON]
                 if not answer.why:
@@ -148,17 +137,16 @@ class Writer:
             return answer, "", [], str(bad)
 
     def _calls(
-        self, talk: Talk, messages: Sequence[Message], instruction: Program, job: Job, answer: WrittenChild | None
+        self, number: int, reply: CallEvent | None, messages: Sequence[Message], job: Job, answer: WrittenChild | None
     ) -> ModelCalls:
         return ModelCalls(
-            model=talk.reply.model if talk.reply else None,
-            tokens=talk.tokens,
-            usd=talk.usd,
-            call=talk.number,
+            model=reply.model if reply else None,
+            tokens=reply.tokens if reply else 0,
+            usd=reply.usd if reply else 0.0,
+            call=number,
             prompt=tuple((m.role, scrub(m.text)) for m in messages),
-            meta_program_id=instruction.program_id,
+            meta_program_id=self.instruction.program_id,
             repairs=self.name if job.rejected else None,
-            turns=talk.rounds,
             limits=one_line(answer.limits)[:MOST_LIMITS] or None if answer else None,
         )
 

@@ -66,18 +66,11 @@ def test_lies_do_not_stretch_a_cap(wild: WildServer, tmp_path: Path) -> None:
     assert 0 < asked < 100
 
 
-def called(word: str) -> dict[str, Any]:
-    return {"id": word, "type": "function", "function": {"name": word, "arguments": word}}
-
-
 ODD: dict[str, Any] = {
     "surrogates": SAID | {"content": "a\ud800\0\x1b[31m"},
     "list": SAID | {"content": ["x"]},
     "number": SAID | {"content": 5},
     "calls": SAID | {"tool_calls": "x"},
-    "ids": SAID | {"tool_calls": [called("\ud800")]},
-    "key": SAID | {"tool_calls": [called(KEY)]},
-    "no name": SAID | {"tool_calls": [{"id": 5, "function": {"name": None}}]},
 }  # fmt: skip
 
 

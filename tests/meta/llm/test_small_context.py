@@ -17,7 +17,7 @@ from inner_loop.run_context import ModelConfig
 from meta.evolve import search
 from meta.mutators.llm.write import JOBS
 from meta.study.begin import create, take_up
-from programs.shelf import meta_programs
+from programs.shelf import meta_program
 from tests.llm import writer
 from tests.llm.kits import MODEL, environment
 from tests.llm.local import LocalServer
@@ -79,7 +79,7 @@ def test_all_of_evolve_fits_into_4096_tokens(play: Play) -> None:
     left_out = [note for note in notes if "do not fit" in note]
     assert all(note.startswith("mutate ") for note in left_out)  # a parent with a shipped list of 30 ideas
     for prompt in prompts:
-        assert any(one.text.strip() in prompt for one in meta_programs()) and "# What to do" in prompt
+        assert meta_program().text.strip() in prompt and "# What to do" in prompt
         assert "Reply with one JSON object" in prompt and "`ladder2` = " in prompt
         assert is_short(prompt)
     assert not any("too long" in row["reason"] for row in rows)

@@ -17,7 +17,7 @@ from meta.evolve import search
 from meta.study.begin import create, take_up
 from programs.folder import load
 from programs.program import Program
-from programs.shelf import meta_programs
+from programs.shelf import meta_program
 from tests.llm import crowd, writer
 from tests.llm.kits import KEY, MODEL, environment, staff
 from tests.llm.researcher import prompt_of
@@ -83,13 +83,12 @@ def test_operators_of_models_and_offline_ones_work_side_by_side(ended: Path) -> 
     offline = [row for row in rows if row["model"] is None]
     assert [row for row in asked if row["accepted"]] and [row for row in offline if row["accepted"]]
     assert all(row["tokens"] > 100 and row["usd"] is None for row in asked)
-    assert {row["meta_program_id"] for row in asked} <= {program.program_id for program in meta_programs()}
+    assert {row["meta_program_id"] for row in asked} == {meta_program().program_id}
     assert {(row["tokens"], row["usd"], row["meta_program_id"], row["call"]) for row in offline} == {(0, 0, None, None)}
     played = {row["program_id"] for row in outcome(ended)}
     assert {row["child_id"] for row in asked if row["accepted"]} <= played
     gains = "SELECT child_id FROM mutations JOIN credit USING (child_id) WHERE meta_program_id IS NOT NULL AND accepted"
     assert query(ended, gains)
-    assert take_up(ended)[0].config.staff.traces == "none"  # LiteLLM does not know what openai/test can do
     limits = query(
         ended,
         "SELECT record ->> 'limits' AS limits FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL",
@@ -148,7 +147,7 @@ def test_an_instruction_of_one_s_own_is_followed_and_named(play: Play) -> None:
     folder = play("own", meta=own)
     rows = [row for row in mutations(folder) if row["model"]]
     assert rows and {row["meta_program_id"] for row in rows} == {own.program_id}
-    assert take_up(folder)[0].config.meta_programs == [("own", own.text)]
+    assert take_up(folder)[0].config.meta_program == ("own", own.text)
     prompts = query(folder, "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL")
     assert all(own.text in row["record"]["prompt"][0]["text"] for row in prompts)
 

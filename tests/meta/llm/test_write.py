@@ -15,12 +15,11 @@ from analysis.effects.rows import DirectiveUse, MutationCredit
 from inner_loop.models.client import ModelClient
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.calls import GenerationCalls
-from meta.mutators.llm.instructions import Instructions
 from meta.mutators.llm.prompt import Briefing, Control, Job, Tried
 from meta.mutators.llm.write import JOBS, OPERATORS, Writer
 from programs.errors import CredentialMissing, MetaloopError, NotFound
 from programs.program import Program
-from programs.shelf import meta_programs, starter
+from programs.shelf import meta_program, starter
 from tests.llm.kits import KEY, MODEL, environment, kit, staff
 from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer, dead_server
@@ -31,7 +30,7 @@ from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 Make = Callable[..., Writer]
-OWN = meta_programs()[0]
+OWN = meta_program()
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def make(task: Task) -> Make:
             stopped=lambda: MetaloopError("stopped"),
         )  # fmt: skip
         briefing = Briefing([task], researcher, PLANTED, Control(1.0, 1.2, 4, 0.1))
-        return Writer(name, MODEL, calls, briefing, Instructions([OWN], [], []))
+        return Writer(name, MODEL, calls, briefing, OWN)
 
     return made
 
@@ -73,13 +72,12 @@ def proposed(mutator: Mutator, seed: int = 1) -> ChildProposal:
 
 
 def prompt(
-    writer: Writer, *programs: Program, job: str = "improve", share: float = 1.0, files: tuple[str, ...] = (),
-    **facts: Any,
-) -> tuple[str, str]:  # fmt: skip
+    writer: Writer, *programs: Program, job: str = "improve", share: float = 1.0, **facts: Any
+) -> tuple[str, str]:
     """System and user message."""
     briefing = replace(writer.briefing, evidence=replace(writer.briefing.evidence, **facts), _systems={})
     of = [ParentProgram(program, score(program.program_id)) for program in programs]
-    (system, user), _ = briefing.messages(of, Job(job), OWN, share, files)
+    (system, user), _ = briefing.messages(of, Job(job), OWN, share)
     return system.text, user.text
 
 
@@ -175,11 +173,11 @@ def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has() -> N
         ("tinylm", "(`@learning_rate`): float, "),
     ):
         briefing = Briefing([Task.load(name)], "scripted", PLANTED)
-        (system, _), _ = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ())
+        (system, _), _ = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0)
         assert told in system.text and "waits until all hold" in system.text
         assert "a slower step means fewer steps" in system.text
         (fixed, _), _ = replace(briefing, steps=True, _systems={}).messages(
-            [ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ()
+            [ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0
         )
         assert "s of device time" not in fixed.text and " steps, however long one takes" in fixed.text
 
@@ -194,7 +192,7 @@ def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> No
         facts = evidence(replace(chosen, design=design), ideas=(idea("d1", "a `lr=1` `wd=2` b", 0.3),))
         tried = [Tried("bold", "one", "new", True, replace(child, design=design))]
         briefing = replace(make().briefing, evidence=facts, tried=tried)
-        (system, _), rows = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ())
+        (system, _), rows = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0)
         assert rows == {"e1": chosen.credit_id, "d1": "c-d1", "c1": "c-child"}
         told = [line for row in ("[e1]", "[c1]") for line in about(system.text, row)]
         assert len(told) == 2 and [bool(CAUSAL.search(line)) for line in told] == [causal] * 2
