@@ -60,7 +60,7 @@ CASES = {
     "jobs": Case("{tmp}/jobs {quick} --jobs 2", ("2 requests, 0 answered, # tokens each", "children 0")),
     "league": Case("", ("turns and calls: 256, 269", "all, all programs alike: p: #", "two programs: #, at most #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
-    "mutants": Case("check", ("mutations: #", "lost: 0")),
+    "mutants": Case("draw bench/size.py -n 1 --tests tests/test_size.py", ("killed: 1 of 1 [#, #]", "not run: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
