@@ -15,7 +15,7 @@ from analysis.ledger import Ledger
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.simulation.planted import DirectiveLaw
+    from bench.planted_laws import DirectiveLaw
 
 BUDGET = 3.0  # device-seconds of a run, all of them charged
 

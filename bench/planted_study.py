@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.statistics import mean_interval, posterior
 from arena.race import ArmScore, SequentialHalving, Stage
 from bench import planted_events
-from bench.simulation.planted import DirectiveLaw
+from bench.planted_laws import DirectiveLaw
 from meta.study.plan import DEFAULT
 
 

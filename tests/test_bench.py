@@ -36,7 +36,6 @@ CASES = {
     "attribution": Case("2", ("factorial_rmse: #", "top3_ablation_of_all_20: #")),
     "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),
     "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
-    "cluster_simulated": Case("1 0 2", ("utilization: # [#, #]", "jain_first_hour: #")),
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
     "contradictions": Case("1", ("studies: 1", "contradictions: 0")),
     "coverage": Case(

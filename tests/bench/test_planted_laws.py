@@ -13,7 +13,7 @@ from analysis.ledger import Ledger
 from analysis.scope import Scope
 from analysis.study import open_study
 from bench.planted_events import Population
-from bench.simulation.planted import DirectiveLaw, RunLaw, planted_directives
+from bench.planted_laws import DirectiveLaw, RunLaw, planted_directives
 
 
 @pytest.mark.parametrize(
