@@ -7,7 +7,7 @@ one, `trainer.laws.law`, is a task on which the real researcher makes experiment
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,42 +22,33 @@ if TYPE_CHECKING:
 class RunLaw:
     """The distribution of a run's verified gain around the mean gain of its program.
 
-    ``sd``: between runs of a program with gain 0; it shrinks by the share ``shrink`` at gain ``headroom``. ``failing``:
-    share of runs whose final source fails under fresh seeds and gains 0. ``drift``: SD of a deviation shared by all
-    runs of one match. ``common``: share of a run's variance that depends on its run seed only. ``skew``: skewness of
-    the rest (a gamma distribution, mirrored if negative).
+    ``sd``: between the runs of a program. ``failing``: share of runs whose final source fails under fresh seeds and
+    gains 0. ``drift``: SD of a deviation shared by all runs of one match. ``common``: share of a run's variance that
+    depends on its run seed only. ``skew``: skewness of the rest (a gamma distribution, mirrored if negative).
     """
 
     sd: float = 1.0
-    shrink: float = 0.0
-    headroom: float = 1.0
     failing: float = 0.0
     drift: float = 0.0
     common: float = 0.0
     skew: float = 0.0
-
-    def spread(self, gain: float) -> float:
-        """SD between the runs of a program of that gain, without failures."""
-        return self.sd * (1.0 - self.shrink * min(1.0, max(0.0, gain / self.headroom)))
 
     def mean(self, gain: float) -> float:
         """Expected verified gain, failures included."""
         return (1.0 - self.failing) * gain
 
     def draw(
-        self, gain: float | Floats, n: int, rng: np.random.Generator, seeds: Floats | None = None, drift: float = 0.0
+        self, gain: float, n: int, rng: np.random.Generator, seeds: Floats | None = None, drift: float = 0.0
     ) -> Floats:
-        """Verified gains of ``n`` runs. ``gain``: one for all runs, or one each [n]; ``seeds`` [n]: standard normal
-        draws of the run seeds, if programs share them; ``drift``: the match's deviation."""
+        """Verified gains of ``n`` runs. ``seeds`` [n]: standard normal draws of the run seeds, if programs share them;
+        ``drift``: the match's deviation."""
         import numpy as np
 
         own = self._luck(n, rng)
         if self.common:
             shared = rng.standard_normal(n) if seeds is None else seeds
             own = np.sqrt(self.common) * shared + np.sqrt(1.0 - self.common) * own
-        means = np.broadcast_to(np.asarray(gain, dtype=np.float64), (n,))
-        spreads = np.array([self.spread(mean) for mean in means]) if self.shrink else self.sd
-        drawn: Floats = means + spreads * own + drift
+        drawn: Floats = gain + self.sd * own + drift
         if self.failing:
             drawn[rng.random(n) < self.failing] = 0.0
         return drawn
@@ -73,35 +64,20 @@ class RunLaw:
 
 @dataclass(frozen=True)
 class DirectiveLaw:
-    """From directives to behaviour: ``effects`` of following a directive on a run's gain, ``interactions`` of pairs.
-
-    A run follows each directive of its program with the probability ``followed`` (unnamed: 1), independently, so
-    having it is worth that share of following it. Charter fields are directives like any other.
-    """
+    """From directives to behaviour: ``effects`` of directives on a run's gain; they add up. Charter fields are
+    directives like any other."""
 
     effects: Mapping[str, float]
     stock: float = 1.0
-    interactions: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    followed: Mapping[str, float] = field(default_factory=dict)
     runs: RunLaw = field(default_factory=RunLaw)
 
-    def gain(self, followed: Collection[str]) -> float:
-        """True gain of a run that follows exactly these directives."""
-        single = sum(self.effects.get(directive, 0.0) for directive in followed)
-        pairs = (extra for (a, b), extra in self.interactions.items() if a in followed and b in followed)
-        return self.stock + single + sum(pairs)
+    def gain(self, directives: Collection[str]) -> float:
+        """True gain of a run of a program with these directives."""
+        return self.stock + sum(self.effects.get(directive, 0.0) for directive in directives)
 
     def expected(self, directives: Collection[str]) -> float:
-        """Expected verified gain of a program with these directives, including failures and compliance."""
-        share = {directive: self.followed.get(directive, 1.0) for directive in directives}
-        single = sum(self.effects.get(directive, 0.0) * p for directive, p in share.items())
-        pairs = sum(e * share[a] * share[b] for (a, b), e in self.interactions.items() if a in share and b in share)
-        return self.runs.mean(self.stock + single + pairs)
-
-    def effect(self, directive: str, beside: Iterable[str] = ()) -> float:
-        """The effect of adding a directive on the expected gain of a program with the directives ``beside``."""
-        others = set(beside) - {directive}
-        return self.expected(others | {directive}) - self.expected(others)
+        """Expected verified gain of a program with these directives, failures included."""
+        return self.runs.mean(self.gain(directives))
 
     def draw(
         self,
@@ -110,16 +86,9 @@ class DirectiveLaw:
         rng: np.random.Generator,
         seeds: Floats | None = None,
         drift: float = 0.0,
-    ) -> tuple[Floats, list[frozenset[str]]]:
-        """``n`` runs: verified gains, and the directives that each followed."""
-        import numpy as np
-
-        if not self.followed:
-            return self.runs.draw(self.gain(set(directives)), n, rng, seeds, drift), [frozenset(directives)] * n
-        odds = np.array([self.followed.get(directive, 1.0) for directive in directives])
-        obeyed = rng.random((n, len(directives))) < odds
-        held = [frozenset(d for d, yes in zip(directives, row, strict=True) if yes) for row in obeyed]
-        return self.runs.draw(np.array([self.gain(h) for h in held]), n, rng, seeds, drift), held
+    ) -> Floats:
+        """Verified gains of ``n`` runs."""
+        return self.runs.draw(self.gain(set(directives)), n, rng, seeds, drift)  # fmt: skip
 
 
 #: Absolute effects in sd between runs of STATISTICS' credit test: six directives of twenty matter.
