@@ -97,10 +97,7 @@ CASES = {
 NOT_HERE = {
     "accessibility": "needs axe-core from npm; tests/meta/test_window.py opens the same pages in a browser",
     "cluster": "two real nodes of Ray and a match on each: tests/arena/cluster/test_two_nodes.py runs what it measures",
-    "contest": "a whole contest with all defaults on a real task, half an hour of CPU at its smallest",
-    "contest_clients": "a part of contest_load, started by it",
-    "contest_kills": "a host killed under load; tests/arena/contest/test_kill.py does it once",
-    "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
+    "contest_load": "readers by the hundred; tests/arena/contest/test_web.py and test_kill.py try its parts",
     "gpu": "needs a GPU",
     "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
     "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",
