@@ -50,9 +50,8 @@ CASES = {
     "harvest": Case(
         "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
     ),
-    "home_simulated": Case("40 0.5", ("| 5% | normal | # | # | # | # |", "bytes of result with its answer: #")),
-    "home_tests": Case(
-        "50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
+    "home": Case(
+        "tests 50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
     "instruction_arms": Case("1", ("share of draws of the planted one", "studies in which it was written: # of 1")),
@@ -99,7 +98,6 @@ NOT_HERE = {
     "cluster": "two real nodes of Ray and a match on each: tests/arena/cluster/test_two_nodes.py runs what it measures",
     "contest_load": "readers by the hundred; tests/arena/contest/test_web.py and test_kill.py try its parts",
     "gpu": "needs a GPU",
-    "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
     "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",
 }
 
