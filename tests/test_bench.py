@@ -54,15 +54,12 @@ CASES = {
         "tests 50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
-    "instruction_arms": Case("1", ("share of draws of the planted one", "studies in which it was written: # of 1")),
-    "jobs": Case("{tmp}/jobs {quick} --jobs 2", ("2 requests, 0 answered, # tokens each", "children 0")),
     "league": Case("", ("turns and calls: 256, 269", "all, all programs alike: p: #", "two programs: #, at most #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "mutants": Case("draw bench/size.py -n 1 --tests tests/test_size.py", ("killed: 1 of 1 [#, #]", "not run: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
-    "prose": Case("", ("functions of analysis that return prose: #", "functions of meta that return prose: #")),
     "own_share": Case(
         "{tmp}/own.jsonl simulated 1 1", ("own share above 0: # of 1", "study's best train.py: #", "seconds a study: #")
     ),
@@ -76,11 +73,7 @@ CASES = {
     "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
     "repositories": Case("{few}", ("repositories: #", "fields silently wrong: # of #")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
-    "selection": Case(
-        "HEAD {tmp}/pairs.jsonl 2 1", ("in stock's gains: # of 2 studies", "mean gain of champions, old: #")
-    ),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
-    "startup": Case("1", ("help_wall_seconds: #",)),
     "validation_rows": Case(
         "{tmp}/rows.jsonl 1 1",
         (
