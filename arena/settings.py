@@ -74,8 +74,6 @@ class UsedKnowledge(BaseModel):
     program_id: str
 
 
-
-
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
 

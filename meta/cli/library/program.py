@@ -120,7 +120,7 @@ def effects_in(out: Output, folders: Sequence[str]) -> list[Effect]:
     for folder in studies:
         config = StudyConfig.read(folder / resolve.MARK)
         with resolve.connect(folder, []) as con:
-            for name in (config.task, *(other.task for other in (*config.further, *config.fresh))):
+            for name in (config.task, *(other.task for other in config.further)):
                 task = Task.load(name)
                 measured = of_study(con, task, folder.resolve().name)
                 if not any(effect.edit for effect in measured):
