@@ -8,34 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.statistics import interval, mean_interval, ratio
-from analysis.tables import statement, typed_rows
+from analysis.tables import rows, statement
 from analysis.trust import weakest
 from programs.shelf import starter
 
 if TYPE_CHECKING:
     import duckdb
-
-
-@dataclass(frozen=True)
-class TaskArm:
-    """A row of `queries/transfer.sql`."""
-
-    task: str
-    place: str
-    program_id: str
-    name: str
-    role: str
-    of_program: str | None
-    stream: str
-    n: int
-    gain: float
-    se: float | None
-    unit: str
-    trusts: Sequence[str | None]
-    stock_gains: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -63,15 +44,13 @@ class Cell:
 def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
     """The rows of the view, by task, training tasks first, best first. Empty if all runs are on one task."""
     asked = con.execute(statement("transfer"), {"stock": starter("stock").program_id})
-    return [_cell(arm) for arm in typed_rows(asked, TaskArm)]
+    return [_cell(**row) for row in rows(asked)]
 
 
-def _cell(arm: TaskArm) -> Cell:
-    stock = mean_interval(arm.stock_gains)
-    low, high = interval(arm.gain, arm.se, arm.n - 1)
+def _cell(stock_gains: Sequence[float], trusts: Sequence[str | None], **arm: Any) -> Cell:
+    """The cell of a row of `queries/transfer.sql`."""
+    stock = mean_interval(stock_gains)
+    low, high = interval(arm["gain"], arm["se"], arm["n"] - 1)
     return Cell(
-        task=arm.task, place=arm.place, program_id=arm.program_id, name=arm.name, role=arm.role,
-        of_program=arm.of_program, stream=arm.stream, n=arm.n, gain=arm.gain, se=arm.se, low=low, high=high,
-        unit=arm.unit, stock_gain=stock.mean, ratio=ratio(arm.gain, stock),
-        trust=weakest(arm.trusts),
-    )  # fmt: skip
+        **arm, low=low, high=high, stock_gain=stock.mean, ratio=ratio(arm["gain"], stock), trust=weakest(trusts)
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.report import cells, experiments, program_text
 from analysis.report.progress import MainTurn, Progress, RunGain, of_night, of_runs
-from analysis.report.sections import PARTS, Part
+from analysis.report.sections import PARTS, Part, Row
 from analysis.report.source import Answer, ReportSource
 from analysis.verdict.caveats import TEXTS
 from analysis.verdict.verdict import Verdict, verdict_of
@@ -51,7 +51,7 @@ class Figure:
     data: dict[str, Any]
     titles: Sequence[str]
     rows: Sequence[Sequence[str]]
-    answer: Answer
+    answer: Answer[Row]
     open: bool = False
 
 
@@ -120,10 +120,10 @@ class Page:
         return of_runs([RunGain(**row) for row in self.asked("progress").rows], self.champion)
 
     @cached_property
-    def answers(self) -> dict[str, Answer]:
+    def answers(self) -> dict[str, Answer[Row]]:
         return {}
 
-    def asked(self, name: str) -> Answer:
+    def asked(self, name: str) -> Answer[Row]:
         if name not in self.answers:
             self.answers[name] = self.source.rows(name, **self.given)
         return self.answers[name]
@@ -171,7 +171,7 @@ class Page:
         return Figure("experiments-0", "Experiments", "experiments", "", (), data, titles, table, answer)
 
     @cached_property
-    def identity(self) -> Answer:
+    def identity(self) -> Answer[Row]:
         return self.source.rows("study")
 
 

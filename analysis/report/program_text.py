@@ -82,6 +82,7 @@ class Mark:
     design: str
     way: str  # up, down or none: none if not significant
     strength: int  # 0 to 4: relative to the largest significant estimate in the same unit
+    directive_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
         design=row.design or "",
         way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),
+        directive_id=row.directive_id,
     )
 
 

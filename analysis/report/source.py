@@ -23,26 +23,16 @@ SQL = Path(__file__).parent / "sql"
 _NAME = re.compile(r"\$([a-z_]+)")
 
 
-SqlScalar = str | float | None
-SqlValue = SqlScalar | Sequence[SqlScalar | tuple[SqlScalar, ...]]
-AnyRecord = TypeVar("AnyRecord", covariant=True)
+SqlValue = str | float | Sequence[str] | None
+AnyRow = TypeVar("AnyRow")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A statement as it was executed, and its rows as dicts."""
-
-    sql: str
-    rows: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class QueryResult(Generic[AnyRecord]):
+class Answer(Generic[AnyRow]):
     """A statement as it was executed, and its rows."""
 
-    name: str
     sql: str
-    rows: tuple[AnyRecord, ...]
+    rows: list[AnyRow]
 
 
 @dataclass(frozen=True)
@@ -52,12 +42,12 @@ class ReportSource:
     con: duckdb.DuckDBPyConnection
     study: str
 
-    def ask(self, name: str, kind: type[Record], **given: SqlValue) -> QueryResult[Record]:
+    def ask(self, name: str, kind: type[Record], **given: SqlValue) -> Answer[Record]:
         """Runs ``sql/NAME.sql`` with each $name replaced by its value in ``given``."""
         text = filled((SQL / f"{name}.sql").read_text(encoding="utf-8").strip(), given)
-        return QueryResult(name, text, tuple(typed_rows(self.con.execute(text), kind, clean)))
+        return Answer(text, typed_rows(self.con.execute(text), kind, clean))
 
-    def rows(self, name: str, **given: Any) -> Answer:
+    def rows(self, name: str, **given: Any) -> Answer[dict[str, Any]]:
         """The same with the rows as dicts; values that the statement does not name are ignored."""
         text = (SQL / f"{name}.sql").read_text(encoding="utf-8").strip()
         asked = filled(text, {key: given[key] for key in set(_NAME.findall(text))})
@@ -79,17 +69,11 @@ def filled(text: str, given: Mapping[str, SqlValue]) -> str:
 
 
 def literal(value: SqlValue) -> str:
-    """A value as an SQL literal; a sequence of tuples becomes the body of VALUES."""
+    """A value as an SQL literal."""
     if value is None:
         return "NULL"
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
-    if isinstance(value, Sequence) and value and isinstance(value[0], tuple):
-        return ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in value if isinstance(row, tuple))
-    if isinstance(value, Sequence):
-        return "[" + ", ".join(map(literal, value)) + "]::VARCHAR[]"
-    raise TypeError(f"no SQL literal for {type(value).__name__}")
+    return "[" + ", ".join(map(literal, value)) + "]::VARCHAR[]"

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report.card import card
-from analysis.study import open_study
 from tests.analysis.report import studies
 from tests.analysis.report.browser import Browser, found
 
@@ -122,21 +120,6 @@ def test_it_prints(browser: Browser, report: Path) -> None:
     assert ground == "rgb(255, 255, 255)"
     assert len(browser.on_page("Page.printToPDF")["data"]) > 50_000
     browser.on_page("Emulation.setEmulatedMedia", media="")
-
-
-@pytest.mark.parametrize("hostile", [False, True])
-def test_no_text_of_the_card_runs_over_its_margin(browser: Browser, tmp_path: Path, hostile: bool) -> None:
-    """By its number of characters; wide letters are clipped at the margin."""
-    with open_study(studies.finished(tmp_path, hostile=hostile)) as con:
-        (tmp_path / "card.svg").write_text(card(con, "m" * 90 if hostile else "strokes-with-notes-" * 5))
-    browser.open(tmp_path / "card.svg", 1200)
-    ends = "[...document.querySelectorAll('text')].map((t) => t.getBBox().x + t.getBBox().width)"
-    most = browser.value(f"Math.max(...{ends})")
-    assert most > 1136 if hostile else 0 < most <= 1136
-    clipped = (
-        "[...document.querySelectorAll('text')].every((t) => t.closest('g').getAttribute('clip-path') === 'url(#card)')"
-    )
-    assert browser.value(clipped) and browser.value("document.querySelector('#card rect').width.baseVal.value") == 1136
 
 
 def press(browser: Browser, key: str) -> None:
