@@ -210,7 +210,6 @@ def report(fleet: Fleet) -> None:
             ).all()
         )
         proposals = connection.scalars(select(ProposalRow)).all()
-        sampling = sum(connection.scalars(select(RunLease.sample_seconds)).all())
         pairs = sum(connection.scalars(select(Pair.device_seconds)).all())
         runs = connection.scalars(select(RunLease).where(RunLease.returned_at.is_not(None))).all()
         enemies = select(Volunteer.contributed).where(Volunteer.name.in_(HOSTILE))
@@ -228,7 +227,7 @@ def report(fleet: Fleet) -> None:
     figure("blocks of hostile volunteers", sum(by[b.proposal_id] in HOSTILE for b in blocks if b.proposal_id))
     total = searched(project) + hostile_seconds
     figure("device-seconds of search, honest", round(searched(project), 1))
-    figure("verification over all contributed", round((sampling + pairs) / total, 4) if total else "none")
+    figure("verification over all contributed", round(pairs / total, 4) if total else "none")
     clone = fleet.folder / "clone"
     subprocess.run(["git", "clone", "-q", str(project.chain.folder), str(clone)], check=True)
     words = [METALOOP, "home", "audit", str(clone), "--blocks", "99", "--seeds", str(SEEDS), "--json"]

@@ -95,7 +95,6 @@ class Fleet:
     tests: int = 0
     merged: int = 0
     false: int = 0
-    sampled: float = 0.0
     clock: float = 0.0
     under_way: list[tuple[float, int, int, Proposal, float, list[float], bool]] = field(default_factory=list)
     large: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -108,7 +107,6 @@ class Fleet:
             spent_on_new=self.spent - self.spent_on_known,
             contributed=self.contributed,
             claimed=self.claimed,
-            sampled=self.sampled,
         )
 
     def play(self) -> None:
@@ -147,8 +145,6 @@ class Fleet:
         self.claimed += counted
         if who.key in self.known:
             self.claimed, self.contributed = self.claimed - counted, self.contributed + counted
-        if self.rng.random() < policy.SAMPLE_SHARE and policy.may_sample(self.totals(), PAIR):
-            self.sampled += PAIR
         true, claimed = 0.0, {"boaster": 100.0, "harmful": 2.0, "sybil": 3.0}.get(who.kind, 0.0)
         if who.kind == "harmful":
             true = -0.2
@@ -275,7 +271,7 @@ def fleets(count: int, days: float) -> None:
             f"| {fleet.merged} | {fleet.false} | {1000 * fleet.false / max(1, fleet.merged):.1f} "
             f"[{1000 * low:.1f}, {1000 * high:.1f}] | {fleet.large['tested']} of {fleet.large['proposed']} tested, "
             f"{fleet.large['merged']} merged, {fleet.left:.0f} still gains at the end "
-            f"| {(fleet.spent + fleet.sampled) / search:.4f} | {fleet.requests / count / days:.1f} |",
+            f"| {fleet.spent / search:.4f} | {fleet.requests / count / days:.1f} |",
             flush=True,
         )
 
