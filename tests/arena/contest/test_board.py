@@ -285,7 +285,7 @@ def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
     (left,) = re.findall(r"should be done in about ([\w ]+) \(from the budget; a busy machine takes longer\)", own)
     assert f'data-label="Done in about">{left}<' in queue
     assert before.index('id="part"') < before.index('href="/join">Join</a> with a name') < before.index('id="board"')
-    assert "Joined as Ada." in after and 'href="/me">Submit</a>' in after
+    assert "Joined as Ada." in after and 'href="/write">Submit</a>' in after
     assert "differ by \u22120.419 nats" in before
     assert (
         before.count(contest.study.hardware_class) == 1

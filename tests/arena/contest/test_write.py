@@ -191,9 +191,6 @@ def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -
         )
         other = ada.ask("POST", "/api/v1/lint", b"# Two\n").json
         assert not other["taken"] and "cannot be submitted: Ada has used 1 of 1 entries." in other["message"]
-        page = ada.get("/me").text
-        assert "You have used all your entries" in page and "<button>Submit</button>" not in page
-        assert "This is your latest entry." in page and "change it" not in page
         written = ada.get("/write").text
         assert "You have used all your entries" in written and ">Submit</button>" not in written
         contest.state(decided="2026-01-01T00:00:00+00:00")
@@ -208,9 +205,8 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
     first = ben.form("/enter", text="# B 1\n").headers["location"]
     page = ben.get(ben.form("/enter", text="# B 2\n", parent=" Ben 1").headers["location"])
     assert f'<dt>Based on</dt><dd><a href="{first}">Ben 1</a>' in page.text
-    for text in ("# B 3\n", "# B 2\n"):  # a new one, and one that was sent before
-        wrong = ben.form("/enter", text=text, parent="Ben 9")
-        assert wrong.status == 422 and "no such entry" in wrong.text
+    wrong = ben.form("/enter", text="# B 3\n", parent="Ben 9")
+    assert wrong.status == 422 and "no such entry" in wrong.text
     for checked in (
         ben.form("/write", text="# B 3\n", parent="Ben 9").text,
         ben.ask("POST", "/api/v1/lint?parent=Ben+9", b"# B 3\n").text,
@@ -234,25 +230,6 @@ def test_checks_are_limited(tmp_path: Path) -> None:
     assert [answer.status for answer in told] == [200, 200, 429] and int(told[-1].headers["retry-after"]) >= 1
 
 
-def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port: int) -> None:
-    browser = Browser(port)
-    browser.form("/join", name="Last")
-    assert "latest entry" not in browser.get("/me").text
-    browser.form("/enter", text="# First\n\nTry `a <b>`.\n")
-    page = browser.get("/me").text
-    assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
-    assert 'value="Last 1" data-guessed></label>' in page and "names Last 1: clear that field if " in page
-    same = browser.form("/enter", text="# First\n\nTry `a <b>`.\n", parent="Last 1")
-    assert same.headers["location"].endswith("?again=yes")
-    other = browser.get("/me?parent=Ben+1").text
-    assert 'value="Ben 1"></label>' in other and "names Ben 1" not in other  # not a guess
-    assert '<button formaction="/write#found">Check</button>' in page and 'src="/static/lint.js"' in page
-    used = page.split("Used ")[1][:2]
-    checked = browser.form("/write", text="# First\n\nTry it.\n", parent="Last 1").text
-    assert "no settings and no ideas" in checked and 'name="parent"' in checked and 'value="Last 1"' in checked
-    assert browser.get("/me").text.split("Used ")[1][:2] == used
-
-
 def test_a_zip_archive_is_checked_as_it_would_be_stored(port: int) -> None:
     archive = zipped({"lab/program.md": "# Lab\n\nAsk [her](a.md).\n", "lab/a.md": "Doubt.\n", "lab/b.md": "Hm.\n"})
     told = joined(port, "Zip").ask("POST", "/api/v1/lint", archive).json
@@ -261,7 +238,7 @@ def test_a_zip_archive_is_checked_as_it_would_be_stored(port: int) -> None:
 
 INVITATIONS = {
     "/": "Give this to your agent",
-    "/me": "Submit a program",
+    "/me": "submit a program",
     "/join": '<section aria-labelledby="join">',
     "/llms.txt": "## Take part",
     "/write": 'formaction="/enter"',
@@ -285,7 +262,7 @@ def test_pages_invite_only_while_entries_are_accepted(contest: Contest, phase: s
     assert ('id="example"' in pages["/write"]) == ("before you submit it" in pages["/write"]) == (phase == "open")
     if phase != "open":
         assert pages["/write"].index("no ", pages["/write"].index("<main")) < pages["/write"].index("text nevertheless")
-        assert "not stored" in late and "\n# Late\n</textarea>" in late
+        assert "it cannot be submitted" in late and "\n# Late\n</textarea>" in late
         assert 'action="/join"' not in pages["/join"] and "Log in" in pages["/join"]
 
 
@@ -301,10 +278,9 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
     with served(contest) as port:
         ada = Browser(port)
         ada.form("/join", name="Ada")
-        empty = unescape(ada.get("/me").text)
+        empty = unescape(ada.get("/write").text)
         assert "\n## Ideas\n" in empty and "The text above is an example" in empty and "data-restore" in empty
         entry = ada.form("/enter", text=text).headers["location"]
-        assert "This is your latest entry: change it." in ada.get("/me").text and text in ada.get("/me").text
         start = f"/write?start={entry.removeprefix('/entry/')}"
         assert f'href="{start}">Start from this entry</a>' in Browser(port).get(entry).text
         page = Browser(port).get(start).text
@@ -314,7 +290,7 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         assert 'name="parent"' in page and 'value="Ada 1"></label>' in page
         refused = ada.form("/enter", text="---\nmetaloop:\n  wave: x\n---\n")
         assert refused.status == 422 and "data-keep" in refused.text
-        assert 'id="rejected"' in refused.text and '<li class="error" data-line="3">' in refused.text  # for lint.js
+        assert '<li class="error" data-line="3">' in refused.text  # for lint.js
         assert Browser(port).get("/write?start=n_none").status == 404
         acts.void(contest, number, "sent twice")
         void = Browser(port).get(start)
