@@ -48,23 +48,6 @@ def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest
     assert told["taken"] and (told["ideas"], told["of"]) == (1, 1)
 
 
-def test_the_page_on_writing_says_what_the_task_is_and_the_words_to_write(made: NewContest, port: int) -> None:
-    task = made.contest.task
-    page = Browser(port).get("/write").text
-    plain = unescape(page)
-    assert task.description in plain and f"Gain is in {task.unit}" in plain
-    assert "margin = if it is better by keep.margin" in plain and "tpe = values like those" in plain
-    assert "standups" not in page  # only models use it
-    trainings = round(made.contest.config.run_budget / task.cost_seconds)
-    assert f"pays for about {trainings} full trainings" in page
-    assert max(task.baseline().text("train.py").splitlines(), key=len) in unescape(page)
-    assert "An idea may name several edits" in plain and "any other value or name is skipped" in plain
-    assert "@optimizer=adam?" in plain and "training crashes, diverges" in plain
-    stock = Browser(port).get("/api/v1/contest").json["stock"]
-    assert f"/entry/{stock}" in page and "# Stock" in Browser(port).get(f"/entry/{stock}").text
-    assert f"Gain is in {task.unit}" in unescape(Browser(port).get("/").text)
-
-
 @pytest.mark.parametrize(("values", "now", "example"), [
     ((0.003, 0.1, 0.5, 1.0, 10.0), "0.5", 1.0), ((8, 16, 32), "32", 16), ((0.0, 0.1), "0.0", 0.1),
     (("sgd", "adamw"), "sgd", "adamw"), ((False, True), "False", True),
@@ -157,12 +140,6 @@ def test_a_plain_text_is_said_to_run_like_stock(port: int) -> None:
     told = checked(port, "# Mine\n\nTrain longer.\n")
     assert [(m["code"], m["level"]) for m in told["lint"]] == [("like-stock", "warning")]
     assert not checked(port, LOCAL.decode())["lint"]
-
-
-def test_an_error_is_shown_once_and_without_private_words(port: int) -> None:
-    text = "---\nmetaloop:\n  proposer: {queue: 1}\n---\n# x\n"
-    page = Browser(port).form("/write", text=text).text
-    assert page.count("did you mean proposers?") == 1 and "charter" not in page and "unknown setting proposer" in page
 
 
 def test_one_dash_of_a_phone_in_place_of_three_hyphens_is_a_warning(port: int) -> None:
@@ -266,13 +243,6 @@ def test_pages_invite_only_while_entries_are_accepted(contest: Contest, phase: s
         assert 'action="/join"' not in pages["/join"] and "Log in" in pages["/join"]
 
 
-def test_the_token_can_be_copied(port: int) -> None:
-    page = Browser(port).form("/join", name="Phone").text
-    assert '<pre class="token" id="mine">mlt_' in page and 'data-copy="mine"' in page
-    script = Browser(port).get("/static/copy.js")
-    assert script.status == 200 and script.headers["content-type"].startswith("text/javascript")
-
-
 def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Path) -> None:
     contest, text = founded(tmp_path).contest, "# Mine\n\nMind the noise.\n"
     with served(contest) as port:
@@ -303,8 +273,3 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         start = f"/write?start={entry.removeprefix('/entry/')}"
         assert Browser(port).get(start).status == 403 and "Start from this" not in Browser(port).get(entry).text
         assert text in ada.get(start).text
-
-
-def test_an_example_of_several_edits_shows_the_backticks(made: NewContest, port: int) -> None:
-    one, two, *_ = [edit["example"] for edit in edits_of(made.contest.task)]
-    assert f"<code>`{one}` `{two}`</code>" in unescape(Browser(port).get("/write").text)
