@@ -15,9 +15,7 @@ from arena.home.tables import BlockRow, Pair, RunLease
 from programs.errors import UsageError
 from programs.text import no_formula, word_list
 
-RUN_COLUMNS = word_list("""
-    lease_id volunteer_id base program_id budget device_seconds experiments sampled sample_gain
-""")
+RUN_COLUMNS = ("lease_id", "volunteer_id", "base", "program_id", "budget", "device_seconds", "experiments")
 PAIR_COLUMNS = word_list("""
     proposal_id number seed split base_metric metric difference status device_seconds measured_at
 """)

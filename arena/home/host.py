@@ -101,7 +101,6 @@ class ProjectHost:
             issued_at=now,
             expires_at=now + timedelta(seconds=max(LEASE_LEAST, LEASE_FACTOR * config.run_budget)),
             returned_at=None,
-            sampled=streams.seed("selection", "sampled", lease_id) / 2**31 < policy.SAMPLE_SHARE,
         )
         connection.add(lease)
         return GrantedLease(lease, main, quota)

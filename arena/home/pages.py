@@ -19,7 +19,7 @@ from analysis.report.axis import Axis
 from analysis.wording import many, number, tick_step
 from arena.home.chain import Trailers, Voided
 from arena.home.project import Project
-from arena.home.results import BlockSummary, ProgramResult, ProjectState
+from arena.home.results import BlockSummary, ProjectState
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease
 from arena.serving.client import is_private
 from arena.serving.events import Changes, State, event_routes
@@ -183,24 +183,8 @@ def _index(project: Project, request: Request, state: ProjectState) -> dict[str,
             f"{many(len(standing), 'block')} so far: {number(gain, 4, True)} {unit} over the baseline, from "
             f"{wording.duration(searched)} of search and {wording.duration(verified)} of verification."
         ),
-        "programs_sentence": leading(state.programs, unit),
         "proposals_sentence": proposals_sentence(state.proposals, state.runs_out),
     }
-
-
-def leading(programs: Sequence[ProgramResult], unit: str) -> str:
-    """Which programs differ significantly from the others."""
-    if len(programs) < 2:
-        return "There is one program, so there is nothing to compare."
-    above = [row for row in programs if row.low is not None and row.low > 0]
-    below = [row for row in programs if row.high is not None and row.high < 0]
-    if not above and not below:
-        return "No program differs significantly from the others so far."
-    return " ".join(
-        f"{row.name} gained {number(abs(row.difference or 0.0), 4)} {unit} per device-second {way} than the others."
-        for rows, way in ((above, "more"), (below, "less"))
-        for row in rows
-    )
 
 
 def proposals_sentence(counts: dict[str, int], runs_out: int) -> str:

@@ -21,8 +21,6 @@ TRUSTED = 10  # confirmed proposals in a row
 BATCH, TRUSTED_BATCH = 2, 4  # pairs measured at once
 TINY = 1e-9  # weight of a volunteer that has handed in nothing
 EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
-SAMPLE_SHARE = 0.25  # of the leases, whose ends are scored by the host to compare programs
-SAMPLING_SHARE = 0.25  # of the verification that these scores may take
 DEAREST = 2.0  # times the task's own estimate: what a pair may seem to cost, so that slow sources buy no verification
 
 
@@ -50,14 +48,12 @@ class VolunteerRecord:
 @dataclass(frozen=True)
 class Totals:
     """Device-seconds of a project: ``spent`` on tests, ``spent_on_new`` of it on proposals of volunteers without a
-    confirmed one, ``sampled`` on scores that compare programs; ``contributed`` by volunteers with a confirmed proposal,
-    ``claimed`` by the others."""
+    confirmed one; ``contributed`` by volunteers with a confirmed proposal, ``claimed`` by the others."""
 
     spent: float = 0.0
     spent_on_new: float = 0.0
     contributed: float = 0.0
     claimed: float = 0.0
-    sampled: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,18 +116,13 @@ def allowed(totals: Totals, pair_seconds: float) -> float:
 
 def may_verify(totals: Totals, pair_seconds: float, pairs: int) -> bool:
     """Whether so many pairs of a test may be measured now."""
-    return totals.spent + pairs * pair_seconds <= (1 - SAMPLING_SHARE) * allowed(totals, pair_seconds)
+    return totals.spent + pairs * pair_seconds <= allowed(totals, pair_seconds)
 
 
 def may_verify_new(totals: Totals, pair_seconds: float, pairs: int) -> bool:
     """The same for a volunteer without a confirmed proposal: up to half of the verification is for all of these."""
     most = max(NEW_SHARE * allowed(totals, pair_seconds), START_PAIRS * pair_seconds)
     return totals.spent_on_new + pairs * pair_seconds <= most
-
-
-def may_sample(totals: Totals, pair_seconds: float) -> bool:
-    """Whether one more run may be scored now. Apart from the tests, so that a flood of runs takes nothing from them."""
-    return totals.sampled + pair_seconds <= SAMPLING_SHARE * allowed(totals, pair_seconds)
 
 
 def next_proposal(

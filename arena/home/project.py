@@ -19,7 +19,7 @@ from programs.program import Program
 from trainer.task import Task
 
 MAIN = "main.git"
-SCHEMA = 3  # of home.sqlite
+SCHEMA = 4  # of home.sqlite
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """The volunteers' runs as rows of the ledger: for each block a match, its programs as arms, each lease a run.
 
 What a volunteer reports about its experiments is self-reported: each record is checked, renamed to the lease's run and
-marked so, or the run is entered without experiments. The score of a run is the host's own: a part of the leases is
-drawn in advance, which the volunteer cannot see, and the end of each of those runs is trained once more beside its
-base, on a fresh seed and split, whatever it claims. These runs compare the programs.
+marked so, or the run is entered without experiments.
 """
 
 from __future__ import annotations
@@ -18,14 +16,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from analysis.ledger.events import BaselineEvent, MatchEndedEvent, VerificationEvent
+from analysis.ledger.events import MatchEndedEvent
 from arena.arms import Entry, Match, enter
-from arena.executor import Executor
 from arena.home import policy
-from arena.home.checks import files_id, source_of
+from arena.home.checks import files_id
 from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
-from arena.jobs import MeasureJob, Measurement
 from arena.match import announcement
 from arena.serving.clock import utc_now
 from arena.study import Study
@@ -48,7 +44,6 @@ from trainer.task import Task
 
 STREAM: Stream = "selection"
 TRUST = "self-reported"
-COUNTED = ("scored", "verified")
 DECISIONS = ("baseline", "keep", "discard", "undecided", "rerun", "crash")
 CHEAPEST = 20  # experiments that fail at once, for the cost of one
 MOST_TEXT = 64 << 10
@@ -107,44 +102,13 @@ class RunRecorder:
         experiments = [event for event in sent if isinstance(event, ExperimentEvent)]
         self.study.record(started, *sent, _end(lease, proposal, experiments, spent))
 
-    def step(self, executor: Executor) -> bool:
-        """Enter what was handed in, and score one of the drawn runs; False if there is nothing to do."""
-        entered = self._enter_returned()
-        with self.project.database.read() as connection:
-            due = select(RunLease).where(RunLease.recorded, RunLease.sampled, RunLease.scored.is_(False))
-            lease = connection.scalar(due.order_by(RunLease.returned_at).limit(1))
-            proposal = lease.proposal if lease else None
-            may = policy.may_sample(totals(connection), self.pair_seconds(connection))
-        if lease is None or (proposal is not None and proposal.files and not may):
-            return entered
-        seed = self.study.streams.seed(STREAM, "sample", lease.lease_id)
-        main = own = None
-        if proposal is not None and proposal.files:
-            with self.project.database.read() as connection:
-                base = self.project.chain.files(connection.get_one(BlockRow, lease.base).commit)
-            sides = {"main": base, "proposal": {**base, **proposal.files}}
-            jobs = [
-                MeasureJob(side, source_of(files).files, STREAM, seed, split=f"sample-{lease.lease_id}")
-                for side, files in sides.items()
-            ]
-            measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)}
-            if measured.keys() != sides.keys():
-                return True  # a stop was requested
-            main, own = measured["main"], measured["proposal"]
-            self.hidden.labelled(f"sample-{lease.lease_id}").discard(STREAM)
-        gain = self.score(lease, seed, main, own, proposal.reason if proposal and not proposal.files else "")
-        with self.project.database.write() as connection:
-            row = connection.get_one(RunLease, lease.lease_id)
-            row.scored, row.sample_gain = True, gain
-            row.sample_seconds = sum(each.spent_seconds for each in (main, own) if each)
-        return True
-
     def pair_seconds(self, connection: Connection) -> float:
         """Device-seconds of two trainings: as the host has measured them so far."""
         measured = connection.scalar(select(func.avg(Pair.device_seconds)))
         return policy.pair_seconds(2 * self.project.task.cost_seconds, measured or 0.0)
 
-    def _enter_returned(self) -> bool:
+    def step(self) -> bool:
+        """Enter what was handed in; False if there is nothing to do."""
         with self.project.database.read() as connection:
             due = select(RunLease).where(RunLease.returned_at.is_not(None), RunLease.recorded.is_(False))
             rows = [
@@ -166,61 +130,13 @@ class RunRecorder:
         """End the match of each block that is not main any more and has no run out."""
         with self.project.database.read() as connection:
             unfinished = RunLease.returned_at.is_(None) & (RunLease.expires_at > utc_now())
-            unscored = RunLease.returned_at.is_not(None) & RunLease.sampled & RunLease.scored.is_(False)
-            open_blocks = set(connection.scalars(select(RunLease.base).where(unfinished | unscored).distinct()))
+            open_blocks = set(connection.scalars(select(RunLease.base).where(unfinished).distinct()))
             last = connection.scalar(select(func.max(BlockRow.number))) or 0
             recorded = select(RunLease.base).where(RunLease.base < last, RunLease.recorded).distinct()
             past = set(connection.scalars(recorded))
         for block in sorted(past - open_blocks - self._ended):
             self.end(block)
             self._ended.add(block)
-
-    def score(
-        self, lease: RunLease, seed: int, main: Measurement | None, own: Measurement | None, reason: str
-    ) -> float | None:
-        """Enter the host's own measurement of a run's end, and return its gain; None if the base itself failed.
-        Without measurements: the run ended with its base, or (``reason``) with nothing that can be trained; it gains 0.
-        """
-        match, on, task = self.match(lease.base), self.on, self.project.task
-        status = "crash" if reason else "baseline"
-        gain = 0.0
-        if own is not None:
-            status = own.status if own.status != "ok" or own.trust in COUNTED else "unverified"
-        if main is not None and main.status != "ok":
-            status = "fault"  # the run is left out
-        if own is not None and main is not None and status == main.status == "ok":
-            gain = task.sign * ((main.metric or 0.0) - (own.metric or 0.0))
-        if main is not None:
-            on.record(
-                BaselineEvent(
-                    match_id=match.match_id,
-                    task=task.name,
-                    stream=STREAM,
-                    seed=seed,
-                    status=main.status,
-                    metric=main.metric,
-                    trust=main.trust,
-                    device_seconds_spent=main.spent_seconds,
-                )
-            )
-        on.record(
-            VerificationEvent(
-                run_id=lease.lease_id,
-                arm_id=_arm_id(match, lease),
-                program_id=lease.program_id,
-                task=task.name,
-                stream=STREAM,
-                seed=seed,
-                status=status,
-                reason=own.reason if own else reason,
-                metric=own.metric if own else None,
-                baseline_metric=main.metric if main else None,
-                gain=gain,
-                trust=own.trust if own else "verified",
-                device_seconds_spent=own.spent_seconds if own else 0.0,
-            )
-        )
-        return None if status == "fault" else gain
 
 
 def _arm_id(match: Match, lease: RunLease) -> str:
@@ -239,7 +155,6 @@ def totals(connection: Connection) -> policy.Totals:
         spent_on_new=spent_on_new,
         contributed=contributed,
         claimed=claimed,
-        sampled=connection.scalar(select(func.sum(RunLease.sample_seconds))) or 0.0,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a project shows: the blocks of main, who gained how much, which program gains more, what is under way."""
+"""What a project shows: the blocks of main, who gained how much, what is under way."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session as Connection
 
-from analysis.statistics import t_quantile
 from arena.home.project import Project
 from arena.home.recording import totals
 from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
@@ -19,7 +17,6 @@ from arena.serving.clock import utc_now
 from arena.serving.throttled_cache import ThrottledCache
 
 MOST_OPEN = 12  # proposals under way that are listed
-LEAST_SAMPLES = 4  # of a program, and of the others, before they are compared
 
 
 @dataclass(frozen=True)
@@ -36,27 +33,6 @@ class Contributor:
     device_seconds: float
     rank_low: int = 1
     rank_high: int = 1
-
-
-@dataclass(frozen=True)
-class ProgramResult:
-    """A program that volunteers follow. ``sampled``: runs whose end the host has scored, drawn in advance.
-
-    ``gain``: mean of those over their base, per device-second. ``difference``, with an interval that holds for all
-    programs together with 95%: from the others, among runs from the same block, per device-second; None while there
-    are too few.
-    """
-
-    program_id: str
-    name: str
-    runs: int
-    device_seconds: float
-    blocks: int
-    sampled: int
-    gain: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +64,6 @@ class ProjectState:
 
     blocks: list[BlockSummary]
     contributors: list[Contributor]
-    programs: list[ProgramResult]
     open: list[OpenProposal]
     proposals: dict[str, int]
     volunteers: int
@@ -118,74 +93,6 @@ def contributors(connection: Connection) -> list[Contributor]:
         )
         for one in out
     ]
-
-
-def programs(project: Project, connection: Connection) -> list[ProgramResult]:
-    """The programs, compared by the sampled runs. A run is analysed under the program that it was drawn for."""
-    returned = select(RunLease.program_id, func.count(), func.sum(RunLease.device_seconds))
-    returned = returned.where(RunLease.returned_at.is_not(None)).group_by(RunLease.program_id)
-    totals_of = {name: (runs, seconds) for name, runs, seconds in connection.execute(returned)}
-    columns = (RunLease.program_id, RunLease.base, RunLease.sample_gain / RunLease.budget)
-    drawn = connection.execute(select(*columns).where(RunLease.scored, RunLease.sample_gain.is_not(None)))
-    scored = [ScoredRun(name, base, gain or 0.0) for name, base, gain in drawn]
-    merged = dict(
-        connection.execute(
-            select(RunLease.program_id, func.count())
-            .join(ProposalRow, ProposalRow.lease_id == RunLease.lease_id)
-            .join(BlockRow, BlockRow.proposal_id == ProposalRow.proposal_id)
-            .where(BlockRow.void == "")
-            .group_by(RunLease.program_id)
-        ).all()
-    )
-    out = []
-    for program_id, (name, _) in project.programs.items():
-        runs, seconds = totals_of.get(program_id, (0, 0.0))
-        gains = [run.gain for run in scored if run.program_id == program_id]
-        difference, low, high = _difference(program_id, scored, len(project.programs))
-        out.append(
-            ProgramResult(
-                program_id=program_id,
-                name=name,
-                runs=runs,
-                device_seconds=seconds,
-                blocks=merged.get(program_id, 0),
-                sampled=len(gains),
-                gain=math.fsum(gains) / len(gains) if gains else None,
-                difference=difference,
-                low=low,
-                high=high,
-            )
-        )
-    return sorted(out, key=lambda one: (-(one.difference or 0.0), one.name))
-
-
-class ScoredRun(NamedTuple):
-    """A run from a block, whose end the host has scored. ``gain``: over the block, per device-second."""
-
-    program_id: str
-    base: int
-    gain: float
-
-
-def _difference(
-    program_id: str, scored: Sequence[ScoredRun], compared: int
-) -> tuple[float | None, float | None, float | None]:
-    """Gain per device-second of a program minus that of the others, within blocks. Its interval has a probability of
-    95% for all ``compared`` programs together (Bonferroni)."""
-    import numpy as np
-
-    from analysis.effects.designs import least_squares
-
-    own = np.array([run.program_id == program_id for run in scored], dtype=float)
-    if min(own.sum(), len(own) - own.sum()) < LEAST_SAMPLES:
-        return None, None, None
-    gains = np.array([run.gain for run in scored])
-    _, blocks = np.unique([run.base for run in scored], return_inverse=True)
-    [effect] = least_squares(own[:, None], gains, blocks)
-    if effect is None or effect.se is None:
-        return None, None, None
-    half = t_quantile(1 - 0.025 / compared, effect.df) * effect.se
-    return effect.estimate, effect.estimate - half, effect.estimate + half
 
 
 def _found(connection: Connection) -> Sequence[Row[BlockRow, Volunteer | None, str | None]]:
@@ -232,7 +139,6 @@ def state_of(project: Project) -> ProjectState:
         return ProjectState(
             blocks=blocks(connection),
             contributors=contributors(connection),
-            programs=programs(project, connection),
             open=[OpenProposal(*row) for row in connection.execute(under_way)],
             proposals=counts,
             volunteers=connection.scalar(select(func.count()).select_from(Volunteer)) or 0,
@@ -241,5 +147,5 @@ def state_of(project: Project) -> ProjectState:
             )
             or 0,
             searched_seconds=searched,
-            verified_seconds=spent.spent + spent.sampled,
+            verified_seconds=spent.spent,
         )

@@ -73,10 +73,6 @@ class RunLease(ProjectTable):
     experiments: Mapped[int] = mapped_column(default=0)
     events: Mapped[bytes] = mapped_column(LargeBinary, default=b"", deferred=True)  # gzip of JSON lines
     recorded: Mapped[bool] = mapped_column(default=False, index=True)  # in the ledger
-    sampled: Mapped[bool] = mapped_column(default=False)  # its end is scored by the host
-    scored: Mapped[bool] = mapped_column(default=False)
-    sample_gain: Mapped[float | None] = mapped_column(default=None)  # of its end over its base, in the task's unit
-    sample_seconds: Mapped[float] = mapped_column(default=0.0)
     proposal: Mapped[ProposalRow | None] = relationship(back_populates="lease")
 
 

@@ -66,7 +66,7 @@ class Verifier:
             if done := void(self.project, self.study, cast("int", order["block"]), str(order["because"])):
                 self.say(done)
             self.database.set_fact("void")
-        worked = self.recorder.step(executor)
+        worked = self.recorder.step()
         chosen = self._chosen(self.slots(executor))
         wanted = {number: self._wanted(number) for number in chosen}
         jobs: list[MeasureJob] = []

@@ -166,11 +166,6 @@ def _gain(entry: ContestEntry) -> VoidGain | None:
     return {"n": one.n, "gain": one.mean or 0.0, "low": one.low, "high": one.high}
 
 
-def board_digits(contest: Contest) -> int:
-    """Decimal places of the board's gains, the same on every page."""
-    return cast(BoardFact, contest.database.fact("board")).get("digits", DIGITS)
-
-
 def version(database: Database) -> tuple[int, int]:
     """(version of the board, confirming runs and phase, number of the latest change of an entry): equal if nothing has
     changed."""

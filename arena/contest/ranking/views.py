@@ -349,13 +349,6 @@ def person_view(contest: Contest, person: Person) -> PersonView:
     }
 
 
-def latest_entry(contest: Contest, person: Person) -> ContestEntry | None:
-    """This person's latest entry, with its text."""
-    own = select(ContestEntry).options(undefer(ContestEntry.raw)).where(ContestEntry.person_id == person.person_id)
-    with contest.database.read() as connection:
-        return connection.scalar(own.order_by(ContestEntry.number.desc()).limit(1))
-
-
 def entry_labels(contest: Contest) -> list[str]:
     """The names on the board of the latest entries, to choose a parent from."""
     query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")

@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
-from arena.contest.example import example
 from arena.contest.ranking import views
 from arena.contest.ranking.standing import RowRange
 from arena.contest.settings import REPORT, RULES
@@ -21,7 +20,7 @@ from arena.contest.web.render import page
 from arena.contest.web.security import HOSTING, SESSION, VISITOR, form_token, remember, visitor_of
 from arena.serving.events import event_routes
 from arena.serving.headers import CARD_POLICY, POLICY, REPORT_POLICY
-from arena.serving.limits import Chosen, PageNumber
+from arena.serving.limits import PageNumber
 from arena.serving.static_files import static_routes
 from arena.serving.throttled_cache import ThrottledCache
 from arena.serving.tokens import bearer
@@ -130,24 +129,8 @@ def _public(routes: APIRouter, host: Host) -> None:
 
 def _own(routes: APIRouter, host: Host) -> None:
     @routes.get("/me")
-    def me(request: Request, parent: Chosen = "") -> Response:
+    def me(request: Request) -> Response:
         viewer = host.viewer(request)
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
-        accepts = host.contest.phase() == "open"
-        latest = views.latest_entry(host.contest, viewer) if accepts else None
-        text = (latest.raw.decode("utf-8") if latest else example(host.task)) if accepts else ""
-        guessed = "" if parent or latest is None or latest.state == "void" else latest.label
-        me, labels = views.person_view(host.contest, viewer), views.entry_labels(host.contest)
-        return show(
-            host,
-            request,
-            "me",
-            me=me,
-            problem=None,
-            text=text,
-            parent=parent or guessed,
-            guessed=bool(guessed),
-            labels=labels,
-            prefilled=accepts,
-        )
+        return show(host, request, "me", me=views.person_view(host.contest, viewer))

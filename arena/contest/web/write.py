@@ -1,4 +1,4 @@
-"""How to write a program: what an entry is, the task's edits, the charter's fields, and a box that checks a text."""
+"""How to write a program: what an entry is, the task's edits, the charter's fields; a form that checks and submits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from analysis.wording import listed, many
 from arena.contest.entering.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example
 from arena.contest.ranking.views import entry_labels
 from arena.contest.tables import Person
-from arena.contest.web.forms import echoed, parent_field
 from arena.contest.web.host import Host, Posted, body, weight_of
 from arena.contest.web.pages import show
 from arena.serving.limits import Chosen
@@ -25,6 +26,7 @@ from trainer.values import conditional
 
 NAME = ("name", "The entry's name on the board, after your own (name: wide and deep).")
 FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
+MOST_ECHOED = 100  # characters of a name
 
 
 class TextCheck(TypedDict):
@@ -39,47 +41,80 @@ class TextCheck(TypedDict):
     tried: int | None
 
 
-def write_routes(host: Host) -> APIRouter:
-    """The page, its check without JavaScript, and the check of the API."""
-    routes, given, sent = APIRouter(include_in_schema=False), Depends(host.posted), Depends(body)
+def page_of(
+    host: Host,
+    request: Request,
+    text: str,
+    checked: TextCheck | None = None,
+    parent: str = "",
+    start: str = "",
+    status: int = 200,
+) -> Response:
+    scripted = host.contest.study.researcher == "scripted"
+    fields = [NAME, *settings(Charter, {"version", *(FOR_MODELS if scripted else ())})]
+    viewer = host.viewer(request)
+    left = entries_left(host.contest, viewer) if viewer else None
+    return show(
+        host,
+        request,
+        "write",
+        status,
+        edits=edits_of(host.task),
+        trainings=round(host.contest.config.run_budget / host.task.cost_seconds),
+        files=host.task.baseline().files,
+        fields=fields,
+        left=left,
+        text=text,
+        checked=checked,
+        parent=parent,
+        start=start,
+        labels=entry_labels(host.contest),
+    )
 
-    def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "", start: str = "") -> Response:
-        scripted = host.contest.study.researcher == "scripted"
-        fields = [NAME, *settings(Charter, {"version", *(FOR_MODELS if scripted else ())})]
-        viewer = host.viewer(request)
-        left = entries_left(host.contest, viewer) if viewer else None
-        return show(
-            host,
-            request,
-            "write",
-            edits=edits_of(host.task),
-            trainings=round(host.contest.config.run_budget / host.task.cost_seconds),
-            files=host.task.baseline().files,
-            fields=fields,
-            left=left,
-            text=text,
-            checked=checked,
-            parent=parent,
-            start=start,
-            labels=entry_labels(host.contest),
-        )
+
+def checked_page(host: Host, request: Request, form: Posted, person: Person | None, status: int = 200) -> Response:
+    """The page with the check of what was sent."""
+    parent = parent_field(form)
+    checked = text_check(host, form.program, person, parent)
+    return page_of(host, request, echoed(form.program), checked, parent, status=status)
+
+
+def write_routes(host: Host) -> APIRouter:
+    """The page, its form, and the check of the API."""
+    routes, given, sent = APIRouter(include_in_schema=False), Depends(host.posted), Depends(body)
 
     @routes.get("/write")
     def write(request: Request, start: Chosen = "") -> Response:
         """``start``: the id of an entry whose text the box begins with, as far as the reader may read it."""
         if not start:
-            return page_of(request, example(host.task), None)
+            return page_of(host, request, example(host.task))
         entry = host.readable(request, start)
         if entry.state == "void":
             raise UsageError("no entry starts from one that is void", hint=entry.reason)
-        return page_of(request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
+        return page_of(host, request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
 
     @routes.post("/write")
     def check_form(request: Request, form: Posted = given) -> Response:
         host.limited(host.limits.lint, request, weight=weight_of(form.program))
-        parent = parent_field(form)
-        checked = text_check(host, form.program, host.viewer(request), parent)
-        return page_of(request, echoed(form.program), checked, parent)
+        return checked_page(host, request, form, host.viewer(request))
+
+    @routes.post("/enter")
+    async def enter(request: Request, form: Posted = given) -> Response:
+        person = await run_in_threadpool(host.viewer, request)
+        if person is None:
+            return RedirectResponse("/join", status_code=303)
+        host.limited(host.limits.entry, request, f"person {person.person_id}", weight_of(form.program))
+        try:
+            accepted = await host.accept(person, form.program, parent_field(form))
+        except NotTaken:
+            return await run_in_threadpool(checked_page, host, request, form, person, 422)
+        again = "" if accepted.new else "?again=yes"
+        response = RedirectResponse(f"/entry/{accepted.entry.entry_id}{again}", status_code=303)
+        # for the entry's page: draft.js no longer keeps the text
+        response.set_cookie(
+            "stored", "yes", max_age=60, path="/entry", samesite="strict", secure=request.url.scheme == "https"
+        )
+        return response
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
     def check(request: Request, raw: bytes = sent, parent: Chosen = "") -> Any:
@@ -87,6 +122,20 @@ def write_routes(host: Host) -> APIRouter:
         return text_check(host, raw, host.viewer(request), parent)
 
     return routes
+
+
+def parent_field(form: Posted) -> str:
+    """The entry that the text is based on, as typed."""
+    return form.field("parent")[:MOST_ECHOED]
+
+
+def echoed(raw: bytes) -> str:
+    """The submitted text to fill the form with; empty if it is not text."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in text else text
 
 
 def settings(part: type[BaseModel], leave_out: Collection[str], within: str = "") -> Iterator[tuple[str, str]]:

@@ -27,16 +27,8 @@
   const again = performance.getEntriesByType("navigation")[0]?.type; // a page that was left and is shown once more is old
   const draft = () => kept((all) => all.getItem(own));
 
-  function clear(parent) { // unless someone has changed it
-    if (parent.value !== parent.defaultValue) return;
-    parent.value = "";
-    document.getElementById("guessed")?.remove();
-  }
-
   function restore(one) {
     one.value = draft();
-    const parent = one.form.elements.parent;
-    if (parent?.hasAttribute("data-guessed")) clear(parent); // the guess was for the text that the draft replaces
     document.getElementById("draft").hidden = false;
     typed();
     one.dispatchEvent(new Event("input", { bubbles: true })); // it is checked like a typed text
@@ -69,10 +61,6 @@
     keep(event.target);
     typed();
   }, true);
-  document.addEventListener("change", (event) => { // a file need not be based on the text in the box
-    const parent = event.target.form?.elements.parent;
-    if (event.target.type === "file" && parent) clear(parent);
-  });
   document.addEventListener("submit", (event) => {
     if (event.target.getAttribute("action") !== "/logout") return;
     drop(own);

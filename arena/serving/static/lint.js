@@ -53,7 +53,6 @@
     }
     const list = document.createElement("ul");
     list.append(...said.lint.map(messageItem));
-    document.getElementById("rejected")?.remove(); // it is about the text as it was sent
     output.replaceChildren(line("p", (file ? `${file.name}: ` : "") + said.message, said.taken ? "" : "problem"), list);
   }
 

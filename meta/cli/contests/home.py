@@ -37,15 +37,6 @@ BLOCKS = (
     Column("merged_at", "merged", show=lambda at: str(at)[:16]),  # to the minute, in UTC
     Column("void"),
 )
-PROGRAMS = (
-    Column("name", "program", wrap=True),
-    figure("runs"),
-    figure("blocks"),
-    figure("sampled", "scored"),
-    gain("gain", "gain/s"),
-    gain("difference", "over others"),
-    INTERVAL,
-)
 AUDITED = (figure("block"), gain("recorded"), gain("gain"), INTERVAL, Column("verdict", wrap=True))
 
 
@@ -71,7 +62,7 @@ class HomeFlags:
 
 @verb(
     ("metaloop home init my-project -t strokes", "volunteers follow stock"),
-    ("metaloop home init p2 -p stock,idea-queue,local", "three programs are compared"),
+    ("metaloop home init p2 -p stock,idea-queue,local", "volunteers follow one of three"),
 )
 def init(out: Output, folder: ProjectFolder, flags: HomeFlags) -> None:
     """Create a project. Its folder holds the secret that all seeds and hidden data are
@@ -157,8 +148,7 @@ def request_void(project: Project, block: int, because: str) -> None:
 
 
 def show(out: Output, folder: Path) -> None:
-    """``metaloop status`` of a project: the blocks, and the programs, compared by runs that started from the same
-    block. A block's gain is over the block before it, a program's over the run's starting script."""
+    """``metaloop status`` of a project: its blocks, each with its gain over the block before it."""
     from arena.home.project import Project
     from arena.home.results import state_of
     from arena.home.tables import OPEN
@@ -169,10 +159,9 @@ def show(out: Output, folder: Path) -> None:
         out.thing(asdict(state))
         return
     out.rows(spanned(state.blocks), BLOCKS)
-    out.rows(spanned(state.programs), PROGRAMS)
     out.thing(
         {
-            "gain": f"in {project.task.unit}; of a program in {project.task.unit} per device-second",
+            "gain": f"in {project.task.unit}",
             "volunteers": state.volunteers,
             "runs in progress": state.runs_out,
             "open proposals": sum(state.proposals.get(each, 0) for each in OPEN),

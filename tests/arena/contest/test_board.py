@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -269,29 +268,3 @@ def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
         connection.execute(text(f'UPDATE board SET "row" = {own}'))
     most_leaders = contest.config.most_leaders
     assert contenders(contest) == {3, *range(24 - most_leaders, 23)}
-
-
-def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
-    filled(contest, 2)
-    contest.database.set_fact("board", aa_difference="A/A: the two differ by -0.419 nats, standard error 0.1.")
-    with served(contest) as port:
-        ada = Browser(port)
-        before = ada.get("/").text
-        ada.form("/join", name="Ada")
-        ada.form("/enter", text="# Mine\n")
-        after, queue = ada.get("/").text, ada.get("/queue").text
-        own = ada.get(re.findall(r"/entry/n\w+", queue)[-1]).text
-    assert "data-changing" in queue  # the waiting times, as on the entry's page
-    (left,) = re.findall(r"should be done in about ([\w ]+) \(from the budget; a busy machine takes longer\)", own)
-    assert f'data-label="Done in about">{left}<' in queue
-    assert before.index('id="part"') < before.index('href="/join">Join</a> with a name') < before.index('id="board"')
-    assert "Joined as Ada." in after and 'href="/me">Submit</a>' in after
-    assert "differ by \u22120.419 nats" in before
-    assert (
-        before.count(contest.study.hardware_class) == 1
-        and "as small as theirs does not show that an entry is better" in before
-    )
-    assert (
-        before.index('id="part"') < before.index(contest.config.secret_hash) and "sha" not in before.split("<main")[0]
-    )
-    assert queue.count("Ada 1</a>") == 1 and "Ada 1</a> (yours)" in queue and "on other pages" not in queue

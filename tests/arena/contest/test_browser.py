@@ -65,9 +65,12 @@ def listening(browser: Browser) -> None:
 
 def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
     """Fill a form in and press Enter's button; wait for what the next page has."""
+    form, button = f"form[action='{action}']", "button:not([formaction], [type])"
+    if action == "/enter":
+        form, button = "form[action='/write#found']", "[formaction='/enter']"
     for name, text in fields.items():
-        browser.value(f"document.querySelector('form[action=\"{action}\"] [name={name}]').value = {text!r}")
-    browser.value(f"document.querySelector('form[action=\"{action}\"] button:not([formaction], [type])').click()")
+        browser.value(f'document.querySelector("{form} [name={name}]").value = {text!r}')
+    browser.value(f'document.querySelector("{form} {button}").click()')
     until(browser, then)
     settled(browser)  # the address is the new page's before its scripts have run
 
@@ -108,24 +111,6 @@ def drafts(base: str, browser: Browser) -> None:
     until(browser, f"{text} === '# A draft\\n' && !{note}.hidden")
     browser.value(f"{note}.querySelector('a').click()")
     until(browser, f"{text} !== '# A draft\\n' && {note}.hidden && {stored} === 0")
-    go(browser, f"{base}/me")  # the form there has the same draft
-    latest = browser.value("document.querySelector('[name=text]').value")
-    box = "const box = document.querySelector('[name=text]')"
-    browser.value(f"(() => {{ {box}; box.value = '# Kept'; box.dispatchEvent(new Event('input')); }})()")
-    assert browser.value("document.querySelector('#example')") is None
-    parent = browser.value("document.querySelector('[name=parent]').value")
-    assert f"names {parent}: clear" in browser.value("document.querySelector('main').innerText") and parent
-    go(browser, f"{base}/queue")
-    for path, named in (
-        ("/me", ""),
-        ("/me?parent=Ben+1", "Ben 1"),
-    ):  # a guess was for another text
-        go(browser, base + path)
-        until(browser, f"document.querySelector('[name=text]').value === '# Kept' && !{note}.hidden")
-        assert browser.value("document.querySelector('[name=parent]').value") == named
-        assert browser.value("document.querySelector('#guessed')") is None
-    browser.value(f"{note}.querySelector('a').click()")
-    until(browser, f"document.querySelector('[name=text]').value === {latest!r} && {stored} === 0")
     key = "'metaloop draft ' + document.body.dataset.contest"
     browser.value(f"localStorage.setItem({key} + ' 99', '# Of another account')")
     browser.value(f"localStorage.setItem({key}, '# Before logging in')")
@@ -141,12 +126,13 @@ def drafts(base: str, browser: Browser) -> None:
     until(browser, f"location.pathname.startsWith('/entry/') && {stored} === 0")
 
 
-def kept_texts(contest: Contest, base: str, browser: Browser) -> None:
-    """A text that was checked is what Submit sends, with its parent; no live update replaces a text by another one."""
-    go(browser, f"{base}/me?parent=Ben+1")
+def kept_texts(base: str, browser: Browser) -> None:
+    """A text that was checked is what Submit sends, with its parent."""
+    go(browser, f"{base}/write")
+    browser.value("document.querySelector('[name=parent]').value = 'Ben 1'")
     text = "document.querySelector('[name=text]').value"
     browser.value(f"{text} = '# Checked\\n'")
-    browser.value("document.querySelector('[formaction=\"/write#found\"]').click()")
+    browser.value("document.querySelector('form[action=\"/write#found\"] button:not([formaction])').click()")
     said = "document.querySelector('#found').textContent"
     until(browser, f"location.pathname === '/write' && {said}.includes('no such entry')")
     settled(browser)
@@ -155,16 +141,6 @@ def kept_texts(contest: Contest, base: str, browser: Browser) -> None:
     browser.value("document.querySelector('[name=parent]').value = ''")
     browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
     until(browser, "location.pathname.startsWith('/entry/')")
-    go(browser, f"{base}/me")
-    until(browser, f"{LIVE} && {text} === '# Checked\\n'")
-    listening(browser)
-    with contest.database.write() as connection:
-        connection.query(ContestEntry).where(ContestEntry.name == "Ada 1").one().raw = b"# Sent elsewhere\n"
-    with contest.database.read() as connection:
-        number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 1").one().number
-    change(contest, number, state="screening")
-    until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/me'))")
-    assert browser.value(text) == "# Checked\n"
 
 
 def whole(contest: Contest, port: int, browser: Browser) -> None:
@@ -180,11 +156,12 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     assert browser.value("document.querySelector('nav').textContent.includes('Me (Ada)')")
     go(browser, f"{base}/join")
     assert browser.value(LIVE) and browser.value("document.querySelector('#join').textContent") == "You are Ada"
-    kept_texts(contest, base, browser)
+    kept_texts(base, browser)
     drafts(base, browser)
     typed(browser, f"{base}/write", token)
+    go(browser, f"{base}/write")
     browser.value(  # the form is replaced, as live.js does, and a text is typed into the new one
-        "(() => { const box = document.querySelector('form[action=\"/enter\"] [name=text]'); "
+        "(() => { const box = document.querySelector('[name=text]'); "
         "const copy = box.form.parentElement.cloneNode(true); box.form.parentElement.replaceWith(copy); "
         "const fresh = copy.querySelector('[name=text]'); fresh.value = '---\\nmetalop:\\n---\\n# x\\n'; "
         "fresh.dispatchEvent(new Event('input')); })()"
@@ -303,12 +280,12 @@ def test_entering_takes_no_script(tmp_path: Path) -> None:
 def another_account(browser: Browser, base: str) -> None:
     """On a shared phone the back button does not show the next person what the one before has typed."""
     box = "document.querySelector('[name=text]')"
-    go(browser, f"{base}/me")
+    go(browser, f"{base}/write")
     browser.value(f"(() => {{ {box}.value = '# Of Mia'; {box}.dispatchEvent(new Event('input')); }})()")
     submit(browser, "/logout", "location.pathname === '/'")
     go(browser, f"{base}/join")
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
-    for path in ("/join", "/", "/me"):
+    for path in ("/join", "/", "/write"):
         until(browser, "document.readyState === 'complete'")
         browser.value("setTimeout(() => history.back())")  # which ends the context that is asked
         until(browser, f"location.pathname === '{path}'")
@@ -328,30 +305,27 @@ def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
         base = f"http://127.0.0.1:{port}"
         go(browser, f"{base}/join")
         submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Mia")
-        go(browser, f"{base}/me", 360)
-        submit(browser, "/enter", "document.querySelector('#rejected') !== null", text=faulty)
-        browser.value("document.querySelector('#rejected li button').click()")
+        go(browser, f"{base}/write", 360)
+        submit(browser, "/enter", "document.querySelector('#found .error') !== null", text=faulty)
+        browser.value("document.querySelector('#found li button').click()")
         assert browser.value(f"{box}.value.slice({box}.selectionStart, {box}.selectionEnd)") == "  nam: wide"
         browser.value(edit)
-        until(browser, f"{told}.includes('Can be submitted') && !document.querySelector('#rejected')")
+        until(browser, f"{told}.includes('Can be submitted')")
         browser.value("document.querySelector('nav [href=\"/rules\"]').click()")
         until(browser, "location.pathname === '/rules'")
         browser.value("setTimeout(() => history.back())")  # which ends the context that is asked
         until(browser, f"{box}?.value === {good!r} && {told}.includes('Can be submitted')")
-        until(browser, "!document.querySelector('#rejected')")
         go(browser, f"{base}/write")
         until(browser, f"{box}.value === {good!r}")
-        go(browser, f"{base}/me")
-        until(browser, f"{box}.value === {good!r} && {told}.includes('Can be submitted')")
-        browser.value("document.querySelector('button:not([formaction], [type])').click()")
+        browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
         until(browser, "location.pathname.startsWith('/entry/')")
         settled(browser)
         browser.value("setTimeout(() => history.back())")  # which ends the context that is asked
-        until(browser, "document.querySelector('#mine')?.parentElement.textContent.includes('Mia: wide')")
-        go(browser, f"{base}/me", 360)
-        submit(browser, "/enter", "document.querySelector('#rejected') !== null", text=faulty)
+        until(browser, "location.pathname === '/write'")
+        go(browser, f"{base}/write", 360)
+        submit(browser, "/enter", "document.querySelector('#found .error') !== null", text=faulty)
         browser.value(edit.replace("wide", "wider"))
-        browser.value("document.querySelector('button:not([formaction], [type])').click()")
+        browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
         until(browser, "location.pathname.startsWith('/entry/')")
         settled(browser)
         browser.value("setTimeout(() => history.back())")  # which ends the context that is asked

@@ -8,24 +8,16 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
-from arena.contest.entering.entries import NotTaken, accept
-from arena.contest.entering.lookup import find_entry
-from arena.contest.ranking.announced import sentences
-from arena.contest.ranking.views import board_view
+from arena.contest.entering.entries import accept
 from arena.contest.running import work
 from arena.contest.running.steward import Steward
-from arena.contest.settings import REPORT, RULES
-from arena.contest.stored import Announcement
+from arena.contest.settings import REPORT
 from arena.study import Study
-from meta.cli.contests.contest_entrant import steps
-from meta.cli.main import run
-from programs.errors import NotFound
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, decided, founded, newcomer, numbered, served, winner
+from tests.arena.contest.hosting import Browser, founded, newcomer, numbered, served
 from tests.arena.contest.test_fair_entries import COPY, quiet, taken
 from tests.arena.contest.test_steward import measured
 from tests.meta.cli_study import metaloop
@@ -64,37 +56,6 @@ def test_entries_of_one_name_get_labels_that_void_takes(contest: Contest) -> Non
     assert [acts.void(contest, entry.label, "sent twice").number for entry in entries] == [3, 4]
 
 
-def test_ban_of_patches_stands_in_the_rules(contest: Contest) -> None:
-    patch = b"# A\n\n```patch:mine train.py\n- a = 1\n+ a = 2\n```\n"
-    with pytest.raises(NotTaken, match="is code"):
-        accept(contest, newcomer(contest), patch)
-    rules = (contest.folder / RULES).read_text()
-    assert "A program has no patches" in rules
-    assert "patches" in Path("docs/contest.md").read_text()
-
-
-def test_shared_win_shows_its_difference_from_stock() -> None:
-    rows = [winner(0.5), winner(0.45, number=4, entrant="Bob", name="Bob 1", entry_id="e4")]
-    rows += [winner(0.3, number=1, role="control", entrant="host", name="stock", n=5)]
-    said: Announcement = decided(rows, outcome="shared", winners=rows[:2], lost=[])  # type: ignore[assignment]
-    text = " ".join(sentences(said))
-    assert "Each is significantly better than stock; the difference of Ada 1 is +0.200 (95% interval" in text
-    assert "stock stopped after 5 in each arm, when every leader left was significantly above it" in text
-
-
-@pytest.mark.parametrize("is_won", [True, False])
-def test_close_names_the_card_only_where_there_is_one(tmp_path: Path, is_won: bool) -> None:
-    assert ("/card.svg" in " ".join(steps({"phase": "decided"}, tmp_path, is_won))) == is_won
-
-
-def test_report_command_keeps_the_title_of_the_published_page(ran: Contest) -> None:
-    work.publish(ran)
-    titles = [re.findall("<title>(.*?)</title>", (ran.folder / REPORT).read_text())]
-    assert run(["report", str(ran.folder)]) == 0
-    titles += [re.findall("<title>(.*?)</title>", (ran.folder / REPORT).read_text())]
-    assert titles[0] == titles[1] and "Evening of trials" in titles[0][0]
-
-
 @pytest.mark.xfail(strict=True, reason="issue 77")
 def test_report_names_the_entrants_of_entries_with_one_name(ran: Contest) -> None:
     work.publish(ran)
@@ -124,23 +85,3 @@ def test_board_says_of_an_entry_that_it_kept_no_edit(contest: Contest) -> None:
     (row,) = (row for row in board.split("<tr") if numbered(contest, number).entry_id in row)
     assert "measured" in row
     assert re.search(r"kept (none|no edit|0 edits)", row)
-
-
-@pytest.mark.parametrize("name", ["é", "nobody", "Ada 3"])
-def test_unknown_parent_costs_one_query_of_names(contest: Contest, name: str) -> None:
-    """Anybody may check a text that is based on an entry: it must not load the other columns of all entries."""
-    for number in range(3):
-        taken(contest, f"P {number}", starter("local").raw)
-    queries = list[str]()
-    event.listen(contest.database.engine, "before_cursor_execute", lambda *call: queries.append(call[2]))
-    with contest.database.read() as connection, pytest.raises(NotFound):
-        find_entry(connection, name)
-    (query,) = (query for query in queries if query.startswith("SELECT"))
-    assert "lint" not in query and "results" not in query
-
-
-def test_board_says_where_runs_separate_no_two_rows(ran: Contest) -> None:
-    rows = board_view(ran)["rows"]
-    apart = any(row["rank_low"] > 1 for row in rows)
-    with served(ran) as port:
-        assert ("separate no two of these rows" in Browser(port).get("/").text) != apart

@@ -23,7 +23,7 @@ from arena.contest.running.steward import Steward
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from arena.study import Study
-from meta.cli.contests.contest_entrant import columns, of_folder, show, shown
+from meta.cli.contests.contest_entrant import of_folder, show
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
 from tests.arena.contest.test_run import entered, quiet
@@ -104,14 +104,6 @@ def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, m
     text = " ".join(printed[0].split())
     assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
     assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
-
-
-def test_names_and_heads_of_the_leaderboard_are_whole_in_80_columns() -> None:
-    names = ("bold and very long", "bold and even longer", "bold")
-    rows = [winner(0.929, claimed=0.929, entrant="Phoebe", name=name, rank_high=8) for name in names]
-    text = drawn([shown(row, rows) for row in rows], columns("nats", ["result"]))
-    assert "…" not in text and max(map(len, text.splitlines())) <= 80
-    assert {"rank", "entry", "95%", "runs", "state", "longer"} <= set(text.split()) and "gain, nats" in text
 
 
 def drawn(rows: Sequence[Row], columns: Sequence[Column]) -> str:

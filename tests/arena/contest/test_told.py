@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
-import sys
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
@@ -21,14 +19,12 @@ from arena.contest.running import pace
 from arena.contest.running.work import carry_on
 from arena.contest.stored import arm_label
 from arena.serving.clock import utc_now
-from arena.serving.process import say_to_log
 from meta.cli.contests import contest_host
 from meta.cli.main import run
 from programs.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, newcomer, served
 from tests.arena.contest.test_run import entered, quiet
-from tests.meta.cli_study import metaloop, on_terminal
-from tests.studies import drawn_law
+from tests.meta.cli_study import metaloop
 
 READ = ("/", "/queue", "/rules", "/llms.txt")
 
@@ -99,31 +95,6 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(contest: Cont
         assert {row["name"] for row in rows} >= {"stock", arm_label(last)}
         own_row = next(row for row in rows if row["name"] == arm_label(last))
         assert own_row["gain"] == pytest.approx(last["gain"]) and own_row["n"] == last["n"]  # of the race
-
-
-def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path) -> None:
-    law = drawn_law(tmp_path / "law", 3)
-    said = metaloop("contest", "init", tmp_path / "c", "-t", law, "-n", "2")
-    assert "join_code" in said.stdout
-    for figure in ("join_code, which entrants need", "rules_hash and secret_hash", "only this once"):
-        assert figure in said.stderr
-    said = metaloop("contest", "init", tmp_path / "open", "-t", law, "-n", "2", "--set", "open_join=true")
-    assert "join_code" not in said.stdout + said.stderr and "Save host_token" in said.stderr
-    few = ("contest", "init", "x", "-t", str(law), "-n", "2", "--set", "confirm_runs=5", "--dry-run")
-    shown = re.sub(r"\x1b\[\d*m", "", on_terminal(*few, cwd=tmp_path)[1]).splitlines()
-    assert any(line.startswith("warning: with 5 runs") for line in shown) and max(map(len, shown)) <= 80
-
-
-def test_the_queues_log_is_wrapped_at_words_at_a_terminal_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(shown, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(sys, "stderr", shown)
-    monkeypatch.setenv("COLUMNS", "80")
-    say_to_log(tmp_path, "look after 5 runs of each: " + 9 * "Cy: wider and deeper is out; ")
-    assert max(map(len, shown.getvalue().splitlines())) <= 80
-    assert len((tmp_path / "log/contest.log").read_text().splitlines()) == 1
 
 
 def test_an_export_before_the_decision_says_that_it_is_no_study(

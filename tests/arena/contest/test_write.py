@@ -48,23 +48,6 @@ def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest
     assert told["taken"] and (told["ideas"], told["of"]) == (1, 1)
 
 
-def test_the_page_on_writing_says_what_the_task_is_and_the_words_to_write(made: NewContest, port: int) -> None:
-    task = made.contest.task
-    page = Browser(port).get("/write").text
-    plain = unescape(page)
-    assert task.description in plain and f"Gain is in {task.unit}" in plain
-    assert "margin = if it is better by keep.margin" in plain and "tpe = values like those" in plain
-    assert "standups" not in page  # only models use it
-    trainings = round(made.contest.config.run_budget / task.cost_seconds)
-    assert f"pays for about {trainings} full trainings" in page
-    assert max(task.baseline().text("train.py").splitlines(), key=len) in unescape(page)
-    assert "An idea may name several edits" in plain and "any other value or name is skipped" in plain
-    assert "@optimizer=adam?" in plain and "training crashes, diverges" in plain
-    stock = Browser(port).get("/api/v1/contest").json["stock"]
-    assert f"/entry/{stock}" in page and "# Stock" in Browser(port).get(f"/entry/{stock}").text
-    assert f"Gain is in {task.unit}" in unescape(Browser(port).get("/").text)
-
-
 @pytest.mark.parametrize(("values", "now", "example"), [
     ((0.003, 0.1, 0.5, 1.0, 10.0), "0.5", 1.0), ((8, 16, 32), "32", 16), ((0.0, 0.1), "0.0", 0.1),
     (("sgd", "adamw"), "sgd", "adamw"), ((False, True), "False", True),
@@ -158,12 +141,6 @@ def test_a_plain_text_is_said_to_run_like_stock(port: int) -> None:
     assert not checked(port, LOCAL.decode())["lint"]
 
 
-def test_an_error_is_shown_once_and_without_private_words(port: int) -> None:
-    text = "---\nmetaloop:\n  proposer: {queue: 1}\n---\n# x\n"
-    page = Browser(port).form("/write", text=text).text
-    assert page.count("did you mean proposers?") == 1 and "charter" not in page and "unknown setting proposer" in page
-
-
 def test_one_dash_of_a_phone_in_place_of_three_hyphens_is_a_warning(port: int) -> None:
     for dashes in ("—", "–-"):
         told = checked(port, f"{dashes}\nmetaloop:\n  proposers: {{local: 1}}\n{dashes}\n# x\n")
@@ -190,9 +167,6 @@ def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -
         )
         other = ada.ask("POST", "/api/v1/lint", b"# Two\n").json
         assert not other["taken"] and "cannot be submitted: Ada has used 1 of 1 entries." in other["message"]
-        page = ada.get("/me").text
-        assert "You have used all your entries" in page and "<button>Submit</button>" not in page
-        assert "This is your latest entry." in page and "change it" not in page
         written = ada.get("/write").text
         assert "You have used all your entries" in written and ">Submit</button>" not in written
         contest.state(decided="2026-01-01T00:00:00+00:00")
@@ -207,9 +181,8 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
     first = ben.form("/enter", text="# B 1\n").headers["location"]
     page = ben.get(ben.form("/enter", text="# B 2\n", parent=" Ben 1").headers["location"])
     assert f'<dt>Based on</dt><dd><a href="{first}">Ben 1</a>' in page.text
-    for text in ("# B 3\n", "# B 2\n"):  # a new one, and one that was sent before
-        wrong = ben.form("/enter", text=text, parent="Ben 9")
-        assert wrong.status == 422 and "no such entry" in wrong.text
+    wrong = ben.form("/enter", text="# B 3\n", parent="Ben 9")
+    assert wrong.status == 422 and "no such entry" in wrong.text
     for checked in (
         ben.form("/write", text="# B 3\n", parent="Ben 9").text,
         ben.ask("POST", "/api/v1/lint?parent=Ben+9", b"# B 3\n").text,
@@ -233,25 +206,6 @@ def test_checks_are_limited(tmp_path: Path) -> None:
     assert [answer.status for answer in told] == [200, 200, 429] and int(told[-1].headers["retry-after"]) >= 1
 
 
-def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port: int) -> None:
-    browser = Browser(port)
-    browser.form("/join", name="Last")
-    assert "latest entry" not in browser.get("/me").text
-    browser.form("/enter", text="# First\n\nTry `a <b>`.\n")
-    page = browser.get("/me").text
-    assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
-    assert 'value="Last 1" data-guessed></label>' in page and "names Last 1: clear that field if " in page
-    same = browser.form("/enter", text="# First\n\nTry `a <b>`.\n", parent="Last 1")
-    assert same.headers["location"].endswith("?again=yes")
-    other = browser.get("/me?parent=Ben+1").text
-    assert 'value="Ben 1"></label>' in other and "names Ben 1" not in other  # not a guess
-    assert '<button formaction="/write#found">Check</button>' in page and 'src="/static/lint.js"' in page
-    used = page.split("Used ")[1][:2]
-    checked = browser.form("/write", text="# First\n\nTry it.\n", parent="Last 1").text
-    assert "no settings and no ideas" in checked and 'name="parent"' in checked and 'value="Last 1"' in checked
-    assert browser.get("/me").text.split("Used ")[1][:2] == used
-
-
 def test_a_zip_archive_is_checked_as_it_would_be_stored(port: int) -> None:
     archive = zipped({"lab/program.md": "# Lab\n\nAsk [her](a.md).\n", "lab/a.md": "Doubt.\n", "lab/b.md": "Hm.\n"})
     told = joined(port, "Zip").ask("POST", "/api/v1/lint", archive).json
@@ -260,7 +214,7 @@ def test_a_zip_archive_is_checked_as_it_would_be_stored(port: int) -> None:
 
 INVITATIONS = {
     "/": "Give this to your agent",
-    "/me": "Submit a program",
+    "/me": "submit a program",
     "/join": '<section aria-labelledby="join">',
     "/llms.txt": "## Take part",
     "/write": 'formaction="/enter"',
@@ -284,15 +238,8 @@ def test_pages_invite_only_while_entries_are_accepted(contest: Contest, phase: s
     assert ('id="example"' in pages["/write"]) == ("before you submit it" in pages["/write"]) == (phase == "open")
     if phase != "open":
         assert pages["/write"].index("no ", pages["/write"].index("<main")) < pages["/write"].index("text nevertheless")
-        assert "not stored" in late and "\n# Late\n</textarea>" in late
+        assert "it cannot be submitted" in late and "\n# Late\n</textarea>" in late
         assert 'action="/join"' not in pages["/join"] and "Log in" in pages["/join"]
-
-
-def test_the_token_can_be_copied(port: int) -> None:
-    page = Browser(port).form("/join", name="Phone").text
-    assert '<pre class="token" id="mine">mlt_' in page and 'data-copy="mine"' in page
-    script = Browser(port).get("/static/copy.js")
-    assert script.status == 200 and script.headers["content-type"].startswith("text/javascript")
 
 
 def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Path) -> None:
@@ -300,10 +247,9 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
     with served(contest) as port:
         ada = Browser(port)
         ada.form("/join", name="Ada")
-        empty = unescape(ada.get("/me").text)
+        empty = unescape(ada.get("/write").text)
         assert "\n## Ideas\n" in empty and "The text above is an example" in empty and "data-restore" in empty
         entry = ada.form("/enter", text=text).headers["location"]
-        assert "This is your latest entry: change it." in ada.get("/me").text and text in ada.get("/me").text
         start = f"/write?start={entry.removeprefix('/entry/')}"
         assert f'href="{start}">Start from this entry</a>' in Browser(port).get(entry).text
         page = Browser(port).get(start).text
@@ -313,7 +259,7 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         assert 'name="parent"' in page and 'value="Ada 1"></label>' in page
         refused = ada.form("/enter", text="---\nmetaloop:\n  wave: x\n---\n")
         assert refused.status == 422 and "data-keep" in refused.text
-        assert 'id="rejected"' in refused.text and '<li class="error" data-line="3">' in refused.text  # for lint.js
+        assert '<li class="error" data-line="3">' in refused.text  # for lint.js
         assert Browser(port).get("/write?start=n_none").status == 404
         acts.void(contest, number, "sent twice")
         void = Browser(port).get(start)
@@ -326,8 +272,3 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         start = f"/write?start={entry.removeprefix('/entry/')}"
         assert Browser(port).get(start).status == 403 and "Start from this" not in Browser(port).get(entry).text
         assert text in ada.get(start).text
-
-
-def test_an_example_of_several_edits_shows_the_backticks(made: NewContest, port: int) -> None:
-    one, two, *_ = [edit["example"] for edit in edits_of(made.contest.task)]
-    assert f"<code>`{one}` `{two}`</code>" in unescape(Browser(port).get("/write").text)

@@ -57,7 +57,7 @@ def test_a_run_of_many_records_costs_one_sync(
         with Study.open(project.folder) as study:
             recorder = Verifier(project, study, lambda _: None).recorder
             recorder.match(0)
-            syncs.append(syncs_of(recorder._enter_returned, monkeypatch))
+            syncs.append(syncs_of(recorder.step, monkeypatch))
     assert syncs == [1, 1, 1]
     runs = StudyState.read(project.folder / "ledger").runs.values()
     assert sorted(len(run.experiments) for run in runs) == [0, 1, 60]
@@ -112,7 +112,7 @@ def test_pages_that_are_asked_for_often_read_the_tables_once(project: Project, m
     with serving(project) as url:
         for path in ("/", "/llms.txt", "/api/v1/state", "/block/0") * 4:
             assert get(url + path)[0] == 200
-    assert sum("sample_gain" in each for each in statements) == 1
+    assert sum("sum(leases.device_seconds)" in each for each in statements) == 1
 
 
 def test_a_late_result_is_not_parsed(project: Project, host: ProjectHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,17 +32,6 @@ def test_volunteers_with_one_name_differ_by_number(project: Project, host: Proje
 
 
 @pytest.mark.xfail(strict=True, reason="issue 77")
-def test_runs_without_work_do_not_rank_programs(project: Project, host: ProjectHost) -> None:
-    """G11: a run of no device time counts as one of its program's."""
-    eve = Client(host, "Eve")
-    for _ in range(30):
-        eve.result(eve.lease().lease, better(project, MOMENTUM=0.9), device_seconds=0.0, claimed_gain=0.0)
-    work(project)
-    with project.database.read() as connection:
-        assert sum(row.sampled for row in results.programs(project, connection)) == 0
-
-
-@pytest.mark.xfail(strict=True, reason="issue 77")
 def test_events_of_runs_without_work_do_not_fill_the_disk(project: Project, host: ProjectHost) -> None:
     """G12: more experiments than fit into the counted time are kept for ever."""
     eve = Client(host, "Eve")

@@ -67,8 +67,8 @@ def test_new_volunteers_are_served_by_lot_and_large_claims_buy_nothing() -> None
 def test_verification_costs_a_tenth_of_the_work_after_a_small_advance() -> None:
     limit = allowed(Totals(contributed=1000.0), 0.1)
     assert limit == pytest.approx(100 + START_PAIRS * 0.1)
-    assert chosen(WaitingProposal(1, GOOD, 1.0), spent=0.75 * limit - 0.7) == 1
-    assert chosen(WaitingProposal(1, GOOD, 1.0), spent=0.75 * limit - 0.5) is None
+    assert chosen(WaitingProposal(1, GOOD, 1.0), spent=limit - 0.7) == 1
+    assert chosen(WaitingProposal(1, GOOD, 1.0), spent=limit - 0.5) is None
     assert chosen(WaitingProposal(1, NEW, 1.0), contributed=0.0) == 1  # the advance, with which a project begins
 
 

@@ -1,4 +1,4 @@
-"""The ledger of a project has the volunteers' runs, marked as theirs, and the host's own scores of a drawn part."""
+"""The ledger of a project has the volunteers' runs, marked as theirs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pytest
 
 from analysis.ledger.run_state import StudyState
 from analysis.study import query
-from arena.home import policy
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.recording import TRUST, Reported, checked, reported
-from arena.home.results import ScoredRun, contributors, programs, state_of
+from arena.home.results import contributors, state_of
 from arena.home.tables import RunLease
 from inner_loop.events import DecisionEvent, ExperimentEvent
 from tests.arena.home.clients import Client, better, work
@@ -30,12 +29,6 @@ DECISION = {"kind": "decision", "run_id": "rx", "experiment_id": "e1", "decision
 
 def lines(*records: dict[str, Any]) -> str:
     return "\n".join(json.dumps(record) for record in records)
-
-
-def all_sampled(project: Project) -> None:
-    with project.database.write() as connection:
-        for lease in connection.query(RunLease).all():
-            lease.sampled = True
 
 
 def test_a_volunteers_record_becomes_the_leases_run_and_is_marked_as_self_reported() -> None:
@@ -84,22 +77,17 @@ def test_other_records_that_are_not_used() -> None:
     assert checked("r1", lines({"kind": "verification", "gain": 99.0}), 9) == []
 
 
-def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host: ProjectHost) -> None:
+def test_runs_lie_in_the_ledger_without_a_verified_gain(project: Project, host: ProjectHost) -> None:
     ann, bob = Client(host, "Ann"), Client(host, "Bob")
     ann.propose(better(project, MOMENTUM=0.9), 0.5, events=lines(EXPERIMENT, DECISION))
     bob.propose(better(project, LR="1e-05"), 99.0, events="junk")
     carl = Client(host, "Carl")
-    lease = carl.lease().lease
-    carl.result(lease, {}, claimed_gain=0.0)
-    all_sampled(project)
+    carl.result(carl.lease().lease, {}, claimed_gain=0.0)
     work(project)
     state = StudyState.read(project.folder / "ledger")
     runs = {run.started.run_id: run for run in state.runs.values() if run.started}
     assert len(runs) == 3 and all(run.ended and run.ended.state == "finished" for run in runs.values())
-    assert runs[lease].gain == 0.0
-    rows = query(project.folder, "SELECT * FROM runs ORDER BY verified_gain")
-    assert [row["verified_gain"] > 0 for row in rows] == [False, False, True]
-    assert [row["verified_gain"] < 0 for row in rows] == [True, False, False]  # a claim of 99 that loses
+    assert {row["verified_gain"] for row in query(project.folder, "SELECT * FROM runs")} == {None}
     assert {row["trust"] for row in query(project.folder, "SELECT trust FROM experiments")} == {TRUST}
     assert len(query(project.folder, "SELECT * FROM findings")) == 2  # the junk, and no record at all
     credit = query(project.folder, "SELECT design FROM credit WHERE method = 'edit'")
@@ -108,51 +96,10 @@ def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host:
     assert len(StudyState.read(project.folder / "ledger").runs) == 3
     with project.database.read() as connection:
         [who] = contributors(connection)
-        [program] = programs(project, connection)
         assert not any(lease.events for lease in connection.query(RunLease))  # what strangers sent is kept once
     assert who.name == "Ann" and who.blocks == 1 and who.low < who.gain < who.high
-    assert program.runs == 3 and program.sampled == 3 and program.blocks == 1 and program.difference is None
     shown = state_of(project)
     assert shown.verified_seconds > 0 and shown.searched_seconds > 0 and shown.runs_out == 0
-
-
-def test_which_runs_are_scored_is_drawn_in_advance_and_not_shown(project: Project, host: ProjectHost) -> None:
-    replies = [Client(host, f"v{k}").lease() for k in range(40)]
-    assert not any("sampled" in reply.model_dump_json() for reply in replies)
-    with project.database.read() as connection:
-        sampled = [lease.sampled for lease in connection.query(RunLease).all()]
-    assert 2 <= sum(sampled) <= 22 and len(sampled) == 40  # a quarter of 40: 10; binomial
-
-
-def test_programs_are_compared_within_a_block_by_scored_runs() -> None:
-    from arena.home.results import _difference
-
-    def lease(base: int, program: str, gain: float) -> ScoredRun:
-        return ScoredRun(program, base, gain / 2.0)
-
-    # block 0 is where gains are large, and p2 has more of its runs there; within a block p1 gains .2 more
-    rows = [lease(0, "p1", 1.2 + 0.01 * k) for k in range(4)] + [lease(0, "p2", 1.0 + 0.01 * k) for k in range(12)]
-    rows += [lease(1, "p1", 0.3 + 0.01 * k) for k in range(12)] + [lease(1, "p2", 0.1 + 0.01 * k) for k in range(4)]
-    difference, low, high = _difference("p1", rows, 2)
-    assert difference is not None and low is not None and high is not None
-    assert difference == pytest.approx(0.1, abs=0.02) and 0 < low < difference < high
-    assert _difference("p1", rows[:6], 2) == (None, None, None)
-
-
-def test_sampling_waits_for_the_budget_of_verification(project: Project, host: ProjectHost, monkeypatch: Any) -> None:
-    ann = Client(host, "Ann")
-    ann.propose(better(project, MOMENTUM=0.9), 0.5)
-    all_sampled(project)
-    monkeypatch.setattr(policy, "START_PAIRS", 0)
-    work(project)
-    with project.database.read() as connection:
-        [lease] = connection.query(RunLease).all()
-    assert lease.recorded and not lease.scored
-    monkeypatch.undo()
-    work(project)
-    with project.database.read() as connection:
-        [lease] = connection.query(RunLease).all()
-    assert lease.scored and (lease.sample_gain or 0) > 0
 
 
 def test_what_a_volunteers_model_cost_is_only_reported() -> None:

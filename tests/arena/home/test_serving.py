@@ -16,7 +16,7 @@ from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerF
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.protocol import Sent
-from arena.home.results import BlockSummary, ProgramResult, state_of
+from arena.home.results import BlockSummary, state_of
 from arena.home.tables import BlockRow, RunLease, Volunteer
 from arena.home.volunteer import MOST_GB, VolunteerSession
 from arena.serving.clock import utc_now
@@ -185,7 +185,7 @@ def test_an_open_page_does_not_keep_the_host_from_ending(project: Project) -> No
 
 
 def test_the_height_of_main_follows_a_void_block() -> None:
-    from arena.home.pages import heights_of, leading, picture
+    from arena.home.pages import heights_of, picture
 
     def block(n: int, gain: float, void: str = "", proposal: int | None = 1) -> BlockSummary:
         return BlockSummary(n, "a", "", gain, gain - 0.1, gain + 0.1, "", "", proposal, void)
@@ -200,7 +200,3 @@ def test_the_height_of_main_follows_a_void_block() -> None:
         False, False, True, True, False, False
     ]  # fmt: skip
     assert drawn.dots[2].y < drawn.dots[1].y < drawn.dots[0].y
-    program = ProgramResult("", "p", 9, 9.0, 1, 9, 0.1, 0.2, 0.1, 0.3)
-    other = ProgramResult("", "q", 9, 9.0, 1, 9, 0.1, -0.2, -0.3, 0.1)
-    assert leading([program, other], "nats") == "p gained 0.2000 nats per device-second more than the others."
-    assert "No program differs" in leading([other, other], "nats")
