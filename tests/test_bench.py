@@ -83,6 +83,7 @@ CASES = {
     ),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "startup": Case("1", ("help_wall_seconds: #",)),
+    "sweep": Case("{tmp}/kb {one}", ("one, experiments: #,",)),
     "validation_rows": Case(
         "{tmp}/rows.jsonl 1 1",
         (
