@@ -113,47 +113,26 @@ class Effect:
     n: int
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What effects are about: a task, or a log of one that Metaloop does not have. ``sign``: 1 if lower is better."""
-
-    family: str
-    task: str
-    task_id: str
-    metric: str
-    hardware_class: str
-    sign: float
-
-
-def subject_of(task: Task) -> Subject:
-    machine = hardware_class(task.device)
-    return Subject(family_of(task), task.name, task.task_id, task.metric, machine, task.sign)
-
-
 def of_trials(trials: Sequence[EditTrial], task: Task, *, kind: str, source: str) -> list[Effect]:
-    """The effects of one task's trials, see `effects_of`."""
-    return effects_of(trials, subject_of(task), kind=kind, source=source)
-
-
-def effects_of(trials: Sequence[EditTrial], subject: Subject, *, kind: str, source: str) -> list[Effect]:
-    """The effects of trials, in shares of the reach; none if nothing was better than the untouched script.
+    """The effects of one task's trials, in shares of the reach; none if nothing was better than the untouched script.
 
     The first trial is one on the untouched script.
     """
-    start, sign = trials[0].before, subject.sign
+    start, sign = trials[0].before, task.sign
     best = min((sign * trial.after for trial in trials if trial.after is not None), default=sign * start)
     reach = sign * start - best
     if reach <= 0:
         return []
+    machine = hardware_class(task.device)
     return [
         Effect(
             kind=kind,
             source=source,
-            family=subject.family,
-            task=subject.task,
-            task_id=subject.task_id,
-            metric=subject.metric,
-            hardware_class=subject.hardware_class,
+            family=family_of(task),
+            task=task.name,
+            task_id=task.task_id,
+            metric=task.metric,
+            hardware_class=machine,
             context=trial.context,
             edit=trial.edit,
             status=trial.status,

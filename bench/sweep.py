@@ -116,5 +116,5 @@ if __name__ == "__main__":
         with trainer_at(task, unsafe=False) as trainer:
             trials = Sweep(trainer).trials()
         effects = of_trials(trials, task, kind="sweep", source=f"sweep of {task.name}") if trials else []
-        file = write(Path(sys.argv[1]), effects) if effects else "none: no edit was better than the untouched script"
-        figure(f"{task.name}, experiments", sum(trial.n for trial in trials), str(file))
+        file = write(Path(sys.argv[1]), effects) if effects else "no file, because no edit was better"
+        figure(f"{task.name}, experiments", f"{sum(trial.n for trial in trials)}, {file}")

@@ -42,7 +42,7 @@ class Situation:
 
     `knobs` are those in focus that can still change. `allowed` says whether an edit of the parent may be tried (it
     changes something, it is not banned, and under no-repeat its source is new); `was_tried` whether it was tried
-    already. `focus`: the names of all knobs in focus; None: all knobs of the task.
+    already.
     """
 
     space: EditSpace
@@ -52,7 +52,6 @@ class Situation:
     sign: float
     allowed: Callable[[Edit], bool]
     was_tried: Callable[[Edit], bool]
-    focus: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

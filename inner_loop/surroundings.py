@@ -44,8 +44,7 @@ class Surroundings:
                 return False
             return not (self._charter.avoid_failures and self._is_banned(edit))
 
-        focus = frozenset(knob.name for knob in focused)
-        return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried, focus)
+        return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried)
 
     def plan(self, parent: Record, edit: Edit) -> None:
         """Note an edit that will be tried, so that a wave does not contain it twice under no-repeat."""

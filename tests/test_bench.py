@@ -74,6 +74,7 @@ CASES = {
     "repositories": Case("{few}", ("repositories: #", "fields silently wrong: # of #")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
+    "sweep": Case("{tmp}/kb {one}", ("one, experiments: #,",)),
     "validation_rows": Case(
         "{tmp}/rows.jsonl 1 1",
         (
@@ -83,7 +84,7 @@ CASES = {
             "1000 rows, test gain of one SE, 30%, over the best",
         ),
     ),
-    "size": Case("", ("trainer: # thousand tokens, # lines",)),
+    "size": Case("", ("trainer, thousand tokens # # #", "product: # thousand tokens, # lines of Python")),
 }
 #: Why a command is not run here.
 NOT_HERE = {

@@ -20,8 +20,8 @@ class QueueProposer:
     """Proposes each idea that this task knows once; an idea that would change nothing is skipped at no cost.
 
     An idea whose condition does not hold on the parent, or whose relative value has none there, waits: a later parent
-    may be another. An idea whose gain was not resolved is
-    proposed once more, on a later parent, when there is no other one.
+    may be another. An idea whose gain was not resolved is proposed once more, on a later parent, when there is no other
+    one.
     """
 
     name = "queue"
@@ -32,24 +32,19 @@ class QueueProposer:
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         for idea, conditional in list(self._waiting):
-            if (edit := self._edit(conditional, situation)) is None:
+            if (edit := conditional.on(situation.parent.config)) is None:
                 continue
             self._waiting.remove((idea, conditional))
             if situation.allowed(edit):
                 self._tried.append((idea, conditional))
                 return self._proposal(idea, edit)
         for idea, conditional in list(self._tried):
-            edit = self._edit(conditional, situation)
+            edit = conditional.on(situation.parent.config)
             if edit is None or not self._may_come_again(idea, situation) or not situation.allowed(edit):
                 continue
             self._tried.remove((idea, conditional))
             return self._proposal(idea, edit)
         return None
-
-    def _edit(self, conditional: ConditionalEdit, situation: Situation) -> Edit | None:
-        """What an idea asks for on the parent; None where it has to wait."""
-        is_in_focus = situation.focus is None or conditional.knobs <= situation.focus
-        return conditional.on(situation.parent.config) if is_in_focus else None
 
     def _proposal(self, idea: ProgramIdea, edit: Edit) -> Proposal:
         return Proposal(edit, self.name, (idea.directive_id,), f"{edit.label()}: {idea.text}")

@@ -155,8 +155,8 @@ def test_a_study_stores_the_context_size_that_it_is_given(here: Path, monkeypatc
 def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path, server: LlmServer) -> None:
     env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
     shared = ("stock", *ALONE, "-t", "task", "-m", "openai/test", "--seed", "3", "--set", "fixed_steps=true")
-    metaloop("match", *shared, "-s", "one", cwd=here, env={**env, "METALOOP_RECORD": "tape"})
-    offline = {**os.environ, "OPENAI_API_BASE": "http://[::1]:1", "METALOOP_REPLAY": "tape"}  # and without a key
+    metaloop("match", *shared, "-s", "one", cwd=here, env=env)
+    offline = {**os.environ, "OPENAI_API_BASE": "http://[::1]:1", "METALOOP_REPLAY": "one/prompts"}  # and without a key
     metaloop("match", *shared, "-s", "two", cwd=here, env=offline)
     for sql in (FIGURES, STANDINGS):
         assert query(here / "one", sql) == query(here / "two", sql)
