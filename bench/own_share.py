@@ -28,9 +28,8 @@ from typing import Any
 
 from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
-from bench.common import METALOOP, figure, go_on, kept, mean_of, sql, tried
-from bench.simulated import EXPERIMENTS, LAWS, share_figure
-from bench.whole import quick_plan, whole_study
+from bench.common import METALOOP, figure, go_on, kept, mean_of, share_figure, sql, tried
+from bench.whole import EXPERIMENTS, LAWS, quick_plan, whole_study
 from meta.study.begin import champion_of
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task

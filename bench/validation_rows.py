@@ -35,8 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.audit import GainEstimate, gain_over_rows
-from bench.common import figure, go_on, kept, mean_of, over_tasks
-from bench.simulated import share_figure
+from bench.common import figure, go_on, kept, mean_of, over_tasks, share_figure
 from bench.validation_tables import TABLES, UNTOUCHED, VALIDATION, Learner, Sample, Settings, TieBreaker
 from trainer.rows import (
     HELD_BACK,

@@ -73,7 +73,6 @@ CASES = {
     "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
     "repositories": Case("{few}", ("repositories: #", "fields silently wrong: # of #")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
-    "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "validation_rows": Case(
         "{tmp}/rows.jsonl 1 1",
         (
