@@ -34,7 +34,7 @@ class Case:
 CASES = {
     "agents": Case("small", ("small, experiments besides the baseline: 3", "small, of them the sandbox: #")),
     "attribution": Case("2", ("factorial_rmse: #", "top3_ablation_of_all_20: #")),
-    "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),
+    "chat": Case("overhead", ("overhead_ms_per_turn: #", "overhead_cpu_ms_per_turn: #")),
     "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
     "contradictions": Case("1", ("studies: 1", "contradictions: 0")),
