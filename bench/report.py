@@ -155,10 +155,11 @@ def write_head(ledger: Ledger, runs: int) -> None:
         arms = {f"a{number:06x}{i:06x}": f"p{number * ARMS + i:012x}" for i in range(ARMS)}
         planted_events.match(ledger, f"m{number:012x}", arms, generation=number, config=SETTINGS)
         for seed in range(8):
-            baseline: dict[str, Any] = {"match_id": f"m{number:012x}", "task": "strokes", "stream": "selection", "seed": seed,
-                        "metric": 1.5 + 0.002 * seed, "status": "ok", "source_id": "s0", "trust": "scored",
-                        "device_seconds_spent": 0.1}  # fmt: skip
-            ledger.append({"kind": "baseline", **baseline}, sync=False)
+            ledger.append({
+                "kind": "baseline", "match_id": f"m{number:012x}", "task": "strokes", "stream": "selection",
+                "seed": seed, "metric": 1.5 + 0.002 * seed, "status": "ok", "source_id": "s0", "trust": "scored",
+                "device_seconds_spent": 0.1,
+            }, sync=False)  # fmt: skip
         ledger.append({"kind": "match_ended", "match_id": f"m{number:012x}", "state": "finished"}, sync=False)
     for number in range(runs):
         arm = number // MATCHES % ARMS
