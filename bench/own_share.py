@@ -3,9 +3,7 @@
 python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS]      default steps 8 1
 
 HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last two:
-    idle        device time, with nothing beside the study
     steps       --set fixed_steps=true
-    load        device time, beside five busy processes
     default     the default plan, 12 minutes of device time by fixed steps, on strokes, tabular and letters in turn,
                 from what was learnt on tasks of other families
     simulated   planted laws in this process (bench.whole); nothing is trained
@@ -27,7 +25,6 @@ from statistics import fmean
 from typing import Any
 
 from analysis.verdict.decision import Compared, decision_of
-from bench.clock import load
 from bench.common import METALOOP, figure, go_on, kept, mean_of, share_figure, sql, tried
 from bench.whole import EXPERIMENTS, LAWS, quick_plan, whole_study
 from meta.study.begin import champion_of
@@ -38,7 +35,7 @@ BEST = """
 SELECT e.config FROM runs AS r JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
 WHERE r.stream = 'selection' AND e.status = 'ok' AND r.verified_gain > 0 ORDER BY r.verified_gain DESC, r.run_id LIMIT 1
 """
-FIRST, BUSY = 1, 5
+FIRST = 1
 ON, BUDGET = ("strokes", "tabular", "letters"), "12m"  # of `default`
 Share = tuple[float, float | None, float | None]  # difference, its 95% interval
 CHILDREN = "SELECT label, estimate FROM credit WHERE method = 'mutation' ORDER BY credit_id"
@@ -68,7 +65,7 @@ class Job:
 
 def made(job: Job) -> Shown:
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as place, load(BUSY * (job.how == "load")):
+    with tempfile.TemporaryDirectory() as place:
         study = Path(place) / "study"
         shown = (simulated if job.how == "simulated" else trained)(job, study)
         grown = [(row["label"].partition(":")[0], row["estimate"]) for row in sql(study, CHILDREN)]
@@ -90,7 +87,7 @@ def trained(job: Job, study: Path) -> Shown:
     task = ON[(job.seed - FIRST) % len(ON)] if job.how == "default" else "strokes"
     plan = ["--set", f"without={task}", "--budget", BUDGET] if job.how == "default" else ["--quick"]
     play = ["evolve", *plan, "-t", task, "--seed", str(job.seed), "-y", "-q", "-s", str(study)]
-    play += ["--set", "fixed_steps=true"] * (job.how in ("steps", "default"))
+    play += ["--set", "fixed_steps=true"]
     subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
     event: dict[str, Any] = champion_of(study) or {}
     decision = decision_of(event)
