@@ -138,8 +138,10 @@ def write(folder: Path, experiments: int) -> None:
 
 def write_head(ledger: Ledger, runs: int) -> None:
     """Study, programs, matches, baselines, and how every run was verified."""
-    config: dict[str, Any] = {"command": "evolve", "researcher": "scripted"}
-    ledger.append({"kind": "study", "study_id": "y0", "version": "0", "config": config}, sync=False)
+    ledger.append({
+        "kind": "study", "study_id": "y0", "version": "0", "started_at": "2026-01-01T00:00:00Z",
+        "config": {"command": "evolve", "researcher": "scripted"},
+    }, sync=False)  # fmt: skip
     for number in range(PROGRAMS):
         ideas = [f"Idea {i} of {number}: `knob{i:02d}=0.{i % 8}`." for i in range(20)]
         rows = [
