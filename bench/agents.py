@@ -1,19 +1,16 @@
 """Known coding agents, end to end: do they follow the bench, and is everything charged that runs in their sandbox?
 
-``python -m bench.agents [AGENT…] [--max-tokens N] [--no-cgroup]``: those of MODELS that are on PATH, and ``small``, an
-agent of the tests. Each works on the tiny task of the tests. Its model is the test server, with a script: read the
-program, two experiments that help, one that does not, and training by hand, in three ways. The kernel's task clock
-(perf_event_open(2)) counts the CPU time of the sandbox, independently of the cgroup and the polling that charge it.
+``python -m bench.agents [AGENT…]``: those of MODELS that are on PATH, and ``small``, an agent of the tests. Each works
+on the tiny task of the tests. Its model is the test server, with a script: read the program, two experiments that help,
+one that does not, and training by hand, in three ways. The kernel's task clock (perf_event_open(2)) counts the CPU time
+of the sandbox, independently of the cgroup and the polling that charge it.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
 import os
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -172,13 +169,13 @@ class Played:
         return max(totals, default=0.0)
 
 
-def play(name: str, folder: Path, max_tokens: int) -> Played:
+def play(name: str, folder: Path) -> Played:
     """A run of the tiny task under that agent, in measured device time."""
     task, streams = replace(Task.load(TESTS / "blobs"), hard_extra=1.0), Streams.from_seed(7)
     events: list[dict[str, Any]] = []
     emit, counted = appended(events), Sandboxes([])
     small = str(_small(folder)) if name == SMALL else ""
-    config = ModelConfig(agent=small, models=(MODELS.get(name, "openai/m"),), max_tokens=max_tokens)
+    config = ModelConfig(agent=small, models=(MODELS.get(name, "openai/m"),), max_tokens=10**7)
     context = RunContext(config, run_id="r0", folder=folder / "run", emit=emit)
     with ExitStack() as stack:
         server = stack.enter_context(ApiServer(scripted(commands)))
@@ -238,25 +235,14 @@ def version_of(name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.agents")
-    parser.add_argument("agents", nargs="*", default=[SMALL, *MODELS])
-    parser.add_argument("--max-tokens", type=int, default=10**7, help="the cap of a run")
-    parser.add_argument("--no-cgroup", action="store_true", help="charge by polling, as where no cgroup can be made")
-    parser.add_argument("--output", type=Path, help="a folder for what each agent printed, and its requests")
-    given = parser.parse_args()
-    if given.no_cgroup:
-        mock.patch("trainer.sandbox.cgroup.own_group", lambda: None).start()
-    for name in given.agents:
+    for name in sys.argv[1:] or [SMALL, *MODELS]:
         try:
             version = version_of(name)
         except EnvironmentProblem as missing:
             figure(name, f"not run: {missing.message} ({missing.hint})")
             continue
         with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as folder:
-            played = play(name, Path(folder), given.max_tokens)
-            if given.output:
-                shutil.copytree(Path(folder) / "run" / "agent", given.output / name, dirs_exist_ok=True)
-                (given.output / f"{name}.json").write_text(json.dumps(played.server.seen, indent=1))
+            played = play(name, Path(folder))
             show(name, version, played)
 
 

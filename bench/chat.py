@@ -1,19 +1,17 @@
-"""Runs with a model: use of the device, overhead of a turn, replay, faults, caps. A local server stands for the model.
+"""Runs with a model: use of the device, overhead of a turn, tokens. A local server stands for the model.
 
-python -m bench.chat [PART …]      parts: device overhead replay faults caps tokens; default all, about six minutes
+python -m bench.chat [PART …]      parts: device overhead tokens; default all
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -22,22 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import trainer
-from analysis.study import query
 from arena.lease import CHAT_RUNS
 from bench.common import figure
 from inner_loop.events import Event
-from inner_loop.models.client import ModelClient
-from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.provider import litellm
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
 from programs.shelf import starter
-from tests.llm.kits import KEY, MODEL, staff
+from tests.llm.kits import KEY, staff
 from tests.llm.researcher import prompt_of
-from tests.llm.server import FAULTS, LlmServer, every
-from tests.llm.studies import FIGURES, STANDINGS, THREE, found, planted, race
+from tests.llm.server import LlmServer
+from tests.llm.studies import THREE, planted
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.laws.simulated import SimulatedTrainer
@@ -162,109 +157,6 @@ def bare(url: str, times: int) -> list[float]:
     return took
 
 
-def replay(root: Path) -> None:
-    """A recorded study once more, with every way to open a socket closed."""
-    tape = root / "tape"
-    os.environ["METALOOP_RECORD"] = str(tape)
-    with served(fault=every(tuple(k for k in FAULTS if k != "hang"), 5)):
-        first = found(root / "one", call_timeout=60)
-        race(first, runs=4)
-    del os.environ["METALOOP_RECORD"], os.environ["OPENAI_API_KEY"], os.environ["OPENAI_API_BASE"]
-    os.environ["METALOOP_REPLAY"] = str(tape)
-    real, opened = socket.socket, Counter[str]()
-
-    class Counted(real):  # type: ignore[misc, valid-type]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            opened["socket"] += 1
-            super().__init__(*args, **kwargs)
-
-    socket.socket = Counted  # type: ignore[misc]
-    try:
-        again = found(root / "two", task=first.task, call_timeout=60)
-        race(again, runs=4)
-    finally:
-        socket.socket = real  # type: ignore[misc]
-        del os.environ["METALOOP_REPLAY"]
-    same = [query(again.folder, sql) == query(first.folder, sql) for sql in (STANDINGS, FIGURES)]
-    rows = len(query(first.folder, FIGURES))
-    figure("replay_standings_identical", same[0], "True")
-    figure("replay_rows_identical", f"{same[1]}, {rows} experiments, verifications and calls", "True")
-    figure("replay_sockets_opened", opened["socket"], "0")
-
-
-def faults(root: Path, calls: int = 1000) -> None:
-    """Every third request meets one of the nine faults by turns, until a thousand calls were made."""
-    task = planted(root / "task", 100)
-    counts: Counter[str] = Counter()
-    met: Counter[str] = Counter()
-    number = 0
-    with served(fault=every(FAULTS, 3)) as server:
-        while counts["calls"] < calls:
-            team = staff(call_timeout=1.0, patience=300.0)
-            try:
-                result, events = played(task, team, root, 0.0, number)
-            except Exception as error:  # the figure counts them
-                counts["crashed"] += 1
-                print(f"crashed: {type(error).__name__}: {error}", file=sys.stderr)
-                continue
-            finally:
-                number += 1
-            kinds = Counter(event["kind"] for event in events)
-            counts["calls"] += kinds["call"]
-            counts["experiments"] += kinds["experiment"]
-            counts["lost"] += 100 - kinds["experiment"] + abs(kinds["experiment"] - kinds["decision"])
-            counts["stopped"] += result.state != "finished"
-        met.update(server.met)
-    figure("fault_calls", f"{counts['calls']} in {number} runs, {len(server.seen)} requests")
-    figure("faults_met", ", ".join(f"{kind} {count}" for kind, count in sorted(met.items())), "9 kinds")
-    figure("fault_runs_crashed", counts["crashed"], "0")
-    figure("fault_runs_ended_early", counts["stopped"], "0")
-    figure("fault_experiments_lost", f"{counts['lost']} of {counts['experiments']}", "0")
-
-
-def caps(root: Path) -> None:
-    """Eight threads in two clients spend against a cap in a storm; the server counts what it has made."""
-    prices = {MODEL: (1.0, 2.0)}
-    for number, cap in enumerate(({"max_tokens": 200_000}, {"max_usd": 0.2})):
-        folder = root / str(number)
-        folder.mkdir()
-        with served(fault=every(tuple(k for k in FAULTS if k != "hang"), 3), delay=0.01) as server:
-            server.answer = lambda _: "y" * 2000
-            team = staff(prices=prices, calls_at_once=8, call_timeout=60, **cap)
-            spend(team, folder)
-            made = sum(server.billed), server.billed[0] * 1e-6 + server.billed[1] * 2e-6
-        if "max_tokens" in cap:
-            figure(
-                "spent_tokens",
-                f"{made[0]} of {cap['max_tokens']}, {len(server.seen)} requests",
-                "over by less than one call",
-            )
-        else:
-            figure(
-                "spent_usd",
-                f"{made[1]:.5f} of {cap['max_usd']}, {len(server.seen)} requests",
-                "over by less than one call",
-            )
-
-
-def spend(team: ModelConfig, folder: Path) -> None:
-    """Two clients, as two workers have them, four threads each, until the cap is reached."""
-
-    def work(client: ModelClient) -> None:
-        try:
-            while True:
-                client.complete([Message("user", "x" * 1000)], max_tokens=600, purpose="turn")
-        except NoReply:
-            return
-
-    clients = [ModelClient(RunContext(config=team, run_id=f"r{n}", study=folder), n) for n in range(2)]
-    threads = [threading.Thread(target=work, args=(client,)) for client in clients for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 def tokens(root: Path) -> None:
     """Input tokens of a turn on strokes, by the server's count (four characters each), with and without a small
     context, which must hold every prompt and its longest reply by a count of three bytes each."""
@@ -290,7 +182,7 @@ def tokens(root: Path) -> None:
                f"<= {context} with the reply" if context else "<= 2500")  # fmt: skip
 
 
-PARTS = {"device": device, "overhead": overhead, "replay": replay, "faults": faults, "caps": caps, "tokens": tokens}
+PARTS = {"device": device, "overhead": overhead, "tokens": tokens}
 
 
 def main() -> None:

@@ -142,3 +142,10 @@ def share_interval(count: int, n: int) -> tuple[float, float]:
     low = float(betaincinv(count, n - count + 1, 0.025)) if count else 0.0
     high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
     return low, high
+
+
+def share_figure(name: str, seen: Sequence[bool], goal: str = "") -> None:
+    """A share with its 95% interval."""
+    low, high = share_interval(sum(seen), len(seen))
+    shown = f"{sum(seen)} of {len(seen)} = {sum(seen) / len(seen):.4f} [{low:.4f}, {high:.4f}]"
+    figure(name, shown, goal)

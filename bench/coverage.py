@@ -45,8 +45,7 @@ from arena.standalone import play_entries
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.verify import How, Sample, carry_out
-from bench.common import cpu_seconds, figure, go_on, kept
-from bench.simulated import share_figure
+from bench.common import cpu_seconds, figure, go_on, kept, share_figure
 from bench.whole import Unwritten, silent
 from meta.confirmation import confirm
 from meta.night import play_night

@@ -24,10 +24,9 @@ from typing import Any
 
 from analysis.study import open_study
 from analysis.tables import rows
-from bench.common import TRIED, figure, go_on, kept
+from bench.common import TRIED, figure, go_on, kept, share_figure
 from bench.nulls import SMALL
-from bench.simulated import EXPERIMENTS, share_figure
-from bench.whole import quick_plan, whole_study
+from bench.whole import EXPERIMENTS, quick_plan, whole_study
 from trainer.laws.law import Law
 from trainer.laws.planted import null_law, random_law, simulated_task
 from trainer.task import Task

@@ -3,7 +3,6 @@
 python -m bench.league                           every figure, from bench/results/league: no key, no training
 python -m bench.league play FOLDER TASK NUMBER   one lineage, with the model at OPENAI_API_BASE; goes on after a stop
 python -m bench.league pack FOLDER               lineages become recordings, from which the figures are computed
-python -m bench.league replay                    the loop from the recordings: each prompt must be the one answered
 python -m bench.league nights                    two nights with a model in both loops: a child against its parent
 python -m bench.league design [LINEAGES]         how large a difference has to be, by turns of the scripted researcher
 
@@ -309,7 +308,7 @@ def design(folder: Path, lineages: int) -> None:
 
 
 def main(what: str = "", *words: str) -> None:
-    if what not in ("", "play", "pack", "design", "nights", "replay"):
+    if what not in ("", "play", "pack", "design", "nights"):
         raise SystemExit(f"{what}: no command of the league\n\n{__doc__}")
     with tempfile.TemporaryDirectory() as temporary:
         if what == "play":
@@ -322,10 +321,6 @@ def main(what: str = "", *words: str) -> None:
             design(Path(temporary), int((*words, "8")[0]))
         elif what == "nights":
             nights()
-        elif what == "replay":
-            for one in recorded():
-                new = len(play(Path(temporary), one.task, one.number, one.events).events) - len(one.events)
-                figure(f"{one.task} {one.number}", f"{len(one.calls)} prompts the same, {new} new events")
         else:
             report(recorded())
 

@@ -32,8 +32,8 @@ import numpy as np
 
 from analysis.effects.contributions import NightTurnRow, block_test
 from analysis.verdict.decision import LEVEL
-from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, night_turns, sql
-from bench.simulated import LAWS, share_figure
+from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, night_turns, share_figure, sql
+from bench.whole import LAWS
 from inner_loop.events import Event
 from inner_loop.run import run
 from programs.program import Program

@@ -36,12 +36,11 @@ import numpy as np
 
 from analysis.statistics import ErrorEstimate, one_sided, skewed_difference
 from analysis.study import query
-from bench.common import cpu_seconds, figure, go_on, kept, mean_of
+from bench.common import cpu_seconds, figure, go_on, kept, mean_of, share_figure
 from bench.drawn_studies import Design, World, studies
 from bench.noop_task import noop_task
 from bench.planted_laws import RunLaw
-from bench.simulated import EXPERIMENTS, LAWS, share_figure
-from bench.whole import quick_plan, silent, whole_study
+from bench.whole import EXPERIMENTS, LAWS, quick_plan, silent, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.evolve import evolve
 from meta.study.begin import create

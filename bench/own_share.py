@@ -3,7 +3,6 @@
 python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS]      default steps 8 1
 
 HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last two:
-    idle        device time, with nothing beside the study
     steps       --set fixed_steps=true
     load        device time, beside five busy processes
     default     the default plan, 12 minutes of device time by fixed steps, on strokes, tabular and letters in turn,
@@ -28,9 +27,8 @@ from typing import Any
 
 from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
-from bench.common import METALOOP, figure, go_on, kept, mean_of, sql, tried
-from bench.simulated import EXPERIMENTS, LAWS, share_figure
-from bench.whole import quick_plan, whole_study
+from bench.common import METALOOP, figure, go_on, kept, mean_of, share_figure, sql, tried
+from bench.whole import EXPERIMENTS, LAWS, quick_plan, whole_study
 from meta.study.begin import champion_of
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
@@ -91,7 +89,7 @@ def trained(job: Job, study: Path) -> Shown:
     task = ON[(job.seed - FIRST) % len(ON)] if job.how == "default" else "strokes"
     plan = ["--set", f"without={task}", "--budget", BUDGET] if job.how == "default" else ["--quick"]
     play = ["evolve", *plan, "-t", task, "--seed", str(job.seed), "-y", "-q", "-s", str(study)]
-    play += ["--set", "fixed_steps=true"] * (job.how in ("steps", "default"))
+    play += ["--set", "fixed_steps=true"] * (job.how != "load")
     subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
     event: dict[str, Any] = champion_of(study) or {}
     decision = decision_of(event)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import hashlib
-import json
 import os
 import random
 import resource
@@ -21,20 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.ledger import SCHEMA
+from analysis.ledger import Ledger
+from bench import planted_events
 from bench.common import figure
 
-PER_RUN, ARMS, PROGRAMS = 100, 16, 64
+PER_RUN, ARMS, PROGRAMS, MATCHES = 100, 16, 64, 4
 KNOBS = {f"KNOB{i:02d}": [round(0.1 * k, 1) for k in range(8)] for i in range(24)}
 CONTEXT = "".join(f" line {i} of the script, which is as long as lines of scripts are\n" for i in range(6))
 SETTINGS = {"direction": "lower", "metric": "nll", "unit": "nats"}
+HEAD = "--- a/train.py\n+++ b/train.py\n@@ -1,7 +1,7 @@\n"
 GOAL_SECONDS, GOAL_GIB = 10.0, 2.0
-STARTED = "2026-01-01T00:00:00Z"
-AT = '"at":"2026-01-01T00:00:00.{:06d}Z"'
 
 
 def main() -> None:
@@ -129,140 +126,59 @@ def peak() -> float:
 
 def write(folder: Path, experiments: int) -> None:
     """A study of about so many experiments, in four segments as four writers would leave them."""
-    (folder / "ledger").mkdir(parents=True)
     rng = random.Random(0)
     runs = max(experiments // PER_RUN, 2 * ARMS)
-    chain("main-1", folder, head(runs))
+    with Ledger(folder / "ledger", "main") as ledger:
+        write_head(ledger, runs)
     for worker in range(3):
-        chain(f"worker-{worker}-1", folder, (line for r in range(worker, runs, 3) for line in run(r, rng)))
+        with Ledger(folder / "ledger", f"worker-{worker}") as ledger:
+            for number in range(worker, runs, 3):
+                write_run(ledger, number, rng)
 
 
-def chain(name: str, folder: Path, bodies: Iterator[str]) -> None:
-    """Writes records, each with its number, its time and the hash of the one before."""
-    previous = ""
-    with (folder / "ledger" / f"{name}.jsonl").open("wb", buffering=1 << 22) as file:
-        for seq, body in enumerate(bodies):
-            when = AT.format(seq % 1_000_000)
-            data = f'{{"seq":{seq},{when},"prev":"{previous}","schema":{SCHEMA},{body}'.encode()
-            previous = hashlib.sha256(data).hexdigest()
-            file.write(data + b',"hash":"' + previous.encode() + b'"}\n')
-
-
-def body(**event: Any) -> str:
-    return json.dumps(event, separators=(",", ":"))[1:-1]
-
-
-def head(runs: int) -> Iterator[str]:
+def write_head(ledger: Ledger, runs: int) -> None:
     """Study, programs, matches, baselines, and how every run was verified."""
-    yield body(kind="segment", writer="main", heads={})
-    config = {"command": "evolve", "researcher": "scripted"}
-    yield body(kind="study", study_id="y0", version="0", started_at=STARTED, config=config)
+    ledger.append({
+        "kind": "study", "study_id": "y0", "version": "0", "started_at": "2026-01-01T00:00:00Z",
+        "config": {"command": "evolve", "researcher": "scripted"},
+    }, sync=False)  # fmt: skip
     for number in range(PROGRAMS):
-        text = f"# Program {number}\n\n## Ideas\n\n" + "".join(
-            f"- Idea {i} of {number}: `knob{i:02d}=0.{i % 8}`.\n" for i in range(20)
-        )
-        directives = [
-            {
-                "directive_id": directive(number, i),
-                "heading": "Ideas",
-                "kind": "idea",
-                "text": f"Idea {i} of {number}",
-                "position": i,
-            }
-            for i in range(20)
+        ideas = [f"Idea {i} of {number}: `knob{i:02d}=0.{i % 8}`." for i in range(20)]
+        rows = [
+            {"directive_id": directive(number, i), "heading": "Ideas", "kind": "idea", "text": idea, "position": i}
+            for i, idea in enumerate(ideas)
         ]
-        yield body(
-            kind="program",
-            program_id=f"p{number:012x}",
-            name=f"program-{number}",
-            generation=number // ARMS,
-            operator="starter",
-            parent_ids=[f"p{number - ARMS:012x}"] if number >= ARMS else [],
-            words=90,
-            text=text,
-            directives=directives,
+        text = f"# Program {number}\n\n## Ideas\n\n" + "".join(f"- {idea}\n" for idea in ideas)
+        parents = [f"p{number - ARMS:012x}"] if number >= ARMS else []
+        planted_events.program(
+            ledger, f"p{number:012x}", rows, generation=number // ARMS, parent_ids=parents, text=text
         )
-    for match in range(PROGRAMS // ARMS):
-        arms = [
-            {"arm_id": f"a{match:06x}{i:06x}", "program_id": f"p{match * ARMS + i:012x}", "role": "program"}
-            for i in range(ARMS)
-        ]
-        yield body(
-            kind="match",
-            match_id=f"m{match:012x}",
-            config=SETTINGS,
-            task="strokes",
-            task_id="t0",
-            run_budget=10.0,
-            hardware_class="cpu:bench",
-            stream="selection",
-            purpose="race",
-            generation=match,
-            label=f"generation-{match}",
-            started_at=STARTED,
-            arms=arms,
-        )
+    for number in range(MATCHES):
+        arms = {f"a{number:06x}{i:06x}": f"p{number * ARMS + i:012x}" for i in range(ARMS)}
+        planted_events.match(ledger, f"m{number:012x}", arms, generation=number, config=SETTINGS)
         for seed in range(8):
-            yield body(
-                kind="baseline",
-                match_id=f"m{match:012x}",
-                task="strokes",
-                stream="selection",
-                seed=seed,
-                metric=1.5 + 0.002 * seed,
-                status="ok",
-                source_id="s0",
-                trust="scored",
-                device_seconds_spent=0.1,
-            )
-    for match in range(PROGRAMS // ARMS):
-        yield body(kind="match_ended", match_id=f"m{match:012x}", state="finished")
+            ledger.append({
+                "kind": "baseline", "match_id": f"m{number:012x}", "task": "strokes", "stream": "selection",
+                "seed": seed, "metric": 1.5 + 0.002 * seed, "status": "ok", "source_id": "s0", "trust": "scored",
+                "device_seconds_spent": 0.1,
+            }, sync=False)  # fmt: skip
+        ledger.append({"kind": "match_ended", "match_id": f"m{number:012x}", "state": "finished"}, sync=False)
     for number in range(runs):
-        gain = 0.3 + 0.01 * (match_and_arm(number)[1] % 8) + 0.05 * ((number * 7919 % 97) / 97 - 0.5)
-        for seed in (1, 2):
-            yield body(
-                kind="verification",
-                run_id=f"r{number:012x}",
-                arm_id="",
-                program_id="",
-                task="strokes",
-                stream="selection",
-                seed=seed,
-                status="ok",
-                metric=1.5 - gain,
-                baseline_metric=1.5,
-                gain=gain + 0.001 * seed,
-                trust="scored",
-                device_seconds_spent=0.1,
-            )
-
-
-def match_and_arm(number: int) -> tuple[int, int]:
-    """(match, arm within it) of a run."""
-    return number % (PROGRAMS // ARMS), number // (PROGRAMS // ARMS) % ARMS
+        arm = number // MATCHES % ARMS
+        gain = 0.3 + 0.01 * (arm % 8) + 0.05 * ((number * 7919 % 97) / 97 - 0.5)
+        gains = [gain + 0.001, gain + 0.002]
+        planted_events.verify(ledger, f"r{number:012x}", "", "", gains, trust="scored", device_seconds_spent=0.1)
 
 
 def directive(program: int, position: int) -> str:
     return f"d{program:06x}{position:06x}"
 
 
-def run(number: int, rng: random.Random) -> Iterator[str]:
+def write_run(ledger: Ledger, number: int, rng: random.Random) -> None:
     """One run: greedy one-change steps; a tenth of the tries crash, one in three is kept."""
-    match, arm = match_and_arm(number)
-    program = match * ARMS + arm
-    run_id, config = f"r{number:012x}", dict.fromkeys(KNOBS, 0.0)
-    yield body(
-        kind="run_started",
-        run_id=run_id,
-        match_id=f"m{match:012x}",
-        arm_id=f"a{match:06x}{arm:06x}",
-        program_id=f"p{program:012x}",
-        task="strokes",
-        run_seed=number,
-        stream="selection",
-        researcher="scripted",
-        device_seconds_budget=10.0,
-    )
+    match, arm = number % MATCHES, number // MATCHES % ARMS
+    run_id, program, config = f"r{number:012x}", match * ARMS + arm, dict.fromkeys(KNOBS, 0.0)
+    planted_events.start(ledger, run_id, f"m{match:012x}", f"a{match:06x}{arm:06x}", f"p{program:012x}", number)
     parent, source, best = 0, identity(config), 1.5
     for step in range(PER_RUN):
         knob = rng.choice(tuple(KNOBS)) if step else ""
@@ -270,85 +186,22 @@ def run(number: int, rng: random.Random) -> Iterator[str]:
         crashed, kept = step > 0 and rng.random() < 0.1, step > 0 and rng.random() < 0.3
         metric = best - rng.random() * 0.01 if kept else best + rng.random() * 0.2
         tried = config | ({knob: value} if knob else {})
-        made = {"parent_number": parent, "parent_source_id": source} if step else {}
-        status = "crash" if crashed else "ok"
-        yield experiment(run_id, number, step, made, knob, value, tried, status, metric, program)
+        made = {"parent_number": parent, "parent_source_id": source, "edit": {"set": {knob: value}, "apply": []},
+                "diff": f"{HEAD}{CONTEXT}-{knob} = 0.0\n+{knob} = {value}\n"} if step else {"diff": ""}  # fmt: skip
         decision = "baseline" if not step else "discard" if crashed or not kept else "keep"
-        yield body(
-            kind="decision",
-            run_id=run_id,
-            experiment_id=f"e{number:08x}{step:04x}",
-            decision=decision,
-            reason="measured",
-        )
+        planted_events.experiment(
+            ledger, run_id, step, decision=decision, metric=None if crashed else round(metric, 6), seconds=0.1,
+            cited=[directive(program, step % 20)] if step else [], source_id=identity(tried), config=tried,
+            seed=number % 1000, proposer="random" if step % 3 else "queue", trust="scored",
+            description=f"{knob.lower()}={value}", **made,
+        )  # fmt: skip
         if decision == "keep":
             config, parent, source, best = tried, step, identity(tried), metric
-    yield body(
-        kind="run_ended",
-        run_id=run_id,
-        state="finished",
-        charged=10.0,
-        spent=9.5,
-        cached_seconds=0.4,
-        forfeited=0.1,
-        overshoot=0.0,
-        tokens=0,
-        usd=0.0,
-        experiments=PER_RUN,
-        claimed_best=best,
-        claimed_gain=1.5 - best,
-        final_source_id="s1",
-        wall_seconds=12.0,
-        experiment_wall_seconds=11.0,
-    )
+    planted_events.end(ledger, run_id, claimed=1.5 - best, claimed_best=best)
 
 
 def identity(config: dict[str, float]) -> str:
     return f"s{hash(tuple(config.values())) & 0xFFFFFFFFFFFF:012x}"
-
-
-def experiment(
-    run_id: str,
-    number: int,
-    step: int,
-    made: dict[str, Any],
-    knob: str,
-    value: float,
-    config: dict[str, float],
-    status: str,
-    metric: float,
-    program: int,
-) -> str:
-    diff = (
-        f"--- a/train.py\n+++ b/train.py\n@@ -1,7 +1,7 @@\n{CONTEXT}-{knob} = 0.0\n+{knob} = {value}\n" if knob else ""
-    )
-    return body(
-        kind="experiment",
-        run_id=run_id,
-        experiment_id=f"e{number:08x}{step:04x}",
-        number=step,
-        **made,
-        source_id=identity(config),
-        edit={"set": {knob: value} if knob else {}, "apply": []},
-        config=config,
-        seed=number % 1000,
-        replicate=0,
-        fraction=1.0,
-        status=status,
-        metric=None if status == "crash" else round(metric, 6),
-        device_seconds_charged=0.1,
-        device_seconds_spent=0.1,
-        wall_seconds=0.5,
-        peak_memory_mb=250.0,
-        steps=50,
-        description=f"{knob.lower()}={value}",
-        proposer="random" if step % 3 else "queue",
-        directive_ids=[directive(program, step % 20)] if step else [],
-        trust="scored",
-        cached=False,
-        reason="",
-        diff=diff,
-    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What `task init --from` finds out about repositories of other people by running their command.
 
-python -m bench.repositories FOLDER      fixtures of repositories, *.toml; each command runs twice, a minute for twelve
+python -m bench.repositories FOLDER      fixtures of repositories, *.toml; each command runs twice
 
 A fixture gives the ``command``, the ``metric`` where several numbers are printed, and its ``metric_file``; ``[files]``;
 and in ``[truth]`` what its owner means. A field that is asked for is answered with the truth, and the rest goes on.

@@ -1,7 +1,7 @@
 """What the sandbox costs: `python -m bench.sandbox [-n 100]`.
 
 CPU-seconds of a sandboxed warm launch that does nothing, against a bare fork of a process that has imported torch in
-the same way; taken in turns, medians. Then the start of a template, and how far the two meters differ on a burner.
+the same way; taken in turns, medians. Before it, the start of a template.
 """
 
 from __future__ import annotations
@@ -40,9 +40,6 @@ for _ in sys.stdin:
     print(used() - before, flush=True)
 """
 _NOTHING = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
-_BURN = ProcessRequest(
-    "train", ProcessLimits(10.0, 60.0), files={"train.py": b"import time\nwhile time.process_time() < 1.0: pass\n"}
-)
 
 
 class _BareFork:
@@ -80,33 +77,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=100)
     given = parser.parse_args()
-    shut, bare = LocalLauncher(), LocalLauncher(sandbox=False)
+    launcher = LocalLauncher()
     try:
         began = time.perf_counter()
-        shut.start()
+        launcher.start()
         figure("start_with_self_test", f"{time.perf_counter() - began:.2f} s of wall")
-        bare.start()
-        costs: dict[str, list[float]] = {name: [] for name in ("sandboxed", "unsafe", "huge", "small", "wall")}
+        costs: dict[str, list[float]] = {name: [] for name in ("sandboxed", "huge", "small", "wall")}
         with _forks() as forks:
             for _ in range(given.n):
                 for name, fork in forks.items():
                     costs[name].append(fork.cost())
-                costs["unsafe"].append(bare.run(_NOTHING).cpu_seconds)
                 began = time.perf_counter()
-                costs["sandboxed"].append(shut.run(_NOTHING).cpu_seconds)
+                costs["sandboxed"].append(launcher.run(_NOTHING).cpu_seconds)
                 costs["wall"].append(time.perf_counter() - began)
-        burned = [shut.run(_BURN) for _ in range(min(3, given.n))]
     finally:
-        shut.close()
-        bare.close()
+        launcher.close()
     figure("sandboxed_launch", _milliseconds(costs["sandboxed"]) + f", wall {_milliseconds(costs['wall'])}")
-    figure("unsafe_launch", _milliseconds(costs["unsafe"]))
     figure("bare_fork_huge_pages", _milliseconds(costs["huge"]))
     figure("bare_fork_small_pages", _milliseconds(costs["small"]))
     added = statistics.median(costs["sandboxed"]) - statistics.median(costs["huge"])
     figure("added_by_the_sandbox", f"{1000 * added:.2f} ms", "30 ms over a bare fork of a warm parent")
-    outside = [ended.outside_cpu_seconds / ended.cpu_seconds - 1 for ended in burned if ended.outside_cpu_seconds]
-    figure("cgroup_over_wait4", f"{max(outside, key=abs):+.4f}" if outside else "no cgroup here")
 
 
 if __name__ == "__main__":

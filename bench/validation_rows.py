@@ -1,33 +1,27 @@
-"""What a night on few validation rows gains in truth, by keep rule and by how its end is tested.
+"""What a night on few validation rows gains in truth, and how often its end says "better" without a gain.
 
 python -m bench.validation_rows FILE [SEEDS] [WORKERS]      default 40 1; 0: shows FILE
 
 Six tables (`bench.validation_tables`) under three laws: gains, a learner whose settings matter; null, settings that are
 all equally good; harm, where every other setting is worse. A seed draws a sample of a table with 20,000 test rows, and
-plays nights of TRIES changes of one or two settings of the current main: with each number of validation rows, keep
-rule, and way to test the end. All nights of a seed propose by the same random numbers. One line for each table, law and
-seed is appended to FILE; those that FILE has are not made again. Seeds, laws, rules and tests were fixed before
-anything was measured.
+plays nights of TRIES changes of one or two settings of the current main with each number of validation rows. All nights
+of a seed propose by the same random numbers. One line for each table, law and seed is appended to FILE; those that FILE
+has are not made again. Seeds, laws and rules were fixed before anything was measured.
 
-Keep rules: better (any gain), one SE and 1.5 SE of the paired difference of the rows that the search sees; count, where
-only the number of rows is known, one SE of two unpaired shares (tables of errors, with nothing held back).
-Ends: 30% or half of the rows held back (from 300 rows on), the product's paired interval on them; luck test
-(below 300 rows), p at most 2.5%, and the claim is the gain less what luck would have shown; nothing, the same
-interval on the rows that chose, as if they had chosen nothing.
+The keep rule and the tests of the end are the product's: one standard error of the paired difference of the rows that
+the search sees; from 300 rows on 30% of them are held back for the end, below that p of the luck test is at most 2.5%,
+and the claim is the gain less what luck would have shown.
 
 "Better where the test says no" counts in all nights: better is said, and the test gain is not above 0; under null and
-harm each "better" counts. Coverage: the interval contains the gain on the test rows, whose own error is
-added to it. Units: each table's metric, which is a share (error rate, share of the variance).
-
-About 3 CPU-seconds a line where settings matter, 1 else: 720 lines of 40 seeds take about 20 CPU-minutes.
-Set OMP_NUM_THREADS=1.
+harm each "better" counts. Coverage: the interval contains the gain on the test rows, whose own error is added to it.
+Units: each table's metric, which is a share (error rate, share of the variance). Set OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,19 +29,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.audit import GainEstimate, gain_over_rows
-from bench.common import figure, go_on, kept, mean_of, over_tasks
-from bench.simulated import share_figure
+from bench.common import figure, go_on, kept, mean_of, share_figure
 from bench.validation_tables import TABLES, UNTOUCHED, VALIDATION, Learner, Sample, Settings, TieBreaker
-from trainer.rows import (
-    HELD_BACK,
-    KEPT,
-    LEAST_HELD,
-    held_back,
-    luck_of_looks,
-    luck_test,
-    paired,
-    share_error,
-)
+from trainer.rows import HELD_BACK, KEPT, LEAST_HELD, held_back, luck_of_looks, luck_test, paired
 from trainer.streams import Streams
 
 if TYPE_CHECKING:
@@ -56,12 +40,8 @@ if TYPE_CHECKING:
 GAINS, NULL, HARM = "gains", "null", "harm"  # laws
 TRIES = 60
 ROWS = (100, 300, VALIDATION)
-PAIRED_RULES = {"better": 0.0, "one SE": KEPT, "1.5 SE": 1.5}  # standard errors from which on a gain is kept
-COUNT = "count"
-HELD = {"30%": HELD_BACK, "half": 0.5}  # ends with rows held back
-LUCK, NOTHING = "luck test", "nothing"
 LEVEL = 0.025  # one-sided
-RESAMPLES, RESAMPLE_SEED = 2000, 70
+SEED = 70
 
 
 @dataclass(frozen=True)
@@ -75,8 +55,6 @@ class End:
     """
 
     validation_rows: int
-    rule: str
-    way: str
     kept: int
     search: float
     test: float
@@ -89,10 +67,6 @@ class End:
     differing: int
     luck: float | None = None
     luck_p: float | None = None
-
-    @property
-    def cell(self) -> tuple[int, str, str]:
-        return self.validation_rows, self.rule, self.way
 
     @property
     def claimed(self) -> float:
@@ -125,13 +99,10 @@ class Nights:
 Job = tuple[str, str, int]  # as the fields of the line
 
 
-def keeps(rule: str, old: Rows, new: Rows) -> bool:
+def keeps(old: Rows, new: Rows) -> bool:
     """The keep decision of a night, by the losses of main and of the changed script in the rows that it sees."""
     difference = paired(1.0, [old], [new])
-    se = difference.se or 0.0
-    if rule == COUNT:
-        se = math.hypot(share_error(float(old.mean()), len(old)), share_error(float(new.mean()), len(new)))
-    return difference.value > 0 and difference.value >= PAIRED_RULES.get(rule, KEPT) * se
+    return difference.value > 0 and difference.value >= KEPT * (difference.se or 0.0)
 
 
 def end_test(untouched: Rows, main: Rows) -> GainEstimate:
@@ -147,9 +118,9 @@ def changed(settings: Settings, values: Sequence[int], rng: np.random.Generator)
     return tuple(made)
 
 
-def night(learner: Learner | TieBreaker, seed: int, rule: str, rows: int, held: np.ndarray, way: str) -> End:
+def night(learner: Learner | TieBreaker, seed: int, rows: int, held: np.ndarray) -> End:
     """Play one night on the first ``rows`` validation rows and test its end. ``held``: rows held back, [rows]."""
-    rng, searched = np.random.default_rng([RESAMPLE_SEED, seed]), ~held
+    rng, searched = np.random.default_rng([SEED, seed]), ~held
 
     def losses(settings: Settings) -> Rows:
         return learner.losses(settings, "validation")[:rows]
@@ -163,28 +134,19 @@ def night(learner: Learner | TieBreaker, seed: int, rule: str, rows: int, held: 
         seen.add(candidate)
         old, new = losses(main)[searched], losses(candidate)[searched]
         tries.append(old - new)
-        if keeps(rule, old, new):
+        if keeps(old, new):
             main, keeping = candidate, keeping + 1
     before, after = losses(UNTOUCHED), losses(main)
     search = float((before - after)[searched].mean())
     tested = held if held.any() else searched
     found = end_test(before[tested], after[tested])
     test = learner.losses(UNTOUCHED, "test") - learner.losses(main, "test")
-    luck = luck_test(tries, before[searched], search, seed, PAIRED_RULES.get(rule, KEPT)) if way == LUCK else None
+    luck = None if held.any() else luck_test(tries, before[searched], search, seed, KEPT)
     return End(
-        rows, rule, way, keeping, search, float(test.mean()), float(test.std() / math.sqrt(len(test))), found.gain,
+        rows, keeping, search, float(test.mean()), float(test.std() / math.sqrt(len(test))), found.gain,
         found.low, found.high, found.se, int(tested.sum()), int((before != after)[tested].sum()),
         luck.gain if luck else None, luck.p if luck else None,
     )  # fmt: skip
-
-
-def cells(table: str) -> Iterator[tuple[int, str, str]]:
-    """Rows, keep rule and way to test the end, of each night of a sample."""
-    for rows in ROWS:
-        ways = [*HELD, NOTHING] if rows >= LEAST_HELD else [LUCK, NOTHING]
-        yield from ((rows, rule, way) for rule in PAIRED_RULES for way in ways)
-        if TABLES[table].metric == "error":
-            yield rows, COUNT, NOTHING
 
 
 def make(job: Job) -> Nights:
@@ -192,9 +154,9 @@ def make(job: Job) -> Nights:
     sample = Sample(TABLES[table], seed)
     learner = Learner(sample) if law == GAINS else TieBreaker(sample, harmful=law == HARM)
     ends = []
-    for rows, rule, way in cells(table):
-        held = held_back(Streams.from_seed(seed), table, rows, HELD.get(way, 0.0))
-        ends.append(vars(night(learner, seed, rule, rows, held, way)))
+    for rows in ROWS:
+        held = held_back(Streams.from_seed(seed), table, rows, HELD_BACK if rows >= LEAST_HELD else 0.0)
+        ends.append(vars(night(learner, seed, rows, held)))
     return Nights(table, law, seed, ends)
 
 
@@ -202,16 +164,12 @@ def show(lines: Sequence[Nights]) -> None:
     figure("nights", f"{sum(len(line.ends) for line in lines)} of {TRIES} tries, of {len(lines)} samples")
     for law in (GAINS, NULL, HARM):
         ends = [End(**end) for line in lines if line.law == law for end in line.ends]
-        for rows, rule, way in dict.fromkeys(end.cell for end in ends):
-            in_cell = [end for end in ends if end.cell == (rows, rule, way)]
-            show_cell(f"{rows} rows, {law}, {rule}, {way}", in_cell, law)
-    by_table = [[line for line in lines if line.table == table and line.law == GAINS] for table in TABLES]
-    for rows in ROWS:
-        show_best(rows, [own for own in by_table if own])
+        for rows in ROWS if ends else ():
+            show_cell(f"{rows} rows, {law}", [end for end in ends if end.validation_rows == rows], law)
 
 
 def show_cell(name: str, ends: Sequence[End], law: str) -> None:
-    """The figures of one number of rows, law, keep rule and end."""
+    """The figures of one number of rows and law."""
     figure(f"{name}: gain on the rows of the search", mean_of([end.search for end in ends], 4))
     least = ">= -.02" if law != GAINS and ends[0].validation_rows == ROWS[0] else ""
     figure("  … on the test rows", mean_of([end.test for end in ends], 4), least)
@@ -222,37 +180,16 @@ def show_cell(name: str, ends: Sequence[End], law: str) -> None:
     share_figure("  … where the test says no", wrong, "<= .025")
     if said:
         figure("  … then claimed minus test gain", mean_of([e.claimed - e.test for e in said], 4), "<= .005")
-    if ends[0].way == LUCK:
+    if ends[0].validation_rows < LEAST_HELD:
         figure("  … luck by the luck test", mean_of([end.luck or 0.0 for end in ends], 4))
         figure("  … luck by the number of looks", mean_of([luck_of_looks(end.se or 0.0, TRIES) for end in ends], 4))
         return
     shown = [end for end in ends if end.high is not None]
-    if ends[0].way in HELD:
-        figure("  … shown minus test gain, in every night", mean_of([e.gain - e.test for e in shown], 4), "<= .005")
+    figure("  … shown minus test gain, in every night", mean_of([e.gain - e.test for e in shown], 4), "<= .005")
     for few, which in ((False, ""), (True, ", where fewer than 10 rows differ")):
         seen = [end.covers for end in shown if end.differing < 10 or not few]
         if seen:
             share_figure(f"  … the interval contains the test gain{which}", seen, "" if few else ".93 to .97")
-
-
-def show_best(rows: int, by_table: Sequence[Sequence[Nights]]) -> None:
-    """The test gain of the product's rule over that of the best rule and end, ratios of means over the tables."""
-    ours = ("one SE", "30%" if rows >= LEAST_HELD else LUCK)
-    uses = [ours, *((rule, way) for r, rule, way in cells("linear") if r == rows and (rule, way) != ours)]
-    tables = []
-    for lines in by_table:
-        gains = [{(e["rule"], e["way"]): e["test"] for e in one.ends if e["validation_rows"] == rows} for one in lines]
-        tables.append(np.array([[own[use] for use in uses] for own in gains]))
-    if not tables:
-        return
-
-    def ratio(picked: Sequence[np.ndarray]) -> float:
-        means = np.mean([gains.mean(0) for gains in picked], axis=0)
-        return float(means[0] / means.max())
-
-    best = uses[int(np.argmax(np.mean([gains.mean(0) for gains in tables], axis=0)))]
-    shown = over_tasks(tables, ratio, RESAMPLE_SEED, RESAMPLES)
-    figure(f"{rows} rows, test gain of {', '.join(ours)}, over the best ({', '.join(best)})", shown, ">= .85")
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ from meta.study.plan import Plan, quick
 from programs.program import Program
 from trainer.task import Task
 
+EXPERIMENTS = 16  # of a run on a simulated task
+LAWS = 20  # simulated tasks that studies are spread over
 _IN_MEMORY = Path("/dev/shm")
 
 

@@ -12,7 +12,7 @@ from bench import validation_rows as bench
 from bench.common import go_on, kept
 from bench.validation_tables import TABLES, UNTOUCHED, VALUES, Learner, Sample, TieBreaker
 
-END = bench.End(300, "one SE", "30%", 1, 0.1, 0.04, 0.002, 0.05, 0.01, 0.09, 0.02, 90, 14)
+END = bench.End(300, 1, 0.1, 0.04, 0.002, 0.05, 0.01, 0.09, 0.02, 90, 14)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -43,17 +43,13 @@ def test_learner_each_setting_changes_answers_and_repeats(table: str) -> None:
     assert np.array_equal(first, Learner(sample).scores(UNTOUCHED, "validation"))
 
 
-def test_keep_rules_differ_by_the_paired_error() -> None:
+def test_keep_rule_needs_more_than_the_paired_error() -> None:
     old = np.zeros(100)
     old[:4], new = 1.0, np.zeros(100)
     new[50:53] = 1.0  # one row better of seven that differ
-    assert [rule for rule in bench.PAIRED_RULES if bench.keeps(rule, old, new)] == ["better"]
+    assert not bench.keeps(old, new) and not bench.keeps(old, old)
     new[50:53] = 0.0
-    assert all(bench.keeps(rule, old, new) for rule in bench.PAIRED_RULES)
-    assert bench.keeps(bench.COUNT, old, new) and not bench.keeps(
-        bench.COUNT, old[3:], new[3:]
-    )  # of one row: its error is larger
-    assert not any(bench.keeps(rule, old, old) for rule in (*bench.PAIRED_RULES, bench.COUNT))
+    assert bench.keeps(old, new)
 
 
 def test_end_where_no_row_or_four_differ_says_nothing() -> None:
@@ -72,19 +68,15 @@ def test_end_is_better_above_zero_and_covers_the_test_gain() -> None:
 
 
 def test_end_of_a_luck_test_needs_its_p() -> None:
-    lucky = replace(END, way=bench.LUCK, luck=0.03, luck_p=0.2)
+    lucky = replace(END, luck=0.03, luck_p=0.2)
     assert not lucky.is_better and replace(lucky, luck_p=0.01).is_better
     assert lucky.claimed == pytest.approx(END.gain - 0.03)
 
 
 def test_bench_rows_held_back_are_the_products(tmp_path: Path) -> None:
     line = bench.make(("nearly solved", bench.NULL, 1))
-    ends = {end.cell: end for end in (bench.End(**fields) for fields in line.ends)}
-    assert {cell: ends[cell].rows for cell in ends if cell[1] == "one SE"} == {
-        (100, "one SE", bench.LUCK): 100, (100, "one SE", bench.NOTHING): 100,
-        (300, "one SE", "30%"): 90, (300, "one SE", "half"): 150, (300, "one SE", bench.NOTHING): 300,
-        (1000, "one SE", "30%"): 300, (1000, "one SE", "half"): 500, (1000, "one SE", bench.NOTHING): 1000,
-    }  # fmt: skip
+    ends = [bench.End(**fields) for fields in line.ends]
+    assert [(end.validation_rows, end.rows) for end in ends] == [(100, 100), (300, 90), (1000, 300)]
     file = tmp_path / "rows.jsonl"
     go_on(file, bench.make, [("nearly solved", bench.NULL, 1)], 1)
     assert kept(file, bench.Nights) == [line]
