@@ -29,7 +29,7 @@ from meta.claim import Champion, Claim
 from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
 from meta.lineage import Lineage, admit
-from meta.mutators.base import Mutator, OfflineMutator
+from meta.mutators.base import OfflineMutator
 from meta.mutators.change_files import ChangeFiles
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
@@ -38,7 +38,7 @@ from meta.novelty import novelty_on
 from meta.population import descendants, entries
 from meta.reserve import confirm_on_reserved
 from meta.study.plan import RACE_RULE, TURNS, Plan
-from meta.study.steering import AddIdea, allowed, given, take_in, vetoed
+from meta.study.steering import allowed, given, take_in, vetoed
 from programs.file_set import is_document
 from programs.program import Program
 from programs.shelf import in_library, starter
@@ -172,8 +172,6 @@ class Evolution:
         writers = self.author.writers(generation, facts) if self.author else ()
         mix = Mix(operators_of(self.study), writers, generation - 1)
         steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
-        # Before the operators are drawn: ideas that a person gave.
-        leading: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]
         bred = breed(
             self.study,
             archive,
@@ -181,11 +179,10 @@ class Evolution:
             self.novelty,
             mix,
             generation=generation,
-            count=max(len(leading), self.plan.children - sum(not one.refusal for one in steered)),
+            count=max(0, self.plan.children - sum(not one.refusal for one in steered)),
             first_among=own,
             gate=partial(vetoed, self.study),
             worth=self.worth(facts),
-            leading=leading,
         )
         children = write_down(self.study, self.lineage, [*steered, *bred], generation)
         folder = self.study.folder / "evidence"  # for people to read

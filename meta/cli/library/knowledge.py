@@ -134,7 +134,7 @@ def _read(folders: Sequence[str], without: Sequence[str], out: Output) -> list[E
     for folder in studies:
         config = StudyConfig.read(folder / resolve.MARK)
         with resolve.connect(folder, []) as con:
-            for name in (config.task, *(other.task for other in (*config.further, *config.fresh))):
+            for name in (config.task, *(other.task for other in config.further)):
                 task = Task.load(name)
                 measured = of_study(con, task, folder.resolve().name)
                 if not any(effect.edit for effect in measured):
