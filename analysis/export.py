@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from analysis.study import VIEWS, open_study, read_study
+from analysis.study import VIEWS, open_study
 from analysis.tables import quoted, statement
 from inner_loop.models.scrub import scrub
 from programs.errors import EnvironmentProblem, UsageError
@@ -32,15 +31,6 @@ _KEYS = re.compile(
     r"|xox[abprs]-[\w-]{10,}|glpat-[\w-]{15,})|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
     re.DOTALL,
 )
-
-
-def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str] = VIEWS) -> list[Path]:
-    """Writes the views of the study at ``path`` into ``folder`` (created), a file ``<view>.<to>`` each; their paths.
-
-    Lists and objects are JSON text in tsv and csv. Raises UsageError for an unknown format or view, else as read_study.
-    """
-    with read_study(path, views=views) as con:
-        return [write(con, view, Path(folder) / f"{view}.{to}", to) for view in views]
 
 
 def open_written(path: Path | str) -> duckdb.DuckDBPyConnection:

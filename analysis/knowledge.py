@@ -22,11 +22,11 @@ from programs.errors import NotFound, UsageError
 from programs.files import irregular, is_regular
 from programs.ids import content_id
 from programs.text import one_line
-from trainer.cards.sweep import EditTrial, role_values_of
 from trainer.edits import Value
 from trainer.gpu import hardware_class
 from trainer.outcome import Status
 from trainer.task import Task
+from trainer.values.roles import meaning
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,6 +57,33 @@ _DAMAGED = "copy it again, or remove it"
 _TYPED = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in COLUMNS.items())
 _TEXTS = [name for name, kind in COLUMNS.items() if kind == "VARCHAR"]
 _LENGTH = " + ".join(f"coalesce(strlen(CAST({name} AS VARCHAR)), 0)" for name in _TEXTS)
+
+
+@dataclass(frozen=True)
+class EditTrial:
+    """What one edit did to one script, in words of roles.
+
+    ``context``: the script's value of each role before the edit; ``edit``: the new values, none for the script itself.
+    ``before`` and ``after`` in the metric's unit; ``after`` is None if an experiment failed. ``se``: of the
+    difference.
+    """
+
+    context: Mapping[str, Value]
+    edit: Mapping[str, Value]
+    status: Status
+    before: float
+    after: float | None
+    se: float | None
+    n: int
+
+
+def role_values_of(task: Task, config: Mapping[str, Value]) -> dict[str, Value]:
+    """The value of each role that a script with these values of the task's knobs has, as other tasks understand it."""
+    values: dict[str, Value] = {}
+    for knob in task.edits.knobs:
+        if knob.role and knob.name in config:
+            values.setdefault(knob.role, meaning(knob.role, config[knob.name]))
+    return values
 
 
 @dataclass(frozen=True)
@@ -239,7 +266,9 @@ def files_of(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         files = sorted(folder.glob("effects-*.parquet"))
         if not files:
-            raise NotFound(f"{folder}: no knowledge base", hint="metaloop sweep writes one")
+            raise NotFound(
+                f"{folder}: no knowledge base", hint="a folder of effects-ID.parquet files, docs/knowledge.md"
+            )
         if strange := next((file for file in files if not is_regular(file)), None):
             raise irregular(strange)
         by_name |= {file.name: file for file in files}

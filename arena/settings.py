@@ -74,9 +74,6 @@ class UsedKnowledge(BaseModel):
     program_id: str
 
 
-NO_SECRET = "0" * 32  # of a copy that is shared
-
-
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
 
@@ -107,7 +104,6 @@ class StudyConfig(BaseModel):
     held_secret: str = Field(
         default="", pattern=r"^([0-9a-f]{32})?$", description="of the study before: it drew the rows that are held back"
     )
-    shared: bool = Field(default=False, description="a copy without its secret, to be read only")
     hardware_class: str
     versions: Versions
     meta_program: tuple[str, str] | None = Field(
@@ -200,7 +196,7 @@ class StudyConfig(BaseModel):
         if body.get("schema") != SCHEMA:
             raise schema_problem(path, body.get("schema"))
         try:
-            return cls.model_validate({"secret": NO_SECRET} | body if body.get("shared") else body)
+            return cls.model_validate(body)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))

@@ -55,16 +55,9 @@ class Study:
         return cls(folder, config)
 
     @classmethod
-    def open(cls, folder: Path, *, to_read: bool = False) -> Study:
-        """Open a study to resume it, or only ``to_read`` it. Raises NotFound, Corrupt, NotComparable: its task has
-        changed, or it is a shared copy, which can only be read."""
-        config = StudyConfig.read(folder / "study.toml")
-        if config.shared and not to_read:
-            raise NotComparable(
-                f"{folder} is a shared copy without the secret of its seeds: it can be read, not continued",
-                hint="metaloop report, credit, ui and verify read it; metaloop evolve starts a study of your own",
-            )
-        return cls(folder, config)
+    def open(cls, folder: Path) -> Study:
+        """Open a study to resume or to read it. Raises NotFound, Corrupt, NotComparable: its task has changed."""
+        return cls(folder, StudyConfig.read(folder / "study.toml"))
 
     def agree(self) -> None:
         """Raise NotComparable on other hardware than the study was measured on."""
@@ -131,7 +124,7 @@ class Study:
                     hint="restore study.toml from a copy, or start a new study",
                 )
         created = self.config.created_at if self.config.seed is None else "seeded"
-        if not self.config.shared and content_id("y", self.streams.secret, created) != self.config.study_id:
+        if content_id("y", self.streams.secret, created) != self.config.study_id:
             raise Corrupt(
                 f"{self.folder}/study.toml: secret or created_at does not belong to {self.config.study_id}",
                 hint="restore study.toml from a copy, or start a new study",

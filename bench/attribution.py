@@ -2,7 +2,7 @@
 
 python -m bench.attribution [factorial|named ...] [REPLICATES]    default: both
 
-The law (bench/simulation/planted.py, the coarse level: from directives straight to gains, nothing is run): 20
+The law (bench/planted_laws.py, the coarse level: from directives straight to gains, nothing is run): 20
 directives, six with absolute effects 1, .9, .8, .4, .3, .2, signs and places drawn, 14 with none; the noise between
 runs has sd 1, what all runs of a match share has sd 0.5. Effects add up.
 """
@@ -22,8 +22,8 @@ from analysis.effects import designs
 from analysis.statistics import interval
 from analysis.study import query
 from bench.common import figure, share_interval
+from bench.planted_laws import SIX_OF_TWENTY, RunLaw, planted_directives
 from bench.planted_study import Study, on_disk
-from bench.simulation.planted import SIX_OF_TWENTY, RunLaw, planted_directives
 
 APART = RunLaw(sd=1.0, drift=0.5)
 REPLICATES, STUDIES, LEDGERS = 2000, 1000, 200

@@ -1,155 +1,219 @@
-"""Readers of a live leaderboard with thousands of entries in it, while further entries arrive.
+"""Readers and entrants of a contest by the hundred; with --kills its host is killed while they are there.
 
-python -m bench.contest_load [--entries 10000] [--readers 200] [--rate 20] [--seconds 60] [--folder DIR]
+python -m bench.contest_load [--entries 300] [--readers 200] [--rate 20] [--seconds 60] [--kills 0]
 
-Makes the contest (bench/contest_folder.py; 2 min for 10,000 entries, kept in --folder and used again: entries that
-arrived stay in it), hosts it by `metaloop contest serve` with the queue's process beside it, which carries out what
-arrives, and lets bench/contest_clients.py read and enter from a third process on the same processors. Three quarters of
-the readers are live (server-sent events), one quarter clicks. Then all readers at once without any pause.
+First so many entries are carried out on a simulated task. Then `metaloop contest serve` hosts the contest, beside it
+the queue's process, which carries out what arrives. Readers ask for the pages of MIX, each after a time drawn from an
+exponential distribution, with the ETag that they have; entrants hand in --rate programs a second. A latency runs from
+sending to the last byte, at the client, on the same processors.
+
+With --kills the host (pages, queue and runs die with it) is killed with SIGKILL so many times, .5 to 6 seconds after
+its readers began, and started again. At the end everything that arrived is carried out and held against the ledger:
+what was answered with 201 is there once, has its runs once, and no experiment and no verification was made twice.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
+import random
 import signal
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+import httpx
+
+from analysis.study import query
+from arena.contest.contest import Contest
+from arena.contest.create import ContestOptions, create_contest
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import accept
+from arena.contest.running.health import left
+from arena.contest.running.work import carry_on
+from arena.contest.tables import ContestEntry, Person
+from arena.serving.clock import utc_now
+from arena.serving.tokens import hashed
 from bench.common import figure
-from bench.contest_clients import Plan
-from bench.contest_folder import TOKENS, filled
+from trainer.task import Task
+from trainer.variants import init_simulated
 
-ENTRANTS = 100
-GOAL_SECONDS, GOAL_WAIT = 0.25, 300.0
+MIX = {"/": 60, "/?page=2": 15, "/llms.txt": 8, "/api/v1/board": 12, "/queue": 5}
+ENTRANTS, RUNS, PATIENCE = 100, 2, 1800.0
+TWICE = {
+    "experiments": "SELECT record ->> 'run_id', record ->> 'number', count(*) n FROM events WHERE kind = 'experiment' "
+    "GROUP BY ALL HAVING n > 1",
+    "verifications": "SELECT record ->> 'run_id', record ->> 'seed', count(*) n FROM events "
+    "WHERE kind = 'verification' GROUP BY ALL HAVING n > 1",
+    "entries told": "SELECT record ->> 'entry_id', count(*) n FROM events WHERE kind = 'entry' "
+    "GROUP BY ALL HAVING n > 1",
+}
+PLAYED = (
+    "SELECT e.record ->> 'entry_id' AS entry_id, count(*) AS n, count(DISTINCT run_seed) AS seeds "
+    "FROM events e JOIN runs r ON r.arm_id IN (e.record -> 'arm_ids' ->> 0, e.record -> 'arm_ids' ->> 1) "
+    "JOIN matches m ON m.match_id = r.match_id "
+    "WHERE e.kind = 'entry' AND m.label = 'board' AND r.state = 'finished' GROUP BY ALL"
+)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="time the pages of a contest under load")
-    parser.add_argument("--entries", type=int, default=10_000, help="that have their results")
-    parser.add_argument("--readers", type=int, default=200)
-    parser.add_argument("--rate", type=float, default=20.0, help="entries that arrive in a second")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--think", type=float, default=5.0, help="mean seconds between two clicks of who is not live")
-    parser.add_argument("--folder", type=Path, help="keep the contest here, and use it again")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="metaloop-load-") as spare:
-        folder = given.folder or Path(spare)
-        if not (folder / TOKENS).is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            began = time.perf_counter()
-            filled(folder, given.entries, ENTRANTS)
-            figure("contest made in", f"{time.perf_counter() - began:.0f} s")
-        tokens = json.loads((folder / TOKENS).read_text())[:ENTRANTS]
-        host = Host(folder / "contest")
+@dataclass
+class Crowd:
+    """Readers and entrants, and what they measured: latencies in seconds."""
+
+    url: str
+    tokens: Sequence[str]
+    readers: int
+    rate: float
+    think: float
+    seconds: float
+    reads: list[float] = field(default_factory=list)
+    entries: list[float] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    unchanged: int = 0  # answers 304
+
+    async def play(self) -> None:
+        self.end = time.monotonic() + self.seconds
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        async with httpx.AsyncClient(base_url=self.url, timeout=60.0, limits=limits) as client:
+            await asyncio.gather(self.enter(client), *(self.read(client) for _ in range(self.readers)))
+
+    async def read(self, client: httpx.AsyncClient) -> None:
+        etags: dict[str, str] = {}
+        await asyncio.sleep(random.random() * min(self.think, self.seconds / 4))
+        while time.monotonic() < self.end:
+            [path] = random.choices([*MIX], [*MIX.values()])
+            began = time.monotonic()
+            try:
+                answer = await client.get(path, headers={"If-None-Match": etags.get(path, ""), "Accept": "text/html"})
+            except httpx.TransportError as error:
+                self.errors[f"{path}: {type(error).__name__}"] += 1
+                return
+            self.reads.append(time.monotonic() - began)
+            self.unchanged += answer.status_code == 304
+            if answer.status_code not in (200, 304):
+                self.errors[f"{path}: {answer.status_code}"] += 1
+            etags[path] = answer.headers.get("etag", "")
+            await asyncio.sleep(random.expovariate(1.0 / self.think))
+
+    async def enter(self, client: httpx.AsyncClient) -> None:
+        """So many a second, whether those before have been answered or not."""
+        begun, number = list[asyncio.Task[None]](), 0
+        while time.monotonic() < self.end:
+            begun.append(asyncio.create_task(self.hand_in(client, self.tokens[number % len(self.tokens)])))
+            number += 1
+            await asyncio.sleep(1.0 / self.rate)
+        await asyncio.gather(*begun)
+
+    async def hand_in(self, client: httpx.AsyncClient, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "text/markdown"}
+        began = time.monotonic()
         try:
-            figure("board there after", f"{host.wait_for_board(given.entries):.1f} s")
-            live = given.readers * 3 // 4
-            plan = Plan(host.port, given.seconds, live, given.readers - live, given.think, given.rate, tokens)
-            present(f"{live} live, {given.readers - live} clicking", plan, host)
-            fast = Plan(host.port, given.seconds / 3, 0, given.readers, 0.0, given.rate, tokens, seed=2)
-            present(f"{given.readers} without pause", fast, host)
-        finally:
-            host.end(signal.SIGTERM)
+            answer = await client.post("/api/v1/entries", content=program(), headers=headers)
+        except httpx.TransportError as error:
+            self.errors[f"entry: {type(error).__name__}"] += 1
+            return
+        if answer.status_code == 201:
+            self.accepted.append(answer.json()["entry_id"])
+            self.entries.append(time.monotonic() - began)
+        else:
+            self.errors[f"entry: {answer.status_code} {answer.text[:100]}"] += 1
 
 
 class Host:
     """`metaloop contest serve` in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         command = [sys.executable, "-m", "meta.cli.main", "contest", "serve", str(folder), "--port", "0", "--json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
-        self.port = int(json.loads(self.process.stdout.readline())["url"].rstrip("/").rpartition(":")[2])
+        self.url = json.loads(self.process.stdout.readline())["url"].rstrip("/")
 
-    def wait_for_board(self, rows: int) -> float:
-        """Seconds until the queue's process has read the ledger and told the board."""
-        import httpx
-
-        began = time.monotonic()
-        while time.monotonic() - began < GOAL_WAIT:
-            board = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/board?limit=1", timeout=60.0).json()
-            pulse = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/queue?limit=1", timeout=60.0).json()
-            if board["total"] >= rows and pulse["pulse"]:
-                return time.monotonic() - began
-            time.sleep(0.5)
-        sys.exit("the board never came")
-
-    def end(self, how: int) -> None:
+    def end(self, how: signal.Signals) -> None:
         """``how``: a signal for the host alone; with SIGKILL its queue dies with it."""
         os.kill(self.process.pid, how)
         self.process.wait(timeout=90)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
-    def cpu(self) -> float:
-        """CPU-seconds of the pages' process so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+def program() -> bytes:
+    """A program that nobody has sent before and whose proposers no other one has."""
+    weight = random.random()
+    charter = f"---\nmetaloop:\n  proposers: {{random: {weight}, local: {1 - weight}}}\n---\n"
+    return f"{charter}# Attempt {random.getrandbits(48):012x}\n\nLower the loss.\n".encode()
 
 
-class Watch(threading.Thread):
-    """Looks once a second by how long the board in the database is behind the runs that have been measured."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(daemon=True)
-        self.path = folder / "contest.sqlite"
-        self.over = threading.Event()
-        self.worst, self.runs = 0.0, [0, 0]
-
-    def run(self) -> None:
-        database = sqlite3.connect(self.path)
-        known: list[tuple[float, int]] = []  # when so many runs had been measured
-        while not self.over.wait(1.0):
-            now = time.monotonic()
-            (measured,) = database.execute("SELECT sum(runs_done) FROM entries").fetchone()
-            (on_board,) = database.execute("SELECT sum(\"row\" ->> 'n') FROM board").fetchone()
-            known = [(then, runs) for then, runs in known if runs > on_board] + [(now, measured)]
-            self.worst = max(self.worst, now - known[0][0])
-            self.runs = [self.runs[0] or measured, measured]
+def filled(folder: Path, entries: int) -> tuple[Contest, list[str]]:
+    """A contest on a simulated task with so many entries that have their results, and the tokens of its entrants."""
+    made = create_contest(folder / "contest", ContestOptions(
+        title="Load", task=Task.load(str(init_simulated(folder / "law", 7))), opens=utc_now() - timedelta(days=1),
+        closes=utc_now() + timedelta(days=1), run_budget=0.4, runs=RUNS, confirm_runs=3, entries_per_person=100_000,
+        join_open=True, workers=1, fixed_steps=False, sandbox=True,
+    ))  # fmt: skip
+    tokens = [accounts.fresh(accounts.PERSON) for _ in range(ENTRANTS)]
+    with made.contest.database.write() as connection:
+        for number, token in enumerate(tokens):
+            connection.add(Person(name=f"Person {number}", token_hash=hashed(token), joined_at=utc_now()))
+    with made.contest.database.read() as connection:
+        people = connection.query(Person).order_by(Person.person_id).all()
+    for number in range(entries):
+        accept(made.contest, people[number % ENTRANTS], program())
+    carry_on(made.contest, lambda _: None, until_idle=True)
+    return made.contest, tokens
 
 
-def present(name: str, plan: Plan, host: Host) -> None:
-    """Let them loose, and say what came of it."""
-    before, watch = host.cpu(), Watch(host.folder)
-    watch.start()
-    measurements = crowd(plan)
-    spent = host.cpu() - before
-    watch.over.set()
-    reads, entries = measurements["reads"], measurements["entries"]
-    figure(f"{name}: reads", f"{len(reads)} in {plan.seconds:.0f} s, {len(reads) / plan.seconds:.0f} a second")
-    figure(f"{name}: p50, p95, p99", quantiles(reads), f"p95 {1000 * GOAL_SECONDS:.0f} ms" if plan.think else "")
-    figure(f"{name}: errors", f"{len(measurements['errors'])} {sorted(set(measurements['errors']))[:3] or ''}", "0")
-    figure(f"{name}: unchanged (304), events", f"{measurements['unchanged']}, {measurements['events']}")
-    figure(f"{name}: entries accepted", f"{len(measurements['accepted'])}, p50, p95, p99 {quantiles(entries)}")
-    figure(f"{name}: runs measured meanwhile", watch.runs[1] - watch.runs[0])
-    page = f"{max(measurements['ages'], default=0.0):.0f} s at most, of {len(measurements['ages'])} looked at"
-    figure(f"{name}: board behind the runs", f"{watch.worst:.0f} s at most; and the page handed out {page}")
-    figure(f"{name}: the pages' process used", f"{spent / (plan.seconds + plan.warm):.2f} processors")
+def load(crowd: Crowd) -> None:
+    asyncio.run(crowd.play())
+    figure("reads", f"{len(crowd.reads)} in {crowd.seconds:.0f} s, {crowd.unchanged} of them unchanged (304)")
+    figure("reads, p50, p95, p99", quantiles(crowd.reads), "p95 250 ms")
+    figure("entries accepted", len(crowd.accepted))
+    figure("entries, p50, p95, p99", quantiles(crowd.entries))
+    figure("errors", f"{crowd.errors.total()} {dict(crowd.errors.most_common(3)) or ''}", "0")
 
 
-def crowd(plan: Plan, begun: Callable[[], object] = bool) -> dict[str, Any]:
-    """What they saw; ``begun`` is called when they are there."""
-    command = [sys.executable, "-m", "bench.contest_clients"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
-        assert clients.stdin is not None and clients.stdout is not None
-        clients.stdin.write(json.dumps(asdict(plan)) + "\n")
-        clients.stdin.flush()
-        clients.stdout.readline()
-        begun()
-        measurements: dict[str, Any] = json.loads(clients.stdout.read())
-    return measurements
+async def play_until_killed(crowd: Crowd, host: Host) -> None:
+    playing = asyncio.create_task(crowd.play())
+    await asyncio.sleep(random.uniform(0.5, 6.0))
+    host.end(signal.SIGKILL)
+    crowd.end = 0.0
+    await playing
+
+
+def kill(contest: Contest, crowd: Crowd, kills: int) -> None:
+    accepted, reads = list[str](), 0
+    for _ in range(kills):
+        host = Host(contest.folder)
+        again = replace(crowd, url=host.url, reads=[], accepted=[])
+        asyncio.run(play_until_killed(again, host))
+        accepted += again.accepted
+        reads += len(again.reads)
+    figure("killed", f"{kills} times; {reads} pages read, {len(accepted)} entries answered with 201 before")
+    host, until = Host(contest.folder), time.monotonic() + PATIENCE
+    while left(contest):
+        if time.monotonic() > until:
+            sys.exit(f"{left(contest)} entries are still not through")
+        time.sleep(1.0)
+    host.end(signal.SIGTERM)
+    with contest.database.read() as connection:
+        stored = {entry.entry_id: entry.state for entry in connection.query(ContestEntry)}
+    played = {row["entry_id"]: (row["n"], row["seeds"]) for row in query(contest.folder, PLAYED)}
+    wrong = [e for e, state in stored.items() if state == "verified" and played.get(e) != (RUNS, RUNS)]
+    figure("accepted entries lost", f"{len(set(accepted) - stored.keys())} of {len(accepted)}", "0")
+    figure("accepted entries stored twice", len(accepted) - len(set(accepted)), "0")
+    figure("entries in the end", dict(Counter(stored.values())))
+    figure(f"entries without exactly {RUNS} runs", f"{len(wrong)} {wrong[:2] or ''}", "0")
+    for name, sql in TWICE.items():
+        figure(f"{name} twice", len(query(contest.folder, sql)), "0")
 
 
 def quantiles(values: Sequence[float]) -> str:
@@ -157,6 +221,28 @@ def quantiles(values: Sequence[float]) -> str:
         return "none"
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return f"{1000 * cuts[49]:.0f}, {1000 * cuts[94]:.0f}, {1000 * cuts[98]:.0f} ms"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entries", type=int, default=300, help="that have their results")
+    parser.add_argument("--readers", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=20.0, help="entries that arrive in a second")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--think", type=float, default=5.0, help="mean seconds between two clicks of a reader")
+    parser.add_argument("--kills", type=int, default=0, help="kill the host so many times, in place of the latencies")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="metaloop-load-") as folder:
+        began = time.monotonic()
+        contest, tokens = filled(Path(folder), given.entries)
+        figure("contest made in", f"{time.monotonic() - began:.0f} s")
+        if given.kills:
+            return kill(contest, Crowd("", tokens, given.readers, given.rate, 1.0, 60.0), given.kills)
+        host = Host(contest.folder)
+        try:
+            load(Crowd(host.url, tokens, given.readers, given.rate, given.think, given.seconds))
+        finally:
+            host.end(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from arena.task_study import TaskStudy
 from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql, tried
 from meta.study.begin import take_up
 from trainer.task import Task
-from trainer.variants import Variant, init_like
+from trainer.variants import init_like
 
 FAMILIES, FIRST, MEMBERS, STUDIES, EXPERIMENTS = ("tabular", "strokes", "letters"), 201, 2, 5, 16
 RESAMPLES, SEED = 10_000, 16
@@ -120,7 +120,7 @@ def _task(name: str, folder: Path) -> Task:
     if Path(name).is_dir():
         return Task.load(name)
     family, _, member = name.rpartition("-")
-    return init_like(folder / name, Variant(family, member=int(member)))
+    return init_like(folder / name, family, int(member))
 
 
 def main(file: str, studies: int = STUDIES, experiments: int = EXPERIMENTS, percent: int = -1, *named: str) -> None:

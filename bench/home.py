@@ -1,19 +1,24 @@
-"""A project on one machine: a host and volunteers, two of them hostile, with kills; and the same without strangers.
+"""A shared project: its tests under laws with a known truth, and a whole one with hostile volunteers and kills.
 
-python -m bench.home FOLDER [MINUTES [VOLUNTEERS [TASK [BUDGET]]]]     default: 10 minutes, 8 volunteers, strokes
+python -m bench.home tests [PROPOSALS [PROJECTS]]                         default: 10,000 in each of 20 projects
+python -m bench.home play FOLDER [MINUTES [VOLUNTEERS [TASK [BUDGET]]]]   default: 10 minutes, 8, strokes
 
-Fixed before it ran: the programs (stock, idea-queue, local), two hostile volunteers (one claims large gains for
-worthless changes, one moderate gains for harmful ones, both as fast as their quota allows), `kill -9` of one honest
-volunteer every 20 seconds and of the host once, half way. Afterwards main is audited on fresh seeds from a clone.
+tests: proposals tested one after the other by the product's own test. Fixed before it ran: laws of the noise of a
+paired difference (in its standard deviations), shares of proposals that are true gains, their size. A proposal without
+gain has a mean of exactly 0, the hardest case that is still false. A flood is a project without any true gain. Printed
+for each: false merges for 1,000 merged, the share of true gains that were merged, pairs for each proposal. Intervals
+are those of shares (Clopper and Pearson) over all projects.
 
-The comparison: as many honest volunteers for as long, whose claims are all believed, so that nothing is verified. The
-gain of its last main over the baseline is measured as that of the other, on fresh seeds. The ratio of both gains per
-device-second of search is what not trusting anybody costs.
+play: a host and volunteers on this machine. Fixed before it ran: the programs (stock, idea-queue, local), two hostile
+volunteers (one claims large gains for worthless changes, one moderate gains for harmful ones, both as fast as their
+quota allows), `kill -9` of one honest volunteer every 20 seconds and of the host once, half way. Afterwards the gain of
+main over the baseline is measured on fresh seeds, and every block is audited from a clone.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import signal
 import subprocess
@@ -22,28 +27,115 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 
 from arena.home import volunteer
 from arena.home.checks import source_of
 from arena.home.client import HostClient, VolunteerFolder
-from arena.home.e_values import SequentialOutcome
+from arena.home.e_values import HOPE, LEAST_PAIRS, MOST_PAIRS, PRIOR, level
 from arena.home.project import Project
 from arena.home.protocol import RunResult, RunWork
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
-from arena.home.verifying import Verifier
 from arena.verify import How, Sample, carry_out
-from bench.common import METALOOP, figure
+from bench.common import METALOOP, figure, share_interval
 from trainer.streams import Streams
 
 SEED, KILL_SECONDS, SEEDS = 20261124, 20.0, 12
 PROGRAMS = "stock,idea-queue,local"
 HOSTILE = ("worthless", "harmful")
 PORT = 8441
+URL = f"http://127.0.0.1:{PORT}"
+Floats = NDArray[np.float64]
+Law = Callable[[np.random.Generator, tuple[int, int]], Floats]
+PROPOSALS, PROJECTS = 10_000, 20
+SHARES = (0.0, 0.02, 0.1, 0.5)  # of proposals with a true gain
+SIZES = (1.0, 2.0, 4.0)  # of a true gain, in standard deviations of a difference
+
+
+def _rare_failure(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """One pair in fifty loses ten standard deviations, and the others make up for it: mean 0."""
+    failed = rng.random(shape) < 0.02
+    return np.where(failed, -10.0, 10 * 0.02 / 0.98) + rng.standard_normal(shape)
+
+
+LAWS: dict[str, Law] = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "heavy tails (t, 3 degrees)": lambda rng, shape: rng.standard_t(3, shape) / math.sqrt(3),
+    "skewed, long tail of gains": lambda rng, shape: rng.standard_exponential(shape) - 1,
+    "skewed, long tail of losses": lambda rng, shape: 1 - rng.standard_exponential(shape),
+    "one pair in 50 fails": _rare_failure,
+}
+
+
+@dataclass(frozen=True)
+class Courses:
+    """For each proposal [m]: log e after each pair [m, n], and its projection on the last pair."""
+
+    log_e: Floats
+    projected: Floats
+
+    @classmethod
+    def of(cls, differences: Floats) -> Courses:
+        n = np.arange(1, MOST_PAIRS + 1)
+        mean = np.cumsum(differences, 1) / n
+        squares = np.maximum(np.cumsum(differences**2, 1) - n * mean**2, 1e-12)
+        variance = squares / np.maximum(n - 1, 1)
+        hoped = mean + HOPE * np.sqrt(variance / n)
+        last = np.full_like(mean, MOST_PAIRS)
+        return cls(_log_e(n + 0.0 * mean, mean, squares), _log_e(last, hoped, variance * (MOST_PAIRS - 1)))
+
+    def play(self, proposal: int, at: float) -> tuple[bool, int]:
+        """Whether it is merged, and after how many pairs its test ends: `e_values.judge`, for a whole course."""
+        bound = math.log(1 / at)
+        crossed = self.log_e[proposal] >= bound
+        ends = crossed | (self.projected[proposal] < bound) & (np.arange(1, MOST_PAIRS + 1) >= LEAST_PAIRS)
+        ends[-1] = True
+        last = int(np.argmax(ends))
+        return bool(crossed[last]), last + 1
+
+
+def _log_e(n: Floats, mean: Floats, squares: Floats) -> Floats:
+    k, r = PRIOR / (n + PRIOR), n * mean**2 / squares
+    value = 0.5 * np.log(k) + 0.5 * n * (np.log1p(r) - np.log1p(k * r))
+    return np.where((mean > 0) & (n > 1), value, 0.0)
+
+
+def tested_project(
+    law: Law, true_share: float, size: float, proposals: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """False merges, true merges, true gains, pairs of one project."""
+    true = rng.random(proposals) < true_share
+    courses = Courses.of(law(rng, (proposals, MOST_PAIRS)) + np.where(true, size, 0.0)[:, None])
+    merged, false, pairs = 0, 0, 0
+    for t in range(proposals):
+        crossed, spent = courses.play(t, level(t + 1, merged))
+        merged += crossed
+        false += crossed and not true[t]
+        pairs += spent
+    return np.array([false, merged - false, int(true.sum()), pairs])
+
+
+def tests(proposals: int = PROPOSALS, projects: int = PROJECTS) -> None:
+    rng = np.random.default_rng(SEED)
+    figure("budget", f"{projects} projects of {proposals} proposals each; at most {MOST_PAIRS} pairs a proposal")
+    for name, law in LAWS.items():
+        for true_share in SHARES:
+            for size in SIZES if true_share else (0.0,):
+                counts = np.sum([tested_project(law, true_share, size, proposals, rng) for _ in range(projects)], 0)
+                false, right, true, pairs = map(int, counts)
+                low, high = share_interval(false, max(1, false + right))
+                power = f"merged {right / true:.3f} of the true gains; " if true else ""
+                figure(
+                    f"{name}, {true_share:.0%} gain {size:g} SD",
+                    f"false {false} of {false + right} merged, {1000 * false / max(1, false + right):.2f} in 1,000 "
+                    f"[{1000 * low:.2f}, {1000 * high:.2f}]; {power}{pairs / (projects * proposals):.1f} pairs each",
+                )
 
 
 class HostileSession(volunteer.VolunteerSession):
@@ -59,28 +151,9 @@ class HostileSession(volunteer.VolunteerSession):
         return RunResult(files=files, claimed_gain=claim, device_seconds=lease.budget, experiments=24, events="")
 
 
-class TrustingVerifier(Verifier):
-    """Merges each claim above zero that applies to main, without a measurement."""
-
-    def step(self, executor: Any) -> bool:
-        with self.database.read() as connection:
-            waiting = select(ProposalRow.proposal_id).where(ProposalRow.state == "waiting")
-            chosen = connection.scalar(waiting.order_by(ProposalRow.claimed.desc()).limit(1))
-        if chosen is not None and self._begin(chosen):
-            self._merge(chosen, SequentialOutcome("crossed", 0.0, 0.0, 0.0, 0.0), [])
-        return chosen is not None
-
-
-def trusting(folder: str) -> None:
-    from arena.home import work
-
-    work.Verifier = TrustingVerifier  # type: ignore[attr-defined]
-    work.carry_on(Project.open(Path(folder)), lambda _: None)
-
-
-def hostile(url: str, folder: str, name: str) -> None:
+def hostile(folder: str, name: str) -> None:
     random.seed(SEED)
-    session = HostileSession(HostClient(url), VolunteerFolder(Path(folder)), name, volunteer.MOST_GB, lambda _: None)
+    session = HostileSession(HostClient(URL), VolunteerFolder(Path(folder)), name, volunteer.MOST_GB, lambda _: None)
     session.join()
     while True:
         session.step()
@@ -91,33 +164,24 @@ class Fleet:
     """The processes of one project."""
 
     folder: Path
-    port: int
-
-    def __post_init__(self) -> None:
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str, *words: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
 
     def serve(self) -> None:
-        self.start("host", METALOOP, "home", "serve", str(self.folder / "project"), "--port", str(self.port))
+        self.start("host", METALOOP, "home", "serve", str(self.folder / "project"), "--port", str(PORT))
         for _ in range(600):
             try:
-                with urllib.request.urlopen(f"{self.url}/api/v1/project", timeout=5):
+                with urllib.request.urlopen(f"{URL}/api/v1/project", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         sys.exit("the host does not answer")
 
     def join(self, name: str) -> None:
-        self.start(
-            name, METALOOP, "home", "join", self.url, "--name", name, "--set", f"folder={self.folder / name}", "-y"
-        )
+        self.start(name, METALOOP, "home", "join", URL, "--name", name, "--set", f"folder={self.folder / name}", "-y")
 
     def kill(self, name: str, how: int = signal.SIGKILL) -> None:
         """Of the one process; those that it started end with it."""
@@ -130,22 +194,17 @@ class Fleet:
             self.kill(name, signal.SIGKILL if name != "host" else signal.SIGTERM)
 
 
-def made(folder: Path, task: str, budget: str, port: int) -> Fleet:
+def play(folder: Path, minutes: float, count: int, task: str, budget: str) -> None:
     folder.mkdir(parents=True)
     words = ["home", "init", str(folder / "project"), "-t", task, "-p", PROGRAMS]
     subprocess.run([METALOOP, *words, *(["-b", budget] if budget else [])], check=True, stdout=subprocess.DEVNULL)
-    return Fleet(folder, port)
-
-
-def strangers(folder: Path, minutes: float, count: int, task: str, budget: str) -> Fleet:
-    """The project with hostile volunteers and kills."""
-    fleet, drawn = made(folder, task, budget, PORT), random.Random(SEED)
+    fleet, drawn = Fleet(folder), random.Random(SEED)
     fleet.serve()
     honest = [f"honest-{k}" for k in range(count - len(HOSTILE))]
     for name in honest:
         fleet.join(name)
     for name in HOSTILE:
-        fleet.start(name, sys.executable, "-m", "bench.home", "hostile", fleet.url, str(folder / name), name)
+        fleet.start(name, sys.executable, "-m", "bench.home", "hostile", str(folder / name), name)
     began, host_killed = time.monotonic(), False
     while (left := began + 60 * minutes - time.monotonic()) > 0:
         time.sleep(min(KILL_SECONDS, left))
@@ -157,25 +216,7 @@ def strangers(folder: Path, minutes: float, count: int, task: str, budget: str) 
             fleet.kill("host")
             fleet.serve()
     fleet.stop()
-    return fleet
-
-
-def trusted(folder: Path, minutes: float, count: int, task: str, budget: str) -> Fleet:
-    """As many volunteers who are all believed."""
-    fleet = made(folder, task, budget, PORT + 1)
-    code = (
-        "import sys; from pathlib import Path; from arena.home import server; from arena.home.project import Project;"
-        "from arena.serving.wire import configured, listen; import uvicorn;"
-        "s=listen('127.0.0.1', int(sys.argv[2]));"
-        "uvicorn.Server(configured(server.create_app(Project.open(Path(sys.argv[1]))))).run(sockets=[s])"
-    )
-    fleet.start("host", sys.executable, "-c", code, str(folder / "project"), str(fleet.port))
-    fleet.start("merging", sys.executable, "-m", "bench.home", "trusting", str(folder / "project"))
-    for k in range(count):
-        fleet.join(f"honest-{k}")
-    time.sleep(60 * minutes)
-    fleet.stop()
-    return fleet
+    report(fleet)
 
 
 def gain_of_main(project: Project) -> tuple[float, float]:
@@ -191,12 +232,6 @@ def gain_of_main(project: Project) -> tuple[float, float]:
     return project.task.sign * (mean[0] - mean[1]), se
 
 
-def searched(project: Project) -> float:
-    with project.database.read() as connection:
-        honest = select(RunLease.device_seconds).join(Volunteer, Volunteer.volunteer_id == RunLease.volunteer_id)
-        return sum(connection.scalars(honest.where(Volunteer.name.not_in(HOSTILE))).all())
-
-
 def report(fleet: Fleet) -> None:
     """What became of the project with strangers."""
     project = Project.open(fleet.folder / "project")
@@ -210,11 +245,9 @@ def report(fleet: Fleet) -> None:
             ).all()
         )
         proposals = connection.scalars(select(ProposalRow)).all()
-        sampling = sum(connection.scalars(select(RunLease.sample_seconds)).all())
         pairs = sum(connection.scalars(select(Pair.device_seconds)).all())
         runs = connection.scalars(select(RunLease).where(RunLease.returned_at.is_not(None))).all()
-        enemies = select(Volunteer.contributed).where(Volunteer.name.in_(HOSTILE))
-        hostile_seconds = sum(connection.scalars(enemies).all())
+        contributed = sum(connection.scalars(select(Volunteer.contributed)).all())
         names = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.name)).all())
     handed_in = Counter(names[lease.volunteer_id] for lease in runs)
     lost = 0
@@ -226,9 +259,9 @@ def report(fleet: Fleet) -> None:
     figure("proposals by state", json.dumps(Counter(each.state for each in proposals)))
     figure("blocks", len(blocks))
     figure("blocks of hostile volunteers", sum(by[b.proposal_id] in HOSTILE for b in blocks if b.proposal_id))
-    total = searched(project) + hostile_seconds
-    figure("device-seconds of search, honest", round(searched(project), 1))
-    figure("verification over all contributed", round((sampling + pairs) / total, 4) if total else "none")
+    figure("verification over all contributed", round(pairs / contributed, 4) if contributed else "none")
+    gain, se = gain_of_main(project)
+    figure(f"gain of main over the baseline, {project.task.unit}", f"{gain:.4f} ± {1.96 * se:.4f}")
     clone = fleet.folder / "clone"
     subprocess.run(["git", "clone", "-q", str(project.chain.folder), str(clone)], check=True)
     words = [METALOOP, "home", "audit", str(clone), "--blocks", "99", "--seeds", str(SEEDS), "--json"]
@@ -239,32 +272,15 @@ def report(fleet: Fleet) -> None:
     figure("blocks that the audit contradicts", verdicts.count("contradicted"))
 
 
-def main(folder: Path, minutes: float, count: int, task: str, budget: str) -> None:
-    fleet = strangers(folder / "strangers", minutes, count, task, budget)
-    report(fleet)
-    other = trusted(folder / "trusted", minutes, count - len(HOSTILE), task, budget)
-    per_second = []
-    for name, each in (("strangers", fleet), ("all believed", other)):
-        project = Project.open(each.folder / "project")
-        gain, se = gain_of_main(project)
-        seconds = searched(project)
-        per_second.append(gain / seconds)
-        figure(f"{name}: gain of main over the baseline, {project.task.unit}", f"{gain:.4f} ± {1.96 * se:.4f}")
-        figure(f"{name}: for 100 device-seconds of search", f"{100 * gain / seconds:.4f} of {seconds:.0f}")
-    figure("ratio of gain per device-second of search", round(per_second[0] / per_second[1], 3))
+def main(what: str, *words: str) -> None:
+    if what == "tests":
+        tests(*map(int, words))
+    elif what == "play":
+        folder, minutes, count, task, budget = [*words, *("", "10", "8", "strokes", "")[len(words) :]]
+        play(Path(folder), float(minutes), int(count), task, budget)
+    else:
+        hostile(*words)
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    if words[:1] == ["hostile"]:
-        hostile(*words[1:])
-    elif words[:1] == ["trusting"]:
-        trusting(words[1])
-    else:
-        main(
-            Path(words[0]),
-            float(words[1]) if words[1:] else 10.0,
-            int(words[2]) if words[2:] else 8,
-            words[3] if words[3:] else "strokes",
-            words[4] if words[4:] else "",
-        )
+    main(*sys.argv[1:])

@@ -45,7 +45,7 @@ from trainer.laws.planted import random_law, simulated_task
 from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
-from trainer.variants import Variant, init_like
+from trainer.variants import init_like
 
 FAMILIES, FIRST, MEMBERS = ("tabular", "strokes", "letters"), 301, 4
 SEED, RESAMPLES = 17, 10_000
@@ -83,7 +83,7 @@ def night(job: tuple[str, int, int, int]) -> Night:
     family, member, number, experiments = job
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        task = init_like(folder / f"{family}-{member}", Variant(family, member=member))
+        task = init_like(folder / f"{family}-{member}", family, member)
         (folder / "mine.md").write_text(PROGRAM)
         budget = f"{experiments * task.cost_seconds:.4f}s"
         common = ["-t", str(task.folder), "--seed", str(number), "-q", "-y"]

@@ -37,10 +37,10 @@ import numpy as np
 from analysis.statistics import ErrorEstimate, one_sided, skewed_difference
 from analysis.study import query
 from bench.common import cpu_seconds, figure, go_on, kept, mean_of
+from bench.drawn_studies import Design, World, studies
 from bench.noop_task import noop_task
+from bench.planted_laws import RunLaw
 from bench.simulated import EXPERIMENTS, LAWS, share_figure
-from bench.simulation.drawn import Design, World, studies
-from bench.simulation.planted import RunLaw
 from bench.whole import quick_plan, silent, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.evolve import evolve
@@ -52,7 +52,7 @@ from trainer.laws.planted import COST, null_law, simulated_task
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from bench.simulation.planted import Floats
+    from bench.planted_laws import Floats
 
 GOAL = "upper bound <= 0.033"
 SMALL: Plan = replace(

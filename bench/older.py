@@ -1,10 +1,10 @@
-"""Whether this code gives the same runs as an earlier commit: match, evolve, improve of a repository, contest.
+"""Whether this code gives the same runs as an earlier commit: match, evolve, improve of a repository.
 
-python -m bench.older COMMIT [KIND …]      match evolve improve contest; needs the git repository
+python -m bench.older COMMIT [KIND …]      match evolve improve; needs the git repository
 python -m bench.older record FILE          the simulated runs of this code, for tests/test_older.py
 
-Both codes get the same programs, tasks, settings and secret. The match trains scripts in fixed steps; the
-repository has a command of its own, whose score follows from its seed; evolve and contest have a simulated task.
+Both codes get the same programs, tasks, settings and seeds. The match trains scripts in fixed steps; the
+repository has a command of its own, whose score follows from its seed; evolve has a simulated task.
 The runs that both made (same program text, stream and run seed) are compared: every experiment's metric, decision,
 source and steps, and every gain. Programs that mutators wrote may differ, and so may runs of shipped programs that were
 written anew: they are counted.
@@ -19,12 +19,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from bench.common import checked_out, figure
-from bench.contest import serving
+from trainer.laws.planted import random_law, simulated_task
 
 METALOOP = (sys.executable, "-P", "-m", "meta.cli.main")  # of the code that PYTHONPATH names
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +68,7 @@ def programs_and_law(code: Path, folder: Path) -> None:
     """What the simulated kinds need: three programs and a task whose results follow a formula."""
     for name in PROGRAMS:
         shutil.copy(code / "programs" / "library" / f"{name}.md", folder)
-    call(code, folder, "task", "init", "law", "--simulated", "--seed", "3")
+    simulated_task(random_law(3), folder / "law", name="law")
 
 
 def prepare(old: Path, folder: Path) -> None:
@@ -81,20 +80,6 @@ def prepare(old: Path, folder: Path) -> None:
     (repository / "README.md").write_text(README)
     given = ("--command", "SEED={seed} python train.py", "--metric", "val_loss", "--direction", "lower")
     call(old, folder, "task", "init", "--from", "repo", *given, "--editable", "train.py", "--budget", "2s")
-
-
-def open_contest(code: Path, folder: Path, secret: str | None) -> str:
-    """Create the contest and let its seeds follow from ``secret``; answers the secret that it has then."""
-    made = call(code, folder, "contest", "init", "contest", "-t", "law", "-n", "2", METALOOP_CONFIRM_RUNS="3")
-    (folder / "code").write_text(made["join_code"])
-    study, settings = folder / "contest" / "study.toml", folder / "contest" / "contest.toml"
-    drawn = str(tomllib.loads(read(study))["secret"])
-    if secret is None:
-        return drawn
-    study.write_text(read(study).replace(drawn, secret))
-    old_hash, new_hash = (hashlib.sha256(bytes.fromhex(value)).hexdigest() for value in (drawn, secret))
-    settings.write_text(read(settings).replace(old_hash, new_hash))
-    return secret
 
 
 def match(code: Path, folder: Path) -> None:
@@ -112,22 +97,6 @@ def improve(code: Path, folder: Path) -> None:
     words = ("-t", "./repo", "-n", "2", "-b", "8s", "--seed", "3", "-j", "1")
     settings = {"METALOOP_GENERATIONS": "1", "METALOOP_FIXED_STEPS": "1"}
     call(code, folder, "improve", "./local.md", *words, "-s", "improve", **settings)
-
-
-def contest(code: Path, folder: Path) -> None:
-    with serving(folder, METALOOP, environment(code)) as url:
-        for name in PROGRAMS:
-            joined = call(
-                code, folder, "contest", "join", "--to", url, "--name", f"Ada {name}", "--code", read(folder / "code")
-            )
-            token = {"METALOOP_TOKEN": joined["token"]}
-            call(code, folder, "contest", "submit", f"{name}.md", "--to", url, **token)
-        options = ["-y"] if code == ROOT else []
-        call(code, folder, "contest", "close", "contest", "--early", "a comparison", *options)
-
-
-def read(file: Path) -> str:
-    return file.read_text("utf-8")
 
 
 def runs(code: Path, study: Path) -> Runs:
@@ -176,9 +145,7 @@ def main() -> None:
         folders["old"].mkdir()
         prepare(code, folders["old"])
         shutil.copytree(folders["old"], folders["new"])
-        secret = open_contest(code, folders["old"], None)
-        open_contest(ROOT, folders["new"], secret)
-        for play in (match, evolve, improve, contest):
+        for play in (match, evolve, improve):
             if not kinds or play.__name__ in kinds:
                 made = []
                 for its_code, folder in ((code, folders["old"]), (ROOT, folders["new"])):

@@ -26,7 +26,7 @@ from analysis.study import open_study
 from arena.race import shrunken
 from bench.common import figure, share_interval
 from bench.planted_events import Population
-from bench.simulation.planted import DirectiveLaw, RunLaw, planted_directives
+from bench.planted_laws import DirectiveLaw, RunLaw, planted_directives
 
 GENERATIONS, CHILDREN, RUNS, FIRST = 8, 5, 6, 6
 SHAPES = {

@@ -15,7 +15,7 @@ from analysis.ledger import Ledger
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.simulation.planted import DirectiveLaw
+    from bench.planted_laws import DirectiveLaw
 
 BUDGET = 3.0  # device-seconds of a run, all of them charged
 
@@ -123,7 +123,7 @@ class Population:
         drift = self.law.runs.drift * float(self.rng.standard_normal())
         seeds = self.rng.standard_normal(runs)
         for who in programs:
-            drawn, _ = self.law.draw(self.held[who], runs, self.rng, seeds, drift)
+            drawn = self.law.draw(self.held[who], runs, self.rng, seeds, drift)
             for number, gain in enumerate(drawn.tolist()):
                 arm, run_id = f"a-{match_id}-{who}", f"r-{match_id}-{who}-{number}"
                 start(self.ledger, run_id, match_id, arm, who, number)

@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.statistics import mean_interval, posterior
 from arena.race import ArmScore, SequentialHalving, Stage
 from bench import planted_events
-from bench.simulation.planted import DirectiveLaw
+from bench.planted_laws import DirectiveLaw
 from meta.study.plan import DEFAULT
 
 
@@ -47,7 +47,7 @@ class Study:
         while wanted := racer.next_round([ArmScore(who, True, tuple(here[who])) for who in programs]):
             for who, runs in wanted.items():
                 first = len(here[who])
-                drawn, _ = self.law.draw(self.held[who], runs - first, self.rng, shared[first:runs], drift)
+                drawn = self.law.draw(self.held[who], runs - first, self.rng, shared[first:runs], drift)
                 for seed, gain in enumerate(drawn.tolist(), first):
                     here[who].append(gain)
                     self.take(match_id, who, seed, gain)
@@ -115,7 +115,7 @@ class Study:
         seeds: list[int] = []
         for who, (row, count) in arms.items():
             directives = [d for d, yes in zip(factors, row, strict=True) if yes]
-            drawn, _ = self.law.draw(directives, count, self.rng, shared[:count], float(drift))
+            drawn = self.law.draw(directives, count, self.rng, shared[:count], float(drift))
             held, gains, seeds = held + [row] * count, gains + drawn.tolist(), seeds + list(range(count))
             if self.ledger is not None:
                 write_program(self.ledger, who, directives, parent_ids=[program], operator="ablation")

@@ -1,6 +1,6 @@
-"""The size of each part: thousand tokens against its budget in size.toml, and lines of Python.
+"""The size of the project: tokens and lines of each part and of the core, each beside its limit and its target.
 
-python -m bench.size      exit status 1 where a part is over its budget
+python -m bench.size      exit status 1 where a number is over its limit in size.toml
 
 A token is a name, operator, number or string of Python's tokenizer. Comments and docstrings do not count, so that
 dense lines and cut docstrings gain nothing.
@@ -8,18 +8,21 @@ dense lines and cut docstrings gain nothing.
 
 from __future__ import annotations
 
+import ast
 import sys
 import tokenize
 import tomllib
 from collections import Counter
 from pathlib import Path
-
-from bench.common import figure
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTED = {tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING}
 BEFORE_DOCSTRING = {tokenize.ENCODING, tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE, tokenize.NL}
 ATTACKS = ("redteam", "hostile", "attacks")  # tests that attack are wanted, so they are not counted
+PACKAGES = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
+NOT_CORE = ("trainer/sandbox/", "trainer/inside/", "trainer/tasks/", "meta/cli/")
+TEXTS = (".sql", ".j2", ".html", ".js", ".css", ".toml", ".jinja")
 
 
 def tokens(file: Path) -> int:
@@ -35,8 +38,8 @@ def tokens(file: Path) -> int:
     return count
 
 
-def line_count(file: Path) -> int:
-    return file.read_bytes().count(b"\n")
+def line_count(*files: Path) -> int:
+    return sum(file.read_bytes().count(b"\n") for file in files)
 
 
 def sizes(root: Path, parts: list[str]) -> dict[str, tuple[float, int]]:
@@ -53,30 +56,80 @@ def sizes(root: Path, parts: list[str]) -> dict[str, tuple[float, int]]:
     return {part: (thousands[part] / 1000, lines[part]) for part in parts}
 
 
-def budgets(root: Path = ROOT) -> dict[str, float]:
-    """Thousand tokens that each part may have."""
-    table: dict[str, float] = tomllib.loads((root / "size.toml").read_text("utf-8"))["thousand_tokens"]
-    return table
+def settings(root: Path = ROOT) -> dict[str, Any]:
+    """What size.toml says: `core_roots`, and a limit and a target for each part and each count."""
+    return tomllib.loads((root / "size.toml").read_text("utf-8"))
 
 
-def core(root: Path = ROOT) -> list[Path]:
-    """The files of the core; raises ValueError for a pattern that names no file."""
-    files: set[Path] = set()
-    for pattern in tomllib.loads((root / "size.toml").read_text("utf-8"))["core"]:
-        named = set(root.glob(pattern))
-        if not named:
-            raise ValueError(f"size.toml: no file is named {pattern}")
-        files |= named
-    return sorted(files)
+def imports(file: Path) -> set[str]:
+    """Modules that a file imports, also inside functions; not those that only a type checker sees."""
+    tree = ast.parse(file.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+    return names
+
+
+def core(roots: list[str], root: Path = ROOT) -> list[Path]:
+    """The roots (files, and the files of folders) with all that they import; raises ValueError for a missing root."""
+    modules: dict[str, Path] = {}
+    for file in (file for package in PACKAGES for file in (root / package).rglob("*.py")):
+        path = file.relative_to(root).with_suffix("")
+        modules[".".join(path.parent.parts if path.name == "__init__" else path.parts)] = file
+    waiting = [
+        file for name in roots for file in ((root / name).glob("*.py") if (root / name).is_dir() else [root / name])
+    ]
+    if missing := [str(file) for file in waiting if not file.is_file()]:
+        raise ValueError(f"size.toml: no such root of the core: {', '.join(missing)}")
+    found: set[Path] = set()
+    while waiting:
+        if (file := waiting.pop()) not in found:
+            found.add(file)
+            waiting += [modules[name] for name in imports(file) & modules.keys()]
+    return sorted(file for file in found if not file.relative_to(root).as_posix().startswith(NOT_CORE))
+
+
+def counts(roots: list[str], root: Path = ROOT) -> dict[str, int]:
+    """The numbers that size.toml limits beside tokens."""
+    texts = [file for package in PACKAGES for file in (root / package).rglob("*") if file.suffix in TEXTS]
+    core_files = core(roots, root)
+    return {
+        "files of the core": len(core_files),
+        "lines of the core": line_count(*core_files),
+        "lines of SQL, templates, JS and TOML": line_count(*(file for file in texts if "shipped" not in file.parts)),
+        "lines of TOML and shell in bench": line_count(
+            *(root / "bench").rglob("*.toml"), *(root / "bench").rglob("*.sh")
+        ),
+        "lines of docs, docs/log apart": line_count(
+            *(f for f in (root / "docs").rglob("*.md") if "log" not in f.parts)
+        ),
+        "lines of LOG.md": line_count(root / "LOG.md"),
+        "words of README.md": len((root / "README.md").read_text("utf-8").split()),
+    }
 
 
 def main() -> int:
-    budget = budgets()
-    measured = sizes(ROOT, list(budget))
-    for part, (thousand, lines) in measured.items():
-        figure(part, f"{thousand:.1f} thousand tokens, {lines:,} lines", f"≤ {budget[part]:g} thousand tokens")
-    figure("core", f"{sum(map(line_count, core())):,} lines in {len(core())} files")
-    return int(any(thousand > budget[part] for part, (thousand, _) in measured.items()))
+    listed = settings()
+    parts = sizes(ROOT, list(listed["thousand_tokens"]))
+    rows = [
+        (f"{part}, thousand tokens", round(size, 1), listed["thousand_tokens"][part])
+        for part, (size, _) in parts.items()
+    ]
+    rows += [(name, number, listed["counts"][name]) for name, number in counts(listed["core_roots"]).items()]
+    print(f"{'':38}{'now':>10}{'limit':>10}{'target':>10}")
+    for name, number, row in rows:
+        print(f"{name:38}{number:>10,}{row['limit']:>10,}{row['target']:>10,}")
+    product = [size for part, size in parts.items() if part.split("/")[0] in PACKAGES]
+    thousand, lines = (round(sum(column)) for column in zip(*product, strict=True))
+    print(f"product: {thousand} thousand tokens, {lines:,} lines of Python")
+    print("lines of Python:", ", ".join(f"{part} {lines:,}" for part, (_, lines) in parts.items()))
+    return int(any(number > row["limit"] for _, number, row in rows))
 
 
 if __name__ == "__main__":

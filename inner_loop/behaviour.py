@@ -96,15 +96,14 @@ def behaviour_id(
 def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, ConditionalEdit]]:
     """The ideas that a scripted researcher tries here, in order; none unless the queue is a proposer.
 
-    Ideas are left out if they name no edit of this task or touch knobs out of focus in every phase with the queue.
+    Ideas are left out if they name no edit of this task or touch knobs out of focus.
     """
-    queued = [charter for _, charter in program.charter.by_phase() if "queue" in charter.proposers]
-    if not queued:
+    if not program.charter.has_queue:
         return []
     task = with_patches(task, program)
-    focuses = [{knob.name for knob in in_focus(task.edits, charter.focus)} for charter in queued]
+    focus = {knob.name for knob in in_focus(task.edits, program.charter.focus)}
     resolved = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in program.ideas]
-    return [(idea, edit) for idea, edit in resolved if edit and any(edit.knobs <= focus for focus in focuses)]
+    return [(idea, edit) for idea, edit in resolved if edit and edit.knobs <= focus]
 
 
 def inert_directives(program: Program, task: Task) -> list[Directive]:
@@ -121,29 +120,14 @@ def in_focus(space: EditSpace, focus: Sequence[str]) -> tuple[Knob, ...]:
 
 
 def effective(charter: Charter, task: Task, without: frozenset[str] = frozenset()) -> dict[str, JsonValue]:
-    """The charter with its defaults, without settings that cannot matter: fields of inactive rules, phases that change
-    nothing. Shares are normalised, groups are replaced by their knobs."""
-    phases = [
-        (until, {name: value for name, value in _in_phase(one, task).items() if name not in without})
-        for until, one in charter.by_phase()
-    ]
-    ends = [this for this, after in zip(phases, [*phases[1:], None], strict=True) if not after or this[1] != after[1]]
-    return ends[0][1] if len(ends) == 1 else {"phases": [[until, fields] for until, fields in ends]}
-
-
-def _in_phase(charter: Charter, task: Task) -> dict[str, JsonValue]:
-    """A charter without phases, as far as it has an effect."""
-    fields = charter.model_dump(mode="json", exclude={"version", "history", "standups", "phases"})
+    """The charter with its defaults, without settings that cannot matter, such as fields of inactive rules. Shares are
+    normalised, groups are replaced by their knobs."""
+    fields = charter.model_dump(mode="json", exclude={"version", "history", "standups"})
     total = sum(charter.proposers.values())
     fields["proposers"] = {name: round(share / total, 6) for name, share in charter.proposers.items()}
     fields["focus"] = [knob.name for knob in in_focus(task.edits, charter.focus)]
     if not charter.doubt_ideas or "queue" not in charter.proposers:
         del fields["doubt_ideas"]
-    groups = {knob.group.lower() for knob in in_focus(task.edits, charter.focus)}
-    if not charter.rotate or len(groups) < 2:
-        del fields["rotate"]
-    if not charter.plateau.after or (charter.plateau.then == "group" and len(groups) < 2):
-        del fields["plateau"]
     if not charter.keep.least:
         del fields["keep"]["least"]
     if charter.keep.rule != "margin":
@@ -154,7 +138,7 @@ def _in_phase(charter: Charter, task: Task) -> dict[str, JsonValue]:
         del fields["screen"]  # every experiment gets its full budget
     elif charter.screen.fraction >= 1.0:
         del fields["screen"]["promote"]
-    return fields
+    return {name: value for name, value in fields.items() if name not in without}
 
 
 def _works(directive: Directive, program: Program, task: Task, used: set[str]) -> bool:

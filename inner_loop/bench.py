@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from inner_loop.events import Emit, Event, ExperimentEvent, FaultEvent, FindingEvent, WaveEvent, experiment_id
+from inner_loop.events import Emit, Event, ExperimentEvent, FaultEvent, FindingEvent, experiment_id
 from inner_loop.meter import RunMeter
 from inner_loop.record import Record, decision_event, experiment_event
 from inner_loop.replay import RunReplay
@@ -16,7 +16,7 @@ from inner_loop.results_tsv import ResultsTable
 from inner_loop.wave import ExperimentRequest, Known, PlannedExperiment, run_wave
 from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
 from programs.text import one_line
-from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
+from trainer.devices import Devices, busy_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.rows import Difference
@@ -274,7 +274,7 @@ class Bench:
                 self.decide(record, decided.decision, decided.reason, compared)
 
     def move_head(self, record: Record) -> None:
-        """Make another measured record the head: a rewind, another branch, the winner of a confirmation."""
+        """Make another measured record the head, such as the winner of a confirmation."""
         if record is self._head:
             return
         if self._repository:
@@ -335,27 +335,12 @@ class Bench:
         self.experiment_wall_seconds += busy_seconds(completed)
         if ending:
             raise ending[0]
-        self._hold(first, completed)
         return self.history[first:]
 
     def _look(self) -> None:
         """Before each launch: raise if the run is to end."""
         if self._should_stop():
             raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
-
-    def _hold(self, first: int, completed: Sequence[Completed]) -> None:
-        """Charge the time that leased devices of a wave waited: as recorded, or as measured now."""
-        idle = self._replay.idle(first)
-        if idle is None and self._trainer.leased and not self._trainer.fixed_steps:
-            trained = [one for one in completed if not one.outcome.cached]  # a cached one held no device
-            idle = idle_seconds(trained, self.devices)
-            if idle > 0:
-                self._emit(
-                    WaveEvent(
-                        run_id=self.run_id, number=first, count=len(completed), devices=self.devices, idle_seconds=idle
-                    )
-                )
-        self.meter.wait(idle or 0.0)
 
     def _take(self, planned: PlannedExperiment, ended: Known) -> None:
         """Record an experiment that has ended; all with a lower number are recorded already."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from copy import copy
-
 from programs.program import Program
 
 
@@ -17,12 +14,6 @@ class Citations:
             for directive in program.directives
             if directive.kind == "charter"
         }
-
-    def within(self, phase: Iterable[str]) -> Citations:
-        """The citations in a phase: of its fields, given here, it is the directive of the phases that is cited."""
-        inner = copy(self)
-        inner._ids = self._ids | dict.fromkeys(phase, self._ids.get("phases", ""))
-        return inner
 
     def cite(self, *fields: str) -> tuple[str, ...]:
         """Directive ids of the given fields that are set, in that order."""

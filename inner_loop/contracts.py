@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inner_loop.bench import Bench
 
 #: Settings of a program that have no effect in a night, which has its own rules for them.
-NIGHT_RULES = ("keep", "replicates", "screen", "wave", "branch", "confirm", "simplicity")
+NIGHT_RULES = ("keep", "replicates", "screen", "wave", "confirm", "simplicity")
 
 
 @dataclass(frozen=True)

@@ -147,17 +147,6 @@ class DecisionEvent(Event, kind="decision", sparse=("gain", "gain_se")):
     gain_se: float | None = None
 
 
-class WaveEvent(Event, kind="wave"):
-    """Device-seconds that leased devices waited for the last experiment of a wave, whose first experiment is
-    ``number``. They are charged."""
-
-    run_id: str
-    number: int
-    count: int
-    devices: int
-    idle_seconds: float
-
-
 class TurnEvent(Event, kind="turn"):
     """A turn of a chat researcher that led to no experiment, after ``after`` experiments. ``fate``: pass, conflict
     (with an edit of the same wave that was kept) or unusable."""
@@ -288,16 +277,12 @@ class AgentSessionEvent(AgentEvent, kind="agent", what="session"):
     cpu_seconds: float
     counted_by: str
     peak_memory_mb: float
-    requests: int
-    bytes_sent: int
-    bytes_received: int
-    refused_hosts: tuple[str, ...]
 
 
 class RunEndedEvent(Event, kind="run_ended"):
     """The result of a run. Seconds are device-seconds except the two wall times.
 
-    Its experiments plus ``idle``, ``sandbox`` and ``forfeited`` minus ``overshoot`` equal ``charged``, which is its
+    Its experiments plus ``sandbox`` and ``forfeited`` minus ``overshoot`` equal ``charged``, which is its
     budget if it finished.
     """
 
@@ -314,7 +299,6 @@ class RunEndedEvent(Event, kind="run_ended"):
     overshoot: float = 0.0
     wall_seconds: float | None = None
     experiment_wall_seconds: float | None = None
-    idle: float = 0.0
     sandbox: float = 0.0
     repeats: int = 0
     reason: str = ""  # why it ended before its budget was spent

@@ -17,9 +17,8 @@ class RunMeter:
     """Device-seconds of one run.
 
     `budget` is the most that the run may be charged, `prior` the expected cost of a full experiment before one was
-    measured, `soft` the part of it that shrinks with the fraction (launch and scoring do not). `idle` is the time that
-    leased devices waited for others of their wave, `sandbox` an agent's CPU time outside its experiments: both are part
-    of `charged` and `spent`.
+    measured, `soft` the part of it that shrinks with the fraction (launch and scoring do not). `sandbox` is an
+    agent's CPU time outside its experiments, a part of `charged` and `spent`.
     """
 
     budget: float
@@ -29,7 +28,6 @@ class RunMeter:
     charged: float = 0.0
     spent: float = 0.0
     cached: float = 0.0
-    idle: float = 0.0
     sandbox: float = 0.0
     _seen: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -63,12 +61,6 @@ class RunMeter:
             self.cached += outcome.device_seconds
         if outcome.status == "ok":
             self._seen[fraction].append(outcome.device_seconds)
-
-    def wait(self, seconds: float) -> None:
-        """Charge the time that leased devices were held without work."""
-        self.idle += seconds
-        self.charged += seconds
-        self.spent += seconds
 
     def use_sandbox(self, seconds: float) -> None:
         """Charge an agent's use outside its experiments, given its total device-seconds since the run began."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inner_loop.events import DecisionEvent, Event, ExperimentEvent, WaveEvent
+from inner_loop.events import DecisionEvent, Event, ExperimentEvent
 from inner_loop.record import recorded_outcome
 from programs.errors import Corrupt
 from trainer.experiment import Outcome
@@ -20,13 +20,10 @@ class RunReplay:
     def __init__(self, run_id: str, recorded: Sequence[Event] = ()) -> None:
         self.run_id = run_id
         self._experiments: dict[int, ExperimentEvent] = {}
-        self._idle: dict[int, float] = {}
         self._decided: dict[str, DecisionEvent] = {}
         for event in recorded:
             if isinstance(event, ExperimentEvent) and event.run_id == run_id:
                 self._experiments[event.number] = event
-            elif isinstance(event, WaveEvent) and event.run_id == run_id:
-                self._idle[event.number] = event.idle_seconds
             elif isinstance(event, DecisionEvent) and event.run_id == run_id:
                 self._decided[event.experiment_id] = event
 
@@ -60,10 +57,6 @@ class RunReplay:
                     ids=[self.run_id, event.experiment_id],
                 )
         return recorded_outcome(event), event.started_at
-
-    def idle(self, number: int) -> float | None:
-        """Waiting time in device-seconds charged to the wave that began with an experiment; None: not recorded."""
-        return self._idle.get(number)
 
     def was_decided(self, experiment_id: str, decision: str) -> bool:
         """Whether that decision is recorded already. Raises Corrupt if another one is."""

@@ -16,10 +16,9 @@ from trainer.source import Source
 class RunResult:
     """The result of a run. Seconds are device-seconds except the two wall times; metrics are in the task's unit.
 
-    A finished run is charged exactly its budget: its experiments plus `idle`, `sandbox` and `forfeited` minus
-    `overshoot`. `idle` is the time that leased devices waited for others of their wave, `sandbox` the CPU time of an
-    agent outside its experiments. The sum of all these costs equals `spent` plus `cached_seconds`, except for work lost
-    before a resume.
+    A finished run is charged exactly its budget: its experiments plus `sandbox` and `forfeited` minus `overshoot`.
+    `sandbox` is the CPU time of an agent outside its experiments. The sum of all these costs equals `spent` plus
+    `cached_seconds`, except for work lost before a resume.
     """
 
     run_id: str
@@ -36,7 +35,6 @@ class RunResult:
     overshoot: float
     wall_seconds: float
     experiment_wall_seconds: float
-    idle: float = 0.0
     sandbox: float = 0.0
     repeats: int = 0  # of its experiments: sources that were measured before, with another seed
     reason: str = ""  # why it ended before its budget was spent
@@ -63,7 +61,6 @@ def result_of(
         overshoot=meter.overshoot,
         wall_seconds=wall_seconds,
         experiment_wall_seconds=bench.experiment_wall_seconds,
-        idle=meter.idle,
         sandbox=meter.sandbox,
         repeats=sum(record.replicate > 0 for record in bench.history),
         reason=reason,

@@ -44,13 +44,12 @@ class ModelConfig(BaseModel, frozen=True, extra="forbid"):
     backoff: float = Field(default=1.0, ge=0)  # seconds, about: the first wait after a fault
     calls_at_once: int = Field(default=8, ge=1, description="calls of one provider at a time, over all workers")
     agent: str = ""
-    agent_network: Literal["", "none", "proxy", "full"] = Field(
-        default="", description="what an agent reaches besides its models: none, proxy or full"
+    agent_network: Literal["", "none", "full"] = Field(
+        default="", description="what an agent reaches besides its models: none or full"
     )
     agent_direct: bool = Field(
         default=False, description="true: the agent has your key or login; no cost is recorded, no limit holds"
     )
-    agent_allow: tuple[str, ...] = Field(default=(), description="HOST,…: more hosts that the agent's proxy allows")
     agent_readable: tuple[str, ...] = Field(default=(), description="PATH,…: more paths that the agent may read")
     agent_env: tuple[str, ...] = Field(default=(), description="NAME,…: your variables that the agent gets")
     agent_home: tuple[str, ...] = Field(default=(), description="NAME=FILE,…: your files, copied into the agent's home")

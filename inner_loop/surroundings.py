@@ -19,9 +19,8 @@ class Surroundings:
     """Tracks what one run has tried, what failed and what does not apply; builds situations from it."""
 
     def __init__(self, charter: Charter, space: EditSpace) -> None:
-        self.charter = charter  # of the current phase
+        self._charter = charter
         self._own = {knob.name for knob in space.knobs}  # without patches of programs that take turns with this one
-        self.avoided: frozenset[str] = frozenset()  # groups of knobs to leave alone
         self._seen = 0
         self._tried: set[Config] = set()
         self._sources: set[str] = set()
@@ -32,10 +31,7 @@ class Surroundings:
         """The situation of a parent now."""
         self._update(bench)
         here = after(parent.config, Edit())
-        focused = tuple(knob for knob in in_focus(bench.task.edits, self.charter.focus) if knob.name in self._own)
-        rested = tuple(knob for knob in focused if knob.group.lower() not in self.avoided)
-        if any(others(knob, parent.config) for knob in rested):
-            focused = rested
+        focused = tuple(knob for knob in in_focus(bench.task.edits, self._charter.focus) if knob.name in self._own)
         knobs = tuple(knob for knob in focused if others(knob, parent.config))
 
         def was_tried(edit: Edit) -> bool:
@@ -44,9 +40,9 @@ class Surroundings:
         def allowed(edit: Edit) -> bool:
             if after(parent.config, edit) == here or (parent.source.source_id, edit.key()) in self._inapplicable:
                 return False
-            if self.charter.no_repeat and was_tried(edit):
+            if self._charter.no_repeat and was_tried(edit):
                 return False
-            return not (self.charter.avoid_failures and self._is_banned(edit))
+            return not (self._charter.avoid_failures and self._is_banned(edit))
 
         focus = frozenset(knob.name for knob in focused)
         return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried, focus)
@@ -61,7 +57,7 @@ class Surroundings:
 
     def repeats(self, source_id: str) -> bool:
         """Whether no-repeat forbids a source, however it is reached."""
-        return self.charter.no_repeat and source_id in self._sources
+        return self._charter.no_repeat and source_id in self._sources
 
     def _update(self, bench: Bench) -> None:
         for record in bench.history[self._seen :]:

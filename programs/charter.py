@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from programs.registry import Registry
 
@@ -23,9 +22,7 @@ KEEP_RULES: Registry[Any] = Registry(
     "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
 )
 OTHERS = "other values"
-PhaseValue = dict[str, Any]  # the fields that a phase sets, as in YAML
-PARTS = ("keep", "screen", "branch", "plateau")  # fields that have fields
-CharterValue = str | float | tuple[str, ...] | dict[str, float] | list[PhaseValue]  # of a dotted field; also int, bool
+CharterValue = str | float | tuple[str, ...] | dict[str, float]  # of a dotted field; also int, bool
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
@@ -49,8 +46,6 @@ def _in_canonical_order(shares: dict[str, float]) -> dict[str, float]:
 
 
 Shares = Annotated[dict[Annotated[str, AfterValidator(PROPOSERS.require)], Share], AfterValidator(_in_canonical_order)]
-Wave = Annotated[int, Field(ge=1, le=1000)]
-Groups = Annotated[tuple[str, ...], Field(strict=False)]
 RULE = {
     "better": "Keep a change whenever its metric is better than the kept one, by however little, unless the bench calls"
     " the difference not resolved; else revert it.",
@@ -116,83 +111,6 @@ class Screen(CharterPart):
     )
 
 
-class Branch(CharterPart):
-    frontier: int = _setting(
-        1,
-        "Number of best sources that are kept as parents of candidates.",
-        {
-            1: "Hold one kept version, the best, and start every candidate from it.",
-            OTHERS: "Hold the {branch.frontier} best kept versions, each on a branch, and start candidates from any of"
-            " them.",
-        },
-        ge=1,
-        le=64,
-    )
-    rewind_after: int = _setting(
-        0,
-        "Number of failed experiments in a row after which the run returns to an earlier kept source; 0 = never.",
-        {
-            0: "Never go back to an earlier kept version.",
-            OTHERS: "After {branch.rewind_after} experiments in a row without improvement, go back to an earlier kept"
-            " version.",
-        },
-        ge=0,
-        le=100_000,
-    )
-
-
-class Plateau(CharterPart):
-    after: int = _setting(
-        0,
-        "Experiments in a row without a kept change that count as a plateau; 0 = never.",
-        {
-            0: "Go on in the same way, however long nothing is kept.",
-            OTHERS: "{plateau.after} experiments in a row without a kept change are a plateau.",
-        },
-        ge=0,
-        le=100_000,
-    )
-    then: Literal["group", "several"] = _setting(
-        "group",
-        "At a plateau: group = the group of settings tried most during the plateau is left alone until"
-        " something is kept or the next plateau; several = one experiment changes several settings at once.",
-        {
-            "group": "At a plateau, leave alone the group of settings that was tried most in it, until something is"
-            " kept or the next plateau comes.",
-            "several": "At a plateau, change several settings at once in the next experiment.",
-        },
-    )
-
-
-class Phase(CharterPart):
-    """Fields that have other values while a part of the budget is spent. Those that a phase does not set are as outside
-    the phases; the defaults here mean nothing."""
-
-    until: float = Field(default=1.0, gt=0, le=1)
-    proposers: Shares = Field(default_factory=_stock_proposers, min_length=1)
-    keep: Keep = Field(default_factory=Keep)
-    screen: Screen = Field(default_factory=Screen)
-    wave: Wave = 1
-    no_repeat: bool = True
-    avoid_failures: bool = False
-    doubt_ideas: bool = False
-    focus: Groups = ()
-
-    @property
-    def plain(self) -> PhaseValue:
-        """What it sets; without ``until`` where it lasts to the end."""
-        return self.model_dump(mode="json", exclude_unset=True, exclude=None if self.until < 1 else {"until"})
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The dotted charter fields that it sets."""
-        out: dict[str, Any] = {}
-        for name, value in self.plain.items():
-            out |= {f"{name}.{leaf}": v for leaf, v in value.items()} if name in PARTS else {name: value}
-        out.pop("until", None)
-        return out
-
-
 class Charter(CharterPart):
     """How a run spends its budget. The defaults of all fields are the stock loop."""
 
@@ -218,23 +136,15 @@ class Charter(CharterPart):
         le=64,
     )
     screen: Screen = Field(default_factory=Screen, description="A short first training of each candidate.")
-    wave: Wave = _setting(
+    wave: int = _setting(
         1,
         "Candidates made from one parent before the keep rule is applied.",
         {
             1: "Decide on each candidate before you make the next.",
             OTHERS: "Make {wave} candidates from the same kept version, then decide which of them to go on with.",
         },
-    )
-    branch: Branch = Field(default_factory=Branch, description="How many kept sources are developed in parallel.")
-    plateau: Plateau = Field(default_factory=Plateau, description="What to do when nothing is kept any more.")
-    rotate: bool = _setting(
-        False,
-        "Never change the same group of settings in two experiments in a row.",
-        {
-            True: "Never change the same group of settings in two experiments in a row.",
-            False: "Experiments in a row may change the same group of settings.",
-        },
+        ge=1,
+        le=1000,
     )
     confirm: float = _setting(
         0.0,
@@ -269,10 +179,11 @@ class Charter(CharterPart):
             False: "Take ideas from the list, however many of them fail.",
         },
     )
-    focus: Groups = _setting(
+    focus: tuple[str, ...] = _setting(
         (),
         "Groups of edits that may be made; empty = all.",
         {(): "Any setting may be changed.", OTHERS: "Change only settings of these groups: {groups}."},
+        strict=False,
     )
     simplicity: float = _setting(
         0.0,
@@ -307,60 +218,16 @@ class Charter(CharterPart):
         le=10_000,
     )
 
-    phases: tuple[Phase, ...] = Field(
-        default=(),
-        strict=False,
-        max_length=20,
-        description="Parts of the run, one after the other: until = share of the run's budget that is spent at the end"
-        " of the phase (the last one has none), and the fields other than screen.fraction that are different there:"
-        " [{until: 0.4, wave: 4}, {wave: 1}]. Default empty.",
-        json_schema_extra={"says": {OTHERS: "{parts}"}},
-    )
-
-    @field_validator("phases")
-    @classmethod
-    def _in_order(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        before, last = 0.0, len(phases) - 1
-        for at, phase in enumerate(phases):
-            if at < last and phase.until == 1:
-                wrong = "needs until, a share of the budget below 1: another phase follows"
-            elif at == last and phase.until < 1:
-                wrong = "is the last one and lasts to the end of the run: leave out until"
-            elif phase.until <= before:
-                wrong = f"must end after the phase before it, at more than {before:g} of the budget"
-            else:
-                before = phase.until
-                continue
-            raise PydanticCustomError("phase", "phase {number} {wrong}", {"number": at + 1, "wrong": wrong})
-        return phases
-
-    @field_serializer("phases")
-    def _plain(self, phases: tuple[Phase, ...]) -> list[PhaseValue]:
-        return [phase.plain for phase in phases]
-
-    def by_phase(self) -> tuple[tuple[float, Charter], ...]:
-        """Each phase of a run: the share of the budget at its end, and the charter in it, which has no phases."""
-        if not self.phases:
-            return ((1.0, self),)
-        base = self.model_dump(mode="json", exclude_unset=True, exclude={"phases"})
-        parts = []
-        for phase in self.phases:
-            tree = {**base, **phase.model_dump(mode="json", exclude_unset=True, exclude={"until"})}
-            tree |= {name: base.get(name, {}) | tree[name] for name in PARTS if name in tree}
-            parts.append((phase.until, Charter.model_validate(tree)))
-        return tuple(parts)
-
     @property
     def has_queue(self) -> bool:
-        """Whether the program's ideas are a proposer, in any phase."""
-        return any("queue" in charter.proposers for _, charter in self.by_phase())
+        """Whether the program's ideas are a proposer."""
+        return "queue" in self.proposers
 
     def get(self, field: str) -> Any:
         """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""
         if field not in dict(fields()):
             raise KeyError(field)
-        value = attrgetter(field)(self)
-        return [phase.plain for phase in value] if field == "phases" else value
+        return attrgetter(field)(self)
 
 
 def promoted(size: int, share: float) -> int:

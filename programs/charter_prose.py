@@ -54,9 +54,9 @@ def sentences(charter: Charter, given: Iterable[str]) -> list[str]:
 def _sentence(field: str, info: FieldInfo, charter: Charter) -> str:
     says: Any = cast(Any, info.json_schema_extra)["says"]
     value = charter.get(field)
-    text: str = says[OTHERS] if isinstance(value, dict | list) else says.get(value, says.get(OTHERS, ""))
+    text: str = says[OTHERS] if isinstance(value, dict) else says.get(value, says.get(OTHERS, ""))
     groups = one_line(", ".join(charter.focus))
-    return text.format(**dict(charter), sources=_sources(charter.proposers), groups=groups, parts=_parts(charter))
+    return text.format(**dict(charter), sources=_sources(charter.proposers), groups=groups)
 
 
 def _sources(shares: Mapping[str, float]) -> str:
@@ -78,15 +78,3 @@ def _sources(shares: Mapping[str, float]) -> str:
     rest = 1 - queue
     turn = f"every {round(queue / rest)} ideas, make 1" if queue > 0.6 else f"each idea, make {round(rest / queue)}"
     return f"{listed}; after {turn} of another kind: {others}. When no idea is left, make only these."
-
-
-def _parts(charter: Charter) -> str:
-    """The sentences of each phase."""
-    if not charter.phases:
-        return "Follow the same rules from the first experiment to the last."
-    parts = []
-    for phase, (until, own) in zip(charter.phases, charter.by_phase(), strict=True):
-        when = f"until {until:.0%} of it is spent" if until < 1 else "to the end"
-        said = sentences(own, phase.overrides) or ["Only the rules outside the phases."]
-        parts.append(f" ({when}) {' '.join(said)}")
-    return f"The rules change as the budget is spent:{''.join(parts)}"

@@ -7,7 +7,7 @@ Each result is therefore parsed again, and all other statements must be the same
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -133,15 +133,12 @@ def reorder_ideas(text: str, order: Sequence[int]) -> str:
 
 
 def without_ideas(program: Program) -> Program:
-    """The program without its idea list and without the proposer ``queue``, in its phases too: only its process, to
-    measure how much of the gain the ideas cause."""
-    text, phases = replace_ideas(program.text, []), program.charter.get("phases")
+    """The program without its idea list and without the proposer ``queue``: only its process, to measure how much of
+    the gain the ideas cause."""
+    text = replace_ideas(program.text, [])
     if "queue" in program.charter.proposers:
-        rest = _unqueued(program.charter.proposers)
+        rest = {name: share for name, share in program.charter.proposers.items() if name != "queue"}
         text = set_charter(text, "proposers", rest) if rest else unset_charter(text, "proposers")
-    bare = [{n: _unqueued(v) if n == "proposers" else v for n, v in phase.items()} for phase in phases]
-    if bare != phases:
-        text = set_charter(text, "phases", [{n: v for n, v in phase.items() if v != {}} for phase in bare])
     return program.with_text(text, f"{program.name}-without-ideas")
 
 
@@ -175,10 +172,6 @@ def spaced(text: str, newline: str) -> str:
 
 def _statements(blocks: Iterable[StatementBlock]) -> list[tuple[str, str, str]]:
     return [(block.heading, block.kind, block.text) for block in blocks]
-
-
-def _unqueued(shares: Mapping[str, float]) -> dict[str, float]:
-    return {name: share for name, share in shares.items() if name != "queue"}
 
 
 def _span_of_section(parsed: Outline, heading: str) -> tuple[int, int]:

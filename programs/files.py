@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import shutil
 import stat
 import struct
 import zlib
@@ -113,22 +112,6 @@ def read_inside(root: Path, name: str, most: int = MOST_TEXT) -> bytes:
     if not path.is_relative_to(os.path.realpath(root)):
         raise Corrupt(f"{root / name}: this link leads out of the folder {root}", hint="copy the file into the folder")
     return read_regular(path, most)
-
-
-def copy_regular(source: Path, target: Path) -> None:
-    """Copy a file, or a folder with the regular files in it; links and everything else below it are left out.
-
-    Raises OSError, or Corrupt if ``source`` itself is a link or the like.
-    """
-    if not stat.S_ISDIR(source.lstat().st_mode):
-        with open_regular(source) as file, target.open("xb") as copy:
-            shutil.copyfileobj(file, copy)
-        target.chmod(source.lstat().st_mode & 0o777)
-        return
-    target.mkdir()
-    for path in sorted(source.iterdir()):
-        if is_regular(path) or stat.S_ISDIR(path.lstat().st_mode):
-            copy_regular(path, target / path.name)
 
 
 @contextmanager

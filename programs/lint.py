@@ -70,7 +70,7 @@ _MOST_MESSAGE = 300  # characters of a message, which quotes the program
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:[ \t]*(?:\{.*)?$", re.IGNORECASE)
 _NEARLY_IDEAS = re.compile(r"\W*(?:(?:my|our|the|some) )?ideas?(?: to try)?\W*", re.IGNORECASE)
-_COMMON = {"version", "history", "branch", "focus", "phases", "screen", "confirm"}  # settings that other tools may have
+_COMMON = {"version", "history", "focus", "screen", "confirm"}  # settings that other tools may have
 
 
 @dataclass(frozen=True)
@@ -129,35 +129,19 @@ def check(raw: str | bytes, file: str, *of_task: Callable[[Any], str]) -> list[L
 
 
 def _charter(program: Program) -> Iterator[Finding]:
-    """Settings that have no effect: a field outside the phases if it has none in any of them, or is set by all."""
-    charter, lines = program.charter, program.settings.lines
-    parts = charter.by_phase()
-    idle = [_idle(own, program) for _, own in parts]
+    """Settings that have no effect."""
+    idle = _idle(program.charter, program)
     for field, line in program.settings.set_fields.items():
-        by_all = charter.phases and all(field in phase.overrides for phase in charter.phases)
-        whys = ["every phase sets it"] if by_all else [each.get(field) for each in idle]
-        if all(whys):
-            yield line, "no-effect", field, whys[0]
-    for at, phase in enumerate(charter.phases):
-        begin, previous = parts[at - 1] if at else (0.0, None)
-        why = "its settings are those of the phase before it" if parts[at][1] == previous else ""
-        if begin >= 1 - charter.confirm:
-            kept = f"confirm keeps the last {charter.confirm:.0%} for the end"
-            why = f"it begins at {begin:.0%} of the budget, and {kept}"
-        if why:
-            yield lines[f"phases.{at}"], "no-effect", f"phase {at + 1}", why
-        for field in (each for each in phase.overrides if each in idle[at]):
-            yield lines[f"phases.{at}.{field}"], "no-effect", f"phase {at + 1}: {field}", idle[at][field]
+        if field in idle:
+            yield line, "no-effect", field, idle[field]
 
 
 def _idle(charter: Charter, program: Program) -> dict[str, str]:
-    """The fields that have no effect in a charter without phases, and why."""
+    """The fields that have no effect in a charter, and why."""
     screens = charter.screen.fraction < 1
     rows = (
         ("keep.margin", charter.keep.rule != "margin", "keep.rule is not margin"),
         ("keep.pairs", charter.keep.rule != "paired", "keep.rule is not paired"),
-        ("plateau.then", not charter.plateau.after, "plateau.after is 0, so there is no plateau"),
-        ("rotate", len(charter.focus) == 1, "focus has only one group"),
         ("screen.promote", not screens, "screen.fraction is 1, so there is no screening"),
         (
             "screen.fraction",

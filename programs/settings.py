@@ -31,7 +31,7 @@ _MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, an
 
 @dataclass(frozen=True)
 class CharterSettings:
-    """The content of ``metaloop:``. ``lines``: of each dotted key, also ``phases.0`` and ``phases.0.keep.rule``."""
+    """The content of ``metaloop:``. ``lines``: of each dotted key."""
 
     charter: Charter
     name: str = ""
@@ -157,15 +157,9 @@ def _complaint(error: ValidationError, where: Mapping[str, int], first_line: int
 
 def _said(path: Sequence[str], item: ErrorDetails) -> str:
     """What pydantic says of a field; of an unknown one, the field with the nearest name."""
-    if path[0] == "phases" and len(path) > 1:
-        return f"phase {int(path[1]) + 1}: {_said(path[2:] or ['it'], item)}"
-    if item["type"] == "phase":
-        return item["msg"]
     name, every = ".".join(path), [each for each, _ in fields()]
     if item["type"] != "extra_forbidden":
         return f"{_cut(name)}: {_cut(item['msg'], 200)}, not {_short(item['input'])}"
-    if name in every:
-        return f"{name} cannot change during a run"
     near = difflib.get_close_matches(name, every, 1, 0.5)
     return f"unknown setting {_cut(name)}" + "".join(f"; did you mean {each}?" for each in near)
 

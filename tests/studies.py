@@ -15,6 +15,7 @@ from programs.program import Program
 from tests.inner_loop.play import BLOBS
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
+from trainer.variants import task_name
 
 RUN_BUDGET = 1.2  # six full experiments of 0.2 nominal seconds
 TINY = Plan(
@@ -54,6 +55,11 @@ def study_on(folder: Path, task: Task, run_budget: float | None = None, **more: 
 def planted(folder: Path, seed: int = 2, *, name: str = "planted", experiments: int = 8) -> Task:
     """A simulated task of the law of this seed."""
     return Task.load(simulated_task(random_law(seed), folder, name=name, experiments=experiments))
+
+
+def drawn_law(folder: Path, seed: int) -> Path:
+    """The folder of a simulated task of the law of this seed, with as many experiments in a run as by default."""
+    return simulated_task(random_law(seed), folder, name=task_name(folder))
 
 
 def program(name: str, charter: str = "", ideas: tuple[str, ...] = ()) -> Program:

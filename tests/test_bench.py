@@ -36,7 +36,6 @@ CASES = {
     "attribution": Case("2", ("factorial_rmse: #", "top3_ablation_of_all_20: #")),
     "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),
     "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
-    "cluster_simulated": Case("1 0 2", ("utilization: # [#, #]", "jain_first_hour: #")),
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
     "contradictions": Case("1", ("studies: 1", "contradictions: 0")),
     "coverage": Case(
@@ -51,19 +50,16 @@ CASES = {
     "harvest": Case(
         "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
     ),
-    "home_simulated": Case("40 0.5", ("| 5% | normal | # | # | # | # |", "bytes of result with its answer: #")),
-    "home_tests": Case(
-        "50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
+    "home": Case(
+        "tests 50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
-    "jobs": Case("{tmp}/jobs {quick} --jobs 2", ("2 requests, 0 answered, # tokens each", "children 0")),
     "league": Case("", ("turns and calls: 256, 269", "all, all programs alike: p: #", "two programs: #, at most #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
-    "mutants": Case("check", ("mutations: #", "lost: 0")),
+    "mutants": Case("draw bench/size.py -n 1 --tests tests/test_size.py", ("killed: 1 of 1 [#, #]", "not run: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
-    "prose": Case("", ("functions of analysis that return prose: #", "functions of meta that return prose: #")),
     "own_share": Case(
         "{tmp}/own.jsonl simulated 1 1", ("own share above 0: # of 1", "study's best train.py: #", "seconds a study: #")
     ),
@@ -77,11 +73,7 @@ CASES = {
     "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
     "repositories": Case("{few}", ("repositories: #", "fields silently wrong: # of #")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
-    "selection": Case(
-        "HEAD {tmp}/pairs.jsonl 2 1", ("in stock's gains: # of 2 studies", "mean gain of champions, old: #")
-    ),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
-    "startup": Case("1", ("help_wall_seconds: #",)),
     "validation_rows": Case(
         "{tmp}/rows.jsonl 1 1",
         (
@@ -97,12 +89,8 @@ CASES = {
 NOT_HERE = {
     "accessibility": "needs axe-core from npm; tests/meta/test_window.py opens the same pages in a browser",
     "cluster": "two real nodes of Ray and a match on each: tests/arena/cluster/test_two_nodes.py runs what it measures",
-    "contest": "a whole contest with all defaults on a real task, half an hour of CPU at its smallest",
-    "contest_clients": "a part of contest_load, started by it",
-    "contest_kills": "a host killed under load; tests/arena/contest/test_kill.py does it once",
-    "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
+    "contest_load": "readers by the hundred; tests/arena/contest/test_web.py and test_kill.py try its parts",
     "gpu": "needs a GPU",
-    "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
     "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",
 }
 

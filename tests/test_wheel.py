@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from meta.cli.errors import EXTRA
+from tests.studies import drawn_law
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
@@ -56,9 +57,9 @@ def test_commands_run_from_it(wheel: Path, tmp_path: Path) -> None:
     words = ["--python", str(python), "install", "-q", "--no-index", "--no-deps", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     (tmp_path / "empty").mkdir()
+    drawn_law(tmp_path / "empty" / "law", 1)
     surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     for words in (["match", "stock", "-n", "1", "--no-controls", "-b", "0.4s", "-s", "run"],
-                  ["task", "init", "law", "--simulated"],
                   ["match", "stock", "idea-queue", "-t", "law", "-n", "2", "--yes", "-s", "study"],
                   ["ui", "no-such-folder"], ["standings", "study"], ["report", "study", "-o", "report.html"],
                   ["ls"], ["doctor"],

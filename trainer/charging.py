@@ -22,9 +22,8 @@ IDLE_SHARE, _FEWEST = 0.5, 10  # lower utilization is a finding, if there are at
 
 
 class Charge(Protocol):
-    """``leased``: the device is used exclusively, and waiting is charged. ``environment``: variables for train.py."""
+    """``environment``: variables for train.py."""
 
-    leased: bool
     environment: dict[str, str]
 
     def hold(self) -> AbstractContextManager[None]:
@@ -51,8 +50,6 @@ class Charge(Protocol):
 class CpuSeconds:
     """Charges the CPU time of one thread; other processes may use the CPU too."""
 
-    leased = False
-
     def __init__(self) -> None:
         self.environment = {"METALOOP_TRAIN_DEVICE": "cpu"}
 
@@ -77,8 +74,6 @@ class CpuSeconds:
 
 class HeldSeconds:
     """Charges wall seconds on a GPU that no other experiment of this user has meanwhile."""
-
-    leased = True
 
     def __init__(self, gpus: tuple[gpu.Gpu, ...]) -> None:
         self.gpus = gpus

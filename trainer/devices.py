@@ -139,19 +139,6 @@ def carry_out(trainer: Trainer, spec: Spec) -> Completed:
     return Completed(outcome, started_at, began + trainer.waited, time.monotonic())
 
 
-def idle_seconds(completed: Sequence[Completed], devices: int) -> float:
-    """Device-seconds in which a wave's devices were held but idle; an exclusive lease is charged for them.
-
-    A wave holds one device per experiment, at most ``devices``, from its first start to its last end, so devices also
-    wait for the last experiment. The result is 0 for a wave of one.
-    """
-    if not completed:
-        return 0.0
-    span = max(one.ended for one in completed) - min(one.began for one in completed)
-    busy = sum(one.ended - one.began for one in completed)
-    return max(0.0, min(devices, len(completed)) * span - busy)
-
-
 def busy_seconds(completed: Sequence[Completed]) -> float:
     """Wall seconds in which at least one of the experiments was running."""
     total, until = 0.0, float("-inf")

@@ -98,11 +98,6 @@ class Trainer(Closing):
         if self._owns_launcher:
             self.launcher.close()
 
-    @property
-    def leased(self) -> bool:
-        """Whether device-seconds are wall time under a lease, so that a device waiting for its wave is charged too."""
-        return self.charge.leased
-
     def another(self) -> Trainer:
         """Another trainer of the same kind, with the same data and cache, for another device, with its own launcher."""
         launcher = launcher_of(self.task, self.launcher.sandboxed)

@@ -72,7 +72,6 @@ class Task:
     memory_mb: int = 2048
     data_seed: int = 1
     family: task_file.FamilySection | None = None
-    grammar: int | None = None  # the number of its generated language, if it has several
     public: bool = False  # anyone can read its hidden data, so contests must not use it
     card: dict[str, JsonValue] | None = field(default=None, hash=False)
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
@@ -255,7 +254,6 @@ class Task:
             memory_mb=budget.memory_mb,
             data_seed=data.seed,
             family=parsed.family,
-            grammar=data.grammar,
             public=data.public,
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),

@@ -1,4 +1,4 @@
-"""New tasks: an empty one, a simulated one, a copy of another (`task init DIR --like TASK`), a member of a family.
+"""New tasks: an empty one, a copy of another (`task init DIR --like TASK`), a member of a family.
 
 Section ``[family]`` of task.toml says what distinguishes members, each drawn by a number: a member has other data
 (``[data] variant``, else ``grammar``, else ``seed``) and another untouched train.py, whose constants are drawn from the
@@ -16,7 +16,6 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import UsageError
@@ -57,14 +56,6 @@ def init(folder: Path | str, name: str | None = None) -> Path:
         text = (TASKS / "_new" / file).read_text("utf-8")
         (folder / file).write_text(text.replace('"NAME"', f'"{name or task_name(folder)}"'), "utf-8")
     return folder
-
-
-def init_simulated(folder: Path, seed: int) -> Path:
-    """Write a task with a random law (`trainer.laws.planted.random_law`); existing files are never overwritten."""
-    from trainer.laws.planted import random_law, simulated_task
-
-    refuse_taken(folder)
-    return simulated_task(random_law(seed), folder, name=task_name(folder))
 
 
 def refuse_taken(folder: Path, files: Iterable[str] = _FILES) -> None:
@@ -117,22 +108,13 @@ _MEMBERS = re.compile(r"([a-z][\w-]*):(\d+)(?:-(\d+))?")
 _MOST = 1000  # members that one text names
 
 
-@dataclass(frozen=True)
-class Variant:
-    """The requested variant of the task ``like``. ``grammar`` is the number of another generated language, ``member``
-    the number of a member of the task's family."""
-
-    like: str = "tinylm"
-    grammar: int | None = None
-    member: int | None = None
-
-
-def init_like(folder: Path, wanted: Variant) -> Task:
-    """Write the task into ``folder`` without overwriting files. On an error nothing is written.
+def init_like(folder: Path, like: str, member: int | None = None) -> Task:
+    """Write a copy of the task ``like``, or the ``member`` of its family, into ``folder`` without overwriting files. On
+    an error nothing is written.
 
     UsageError for a task that does not support the request.
     """
-    base = _base(wanted)
+    base = _base(like, member)
     refuse_taken(folder, [path.name for path in base.iterdir() if path.name != "__pycache__"])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".task-", dir=folder.parent) as temporary:
@@ -140,12 +122,10 @@ def init_like(folder: Path, wanted: Variant) -> Task:
         shutil.copytree(base, draft, ignore=_LEFT)
         toml = draft / "task.toml"
         text = with_value(toml.read_text("utf-8"), "task", "name", task_name(folder))
-        if wanted.grammar is not None:
-            text = with_value(text, "data", "grammar", wanted.grammar)
         toml.write_text(text, "utf-8")
         written = Task.load(draft)
-        if wanted.member is not None:
-            write_member(written, wanted.member, draft)
+        if member is not None:
+            write_member(written, member, draft)
             Task.load(draft)
         folder.mkdir(exist_ok=True)
         for path in draft.iterdir():
@@ -172,7 +152,7 @@ def member(base: Task, number: int) -> Task:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".member-", dir=folder.parent) as temporary:
-            made = init_like(Path(temporary) / folder.name, Variant(str(base.folder), member=number))
+            made = init_like(Path(temporary) / folder.name, str(base.folder), number)
             try:
                 made.folder.rename(folder)
             except OSError:
@@ -181,12 +161,10 @@ def member(base: Task, number: int) -> Task:
     return Task.load(folder)
 
 
-def _base(wanted: Variant) -> Path:
+def _base(like: str, member: int | None) -> Path:
     """The folder of the task to copy, which must support the request."""
-    if wanted.like not in builtin_tasks():
-        if wanted.member is not None:
-            return Task.load(wanted.like).folder
-        raise UsageError(f"--like {wanted.like}: no built-in task", hint=f"one of {', '.join(builtin_tasks())}")
-    if wanted.grammar is not None and Task.load(wanted.like).grammar is None:
-        raise UsageError(f"--grammar: the task {wanted.like} does not support a grammar", hint="leave out --like")
-    return TASKS / wanted.like
+    if like in builtin_tasks():
+        return TASKS / like
+    if member is not None:
+        return Task.load(like).folder
+    raise UsageError(f"--like {like}: no built-in task", hint=f"one of {', '.join(builtin_tasks())}")

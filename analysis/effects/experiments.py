@@ -113,12 +113,12 @@ class Effects:
         weights[np.arange(len(weights)), self.fitted.levels + np.array(list(self.column.values()))] = 1.0
         return dict(zip(self.column, self.fitted.answers(weights), strict=True))
 
-    def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> PosteriorEstimate | None:
-        """The effect of these edits together on a source with the edits ``on``; None if one was never tried."""
-        wanted, given = list(edits), list(on)
-        if self.fitted is None or not wanted or any(key not in self.column for key in (*wanted, *given)):
+    def bundle(self, edits: Iterable[Key]) -> PosteriorEstimate | None:
+        """The effect of these edits together on the untouched source; None if one was never tried."""
+        wanted = list(edits)
+        if self.fitted is None or not wanted or any(key not in self.column for key in wanted):
             return None
-        weights, unseen = self.fitted.weights([self.column[k] for k in wanted], [self.column[k] for k in given])
+        weights, unseen = self.fitted.weights([self.column[k] for k in wanted])
         return self.fitted.answers(weights[None, :], [unseen])[0]
 
     def changes(self, rows: Ints, group: Ints, count: int) -> Floats:
@@ -149,7 +149,7 @@ class MethodInput:
 
     @cached_property
     def effects(self) -> Effects:
-        """The mixed model of all experiments: `edits()`, `bundle(edits, on)`."""
+        """The mixed model of all experiments: `edits()`, `bundle(edits)`."""
         return edit_effects(self.scope)
 
 

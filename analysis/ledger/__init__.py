@@ -1,7 +1,6 @@
 """The ledger of a study: append-only JSON lines, hash-chained, written by `writer` and read by `reading`."""
 
 from analysis.ledger.reading import (
-    END,
     SCHEMA,
     check,
     head_of,
@@ -18,11 +17,9 @@ from analysis.ledger.reading import (
     unended,
     verify,
 )
-from analysis.ledger.writer import RESERVED, Ledger, cannot_write
+from analysis.ledger.writer import Ledger, cannot_write
 
 __all__ = [
-    "END",
-    "RESERVED",
     "SCHEMA",
     "Ledger",
     "cannot_write",

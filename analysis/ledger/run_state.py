@@ -48,7 +48,6 @@ from inner_loop.events import (
     NightTurnEvent,
     RunEndedEvent,
     RunStartedEvent,
-    WaveEvent,
     read_event,
 )
 from programs.bounded import json_value
@@ -66,7 +65,6 @@ class RunState:
     ended: RunEndedEvent | None = None
     experiments: dict[str, ExperimentEvent] = field(default_factory=dict)
     decisions: dict[str, DecisionEvent] = field(default_factory=dict)
-    waves: list[WaveEvent] = field(default_factory=list)
     turns: dict[int, NightTurnEvent] = field(default_factory=dict)
     calls: list[CallEvent] = field(default_factory=list)
     agents: list[AgentEvent] = field(default_factory=list)
@@ -85,8 +83,6 @@ class RunState:
                 self.verifications[event.seed] = event
         elif isinstance(event, CallEvent):
             self.calls.append(event)
-        elif isinstance(event, WaveEvent):
-            self.waves.append(event)
         elif isinstance(event, NightTurnEvent):
             self.turns.setdefault(event.number, event)
         elif isinstance(event, AgentEvent):
@@ -166,7 +162,7 @@ class RunState:
         """The events from which a resumed run continues: experiments in order, decisions, waves, turns, calls and
         agents."""
         experiments = sorted(self.experiments.values(), key=lambda e: e.number)
-        return (*experiments, *self.decisions.values(), *self.waves, *self.turns.values(), *self.calls, *self.agents)
+        return (*experiments, *self.decisions.values(), *self.turns.values(), *self.calls, *self.agents)
 
 
 _NOTHING = RunState()

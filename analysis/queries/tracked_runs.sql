@@ -27,8 +27,7 @@ stepped AS (
 study AS (
     SELECT any_value(study_id) AS study_id, any_value(version) AS version,
         any_value(config ->> 'sandbox') AS sandbox FROM studies)
-SELECT r.run_id, r.task, r.state, r.role, r.final_source_id, p.text, epoch(r.started_at) AS started,
-    epoch(r.ended_at) AS ended, coalesce(steps, []) AS steps, coalesce(r.name, r.program_id) AS program,
+SELECT r.run_id, coalesce(steps, []) AS steps, coalesce(r.name, r.program_id) AS program,
     {'study': study.study_id, 'metaloop': study.version, 'name': r.name, 'role': r.role, 'purpose': r.purpose,
         'generation': r.generation, 'task': r.task, 'program_id': r.program_id, 'match_id': r.match_id,
         'arm_id': r.arm_id, 'stream': r.stream, 'run_seed': r.run_seed, 'researcher': r.researcher,
@@ -42,5 +41,5 @@ SELECT r.run_id, r.task, r.state, r.role, r.final_source_id, p.text, epoch(r.sta
         'failed_seeds': r.failed_seeds, 'tokens': CASE WHEN r.calls > 0 THEN r.tokens END,
         'usd': CASE WHEN r.calls > 0 THEN r.usd END, 'wall_seconds': r.wall_seconds,
         'best_step': best.number} AS figures
-FROM runs AS r LEFT JOIN programs AS p USING (program_id) LEFT JOIN stepped USING (run_id), study
+FROM runs AS r LEFT JOIN stepped USING (run_id), study
 ORDER BY r.started_at, r.run_id

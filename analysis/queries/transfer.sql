@@ -1,7 +1,6 @@
 -- Programs (and stock's A/A arm) × tasks: the runs of each with those of stock there. Only runs at the budget and on the
 -- hardware of the latest match on a task are comparable; ablations and void entries are left out. A program that ran in
--- a confirmation has only those runs, since the runs that selected it overestimate its gain. touched: the mean share of
--- the verifications that were compared with the baseline. place: home (training),
+-- a confirmation has only those runs, since the runs that selected it overestimate its gain. place: home (training),
 -- elsewhere (held-out, and other tasks).
 WITH settings AS (SELECT config FROM studies WHERE config IS NOT NULL LIMIT 1),
 held AS (
@@ -17,13 +16,10 @@ tasks AS (
         WHEN (SELECT config ->> 'command' IN ('evolve', 'improve') FROM settings)
             OR (SELECT count(held) FROM known) > 0 THEN 'home' ELSE 'elsewhere' END AS place
     FROM known WHERE (SELECT count(*) FROM known) > 1),
-compared AS (SELECT run_id, stream, avg((status = 'ok')::INT) AS touched FROM verifications GROUP BY ALL),
 played AS (
     SELECT r.task, r.score_stream AS stream, r.program_id, coalesce(r.role, 'program') AS role, r.run_id,
-        coalesce(r.name, r.program_id) AS name, r.verified_gain AS gain, coalesce(c.touched, 0.0) AS touched, r.trust,
-        coalesce(m.unit, 'metric') AS unit
+        coalesce(r.name, r.program_id) AS name, r.verified_gain AS gain, r.trust, coalesce(m.unit, 'metric') AS unit
     FROM runs AS r JOIN matches AS m USING (match_id)
-        LEFT JOIN compared AS c ON c.run_id = r.run_id AND c.stream = r.score_stream
     WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.task IS NOT NULL
         AND m.purpose IS DISTINCT FROM 'ablation' AND r.arm_id NOT IN (SELECT arm_id FROM void_arms() WHERE arm_id IS NOT NULL)
     QUALIFY (m.run_budget, m.hardware_class) IS NOT DISTINCT FROM first((m.run_budget, m.hardware_class)) OVER (
@@ -33,16 +29,11 @@ stocks AS (  -- the program with an A/A arm, else the control of that name, else
         AND name = 'stock'), min(program_id) FILTER (role = 'control'), $stock) AS stock
     FROM played GROUP BY ALL),
 stock AS (
-    SELECT task, stream, stock, list(gain ORDER BY run_id) AS stock_gains, avg(touched) AS stock_touched
+    SELECT task, stream, stock, list(gain ORDER BY run_id) AS stock_gains
     FROM stocks JOIN played USING (task, stream) WHERE program_id = stock GROUP BY ALL),
-baseline AS (
-    SELECT task, stream, list(metric ORDER BY seed) AS baseline FROM (
-        SELECT task, stream, seed, avg(metric ORDER BY measured_at, splits::VARCHAR) AS metric FROM baselines
-        WHERE status = 'ok' AND metric IS NOT NULL GROUP BY ALL) GROUP BY ALL),
 arms AS (
-    SELECT task, stream, program_id, min(name) AS name, role = 'a/a' AS is_twin, list(gain ORDER BY run_id) AS gains,
-        count(*) AS n, avg(gain) AS gain, stddev_samp(gain) / sqrt(count(*)) AS se, avg(touched) AS touched,
-        list(trust) AS trusts, min(unit) AS unit,
+    SELECT task, stream, program_id, min(name) AS name, role = 'a/a' AS is_twin, count(*) AS n,
+        avg(gain) AS gain, stddev_samp(gain) / sqrt(count(*)) AS se, list(trust) AS trusts, min(unit) AS unit,
         arg_min(role, list_position(['champion', 'program', 'own', 'without-ideas', 'start', 'learnt', 'control', 'one-line',
             'a/a'], role)) AS role
     FROM played GROUP BY task, stream, program_id, is_twin
@@ -56,9 +47,6 @@ bare AS (  -- programs without their idea lists, each with the program that it w
         SELECT a.program_id, b.program_id, false FROM arms AS a JOIN arms AS b USING (task, stream)
         WHERE a.role = 'without-ideas' AND b.role = 'champion') GROUP BY program_id)
 SELECT task, place, program_id, name, CASE WHEN program_id = stock AND NOT is_twin THEN 'control' ELSE role END AS role,
-    of_program, stream, n, gain, se, unit, gains, touched, trusts,
-    coalesce(program_id = stock OR is_twin, false) AS is_stock, coalesce(stock_gains, []) AS stock_gains,
-    coalesce(stock_touched, 0) AS stock_touched, coalesce(baseline, []) AS baseline
+    of_program, stream, n, gain, se, unit, trusts, coalesce(stock_gains, []) AS stock_gains
 FROM arms JOIN tasks USING (task) LEFT JOIN bare USING (program_id) LEFT JOIN stock USING (task, stream)
-    LEFT JOIN baseline USING (task, stream)
 ORDER BY number, gain DESC, program_id, role

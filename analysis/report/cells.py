@@ -32,7 +32,7 @@ def cell(name: str, row: dict[str, Any]) -> str:
         return span(value, row["high"], digits) if value is not None else ""
     if value is None:
         return ""
-    if name in ("p", "q", "p_adjusted"):
+    if name == "q":
         return chance(value)
     if name.endswith("share"):
         return percent(value)

@@ -61,5 +61,5 @@ def body(diff: str | None) -> str:
     return "\n".join(lines[2:] if heads == 1 and len(lines) > 2 and lines[0].startswith("--- ") else lines)
 
 
-def rounded(value: float | None, digits: int = 7) -> float | None:
-    return None if value is None else float(f"{value:.{digits}g}")
+def rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.7g}")

@@ -163,7 +163,7 @@ class Page:
         if not answer.rows:
             return None
         texts = {row["directive_id"]: row["text"] for row in self.source.rows("directive_texts").rows}
-        data: dict[str, Any] = {**experiments.embedded(answer.rows, texts), "whose": "program"}
+        data: dict[str, Any] = dict(experiments.embedded(answer.rows, texts))
         kept = [row for row in answer.rows if row["decision"] == "keep" and row["gain"] is not None]
         kept = (sorted(kept, key=lambda row: -row["gain"]) or answer.rows)[:60]
         named = ("experiment_id", "program", "line", "number", "decision", "status", "metric", "gain", "description")

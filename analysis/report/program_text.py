@@ -82,8 +82,6 @@ class Mark:
     design: str
     way: str  # up, down or none: none if not significant
     strength: int  # 0 to 4: relative to the largest significant estimate in the same unit
-    credit_id: str
-    directive_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Excerpt:
 
     @property
     def way(self) -> str:
-        return max(self.marks, key=lambda mark: mark.strength, default=Mark("", "", "none", 0, "")).way
+        return max(self.marks, key=lambda mark: mark.strength, default=Mark("", "", "none", 0)).way
 
     @property
     def strength(self) -> int:
@@ -155,8 +153,6 @@ def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
         design=row.design or "",
         way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),
-        credit_id=str(row.credit_id),
-        directive_id=row.directive_id,
     )
 
 

@@ -73,16 +73,15 @@ PARTS = (
     ),
     Part(
         "transfer", "Several tasks",
-        "Gain on each task; x stock is the ratio to stock there, where stock's gain is clear of 0. p: one-sided, after "
-        "Holm; no part of the verdict. home: a task of the search; elsewhere: one that it did not use.",
-        chart="effects", split="task", hidden=("unit", "significant"),
-        legend=(("program", "p below 5%"), ("unmeasured", "p of 5% or more")),
+        "Gain on each task; ratio: to stock there, where stock's gain is clear of 0. home: a task of the search; "
+        "elsewhere: one that it did not use.",
+        chart="effects", split="task", hidden=("unit",),
     ),
     Part(
         "effects", "Planned ablation",
         "The change of the gain by each directive, switched on and off by a plan, averaged over the others; or by each "
         "kept commit of a run: its final script against that script without the commit, and without those that need "
-        "it. Estimates of the search (What was tried, metaloop credit) ask what a change does when it is tried in some "
+        "it. Estimates of the search (metaloop credit) ask what a change does when it is tried in some "
         "script, so they can differ; this plan decides what the line itself does. Intervals are of single rows; q is "
         "corrected for all rows that have one (false discovery rate).",
         chart="effects", split="of", hidden=("id", "unit", "significant"),
@@ -113,15 +112,8 @@ PARTS = (
         legend=(("program", "program"), ("champion", "champion")),
     ),
     Part(
-        "tried", "What was tried",
-        "By setting: experiments, kept and failed, and the sum of the gains that the kept were kept for.",
-        chart="tried", split="task",
-        legend=(("bar-kept", "kept"), ("bar-discarded", "not kept"), ("bar-failed", "failed")),
-    ),
-    Part(
         "spent", "Where the device time went",
         "Charged counts a result that was known in full; spent is what this machine did.",
         chart="spent", legend=(("bar-run", "spent by runs"), ("bar-arena", "by the arena"), ("bar-charged", "charged")),
     ),
-    Part("matches", "Other matches", "Every other match of the study, the latest first."),
 )  # fmt: skip

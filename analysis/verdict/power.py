@@ -52,36 +52,36 @@ def power(difference: float, a: RunSample, b: RunSample, level: float = LEVEL) -
     return float(np.mean(1.0 - nctdtr(k + m, difference / se, critical)))
 
 
-def runs_needed(difference: float, sd: float, target: float = POWER, level: float = LEVEL) -> int | None:
+def runs_needed(difference: float, sd: float, level: float = LEVEL) -> int | None:
     """Runs of each of two programs needed to detect ``difference``; None if a million each are too few."""
     if difference <= 0:
         return None
     least, most = 2, 2
-    while power(difference, RunSample(sd, most), RunSample(sd, most), level) < target:
+    while power(difference, RunSample(sd, most), RunSample(sd, most), level) < POWER:
         least, most = most + 1, most * 2
         if most > MOST_RUNS:
             return None
     while least < most:
         middle = (least + most) // 2
-        if power(difference, RunSample(sd, middle), RunSample(sd, middle), level) >= target:
+        if power(difference, RunSample(sd, middle), RunSample(sd, middle), level) >= POWER:
             most = middle
         else:
             least = middle + 1
     return most
 
 
-def detectable(a: RunSample, b: RunSample, target: float = POWER, level: float = LEVEL) -> float | None:
-    """The smallest true difference that these runs detect with that power; None if a side has fewer than two runs."""
+def detectable(a: RunSample, b: RunSample, level: float = LEVEL) -> float | None:
+    """The smallest true difference that these runs detect with POWER; None if a side has fewer than two runs."""
     if min(a.n, b.n) < 2:
         return None
     low, high = 0.0, math.sqrt(a.sd**2 / a.n + b.sd**2 / b.n)
     if high == 0.0:
         return 0.0
-    while power(high, a, b, level) < target:
+    while power(high, a, b, level) < POWER:
         low, high = high, high * 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle, a, b, level) >= target else (middle, high)
+        low, high = (low, middle) if power(middle, a, b, level) >= POWER else (middle, high)
     return high
 
 

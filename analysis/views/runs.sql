@@ -4,7 +4,7 @@
 WITH recorded AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "state": "VARCHAR", "charged": "DOUBLE", "spent": "DOUBLE", "cached_seconds": "DOUBLE",
-        "forfeited": "DOUBLE", "overshoot": "DOUBLE", "idle": "DOUBLE", "sandbox": "DOUBLE", "tokens": "BIGINT", "usd": "DOUBLE", "claimed_best": "DOUBLE",
+        "forfeited": "DOUBLE", "overshoot": "DOUBLE", "sandbox": "DOUBLE", "tokens": "BIGINT", "usd": "DOUBLE", "claimed_best": "DOUBLE",
         "claimed_gain": "DOUBLE", "final_source_id": "VARCHAR", "wall_seconds": "DOUBLE",
         "experiment_wall_seconds": "DOUBLE", "reason": "VARCHAR", "calls": "BIGINT"}'))
     FROM events WHERE kind = 'run_ended'),
@@ -41,7 +41,7 @@ SELECT run_id, match_id, arm_id, r.program_id, task, run_seed, r.stream, researc
     CASE WHEN ended.tokens IS NULL THEN called.usd ELSE ended.usd END AS usd, claimed_best, scored.gain AS verified_gain, claimed_gain, scored.stream AS score_stream,
     coalesce(scored.seeds, 0) AS verified_seeds, coalesce(scored.failed, 0) AS failed_seeds,
     coalesce(tried.experiments, 0) AS experiments, coalesce(tried.kept, 0) AS kept,
-    cached_seconds, forfeited, overshoot, idle, final_source_id, wall_seconds, experiment_wall_seconds,
+    cached_seconds, forfeited, overshoot, final_source_id, wall_seconds, experiment_wall_seconds,
     coalesce(ended.calls, called.calls, 0) AS calls, reason,
     CASE WHEN wall_seconds > 0 THEN experiment_wall_seconds / wall_seconds END AS utilization,
     role, purpose, r.generation, direction, coalesce(names, name) AS name, words, r.started_at,

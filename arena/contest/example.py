@@ -43,29 +43,6 @@ def edits_of(task: Task) -> list[TaskEdit]:
     return rows
 
 
-def notation(task: Task) -> str:
-    """How an idea names edits, as a list in markdown with examples of the task."""
-    edits = edits_of(task)
-    two = "`` " + " ".join(f"`{edit['example']}`" for edit in edits[:2]) + " ``"  # with the backticks to type
-    rate = next((knob.name for knob in task.edits.knobs if knob.role == "learning_rate"), "NAME")
-    return (
-        "- An idea may name several edits, each in backticks of its own; they are made together, as one change: "
-        f"{two}.\n"
-        "- A value has to be listed in the column *Values*; where the column gives a range, any number in it. "
-        "An idea with any other value or name is skipped, and the check says so. Names may be in upper or lower "
-        "case; tables of experiments have them in lower case.\n"
-        f"- `` `{rate}=*3` `` and `` `{rate}=/3` `` multiply and divide the value of the best script so far; "
-        f"`` `{rate}=up` `` and `` `{rate}=down` `` take the next listed value. `` `{rate}<0.03` `` is a condition: "
-        "the idea is tried only while it holds.\n"
-        "- `` `@optimizer=adam` ``, as in ideas learnt on other tasks, names an edit by the column *Role*, whatever "
-        "this task calls it. A question mark at the end (`` `@optimizer=adam?` ``) leaves the edit out where the task "
-        "has no such role or does not allow the value. Both are allowed here.\n"
-        "- That a value is listed does not mean that it works: with some, training crashes, diverges or runs out of "
-        "time, with or without other edits. Such an experiment counts as failed and costs its device time; the script "
-        "stays as it was.\n"
-    )
-
-
 def other_value(values: Sequence[object], now: str) -> object:
     """A value to begin with: of numbers the one that is closest to twice or half the present one."""
     others = [value for value in values if str(value) != now] or list(values)

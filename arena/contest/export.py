@@ -12,11 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.ledger import segments
-from analysis.study import VIEWS, read_study
 from analysis.wording import many, number, span
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts
-from arena.contest.entering.removal import rename
 from arena.contest.ranking.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.ranking.standing import DIGITS, whole_board
 from arena.contest.ranking.view_types import BoardView, ContestView
@@ -28,8 +26,6 @@ from arena.contest.web.card import winners_card
 from arena.serving.clock import iso
 from programs.errors import UsageError
 from programs.text import one_line
-
-TABLES = ("runs", "experiments", "verifications", "standings", "programs", "directives", "baselines")
 
 #: What each file is, for README.md.
 CONTENTS = {
@@ -45,7 +41,6 @@ CONTENTS = {
     "contest.json": "task, times and settings, as the pages show them",
     MARK: "the host's settings, with the hashes of secret and rules",
     "study.toml": "the settings of the runs, with the secret",
-    **{f"{name}.parquet": f"the table {name}, as in docs/views.md" for name in TABLES},
 }
 
 
@@ -79,7 +74,6 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
         (target / "ledger").mkdir()
         for log in logs:  # without their rights: only the host may read the contest's own, everybody the published ones
             shutil.copyfile(log, target / "ledger" / log.name)
-        _tables(contest, target)
     (target / "README.md").write_text(index(about["title"], target), encoding="utf-8")
     return {"folder": str(target), "entries": entries, "decided": bool(board["announcement"])}
 
@@ -148,15 +142,6 @@ def text_file(number: int, entrant: str) -> str:
     """The name of the file of an entry's text."""
     plain_name = re.sub(r"[^A-Za-z0-9]+", "-", entrant).strip("-")[:40] or "entry"
     return f"{number:05d}-{plain_name}.md"
-
-
-def _tables(contest: Contest, target: Path) -> None:
-    """The tables, without the names of removed accounts: default names of programs contain the entrant's."""
-    with read_study(contest.folder, views=[name for name in VIEWS if name in TABLES]) as con:
-        rename(con, contest.folder)
-        for name in TABLES:
-            path = str(target / f"{name}.parquet").replace("'", "''")
-            con.execute(f"COPY (FROM {name}) TO '{path}' (FORMAT parquet)")
 
 
 def _json(path: Path, value: Any) -> None:

@@ -78,13 +78,6 @@ class BoardFact(TypedDict, total=False):
     aa_difference: str | None
 
 
-class SimilarEntry(TypedDict):
-    """`similarity`: an earlier entry; ``share``: of common directives."""
-
-    number: int
-    share: float
-
-
 class RunProgress(TypedDict):
     """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`; ``began``: when its first
     event came, and ``at`` its latest, in ISO 8601; ``measuring``: its final script is trained on fresh seeds."""
@@ -143,14 +136,12 @@ class ExperimentColumns(TypedDict):
 
 
 class CourseContent(TypedDict):
-    """`courses`: a run that has ended. ``sd``: noise; ``final``: of the final script, trained again on fresh seeds."""
+    """`courses`: a run that has ended."""
 
     direction: str
     metric: str
     unit: str
-    final: float | None
     gain: float | None  # verified
-    sd: float | None
     experiments: list[ExperimentColumns]
     left_out: int
 

@@ -31,7 +31,6 @@ from arena.contest.stored import (
     EntryProgress,
     NamedEntry,
     RunColumns,
-    SimilarEntry,
     entry_label,
 )
 from arena.serving.database import Database, Moment
@@ -109,7 +108,6 @@ class ContestEntry(ContestTable):
     attempts: Mapped[int] = mapped_column(default=0)
     progress: Mapped[EntryProgress] = mapped_column(JSON, default=dict)
     results: Mapped[dict[str, RunColumns]] = mapped_column(JSON, default=dict, deferred=True)  # by number of the run
-    alike: Mapped[list[SimilarEntry]] = mapped_column(JSON, default=list, deferred=True)  # similar earlier entries
     person: Mapped[Person | None] = relationship(lazy="joined")
 
     @property

@@ -14,7 +14,7 @@ independent and equally distributed. The hypothesis is that their mean is not ab
   most, whatever the proposals depend on. α_t is fixed when a test begins, so several may run at once.
 - An end without a merge (futility) as soon as the limit of pairs cannot be expected to bring the test across.
 
-Normality is an assumption: `bench.home_tests` tries other laws. All functions are pure.
+Normality is an assumption: `bench.home tests` tries other laws. All functions are pure.
 """
 
 from __future__ import annotations

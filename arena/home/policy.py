@@ -1,9 +1,8 @@
 """Who gets a lease, whose proposal is verified next, and how much of the work may go into verification.
 
-Pure functions, so that a simulated fleet (`bench.home_simulated`) runs on the same rules. What a proposer's record
-decides is the order and the number of pairs that are measured at once; the level of a test never depends on it, so a
-good record cannot buy a merge. Adaptive replication after BOINC (Anderson, "BOINC: A Platform for Volunteer
-Computing", Journal of Grid Computing 2020).
+Pure functions. What a proposer's record decides is the order and the number of pairs that are measured at once; the
+level of a test never depends on it, so a good record cannot buy a merge. Adaptive replication after BOINC (Anderson,
+"BOINC: A Platform for Volunteer Computing", Journal of Grid Computing 2020).
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def serve(
     from arena.serving.wire import Server, configured, listen
 
     project = Project.open(folder)
-    config = configured(create_app(project), trusted(proxies), say)
+    config = configured(create_app(project), trusted(proxies))
     listening = listen(host, port)
     with terminated(say), Keeper(project.folder, project.database, "arena.home.work", say):
         started(address(host, listening.getsockname()[1]))

@@ -64,9 +64,7 @@ class AgentLaunch:
         """Why the agent's models answer no more calls."""
         return self.gateway.meter.problem if self.gateway else None
 
-    def runner(
-        self, worktree: Path, seconds: float, task: Task | None = None, socket: Path | None = None
-    ) -> AgentRunner:
+    def runner(self, worktree: Path, seconds: float, task: Task, socket: Path) -> AgentRunner:
         """What runs commands in the agent's worktree, for at most ``seconds``, without network and keys; ``task`` and
         ``socket``: where they request experiments."""
         if self._context.sandboxed:
@@ -74,8 +72,6 @@ class AgentLaunch:
         else:
             from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
         runner = Runner(worktree, experiment_socket=socket, limits=AgentLimits(wall_seconds=seconds))
-        if task is None:
-            return runner
         study = self._context.study
         hidden = (task.folder, *([study, *studies_in(study.parent)] if study else []))
         return replace(runner, environment=variables(task, worktree), tools=commands(task), hidden=hidden)
@@ -103,7 +99,6 @@ class AgentLaunch:
             readable=(*needed, *(Path(path).expanduser() for path in recipe.readable)),
             environment=named,
             home=agent_recipe.home(recipe),
-            allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
             gateway=gateway.path if gateway else None,
         )
         words = [str(path), *recipe.words(prompt, self._model, more)[1:]]

@@ -46,8 +46,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
     ``environment``: names of variables to pass on if they are set; ``set``: variables with values. ``gateway``: the
     APIs that it reaches through the gateway; ``direct``: what it gets instead where it has the login itself. ``home``:
-    file in its home → our file. ``network``: none for an agent whose models the gateway serves, unless the user allows
-    further hosts. ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
+    file in its home → our file. ``network``: full for an agent that has the login itself. ``by_hand``: how a user
+    starts it in a folder of their own, where it asks before it acts.
     """
 
     command: list[str] = Field(min_length=1)
@@ -58,9 +58,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     gateway: GatewaySetup = GatewaySetup()
     direct: Direct = Direct()
     home: dict[str, str] = {}
-    hosts: list[str] = []
     readable: list[str] = []
-    network: Literal["none", "proxy", "full"] = "proxy"
+    network: Literal["none", "full"] = "none"
     install: str = ""
     by_hand: list[str] = []
 
@@ -107,12 +106,10 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
     changes |= {
         "environment": [*recipe.environment, *direct.environment, *map(_name, config.agent_env)],
         "home": recipe.home | direct.home | dict(map(_pair, config.agent_home)),
-        "hosts": [*recipe.hosts, *config.agent_allow],
         "readable": [*recipe.readable, *config.agent_readable],
     }
-    recipe = recipe.model_copy(update=changes)
-    needless = not config.agent_allow and routes(recipe.gateway.api)
-    return recipe.model_copy(update={"network": config.agent_network or ("none" if needless else "proxy")})
+    changes["network"] = config.agent_network or ("full" if config.agent_direct else "none")
+    return recipe.model_copy(update=changes)
 
 
 def require(name: str, config: ModelConfig) -> None:
@@ -149,7 +146,8 @@ def cost_line(name: str, config: ModelConfig) -> str:
     """The plan's line about the agent's model calls; it also says what is not counted."""
     open_routes = metered(name, config)
     if not open_routes:
-        return "own device; the agent's model calls are not priced, not capped"
+        reaches = "; it has this machine's network" * (recipe_for(name, config).network == "full")
+        return f"own device; the agent's model calls are not priced, not capped{reaches}"
     most = f"at most {config.caps()}" if config.caps() else "no cap"
     return f"own device; the agent's calls of {', '.join(route.name for route in open_routes)} are metered, {most}"
 

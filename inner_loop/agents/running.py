@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import IO, Literal, get_args
 
 from inner_loop import worktree as trees
-from inner_loop.agents.proxy import AgentProxy, ProxyRequest
 from programs.errors import EnvironmentProblem
 from programs.files import TooMuch
 from trainer.sandbox.launcher import LauncherFault
 from trainer.sandbox.process_tree import CommandLimits, ProcessTree
 
-Network = Literal["none", "proxy", "full"]
+Network = Literal["none", "full"]
 NETWORKS: tuple[Network, ...] = get_args(Network)
 
 _COUNTED_SECONDS, _LOOK_SECONDS = 0.2, 0.05  # between two looks: with a cgroup, and without, to see short processes
@@ -47,25 +46,20 @@ class RunningAgent(threading.Thread):
     the limit that was exceeded; "asked" or "closed" if we ended it; else it is empty. ``undone`` is closed at its end.
 
     At its end, ``exit_code`` is 128 + n for signal n (137 if we killed it), ``cpu_seconds`` are those of all its
-    processes, ``stdout`` and ``stderr`` the last 40 kB of each, ``requests`` those to the proxy.
+    processes, ``stdout`` and ``stderr`` the last 40 kB of each.
     """
 
     exit_code = 0
     stdout = stderr = b""
     wall_seconds = cpu_seconds = 0.0
 
-    def __init__(self, tree: ProcessTree, worktree: Path, undone: ExitStack, proxy: AgentProxy | None = None) -> None:
+    def __init__(self, tree: ProcessTree, worktree: Path, undone: ExitStack) -> None:
         super().__init__(name="agent-watch", daemon=True)
-        self.tree, self.proxy = tree, proxy
-        self._worktree, self._undone = worktree, undone
+        self.tree, self._worktree, self._undone = tree, worktree, undone
         self._ending = threading.Event()
         self._disk_next = 0.0
         self._free_at_start = _free_mb(worktree)
         self.start()
-
-    @property
-    def requests(self) -> tuple[ProxyRequest, ...]:
-        return tuple(self.proxy.requests) if self.proxy else ()
 
     @property
     def killed(self) -> str:
@@ -117,9 +111,8 @@ class AgentRunner:
     ``readable``: further paths, read-only at their own path (the agent's installation). ``environment``: variables
     beside PATH, HOME, TERM and LANG. ``home``: name in its home → our file, copied, or folder, read-only (credentials).
     ``experiment_socket``: a Unix socket, named by $METALOOP_DOOR inside. ``tools``: scripts, first on PATH. ``hidden``:
-    paths that stay hidden even inside a shown folder; Metaloop's code and cache always are. ``allow_hosts``: for
-    "proxy", as `proxy.Rule`. ``gateway``: a Unix socket, inside on a port of localhost; not with "full", where that
-    would be a port of the machine.
+    paths that stay hidden even inside a shown folder; Metaloop's code and cache always are. ``gateway``: a Unix
+    socket, inside on a port of localhost; not with "full", where that would be a port of the machine.
     """
 
     worktree: Path
@@ -130,7 +123,6 @@ class AgentRunner:
     experiment_socket: Path | None = None
     tools: Mapping[str, bytes] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()
-    allow_hosts: tuple[str, ...] = ()
     gateway: Path | None = None
     limits: AgentLimits = field(default_factory=AgentLimits)
 

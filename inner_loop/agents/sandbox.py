@@ -1,7 +1,7 @@
 """The sandbox of a coding agent: its worktree and the network that the user allows, nothing else.
 
 bubblewrap makes the namespaces (`trainer.sandbox.bwrap`), `agents/view` the file system, `trainer.sandbox.filters`
-filters system calls, `proxy` is the network access. docs/agents.md lists what is promised.
+filters system calls. docs/agents.md lists what is promised.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from inner_loop import worktree as trees
-from inner_loop.agents.proxy import AgentProxy
 from inner_loop.agents.running import AgentRunner, RunningAgent
 from inner_loop.agents.view import order_of, view_of
 from trainer.sandbox import bwrap
@@ -29,11 +28,10 @@ class AgentSandbox(AgentRunner):
         bwrap.ensure()
         worktree = trees.check(self.worktree)
         with ExitStack() as stack:
-            proxy = stack.enter_context(closing(AgentProxy(self.allow_hosts))) if self.network == "proxy" else None
             self._hand_over(stack)
-            view = view_of(self, worktree, proxy.path if proxy else None)
+            view = view_of(self, worktree)
             process, first = view.start(order_of(self, worktree, command), stdin=subprocess.PIPE)
-            return RunningAgent(ProcessTree(process, self.limits, first), worktree, stack.pop_all(), proxy)
+            return RunningAgent(ProcessTree(process, self.limits, first), worktree, stack.pop_all())
 
     def _hand_over(self, stack: ExitStack) -> None:
         """As root the agent has another uid, which must own what the agent writes and connects to, until its end."""

@@ -18,18 +18,14 @@ from programs.errors import UsageError
 from trainer.sandbox.view import View, checked, environment
 
 HOME = "/home/agent"
-EXPERIMENTS, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
-GATEWAY = "/run/metaloop/gateway"
-_PROXY_PORT = 8115
-_PROXIED = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), f"http://127.0.0.1:{_PROXY_PORT}")
-_NOT_PROXIED = dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1")
+EXPERIMENTS, GATEWAY, TOOLS = "/run/metaloop/door", "/run/metaloop/gateway", "/run/metaloop/bin"
 _HOME_FILE_BYTES = 4 << 20
 
 
-def view_of(runner: AgentRunner, worktree: Path, proxy: Path | None) -> View:
-    """``proxy``: a socket. UsageError for a path that cannot be shown."""
+def view_of(runner: AgentRunner, worktree: Path) -> View:
+    """UsageError for a path that cannot be shown."""
     size = runner.limits.tmp_mb
-    sockets = {EXPERIMENTS: runner.experiment_socket, PROXY: proxy, GATEWAY: runner.gateway}
+    sockets = {EXPERIMENTS: runner.experiment_socket, GATEWAY: runner.gateway}
     bound = {path_inside: socket for path_inside, socket in sockets.items() if socket is not None}
     files = {f"{TOOLS}/{name}": (data, "0555") for name, data in runner.tools.items()}
     for name, path in runner.home.items():  # files are copied, so that a tool may rewrite its own; folders are bound
@@ -53,15 +49,12 @@ def view_of(runner: AgentRunner, worktree: Path, proxy: Path | None) -> View:
 
 def order_of(runner: AgentRunner, worktree: Path, command: Sequence[str]) -> dict[str, Any]:
     """What `trainer.inside.supervise` is to do."""
-    relays = {GATEWAY: GATEWAY_PORT} if runner.gateway else {}
-    if runner.network == "proxy":
-        relays[PROXY] = _PROXY_PORT
     return {
         "command": list(command),
         "environment": _environment(runner),
         "folder": str(worktree),
         "limits": runner.limits.inside(),
-        "relays": relays,
+        "relays": {GATEWAY: GATEWAY_PORT} if runner.gateway else {},
     }
 
 
@@ -80,5 +73,4 @@ def _environment(runner: AgentRunner) -> dict[str, str]:
     tools += [str(path) for path in runner.readable if path.name == "bin"]
     tools = [*([TOOLS] if runner.tools else []), *tools]
     own = environment(tools) | {**runner.environment, "HOME": HOME}
-    own |= {"METALOOP_DOOR": EXPERIMENTS} if runner.experiment_socket else {}
-    return own | (_PROXIED | _NOT_PROXIED if runner.network == "proxy" else {})
+    return own | ({"METALOOP_DOOR": EXPERIMENTS} if runner.experiment_socket else {})

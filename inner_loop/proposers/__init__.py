@@ -18,26 +18,18 @@ if TYPE_CHECKING:
 
 
 def make(
-    charter: Charter, ideas: Sequence[tuple[ProgramIdea, ConditionalEdit]], because: tuple[str, ...] = ()
-) -> Mixture:
-    """The charter's mixture. `ideas` are those that the task knows, `because` is cited for all but the queue's."""
-    return make_each([charter], ideas, because)[0]
-
-
-def make_each(
-    charters: Sequence[Charter],
+    charter: Charter,
     ideas: Sequence[tuple[ProgramIdea, ConditionalEdit]],
-    because: tuple[str, ...],
+    because: tuple[str, ...] = (),
     program_id: str = "",
-) -> list[Mixture]:
-    """The mixtures of a run's phases. A proposer that several of them name is made once. ``program_id``: in a night, of
-    the experiments that are the program's own."""
+) -> Mixture:
+    """The charter's mixture. `ideas` are those that the task knows, `because` is cited for all but the queue's.
+    ``program_id``: in a night, of the experiments that are the program's own."""
     start = ProposerStart(tuple(ideas), because, program_id)
-    names = dict.fromkeys(name for charter in charters for name in charter.proposers)
-    known: dict[str, Proposer] = {name: PROPOSERS.get(name)(start) for name in names}
-    doubted = {"queue": DoubtedQueue(known["queue"], program_id)} if "queue" in known else {}
-    fallback = PROPOSERS.get("random")(start)
-    return [Mixture(c.proposers, known | doubted if c.doubt_ideas else known, fallback) for c in charters]
+    known: dict[str, Proposer] = {name: PROPOSERS.get(name)(start) for name in charter.proposers}
+    if charter.doubt_ideas and "queue" in known:
+        known["queue"] = DoubtedQueue(known["queue"], program_id)
+    return Mixture(charter.proposers, known, PROPOSERS.get("random")(start))
 
 
 class Mixture:

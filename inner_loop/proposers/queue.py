@@ -20,7 +20,7 @@ class QueueProposer:
     """Proposes each idea that this task knows once; an idea that would change nothing is skipped at no cost.
 
     An idea whose condition does not hold on the parent, or whose relative value has none there, waits: a later parent
-    may be another. So does one whose knobs are in the focus of a later phase. An idea whose gain was not resolved is
+    may be another. An idea whose gain was not resolved is
     proposed once more, on a later parent, when there is no other one.
     """
 

@@ -25,7 +25,6 @@ from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
 from inner_loop.moves import known_edit
-from inner_loop.phases import current
 from inner_loop.record import Record
 from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
 from inner_loop.researchers.prompt import Prompts
@@ -94,7 +93,7 @@ class ChatProposal(Proposal):
 
 
 class ChatResearcher(ScriptedResearcher):
-    """Draws its waves from a model; screening, replicates, keep rule, branches and confirmation are the charter's."""
+    """Draws its waves from a model; screening, replicates, keep rule and confirmation are the charter's."""
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
         super().__init__(program, task, np.random.default_rng(seed))
@@ -123,7 +122,6 @@ class ChatResearcher(ScriptedResearcher):
             self.close(bench)
 
     def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
-        self._enter(current(self._phases, bench))
         self._ask(bench, bench.head, training)
 
     def close(self, bench: Bench) -> None:

@@ -176,10 +176,7 @@ class CommandResearcher:
         event = AgentSessionEvent(
             run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code, killed=ended.killed,
             experiments=experiments, wall_seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds,
-            counted_by=ended.tree.counted_by, peak_memory_mb=ended.tree.peak_memory_mb, requests=len(ended.requests),
-            bytes_sent=sum(one.sent for one in ended.requests),
-            bytes_received=sum(one.received for one in ended.requests),
-            refused_hosts=tuple(sorted({f"{one.host}:{one.port}" for one in ended.requests if one.refused})[:20]),
+            counted_by=ended.tree.counted_by, peak_memory_mb=ended.tree.peak_memory_mb,
         )  # fmt: skip
         self._context.emit(event)
 

@@ -118,18 +118,15 @@ class Prompts:
 
     def _system(self, whole: bool = True, kept_errors: float = 0.0) -> str:
         """The system message, the same in all turns. ``whole``: with known edits. ``kept_errors``: see `Bench`."""
-        task, phases = self._task, [phase for _, phase in self._charter.by_phase()]
-        keep = phases[0].keep
-        known = keep.rule in ("better", "margin", "paired") and all(phase.keep == keep for phase in phases)
-        focuses = [in_focus(task.edits, phase.focus) for phase in phases]
-        knobs = [knob for knob in task.edits.knobs if whole and any(knob in focus for focus in focuses)]
+        task, charter, keep = self._task, self._charter, self._charter.keep
+        knobs = in_focus(task.edits, charter.focus) if whole else ()
         return render(
             "researcher.system",
             **self._fixed,
             provided=provided(task) if whole else [],
-            keep=keep if known else None,
+            keep=keep if keep.rule in ("better", "margin", "paired") else None,
             kept_errors=kept_errors,
-            repeats=any(one.replicates > 1 or one.keep.rule == "paired" or one.confirm for one in phases),
+            repeats=charter.replicates > 1 or keep.rule == "paired" or charter.confirm > 0,
             constraints=sentences(task.constraints),
             knobs=knobs,
             allowed=_allowed,

@@ -7,18 +7,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from inner_loop import keep, proposers
+from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.citations import joined
-from inner_loop.comparison import value
+from inner_loop.citations import Citations
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
-from inner_loop.frontier import Frontier
-from inner_loop.group_rules import GroupRules, group_rules, groups_of, leap
-from inner_loop.phases import RunPhase, current, run_phases
 from inner_loop.record import Record
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
-from inner_loop.trials import next_wave
+from inner_loop.trials import Trials, next_wave
 from programs.program import Program
 from trainer.edits import Edit, EditError
 from trainer.task import Task
@@ -31,29 +29,26 @@ DRAWS = 50
 
 
 class ScriptedResearcher:
-    """Repeats rounds: pick a parent, draw a wave, screen it, train the promoted candidates, apply the keep rule.
-    Each round follows the charter of the phase in which it begins.
+    """Repeats rounds: draw a wave, screen it, train the promoted candidates, apply the keep rule.
 
     All its choices follow from the program, the outcomes and `rng`, so a run can be resumed by replay.
     """
 
     def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._phases = run_phases(program, task)
+        self._charter, self._citations = program.charter, Citations(program)
         self._surroundings = Surroundings(program.charter, task.edits)
-        self._enter(self._phases[0])
+        self._because = self._citations.cite("proposers", "focus")
+        ideas = resolved_ideas(program, task)
+        self._proposer = proposers.make(program.charter, ideas, self._because, program.program_id)
+        self._rule = keep.make(program.charter.keep, self._citations)
+        self._trials = Trials(program.charter, self._rule, self._citations)
 
     def work(self, bench: Bench) -> None:
         bench.set_aside(self._for_confirmation(bench))
         with suppress(BudgetSpent):
             self._prepare(bench)
-            frontier = Frontier(
-                bench.baseline,
-                size=self._charter.branch.frontier,
-                rewind_after=self._charter.branch.rewind_after,
-                value=lambda record: value(bench, record),
-            )
-            while self._round(bench, frontier):
+            while self._round(bench):
                 pass
         bench.set_aside(0.0)
         if self._charter.confirm > 0:
@@ -61,7 +56,6 @@ class ScriptedResearcher:
 
     def propose(self, bench: Bench) -> Proposal | None:
         """For a night: one edit of the head, by the settings that say what is tried."""
-        self._enter(current(self._phases, bench))
         return next(iter(self._draw(bench, bench.head, 1)), None)
 
     def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
@@ -72,11 +66,6 @@ class ScriptedResearcher:
 
     def close(self, bench: Bench) -> None:
         """A script holds nothing open."""
-
-    def _enter(self, phase: RunPhase) -> None:
-        self._phase = phase
-        self._charter = self._surroundings.charter = phase.charter
-        self._citations, self._trials = phase.citations, phase.trials
 
     def _for_confirmation(self, bench: Bench) -> float:
         """Device-seconds to reserve; 0 if they do not cover one fresh seed for two candidates."""
@@ -89,57 +78,38 @@ class ScriptedResearcher:
             because, text = self._citations.cite("replicates"), f"baseline, seed {replicate}"
             record = bench.experiment(Edit(), because=because, replicate=replicate, description=text)
             bench.decide(record, "replicate", f"seed {replicate} of the baseline")
-        for rule in {id(phase.rule): phase.rule for phase in self._phases}.values():
-            rule.prepare(bench)
+        self._rule.prepare(bench)
 
-    def _round(self, bench: Bench, frontier: Frontier) -> bool:
-        """One wave from one parent; False when the budget or the edits are used up."""
-        self._enter(current(self._phases, bench))
+    def _round(self, bench: Bench) -> bool:
+        """One wave from the head; False when the budget or the edits are used up."""
         size, promoted = next_wave(bench, self._charter)
-        parent = frontier.parent()
+        parent = bench.head
         wave = self._draw(bench, parent, size)
         if not wave:
             return False
         self.ahead(bench, wave)
         if 0 < promoted < len(wave):
             chosen = self._trials.screen(bench, parent, wave, promoted)
-            kept = self._one_after_another(bench, frontier, parent, chosen)
+            self._one_after_another(bench, parent, chosen)
         else:
-            kept = self._side_by_side(bench, frontier, parent, wave)
-        if not kept:
-            frontier.failed(len(wave), bench.history)
+            self._side_by_side(bench, parent, wave)
         return True
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
-        """Up to `size` proposals that apply to the parent; from any group where no other one has any."""
-        wave = self._drawn(bench, parent, size)
-        has_rules = self._charter.rotate or self._charter.plateau.after
-        return self._drawn(bench, parent, size, by_group=False) if has_rules and not wave else wave
-
-    def _drawn(self, bench: Bench, parent: Record, size: int, *, by_group: bool = True) -> list[Proposal]:
-        branching = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
+        """Up to `size` proposals that apply to the parent."""
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
                 break
-            now = group_rules(self._charter, bench.task.edits, bench.history, wave) if by_group else GroupRules()
-            self._surroundings.avoided = now.avoided
             situation = self._surroundings.situation(bench, parent)
-            proposal = self._propose(situation, now)
+            proposal = self._proposer.propose(situation, self._rng)
             if proposal is None:
                 break
             fresh = all(proposal.edit != other.edit for other in wave)
-            fresh = fresh and not now.avoided & groups_of(bench.task.edits, proposal.edit)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                because = joined(self._citations.cite(*now.fields), branching)
-                own = proposal.because or self._phase.because
-                wave.append(replace(proposal, because=joined(own, because)))
-        self._surroundings.avoided = frozenset()
+                wave.append(replace(proposal, because=proposal.because or self._because))
         return wave
-
-    def _propose(self, situation: Situation, now: GroupRules) -> Proposal | None:
-        return (leap(situation, self._rng) if now.leap else None) or self._phase.proposer.propose(situation, self._rng)
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
         try:
@@ -151,17 +121,16 @@ class ScriptedResearcher:
             return False
         return True
 
-    def _one_after_another(self, bench: Bench, frontier: Frontier, parent: Record, chosen: list[Proposal]) -> int:
-        """Promoted candidates by rank, each applied to what the wave has kept so far; returns how many were kept."""
-        kept = 0
+    def _one_after_another(self, bench: Bench, start: Record, chosen: list[Proposal]) -> None:
+        """Promoted candidates by rank, each applied to what the wave has kept so far."""
+        parent = start
         for proposal in chosen:
-            fitting = self._refit(bench, parent, proposal) if kept else proposal
+            fitting = proposal if parent is start else self._refit(bench, parent, proposal)
             if fitting is None:
                 continue
             candidate = self._trials.measure(bench, parent, fitting)
-            if self._decide(bench, frontier, candidate, parent):
-                parent, kept = candidate, kept + 1
-        return kept
+            if self._decide(bench, candidate, parent):
+                parent = candidate
 
     def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
         """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
@@ -169,23 +138,19 @@ class ScriptedResearcher:
         fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
         return proposal if fits else None
 
-    def _side_by_side(self, bench: Bench, frontier: Frontier, parent: Record, wave: list[Proposal]) -> int:
+    def _side_by_side(self, bench: Bench, parent: Record, wave: list[Proposal]) -> None:
         """All of a wave in full from one parent; the best one is kept, if the rule keeps it."""
         candidates = self._trials.side_by_side(bench, parent, wave)
         winner: Record | None = None
         for candidate in self._trials.best_first(bench, candidates, parent):
             if winner is not None:
                 bench.decide(candidate, "discard", f"experiment {winner.number} of the same wave was kept")
-            elif self._decide(bench, frontier, candidate, parent):
+            elif self._decide(bench, candidate, parent):
                 winner = candidate
-        return int(winner is not None)
 
-    def _decide(self, bench: Bench, frontier: Frontier, candidate: Record, parent: Record) -> bool:
+    def _decide(self, bench: Bench, candidate: Record, parent: Record) -> bool:
         verdict = self._trials.judge(bench, candidate, parent)
         bench.decide(candidate, verdict.decision, verdict.reason, verdict.compared)
-        if verdict.keep:
-            frontier.kept(candidate, parent)
-            bench.move_head(frontier.best)
         return verdict.keep
 
 

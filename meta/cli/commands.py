@@ -74,11 +74,6 @@ class UnknownVerb(click.UsageError):
         self.hint = hint
 
 
-SEND = "--webhook URL of evolve, improve, match and ablate sends the result (docs/trackers.md)"
-CARD = "metaloop report --card card.svg draws the picture of a verdict"
-FLAGS = {"notify": SEND, "webhook": SEND, "card": CARD}  # what is no command, but a flag of some
-
-
 class SuggestingGroup(click.Group):
     """A group that suggests the nearest command for an unknown name."""
 
@@ -89,7 +84,6 @@ class SuggestingGroup(click.Group):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
             hint = next(iter(self.below(ctx, args[0])), hint)
-            hint = FLAGS.get(args[0], hint) if ctx.parent is None else hint
             raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
         return super().resolve_command(ctx, args)
 

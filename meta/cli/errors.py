@@ -17,7 +17,7 @@ KINDS = word_list("""
     usage not_found ambiguous not_comparable cap_reached credential environment busy corrupt internal
 """)
 DRAINED = 130
-EXTRA = ("sqlalchemy", "nh3", "multipart", "confusable_homoglyphs")  # packages of contests and shared projects
+EXTRA = ("sqlalchemy", "multipart", "confusable_homoglyphs")  # packages of contests and shared projects
 
 
 def classify(error: BaseException) -> MetaloopError:

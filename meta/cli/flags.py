@@ -26,15 +26,6 @@ def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: i
     return runs
 
 
-def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
-    """Before anything is spent."""
-    from meta.results.notify import refuse_bad
-
-    if url:
-        refuse_bad(url)
-    return url
-
-
 STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
 OwnStudyFlag = Annotated[
@@ -59,10 +50,6 @@ ProxyFlag = Annotated[
 ]
 HostFlag = Annotated[str, flag("Address to listen on.", default="127.0.0.1")]
 YesFlag = Annotated[bool, flag("Do not ask for confirmation.", "-y")]
-WebhookFlag = Annotated[
-    str | None,
-    flag("At the end, send the result to this address as JSON.", metavar="URL", callback=_refuse_no_address),
-]
 BudgetFlag = Annotated[float | None, flag("Device time of the whole command, e.g. 2h.", type=Duration())]
 RunBudgetFlag = Annotated[
     float | None, flag("Device time of one run: 20m, 5400s, 8h  [default: the task's].", "-b", type=Duration())

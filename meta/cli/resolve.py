@@ -65,12 +65,6 @@ def _study_folder(text: str | None, out: Output) -> Path:
             f"{path} is a contest export from before the decision and has no {MARK}",
             hint="export the contest again after the decision; until then, read its *.parquet",
         )
-    if path.suffix == ".zip" and path.is_file():
-        unpacked = path.with_suffix("").name
-        raise NotFound(
-            f"{path} is one file, and a study is a folder",
-            hint=f"python3 -m zipfile -e {shlex.quote(text)} . unpacks it; then name {shlex.quote(unpacked)} instead",
-        )
     near = [p for p in known_studies() if p.name.startswith(text)]
     if len(near) == 1:
         out.note(f"study: {shown(near[0])}")

@@ -9,15 +9,11 @@ QUEUE_SHARE = 0.95
 
 
 def queue_first(text: str) -> str:
-    """The queue gets 95%, in the first phase of a charter with phases; the other proposers keep their proportions of
-    the rest."""
-    charter = Program.parse(text).charter
-    shares, phases = charter.by_phase()[0][1].proposers, charter.get("phases")
+    """The queue gets 95%; the other proposers keep their proportions of the rest."""
+    shares = Program.parse(text).charter.proposers
     if shares.get("queue", 0.0) >= QUEUE_SHARE * sum(shares.values()):
         return text
     others = {name: share for name, share in shares.items() if name != "queue"} or {"local": 1.0}
     scale = (1 - QUEUE_SHARE) / sum(others.values())
     new = {"queue": QUEUE_SHARE} | {name: float(f"{share * scale:.3g}") for name, share in others.items()}
-    if phases and "proposers" in phases[0]:
-        return set_charter(text, "phases", [phases[0] | {"proposers": new}, *phases[1:]])
     return set_charter(text, "proposers", new)

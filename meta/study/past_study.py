@@ -23,7 +23,7 @@ from trainer.task import Task
 
 
 def refused(folder: str, why: str, hint: str = "") -> UsageError:
-    other = f"what it measured can still be used: metaloop knowledge ideas {folder} -o program.md"
+    other = f"what it measured can still be used: metaloop program new program.md --learnt {folder}"
     return UsageError(f"--from {folder}: {why}", hint=hint or other)
 
 

@@ -59,15 +59,6 @@ def test_failures_earn_nothing_and_are_counted(folder: Path) -> None:
     assert not trap.proven and shown["estimate"] is None
 
 
-def test_intervals_cover_planted_effects(tmp_path: Path) -> None:
-    hits, total = 0, 0
-    for seed in range(8):
-        for key, credit in edits(synthetic.study(tmp_path / str(seed), WORLD, runs=6, tries=12, seed=seed)).items():
-            if credit.low is not None and credit.high is not None and key not in WORLD.crashes:
-                hits, total = hits + (credit.low <= EFFECTS[key] <= credit.high), total + 1
-    assert total > 50 and 0.88 <= hits / total <= 0.995
-
-
 def test_nothing_is_significant_where_nothing_works(tmp_path: Path) -> None:
     """The runs keep what is lucky, and what follows falls back: neither shows, though the tries were not planned, and
     though half of the tries, which undo what was kept, cite one statement."""
@@ -102,14 +93,13 @@ def test_what_one_edit_adds_to_another_and_what_a_bundle_is_worth(tmp_path: Path
     folder = synthetic.study(tmp_path, world, runs=16, tries=16, changes=2, seed=1)
     with open_study(folder, views=()) as con:
         known = edit_effects(Scope(con, "strokes"))
-    alone, on_top = known.bundle([("b", "1")]), known.bundle([("b", "1")], on=[("a", "1")])
+    alone = known.bundle([("b", "1")])
     assert known.fitted is not None
     pair, _ = known.fitted.weights([known.column["a", "1"], known.column["c", "1"]])
     parts = known.fitted.answers(np.diag(pair)[pair != 0])
     both, free = known.bundle([("a", "1"), ("b", "1")]), known.bundle([("a", "1"), ("c", "1")])
-    assert alone and on_top and both and free and known.bundle([("b", "7")]) is None
-    assert alone.mean == pytest.approx(0.2, abs=0.08) and on_top.mean == pytest.approx(0.0, abs=0.08)
-    assert on_top.low <= 0.0 <= on_top.high
+    assert alone and both and free and known.bundle([("b", "7")]) is None
+    assert alone.mean == pytest.approx(0.2, abs=0.08)
     assert sum(part.mean for part in parts) == pytest.approx(free.mean)  # the parts of a sum add up
     assert both.low <= 0.3 <= both.high and free.low <= 0.4 <= free.high
 
@@ -164,16 +154,6 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path, di
         told = credits[knob.lower(), "1"]
         assert abs(told.mean - effect) < 4 * told.sd < 0.8, (knob, told)
         assert (i % 2 == 0) == (told.sd < 0.03)  # what was only looked at is known less well
-
-
-def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
-    """Where a value makes training diverge, its score is a hundred times worse: that must not drown the others."""
-    effects = EFFECTS | {("OPT", "rmsprop"): -5.0}
-    world = synthetic.World(effects, BASELINE, {(("OPT", "rmsprop"), ("LR", 0.004)): -150.0}, noise=0.02)
-    credits = edits(synthetic.study(tmp_path, world, runs=10, tries=20, changes=2, seed=2))
-    mild = [key for key in credits if key[1] != "rmsprop"]
-    assert [credits[key].score for key in mild] == pytest.approx([effects[key] for key in mild], abs=0.12)
-    assert credits["OPT", "rmsprop"].score < -0.3
 
 
 @pytest.mark.parametrize(("gain", "noise", "diverged"), [(0.01, 1e-4, 0.0), (0.0, 0.0, -1e6), (0.01, 1e-4, -1e6)])

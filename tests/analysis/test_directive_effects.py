@@ -18,7 +18,7 @@ from analysis.statistics import bh
 from analysis.study import open_study, query
 from analysis.tables import rows
 from bench.planted_events import Population, mutation
-from bench.simulation.planted import DirectiveLaw, RunLaw
+from bench.planted_laws import DirectiveLaw, RunLaw
 
 EFFECTS = {"d0": 1.0, "d1": -0.8, "d2": 0.0, "d3": 0.5}
 LAW = DirectiveLaw(EFFECTS, runs=RunLaw(sd=0.4, common=0.5, drift=1.0))

@@ -186,10 +186,3 @@ def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> N
         for name in held:
             [[n]] = con.execute(kept, [name]).fetchall()
             assert sum(use.kept for use in rows if use.directive_id == name) == n
-
-
-def test_rows_of_a_prompt_have_short_ids_and_those_of_a_kept_page_their_own() -> None:
-    ids = RowIds()
-    assert ids.of("c0123456789ab", "e") == ids.of("c0123456789ab", "e") == "e1"
-    assert ids.of("c0123456789ac", "e") == "e2" and ids.by_short == {"e1": "c0123456789ab", "e2": "c0123456789ac"}
-    assert RowIds(whole=True).of("c0123456789ab", "e") == "c0123456789ab"

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from analysis.export import Format, export, write
+from analysis.export import Format, write
 from analysis.study import VIEWS, open_study, query
 from programs.errors import EnvironmentProblem, UsageError
 from programs.text import no_formula
@@ -19,9 +19,9 @@ from programs.text import no_formula
 
 @pytest.mark.parametrize("to", ["tsv", "csv", "parquet", "jsonl"])
 def test_every_view_in_every_format(small_study: Path, tmp_path: Path, to: Format) -> None:
-    written = export(small_study, tmp_path / "out", to)
-    assert [path.name for path in written] == [f"{view}.{to}" for view in VIEWS]
-    path = tmp_path / "out" / f"experiments.{to}"
+    with open_study(small_study) as con:
+        written = {view: write(con, view, tmp_path / "out" / f"{view}.{to}", to) for view in VIEWS}
+    path = written["experiments"]
     truth = query(small_study, "SELECT * FROM experiments")
     if to in ("tsv", "csv"):
         with path.open(newline="") as file:
@@ -45,10 +45,11 @@ def test_a_pipe_is_written_to_and_stays(small_study: Path, tmp_path: Path) -> No
 
 
 def test_bad_exports_are_one_line(small_study: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown format 'xls'"):
-        export(small_study, tmp_path, "xls")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="no view 'runz'"):
-        export(small_study, tmp_path, "csv", ["runz"])
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentProblem, match="file"):
-        export(small_study, tmp_path / "file" / "out", "csv")
+    with open_study(small_study, views=()) as con:
+        with pytest.raises(UsageError, match="unknown format 'xls'"):
+            write(con, "runs", tmp_path / "out", "xls")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="no view 'runz'"):
+            write(con, "runz", tmp_path / "out", "csv")
+        with pytest.raises(EnvironmentProblem, match="file"):
+            write(con, "runs", tmp_path / "file" / "out", "csv")

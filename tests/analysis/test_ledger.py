@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.ledger import SCHEMA, Ledger, cannot_write, check, head_of, heads_in, read, segments, sound, verify
+from analysis.ledger import SCHEMA, Ledger, check, head_of, heads_in, read, segments, sound, verify
 from analysis.ledger.json_values import plain
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 from tests.analysis.segments import lines, sealed, synced, write
@@ -78,15 +77,6 @@ def test_a_segment_with_an_odd_name_is_refused_on_one_line(tmp_path: Path, name:
     with pytest.raises(Corrupt, match="is no name of a segment") as caught:
         segments(tmp_path)
     assert caught.value.message.isprintable()
-
-
-def test_damage_before_the_tail_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path)
-    path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":7'))
-    with pytest.raises(Corrupt, match=r"w-1\.jsonl:3: this record is damaged") as caught:
-        list(read(tmp_path))
-    assert caught.value.hint
-    assert len(check(tmp_path)) == 1
 
 
 def test_missing_record_and_missing_segment_are_noticed(tmp_path: Path) -> None:
@@ -258,8 +248,3 @@ def test_a_synced_record_is_on_the_disk_when_it_is_told_of(tmp_path: Path, monke
         assert len(seen) == 2
         ledger.extend([{"kind": "c"}, {"kind": "d"}])
         assert len(seen) == 3 and seen[-1][1] == ledger.path.stat().st_size
-
-
-def test_an_error_of_the_disk_without_a_number_is_told_in_its_own_words(tmp_path: Path) -> None:
-    assert "the drive fell off" in cannot_write(tmp_path, OSError("the drive fell off")).message
-    assert "Permission denied" in cannot_write(tmp_path, OSError(errno.EACCES, "Permission denied")).message

@@ -10,7 +10,7 @@ from analysis.ledger import Ledger
 from analysis.ledger.events import BaselineEvent, MatchEvent, VerificationEvent, read_event
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from analysis.ledger.writing_events import MutationEvent
-from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, WaveEvent
+from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent
 from programs.errors import Corrupt, OtherVersion
 from tests.events import example
 
@@ -42,7 +42,6 @@ def test_the_gain_of_a_run(told: list[VerificationEvent], gain: float | None) ->
 def test_a_run_goes_on_from_its_experiments_in_order() -> None:
     state = StudyState()
     events = [
-        example(WaveEvent, run_id="r1", number=1),
         example(CallEvent, run_id="r1"),
         example(ExperimentEvent, run_id="r1", experiment_id="e2", number=2),
         example(ExperimentEvent, run_id="r1", experiment_id="e1", number=1),
@@ -50,7 +49,7 @@ def test_a_run_goes_on_from_its_experiments_in_order() -> None:
     ]
     for event in (*events, example(CallEvent), example(ExperimentEvent, run_id="r2", experiment_id="e9")):
         state.take(event)
-    assert state.run("r1").recorded == (events[3], events[2], events[4], events[0], events[1])
+    assert state.run("r1").recorded == (events[2], events[1], events[3], events[0])
     assert state.run("r3").recorded == () and len(state.calls) == 1
 
 
@@ -64,11 +63,11 @@ def test_a_tail_tells_what_is_new_of_its_kinds(tmp_path: Path) -> None:
         ledger.append(told[1].to_record())
     with Ledger(tmp_path, "worker-0") as worker:
         worker.append(told[2].to_record())
-        worker.append(example(WaveEvent, run_id="r1").to_record())
+        worker.append(example(DecisionEvent, run_id="r1").to_record())
         with worker.path.open("ab") as torn:
             torn.write(b'{"seq":7,"kind":"baseline"')
     assert list(tail.news()) == told[1:3] and list(tail.news()) == []
-    assert [event.kind for event in all_of_it.news()].count("wave") == 1
+    assert [event.kind for event in all_of_it.news()].count("decision") == 1
 
 
 def test_a_tail_refuses_a_damaged_record_and_another_schema_and_waits_for_a_torn_one(tmp_path: Path) -> None:

@@ -10,16 +10,13 @@ from typing import Any
 
 import pytest
 
-from analysis.ledger.run_state import StudyState
 from analysis.study import query
 from arena.arms import Entry
 from arena.settings import StudyConfig
 from arena.standalone import play_entries
 from arena.study import Study
-from inner_loop.events import WaveEvent
 from programs.errors import UsageError
 from tests.arena.test_executor import workers_of
-from tests.events import example
 from tests.studies import make_study, program, silent
 
 WAVES = program("waves", "  wave: 6\n  screen: {fraction: 0.25, promote: 0.34}\n")
@@ -53,13 +50,6 @@ def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert capacity.crowd(Cost((), 2, 1.0, 4)) == ""
     said = capacity.crowd(Cost((), 3, 1.0, 4))
     assert "3 runs at a time on 4 devices each: 12 experiments share 8 cores" in said
-
-
-def test_what_leased_devices_waited_is_handed_back_to_a_resumed_run() -> None:
-    state = StudyState()
-    wave = example(WaveEvent, run_id="r1", number=3)
-    state.take(wave)
-    assert state.run("r1").recorded == (wave,) and state.run("r2").recorded == ()
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from tests.studies import silent, study_on
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
-NAMES = ("stock", "idea-queue", "local-screen", "branches")
+NAMES = ("stock", "idea-queue", "local-screen", "confirm-last")
 RUNS, BATCH = 6, 3
 COUNTS = "SELECT role, name, count(*) AS runs FROM runs WHERE state = 'finished' GROUP BY ALL ORDER BY ALL"
 

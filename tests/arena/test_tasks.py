@@ -24,16 +24,15 @@ from arena.trainers import MOST_OPEN, Trainers
 from programs.errors import NotComparable, NotFound
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.studies import make_study, silent, study_on
+from tests.studies import drawn_law, make_study, silent, study_on
 from trainer.task import Task
-from trainer.variants import init_simulated
 
 NAMES = ("red", "green", "blue", "white", "black")
 
 
 def simulated(folder: Path, *names: str) -> Study:
     """A study on the first of these tasks and on the others; each has a law of its own."""
-    home, *others = (Task.load(str(init_simulated(folder / name, NAMES.index(name)))) for name in names)
+    home, *others = (Task.load(str(drawn_law(folder / name, NAMES.index(name)))) for name in names)
     further = [
         Reserved(task=reference(t), task_id=t.task_id, run_budget=(n + 2) * t.cost_seconds)
         for n, t in enumerate(others)
@@ -126,7 +125,7 @@ def test_all_tasks_see_what_is_read_anew(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_take_what_trains_and_what_is_told_by_a_law(tmp_path: Path) -> None:
-    law = Task.load(str(init_simulated(tmp_path / "law", 2)))
+    law = Task.load(str(drawn_law(tmp_path / "law", 2)))
     real = make_study(tmp_path / "s", workers=1)
     config = real.config.model_copy(update={
         "further": [Reserved(task=reference(law), task_id=law.task_id, run_budget=law.run_budget)],

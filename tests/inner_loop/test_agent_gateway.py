@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from inner_loop.gateway.serving import private_socket
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
+from programs.errors import EnvironmentProblem
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import close_connections, litellm_loaded
 from tests.llm.gateway import (
@@ -165,6 +169,15 @@ def test_what_has_no_visible_price_is_taken_out_or_refused(api: ApiServer) -> No
         assert caller.client.post(PATHS["chat"], **deep).status_code == 413  # type: ignore[arg-type]
     assert [seen.get("tools") for seen in api.seen] == [[own], None]
     assert not {"service_tier", "web_search_options"} & api.seen[0].keys() and len(caller.events) == 2
+
+
+def test_a_folder_that_no_socket_fits_in_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(EnvironmentProblem, match="path too long"):
+        private_socket()
+    assert not list(deep.iterdir())
 
 
 def test_connections_are_bounded(api: ApiServer) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.agents.proxy import Rule
 from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
@@ -26,7 +25,6 @@ def test_every_recipe_names_its_source_and_fills_in_what_is_its_own() -> None:
         assert words.count(PROMPT) == (not recipe.takes_stdin)
         assert not any("{" in word for word in words if word != PROMPT)
         assert "some/model" not in recipe.words(PROMPT, "")
-        assert [Rule.parse(host) for host in recipe.hosts]
 
 
 def test_a_user_is_given_the_line_of_an_agent_that_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,11 +43,9 @@ def test_a_user_is_given_the_line_of_an_agent_that_they_have(tmp_path: Path, mon
 
 
 def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
-    staff = ModelConfig(
-        agent_allow=("llm.example.com",), agent_env=("MY_KEY",), agent_home=(".x/y=~/z",), agent_readable=("/opt/x",)
-    )
+    staff = ModelConfig(agent_env=("MY_KEY",), agent_home=(".x/y=~/z",), agent_readable=("/opt/x",))
     recipe = agent_recipe.recipe_for("codex", staff)
-    assert "llm.example.com" in recipe.hosts and "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
+    assert "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
     assert recipe.readable == ["/opt/x"] and recipe.command[0] == "codex"
     own = agent_recipe.recipe_for("", ModelConfig(agent="my-agent --do '{prompt}' -v"))
     assert own.words("a b", "m") == ["my-agent", "--do", "a b", "-v"] and not own.takes_stdin

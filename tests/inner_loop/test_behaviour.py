@@ -68,29 +68,6 @@ def test_ideas_count_where_the_queue_serves_them(task: Task) -> None:
     assert [idea.text for idea, _ in resolved_ideas(focused, task)] == [IDEAS[0]]
 
 
-def test_phases_count_where_they_change_something(task: Task) -> None:
-    local = "{until: 0.5, proposers: {local: 2}}"
-    early, late = (program(f"phases: [{local.replace('0.5', until)}, {{}}]") for until in ("0.4", "0.5"))
-    assert len({behaviour_id(one, task) for one in (early, late, program(), program("proposers: {local: 1}"))}) == 4
-    same = (
-        f"phases: [{local}, {{until: 0.7, proposers: {{local: 9}}}}, {{proposers: {{local: 1}}, keep: {{margin: 3}}}}]"
-    )
-    assert behaviour_id(program(same), task) == behaviour_id(program("proposers: {local: 1}"), task)
-    first, second = (f"{{until: {until}, proposers: {{local: 1}}, wave: 1}}" for until in (0.2, 0.5))
-    three = f"replicates: 1\nwave: 9\nphases: [{first}, {second}, {{wave: 1}}]"
-    assert behaviour_id(program(three), task) == behaviour_id(late, task)
-    inert = {directive.text for directive in inert_directives(program(three), task)}
-    assert {"replicates: 1", "wave: 9"} <= inert and not any(text.startswith("phases") for text in inert)
-    assert any(directive.text.startswith("phases") for directive in inert_directives(program("phases: [{}]"), task))
-
-
-def test_ideas_count_in_the_phases_that_serve_them(task: Task) -> None:
-    queued = "phases: [{until: 0.5, proposers: {queue: 1}, focus: [optimizer]}, {%s}]"
-    assert [idea.text for idea, _ in resolved_ideas(program(queued % "", IDEAS), task)] == [IDEAS[0]]
-    both = program(queued % "proposers: {queue: 1}", IDEAS)
-    assert [idea.text for idea, _ in resolved_ideas(both, task)] == [IDEAS[0], IDEAS[3]]
-
-
 def test_inert_directives_are_those_without_effect(task: Task) -> None:
     text = program(f"{QUEUE}\nreplicates: 1\nwave: 3", IDEAS)
     inert = {directive.text for directive in inert_directives(text, task)}

@@ -45,7 +45,7 @@ def leaked(folder: Path) -> list[str]:
     return [str(path) for path in files if any(key.encode() in path.read_bytes() for key in KEYS)]
 
 
-@pytest.mark.parametrize("network", ["", "proxy", "full"])
+@pytest.mark.parametrize("network", ["", "full"])
 def test_an_agent_asks_its_model_through_the_gateway(play: Play, folder: Path, api: ApiServer, network: str) -> None:
     played = play("asking.py", 8, folder=folder, agent_network=network, prices=PRICES, max_usd=1.0)
     told = calls(played.events)
@@ -60,7 +60,6 @@ def test_an_agent_asks_its_model_through_the_gateway(play: Play, folder: Path, a
     assert "OPENAI_API_KEY" in heard and "metaloop-" in heard and "model:" in heard
     assert not any(key in text for key in KEYS for text in (heard, str(played.events))) and not leaked(folder)
     assert not any(key in str(api.seen) for key in KEYS)
-    assert ("'HTTPS_PROXY'" in heard) == (network == "proxy")
 
 
 def test_an_agent_calls_the_tools_that_its_model_names(play: Play, folder: Path, api: ApiServer) -> None:
@@ -123,12 +122,10 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
     agent_recipe.require("codex", ModelConfig())
     capped = agent_recipe.cost_line("codex", ModelConfig(max_usd=5.0, max_tokens=1000))
     assert "calls of openai are metered, at most $5 and 1000 tokens" in capped
-    assert "not priced, not capped" in agent_recipe.cost_line("codex", ModelConfig(**direct))
+    assert "not capped; it has this machine's network" in agent_recipe.cost_line("codex", ModelConfig(**direct))
     assert agent_recipe.may_cost("codex", ModelConfig()) and agent_recipe.may_cost("codex", ModelConfig(**direct))
     assert agent_recipe.recipe_for("codex", ModelConfig()).network == "none"
-    assert agent_recipe.recipe_for("codex", ModelConfig(**direct)).network == "proxy"
-    more = ModelConfig(agent_allow=("api.example.com",))
-    assert agent_recipe.recipe_for("codex", more).network == "proxy"
+    assert agent_recipe.recipe_for("codex", ModelConfig(**direct)).network == "full"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
     assert not agent_recipe.may_cost("codex", ModelConfig())
 

@@ -114,10 +114,6 @@ def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_s
         ("keep: {least: 0.02}", "by more than 0.02."),
         ("keep: {rule: margin, margin: 1.5}", "by more than 1.5 standard deviations of that between training seeds."),
         ("keep: {rule: paired, pairs: 3}", "on average over 3 fresh training seeds."),
-        (
-            "phases: [{until: 0.5, keep: {rule: margin}}, {no_repeat: true}]",
-            "The program's settings decide when an edit is kept.",
-        ),
     ],
 )
 def test_a_prompt_says_when_an_edit_is_kept(charter: str, said: str) -> None:

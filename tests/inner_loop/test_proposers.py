@@ -216,10 +216,10 @@ def test_a_doubted_queue_counts_its_own_program_alone(bench: Bench) -> None:
     charter = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True})
     here, rng = seen(bench), np.random.default_rng(4)
     failed = [replace(here.history[0], proposer="queue", decision="discard", program_id="theirs")] * 9
-    [mine] = proposers.make_each([charter], ideas, (), "mine")
+    mine = proposers.make(charter, ideas, (), "mine")
     drawn = [mine.propose(replace(here, history=failed), rng) for _ in range(50)]
     assert all(proposal and proposal.proposer == "queue" for proposal in drawn)
-    [theirs] = proposers.make_each([charter], ideas, (), "theirs")
+    theirs = proposers.make(charter, ideas, (), "theirs")
     assert not all(p and p.proposer == "queue" for p in (theirs.propose(replace(here, history=failed), rng),) * 50)
 
 

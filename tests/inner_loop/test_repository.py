@@ -84,17 +84,6 @@ def test_logs_of_experiments_lie_beside(played: PlayedRun) -> None:
     assert "this source is broken" in (folder / "logs" / "0002.log").read_text()
 
 
-def test_a_branch_that_was_left_stays_reachable(trainer: Trainer, tmp_path: Path) -> None:
-    text = "focus: [optimizer, model]\nbranch: {frontier: 3}"
-    run = play(trainer, program(text), 16, folder=tmp_path / "r1")
-    reachable = git(tmp_path / "r1", "log", "--all", "--format=%(trailers:key=Experiment,valueonly)").split()
-    kept = {row["experiment_id"] for row in run.decided("keep")}
-    assert kept < set(reachable)
-    assert len(reachable) == len(kept) + 1
-    tip = git(tmp_path / "r1", "log", "-1", "main", "--format=%(trailers:key=Metric,valueonly)").split()[1]
-    assert tip == f"{run.result.final_metric:.6f}"
-
-
 def test_what_is_measured_again_says_so_in_the_table(trainer: Trainer, tmp_path: Path) -> None:
     text = "screen: {fraction: 0.5}\nwave: 3\nconfirm: 0.3"
     play(trainer, program(text), 12, folder=tmp_path / "r2")

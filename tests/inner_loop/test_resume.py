@@ -17,9 +17,9 @@ CHARTERS = {
     "stock": "",
     "screen": "proposers: {local: 1, recombine: 1}\nscreen: {fraction: 0.25, promote: 0.3}\nwave: 6",
     "careful": "replicates: 2\nkeep: {rule: margin}\nno_repeat: true",
-    "paired": "keep: {rule: paired, pairs: 1}\nbranch: {frontier: 2, rewind_after: 2}\nconfirm: 0.3",
+    "paired": "keep: {rule: paired, pairs: 1}\nconfirm: 0.3",
     "tpe": "proposers: {queue: 1, tpe: 1}\navoid_failures: true",
-    "phases": "proposers: {elite: 1}\nphases: [{until: 0.4, proposers: {queue: 1, tpe: 1}}, {until: 0.6, wave: 2}, {}]",
+    "elite": "proposers: {queue: 1, elite: 1}\nwave: 2",
 }
 IDEAS = ("try `fault=raise`", "try `lr=0.3` with `+bias`", "then `momentum=0.9`")
 
@@ -60,7 +60,7 @@ def test_measured_charges_are_replayed_as_they_were(metered: Trainer) -> None:
 
 
 def test_the_repository_is_rebuilt_to_the_same_commits(cached: Trainer, tmp_path: Path) -> None:
-    text = program("branch: {frontier: 2, rewind_after: 2}")
+    text = program("confirm: 0.3")
     whole = play(cached, text, 9, folder=tmp_path / "a")
     first = play(cached, text, 9, folder=tmp_path / "b", recorded=whole.events[:7])
     after = play(cached, text, 9, folder=tmp_path / "b", recorded=[*whole.events[:7], *first.events])

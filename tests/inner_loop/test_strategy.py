@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
 
 from inner_loop.confirm import confirm
-from inner_loop.frontier import Frontier
-from inner_loop.record import Record
 from programs.charter import promoted
 from tests.inner_loop.play import FULL, Event, Played, open_bench, play, program
 from trainer.edits import Edit
@@ -174,59 +171,6 @@ def test_a_share_too_small_to_confirm_anything_is_used_for_the_search(trainer: T
     played = play(trainer, program("confirm: 0.2"), 8)
     assert len(played.experiments) == 8
     assert not played.decided("confirm")
-
-
-def test_a_frontier_grows_from_several_kept_sources(trainer: Trainer) -> None:
-    played = play(trainer, program(f"{NO_FAULTS}\nbranch: {{frontier: 3}}"), 20)
-    parents = [row["parent_number"] for row in played.experiments[1:]]
-    assert any(later < earlier for earlier, later in itertools.pairwise(parents))
-    metrics = {row["number"]: row["metric"] for row in played.experiments}
-    for row in played.decided("keep"):
-        assert row["metric"] < metrics[row["parent_number"]]
-    assert played.result.final_metric == min(row["metric"] for row in played.decided("keep"))
-
-
-def test_rewind_goes_back_after_failures_and_the_best_stays_the_result(trainer: Trainer) -> None:
-    text = f"{NO_FAULTS}\nproposers: {{local: 1}}\nbranch: {{rewind_after: 2}}"
-    played = play(trainer, program(text), 24)
-    rows = {row["number"]: row for row in played.experiments}
-    assert _rewinds(played, rows)
-    kept = played.decided("keep")
-    assert played.result.final_metric == min(row["metric"] for row in kept)
-
-
-def _rewinds(played: Played, rows: dict[int, Event]) -> list[int]:
-    """Experiments whose parent lies before the last kept one."""
-    found, last = [], 0
-    for number in range(1, len(rows)):
-        if rows[number]["parent_number"] < last:
-            found.append(number)
-        if rows[number]["decision"] == "keep":
-            last = number
-    return found
-
-
-def test_frontier_by_itself(trainer: Trainer) -> None:
-    bench, _ = open_bench(trainer)
-    steps = [bench.experiment(Edit({"LR": lr})) for lr in (0.03, 0.1, 0.3)]
-
-    def metric(record: Record) -> float:
-        return -(record.metric or 0.0)
-
-    beam = Frontier(bench.baseline, size=2, rewind_after=0, value=metric)
-    for step in steps:
-        beam.kept(step, beam.parent())
-    assert list(beam.heads) == sorted([bench.baseline, *steps], key=metric, reverse=True)[:2]
-    assert beam.parent() is not beam.parent()
-
-    chain = Frontier(bench.baseline, size=1, rewind_after=2, value=metric)
-    chain.kept(steps[0], bench.baseline)
-    chain.failed(1, bench.history)
-    assert chain.parent() is steps[0]
-    chain.failed(1, bench.history)
-    assert chain.parent() is bench.baseline
-    chain.failed(2, bench.history)
-    assert chain.parent() is chain.best is steps[0]
 
 
 def test_directives_are_cited_for_what_they_led_to(trainer: Trainer) -> None:

@@ -22,7 +22,7 @@ from tests.inner_loop import play as one_device
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
 from tests.studies import planted
 from trainer.data import DataStore
-from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
+from trainer.devices import Completed, Devices, busy_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.laws.simulated import SimulatedTrainer
@@ -54,10 +54,6 @@ class Slow(SimulatedTrainer):
     def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
         self.before(spec)
         return super().run(spec, use_cache=use_cache)
-
-
-class Leased(Slow):
-    leased = True
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +111,6 @@ def test_several_devices_come_to_the_same_bits(slow: MakeSlow, name: str) -> Non
     several = play(slow(before=watch), PROGRAMS[name], 3)
     assert told(several.events) == told(alone.events)
     assert several.result.charged == alone.result.charged and several.result.forfeited == alone.result.forfeited
-    assert several.result.idle == 0.0
     assert watch.most == together
 
 
@@ -264,78 +259,17 @@ def test_what_a_trainer_raises_reaches_the_bench(slow: MakeSlow) -> None:
     assert bench.history == bench.history[: len(of(events, "experiment"))]
 
 
-# --- devices that are leased: whoever waits is held, too ------------------------------------------------------------
-
-
-def landing(began: float, ended: float) -> Completed:
-    return Completed(Outcome("ok", 1.0, ended - began, ended - began, ended - began), "", began, ended)
-
-
 @pytest.mark.parametrize(
-    "spans, devices, idle, busy",
-    [
-        ([], 2, 0.0, 0.0),
-        ([(5, 8)], 4, 0.0, 3.0),  # one device is held
-        ([(0, 3), (0, 3)], 2, 0.0, 3.0),
-        ([(0, 3), (0, 1)], 2, 2.0, 3.0),
-        ([(0, 3), (0, 1), (1, 2)], 2, 1.0, 3.0),
-        ([(0, 4), (0, 1), (1, 3)], 8, 5.0, 4.0),  # three devices, not eight
-        ([(0, 1), (2, 3)], 1, 1.0, 2.0),
-    ],
+    "spans, busy",
+    [([], 0.0), ([(5, 8)], 3.0), ([(0, 3), (0, 1)], 3.0), ([(0, 4), (0, 1), (1, 3)], 4.0), ([(0, 1), (2, 3)], 2.0)],
 )
-def test_idle_is_what_is_held_and_does_nothing(spans: list[Any], devices: int, idle: float, busy: float) -> None:
-    landings = [landing(*span) for span in spans]
-    assert idle_seconds(landings, devices) == pytest.approx(idle)
-    assert busy_seconds(landings) == pytest.approx(busy)
+def test_busy_seconds_count_each_second_once(spans: list[Any], busy: float) -> None:
+    outcome = Outcome("ok", 1.0, 1.0, 1.0, 1.0)
+    assert busy_seconds([Completed(outcome, "", *span) for span in spans]) == pytest.approx(busy)
 
 
-def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -> None:
-    last = STREAMS_OF_TESTS.seed("search", "train", 3, 1)
-    data = DataStore(task, STREAMS_OF_TESTS, tmp_path)
-    trainer = Leased(task, data, fixed_steps=False, before=lambda spec: time.sleep(0.1 if spec.seed == last else 0.0))
-    bench, events = open_bench(trainer, 2, 200)
-    one = bench.experiment(Edit(), replicate=9)
-    assert bench.meter.idle == 0.0  # one experiment holds one device
+def test_each_experiment_of_a_wave_is_charged_its_own_use(slow: MakeSlow) -> None:
+    bench, events = open_bench(slow(fixed_steps=False, before=Reversed(2)), 2, 200)
     records = bench.experiments(asks(3))
-    (wave,) = of(events, "wave")
-    assert (wave["number"], wave["count"], wave["devices"]) == (2, 3, 2) and events[-1] is wave
-    assert wave["idle_seconds"] > 0.0
-    paid = sum(record.charged for record in (bench.baseline, one, *records)) + wave["idle_seconds"]
-    assert bench.meter.charged == pytest.approx(paid) and bench.meter.idle == wave["idle_seconds"]
-    again, more = open_bench(trainer, 2, 200, recorded=typed(events))
-    again.experiment(Edit(), replicate=9)
-    again.experiments(asks(3))
-    assert more == [] and again.meter.charged == bench.meter.charged
-
-
-class HalfKnown(Leased):
-    """Another run has left the outcome of one seed in the cache."""
-
-    known = STREAMS_OF_TESTS.seed("search", "train", 3, 1)
-
-    @classmethod
-    def train(cls, spec: Spec) -> None:
-        time.sleep(0.0 if spec.seed == cls.known else 0.05)
-
-    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
-        return replace(super().run(spec), cached=spec.seed == self.known)
-
-
-def test_leased_devices_do_not_wait_for_a_cached_outcome(task: Task, tmp_path: Path) -> None:
-    """Of two experiments one is known from another run: it held no device, while the other trained."""
-    data = DataStore(task, STREAMS_OF_TESTS, tmp_path)
-    bench, events = open_bench(HalfKnown(task, data, fixed_steps=False, before=HalfKnown.train), 2, 200)
-    records = bench.experiments(asks(2))
-    assert [record.outcome.cached for record in records] == [True, False]
-    assert bench.meter.idle == 0.0 and not of(events, "wave")
-
-
-@pytest.mark.xfail(strict=True, reason="issue 75: idle charging of several devices of a run leaves")
-def test_idle_of_a_device_that_waits_for_another_run_is_zero() -> None:
-    """The second experiment trained on the GPU that the first had released."""
-    assert idle_seconds([landing(0, 300), landing(300, 600)], 2) == 0.0
-
-
-def test_what_costs_nothing_to_hold_is_not_charged_for_waiting(slow: MakeSlow) -> None:
-    played = play(slow(fixed_steps=False, before=Reversed()), SCREEN, 2)
-    assert played.result.idle == 0.0 and not of(played.events, "wave")
+    assert bench.meter.charged == pytest.approx(sum(record.charged for record in (bench.baseline, *records)))
+    assert {event["kind"] for event in events} == {"experiment", "decision"}

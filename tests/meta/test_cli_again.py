@@ -15,7 +15,7 @@ from analysis.study import open_study
 from analysis.verdict.verdict import verdict_of
 from arena.settings import StudyConfig
 from tests.meta.cli_study import metaloop
-from trainer.variants import init_simulated
+from tests.studies import drawn_law
 
 
 def repeated(folder: Path) -> str:
@@ -26,7 +26,7 @@ def repeated(folder: Path) -> str:
 def test_the_stored_line_makes_the_same_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("METALOOP_FIXED_STEPS", "1")
-    init_simulated(tmp_path / "a law", 3)
+    drawn_law(tmp_path / "a law", 3)
     line = ["match", "local", "-t", "a law", "-n", "2", "--no-controls", "--seed", "5", "-b", "0.01m", "-j", "1"]
     metaloop(*line, "-s", "one", "-y", "-q")
     words = shlex.split(repeated(tmp_path / "one"))

@@ -23,8 +23,7 @@ from meta.study.plan import QUICK
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import ALONE, Call, cli
-from tests.studies import planted, study_on
-from trainer.variants import init_simulated
+from tests.studies import drawn_law, planted, study_on
 
 
 @pytest.mark.slow
@@ -34,7 +33,7 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(bwrap, "_binary", lambda: None)
     law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")
-    call("task", "init", law, "--simulated")
+    drawn_law(Path(law), 1)
     call("task", "check", law)
     run = ("match", "stock", *ALONE, "-t", law, *small, "-s", str(tmp_path / "run"))
     assert "nothing is trained" in call(*run, "--dry-run", "--json").json["sandbox"]
@@ -95,9 +94,7 @@ def test_dry_run_refuses_what_the_command_refuses(
 
 
 def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
-    law, bad = str(tmp_path / "law"), tmp_path / "train.py"
-    made = call("task", "init", law, "--simulated", "--json").json
-    assert made == {"folder": law, "files": ["task.toml", "train.py"]}
+    law, bad = drawn_law(tmp_path / "law", 1), tmp_path / "train.py"
     bad.write_text("print('hello')\n")
     told = call("verify", bad, "-t", law, "-n", "2", "--json", code=1).json
     assert told["verdict"].startswith("invalid: the law does not cover a source without")
@@ -146,8 +143,9 @@ def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
 
 
 def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:
-    law, study = "my law; echo", "a study"
-    assert call("task", "init", law, "--simulated").stderr == f"next: metaloop task check {shlex.quote(law)}\n"
+    law, study, new = "my law; echo", "a study", "a task; echo"
+    assert call("task", "init", new).stderr == f"next: metaloop task check {shlex.quote(new)}\n"
+    drawn_law(tmp_path / law, 1)
     _, following = call("match", "stock", *ALONE, "-t", law, "-b", "0.4s", "-s", study).stderr.split("next:\n")
     other = shlex.split(following.splitlines()[0])
     assert other[:2] == ["metaloop", "show"] and other[-2:] == ["-s", study]
@@ -158,7 +156,7 @@ def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path:
 
 def test_the_end_of_a_study_reads_its_ledger_once(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the champion is named: what it cost, the verdict, its files and how to go on come from one copy."""
-    init_simulated(tmp_path / "law", 3)
+    drawn_law(tmp_path / "law", 3)
     monkeypatch.chdir(tmp_path)
     loads: list[str] = []
 

@@ -15,19 +15,18 @@ from pathlib import Path
 import click
 import pytest
 
+from meta.cli import resolve
 from meta.cli.commands import NounGroup, VerbCommand
 from meta.cli.errors import KINDS
 from meta.cli.library.doctor import Check, good
 from meta.cli.main import run
 from meta.cli.reference import commands, reference
 from meta.cli.table import VERBS
-from meta.results.notify import refuse_bad
 from programs.program import Program
 from programs.shelf import starter
-from tests.studies import study_on
+from tests.studies import drawn_law, study_on
 from trainer.sandbox import bwrap
 from trainer.task import Task
-from trainer.variants import init_simulated
 
 from .cli_study import Call, cli, cli_process, metaloop, on_terminal, write_study
 
@@ -119,9 +118,8 @@ def test_help_is_light_and_so_is_the_beginning_of_a_study(begins: str, heavy: st
 
 
 def test_what_was_meant_is_named(call: Call) -> None:
-    """A flag or a subcommand that is typed as a command, a word that is spelled wrongly."""
+    """A subcommand that is typed as a command, a word that is spelled wrongly."""
     for words, hint in (
-        (["webhook"], "--webhook URL of evolve, improve"), (["card"], "hint: metaloop report --card card.svg"),
         (["check"], "no such command 'check'\nhint: metaloop task check --help"),
         (["evlove"], "hint: metaloop evolve --help"), (["match", "stokc"], "did you mean stock?"),
     ):  # fmt: skip
@@ -163,10 +161,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("match", "stock", "-t", "tinylm:3"), 2, "usage", "is no family"),
         (("contest", "init", "c", "--set", "fixed_steps=true"), 2, "usage", "contest init has no such setting"),
         (("evolve", "-t", "tabular", "--set", "race_rule=nonsense"), 2, "not_found", "no race rule 'nonsense'"),
-        (("task", "init", "mine", "--simulated", "--like", "strokes"), 2, "usage", "exclude each other"),
-        (("task", "init", "mine", "--from", ".", "--grammar", "2"), 2, "usage", "exclude each other"),
-        (("match", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
-        (("ablate", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
+        (("task", "init", "mine", "--from", ".", "--like", "strokes"), 2, "usage", "exclude each other"),
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
         (("report", "one", "--card", "card.jpg"), 2, "usage", "no .svg file"),
         (("report", "one", "-o", "studies/one/study.toml/x"), 1, "environment", "studies/one/study.toml: File exists"),
@@ -209,11 +204,11 @@ def test_an_unforeseen_error_is_one_line_with_a_traceback_only_on_demand(tmp_pat
     assert "Traceback" in more.stderr
 
 
-def test_a_check_of_this_machine_has_the_fix_of_its_error_or_its_own() -> None:
+def test_a_check_of_this_machine_has_the_fix_of_its_error_or_its_own(tmp_path: Path) -> None:
     row = Check("disk", lambda: good(False, "0.1 GB"), "warn", "free some space").row()
     assert row == {"check": "disk", "state": "warn", "found": "0.1 GB", "cure": "free some space"}
-    failed = Check("cache", lambda: refuse_bad("ftp://x") or "", "fail", "another").row()
-    assert failed["state"] == "fail" and failed["cure"] == "--webhook https://example.org/hook"
+    failed = Check("cache", lambda: str(resolve.new_path(str(tmp_path))), "fail", "another").row()
+    assert failed["state"] == "fail" and failed["cure"] == "name a new file or folder"
 
 
 def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
@@ -360,7 +355,7 @@ def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Pa
         assert problem in call("program", "new", name, code=2).stderr
     call("program", "new", tmp_path / "night" / "program.md", "--base", "careful")
     assert "# Night\n" in (tmp_path / "night" / "program.md").read_text("utf-8")
-    init_simulated(tmp_path / "law", 7)
+    drawn_law(tmp_path / "law", 7)
     assert f"-t {tmp_path / 'law'} --dry-run" in call("program", "new", tmp_path / "law" / "program.md").stderr
     done = call("program", "lint", tmp_path / "law" / "program.md", "-t", tmp_path / "law")
     assert "skipped" not in done.stdout

@@ -28,11 +28,10 @@ from programs.shelf import starter
 from tests.analysis import synthetic
 from tests.meta.cli_study import cli, config, metaloop
 from tests.meta.evolved import evolved
-from tests.studies import TINY
+from tests.studies import TINY, drawn_law
 from trainer.task import Task
 from trainer.user_files import private_folder
 from trainer.values.conditional import read
-from trainer.variants import init_simulated
 
 CHAT = EvolvedFor.of("chat", ["gpt-4o-mini"])
 
@@ -41,7 +40,7 @@ CHAT = EvolvedFor.of("chat", ["gpt-4o-mini"])
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of a simulated task in `s`, its task in `law`, a champion of a chat study in `think.md`."""
     folder = tmp_path_factory.mktemp("evolved")
-    init_simulated(folder / "law", 3)
+    drawn_law(folder / "law", 3)
     task = Task.load(folder / "law")
     plan = replace(
         TINY, run_budget=task.run_budget, confirm_runs=2, ablation_runs=0, control_runs=0, harvest_percent=30

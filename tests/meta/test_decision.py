@@ -18,8 +18,7 @@ from analysis.ledger.run_state import StudyState
 from analysis.report.card import lines_of
 from analysis.statistics import Mean
 from analysis.study import open_study, query
-from analysis.trackers.mlflow import note
-from analysis.trackers.study import tracked
+from analysis.trackers import tracked
 from analysis.verdict.caveats import caveats
 from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
 from analysis.verdict.origin import Origin
@@ -88,10 +87,10 @@ def test_every_screen_shows_the_same_verdict(
     assert found.headline.startswith(f"{d.name} {'beats stock by' if d.holds else 'is not shown to beat stock: '}")
     shown = shown_ahead if plant is AHEAD else screens(folder)
     assert len(shown) == 13 and rules.of_study(shown, whole) == []
-    sent = tracked(folder)
-    assert found.headline in note(sent) and sent.verdict["p"] == d.p
-    assert all(caveat.text in note(sent) for caveat in whole.caveats)
-    assert (sent.verdict["winner"] == d.name) == d.holds
+    sent = tracked(folder).verdict
+    assert sent is not None and sent.summary["headline"] == found.headline and sent.summary["p"] == d.p
+    assert all(caveat.text in str(sent.summary["caveats"]) for caveat in whole.caveats)
+    assert (sent.summary["winner"] == d.name) == d.holds
     rows = {(row.program, row.role): row for row in found.rows}
     standings = query(folder, "SELECT role, gain FROM standings WHERE purpose = 'confirmation'")
     gain = {row["role"]: row["gain"] for row in standings}

@@ -184,7 +184,11 @@ def test_every_screen_begins_with_what_is_distinguishable_from_noise(here: Path)
 
 @pytest.mark.parametrize(
     "args",
-    [("evolve", "--resume", "studies/night"), ("verify", "studies/night"), ("knowledge", "ideas", "studies/night")],
+    [
+        ("evolve", "--resume", "studies/night"),
+        ("verify", "studies/night"),
+        ("program", "new", "x.md", "--learnt", "studies/night"),
+    ],
 )
 def test_nothing_can_be_run_in_an_import(here: Path, args: tuple[str, ...]) -> None:
     done = cli(*args, "--json", cwd=here)

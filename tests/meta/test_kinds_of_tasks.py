@@ -42,12 +42,6 @@ def test_verify_says_it_too(call: Call, tmp_path: Path) -> None:
     assert "planted: its hidden data are public" in said
 
 
-def test_another_language_by_the_command(call: Call) -> None:
-    assert call("task", "init", "dialect", "--grammar", "7", "--json").json["grammar"] == 7
-    assert call("task", "show", "dialect", "--json").json["grammar"] == 7
-    assert call("task", "show", "tinylm", "--json").json["grammar"] == 1
-
-
 def test_one_experiment_runs_at_a_time_and_more_are_refused(call: Call, tmp_path: Path) -> None:
     task = simulated_task(random_law(2), tmp_path / "law", experiments=6)
     toml = task / "task.toml"

@@ -12,6 +12,7 @@ import pytest
 from analysis.knowledge import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
+from bench.sweep import Sweep
 from meta.evolve import evolve
 from meta.learnt import in_words, learnt_for
 from meta.population import starters
@@ -21,7 +22,6 @@ from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
 from tests.meta.cli_study import metaloop
 from tests.studies import TINY, silent
-from trainer.cards.sweep import sweep
 from trainer.data import DataStore
 from trainer.laws.planted import random_law, simulated_task
 from trainer.laws.simulated import trainer_for
@@ -43,7 +43,7 @@ def kb(tmp_path_factory: pytest.TempPathFactory, tasks: list[Task]) -> Path:
     folder = tmp_path_factory.mktemp("kb")
     for task in tasks[:2]:
         data = DataStore(task, Streams.from_seed(1), folder / "data")
-        write(folder, of_trials(sweep(trainer_for(task, data)), task, kind="sweep", source=task.name))
+        write(folder, of_trials(Sweep(trainer_for(task, data)).trials(), task, kind="sweep", source=task.name))
     return folder
 
 

@@ -14,7 +14,7 @@ from analysis.verdict.contrast import ArmRuns, contrast
 from analysis.verdict.verdict import Verdict, _with_sentences
 from analysis.wording import p_text
 from tests.meta.cli_study import metaloop, on_terminal
-from trainer.variants import init_simulated
+from tests.studies import drawn_law
 
 BUDGET = ("-b", "0.4s")
 QUIET = ("-n", "3", "-y", "-q", "--json", *BUDGET)
@@ -23,8 +23,8 @@ QUIET = ("-n", "3", "-y", "-q", "--json", *BUDGET)
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contrast")
-    init_simulated(folder / "law", 3)
-    init_simulated(folder / "other", 8)
+    drawn_law(folder / "law", 3)
+    drawn_law(folder / "other", 8)
     (folder / "mine.md").write_text("# Mine\n\nTake care.\n")
     (folder / "b.md").write_text("# B\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n")
     return folder

@@ -15,11 +15,11 @@ from meta.cli.reference import commands
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("analysis", "arena", "inner_loop", "meta", "programs", "trainer")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?![\w-]*\{)")
-#: Of other programs: git, pip, docker, systemd-run, ray, mlflow, curl, and `experiment` of an agent.
+#: Of other programs: git, pip, docker, systemd-run, ray, curl, and `experiment` of an agent.
 OTHERS = (
     "--help --stdout --no-hardlinks --ref-format --hard --no-ext-diff --no-textconv --no-renames --no-color "
     "--src-prefix --dst-prefix --no-walk --stdin --format --force-reinstall --upgrade --security-opt --scope --head "
-    "--backend-store-uri --data-binary --fraction --again"
+    "--data-binary --fraction --again"
 )
 PARAMETERS = [parameter for _, command in commands() for parameter in command.params]
 KNOWN = {name for one in PARAMETERS if not isinstance(one, Rare) for name in (*one.opts, *one.secondary_opts)} | set(

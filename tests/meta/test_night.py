@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import takewhile
 from pathlib import Path
 
@@ -25,14 +22,12 @@ from arena.study import Study
 from meta.cli.results.screen import header
 from meta.cli.training.study_size import Dial, night_tells, plan_of
 from meta.results.apply import apply, committed, of_script, program_files, program_path
-from meta.results.notify import notify
 from meta.study.live import LiveStudy
 from meta.study.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from programs.errors import UsageError
 from programs.program import Program
 from programs.safe_git import BorrowedRepository
 from tests.meta.cli_study import metaloop
-from tests.serving import serving
 from trainer.laws.law import Law
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
@@ -275,10 +270,8 @@ def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
 
     monkeypatch.setattr("meta.evolve.evolve", stopped)
     words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
-    ends = ["--apply", "--webhook", "https://example.org/secret"]
-    said = metaloop(*words, "-s", tmp_path / "study", *ends, code=130).stderr
-    assert f"metaloop improve --resume {tmp_path / 'study'} --apply --webhook URL # URL: the address" in said
-    assert "/secret" not in said and "/secret" not in (tmp_path / "study" / "study.toml").read_text()
+    said = metaloop(*words, "-s", tmp_path / "study", "--apply", code=130).stderr
+    assert f"metaloop improve --resume {tmp_path / 'study'} --apply" in said
 
 
 def git(folder: Path, *words: str) -> str:
@@ -349,7 +342,6 @@ def test_a_task_outside_a_repository_is_refused_before_anything_runs(tmp_path: P
     simulated_task(random_law(7), tmp_path / "task")
     words = ["improve", str(repository / "program.md"), "-t", str(tmp_path / "task"), "--budget", "4s", "--dry-run"]
     assert "in no git repository" in metaloop(*words, "--apply", code=2).stderr
-    assert "not an http address" in metaloop(*words, "--webhook", "ftp://x", code=2).stderr
 
 
 def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
@@ -375,35 +367,3 @@ def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
         left_out = nothing.message
     git(repository, *USER, "revert", "--no-edit", "HEAD")
     assert "train.py has changed there since the task was copied" in left_out
-
-
-@contextmanager
-def listening() -> Iterator[tuple[str, list[bytes]]]:
-    got: list[bytes] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(self.rfile.read(int(self.headers["content-length"])))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with serving(HTTPServer(("127.0.0.1", 0), Hook)) as address:
-        yield f"http://{address}/hook", got
-
-
-def test_the_result_is_sent_and_a_silent_listener_loses_nothing(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with listening() as (url, got):
-        metaloop("improve", "--resume", ended, "--webhook", url)
-    body = json.loads(got[0])
-    assert body["name"] == "program-next" and body["verdict"] and body["study"] == ended.name
-    assert str(ended.parent) not in got[0].decode()
-    (script,) = body["scripts"]
-    assert script["low"] <= script["gain"] <= script["high"] and script["unit"] and script["trust"]
-    assert body["table"][0]["program"] == "main" and isinstance(body["caveats"], list)
-    with listening() as (url, got):
-        notify(url, ended, "metaloop/a-branch")
-    assert json.loads(got[0])["text"].endswith("Branch metaloop/a-branch.")
-    assert "could not be sent" in metaloop("improve", "--resume", ended, "--webhook", url).stderr

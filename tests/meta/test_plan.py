@@ -91,7 +91,7 @@ def test_the_planned_runs_are_those_of_all_tasks() -> None:
     assert planned_runs(evolve, arms=9) == plans.QUICK.runs == 90
     assert planned_runs({**evolve, "further": [{}], "reserve": [{}]}, 9) == 180 + held_out
     assert planned_runs({"command": "match", "plan": {"seeds": 3}}, arms=4) == 12
-    assert planned_runs({"command": "sweep"}, 4) is None
+    assert planned_runs({"command": "ablate"}, 4) is None
 
 
 @pytest.mark.xfail(strict=True, reason="issue 74: the plan of an evolution counts the programs that its race enters")

@@ -88,7 +88,6 @@ def test_equal_charters_are_equal_text_however_written() -> None:
 def test_every_field_tells_its_default() -> None:
     names = [name for name, _ in fields()]
     assert "screen.fraction" in names
-    assert "branch.rewind_after" in names
     assert all("Default" in (info.description or "") for _, info in fields())
 
 

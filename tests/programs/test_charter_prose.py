@@ -20,11 +20,6 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
     "replicates": ((4, "4 seeds"), (1, "one seed")),
     "screen.fraction": ((0.25, "25% of the time"), (1.0, "full time at once")),
     "wave": ((6, "6 candidates"), (1, "before you make the next")),
-    "branch.frontier": ((3, "3 best kept versions"), (1, "one kept version")),
-    "branch.rewind_after": ((7, "After 7 experiments"), (0, "Never go back")),
-    "plateau.after": ((4, "4 experiments in a row"), (0, "however long")),
-    "plateau.then": (("several", "several settings at once"), ("group", "leave alone the group")),
-    "rotate": ((True, "Never change the same group"), (False, "may change the same group")),
     "confirm": ((0.2, "last 20% of the budget"), (0.0, "whole budget on the search")),
     "no_repeat": ((True, "Never run the same code twice"), (False, "may be run again")),
     "avoid_failures": ((True, "Never try a value again"), (False, "may be tried again")),
@@ -33,14 +28,6 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
     "simplicity": ((0.01, "gain 0.01 units"), (0.0, "does not count")),
     "history": ((50, "last 50 experiments"), (0, "without looking")),
     "standups": ((0, "never see"), (6, "every 6 experiments")),
-    "phases": (
-        (
-            [{"until": 0.3, "proposers": {"queue": 1.0}}, {"keep": {"rule": "margin", "margin": 2.0}, "wave": 3}],
-            "(until 30% of it is spent) Take the ideas of the list in its order, one in each experiment. (to the end)"
-            " Keep a change only if its metric beats the kept one by more than 2 SD",
-        ),
-        ([], "from the first experiment to the last"),
-    ),
 }
 WITH_ANOTHER = {"version", "keep.margin", "keep.pairs", "screen.promote"}  # said by another field's sentence
 

@@ -21,15 +21,6 @@ HEAD = "---\nmetaloop:\n"
         (HEAD + "  wave: 6\n  screen: {promote: 0.2}\n---\nGo.\n", 4, "warning", "no-effect"),
         (HEAD + "  screen: {fraction: 0.2}\n---\nGo.\n", 3, "warning", "no-effect"),
         (HEAD + "  proposers: {queue: 1}\n---\nGo.\n", 3, "warning", "no-effect"),
-        (HEAD + "  phases:\n  - until: 0.5\n    keep: {pairs: 3}\n  - wave: 2\n---\nGo.\n", 5, "warning", "no-effect"),
-        (
-            HEAD + "  phases:\n  - until: 0.5\n    wave: 2\n  - until: 0.6\n    wave: 2\n  - {}\n---\nGo.\n",
-            6,
-            "warning",
-            "no-effect",
-        ),
-        (HEAD + "  confirm: 0.2\n  phases:\n  - until: 0.8\n  - wave: 2\n---\nGo.\n", 6, "warning", "no-effect"),
-        (HEAD + "  wave: 3\n  phases:\n  - {until: 0.8, wave: 1}\n  - wave: 2\n---\nGo.\n", 3, "warning", "no-effect"),
         (HEAD + "  wave: 2\n---\n", 5, "warning", "no-prose"),
         ("---\nMetaloop:\n  wave: 2\n---\nGo.\n", 2, "warning", "settings-ignored"),
         ("---\ntitle: A\nmetalop:\n  wave: 2\n---\nGo.\n", 3, "warning", "settings-ignored"),
@@ -72,7 +63,7 @@ def ideas(*lines: str) -> str:
                 "metadata: x",
                 "loop: x",
                 "history: 3\nversion: 1",
-                "metaloop: {wave: 2}\nscreen: x\nphases:\n- dev\nhistory: 3",
+                "metaloop: {wave: 2}\nscreen: x\nhistory: 3",
             )
         ),
         ("Go.\n\n```yaml\n---\nmetaloop:\n  wave: 3\n---\n```\n", "settings-ignored"),  # shown as code
@@ -91,44 +82,6 @@ def test_terms_that_a_task_lacks() -> None:
     program = Program.parse(HEAD + "  proposers: {queue: 1}\n---\n## Ideas\n- `lr=1`\n- `depth=2`\n")
     messages = lint(program, unread=lambda term: "" if term.startswith("lr") else f"no edit `{term}`")
     assert messages == [LintMessage(7, "warning", "unknown-term", "no edit `depth=2`: idea skipped")]
-
-
-def test_a_field_is_judged_in_the_phases_that_leave_it_alone() -> None:
-    text = HEAD + "  keep: {margin: 2.0}\n  phases:\n  - {until: 0.5, keep: {rule: margin}}\n  - wave: 2\n---\nGo.\n"
-    assert lint(Program.parse(text)) == []
-    (message,) = lint(
-        Program.parse(
-            text.replace("wave: 2", "keep: {rule: margin, margin: 1}\n    wave: 1").replace(
-                "keep: {rule: margin}}", "keep: {rule: margin, margin: 3}}"
-            )
-        )
-    )
-    assert (message.line, message.message) == (3, "keep.margin has no effect: every phase sets it")
-    ideas = "## Ideas\n- `a=1`\n"
-    late = HEAD + "  phases:\n  - {until: 0.5, proposers: {local: 1}}\n  - proposers: {queue: 1}\n---\n" + ideas
-    assert lint(Program.parse(late)) == []
-    assert [m.code for m in lint(Program.parse(late.replace("queue", "tpe")))] == ["ideas-not-queued"]
-
-
-@pytest.mark.parametrize(
-    ("phases", "line", "message"),
-    [
-        ("  - {until: 0.5, replicates: 2}\n  - {}\n", 4, "phase 1: replicates cannot change during a run"),
-        ("  - until: 0.5\n  - until: 0.5\n  - {}\n", 3, "phase 2 must end after the phase before it, at more than 0.5"),
-        ("  - until: 0.5\n", 3, "phase 1 is the last one and lasts to the end of the run: leave out until"),
-        ("  - until: 0.5\n  - wave: 2\n  - {}\n", 3, "phase 2 needs until, a share of the budget below 1"),
-        ("  - until: 0.5\n    keep:\n      rul: margin\n  - {}\n", 6, "phase 1: unknown setting keep.rul"),
-        (
-            "  - until: 0.5\n    wave: 0\n  - {}\n",
-            5,
-            "phase 1: wave: Input should be greater than or equal to 1, not 0",
-        ),
-        ("  - 3\n", 4, "phase 1: it: Input should be a valid dictionary or instance of Phase, not 3"),
-    ],
-)
-def test_what_is_wrong_with_a_phase_has_its_line(phases: str, line: int, message: str) -> None:
-    (found,) = check(HEAD + "  phases:\n" + phases + "---\nGo.\n", "p.md")
-    assert (found.line, found.level) == (line, "error") and found.message.startswith(message), found
 
 
 def test_check_turns_what_is_no_program_into_a_message() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from inner_loop.agents import worktree as tools
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.sandbox import AgentSandbox
 from inner_loop.agents.session import GRACE_CPU_SECONDS
+from inner_loop.gateway.serving import private_socket
 from tests.inner_loop.play import FULL, Played
 from tests.inner_loop.test_command import said, work
 from tests.redteam.harness import Harm
@@ -217,10 +219,13 @@ os.kill(child, 9)
 
 @pytest.mark.exploit(16)
 def test_an_agent_cannot_trace_its_relay(tmp_path: Path) -> None:
-    """16 the process that relays to proxy and gateway has the agent's uid; a child of its own can be looked into."""
+    """16 the process that relays to the gateway has the agent's uid; a child of its own can be looked into."""
     (tmp_path / "worktree").mkdir()
-    sandbox = AgentSandbox(tmp_path / "worktree", "proxy", allow_hosts=("127.0.0.1:1",))
-    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", TRACE])
+    path, gateway = private_socket()
+    with gateway:
+        sandbox = AgentSandbox(tmp_path / "worktree", gateway=path)
+        ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", TRACE])
+    shutil.rmtree(path.parent)
     assert ended.stdout.decode().splitlines() == ["relay EACCES EACCES EPERM", "child read"], ended.stderr
 
 

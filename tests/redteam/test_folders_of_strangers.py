@@ -6,14 +6,12 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from analysis.ledger import Ledger, check
+from analysis.ledger import Ledger, check, read
 from meta.cli.main import run
-from meta.study.share import share
 from meta.window.studies import FollowedStudy
 from programs.errors import Corrupt, MetaloopError
 from programs.shelf import starter
@@ -138,54 +136,10 @@ def test_a_figure_that_cannot_be_shown_is_damage(studies: Path) -> None:
     assert one.item()["state"] == "damaged"
 
 
-@pytest.fixture
-def secret(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "secret.txt"
-    path.write_text(SECRET)
-    yield path
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["champion.evidence.md", "best_train.py", "best/x", "evidence/x.md", "programs.git/config", "best"],
-)
-def test_a_copy_to_give_away_contains_nothing_that_a_link_leads_to(
-    tmp_path: Path, secret: Path, name: str, shared_study: Path
-) -> None:
-    study = Path(shutil.copytree(shared_study, tmp_path / "study"))
-    link = study / name
-    if link.is_dir():
-        shutil.rmtree(link)
-    link.parent.mkdir(exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(tmp_path if name == "best" else secret)
-    pipe(study / "evidence" / "pipe") if (study / "evidence").is_dir() else None
-    share(study, tmp_path / "copy")
-    for path in (tmp_path / "copy").rglob("*"):
-        assert not path.is_symlink()
-        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
-
-
-@pytest.fixture(scope="module")
-def shared_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from arena.setup import StudySetup
-    from arena.study import Study
-    from tests.inner_loop.play import BLOBS
-    from trainer.task import Task
-
-    folder = tmp_path_factory.mktemp("shared") / "study"
-    setup = StudySetup(
-        "evolve", Task.load(BLOBS), 1.2, seed=1, workers=1, fixed_steps=True, programs=[starter("stock")]
-    )
-    with Study.create(folder, setup):
-        pass
-    return folder
-
-
-def test_a_ledger_segment_that_is_a_link_is_refused_by_the_copy(
-    tmp_path: Path, secret: Path, shared_study: Path
-) -> None:
-    study = Path(shutil.copytree(shared_study, tmp_path / "study"))
-    (study / "ledger" / "zz-1.jsonl").symlink_to(secret)
+def test_ledger_segment_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text(SECRET)
+    with Ledger(tmp_path / "ledger", "main") as ledger:
+        ledger.append(program_event(starter("local"), []))
+    (tmp_path / "ledger" / "zz-1.jsonl").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(MetaloopError, match="not a regular file"):
-        share(study, tmp_path / "copy")
+        list(read(tmp_path / "ledger"))

@@ -286,8 +286,6 @@ CONFIGS = {
     "a.yaml": b"lr: 0.1\nopt:\n  name: adam\n  betas: [0.9, 0.99]\nbase: &x {a: 1}\nuse: *x\non: true\n",
     "a.toml": b"lr = 0.1\n[opt]\nname = 'adam'\nbetas = [1, 2]\na.b = 3\n[[many]]\nx = 1\n",
     "a.json": b'{"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}, "on": true}\n',
-    "a.ini": b"[opt]\nlr = 0.1\nname = adam\n",
-    "a.h": b"#define BLOCK 16\nconst int TILE = 32; // x\n",
 }
 LITTLE = (
     b"e5",

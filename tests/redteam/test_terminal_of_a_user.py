@@ -16,7 +16,7 @@ from meta.cli.output import json_line
 from tests.meta import cli_study
 from tests.meta.cli_study import experiment, metaloop, write_study
 from tests.serving import serving
-from trainer.variants import init_simulated
+from tests.studies import drawn_law
 
 EVIL = "\x1b]0;owned\x07 \x1b[2Jcleared \x9b31m \u202egnp.exe\u2066 \u200b\r\x08over \udc80 end"
 STRANGE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
@@ -77,7 +77,7 @@ def test_json_for_a_script_keeps_its_values() -> None:
 
 def test_idea_with_escapes_leaves_none_in_table_and_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    init_simulated(tmp_path / "law", 7)
+    drawn_law(tmp_path / "law", 7)
     ideas = "".join(f"- Set `{edit}` {EVIL[:-8]}.\n" for edit in ("LADDER1=0.5", "LADDER2=5", "LADDER4=10"))
     text = f"---\nmetaloop: {{proposers: {{queue: 1}}}}\n---\n# A\n\n## Ideas\n\n{ideas}"
     (tmp_path / "a.md").write_text(text, encoding="utf-8")

@@ -109,9 +109,9 @@ def makefile(folder: Path) -> Path:
 
 
 def shell(folder: Path) -> Path:
-    """One script, no prose."""
-    text = '#!/bin/bash\nLEVEL=3\nWIDTH=8\nscore=$(( LEVEL * 10 - WIDTH ))\necho "score: $score"\n'
-    place = write_files(folder, {"run.sh": text})
+    """A script and its settings, no prose."""
+    text = '#!/bin/bash\n. ./settings.toml\nscore=$(( LEVEL * 10 - WIDTH ))\necho "score: $score"\n'
+    place = write_files(folder, {"run.sh": text, "settings.toml": "LEVEL=3\nWIDTH=8\n"})
     (place / "run.sh").chmod(0o755)
     return place
 
@@ -155,7 +155,7 @@ MAKEFILE = Wanted(
     command="make bench", metric="kernel.millis", metric_file="out/result.json", editable=["src/kernel.c"],
     direction="lower",
 )  # fmt: skip
-SHELL = Wanted(command="./run.sh", direction="higher", noise="unknown")
+SHELL = Wanted(command="./run.sh", editable=["settings.toml"], direction="higher", noise="unknown")
 COMPILED = Wanted(command="gcc -O2 -o sort sort.c && ./sort")
 NESTED = Wanted(
     command="python -m eval.score", metric="accuracy", editable=["src/model/net.py", "src/optim.py"], noise="unknown"

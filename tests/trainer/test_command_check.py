@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError
-from tests.trainer import foreign_repos
-from tests.trainer.foreign_repos import MAKEFILE, command_task, trainer_of
+from tests.trainer.foreign_repos import command_task, trainer_of
 from trainer.cards import check_record
 from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.check import check_command, device_finding, require_checked
-from trainer.commands.knobs import KnobTrials, tried_knobs
+from trainer.commands.knobs import KnobTrials
 from trainer.commands.trainer import CommandTrainer
 from trainer.gpu import Gpu
 from trainer.outcome import Outcome
@@ -164,13 +163,6 @@ def test_a_seed_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
     task = made(tmp_path, TRAIN.replace("random.seed(SEED)", "random.seed(SEED * 0)"))
     found = clauses(task, knobs=False)["noise"]
     assert found.level == "warning" and "the seed changes nothing" in found.message
-
-
-def test_the_constants_of_another_language_are_knobs(tmp_path: Path) -> None:
-    task = foreign_repos.made(foreign_repos.makefile(tmp_path / "theirs"), MAKEFILE)
-    knobs = tried_knobs(task.edits.knobs, task.edits.config(task.baseline()))
-    assert [one.knob.name for one in knobs] == ["BLOCK", "UNROLL"]
-    assert [edit.label() for edit in knobs[0].edits] == ["block=64", "block=4", "block=8", "block=32"]
 
 
 TWO = '[edits.A]\nkind = "float"\nvalues = [1.0, 2.0, 3.0]\n[edits.B]\nkind = "float"\nvalues = [2.0, 4.0, 5.0]\n'

@@ -18,11 +18,11 @@ from trainer.experiment import Spec, Trainer
 from trainer.sandbox.local import LocalLauncher
 from trainer.streams import Streams
 from trainer.task import Task
-from trainer.variants import Variant, baseline_of, init_like
+from trainer.variants import baseline_of, init_like
 
 
 def member(folder: Path, number: int | None) -> Task:
-    return init_like(folder, Variant("tabular", member=number))
+    return init_like(folder, "tabular", number)
 
 
 def test_a_member_has_other_data_and_another_baseline(tmp_path: Path) -> None:
@@ -38,26 +38,26 @@ def test_a_member_has_other_data_and_another_baseline(tmp_path: Path) -> None:
 
 
 def test_members_have_names_and_data_of_their_own_however_toml_spells_them(tmp_path: Path) -> None:
-    init_like(tmp_path / "mine", Variant("tabular"))
+    init_like(tmp_path / "mine", "tabular")
     file = tmp_path / "mine" / "task.toml"
     text = file.read_text()
     names = ("name = 'mine'", 'name="mine"', '  name   =  "mine" # short')
     for number, (name, data) in enumerate(zip(names, ("variant=1", "variant = 0x1", "variant = 1_0"), strict=True), 2):
         file.write_text(text.replace('name = "mine"', name).replace("variant = 1 ", f"{data} ", 1))
-        made = init_like(tmp_path / f"m{number}", Variant(str(file.parent), member=number))
+        made = init_like(tmp_path / f"m{number}", str(file.parent), number)
         written = tomllib.loads((made.folder / "task.toml").read_text())
         assert (made.name, written["data"]["variant"]) == (f"m{number}", number)
         assert written["family"]["name"] == "tabular"
     file.write_text(text.replace('[task]\nname = "mine"', '["task"]\nname = "mine"'))
-    assert init_like(tmp_path / "m8", Variant(str(file.parent), member=8)).name == "m8"
+    assert init_like(tmp_path / "m8", str(file.parent), 8).name == "m8"
     members = []
     for data in ("variant = 1", "variant=1"):
         file.write_text(text.replace("variant = 1", data, 1))
-        members.append(init_like(tmp_path / data / "m7", Variant(str(file.parent), member=7)).task_id)
+        members.append(init_like(tmp_path / data / "m7", str(file.parent), 7).task_id)
     assert len(set(members)) == 1  # ids that studies have on disk
     file.write_text(text.replace('name = "mine"', 'name = """\nmine"""'))
     with pytest.raises(UsageError, match=r"cannot replace name of \[task\]"):
-        init_like(tmp_path / "m9", Variant(str(file.parent), member=9))
+        init_like(tmp_path / "m9", str(file.parent), 9)
 
 
 def test_a_member_that_cannot_be_stored_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_the_family_is_no_part_of_a_task_s_id(tmp_path: Path) -> None:
 
 def test_what_has_no_family_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no family"):
-        init_like(tmp_path / "s", Variant("tinylm", member=1))
+        init_like(tmp_path / "s", "tinylm", 1)
     assert not (tmp_path / "s").exists()
     metaloop("task", "init", tmp_path / "t", "--like", "tabular:3")
 

@@ -252,7 +252,6 @@ def test_the_wait_for_the_gpu_is_nobodys_charge(driver: Driver, tmp_path: Path) 
         run.join()
     assert trainer.waited >= 0.9 and outcomes[0].status == "ok"
     assert outcomes[0].device_seconds == outcomes[0].wall_seconds
-    assert trainer.leased
 
 
 def test_a_compile_cache_is_filled_once_and_not_by_a_failure(tmp_path: Path) -> None:

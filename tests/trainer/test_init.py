@@ -235,7 +235,7 @@ def test_pipes_links_and_strange_names_are_left_out(tmp_path: Path) -> None:
     (place / ".env").write_text("KEY=1")
     (place / "away").symlink_to("/etc/passwd")
     source = read(place)
-    assert set(source.files) == {"run.sh"} and any("pipe" in one for one in source.left_out)
+    assert set(source.files) == {"run.sh", "settings.toml"} and any("pipe" in one for one in source.left_out)
 
 
 def test_a_virtual_environment_and_its_interpreter_are_shown(tmp_path: Path) -> None:
@@ -276,18 +276,18 @@ def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_no
         "def fit(noise=3.0, momentum=0.9): ...\nfit(noise=2.5, weight_decay=0.1)\n"
     )
     place = write_files(tmp_path, {
-        "a.py": code, "b.yaml": "optim:\n  lr: 0.3\n", "c.sh": "BLOCK=64\necho $BLOCK\n",
+        "a.py": code, "b.yaml": "optim:\n  lr: 0.3\n", "c.toml": "BLOCK = 64\n",
     })  # fmt: skip
-    found = ladders(read(place), ["a.py", "b.yaml", "c.sh"], {})
+    found = ladders(read(place), ["a.py", "b.yaml", "c.toml"], {})
     knobs = {one.name: one for one in found if not one.reason}
     assert set(knobs) == {"LR", "beta1", "depth", "momentum", "weight_decay", "optim_lr", "BLOCK"}
     assert {one.name for one in found if one.reason} == {"SEED", "VAL_SPLIT", "NAME"}
     assert knobs["BLOCK"].kind == "int" and knobs["optim_lr"].at == "optim.lr"
-    given = ladders(read(place), ["a.py", "c.sh"], {"NAME": "y,z", "BLOCK": "8"})
+    given = ladders(read(place), ["a.py", "c.toml"], {"NAME": "y,z", "BLOCK": "8"})
     named = {one.name: one for one in given if not one.reason}
     assert named["NAME"].values == ("x", "y", "z") and named["BLOCK"].values == (8, 64)
     write_files(tmp_path, {"program.md": "## Ideas\n\n- Large: `block=1000`, `lr=fast`, `name=y`.\n"})
-    stated = {one.name: one.values for one in ladders(read(place), ["a.py", "c.sh"], {}) if not one.reason}
+    stated = {one.name: one.values for one in ladders(read(place), ["a.py", "c.toml"], {}) if not one.reason}
     assert stated["BLOCK"] == (16, 32, 64, 128, 256, 1000) and stated["NAME"] == ("x", "y")
     for wrong in ({"LR": "fast"}, {"NONE": "1"}):
         with pytest.raises(UsageError, match="--set values"):

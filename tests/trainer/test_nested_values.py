@@ -29,7 +29,6 @@ def other():
 YAML = "# top\noptim:\n  lr: 1e-3  # small\n  name: 'sgd'\n  betas: [0.9, 0.99]\nflag: true\nname: adam\n"
 JSON = '{\n\t"lr": 0.1,\n\t"model": {"width": 8, "names": ["a"]}\n}\n'
 TOML = '[optim]\nlr = 0.1  # é\nname = "sgd"\n\n[model.inner]\nwidth = 8\ntext = """\nlr = 9\n"""\n'
-INI = "[fit]\nrate = 0.1\nkind = ridge\n\n[fit.more]\nsteps: 5\nwindow = 8 ; of samples\n"
 
 
 @pytest.mark.parametrize(
@@ -53,8 +52,6 @@ INI = "[fit]\nrate = 0.1\nkind = ridge\n\n[fit.more]\nsteps: 5\nwindow = 8 ; of 
         ("a.json", JSON, "model.width", 8, 16, '\t"model": {"width": 16, "names": ["a"]}'),
         ("a.toml", TOML, "optim.lr", 0.1, 0.5, "lr = 0.5  # é"),
         ("a.toml", TOML, "model.inner.width", 8, 4, "width = 4"),
-        ("a.ini", INI, "fit.rate", 0.1, 1e-05, "rate = 1.0e-05"),
-        ("a.cfg", INI, "fit.kind", "ridge", "lasso", "kind = lasso"),
     ],
 )  # fmt: skip
 def test_only_the_bytes_of_a_value_change(
@@ -72,7 +69,6 @@ def test_only_the_bytes_of_a_value_change(
     ("file", "text", "address"),
     [
         ("a.py", PYTHON, "AdamW(lr=)"),  # two calls
-        ("a.ini", INI, "fit.more.window"), ("a.ini", INI + "[fit]\n", "fit.rate"),
         ("a.yaml", "a: &x 1\nb: *x\n", "a"),  # an anchor: two keys share it
         ("a.yaml", "a: 1\na: 2\n", "a"), ("a.yaml", "a: [1\n", "a"), ("a.json", '{"a": 1,}', "a"),
         ("a.toml", TOML, "model.inner.lr"),  # a line of a text

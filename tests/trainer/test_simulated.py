@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError, UsageError
+from programs.errors import TaskError
 from tests.trainer.foreign_repos import changed, store
 from trainer.cards.check import check
 from trainer.cards.measure import measure
@@ -22,7 +22,6 @@ from trainer.outcome import Cache
 from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.source import Source
 from trainer.task import Task
-from trainer.variants import init_simulated
 
 LAW = random_law(5)
 
@@ -140,13 +139,6 @@ def test_a_card_is_measured_like_any_other(task: Task) -> None:
     assert card.baseline.mean == pytest.approx(LAW.metric, abs=0.1)
     assert card.headroom.gain_sd > 0
     assert card.headroom.edit
-
-
-def test_init_writes_one_and_overwrites_nothing(tmp_path: Path) -> None:
-    made = Task.load(init_simulated(tmp_path / "My Law", 3))
-    assert made.name == "my-law" and made.law == random_law(3)
-    with pytest.raises(UsageError, match="already exists"):
-        init_simulated(tmp_path / "My Law", 4)
 
 
 def test_a_planted_task_is_the_same_whatever_order_sets_have(tmp_path: Path) -> None:

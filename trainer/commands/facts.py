@@ -29,7 +29,7 @@ _WAYS = ["lower", "higher"]
 _ARROW = re.compile(r"\d\s*(?:->|→|=>)\s*[-+.\d]")
 _USED = {"memory", "mem", "mb", "kib", "bytes", "rss", "vram"}  # numbers of a machine, which an edit may change
 _VARIABLE = re.compile(r"""(?:environ|environ\.get|getenv)\s*[\[(]\s*["'](\w+)["']""")
-_SETTINGS = (".yaml", ".yml", ".toml", ".json", ".ini")
+_SETTINGS = (".yaml", ".yml", ".toml", ".json")
 _PATTERN, _LARGEST = 200, 1e15  # of a constraint
 EXPECTED = "expected"
 

@@ -1,9 +1,8 @@
 """Knobs for a researcher without a language model: settings of the editable files, each with other values to try.
 
 In Python: constants, numbers in fields of classes and in dicts, defaults of options, and those defaults of parameters
-and arguments of calls whose name says a role; in YAML, JSON, TOML and INI the keys; in other languages lines that
-define a constant (`trainer.values.nested_values`). Whether a value can be used, and changes anything, is found by
-running (`trainer.commands.check`).
+and arguments of calls whose name says a role; in YAML, JSON and TOML the keys (`trainer.values.nested_values`). Whether
+a value can be used, and changes anything, is found by running (`trainer.commands.check`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ are passed on to it; this process then exits with the agent's exit code, or 128 
 
 The other processes cannot trace or signal this one: it is the init of its process namespace and not dumpable (prctl(2),
 PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive. Nothing outside trusts its
-relays: an agent may use the sockets directly, where the same proxy and gateway answer.
+relays: an agent may use the sockets directly, where the same gateway answers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Numbers, texts and switches in YAML, JSON, TOML and INI files, with their bytes: one can be rewritten alone."""
+"""Numbers, texts and switches in YAML, JSON and TOML files, with their bytes: one can be rewritten alone."""
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from programs import bounded
 
 Scalar = bool | int | float | str
-_YAML, _JSON, _INI = (".yaml", ".yml"), ".json", (".ini", ".cfg")
+_YAML, _JSON = (".yaml", ".yml"), ".json"
 _KEY = re.compile(r"[A-Za-z_][\w-]*")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*)?(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?")
@@ -33,15 +32,10 @@ class ConfigValue:
 
 def read(file: str, text: str) -> Iterator[tuple[str, ConfigValue]]:
     """(path of keys, joined by dots; its value). Nothing for other files, and for texts that do not parse."""
-    if file.endswith((".toml", *_INI)):
-        yield from _of_tables(text, is_ini=file.endswith(_INI))
+    if file.endswith(".toml"):
+        yield from _of_toml(text)
     elif file.endswith((*_YAML, _JSON)):
         yield from _of_yaml(text, is_json=file.endswith(_JSON))
-
-
-def knows(file: str) -> bool:
-    """Whether the file has a format whose keys are read."""
-    return file.endswith((".toml", *_INI, *_YAML, _JSON))
 
 
 def literal(file: str, old: str, value: Scalar) -> str:
@@ -50,7 +44,7 @@ def literal(file: str, old: str, value: Scalar) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _RESERVED
-        return value if file.endswith((*_YAML, *_INI)) and plain and old[:1] not in "'\"" else json.dumps(value)
+        return value if file.endswith(_YAML) and plain and old[:1] not in "'\"" else json.dumps(value)
     text = repr(value)
     if isinstance(value, float) and "e" in text and "." not in text:
         return text.replace("e", ".0e")  # YAML 1.1 takes 1e-05 for a text
@@ -112,18 +106,18 @@ def _at(data: Any, keys: tuple[str | int, ...]) -> Any:
     return data
 
 
-def _of_tables(text: str, is_ini: bool) -> Iterator[tuple[str, ConfigValue]]:
+def _of_toml(text: str) -> Iterator[tuple[str, ConfigValue]]:
     """Lines ``key = value`` below ``[table]``, where the whole file, as parsed, has this value at this place."""
     try:
-        data = _ini(text) if is_ini else bounded.toml_table(text)
-    except (ValueError, configparser.Error):
+        data = bounded.toml_table(text)
+    except ValueError:
         return
     table: list[str] | None = []
     start = 0
     for line in text.splitlines(keepends=True):
         body = line.rstrip("\r\n")
         if header := _TABLE.fullmatch(body.strip()):
-            table = [header[1].strip()] if is_ini else [part.strip() for part in header[1].split(".")]
+            table = [part.strip() for part in header[1].split(".")]
         elif body.lstrip().startswith("["):
             table = None  # an array of tables, or a quoted name
         elif table is not None and (match := _LINE.fullmatch(body)):
@@ -135,10 +129,3 @@ def _of_tables(text: str, is_ini: bool) -> Iterator[tuple[str, ConfigValue]]:
             if value is not None and actual == value and type(actual) is type(value):
                 yield ".".join(keys), ConfigValue(value, before, before + len(raw.encode()))
         start += len(line.encode())
-
-
-def _ini(text: str) -> dict[str, Any]:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(text)
-    return {name: {key: plain_value(value) for key, value in parser.items(name)} for name in parser.sections()}

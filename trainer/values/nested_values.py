@@ -2,8 +2,7 @@
 
 In Python ``Config.lr`` is a field of a class, ``fit(lr)`` a default of a parameter, ``--lr`` that of a command-line
 option, ``OPT[lr]`` an entry of a dict, ``BETAS[0]`` of a tuple, ``AdamW(lr=)`` a number in the only call that has it,
-and ``TOKENS`` a product such as ``2**19``. In YAML, TOML, JSON and INI ``optim.lr`` is the path of a key. In other
-files ``BLOCK`` is the number of a line that defines it (``#define BLOCK 16``, ``const int BLOCK = 16;``, ``BLOCK=16``).
+and ``TOKENS`` a product such as ``2**19``. In YAML, TOML and JSON ``optim.lr`` is the path of a key.
 Only the bytes of a value are rewritten, so comments and layout stay. Of equal calls ``main: AdamW(lr=)`` is the one in
 ``main``; any other address that occurs twice in a file is not used.
 """
@@ -12,13 +11,11 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from programs import bounded
 from trainer.values import config_values
 from trainer.values.constants import is_number, syntax_tree
 
@@ -27,15 +24,6 @@ _MOST_TEXT = 1 << 18
 _LONGEST, _LARGEST = 200, 1 << 62
 _HOLDERS = {"dict", "SimpleNamespace", "Namespace", "EasyDict", "ConfigDict", "AttrDict", "Box", "DotMap"}
 _MOST_PARTS = 50  # of a product, one within the other
-_NUMBER = r"(?P<value>-?\d++(?:\.\d++)?(?:e-?\d++)?)"
-_DEFINITIONS = (
-    re.compile(rf"\s*#\s*define\s+(?P<name>\w+)\s+{_NUMBER}[fFuUlL]*\s*(?://.*|/\*.*)?"),
-    re.compile(
-        r"\s*(?:pub\s+|static\s+|export\s+)*(?:const|constexpr|let|final|var)\s+(?:\w+\s+)?(?P<name>[A-Z]\w+)"
-        rf"(?:\s*:\s*\w+)?\s*=\s*{_NUMBER}\w*+\s*+;?\s*(?://.*)?"
-    ),
-    re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*[\"']?{_NUMBER}[\"']?\s*(?:#.*)?"),
-)
 _FIELDS = {"field", "Field", "Option", "Argument", "ib", "attrib", "Param"}
 
 
@@ -100,19 +88,6 @@ def _of_config(file: str, text: str) -> Iterator[tuple[str, NestedValue]]:
         owner, _, name = path.rpartition(".")
         line = text.encode()[: one.start].count(b"\n") + 1
         yield path, NestedValue(one.value, one.start, one.end, line, "key", name.partition("[")[0], owner)
-    if not config_values.knows(file):
-        yield from _of_lines(text)
-
-
-def _of_lines(text: str) -> Iterator[tuple[str, NestedValue]]:
-    at = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        match = next((hit for form in _DEFINITIONS if (hit := form.fullmatch(line.rstrip("\r")))), None)
-        value = bounded.number(match["value"]) if match else None
-        if match and value is not None and not re.match(r"-?0\d", match["value"]):
-            start = at + len(line[: match.start("value")].encode())
-            yield match["name"], NestedValue(value, start, start + len(match["value"]), number, "line", match["name"])
-        at += len(line.encode()) + 1
 
 
 def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:

@@ -71,7 +71,7 @@ function standings(data, width) {
 
 function effects(data, width) {
   const rows = data.rows.map((r, i) => ({
-    ...r, id: String(i), name: r.change ?? armName(r), value: r.estimate ?? r.gain, right: `n=${r.n ?? r.runs}`, symbol: "circle", hollow: !r.significant, colour: colour(r.significant ? "accent" : "soft"), tip: r.change ?? r.program,
+    ...r, id: String(i), name: r.change ?? armName(r), value: r.estimate ?? r.gain, right: `n=${r.n ?? r.runs}`, symbol: "circle", hollow: r.significant === false, colour: colour(r.significant === false ? "soft" : "accent"), tip: r.change ?? r.program,
   }));
   return intervals(rows, width, { label: `${rows[0].change == null ? "gain" : "effect"}, ${data.unit}` });
 }
@@ -160,43 +160,23 @@ function oneRun(data, width) {
 }
 
 // Horizontal bars: rows of parts [{name, x1, x2, fill, stroke}], a text to the right of each row.
-function bars(names, parts, width, { label, ends, counts }) {
+function bars(names, parts, width, { label, ends }) {
   const small = narrow(width);
   const most = d3.max(parts, (p) => p.x2) || 1;
   const left = small ? 16 : Math.min(270, 24 + 6.8 * d3.max(names, (n) => n.length));
-  const ticks = counts ? integers(0, most, width) : small ? 4 : 8;
+  const ticks = small ? 4 : 8;
   const name = { y: (d) => d, text: (d) => d, frameAnchor: "left", fill: colour("ink"), stroke: colour("bg"), strokeWidth: 4 };
   return Plot.plot({
     width, height: names.length * (small ? 48 : 30) + 54, marginLeft: left, marginRight: small ? 70 : 24 + 6.4 * d3.max(ends, (e) => e.text.length), marginTop: 10, marginBottom: 40, style,
-    x: { label, labelAnchor: "right", labelArrow: "right", domain: [0, most], ticks, tickFormat: counts && "d" },
+    x: { label, labelAnchor: "right", labelArrow: "right", domain: [0, most], ticks },
     y: { axis: null, domain: names, padding: 0.25 },
     marks: [
-      hatch,
       Plot.gridX({ stroke: colour("line"), strokeOpacity: 1, ticks }),
       Plot.barX(parts, { y: "name", x1: "x1", x2: "x2", fill: "fill", stroke: "stroke", insetTop: small ? 18 : 1, title: "tip" }),
       Plot.text(names, small ? { ...name, dx: 2, dy: -12 } : { ...name, textAnchor: "end", dx: -10 }),
       Plot.text(ends, { y: "name", x: "x", text: "text", textAnchor: "start", dx: 8, dy: small ? 8 : 0, fill: colour("ink") }),
     ],
   });
-}
-
-function hatch() {
-  const defs = d3.create("svg:defs");
-  const pattern = defs.append("pattern").attr("id", "hatch").attr("width", 6).attr("height", 6).attr("patternUnits", "userSpaceOnUse").attr("patternTransform", "rotate(45)");
-  pattern.append("rect").attr("width", 6).attr("height", 6).attr("fill", colour("bg"));
-  pattern.append("rect").attr("width", 2.2).attr("height", 6).attr("fill", colour("warm"));
-  return defs.node();
-}
-
-function tried(data, width) {
-  const parts = data.rows.flatMap((r) => {
-    const rest = r.tried - r.kept - r.failed;
-    const part = (what, x1, n, fill, stroke) => ({ name: r.change, x1, x2: x1 + n, fill, stroke, tip: `${r.change}: ${n} ${what}` });
-    return [part("kept", 0, r.kept, colour("accent"), colour("accent")), part("not kept", r.kept, rest, colour("pale"), colour("pale")),
-      part("failed", r.kept + rest, r.failed, "url(#hatch)", colour("warm"))].filter((p) => p.x2 > p.x1);
-  });
-  const ends = data.rows.map((r) => ({ name: r.change, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gains ${digits(r.kept_gains, 3)} ${data.unit}` }));
-  return bars(data.rows.map((r) => r.change), parts, width, { label: "experiments", ends, counts: true });
 }
 
 function spent(data, width) {
@@ -219,4 +199,4 @@ function claims(data, width) {
   return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: rows.every((r) => !r.new_bests) ? "kept" : rows.every((r) => !r.kept) ? "bests" : "kept or best", narrowRight: 84 });
 }
 
-const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, tried, spent };
+const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, spent };

@@ -8,10 +8,9 @@ const SHOWN = [
 const PAGE = 25;
 
 // Columns that are not empty. Decimals: three digits of a typical gain.
-function columnsOf(rows, data) {
-  const named = SHOWN.map(([key, title, right]) => [key, key === "program" ? data.whose : title, right]);
+function columnsOf(rows) {
   const held = (key) => new Set(rows.map((r) => r[key] ?? ""));
-  return named.filter(([key]) => (key === "program" ? held(key).size > 1 : rows.some((r) => r[key] != null && r[key] !== "")));
+  return SHOWN.filter(([key]) => (key === "program" ? held(key).size > 1 : rows.some((r) => r[key] != null && r[key] !== "")));
 }
 
 function decimalsOf(rows) {
@@ -48,7 +47,7 @@ function unpack(data) {
 function exploreExperiments(figure, data) {
   const rows = unpack(data);
   const box = figure.querySelector(".explore");
-  const state = { key: "", down: false, page: 0, open: new Set(), columns: columnsOf(rows, data), places: decimalsOf(rows) };
+  const state = { key: "", down: false, page: 0, open: new Set(), columns: columnsOf(rows), places: decimalsOf(rows) };
   const form = box.querySelector("form");
   for (const key of ["program", "decision", "status"]) {
     const counts = d3.rollups(rows, (v) => v.length, (r) => r[key]).sort((a, b) => b[1] - a[1]);
@@ -118,7 +117,7 @@ function experimentRow(r, state, data) {
 }
 
 function experimentDetail(r, data) {
-  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], [data.whose, r.program], ["status", r.status], ["why", r.why], ["what was tried", r.said === r.what ? "" : r.said], ["cites", r.cites.join("\n")]];
+  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], ["program", r.program], ["status", r.status], ["why", r.why], ["what was tried", r.said === r.what ? "" : r.said], ["cites", r.cites.join("\n")]];
   const list = make("dl", {}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   if (!r.diff) return [list, make("p", { class: "note" }, `No diff on this page: metaloop show ${r.id}`)];
   const lines = r.diff.split("\n").map((line) => make("span", { class: { "+": "add", "-": "del", "@": "hunk" }[line[0]] || null }, `${line}\n`));

@@ -147,12 +147,11 @@ def for_script(messages: Sequence[LintMessage], program: Program | None) -> Iter
 def unqueued(program: Program) -> LintMessage:
     """A warning where a scripted researcher tries none of the ideas, because the queue has no share."""
     set_fields = program.settings.set_fields
-    where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"
     fix = "proposers: {queue: 0.5, local: 0.5}"
     how = fix if "proposers" in set_fields else f"{fix} below metaloop: in the settings at the top"
     if not locate(split_lines(program.text)).end:
         how = f"at the top:\n---\nmetaloop:\n  {fix}\n---"
-    message = f"no idea will be tried, because {where} of the proposers; write {how}"
+    message = f"no idea will be tried, because queue has no share of the proposers; write {how}"
     return LintMessage(set_fields.get("proposers", program.ideas[0].line), "warning", "ideas-not-queued", message)
 
 
@@ -219,12 +218,12 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
 
 def parent_of(connection: Connection, name: str) -> int | None:
     """Number of the entry named as parent (`lookup.find_entry`); None if none was named, and for stock, with which
-    every entry is compared anyway. Raises NotTaken if there is no such entry, or several of the name."""
+    every entry is compared anyway. Raises NotTaken if there is no such entry."""
     if not one_line(name).strip():
         return None
     try:
         entry = find_entry(connection, name)
-    except (NotFound, UsageError) as error:
+    except NotFound as error:
         raise NotTaken(f"based on entry {error.message}", hint=error.hint) from None
     return entry.number if entry.role == "program" else None
 
@@ -322,7 +321,6 @@ def store(
         changed_at=now,
         progress={},
         results={},
-        alike=[],
     )
     connection.add(entry)
     connection.flush()

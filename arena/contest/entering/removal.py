@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session as Connection
 from analysis.ledger.run_state import StudyState
 from arena.contest.contest import Contest
 from arena.contest.entering.accounts import PERSON, fresh
-from arena.contest.entering.lookup import closest
 from arena.contest.settings import DATABASE, REPORT, Phase
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
 from arena.serving.names import FORMER
@@ -109,10 +108,7 @@ def account(connection: Connection, who: str | int) -> Person:
     same = Person.name == who if isinstance(who, str) else Person.person_id == who
     person = connection.scalar(select(Person).where(same))
     if person is None:
-        names = connection.scalars(select(Person.name).where(Person.name.not_like(f"{FORMER}%")))
-        near = closest(str(who), {name.lower(): name for name in names})
-        hint = f"did you mean {' or '.join(near)}?" if near else "the board and /host have the names"
-        raise NotFound(f"no one is called {who!r}"[:80], hint=hint)
+        raise NotFound(f"no one is called {who!r}"[:80], hint="the board and /host have the names")
     if person.name.startswith(FORMER):
         raise UsageError("this account was removed before", hint="its entries and results stay")
     return person

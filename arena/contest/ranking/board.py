@@ -16,7 +16,7 @@ from analysis.verdict.decision import ArmGain, ArmsDifference, twins
 from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
 from arena.contest.contest import Contest
-from arena.contest.entering.similarity import copies
+from arena.contest.entering.copies import copies
 from arena.contest.running import arms
 from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, RankedRow
 from arena.contest.tables import BoardRow, ContestEntry

@@ -14,8 +14,8 @@ from analysis.statistics import error_of, interval
 from analysis.wording import decimals, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest.contest import Contest
+from arena.contest.entering.copies import copies
 from arena.contest.entering.entries import change
-from arena.contest.entering.similarity import copies
 from arena.contest.ranking.announced import headline, look_lines, race_places
 from arena.contest.ranking.board import aa_difference, aa_spread, board_rows, is_measured, rows_of
 from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of

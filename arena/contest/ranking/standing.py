@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
-from arena.contest.entering.similarity import copies, copy_sentence
+from arena.contest.entering.copies import copies, copy_sentence
 from arena.contest.running.queue import forecast, in_line, turns
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange

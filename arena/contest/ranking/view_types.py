@@ -132,10 +132,6 @@ class QueueRow(EntryRow):
     at_work: int  # its runs in progress
 
 
-class SimilarRow(EntryRow):
-    share: float
-
-
 class NumberedRun(RunColumns):
     run: int
 
@@ -161,7 +157,6 @@ class EntryView(EntryRow):
     parent: NamedEntry | None
     queue: QueueRow | None
     progress: list[RunProgress]
-    similar: list[SimilarRow]
     results: list[NumberedRun]
     reached: Reached
     lint: list[Any]

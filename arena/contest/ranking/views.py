@@ -9,13 +9,13 @@ from itertools import islice
 from statistics import fmean
 from typing import cast
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts, since
+from arena.contest.entering.copies import copies, copy_sentence
 from arena.contest.entering.entries import quota_used
-from arena.contest.entering.similarity import copies, copy_sentence
 from arena.contest.ranking.announced import digits_of, outcome, race_results
 from arena.contest.ranking.standing import (
     DIGITS,
@@ -44,7 +44,6 @@ from arena.contest.ranking.view_types import (
     QueueRow,
     QueueView,
     Reached,
-    SimilarRow,
 )
 from arena.contest.running.pace import deciding, in_race, run_seconds
 from arena.contest.settings import REPORT
@@ -55,7 +54,7 @@ from programs.errors import NotFound
 from trainer.cards.freshness import said
 from trainer.task import Task
 
-WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
+WHOLE = (ContestEntry.raw, ContestEntry.results)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
 #: Columns of an entry that only the removal of its account changes.
@@ -261,30 +260,12 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         if entry.number in order and entry.state not in ENDED
         else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
-        "similar": similar(contest, entry, viewer, admin) if open_to else [],
         "reached": reached(contest, [entry]),
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
         "lint": entry.lint if open_to else [],
         "acts": acts(contest, entry.number),
         "text": entry.raw.decode("utf-8") if open_to else None,
     }
-
-
-def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[SimilarRow]:
-    """Entries with the same program, and similar earlier ones; ``share``: of common directives.
-
-    Entries that are hidden from the viewer are left out: similarity would reveal their directives.
-    """
-    shares = {other["number"]: other["share"] for other in entry.alike}
-    same = or_(ContestEntry.program_id == entry.program_id, ContestEntry.number.in_(shares))
-    with contest.database.read() as connection:
-        query = select(ContestEntry).where(same, ContestEntry.number != entry.number).order_by(ContestEntry.number)
-        others = connection.scalars(query.limit(MOST_ROWS)).all()
-    return [
-        {**entry_row(other), "share": 1.0 if other.program_id == entry.program_id else shares[other.number]}
-        for other in others
-        if may_read(contest, other, viewer, admin)
-    ]
 
 
 def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> QueueView:

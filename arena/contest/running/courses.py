@@ -7,7 +7,6 @@ starts.
 from __future__ import annotations
 
 import json
-import statistics
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,7 +18,6 @@ from sqlalchemy.orm import undefer
 from analysis.ledger.run_state import RunState
 from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
-from arena.measuring import untouched_metrics
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
 from programs.ids import content_id
 from programs.text import shortened
@@ -96,18 +94,11 @@ class Courses:
             experiment_row(event, run.decisions.get(event.experiment_id))
             for event in sorted(run.experiments.values(), key=lambda event: event.number)
         ]
-        fresh = [
-            v.metric for v in run.verifications.values() if v.status in ("ok", "baseline") and v.metric is not None
-        ]
-        splits = {v.split for v in run.verifications.values()}
-        noise = untouched_metrics(self.study.state, started.task, started.stream, splits)
         return {
             "direction": config.direction,
             "metric": config.metric,
             "unit": config.unit,
-            "final": statistics.fmean(fresh) if fresh else None,
             "gain": run.gain,
-            "sd": statistics.stdev(noise) if len(noise) > 1 else None,
             "experiments": rows[:MOST_EXPERIMENTS],
             "left_out": max(len(rows) - MOST_EXPERIMENTS, 0),
         }

@@ -1,4 +1,4 @@
-"""The state of queue and workers for the host: process, pause, disk, end of the log."""
+"""The state of queue and workers for the host: process, pause, disk."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ from arena.contest.settings import Phase
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.lock import is_taken
 from arena.serving.clock import utc_now
-from arena.serving.process import LOG
-from programs.text import one_line
 
-TAIL, WIDE = 30, 300  # lines of the log, and characters of each
-MOST_READ = 64 << 10
 LITTLE_DISK = 1 << 30  # bytes free; less is a problem
 
 
@@ -48,7 +44,6 @@ class QueueHealth(TypedDict):
     disk_free: int
     ledger_bytes: int
     load: float
-    log: list[str]
     power: float | None  # `plan.measured_power`, from ten runs beyond each row's first on, and until the race
     problems: NotRequired[list[str]]
 
@@ -78,7 +73,6 @@ def health(contest: Contest) -> QueueHealth:
         "disk_free": shutil.disk_usage(contest.folder).free,
         "ledger_bytes": _size(contest.folder / "ledger"),
         "load": round(os.getloadavg()[0], 2),
-        "log": tail(contest.folder / LOG),
         "power": power(contest),
     }
     return {**report, "problems": problems(report, contest.folder)}
@@ -121,16 +115,6 @@ def problems(report: QueueHealth, folder: Path) -> list[str]:
     if report["disk_free"] < LITTLE_DISK:
         messages.append(f"the disk has {report['disk_free'] >> 20} MiB left")
     return messages
-
-
-def tail(path: Path) -> list[str]:
-    """The last lines of a log, as printable text."""
-    if not path.is_file():
-        return []
-    with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - MOST_READ))
-        lines = log.read().decode("utf-8", "replace").splitlines()
-    return [one_line(line)[:WIDE] for line in lines[-TAIL:]]
 
 
 def _ago(at: JsonValue) -> float | None:

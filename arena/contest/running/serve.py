@@ -48,7 +48,7 @@ def serve(
     refuse_public(contest.task)
     listening = listen(host, port)
     limits = RateLimits(join=Rate(joins, 60.0)) if joins else RateLimits()
-    config = configured(create_app(contest, limits), trusted(proxies), say)
+    config = configured(create_app(contest, limits), trusted(proxies))
     for problem in clock_problems(contest):
         say(problem)
 

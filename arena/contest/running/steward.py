@@ -21,7 +21,6 @@ from arena.arms import Arm, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import change
-from arena.contest.entering.similarity import SimilarityIndex
 from arena.contest.ranking import board, decision
 from arena.contest.running import arms, pace
 from arena.contest.running.courses import Courses
@@ -83,7 +82,6 @@ class Steward:
         self.live = Live(contest)
         self.final: decision.FinalRace | None = None  # once it has begun
         self._looks, self._spoke = 0, time.monotonic()  # that were told, and when
-        self.similarity = SimilarityIndex(study)
         self.shown = board.BoardUpdater(contest, study)
         self.courses = Courses(contest, study)
         self._beaten = float("-inf")
@@ -193,9 +191,6 @@ class Steward:
             new_arms = [(each, arms.arm_of(each.match, entry, twin)) for each in (self.screening, self.board)]
             if entry.entry_id not in self.study.state.entries:
                 arms.admit(self.study, entry, new_arms)
-                if entry.role == "program":
-                    alike = self.similarity.take(number, (d.directive_id for d in new_arms[0][1].program.directives))
-                    change(self.contest, number, alike=alike)
             self.arms[number] = new_arms[0][1], new_arms[1][1]
         return self.arms[number]
 

@@ -9,7 +9,6 @@ from arena.contest.contest import Contest
 from arena.contest.entering.accounts import AccessRefused
 from arena.contest.entering.entries import NotOpen, QuotaSpent
 from arena.contest.web.api import api_routes
-from arena.contest.web.cached import Shared
 from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, RateLimits
@@ -50,7 +49,6 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     app.add_middleware(ApiVersion)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(Shared)  # cached responses have passed through the others
-    app.add_middleware(HeadAsGet)  # outermost: the cache knows GET alone
+    app.add_middleware(HeadAsGet)
     app.state.endings = [host.changes.end]
     return app

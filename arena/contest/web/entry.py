@@ -1,4 +1,4 @@
-"""The page of one entry: standing, runs, the best run with its curve and what it kept, the text; its experiments."""
+"""The page of one entry: standing, runs, the best run with what it tried and kept, the text."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from arena.contest.running.courses import CONFIRMATION, CONTEST, SCREENING, Entr
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.web.changes import BaseText, Change, between
-from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
 from arena.serving.limits import Chosen, EntryId
-from programs.file_set import is_document
-from programs.front_matter import locate
 
 MOST_LINES = 40  # of the text that are not folded
 RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
@@ -77,7 +74,6 @@ class BestRun:
 
     title: str
     run: EntryRun
-    curve: Curve
     kept: list[tuple[ExperimentColumns, float | None]]
 
 
@@ -92,7 +88,7 @@ def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None
     first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]
     of_purpose = [run for run in runs if run["purpose"] == first]
     run = max(of_purpose, key=lambda run: -math.inf if run["gain"] is None else run["gain"])
-    return BestRun(TITLES[first].format(run["run"]), run, curve(run), kept_by(run))
+    return BestRun(TITLES[first].format(run["run"]), run, kept_by(run))
 
 
 def kept_by(run: EntryRun) -> list[tuple[ExperimentColumns, float | None]]:
@@ -104,12 +100,10 @@ def kept_by(run: EntryRun) -> list[tuple[ExperimentColumns, float | None]]:
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text and its differences from ``base``. The page folds the ``rest`` of a long text, with so many lines;
-    ``rendered``: what it renders as markdown."""
+    """The text and its differences from ``base``. The page folds the ``rest`` of a long text, with so many lines."""
 
     base: BaseText
     changed: list[Change] | None
-    rendered: str
     first: str
     rest: str
     rest_lines: int
@@ -123,14 +117,7 @@ def text_shown(
     if text is None:
         return None
     base = base_of(host, entry, viewer, admin)
-    rendered = text if is_document(text) else without_front_matter(text)
-    return TextShown(base, between(base, text, entry.name), rendered, *folded(text))
-
-
-def without_front_matter(text: str) -> str:
-    """Its dashes would make a heading of it."""
-    lines = text.split("\n")
-    return "\n".join(lines[locate(lines).end :])
+    return TextShown(base, between(base, text, entry.name), *folded(text))
 
 
 def folded(text: str) -> tuple[str, str, int]:

@@ -158,6 +158,6 @@ def _by_api(routes: APIRouter, host: Host) -> None:
     def unvoid(entry_id: EntryId, request_body: Because) -> acts.ActRow:
         return _acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because))
 
-    @routes.get("/api/v1/health", summary="Host only: state of queue and workers, end of the log", dependencies=hosts)
+    @routes.get("/api/v1/health", summary="Host only: state of queue and workers", dependencies=hosts)
     def well() -> QueueHealth:
         return health(host.contest)

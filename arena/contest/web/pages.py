@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
-from arena.contest.entering.lookup import name_for_field
 from arena.contest.example import example
 from arena.contest.ranking import views
 from arena.contest.ranking.standing import RowRange
 from arena.contest.settings import REPORT, RULES
 from arena.contest.web.card import winners_card
 from arena.contest.web.host import Host
-from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
-from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
+from arena.contest.web.security import HOSTING, SESSION, VISITOR, form_token, remember, visitor_of
 from arena.serving.events import event_routes
 from arena.serving.headers import CARD_POLICY, POLICY, REPORT_POLICY
 from arena.serving.limits import Chosen, PageNumber
 from arena.serving.static_files import static_routes
+from arena.serving.throttled_cache import ThrottledCache
+from arena.serving.tokens import bearer
 from programs.errors import NotFound
 
 MARKDOWN = "text/markdown; charset=utf-8"
 VARY = "accept, authorization, cookie, host"
+MOST_SHARED = 64  # pages that are the same for all readers
 
 
 def page_routes(host: Host) -> APIRouter:
@@ -48,7 +53,6 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
         hosting=host.is_host(request),
         proof=proof,
         live=request.method == "GET",  # live.js would replace the answer to a form with the page at its address
-        to_html=to_html,
         **values,
     )
     response = HTMLResponse(html, status)
@@ -58,12 +62,29 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
     return response
 
 
+@lru_cache(maxsize=MOST_SHARED)
+def _cache_of(_folder: Path, _page: str) -> ThrottledCache[bytes]:
+    return ThrottledCache()
+
+
+def shared(host: Host, request: Request, draw: Callable[[], Response]) -> Response:
+    """The page that ``draw`` makes; readers without session, token and query get one that is made for all of them, at
+    most once a second."""
+    if request.url.query or bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
+        return draw()
+    cache = _cache_of(host.contest.folder, str(request.url))
+    body = cache.get(int(time.monotonic()), lambda: bytes(draw().body))
+    return HTMLResponse(body, headers={"vary": VARY})
+
+
 def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
-        part = RowRange.page(page, views.PAGE)
-        seen = views.board_view(host.contest, part, host.viewer(request), rest)
-        return show(host, request, "board", board=seen)
+        def draw() -> Response:
+            seen = views.board_view(host.contest, RowRange.page(page, views.PAGE), host.viewer(request), rest)
+            return show(host, request, "board", board=seen)
+
+        return shared(host, request, draw)
 
     @routes.get("/card.svg")
     def card() -> Response:
@@ -74,12 +95,16 @@ def _public(routes: APIRouter, host: Host) -> None:
 
     @routes.get("/queue")
     def queue(request: Request, page: PageNumber = 1) -> Response:
-        part = RowRange.page(page, views.PAGE)
-        return show(host, request, "queue", queue=views.queue_view(host.contest, part, host.viewer(request)))
+        def draw() -> Response:
+            seen = views.queue_view(host.contest, RowRange.page(page, views.PAGE), host.viewer(request))
+            return show(host, request, "queue", queue=seen)
+
+        return shared(host, request, draw)
 
     @routes.get("/rules")
     def rules(request: Request) -> Response:
-        return show(host, request, "rules", text=(host.contest.folder / RULES).read_text(encoding="utf-8"))
+        text = (host.contest.folder / RULES).read_text(encoding="utf-8")
+        return shared(host, request, lambda: show(host, request, "rules", text=text))
 
     @routes.get("/rules.md")
     def rules_file() -> Response:
@@ -112,7 +137,7 @@ def _own(routes: APIRouter, host: Host) -> None:
         accepts = host.contest.phase() == "open"
         latest = views.latest_entry(host.contest, viewer) if accepts else None
         text = (latest.raw.decode("utf-8") if latest else example(host.task)) if accepts else ""
-        guessed = "" if parent or latest is None or latest.state == "void" else name_for_field(host.contest, latest)
+        guessed = "" if parent or latest is None or latest.state == "void" else latest.label
         me, labels = views.person_view(host.contest, viewer), views.entry_labels(host.contest)
         return show(
             host,

@@ -1,4 +1,4 @@
-"""Renders templates. Values are escaped by default; only `to_html` may return markup."""
+"""Renders templates. Values are escaped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from arena.contest.running.live import progress_of
 from arena.contest.running.pace import progress_line
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
-from arena.contest.web.previews import board_preview, entry_preview
 from arena.serving.clock import shown
 from programs.templates import jinja_environment
 from programs.text import cell
@@ -77,8 +76,6 @@ def _environment() -> Environment:
         "rank_sentence": RANKS,
         "consequence": consequence,
         "queue_words": queue_words,
-        "board_preview": board_preview,
-        "entry_preview": entry_preview,
     }
     return made
 

@@ -10,8 +10,7 @@ from pydantic import BaseModel
 
 from analysis.wording import listed, many
 from arena.contest.entering.entries import NotTaken, entries_left, linted, obstacle, unpacked
-from arena.contest.entering.lookup import name_for_field
-from arena.contest.example import edits_of, example, notation
+from arena.contest.example import edits_of, example
 from arena.contest.ranking.views import entry_labels
 from arena.contest.tables import Person
 from arena.contest.web.forms import echoed, parent_field
@@ -57,7 +56,6 @@ def write_routes(host: Host) -> APIRouter:
             trainings=round(host.contest.config.run_budget / host.task.cost_seconds),
             files=host.task.baseline().files,
             fields=fields,
-            notation=notation(host.task),
             left=left,
             text=text,
             checked=checked,
@@ -74,7 +72,7 @@ def write_routes(host: Host) -> APIRouter:
         entry = host.readable(request, start)
         if entry.state == "void":
             raise UsageError("no entry starts from one that is void", hint=entry.reason)
-        return page_of(request, entry.raw.decode("utf-8"), None, name_for_field(host.contest, entry), entry.label)
+        return page_of(request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
 
     @routes.post("/write")
     def check_form(request: Request, form: Posted = given) -> Response:

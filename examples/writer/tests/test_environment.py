@@ -1,4 +1,4 @@
-"""The environment with the library `verifiers`: `bench/writer.sh` installs it and runs this file."""
+"""The environment with the library `verifiers`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning on exported rows, of a model of a few thousand parameters made here: `bench/writer.sh` runs it."""
+"""Fine-tuning on exported rows, of a model of a few thousand parameters made here."""
 
 from __future__ import annotations
 

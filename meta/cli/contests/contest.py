@@ -140,8 +140,8 @@ def show_plan(out: Output, plan: ClosePlan, source: str, options: ContestOptions
         out.warn(low)
     if family_of(options.task) in [row["family"] for row in query([SHIPPED], "SELECT DISTINCT family FROM effects")]:
         out.note(
-            "the output of `metaloop knowledge ideas` may win on this task as it is: give it to all entrants as the "
-            'program to beat, or choose another task ("Choosing the task" in docs/contest.md)'
+            "the output of `metaloop program new learnt.md --learnt shipped` may win on this task as it is: give it "
+            'to all entrants as the program to beat, or choose another task ("Choosing the task" in docs/contest.md)'
         )
 
 

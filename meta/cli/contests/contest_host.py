@@ -13,7 +13,7 @@ from analysis.wording import duration, many
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.contests.contest_entrant import of_folder, show
-from meta.cli.flags import ContestFolder, ModelFlags, WebhookFlag, YesFlag
+from meta.cli.flags import ContestFolder, ModelFlags, YesFlag
 from meta.cli.options import argument, flag, only
 from meta.cli.output import Output, ask
 from meta.cli.progress import ticker
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
 
 LOOK_SECONDS, LINE_SECONDS = 0.5, 60.0  # between two looks at another process's work, and two lines about it
-ARGUMENT = {"void": "ENTRY", "unvoid": "ENTRY", "forget": "NAME", "caps": "", "backup": "NEW"}
+ARGUMENT = {"void": "ENTRY", "unvoid": "ENTRY", "forget": "NAME", "caps": ""}
 LIMITS = {"max_usd": "--max-usd", "max_tokens": "--max-tokens", "more": "--set"}
 
 
@@ -36,7 +36,6 @@ def close(
     out: Output,
     folder: ContestFolder,
     early: Annotated[str | None, flag("Close before the time in the rules, with a public reason.", metavar="WHY")],
-    webhook: WebhookFlag,
     yes: YesFlag,
 ) -> None:
     """Close a contest for good and announce the winner. Accepted entries get their
@@ -44,7 +43,7 @@ def close(
     decision and the secret that the hidden data came from are published. Works with or
     without a running `serve`; if it is interrupted, the same command resumes."""
     from arena.contest.contest import Contest
-    from arena.contest.entering.similarity import copies, copy_sentence
+    from arena.contest.entering.copies import copies, copy_sentence
 
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
@@ -59,11 +58,6 @@ def close(
         out.json(contest.announcement())
     else:
         show(out, of_folder(contest), path)
-    if webhook:
-        from meta.results.notify import send
-
-        said = {key: value for key, value in contest.announcement().items() if key != "secret"}
-        out.note(send(webhook, {"command": "contest close", "contest": str(path), **said}))
 
 
 def request_close(contest: Contest, early: str | None, yes: bool) -> None:
@@ -129,7 +123,6 @@ def remaining(contest: Contest) -> str:
 @verb(
     ("metaloop contest host my-contest void 'Cy 1' --because 'sent twice'", "unvoid undoes it"),
     ("metaloop contest host my-contest caps --max-usd 40", "a waiting queue resumes"),
-    ("metaloop contest host my-contest backup backups/monday", "serve this folder to go on from it"),
 )
 def host(
     out: Output,
@@ -146,7 +139,7 @@ def host(
     void ENTRY --because TEXT: the entry leaves the queue, the ranking and the decision, and
     does not count against its entrant's quota. A run that has started is finished. A decision
     that was announced stays; the board at the close loses the entry. ENTRY is a name as on
-    the leaderboard, or a number or address from an entry's page. void --person NAME: the same
+    the leaderboard, or the number or id from an entry's page. void --person NAME: the same
     for all entries of a person, who may then submit as many again: forget stops that.
 
     unvoid ENTRY: the entry continues where it was. One that the server had given up after
@@ -158,18 +151,11 @@ def host(
     one, also in names such as `Ada 1`: each contains the hash of the one before.
 
     caps: show the spending limits of the models, and the spending so far; --max-usd,
-    --max-tokens and --set prices=… change them. The limits per run are part of the rules.
-
-    backup NEW: copy the contest to a new folder, from which `serve` can go on. The copy
-    contains the secret: keep it to yourself. Never serve both: their results would differ."""
+    --max-tokens and --set prices=… change them. The limits per run are part of the rules."""
     from arena.contest.contest import Contest
 
     refuse_other_options(act, target or person)
-    path = resolve.contest_folder(folder, out)
-    if act == "backup":
-        backup(out, path, Path(target).expanduser())
-        return
-    contest = Contest.open(path)
+    contest = Contest.open(resolve.contest_folder(folder, out))
     if act == "caps":
         caps(out, contest, limits)
     elif act == "forget":
@@ -247,15 +233,6 @@ def caps(out: Output, contest: Contest, limits: ModelFlags) -> None:
             "spent_tokens": spent.tokens,
         }
     )
-
-
-def backup(out: Output, folder: Path, target: Path) -> None:
-    """Copy a contest so that it can be continued from the copy."""
-    from arena.contest.backup import backup as write
-
-    out.thing({"folder": str(target), "files": write(folder, target)})
-    out.note("Never serve both: their results would differ. The copy contains the secret: keep it to yourself.")
-    out.next(f"metaloop contest serve {resolve.typed(target)}  # go on from the copy")
 
 
 def publish(out: Output, folder: Path, target: Path) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -22,7 +19,7 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, typed
 from meta.cli.output import Output, Row
-from programs.errors import MetaloopError, NotFound, UsageError
+from programs.errors import NotFound, UsageError
 from programs.evolved_for import KINDS
 from programs.text import escaped
 from trainer import sandbox
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 
     from analysis.export import Format
     from analysis.ledger.run_state import StudyState
-    from analysis.trackers.study import Files, TrackedRun
     from arena.settings import StudyConfig
     from arena.study import Study
     from programs.program import Program
@@ -42,7 +38,7 @@ HOSTED = {
     "home.sqlite": "meta.cli.contests.home",
 }  # with a public copy of their own
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
-TOOLS = ("mlflow", "trackio", "wandb")
+TOOLS = ("trackio", "wandb")
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,8 @@ class ExportFlags:
     ]
     project: Annotated[
         str | None,
-        flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
+        flag("tools: name of the project  [default: the study's name].", metavar="NAME"),
     ]
-    zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")]
     kind: Annotated[
         str | None,
         flag(
@@ -107,20 +102,12 @@ def export(
     --view written has rows for training a model that writes programs: what a
     model was asked, its answer, the texts of parents and child, and the verified gain.
 
-    --to mlflow, trackio and wandb write every run with its experiments into a folder, for
-    that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead.
-
-    --zip copies the study for others: with all measurements, without the secret of its seeds,
-    without paths and without the name of this machine. The copy can be read (ui, report,
-    standings, sql), and its ledger checked (verify). It cannot be resumed, and contains
-    neither the runs' repositories nor the files of a task that is not built in.
+    --to trackio and wandb write every run with its experiments into a folder, for that tool.
+    WANDB_MODE=online sends them to your account instead.
 
     Of a contest or a shared project, without --view and --to: writes all that may be published
     into a new folder. Of a contest also the texts that its pages show only after the close."""
     target = Path(flags.output).expanduser() if flags.output else None
-    if flags.zipped:
-        to_zip(out, study, target)
-        return
     if flags.program and not flags.kind:
         raise UsageError("--program needs --for", hint="add --for prose")
     if flags.kind:
@@ -164,29 +151,6 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
     out.json_only({"study": str(folder), "written": written})
 
 
-def to_zip(out: Output, study: str | None, target: Path | None) -> None:
-    """Write a copy of a study to give away, as one file."""
-    from meta.study.share import share, verified
-
-    if target is None or target.suffix != ".zip":
-        raise UsageError("--zip needs a file to write to", hint="add -o NAME.zip")
-    folder = resolve.study_folder(study, out)
-    if is_taken(folder):
-        raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
-    resolve.new_path(target)
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / target.stem
-        remarks, head = share(folder, copy), verified(copy)["head"]
-        shutil.make_archive(str(target.with_suffix("")), "zip", scratch, copy.name)
-    for text in remarks:
-        out.warn(text)
-    name = shlex.quote(copy.name)
-    unpack = f"python3 -m zipfile -e {resolve.typed(target)} ."
-    out.note(f"{target}: a copy of {resolve.shown(folder)}; to look at it: {unpack} && metaloop ui {name}")
-    out.note(f"its ledger ends with {head}; metaloop verify {name} checks it and prints this hash")
-    out.json_only({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})
-
-
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
     """Write the champion of a study, the program ``chosen`` of it, or the program at a path, for another kind of
     researcher; ``prose``: as it is, with its charter as sentences."""
@@ -201,7 +165,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         write_program(out, rewritten(resolve.one_program(str(given)), kind), target, kind)
         return
     folder = resolve.study_folder(study, out)
-    made = Study.open(folder, to_read=True)
+    made = Study.open(folder)
     if not chosen and not (folder / "champion.md").is_file():
         again = f"metaloop improve --resume {resolve.typed(folder)}{sandbox.flag(made.config.sandbox)}"
         raise NotFound(f"{folder} has no champion.md", hint=f"{again}, or name a program: --for {kind} my/program.md")
@@ -291,9 +255,7 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
 
 def to_tool(out: Output, study: str | None, target: Path | None, to: str, project: str | None) -> None:
     """Send the study to a new project of a tool, as it is now."""
-    from analysis.trackers.mlflow import to_mlflow
-    from analysis.trackers.study import client_errors, tracked
-    from analysis.trackers.wandb import to_trackio, to_wandb
+    from analysis.trackers import client_errors, to_trackio, to_wandb, tracked
 
     if target is not None and target.is_file():
         raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
@@ -301,28 +263,12 @@ def to_tool(out: Output, study: str | None, target: Path | None, to: str, projec
     sent = tracked(folder)
     name = project or sent.name
     steps = sum(len(run.steps) for run in sent.runs)
-    send = {"mlflow": to_mlflow, "trackio": to_trackio, "wandb": to_wandb}[to]
+    send = {"trackio": to_trackio, "wandb": to_wandb}[to]
     out.note(f"sending {many(len(sent.runs), 'run')} with {many(steps, 'experiment')}")
     with client_errors(to):
-        where = send(sent, name, target or Path(to), files_of(folder))
+        where = send(sent, name, target or Path(to))
     out.note(f"to look at them: {where}")
     if is_taken(folder):
         out.note("the study is still running; its later results were not sent")
     counts = {"runs": len(sent.runs), "experiments": steps}
     out.json_only({"study": str(folder), "to": to, "project": name, **counts})
-
-
-def files_of(folder: Path) -> Files:
-    """Reads a run's program and the files that it ended with, as far as they are there."""
-    from arena.study import Study
-    from arena.verify_study import final_source
-
-    def files(run: TrackedRun) -> Mapping[str, str]:
-        there = {"program.md": run.text} if run.text else {}
-        with suppress(MetaloopError, OSError):
-            study = Study.open(folder, to_read=True)
-            if run.final_source_id and run.task == study.task.name:
-                there |= dict(final_source(study, run.run_id, run.final_source_id).files)
-        return there
-
-    return files

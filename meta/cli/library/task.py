@@ -84,66 +84,48 @@ def show(out: Output, task: Annotated[str | None, argument(metavar="[NAME|DIR]",
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
     ("metaloop task init --from my-repo", "a task that runs your repository"),
-    ("metaloop task init my-language --grammar 7", "a small GPT on another generated language"),
+    ("metaloop task init mine --like tabular:7", "another member of a family of built-in tasks"),
 )
 def init(
     out: Output,
     folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
     repository: RepositoryFlags,
-    like: Annotated[
-        str | None,
-        flag(
-            "Copy a built-in task; of a family another member: tabular:7  [default with --grammar: tinylm].",
-            metavar="NAME",
-        ),
-    ],
-    grammar: Annotated[
-        int | None, flag("Train on another generated language, by its number.", min=0, max=2**30, metavar="N")
-    ],
-    simulated: Annotated[bool, flag("A task without training: a formula gives the effect of each edit.")],
+    like: Annotated[str | None, flag("Copy a built-in task; of a family another member: tabular:7.", metavar="NAME")],
     seed: Annotated[
         str | None,
         flag(
-            "With --simulated, the seed of its formula; with --from, the constant with the seed of a training "
-            "(FILE.py:NAME), the option that takes it (--OPTION), or none.",
-            metavar="N|PLACE",
+            "With --from, the constant with the seed of a training (FILE.py:NAME), the option that takes it "
+            "(--OPTION), or none.",
+            metavar="PLACE",
             command="task",
         ),
     ],
 ) -> int:
-    """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py;
-    with --simulated, task.toml and train.py. With --like, the task is a copy of a built-in
-    one; with --grammar, a copy of tinylm on another generated language. With --from, it is
-    a task.toml for a repository with its own command for training, benchmarks or tests, in
-    any programming language: the command is run twice, and what that does not show is
-    asked; with -m a language model, with --agent your coding agent proposes the answers."""
-    copied = "--like" if like is not None else "--grammar" if grammar is not None else ""
-    if copied and (simulated or repository.source is not None):
-        other = "--simulated" if simulated else "--from"
-        raise UsageError(f"{copied} and {other} exclude each other", hint="leave one of them out")
+    """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py.
+    With --like, the task is a copy of a built-in one. With --from, it is a task.toml for a
+    repository with its own command for training, benchmarks or tests, in any programming
+    language: the command is run twice, and what that does not show is asked."""
+    if like is not None and repository.source is not None:
+        raise UsageError("--like and --from exclude each other", hint="leave one of them out")
     if repository.source is not None:
         return from_repository(out, repository.source, folder, seed, repository)
-    if seed is not None and not (simulated and seed.isdecimal()):
-        raise UsageError("--seed is a whole number with --simulated, and a constant with --from", hint="--seed 7")
-    given = vars(repository) | {"chosen": None, "model": repository.chosen.model, "playing": None}
+    given = vars(repository) | {"playing": None, "seed": seed}
     if named := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
     from trainer import variants
 
-    path, origin = Path(folder).expanduser(), dict[str, Any]()
-    if copied:
-        base = like or variants.Variant.like
-        name, _, member = base.rpartition(":")
-        numbered = variants.Variant(name, grammar, int(member)) if name and member.isdecimal() else None
-        made = variants.init_like(path, numbered or variants.Variant(base, grammar))
-        origin = {"grammar": made.grammar, "public": made.public}
-    elif simulated:
-        variants.init_simulated(path, int(seed or 1))
+    path = Path(folder).expanduser()
+    if like is not None:
+        name, _, member = like.rpartition(":")
+        if name and member.isdecimal():
+            variants.init_like(path, name, int(member))
+        else:
+            variants.init_like(path, like)
     else:
         variants.init(path)
-    out.thing({"folder": str(path), "files": sorted(file.name for file in path.iterdir() if file.is_file()), **origin})
+    out.thing({"folder": str(path), "files": sorted(file.name for file in path.iterdir() if file.is_file())})
     out.note(f"next: metaloop task check {resolve.typed(path)}")
     return 0
 
@@ -158,7 +140,7 @@ def described(task: Task) -> dict[str, Any]:
     from trainer.constraints import sentences
 
     card = summary(task)
-    keys = "name task_id folder description metric unit direction grammar public budget_seconds cost_seconds run_budget"
+    keys = "name task_id folder description metric unit direction public budget_seconds cost_seconds run_budget"
     return {
         **{key: getattr(task, key) for key in f"{keys} steps memory_mb editable read_only".split()},
         "constraints": sentences(task.constraints),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from meta.cli import resolve
-from meta.cli.flags import ModelFlags, PlayingFlags
+from meta.cli.flags import PlayingFlags
 from meta.cli.options import Duration, flag, only, rare
 from meta.cli.output import Output
-from meta.cli.training.researcher_choice import ResearcherChoice, check_agent
 from meta.cli.views import View, show
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from meta.cli.library.repository_reader import FieldProposal
     from trainer.commands.init import Drafting, TaskDraft
-    from trainer.commands.repository import OwnRepository
     from trainer.commands.task_toml import Wanted
 
 
@@ -74,10 +70,6 @@ class RepositoryFlags:
     traceback: Annotated[
         str | None, rare("expected: the command prints a traceback, ends with exit code 0, and its metric counts.")
     ]
-    agent: Annotated[
-        str | None, flag("Your coding agent proposes the facts that no flag gives; -m names its model.", metavar="NAME")
-    ]
-    chosen: Annotated[ModelFlags, only("model")]
     playing: Annotated[PlayingFlags, only("no_sandbox")]
 
 
@@ -87,7 +79,6 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     from trainer.cards.check_record import CheckFinding
     from trainer.commands.init import Drafting, refuse_taken, write
     from trainer.commands.launcher import require_sandbox
-    from trainer.commands.repository import read
     from trainer.commands.task_toml import Wanted
     from trainer.rows import UNKNOWN
     from trainer.sandbox import flag
@@ -101,8 +92,6 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     place, to = Path(source).expanduser(), flags.into or folder
     into = Path(to) if to else None
     refuse_taken(place, into)
-    if flags.chosen.model or flags.agent:
-        wanted = with_proposals(out, read(place, flags.exclude, flags.readable), wanted, flags)
     drafted = completed(out, Drafting(place, sandboxed, out.note), wanted)
     path = write(drafted, into)
     try:
@@ -143,52 +132,6 @@ def answered(wanted: Wanted, field: str, answer: str) -> Wanted:
     forms: dict[str, Any] = {"editable": tuple(answer.split())}
     forms |= {"budget": Duration().convert(answer, None, None)} if field == "budget" else {}
     return replace(wanted, **{field: forms.get(field, answer)})
-
-
-def with_proposals(out: Output, source: OwnRepository, wanted: Wanted, flags: RepositoryFlags) -> Wanted:
-    """What is wanted, with what a model or an agent reads of the fields that no flag gives; running decides whether it
-    is right."""
-    who = flags.agent or "the model"
-    for one in read_by_agent(out, source, flags) if flags.agent else read_by_model(out, source, flags.chosen):
-        if not getattr(wanted, one.field):
-            out.note(f"{who} proposes {one.field} = {one.words}   ({one.file}:{one.line}: {one.quoted(source)})")
-            wanted = answered(wanted, one.field, one.words)
-    return wanted
-
-
-def read_by_model(out: Output, source: OwnRepository, models: ModelFlags) -> Sequence[FieldProposal]:
-    from inner_loop.models.client import ModelClient
-    from inner_loop.models.contract import NoReply
-    from inner_loop.models.prices import expected
-    from inner_loop.run_context import RunContext, tapes
-    from meta.cli.library import repository_reader as reader
-
-    choice, (record, replay) = ResearcherChoice.of(models, yes=True), tapes()
-    choice.ready(None)
-    if not replay:
-        tokens = sum(len(message.text) for message in reader.prompt(source)) // 4, 300
-        usd = expected(choice.config, 1, *tokens).usd
-        cost = "not priced" if usd is None else f"about ${usd:.4f}"
-        calls = f"about {sum(tokens):,} tokens per call, {cost}; at most {reader.REPAIRS + 1} calls"
-        out.note(f"{choice.config.models[0]}: {calls}")
-    model = ModelClient(RunContext(choice.settled, record=record, replay=replay), 0)
-    try:
-        return reader.ask(model, source, max_tokens=choice.settled.reply_tokens)
-    except NoReply as gone:
-        raise gone.problem from None
-
-
-def read_by_agent(out: Output, source: OwnRepository, flags: RepositoryFlags) -> Sequence[FieldProposal]:
-    from inner_loop.run_context import RunContext
-    from meta.cli.library import repository_reader as reader
-
-    name, sandboxed = str(flags.agent), not flags.playing.no_sandbox
-    given = ResearcherChoice.of(replace(flags.chosen, researcher=f"command:{name}"), yes=True)
-    choice = given.of_own_study(sandboxed)
-    check_agent(choice.researcher, choice.config, sandboxed)
-    where = "in a sandbox" if sandboxed else "without a sandbox"
-    out.note(f"{name} reads a copy of the repository, {where} (at most {reader.AGENT_SECONDS / 60:.0f} minutes)")
-    return reader.ask_agent(name, source, RunContext(choice.config, sandboxed=sandboxed))
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:

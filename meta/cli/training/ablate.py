@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from analysis.wording import estimate, many, plain_text
 from meta.cli import resolve, views
 from meta.cli.commands import verb
-from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
+from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.cli.results.credit import doubts
-from meta.cli.results.webhook import EFFECTS, send_rows
 from meta.cli.training import launch
 from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.match import resume
@@ -50,7 +49,6 @@ class AblateFlags:
     budget: BudgetFlag
     only: Annotated[tuple[str, ...], flag("Switch only this directive; repeatable.", metavar="ID")]
     seeds: Annotated[int | None, flag(f"Fresh seeds per script, for a RUN  [default: {SEEDS}].", "-n", min=2, max=64)]
-    webhook: WebhookFlag
 
 
 @verb(
@@ -129,12 +127,11 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
         study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
     design = design_of(switched.factors, cost, budget, design_seed(study, program, switched.factors))
     launch.announce(out, whole, study.folder, "ablate")
-    match = launch.drive(out, study.folder, "ablate", whole, partial(ablate, study, program, design), flags.webhook)
+    match = launch.drive(out, study.folder, "ablate", whole, partial(ablate, study, program, design))
     champion = study.state.champion
     if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
         out.note("champion.evidence.md is updated")
     present(out, study.folder, match.match_id)
-    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [match.match_id] * 2)
 
 
 def _program(study: Study | None, flags: AblateFlags) -> tuple[Program, tuple[str, ...], float | None]:
@@ -261,9 +258,8 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
     study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
     launch.announce(out, cost, study.folder, "ablate")
     replay = partial(replay_run, study, run.run_id, commits, seeds)
-    launch.drive(out, study.folder, "ablate", cost, replay, flags.webhook)
+    launch.drive(out, study.folder, "ablate", cost, replay)
     present(out, study.folder, run.run_id)
-    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run.run_id] * 2)
 
 
 def present(out: Output, folder: Path, identity: str) -> None:

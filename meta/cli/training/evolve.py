@@ -172,7 +172,7 @@ def finish(
     if champion_of(folder) is None:
         launch.announce(out, cost, folder, command)
         work = partial(carry_out, study, plan, starters)
-        launch.drive(out, folder, command, cost, work, flags.ending.webhook, flags.ending.apply_words)
+        launch.drive(out, folder, command, cost, work, flags.ending.apply_words)
         study.follow()  # what the workers wrote
         ends = [run.ended for run in study.state.runs.values() if run.ended is not None]
         if len(ends) < cost.runs:
@@ -189,7 +189,7 @@ def finish(
 
 
 def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = ()) -> None:
-    """After the result was shown: apply it, notify the user, and list the commands that go on from here."""
+    """After the result was shown: apply it, and list the commands that go on from here."""
     from arena.study import Study
 
     applied = None
@@ -217,10 +217,6 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
             config = study.config
             agent = own_agent(f"Read {program} and follow it", config.researcher, config.staff.agent)
             first.append(f"{agent}  # {FOLLOWS}, in that branch")
-    if ending.webhook:
-        from meta.results.notify import notify
-
-        out.note(notify(ending.webhook, folder, applied.branch if applied else None))
     if first or following:
         out.next(*first, *following)
 

@@ -132,11 +132,8 @@ def after_own(learnt: Learnt | None, own: Sequence[Program], task: Task, plan: P
     come += " that a script tries" * (before < len(mine))
     if researcher != "scripted":
         return come
-    begin, taken = 0.0, 0.0
-    for end, charter in learnt.program.charter.by_phase():
-        share = charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
-        taken += (end - begin) * plan.run_experiments(task) * share
-        begin = end
+    shares = learnt.program.charter.proposers
+    taken = plan.run_experiments(task) * shares.get("queue", 0.0) / sum(shares.values())
     few = ", so it hardly reaches the learnt ones" * (taken <= before)
     return f"{come}, and a run takes about {taken:.0f} from the list{few}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
+from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import flag, only, rare
 from meta.cli.training import launch
 from meta.cli.training.launch import LaunchSettings
@@ -40,7 +40,6 @@ class EndFlags:
             type=click.Choice(("unknown",)),
         ),
     ]
-    webhook: WebhookFlag
 
     @property
     def apply_words(self) -> str:
@@ -83,7 +82,7 @@ class EvolveFlags:
     ]
     knowledge: Annotated[
         str | None,
-        rare("DIR,…: further knowledge bases for starting ideas (metaloop sweep makes one); none: no learnt ideas."),
+        rare("DIR,…: further knowledge bases for starting ideas; none: no learnt ideas."),
     ]
     without: Annotated[str | None, rare("NAME,…: leave out what was learnt on these tasks or families.")]
     dial: Dial

@@ -337,19 +337,16 @@ def drive(
     command: str,
     cost: Cost,
     work: Callable[[Progress], Result],
-    webhook: str | None,
     at_end: str = "",
 ) -> Result:
-    """Run ``work`` with progress shown; a drained or killed command prints how to resume. The address ``webhook`` is a
-    secret, so no log is to show it. ``at_end``: further words of such a command. A study that has ended is tidied
-    up."""
+    """Run ``work`` with progress shown; a drained or killed command prints how to resume. ``at_end``: further words of
+    such a command. A study that has ended is tidied up."""
     from arena.drain import Drained
     from arena.run_archive import compact
 
     goal = {"runs": cost.runs, "device_seconds": cost.charged}
     unsafe = flag(cost.details["sandbox"] != sandbox.OPEN)
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{at_end}"
-    again += " --webhook URL  # URL: the address that you gave; it is not stored" * bool(webhook)
     with Progress(out, folder, command, goal) as progress:
         try:
             result = work(progress)

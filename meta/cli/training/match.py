@@ -15,10 +15,9 @@ from analysis.ledger.json_values import read_as
 from analysis.verdict.contrast import ArmRuns, EarlierRuns
 from meta.cli import resolve
 from meta.cli.commands import verb
-from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, WebhookFlag
+from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags
 from meta.cli.options import flag
 from meta.cli.output import Output
-from meta.cli.results import webhook as webhooks
 from meta.cli.training import launch, planned_power
 from meta.cli.training.launch import LaunchSettings
 from meta.cli.training.researcher_choice import ResearcherChoice
@@ -67,7 +66,6 @@ def match(
     flags: MatchFlags,
     playing: PlayingFlags,
     models: ModelFlags,
-    webhook: WebhookFlag,
     start: StartFlags,
 ) -> None:
     """Compare programs on the same task, with the same run seeds and the same device
@@ -109,9 +107,8 @@ def match(
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
     launch.announce(out, cost, study.folder, "match")
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
-    played = launch.drive(out, study.folder, "match", cost, carry_out, webhook)
+    played = launch.drive(out, study.folder, "match", cost, carry_out)
     present(out, study, played)
-    webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[one.match_id for one in played]])
     if batch is not None:
         out.note(race_ended(study, played[0]))
 

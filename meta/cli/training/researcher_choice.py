@@ -32,7 +32,7 @@ LIMITS = (*CAPS, "call_timeout", "patience", "calls_at_once")  # a resumed study
 MAY_COST = "this calls models, which may cost money"
 CAPPED = "--yes, with --max-usd 5"
 SECONDS = ("max_wall", "call_timeout", "patience")
-_SANDBOX = ("agent_network", "agent_allow", "agent_readable", "agent_home")
+_SANDBOX = ("agent_network", "agent_readable", "agent_home")
 
 
 def _no_models() -> ModelConfig:

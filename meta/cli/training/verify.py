@@ -120,9 +120,6 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     nothing to confirm (the study itself has no significant lead, as a contest without a
     winner); else not confirmed. (80%, not 100%, because the fresh data differ.)
 
-    A copy made by metaloop export --zip, unpacked: checks the hash chain of its ledger and the ids of
-    its programs (consistent, or an error).
-
     A contest's folder, or its export after the decision: computes all seeds again from the
     published secret (intact, or an error with the first seed that differs), then checks it
     like a STUDY. An export has no train.py files: its check compares its other files with
@@ -137,7 +134,7 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     if (path / "home.sqlite").exists():
         hint = f"metaloop home audit {shlex.quote(what)}"
         raise UsageError(f"the runs of {what} were made on other machines", hint=hint)
-    is_source = path.suffix == ".py" or (path.is_file() and path.suffix != ".zip")
+    is_source = path.suffix == ".py" or path.is_file()
     planned = of_source(path, flags) if is_source else of_study(out, what, flags)
     if planned is None:
         return 0
@@ -178,9 +175,8 @@ def of_source(path: Path, flags: AuditFlags) -> PlannedCheck:
 
 
 def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
-    """Of the study of this name, else of the run of this id in ``--study``. None for a copy without scripts to train,
-    whose ledger has then been checked."""
-    from arena.settings import StudyConfig
+    """Of the study of this name, else of the run of this id in ``--study``. None for the export of a contest, which has
+    no scripts and has then been checked."""
     from arena.study import Study
     from arena.verify_study import intact, run_of, verify_run
 
@@ -190,12 +186,6 @@ def of_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
         if os.sep in what or Path(what).exists() or (flags.study is None and not resolve.known_studies()):
             raise
         folder, prefix = resolve.study_folder(flags.study, out), what
-    if StudyConfig.read(folder / resolve.MARK).shared:
-        if prefix is not None:
-            hint = f"check its ledger: metaloop verify {resolve.typed(folder)}"
-            raise UsageError(f"{folder} is a shared copy, in which no run can be trained again", hint=hint)
-        shared_copy(out, folder)
-        return None
     study = Study.open(folder)
     intact(study)
     how = flags.how(study.task, study.config.fixed_steps)
@@ -211,17 +201,6 @@ def trainings_of(task: Task, seeds: int) -> int:
     """Of a source and of the untouched one; where each seed has hidden rows of its own, one seed of each is also scored
     on the rows of another."""
     return 2 * (seeds + (task.draws_splits and seeds > 1))
-
-
-def shared_copy(out: Output, folder: Path) -> None:
-    """Check the ledger of a copy that `export --zip` wrote."""
-    from meta.study.share import verified
-
-    out.thing({"verdict": "consistent", **verified(folder)})
-    out.note(
-        "The copy is unchanged only if metaloop export printed the same head. The hash covers the ledger, not the "
-        "files beside it. No script was trained again: a copy has neither the secret of its seeds nor the task's files."
-    )
 
 
 def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck | None:

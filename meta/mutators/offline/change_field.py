@@ -16,8 +16,6 @@ Move = Mapping[str, Any]  # new values by dotted field
 
 _LADDERS: dict[str, tuple[float, ...]] = {
     "replicates": (1, 2, 3),
-    "branch.frontier": (1, 2, 3),
-    "branch.rewind_after": (0, 6, 12),
     "confirm": (0.0, 0.1, 0.2),
     "avoid_failures": (False, True),
 }

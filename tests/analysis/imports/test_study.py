@@ -15,8 +15,7 @@ from analysis.ledger import check
 from analysis.study import VIEWS, open_study
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from tests.analysis.imports import samples
-from tests.analysis.imports.helpers import ask, bring_in, bring_in_one, rows
-from tests.analysis.imports.samples import tsv
+from tests.analysis.imports.helpers import ask, bring_in, rows
 
 ALL = [name for name in dir(samples) if name.isupper()]
 OPEN = {"NOT_A_LOG", "UNSURE", "SEVERAL"}
@@ -124,15 +123,6 @@ def test_whatever_comes_no_line_is_lost(tmp_path: Path, seed: int) -> None:
         return
     numbers = [line for (line,) in rows(tmp_path, "line")] + [row["line"] for row in ask(tmp_path, "FROM quarantine")]
     assert len(numbers) == len(set(numbers)) and max(numbers) <= 61
-
-
-def test_what_is_set_aside_has_a_reason(tmp_path: Path) -> None:
-    text = tsv("commit|val_bpb|status|description", "a|1.2|keep|baseline", "b|1.1|keep|wider", "def forward(x):",
-               "- weight decay|does nothing", "d|soon|keep|later")  # fmt: skip
-    bring_in_one(tmp_path, text)
-    assert [(row["line"], row["reason"]) for row in ask(tmp_path, "FROM quarantine ORDER BY line")] == [
-        (4, "no row of the table"), (5, "2 cells, the header has 4"), (6, "the metric is 'soon'"),
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -23,15 +23,15 @@ from arena.contest.entering import accounts
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.host import RateLimits
 from arena.serving.clock import utc_now
+from tests.studies import drawn_law
 from trainer.task import Task
-from trainer.variants import init_simulated
 
 RUNS = 2
 
 
 def wishes(folder: Path, **changes: Any) -> ContestOptions:
     """Open since a minute, for an hour; two runs an entry; anybody may join."""
-    task = Task.load(str(init_simulated(folder / "law", 7)))
+    task = Task.load(str(drawn_law(folder / "law", 7)))
     plain = ContestOptions(
         title="Trial", task=task, opens=utc_now() - timedelta(minutes=1), closes=utc_now() + timedelta(hours=1),
         run_budget=task.run_budget, runs=RUNS, confirm_runs=3, entries_per_person=2, join_open=True,
@@ -146,7 +146,6 @@ def served(
     contest: Contest,
     limits: RateLimits | None = None,
     proxies: str | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Iterator[int]:
     """The pages alone, without the queue's process; yields the port."""
     from arena.contest.web.app import create_app
@@ -154,7 +153,7 @@ def served(
 
     listening = listen("127.0.0.1", 0)
     app = create_app(contest, limits)
-    config = configured(app, proxies, say)
+    config = configured(app, proxies)
     config.timeout_graceful_shutdown = 1
     server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

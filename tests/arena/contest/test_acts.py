@@ -106,12 +106,11 @@ def test_what_cannot_be_done_is_refused(contest: Contest) -> None:
 def test_the_host_names_an_entry_as_the_pages_do(contest: Contest) -> None:
     label = entry_of(contest, entry_id(contest, 3)).label
     folder = str(contest.folder)
-    said = metaloop("contest", "host", folder, "void", label.upper(), "--because", "sent twice").stderr
+    said = metaloop("contest", "host", folder, "void", label, "--because", "sent twice").stderr
     assert state(contest, 3) == "void" and "The entry leaves the queue" in said
-    assert "did you mean P local" in metaloop("contest", "host", folder, "unvoid", "P locol", code=2).stderr
     metaloop("contest", "host", folder, "unvoid", label)
     assert state(contest, 3) == "queued"
-    metaloop("contest", "host", folder, "void", "stock", "--because", "too good", code=2)
+    metaloop("contest", "host", folder, "void", "stock (control)", "--because", "too good", code=2)
     contest.state(decided="2026-01-01T00:00:00+00:00")
     said = metaloop("contest", "host", folder, "void", label, "--because", "copied").stderr
     assert "The announced decision does not change" in said and "leaves the board at the close" in said
@@ -143,14 +142,12 @@ def test_a_name_that_contains_a_number_or_an_address_leads_to_no_other_entry(con
         accept(contest, number, f"---\nmetaloop:\n  name: {name}\n---\n# {name}\n".encode())
     with contest.database.read() as connection:
         assert find_entry(connection, f"number: x /entry/{entry_id(contest, 3)}").number == 6
-        for name in ("number 3", "NUMBER 3"):
-            with pytest.raises(UsageError, match=r"entries 3 .* 5 .* have this name") as refused:
-                find_entry(connection, name)
-            assert refused.value.hint == "give the number"
-        same = entry_id(contest, 3), "3", "#3", f"/entry/{entry_id(contest, 3)}"
-        page = f"https://contest.example:8321/entry/{entry_id(contest, 3)}"
-        for name in (*same, page, f"{page}#text", f"{page}?run=r1"):
+        assert find_entry(connection, "number 3").number == 5
+        for name in (entry_id(contest, 3), "3", " P local 0 1 "):
             assert find_entry(connection, name).number == 3, name
+        for name in ("NUMBER 3", "03", "\N{SUPERSCRIPT THREE}", "P LOCAL 0 1"):
+            with pytest.raises(NotFound):
+                find_entry(connection, name)
 
 
 @pytest.mark.slow
@@ -192,7 +189,7 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
         assert ada.enter(b"# Hers\n").status == 201
     assert cli("contest", "host", made.folder, "forget", "Nobody", "-y").returncode
     wrong = metaloop("contest", "host", made.folder, "forget", "ada", code=2)  # checked before it asks
-    assert "did you mean Ada?" in wrong.stderr and "take part" not in wrong.stderr
+    assert "no one is called 'ada'" in wrong.stderr and "take part" not in wrong.stderr
     asked = cli("contest", "host", made.folder, "forget", "Ada").stderr
     assert "-y removes it" in asked and "take part as before" in asked
     assert "former entrant 1" in metaloop("contest", "host", made.folder, "forget", "Ada", "-y").stdout

@@ -17,7 +17,7 @@ import pytest
 from analysis.study import query
 from tests.arena.contest.hosting import founded
 from tests.meta.cli_study import cli
-from trainer.variants import init_simulated
+from tests.studies import drawn_law
 
 
 def metaloop(folder: Path, *words: str, code: int = 0, **surroundings: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def serving(folder: Path) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_contest_by_its_commands(tmp_path: Path) -> None:
-    init_simulated(tmp_path / "law", 3)
+    drawn_law(tmp_path / "law", 3)
     options = ("--set", "confirm_runs=8", "--set", "texts_after_close=true")
     made = metaloop(tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", *options)
     (tmp_path / "a.md").write_text("# Mine\n\n## Ideas\n\n- Try one thing.\n")

@@ -42,7 +42,7 @@ def stored_runs(contest: Contest, number: int) -> set[str]:
 
 @pytest.mark.parametrize("state", ["waiting", "running", "void"])
 def test_runs_that_only_the_ledger_has_reach_the_entry_page(contest: Contest, state: str) -> None:
-    """As after a kill between the two writes, or in a backup, whose ledger is copied after its database."""
+    """As after a kill between the two writes."""
     change(contest, 2, state=state)
     with Study.open(contest.folder) as study:
         steward = Steward(contest, study, lambda _: None)

@@ -1,4 +1,4 @@
-"""What the steward makes of runs that fail, and of entries that resemble each other."""
+"""What the steward makes of runs that fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from arena.arms import Arm, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import accept, change, quota_used
-from arena.contest.entering.similarity import SimilarityIndex
 from arena.contest.ranking import standing
 from arena.contest.ranking.decision import begin, entered, figures, leaders, taking_part
 from arena.contest.ranking.standing import whole_board
@@ -38,7 +37,6 @@ from arena.measuring import run_job, settle
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
-from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded, newcomer, numbered
 from tests.events import example
@@ -113,17 +111,6 @@ def test_a_suspect_goes_last_and_alone(steward: Steward) -> None:
     others = [steward.in_hand[job.run_id].number for _ in range(3) if (job := steward.next_job())]
     assert 3 not in others
     assert steward.next_job() is None  # their runs are in hand: the suspect waits until there is nobody beside it
-
-
-def test_likeness_is_told_of_the_later_entry_and_stock_makes_nobody_alike(steward: Steward) -> None:
-    index = SimilarityIndex(steward.study)
-    local, stock = starter("local"), starter("stock")
-    more = Program.parse(local.text + "\n- One more thing to try.\n")
-    assert index.take(3, (d.directive_id for d in local.directives)) == []
-    (alike,) = index.take(4, (d.directive_id for d in more.directives))
-    assert alike["number"] == 3 and 0.5 < alike["share"] < 1.0
-    assert index.take(5, (d.directive_id for d in stock.directives)) == []
-    assert index.take(6, (d.directive_id for d in stock.directives)) == []
 
 
 def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: Steward) -> None:

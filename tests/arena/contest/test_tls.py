@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import shutil
 import ssl
 import subprocess
@@ -10,14 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from arena.contest.client import ContestClient
 from arena.contest.web.host import RateLimits
 from arena.home.client import HostClient, Unreachable
-from arena.serving import wire
 from arena.serving.limits import Rate
 from programs.errors import EnvironmentProblem
 from tests.arena.contest.hosting import Browser, founded, served
@@ -81,38 +78,6 @@ def test_behind_a_proxy_cookies_are_secure_and_limits_are_each_clients(tmp_path:
 
 @pytest.mark.parametrize(("proxies", "secure"), [("127.0.0.0/8", True), ("172.17.0.1", False)])
 def test_forwarded_headers_are_trusted_from_the_proxy_that_is_named(tmp_path: Path, proxies: str, secure: bool) -> None:
-    told: list[str] = []
-    with served(founded(tmp_path).contest, proxies=proxies, say=told.append) as port:
+    with served(founded(tmp_path).contest, proxies=proxies) as port:
         said = Browser(port).get("/join", x_forwarded_proto="https").headers["set-cookie"]
-        Browser(port).get("/join", x_forwarded_proto="https")
-        Browser(port).get("/join", x_forwarded_for="10.0.0.1")
     assert ("Secure" in said) == secure
-    assert [line.rsplit(": ", 1)[-1] for line in told] == ([] if secure else ["--proxy 127.0.0.1"])
-
-
-def test_only_a_peer_that_is_not_trusted_is_named_and_others_cannot_keep_it_from_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contest, told, clock = founded(tmp_path).contest, list[str](), [0.0]
-    monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-
-    def named(peer: str, proto: str = "https", minutes: float = 1.0) -> list[str]:
-        clock[0] += 60 * minutes
-        told.clear()
-        link = http.client.HTTPConnection("127.0.0.1", port, source_address=(peer, 0), timeout=200)
-        link.request("GET", "/rules", headers={"X-Forwarded-Proto": proto, "X-Forwarded-For": "203.0.113.77"})
-        link.getresponse().read()
-        link.close()
-        return [line.rsplit(" ", 1)[-1] for line in told]
-
-    with served(contest, proxies="127.0.0.1", say=told.append) as port:
-        for proto in ("https, https", "https,http", "HTTPS", "https"):
-            assert named("127.0.0.1", proto) == []  # with the client's address in the place of its own
-        for proto in ("nothttps", "http, https", ""):
-            assert named("127.0.0.2", proto) == []
-        for last in range(2, 7):
-            assert named(f"127.0.0.{last}", "https, http") == [f"127.0.0.{last}"]
-        assert named("127.0.0.7", minutes=0.5) == []  # at most a line a minute
-        assert named("127.0.0.7") == ["127.0.0.7"] and named("127.0.0.7") == [] and named("127.0.0.2") == []
-        assert named("127.0.0.7", minutes=60) == ["127.0.0.7"]  # again after an hour
-    assert "Anyone can send such requests; only if 127.0.0.7 is your own proxy" in told[0]

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import nct, norm, t
 
 from arena.home.e_values import BUDGET, MOST_PAIRS, PRIOR, Moments, confidence, judge, level, log_e_value, share
-from bench.home_tests import Courses
+from bench.home import Courses
 
 
 def test_it_is_the_likelihood_ratio_of_the_t_statistic_with_a_normal_prior_on_the_effect() -> None:

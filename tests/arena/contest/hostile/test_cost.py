@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 
-from arena.contest.web.markdown import to_html
 from programs.diff import diff
 from programs.lint import check
 from programs.program import Program
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.slow
 RATIO = 40.0
 LEAST = 0.05  # CPU seconds, below which no ratio says anything
 MOST = 60_000  # characters of a program that pages compare
-MOST_PAGE = 64 << 20
 
 
 def taken(raw: bytes) -> bool:
@@ -36,11 +34,7 @@ def compare(text: str) -> None:
         diff(starter("stock"), Program.parse(text, "x"))
 
 
-def show(text: str) -> None:
-    assert len(to_html(text)) < MOST_PAGE
-
-
-STEPS = (read, compare, show)
+STEPS = (read, compare)
 
 
 def cost(step: Callable[[str], None], text: str) -> float:
@@ -65,7 +59,7 @@ def test_it_costs_what_prose_costs(case: Case) -> None:
         longest = max((d.text for d in starter("stock").directives), key=len)
         items = "".join(f"- {longest[i % 50 :]}{longest[: i % 50]}\n" for i in range(400))
         text = "# Stock\n\n## What you may change\n\n" + items[:60_000]
-    _parsed_anew()
+    Program.parse("# x\n")  # the parse of this text is not remembered
     usual = plain(round(min(len(text.encode()), MAX_BYTES), -4))
     spent = {step.__name__: cost(step, text) for step in STEPS}
     slow = {name: round(spent[name] / usual[name], 1) for name in spent if spent[name] > RATIO * usual[name]}
@@ -81,8 +75,3 @@ def test_two_entries_made_to_be_compared() -> None:
     began = time.thread_time()
     assert between(BaseText("n1", "1", one), other, "x") is None
     assert time.thread_time() - began < RATIO * LEAST
-
-
-def _parsed_anew() -> None:
-    to_html.cache_clear()
-    Program.parse("# x\n")

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import stats
 
 from bench.common import share_interval
-from bench.simulation.drawn import Design, World, race, studies, study
-from bench.simulation.planted import RunLaw
+from bench.drawn_studies import Design, World, race, studies, study
+from bench.planted_laws import RunLaw
 
 SMALL = Design(programs=4, runs=4, rounds=2, confirm=12)
 

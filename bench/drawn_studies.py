@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from arena.race import ArmScore, SequentialHalving, Stage, shrunken
-from bench.simulation.planted import RunLaw
+from bench.planted_laws import RunLaw
 from meta.claim import Claim, claim
 
 STOCK = 0  # place of stock among the programs

@@ -1,0 +1,32 @@
+"""Finds earlier entries that behave like an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as Connection
+
+from arena.contest.tables import ContestEntry
+
+
+def copy_sentence(earlier: ContestEntry | None) -> str:
+    """Which entry a copy behaves like; empty for None. Not to be stored: the account may be removed."""
+    return f"behaves like {earlier.entrant}'s entry {earlier.number}, which was earlier" if earlier else ""
+
+
+def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, ContestEntry]:
+    """The entries of entrants that make the researcher do the same on the contest's task as an earlier one: number →
+    the earliest such entry. Void and failed entries are no earlier ones. ``numbers``: of these at least."""
+    query = select(ContestEntry).where(ContestEntry.role == "program").order_by(ContestEntry.number)
+    if numbers is not None:
+        behaviours = select(ContestEntry.behaviour).where(ContestEntry.number.in_(list(numbers)))
+        query = query.where(ContestEntry.behaviour.in_(behaviours))
+    first: dict[str, ContestEntry] = {}
+    found: dict[int, ContestEntry] = {}
+    for entry in connection.scalars(query):
+        if (earlier := first.get(entry.behaviour)) is not None:
+            found[entry.number] = earlier
+        elif entry.state not in ("void", "failed"):
+            first[entry.behaviour] = entry
+    return found
