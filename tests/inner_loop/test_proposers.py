@@ -17,9 +17,9 @@ from inner_loop.proposers.local import LocalProposer
 from inner_loop.proposers.queue import QueueProposer
 from inner_loop.proposers.random import RandomProposer
 from inner_loop.proposers.tpe import TpeProposer
-from meta.conformance import ProposerConformance
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import ProgramIdea, split
+from tests.conformance import ProposerConformance
 from tests.inner_loop.situations import seen, tried
 from trainer.edits import Edit, Knob
 from trainer.experiment import Trainer

@@ -13,7 +13,6 @@ from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.prompt import labelled
 from meta.cli.results.study_result import ready_to_apply
-from meta.conformance.runs import open_bench
 from meta.lineage import Lineage
 from meta.mutators.llm.drop_file import dropped
 from meta.study.begin import take_up
@@ -21,6 +20,7 @@ from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
 from programs.roles import roles
+from tests.conformance.runs import open_bench
 from tests.meta.cli_study import cli, metaloop
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted
