@@ -22,7 +22,7 @@ from bench.common import METALOOP, figure
 from bench.report import write
 
 APPENDED = 10
-SHOWN = """{"kind":"steer","wish_id":"NUMBER","what":"idea","text":"new-NUMBER","name":"","because":"","asked_at":"",\
+SHOWN = """{"kind":"steer","wish_id":"NUMBER","what":"veto","text":"new-NUMBER","name":"","because":"","asked_at":"",\
 "generation":0,"at":"2099"}
 """  # a request of a person, which the page shows
 

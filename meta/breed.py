@@ -15,7 +15,7 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
-from meta.mutators.base import ChildProposal, Mutator
+from meta.mutators.base import ChildProposal
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import Novelty
@@ -56,19 +56,17 @@ def breed(
     first_among: Sequence[str] | None = None,
     gate: Callable[[Program], str] | None = None,
     worth: Callable[[Program, Program], str] | None = None,
-    leading: Sequence[Mutator] = (),
 ) -> list[Attempt]:
     """Try until ``count`` children are admitted, or the operators propose nothing new.
 
-    After those of ``leading``, the first child of a generation is written from the evidence; the others come from the
-    mix.
+    The first child of a generation is written from the evidence; the others come from the mix.
     A model may repair a faulty reply once, also one whose child behaves like an earlier program. A job that it passes
     costs a proposal and no child.
     """
 
     def tried(proposal: ChildProposal, parent: Program, name: str) -> Attempt:
-        # what is new, or a model's, may be something of which the study knows nothing
-        asked = None if mutator in leading or proposal.calls else worth
+        # what a model proposes may be something of which the study knows nothing
+        asked = None if proposal.calls else worth
         try:
             attempts.append(judge(proposal, parent, name, novelty, gate, asked))
         except Exception as error:
@@ -79,12 +77,11 @@ def breed(
     rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
     known = [p.name for p in study.state.programs.values() if (p.generation or 0) < generation]
     attempts: list[Attempt] = []
-    first = [*leading, WriteIdeas()]
     for number in range(count * TRIES):
         admitted = [a.program.name for a in attempts if a.program is not None and not a.refusal]
         if len(admitted) == count:
             break
-        mutator = first[number] if number < len(first) else mix.draw(rng)
+        mutator = mix.draw(rng) if number else WriteIdeas()
         parents = archive.parents(rng, mutator.parents, first_among)
         proposal = mutator.propose(parents, evidence, rng) if len(parents) == mutator.parents else None
         if proposal is None:

@@ -29,8 +29,6 @@ from meta.claim import Champion, Claim
 from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
 from meta.lineage import Lineage, admit
-from meta.mutators.base import Mutator, OfflineMutator
-from meta.mutators.change_files import ChangeFiles
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
 from meta.night import night_seen, play_night
@@ -38,8 +36,7 @@ from meta.novelty import novelty_on
 from meta.population import descendants, entries
 from meta.reserve import confirm_on_reserved
 from meta.study.plan import RACE_RULE, TURNS, Plan
-from meta.study.steering import AddIdea, allowed, given, take_in, vetoed
-from programs.file_set import is_document
+from meta.study.steering import allowed, given, take_in, vetoed
 from programs.program import Program
 from programs.shelf import in_library, starter
 
@@ -84,14 +81,6 @@ def night(
     seen = night_seen(study, lineage, progress)
     admit(study, lineage, seen.following, 0, "next", [seen.parent.program_id], "for the next night")
     return crown(study, lineage, seen.following, seen.claim, night=seen)
-
-
-def operators_of(study: Study) -> tuple[OfflineMutator, ...]:
-    """The offline operators of a study; those of files where a starter has several and the researcher reads them."""
-    named = named_operators(study.config.plan.get("operators", ()))
-    reads = study.config.researcher != "scripted"
-    several = reads and any(is_document(text) for _, text in study.config.programs)
-    return (*named, ChangeFiles()) if several else named
 
 
 @dataclass
@@ -170,10 +159,8 @@ class Evolution:
         rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
         archive = allowed(self.study, archive).breeding_stock(rng, self.plan.elites, self.plan.child_runs, own)
         writers = self.author.writers(generation, facts) if self.author else ()
-        mix = Mix(operators_of(self.study), writers, generation - 1)
+        mix = Mix(named_operators(self.study.config.plan.get("operators", ())), writers, generation - 1)
         steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
-        # Before the operators are drawn: ideas that a person gave.
-        leading: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]
         bred = breed(
             self.study,
             archive,
@@ -181,11 +168,10 @@ class Evolution:
             self.novelty,
             mix,
             generation=generation,
-            count=max(len(leading), self.plan.children - sum(not one.refusal for one in steered)),
+            count=max(0, self.plan.children - sum(not one.refusal for one in steered)),
             first_among=own,
             gate=partial(vetoed, self.study),
             worth=self.worth(facts),
-            leading=leading,
         )
         children = write_down(self.study, self.lineage, [*steered, *bred], generation)
         folder = self.study.folder / "evidence"  # for people to read

@@ -16,11 +16,11 @@ from trainer.task import Task
 
 # The order in which small studies fill their places: the most different strategies first.
 DIVERSE = word_list("""
-    stock idea-queue local-screen screen-waves local recombine confirm-last tpe-local careful traps-first
+    stock idea-queue local-screen screen-waves local confirm-last tpe-local careful traps-first
 """)
 
 #: Of a night without learnt ideas: for a script, and for a model or an agent.
-SCRIPTED, FOLLOWED = ("tpe-local", "recombine"), ("stock", "careful")
+SCRIPTED, FOLLOWED = ("tpe-local",), ("stock", "careful")
 
 
 def starters(

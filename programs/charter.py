@@ -16,7 +16,7 @@ from programs.registry import Registry
 
 VERSION = 1
 PROPOSERS: Registry[Any] = Registry(
-    "proposers", "inner_loop.proposers", ("start",), first=("queue", "random", "local", "tpe", "recombine")
+    "proposers", "inner_loop.proposers", ("start",), first=("queue", "random", "local", "tpe")
 )
 KEEP_RULES: Registry[Any] = Registry(
     "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
@@ -120,8 +120,8 @@ class Charter(CharterPart):
         min_length=1,
         description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
         " their order, random = one edit drawn from all, local = neighbours of kept values, tpe = values like those of"
-        " the best experiments so far (tree-structured Parzen estimator), recombine = combinations of kept edits,"
-        " elite = crosses of the best scripts, or the name of an installed proposer. Default random: 1.0.",
+        " the best experiments so far (tree-structured Parzen estimator), elite = crosses of the best"
+        " scripts, or the name of an installed proposer. Default random: 1.0.",
         json_schema_extra={"says": {OTHERS: "{sources}"}},
     )
     keep: Keep = Field(default_factory=Keep, description="The rule that decides whether to keep a candidate.")

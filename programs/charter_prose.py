@@ -23,7 +23,6 @@ _SOURCES = {
     "random": "a random change of one setting",
     "local": "a small step from the value of one setting that is kept",
     "tpe": "values that look like those of the better half of the experiments so far",
-    "recombine": "two changes that were kept before, joined",
     "elite": "a cross of the best scripts so far, or one of them with up to three settings changed",
 }
 

@@ -7,7 +7,6 @@ Each result is therefore parsed again, and all other statements must be the same
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -53,27 +52,6 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
     if new_text and end < len(parsed.lines):
         new_text = _ended(new_text, newline_of(text))
     return "".join([*parsed.lines[:start], new_text, *parsed.lines[end:]])
-
-
-def add_directive(text: str, heading: str, item_text: str) -> str:
-    """The text with one more list item at the end of a section (path or name; created if missing).
-
-    Raises ProgramError if markdown would not parse it as a single item.
-    """
-    lines, start, end = _end_of_section(text, heading)
-    old, newline = outline("".join(lines)).blocks, newline_of(text)
-    ways = [_apart(lines, end, _list([item_text], marker, newline), newline) for marker in ("- ", "* ")]
-    tail = [b for b in old if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
-    if tail and tail[-1].end == end:
-        loose = newline * (len(tail) > 1 and is_blank(lines[tail[-1].start - 1]))
-        more = loose + _list([item_text], _marker(lines[tail[-1].start], step=1), newline)
-        ways.insert(0, _ended("".join(lines[:end]), newline) + more + "".join(lines[end:]))
-    for way in ways:
-        new = outline(way).blocks
-        added = Counter(_statements(new)) - Counter(_statements(old))
-        if len(new) == len(old) + 1 and [kind for _, kind, _ in added] in (["item"], ["idea"]):
-            return way
-    raise ProgramError(f"program:{end}: cannot add a list item here", hint="check for an unclosed code fence")
 
 
 def without(program: Program, directive_id: str) -> Program:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.conformance.runs import LAW
+from tests.conformance.runs import LAW
 from tests.inner_loop.play import BLOBS
 from trainer.laws.planted import simulated_task
 
@@ -58,7 +58,7 @@ def run(place: Path) -> Run:
     """Runs a module where the package is installed; returns what it printed, with a failure its errors too."""
 
     def of(*words: str, at: str = ".", code: int = 0, installed: bool = True) -> str:
-        env = os.environ | ({"PYTHONPATH": str(place / "installed")} if installed else {})
+        env = os.environ | ({"PYTHONPATH": f"{place / 'installed'}:{EXAMPLE.parents[1]}"} if installed else {})
         command = [sys.executable, "-m", *words]
         done = subprocess.run(command, cwd=place / at, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr

@@ -45,8 +45,8 @@ class GenerationEvent(Event, kind="generation"):
 
 
 class SteerEvent(Event, kind="steer"):
-    """A wish of a person, taken in before a generation was written. ``what``: idea, program or veto; ``text``: of the
-    idea or program, or the id of the program or directive that is vetoed."""
+    """A wish of a person, taken in before a generation was written. ``what``: program or veto; ``text``: of the
+    program, or the id of the program or directive that is vetoed."""
 
     wish_id: str
     what: str

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
-from programs.edit import add_directive
+from programs.edit import append_ideas
 from programs.settings import set_charter
 from programs.shelf import starter
 from trainer.task import Task
@@ -60,4 +60,4 @@ def example(task: Task) -> str:
     """A program to begin with: small steps, and one idea that names an edit of the task."""
     text = set_charter(starter("local").text, "proposers", {"queue": 0.5, "local": 0.5})
     edits = edits_of(task)
-    return add_directive(text, "Ideas", f"Try `{edits[0]['example']}`.") if edits else text
+    return append_ideas(text, [f"Try `{edits[0]['example']}`."]) if edits else text

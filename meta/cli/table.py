@@ -33,7 +33,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("doctor", "library.doctor:doctor", "check this machine; a fix for each problem", True),
         CommandEntry("ablate", "training.ablate:ablate", "measure the effect of each directive or kept change"),
         CommandEntry("stop", "results.status:stop", "stop a running study after the experiments in progress"),
-        CommandEntry("steer", "training.steer:steer", "give a running study an idea, a program or a veto"),
+        CommandEntry("steer", "training.steer:steer", "give a running study a program or a veto"),
         CommandEntry("ls", "results.studies:ls", "the studies of a folder, with verdict and size"),
         CommandEntry("show", "results.show:show", "a program, or any record by its id or a prefix of it"),
         CommandEntry("sql", "results.sql:sql", "a DuckDB query over a study"),

@@ -1,7 +1,7 @@
-"""What a person gives a study while it runs: an idea, a program, or a veto. Each is a treatment with a name of its own.
+"""What a person gives a study while it runs: a program or a veto. Each is a treatment with a name of its own.
 
 `metaloop steer` leaves a wish as a file in STUDY/steer/. The process that works on the study takes it in before it
-writes the next generation, and records it in the ledger with that generation. A program and an idea become children
+writes the next generation, and records it in the ledger with that generation. A program becomes a child
 whose operator is `steered`, which every view, the lineage and the evidence show; a veto ends breeding from what it
 names. A wish never changes what was measured before, and nothing is taken in after the last generation.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,11 +20,9 @@ from typing import TYPE_CHECKING
 from analysis.ledger.run_state import StudyState
 from analysis.ledger.writing_events import SteerEvent
 from meta.breed import Attempt, lint_error, next_version
-from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
-from meta.mutators.queue_first import queue_first
+from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
 from programs.bounded import json_value
-from programs.edit import add_directive, reorder_ideas
 from programs.errors import Corrupt, ProgramError
 from programs.files import read_regular, write_whole
 from programs.ids import content_id
@@ -32,9 +30,6 @@ from programs.program import Program
 from programs.text import one_line
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence
     from arena.study import Study
     from meta.archive import Archive
 
@@ -42,7 +37,7 @@ INBOX, OPERATOR = "steer", "steered"
 
 
 def ask(folder: Path, what: str, text: str, *, name: str = "", because: str = "") -> None:
-    """Leave a wish for the study in ``folder``. ``text``: of the idea or program, or the id that is vetoed."""
+    """Leave a wish for the study in ``folder``. ``text``: of the program, or the id that is vetoed."""
     asked_at = datetime.now(UTC).isoformat()
     wish_id = content_id("w", what, text, asked_at, str(time.monotonic_ns()))
     wish = SteerEvent(
@@ -72,38 +67,12 @@ def take_in(study: Study, generation: int) -> list[SteerEvent]:
     return [wish for wish in study.state.steering.values() if wish.generation == generation]
 
 
-def with_idea(text: str, idea: str) -> str:
-    """The text with one more idea behind those at the head of its list that change several settings at once, so that
-    these do not undo it and a run tries it early; last where ideas under headings of their own would be mixed up."""
-    text = add_directive(text, "Ideas", idea)
-    *others, last = Program.parse(text).ideas
-    if one_line(last.text) != one_line(idea):
-        return text
-    at = next((number for number, known in enumerate(others) if len(known.terms) < 2), len(others))
-    return reorder_ideas(text, [*range(at), len(others), *range(at, len(others))])
-
-
-@dataclass(frozen=True)
-class AddIdea:
-    """``steered``: the first parent with an idea that a person gave, and its list first."""
-
-    wish: SteerEvent
-    name: str = OPERATOR
-    parents: int = 1
-
-    def propose(
-        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
-    ) -> ChildProposal | None:
-        unchanged = proposal_of(self.wish, parents[0].program.text, parent_ids(parents))
-        try:
-            return replace(unchanged, text=queue_first(with_idea(unchanged.text, self.wish.text)))
-        except ProgramError as error:
-            return replace(unchanged, refusal=error.message)
-
-
 def given(wish: SteerEvent, study: Study, novelty: Novelty) -> Attempt:
     """A program that a person gave, admitted if it lints without errors and behaves like no other of the study."""
-    proposal, taken = proposal_of(wish, wish.text), [program.name for program in study.state.programs.values()]
+    because = f" ({one_line(wish.because)})" if wish.because else ""
+    reason = f"program given while the study ran: {wish.name}{because}"
+    proposal = ChildProposal(wish.text, OPERATOR, reason, (wish.wish_id,), ())
+    taken = [program.name for program in study.state.programs.values()]
     try:
         program = Program.parse(wish.text, next_version(wish.name, taken) if wish.name in taken else wish.name)
     except ProgramError as error:
@@ -112,13 +81,6 @@ def given(wish: SteerEvent, study: Study, novelty: Novelty) -> Attempt:
         return Attempt(proposal, program, problem)
     twin = novelty.meet(program)
     return Attempt(proposal, program, f"behaves like {twin}" if twin else "")
-
-
-def proposal_of(wish: SteerEvent, text: str, parents: tuple[str, ...] = ()) -> ChildProposal:
-    """The proposal for a wish; its reason has the person's."""
-    because = f" ({one_line(wish.because)})" if wish.because else ""
-    reason = f"{wish.what} given while the study ran: {wish.name or one_line(wish.text)}{because}"
-    return ChildProposal(text, OPERATOR, reason, (wish.wish_id,), parents)
 
 
 def parts(program: Program) -> set[str]:

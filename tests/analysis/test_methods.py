@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.effects.attribution import METHODS
-from meta.conformance import AttributionConformance
+from tests.conformance import AttributionConformance
 
 SOMETIMES = ("factorial", "leave-one-out")  # they need an ablation
 

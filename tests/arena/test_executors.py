@@ -11,9 +11,9 @@ from arena.choice import VARIABLE, choose, chosen, on_cluster
 from arena.executors import executor_of
 from arena.executors.in_process import InProcessExecutor
 from arena.executors.local import LocalExecutor
-from meta.conformance import ExecutorConformance
-from meta.conformance.studies import MakeExecutor, silent, simulated
 from programs.errors import NotFound
+from tests.conformance import ExecutorConformance
+from tests.conformance.studies import MakeExecutor, silent, simulated
 
 
 @pytest.mark.parametrize("name", ["local", "in-process"])

@@ -14,8 +14,8 @@ from inner_loop.citations import Citations
 from inner_loop.contracts import KeepRule
 from inner_loop.keep.better import verdict
 from inner_loop.record import measurements
-from meta.conformance import KeepRuleConformance
 from programs.charter import KEEP_RULES, Keep
+from tests.conformance import KeepRuleConformance
 from tests.events import of
 from tests.inner_loop.play import STREAMS_OF_TESTS, open_bench, program
 from trainer.edits import Edit

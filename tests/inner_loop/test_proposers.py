@@ -16,11 +16,10 @@ from inner_loop.proposers.elite import EliteProposer, parents
 from inner_loop.proposers.local import LocalProposer
 from inner_loop.proposers.queue import QueueProposer
 from inner_loop.proposers.random import RandomProposer
-from inner_loop.proposers.recombine import RecombineProposer, union
 from inner_loop.proposers.tpe import TpeProposer
-from meta.conformance import ProposerConformance
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import ProgramIdea, split
+from tests.conformance import ProposerConformance
 from tests.inner_loop.situations import seen, tried
 from trainer.edits import Edit, Knob
 from trainer.experiment import Trainer
@@ -134,28 +133,6 @@ def test_local_steps_one_rung_and_rather_on_where_it_helped(bench: Bench) -> Non
     assert tried_before < 10
 
 
-def test_recombine_joins_near_misses_and_what_was_kept_elsewhere(bench: Bench) -> None:
-    rng, proposer = np.random.default_rng(1), RecombineProposer()
-    parts = {*changed(MOMENTUM), *changed(BATCH), *changed(HISTORY[-1][0]), *changed(LR)}
-    from_baseline = seen(bench, bench.baseline, no_repeat=False)
-    joined = [proposer.propose(from_baseline, rng) for _ in range(10)]
-    for proposal in joined:
-        assert proposal is not None
-        touched = set(changed(proposal.edit))
-        assert len(touched) >= 2
-        assert touched <= parts
-    assert any(p and "LR" in p.edit.set for p in joined)
-
-
-def test_recombine_has_nothing_to_join_at_the_start(cached: Trainer) -> None:
-    assert RecombineProposer().propose(seen(tried(cached, [])), np.random.default_rng(1)) is None
-
-
-def test_union_takes_the_earlier_of_two_values() -> None:
-    both = union([Edit({"LR": 1.0}, ("bias",)), Edit({"LR": 2.0, "BATCH": 4}, ("bias",))])
-    assert both == Edit({"LR": 1.0, "BATCH": 4}, ("bias",))
-
-
 def test_tpe_learns_from_this_run(cached: Trainer) -> None:
     """With a clear slope in its history it proposes the better half of a ladder more often."""
     rates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
@@ -249,13 +226,6 @@ def test_queue_proposes_an_undecided_idea_once_more_on_a_later_parent(bench: Ben
     assert served(1) == ("d1",)
     tried("d1", "undecided")
     assert served(1) is None, "once"
-
-
-def test_recombine_takes_undecided_edits_for_near_misses(cached: Trainer) -> None:
-    edits = [LR, MOMENTUM, BATCH, Edit({}, ("bias",))]
-    bench = tried(cached, [(edit, "undecided") for edit in edits])
-    joined = RecombineProposer().propose(seen(bench, no_repeat=False), np.random.default_rng(1))
-    assert joined and len([*changed(joined.edit)]) >= 2
 
 
 def test_moves_know_ladders_choices_and_patches() -> None:

@@ -15,7 +15,7 @@ from trainer.experiment import Trainer
 
 CHARTERS = {
     "stock": "",
-    "screen": "proposers: {local: 1, recombine: 1}\nscreen: {fraction: 0.25, promote: 0.3}\nwave: 6",
+    "screen": "proposers: {local: 1, elite: 1}\nscreen: {fraction: 0.25, promote: 0.3}\nwave: 6",
     "careful": "replicates: 2\nkeep: {rule: margin}\nno_repeat: true",
     "paired": "keep: {rule: paired, pairs: 1}\nconfirm: 0.3",
     "tpe": "proposers: {queue: 1, tpe: 1}\navoid_failures: true",

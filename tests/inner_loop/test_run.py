@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from meta.conformance import ResearcherConformance
 from programs.errors import TaskError, UsageError
 from programs.program import Program
 from programs.shelf import names, starter
+from tests.conformance import ResearcherConformance
 from tests.inner_loop.play import BLOBS, FULL, STREAMS_OF_TESTS, play, program
 from trainer.data import DataStore
 from trainer.experiment import Trainer

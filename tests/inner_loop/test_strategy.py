@@ -79,7 +79,7 @@ def test_replicates_decide_by_their_mean(trainer: Trainer) -> None:
 
 
 def test_no_repeat_never_trains_a_source_twice(trainer: Trainer) -> None:
-    text = "proposers: {queue: 1, random: 1, local: 1, tpe: 1, recombine: 1}\nwave: 2"
+    text = "proposers: {queue: 1, random: 1, local: 1, tpe: 1}\nwave: 2"
     played = play(trainer, program(text, ["`lr=0.1`", "`lr=0.1`"]), 20)
     sources = [row["source_id"] for row in played.experiments]
     assert len(set(sources)) == len(sources) == 20

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from arena.ablation import variant
@@ -15,19 +13,16 @@ from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.prompt import labelled
 from meta.cli.results.study_result import ready_to_apply
-from meta.conformance.runs import open_bench
-from meta.evolve import operators_of
 from meta.lineage import Lineage
-from meta.mutators.base import ParentProgram
-from meta.mutators.change_files import ChangeFiles, added, dropped, merged
+from meta.mutators.llm.drop_file import dropped
 from meta.study.begin import take_up
 from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
 from programs.roles import roles
+from tests.conformance.runs import open_bench
 from tests.meta.cli_study import cli, metaloop
 from tests.meta.evolved import evolved
-from tests.planted_evidence import PLANTED
 from tests.studies import TINY, planted
 from trainer.data import DataStore
 from trainer.laws.simulated import trainer_for
@@ -162,33 +157,11 @@ def paths(program: Program) -> list[str]:
     return [path for path, _ in program.files[1:]]
 
 
-def test_files_are_dropped_merged_and_added_with_their_links(lab: Path) -> None:
+def test_a_file_is_dropped_with_its_links(lab: Path) -> None:
     own = load(lab)
     less = dropped(own, "roles/critic.md")
     assert paths(less) == ["skills/screen.md"] and "critic" not in less.text and "Append what you see" in less.text
     assert dropped(own, "skills/screen.md").text == own.text.replace("- Follow `skills/screen.md`.\n", "")
-    pair = Program.parse("See a/b.md, a/c.md.\n", others={"a/b.md": "B.\n", "a/c.md": "---\nx: 1\n---\nSee b.md.\n"})
-    one = merged(pair, "a/c.md", "a/b.md")
-    assert one.text == "See a/b.md, a/b.md.\n" and one.further == {"a/b.md": "B.\n\n# c\n\nSee b.md.\n"}
-    stock = Program.parse("# Plain\n\nGo.\n")
-    more = added(stock, own, "skills/screen.md")
-    assert more.text == "# Plain\n\nGo.\n\n## Steps\n\n- Follow `skills/screen.md`.\n"
-    assert paths(more) == ["skills/screen.md"]
-    assert paths(added(stock, own, "roles/critic.md")) == ["roles/critic.md"]
-
-
-def test_mutators_change_any_file(lab: Path) -> None:
-    own, pair = load(lab), Program.parse("Do.\n\nSee d.md.\n", others={"d.md": "D.\n"})
-    others = [ParentProgram(one, None) for one in (own, pair)]
-    seen: dict[str, Program] = {}
-    for seed in range(30):
-        proposal = ChangeFiles().propose(others, PLANTED, np.random.default_rng(seed))
-        if proposal is not None:
-            child = own.with_text(proposal.text)
-            assert child.program_id != own.program_id and child.living in (own.living, ())
-            seen[proposal.reason] = child
-    assert any("d.md" in child.further for child in seen.values()) and pair.is_set
-    assert "file" in {reason.split()[0] for reason in seen}
 
 
 def test_an_ablation_switches_statements_of_every_file(lab: Path) -> None:
@@ -197,12 +170,3 @@ def test_an_ablation_switches_statements_of_every_file(lab: Path) -> None:
     child = variant(own, gone)
     assert child.further["roles/critic.md"].endswith("- Doubt.\n") and "Stop in time" not in child.text
     assert {d.directive_id for d in own.directives} - {d.directive_id for d in child.directives} == set(gone)
-
-
-def test_only_studies_of_prose_readers_change_the_set_of_files(study: Path) -> None:
-    made: Any = take_up(study)[0]
-    assert "change-files" not in [each.name for each in operators_of(made)]
-    made.config = made.config.model_copy(update={"researcher": "chat"})
-    assert operators_of(made)[-1].name == "change-files"
-    made.config = made.config.model_copy(update={"programs": [("x", "# X\n")]})
-    assert "change-files" not in [each.name for each in operators_of(made)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from meta.conformance import MutatorConformance
 from meta.mutators.base import Mutator
 from meta.mutators.mix import MUTATORS, Mix, named_operators
 from meta.mutators.offline.change_field import ChangeField
@@ -16,6 +15,7 @@ from meta.mutators.offline.reorder_ideas import ReorderIdeas
 from programs import shelf
 from programs.diff import diff
 from programs.program import Program
+from tests.conformance import MutatorConformance
 from tests.planted_evidence import PLANTED, evidence, idea, propose
 from tests.programs.markdown import FIXTURES
 

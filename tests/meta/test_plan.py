@@ -94,9 +94,19 @@ def test_the_planned_runs_are_those_of_all_tasks() -> None:
     assert planned_runs({"command": "ablate"}, 4) is None
 
 
-@pytest.mark.xfail(strict=True, reason="issue 74: the plan of an evolution counts the programs that its race enters")
+MISCOUNTED = pytest.mark.xfail(
+    strict=True, reason="issue 74: the plan of an evolution counts the programs that its race enters"
+)
+
+
 @pytest.mark.parametrize(
-    ("count", "researcher"), [(2, ()), (20, ()), (1, ("--agent-command", "cat")), (0, ("--agent-command", "cat"))]
+    ("count", "researcher"),
+    [
+        pytest.param(2, (), marks=MISCOUNTED),
+        pytest.param(20, (), marks=MISCOUNTED),
+        pytest.param(1, ("--agent-command", "cat"), marks=MISCOUNTED),
+        (0, ("--agent-command", "cat")),
+    ],
 )
 def test_plan_counts_the_programs_that_the_opening_race_enters(
     tmp_path: Path, count: int, researcher: tuple[str, ...]

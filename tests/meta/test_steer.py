@@ -1,4 +1,4 @@
-"""A person's idea, program and veto between generations: taken in once, told apart, refused where they do nothing."""
+"""A person's program and veto between generations: taken in once, told apart, refused where they do nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from arena.drain import Drained
 from bench.whole import whole_study
 from meta.evolve import evolve
 from meta.study.begin import create, take_up
-from meta.study.steering import ask, take_in, waiting, wishes, with_idea
+from meta.study.steering import ask, take_in, waiting, wishes
 from meta.window.app import page
 from meta.window.studies import FollowedStudy
 from programs.program import Program
@@ -30,7 +30,6 @@ from .cli_study import cli, metaloop
 
 PLAN = replace(TINY, run_budget=0.8, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=2)
 ONE_MORE = replace(PLAN, generations=1)
-IDEA = "Try `LADDER1=0.5`."
 GIVEN = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"
 )
@@ -58,9 +57,8 @@ def at_first(folder: Path, leave: Ask, every: int = 0) -> Callable[[Mapping[str,
     return progress
 
 
-def three(folder: Path) -> None:
-    ask(folder, "idea", IDEA, because="it helped me elsewhere")
-    ask(folder, "program", GIVEN.text, name=GIVEN.name)
+def both(folder: Path) -> None:
+    ask(folder, "program", GIVEN.text, name=GIVEN.name, because="it helped me elsewhere")
     ask(folder, "veto", BRED_FROM.program_id)
 
 
@@ -70,7 +68,7 @@ Steered = tuple[Path, Program]
 @pytest.fixture(scope="module")
 def steered(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Steered:
     folder = tmp_path_factory.mktemp("steered") / "study"
-    return folder, whole_study(task, PLAN, 1, folder, at_first(folder, three))[0]
+    return folder, whole_study(task, PLAN, 1, folder, at_first(folder, both))[0]
 
 
 @pytest.fixture(scope="module")
@@ -80,23 +78,20 @@ def free(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Steered:
     return folder, whole_study(task, PLAN, 1, folder)[0]
 
 
-def test_an_idea_and_a_program_are_raced_as_steered_children(steered: Steered) -> None:
-    """In the place of others: the device time is what was planned."""
+def test_a_program_is_raced_as_a_steered_child(steered: Steered) -> None:
+    """In the place of another: the device time is what was planned."""
     folder, _ = steered
-    idea, program, veto = wishes(folder, StudyState.read(folder / "ledger"))
-    assert [wish.state for wish in (idea, program, veto)] == ["accepted", "accepted", "vetoed"]
-    rows = query(
+    program, veto = wishes(folder, StudyState.read(folder / "ledger"))
+    assert [wish.state for wish in (program, veto)] == ["accepted", "vetoed"]
+    (given,) = query(
         folder,
         "SELECT p.program_id, p.name, p.text, p.parent_ids, m.reason, m.generation, count(r.run_id) AS runs "
         "FROM programs AS p JOIN runs AS r USING (program_id) JOIN mutations AS m ON m.child_id = p.program_id "
         "WHERE p.operator = 'steered' GROUP BY ALL",
     )
-    by_id = {row["program_id"]: row for row in rows}
-    assert set(by_id) == {idea.child_id, program.child_id}
-    assert all(row["runs"] >= 2 and row["generation"] == 1 for row in rows)
-    child, given = by_id[str(idea.child_id)], by_id[GIVEN.program_id]
-    assert IDEA in child["text"] and len(child["parent_ids"]) == 1 and child["name"] in idea.outcome
-    assert child["reason"] == f"idea given while the study ran: {IDEA} (it helped me elsewhere)"
+    assert given["program_id"] == program.child_id == GIVEN.program_id and "given" in program.outcome
+    assert given["runs"] >= 2 and given["generation"] == 1
+    assert given["reason"] == "program given while the study ran: given (it helped me elsewhere)"
     assert (given["name"], given["text"], given["parent_ids"]) == ("given", GIVEN.text, [])
     (written,) = query(folder, "SELECT count(*) AS n FROM mutations WHERE accepted AND generation = 1")
     assert written["n"] == PLAN.children
@@ -107,17 +102,17 @@ def test_the_window_shows_requests_and_marks_what_came_of_them(steered: Steered,
     one = FollowedStudy.of("study", folder)
     one.look()
     shown = one.page(next(key for key, match in one.study.matches.items() if match.generation == 1))
-    assert [wish.state for wish in shown["requests"]] == ["accepted", "accepted", "vetoed"]
+    assert [wish.state for wish in shown["requests"]] == ["accepted", "vetoed"]
     marked = {arm["program_id"] for arm in shown["arms"] if arm["operator"] == "steered"}
     assert marked == {wish.child_id for wish in shown["requests"] if wish.child_id}
     html = page("study", one=one, item=one.item(), ablation=None, **shown).body.decode()
-    assert html.count(", steered</td>") == 2
+    assert html.count(", steered</td>") == 1
     shutil.copytree(folder, tmp_path / "copy", symlinks=True)
     copy = FollowedStudy.of("copy", tmp_path / "copy")
     copy.look()
-    assert len(copy.page("")["requests"]) == 3
-    ask(tmp_path / "copy", "idea", "Try `LADDER1=0.7`.")
-    assert [wish.state for wish in copy.page("")["requests"]][3:] == ["waiting"]
+    assert len(copy.page("")["requests"]) == 2
+    ask(tmp_path / "copy", "veto", GIVEN.program_id)
+    assert [wish.state for wish in copy.page("")["requests"]][2:] == ["waiting"]
 
 
 def test_nothing_descends_from_what_was_vetoed(steered: Steered, free: Steered) -> None:
@@ -168,7 +163,7 @@ def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
     steered: Steered, task: Task, tmp_path: Path
 ) -> None:
     folder, stops = tmp_path / "study", 0
-    progress = at_first(folder, three, every=40)
+    progress = at_first(folder, both, every=40)
     while True:
         try:
             champion, _ = whole_study(task, PLAN, 1, folder, progress)
@@ -187,10 +182,10 @@ def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> N
     )
     with take_up(begun)[0] as study:
         study.record(proposal)
-        ask(begun, "idea", IDEA)
+        ask(begun, "program", GIVEN.text, name="given")
         assert take_in(study, 1) == [] and len(waiting(begun)) == 1
         (wish,) = take_in(study, 2)
-        assert (wish.text, wish.generation) == (IDEA, 2) and take_in(study, 2) == [wish] and not waiting(begun)
+        assert (wish.text, wish.generation) == (GIVEN.text, 2) and take_in(study, 2) == [wish] and not waiting(begun)
 
 
 def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: Task, tmp_path: Path) -> None:
@@ -215,35 +210,32 @@ def begun(task: Task, tmp_path: Path) -> Path:
 
 
 def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> None:
-    done = metaloop("steer", "begun", "--idea", IDEA.replace("`", ""), "--because", "a hunch", cwd=tmp_path)
+    (tmp_path / "given.md").write_text(GIVEN.text)
+    done = metaloop("steer", "begun", "--program", "given.md", "--because", "a hunch", cwd=tmp_path)
     assert "metaloop evolve --resume" in done.stderr, done.stderr
     (row,) = metaloop("steer", "begun", "--json", cwd=tmp_path).json["items"]
-    assert (row["what"], row["request"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")
+    assert (row["what"], row["request"], row["state"], row["because"]) == ("program", "given", "waiting", "a hunch")
 
 
 def test_what_could_have_no_effect_is_refused_at_once(begun: Path, tmp_path: Path) -> None:
     for args, said in (
-        (("--idea", "Be bold."), "finds no edit of this task"),
-        (("--idea", ""), "cannot add a list item"),
         (("--veto", "zzz"), "no program or statement starts with"),
         (("--program", "stock"), "is in the study"),
         (("--program", "nowhere.md"), "no file"),
-        (("--idea", IDEA, "--veto", "stock"), "give one of"),
+        (("--program", "nowhere.md", "--veto", "stock"), "give one of"),
         (("--because", "why not"), "give one of"),
     ):
         done = cli("steer", "begun", *args, cwd=tmp_path)
         assert done.returncode and said in done.stderr and not waiting(begun)
 
 
-def test_a_study_that_has_ended_takes_nothing_and_shows_what_each_wish_gained(steered: Steered, tmp_path: Path) -> None:
+def test_a_study_that_has_ended_takes_nothing(steered: Steered, tmp_path: Path) -> None:
     folder = steered[0]
-    done = cli("steer", folder, "--idea", IDEA, cwd=tmp_path)
+    done = cli("steer", folder, "--veto", "stock", cwd=tmp_path)
     assert done.returncode and "writes no more programs" in done.stderr and not waiting(folder)
-    idea, program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
-    assert [row["state"] for row in (idea, program, veto)] == ["accepted", "accepted", "vetoed"]
-    (gain,) = query(folder, f"FROM credit WHERE method = 'mutation' AND child_id = '{idea['child_id']}'")
-    assert (idea["estimate"], idea["low"], idea["n"]) == (gain["estimate"], gain["low"], gain["n"])
-    assert program["estimate"] is None and program["request"] == "given" and veto["request"] == BRED_FROM.program_id
+    program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
+    assert [row["state"] for row in (program, veto)] == ["accepted", "vetoed"]
+    assert program["request"] == "given" and veto["request"] == BRED_FROM.program_id
 
 
 @pytest.mark.slow
@@ -254,16 +246,3 @@ def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
     evolve(study, TINY, starters, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
     page = (folder / "champion.evidence.md").read_text()
     assert "## Given by a person" in page and "- program `given` (" in page
-
-
-@pytest.mark.parametrize(
-    ("items", "expected"),
-    [
-        ("- All: `a=1` `b=2`.\n- One: `a=2`.\n- Both: `a=3` `b=1`.\n", ["All", "try", "One", "Both"]),
-        ("- All: `a=1` `b=2`\n- One: `c=1`\n\n### Harmful\n\n- Bad: `d=1`\n", ["All", "One", "try", "Bad"]),
-        ("", ["try"]),
-    ],
-)
-def test_an_idea_stands_behind_those_that_set_several_values(items: str, expected: list[str]) -> None:
-    text = with_idea(f"# P\n\n## Ideas\n\n{items}", "try: `a=5`")
-    assert [idea.text.partition(":")[0] for idea in Program.parse(text).ideas] == expected

@@ -131,29 +131,6 @@ def test_an_unknown_directive_is_not_found() -> None:
 
 
 @EVERY
-def test_adding_an_item_to_any_section(text: str) -> None:
-    headings = [section.heading for section in edit.sections(text)] + ["Brand new"]
-    for heading in headings:
-        try:
-            changed = edit.add_directive(text, heading, "do `this=1` as well")
-        except ProgramError:
-            assert "fence" in text or "```python" in text
-            continue
-        before, after = statements(text), statements(changed)
-        assert len(after) == len(before) + 1
-        assert is_subsequence(before, after)
-        assert is_subsequence(split_lines(text)[:-1], split_lines(changed))
-        assert any(kind in ("item", "idea") and "this=1" in added for _, kind, added in after)
-
-
-def test_an_added_item_follows_the_style_of_its_list() -> None:
-    assert edit.add_directive("1. a\n2. b\n\nend\n", "", "c") == "1. a\n2. b\n\nend\n\n- c\n"
-    assert edit.add_directive("## S\n1. a\n2. b", "s", "c") == "## S\n1. a\n2. b\n3. c\n"
-    assert edit.add_directive("## S\n* a\n\n* b\n\n## U\n", "S", "c") == "## S\n* a\n\n* b\n\n* c\n\n## U\n"
-    assert edit.add_directive("Go.", "New", "c") == "Go.\n\n## New\n\n- c\n"
-
-
-@EVERY
 def test_replacing_the_ideas(text: str) -> None:
     items = ["first `a=1`", "second *with* `b=2` and `c`", "日本語 `d=3`"]
     try:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from meta.conformance import GivenReferee, ScorerConformance
+from tests.conformance import GivenReferee, ScorerConformance
 from trainer.scorers.language_model import Text
 from trainer.scoring import (
     SCORERS,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from meta.conformance import (
+from tests.conformance import (
     AttributionConformance,
     ExecutorConformance,
     GivenReferee,

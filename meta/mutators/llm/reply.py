@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from meta.mutators.change_files import dropped
+from meta.mutators.llm.drop_file import dropped
 from meta.mutators.offline.cross_sections import chapters, joined
 from programs.bounded import json_value
 from programs.edit import replace_ideas, replace_section, sections, spaced, with_missing_patches

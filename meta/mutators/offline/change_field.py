@@ -39,7 +39,6 @@ _SEARCHES: tuple[dict[str, float], ...] = (
     {"local": 1.0},
     {"local": 0.8, "random": 0.2},
     {"local": 0.5, "tpe": 0.5},
-    {"local": 0.6, "recombine": 0.2, "random": 0.2},
     {"random": 1.0},
 )
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart, SequentialHalving, Stage, TopTwo
-from meta.conformance import RaceRuleConformance
-from meta.conformance.studies import ARMS, RACED, START, scores
+from tests.conformance import RaceRuleConformance
+from tests.conformance.studies import ARMS, RACED, START, scores
 
 SETTINGS: dict[str, Callable[[], Racer]] = {
     "allocation": lambda: Allocation({arm: 4 + (arm == "a0") if arm in RACED else 2 for arm in ARMS}),

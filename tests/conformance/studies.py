@@ -27,7 +27,6 @@ from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart
 from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
-from meta.conformance.runs import LAW, Conformance
 from meta.evolve import evolve
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import MUTATORS
@@ -36,6 +35,7 @@ from meta.study.plan import Plan
 from programs.lint import lint
 from programs.program import Program
 from programs.shelf import starter, starters
+from tests.conformance.runs import LAW, Conformance
 from trainer.laws.planted import COST, simulated_task
 from trainer.task import Task
 

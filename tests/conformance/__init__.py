@@ -2,27 +2,26 @@
 
 A package that adds the proposer ``largest`` tests it so::
 
-    from meta.conformance import ProposerConformance
+    from tests.conformance import ProposerConformance
 
     class TestLargest(ProposerConformance):
         part = "largest"
 
 ``part`` is the name in the registry; several are tested by ``@pytest.mark.parametrize("name", [...])`` on the class.
-Nothing else of metaloop imports this package, and nothing else needs pytest.
 """
 
 import pytest
 
 pytest.register_assert_rewrite(f"{__name__}.runs", f"{__name__}.studies")
 
-from meta.conformance.runs import (  # noqa: E402
+from tests.conformance.runs import (  # noqa: E402
     GivenReferee,
     KeepRuleConformance,
     ProposerConformance,
     ResearcherConformance,
     ScorerConformance,
 )
-from meta.conformance.studies import (  # noqa: E402
+from tests.conformance.studies import (  # noqa: E402
     AttributionConformance,
     ExecutorConformance,
     MutatorConformance,

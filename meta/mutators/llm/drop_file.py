@@ -1,0 +1,55 @@
+"""A program without one of its files."""
+
+from __future__ import annotations
+
+import re
+
+from programs.directives import CHARTER, ORDER, Directive
+from programs.edit import without
+from programs.errors import ProgramError
+from programs.file_set import named_files
+from programs.front_matter import locate
+from programs.program import Program
+from programs.structure import outline
+from programs.text import split_lines
+
+_SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+(?![a-z])")  # between two sentences of a paragraph
+
+
+def dropped(program: Program, path: str) -> Program:
+    """The program without a file, and without the items and sentences that link to it or name it."""
+    left = program
+    while (statement := _first_statement(left, path)) is not None:
+        directive, source, lines, start, end = statement
+        sentences = _SENTENCE.split(" ".join(line.strip() for line in lines[start:end]))
+        kept = [sentence for sentence in sentences if not _means(sentence, source, path)]
+        plain = directive.kind == "paragraph" and not lines[start].lstrip().startswith(">")
+        if not kept or not plain:
+            left = without(left, directive.directive_id)
+        elif len(kept) == len(sentences):
+            raise ProgramError(f"{source}:{start + 1}: no single sentence refers to {path}")
+        else:
+            new = " ".join(kept) + ("\n" if lines[end - 1].endswith("\n") else "")
+            left = left.with_files({source: "".join([*lines[:start], new, *lines[end:]])})
+    return left.with_files({path: None}) if path in dict(left.files) else left
+
+
+def _means(text: str, source: str, path: str) -> bool:
+    """Whether a text in the file ``source`` refers to a file."""
+    lines = split_lines(text)
+    return any(path in meant for _, _, meant in named_files(lines, locate(lines).end, source))
+
+
+def _first_statement(program: Program, path: str) -> tuple[Directive, str, tuple[str, ...], int, int] | None:
+    """The first statement that refers to a file, its own file, that file's lines, the first of the statement, and the
+    one after its last."""
+    for source, raw in program.files:
+        if source == path:
+            continue
+        parsed = outline(raw.decode("utf-8"), source)
+        own = "" if source == program.files[0][0] else source
+        named = [d for d in program.directives if d.file == own and d.kind not in (CHARTER, ORDER)]
+        for directive, block in zip(named, parsed.blocks, strict=True):
+            if _means("".join(parsed.lines[block.start : block.end]), source, path):
+                return directive, source, parsed.lines, block.start, block.end
+    return None
