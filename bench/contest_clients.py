@@ -3,15 +3,14 @@
 ``python -m bench.contest_clients`` takes a `Plan` as a line of JSON, says when it begins, and prints what was measured.
 
 How readers behave. A live one has the page open in a browser: it listens to /events, and when the board has changed it
-fetches the page again as static/live.js does (after 0 to 1 s, and not within 5 s of the time before), with gzip and the
-ETag it has. The others click, each after a time drawn from an exponential distribution. All keep their connection.
+fetches the page again as static/live.js does (after 0 to 1 s, and not within 5 s of the time before). The
+others click, each after a time drawn from an exponential distribution. All keep their connection.
 What is asked for: the mixture MIX, first pages mostly. A latency runs from sending to the last byte, at the client.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import random
 import re
@@ -30,7 +29,7 @@ MADE = re.compile(rb"(?:<time>|; now )(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)")  # w
 
 
 Answer = tuple[int, bytes, bytes]  # status, head in small letters, body
-HTML = "accept: text/html\r\naccept-encoding: gzip\r\n"
+HTML = "accept: text/html\r\n"
 
 
 @dataclass
@@ -57,7 +56,6 @@ class Measurements:
     accepted: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
-    unchanged: int = 0  # answers 304
     events: int = 0
     bytes: int = 0
 
@@ -132,33 +130,27 @@ class Crowd:
         (path,) = self.rng.choices([path for path, _ in MIX], [weight for _, weight in MIX])
         return path.replace("N", str(self.rng.randint(3, PAGES)))
 
-    async def read(self, client: Client, path: str, etag: bytes = b"") -> bytes:
-        """One page, timed; returns its ETag."""
-        kind = (
-            "" if path.startswith("/api") or path.endswith(".txt") else "accept: text/html\r\naccept-encoding: gzip\r\n"
-        )
-        known = f"if-none-match: {etag.decode()}\r\n" if etag else ""
+    async def read(self, client: Client, path: str) -> None:
+        """One page, timed."""
+        kind = "" if path.startswith("/api") or path.endswith(".txt") else HTML
         began = time.monotonic()
         try:
-            status, head, body = await client.ask(path, kind + known)
+            status, _, body = await client.ask(path, kind)
         except OSError as error:
-            return self.failed(f"{path}: {error!r}")
+            self.failed(f"{path}: {error!r}")
+            return
         if began > self.begin + self.plan.warm:
             self.measurements.reads.append(time.monotonic() - began)
-            self.measurements.unchanged += status == 304
             self.measurements.bytes += len(body)
             self.answered += 1
-        if status not in (200, 304):
-            return self.failed(f"{path}: {status}")
-        if status == 200 and self.answered % EVERY == 0 and not path.startswith("/api"):
-            self.age(gzip.decompress(body) if b"content-encoding: gzip" in head else body)
-        at = head.find(b"etag: ")
-        return head[at + 6 :].split(b"\r\n", 1)[0] if at >= 0 else b""
+        if status != 200:
+            self.failed(f"{path}: {status}")
+        elif self.answered % EVERY == 0 and not path.startswith("/api"):
+            self.age(body)
 
-    def failed(self, why: str) -> bytes:
+    def failed(self, why: str) -> None:
         if time.monotonic() < self.end:
             self.measurements.errors.append(why)
-        return b""
 
     def age(self, body: bytes) -> None:
         match = MADE.search(body)
@@ -188,7 +180,7 @@ class Crowd:
                 seen = now
 
         await asyncio.sleep(self.rng.random() * self.plan.warm)
-        etag = await self.read(client, "/")
+        await self.read(client, "/")
         try:
             stream = await client.open(on_event)
         except OSError as error:
@@ -204,7 +196,7 @@ class Crowd:
             await asyncio.sleep(max(0.0, last + LEAST - time.monotonic()) + APART * self.rng.random())
             changed.clear()
             last = time.monotonic()
-            etag = await self.read(client, "/", etag) or etag
+            await self.read(client, "/")
             if stream.gone:
                 self.failed("/events: closed")
                 break
