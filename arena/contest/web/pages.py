@@ -28,7 +28,7 @@ from programs.errors import NotFound
 
 MARKDOWN = "text/markdown; charset=utf-8"
 VARY = "accept, authorization, cookie, host"
-MOST_SHARED = 64  # pages that are the same for all readers
+MOST_SHARED = 200  # pages that are the same for all readers
 
 
 def page_routes(host: Host) -> APIRouter:
@@ -67,9 +67,9 @@ def _cache_of(_folder: Path, _page: str) -> ThrottledCache[bytes]:
 
 
 def shared(host: Host, request: Request, draw: Callable[[], Response]) -> Response:
-    """The page that ``draw`` makes; readers without session, token and query get one that is made for all of them, at
-    most once a second."""
-    if request.url.query or bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
+    """The page that ``draw`` makes; readers without session, token and further parameters get one that is made for
+    all of them, at most once a second."""
+    if request.query_params.keys() - {"page", "rest"} or bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
         return draw()
     cache = _cache_of(host.contest.folder, str(request.url))
     body = cache.get(int(time.monotonic()), lambda: bytes(draw().body))
