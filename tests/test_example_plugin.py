@@ -57,8 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(place: Path) -> Run:
     """Runs a module where the package is installed; returns what it printed, with a failure its errors too."""
 
-    def of(*words: str, at: str = ".", code: int = 0, installed: bool = True) -> str:
-        env = os.environ | ({"PYTHONPATH": str(place / "installed")} if installed else {})
+    def of(*words: str, at: str = ".", code: int = 0, installed: bool = True, **variables: str) -> str:
+        env = os.environ | variables | ({"PYTHONPATH": str(place / "installed")} if installed else {})
         command = [sys.executable, "-m", *words]
         done = subprocess.run(command, cwd=place / at, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
@@ -75,7 +75,7 @@ def test_its_own_tests_pass(run: Run) -> None:
 def study(place: Path, run: Run) -> Path:
     dial = ["--quick", "--seeds", "2", "--seed", "1", "-b", "0.6s"]
     dial += ["--set", "generations=2", "--set", "race_rule=knockout"]
-    run("meta.cli.start", "evolve", "far.md", "-t", "law", *dial, "--set", "executor=timed", "-s", "study")
+    run("meta.cli.start", "evolve", "far.md", "-t", "law", *dial, "-s", "study", METALOOP_EXECUTOR="timed")
     return place / "study"
 
 

@@ -9,23 +9,6 @@ import click
 
 from meta.cli.options import Above0, Duration, argument, flag, rare, settings_flag
 
-
-def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind: str | None) -> str | None:
-    """Passed to the executors through the environment: it belongs to a command, not to its study."""
-    from arena.choice import choose
-
-    choose(kind)
-    return kind
-
-
-def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: int | None) -> int | None:
-    """Like the executor, passed through the environment: no result depends on it."""
-    from arena.lease import share
-
-    share(runs)
-    return runs
-
-
 STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
 OwnStudyFlag = Annotated[
@@ -108,22 +91,6 @@ class PlayingFlags:
             type=click.Choice(["resolved", "better"]),
         ),
     ] = "resolved"
-    executor: Annotated[
-        str | None,
-        rare(
-            "Where jobs run: local (this machine), ray (a cluster), or a plug-in's executor  [default: local].",
-            callback=_choose_executor,
-        ),
-    ] = None
-    runs_per_device: Annotated[
-        int | None,
-        rare(
-            "Runs at a time per worker, on one device: one trains while the others wait  [default: 1; of chat 2].",
-            min=1,
-            max=8,
-            callback=_share_devices,
-        ),
-    ] = None
     no_sandbox: Annotated[bool, flag("Run code and agents without a sandbox; every result is marked unverified.")] = (
         False
     )

@@ -199,7 +199,7 @@ def typed_values(owner: object, values: Mapping[str, Any], choice: Choice = bool
 
 
 AT_EACH_START = word_list("""
-    study resume dry-run yes apply data_noise json quiet executor runs_per_device
+    study resume dry-run yes apply data_noise json quiet
 """)  # options that change no study
 
 

@@ -276,12 +276,14 @@ def serve(
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
     proxy: ProxyFlag,
     joins: Annotated[int, rare("Maximum number of people who join from one address per minute.", min=1, default=JOINS)],
-    _playing: Annotated[PlayingFlags, only("executor", "runs_per_device")],
 ) -> None:
     """Serve the pages and the API of a contest, and run its entries. Accepted entries
     survive a kill; the same command resumes."""
+    from arena.choice import require_chosen
     from arena.contest.running.serve import serve as carry_on
     from arena.contest.running.serve import warning
+
+    require_chosen()
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})
