@@ -24,12 +24,11 @@ MANY = 10  # grouped options that make a help long
 
 
 def _output() -> Output:
-    """The Output of this command; ``--json`` and ``-q`` are also accepted before its name."""
+    """The Output of this command; ``--json`` is also accepted before its name."""
     contexts = [context := click.get_current_context()]
     while context.parent is not None:
         contexts.append(context := context.parent)
-    as_json, quiet = (any(context.params.get(name) for context in contexts) for name in ("as_json", "quiet"))
-    return Output(as_json=as_json, quiet=quiet)
+    return Output(as_json=any(context.params.get("as_json") for context in contexts))
 
 
 class VerbCommand(click.Command):

@@ -199,7 +199,7 @@ def typed_values(owner: object, values: Mapping[str, Any], choice: Choice = bool
 
 
 AT_EACH_START = word_list("""
-    study resume dry-run yes apply data_noise json quiet
+    study resume dry-run yes apply data_noise json
 """)  # options that change no study
 
 
@@ -235,7 +235,6 @@ def _word(value: object) -> str:
 
 @dataclass(frozen=True)
 class CommonFlags:
-    """The flags of every command, before or after its name."""
+    """The flag of every command, before or after its name."""
 
     as_json: Annotated[bool, flag("Print data and errors as JSON.", "--json")]
-    quiet: Annotated[bool, flag("No remarks on stderr.", "-q")]

@@ -269,11 +269,6 @@ def test_no_color_is_heeded_at_a_terminal(here: Path) -> None:
     assert not re.search(r"\x1b\[[0-9;]*3\dm", plain)
 
 
-def test_quiet_silences_remarks_but_not_data(call: Call) -> None:
-    loud, quiet = call("credit"), call("credit", "-q")
-    assert loud.stderr and (quiet.stdout, quiet.stderr) == (loud.stdout, "")
-
-
 def test_the_reader_of_a_pipe_may_leave(here: Path) -> None:
     line = f"{sys.executable} -m meta.cli.main sql one 'FROM range(200000)' | head -1"
     done = subprocess.run(line, shell=True, cwd=here, capture_output=True, text=True, check=False)
