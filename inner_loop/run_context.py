@@ -25,7 +25,7 @@ class ModelConfig(BaseModel, frozen=True, extra="forbid"):
 
     models: tuple[str, ...] = ()
     max_usd: float | None = Field(default=None, gt=0)
-    max_tokens: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, description="token limit of the study, input and output")
     run_usd: float | None = Field(default=None, gt=0, description="dollars that one run may spend")
     run_tokens: int | None = Field(default=None, gt=0, description="tokens that one run may spend")
     max_wall: float | None = Field(default=None, gt=0, description="wall time of one run with a model or an agent: 20m")
@@ -46,7 +46,9 @@ class ModelConfig(BaseModel, frozen=True, extra="forbid"):
     traces: Literal["auto", "tools", "none"] = Field(
         default="auto", description="how models that write programs read earlier runs: tools or none"
     )
-    agent: str = ""
+    agent: str = Field(
+        default="", description="command line of an agent; it gets the prompt on stdin, or in place of {prompt}"
+    )
     agent_network: Literal["", "none", "proxy", "full"] = Field(
         default="", description="what an agent reaches besides its models: none, proxy or full"
     )

@@ -125,13 +125,4 @@ class ModelFlags:
         flag("The language model, by its name in LiteLLM; further names are fallbacks.", "-m", metavar="NAME,…"),
     ] = None
     max_usd: Annotated[float | None, flag("Spending limit in dollars.", type=Above0, metavar="USD")] = None
-    max_tokens: Annotated[int | None, flag("Token limit, input and output.", min=1)] = None
-    agent: Annotated[
-        str | None,
-        flag(
-            "Command line of the agent; it gets the prompt on stdin, or in place of {prompt}.",
-            "--agent-command",
-            metavar="COMMAND",
-        ),
-    ] = None
     more: Annotated[tuple[str, ...], settings_flag()] = ()

@@ -291,7 +291,7 @@ def test_a_program_in_prose_is_told_how_much_a_script_follows(call: Call, here: 
     said = call("match", "prose.md", "letter.md", "--dry-run").stderr
     assert "prose: a script can follow 1 of its 2 ideas" in said and "letter: a script can follow no idea in it" in said
     assert "a script can follow" not in call("match", "stock", "local", "--dry-run").stderr
-    assert "a script can follow" not in call("match", "prose.md", "--agent-command", "cat", "--dry-run").stderr
+    assert "a script can follow" not in call("match", "prose.md", "--set", "agent=cat", "--dry-run").stderr
 
 
 def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     assert added["n"] == 6
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
     reason = "the match that decides in one has no runs of local, b with this task, run budget, hardware and researcher"
-    agent = ("-r", "command", "--agent-command", "true")
+    agent = ("-r", "command", "--set", "agent=true")
     for name, more, problem in (
         ("three", ["-b", "9s"], reason), ("three", agent, reason), ("three", ["--add", "one"], "names a study twice"),
         ("one", [], "--add would change nothing"),

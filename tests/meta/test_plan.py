@@ -96,7 +96,7 @@ def test_the_planned_runs_are_those_of_all_tasks() -> None:
 
 @pytest.mark.xfail(strict=True, reason="issue 74: the plan of an evolution counts the programs that its race enters")
 @pytest.mark.parametrize(
-    ("count", "researcher"), [(2, ()), (20, ()), (1, ("--agent-command", "cat")), (0, ("--agent-command", "cat"))]
+    ("count", "researcher"), [(2, ()), (20, ()), (1, ("--set", "agent=cat")), (0, ("--set", "agent=cat"))]
 )
 def test_plan_counts_the_programs_that_the_opening_race_enters(
     tmp_path: Path, count: int, researcher: tuple[str, ...]

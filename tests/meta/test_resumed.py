@@ -65,7 +65,7 @@ def test_so_are_a_program_and_a_variable(begun: Path) -> None:
 
 
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
-    more = ("--max-tokens", "9000", "--set", "call_timeout=9s", "-y")
+    more = ("--set", "max_tokens=9000", "--set", "call_timeout=9s", "-y")
     metaloop("evolve", "--resume", begun, "--dry-run", *more)
     known = {name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))}
     assert {*RUN_TIME, *AT_EACH_START} <= known

@@ -241,7 +241,7 @@ def researcher_choice_of(models: ModelFlags, yes: bool) -> ResearcherChoice:
     if choice.researcher.partition(":")[0] != "scripted" and not limited:
         raise UsageError(
             f"--researcher {choice.researcher}: entries call models, so the contest needs a spending limit",
-            hint="--max-usd 20, or --max-tokens 20000000 for a model without a price",
+            hint="--max-usd 20, or --set max_tokens=20000000 for a model without a price",
         )
     choice.ready(None)
     return choice
@@ -261,7 +261,7 @@ def with_shares(config: ModelConfig) -> ModelConfig:
         )
     for name, one, whole in (("usd", usd, config.max_usd), ("tokens", tokens, config.max_tokens)):
         if one and whole and one > whole:
-            raise UsageError(f"run_{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --set run_{name}")
+            raise UsageError(f"run_{name} {one:g} is more than max_{name} {whole:g}", hint=f"lower --set run_{name}")
     return config.model_copy(update={"run_usd": usd, "run_tokens": tokens})
 
 

@@ -195,7 +195,7 @@ def test_no_round_starts_beyond_a_cap(server: ToolServer, tmp_path: Path) -> Non
     events: list[dict[str, Any]] = []
     found = talk(events, max_tokens=10, study=tmp_path)
     assert found.reply is None and len(found.rounds) == 1 and found.tokens == events[0]["tokens"]
-    assert len(server.seen) == 1 and events[1]["status"] == "failed" and "--max-tokens" in events[1]["reason"]
+    assert len(server.seen) == 1 and events[1]["status"] == "failed" and "max_tokens" in events[1]["reason"]
 
 
 def test_faults_between_rounds_are_waited_out(server: ToolServer) -> None:
