@@ -13,8 +13,6 @@ from pydantic import BaseModel, Field
 from inner_loop.events import CallEvent, Emit, Event
 
 RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # variables with folders of a command, not of its study
-KeepSetting = Literal["resolved", "better"]
-RESOLVED: KeepSetting = "resolved"  # a gain of at least one standard error; better: any gain
 REPLY_SHARE = 5  # a reply gets at most this part of a small context
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-import click
+from typing import Annotated
 
 from meta.cli.options import Above0, Duration, argument, flag, rare, settings_flag
 
@@ -82,15 +80,6 @@ class PlayingFlags:
         int | None, rare("Devices that train the parallel experiments of one run  [default: 1].", min=1, max=64)
     ] = None
     fixed_steps: Annotated[bool, rare("true: limit training by steps, not seconds: results repeat bit by bit.")] = False
-    keep: Annotated[
-        Literal["resolved", "better"],
-        rare(
-            "Which gains a night, and the keep rule better on a task with a command, keep: resolved (at least one "
-            "standard error of the difference, as far as it is known) or better (any).",
-            default="resolved",
-            type=click.Choice(["resolved", "better"]),
-        ),
-    ] = "resolved"
     no_sandbox: Annotated[bool, flag("Run code and agents without a sandbox; every result is marked unverified.")] = (
         False
     )

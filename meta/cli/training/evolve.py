@@ -124,7 +124,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
         study, starters = create(
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own,
             workers=settings.workers_or_cores(on.training), devices=settings.devices, seed=settings.seed,
-            fixed_steps=settings.fixed_steps, keep=settings.keep, sandbox=settings.sandbox, command=command,
+            fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
             further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
             meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,

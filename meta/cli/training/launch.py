@@ -131,7 +131,6 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             devices=self.devices,
             seed=self.seed,
             fixed_steps=self.fixed_steps,
-            keep=self.keep,
             researcher=self.researcher_choice.researcher,
             plan=plan,
             programs=programs,
