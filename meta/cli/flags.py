@@ -19,7 +19,7 @@ OwnStudyFlag = Annotated[
         metavar="DIR",
     ),
 ]
-AnyStudy = Annotated[str | None, argument(required=False), flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
+AnyStudy = Annotated[str | None, argument(required=False)]  # its folder, or its name; without it the newest one
 Programs = Annotated[tuple[str, ...], argument(metavar="[PROGRAM]...", nargs=-1)]
 ProgramOrNone = Annotated[str | None, argument(metavar="[PROGRAM]", required=False)]
 ContestFolder = Annotated[str, argument(metavar="DIR")]

@@ -164,7 +164,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("evolve", "-t", "tabular:new,strokes"), 2, "usage", "tabular:new draws new tasks"),
         (("evolve", "-t", "tabular:new", "--budget", "1h"), 2, "usage", "--budget is for a study on tasks"),
         (("contest", "init", "c", "--set", "fixed_steps=true"), 2, "usage", "contest init has no such setting"),
-        (("evolve", "-t", "tabular:new", "--set", "race_rule=nonsense"), 2, "not_found", "no race rule 'nonsense'"),
+        (("match", "stock", "--set", "race_rule=nonsense"), 2, "not_found", "no race rule 'nonsense'"),
         (("task", "init", "mine", "--from", ".", "--like", "strokes"), 2, "usage", "exclude each other"),
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
         (("report", "one", "--card", "card.jpg"), 2, "usage", "no .svg file"),

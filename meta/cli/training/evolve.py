@@ -127,7 +127,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
             fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
             further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
-            meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
+            meta_program=follows, past=past, learnt=learnt, variant=variant, drawn=drawn,
             path=str(file.resolve()) if own and (file := Path(named[0]).expanduser()).exists() else None, typed=typed(),
         )  # fmt: skip
     finish(out, command, study, plan, starters, cost, flags)
