@@ -57,9 +57,7 @@ class Looks:
     p: float | None = None
 
 
-def looks_of(
-    folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0, least: float = KEPT
-) -> Looks | None:
+def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0) -> Looks | None:
     """Of a study of an own repository, from its ledger and the values of rows in its folder; None for other tasks, for
     a time, an exact metric, and where nothing was tried. Raises Corrupt where values of rows are missing."""
     if task.run is None or task.timed or task.data_noise in (DRAWN, EXACT):
@@ -70,7 +68,7 @@ def looks_of(
         return None
     known = Looks(task.metric, len(pairs) + earlier, earlier)
     if task.data_noise == VALUES:
-        return _by_rows(known, RowStore(folder), task, streams, pairs, least)
+        return _by_rows(known, RowStore(folder), task, streams, pairs)
     if task.counted_rows:
         return _by_count(known, task, pairs)
     return known
@@ -87,9 +85,7 @@ def tries_of(run: RunState) -> Iterator[tuple[ExperimentEvent, ExperimentEvent]]
             yield experiment, base
 
 
-def _by_rows(
-    known: Looks, store: RowStore, task: Task, streams: Streams, pairs: list[Try], least: float
-) -> Looks:  # fmt: skip
+def _by_rows(known: Looks, store: RowStore, task: Task, streams: Streams, pairs: list[Try]) -> Looks:
     """By the values of rows, without the held-back ones, which no try could see."""
     import numpy as np
 
@@ -113,7 +109,7 @@ def _by_rows(
     untouched = values(next(one for one in first.values() if not one.number))
     if not gains or untouched is None:
         return known
-    luck = luck_test(gains, untouched, kept, LUCK_SEED, least)
+    luck = luck_test(gains, untouched, kept, LUCK_SEED, KEPT)
     apart = paired(task.sign, [untouched], [main]).se if main is not None else None
     return Looks(
         known.metric, known.tries, known.earlier, len(last),

@@ -11,7 +11,7 @@ from programs.registry import Registry
 if TYPE_CHECKING:
     from trainer.gpu import Device
 
-VARIABLE = "METALOOP_EXECUTOR"  # what `--set executor=NAME` sets, for this process and those that it starts
+VARIABLE = "METALOOP_EXECUTOR"  # names the executor, of this process and those that it starts
 # A `make` may have two methods beside the call: `check()` raises UsageError where jobs cannot be carried out so, and
 # `hardware(device)` returns the hardware class of the machines, where they are others than this one.
 EXECUTORS: Registry[Callable[..., Any]] = Registry(
@@ -19,15 +19,14 @@ EXECUTORS: Registry[Callable[..., Any]] = Registry(
 )
 
 
-def choose(name: str | None) -> None:
-    """Set the executor of a command; None is this machine. Raises NotFound, or UsageError if not installed."""
-    if name and (check := getattr(EXECUTORS.get(name), "check", None)):
-        check()
-    os.environ[VARIABLE] = name or "local"
-
-
 def chosen() -> str:
     return os.environ.get(VARIABLE) or "local"
+
+
+def require_chosen() -> None:
+    """Raise NotFound for an executor that there is not, UsageError for one that is not installed."""
+    if check := getattr(EXECUTORS.get(chosen()), "check", None):
+        check()
 
 
 def hardware_of_jobs(device: Device = "cpu") -> str:

@@ -22,27 +22,24 @@ from trainer.task import Task
 if TYPE_CHECKING:
     from arena.settings import StudyConfig
 
-VARIABLE = "METALOOP_RUNS_PER_DEVICE"  # what `--set runs_per_device=N` sets, for this process and those that it starts
+VARIABLE = "METALOOP_RUNS_PER_DEVICE"  # of this process and those that it starts; without it one run, of chat CHAT_RUNS
 MOST = 8  # each run is a process with a warm template
 CHAT_RUNS = 2  # keep a device in use while a model takes up to twice as long as a training
 LOOK_SECONDS = 0.005
 
 
-def share(runs: int | None) -> None:
-    """Set the number of runs per device; None is one, or CHAT_RUNS where a model is waited for."""
-    os.environ[VARIABLE] = str(runs or "")
-
-
 def processes(config: StudyConfig) -> int:
     """Worker processes of a study on this machine. UsageError where its devices cannot be shared."""
-    task, value = Task.load(config.task), os.environ.get(VARIABLE, "")
-    runs = int(value) if value.isdecimal() else 0
+    task, value = Task.load(config.task), os.environ.get(VARIABLE) or "0"
+    if not (value.isdecimal() and int(value) <= MOST):
+        raise UsageError(f"{VARIABLE}={value}: not a number of runs", hint=f"a number from 1 to {MOST}")
+    runs = int(value)
     alone = on_cluster() or config.devices > 1
     if runs > 1 and alone:
         why = "its runs have several devices each and hold them" if config.devices > 1 else "on a cluster"
-        raise UsageError(f"--set runs_per_device={runs}: not possible here, {why}", hint="leave it out")
+        raise UsageError(f"{VARIABLE}={runs}: not possible here, {why}", hint="leave it out")
     waits = config.researcher == "chat" and not alone and not task.timed
-    return within_devices(config.workers, task, config.devices) * min(runs or (CHAT_RUNS if waits else 1), MOST)
+    return within_devices(config.workers, task, config.devices) * (runs or (CHAT_RUNS if waits else 1))
 
 
 def within_devices(workers: int, task: Task, devices: int = 1) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arena.choice import require_chosen
 from trainer.data import check_cache
 from trainer.task import Task
 
@@ -29,8 +30,10 @@ def said(task: Task, sandboxed: bool) -> str:
 def require(task: Task, sandboxed: bool) -> None:
     """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as requested.
 
-    They need a folder for the data and, if requested, a working sandbox. A simulated task needs nothing.
+    They need the executor that the environment names, a folder for the data and, if requested, a working sandbox. A
+    simulated task needs only the first.
     """
+    require_chosen()
     if not runs_code(task):
         return
     if task.run is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from analysis.ledger import SCHEMA, schema_problem
-from inner_loop.run_context import RESOLVED, KeepSetting, ModelConfig
+from inner_loop.run_context import ModelConfig
 from programs.bounded import toml_table
 from programs.errors import Corrupt, Imported, NotComparable, NotFound
 from programs.files import read_regular
@@ -96,7 +96,6 @@ class StudyConfig(BaseModel):
     workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     devices: int = Field(default=1, ge=1, le=MOST_DEVICES, description="of one run, for its waves")
     fixed_steps: bool = False
-    keep: KeepSetting = Field(default=RESOLVED, description="which gains nights and tasks with a command keep")
     sandbox: bool = False
     confined: bool | None = Field(default=None, description="whether the task's data.py runs in a sandbox")
     seed: int | None = None

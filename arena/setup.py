@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from arena.choice import hardware_of_jobs
 from arena.sandbox import holds
 from arena.settings import FromStudy, Reserved, StudyConfig, UsedKnowledge, Versions
-from inner_loop.run_context import RESOLVED, KeepSetting, ModelConfig
+from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -72,7 +72,6 @@ class StudySetup:
     devices: int = 1
     seed: int | None = None
     fixed_steps: bool = False
-    keep: KeepSetting = RESOLVED
     researcher: str = "scripted"
     plan: Mapping[str, JsonValue] = field(default_factory=dict)
     programs: Sequence[Program] = ()
@@ -111,7 +110,6 @@ class StudySetup:
             workers=self.workers,
             devices=self.devices,
             fixed_steps=self.fixed_steps,
-            keep=self.keep,
             sandbox=all(holds(each, self.sandbox) for each in (self.task, *others)),
             confined=self.confined,
             researcher=self.researcher,

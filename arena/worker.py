@@ -176,7 +176,6 @@ class Worker:
             devices=self.devices,
             beside=[Program.parse(text, name) for name, text in job.beside],
             start=Source(job.start) if job.start else None,
-            keep=self.config.keep,
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")

@@ -22,7 +22,6 @@ from typing import Any
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.choice import choose
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
@@ -53,7 +52,7 @@ def two_nodes(cpus: int = 1) -> Iterator[Any]:
     cluster.second = cluster.add_node(num_cpus=cpus)
     before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "METALOOP_EXECUTOR")}
     os.environ["RAY_ADDRESS"] = cluster.address
-    choose("ray")
+    os.environ["METALOOP_EXECUTOR"] = "ray"
     try:
         yield cluster
     finally:
@@ -153,7 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as name:
 
         def match(kind: str, what: str, seed: int, also: Callable[[Event], None] = lambda _: None) -> Played:
-            choose(kind)
+            os.environ["METALOOP_EXECUTOR"] = kind
             played = play(_study(Path(name) / f"{what}-{seed}", seed, given.budget), entries, given.runs, also)
             print(f"{what}, seed {seed}: {played.wall:.1f} s", file=sys.stderr, flush=True)
             return played

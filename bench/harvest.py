@@ -80,7 +80,7 @@ def harvested(job: Job) -> Harvested:
     with tempfile.TemporaryDirectory() as folder:
         task = _task(name, Path(folder))
         study = Path(folder) / "study"
-        same = ["-t", str(task.folder), "--seed", str(number), "-j", "2", "-y", "-q"]
+        same = ["-t", str(task.folder), "--seed", str(number), "-j", "2", "-y"]
         play = ["evolve", "--quick", *same, "-b", f"{experiments * task.cost_seconds:.4f}s", "-s", str(study)]
         play += [] if percent < 0 else ["--set", f"harvest={percent}"]
         done = subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=False)

@@ -53,15 +53,15 @@ carry_out() { # STUDY COMMAND...
   local study=$1
   shift
   echo "== metaloop $*"
-  metaloop "$@" -s "$study" --quiet >"$study.log" 2>&1 || { failed=1; echo "failed: $(grep -m1 ^error "$study.log")"; }
+  metaloop "$@" -s "$study" >"$study.log" 2>&1 || { failed=1; echo "failed: $(grep -m1 ^error "$study.log")"; }
   [ -d "$study" ] || return 0
-  metaloop sql "$study" "$summary" --quiet
+  metaloop sql "$study" "$summary" 2>/dev/null
 }
 carry_out "$out/chat" match stock "${alone[@]}" "${flags[@]}"
 [ -d "$out/chat" ] && metaloop sql "$out/chat" \
   "SELECT r.state, count(e.experiment_id) AS experiments, any_value(r.verified_gain) AS verified_gain
-   FROM runs r LEFT JOIN experiments e USING (run_id) GROUP BY r.run_id, r.state" --quiet
+   FROM runs r LEFT JOIN experiments e USING (run_id) GROUP BY r.run_id, r.state" 2>/dev/null
 carry_out "$out/evolve" evolve --quick -r scripted "${flags[@]}"
-[ -d "$out/evolve" ] && metaloop sql "$out/evolve" "$children" --quiet
+[ -d "$out/evolve" ] && metaloop sql "$out/evolve" "$children" 2>/dev/null
 echo "== the studies are in $out"
 exit "$failed"

@@ -86,7 +86,7 @@ def night(job: tuple[str, int, int, int]) -> Night:
         task = init_like(folder / f"{family}-{member}", family, member)
         (folder / "mine.md").write_text(PROGRAM)
         budget = f"{experiments * task.cost_seconds:.4f}s"
-        common = ["-t", str(task.folder), "--seed", str(number), "-q", "-y"]
+        common = ["-t", str(task.folder), "--seed", str(number), "-y"]
         words = ["improve", str(folder / "mine.md"), "--budget", budget, "--set", f"without={family}", *common]
         done = subprocess.run(
             [METALOOP, *words, "-s", str(folder / "study")], capture_output=True, text=True, check=False
@@ -168,7 +168,7 @@ def idle(count: int, shares: Sequence[float] = (0.0, 0.2)) -> None:
                          "--seed", "train.py:SEED", "--noise", "unknown")  # fmt: skip
                 server.delay = share * TRAINING
                 words = ["improve", "mine.md", "-t", "theirs", "-m", "openai/test", "--budget", f"{24 * TRAINING:.0f}s",
-                         "--seed", str(number), "-q", "-y", "-s", "study"]  # fmt: skip
+                         "--seed", str(number), "-y", "-s", "study"]  # fmt: skip
                 subprocess.run([METALOOP, *words], cwd=folder, env=surroundings(server.url), check=True,
                                capture_output=True)  # fmt: skip
                 [row] = sql(folder / "study", "SELECT utilization FROM standings WHERE purpose = 'night'")

@@ -88,7 +88,7 @@ def simulated(job: Job, study: Path) -> Shown:
 def trained(job: Job, study: Path) -> Shown:
     task = ON[(job.seed - FIRST) % len(ON)] if job.how == "default" else "strokes"
     plan = ["--set", f"without={task}", "--budget", BUDGET] if job.how == "default" else ["--quick"]
-    play = ["evolve", *plan, "-t", task, "--seed", str(job.seed), "-y", "-q", "-s", str(study)]
+    play = ["evolve", *plan, "-t", task, "--seed", str(job.seed), "-y", "-s", str(study)]
     play += ["--set", "fixed_steps=true"] * (job.how != "load")
     subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
     event: dict[str, Any] = champion_of(study) or {}

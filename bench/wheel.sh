@@ -14,7 +14,7 @@ wheel=$(echo "$folder"/dist/*.whl)
 echo "wheel_megabytes: $(du -m "$wheel" | cut -f1)"
 
 first() {  # the first command of the README, in a folder without sources
-    (cd "$folder/empty" && "$1" evolve --quick -s "$folder/study-$2" -q > "$folder/$2.out")
+    (cd "$folder/empty" && "$1" evolve --quick -s "$folder/study-$2" > "$folder/$2.out" 2> "$folder/$2.log")
     test -s "$folder/study-$2/champion.md"
 }
 

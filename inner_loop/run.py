@@ -25,7 +25,7 @@ from inner_loop.night import Night
 from inner_loop.repository import RunRepository
 from inner_loop.researchers import find_researcher
 from inner_loop.result import RunResult, result_of
-from inner_loop.run_context import RESOLVED, KeepSetting, RunContext
+from inner_loop.run_context import RunContext
 from programs.errors import MetaloopError
 from programs.program import Program
 from trainer.devices import Devices
@@ -54,7 +54,6 @@ def run(
     devices: Devices | None = None,
     beside: Sequence[Program] = (),
     start: Source | None = None,
-    keep: KeepSetting = RESOLVED,
 ) -> RunResult:
     """Run one program on one task with one seed, from the untouched baseline until its budget is spent.
 
@@ -62,8 +61,7 @@ def run(
     attempt, which is then continued. `folder` becomes the run's git repository (None: no repository). `luck` labels the
     random stream of proposals (None: the run's id). ``context``: what a researcher with a model needs. ``devices``, of
     which ``trainer`` is the first, run a wave in parallel (None: one device). With programs ``beside`` it, all take
-    turns on one lineage (`inner_loop.night`), which goes on from ``start`` (None: from the untouched source). ``keep``:
-    which gains are kept in such a night, and by the rule `better` on a task with a command.
+    turns on one lineage (`inner_loop.night`), which goes on from ``start`` (None: from the untouched source).
     """
     began = time.perf_counter()
     bench = Bench(
@@ -78,7 +76,7 @@ def run(
         should_stop=should_stop,
         devices=devices,
         task=reduce(with_patches, (program, *beside), trainer.task),
-        kept_errors=KEPT if keep == RESOLVED and (beside or trainer.task.run is not None) else 0.0,
+        kept_errors=KEPT if beside or trainer.task.run is not None else 0.0,
     )
     context = context or RunContext(run_id=run_id, emit=emit, recorded=recorded)
     programs = (program, *beside)

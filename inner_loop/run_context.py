@@ -13,8 +13,6 @@ from pydantic import BaseModel, Field
 from inner_loop.events import CallEvent, Emit, Event
 
 RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # variables with folders of a command, not of its study
-KeepSetting = Literal["resolved", "better"]
-RESOLVED: KeepSetting = "resolved"  # a gain of at least one standard error; better: any gain
 REPLY_SHARE = 5  # a reply gets at most this part of a small context
 
 
@@ -25,7 +23,7 @@ class ModelConfig(BaseModel, frozen=True, extra="forbid"):
 
     models: tuple[str, ...] = ()
     max_usd: float | None = Field(default=None, gt=0)
-    max_tokens: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, description="token limit of the study, input and output")
     run_usd: float | None = Field(default=None, gt=0, description="dollars that one run may spend")
     run_tokens: int | None = Field(default=None, gt=0, description="tokens that one run may spend")
     max_wall: float | None = Field(default=None, gt=0, description="wall time of one run with a model or an agent: 20m")
@@ -43,7 +41,9 @@ class ModelConfig(BaseModel, frozen=True, extra="forbid"):
     patience: float = Field(default=900.0, ge=0, description="time that a call is tried while no model answers: 15m")
     backoff: float = Field(default=1.0, ge=0)  # seconds, about: the first wait after a fault
     calls_at_once: int = Field(default=8, ge=1, description="calls of one provider at a time, over all workers")
-    agent: str = ""
+    agent: str = Field(
+        default="", description="command line of an agent; it gets the prompt on stdin, or in place of {prompt}"
+    )
     agent_network: Literal["", "none", "full"] = Field(
         default="", description="what an agent reaches besides its models: none or full"
     )

@@ -21,7 +21,6 @@ from analysis.verdict.origin import origin_of
 from arena.harvest import HARVEST
 from arena.study import Study
 from arena.task_set import TaskSet
-from inner_loop.run_context import RESOLVED
 from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
 from meta.lineage import Lineage
@@ -32,7 +31,6 @@ from programs.files import write_whole
 from programs.program import Program
 from programs.shelf import starters
 from trainer.cards.freshness import least
-from trainer.rows import KEPT
 
 
 def crown(
@@ -122,8 +120,7 @@ def study_looks(study: Study) -> Looks | None:
         champion = StudyState.read(Path(before.folder) / "ledger").champion
         seen = decision_of(champion.body).looks if champion else None
         earlier = seen.tries if seen else 0
-    errors = KEPT if study.config.keep == RESOLVED else 0.0
-    return looks_of(study.folder, study.state, study.task, study.streams, earlier, errors)
+    return looks_of(study.folder, study.state, study.task, study.streams, earlier)
 
 
 def write_page(study: Study, champion: Champion) -> None:

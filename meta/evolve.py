@@ -217,7 +217,7 @@ class Evolution:
         most = raced * first.runs + keep * max(0, best.runs - first.runs)
         seed, config = self.study.streams.seed("search", "race", label), self.study.config
         start = RaceStart(arms, first.runs, keep, best.runs, most, config.workers, seed)
-        racer = RACE_RULES.get(config.plan.get("race_rule", RACE_RULE))(start)
+        racer = RACE_RULES.get(RACE_RULE)(start)
         tasks.play(self.executor, matches, racer, self.progress)
 
     def archive(self) -> tuple[Archive, Evidence]:

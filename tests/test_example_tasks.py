@@ -35,7 +35,7 @@ def test_it_keeps_the_contract_and_there_is_something_to_gain(name: str, tmp_pat
     assert found["baseline"].level == "ok" and found["trust"].message.startswith("scored")
     task, program = Task.load(TASKS / name), tmp_path / "program.md"
     program.write_text(PROGRAM + "".join(f"- `{idea}`.\n" for idea in IDEAS[name]))
-    words = f"-n 1 --no-controls -b {3 * task.cost_seconds}s --seed 1 -j 1 -y -q".split()
+    words = f"-n 1 --no-controls -b {3 * task.cost_seconds}s --seed 1 -j 1 -y".split()
     done = cli("match", str(program), "-t", str(task.folder), "-s", str(tmp_path / "study"), *words)
     assert done.returncode == 0, done.stderr
     ask = Snapshot(tmp_path / "study")

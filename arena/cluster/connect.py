@@ -38,7 +38,7 @@ class Cluster:
                 return False
             raise EnvironmentProblem(
                 f"lost the Ray cluster at {self.address}: {why}",
-                hint="finished runs are kept: run the command again, on a new cluster or with --set executor=local",
+                hint="finished runs are kept: run the command again, on a new cluster or with METALOOP_EXECUTOR=local",
             )
         self.last_answer = time.monotonic()
         return True
@@ -49,7 +49,7 @@ def require() -> None:
     from importlib.util import find_spec
 
     if find_spec("ray") is None:
-        raise UsageError("--set executor=ray: Ray is not installed", hint='pip install "metaloop[ray]"')
+        raise UsageError("METALOOP_EXECUTOR=ray: Ray is not installed", hint='pip install "metaloop[ray]"')
 
 
 def connect(devices: int) -> Cluster:

@@ -1,4 +1,4 @@
-"""What carries out a study's jobs: one way per file, further ones by entry point, chosen by ``--set executor=NAME``."""
+"""What carries out a study's jobs: one way per file, further ones by entry point; METALOOP_EXECUTOR=NAME chooses."""
 
 from __future__ import annotations
 

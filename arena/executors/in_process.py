@@ -34,7 +34,7 @@ class InProcessExecutor(Closing):
         self, study: Study, progress: Progress, tasks: Sequence[TaskStudy] = (), *, repositories: bool = False
     ) -> None:
         if trains(tasks or tasks_of(study)):
-            raise UsageError(f"{study.task.name} trains for real", hint="use --set executor=local")
+            raise UsageError(f"{study.task.name} trains for real", hint="use METALOOP_EXECUTOR=local")
         self._progress = progress
         trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)
         self._worker = Worker(study.folder, 0, trainers, self._tell, repositories=repositories, sync_each=False)

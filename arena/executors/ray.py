@@ -22,7 +22,7 @@ class OnRay:
         """Raises UsageError for a task with values of rows, which nodes do not send back."""
         if named := next((one.task.name for one in tasks if one.task.scoring["rows"]), None):
             message = f"{named} has values of rows ([score] rows), which the nodes of a cluster do not send back"
-            raise UsageError(message, hint="leave out --set executor=ray, or take rows out of task.toml")
+            raise UsageError(message, hint="leave out METALOOP_EXECUTOR=ray, or take rows out of task.toml")
         from arena.cluster.executor import RayExecutor
 
         return RayExecutor(study.folder, progress)

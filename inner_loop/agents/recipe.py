@@ -1,6 +1,6 @@
 """Recipes: how the known coding agents are started unattended, a TOML file each in `recipes/`.
 
-Each cites the documentation of its command line. Other agents are started by `--agent-command`.
+Each cites the documentation of its command line. Other agents are started by `--set agent`.
 """
 
 from __future__ import annotations
@@ -81,16 +81,16 @@ def names() -> list[str]:
 def load(name: str) -> Recipe:
     """Raises NotFound for a name that no recipe has."""
     if name not in names():
-        hint = f"known agents: {', '.join(names())}; or --researcher command --agent-command 'my-agent {{prompt}}'"
+        hint = f"known agents: {', '.join(names())}; or --set agent='my-agent {{prompt}}'"
         raise NotFound(f"no recipe for an agent {name!r}", hint=hint)
     return Recipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
 
 
 def recipe_for(name: str, config: ModelConfig) -> Recipe:
-    """The recipe of ``command:NAME``, or of `--agent-command`, which takes precedence; with the configured
+    """The recipe of ``command:NAME``, or of `--set agent`, which takes precedence; with the configured
     additions."""
     if not name and not config.agent:
-        hint = f"command:NAME ({', '.join(names())}) or --agent-command"
+        hint = f"command:NAME ({', '.join(names())}) or --set agent=COMMAND"
         raise UsageError("--researcher command names no agent", hint=hint)
     recipe = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
     changes: dict[str, object] = {}
@@ -98,7 +98,7 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
         try:
             changes["command"] = shlex.split(config.agent) or ["-"]
         except ValueError as error:
-            raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
+            raise UsageError(f"--set agent: {error}", hint="quote it as for a shell") from None
         changes["after"], changes["gateway"] = [], recipe.gateway.model_copy(update={"words": []})
     direct = Direct()
     if config.agent_direct:
@@ -127,7 +127,7 @@ def require(name: str, config: ModelConfig) -> None:
     if config.caps():
         raise UsageError(
             f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
-            hint="leave out --max-usd and --max-tokens, or export the key of the agent's API",
+            hint="leave out --max-usd and --set max_tokens, or export the key of the agent's API",
         )
 
 
@@ -198,7 +198,7 @@ def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
     word = recipe.command[0]
     path = shutil.which(word)
     if path is None:
-        hint = recipe.install or "give its path in --agent-command, and --set agent_readable for the folder it needs"
+        hint = recipe.install or "give its path in --set agent, and --set agent_readable for the folder it needs"
         raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
     given = Path(os.path.abspath(path))
     return given if is_shown(given) or not sandboxed else given.resolve(), _needs(given.resolve())

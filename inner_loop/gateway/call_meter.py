@@ -90,7 +90,7 @@ class CallMeter:
             if config.max_usd is not None and price is None:
                 raise UsageError(
                     f"--max-usd: no price is known for {request.model}, which the agent asks for",
-                    hint=f"give dollars per million tokens, --set prices={named}=0.5/1.5; or cap by --max-tokens",
+                    hint=f"give dollars per million tokens, --set prices={named}=0.5/1.5; or cap by --set max_tokens=N",
                     ids=[self._context.run_id],
                 )
             if self.problem is None:

@@ -97,7 +97,7 @@ def require_ready(config: ModelConfig) -> None:
         if config.max_usd is not None and price_of(model, config) is None:
             raise UsageError(
                 f"--max-usd: no price is known for {model}",
-                hint=f"give one in dollars per million tokens, --set prices={model}=0.5/1.5; or cap by --max-tokens",
+                hint=f"dollars per million tokens: --set prices={model}=0.5/1.5; or cap by --set max_tokens=N",
             )
 
 

@@ -153,7 +153,7 @@ def _reached(cost: Cost, max_usd: float | None, max_tokens: int | None) -> str:
     """The cap that a cost comes to, as an option; empty if there is room."""
     if max_usd is not None and cost.usd >= max_usd:
         return f"--max-usd {max_usd:g}"
-    return f"--max-tokens {max_tokens}" if max_tokens is not None and cost.tokens >= max_tokens else ""
+    return f"--set max_tokens={max_tokens}" if max_tokens is not None and cost.tokens >= max_tokens else ""
 
 
 @cache

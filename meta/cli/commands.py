@@ -16,20 +16,19 @@ from programs.text import word_list
 Example = tuple[str, str]
 GROUPS = {  # headings of a long help, with the parameters below them
     "What": word_list("task reserve from_study only"),
-    "How much": word_list("run_budget budget quick seeds runs max_usd max_tokens controls race add"),
-    "Who": word_list("researcher model agent"),
+    "How much": word_list("run_budget budget quick seeds runs max_usd controls race add"),
+    "Who": word_list("researcher model"),
     "Where": word_list("study resume seed workers no_sandbox"),
 }
 MANY = 10  # grouped options that make a help long
 
 
 def _output() -> Output:
-    """The Output of this command; ``--json`` and ``-q`` are also accepted before its name."""
+    """The Output of this command; ``--json`` is also accepted before its name."""
     contexts = [context := click.get_current_context()]
     while context.parent is not None:
         contexts.append(context := context.parent)
-    as_json, quiet = (any(context.params.get(name) for context in contexts) for name in ("as_json", "quiet"))
-    return Output(as_json=as_json, quiet=quiet)
+    return Output(as_json=any(context.params.get("as_json") for context in contexts))
 
 
 class VerbCommand(click.Command):

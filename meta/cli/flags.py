@@ -3,28 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-import click
+from typing import Annotated
 
 from meta.cli.options import Above0, Duration, argument, flag, rare, settings_flag
-
-
-def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind: str | None) -> str | None:
-    """Passed to the executors through the environment: it belongs to a command, not to its study."""
-    from arena.choice import choose
-
-    choose(kind)
-    return kind
-
-
-def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: int | None) -> int | None:
-    """Like the executor, passed through the environment: no result depends on it."""
-    from arena.lease import share
-
-    share(runs)
-    return runs
-
 
 STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
@@ -38,7 +19,7 @@ OwnStudyFlag = Annotated[
         metavar="DIR",
     ),
 ]
-AnyStudy = Annotated[str | None, argument(required=False), flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
+AnyStudy = Annotated[str | None, argument(required=False)]  # its folder, or its name; without it the newest one
 Programs = Annotated[tuple[str, ...], argument(metavar="[PROGRAM]...", nargs=-1)]
 ProgramOrNone = Annotated[str | None, argument(metavar="[PROGRAM]", required=False)]
 ContestFolder = Annotated[str, argument(metavar="DIR")]
@@ -99,31 +80,6 @@ class PlayingFlags:
         int | None, rare("Devices that train the parallel experiments of one run  [default: 1].", min=1, max=64)
     ] = None
     fixed_steps: Annotated[bool, rare("true: limit training by steps, not seconds: results repeat bit by bit.")] = False
-    keep: Annotated[
-        Literal["resolved", "better"],
-        rare(
-            "Which gains a night, and the keep rule better on a task with a command, keep: resolved (at least one "
-            "standard error of the difference, as far as it is known) or better (any).",
-            default="resolved",
-            type=click.Choice(["resolved", "better"]),
-        ),
-    ] = "resolved"
-    executor: Annotated[
-        str | None,
-        rare(
-            "Where jobs run: local (this machine), ray (a cluster), or a plug-in's executor  [default: local].",
-            callback=_choose_executor,
-        ),
-    ] = None
-    runs_per_device: Annotated[
-        int | None,
-        rare(
-            "Runs at a time per worker, on one device: one trains while the others wait  [default: 1; of chat 2].",
-            min=1,
-            max=8,
-            callback=_share_devices,
-        ),
-    ] = None
     no_sandbox: Annotated[bool, flag("Run code and agents without a sandbox; every result is marked unverified.")] = (
         False
     )
@@ -158,13 +114,4 @@ class ModelFlags:
         flag("The language model, by its name in LiteLLM; further names are fallbacks.", "-m", metavar="NAME,…"),
     ] = None
     max_usd: Annotated[float | None, flag("Spending limit in dollars.", type=Above0, metavar="USD")] = None
-    max_tokens: Annotated[int | None, flag("Token limit, input and output.", min=1)] = None
-    agent: Annotated[
-        str | None,
-        flag(
-            "Command line of the agent; it gets the prompt on stdin, or in place of {prompt}.",
-            "--agent-command",
-            metavar="COMMAND",
-        ),
-    ] = None
     more: Annotated[tuple[str, ...], settings_flag()] = ()

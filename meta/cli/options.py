@@ -2,7 +2,7 @@
 
 A parameter of the function, or a field of a frozen dataclass that groups several, is annotated with its type and its
 click parameter: ``seeds: Annotated[int | None, flag("Runs per program.", "-n", min=1)]``. Help lists them in the order
-of the source. With two click parameters the first one that is set counts.
+of the source.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ def duration(seconds: float | None) -> str:
 
 
 Above0 = click.FloatRange(min=0, min_open=True)
-SECOND = "_option"  # suffix of a parameter's name for the second way to set it
 SETTINGS = "metaloop.settings"  # in click's meta: name → value, of --set
 
 
@@ -178,7 +177,7 @@ def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Par
         if is_dataclass(kind):
             yield from click_parameters(kind, *more)
         else:
-            yield from (make(name + SECOND * number, kind) for number, make in enumerate(more))
+            yield more[0](name, kind)
 
 
 def _values(owner: object, choice: Choice) -> Iterator[tuple[str, Any, Sequence[Any]]]:
@@ -193,13 +192,13 @@ def typed_values(owner: object, values: Mapping[str, Any], choice: Choice = bool
     return {
         name: kind(**typed_values(kind, values, *more))
         if is_dataclass(kind) and isinstance(kind, type)
-        else values[name] or values.get(name + SECOND, values[name])
+        else values[name]
         for name, kind, more in _values(owner, choice)
     }
 
 
 AT_EACH_START = word_list("""
-    study resume dry-run yes apply data_noise json quiet executor runs_per_device
+    study resume dry-run yes apply data_noise json
 """)  # options that change no study
 
 
@@ -235,7 +234,6 @@ def _word(value: object) -> str:
 
 @dataclass(frozen=True)
 class CommonFlags:
-    """The flags of every command, before or after its name."""
+    """The flag of every command, before or after its name."""
 
     as_json: Annotated[bool, flag("Print data and errors as JSON.", "--json")]
-    quiet: Annotated[bool, flag("No remarks on stderr.", "-q")]

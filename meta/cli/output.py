@@ -65,10 +65,9 @@ def columns(keys: str) -> tuple[Column, ...]:
 class Output:
     """Where a command writes. Built once per command from its flags and the kind of stdout."""
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False, person: bool | None = None) -> None:
+    def __init__(self, *, as_json: bool = False, person: bool | None = None) -> None:
         at_terminal = sys.stdout.isatty() if person is None else person
         self.mode: Mode = "json" if as_json else "person" if at_terminal else "plain"
-        self.quiet = quiet
 
     # -- data, on stdout -------------------------------------------------------------------------------------
 
@@ -136,9 +135,8 @@ class Output:
     # -- everything else, on stderr --------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
-        """A remark; ``-q`` silences it."""
-        if not self.quiet:
-            click.echo(wrapped(clean(text, keep="\n")), err=True, color=False)
+        """A remark."""
+        click.echo(wrapped(clean(text, keep="\n")), err=True, color=False)
 
     def meanwhile(self, text: str) -> None:
         """What takes a while now; only where stderr is a terminal."""
@@ -147,13 +145,12 @@ class Output:
 
     def next(self, *commands: str) -> None:
         """Commands that go on from here, one a line, so that each can be copied."""
-        if not self.quiet:
-            width = shutil.get_terminal_size().columns - 2 if sys.stderr.isatty() else 0
-            shown = (folded(clean(command), width) for command in commands)
-            click.echo("\n  ".join(["next:", *shown]), err=True, color=False)
+        width = shutil.get_terminal_size().columns - 2 if sys.stderr.isatty() else 0
+        shown = (folded(clean(command), width) for command in commands)
+        click.echo("\n  ".join(["next:", *shown]), err=True, color=False)
 
     def warn(self, text: str) -> None:
-        """A warning; shown with ``-q`` too."""
+        """A warning."""
         click.echo(wrapped("warning: " + clean(text)), err=True, color=False)
 
 

@@ -59,7 +59,7 @@ class Progress:
         self.clock = threading.Thread(target=self._tick, daemon=True)  # work without events takes a while, too
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty() and not self.out.quiet:
+        if sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
 
@@ -69,8 +69,7 @@ class Progress:
                 console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self.live.start()
-        if not self.out.quiet:
-            self.clock.start()
+        self.clock.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,7 +112,7 @@ class Progress:
 
     def _say(self, line: str) -> None:
         line = clean(line, keep="\n")
-        if not line or self.out.quiet:
+        if not line:
             return
         if self.live is not None:
             self.live.console.print(line, markup=False)
@@ -123,11 +122,11 @@ class Progress:
 
 @contextmanager
 def ticker(out: Output, repeated: bool = False) -> Iterator[Callable[[str], None]]:
-    """Shows the lines that long work reports: the last one at a terminal, all of them in a log, none with ``-q``.
+    """Shows the lines that long work reports: the last one at a terminal, all of them in a log.
 
     ``repeated``: the result has these lines, too, so that a file or pipe that gets both needs them once.
     """
-    if out.quiet or (repeated and not sys.stderr.isatty() and os.path.sameopenfile(1, 2)):
+    if repeated and not sys.stderr.isatty() and os.path.sameopenfile(1, 2):
         yield lambda _line: None
     elif sys.stderr.isatty():
         from rich.console import Console

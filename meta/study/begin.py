@@ -25,7 +25,7 @@ from programs.errors import Corrupt
 from programs.program import Program
 from trainer.task import Task
 
-BESIDE_PLAN = ("origin", "operators", "race_rule", TEST, TURNS, PATH)  # what else the plan of study.toml remembers
+BESIDE_PLAN = ("origin", "operators", TEST, TURNS, PATH)  # what else the plan of study.toml remembers
 
 
 def create(
@@ -33,7 +33,7 @@ def create(
     further: Sequence[Task] = (), reserve: Sequence[Task] = (), variant: Task | None = None,
     past: PastStudy | None = None, learnt: Learnt | None = None,
     model_config: ModelConfig | None = None, meta_program: Program | None = None, researcher: str = "scripted",
-    race_rule: str | None = None, path: str | None = None, **settings: Any,
+    path: str | None = None, **settings: Any,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
@@ -54,7 +54,7 @@ def create(
         chosen = [*starters(plan.starters, own, past=before), taught]
     else:
         chosen = starters(plan.starters, own, taught, before)
-    kept: dict[str, JsonValue] = {"race_rule": race_rule, TEST: plan.test, TURNS: [one.program_id for one in turns]}
+    kept: dict[str, JsonValue] = {TEST: plan.test, TURNS: [one.program_id for one in turns]}
     if command == "improve":
         kept |= {"origin": own[0].program_id, PATH: path}
     if MUTATORS.added:

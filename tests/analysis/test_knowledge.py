@@ -106,16 +106,16 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path) -> None:
         names.append(str(with_roles(tmp_path / f"t{number}", random_law(5)).folder))
     subprocess.run([sys.executable, "-m", "bench.sweep", kb, *names], check=True)
     written = tmp_path / "program.md"
-    metaloop("program", "new", written, "--learnt", kb, "-q")
+    metaloop("program", "new", written, "--learnt", kb)
     program = load(written)
     assert program.ideas and all(term.startswith("@") for idea in program.ideas for term in idea.terms)
     assert "estimated to help on" in program.ideas[0].text and next(iter(program.charter.proposers)) == "queue"
     metaloop("program", "lint", written, "-t", names[0])
     study = str(tmp_path / "study")
     command = ["match", str(written), "stock", "--no-controls", "-t", names[0], "-n", "3", "--seed", "1"]
-    metaloop(*command, "-s", study, "-y", "-q")
+    metaloop(*command, "-s", study, "-y")
     query_text = "SELECT name, avg(verified_gain) AS gain FROM runs GROUP BY name"
     gains = {row["name"]: row["gain"] for row in ask_study(study, query_text)}
     assert gains["program"] > gains["stock"]
-    metaloop("program", "new", tmp_path / "own.md", "--learnt", f"{study},{kb}", "-q")
+    metaloop("program", "new", tmp_path / "own.md", "--learnt", f"{study},{kb}")
     assert load(tmp_path / "own.md").ideas

@@ -37,7 +37,7 @@ VERDICT: dict[str, str | float] = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tracked")
     task = simulated_task(random_law(2), root / "law", experiments=6)
-    metaloop("match", "stock", "idea-queue", "-t", task, "-s", root / "s", "-n", "2", "--yes", "-q")
+    metaloop("match", "stock", "idea-queue", "-t", task, "-s", root / "s", "-n", "2", "--yes")
     return root / "s"
 
 

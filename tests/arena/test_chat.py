@@ -181,10 +181,10 @@ def test_a_cap_stops_a_study_which_goes_on_with_a_larger_one(server: LlmServer, 
     whole = found(tmp_path / "whole")
     race(whole)
     study = found(tmp_path / "capped", task=whole.task, max_tokens=14_000)
-    with pytest.raises(CapReached, match="--max-tokens 14000 is reached"):
+    with pytest.raises(CapReached, match="--set max_tokens=14000 is reached"):
         race(study)
     (stopped,) = query(study.folder, "SELECT state, reason, tokens FROM runs WHERE state = 'stopped'")
-    assert "--max-tokens" in stopped["reason"]
+    assert "max_tokens" in stopped["reason"]
     (told,) = query(study.folder, "SELECT sum(tokens) AS n, max(tokens) AS most FROM calls")
     assert 14_000 <= told["n"] < 14_000 + told["most"]
     staff = study.config.staff.model_copy(update={"max_tokens": 1_000_000})

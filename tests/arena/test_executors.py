@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from arena.choice import VARIABLE, choose, chosen, on_cluster
+from arena.choice import VARIABLE, chosen, on_cluster, require_chosen
 from arena.executors import executor_of
 from arena.executors.in_process import InProcessExecutor
 from arena.executors.local import LocalExecutor
@@ -32,18 +31,18 @@ class TestRay(ExecutorConformance):
     part = "ray"
 
 
-def test_a_command_chooses_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_the_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
     assert chosen() == "local" and not on_cluster()
-    choose("in-process")
-    assert os.environ[VARIABLE] == chosen() == "in-process" and not on_cluster()
+    monkeypatch.setenv(VARIABLE, "in-process")
+    require_chosen()
+    assert chosen() == "in-process" and not on_cluster()
     study = simulated(tmp_path / "s")
     with study, executor_of(study, silent) as executor:
         assert isinstance(executor, InProcessExecutor)
+    monkeypatch.setenv(VARIABLE, "slurm")
     with pytest.raises(NotFound, match="no executor 'slurm'") as caught:
-        choose("slurm")
-    assert caught.value.hint == "known are local, ray, in-process" and chosen() == "in-process"
-    choose("ray")
+        require_chosen()
+    assert caught.value.hint == "known are local, ray, in-process"
+    monkeypatch.setenv(VARIABLE, "ray")
     assert on_cluster()
-    choose(None)
-    assert chosen() == "local"

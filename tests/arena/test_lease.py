@@ -19,7 +19,7 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry
 from arena.executors import executor_of
-from arena.lease import VARIABLE, Leases, processes, share
+from arena.lease import VARIABLE, Leases, processes
 from arena.standalone import play_entries
 from programs.errors import UsageError
 from tests.studies import make_study, program, silent
@@ -137,19 +137,23 @@ def test_devices_are_shared_only_where_that_is_possible(tmp_path: Path, monkeypa
     chat = study.config.model_copy(update={"researcher": "chat"})  # its runs wait for models
     assert (processes(study.config), processes(chat)) == (2, 4)
     assert processes(chat.model_copy(update={"devices": 2})) == 2
-    share(1)
+    monkeypatch.setenv(VARIABLE, "1")
     assert processes(chat) == 2
-    share(3)
+    monkeypatch.setenv(VARIABLE, "3")
     assert processes(study.config) == processes(chat) == 6
     with pytest.raises(UsageError, match="several devices each"):
         processes(study.config.model_copy(update={"devices": 2}))
     monkeypatch.setenv("METALOOP_EXECUTOR", "ray")
     with (
-        pytest.raises(UsageError, match="--set runs_per_device=3: not possible here, on a cluster"),
+        pytest.raises(UsageError, match="METALOOP_RUNS_PER_DEVICE=3: not possible here, on a cluster"),
         executor_of(study, silent),
     ):
         pass
-    share(None)
+    for odd in ("9", "x", "-1"):
+        monkeypatch.setenv(VARIABLE, odd)
+        with pytest.raises(UsageError, match="not a number of runs"):
+            processes(chat)
+    monkeypatch.setenv(VARIABLE, "")
     assert processes(chat) == 2
 
 
@@ -188,7 +192,7 @@ def test_runs_that_share_a_device_end_as_runs_that_have_one(tmp_path: Path, monk
     monkeypatch.setenv(VARIABLE, "1")
     results, processes_seen = [], []
     for name, runs in (("alone", 1), ("shared", 3)):
-        share(runs)
+        monkeypatch.setenv(VARIABLE, str(runs))
         study = make_study(tmp_path / name, workers=1)
         play_entries(study, [Entry(program("stock"))], 3, silent)
         gains = "SELECT run_seed, verified_gain, claimed_best FROM runs ORDER BY run_seed"

@@ -57,7 +57,7 @@ def test_a_cap_ends_it_with_an_error_that_an_agent_can_read(api: ApiServer, kind
         passed = codes.index(402)
         assert passed > 10 and set(codes[passed:]) == {402}
         error = answers[-1].json()
-        assert "--max-tokens 2600 is reached" in error["error"]["message"]
+        assert "--set max_tokens=2600 is reached" in error["error"]["message"]
         assert answers[-1].headers["x-should-retry"] == "false"
         assert error["error"]["type"] == ("billing_error" if kind == "messages" else "insufficient_quota")
         assert isinstance(caller.gateway.meter.problem, CapReached)

@@ -70,7 +70,7 @@ def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
 def test_what_is_not_there_is_said_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no recipe for an agent 'clod'") as missing:
         agent_recipe.load("clod")
-    assert "claude" in missing.value.hint and "--agent-command" in missing.value.hint
+    assert "claude" in missing.value.hint and "--set agent" in missing.value.hint
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentProblem, match="'claude' is not installed") as absent:
         agent_recipe.find(agent_recipe.load("claude"))

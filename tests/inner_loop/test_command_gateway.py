@@ -80,7 +80,7 @@ def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(play: Play, folde
     played = play("asking.py", 8, folder=folder, max_tokens=50)
     result, told = played.result, calls(played.events)
     assert result.state == "stopped" and isinstance(result.problem, CapReached)
-    assert "--max-tokens 50 is reached" in result.reason and "refused: 402" in said(folder)
+    assert "--set max_tokens=50 is reached" in result.reason and "refused: 402" in said(folder)
     assert sum(call["tokens"] for call in told[:-1]) < 50 <= sum(call["tokens"] for call in told)
     assert len(api.seen) == len(told)
     before = [event for event in played.events if event["kind"] != "agent"]

@@ -16,7 +16,6 @@ from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import decide_by, difference, gain_text
 from inner_loop.record import Record
-from inner_loop.run_context import KeepSetting
 from inner_loop.trials import Trials
 from programs.charter import Charter, Keep
 from tests.events import of, typed
@@ -170,17 +169,15 @@ def test_rule_better_leaves_a_gain_within_its_error_undecided(bench: Bench) -> N
     assert rule.judge(bench, source(bench, 1), source(bench, 0)).decision == "keep"
 
 
-@pytest.mark.parametrize("setting", ["resolved", "better"])
-def test_run_on_a_task_with_a_command_keeps_what_is_resolved(tmp_path: Path, setting: KeepSetting) -> None:
+def test_run_on_a_task_with_a_command_keeps_what_is_resolved(tmp_path: Path) -> None:
     text = "LR = 0.1\nprint('loss:', {0.1: 0.24, 0.2: 0.22, 0.3: 0.05}[LR])\n"
     task = command_task(tmp_path / "repo", {"train.py": text}, '[edits.LR]\nkind = "float"\nvalues = [0.1, 0.2, 0.3]')
     task = replace(task, scoring={**task.scoring, "n_rows": 100})
     ideas = program("proposers: {queue: 1.0}", ["first `lr=0.2`", "then `lr=0.3`"])
     with closing(trainer_of(task, sandbox=False)) as trainer:
-        played = play(trainer, ideas, 3, full=task.cost_seconds, keep=setting)
+        played = play(trainer, ideas, 3, full=task.cost_seconds)
     assert [row["edit"]["set"].get("LR") for row in played.experiments] == [None, 0.2, 0.3]
-    first = "undecided" if setting == "resolved" else "keep"
-    assert list(played.decisions.values()) == ["baseline", first, "keep"]
+    assert list(played.decisions.values()) == ["baseline", "undecided", "keep"]
     decision = of(played.events, "decision")[1]
     assert decision["gain"] == pytest.approx(0.02) and decision["gain_se"] == pytest.approx(0.0595, abs=1e-3)
 

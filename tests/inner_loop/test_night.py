@@ -14,7 +14,7 @@ from inner_loop.events import DecisionEvent, Event, ExperimentEvent, NightTurnEv
 from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION, Night
 from inner_loop.result import RunResult
 from inner_loop.run import run
-from inner_loop.run_context import KeepSetting, RunContext
+from inner_loop.run_context import RunContext
 from programs.errors import UsageError
 from programs.program import Program
 from programs.settings import set_charter
@@ -46,14 +46,14 @@ def task(tmp_path: Path) -> Task:
 def night(
     task: Task, folder: Path, experiments: int, *, recorded: Sequence[Event] = (), devices: int = 1,
     programs: Sequence[Program] = (MINE, ELITE), start: Source | None = None, researcher: str = "scripted",
-    keep: KeepSetting = "resolved", made: Callable[[Task, DataStore], Trainer] = trainer_for,
+    made: Callable[[Task, DataStore], Trainer] = trainer_for,
 ) -> tuple[RunResult, list[Event]]:  # fmt: skip
     streams, events = Streams.from_seed(7), list[Event]()
     with closing(made(task, DataStore(task, streams, folder / "data"))) as trainer:
         result = run(
             programs[0], trainer, run_id="r1", run_seed=1, streams=streams, emit=events.append, folder=None,
             budget_seconds=experiments * task.cost_seconds, recorded=recorded, devices=Devices(trainer, devices),
-            beside=programs[1:], start=start, researcher=researcher, keep=keep,
+            beside=programs[1:], start=start, researcher=researcher,
         )  # fmt: skip
     return result, events
 
@@ -79,9 +79,8 @@ def test_each_program_has_its_turn_in_each_block_on_the_same_main(task: Task, tm
     assert result.final.source_id == tried[main].source_id and sum(one.gain > 0 for one in turns) >= 3
 
 
-@pytest.mark.parametrize("keep", ["resolved", "better"])
-def test_wins_are_compared_with_main_on_the_same_two_seeds(task: Task, tmp_path: Path, keep: KeepSetting) -> None:
-    _, events = night(task, tmp_path, 90, keep=keep)
+def test_wins_are_compared_with_main_on_the_same_two_seeds(task: Task, tmp_path: Path) -> None:
+    _, events = night(task, tmp_path, 90)
     tried = {one.number: one for one in experiments_of(events)}
     seen: dict[str, dict[int, float]] = {}
     for one in tried.values():
@@ -114,7 +113,7 @@ def test_night_of_a_command_without_a_seed_speaks_of_no_seed(tmp_path: Path) -> 
     code = "A = 1.0\nprint('loss:', A)\n"
     knob = "[edits.A]\nkind = 'float'\nvalues = [1.0, 0.5, 0.25]\n"
     own = command_task(tmp_path / "task", {"train.py": code}, knob)
-    _, events = night(own, tmp_path, LEAST_REPEATED + 5, keep="better", made=CommandTrainer)
+    _, events = night(own, tmp_path, LEAST_REPEATED + 5, made=CommandTrainer)
     reasons = [event.reason for event in events if isinstance(event, DecisionEvent)]
     described = [event.description for event in events if isinstance(event, ExperimentEvent)]
     assert any("in 2 trainings of each" in reason for reason in reasons), reasons
@@ -157,7 +156,7 @@ def test_a_night_that_is_killed_after_any_event_goes_on_as_if_it_was_not(task: T
 
 
 def test_several_devices_keep_the_best_win_of_a_round_and_try_the_others_again(task: Task, tmp_path: Path) -> None:
-    _, events = night(task, tmp_path, 120, devices=4, keep="better")
+    _, events = night(task, tmp_path, 120, devices=4)
     tried = {one.number: one for one in experiments_of(events)}
     decided = {e.experiment_id: (e.decision, e.reason) for e in events if isinstance(e, DecisionEvent)}
     beaten = [one for one in tried.values() if "tried again on top of it" in decided[one.experiment_id][1]]
@@ -215,7 +214,7 @@ def test_level_that_drifts_between_rounds_keeps_no_change_without_an_effect(tmp_
     task = Task.load(
         simulated_task(Law(dict.fromkeys("ABC", 1.0), {(name, 2.0): 0.0 for name in "ABC"}), tmp_path / "task")
     )
-    _, events = night(task, tmp_path, 40, keep="better", made=Drifting)
+    _, events = night(task, tmp_path, 40, made=Drifting)
     assert [one.kept for one in turns_of(events) if one.kept is not None] == []
 
 
@@ -229,7 +228,7 @@ def two_ideas(
     ideas = "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Mine\n\n## Ideas\n\n- Use `a=2`.\n- Use `b=2`.\n"
     none = ideas.partition("\n## Ideas")[0].replace("Mine", "Idle")
     programs = Program.parse(ideas, "mine"), Program.parse(none, "idle")
-    result, events = night(task, folder, 40, programs=programs, devices=devices, keep="better")
+    result, events = night(task, folder, 40, programs=programs, devices=devices)
     return law.gain(task.edits.config(result.final)), events
 
 

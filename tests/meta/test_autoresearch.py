@@ -97,7 +97,7 @@ def test_the_best_kept_source_is_what_is_verified(tmp_path: Path, rented: bool) 
 
     metaloop("task", "init", "--from", "repo", "--command", "uv run train.py", "--metric", "val_bpb",
              "--editable", "train.py", "--budget", "1s")  # fmt: skip
-    words = ["-r", "command", "--agent-command", str(agent), "-b", "5s", "-s", "night", "-y"]
+    words = ["--set", f"agent={agent}", "-b", "5s", "-s", "night", "-y"]
     told = metaloop("match", "repo/program.md", *ALONE, "-t", "repo", *words)
     study = tmp_path / "night"
     heard = "".join(path.read_text() for path in study.glob("runs/*/agent/session-*.out"))

@@ -28,21 +28,21 @@ def test_the_stored_line_makes_the_same_study(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("METALOOP_FIXED_STEPS", "1")
     drawn_law(tmp_path / "a law", 3)
     line = ["match", "local", "-t", "a law", "-n", "2", "--no-controls", "--seed", "5", "-b", "0.01m", "-j", "1"]
-    metaloop(*line, "-s", "one", "-y", "-q")
+    metaloop(*line, "-s", "one", "-y")
     words = shlex.split(repeated(tmp_path / "one"))
     monkeypatch.delenv("METALOOP_FIXED_STEPS")
     expected = (
         "local --task 'a law' --seeds 2 --no-controls --run-budget 0.6 --seed 5 --workers 1 --set fixed_steps=true"
     )
     assert words[:2] == ["metaloop", "match"] and {*words[2:]} == {*shlex.split(expected)}
-    metaloop(*words[1:], "-s", "two", "-q")
+    metaloop(*words[1:], "-s", "two")
     one, two = (StudyConfig.read(tmp_path / name / "study.toml") for name in ("one", "two"))
     assert one.study_id == two.study_id and one.plan == two.plan and one.typed == two.typed
-    metaloop(*line, "-s", "one", "-y", "-q", "--set", "fixed_steps=true")
+    metaloop(*line, "-s", "one", "-y", "--set", "fixed_steps=true")
     for other in (["-b", "7s"], ["-j", "2"], ["--controls"], ["-m", "x"], ["--set", "context_tokens=9000"]):
         assert "is resumed with its own settings" in metaloop("match", "--resume", "one", *other, code=2).stderr
     assert "; stock would change nothing" in metaloop("match", "stock", "--resume", "one", code=2).stderr
-    metaloop("match", "--resume", "one", "-n", "3", "-q")  # more runs are no other study
+    metaloop("match", "--resume", "one", "-n", "3")  # more runs are no other study
 
 
 @pytest.mark.parametrize("typed", [None, 3, "x", {"": 3}, {"--task": ["x"]}, {"": ["match", "a\nb"]}])

@@ -76,7 +76,7 @@ def test_an_agent_that_ends_with_an_error_founds_nothing(tmp_path: Path, sandbox
     program = tmp_path / "agent"
     program.write_text("#!/bin/sh\necho 'Invalid API key, please run /login' >&2; exit 1\n")
     program.chmod(0o755)
-    words = ("match", "stock", *ALONE, "-r", "command", "--agent-command", str(program), "-s", "here", "-y", *sandbox)
+    words = ("match", "stock", *ALONE, "-r", "command", "--set", f"agent={program}", "-s", "here", "-y", *sandbox)
     failed = metaloop(*words, cwd=tmp_path, code=1)
     assert "error: the agent 'agent' ended with exit code 1" in failed.stderr
     assert "exit code 1: Invalid API key, please run /login" in failed.stderr and not (tmp_path / "here").exists()
@@ -93,5 +93,5 @@ def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
 def test_a_study_is_resumed_with_its_own_agent(tmp_path: Path) -> None:
     more = {"model_config": ModelConfig(agent="mine"), "programs": [starter("stock")]}
     study_on(tmp_path / "s", Task.load(BLOBS), researcher="command", plan={"seeds": 1, "roles": ["program"]}, **more)
-    other = metaloop("match", "--resume", tmp_path / "s", "--agent-command", "another", cwd=tmp_path, code=2)
-    assert "; --agent-command would change nothing" in other.stderr
+    other = metaloop("match", "--resume", tmp_path / "s", "--set", "agent=another", cwd=tmp_path, code=2)
+    assert "; --set agent would change nothing" in other.stderr

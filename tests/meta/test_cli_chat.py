@@ -160,9 +160,9 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
     metaloop("match", *shared, "-s", "two", cwd=here, env=offline)
     for sql in (FIGURES, STANDINGS):
         assert query(here / "one", sql) == query(here / "two", sql)
-    capped = metaloop("match", *shared, "-s", "three", "--max-tokens", "5000", cwd=here, env=env, code=3)
-    assert "--max-tokens 5000 is reached" in capped.stderr
-    metaloop("match", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
+    capped = metaloop("match", *shared, "-s", "three", "--set", "max_tokens=5000", cwd=here, env=env, code=3)
+    assert "--set max_tokens=5000 is reached" in capped.stderr
+    metaloop("match", "--resume", "three", "--set", "max_tokens=900000", cwd=here, env=env)
     assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
     other = metaloop("match", "--resume", "three", "-m", "openai/other", cwd=here, env=env, code=2)
     assert "--model would change nothing" in other.stderr

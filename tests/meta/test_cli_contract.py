@@ -160,7 +160,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("ablate", "stock", "-t", "tabular:1-2"), 2, "usage", "one task is needed, these are 2"),
         (("match", "stock", "-t", "tinylm:3"), 2, "usage", "is no family"),
         (("contest", "init", "c", "--set", "fixed_steps=true"), 2, "usage", "contest init has no such setting"),
-        (("evolve", "-t", "tabular", "--set", "race_rule=nonsense"), 2, "not_found", "no race rule 'nonsense'"),
+        (("match", "stock", "--set", "race_rule=nonsense"), 2, "not_found", "no race rule 'nonsense'"),
         (("task", "init", "mine", "--from", ".", "--like", "strokes"), 2, "usage", "exclude each other"),
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
         (("report", "one", "--card", "card.jpg"), 2, "usage", "no .svg file"),
@@ -265,11 +265,6 @@ def test_no_color_is_heeded_at_a_terminal(here: Path) -> None:
     assert not re.search(r"\x1b\[[0-9;]*3\dm", plain)
 
 
-def test_quiet_silences_remarks_but_not_data(call: Call) -> None:
-    loud, quiet = call("credit"), call("credit", "-q")
-    assert loud.stderr and (quiet.stdout, quiet.stderr) == (loud.stdout, "")
-
-
 def test_the_reader_of_a_pipe_may_leave(here: Path) -> None:
     line = f"{sys.executable} -m meta.cli.main sql one 'FROM range(200000)' | head -1"
     done = subprocess.run(line, shell=True, cwd=here, capture_output=True, text=True, check=False)
@@ -292,7 +287,7 @@ def test_a_program_in_prose_is_told_how_much_a_script_follows(call: Call, here: 
     said = call("match", "prose.md", "letter.md", "--dry-run").stderr
     assert "prose: a script can follow 1 of its 2 ideas" in said and "letter: a script can follow no idea in it" in said
     assert "a script can follow" not in call("match", "stock", "local", "--dry-run").stderr
-    assert "a script can follow" not in call("match", "prose.md", "--agent-command", "cat", "--dry-run").stderr
+    assert "a script can follow" not in call("match", "prose.md", "--set", "agent=cat", "--dry-run").stderr
 
 
 def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

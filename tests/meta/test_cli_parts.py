@@ -115,7 +115,7 @@ def test_a_file_wins_over_a_starter_of_its_name(tmp_path: Path, monkeypatch: pyt
 
 def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    out = Output(quiet=True, person=False)
+    out = Output(person=False)
     with pytest.raises(NotFound):
         resolve.study_folder(None, out)
     write_study(Path("studies/first"))

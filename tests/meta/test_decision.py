@@ -232,10 +232,10 @@ def test_a_difference_that_is_not_shown_comes_with_the_runs_that_would_show_it(a
     [more] = longer(ahead, config, larger)
     assert f"metaloop evolve --from {ahead}" in more
     agent = config.staff.model_copy(update={"agent": "./my agent.sh", "max_usd": 5.0})
-    typed = {"--set": ["agent_env=A", "generations=1"]}
+    typed = {"--set": ["agent=./my agent.sh", "agent_env=A", "generations=1"]}
     own = config.model_copy(update={"researcher": "command", "staff": agent, "typed": typed, "sandbox": False})
     [more] = longer(ahead, own, larger)
-    assert "-r command --agent-command './my agent.sh' --max-usd 5 --set agent_env=A --no-sandbox  # " in more
+    assert "-r command --max-usd 5 --set 'agent=./my agent.sh' --set agent_env=A --no-sandbox  # " in more
     with open_study(ahead) as con:
         assert con.execute(ELAPSED).fetchall()[0][0] > 0
 

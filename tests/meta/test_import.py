@@ -36,7 +36,7 @@ def test_one_command_answers(here: Path) -> None:
 
 
 def test_the_closing_lines(here: Path) -> None:
-    done = cli("import", "night/results.tsv", "-s", "lines", "-q", cwd=here)
+    done = cli("import", "night/results.tsv", "-s", "lines", cwd=here)
     assert done.stdout.splitlines() == [
         "night: 7 experiments, 3 re-runs, 2 kept, 2 of them distinguishable from noise",
         "  distinguishable, each at 5%: line 3 (wider net), line 4 (lucky restart)",
@@ -47,7 +47,7 @@ def test_the_closing_lines(here: Path) -> None:
         "  fitness: higher is better (from its name); first 0.1, best 0.9 (line 4), gain 0.8, 0.2 with re-runs counted",
         "  commits: none, no git repository where the log lies; --set repository=PATH names one",
     ]
-    done = cli("import", "prose/results.tsv", "-s", "unknown", "-q", cwd=here)
+    done = cli("import", "prose/results.tsv", "-s", "unknown", cwd=here)
     assert done.stdout.startswith(
         "prose: 5 experiments, 2 kept; how many of them are distinguishable from noise is unknown\n"
     )
@@ -60,7 +60,7 @@ def test_the_closing_lines(here: Path) -> None:
 def test_what_is_listed_is_whole_or_says_how_much_more(here: Path) -> None:
     twice = [f"{n:07x}|{1 - n / 100 + again / 1000}|keep|change {n}" for n in range(11) for again in (0, 1)]
     (here / "twice.tsv").write_text(samples.tsv("commit|val_loss|status|what", *twice))
-    done = cli("import", "twice.tsv", "-s", "twice", "-q", cwd=here)
+    done = cli("import", "twice.tsv", "-s", "twice", cwd=here)
     assert "line 20 in 21; and 1 more; where that is wrong" in done.stdout
 
 
@@ -92,7 +92,7 @@ def test_errors_are_one_line(here: Path, args: tuple[str, ...], code: int, kind:
 
 def test_import_with_rows_answers_without_a_rerun(here: Path) -> None:
     (here / "shares.tsv").write_text(samples.SHARES)
-    done = cli("import", "shares.tsv", "--rows", "400", "-s", "studies/shares", "-q", cwd=here)
+    done = cli("import", "shares.tsv", "--rows", "400", "-s", "studies/shares", cwd=here)
     assert done.stdout.splitlines()[:3] == [
         "shares: 4 experiments, 3 kept, 1 of them distinguishable from noise",
         "  distinguishable, each at 5%: line 4 (deeper)",
@@ -109,7 +109,7 @@ def test_import_prints_what_it_took_for_what(here: Path) -> None:
     """A line for each note, with its values; a log of failures alone says so."""
     lines = ("gpu|val_bpb|status|what", "a|2|keep|baseline, std = .02", "b|1.9|keep|x", "c|1.95|discard|wider")
     (here / "notes.tsv").write_text(samples.tsv(*lines, "c|1.96|discard|wider", "c|0.0|discard|not run"))
-    done = cli("import", "notes.tsv", "--direction", "higher", "-s", "studies/notes", "-q", cwd=here)
+    done = cli("import", "notes.tsv", "--direction", "higher", "-s", "studies/notes", cwd=here)
     for line in (
         "read as one run: 3 values of gpu; are their numbers comparable?",
         "direction: higher is better as given, but the name val_bpb means the opposite; is --direction right?",
@@ -119,7 +119,7 @@ def test_import_prints_what_it_took_for_what(here: Path) -> None:
     ):
         assert f"  {line}\n" in done.stdout
     (here / "crashed.tsv").write_text(samples.ONLY_CRASHES)
-    done = cli("import", "crashed.tsv", "-s", "studies/crashed", "-q", cwd=here)
+    done = cli("import", "crashed.tsv", "-s", "studies/crashed", cwd=here)
     assert done.stdout.startswith("crashed: nothing was measured, 2 of 2 experiments failed\n")
     assert "noise" not in done.stdout and "luck" not in done.stdout
 

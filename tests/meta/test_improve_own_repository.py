@@ -56,7 +56,7 @@ def improve(task: Path, study: Path, *flags: str, size: tuple[str, ...] = SIZE) 
 
 
 def reader(folder: Path) -> tuple[str, ...]:
-    return ("--agent-command", agent(folder), "--set", "agent_network=none")
+    return ("--set", f"agent={agent(folder)}", "--set", "agent_network=none")
 
 
 def assert_works_without_metaloop(study: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from tests.meta.cli_study import metaloop, on_terminal
 from tests.studies import drawn_law
 
 BUDGET = ("-b", "0.4s")
-QUIET = ("-n", "3", "-y", "-q", "--json", *BUDGET)
+QUIET = ("-n", "3", "-y", "--json", *BUDGET)
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +58,12 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     assert added["n"] == 6
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
     reason = "the match that decides in one has no runs of local, b with this task, run budget, hardware and researcher"
-    agent = ("-r", "command", "--agent-command", "true")
+    agent = ("-r", "command", "--set", "agent=true")
     for name, more, problem in (
         ("three", ["-b", "9s"], reason), ("three", agent, reason), ("three", ["--add", "one"], "names a study twice"),
         ("one", [], "--add would change nothing"),
     ):  # fmt: skip
-        command = ["match", *words, "-s", name, *BUDGET, *more, "-y", "-q", "--add", "one"]
+        command = ["match", *words, "-s", name, *BUDGET, *more, "-y", "--add", "one"]
         assert problem in metaloop(*command, code=2).stderr
         assert not (here / "three").exists()  # refused before anything ran
     command = ["match", "local", "-t", "law", *BUDGET, "--dry-run", "--add", "one"]  # against stock, which has two arms

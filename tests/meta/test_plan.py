@@ -104,8 +104,8 @@ MISCOUNTED = pytest.mark.xfail(
     [
         pytest.param(2, (), marks=MISCOUNTED),
         pytest.param(20, (), marks=MISCOUNTED),
-        pytest.param(1, ("--agent-command", "cat"), marks=MISCOUNTED),
-        (0, ("--agent-command", "cat")),
+        pytest.param(1, ("--set", "agent=cat"), marks=MISCOUNTED),
+        (0, ("--set", "agent=cat")),
     ],
 )
 def test_plan_counts_the_programs_that_the_opening_race_enters(

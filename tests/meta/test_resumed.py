@@ -10,7 +10,7 @@ import pytest
 from analysis.ledger import read
 from arena.settings import StudyConfig
 from meta.cli.options import AT_EACH_START
-from meta.cli.training.evolve import evolve
+from meta.cli.training.evolve import PLANNING, evolve
 from meta.cli.training.launch import RUN_TIME
 from meta.study.begin import create, take_up
 from tests.studies import TINY, planted
@@ -36,8 +36,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["--resume", "--study"])
 def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> None:
-    done = cli("evolve", how, begun, *shlex.split(words), "--dry-run", "-q")
-    first, hint = done.stderr.splitlines()
+    done = cli("evolve", how, begun, *shlex.split(words), "--dry-run")
+    first, hint = done.stderr.removeprefix(f"{PLANNING}\n").splitlines()
     name = words.partition("=" if words.startswith("--set") else " ")[0]
     assert done.returncode == 2 and first.endswith(f"{name} would change nothing")
     assert "to resume it" in hint and not done.stdout
@@ -65,7 +65,7 @@ def test_so_are_a_program_and_a_variable(begun: Path) -> None:
 
 
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
-    more = ("--max-tokens", "9000", "--set", "call_timeout=9s", "--set", "executor=local", "-y", "-q")
+    more = ("--set", "max_tokens=9000", "--set", "call_timeout=9s", "-y")
     metaloop("evolve", "--resume", begun, "--dry-run", *more)
     known = {name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))}
     assert {*RUN_TIME, *AT_EACH_START} <= known

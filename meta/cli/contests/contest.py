@@ -241,7 +241,7 @@ def researcher_choice_of(models: ModelFlags, yes: bool) -> ResearcherChoice:
     if choice.researcher.partition(":")[0] != "scripted" and not limited:
         raise UsageError(
             f"--researcher {choice.researcher}: entries call models, so the contest needs a spending limit",
-            hint="--max-usd 20, or --max-tokens 20000000 for a model without a price",
+            hint="--max-usd 20, or --set max_tokens=20000000 for a model without a price",
         )
     choice.ready(None)
     return choice
@@ -261,7 +261,7 @@ def with_shares(config: ModelConfig) -> ModelConfig:
         )
     for name, one, whole in (("usd", usd, config.max_usd), ("tokens", tokens, config.max_tokens)):
         if one and whole and one > whole:
-            raise UsageError(f"run_{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --set run_{name}")
+            raise UsageError(f"run_{name} {one:g} is more than max_{name} {whole:g}", hint=f"lower --set run_{name}")
     return config.model_copy(update={"run_usd": usd, "run_tokens": tokens})
 
 
@@ -276,12 +276,14 @@ def serve(
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
     proxy: ProxyFlag,
     joins: Annotated[int, rare("Maximum number of people who join from one address per minute.", min=1, default=JOINS)],
-    _playing: Annotated[PlayingFlags, only("executor", "runs_per_device")],
 ) -> None:
     """Serve the pages and the API of a contest, and run its entries. Accepted entries
     survive a kill; the same command resumes."""
+    from arena.choice import require_chosen
     from arena.contest.running.serve import serve as carry_on
     from arena.contest.running.serve import warning
+
+    require_chosen()
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS, LINE_SECONDS = 0.5, 60.0  # between two looks at another process's work, and two lines about it
 ARGUMENT = {"void": "ENTRY", "unvoid": "ENTRY", "forget": "NAME", "caps": ""}
-LIMITS = {"max_usd": "--max-usd", "max_tokens": "--max-tokens", "more": "--set"}
+LIMITS = {"max_usd": "--max-usd", "more": "--set"}
 
 
 @verb(
@@ -151,7 +151,7 @@ def host(
     one, also in names such as `Ada 1`: each contains the hash of the one before.
 
     caps: show the spending limits of the models, and the spending so far; --max-usd,
-    --max-tokens and --set prices=… change them. The limits per run are part of the rules."""
+    --set max_tokens=… and --set prices=… change them. The limits per run are part of the rules."""
     from arena.contest.contest import Contest
 
     refuse_other_options(act, target or person)

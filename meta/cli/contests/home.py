@@ -13,8 +13,8 @@ from analysis.wording import duration, number, span
 from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.commands import noun, verb
-from meta.cli.flags import HostFlag, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
-from meta.cli.options import argument, flag, only, rare
+from meta.cli.flags import HostFlag, ModelFlags, ProxyFlag, RunBudgetFlag, YesFlag
+from meta.cli.options import argument, flag, rare
 from meta.cli.output import Column, Output, ask
 from meta.cli.training import launch
 from meta.cli.training.researcher_choice import ResearcherChoice
@@ -99,20 +99,21 @@ def serve(
     proxy: ProxyFlag,
     void: Annotated[int | None, flag("Revoke this block; needs --because.", metavar="BLOCK")],
     because: Annotated[str, flag("The reason of --void, for the page and the commit.", metavar="TEXT", default="")],
-    _playing: Annotated[PlayingFlags, only("executor")],
 ) -> None:
     """Serve a project and verify the volunteers' proposals. Accepted proposals survive a
     kill; the same command resumes.
 
-    --set executor=ray verifies on the nodes of a Ray cluster (docs/cluster.md). All other
+    METALOOP_EXECUTOR=ray verifies on the nodes of a Ray cluster (docs/cluster.md). All other
     settings of a project are fixed by `home init`.
 
     --void revokes a block (an accepted proposal): a new commit restores the version of main
     before it, and the proposals of all later blocks are verified again. If another process
     serves the project, that one does it, and this command returns."""
+    from arena.choice import require_chosen
     from arena.home.project import Project
     from arena.home.server import serve as carry_on
 
+    require_chosen()
     path = Path(folder).expanduser()
     if void is not None:
         request_void(Project.open(path), void, because.strip())

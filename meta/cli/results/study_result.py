@@ -193,9 +193,7 @@ def _who(config: StudyConfig) -> list[str]:
     given = {
         "-r": config.researcher if config.researcher != "scripted" else "",
         "-m": ",".join(staff.models),
-        "--agent-command": staff.agent,
         "--max-usd": f"{staff.max_usd:g}" if staff.max_usd else "",
-        "--max-tokens": str(staff.max_tokens or ""),
     }
     words = [word for option, value in given.items() if value for word in (option, value)]
     for setting in config.typed.get("--set", ()):

@@ -124,10 +124,10 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
         study, starters = create(
             folder, task=task, plan=plan, own=own,
             workers=settings.workers_or_cores(on.training), devices=settings.devices, seed=settings.seed,
-            fixed_steps=settings.fixed_steps, keep=settings.keep, sandbox=settings.sandbox, command=command,
+            fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
             further=further, reserve=on.reserve, researcher=settings.researcher_choice.researcher,
             model_config=settings.researcher_choice.settled,
-            meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant,
+            meta_program=follows, past=past, learnt=learnt, variant=variant,
             path=str(file.resolve()) if own and (file := Path(named[0]).expanduser()).exists() else None, typed=typed(),
         )  # fmt: skip
     finish(out, command, study, plan, starters, cost, flags)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
-RUN_TIME = word_list("no-sandbox max-usd max-tokens")
+RUN_TIME = word_list("no-sandbox max-usd")
 MODELS = word_list("""
     models researcher context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)  # details that are said before the start
@@ -131,7 +131,6 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             devices=self.devices,
             seed=self.seed,
             fixed_steps=self.fixed_steps,
-            keep=self.keep,
             researcher=self.researcher_choice.researcher,
             plan=plan,
             programs=programs,

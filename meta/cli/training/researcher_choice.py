@@ -71,8 +71,7 @@ class ResearcherChoice:
         """From the flags of a command. Naming a model implies the chat researcher."""
         from inner_loop.run_context import ModelConfig
 
-        named = {"max_usd": models.max_usd, "max_tokens": models.max_tokens, "agent": models.agent}
-        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        given: dict[str, Any] = {} if models.max_usd is None else {"max_usd": models.max_usd}
         given |= settings_of(models.more)
         config = ModelConfig(models=tuple(resolve.listed(models.model)), **given)
         _tapes()

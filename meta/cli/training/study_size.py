@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
-from meta.cli.flags import BudgetFlag, HarvestFlag, RaceRuleFlag, RunBudgetFlag
+from meta.cli.flags import BudgetFlag, HarvestFlag, RunBudgetFlag
 from meta.cli.options import duration, flag, rare
 from programs.errors import UsageError
 
@@ -27,13 +27,12 @@ class Dial:
     ]
     generations: Annotated[int | None, rare("Number of generations of new programs.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
-    race_rule: RaceRuleFlag
     harvest: HarvestFlag
 
     @property
     def names_matches(self) -> bool:
         """Whether a flag sets a number of matches, which a night does not have."""
-        numbers = (self.run_budget, self.generations, self.seeds, self.race_rule, self.harvest)
+        numbers = (self.run_budget, self.generations, self.seeds, self.harvest)
         return any(number is not None for number in numbers)
 
 
@@ -52,7 +51,6 @@ def plan_of(
     from meta.study.cost import seconds_of
 
     task, *further = training
-    refuse_unknown_rule(dial)
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     more = {"own_arm": int(own_arm), "harvest_percent": dial.harvest, "generations": dial.generations}
@@ -78,14 +76,6 @@ def plan_of(
         return plans.night(dial.budget, task)
     powered = not nights or matches.confirm_runs >= plans.POWERED_RUNS
     return matches if powered else plans.night(dial.budget, task)
-
-
-def refuse_unknown_rule(dial: Dial) -> None:
-    """Raises NotFound before anything is spent."""
-    from arena.race import RACE_RULES
-
-    if dial.race_rule:
-        RACE_RULES.get(dial.race_rule)
 
 
 def seeded(plan: Plan, seeds: int | None) -> Plan:

@@ -44,7 +44,7 @@ class AuditFlags:
     task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
     seeds: Annotated[int, flag("Fresh seeds for a SOURCE or RUN.", "-n", min=2, max=64, default=4)]
     runs: Annotated[int, flag("Runs of each program to check, for a STUDY.", min=2, max=1000, default=8)]
-    playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "no_sandbox")]
+    playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "no_sandbox")]
     secret: Annotated[str | None, rare("Repeat an earlier check with the secret it printed.")]
     start: StartFlags
 

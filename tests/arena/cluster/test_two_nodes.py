@@ -13,7 +13,7 @@ import pytest
 from analysis.ledger import check, segments
 from analysis.study import query
 from arena.arms import Entry
-from arena.choice import choose
+from arena.choice import VARIABLE
 from arena.drain import Drained
 from arena.standalone import play_entries
 from arena.study import Study
@@ -32,7 +32,7 @@ Standings = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Standings:
     """The same match by worker processes."""
-    choose("local")
+    os.environ[VARIABLE] = "local"
     study = make_study(tmp_path_factory.mktemp("undisturbed") / "s", workers=2)
     play_entries(study, ENTRIES, RUNS, silent)
     return standings(study.folder)
@@ -47,7 +47,7 @@ def nodes() -> Iterator[Any]:
 @pytest.fixture
 def cluster(nodes: Any) -> Any:
     """Two nodes; one that an earlier test killed has been replaced."""
-    choose("ray")
+    os.environ[VARIABLE] = "ray"
     (raylet,) = nodes.second.all_processes["raylet"]
     if raylet.process.poll() is not None:
         nodes.remove_node(nodes.second, allow_graceful=False)
@@ -109,7 +109,7 @@ def test_ctrl_c_drains_and_another_executor_goes_on(
     assert first.startswith("stopping") and len(left) == 2
     assert all("did not answer: delete" in text and "the study's secret" in text for text in left)
     assert 3 <= query(study.folder, "SELECT count(*) AS n FROM experiments")[0]["n"] <= 9
-    choose("local")
+    os.environ[VARIABLE] = "local"
     play_entries(Study.open(study.folder), ENTRIES, RUNS, silent)
     assert standings(study.folder) == undisturbed and of_each(study.folder)["twice"] == 0
 

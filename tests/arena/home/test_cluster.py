@@ -31,7 +31,7 @@ from tests.studies import silent
 def serving(project: Project, executor: str) -> Iterator[Path]:
     """`metaloop home serve` beside the test; its log."""
     command = [sys.executable, "-m", "meta.cli.main", "home", "serve", str(project.folder), "--port", "0"]
-    with subprocess.Popen([*command, "--set", f"executor={executor}"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, env={**os.environ, VARIABLE: executor}, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None and process.stdout.readline().startswith(b"url\thttp://")
             yield project.folder / "log" / "contest.log"
@@ -55,16 +55,12 @@ def test_the_process_that_verifies_has_the_executor_that_serve_names(project: Pr
     with serving(project, "in-process") as log:  # which refuses a task that trains
         while not log.is_file() or not log.read_text():
             time.sleep(0.05)
-        assert "trains for real (use --set executor=local)" in log.read_text()
+        assert "trains for real (use METALOOP_EXECUTOR=local)" in log.read_text()
 
 
-def test_what_is_no_setting_of_serve_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "")
-    for setting, problem in (
-        ("workers=8", "home serve has no such setting"),
-        ("executor=slurm", "no executor 'slurm'"),
-    ):
-        assert problem in metaloop("home", "serve", project.folder, "--set", setting, code=2).stderr
+def test_unknown_executor_of_serve_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "slurm")
+    assert "no executor 'slurm'" in metaloop("home", "serve", project.folder, code=2).stderr
 
 
 @pytest.mark.slow

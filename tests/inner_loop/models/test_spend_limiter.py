@@ -110,7 +110,7 @@ def test_a_call_waits_while_the_estimates_of_others_come_to_a_cap(tmp_path: Path
     third = started(limiter, Cost(60))
     for key in (second, third):
         limiter.settle(key, Cost(50))
-    with pytest.raises(CapReached, match="--max-tokens 100 is reached: 110 tokens"):
+    with pytest.raises(CapReached, match="--set max_tokens=100 is reached: 110 tokens"):
         started(limiter, Cost())
     assert limiter.spent() == Cost(110)
 

@@ -171,7 +171,7 @@ def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained
     words = ["improve", str(tmp_path / "mine.md"), "-t", str(task.folder), "-m", MODEL, "--budget", "2.4s", "-j", "1"]
     with LlmServer(answer) as server:
         environment(monkeypatch, server.url)
-        metaloop(*words, "--seed", "1", "-s", study, "-y", "-q")
+        metaloop(*words, "--seed", "1", "-s", study, "-y")
     *refused, row = mutations(study, "operator, parent_ids, child_id, accepted")
     gains = query(study, "SELECT program_id, turns, gain / turns AS each FROM contributions ORDER BY each DESC")
     assert [one["accepted"] for one in (*refused, row)] == [*([False] * len(refused)), True]
@@ -181,5 +181,5 @@ def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained
     assert query(study, "SELECT program_id FROM programs WHERE generation = 1") == [{"program_id": row["child_id"]}]
     assert load(study / "champion.md").program_id == row["child_id"]
     before = len(prompts)
-    metaloop("improve", "--resume", study, "-q", "-y")
+    metaloop("improve", "--resume", study, "-y")
     assert len(prompts) == before
