@@ -58,9 +58,9 @@ def test_torn_tail_is_skipped_and_stays(tmp_path: Path, cut: int) -> None:
 @pytest.mark.parametrize(
     "forged",
     [
-        b'{"seq":2,"at":"2026-01-01T00:00:00Z","prev":"","kind":"a","schema":5,"hash":"x"}\n',
+        b'{"seq":2,"at":"2026-01-01T00:00:00Z","prev":"","kind":"a","schema":%d,"hash":"x"}\n' % SCHEMA,
         b'{"seq":2,"kind":"a","text":"}\\"{{","more":{}}', b'{"seq":2,"kind":"a",}\n',
-        b'{"seq":2,"schema":5,"seq":3}\n',
+        b'{"seq":2,"schema":%d,"seq":3}\n' % SCHEMA,
     ],
 )  # fmt: skip
 def test_a_last_line_that_the_tables_would_count_is_damaged_and_not_torn(tmp_path: Path, forged: bytes) -> None:

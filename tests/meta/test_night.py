@@ -50,7 +50,7 @@ def test_every_budget_of_eight_experiments_has_a_night_that_it_pays_for(experime
 
 def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their_numbers() -> None:
     task = Task.load("strokes")
-    dial = Dial(None, 96 * task.cost_seconds, False, None, None, None, None)
+    dial = Dial(None, 96 * task.cost_seconds, False, None, None, None)
     assert plan_of([task], dial, improves=True).night and not plan_of([task], replace(dial, budget=None)).night
     with pytest.raises(UsageError, match="too small"):
         plan_of([task], dial)

@@ -62,16 +62,16 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
 
 
 @lru_cache(maxsize=MOST_SHARED)
-def _cache_of(_folder: Path, _page: str) -> ThrottledCache[bytes]:
+def _cache_of(_folder: Path, _page: str, _numbers: tuple[int, ...]) -> ThrottledCache[bytes]:
     return ThrottledCache()
 
 
-def shared(host: Host, request: Request, draw: Callable[[], Response]) -> Response:
-    """The page that ``draw`` makes; readers without session, token and further parameters get one that is made for
+def shared(host: Host, request: Request, draw: Callable[[], Response], *numbers: int) -> Response:
+    """The page that ``draw`` makes of these page numbers; readers without session and token get one that is made for
     all of them, at most once a second."""
-    if request.query_params.keys() - {"page", "rest"} or bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
+    if bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
         return draw()
-    cache = _cache_of(host.contest.folder, str(request.url))
+    cache = _cache_of(host.contest.folder, f"{request.base_url}{request.url.path}", numbers)
     body = cache.get(int(time.monotonic()), lambda: bytes(draw().body))
     return HTMLResponse(body, headers={"vary": VARY})
 
@@ -83,7 +83,7 @@ def _public(routes: APIRouter, host: Host) -> None:
             seen = views.board_view(host.contest, RowRange.page(page, views.PAGE), host.viewer(request), rest)
             return show(host, request, "board", board=seen)
 
-        return shared(host, request, draw)
+        return shared(host, request, draw, page, rest)
 
     @routes.get("/card.svg")
     def card() -> Response:
@@ -98,7 +98,7 @@ def _public(routes: APIRouter, host: Host) -> None:
             seen = views.queue_view(host.contest, RowRange.page(page, views.PAGE), host.viewer(request))
             return show(host, request, "queue", queue=seen)
 
-        return shared(host, request, draw)
+        return shared(host, request, draw, page)
 
     @routes.get("/rules")
     def rules(request: Request) -> Response:
