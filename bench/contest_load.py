@@ -4,8 +4,8 @@ python -m bench.contest_load [--entries 300] [--readers 200] [--rate 20] [--seco
 
 First so many entries are carried out on a simulated task. Then `metaloop contest serve` hosts the contest, beside it
 the queue's process, which carries out what arrives. Readers ask for the pages of MIX, each after a time drawn from an
-exponential distribution, with the ETag that they have; entrants hand in --rate programs a second. A latency runs from
-sending to the last byte, at the client, on the same processors.
+exponential distribution; entrants hand in --rate programs a second. A latency runs from sending to the last byte, at
+the client, on the same processors.
 
 With --kills the host (pages, queue and runs die with it) is killed with SIGKILL so many times, .5 to 6 seconds after
 its readers began, and started again. At the end everything that arrived is carried out and held against the ledger:

@@ -1,6 +1,6 @@
 """What a knob is in any task: the vocabulary of `role` in task.toml. An idea names one with `@`: `@learning_rate=*3`.
 
-A role says what a setting does, not what it is called. Docs (docs/ideas.md) print these definitions.
+A role says what a setting does, not what it is called. docs/ideas.md has the names.
 """
 
 from __future__ import annotations
