@@ -155,7 +155,8 @@ def test_all_pages_that_an_experiment_can_use_are_in_memory_before_it_starts(tmp
             file = os.open(path, os.O_RDONLY)
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(file)
-        assert absent_pages(str(data / "inputs.npy"), 0, 4 << 20) > 500, "most of it is on the disk alone"
+        # Asking for a page begins to read those after it, so how many are absent depends on the disk.
+        assert absent_pages(str(data / "inputs.npy"), 0, 4 << 20), "some of it is on the disk alone"
         launcher.start(data)
         parts = list(mappings(launcher.template_pid or 0))
         assert libraries and not sum(absent_pages(*part) for part in parts if part[0] in libraries)
