@@ -106,10 +106,10 @@ def test_known_words_for_the_linter() -> None:
     assert not any(known(SPACE, word) for word in ("warmup=*2", "@noise=1", "warmup<1", "train.py", "eta=7"))
 
 
-def test_every_role_is_defined_in_the_docs_and_every_knob_of_ours_has_one() -> None:
-    page = (ROOT / "docs" / "ideas.md").read_text()
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
-    assert {name: text for name, text in rows.items() if name in ROLES} == ROLES
+def test_every_role_is_named_in_the_docs_and_every_knob_of_ours_has_one() -> None:
+    section = (ROOT / "docs" / "ideas.md").read_text().split("\n## Roles\n")[1].split("\n## ")[0]
+    lists = "".join(line for line in section.splitlines() if line.startswith(("- ", "  ")))
+    assert sorted(re.findall(r"`(\w+)`", lists)) == sorted(ROLES)
     for path in sorted((ROOT / "trainer" / "tasks").glob("[!_]*/task.toml")):
         task = Task.load(path.parent)
         assert all(knob.role for knob in task.edits.knobs), path

@@ -62,7 +62,7 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
 
 
 @lru_cache(maxsize=MOST_SHARED)
-def _cache_of(_folder: Path, _page: str, _numbers: tuple[int, ...]) -> ThrottledCache[bytes]:
+def page_cache(_folder: Path, _page: str, _numbers: tuple[int, ...]) -> ThrottledCache[bytes]:
     return ThrottledCache()
 
 
@@ -71,7 +71,7 @@ def shared(host: Host, request: Request, draw: Callable[[], Response], *numbers:
     all of them, at most once a second."""
     if bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
         return draw()
-    cache = _cache_of(host.contest.folder, f"{request.base_url}{request.url.path}", numbers)
+    cache = page_cache(host.contest.folder, f"{request.base_url}{request.url.path}", numbers)
     body = cache.get(int(time.monotonic()), lambda: bytes(draw().body))
     return HTMLResponse(body, headers={"vary": VARY})
 

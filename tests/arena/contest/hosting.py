@@ -22,6 +22,7 @@ from arena.contest.create import ContestOptions, NewContest, create_contest
 from arena.contest.entering import accounts
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.host import RateLimits
+from arena.contest.web.pages import page_cache
 from arena.serving.clock import utc_now
 from tests.studies import drawn_law
 from trainer.task import Task
@@ -125,6 +126,11 @@ class Browser:
     def get(self, path: str, **headers: str) -> Answer:
         headers.setdefault("accept", "text/html")
         return self.ask("GET", path, **headers)
+
+    def fresh(self, path: str) -> Answer:
+        """As `get`, of a page that no earlier reader of this process has made."""
+        page_cache.cache_clear()
+        return self.get(path)
 
     def send(self, path: str, value: Any) -> Answer:
         return self.ask("POST", path, json.dumps(value).encode(), content_type="application/json")

@@ -50,7 +50,7 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     with served(contest) as port:
         assert Browser(port).get("/card.svg").status == 404
         who = announced(contest, outcome, winners)
-        page = Browser(port).get("/?unshared").text
+        page = Browser(port).fresh("/").text
         assert Browser(port, f"{accounts.PERSON}Ada").get("/").text.split("</table>")[0].count(" (yours)") == 1
         svg = Browser(port).get("/card.svg")
         own, other = (Browser(port).get(f"/entry/{each['entry_id']}").text for each in who)
@@ -117,4 +117,4 @@ def test_without_a_winner_there_is_no_card(contest: Contest) -> None:
     announced(contest, "none", 0)
     with served(contest) as port:
         assert Browser(port).get("/card.svg").status == 404
-        assert "/card.svg" not in Browser(port).get("/?unshared").text
+        assert "/card.svg" not in Browser(port).fresh("/").text

@@ -57,7 +57,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         ])  # fmt: skip
         contest.state(deciding=utc_now().isoformat())
         assert "in the race; 1 of 5 runs done" in host.get("/host").text
-        shown = stranger.get("/queue?unshared").text
+        shown = stranger.fresh("/queue").text
         assert "too late for further runs. The leaders' runs for the decision are under way, 3 of" in unescape(shown)
         assert "The list is in the order" not in shown
         with Study.open(contest.folder):

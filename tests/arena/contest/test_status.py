@@ -88,7 +88,7 @@ def test_status_before_a_made_decision_is_published_says_so(contest: Contest) ->
         for is_made in (False, True):
             if is_made:
                 contest.database.set_fact("announcement", **decided([winner(0.691)]))
-            texts = [metaloop("contest", "status", contest.folder).stdout, Browser(port).get("/?unshared").text]
+            texts = [metaloop("contest", "status", contest.folder).stdout, Browser(port).fresh("/").text]
             assert [published in unescape(text).replace("\N{NO-BREAK SPACE}", " ") for text in texts] == [is_made] * 2
             assert ("in the race" in texts[1], "next look" in texts[0]) == (not is_made,) * 2
 
@@ -125,16 +125,16 @@ def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path) -> None:
     with served(contest) as port:
         assert "Waiting for the host to close the contest" in Browser(port).get("/").text
         change(contest, 1, state="running")
-        assert "then the host closes the contest" in Browser(port).get("/?unshared").text
+        assert "then the host closes the contest" in Browser(port).fresh("/").text
         contest.ask_close("")
-        assert "finishing; then the leaders run again" in Browser(port).get("/?unshared=2").text
+        assert "finishing; then the leaders run again" in Browser(port).fresh("/").text
         entry = f"/entry/{numbered(contest, 1).entry_id}"
         text = Browser(port).get(entry).text
         assert "runs are under way" in text and "osition 1" not in text
         change(contest, 1, state="verified")
         contest.state(deciding="2026-01-01T00:00:00+00:00")
         contest.database.set_fact("deciding", done=3, wanted=9)
-        text = Browser(port).get("/queue?unshared").text
+        text = Browser(port).fresh("/queue").text
         assert "under way, 3 of at most 9 done" in text and "0 entries" not in text and "is empty" not in text
 
 

@@ -64,7 +64,7 @@ def test_behind_a_proxy_cookies_are_secure_and_limits_are_each_clients(tmp_path:
     limits = RateLimits(join=Rate(1, 3600.0))
     with served(founded(tmp_path, join_open=False).contest, limits) as port:
         forwarded = {"x_forwarded_proto": "https", "host": "contest.example"}
-        page = Browser(port).get("/llms.txt?unshared", **forwarded)
+        page = Browser(port).get("/llms.txt", **forwarded)
         assert "https://contest.example/api/v1" in page.text
         assert "Secure" in Browser(port).get("/join", **forwarded).headers["set-cookie"]
         assert "Secure" not in Browser(port).get("/join").headers["set-cookie"]

@@ -42,7 +42,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(tmp_path: 
             contest.state(**state)
             assert contest.phase() == phase
             for path in READ:
-                text = Browser(port).get(f"{path}?unshared").text
+                text = Browser(port).fresh(path).text
                 assert "early: heavy rain" in text, (phase, path)
                 if phase == "deciding" and path == "/":  # no line ends within a duration
                     assert "at most 7\N{NO-BREAK SPACE}min\N{NO-BREAK SPACE}03\N{NO-BREAK SPACE}s left" in text
@@ -143,11 +143,11 @@ def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(contest: Contest)
     contest.state(close_asked="x", deciding="x")
     late, all_had = "The host reinstated 1 entry too late for further runs.", "All entries have had their runs."
     with served(contest) as port:
-        assert all_had in Browser(port).get("/queue?before").text
+        assert all_had in Browser(port).fresh("/queue").text
         acts.unvoid(contest, ids[0])
         for phase, also in (("deciding", "The leaders' runs for the decision"), ("decided", "no runs are left")):
             contest.state(**{phase: "x"})
-            page = unescape(Browser(port).get(f"/queue?{phase}").text)
+            page = unescape(Browser(port).fresh("/queue").text)
             assert late in page and also in page and all_had not in page and "Done in about" not in page
             assert "P local" not in page
             page = Browser(port).get(f"/entry/{ids[0]}?{phase}").text
