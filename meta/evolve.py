@@ -207,7 +207,7 @@ class Evolution:
         return archive.programs[not_behind(ranked[0].program_id, parents, possible, pairs)]
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
-        """By the study's race rule; halving unless it was created with another one."""
+        """Play the matches of a race or generation; its runs are divided by halving."""
         purpose = "generation" if generation else "race"
         tasks = self.tasks
         matches = tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from analysis.knowledge import SHIPPED, family_of, files_of, read
 from analysis.report.coverage import JOINT, LearntIdea, choose, task_values
@@ -26,9 +25,6 @@ from programs.structure import ARROW
 from trainer.edits import ROLE, Value, format_value
 from trainer.task import Task
 from trainer.values.conditional import read as read_idea
-
-if TYPE_CHECKING:
-    pass
 
 _TASK_ID = re.compile(r"t[0-9a-f]{12}")
 _SIGNS = {"<": "below ", ">": "above ", "==": ""}

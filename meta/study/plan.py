@@ -19,7 +19,7 @@ from programs.errors import UsageError
 from trainer.task import Task
 
 TURNS = "turns"  # in the plan of study.toml: ids of the programs of a night
-RACE_RULE = "halving"  # unless a command names another
+RACE_RULE = "halving"
 TEST = "test"  # in the plan of study.toml: the one announced test
 
 

@@ -249,3 +249,22 @@ def test_the_view_leaves_the_confirmation_out(tmp_path: Path, purpose: str | Non
         synthetic.start(ledger, "r9", "m9", "a9", "stock", 9, stream="confirmation")
         synthetic.search(ledger, WORLD, "r9", np.random.default_rng(9), tries=3)
     assert query(folder, tries) == before
+
+
+def test_intervals_cover_planted_effects(tmp_path: Path) -> None:
+    hits, total = 0, 0
+    for seed in range(8):
+        for key, credit in edits(synthetic.study(tmp_path / str(seed), WORLD, runs=6, tries=12, seed=seed)).items():
+            if credit.low is not None and credit.high is not None and key not in WORLD.crashes:
+                hits, total = hits + (credit.low <= EFFECTS[key] <= credit.high), total + 1
+    assert total > 50 and 0.88 <= hits / total <= 0.995
+
+
+def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
+    """Where a value makes training diverge, its score is a hundred times worse: that must not drown the others."""
+    effects = EFFECTS | {("OPT", "rmsprop"): -5.0}
+    world = synthetic.World(effects, BASELINE, {(("OPT", "rmsprop"), ("LR", 0.004)): -150.0}, noise=0.02)
+    credits = edits(synthetic.study(tmp_path, world, runs=10, tries=20, changes=2, seed=2))
+    mild = [key for key in credits if key[1] != "rmsprop"]
+    assert [credits[key].score for key in mild] == pytest.approx([effects[key] for key in mild], abs=0.12)
+    assert credits["OPT", "rmsprop"].score < -0.3

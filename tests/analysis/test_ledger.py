@@ -248,3 +248,12 @@ def test_a_synced_record_is_on_the_disk_when_it_is_told_of(tmp_path: Path, monke
         assert len(seen) == 2
         ledger.extend([{"kind": "c"}, {"kind": "d"}])
         assert len(seen) == 3 and seen[-1][1] == ledger.path.stat().st_size
+
+
+def test_damage_before_the_tail_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":7'))
+    with pytest.raises(Corrupt, match=r"w-1\.jsonl:3: this record is damaged") as caught:
+        list(read(tmp_path))
+    assert caught.value.hint
+    assert len(check(tmp_path)) == 1

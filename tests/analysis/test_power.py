@@ -71,3 +71,9 @@ def test_a_study_without_two_runs_of_a_program_knows_no_noise(tmp_path: Path) ->
         segment.write_text("".join(lines[:3]))
     with open_study(folder, views=()) as con:
         assert measured_sd(con) is None
+
+
+def test_without_a_difference_the_power_is_the_level() -> None:
+    """Welch's level holds nearly: a little below for few runs."""
+    for n in (5, 20, 200):
+        assert power(0.0, RunSample(1.0, n), RunSample(1.0, n)) == pytest.approx(0.025, rel=0.2)

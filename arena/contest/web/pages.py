@@ -102,8 +102,8 @@ def _public(routes: APIRouter, host: Host) -> None:
 
     @routes.get("/rules")
     def rules(request: Request) -> Response:
-        text = (host.contest.folder / RULES).read_text(encoding="utf-8")
-        return shared(host, request, lambda: show(host, request, "rules", text=text))
+        file = host.contest.folder / RULES
+        return shared(host, request, lambda: show(host, request, "rules", text=file.read_text(encoding="utf-8")))
 
     @routes.get("/rules.md")
     def rules_file() -> Response:

@@ -21,6 +21,7 @@ from arena.contest.ranking.views import entry_of, entry_view, may_read
 from arena.contest.running.serve import serve
 from arena.contest.tables import ContestEntry, Session
 from arena.serving.clock import utc_now
+from arena.serving.names import checked_name
 from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
@@ -239,3 +240,17 @@ def test_open_pages_are_told_of_each_phase(contest: Contest) -> None:
         contest.state(**{phase: "2026-01-01T00:00:00+00:00"})
         seen.append(version(contest.database))
     assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (" ", "this one has 0"), ("x" * 41, "this one has 41"), ("a<b", "cannot contain <"), ("...", "needs a letter"),
+        ("a\u202eb", r"cannot contain the character U\+202E"), ("a\u3164b", "cannot contain the character"),
+        ("\u0301a", "begin with a mark"), ("x\u0301\u0301\u0301", "at most 2 marks"),
+        ("\u0410da", "this one has Cyrillic and Latin"), ("St0ck", "is reserved"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_refused_is_told_why(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        checked_name(name)
