@@ -8,16 +8,21 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
-from arena.contest.entering.entries import accept
+from arena.contest.entering.entries import NotTaken, accept
+from arena.contest.entering.lookup import find_entry
+from arena.contest.ranking.announced import sentences
 from arena.contest.running import work
 from arena.contest.running.steward import Steward
-from arena.contest.settings import REPORT
+from arena.contest.settings import REPORT, RULES
+from arena.contest.stored import Announcement
 from arena.study import Study
+from programs.errors import NotFound
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, newcomer, numbered, served
+from tests.arena.contest.hosting import Browser, decided, founded, newcomer, numbered, served, winner
 from tests.arena.contest.test_fair_entries import COPY, quiet, taken
 from tests.arena.contest.test_steward import measured
 from tests.meta.cli_study import metaloop
@@ -85,3 +90,34 @@ def test_board_says_of_an_entry_that_it_kept_no_edit(contest: Contest) -> None:
     (row,) = (row for row in board.split("<tr") if numbered(contest, number).entry_id in row)
     assert "measured" in row
     assert re.search(r"kept (none|no edit|0 edits)", row)
+
+
+def test_ban_of_patches_stands_in_the_rules(contest: Contest) -> None:
+    patch = b"# A\n\n```patch:mine train.py\n- a = 1\n+ a = 2\n```\n"
+    with pytest.raises(NotTaken, match="is code"):
+        accept(contest, newcomer(contest), patch)
+    rules = (contest.folder / RULES).read_text()
+    assert "A program has no patches" in rules
+    assert "patches" in Path("docs/contest.md").read_text()
+
+
+def test_shared_win_shows_its_difference_from_stock() -> None:
+    rows = [winner(0.5), winner(0.45, number=4, entrant="Bob", name="Bob 1", entry_id="e4")]
+    rows += [winner(0.3, number=1, role="control", entrant="host", name="stock", n=5)]
+    said: Announcement = decided(rows, outcome="shared", winners=rows[:2], lost=[])  # type: ignore[assignment]
+    text = " ".join(sentences(said))
+    assert "Each is significantly better than stock; the difference of Ada 1 is +0.200 (95% interval" in text
+    assert "stock stopped after 5 in each arm, when every leader left was significantly above it" in text
+
+
+@pytest.mark.parametrize("name", ["é", "nobody", "Ada 3"])
+def test_unknown_parent_costs_one_query_of_names(contest: Contest, name: str) -> None:
+    """Anybody may check a text that is based on an entry: it must not load the other columns of all entries."""
+    for number in range(3):
+        taken(contest, f"P {number}", starter("local").raw)
+    queries = list[str]()
+    event.listen(contest.database.engine, "before_cursor_execute", lambda *call: queries.append(call[2]))
+    with contest.database.read() as connection, pytest.raises(NotFound):
+        find_entry(connection, name)
+    (query,) = (query for query in queries if query.startswith("SELECT"))
+    assert "lint" not in query and "results" not in query
