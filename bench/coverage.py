@@ -48,8 +48,8 @@ from arena.verify import How, Sample, carry_out
 from bench.common import cpu_seconds, figure, go_on, kept, share_figure
 from bench.whole import Unwritten, silent
 from meta.confirmation import confirm
+from meta.kinds.plan import TURNS, Plan, quick
 from meta.night import play_night
-from meta.study.plan import TURNS, Plan, quick
 from programs.shelf import starter
 from trainer.edits import Edit
 from trainer.source import Source

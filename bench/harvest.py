@@ -29,7 +29,7 @@ from arena.executors import executor_of
 from arena.harvest import Search, untouched
 from arena.task_study import TaskStudy
 from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql, tried
-from meta.study.begin import take_up
+from meta.kinds.begin import take_up
 from trainer.task import Task
 from trainer.variants import init_like
 

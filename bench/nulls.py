@@ -43,8 +43,8 @@ from bench.planted_laws import RunLaw
 from bench.whole import EXPERIMENTS, LAWS, quick_plan, silent, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.evolve import evolve
-from meta.study.begin import create
-from meta.study.plan import QUICK, Plan, night
+from meta.kinds.begin import create
+from meta.kinds.plan import QUICK, Plan, night
 from programs.shelf import starter
 from trainer.laws.law import Law
 from trainer.laws.planted import COST, null_law, simulated_task

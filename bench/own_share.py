@@ -29,7 +29,7 @@ from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
 from bench.common import METALOOP, figure, go_on, kept, mean_of, share_figure, sql, tried
 from bench.whole import EXPERIMENTS, LAWS, quick_plan, whole_study
-from meta.study.begin import champion_of
+from meta.kinds.begin import champion_of
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 

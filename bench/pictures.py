@@ -69,8 +69,8 @@ def recording(study: Path, target: Path) -> Path:
     who wants no motion sees the last."""
     from analysis.ledger import read
     from analysis.ledger.run_state import parsed
-    from meta.cli.results.screen import screen
-    from meta.study.live import LiveStudy
+    from meta.cli.screen import screen
+    from meta.ui.live import LiveStudy
 
     live, events = LiveStudy(study), list(read(study / "ledger"))
     times = [datetime.fromisoformat(str(event["at"])) for event in events]

@@ -15,7 +15,7 @@ from analysis.statistics import mean_interval, posterior
 from arena.race import ArmScore, SequentialHalving, Stage
 from bench import planted_events
 from bench.planted_laws import DirectiveLaw
-from meta.study.plan import DEFAULT
+from meta.kinds.plan import DEFAULT
 
 
 @dataclass

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from analysis.knowledge import EditTrial, of_trials, role_values_of, write
 from bench.common import figure
-from meta.cli.library.task_work import trainer_at
+from meta.cli.task_work import trainer_at
 from trainer.cards.measure import declared_edits, run_or_refuse
 from trainer.edits import Edit, EditError
 from trainer.experiment import Trainer

@@ -17,9 +17,9 @@ from arena.executors.in_process import InProcessExecutor
 from bench.common import TRIED
 from meta.claim import Claim
 from meta.evolve import search
+from meta.kinds.begin import create, take_up
+from meta.kinds.plan import Plan, quick
 from meta.lineage import Lineage
-from meta.study.begin import create, take_up
-from meta.study.plan import Plan, quick
 from programs.program import Program
 from trainer.task import Task
 

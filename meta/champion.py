@@ -25,7 +25,7 @@ from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
 from meta.lineage import Lineage
 from meta.night import NIGHT, NightSeen, night_is_short
-from meta.results.evidence_page import evidence_page, harvests
+from meta.outcome.evidence_page import evidence_page, harvests
 from programs.evolved_for import EvolvedFor
 from programs.files import write_whole
 from programs.program import Program

@@ -15,9 +15,9 @@ from arena.task_set import TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
 from meta.claim import LEARNT, START, Against, Claim, claim, claim_over
+from meta.kinds.plan import Plan
 from meta.lineage import Lineage, admit
 from meta.novelty import differ
-from meta.study.plan import Plan
 from programs.edit import without_ideas
 from programs.program import Program
 from programs.shelf import starter

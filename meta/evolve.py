@@ -28,6 +28,7 @@ from meta.champion import crown
 from meta.claim import Champion, Claim
 from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
+from meta.kinds.plan import RACE_RULE, TURNS, Plan
 from meta.lineage import Lineage, admit
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
@@ -35,8 +36,7 @@ from meta.night import night_seen, play_night
 from meta.novelty import novelty_on
 from meta.population import descendants, entries
 from meta.reserve import confirm_on_reserved
-from meta.study.plan import RACE_RULE, TURNS, Plan
-from meta.study.steering import allowed, given, take_in, vetoed
+from meta.steering import allowed, given, take_in, vetoed
 from programs.program import Program
 from programs.shelf import in_library, starter
 

@@ -20,12 +20,12 @@ from arena.task_set import TaskSet, evidence_of
 from arena.task_study import tasks_of
 from meta.breed import judge, next_version, write_down
 from meta.claim import OWN, Claim, claim
+from meta.kinds.plan import TURNS
 from meta.lineage import Lineage
 from meta.mutators.base import ParentProgram
 from meta.mutators.llm.author import author_of
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import novelty_on
-from meta.study.plan import TURNS
 from programs.program import Program
 from trainer.task import Task
 

@@ -23,10 +23,10 @@ from arena.task_set import TaskSet
 from arena.task_study import reserved_tasks
 from meta.claim import LEVEL, Claim, held_out
 from meta.confirmation import arms, play_final
+from meta.kinds.cost import Work
+from meta.kinds.plan import Plan
 from meta.lineage import Lineage
 from meta.novelty import differ
-from meta.study.cost import Work
-from meta.study.plan import Plan
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter

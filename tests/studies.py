@@ -10,7 +10,7 @@ from analysis.study import open_study
 from analysis.tables import rows
 from arena.setup import StudySetup
 from arena.study import Study
-from meta.study.plan import Plan
+from meta.kinds.plan import Plan
 from programs.program import Program
 from tests.inner_loop.play import BLOBS
 from trainer.laws.planted import random_law, simulated_task

@@ -1,4 +1,4 @@
-"""The state of a study: one fold over the events of its ledger, for resuming and for live displays (`meta.study.live`).
+"""The state of a study: one fold over the events of its ledger, for resuming and for live displays (`meta.ui.live`).
 
 An event that was recorded twice after a kill counts once; ``views/*.sql`` has the same rules in SQL.
 """

@@ -17,9 +17,9 @@ from bench.contradiction.laws import Plant
 from bench.whole import quick_plan, silent
 from meta.claim import LEVEL, claim
 from meta.evolve import evolve
-from meta.study.begin import create, take_up
-from meta.study.plan import LEAST_EXPERIMENTS, Plan, night
-from meta.study.steering import ask
+from meta.kinds.begin import create, take_up
+from meta.kinds.plan import LEAST_EXPERIMENTS, Plan, night
+from meta.steering import ask
 from programs.program import Program
 from trainer.laws.law import Law
 from trainer.laws.planted import random_law, simulated_task

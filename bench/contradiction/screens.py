@@ -15,14 +15,14 @@ from analysis.report.card import card
 from analysis.study import open_study
 from analysis.verdict.decision import decision_of
 from meta.cli.output import Output
-from meta.cli.results.standings import present as standings
-from meta.cli.results.status import present as status
-from meta.cli.results.studies import item as listed
-from meta.cli.results.study_result import present as result
-from meta.study.begin import champion_of
-from meta.study.live import LiveStudy
-from meta.window.app import page as window_page
-from meta.window.studies import FollowedStudy
+from meta.cli.standings import present as standings
+from meta.cli.status import present as status
+from meta.cli.studies import item as listed
+from meta.cli.study_result import present as result
+from meta.kinds.begin import champion_of
+from meta.ui.app import page as window_page
+from meta.ui.live import LiveStudy
+from meta.ui.studies import FollowedStudy
 
 BLOCKS = {"p", "li", "tr", "h1", "h2", "h3", "figcaption", "summary", "div", "section", "dt", "dd", "caption", "ul"}
 VOID = {"br", "hr", "img", "input", "meta", "link", "col"}

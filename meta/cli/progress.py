@@ -18,9 +18,9 @@ from analysis.wording import duration, many, plain_number
 from meta.cli import spend
 from meta.cli.output import Output, clean, fit, now
 from meta.cli.resolve import shown
-from meta.cli.results.screen import screen
-from meta.study.live import LiveStudy
-from meta.study.live_rows import news
+from meta.cli.screen import screen
+from meta.ui.live import LiveStudy
+from meta.ui.live_rows import news
 
 if TYPE_CHECKING:
     from rich.live import Live

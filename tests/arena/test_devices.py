@@ -35,8 +35,8 @@ def test_a_study_of_before_has_one_device(tmp_path: Path) -> None:
 
 
 def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from meta.cli.training import capacity
-    from meta.study.cost import Cost
+    from meta.cli import capacity
+    from meta.kinds.cost import Cost
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert capacity.workers_of(None) == 8

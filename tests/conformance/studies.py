@@ -28,10 +28,10 @@ from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 from meta.evolve import evolve
+from meta.kinds.begin import create
+from meta.kinds.plan import Plan
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import MUTATORS
-from meta.study.begin import create
-from meta.study.plan import Plan
 from programs.lint import lint
 from programs.program import Program
 from programs.shelf import starter, starters

@@ -9,8 +9,8 @@ from typing import Any
 from analysis.ledger import read
 from meta.claim import Champion
 from meta.evolve import evolve
-from meta.study.begin import create, take_up
-from meta.study.plan import Plan
+from meta.kinds.begin import create, take_up
+from meta.kinds.plan import Plan
 from tests.studies import silent
 from trainer.task import Task
 

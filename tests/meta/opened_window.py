@@ -12,8 +12,8 @@ import httpx
 import uvicorn
 
 from arena.serving.wire import configured, listen
-from meta.window.app import create_app
-from meta.window.studies import Studies
+from meta.ui.app import create_app
+from meta.ui.studies import Studies
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted
 

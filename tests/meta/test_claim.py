@@ -20,7 +20,7 @@ from arena.arms import Entry, enter
 from arena.match import announce
 from arena.task_study import TaskStudy
 from meta.claim import Against, Gains, claim, claim_over, decide
-from meta.cli.results.study_result import worth_applying
+from meta.cli.study_result import worth_applying
 from meta.confirmation import against
 from programs.program import Program
 from programs.shelf import starter

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.cli.training.ablate import closing
+from meta.cli.ablate import closing
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS

@@ -17,9 +17,9 @@ import tomli_w
 import analysis.study as study_tables
 import meta.evolve as outer_loop
 from analysis.ledger.run_state import StudyState
-from meta.study import begin
-from meta.study.live import LiveStudy
-from meta.study.plan import QUICK
+from meta.kinds import begin
+from meta.kinds.plan import QUICK
+from meta.ui.live import LiveStudy
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import ALONE, Call, cli

@@ -14,10 +14,10 @@ from analysis.study import query
 from arena.settings import StudyConfig
 from inner_loop.events import CallEvent
 from meta.cli.output import Output
-from meta.cli.results.screen import header, screen
-from meta.cli.results.standings import present
+from meta.cli.screen import header, screen
 from meta.cli.spend import ModelUsage, dollars, share, tokens
-from meta.study.live import LiveStudy
+from meta.cli.standings import present
+from meta.ui.live import LiveStudy
 from tests.events import example
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded, server
 from tests.llm.kits import KEY, environment

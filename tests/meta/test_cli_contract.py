@@ -17,8 +17,8 @@ import pytest
 
 from meta.cli import resolve
 from meta.cli.commands import NounGroup, VerbCommand
+from meta.cli.doctor import Check, good
 from meta.cli.errors import KINDS
-from meta.cli.library.doctor import Check, good
 from meta.cli.main import run
 from meta.cli.reference import commands, reference
 from meta.cli.table import VERBS
@@ -108,7 +108,7 @@ def test_a_variable_means_the_same_in_every_command(here: Path) -> None:
     ("begins", "heavy"),
     [
         ("from meta.cli.main import run; run(['--help'])", HEAVY),
-        ("import meta.evolve, meta.cli.training.launch", "torch scipy.stats"),  # the half of scipy that takes longest
+        ("import meta.evolve, meta.cli.launch", "torch scipy.stats"),  # the half of scipy that takes longest
     ],
 )
 def test_help_is_light_and_so_is_the_beginning_of_a_study(begins: str, heavy: str) -> None:

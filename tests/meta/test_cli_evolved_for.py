@@ -17,10 +17,10 @@ from arena.harvest import HARVEST
 from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.behaviour import resolved_ideas
-from meta.cli.results.study_result import ready_to_apply
-from meta.results.agent_text import copied_first, for_agents, training, with_code_changes
-from meta.results.rewriting import Findings, findings, rewritten
-from meta.window.records import program_page
+from meta.cli.study_result import ready_to_apply
+from meta.outcome.agent_text import copied_first, for_agents, training, with_code_changes
+from meta.outcome.rewriting import Findings, findings, rewritten
+from meta.ui.records import program_page
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program

@@ -16,15 +16,15 @@ import pytest
 
 from analysis.wording import decimals, plain_number, roughly
 from meta.cli import errors, resolve
+from meta.cli.capacity import wall
 from meta.cli.commands import verb
-from meta.cli.library.program import differences
+from meta.cli.launch import dry_run, so_far
 from meta.cli.options import duration, flag, parse_duration
 from meta.cli.output import Column, Output, ask, clean, folded, jsonable
+from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker
-from meta.cli.training.capacity import wall
-from meta.cli.training.launch import dry_run, so_far
 from meta.cli.views import named
-from meta.study.cost import Cost, Work
+from meta.kinds.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
 from tests.meta.cli_study import metaloop

@@ -15,8 +15,8 @@ from arena.run_archive import compact, unpacked
 from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.output import ESCAPES
-from meta.cli.results.studies import distinct, megabytes
-from meta.window.studies import Studies
+from meta.cli.studies import distinct, megabytes
+from meta.ui.studies import Studies
 from programs.errors import Corrupt, OtherVersion
 from programs.program import Program
 from programs.shelf import starter

@@ -31,10 +31,10 @@ from bench.contradiction.screens import screens
 from bench.contradictions import bases, judged, of_facts
 from meta.claim import Champion
 from meta.cli.output import Output
-from meta.cli.results.study_result import ELAPSED, longer, present, worth_more
-from meta.cli.training.planned_power import power_sentence
-from meta.results.evidence_page import training_cost
-from meta.study.begin import champion_of
+from meta.cli.planned_power import power_sentence
+from meta.cli.study_result import ELAPSED, longer, present, worth_more
+from meta.kinds.begin import champion_of
+from meta.outcome.evidence_page import training_cost
 from programs.program import Program
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted

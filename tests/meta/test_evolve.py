@@ -20,8 +20,8 @@ from arena.match import play
 from arena.race import Allocation
 from arena.task_study import TaskStudy
 from meta.evolve import Evolution, evolve
+from meta.kinds.begin import champion_of, create, take_up
 from meta.lineage import Lineage
-from meta.study.begin import champion_of, create, take_up
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter

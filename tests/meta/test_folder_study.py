@@ -12,10 +12,10 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.prompt import labelled
-from meta.cli.results.study_result import ready_to_apply
+from meta.cli.study_result import ready_to_apply
+from meta.kinds.begin import take_up
 from meta.lineage import Lineage
 from meta.mutators.llm.drop_file import dropped
-from meta.study.begin import take_up
 from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program

@@ -37,11 +37,11 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
 from meta.cli.output import Output
-from meta.cli.results.study_result import present
+from meta.cli.study_result import present
 from meta.evolve import evolve, search
-from meta.results.evidence_page import evidence_page
-from meta.study.begin import create, take_up
-from meta.study.plan import default, override, quick, within
+from meta.kinds.begin import create, take_up
+from meta.kinds.plan import default, override, quick, within
+from meta.outcome.evidence_page import evidence_page
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted, silent
 from trainer.task import Task

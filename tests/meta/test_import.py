@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
+from meta.cli import show
 from meta.cli.output import Output
-from meta.cli.results import show
 from tests.analysis.imports import samples
 
 from .cli_study import cli, metaloop, on_terminal

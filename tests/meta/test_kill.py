@@ -19,7 +19,7 @@ import pytest
 from analysis.ledger import check
 from analysis.study import VIEWS, open_study
 from analysis.tables import rows
-from meta.study.begin import create
+from meta.kinds.begin import create
 from tests.inner_loop.play import BLOBS
 from tests.studies import TINY, planted
 from trainer.task import Task

@@ -14,9 +14,9 @@ from analysis.study import query
 from analysis.verdict.verdict import decided
 from bench.sweep import Sweep
 from meta.evolve import evolve
+from meta.kinds.begin import create, take_up
 from meta.learnt import in_words, learnt_for
 from meta.population import starters
-from meta.study.begin import create, take_up
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles

@@ -15,10 +15,10 @@ from analysis.study import query
 from inner_loop.events import DecisionEvent, ExperimentEvent, FindingEvent, RunEndedEvent, RunStartedEvent
 from meta.cli.output import Output
 from meta.cli.progress import Progress
-from meta.cli.results.screen import header, screen
-from meta.study.cost import OVERHEAD
-from meta.study.live import LiveStudy
-from meta.study.live_rows import arm_rows, news, remaining, run_rows, status_row
+from meta.cli.screen import header, screen
+from meta.kinds.cost import OVERHEAD
+from meta.ui.live import LiveStudy
+from meta.ui.live_rows import arm_rows, news, remaining, run_rows, status_row
 from tests.events import example
 
 from .cli_study import AT, config, write_study

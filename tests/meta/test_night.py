@@ -19,11 +19,11 @@ from analysis.verdict.decision import decision_of
 from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
-from meta.cli.results.screen import header
-from meta.cli.training.study_size import Dial, night_tells, plan_of
-from meta.results.apply import apply, committed, of_script, program_files, program_path
-from meta.study.live import LiveStudy
-from meta.study.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
+from meta.cli.screen import header
+from meta.cli.study_size import Dial, night_tells, plan_of
+from meta.kinds.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
+from meta.outcome.apply import apply, committed, of_script, program_files, program_path
+from meta.ui.live import LiveStudy
 from programs.errors import UsageError
 from programs.program import Program
 from programs.safe_git import BorrowedRepository

@@ -10,11 +10,11 @@ import pytest
 
 from analysis.study import query
 from arena.settings import StudyConfig
-from meta.cli.training.evolve import PLANNING
+from meta.cli.evolve import PLANNING
 from meta.evolve import evolve
+from meta.kinds.begin import create, take_up
+from meta.kinds.past_study import past_study
 from meta.population import starters
-from meta.study.begin import create, take_up
-from meta.study.past_study import past_study
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter

@@ -22,12 +22,12 @@ from arena.task_study import TaskStudy
 from meta.claim import Claim, claim
 from meta.cli.views import view
 from meta.evolve import evolve
+from meta.kinds.begin import champion_of, take_up
+from meta.kinds.cost import seconds_of
+from meta.kinds.plan import Plan, within
 from meta.lineage import Lineage
 from meta.mutators.llm.prompt import brief
 from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
-from meta.study.begin import champion_of, take_up
-from meta.study.cost import seconds_of
-from meta.study.plan import Plan, within
 from programs.errors import NotComparable
 from programs.shelf import starter
 from tests.meta.evolved import evolved

@@ -9,10 +9,10 @@ import pytest
 
 from analysis.ledger import read
 from arena.settings import StudyConfig
+from meta.cli.evolve import PLANNING, evolve
+from meta.cli.launch import RUN_TIME
 from meta.cli.options import AT_EACH_START
-from meta.cli.training.evolve import PLANNING, evolve
-from meta.cli.training.launch import RUN_TIME
-from meta.study.begin import create, take_up
+from meta.kinds.begin import create, take_up
 from tests.studies import TINY, planted
 
 from .cli_study import cli, metaloop

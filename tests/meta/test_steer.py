@@ -16,10 +16,10 @@ from analysis.study import query
 from arena.drain import Drained
 from bench.whole import whole_study
 from meta.evolve import evolve
-from meta.study.begin import create, take_up
-from meta.study.steering import ask, take_in, waiting, wishes
-from meta.window.app import page
-from meta.window.studies import FollowedStudy
+from meta.kinds.begin import create, take_up
+from meta.steering import ask, take_in, waiting, wishes
+from meta.ui.app import page
+from meta.ui.studies import FollowedStudy
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS

@@ -14,8 +14,8 @@ from analysis.verdict.verdict import decided
 from arena.race import ArmScore
 from arena.task_set import TaskSet
 from meta.champion import write_page_again
+from meta.kinds.begin import champion_of, create, take_up
 from meta.reserve import refuse_twice
-from meta.study.begin import champion_of, create, take_up
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.meta.evolved import Ended, evolved, taken_up_again

@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.study import open_study
 from meta.cli import views
 from meta.cli.output import Column, Output
-from meta.cli.results.standings import present
+from meta.cli.standings import present
 from meta.cli.views import FOLDER, View
 
 from .cli_study import metaloop, write_study

@@ -9,7 +9,7 @@ import pytest
 
 from bench.whole import whole_study
 from meta.claim import Claim
-from meta.study import plan as plans
+from meta.kinds import plan as plans
 from programs.errors import UsageError
 from tests.studies import TINY, planted
 from trainer.laws.planted import null_law, simulated_task

@@ -24,10 +24,10 @@ from analysis.study import query as ask
 from analysis.trust import WHY
 from analysis.verdict.verdict import decided, verdict_of
 from analysis.wording import brief, duration, many, minus, number
-from meta.cli.results.status import _screen
-from meta.study.live import LiveStudy
-from meta.study.live_rows import arm_rows, status_row
-from meta.window.words import interval
+from meta.cli.status import _screen
+from meta.ui.live import LiveStudy
+from meta.ui.live_rows import arm_rows, status_row
+from meta.ui.words import interval
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
 from tests.arena.home.test_client import host_of, text
@@ -143,7 +143,7 @@ def test_it_shows_the_gains_of_the_confirmation_and_links_to_the_other_matches(w
 def test_no_page_waits_for_a_query_and_none_runs_for_ever(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query that runs for long holds up neither a query nor a page of the same study."""
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
-    monkeypatch.setattr("meta.window.records.MOST_SECONDS", 4.0)
+    monkeypatch.setattr("meta.ui.records.MOST_SECONDS", 4.0)
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(window.page, "/sql", at="one", q=endless)
         window.page("/run", **first(window.page("/study", at="one"), "/run"))

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.imports.repository import opened
 from analysis.imports.table import UnreadableLog
-from meta.results.apply import committed
+from meta.outcome.apply import committed
 from programs.errors import Corrupt
 from programs.safe_git import BorrowedRepository, repository_above
 from tests.analysis.imports.helpers import git, repository

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.ledger import Ledger, check, read
 from meta.cli.main import run
-from meta.window.studies import FollowedStudy
+from meta.ui.studies import FollowedStudy
 from programs.errors import Corrupt, MetaloopError
 from programs.shelf import starter
 from tests.meta.cli_study import match_event, program_event

@@ -13,7 +13,7 @@ from analysis.imports.repository import opened
 from analysis.imports.table import UnreadableLog
 from arena.home.chain import merged
 from meta.cli.main import run as main
-from meta.results.apply import committed
+from meta.outcome.apply import committed
 from programs.errors import Corrupt
 from programs.safe_git import BorrowedRepository
 from tests.analysis.imports.helpers import bring_in, git, repository

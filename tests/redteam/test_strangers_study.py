@@ -22,8 +22,8 @@ from arena.setup import StudySetup
 from arena.study import Study
 from arena.trainers import Trainers
 from inner_loop.events import RunEndedEvent, RunStartedEvent
+from meta.cli.consent import consent
 from meta.cli.main import run
-from meta.cli.training.consent import consent
 from programs.errors import TaskError, UsageError
 from programs.shelf import starter
 from tests.events import example, typed
@@ -247,7 +247,7 @@ def test_code_that_takes_part_in_scoring_is_not_run_on_a_studys_word(
     place: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = strangers_study(place, hostile_task(place, listener))
-    monkeypatch.setattr("meta.cli.training.consent.SCORED_WITHOUT_ITS_CODE", ())
+    monkeypatch.setattr("meta.cli.consent.SCORED_WITHOUT_ITS_CODE", ())
     with pytest.raises(UsageError, match=r"takes part in scoring \(kind = 'classification'") as caught:
         consent(study.folder, study.config, True, sandboxed=True, confined=True)
     assert "-t" in caught.value.hint

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from analysis.report.evidence_text import RowIds, page
 from meta.cli.output import bare, clean
-from meta.results import evidence_page
+from meta.outcome import evidence_page
 from programs.errors import ProgramError
 from programs.program import Program
 from tests.planted_evidence import edit, evidence, idea

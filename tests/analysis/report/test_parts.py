@@ -15,8 +15,8 @@ from analysis.report import experiments, page, program_text, source
 from analysis.study import VIEWS, open_study, query
 from analysis.tables import rows, statement
 from analysis.verdict.verdict import verdict_of
-from meta.study.live import LiveStudy
-from meta.study.live_rows import status_row
+from meta.ui.live import LiveStudy
+from meta.ui.live_rows import status_row
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 

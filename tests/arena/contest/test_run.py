@@ -30,7 +30,7 @@ from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.serving.process import as_process
 from arena.study import Study
-from meta.cli.contests.contest_host import follow, remaining
+from meta.cli.contest_host import follow, remaining
 from meta.cli.main import run
 from meta.cli.output import Output
 from programs.errors import Busy, Corrupt
@@ -196,7 +196,7 @@ def test_a_second_process_waits_for_its_turn_and_a_close_follows_what_the_first_
     contest, turns = founded(tmp_path).contest, iter((False, False, True) * 2)
     monkeypatch.setattr("sys.argv", ["work", str(contest.folder)])
     monkeypatch.setattr("arena.serving.process.BUSY_SECONDS", 0.0)
-    monkeypatch.setattr("meta.cli.contests.contest_host.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("meta.cli.contest_host.LOOK_SECONDS", 0.0)
 
     def taken(*_: object, **__: object) -> None:
         """Another process has the queue twice, and decides the contest meanwhile."""

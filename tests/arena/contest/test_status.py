@@ -23,7 +23,7 @@ from arena.contest.running.steward import Steward
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from arena.study import Study
-from meta.cli.contests.contest_entrant import of_folder, show
+from meta.cli.contest_entrant import of_folder, show
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
 from tests.arena.contest.test_run import entered, quiet

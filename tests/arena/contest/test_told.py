@@ -19,7 +19,7 @@ from arena.contest.running import pace
 from arena.contest.running.work import carry_on
 from arena.contest.stored import arm_label
 from arena.serving.clock import utc_now
-from meta.cli.contests import contest_host
+from meta.cli import contest_host
 from meta.cli.main import run
 from programs.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, newcomer, served

@@ -17,7 +17,7 @@ import pytest
 
 from analysis.study import query
 from inner_loop.models.spend_limiter import SpendLimiter
-from meta.study.begin import create
+from meta.kinds.begin import create
 from tests.llm import crowd, writer
 from tests.llm.kits import MODEL, environment, staff
 from tests.llm.server import FAULTS, LlmServer, every

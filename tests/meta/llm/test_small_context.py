@@ -15,8 +15,8 @@ from bench.whole import Unwritten
 from inner_loop.models.prices import settled
 from inner_loop.run_context import ModelConfig
 from meta.evolve import search
+from meta.kinds.begin import create, take_up
 from meta.mutators.llm.write import JOBS
-from meta.study.begin import create, take_up
 from programs.shelf import meta_program
 from tests.llm import writer
 from tests.llm.kits import MODEL, environment

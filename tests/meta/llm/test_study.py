@@ -14,7 +14,7 @@ from arena.drain import Drained
 from arena.executors.in_process import InProcessExecutor
 from bench.whole import Unwritten
 from meta.evolve import search
-from meta.study.begin import create, take_up
+from meta.kinds.begin import create, take_up
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import meta_program

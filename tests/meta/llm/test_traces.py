@@ -12,8 +12,8 @@ import pytest
 
 from analysis.export import open_written, write
 from analysis.study import query
+from meta.kinds.begin import create
 from meta.mutators.llm.reply import child_of, parsed
-from meta.study.begin import create
 from programs.program import Program
 from tests.llm import writer
 from tests.llm.kits import KEY, environment, staff

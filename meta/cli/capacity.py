@@ -1,0 +1,75 @@
+"""How many runs this machine carries at a time, and on how many devices each."""
+
+from __future__ import annotations
+
+import os
+
+from analysis.wording import many
+from meta.cli.options import duration
+from meta.kinds.cost import Cost
+from programs.errors import UsageError
+
+CLEARLY_SLOWER = 1.5  # times: from here on the load of now is told
+WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more workers are taken for a typing error
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers_of(requested: int | None, devices: int = 1) -> int:
+    """Number of worker processes, one run each: the requested number, or one for every ``devices`` cores.
+
+    Raises UsageError for more than this machine can carry.
+    """
+    from arena.settings import MOST_WORKERS
+
+    here = cores()
+    most = min(MOST_WORKERS, max(LEAST_MOST_WORKERS, WORKERS_A_CORE * here))
+    machine = f"this machine has {many(here, 'core')}"
+    if requested is not None and requested > most:
+        hint = f"-j {here}; more workers than cores are not faster, and each loads torch"
+        raise UsageError(f"-j {requested}: {machine}, {most} workers at most", hint=hint)
+    workers = requested or max(1, here // devices)
+    if devices > most or workers * devices > most:
+        raise UsageError(
+            f"{many(workers, 'run')} at a time on {many(devices, 'device')} each: {machine}, {most} experiments at a "
+            "time at most",
+            hint="lower -j or --set devices_per_run=N; each device loads torch",
+        )
+    return workers
+
+
+def workers_text(workers: int, devices: int) -> str:
+    """``2 workers``; with several devices ``2 runs at a time on 4 devices each``."""
+    if devices == 1:
+        return many(workers, "worker")
+    return f"{many(workers, 'run')} at a time on {devices} devices each"
+
+
+def slowdown(processes: int) -> float:
+    """How many times as long so many processes take beside what the machine is doing now, as its load tells."""
+    return max(1.0, (os.getloadavg()[0] + processes) / max(cores(), processes))
+
+
+def wall(cost: Cost) -> str:
+    """``16.8s with 2 workers``, on a busy machine ``about 40s at the load of now`` too; the time of models and agents
+    cannot be predicted, and how much of it parallel experiments save depends on the programs."""
+    text = f"{duration(cost.wall_seconds)} with {workers_text(cost.workers, cost.devices_per_run)}"
+    text += ", less for parallel experiments" if cost.devices_per_run > 1 else ""
+    slow = 1.0 if cost.by_clock else min(slowdown(cost.workers * cost.devices_per_run), cost.slowest)
+    if slow >= CLEARLY_SLOWER:
+        text += f" (on an idle machine; about {duration(slow * cost.wall_seconds)} at the load of now)"
+    return f"{text}, plus the time of models and agents" if cost.details.get("researcher") else text
+
+
+def crowd(cost: Cost) -> str:
+    """A warning for a plan that uses more devices than there are cores; else empty."""
+    devices, here = cost.devices_per_run, cores()
+    if devices == 1 or cost.workers * devices <= here:
+        return ""
+    return (
+        f"{workers_text(cost.workers, devices)}: {cost.workers * devices} experiments share {many(here, 'core')}; this "
+        "is not faster, and the cost in CPU-seconds is the same"
+    )

@@ -1,0 +1,255 @@
+"""``metaloop contest close`` and ``host``, and the public copy of a contest."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+from click.core import ParameterSource
+
+from analysis.wording import duration, many
+from meta.cli import resolve
+from meta.cli.commands import verb
+from meta.cli.contest_entrant import of_folder, show
+from meta.cli.flags import ContestFolder, ModelFlags, YesFlag
+from meta.cli.options import argument, flag, only
+from meta.cli.output import Output, ask
+from meta.cli.progress import ticker
+from meta.cli.researcher_choice import CAPS, ResearcherChoice
+from programs.errors import Busy, UsageError
+
+if TYPE_CHECKING:
+    from arena.contest.contest import Contest
+
+LOOK_SECONDS, LINE_SECONDS = 0.5, 60.0  # between two looks at another process's work, and two lines about it
+ARGUMENT = {"void": "ENTRY", "unvoid": "ENTRY", "forget": "NAME", "caps": ""}
+LIMITS = {"max_usd": "--max-usd", "more": "--set"}
+
+
+@verb(
+    ("metaloop contest close my-contest", "after the closing time in the rules"),
+    ("metaloop contest close my-contest --early 'rain'", "before it; asks for confirmation first"),
+)
+def close(
+    out: Output,
+    folder: ContestFolder,
+    early: Annotated[str | None, flag("Close before the time in the rules, with a public reason.", metavar="WHY")],
+    yes: YesFlag,
+) -> None:
+    """Close a contest for good and announce the winner. Accepted entries get their
+    remaining runs, and the leaders run once more on fresh seeds and data. Then the
+    decision and the secret that the hidden data came from are published. Works with or
+    without a running `serve`; if it is interrupted, the same command resumes."""
+    from arena.contest.contest import Contest
+    from arena.contest.entering.copies import copies, copy_sentence
+
+    path = resolve.contest_folder(folder, out)
+    contest = Contest.open(path)
+    if contest.phase() != "decided":
+        with contest.database.read() as connection:
+            alike = copies(connection)
+        for number, earlier in alike.items():  # while it can be changed: void entries have no copies
+            out.note(f"entry {number} {copy_sentence(earlier)}: it takes no part in the decision")
+        request_close(contest, early, yes)
+        follow(out, contest)
+    if out.mode == "json":
+        out.json(contest.announcement())
+    else:
+        show(out, of_folder(contest), path)
+
+
+def request_close(contest: Contest, early: str | None, yes: bool) -> None:
+    """Record the request; the process that works on the contest carries it out. Raises UsageError if it is early, or
+    ``early`` and not confirmed."""
+    from arena.serving.clock import shown
+
+    if contest.phase() in ("upcoming", "open"):
+        if not early:
+            raise UsageError(
+                f"by its rules the contest closes at {shown(contest.config.closes)}",
+                hint=f"metaloop contest close {resolve.typed(contest.folder)} --early WHY",
+            )
+        if not yes:
+            ask(
+                f"Close {contest.config.title} before its time? No more entries are accepted; this cannot be undone. "
+                f"What remains: {remaining(contest)}.",
+                "there is no terminal to ask whether to close before the time in the rules",
+                "-y closes it",
+            )
+    if not contest.state().get("close_asked"):
+        contest.ask_close(early or "")
+
+
+def follow(out: Output, contest: Contest) -> None:
+    """Do the work in this process, unless another one already does: then wait for it."""
+    from arena.contest.running.work import carry_on
+
+    spoke = float("-inf")
+    try:
+        with ticker(out) as say:
+            while contest.phase() != "decided":
+                if time.monotonic() - spoke > LINE_SECONDS:
+                    say(remaining(contest))
+                    spoke = time.monotonic()
+                try:
+                    carry_on(contest, out.note, count=say)
+                except Busy:
+                    time.sleep(LOOK_SECONDS)
+                    continue
+                if (contest.folder / "stop").exists():
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        again = f"metaloop contest close {resolve.typed(contest.folder)}"
+        out.note(f"a running serve goes on with the close; else it waits. To follow or to resume it: {again}")
+        raise
+
+
+def remaining(contest: Contest) -> str:
+    """How far the close is, with an estimate of the time left."""
+    from arena.contest.entering.acts import contenders
+    from arena.contest.ranking.standing import queue_positions
+    from arena.contest.running.pace import deciding, most_seconds, progress_line, run_seconds
+
+    if contest.phase() in ("deciding", "decided"):
+        return progress_line(deciding(contest)) or "the leaders run again"
+    order = queue_positions(contest, run_seconds(contest)[0])
+    left = duration(max((seconds for _, seconds in order.values()), default=0.0))
+    before = f"{many(len(order), 'entry')} unfinished, about {left}; then " if order else ""
+    return f"{before}the leaders run again, at most {duration(most_seconds(contest, len(contenders(contest))))}"
+
+
+@verb(
+    ("metaloop contest host my-contest void 'Cy 1' --because 'sent twice'", "unvoid undoes it"),
+    ("metaloop contest host my-contest caps --max-usd 40", "a waiting queue resumes"),
+)
+def host(
+    out: Output,
+    folder: ContestFolder,
+    act: Annotated[str, argument(metavar="ACT", type=click.Choice(tuple(ARGUMENT)))],
+    target: Annotated[str, argument(metavar="[ARG]", default="")],
+    person: Annotated[str, flag("void: all entries of this person, in place of ENTRY.", metavar="NAME", default="")],
+    because: Annotated[str, flag("void, unvoid: public reason; it stays on record.", metavar="TEXT", default="")],
+    limits: Annotated[ModelFlags, only(*LIMITS)],
+    yes: YesFlag,
+) -> None:
+    """Act as the host of a contest. Works with or without a running `serve`.
+
+    void ENTRY --because TEXT: the entry leaves the queue, the ranking and the decision, and
+    does not count against its entrant's quota. A run that has started is finished. A decision
+    that was announced stays; the board at the close loses the entry. ENTRY is a name as on
+    the leaderboard, or the number or id from an entry's page. void --person NAME: the same
+    for all entries of a person, who may then submit as many again: forget stops that.
+
+    unvoid ENTRY: the entry continues where it was. One that the server had given up after
+    repeated errors starts again from the beginning.
+
+    forget NAME: remove an entrant's account with name, token and sessions. Entries and
+    results stay, under `former entrant N`; until the decision they still run, race and can
+    win. An announcement that was made shows the new name. The ledger's records keep the old
+    one, also in names such as `Ada 1`: each contains the hash of the one before.
+
+    caps: show the spending limits of the models, and the spending so far; --max-usd,
+    --set max_tokens=… and --set prices=… change them. The limits per run are part of the rules."""
+    from arena.contest.contest import Contest
+
+    refuse_other_options(act, target or person)
+    contest = Contest.open(resolve.contest_folder(folder, out))
+    if act == "caps":
+        caps(out, contest, limits)
+    elif act == "forget":
+        forget(out, contest, target, yes)
+    else:
+        if person and target:
+            raise UsageError("void takes ENTRY or --person NAME, not both", hint="leave one of them out")
+        void(out, contest, act, target, person, because)
+
+
+def refuse_other_options(act: str, target: str) -> None:
+    """Raise UsageError for an argument or a typed option that the act does not take."""
+    if bool(target) != bool(ARGUMENT[act]):
+        raise UsageError(f"{act} takes {ARGUMENT[act] or 'no argument'}", hint="metaloop contest host --help")
+    other = dict[str, str]() if act == "caps" else LIMITS
+    if act not in ("void", "unvoid"):
+        other = {**other, "because": "--because"}
+    if act != "void":
+        other = {**other, "person": "--person"}
+    for name, option in other.items():
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{option} is not for {act}", hint=f"leave {option} out")
+
+
+def void(out: Output, contest: Contest, act: str, entry: str, person: str, because: str) -> None:
+    """Declare an entry void, or all of a ``person``, or reinstate it; in the ledger at once, unless a running host
+    writes it there."""
+    from arena.contest.entering import acts
+    from arena.serving.clock import iso
+
+    if person:
+        done = acts.void_person(contest, person, because)
+    else:
+        done = [acts.void(contest, entry, because) if act == acts.VOID else acts.unvoid(contest, entry, because)]
+    acts.write_down(contest)
+    for each in done:
+        row = acts.row(each)
+        out.thing({**row, "at": iso(row["at"])})
+    racing = any(each.number in (contest.state().get("leaders") or []) for each in done)
+    out.note(acts.consequence(act, contest.phase(), racing))
+    if act == acts.VOID:
+        undo = f"metaloop contest host {resolve.typed(contest.folder)} unvoid {done[0].number}"
+        out.next(f"{undo}  # to undo it; the reason is public")
+
+
+def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
+    """Remove an entrant's account."""
+    from arena.contest.entering import removal
+
+    with contest.database.read() as connection:
+        removal.account(connection, name)
+    out.note(removal.consequence(contest.phase()))
+    if not yes:
+        refused = "there is no terminal to ask whether to remove the account"
+        ask(f"Remove the account of {name} for good?", refused, "-y removes it")
+    out.thing({"name": removal.forget(contest, name)})
+
+
+def caps(out: Output, contest: Contest, limits: ModelFlags) -> None:
+    """Show or change the spending limits of a contest's models. A running host applies new ones by itself."""
+    from inner_loop.models.spend_limiter import SpendLimiter
+
+    wanted = ResearcherChoice.of(limits, yes=False).config
+    study = contest.study
+    if given := {name: getattr(wanted, name) for name in CAPS if getattr(wanted, name)}:
+        study = study.model_copy(update={"staff": study.staff.model_copy(update=given)})
+        study.dump(contest.folder / resolve.MARK)
+    spent = SpendLimiter(contest.folder).spent()
+    out.thing(
+        {
+            "researcher": study.researcher,
+            "models": ", ".join(study.staff.models),
+            **{name: getattr(study.staff, name) for name in ("max_usd", "max_tokens", "run_usd", "run_tokens")},
+            "spent_usd": round(spent.usd, 4),
+            "spent_tokens": spent.tokens,
+        }
+    )
+
+
+def publish(out: Output, folder: Path, target: Path) -> None:
+    """Write what may be published of a contest: programs, board and ledger, also texts that the pages still hide."""
+    from arena.contest.contest import Contest
+    from arena.contest.entering.removal import recorded
+    from arena.contest.export import export
+
+    contest = Contest.open(folder)
+    summary = export(contest, target)
+    out.thing(summary)
+    if gone := recorded(contest):
+        out.note(
+            f"the ledger has the names of {many(gone, 'removed account')}: to share the other files without them, "
+            f"delete {target / 'ledger'} from your copy; `metaloop verify` then cannot check it"
+        )
+    if summary["decided"]:
+        out.next(f"metaloop verify {resolve.typed(target)}  # README.md says what each file is")
+    else:
+        out.note("study.toml is left out because it holds the secret; export again after the decision")

@@ -1,1 +1,0 @@
-"""Commands on tasks, programs, knowledge and files."""

@@ -1,0 +1,155 @@
+"""``metaloop task``: show, init, check, measure."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from meta.cli import resolve
+from meta.cli.commands import noun, verb
+from meta.cli.options import argument, duration, flag
+from meta.cli.output import Column, Output, columns
+from meta.cli.spend import share
+from meta.cli.task_from import RepositoryFlags, from_repository
+from meta.cli.task_work import check, measure
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainer.task import Task
+
+LIST = (
+    Column("name", style="bold"),
+    Column("cost_seconds", "1 experiment", right=True, show=duration),
+    Column("run_budget", "1 run", right=True, show=duration),
+    Column("headroom", right=True),
+    Column("resolved_share", "resolved", right=True, show=share),
+    Column("description", wrap=True),
+    *(Column(key, person=False) for key in ("task_id", "metric", "direction", "edits", "headroom_sd", "card")),
+)
+EDITS = (*columns("name kind group now"), Column("values", wrap=True))
+LEGEND = (
+    "1 experiment, 1 run: their device time. headroom: gain of the best edits together, in SDs (standard deviations) "
+    "of the score between training seeds; resolved: share of edits whose effect one run can separate from noise"
+)
+
+
+@noun(
+    ("metaloop task show", "the built-in tasks"),
+    ("metaloop task show strokes", "budget, edits and measured noise and times"),
+    ("metaloop task init my-task", "creates a new task"),
+)
+def task() -> None:
+    """Show, create, check and measure tasks. A task defines what is trained,
+    which edits are allowed, and how the result is scored."""
+
+
+@verb(
+    ("metaloop task show", "the built-in tasks"),
+    ("metaloop task show strokes", "budget, edits and measured noise and times"),
+    ("metaloop task show my-task/ --json", "your own task, for a script"),
+)
+def show(out: Output, task: Annotated[str | None, argument(metavar="[NAME|DIR]", required=False)]) -> None:
+    """Show a task's budget, edits and measured noise and times; without a name, list the built-in tasks. The edits are
+    those that an idea can name."""
+    from trainer.task import Task, builtin_tasks
+
+    if task is None:
+        out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
+        out.note(LEGEND)
+        return
+    loaded = Task.load(task)
+    item, now = described(loaded), loaded.edits.config(loaded.baseline())
+    edits = [
+        {
+            "name": k.name,
+            "kind": k.kind,
+            "group": k.group,
+            "now": now.get(k.name),
+            "values": [*k.values],
+            "note": k.note,
+        }
+        for k in loaded.edits.knobs
+    ]
+    if out.mode == "json":
+        out.json({**item, "edits": edits})
+        return
+    out.thing(item)
+    out.text("\nedits that an idea can name:")
+    out.rows(edits, EDITS)
+    if loaded.card is None:
+        out.note(f"no card yet: metaloop task measure {shlex.quote(task)} --write")
+
+
+@verb(
+    ("metaloop task init my-task", "a small task that passes its check"),
+    ("metaloop task init --from my-repo", "a task that runs your repository"),
+    ("metaloop task init mine --like tabular:7", "another member of a family of built-in tasks"),
+)
+def init(
+    out: Output,
+    folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
+    repository: RepositoryFlags,
+    like: Annotated[str | None, flag("Copy a built-in task; of a family another member: tabular:7.", metavar="NAME")],
+    seed: Annotated[
+        str | None,
+        flag(
+            "With --from, the constant with the seed of a training (FILE.py:NAME), the option that takes it "
+            "(--OPTION), or none.",
+            metavar="PLACE",
+            command="task",
+        ),
+    ],
+) -> int:
+    """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py.
+    With --like, the task is a copy of a built-in one. With --from, it is a task.toml for a
+    repository with its own command for training, benchmarks or tests, in any programming
+    language: the command is run twice, and what that does not show is asked."""
+    if like is not None and repository.source is not None:
+        raise UsageError("--like and --from exclude each other", hint="leave one of them out")
+    if repository.source is not None:
+        return from_repository(out, repository.source, folder, seed, repository)
+    given = vars(repository) | {"playing": None, "seed": seed}
+    if named := next((name for name, value in given.items() if value), None):
+        raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
+    if folder is None:
+        raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
+    from trainer import variants
+
+    path = Path(folder).expanduser()
+    if like is not None:
+        name, _, member = like.rpartition(":")
+        if name and member.isdecimal():
+            variants.init_like(path, name, int(member))
+        else:
+            variants.init_like(path, like)
+    else:
+        variants.init(path)
+    out.thing({"folder": str(path), "files": sorted(file.name for file in path.iterdir() if file.is_file())})
+    out.note(f"next: metaloop task check {resolve.typed(path)}")
+    return 0
+
+
+for command in (show, init, check, measure):
+    task.add_command(command)
+
+
+def described(task: Task) -> dict[str, Any]:
+    """A task as a JSON object; times in device-seconds."""
+    from trainer.cards.card_summary import summary
+    from trainer.constraints import sentences
+
+    card = summary(task)
+    keys = "name task_id folder description metric unit direction public budget_seconds cost_seconds run_budget"
+    return {
+        **{key: getattr(task, key) for key in f"{keys} steps memory_mb editable read_only".split()},
+        "constraints": sentences(task.constraints),
+        "scoring": task.scoring.get("kind"),
+        "edits": len(task.edits.knobs),
+        "headroom_sd": card.headroom_sd,
+        "headroom": "not measured" if card.headroom_sd is None else f"{card.headroom_sd:.0f} SD",
+        "resolved_share": card.resolved_share,
+        "seed_sd": card.seed_sd,
+        "separates": card.separates,
+        "card": card.sentence,
+    }

@@ -1,0 +1,127 @@
+"""What a command will cost: its runs on each task, their device time, and the time by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from arena import sandbox
+from arena.setup import RunCost
+from meta.kinds.looks import PlannedLooks, planned_looks
+from trainer.task import Task
+
+OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
+SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
+COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
+LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
+FREE = "no cost: this machine, no model is called"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Equal runs on one task. ``use``: held out, where it is; ``device_seconds``: with the verification of results."""
+
+    task: str
+    use: str
+    runs: int
+    experiments: int  # of a run
+    run_budget_s: float
+    device_seconds: float
+
+    @classmethod
+    def of(cls, cost: RunCost, runs: int, device_seconds: float | None = None, use: str = "") -> Work:
+        """``device_seconds``: where they are not those of equal runs and their baselines."""
+        seconds = cost.seconds(runs) if device_seconds is None else device_seconds
+        return cls(cost.task.name, use, runs, cost.experiments, cost.run_budget, seconds)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``facts``: what is said before the start, by name; ``details``: what only ``--dry-run`` says; ``stages``: of an
+    evolution, with their programs and runs; ``plan``: its numbers; ``looks``: at the rows of each task with a command.
+    """
+
+    works: Sequence[Work]
+    workers: int
+    wall_seconds: float
+    devices_per_run: int = 1
+    by_clock: bool = False  # other load makes the experiments fewer, and the work no longer
+    slowest: float = 1.0  # wall seconds of a device-second at most: more is charged
+    harvest: int = 0  # experiments on each task of the search
+    facts: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    stages: Sequence[Mapping[str, str]] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    looks: Sequence[PlannedLooks] = ()
+
+    @classmethod
+    def of(cls, task: Task, works: Sequence[Work], workers: int, devices: int, sandboxed: bool, **more: Any) -> Cost:
+        """Of works of which ``task`` is the first."""
+        by_clock = task.timed or task.device == "gpu"
+        made = cls(works, workers, 0.0, devices, by_clock, task.wall_factor, **more)
+        wall = seconds_of(works) / min(workers, max(made.runs, 1)) * OVERHEAD + SETUP
+        wall += COMMAND_SECONDS * made.experiments / workers if task.run is not None else 0.0
+        if not sandbox.runs_code(task):
+            workers, wall = 1, 1.0 + LAW_SECONDS * made.experiments
+        made = replace(made, workers=workers, wall_seconds=round(wall, 1))
+        return made.saying(price=FREE).knowing(sandbox=sandbox.said(task, sandboxed))
+
+    def saying(self, **facts: str) -> Cost:
+        """With these facts, those that are empty apart."""
+        return replace(self, facts={**self.facts, **{name: text for name, text in facts.items() if text}})
+
+    def knowing(self, **details: Any) -> Cost:
+        return replace(self, details={**self.details, **details})
+
+    @property
+    def runs(self) -> int:
+        return sum(one.runs for one in self.works)
+
+    @property
+    def experiments(self) -> int:
+        return sum(one.runs * one.experiments for one in self.works)
+
+    @property
+    def device_seconds(self) -> float:
+        return round(seconds_of(self.works), 1)
+
+    @property
+    def charged(self) -> float:
+        """Device-seconds that will be charged to the runs, without their verification."""
+        return sum(one.runs * one.run_budget_s for one in self.works)
+
+    @property
+    def of_looks(self) -> str:
+        """What can be seen at the rows of each task with a command; empty without one."""
+        several = len(self.looks) > 1
+        return ". ".join(f"{one.task}: {one.sentence}" if several else one.sentence for one in self.looks)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        whole = {
+            "task": ", ".join(one.task for one in self.works if not one.use), "runs": self.runs,
+            "experiments": self.experiments, "device_seconds": self.device_seconds,
+            "charged_seconds": round(self.charged, 1), "wall_seconds": self.wall_seconds, "workers": self.workers,
+            "devices_per_run": self.devices_per_run, "works": [rounded(asdict(one)) for one in self.works],
+        }  # fmt: skip
+        looks = {"looks": [rounded(asdict(each)) for each in self.looks]} if self.looks else {}
+        more = {"harvest_experiments": self.harvest, "stages": list(self.stages), "plan": self.plan}
+        return {**whole, **self.facts, **looks, **self.details, **{key: value for key, value in more.items() if value}}
+
+
+def looks_of(tasks: Sequence[Task], works: Sequence[Work], seeds: int, harvest: int = 0) -> list[PlannedLooks]:
+    """At the rows of each task whose metric lacks their noise. ``seeds``: with which each final script is trained;
+    ``harvest``: experiments of the last search on each task."""
+    experiments = [sum(w.runs * w.experiments for w in works if w.task == task.name and not w.use) for task in tasks]
+    looks = [planned_looks(task, n + harvest, seeds) for task, n in zip(tasks, experiments, strict=True)]
+    return [each for each in looks if each is not None]
+
+
+def rounded(work: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in work.items()}
+
+
+def seconds_of(works: Sequence[Work]) -> float:
+    """Device-seconds."""
+    return sum(one.device_seconds for one in works)

@@ -1,0 +1,161 @@
+"""champion.evidence.md, one page for people and models: the verdict, what changed, the ideas with their estimates."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.found_scripts import FoundScript, script_sentence
+from analysis.ledger.events import HarvestEvent
+from analysis.ledger.run_state import StudyState
+from analysis.report.evidence_text import quoted
+from analysis.report.program_text import CreditRow
+from analysis.report.source import ReportSource
+from analysis.study import read_study
+from analysis.tables import rows, statement
+from analysis.verdict.verdict import verdict_of
+from analysis.wording import brief, chance, duration, estimate, many
+from arena.harvest import HARVEST
+from arena.public import public_lines
+from arena.setup import reference
+from arena.study import Study
+from arena.task_study import tasks_of
+from meta.claim import Champion
+from meta.steering import wishes
+from programs.diff import Diff, diff
+from programs.directives import Directive
+from programs.evolved_for import EvolvedFor
+from programs.templates import jinja_environment
+from programs.text import one_line
+from trainer.cards.freshness import SAID, SPLIT
+from trainer.edits import Edit
+from trainer.sandbox import flag
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+LONGER = 1.2  # times the untouched train.py: some of the gain may be bought
+MOST_ROWS, MOST_CHANGES, MOST_TEXT = 16, 30, 90  # rows of a table, lines of the diff, characters of a statement
+
+
+def evidence_page(study: Study, champion: Champion) -> str:
+    """The page as markdown. Every estimate on it is a row of a view, with its id."""
+    program, d, config = champion.program, champion.decision, study.config
+    with read_study(study.folder) as con:
+        found = verdict_of(con, decision=d)
+        steps = rows(con.execute(statement("lineage_steps"), {"program": program.program_id}))
+        every = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
+        night = rows(con.execute(statement("night_contributed"))) if d.night else []
+        kept = rows(con.execute(statement("night_kept"))) if d.night else []
+        limits = rows(con.execute("FROM constraints WHERE role IN ('champion', 'control') ORDER BY task, name, role"))
+    credit = [row for row in every if row.estimate is not None]
+    credit.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))
+    first = study.program(steps[0]["parent_id"]) if steps else None
+    page = jinja_environment(TEMPLATES)
+    page.filters |= {"line": line, "cell": cell, "estimate": estimate, "chance": chance, "brief": brief, "many": many}
+    return page.get_template("champion.evidence.md.j2").render(
+        champion=champion, v=found, d=d, config=config, rows=MOST_ROWS, lines=MOST_CHANGES,
+        researcher=str(EvolvedFor.of(config.researcher, config.staff.models)),
+        steps=steps, change=changes(diff(first, program)) if first else [], night=night, kept=kept,
+        credit=credit, without=len(every) - len(credit), fresh=SAID[SPLIT] if d.fresh == SPLIT else "",
+        learnt=study.program(config.knowledge.program_id).name if config.knowledge else "",
+        public=public_lines(study), harvests=list(harvests(study)),
+        steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
+        limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
+        exact=config.fixed_steps or study.task.law is not None, unsafe=flag(config.sandbox),
+    )  # fmt: skip
+
+
+def changes(change: Diff) -> list[str]:
+    """The diff as lines with + and -; a changed order of the ideas is one remark instead of a list of ids."""
+    pairs: list[tuple[Directive | None, Directive | None]] = [(old, None) for old in change.removed]
+    pairs += [*change.changed, *((None, new) for new in change.added)]
+    lines, moved = list[str](), False
+    for pair in pairs:
+        for sign, d in zip("-+", pair, strict=True):
+            moved |= d is not None and d.kind == "order"
+            if d is not None and d.kind != "order":
+                lines.append(f"{sign} {_kind(d)}: {line(d.text)}")
+    return [*lines, *["  (the ideas are in another order)"] * moved]
+
+
+def _kind(directive: Directive) -> str:
+    """The kind of a statement, and its file where that is not the entry file."""
+    return f"{directive.kind} in {line(directive.file)}" if directive.file else directive.kind
+
+
+def line(text: str) -> str:
+    """Text of a program on one line, escaped: it ends no table cell or fenced block and is no HTML, link or picture."""
+    plain = one_line(text).replace("|", "\\|").replace("~~~", "~ ~ ~")
+    return re.sub(r"<(?=[a-z/!?])", r"\\<", plain, flags=re.IGNORECASE).replace("](", "]\\(")
+
+
+def cell(text: str) -> str:
+    """The same as inline code, shortened, so that nothing in it is markdown or HTML."""
+    return quoted(one_line(text, MOST_TEXT)).replace("|", "\\|")
+
+
+@dataclass(frozen=True)
+class HarvestedScript:
+    """The harvest on one task. ``verified``: what `metaloop verify` is given, and ``task``, both quoted for a shell.
+    ``steps``: the edits that lead to the train.py, each with its origin (see `HarvestExperimentEvent`)."""
+
+    event: HarvestEvent
+    files: list[tuple[Path, str]]
+    verified: str
+    task: str
+    steps: list[tuple[str, Edit]]
+    cost: str
+    sentence: str
+
+
+def harvests(study: Study) -> Iterator[HarvestedScript]:
+    """``best_train.py``, or ``best/TASK/FILE`` where the study has several tasks or the task several files."""
+    for on in tasks_of(study):
+        event, task = study.state.harvests.get((on.task.name, HARVEST)), on.task
+        if event is None:
+            continue
+        folder, untouched = study.folder / "best" / event.task, task.edits.config(task.baseline())
+        alone = not study.config.further and len(event.files) == 1 and "/" not in event.files[0][0]
+        files = [(study.folder / f"best_{name}" if alone else folder / name, text) for name, text in event.files]
+        yield HarvestedScript(
+            event,
+            files,
+            shlex.quote(str(files[0][0] if len(files) == 1 else folder)),
+            shlex.quote(reference(task)),
+            steps(study.state, event) or [("run", task.edits.between(untouched, event.config))],
+            training_cost(study.state, event.task),
+            script_sentence(FoundScript.of(task, event), "It", "the untouched one"),
+        )
+
+
+def training_cost(state: StudyState, task: str) -> str:
+    """How long a training of the harvest's train.py takes, and one of the untouched; empty if that is not known."""
+    measured = state.harvested.get((task, HARVEST), {})
+    again = [event for (stage, _), event in measured.items() if stage == "measure"]
+    # of a night, whose result is verified like that of any run
+    new = [one.device_seconds_spent for one in again or state.verifications() if one.status == "ok"]
+    old = [
+        event.device_seconds_spent - (event.further_seconds or 0.0)
+        for event in state.baselines_of(task, "confirmation")
+        if event.status == "ok"
+    ]
+    if not any(new) or not any(old):
+        return ""
+    now, before = statistics.fmean(new), statistics.fmean(old)
+    text = f"Average training: {duration(now)} of device time (untouched script: {duration(before)})."
+    return text + " Part of the gain may come from longer training." * (now > LONGER * before)
+
+
+def steps(state: StudyState, event: HarvestEvent) -> list[tuple[str, Edit]]:
+    """From the untouched train.py to that of a harvest; empty where no search made it, as in a night."""
+    trained = sorted(state.harvested[event.task, HARVEST].items(), reverse=True)
+    made = {one.source_id: one for (stage, _), one in trained if stage in ("search", "measure")}
+    chain, source_id = list[tuple[str, Edit]](), str(event.source_id)
+    while source_id in made:
+        one = made[source_id]
+        chain.insert(0, (f"{one.origin} {one.from_run or ''}".strip(), one.edit))
+        source_id = one.parent_source_id or ""
+    return chain

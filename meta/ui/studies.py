@@ -1,0 +1,184 @@
+"""The studies below a folder, followed by their ledgers in a thread, so that a page never waits for one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.report.progress import Progress, RunGain, of_night, of_runs
+from arena.lock import is_taken
+from meta.cli.resolve import studies_below
+from meta.steering import wishes
+from meta.ui.live import AFTERWARDS, LiveStudy
+from meta.ui.live_rows import arm_rows, match_title, news, remaining, run_rows, status_row
+from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
+from programs.text import escaped
+
+LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
+NOT_DRAWN = (*AFTERWARDS, "night")  # purposes of matches without a place in the picture of the programs
+MOST_RUNS = 100  # listed
+
+
+@dataclass
+class FollowedStudy:
+    """A study as far as its ledger was read. ``version`` grows with each change of what is known; ``problem``: why it
+    cannot be read, for good."""
+
+    name: str
+    folder: Path
+    study: LiveStudy
+    version: int = 0
+    whole: bool = False
+    at_work: bool = False
+    problem: MetaloopError | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @classmethod
+    def of(cls, name: str, folder: Path) -> FollowedStudy:
+        return cls(name, folder, LiveStudy(folder))
+
+    def look(self) -> bool:
+        """Read what was added to the ledger; whether anything changed."""
+        before = self.version
+        try:
+            if self.problem is None:
+                self._look()
+        except OSError:  # it was removed meanwhile: the next search notices
+            pass
+        except Exception as error:  # whatever is in a study of someone else, the others are followed
+            self._refuse(error)
+        return self.version != before
+
+    def _look(self) -> None:
+        for event in self.study.new_events():
+            with self.lock:
+                self.study.take(event)
+            self.version += 1
+        if self.study.is_import:
+            _ = self.study.imported
+        at_work = is_taken(self.folder)
+        if self.study.champion is None:
+            self.study.verdict(at_work)  # so that no page waits for the views
+        self.version += (not self.whole) + (at_work != self.at_work)
+        self.whole, self.at_work = True, at_work
+
+    def _refuse(self, error: Exception) -> None:
+        text = str(getattr(error, "message", "") or f"{type(error).__name__}: {error}")[:300]
+        damage = Corrupt(f"this study is damaged: {text}", hint="restore it from a copy")
+        self.problem = error if isinstance(error, OtherVersion) else damage
+        self.whole, self.version = True, self.version + 1
+
+    def item(self) -> dict[str, Any]:
+        """What the list of studies shows; figures only where they are known."""
+        try:
+            if self.problem is None and (self.whole or not self.study.is_import):
+                with self.lock:
+                    at_work = self.at_work or not self.whole
+                    row, found = status_row(self.study, at_work), self.study.verdict(at_work)
+                    tasks = ", ".join(dict.fromkeys(match.task for match in self.study.matches.values()))
+                    pictures = self.pictures()
+                said = found.sentences if found else ()
+                row["state"] = row["state"] if self.whole else ""
+                return {"calls": 0, **row, "tasks": tasks, "verdict": said, "found": found, "pictures": pictures}
+        except Exception as error:  # figures that no record of ours has
+            self._refuse(error)
+        state = "other version" if isinstance(self.problem, OtherVersion) else "damaged" if self.problem else "imported"
+        said = (self.problem.message,) if self.problem else ()
+        return {"state": state, "experiments": None, "tasks": "", "verdict": said, "found": None, "pictures": ()}
+
+    def page(self, match_id: str) -> dict[str, Any]:
+        """What the study's page shows, of a match, else of the current one."""
+        study = self.study
+        match = study.matches.get(match_id) or study.current
+        runs = run_rows(study, match) if match else []
+        return {
+            "match": match,
+            "matches": [(one, match_title(one.label, one.generation, one.purpose)) for one in study.matches.values()],
+            "arms": arm_rows(study, match) if match else [],
+            "runs": runs[:MOST_RUNS],
+            "more_runs": max(0, len(runs) - MOST_RUNS),
+            "requests": list(wishes(self.folder, study)),
+            "news": news(study) if self.at_work else [],
+            "work": remaining(study) if self.at_work else None,
+        }
+
+    def pictures(self) -> list[Progress]:
+        """Of what its runs gained, or its night."""
+        study = self.study
+        if study.turns:
+            night = next(match.config for match in study.matches.values() if match.purpose == "night")
+            return [of_night(study.turns, night.metric, night.direction)]
+        runs = [
+            RunGain(run_id, match.label, arm.program_id,
+                    arm.names or study.name(arm.program_id), run.gain, match.config.unit)
+            for match in study.matches.values() if match.purpose not in NOT_DRAWN
+            for arm in match.arms
+            for run_id, run in study.runs_of(arm).items() if run.state == "finished" and run.gain is not None
+        ]  # fmt: skip
+        return of_runs(runs, str(study.champion.body.get("program_id")) if study.champion else None)
+
+
+class Studies:
+    """Finds the studies below ``root`` and follows them until ``close``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.followed = root.resolve(), dict[str, FollowedStudy]()
+        self.version = 0
+        self._ending = threading.Event()
+        self.search()
+        self._thread = threading.Thread(target=self._follow, name="studies", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ending.set()
+
+    def search(self) -> None:
+        """Take in new studies, and let go of those that are gone."""
+        there = dict(self._there())
+        for name in there.keys() - self.followed.keys():
+            self.followed[name] = FollowedStudy.of(name, there[name])
+            self.version += 1
+        for name in self.followed.keys() - there.keys():
+            del self.followed[name]
+            self.version += 1
+
+    def _there(self) -> Iterator[tuple[str, Path]]:
+        for here in studies_below(self.root):
+            if (here / "ledger").is_dir():
+                yield escaped(str(here.relative_to(self.root)) if here != self.root else here.name), here
+
+    def _follow(self) -> None:
+        searched = time.monotonic()
+        while not self._ending.is_set():
+            if time.monotonic() - searched > SEARCH_SECONDS:
+                self.search()
+                searched = time.monotonic()
+            newest = sorted(self.followed.values(), key=lambda one: (one.whole, -_changed(one.folder)))
+            for one in newest:
+                if self._ending.is_set():
+                    return
+                self.version += one.look()
+            self._ending.wait(LOOK_SECONDS)
+
+    def get(self, name: str) -> FollowedStudy:
+        """Raises NotFound, OtherVersion, or Corrupt."""
+        if name not in self.followed:
+            raise NotFound(f"there is no study {name!r} here", hint="the first page lists them")
+        if (problem := self.followed[name].problem) is not None:
+            raise problem
+        return self.followed[name]
+
+    def newest_first(self) -> list[FollowedStudy]:
+        return sorted(self.followed.values(), key=lambda one: (one.at_work, _changed(one.folder)), reverse=True)
+
+
+def _changed(folder: Path) -> float:
+    """When something was last added to a study."""
+    try:
+        return max((path.stat().st_mtime for path in (folder / "ledger").glob("*.jsonl")), default=0.0)
+    except OSError:
+        return 0.0
