@@ -32,6 +32,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("contest", "contest:contest", "host a contest of programs, or take part", True),
         CommandEntry("doctor", "doctor:doctor", "check this machine; a fix for each problem", True),
         CommandEntry("ablate", "ablate:ablate", "measure the effect of each directive or kept change"),
+        CommandEntry("resume", "resume:resume", "go on with a study that was stopped, whatever made it"),
         CommandEntry("stop", "status:stop", "stop a running study after the experiments in progress"),
         CommandEntry("steer", "steer:steer", "give a running study a program or a veto"),
         CommandEntry("ls", "studies:ls", "the studies of a folder, with verdict and size"),

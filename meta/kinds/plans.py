@@ -15,6 +15,7 @@ from analysis.verdict.decision import LEVEL
 from arena.harvest import LEAST
 from arena.race import Stage
 from arena.setup import RunCost
+from programs.program import Program
 
 Role = Literal["champion", "control", "own", "without-ideas", "a/a", "one-line", "start", "learnt"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -164,18 +165,24 @@ class MatchPlan(Plan):
 
 
 class AblationPlan(Plan):
-    """A factorial ablation of a program's directives. ``program_id``: the program; ``only``: ids (or prefixes) of the
-    directives to switch, all where empty; ``budget``: device-seconds, of four blocks where None."""
+    """A factorial ablation of a program's directives. ``name`` and ``text``: the program; ``only``: ids (or prefixes) of
+    the directives to switch, all where empty; ``budget``: device-seconds, of four blocks where None."""
 
-    program_id: str
+    name: str
+    text: str
     only: list[str] = []
     budget: Seconds | None = None
 
+    @property
+    def program(self) -> Program:
+        return Program.parse(self.text, self.name)
+
 
 class ReplayPlan(Plan):
-    """A run's kept changes, trained again without each of them. ``source``: folder of the import that has the run;
-    None: the study itself."""
+    """A run's kept changes, of which its final script needs ``commits``, trained again without each of them with so
+    many fresh ``seeds``. ``source``: folder of the import that has the run; None: the study itself."""
 
     run_id: str
+    commits: PositiveInt
     seeds: Annotated[int, Field(ge=2)]
     source: str | None = None
