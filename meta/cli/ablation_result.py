@@ -43,7 +43,7 @@ def show_ablation_result(out: Output, folder: Path, identity: str) -> list[str]:
 
 
 def closing_lines(rows: Sequence[Mapping[str, Any]], gains: Sequence[float]) -> list[str]:
-    """What the final script gains on each seed; how many changes help, which do harm, and what to do with the others."""
+    """What the final script gains, how many changes help, which do harm, and what to do with the others."""
     gain = mean_interval(gains)
     whole = estimate(gain.mean, gain.low, gain.high, rows[0]["unit"])
     above = [row for row in rows if (row["low"] or 0.0) > 0.0]
