@@ -86,6 +86,11 @@ def load(name: str) -> Recipe:
     return Recipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
 
 
+def installed() -> dict[str, bool]:
+    """Name of each recipe → whether its agent is installed here."""
+    return {name: shutil.which(load(name).command[0]) is not None for name in names()}
+
+
 def recipe_for(name: str, config: ModelConfig) -> Recipe:
     """The recipe of ``command:NAME``, or of `--set agent`, which takes precedence; with the configured
     additions."""
@@ -162,7 +167,7 @@ def own_agent(prompt: str, researcher: str = "", command: str = "") -> str:
     if command and name not in names():
         given = shlex.quote(prompt)
         return command.replace("{prompt}", given) if "{prompt}" in command else f"echo {given} | {command}"
-    here = [one for one in names() if shutil.which(load(one).command[0])]
+    here = [name for name, is_here in installed().items() if is_here]
     chosen = name if name in names() else next(iter(here), "claude")
     return shlex.join(word.replace("{prompt}", prompt) for word in load(chosen).by_hand)
 

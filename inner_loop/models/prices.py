@@ -19,6 +19,7 @@ CHARACTERS = 4  # per token, in English and in code
 FRAME, PROGRAM, HISTORY, LOG, SAID = 900, 800, 500, 700, 500  # tokens of the parts of a call, and of its reply
 KNOB = 60  # tokens per known edit
 LEAST_CACHED = 1024  # tokens; providers cache no shorter beginnings (platform.openai.com/docs/guides/prompt-caching)
+UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
 
@@ -164,17 +165,22 @@ def estimate(task: Task, config: ModelConfig, experiments: int) -> Bill:
 
 
 def bill_line(whole: Bill, config: ModelConfig) -> str:
-    """One line for the plan, with the caps."""
+    """One line for the plan, with the caps, and how to give a price that is not known."""
     short = (whole.usd or 0) > (config.max_usd or math.inf) or whole.tokens > (config.max_tokens or math.inf)
     ends = ": it stops there, and continues with a larger cap" if short else ""
-    return f"{whole.words('about ')}{f', at most {config.caps()}{ends}' if config.caps() else ''}"
+    most = f", at most {config.caps()}{ends}" if config.caps() else ""
+    unpriced = UNPRICED.format(config.models[0]) if whole.usd is None else ""
+    return f"{whole.words('about ')}{most}{unpriced}"
 
 
 def settled(config: ModelConfig) -> ModelConfig:
-    """The configuration with the smallest known context size of its models, and with replies that fit into it.
+    """The configuration with the smallest known context size of its models, and with replies that fit into it; as it
+    is without models.
 
     Raises UsageError where a reply of --set reply_tokens leaves no room for a prompt.
     """
+    if not config.models:
+        return config
     known = [tokens for model in config.models if (tokens := longest(model, "input"))]
     tokens = config.context_tokens or min(known, default=None)
     if tokens is None:

@@ -217,8 +217,7 @@ class ResearcherChoice:
 
         require_prices_of(config)
         whole = estimate(task, config, cost.experiments)
-        unpriced = UNPRICED.format(config.models[0]) * (whole.usd is None)
-        return cost.knowing(tokens=whole.tokens, usd=whole.usd).saying(price=bill_line(whole, config) + unpriced)
+        return cost.knowing(tokens=whole.tokens, usd=whole.usd).saying(price=bill_line(whole, config))
 
 
 def limits(config: ModelConfig) -> dict[str, Any]:
