@@ -25,12 +25,12 @@ from meta.cli.evolve_plan import (
 from meta.cli.evolve_tasks import ChosenTasks, EndFlags, EvolveFlags, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
-from meta.cli.options import typed
 from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.study_result import present
 from meta.cli.study_size import unused_budget
+from meta.cli.typed_options import typed
 from programs.errors import UsageError
 
 if TYPE_CHECKING:

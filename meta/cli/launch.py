@@ -15,10 +15,11 @@ from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
 from meta.cli.consent import consent
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
-from meta.cli.options import duration, typed
+from meta.cli.options import duration
 from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
 from meta.cli.researcher_choice import LIMITS, ResearcherChoice
+from meta.cli.typed_options import typed
 from meta.kinds.cost import Cost, Work, looks_of
 from programs.errors import NotComparable, UsageError
 from programs.text import word_list

@@ -8,19 +8,18 @@ of the source.
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
-from click.core import ParameterSource
 
 from programs.errors import UsageError
-from programs.text import word_list
 
 Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
-Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter
 
 LONGEST = 1e9  # seconds
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -53,7 +52,6 @@ def duration(seconds: float | None) -> str:
 
 
 Above0 = click.FloatRange(min=0, min_open=True)
-SETTINGS = "metaloop.settings"  # in click's meta: name → value, of --set
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -70,7 +68,39 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-def flag(help: str, *names: str, command: str = "", cls: type[click.Option] = click.Option, **settings: Any) -> Maker:
+@dataclass(frozen=True)
+class Setting:
+    """A row of a command's table of rare settings. ``--set NAME=VALUE`` sets it, or its variable in the environment;
+    a repeatable one is a tuple of values."""
+
+    name: str
+    help: str
+    variable: str
+    type: Any  # a click type
+    default: Any
+    is_repeatable: bool
+
+    def parse(self, texts: Sequence[str], context: click.Context) -> Any:
+        """The value of the last text, or of all. Raises click.BadParameter."""
+        try:
+            values = tuple(self.type.convert(text, None, context) for text in texts)
+        except click.BadParameter as error:
+            error.param_hint = f"'--set {self.name}'"
+            raise
+        return values if self.is_repeatable else values[-1]
+
+
+Maker = Callable[[str, object], click.Parameter | Setting]  # from the name and the type of a parameter
+
+
+def flag(
+    help: str,
+    *names: str,
+    command: str = "",
+    min: float | None = None,
+    max: float | None = None,
+    **settings: Any,
+) -> Maker:
     """A click option, by default named ``--`` and the parameter's name; METALOOP_NAME in the environment sets it too,
     or METALOOP_COMMAND_NAME where other commands have an option of this name with another meaning.
 
@@ -80,86 +110,113 @@ def flag(help: str, *names: str, command: str = "", cls: type[click.Option] = cl
 
     def make(name: str, hint: object) -> click.Option:
         long = next((n for n in names if n.startswith("--")), "--" + name.replace("_", "-"))
-        words = f"{command} {long.split('/')[0][2:]}".strip()
-        made = {"envvar": "METALOOP_" + re.sub(r"[ -]", "_", words).upper(), **settings}
-        kinds = get_args(hint) or (hint,)
-        if bool in kinds:
-            made.setdefault("default", False if hint is bool else None)
-            made["is_flag"] = "/" not in long or None
-        elif int in kinds or float in kinds:
-            bounds = {bound: made.pop(bound, None) for bound in ("min", "max")}
-            if any(value is not None for value in bounds.values()):
-                made["type"] = (click.IntRange if int in kinds else click.FloatRange)(**bounds)
-            elif "type" not in made:
-                made["type"] = int if int in kinds else float
-            if int in kinds:
-                made.setdefault("metavar", "N")
-        made["multiple"] = get_origin(hint) is tuple
-        if not (made["multiple"] or type(None) in kinds or made.get("required")) and made.get("default") is None:
+        values = {
+            "type": click_type(hint, min, max),
+            "default": False if hint is bool else None,
+            "metavar": "N" if int in types_of(hint) else None,
+            "multiple": get_origin(hint) is tuple,
+            "envvar": variable_of(long.split("/")[0][2:], command),
+            **settings,
+        }
+        if bool in types_of(hint):
+            values["is_flag"] = "/" not in long or None
+        default, may_be_none = values["default"], type(None) in types_of(hint)
+        if default is None and not (values["multiple"] or may_be_none or values.get("required")):
             raise TypeError(f"--{name} may be left out, so its type needs None or the flag a default")
-        made["show_default"] = made.get("default") is not False and made.get("default") not in (None, "")
-        return cls([*dict.fromkeys([*names, long]), name], help=help, **made)
+        values["show_default"] = default is not False and default not in (None, "")
+        return click.Option([*dict.fromkeys([*names, long]), name], help=help, **values)
 
     return make
 
 
-class Rare(click.Option):
-    """A setting that ``--set NAME=VALUE`` gives, or METALOOP_NAME in the environment. It is no option of its own."""
+def rare(
+    help: str,
+    command: str = "",
+    min: float | None = None,
+    max: float | None = None,
+    type: Any = None,
+    default: Any = None,
+) -> Maker:
+    """A `Setting`: a :func:`flag` for few, without an option of its own."""
 
-    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        pass
+    def make(name: str, hint: object) -> Setting:
+        is_repeatable = get_origin(hint) is tuple
+        unset = () if is_repeatable else False if hint is bool else default
+        return Setting(name, help, variable_of(name, command), type or click_type(hint, min, max), unset, is_repeatable)
 
-    def get_help_record(self, ctx: click.Context) -> None:
-        return None
-
-    def get_error_hint(self, ctx: click.Context | None) -> str:
-        return f"'--set {self.name}'"
-
-    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
-        given = ctx.meta.get(SETTINGS, {}).get(self.name)
-        if given is None:
-            return super().consume_value(ctx, opts)
-        last = given[-1] or ("true" if self.is_flag else "")
-        return given if self.multiple else last, ParameterSource.COMMANDLINE
+    return make
 
 
-def rare(help: str, command: str = "", **settings: Any) -> Maker:
-    """A :func:`flag` for few: ``--set NAME=VALUE``."""
-    return flag(help, command=command, cls=Rare, **settings)
+def types_of(hint: object) -> tuple[object, ...]:
+    """The types of a union or of a tuple's values, or the type itself."""
+    return get_args(hint) or (hint,)
 
 
-def _sort_settings(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Keeps the values of `Rare` parameters for them, and returns those of models and agents. ``--set help`` prints
-    all settings of the command, as --help does its options."""
-    own = {p.name or "": str(p.help) for p in context.command.params if isinstance(p, Rare)}
-    known = own | (_of_models() if parameter.expose_value else {})
-    if "help" in given:
-        formatter = click.HelpFormatter(width=80)
-        formatter.write_dl([*known.items()])
-        click.echo(formatter.getvalue(), nl=False)
-        context.exit()
-    for text in given:
-        name, _, value = text.partition("=")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
-            raise UsageError(f"--set {text}: {context.command_path} has no such setting", hint=hint)
-        if name in own:
-            context.meta.setdefault(SETTINGS, {}).setdefault(name, []).append(value)
-    return tuple(text for text in given if text.partition("=")[0] not in own)
+def click_type(hint: object, min: float | None = None, max: float | None = None) -> Any:
+    """The click type for the values of a parameter; ``min`` and ``max`` bound a number."""
+    for number, plain, within in ((int, click.INT, click.IntRange), (float, click.FLOAT, click.FloatRange)):
+        if number in types_of(hint):
+            return plain if min is None and max is None else within(min, max)  # type: ignore[arg-type]
+    return click.BOOL if bool in types_of(hint) else click.STRING
 
 
-def _of_models() -> dict[str, str]:
-    """The fields of a `ModelConfig` that ``--set`` may name: those with a description."""
+def variable_of(name: str, command: str = "") -> str:
+    """The environment variable of an option or a setting."""
+    return "METALOOP_" + re.sub(r"[ -]", "_", f"{command} {name}".strip()).upper()
+
+
+def model_settings() -> dict[str, str]:
+    """The fields of a `ModelConfig` that ``--set`` may name, those with a description; and this description."""
     from inner_loop.run_context import ModelConfig
 
     return {name: field.description for name, field in ModelConfig.model_fields.items() if field.description}
 
 
-def settings_flag(**more: Any) -> Maker:
-    """``--set NAME=VALUE``: the settings of models and agents; the command's own go to its `Rare` parameters."""
-    said = "A rarer setting; --set help lists them."
-    return flag(said, "--set", metavar="NAME=VALUE", callback=_sort_settings, is_eager=True, **more)
+def settings_option(name: str, hint: object, takes_models: bool = True) -> click.Option:
+    """``--set NAME=VALUE`` of a command. Its value is what it sets of models and agents, if the command takes that."""
+    return click.Option(
+        ["--set", name],
+        multiple=True,
+        metavar="NAME=VALUE",
+        envvar="METALOOP_SET",
+        help="A rarer setting; --set help lists them.",
+        callback=read_settings,
+        is_eager=True,
+        expose_value=takes_models,
+    )
+
+
+def read_settings(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the value of each of the command's settings into ``context.params``, and return the texts that are for models
+    and agents. ``help`` prints all settings, as --help does the options. Raises UsageError for an unknown name."""
+    table: Mapping[str, Setting] = getattr(context.command, "settings", {})
+    helps = {setting.name: setting.help for setting in table.values()}
+    helps |= model_settings() if option.expose_value else {}
+    if "help" in texts:
+        formatter = click.HelpFormatter(width=80)
+        formatter.write_dl([*helps.items()])
+        click.echo(formatter.getvalue(), nl=False)
+        context.exit()
+    for text in texts:
+        name, mark, _ = text.partition("=")
+        if name not in helps:
+            near = difflib.get_close_matches(name, helps, n=1)
+            hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
+            raise UsageError(f"--set {text}: {context.command_path} has no such setting", hint=hint)
+        if not mark:
+            raise UsageError(f"--set {text}: its value is missing", hint=f"--set {name}=VALUE")
+    for setting in table.values():
+        values = [text.partition("=")[2] for text in texts if text.partition("=")[0] == setting.name]
+        if not values and (stored := os.environ.get(setting.variable)):
+            values = stored.split() if setting.is_repeatable else [stored]
+        context.params[setting.name] = setting.parse(values, context) if values else setting.default
+    return tuple(text for text in texts if text.partition("=")[0] not in table)
+
+
+#: The option of every command, before or after its name.
+AS_JSON = click.Option(
+    ["--json", "as_json"], is_flag=True, envvar="METALOOP_JSON", help="Print data and errors as JSON."
+)
 
 
 def argument(**settings: Any) -> Maker:
@@ -171,8 +228,8 @@ def only(*names: str) -> Choice:
     return lambda name: name in names
 
 
-def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter]:
-    """The click parameters of a function, or of a dataclass of flags, in the order of the source."""
+def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter | Setting]:
+    """The click parameters and settings of a function, or of a dataclass of flags, in the order of the source."""
     for name, kind, more in _values(owner, choice):
         if is_dataclass(kind):
             yield from click_parameters(kind, *more)
@@ -197,43 +254,8 @@ def typed_values(owner: object, values: Mapping[str, Any], choice: Choice = bool
     }
 
 
-AT_EACH_START = word_list("""
-    study resume dry-run yes apply data_noise json
-""")  # options that change no study
-
-
-def typed() -> dict[str, list[str]]:
-    """Option → its values of this command, by its line or the environment, without AT_EACH_START; ``""``: the command
-    and its arguments."""
+def command_line() -> str:
+    """The command line as it was typed, quoted for a shell; empty outside a command."""
     context = click.get_current_context(silent=True)
-    if context is None:
-        return {}
-    given: dict[str, list[str]] = {"": context.command_path.split()[1:]}
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        if source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
-            continue
-        value = context.params.get(name)
-        values = [_word(one) for one in (value if isinstance(value, tuple) else (value,)) if one is not None]
-        option = (parameter.opts if value is not False else parameter.secondary_opts or parameter.opts)[-1]
-        if isinstance(parameter, click.Argument):
-            given[""] += values
-        elif isinstance(parameter, Rare):
-            given.setdefault("--set", []).extend(f"{name}={one}" for one in values if name not in AT_EACH_START)
-        elif option == "--set":
-            given.setdefault("--set", []).extend(values)
-        elif option[2:] not in AT_EACH_START:
-            given[option] = [] if isinstance(value, bool) else values
-    return {option: values for option, values in given.items() if values or option != "--set"}
-
-
-def _word(value: object) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is True else str(value)
-
-
-@dataclass(frozen=True)
-class CommonFlags:
-    """The flag of every command, before or after its name."""
-
-    as_json: Annotated[bool, flag("Print data and errors as JSON.", "--json")]
+    words = context.find_root().obj if context else None  # set by meta.cli.main.run
+    return shlex.join(["metaloop", *words]) if words else ""
