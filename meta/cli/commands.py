@@ -126,8 +126,8 @@ def verb(*examples: Example) -> Callable[[Callable[..., int | None]], VerbComman
                 raise
 
         rows = [*click_parameters(function)]
-        settings = {row.name: row for row in rows if isinstance(row, Setting)}
-        params = [row for row in rows if isinstance(row, click.Parameter)]
+        settings = {str(row.name): row for row in rows if isinstance(row, Setting)}
+        params = [row for row in rows if not isinstance(row, Setting)]
         options = {option for parameter in params for option in parameter.opts}
         if settings and "--set" not in options:
             params.append(settings_option("settings", str, takes_models=False))

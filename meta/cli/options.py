@@ -8,11 +8,10 @@ of the source.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 import click
@@ -20,6 +19,7 @@ import click
 from programs.errors import UsageError
 
 Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
+Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter
 
 LONGEST = 1e9  # seconds
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -68,37 +68,13 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A row of a command's table of rare settings. ``--set NAME=VALUE`` sets it, or its variable in the environment;
-    a repeatable one is a tuple of values."""
-
-    name: str
-    help: str
-    variable: str
-    type: Any  # a click type
-    default: Any
-    is_repeatable: bool
-
-    def parse(self, texts: Sequence[str], context: click.Context) -> Any:
-        """The value of the last text, or of all. Raises click.BadParameter."""
-        try:
-            values = tuple(self.type.convert(text, None, context) for text in texts)
-        except click.BadParameter as error:
-            error.param_hint = f"'--set {self.name}'"
-            raise
-        return values if self.is_repeatable else values[-1]
-
-
-Maker = Callable[[str, object], click.Parameter | Setting]  # from the name and the type of a parameter
-
-
 def flag(
     help: str,
     *names: str,
     command: str = "",
-    min: float | None = None,
-    max: float | None = None,
+    min: Any = None,
+    max: Any = None,
+    cls: type[click.Option] = click.Option,
     **settings: Any,
 ) -> Maker:
     """A click option, by default named ``--`` and the parameter's name; METALOOP_NAME in the environment sets it too,
@@ -110,59 +86,38 @@ def flag(
 
     def make(name: str, hint: object) -> click.Option:
         long = next((n for n in names if n.startswith("--")), "--" + name.replace("_", "-"))
-        values = {
-            "type": click_type(hint, min, max),
-            "default": False if hint is bool else None,
-            "metavar": "N" if int in types_of(hint) else None,
-            "multiple": get_origin(hint) is tuple,
-            "envvar": variable_of(long.split("/")[0][2:], command),
-            **settings,
-        }
-        if bool in types_of(hint):
-            values["is_flag"] = "/" not in long or None
-        default, may_be_none = values["default"], type(None) in types_of(hint)
-        if default is None and not (values["multiple"] or may_be_none or values.get("required")):
+        variable = f"metaloop {command} {long.split('/')[0][2:]}"
+        kinds = get_args(hint) or (hint,)
+        values: dict[str, Any] = {"multiple": get_origin(hint) is tuple}
+        values["envvar"] = re.sub("[ -]+", "_", variable).upper()
+        if bool in kinds:
+            values |= {"is_flag": "/" not in long or None, "default": False if hint is bool else None}
+        elif int in kinds or float in kinds:
+            within = click.IntRange if int in kinds else click.FloatRange
+            values["type"] = within(min, max) if {min, max} != {None} else int if int in kinds else float
+            values["metavar"] = "N" if int in kinds else None
+        values |= settings
+        default = values.get("default")
+        if default is None and not (values["multiple"] or type(None) in kinds or values.get("required")):
             raise TypeError(f"--{name} may be left out, so its type needs None or the flag a default")
-        values["show_default"] = default is not False and default not in (None, "")
-        return click.Option([*dict.fromkeys([*names, long]), name], help=help, **values)
+        values["show_default"] = default not in (None, False, "")
+        return cls([*dict.fromkeys([*names, long]), name], help=help, **values)
 
     return make
 
 
-def rare(
-    help: str,
-    command: str = "",
-    min: float | None = None,
-    max: float | None = None,
-    type: Any = None,
-    default: Any = None,
-) -> Maker:
+class Setting(click.Option):
+    """A row of a command's table of rare settings; ``--set NAME=VALUE`` sets it, or METALOOP_NAME in the environment.
+
+    It uses click's types, defaults and variables, but it is no option of the command."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        return f"'--set {self.name}'"
+
+
+def rare(help: str, command: str = "", **settings: Any) -> Maker:
     """A `Setting`: a :func:`flag` for few, without an option of its own."""
-
-    def make(name: str, hint: object) -> Setting:
-        is_repeatable = get_origin(hint) is tuple
-        unset = () if is_repeatable else False if hint is bool else default
-        return Setting(name, help, variable_of(name, command), type or click_type(hint, min, max), unset, is_repeatable)
-
-    return make
-
-
-def types_of(hint: object) -> tuple[object, ...]:
-    """The types of a union or of a tuple's values, or the type itself."""
-    return get_args(hint) or (hint,)
-
-
-def click_type(hint: object, min: float | None = None, max: float | None = None) -> Any:
-    """The click type for the values of a parameter; ``min`` and ``max`` bound a number."""
-    for number, plain, within in ((int, click.INT, click.IntRange), (float, click.FLOAT, click.FloatRange)):
-        if number in types_of(hint):
-            return plain if min is None and max is None else within(min, max)  # type: ignore[arg-type]
-    return click.BOOL if bool in types_of(hint) else click.STRING
-
-
-def variable_of(name: str, command: str = "") -> str:
-    """The environment variable of an option or a setting."""
-    return "METALOOP_" + re.sub(r"[ -]", "_", f"{command} {name}".strip()).upper()
+    return flag(help, command=command, cls=Setting, **settings)
 
 
 def model_settings() -> dict[str, str]:
@@ -190,7 +145,7 @@ def read_settings(context: click.Context, option: click.Parameter, texts: tuple[
     """Put the value of each of the command's settings into ``context.params``, and return the texts that are for models
     and agents. ``help`` prints all settings, as --help does the options. Raises UsageError for an unknown name."""
     table: Mapping[str, Setting] = getattr(context.command, "settings", {})
-    helps = {setting.name: setting.help for setting in table.values()}
+    helps = {name: str(setting.help) for name, setting in table.items()}
     helps |= model_settings() if option.expose_value else {}
     if "help" in texts:
         formatter = click.HelpFormatter(width=80)
@@ -205,11 +160,10 @@ def read_settings(context: click.Context, option: click.Parameter, texts: tuple[
             raise UsageError(f"--set {text}: {context.command_path} has no such setting", hint=hint)
         if not mark:
             raise UsageError(f"--set {text}: its value is missing", hint=f"--set {name}=VALUE")
-    for setting in table.values():
-        values = [text.partition("=")[2] for text in texts if text.partition("=")[0] == setting.name]
-        if not values and (stored := os.environ.get(setting.variable)):
-            values = stored.split() if setting.is_repeatable else [stored]
-        context.params[setting.name] = setting.parse(values, context) if values else setting.default
+    for name, setting in table.items():
+        values = [text.partition("=")[2] for text in texts if text.partition("=")[0] == name]
+        typed = {name: values if setting.multiple else values[-1]} if values else {}
+        setting.handle_parse_result(context, typed, [])
     return tuple(text for text in texts if text.partition("=")[0] not in table)
 
 
@@ -228,7 +182,7 @@ def only(*names: str) -> Choice:
     return lambda name: name in names
 
 
-def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter | Setting]:
+def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter]:
     """The click parameters and settings of a function, or of a dataclass of flags, in the order of the source."""
     for name, kind, more in _values(owner, choice):
         if is_dataclass(kind):

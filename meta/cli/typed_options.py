@@ -37,7 +37,7 @@ def typed() -> dict[str, list[str]]:
             options[option] = [] if isinstance(value, bool) else values
     for setting in getattr(context.command, "settings", {}).values():
         value = context.params[setting.name]
-        if value != setting.default and setting.name not in AT_EACH_START:
+        if value not in (None, False, (), setting.default) and setting.name not in AT_EACH_START:
             values = [_word(item) for item in (value if isinstance(value, tuple) else (value,))]
             options.setdefault("--set", []).extend(f"{setting.name}={item}" for item in values)
     return {option: values for option, values in options.items() if values or option != "--set"}

@@ -98,7 +98,7 @@ def test_a_variable_means_the_same_in_every_command(here: Path) -> None:
     meanings = defaultdict[str, set[tuple[str, str | None]]](set)
     for _, command in TREE:
         for setting in getattr(command, "settings", {}).values():
-            meanings[setting.variable].add((setting.type.name, "N" * ("integer" in setting.type.name)))
+            meanings[setting.envvar].add((setting.type.name, "N" * ("integer" in setting.type.name)))
         for option in command.params:
             if isinstance(option, click.Option) and isinstance(option.envvar, str):
                 takes = (option.metavar or "").removesuffix(",…").replace("TASK", "NAME|DIR")
