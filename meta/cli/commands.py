@@ -53,7 +53,8 @@ class VerbCommand(CommandWithExamples):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Many options in groups, few in one list."""
-        rows = {parameter.name: parameter.get_help_record(ctx) for parameter in self.get_params(ctx)}
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        rows = {option.name: option.get_help_record(ctx) for option in options}
         groups = {
             title: [row for name in rows if name in names and (row := rows[name])] for title, names in GROUPS.items()
         }
