@@ -6,6 +6,7 @@ The kinds are a closed list, so that a script can switch on them.
 from __future__ import annotations
 
 import errno
+import os
 
 import click
 
@@ -63,8 +64,6 @@ def lines(problem: MetaloopError) -> list[str]:
 
 def wants(flag: str, argv: list[str]) -> bool:
     """Whether ``flag`` (``--json``, ``--debug``) is set, also where parsing failed before it."""
-    import os
-
     before = argv[: argv.index("--")] if "--" in argv else argv
     value = os.environ.get("METALOOP_" + flag.strip("-").upper(), "")
     return flag in before or value.lower() in {"1", "true", "yes", "on", "t", "y"}

@@ -17,7 +17,7 @@ from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, typed
+from meta.cli.options import flag
 from meta.cli.output import Output, Row
 from programs.errors import NotFound, UsageError
 from programs.evolved_for import KINDS
@@ -46,18 +46,17 @@ class ExportFlags:
     """What is written, and where."""
 
     to: Annotated[
-        str,
+        str | None,
         flag(
-            f"{', '.join(FORMATS)}; for a tool: {', '.join(TOOLS)}.",
+            f"{', '.join(FORMATS)}; for a tool: {', '.join(TOOLS)}  [default: tsv].",
             type=click.Choice((*FORMATS, *TOOLS)),
-            default="tsv",
             metavar="FORMAT",
             command="export",
         ),
     ]
     view: Annotated[
-        str,
-        flag("The view to export, as in metaloop sql, or `written`.", default="runs", metavar="NAME|all"),
+        str | None,
+        flag("The view to export, as in metaloop sql, or `written`  [default: runs].", metavar="NAME|all"),
     ]
     output: Annotated[
         str | None,
@@ -120,8 +119,8 @@ def export(
         raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
     hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
-    if not hosted or {"--view", "--to"} & typed().keys():
-        to_tables(out, folder, target, flags.to, flags.view)
+    if not hosted or flags.view or flags.to:
+        to_tables(out, folder, target, flags.to or "tsv", flags.view or "runs")
     elif target is None:
         raise UsageError("name a new folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o NEW")
     else:

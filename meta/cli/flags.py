@@ -7,7 +7,7 @@ from typing import Annotated
 
 import click
 
-from meta.cli.options import Above0, Duration, argument, flag, rare, settings_flag
+from meta.cli.options import Above0, Duration, argument, flag, rare, settings_option
 
 STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
@@ -125,4 +125,4 @@ class ModelFlags:
         flag("The language model, by its name in LiteLLM; further names are fallbacks.", "-m", metavar="NAME,…"),
     ] = None
     max_usd: Annotated[float | None, flag("Spending limit in dollars.", type=Above0, metavar="USD")] = None
-    more: Annotated[tuple[str, ...], settings_flag()] = ()
+    more: Annotated[tuple[str, ...], settings_option] = ()

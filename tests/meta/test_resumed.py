@@ -11,7 +11,7 @@ from analysis.ledger import read
 from arena.settings import StudyConfig
 from meta.cli.evolve import PLANNING, evolve
 from meta.cli.launch import RUN_TIME
-from meta.cli.options import AT_EACH_START
+from meta.cli.typed_options import AT_EACH_START
 from meta.kinds.begin import create, take_up
 from tests.studies import TINY, planted
 
@@ -67,5 +67,7 @@ def test_so_are_a_program_and_a_variable(begun: Path) -> None:
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
     more = ("--set", "max_tokens=9000", "--set", "call_timeout=9s", "-y")
     metaloop("evolve", "--resume", begun, "--dry-run", *more)
-    known = {name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))}
+    known = {*evolve.settings} | {
+        name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))
+    }
     assert {*RUN_TIME, *AT_EACH_START} <= known
