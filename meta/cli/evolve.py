@@ -29,7 +29,7 @@ from meta.cli.options import typed
 from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.study_result import present
+from meta.cli.study_result import show_study_result
 from meta.cli.study_size import unused_budget
 from programs.errors import UsageError
 
@@ -183,7 +183,8 @@ def finish(
                 out.note("and a model or an agent (-m, -r) can try what is in no list")
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
-    following = present(out, folder, applies=flags.ending.apply)
+    path = study.config.plan.get("path")
+    following = show_study_result(out, folder, path, applies=flags.ending.apply)
     end(out, folder, flags.ending, following)
 
 
