@@ -24,9 +24,7 @@ class Drained(CapReached):
 def drained(study: Study) -> Drained:
     return Drained(
         f"stopped on request: {study.folder.name} can be resumed",
-        hint=f"metaloop evolve --resume {shlex.quote(str(study.folder))}{flag(study.config.sandbox)}"
-        if study.config.command in ("evolve", "improve")
-        else "type the same command again",
+        hint=f"metaloop resume {shlex.quote(str(study.folder))}{flag(study.config.sandbox)}",
     )
 
 

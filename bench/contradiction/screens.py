@@ -18,7 +18,7 @@ from meta.cli.output import Output
 from meta.cli.standings import present as standings
 from meta.cli.status import present as status
 from meta.cli.studies import item as listed
-from meta.cli.study_result import present as result
+from meta.cli.study_result import show_study_result
 from meta.kinds.begin import champion_of
 from meta.ui.app import page as window_page
 from meta.ui.live import LiveStudy
@@ -116,9 +116,9 @@ def screens(folder: Path) -> dict[str, str]:
     }
     if champion is not None:
         out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")
-        out["end"] = printed(lambda o: result(o, folder))
-        out["end, piped"] = printed(lambda o: result(o, folder), person=False)
-        out["json"] = " ".join(json.loads(as_json(lambda o: result(o, folder)))["sentences"])
+        out["end"] = printed(lambda o: show_study_result(o, folder))
+        out["end, piped"] = printed(lambda o: show_study_result(o, folder), person=False)
+        out["json"] = " ".join(json.loads(as_json(lambda o: show_study_result(o, folder)))["sentences"])
     return out
 
 

@@ -1,5 +1,5 @@
-"""From the options of `evolve` and `improve` to a draft of the study: an evolution, or a night where the budget pays for
-no more."""
+"""From the options of `evolve` and `improve` to a draft of the study: an evolution, or a night where the budget pays
+for no more."""
 
 from __future__ import annotations
 
@@ -178,10 +178,8 @@ def draft_night(
     assert flags.budget is not None
     task, own = options.training[0], options.own[0]
     run_budget, seeds = size.night_size(flags.budget, task)
-    taught, champion = (
-        options.learnt.program if options.learnt else None,
-        options.past.champion if options.past else None,
-    )
+    taught = options.learnt.program if options.learnt else None
+    champion = options.past.champion if options.past else None
     turns = taking_turns(own, taught, task, options.researcher, champion)
     config = night_config(turns, task=task, run_budget=run_budget, fresh_seeds=seeds, own=own, **settings)
     kind = named_kind("night")

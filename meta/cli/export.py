@@ -166,7 +166,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     folder = resolve.study_folder(study, out)
     made = Study.open(folder)
     if not chosen and not (folder / "champion.md").is_file():
-        again = f"metaloop improve --resume {resolve.typed(folder)}{sandbox.flag(made.config.sandbox)}"
+        again = f"metaloop resume {resolve.typed(folder)}{sandbox.flag(made.config.sandbox)}"
         raise NotFound(f"{folder} has no champion.md", hint=f"{again}, or name a program: --for {kind} my/program.md")
     made.look()
     program = of_study(made.state, chosen) if chosen else resolve.one_program(str(folder / "champion.md"))

@@ -57,7 +57,7 @@ def steer(
     if requests and not is_taken(folder):
         out.note("the study is not running; it takes the request when it is resumed")
         unsafe = sandbox.flag(opened.config.sandbox)
-        out.next(f"metaloop {opened.config.command} --resume {resolve.typed(folder)}{unsafe}")
+        out.next(f"metaloop resume {resolve.typed(folder)}{unsafe}")
 
 
 def show(out: Output, study: Study) -> None:

@@ -73,10 +73,8 @@ class AblationKind(StudyKind[AblationPlan]):
         event = study.state.champion
         if event is not None and event.body["program_id"] == plan.program.program_id and write_page_again(study):
             out.note("champion.evidence.md is updated")
-        ablations = [
-            ablation for ablation in study.state.ablations.values() if ablation.program_id == plan.program.program_id
-        ]
-        return show_ablation_result(out, study.folder, str(ablations[-1].match_id))
+        events = [each for each in study.state.ablations.values() if each.program_id == plan.program.program_id]
+        return show_ablation_result(out, study.folder, str(events[-1].match_id))
 
 
 def switched_of(config: StudyConfig, plan: AblationPlan) -> Switches:

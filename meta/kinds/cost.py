@@ -106,7 +106,7 @@ class Cost:
             "task": ", ".join(work.task for work in self.works if not work.use), "runs": self.runs,
             "experiments": self.experiments, "device_seconds": self.device_seconds,
             "charged_seconds": round(self.charged, 1), "wall_seconds": self.wall_seconds, "workers": self.workers,
-            "devices_per_run": self.devices_per_run, "works": [rounded(asdict(one)) for work in self.works],
+            "devices_per_run": self.devices_per_run, "works": [rounded(asdict(work)) for work in self.works],
         }  # fmt: skip
         looks = {"looks": [rounded(asdict(each)) for each in self.looks]} if self.looks else {}
         more = {"harvest_experiments": self.harvest, "stages": list(self.stages), "plan": self.plan}

@@ -62,7 +62,7 @@ def past_study(folder: Path, shown: str) -> PastStudy:
         raise refused(shown, f"a study of {config.command} has no champion")
     state = StudyState.read(ledger_folder(folder))
     if state.champion is None:
-        hint = f"let it end first: metaloop {config.command} --resume {shown}{flag(config.sandbox)}"
+        hint = f"let it end first: metaloop resume {shown}{flag(config.sandbox)}"
         raise refused(shown, "it has no champion yet", hint)
     named = [(config.task, config.task_id), *((other.task, other.task_id) for other in config.further)]
     tasks = [Task.load(reference) for reference, _ in named]

@@ -165,8 +165,8 @@ class MatchPlan(Plan):
 
 
 class AblationPlan(Plan):
-    """A factorial ablation of a program's directives. ``name`` and ``text``: the program; ``only``: ids (or prefixes) of
-    the directives to switch, all where empty; ``budget``: device-seconds, of four blocks where None."""
+    """A factorial ablation of a program's directives. ``name`` and ``text``: the program; ``only``: ids (or prefixes)
+    of the directives to switch, all where empty; ``budget``: device-seconds, of four blocks where None."""
 
     name: str
     text: str

@@ -1,4 +1,4 @@
-"""The kind `replay`: a run's final script, and that without each of its kept changes, trained again with fresh seeds."""
+"""The kind `replay`: a run's final script, and that without each of its kept changes, trained with fresh seeds."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def apply(study: Study, unknown_noise: bool = False) -> Applied:
     """
     event = study.state.champion
     if event is None:
-        raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
+        raise NotFound(f"{study.folder} has no champion yet", hint=f"finish it first: metaloop resume {study.folder}")
     with repository_of(study.task) as (root, repository):
         home = home_of(study.task)
         files, left_out, texts = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # texts: of what is committed

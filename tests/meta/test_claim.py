@@ -20,7 +20,7 @@ from arena.arms import Entry, enter
 from arena.match import announce
 from arena.task_study import TaskStudy
 from meta.claim import Against, Gains, claim, claim_over, decide
-from meta.cli.study_result import worth_applying
+from meta.cli.study_result import is_worth_applying
 from meta.confirmation import against
 from programs.program import Program
 from programs.shelf import starter
@@ -147,10 +147,10 @@ def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> 
              for one in found]  # fmt: skip
     program = Program.parse("# A\n", "a")
     of_two = replace(decide(program, claim(gains(1.0)), [Task.load("strokes")]), state=OPEN, scripts=tuple(found))
-    assert worth_applying(of_two) and not worth_applying(replace(of_two, tasks=tuple(tasks)))
-    assert worth_applying(replace(of_two, tasks=tuple(tasks[::-1])))
-    assert worth_applying(better := replace(of_two, state=BETTER, tasks=tuple(tasks)))
-    assert not worth_applying(replace(better, same_as="champion"))  # the user's program, unchanged
+    assert is_worth_applying(of_two) and not is_worth_applying(replace(of_two, tasks=tuple(tasks)))
+    assert is_worth_applying(replace(of_two, tasks=tuple(tasks[::-1])))
+    assert is_worth_applying(better := replace(of_two, state=BETTER, tasks=tuple(tasks)))
+    assert not is_worth_applying(replace(better, same_as="champion"))  # the user's program, unchanged
 
 
 def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:

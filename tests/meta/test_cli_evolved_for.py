@@ -14,10 +14,8 @@ from analysis.ledger import Ledger
 from analysis.study import open_study
 from analysis.tables import rows, statement
 from arena.harvest import HARVEST
-from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.behaviour import resolved_ideas
-from meta.cli.study_result import ready_to_apply
 from meta.outcome.agent_text import copied_first, for_agents, training, with_code_changes
 from meta.outcome.rewriting import Findings, findings, rewritten
 from meta.ui.records import program_page
@@ -252,18 +250,5 @@ def test_a_study_gives_its_best_script_and_the_noise_of_its_task(here: Path) -> 
 def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert copied_first("strokes") == ["metaloop task init strokes --like strokes"] and copied_first("/a/law") == []
-    config(tmp_path)
-    (tmp_path / "champion.md").touch()
-    (tmp_path / "start.md").touch()
-    study = StudyConfig.read(tmp_path / "study.toml")
-    export = "metaloop export s --for agent -o strokes/champion-prose"
-    copy, first, agent = ready_to_apply(study, tmp_path, "s")
-    assert (copy, first) == (*copied_first("strokes"), f"{export}.md") and "Read champion-prose.md and" in agent
     (tmp_path / "strokes").mkdir()
     assert copied_first("strokes") == []
-    for name in ("champion-prose.md", "champion-prose-2.md"):  # of earlier exports, which none overwrites
-        (tmp_path / "strokes" / name).touch()
-    later, agent = ready_to_apply(study, tmp_path, "s")
-    assert later == f"{export}-3.md" and "Read champion-prose-3.md and" in agent
-    # a narrow terminal has the comment above its command: it may not refer to the line before
-    assert agent.endswith("  # this agent, or any other, follows it")

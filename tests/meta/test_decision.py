@@ -23,7 +23,6 @@ from analysis.verdict.caveats import caveats
 from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
-from arena.settings import StudyConfig
 from bench.contradiction import plants, rules
 from bench.contradiction.facts import FACTS, STUDIES, of_fact
 from bench.contradiction.laws import HIGH, Plant, stock
@@ -32,7 +31,7 @@ from bench.contradictions import bases, judged, of_facts
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.planned_power import power_sentence
-from meta.cli.study_result import ELAPSED, longer, present, worth_more
+from meta.cli.study_result import next_commands, show_study_result
 from meta.kinds.begin import champion_of
 from meta.outcome.evidence_page import training_cost
 from programs.program import Program
@@ -223,25 +222,31 @@ def test_a_difference_that_is_not_shown_comes_with_the_runs_that_would_show_it(a
     small = replace(d, state=OPEN, p=0.2, tested=replace(d.tested, difference=0.05, low=-0.1, high=0.2))
     last = decided(small).sentences[-1]
     assert re.fullmatch(r"To show this difference with 80% power, it takes about [\d,]+ runs of each\.", last)
-    assert not worth_more(small, 1.0) and worth_more(small, 10_000.0)
     less = replace(small, tested=replace(small.tested, difference=-0.05))
-    assert "80% power" not in decided(less).text and not worth_more(less, 10_000.0)
-    config = StudyConfig.read(ahead / "study.toml")
-    assert longer(ahead, config, less) == []
-    larger = replace(small, tested=replace(small.tested, difference=0.3))
-    [more] = longer(ahead, config, larger)
-    assert f"metaloop evolve --from {ahead}" in more
-    agent = config.staff.model_copy(update={"agent": "./my agent.sh", "max_usd": 5.0})
-    typed = {"--set": ["agent=./my agent.sh", "agent_env=A", "generations=1"]}
-    own = config.model_copy(update={"researcher": "command", "staff": agent, "typed": typed, "sandbox": False})
-    [more] = longer(ahead, own, larger)
-    assert "-r command --max-usd 5 --set 'agent=./my agent.sh' --set agent_env=A --no-sandbox  # " in more
-    with open_study(ahead) as con:
-        assert con.execute(ELAPSED).fetchall()[0][0] > 0
+    assert "80% power" not in decided(less).text
+
+
+def test_next_commands_by_study_commit_report_export_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (task := tmp_path / "task").mkdir()
+    (study := tmp_path / "my study").mkdir()
+    report, again = "metaloop report 'my study'", "--from 'my study'  # a new study that starts from its programs"
+    assert next_commands(study, "strokes", None, True) == [report, f"metaloop evolve {again}"]
+    (study / "champion.md").touch()
+    (tmp_path / "champion-prose.md").touch()  # of an earlier export, which no command overwrites
+    export = "metaloop export 'my study' --for agent -o champion-prose-2.md"
+    go_on = f"metaloop improve '/my program.md' {again}"
+    assert next_commands(study, str(task), "/my program.md", True) == [report, export, go_on]  # in no repository
+    (tmp_path / ".git").mkdir()
+    assert next_commands(study, str(task), "/my program.md", False) == [report, export, go_on]
+    (study / "champion").mkdir()
+    several = "metaloop export 'my study' --for agent -o champion-prose"
+    apply = "metaloop resume 'my study' --apply"
+    assert next_commands(study, str(task), "/my program.md", True) == [apply, report, several, go_on]
 
 
 def test_the_result_fits_on_a_screen_of_150_words(ahead: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    then = present(Output(person=True), ahead)
+    then = show_study_result(Output(person=True), ahead)
     shown = capsys.readouterr().out
     assert len([word for word in shown.split() if "/" not in word]) + sum(len(one.split()) for one in then) < 150
     assert all(len(line) <= 80 or "/" in line for line in shown.splitlines())

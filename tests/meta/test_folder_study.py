@@ -12,7 +12,6 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.prompt import labelled
-from meta.cli.study_result import ready_to_apply
 from meta.kinds.begin import take_up
 from meta.lineage import Lineage
 from meta.mutators.llm.drop_file import dropped
@@ -95,8 +94,6 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     metaloop("export", study, "--for", "prose", "-o", tmp_path / "prose")
     assert (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
     assert "How experiments are conducted" in (tmp_path / "prose" / "program.md").read_text()
-    handed = ready_to_apply(StudyConfig.read(study / "study.toml"), study, "s")  # to an agent of one's own
-    assert handed[0] == "metaloop export s --for agent -o champion-prose" and len(handed) == 2
     metaloop("report", study)
     assert "==&gt; roles/critic.md" in (study / "report.html").read_text()
     with Lineage(study / "programs.git", 0) as lineage:

@@ -37,7 +37,7 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
 from meta.cli.output import Output
-from meta.cli.study_result import present
+from meta.cli.study_result import show_study_result
 from meta.evolve import evolve, search
 from meta.kinds.begin import create, take_up
 from meta.kinds.plan import default, override, quick, within
@@ -230,7 +230,7 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path, capsys: 
     page = (folder / "champion.evidence.md").read_text()
     assert "## Best train.py" in page and f"{row['gain']:.2f}"[:4] in page
     assert champion.decision.scripts[0].gain == row["gain"] and "trained again 4 times" in page
-    present(Output(person=False), folder)
+    show_study_result(Output(person=False), folder)
     told = capsys.readouterr().out
     [script] = [line for line in told.splitlines() if line.startswith("best train.py\t")]
     assert f"{row['gain']:.2f}"[:4] in script and "8 seeds" in script and "best_train.py" in told

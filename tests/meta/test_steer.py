@@ -212,7 +212,7 @@ def begun(task: Task, tmp_path: Path) -> Path:
 def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> None:
     (tmp_path / "given.md").write_text(GIVEN.text)
     done = metaloop("steer", "begun", "--program", "given.md", "--because", "a hunch", cwd=tmp_path)
-    assert "metaloop evolve --resume" in done.stderr, done.stderr
+    assert "metaloop resume studies/begun" in done.stderr, done.stderr
     (row,) = metaloop("steer", "begun", "--json", cwd=tmp_path).json["items"]
     assert (row["what"], row["request"], row["state"], row["because"]) == ("program", "given", "waiting", "a hunch")
 
