@@ -16,7 +16,7 @@ HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on st
 Each study is one line appended to FILE; those that FILE has are not made again. Own share: gain of the champion minus
 that of the program it started from, both in the confirmation; 0 where evolution changed nothing. With COMMIT the same
 studies are also made by the code of that commit, in FILE.COMMIT, and the last figures are differences by seed: this
-code minus that one, with 95% intervals. Fixed before the first study of `several`: seeds 1 to 72, quick plan, 16
+code minus that one, with 95% intervals. Fixed before the first study of `several`: seeds 1 to 24, quick plan, 16
 experiments a run; the new code stands unless the interval of the champion's gain over stock lies below 0.
 """
 
