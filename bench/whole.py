@@ -7,7 +7,7 @@ champion's pages. What stays: starters, races, ledger, evidence, mutators, archi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,10 @@ def whole_study(
     seed: int,
     folder: Path | None = None,
     progress: Progress = silent,
+    further: Sequence[Task] = (),
 ) -> tuple[Program, Claim]:
-    """Champion and claim of one study of a simulated task; ``folder`` keeps it, else it lies in memory and goes.
+    """Champion and claim of one study of a simulated task, or of several with ``further``; ``folder`` keeps it, else it
+    lies in memory and goes.
 
     The same seed gives the same study, and one that was stopped goes on in its ``folder``. Raises UsageError for a
     task that trains for real, Drained where the study was asked to stop.
@@ -74,11 +76,11 @@ def whole_study(
     if folder is None:
         memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
         with tempfile.TemporaryDirectory(prefix="metaloop-simulated-", dir=memory) as name:
-            return whole_study(task, plan, seed, Path(name) / "study", progress)
+            return whole_study(task, plan, seed, Path(name) / "study", progress, further)
     if (folder / "study.toml").is_file():
         study, plan, starters = take_up(folder)
         study.agree()
     else:
-        study, starters = create(folder, task=task, plan=plan, workers=1, seed=seed)
+        study, starters = create(folder, task=task, plan=plan, workers=1, seed=seed, further=further)
     with study, InProcessExecutor(study, progress) as executor, Unwritten() as lineage:
         return search(study, plan, starters, executor, lineage, progress)

@@ -10,15 +10,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from analysis.effects.rows import Value
+from analysis.report.evidence import EditCredit, Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
 from trainer.values.constants import is_number
-
-if TYPE_CHECKING:
-    from analysis.effects.rows import Value
-    from analysis.report.evidence import EditCredit, Evidence
 
 Key = tuple[str, str]  # knob in lower case, value as canonical text
 

@@ -4,10 +4,11 @@ generation."""
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+from analysis.report.evidence import Evidence
 from arena.drain import drained
 from arena.executor import Progress
+from arena.study import Study
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.run_context import REPLAY, ModelConfig, RunContext, tapes
@@ -17,10 +18,6 @@ from meta.mutators.llm.traces import gather
 from meta.mutators.llm.write import OPERATORS, Writer
 from programs.program import Program
 from programs.shelf import meta_program
-
-if TYPE_CHECKING:
-    from analysis.report.evidence import Evidence
-    from arena.study import Study
 
 
 class Author:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from analysis.report.evidence import Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
-
-if TYPE_CHECKING:
-    from analysis.report.evidence import Evidence
 
 MOST_OTHER = 3  # ideas of other programs
 

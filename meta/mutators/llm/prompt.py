@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from analysis.effects.rows import Key, canonical, plain
+from analysis.report.evidence import Evidence, MutationCredit
 from analysis.report.evidence_text import RowIds, page, quoted
 from analysis.study import read_study
 from analysis.tables import rows, statement, typed_rows
+from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.models.contract import Message
 from meta.mutators.base import ParentProgram
@@ -27,12 +31,6 @@ from trainer.constraints import sentences
 from trainer.edits import Knob, format_value
 from trainer.task import Task
 from trainer.values.roles import meaning
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-    from analysis.report.evidence import Evidence, MutationCredit
-    from arena.study import Study
 
 UNREAD = ("version", "history", "standups")  # fields of the charter that change nothing for a scripted researcher
 PROGRAM_ID = re.compile(r"\bp[0-9a-f]{12}\b")

@@ -9,18 +9,16 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.study import read_study
 from analysis.tables import rows, statement
+from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.models.scrub import scrub
 from inner_loop.researchers.reply import BadEdit, parse
 from meta.mutators.llm.templates import render
 from programs.text import clipped
-
-if TYPE_CHECKING:
-    from arena.study import Study
 
 Row = dict[str, Any]
 MOST_DIFF = 2_000  # bytes of an experiment's

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from analysis.report.evidence import Evidence
 from inner_loop.behaviour import misfit
 from inner_loop.events import CallEvent
 from inner_loop.models.contract import Message, bytes_of
@@ -23,11 +25,6 @@ from programs.patches import ProgramPatch
 from programs.program import Program
 from programs.text import one_line
 from trainer.values.conditional import unread
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence
 
 REWRITE, MERGE, REPAIR = "rewrite", "merge", "repair"
 OPERATORS = {REWRITE: 1, MERGE: 2}  # and how many parents each has
