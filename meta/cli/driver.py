@@ -42,10 +42,11 @@ WORKS = (
     Column("run_budget_s", "budget", right=True, show=duration),
     Column("device_seconds", "device time", right=True, show=duration),
 )
+NOTHING_AFTER = EndFlags()
 Work = tuple[StudyKind[Plan], Plan]
 
 
-def start(out: Output, draft: Draft[Plan], folder: Path, flags: StartFlags, ending: EndFlags = EndFlags()) -> None:
+def start(out: Output, draft: Draft[Plan], folder: Path, flags: StartFlags, ending: EndFlags = NOTHING_AFTER) -> None:
     """Create the drafted study in ``folder`` and play it to its end; with ``--dry-run`` print its plan and cost. Where
     the folder has a study already, the work is added to it."""
     kind, config, plan = draft.kind, draft.config, draft.plan
