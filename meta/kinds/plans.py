@@ -4,17 +4,30 @@ the settings that every study has (task, run budget, seeds of verification: `are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from analysis.ledger.json_values import read_as
 from analysis.verdict.contrast import EarlierRuns
 from analysis.verdict.decision import LEVEL
 from arena.harvest import LEAST
 from arena.race import Stage
+from arena.settings import StudyConfig
 from arena.setup import RunCost
+from programs.errors import Corrupt
+from programs.program import Program
 
 Role = Literal["champion", "control", "own", "without-ideas", "a/a", "one-line", "start", "learnt"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -24,6 +37,10 @@ class Plan(BaseModel):
     """What every plan is: typed, complete, and the same until the study ends."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def table(self) -> dict[str, JsonValue]:
+        """As `[plan]` of study.toml has it."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class Race(Plan):
@@ -179,3 +196,52 @@ class ReplayPlan(Plan):
     run_id: str
     seeds: Annotated[int, Field(ge=2)]
     source: str | None = None
+
+
+StudyPlan = EvolvePlan | NightPlan | MatchPlan | AblationPlan | ReplayPlan
+PLANS: Mapping[str, type[StudyPlan]] = {
+    "evolve": EvolvePlan,
+    "night": NightPlan,
+    "match": MatchPlan,
+    "ablation": AblationPlan,
+    "replay": ReplayPlan,
+}
+
+
+def plan_of(config: StudyConfig) -> StudyPlan:
+    """The plan of a study, by its kind. Raises Corrupt with the field where it is not one."""
+    known = [program.program_id for program in starters_of(config)]
+
+    def corrupt(field: str, problem: str) -> Corrupt:
+        return Corrupt(f"study.toml: [plan] {field}: {problem}", hint="restore study.toml from a copy")
+
+    try:
+        plan = PLANS[config.kind].model_validate(config.plan)
+    except KeyError:
+        raise corrupt("kind", f"no study of kind {config.kind!r} has a plan") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise corrupt(".".join(map(str, first["loc"])), first["msg"]) from None
+    for field, ids in program_ids(plan).items():
+        if unknown := [program_id for program_id in ids if program_id not in known]:
+            raise corrupt(field, f"{unknown[0]!r} is not one of its programs")
+    if isinstance(plan, MatchPlan) and len(plan.roles) != len(known):
+        raise corrupt("roles", "not one for each of its programs")
+    return plan
+
+
+def program_ids(plan: StudyPlan) -> dict[str, Sequence[str]]:
+    """The starters that a plan names, by its field."""
+    match plan:
+        case NightPlan():
+            return {"origin": [plan.origin], "turns": plan.turns}
+        case EvolvePlan() if plan.origin:
+            return {"origin": [plan.origin]}
+        case AblationPlan():
+            return {"program_id": [plan.program_id]}
+    return {}
+
+
+def starters_of(config: StudyConfig) -> list[Program]:
+    """The programs with which a study begins."""
+    return [Program.parse(text, name) for name, text in config.programs]
