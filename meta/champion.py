@@ -23,8 +23,8 @@ from arena.study import Study
 from arena.task_set import TaskSet
 from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
-from meta.lineage import Lineage
-from meta.night import NIGHT, NightSeen, night_is_short
+from meta.lineage import write_programs_git
+from meta.night import NIGHT, NightResult, night_is_short
 from meta.outcome.evidence_page import evidence_page, harvests
 from programs.evolved_for import EvolvedFor
 from programs.files import write_whole
@@ -33,22 +33,24 @@ from programs.shelf import starters
 from trainer.cards.freshness import least
 
 
-def crown(
+def finish_study(
     study: Study,
-    lineage: Lineage,
     program: Program,
     claim: Claim,
+    *,
+    origin: str | None = None,
     held_out: Sequence[HeldOut] = (),
-    night: NightSeen | None = None,
+    night: NightResult | None = None,
 ) -> Champion:
-    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
+    """Write champion.md, champion.evidence.md and programs.git, then the claim into the ledger, which ends the study.
+    ``origin``: id of the user's program.
 
     In this order, a study that is killed in between resumes and writes the files again.
     """
     event = study.state.champion
-    decision = decision_of(event.body) if event else decided(study, program, claim, night, held_out)
-    lineage.crown(program.program_id)
-    write_champion(study.folder, replace(program, evolved_for=label_of(study, program)))
+    decision = decision_of(event.body) if event else decision_about(study, program, claim, origin, night, held_out)
+    write_programs_git(study, program.program_id)
+    write_champion(study.folder, replace(program, evolved_for=label_of(study, program, origin)))
     for harvest in harvests(study):
         for path, text in harvest.files:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,11 +64,11 @@ def crown(
     return champion
 
 
-def label_of(study: Study, program: Program) -> EvolvedFor | None:
+def label_of(study: Study, program: Program, origin: str | None) -> EvolvedFor | None:
     """For which researcher a study evolved its champion; None for a starter or the user's own program, which it only
     found to be the best."""
-    own = {str(study.config.plan.get("origin")), *(one.program_id for one in starters())}
-    return None if program.program_id in own else EvolvedFor.of(study.config.researcher, study.config.staff.models)
+    found = {origin, *(starter.program_id for starter in starters())}
+    return None if program.program_id in found else EvolvedFor.of(study.config.researcher, study.config.staff.models)
 
 
 def write_champion(folder: Path, program: Program) -> None:
@@ -78,8 +80,13 @@ def write_champion(folder: Path, program: Program) -> None:
         program.write(folder / "champion")
 
 
-def decided(
-    study: Study, program: Program, claim: Claim, night: NightSeen | None = None, held_out: Sequence[HeldOut] = ()
+def decision_about(
+    study: Study,
+    program: Program,
+    claim: Claim,
+    origin: str | None,
+    night: NightResult | None,
+    held_out: Sequence[HeldOut],
 ) -> Decision:
     """The decision, from the claim and the study's records of its confirmation. ``night``: the programs that are
     compared took turns."""
@@ -87,7 +94,6 @@ def decided(
     matches = {match_id: m for match_id, m in state.matches.items() if m.purpose in ("confirmation", NIGHT)}
     arm_ids = {arm.arm_id for match in matches.values() for arm in match.arms}
     verified = [event for event in state.verifications() if event.arm_id in arm_ids]
-    origin = study.config.plan.get("origin")
     own, tested = study.program(origin) if origin else None, night.tested if night else program
     with read_study(study.folder, views=()) as con:
         start = None if night else origin_of(con, tested.program_id)

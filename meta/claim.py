@@ -31,7 +31,6 @@ from analysis.verdict.decision import (
     Compared,
     Contributed,
     Decision,
-    HeldOut,
     OnOneTask,
     arms_difference,
     state_of,
@@ -203,11 +202,3 @@ def decide(
 def named(tested: Compared, own: str) -> Compared:
     """The reference of a claim, with the name of the user's program where it is that."""
     return replace(tested, name=own) if tested.name == OWN else tested
-
-
-def held_out(
-    task: str, unit: str, claim: Claim | None, p: float | None, holds: bool, variant: bool = False
-) -> HeldOut:  # fmt: skip
-    """The result on a held-out task; see `HeldOut`."""
-    champion, tested = (claim.champion, named(claim.tested, "your program")) if claim else (None, None)
-    return HeldOut(task, unit, champion, tested, p, holds, variant)

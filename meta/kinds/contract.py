@@ -19,7 +19,7 @@ from arena.executor import Progress
 from arena.settings import StudyConfig
 from arena.study import Study
 from meta.kinds.cost import Cost
-from meta.kinds.plans import Plan
+from meta.kinds.plans import Plan, starters_of
 from programs.errors import Corrupt, NotComparable
 from programs.registry import Registry
 
@@ -47,10 +47,13 @@ class StudyKind(Generic[AnyPlan]):
     def read_plan(self, config: StudyConfig) -> AnyPlan:
         """The plan of a study of this kind. Raises Corrupt."""
         try:
-            return self.plan_type.model_validate(config.plan)
-        except ValidationError as error:
+            plan = self.plan_type.model_validate(config.plan)
+            plan.require_programs([program.program_id for program in starters_of(config)])
+        except ValueError as error:
+            problem = first_fault(error) if isinstance(error, ValidationError) else error
             hint = "restore study.toml from a copy"
-            raise Corrupt(f"study.toml: [plan] {first_fault(error)}", hint=hint) from None
+            raise Corrupt(f"study.toml: [plan] {problem}", hint=hint) from None
+        return plan
 
     def cost(self, config: StudyConfig, plan: AnyPlan) -> Cost:
         """What the study costs, whether it exists or not, and what is said before its start."""

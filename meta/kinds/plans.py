@@ -4,16 +4,26 @@ the settings that every study has (task, run budget, seeds of verification: `are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from analysis.ledger.json_values import read_as
 from analysis.verdict.contrast import EarlierRuns
 from analysis.verdict.decision import LEVEL
 from arena.harvest import LEAST
 from arena.race import Stage
+from arena.settings import StudyConfig
 from arena.setup import RunCost
 from programs.program import Program
 
@@ -25,6 +35,13 @@ class Plan(BaseModel):
     """What every plan is: typed, complete, and the same until the study ends."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def require_programs(self, known: Sequence[str]) -> None:
+        """Raise ValueError unless the plan agrees with the programs of its study, whose ids are ``known``."""
+
+    def table(self) -> dict[str, JsonValue]:
+        """As `[plan]` of study.toml has it."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class Race(Plan):
@@ -95,6 +112,9 @@ class EvolvePlan(Plan):
             raise ValueError(f"final: {', '.join(sorted(missing))} is missing")
         return self
 
+    def require_programs(self, known: Sequence[str]) -> None:
+        require_known("origin", [self.origin] if self.origin else [], known)
+
     @property
     def search_runs(self) -> int:
         """Runs whose gains choose programs, on each task."""
@@ -141,6 +161,9 @@ class NightPlan(Plan):
     main_seconds: Seconds | None = None
     test: TurnsTest = TurnsTest()
 
+    def require_programs(self, known: Sequence[str]) -> None:
+        require_known("turns", [self.origin, *self.turns], known)
+
 
 class RaceRule(Plan):
     """How a match divides its runs: by the rule of this name, ``batch`` runs at a time."""
@@ -157,6 +180,10 @@ class MatchPlan(Plan):
     roles: list[str]
     race: RaceRule | None = None
     added: list[EarlierRuns] = []
+
+    def require_programs(self, known: Sequence[str]) -> None:
+        if len(self.roles) != len(known):
+            raise ValueError("roles: not one for each of its programs")
 
     @field_validator("added", mode="before")
     @classmethod
@@ -186,3 +213,13 @@ class ReplayPlan(Plan):
     commits: PositiveInt
     seeds: Annotated[int, Field(ge=2)]
     source: str | None = None
+
+
+def require_known(field: str, program_ids: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := sorted({*program_ids} - {*known}):
+        raise ValueError(f"{field}: {unknown[0]!r} is not one of its programs")
+
+
+def starters_of(config: StudyConfig) -> list[Program]:
+    """The programs with which a study begins."""
+    return [Program.parse(text, name) for name, text in config.programs]

@@ -24,8 +24,9 @@ class Author:
     """Calls run in the study's process and are recorded in its own ledger segment; recorded calls are not made
     again."""
 
-    def __init__(self, study: Study, progress: Progress) -> None:
+    def __init__(self, study: Study, children: int, progress: Progress) -> None:
         self.study = study
+        self.children = children
         self.progress = progress
         config = study.config.staff
         recorded = tuple(study.state.calls)
@@ -53,7 +54,7 @@ class Author:
         calls = GenerationCalls(
             self.clients,
             generation=generation,
-            most=replies(study.config.plan["children"]),
+            most=replies(self.children),
             config=staff,
             note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(study),
@@ -64,14 +65,14 @@ class Author:
         return [Writer(name, model, calls, briefing, instruction) for model in staff.models for name in OPERATORS]
 
 
-def author_of(study: Study, progress: Progress) -> Author | None:
-    """None if the study has no models: then programs are written offline."""
+def author_of(study: Study, children: int, progress: Progress) -> Author | None:
+    """For so many ``children`` a generation; None if the study has no models: then programs are written offline."""
     config = study.config.staff
     if not config.models:
         return None
     if not os.environ.get(REPLAY):
         prices.require_ready(config)
-    return Author(study, progress)
+    return Author(study, children, progress)
 
 
 def first(config: ModelConfig, model: str) -> ModelConfig:
