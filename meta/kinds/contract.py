@@ -111,3 +111,8 @@ class Draft(Generic[AnyPlan]):
     facts: dict[str, str] = field(default_factory=dict)
     details: dict[str, object] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+
+
+def plan_of(config: StudyConfig) -> Plan:
+    """The plan of a study, by its kind. Raises Corrupt, or NotComparable as `kind_of`."""
+    return kind_of(config).read_plan(config)

@@ -15,7 +15,8 @@ from analysis.study import ledger_folder, read_study
 from analysis.wording import listed
 from arena.harvest import HARVEST
 from arena.settings import FromStudy, StudyConfig
-from meta.kinds.plans import EvolvePlan, NightPlan, plan_of
+from meta.kinds.contract import plan_of
+from meta.kinds.plans import EvolvePlan, NightPlan
 from meta.population import descendants
 from programs.errors import ProgramError, UsageError
 from programs.program import Program

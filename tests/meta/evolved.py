@@ -12,7 +12,8 @@ from arena.study import Study
 from meta.claim import Champion
 from meta.kinds.begin import evolve_config
 from meta.kinds.past_study import PastStudy
-from meta.kinds.plans import EvolvePlan, NightPlan, plan_of
+from meta.kinds.contract import plan_of
+from meta.kinds.plans import EvolvePlan, NightPlan
 from meta.kinds.playing import play_evolution, play_night
 from meta.learnt import Learnt
 from meta.population import starters
