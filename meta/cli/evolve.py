@@ -24,11 +24,10 @@ from meta.cli.evolve_plan import (
 )
 from meta.cli.evolve_tasks import ChosenTasks, EndFlags, EvolveFlags, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
-from meta.cli.launch import LaunchSettings
+from meta.cli.launch import LaunchSettings, ResearcherChoice
 from meta.cli.options import typed
 from meta.cli.output import Output
 from meta.cli.progress import if_slow
-from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.study_result import present
 from meta.cli.study_size import unused_budget
 from programs.errors import UsageError
@@ -73,8 +72,11 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 
 def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence[str]) -> None:
     """``named``: the user's programs as they were typed."""
+    from arena.settings import StudyConfig
+    from meta.kinds.before_start import refuse_without_edits, remark_past, remark_programs
     from meta.kinds.begin import champion_of, create, take_up
     from meta.novelty import like_stock
+    from programs.evolved_for import EvolvedFor
 
     settings, dial = settings_of(flags), flags.dial
     folder, past = settings.existing(out), None
@@ -95,7 +97,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
             on = ChosenTasks.named(replace(flags, task=flags.task or past.named) if past else flags, settings.seed)
             if past:
                 past.refuse_other(on.training, on.reserve)
-            chosen.refuse_without_edits(own, on.training)
+            refuse_without_edits(own, on.training, chosen.researcher)
             plan = on.plan(dial, improves and not like_stock(own[0], on.training, chosen.researcher), improves)
             apart = dial.quick and not (own or past or flags.knowledge)
             learnt, starters = knowledge_for(own, flags, on, past, apart), own
@@ -106,7 +108,13 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
                 origins = {"turns": night_words(own[0], learnt, on.training[0], chosen.researcher, past)}
             elif own:
                 origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
-            chosen.note_others(out, own, past.folder if past else None)
+            follower = EvolvedFor.of(chosen.researcher, chosen.config.models)
+            remarks = remark_programs(own, follower)
+            if past:
+                measured = StudyConfig.read(past.folder / resolve.MARK)
+                remarks += remark_past(measured, resolve.shown(past.folder), follower)
+            for remark in remarks:
+                out.note(remark)
         flags.ending.refuse_early(on.training[0])
         cost = cost_of(plan, on, settings, study if folder else None, past)
         told = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
@@ -125,7 +133,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
             workers=settings.workers_or_cores(on.training), devices=settings.devices, seed=settings.seed,
             fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
             further=further, reserve=on.reserve, researcher=settings.researcher_choice.researcher,
-            model_config=settings.researcher_choice.settled,
+            model_config=settings.researcher_choice.config,
             meta_program=follows, past=past, learnt=learnt, variant=variant,
             path=str(file.resolve()) if own and (file := Path(named[0]).expanduser()).exists() else None, typed=typed(),
         )  # fmt: skip

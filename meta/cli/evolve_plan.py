@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from analysis.wording import many
 from arena.setup import VERIFY_SEEDS
+from inner_loop.models.prices import UNPRICED
+from inner_loop.run_context import is_replayed
 from meta.cli import planned_power
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
 from meta.cli.options import duration
-from meta.cli.researcher_choice import UNPRICED
 from meta.cli.study_size import night_tells
 from meta.kinds.cost import FREE, Cost, Work
 from meta.reserve import DRAWN
@@ -51,7 +51,7 @@ def cost_of(
     more = {"harvest": plan.harvest_experiments(task), "stages": plan.stages(), "plan": asdict(plan)}
     cost = settings.cost(study, on.training, works, plan.confirm_seeds or VERIFY_SEEDS, **more)
     cost = settings.researcher_choice.billed(cost, task, study)
-    cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
+    cost = with_writing(cost, plan, study.config.staff if study else settings.researcher_choice.config)
     test = ", ".join(f"{name} {value}" for name, value in plan.test.items())
     power = power_of(plan, on, study, bool(cost.looks))
     return cost.knowing(test=test).saying(power=power, start=start)
@@ -209,7 +209,7 @@ def instructions_of(path: str | None) -> Program | None:
 def with_writing(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
     """The cost with the most that writing programs takes; the same where no model writes programs."""
     generations = plan.generations or plan.night
-    if not model_config.models or not generations or os.environ.get("METALOOP_REPLAY"):
+    if not model_config.models or not generations or is_replayed():
         return cost
     from meta.mutators.llm.calls import bill as most
 

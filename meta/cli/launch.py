@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from analysis.wording import many
 from arena import sandbox
 from arena.setup import VERIFY_SEEDS, beside, require_free
+from inner_loop.researchers.description import describe
+from inner_loop.run_context import LIMITS, ModelConfig
 from meta.cli import capacity, resolve
 from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
 from meta.cli.consent import consent
-from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
+from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags
+from meta.cli.model_options import parse_models, require_able
 from meta.cli.options import duration, typed
 from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
-from meta.cli.researcher_choice import LIMITS, ResearcherChoice
 from meta.kinds.cost import Cost, Work, looks_of
 from programs.errors import NotComparable, UsageError
 from programs.text import word_list
@@ -49,6 +51,38 @@ WORKS = (
 
 
 @dataclass(frozen=True)
+class ResearcherChoice:
+    """The researcher of a new study, or the limits for one that is resumed; the driver will call `describe` itself."""
+
+    researcher: str = "scripted"
+    config: ModelConfig = field(default_factory=ModelConfig)
+    yes: bool = False
+    sandboxed: bool = True
+
+    @classmethod
+    def of(cls, models: ModelFlags, *, yes: bool) -> ResearcherChoice:
+        return cls(*parse_models(models), yes)
+
+    def of_study(self, study: Study | None) -> tuple[str, ModelConfig]:
+        if study is None:
+            return self.researcher, self.config
+        return study.config.researcher, study.config.staff.with_limits(self.config)
+
+    def ready(self, out: Output, task: Task, study: Study | None) -> None:
+        researcher, config = self.of_study(study)
+        require_able(researcher, config, sandboxed=self.sandboxed, yes=self.yes)
+        if study is not None and config != study.config.staff:
+            study.config = study.config.model_copy(update={"staff": config})
+            study.config.dump(study.folder / "study.toml")
+        describe(researcher).try_once(task, config, self.sandboxed, out.note)
+
+    def billed(self, cost: Cost, task: Task, study: Study | None) -> Cost:
+        researcher, config = self.of_study(study)
+        price, facts = describe(researcher).cost_line(task, config, cost.experiments)
+        return cost.knowing(**facts).saying(price=price)
+
+
+@dataclass(frozen=True)
 class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     """The flags of a command that starts or resumes a study; None where left out."""
 
@@ -63,7 +97,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         researcher_choice: ResearcherChoice | None = None,
     ) -> LaunchSettings:
         choice = researcher_choice or ResearcherChoice(yes=start.yes)
-        own = choice.of_own_study(not playing.no_sandbox)
+        sandboxed = not playing.no_sandbox
+        settled = describe(choice.researcher).settle(choice.config, sandboxed)
+        own = replace(choice, config=settled, sandboxed=sandboxed)
         return cls(**vars(which), **vars(playing), **vars(start), researcher_choice=own)
 
     def existing(self, out: Output) -> Path | None:
@@ -135,7 +171,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             programs=programs,
             sandbox=self.sandbox,
             further=beside(first, budget, others),
-            model_config=self.researcher_choice.settled,
+            model_config=self.researcher_choice.config,
             typed=typed(),
         )
         return Study.create(self.fresh(first, out), setup)
@@ -151,8 +187,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         if study is not None:
             consent(study.folder, study.config, self.yes, sandboxed=study.config.sandbox)
         if researches:
-            self.researcher_choice.ready(study)
-            self.researcher_choice.first_call(out, tasks[0], study)
+            self.researcher_choice.ready(out, tasks[0], study)
         for task in tasks if study is None else ():  # a study that is resumed has trained on them
             if task.run is not None:
                 require_checked(out, task, self.sandbox)
@@ -184,7 +219,8 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         dry_run(out, cost, *lists)
         self.require_sandbox(tasks, study)
         if researches:
-            self.researcher_choice.require_able(study)
+            researcher, config = self.researcher_choice.of_study(study)
+            describe(researcher).preflight(config, self.sandbox)
 
     @property
     def devices(self) -> int:

@@ -16,10 +16,9 @@ from analysis.verdict.contrast import ArmRuns, EarlierRuns
 from meta.cli import launch, planned_power, resolve
 from meta.cli.commands import verb
 from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags
-from meta.cli.launch import LaunchSettings
+from meta.cli.launch import LaunchSettings, ResearcherChoice
 from meta.cli.options import flag
 from meta.cli.output import Output
-from meta.cli.researcher_choice import ResearcherChoice
 from meta.kinds.cost import Cost, Work
 from programs.errors import Corrupt, NotComparable, UsageError
 
@@ -78,6 +77,8 @@ def match(
     about the same number of experiments."""
     from arena.race import RACE_RULES
     from arena.standalone import RACE_RULE, alike, play_entries
+    from meta.kinds.before_start import refuse_inert, remark_programs
+    from programs.evolved_for import EvolvedFor
 
     race, rule_name = flags.race or flags.race_rule is not None, flags.race_rule or RACE_RULE
     RACE_RULES.get(rule_name)  # refused before anything is spent
@@ -86,7 +87,10 @@ def match(
     entries, runs = entries_of(study, programs, flags.seeds, flags.controls)
     tasks = tasks_of_match(study, settings, race or bool(flags.add))
     if study is None:
-        settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], tasks)
+        choice, own = settings.researcher_choice, [entry.program for entry in entries]
+        refuse_inert(own, tasks, choice.researcher)
+        for remark in remark_programs(own, EvolvedFor.of(choice.researcher, choice.config.models)):
+            out.note(remark)
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     arms = [alike(entries, task, researcher) for task in tasks]
     earlier = [*recorded(study).added] if study else added(out, flags.add, arms[0], settings, tasks[0])
