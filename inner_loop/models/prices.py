@@ -6,11 +6,11 @@ import math
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 from inner_loop.models.provider import TokenUsage, litellm, marked
 from inner_loop.models.spend_limiter import Cost
-from inner_loop.run_context import REPLY_SHARE, ModelConfig
+from inner_loop.run_context import REPLY_SHARE, ModelConfig, is_replayed
 from programs.errors import CredentialMissing, UsageError
 from trainer.task import Task
 
@@ -82,11 +82,21 @@ def estimated(price: TokenPrice | None, tokens_in: int, tokens_out: int, *, cach
 
 
 def require_ready(config: ModelConfig) -> None:
-    """Raise UsageError or CredentialMissing if a model cannot be called, or a cap in dollars cannot be enforced."""
+    """Raise UsageError or CredentialMissing if a model cannot be called, or a cap in dollars cannot be enforced. Where
+    a recording answers, only the names of its models are needed.
+
+    A price for an unused model is probably a typo that would leave a model unpriced; agents name their models
+    themselves.
+    """
     if not config.models:
         raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME for a local server")
-    require_prices_of(config)
-    for model in config.models:
+    strange = [] if config.agent else [name for name in config.prices if name not in config.models]
+    if strange:
+        raise UsageError(
+            f"--set prices={strange[0]}: no model of that name is used",
+            hint=f"write the name as --model has it: {', '.join(config.models)}",
+        )
+    for model in () if is_replayed() else config.models:
         provider_of(model)
         check = litellm().validate_environment(model)
         missing = [name for name in check.get("missing_keys", ()) if _SECRET.search(name)]
@@ -100,17 +110,6 @@ def require_ready(config: ModelConfig) -> None:
                 f"--max-usd: no price is known for {model}",
                 hint=f"dollars per million tokens: --set prices={model}=0.5/1.5; or cap by --set max_tokens=N",
             )
-
-
-def require_prices_of(config: ModelConfig) -> None:
-    """A price for an unused model is probably a typo that would leave a model unpriced. Agents name their models
-    themselves."""
-    strange = [] if config.agent else [name for name in config.prices if name not in config.models]
-    if strange:
-        raise UsageError(
-            f"--set prices={strange[0]}: no model of that name is used",
-            hint=f"write the name as --model has it: {', '.join(config.models)}",
-        )
 
 
 def provider_of(model: str) -> str:
@@ -181,7 +180,7 @@ def settled(config: ModelConfig) -> ModelConfig:
     """
     if not config.models:
         return config
-    known = [tokens for model in config.models if (tokens := longest(model, "input"))]
+    known = [tokens for model in config.models if (tokens := context_of(model))]
     tokens = config.context_tokens or min(known, default=None)
     if tokens is None:
         return config
@@ -197,9 +196,9 @@ def settled(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update=changes)
 
 
-def longest(model: str, side: Literal["input", "output"]) -> int | None:
-    """The most tokens of a model's prompt or reply in LiteLLM's table; None if they are unknown."""
+def context_of(model: str) -> int | None:
+    """The most tokens of a model's prompt in LiteLLM's table; None if they are unknown."""
     try:
-        return int(litellm().get_model_info(model)[f"max_{side}_tokens"]) or None
+        return int(litellm().get_model_info(model)["max_input_tokens"]) or None
     except Exception:  # the library may raise anything for an unknown model
         return None

@@ -42,7 +42,7 @@ class ResearcherDescription:
 
     def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
         """Raise, with a fix, where the researcher cannot start here or a model cannot be called."""
-        if config.models and not is_replayed():
+        if config.models:
             require_ready(config)
 
     def asks_consent(self, config: ModelConfig, sandboxed: bool) -> str:
@@ -61,8 +61,7 @@ class ResearcherDescription:
     ) -> None:
         """Call the models once before anything is trained; raises if they refuse. ``note`` gets a remark about what
         takes long."""
-        if config.models and not is_replayed():
-            require_answer(config)
+        require_answer(config)
 
     def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
         """(what the calls of the researcher cost, facts for the plan); both are empty where it calls no model.

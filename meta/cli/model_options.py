@@ -31,7 +31,13 @@ def parse_models(flags: ModelFlags) -> tuple[str, ModelConfig]:
     for setting in flags.more:  # its names are known: `options.settings_flag` has refused others
         name, _, text = setting.partition("=")
         try:
-            values[name] = parse_setting(name, text, values.get(name))
+            if name == "prices":
+                values[name] = {**values.get(name, {}), **parse_price(text)}
+            elif name in DURATIONS:
+                values[name] = parse_duration(text)
+            else:
+                is_list = isinstance(ModelConfig.model_fields[name].default, tuple)
+                values[name] = tuple(resolve.listed(text)) if is_list else text
             config = ModelConfig(**values)
         except ValueError as error:
             problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
@@ -40,16 +46,6 @@ def parse_models(flags: ModelFlags) -> tuple[str, ModelConfig]:
     resolve_recordings()
     implied = "command" if config.agent else "chat" if config.models else "scripted"
     return flags.researcher or implied, config
-
-
-def parse_setting(name: str, text: str, before: Any) -> Any:
-    """The value of a field of `ModelConfig`, for pydantic; ``before``: its value so far, as prices are collected.
-    Raises ValueError."""
-    if name == "prices":
-        return {**(before or {}), **parse_price(text)}
-    if name in DURATIONS:
-        return parse_duration(text)
-    return tuple(resolve.listed(text)) if isinstance(ModelConfig.model_fields[name].default, tuple) else text
 
 
 def parse_price(text: str) -> dict[str, tuple[float, ...]]:

@@ -77,7 +77,7 @@ def test_chat_needs_a_model_and_a_replay_those_of_the_recording(monkeypatch: pyt
     chat.preflight(MODEL, True)
     chat.try_once(Task.load("strokes"), MODEL, True)
     assert chat.cost_line(Task.load("strokes"), MODEL, 9)[0] == "replayed, no model is called"
-    with pytest.raises(UsageError, match="METALOOP_REPLAY needs the models"):
+    with pytest.raises(UsageError, match="a chat researcher needs a model"):
         chat.preflight(ModelConfig(), True)
 
 
