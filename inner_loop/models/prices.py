@@ -18,7 +18,6 @@ WRITING, WRITING_HOUR = 1.25, 2.0  # times the input price: Anthropic's of a tok
 CHARACTERS = 4  # per token, in English and in code
 FRAME, PROGRAM, HISTORY, LOG, SAID = 900, 800, 500, 700, 500  # tokens of the parts of a call, and of its reply
 KNOB = 60  # tokens per known edit
-LEAST_CACHED = 1024  # tokens; providers cache no shorter beginnings (platform.openai.com/docs/guides/prompt-caching)
 UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
@@ -137,16 +136,6 @@ class Bill:
         return f"{about}{self.tokens / 1e6:.2g}M tokens, {money}"
 
 
-def expected(config: ModelConfig, calls: int, tokens_in: int, tokens_out: int, *, head: int = 0) -> Bill:
-    """Calls of ``tokens_in`` and ``tokens_out`` tokens, all answered by the first model. The first ``head`` tokens
-    are the same in all calls, so after the first call they come from the provider's cache."""
-    price = price_of(config.models[0], config)
-    cached = head if head >= LEAST_CACHED else 0
-    first, later = TokenUsage(tokens_in, tokens_out, 0, cached), TokenUsage(tokens_in, tokens_out, cached)
-    usd = min(calls, 1) * price.cost(first) + max(calls - 1, 0) * price.cost(later) if price else None
-    return Bill(calls, calls * first.tokens, usd)
-
-
 def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
     """Calls of ``tokens_in`` tokens with the longest reply, at the dearest model, within the caps."""
     usage = TokenUsage(tokens_in, config.reply_tokens, written=tokens_in)
@@ -157,10 +146,16 @@ def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
 
 
 def estimate(task: Task, config: ModelConfig, experiments: int) -> Bill:
-    """One call per experiment, without repairs: right to a factor of about two."""
+    """One call of the first model per experiment, without repairs: right to a factor of about two. After the first
+    call, the beginning that all prompts have in common comes from the provider's cache: it is longer than the shortest
+    that is cached, 1024 tokens (platform.openai.com/docs/guides/prompt-caching)."""
     source = sum(len(text) for _, text in task.baseline().files) // CHARACTERS
     head = FRAME + PROGRAM + KNOB * len(task.edits.knobs)
-    return expected(config, experiments, head + HISTORY + LOG + source, SAID, head=head)
+    tokens_in = head + HISTORY + LOG + source
+    first, later = TokenUsage(tokens_in, SAID, 0, head), TokenUsage(tokens_in, SAID, head)
+    price = price_of(config.models[0], config)
+    usd = min(experiments, 1) * price.cost(first) + max(experiments - 1, 0) * price.cost(later) if price else None
+    return Bill(experiments, experiments * first.tokens, usd)
 
 
 def bill_line(whole: Bill, config: ModelConfig) -> str:
