@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.researchers import RESEARCHERS, find_researcher
+from inner_loop.researchers import RESEARCHERS
 from inner_loop.researchers.command import UNCONFINED
 from inner_loop.researchers.description import MAY_COST, ResearcherDescription, describe
 from inner_loop.run_context import LIMITS, ModelConfig
@@ -53,7 +53,7 @@ def test_an_unknown_researcher_is_refused() -> None:
 @pytest.mark.parametrize("researcher", ["scripted:x", "chat:x"])
 def test_a_name_that_the_kind_does_not_take_is_refused(researcher: str) -> None:
     with pytest.raises(UsageError, match=f"{researcher}: {researcher[:-2]} takes no name after a colon"):
-        find_researcher(researcher)
+        describe(researcher)
 
 
 @pytest.mark.parametrize("researcher", ["scripted", "chat", "command:codex"])
