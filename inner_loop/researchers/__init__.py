@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from programs.errors import UsageError
 from programs.registry import Registry
 
 if TYPE_CHECKING:
@@ -27,15 +25,8 @@ def find_researcher(name: str) -> Maker:
     """The function that makes a researcher from a program, a task, a seed and a run context. ``kind:MORE`` passes
     ``more=MORE``.
 
-    Raises NotFound for an unknown kind, UsageError for MORE where the kind takes none, or for a package's kind that
-    cannot be used.
+    Raises NotFound.
     """
     kind, _, more = name.partition(":")
     make = RESEARCHERS.get(kind)
-    if not more:
-        return make
-    try:
-        inspect.signature(make).bind(*RESEARCHERS.takes, more=more)
-    except TypeError:
-        raise UsageError(f"--researcher {name}: {kind} takes no name after a colon", hint=f"-r {kind}") from None
-    return partial(make, more=more)
+    return partial(make, more=more) if more else make

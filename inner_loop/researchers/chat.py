@@ -24,7 +24,7 @@ from inner_loop.events import TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
-from inner_loop.models.prices import bill_line, estimate, require_prices_of, require_ready
+from inner_loop.models.prices import bill_line, estimate, require_ready
 from inner_loop.moves import known_edit
 from inner_loop.record import Record
 from inner_loop.researchers.description import ResearcherDescription
@@ -98,10 +98,7 @@ class ChatDescription(ResearcherDescription):
     """The models of -m follow the program."""
 
     def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
-        if not is_replayed():
-            require_ready(config)
-        elif not config.models:
-            raise UsageError("METALOOP_REPLAY needs the models of the recording", hint="-m NAME, as when recording")
+        require_ready(config)
 
     def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
         price, facts = super().cost_line(task, config, experiments)
@@ -109,7 +106,6 @@ class ChatDescription(ResearcherDescription):
             return price, facts
         if is_replayed():
             return "replayed, no model is called", facts
-        require_prices_of(config)
         bill = estimate(task, config, experiments)
         return bill_line(bill, config), {**facts, "tokens": bill.tokens, "usd": bill.usd}
 

@@ -6,6 +6,7 @@ Each kind describes itself: the ``make`` in its module, or in a package that add
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from urllib.parse import urlsplit
 from inner_loop.gateway.route import LOCAL
 from inner_loop.models.client import require_answer
 from inner_loop.models.prices import require_ready, settled
-from inner_loop.researchers import RESEARCHERS, find_researcher
+from inner_loop.researchers import RESEARCHERS
 from inner_loop.run_context import ModelConfig, is_replayed
+from programs.errors import UsageError
 from trainer.task import Task
 
 MAY_COST = "this calls models, which may cost money"
@@ -42,7 +44,7 @@ class ResearcherDescription:
 
     def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
         """Raise, with a fix, where the researcher cannot start here or a model cannot be called."""
-        if config.models and not is_replayed():
+        if config.models:
             require_ready(config)
 
     def asks_consent(self, config: ModelConfig, sandboxed: bool) -> str:
@@ -61,8 +63,7 @@ class ResearcherDescription:
     ) -> None:
         """Call the models once before anything is trained; raises if they refuse. ``note`` gets a remark about what
         takes long."""
-        if config.models and not is_replayed():
-            require_answer(config)
+        require_answer(config)
 
     def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
         """(what the calls of the researcher cost, facts for the plan); both are empty where it calls no model.
@@ -79,11 +80,16 @@ class ResearcherDescription:
 def describe(researcher: str) -> ResearcherDescription:
     """The description of a researcher that `--researcher` or study.toml names.
 
-    Raises as `find_researcher`.
+    Raises NotFound for an unknown kind, UsageError for one of a package that cannot be used, or for a name after the
+    colon where the kind takes none.
     """
-    find_researcher(researcher)
     kind, _, more = researcher.partition(":")
-    describing: type[ResearcherDescription] = getattr(RESEARCHERS.get(kind), "description", ResearcherDescription)
+    make = RESEARCHERS.get(kind)
+    try:
+        inspect.signature(make).bind(*RESEARCHERS.takes, **({"more": more} if more else {}))
+    except TypeError:
+        raise UsageError(f"--researcher {researcher}: {kind} takes no name after a colon", hint=f"-r {kind}") from None
+    describing: type[ResearcherDescription] = getattr(make, "description", ResearcherDescription)
     return describing(researcher, more)
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import duration, many, percent
+from inner_loop.models.prices import settled
 from meta.cli import launch, resolve
 from meta.cli.capacity import CLEARLY_SLOWER, slowdown
 from meta.cli.commands import noun, verb
 from meta.cli.contest_entrant import join, status, submit
 from meta.cli.contest_host import close, host
 from meta.cli.flags import SHARES, ContestFolder, HostFlag, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
+from meta.cli.model_options import parse_models, require_able
 from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
-from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
 from programs.text import one_line
 
@@ -198,7 +199,7 @@ def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestO
 
     if flags.codes and flags.open_join:
         raise UsageError("--codes and --set open_join=true exclude each other", hint="leave one of them out")
-    models = researcher_choice_of(flags.models, flags.yes)
+    researcher, model_config = models_of(flags.models, flags.yes)
     task = launch.load_task(flags.task)
     budget = flags.run_budget or task.run_budget
     launch.refuse_small(task, budget, fixed_steps=False)
@@ -215,7 +216,7 @@ def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestO
         texts_after_close=flags.texts_after_close, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=False, sandbox=True,  # a step's price is the same whatever it trains: docs/threat-model.md
-        researcher=models.researcher, models=models.config, contact=contact,
+        researcher=researcher, models=model_config, contact=contact,
     )  # fmt: skip
 
 
@@ -232,18 +233,18 @@ def moment(text: str, start: datetime, name: str) -> datetime:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
 
 
-def researcher_choice_of(models: ModelFlags, yes: bool) -> ResearcherChoice:
-    """The models of a contest, checked. Raises UsageError where calls may cost money without a limit."""
-    choice = ResearcherChoice.of(models, yes=yes)
-    choice = replace(choice, config=with_shares(choice.settled))
-    limited = choice.config.caps() or choice.config.agent_direct
-    if choice.researcher.partition(":")[0] != "scripted" and not limited:
+def models_of(flags: ModelFlags, yes: bool) -> tuple[str, ModelConfig]:
+    """The researcher of a contest and its models, checked. Raises UsageError where calls may cost money without a
+    limit."""
+    researcher, config = parse_models(flags)
+    config = with_shares(settled(config))
+    if researcher != "scripted" and not (config.caps() or config.agent_direct):
         raise UsageError(
-            f"--researcher {choice.researcher}: entries call models, so the contest needs a spending limit",
+            f"--researcher {researcher}: entries call models, so the contest needs a spending limit",
             hint="--max-usd 20, or --set max_tokens=20000000 for a model without a price",
         )
-    choice.ready(None)
-    return choice
+    require_able(researcher, config, yes=yes)
+    return researcher, config
 
 
 def with_shares(config: ModelConfig) -> ModelConfig:

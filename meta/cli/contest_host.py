@@ -14,10 +14,10 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.contest_entrant import of_folder, show
 from meta.cli.flags import ContestFolder, ModelFlags, YesFlag
+from meta.cli.model_options import parse_models
 from meta.cli.options import argument, flag, only
 from meta.cli.output import Output, ask
 from meta.cli.progress import ticker
-from meta.cli.researcher_choice import CAPS, ResearcherChoice
 from programs.errors import Busy, UsageError
 
 if TYPE_CHECKING:
@@ -218,10 +218,10 @@ def caps(out: Output, contest: Contest, limits: ModelFlags) -> None:
     """Show or change the spending limits of a contest's models. A running host applies new ones by itself."""
     from inner_loop.models.spend_limiter import SpendLimiter
 
-    wanted = ResearcherChoice.of(limits, yes=False).config
     study = contest.study
-    if given := {name: getattr(wanted, name) for name in CAPS if getattr(wanted, name)}:
-        study = study.model_copy(update={"staff": study.staff.model_copy(update=given)})
+    wanted = parse_models(limits)[1]
+    if wanted.model_fields_set - {"models"}:  # also where nothing changes: a paused queue then tries again
+        study = study.model_copy(update={"staff": study.staff.with_limits(wanted)})
         study.dump(contest.folder / resolve.MARK)
     spent = SpendLimiter(contest.folder).spent()
     out.thing(

@@ -120,11 +120,12 @@ def sandbox() -> str:
 
 
 def agents() -> str:
-    """The agents with a recipe; `-r command:NAME` runs one."""
-    from inner_loop.agents import recipe
+    """The programs that researchers start; `-r command:NAME` runs an agent."""
+    from inner_loop.researchers import RESEARCHERS
+    from inner_loop.researchers.description import describe
 
-    here = {name: shutil.which(recipe.load(name).command[0]) for name in recipe.names()}
-    installed, missing = (", ".join(name for name in here if bool(here[name]) == there) for there in (True, False))
+    here = {name: found for kind in RESEARCHERS.names for name, found in describe(kind).installed().items()}
+    installed, missing = (", ".join(name for name in here if here[name] == there) for there in (True, False))
     return f"{installed or 'none'}; not installed: {missing or 'none'}"
 
 

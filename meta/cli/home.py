@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import duration, number, span
 from arena.lock import is_taken
+from inner_loop.models.prices import settled
 from meta.cli import launch, resolve
 from meta.cli.commands import noun, verb
 from meta.cli.flags import HostFlag, ModelFlags, ProxyFlag, RunBudgetFlag, YesFlag
+from meta.cli.model_options import parse_models, require_able
 from meta.cli.options import argument, flag, rare
 from meta.cli.output import Column, Output, ask
-from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import CapReached, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -207,11 +208,11 @@ def join(
     from arena.home.client import HostClient, JoinedProject, VolunteerFolder
     from arena.home.volunteer import LocalResearcher, VolunteerSession
 
-    choice = ResearcherChoice.of(models, yes=limits.yes)
-    choice.ready(None)
+    researcher, config = parse_models(models)
+    require_able(researcher, config, yes=limits.yes)
     path = Path(folder).expanduser().absolute()
     os.environ.setdefault("METALOOP_CACHE", str(path / "cache"))  # all that is written lies in the folder
-    follows = LocalResearcher(choice.researcher, choice.settled)
+    follows = LocalResearcher(researcher, settled(config))
     session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, limits.max_gb, out.note, follows)
     known = bool(session.folder.get("project", JoinedProject))
     task = session.preview()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.researchers import RESEARCHERS, find_researcher
+from inner_loop.agents import recipe as agent_recipe
+from inner_loop.researchers import RESEARCHERS
+from inner_loop.researchers.command import UNCONFINED
 from inner_loop.researchers.description import MAY_COST, ResearcherDescription, describe
 from inner_loop.run_context import LIMITS, ModelConfig
 from programs.errors import CredentialMissing, EnvironmentProblem, NotFound, UsageError
@@ -18,7 +20,8 @@ MODEL = ModelConfig(models=("openai/test",))
 
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "CODEX_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "METALOOP_REPLAY"):
+    keys = ("OPENAI_API_KEY", "CODEX_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+    for name in (*keys, "OPENAI_BASE_URL", "OPENAI_API_BASE", "METALOOP_REPLAY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -50,7 +53,7 @@ def test_an_unknown_researcher_is_refused() -> None:
 @pytest.mark.parametrize("researcher", ["scripted:x", "chat:x"])
 def test_a_name_that_the_kind_does_not_take_is_refused(researcher: str) -> None:
     with pytest.raises(UsageError, match=f"{researcher}: {researcher[:-2]} takes no name after a colon"):
-        find_researcher(researcher)
+        describe(researcher)
 
 
 @pytest.mark.parametrize("researcher", ["scripted", "chat", "command:codex"])
@@ -77,7 +80,7 @@ def test_chat_needs_a_model_and_a_replay_those_of_the_recording(monkeypatch: pyt
     chat.preflight(MODEL, True)
     chat.try_once(Task.load("strokes"), MODEL, True)
     assert chat.cost_line(Task.load("strokes"), MODEL, 9)[0] == "replayed, no model is called"
-    with pytest.raises(UsageError, match="METALOOP_REPLAY needs the models"):
+    with pytest.raises(UsageError, match="a chat researcher needs a model"):
         chat.preflight(ModelConfig(), True)
 
 
@@ -89,7 +92,27 @@ def test_the_cost_of_chat_has_its_limits_and_asks_for_a_price() -> None:
     assert "--set prices" not in describe("chat").cost_line(Task.load("strokes"), priced, 9)[0]
 
 
-def test_what_an_agent_without_a_sandbox_ignores_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_says_whether_its_calls_are_metered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_recipe, "find", lambda recipe: None)
+    codex, own, direct = describe("command:codex"), describe("command"), ModelConfig(agent_direct=True)
+    task = Task.load("strokes")
+    with pytest.raises(CredentialMissing, match="codex needs CODEX_API_KEY or OPENAI_API_KEY") as missing:
+        codex.preflight(ModelConfig(), True)
+    assert "--set agent_direct=true" in missing.value.hint
+    for agent, config in ((codex, direct), (own, ModelConfig(agent="mine"))):
+        agent.preflight(config, True)
+        assert not agent.is_metered(config)
+        with pytest.raises(UsageError, match=r"at most \$5: the agent's model calls are not priced"):
+            agent.preflight(config.model_copy(update={"max_usd": 5.0}), True)
+    monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
+    codex.preflight(ModelConfig(), True)
+    capped = ModelConfig(max_usd=5.0, max_tokens=1000)
+    assert "calls of openai are metered, at most $5 and 1000 tokens" in codex.cost_line(task, capped, 9)[0]
+    assert "not capped; it has this machine's network" in codex.cost_line(task, direct, 9)[0]
+    assert codex.asks_consent(direct, True) == MAY_COST and codex.asks_consent(direct, False) == UNCONFINED
+
+
+def test_what_an_agent_without_a_sandbox_ignores_is_refused() -> None:
     agent = describe("command")
     with pytest.raises(UsageError, match="--set agent_network is for an agent in a sandbox"):
         agent.preflight(ModelConfig(agent="true", agent_network="none"), False)

@@ -3,15 +3,13 @@ generation."""
 
 from __future__ import annotations
 
-import os
-
 from analysis.report.evidence import Evidence
 from arena.drain import drained
 from arena.executor import Progress
 from arena.study import Study
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
-from inner_loop.run_context import REPLAY, ModelConfig, RunContext, tapes
+from inner_loop.run_context import ModelConfig, RunContext, tapes
 from meta.mutators.llm.calls import GenerationCalls, replies
 from meta.mutators.llm.prompt import brief
 from meta.mutators.llm.traces import gather
@@ -70,8 +68,7 @@ def author_of(study: Study, children: int, progress: Progress) -> Author | None:
     config = study.config.staff
     if not config.models:
         return None
-    if not os.environ.get(REPLAY):
-        prices.require_ready(config)
+    prices.require_ready(config)
     return Author(study, children, progress)
 
 
