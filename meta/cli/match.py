@@ -114,14 +114,15 @@ def match(
 
 def present(out: Output, study: Study, played: Sequence[Match]) -> None:
     """The standings, or on several tasks the gains on each, and the commands to go on with."""
-    from meta.cli import standings, views
+    from meta.cli import views
+    from meta.cli.standings import show_standings
 
     if len(played) > 1:
         with resolve.connect(study.folder, ["transfer"]) as con:
             how = views.view("transfer")
             views.show(out, how.rows(con), how, extra={"study": resolve.shown(study.folder)})
     else:
-        standings.present(out, study.folder, [played[0].match_id])
+        show_standings(out, study.folder, played[0].match_id)
     name, (run_id, *more) = resolve.typed(study.folder), study.state.runs
     alone = [] if more else [f"metaloop show {resolve.short(run_id)} -s {name}"]
     out.next(*alone, f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
