@@ -13,9 +13,8 @@ from xml.etree import ElementTree
 from analysis.report import page
 from analysis.report.card import card
 from analysis.study import open_study
-from analysis.verdict.decision import decision_of
 from meta.cli.output import Output
-from meta.cli.standings import present as standings
+from meta.cli.standings import show_standings
 from meta.cli.status import present as status
 from meta.cli.studies import item as listed
 from meta.cli.study_result import show_study_result
@@ -79,13 +78,13 @@ def a_wide_terminal() -> Iterator[io.StringIO]:
             os.environ["COLUMNS"] = before
 
 
-def printed(show: Callable[[Output], None], person: bool = True) -> str:
+def printed(show: Callable[[Output], object], person: bool = True) -> str:
     with a_wide_terminal() as text:
         show(Output(person=person))
     return text.getvalue()
 
 
-def as_json(show: Callable[[Output], None]) -> str:
+def as_json(show: Callable[[Output], object]) -> str:
     with redirect_stdout(io.StringIO()) as text, redirect_stderr(io.StringIO()):
         show(Output(as_json=True))
     return text.getvalue()
@@ -96,7 +95,6 @@ def screens(folder: Path) -> dict[str, str]:
     with open_study(folder) as con:
         report, drawn = page.report(con, str(folder)), card(con, str(folder))
     champion = champion_of(folder)
-    decided = list(decision_of(champion).match_ids) if champion else None
     followed = FollowedStudy.of("study", folder)
     followed.look()
     item = followed.item()
@@ -110,8 +108,8 @@ def screens(folder: Path) -> dict[str, str]:
         "card": " ".join(text.strip() for text in _texts(ElementTree.fromstring(drawn))),
         "status": printed(lambda o: status(o, LiveStudy.read(folder))),
         "status, json": as_json(lambda o: status(o, LiveStudy.read(folder))),
-        "standings": printed(lambda o: standings(o, folder, decided)),
-        "standings, json": as_json(lambda o: standings(o, folder, decided)),
+        "standings": printed(lambda o: show_standings(o, folder, every=champion is None)),
+        "standings, json": as_json(lambda o: show_standings(o, folder, every=champion is None)),
         "list": str(listed(folder, Output())["lead"]),
     }
     if champion is not None:

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import many
+from analysis.effects.support import support
 from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.flags import StudyFlag
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
+from meta.cli.program import described, differences, setting_rows
+from programs import shelf
 from programs.directives import ORDER
-from programs.errors import MetaloopError, NotFound
+from programs.errors import NotFound
+from programs.program import Program
 
 if TYPE_CHECKING:
     import duckdb
 
-    from programs.program import Program
-
-# The kinds of ids, with their table and column.
-ID_COLUMNS = (
-    ("program", "programs", "program_id"),
-    ("directive", "directives", "directive_id"),
-    ("experiment", "experiments", "experiment_id"),
-    ("run", "runs", "run_id"),
-    ("match", "matches", "match_id"),
-    ("arm", "arms", "arm_id"),
-    ("source", "experiments", "source_id"),
-    ("study", "studies", "study_id"),
-    ("credit", "credit", "credit_id"),
-    ("audit", "audits", "audit_id"),
-    ("import", "imports", "import_id"),
-)
-NAMED = "SELECT program_id FROM programs WHERE name = ?"
+# Kind → the table of its records, in which their ids are the column KIND_id.
+TABLES = {
+    "program": "programs", "directive": "directives", "experiment": "experiments", "run": "runs", "match": "matches",
+    "arm": "arms", "source": "experiments", "study": "studies", "credit": "credit", "audit": "audits",
+    "import": "imports",
+}  # fmt: skip
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings WHERE {} = $1"
 # What else is shown of a record: title → query; ``+`` adds the columns of its one row to the record.
 RELATED: Mapping[str, Mapping[str, str]] = {
@@ -84,8 +75,7 @@ ABOUT = {
     "parent (the same parent in all pairs); the other rows are not used",
 }
 SUPPORT = 60  # rows shown of the data behind an estimate; its sql gives all of them
-DOCUMENTS = ("diff", "text")
-HIDDEN = {*DOCUMENTS, "config", "details"}
+HIDDEN = ("diff", "text", "config", "details")
 
 
 @verb(
@@ -101,13 +91,9 @@ def show(
     text: Annotated[bool, flag("Of a program of a study: its text alone.")],
 ) -> None:
     """Show a program, directive, experiment, run, match, arm, source, credit row,
-    audit or imported log by its id, or by any unique prefix of it. If the newest study
-    has no such id, the other studies under studies/ are searched. PROGRAM is a path, or
+    audit or imported log by its id, or by any unique prefix of it. PROGRAM is a path, or
     the name of a starter: its text is shown. Metaloop enforces its settings for scripts
     and models; agents get them as sentences."""
-    from meta.cli.program import described, setting_rows
-    from programs import shelf
-
     if study is None and (what in shelf.names() or resolve.program_path(what).exists()):
         program = resolve.one_program(what)
         if settings:
@@ -115,25 +101,42 @@ def show(
         else:
             out.text(program.document, item=described(program))
         return
-    folder = holder(what, out) if study is None else resolve.study_folder(study, out)
-    with resolve.connect(folder, ["credit"] if what.startswith("c") else []) as con:
-        kind, table, column, full = locate(con, what)
-        rows = resolve.fetch(con, f"SELECT * FROM {table} WHERE {column} = ?", [full])
-        item, tables = record(con, kind, rows[0], full)
+    with resolve.connect(resolve.study_folder(study, out), ["credit"] if what.startswith("c") else []) as con:
+        kind, identity = find_record(con, what)
+        row = resolve.fetch(con, f"SELECT * FROM {TABLES[kind]} WHERE {kind}_id = ?", [identity])[0]
+        item, tables = read_record(con, kind, row, identity)
     if settings and kind == "program":
-        views.show(out, setting_rows(_parsed(rows[0])), views.View(""))
+        views.show(out, setting_rows(parse_program(row)), views.View(""))
     elif text and kind == "program":
-        out.text(rows[0]["text"])
+        out.text(row["text"])
     elif out.mode == "json":
         out.json({"kind": kind, **item, **tables})
     else:
-        _print(out, {"kind": kind, **item}, tables)
+        print_record(out, {"kind": kind, **item}, tables)
+
+
+def find_record(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str]:
+    """(kind, id) of the one record whose id starts so, else of the program of that name. Raises NotFound, or Ambiguous
+    with candidates."""
+    present, kinds = {row["name"] for row in resolve.fetch(con, "SHOW TABLES")}, dict[str, str]()
+    for kind, table in TABLES.items():
+        if table in present:
+            query = f"SELECT DISTINCT {kind}_id AS id FROM {table} WHERE starts_with(id, ?) LIMIT 50"
+            for row in resolve.fetch(con, query, [prefix]):
+                kinds.setdefault(row["id"], kind)
+    if kinds:
+        identity = resolve.by_prefix(prefix, kinds)
+        return kinds[identity], identity
+    programs = resolve.fetch(con, "SELECT program_id FROM programs WHERE name = ?", [prefix])
+    if not programs:
+        raise NotFound(f"no id in this study starts with {prefix!r}", hint=FIND)
+    return "program", programs[0]["program_id"]
 
 
 Parts = tuple[dict[str, object], dict[str, Sequence[Row]]]
 
 
-def record(con: duckdb.DuckDBPyConnection, kind: str, row: Row, identity: str) -> Parts:
+def read_record(con: duckdb.DuckDBPyConnection, kind: str, row: Row, identity: str) -> Parts:
     """The columns of a record, and its tables by title."""
     item, tables = dict(row), dict[str, Sequence[Row]]()
     for title, query in RELATED.get(kind, {}).items():
@@ -150,12 +153,10 @@ def record(con: duckdb.DuckDBPyConnection, kind: str, row: Row, identity: str) -
 
 def _of_program(con: duckdb.DuckDBPyConnection, item: dict[str, object], tables: dict[str, Sequence[Row]]) -> Parts:
     """With the differences from its parents."""
-    from meta.cli.program import differences
-
-    own, above = _parsed(item), item["parent_ids"]
-    for parent in above if isinstance(above, list) else ():
+    program, parents = parse_program(item), item["parent_ids"]
+    for parent in parents if isinstance(parents, list) else ():
         for row in resolve.fetch(con, "SELECT name, text FROM programs WHERE program_id = ?", [parent]):
-            tables[f"against {resolve.short(parent)}"] = differences(_parsed(row), own)
+            tables[f"against {resolve.short(parent)}"] = differences(parse_program(row), program)
     return item, tables
 
 
@@ -163,14 +164,13 @@ def _of_directive(con: duckdb.DuckDBPyConnection, item: dict[str, object], table
     """An order of ideas has their texts."""
     if item["kind"] == ORDER:
         texts = dict(con.execute("SELECT directive_id, text FROM directives").fetchall())
-        item["text"] = "\n".join(f"{at}. {texts.get(one, one)}" for at, one in enumerate(str(item["text"]).split(), 1))
+        ideas = enumerate(str(item["text"]).split(), 1)
+        item["text"] = "\n".join(f"{number}. {texts.get(idea, idea)}" for number, idea in ideas)
     return {key: value for key, value in item.items() if key not in ("program_id", "position")}, tables
 
 
 def _of_credit(con: duckdb.DuckDBPyConnection, item: dict[str, object], tables: dict[str, Sequence[Row]]) -> Parts:
     """With the data that it was estimated from, and the query for that data."""
-    from analysis.effects.support import support
-
     data, sql = support(con, item)
     if item["method"] == "directive" and data:
         known = [row["over_parent"] for row in data if row["over_parent"] is not None]
@@ -185,71 +185,11 @@ MORE: Mapping[str, Callable[..., Parts]] = {
 }  # fmt: skip
 
 
-def _parsed(row: Mapping[str, object]) -> Program:
-    from programs.program import Program
-
+def parse_program(row: Mapping[str, object]) -> Program:
     return Program.parse(str(row["text"]), str(row["name"] or "program"))
 
 
-def holder(identity: str, out: Output) -> Path:
-    """The newest study, or the newest of the others that has the record. A name with other texts elsewhere is noted."""
-    newest = resolve.study_folder(None, out)
-    own, texts = _has(newest, identity)
-    if own and not texts:  # an id: the same everywhere
-        if identity.startswith("c") and len(resolve.known_studies()) > 1:
-            out.note("credit rows of other studies can have this id, too: -s STUDY shows those")
-        return newest
-    there = {newest: texts} if own else {}
-    others = [folder for folder in reversed(resolve.known_studies()) if folder != newest]
-    if others:
-        out.meanwhile("looking in the other studies")
-    for folder in others:
-        try:
-            has, named = _has(folder, identity)
-        except MetaloopError as error:
-            out.warn(f"{folder} cannot be read: {error.message}")
-            continue
-        there |= {folder: named} if has else {}
-    if not there:
-        in_others = f" or in {many(len(others), 'other study')}" if others else ""
-        raise NotFound(f"no id in this study{in_others} starts with {identity!r}", hint=FIND)
-    first = next(iter(there))
-    if first != newest:
-        out.note(f"not in the newest study; shown from {resolve.shown(first)}")
-    if unlike := [folder.name for folder, named in there.items() if named and named != there[first]]:
-        out.note(f"{identity} has another text in {', '.join(unlike)} (-s STUDY)")
-    return first
-
-
-def _has(folder: Path, identity: str) -> tuple[bool, set[str]]:
-    """Whether a study has the record, and the ids of its programs of that name."""
-    with resolve.connect(folder, ["credit"] if identity.startswith("c") else []) as con:
-        return bool(_matches(con, identity)), {row["program_id"] for row in resolve.fetch(con, NAMED, [identity])}
-
-
-def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, str]:
-    """(kind, table, column, full id) of the one record with this id. Raises NotFound, or Ambiguous with candidates."""
-    matches = _matches(con, prefix)
-    if not matches:
-        raise NotFound(f"no id in this study starts with {prefix!r}", hint=FIND)
-    full = resolve.by_prefix(prefix, matches) if any(i.startswith(prefix) for i in matches) else next(iter(matches))
-    return (*matches[full], full)
-
-
-def _matches(con: duckdb.DuckDBPyConnection, prefix: str) -> dict[str, tuple[str, str, str]]:
-    """id → (kind, table, column) of the records whose ids start with it, else of the programs of that name."""
-    matches: dict[str, tuple[str, str, str]] = {}
-    there = {row["name"] for row in resolve.fetch(con, "SHOW TABLES")}
-    for kind, table, column in (entry for entry in ID_COLUMNS if entry[1] in there):
-        query = f"SELECT DISTINCT {column} AS id FROM {table} WHERE starts_with({column}, ?) LIMIT 50"
-        for row in resolve.fetch(con, query, [prefix]):
-            matches.setdefault(row["id"], (kind, table, column))
-    if not matches:
-        matches = {row["program_id"]: ID_COLUMNS[0] for row in resolve.fetch(con, NAMED, [prefix])}
-    return matches
-
-
-def _print(out: Output, item: Row, tables: Mapping[str, Sequence[Row]]) -> None:
+def print_record(out: Output, item: Row, tables: Mapping[str, Sequence[Row]]) -> None:
     out.thing({key: value for key, value in item.items() if key not in HIDDEN and value is not None})
     for title, rows in tables.items():
         if rows:

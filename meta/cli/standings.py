@@ -8,32 +8,38 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
 from analysis.statistics import interval, t_test, welch_difference
 from analysis.tables import statement
-from analysis.verdict.decision import LEVEL, Decision, decision_of
-from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
+from analysis.verdict.decision import LEVEL, Decision
+from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.wording import listed, plain_text
+from arena.contest.listing import labels_by_arm
+from arena.contest.settings import is_export
+from arena.settings import StudyConfig
 from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
+from meta.kinds.plan import TURNS
 from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
-    from arena.settings import StudyConfig
+    import duckdb
 
 SAME = {
     "task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware",
     "researcher": "researcher", "models": "models",
 }  # fmt: skip
-HOW = views.View(
+DIFFERENCES = views.View(
     "", "difference: second minus first, 95% interval (Welch). Each study has its own seeds and data, which the "
     "programs that ran in both show.", "on",
 )  # fmt: skip
-MATCHES = "SELECT match_id, purpose, task FROM matches ORDER BY started_at, match_id"
+MATCHES = """
+SELECT match_id, purpose, task, match_id IN (SELECT match_id FROM runs WHERE verified_gain IS NOT NULL) AS has_gains
+FROM matches ORDER BY started_at, match_id
+"""
 
 
 @verb(
@@ -52,181 +58,152 @@ def standings(
 
     For one night, this prints what each program did in its turns. For several nights, it also prints the pooled test.
     For two other studies, it prints the difference of their champions and of each program that ran in both."""
-    from arena.contest.settings import MARK, is_export
-
-    folder = resolve.study_folder(study, out)
-    if others:
-        further = [resolve.study_folder(name, out) for name in others]
-        if len(further) == 1 and not (is_night(folder) and is_night(further[0])):
-            compare(out, (folder, further[0]))
-        else:
-            together(out, [folder, *further])
-        return
-    turns = turns_in([folder])
-    if turns and out.mode != "json":
-        show_turns(out, turns)
-        out.text("")
-    if (folder / MARK).is_file():  # first, because the ranks below are not the decision
-        where = resolve.shown(folder / "announcement.json")
-        where = where if is_export(folder) else f"metaloop contest status {resolve.typed(folder)}"
-        out.note(f"a contest is decided by its race, not by these ranks: {where}")
-    present(out, folder, None if all else _chosen(folder, match, out), turns=turns)
+    folder, *further = [resolve.study_folder(name, out) for name in (study, *others)]
+    if not further:
+        show_standings(out, folder, match, every=all)
+    elif len(further) > 1 or (programs_in_turn(folder) and programs_in_turn(further[0])):
+        compare_nights(out, [folder, *further])
+    else:
+        compare_studies(out, folder, further[0])
 
 
-def present(out: Output, folder: Path, matches: list[str] | None, turns: Sequence[Row] = ()) -> None:
-    """Show the standings of these matches (None: all), and below what they show: the verdict, or the difference of the
-    two programs of a match. ``turns``: of a night, for its JSON."""
-    from arena.contest.listing import labels_by_arm
+# -- one study -------------------------------------------------------------------------------------------------
 
-    how = views.view("standings")
-    with resolve.connect(folder, VIEWS) as con:
-        played = [
-            row["match_id"] for row in resolve.fetch(con, MATCHES) if matches is None or row["match_id"] in matches
-        ]
-        rows = how.rows(con, [matches, json.dumps(labels_by_arm(folder, played))])
-        found = verdict_of(con)
+
+def show_standings(out: Output, folder: Path, match: str | None = None, *, every: bool = False) -> None:
+    """Show the standings of one match (``match``: its id or the start of it; default: the deciding one, else the last),
+    or of ``every`` one. Below: the verdict, or the difference of the two programs of a match. Above: a night's turns.
+    """
+    view = views.view("standings")
+    with resolve.connect(folder, (*VIEWS, "contributions")) as con:
+        turns = read_turns(con, folder)
+        verdict = verdict_of(con)
+        matches = resolve.fetch(con, MATCHES)
+        ids = [row["match_id"] for row in (matches if every else choose_matches(matches, match, verdict.decision))]
+        rows = view.rows(con, [ids, json.dumps(labels_by_arm(folder, ids))])
         void = {arm_id for (arm_id,) in con.execute("FROM void_arms()").fetchall()}
-    shows = [plain_text(one) for one in found.sentences] if tells(found, [row["match_id"] for row in rows]) else []
-    contrast = asdict(found.contrast) if found.contrast else None
-    nothing = "no run has ended yet" if found.match_id or found.decision else plain_text(found.sentences[0])
-    named = [
-        {"program": views.named(row["name"], row["role"]) + " (void)" * (row["arm_id"] in void), **row} for row in rows
+    if turns and out.mode != "json":
+        views.show(out, turns, views.view("turns"))
+        out.text("")
+    if (folder / resolve.CONTEST).is_file():  # first, because the ranks below are not the decision
+        result = f"metaloop contest status {resolve.typed(folder)}"
+        result = resolve.shown(folder / "announcement.json") if is_export(folder) else result
+        out.note(f"a contest is decided by its race, not by these ranks: {result}")
+    if match is None and len(matches) > len(ids) > 0:
+        out.note(f"the match that decides, or the last, of {len(matches)}; --all shows all of them")
+    rows = [
+        {"program": views.named(row["name"], row["role"]) + (" (void)" if row["arm_id"] in void else ""), **row}
+        for row in rows
     ]
-    extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast} | ({"turns": turns} if turns else {})
-    views.show(out, named, how, extra=extra, empty=nothing)
-    if out.mode == "person" and shows:
-        caveats = [f"{caveat.title}. {caveat.text}" for caveat in found.caveats]
-        out.text("\n".join(["", shows[0], *caveats, *shows[1:]]))
-    for sentence in shows if out.mode == "plain" else ():
+    with_rows, decision = {row["match_id"] for row in rows}, verdict.decision
+    is_about = verdict.match_id in with_rows or (decision is not None and any(map(decision.rests_on, with_rows)))
+    sentences = list(map(plain_text, verdict.sentences)) if is_about else []
+    contrast = asdict(verdict.contrast) if verdict.contrast else None
+    extra: dict[str, object] = {"study": resolve.shown(folder), "found": sentences, "contrast": contrast}
+    if turns:
+        extra["turns"] = turns
+    nothing = "no run has ended yet" if verdict.match_id or verdict.decision else plain_text(verdict.sentences[0])
+    views.show(out, rows, view, extra=extra, empty=nothing)
+    if out.mode == "person" and sentences:
+        caveats = [f"{caveat.title}. {caveat.text}" for caveat in verdict.caveats]
+        out.text("\n".join(["", sentences[0], *caveats, *sentences[1:]]))
+    for sentence in sentences if out.mode == "plain" else ():
         out.thing({"found": sentence})
 
 
-def tells(found: Verdict, played: Sequence[str]) -> bool:
-    """Whether the verdict is about one of these matches."""
-    return found.match_id in played or any(found.decision and found.decision.rests_on(one) for one in played)
-
-
-def announced(con: DuckDBPyConnection) -> Decision | None:
-    """The decision about the last champion; None without a champion, or where its record has no claim."""
-    row = con.execute("SELECT details FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
-    event = json.loads(row[0]) if row else {}
-    return decision_of(event) if "decision" in event else None
-
-
-def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
+def choose_matches(matches: list[dict[str, Any]], match: str | None, decision: Decision | None) -> list[dict[str, Any]]:
     """The match with this id prefix, else the one that decides the verdict, else the last one with an ended run; with
     several tasks, one on each."""
-    with resolve.connect(folder, []) as con:
-        matches, decision = resolve.fetch(con, MATCHES), announced(con)
-        ended = "SELECT DISTINCT match_id FROM runs WHERE verified_gain IS NOT NULL"
-        played = {row["match_id"] for row in resolve.fetch(con, ended)}
     if match is not None:
-        return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
-    done = [m for m in matches if m["match_id"] in played]
-    last = [m for m in done if decision and decision.rests_on(m["match_id"])]
-    if not last:
-        # the arms of an ablation are variants of one program: metaloop credit shows their effects
-        done = [m for m in done if m["purpose"] != "ablation"] or done
-        last = list({m["task"]: m for m in done if m["purpose"] == done[-1]["purpose"]}.values())
-    if len(matches) > len(last) > 0:
-        out.note(f"the match that decides, or the last, of {len(matches)}; --all shows all of them")
-    return [m["match_id"] for m in last]
+        chosen = resolve.by_prefix(match, [row["match_id"] for row in matches], "match")
+        return [row for row in matches if row["match_id"] == chosen]
+    ended = [row for row in matches if row["has_gains"]]
+    if decision and (deciding := [row for row in ended if decision.rests_on(row["match_id"])]):
+        return deciding
+    # the arms of an ablation are variants of one program: metaloop credit shows their effects
+    ended = [row for row in ended if row["purpose"] != "ablation"] or ended
+    return list({row["task"]: row for row in ended if row["purpose"] == ended[-1]["purpose"]}.values())
 
 
 # -- nights ----------------------------------------------------------------------------------------------------
 
 
-def is_night(folder: Path) -> bool:
-    from arena.settings import StudyConfig
-
+def programs_in_turn(folder: Path) -> list[str]:
+    """The ids of the programs that take turns in a night, the user's first; empty for another study."""
     path = folder / resolve.MARK
-    return path.is_file() and bool(StudyConfig.read(path).plan.get("night"))
+    return StudyConfig.read(path).plan.get(TURNS, []) if path.is_file() else []
 
 
-def turns_in(folders: Sequence[Path]) -> list[Row]:
-    """What each program did in these nights; no rows for other studies."""
-    rows = list[Row]()
-    for folder in folders:
-        with resolve.connect(folder, ["contributions"]) as con:
-            rows += [{"night": resolve.shown(folder), **row} for row in views.view("turns").rows(con)]
-    return rows
+def read_turns(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Row]:
+    """What each program did in a night; no rows for another study."""
+    return [{"night": resolve.shown(folder), **row} for row in views.view("turns").rows(con)]
 
 
-def show_turns(out: Output, rows: Sequence[Row], shows: Row | None = None) -> None:
-    """Print what each program did in nights, and what that ``shows``."""
-    if rows:
-        views.show(out, rows, views.view("turns"), extra=shows)
-    if shows and out.mode != "json":
-        out.thing(shows)
-
-
-def together(out: Output, folders: Sequence[Path]) -> None:
+def compare_nights(out: Output, folders: Sequence[Path]) -> None:
     """The one test over several nights of the same two programs. Raises UsageError where they have not two in common.
 
     Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
     """
-    from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
-    from arena.settings import StudyConfig
-    from meta.kinds.plan import TURNS
-
     if len(set(folders)) < len(folders):
         raise UsageError("one night is named twice", hint="name each once")
-    configs = {folder: StudyConfig.read(folder / "study.toml") for folder in folders}
-    pairs = {tuple(config.plan.get(TURNS, ())[:2]) for config in configs.values()}
-    if len(pairs) > 1 or len(next(iter(pairs))) < 2:
+    pairs = {tuple(programs_in_turn(folder)[:2]) for folder in folders}
+    if pairs == {()} or len(pairs) > 1:
         shown = listed(map(resolve.shown, folders), len(folders))
         raise UsageError(f"{shown} are not nights of the same two programs", hint="name one study, or such nights")
-    [(first, tested)] = pairs
-    nights = []
+    [(reference, tested)] = pairs
+    nights, rows, names = [], list[Row](), dict[str, str]()
     for folder in folders:
-        with resolve.connect(folder, []) as con:
+        with resolve.connect(folder, ["contributions"]) as con:
+            rows += read_turns(con, folder)
             turns = turns_of(con)
             nights.append((turns, seed_sd(con, turns[0].run_id) if turns else None))
-            names = dict(con.execute("SELECT program_id, name FROM programs").fetchall())
-    p = block_test(nights, first, tested) if equal_blocks(nights, first, tested) else None
-    known = list(configs.values())
-    lineages = len({root(config, known) for config in known})
+            names |= dict(con.execute("SELECT program_id, name FROM programs").fetchall())
+    p = block_test(nights, reference, tested) if equal_blocks(nights, reference, tested) else None
     if p is None:
-        verdict = f"no test of {names[tested]} against {names[first]} was possible: they had as many turns in no block"
+        compared = f"{names[tested]} against {names[reference]}"
+        verdict = f"no test of {compared} was possible: they had as many turns in no block"
     else:
-        verdict = f"{names[tested]} is {'' if p < LEVEL else 'not '}shown to be better than {names[first]}"
-    show_turns(out, turns_in(folders), {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
-
-
-def root(config: StudyConfig, known: Sequence[StudyConfig]) -> str:
-    """The id of the first of these nights from which this one goes on."""
-    before = {one.study_id: one for one in known}
-    while config.from_study and config.start and config.from_study.study_id in before:
-        config = before[config.from_study.study_id]
-    return config.study_id
+        verdict = f"{names[tested]} is {'' if p < LEVEL else 'not '}shown to be better than {names[reference]}"
+    configs = [StudyConfig.read(folder / resolve.MARK) for folder in folders]
+    ids = {config.study_id for config in configs}
+    going_on = [one for one in configs if one.start and one.from_study and one.from_study.study_id in ids]
+    found = {"verdict": verdict, "p": p, "nights": len(nights), "lineages": len(nights) - len(going_on)}
+    views.show(out, rows, views.view("turns"), extra=found)
+    if out.mode != "json":
+        out.thing(found)
 
 
 # -- two studies -----------------------------------------------------------------------------------------------
 
 
-def compare(out: Output, folders: tuple[Path, Path]) -> None:
+def compare_studies(out: Output, first: Path, second: Path) -> None:
     """The difference of the champions, and of each program that ran in the deciding matches of both studies. Raises
     NotComparable where the studies have no task in common on equal terms."""
-    first, second = (resolve.ask(folder, statement("in_both")) for folder in folders)
-    pairs = [(one, other) for one in first for other in second if one["task"] == other["task"]]
-    why = {words for one, other in pairs for key, words in SAME.items() if one[key] != other[key]}
+    old, new = (resolve.ask(folder, statement("in_both")) for folder in (first, second))
+    pairs = [(one, other) for one in old for other in new if one["task"] == other["task"]]
+    differ = {words for one, other in pairs for key, words in SAME.items() if one[key] != other[key]}
     alike = [(one, other) for one, other in pairs if all(one[key] == other[key] for key in SAME)]
+    studies = [resolve.shown(first), resolve.shown(second)]
     if not alike:
-        reason = f"their {' and '.join(sorted(why))} differ" if why else "they have no task with results in common"
-        raise NotComparable(f"{' and '.join(map(resolve.shown, folders))} cannot be compared: {reason}")
-    champions = [compared(*pair, "champions: ") for pair in alike if pair[0]["is_champion"] and pair[1]["is_champion"]]
-    same = [compared(*pair) for pair in alike if pair[0]["program_id"] == pair[1]["program_id"]]
-    extra = {"studies": [*map(resolve.shown, folders)]}
-    views.show(out, [*champions, *same], HOW, extra=extra, empty="no program ran in both, and one has no champion")
+        why = f"their {' and '.join(sorted(differ))} differ" if differ else "they have no task with results in common"
+        raise NotComparable(f"{' and '.join(studies)} cannot be compared: {why}")
+    champions = [
+        difference_row(one, other, f"champions: {one['name']} / {other['name']}")
+        for one, other in alike
+        if one["is_champion"] and other["is_champion"]
+    ]
+    same = [difference_row(one, other, one["name"]) for one, other in alike if one["program_id"] == other["program_id"]]
+    empty = "no program ran in both, and one has no champion"
+    views.show(out, [*champions, *same], DIFFERENCES, extra={"studies": studies}, empty=empty)
 
 
-def compared(one: dict[str, Any], other: dict[str, Any], what: str = "") -> dict[str, object]:
-    difference, se, df = welch_difference(other["gains"], one["gains"])
+def difference_row(first: dict[str, Any], second: dict[str, Any], program: str) -> dict[str, object]:
+    """The gains of two programs on a task (rows of `in_both`), the second minus the first."""
+    old, new = first["gains"], second["gains"]
+    difference, se, df = welch_difference(new, old)
     low, high = interval(difference or 0.0, se, df)
-    first, second = (sum(each["gains"]) / len(each["gains"]) for each in (one, other))
-    named = f"{what}{one['name']} / {other['name']}" if what else one["name"]
     return {
-        "on": f"gain on {one['task']}, in {one['unit']}", "task": one["task"], "program": named, "first": first,
-        "second": second, "difference": difference, "low": low, "high": high, "p": t_test(difference or 0.0, se, df),
-        "runs": f"{len(one['gains'])} / {len(other['gains'])}",
+        "on": f"gain on {first['task']}, in {first['unit']}", "task": first["task"], "program": program,
+        "first": sum(old) / len(old), "second": sum(new) / len(new), "difference": difference, "low": low, "high": high,
+        "p": t_test(difference or 0.0, se, df), "runs": f"{len(old)} / {len(new)}",
     }  # fmt: skip

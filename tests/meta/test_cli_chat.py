@@ -16,7 +16,7 @@ from inner_loop.events import CallEvent
 from meta.cli.output import Output
 from meta.cli.screen import header, screen
 from meta.cli.spend import ModelUsage, dollars, share, tokens
-from meta.cli.standings import present
+from meta.cli.standings import show_standings
 from meta.ui.live import LiveStudy
 from tests.events import example
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded, server
@@ -197,7 +197,7 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     pages = {}
     for study in ("m", "p", "none"):  # what standings and status show to a person
         capsys.readouterr()
-        present(Output(person=True), here / study, None)
+        show_standings(Output(person=True), here / study, every=True)
         Output(person=True).show(screen(LiveStudy.read(here / study), study, width=80))
         pages[study] = capsys.readouterr().out
     assert all(len(line) <= 80 for page in pages.values() for line in page.splitlines())

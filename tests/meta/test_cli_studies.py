@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -18,9 +17,7 @@ from meta.cli.output import ESCAPES
 from meta.cli.studies import distinct, megabytes
 from meta.ui.studies import Studies
 from programs.errors import Corrupt, OtherVersion
-from programs.program import Program
 from programs.shelf import starter
-from tests.meta import cli_study
 from tests.meta.cli_study import metaloop, on_terminal
 
 
@@ -75,28 +72,6 @@ def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentenc
     assert followed.item()["state"] == "other version"
     with pytest.raises(OtherVersion):
         window.get(name)
-
-
-def test_a_record_is_found_in_another_study_and_a_name_with_two_texts_is_noted(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = tmp_path / "studies" / "older", tmp_path / "studies" / "newer"
-    shutil.copytree(root / "one", one)
-    two.symlink_to(root / "deep/er/two")
-    os.utime(one / "study.toml", (0, 0))
-    monkeypatch.chdir(tmp_path)
-    (of_older,) = ask(one, "SELECT max(run_id) AS id FROM runs")
-    shown = metaloop("show", of_older["id"], "--json")
-    assert shown.json["run_id"] == of_older["id"] and "shown from studies/older" in shown.stderr
-    assert "in this study or in 1 other study starts" in metaloop("show", "rzzz", code=2).stderr
-    known = cli_study.programs()
-    for name, text in (("third", known["child"].text), ("fourth", "# A\n\n- Other.\n")):
-        own = known | {"child": Program.parse(text, "child")}
-        monkeypatch.setattr(cli_study, "programs", lambda own=own: own)
-        cli_study.write_study(tmp_path / "studies" / name)
-        shown = metaloop("show", "child", "--json")
-        assert shown.json["program_id"] == own["child"].program_id
-        assert ("another text in third" in shown.stderr) == (name == "fourth")
 
 
 def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_the_report_names_new_bests(here: Path) -> None:
 def test_show_says_that_a_list_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"seed": n} for n in range(2)]
     for total, title in ((3, "rests_on, 2 of 3 rows; its sql gives all of them:"), (2, "rests_on:")):
-        show._print(Output(person=False), {"kind": "credit", "rests_on_rows": total}, {"rests_on": rows})
+        show.print_record(Output(person=False), {"kind": "credit", "rests_on_rows": total}, {"rests_on": rows})
         assert title in capsys.readouterr().out.splitlines()
 
 

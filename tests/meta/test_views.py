@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.study import open_study
 from meta.cli import views
 from meta.cli.output import Column, Output
-from meta.cli.standings import present
+from meta.cli.standings import show_standings
 from meta.cli.views import FOLDER, View
 
 from .cli_study import metaloop, write_study
@@ -106,7 +106,7 @@ def test_match_heading_without_fresh_data_names_the_data_of_the_search(fresh: st
 
 
 def test_an_arm_is_shown_by_its_name_and_role_and_no_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    present(Output(person=True), write_study(tmp_path / "study"), None)
+    show_standings(Output(person=True), write_study(tmp_path / "study"), every=True)
     out = capsys.readouterr().out
     assert "stock (A/A)" in out and "stock (control)" in out and "arm" not in out
 

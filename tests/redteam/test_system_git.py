@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from arena.verify_plan import read_source
 from inner_loop.agents.worktree import clear, notes
 from inner_loop.repository import RunRepository
 from inner_loop.worktree import give, read_file, size_mb, take_back
-from meta.cli.verify import read_source
 from programs.errors import MetaloopError
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
