@@ -128,7 +128,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
     """A subcommand that is typed as a command, a word that is spelled wrongly."""
     for words, hint in (
         (["check"], "no such command 'check'\nhint: metaloop task check --help"),
-        (["program", "check"], "hint: metaloop task check --help"), 
+        (["program", "check"], "hint: metaloop task check --help"),
         (["program", "lnit"], "hint: metaloop program lint"),
         (["evlove"], "hint: metaloop evolve --help"), (["match", "stokc"], "did you mean stock?"),
     ):  # fmt: skip
