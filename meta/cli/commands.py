@@ -11,6 +11,7 @@ import click
 
 from meta.cli.options import AS_JSON, Setting, click_parameters, settings_option, typed_values
 from meta.cli.output import Output
+from meta.cli.table import SUBCOMMANDS
 from programs.errors import NoSandbox, UsageError
 from programs.text import word_list
 
@@ -78,14 +79,6 @@ class VerbCommand(CommandWithExamples):
             raise
 
 
-class UnknownVerb(click.UsageError):
-    """No such command; the hint names the nearest one."""
-
-    def __init__(self, message: str, hint: str, ctx: click.Context) -> None:
-        super().__init__(message, ctx)
-        self.hint = hint
-
-
 class SuggestingGroup(CommandWithExamples, click.Group):
     """A group that suggests the nearest command for an unknown name."""
 
@@ -94,19 +87,10 @@ class SuggestingGroup(CommandWithExamples, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
-            hint = next(iter(self.below(ctx, args[0])), hint)
-            raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
+            nouns = [noun for noun, names in SUBCOMMANDS.items() if args[0] in names]
+            words = ["metaloop", nouns[0], args[0]] if nouns else [ctx.command_path, *near]
+            raise UsageError(f"no such command {args[0]!r}", hint=" ".join([*words, "--help"]))
         return super().resolve_command(ctx, args)
-
-    def below(self, ctx: click.Context, name: str) -> list[str]:
-        """The subcommands of this name (``check``: ``metaloop task check``), as commands for their help."""
-        nouns = [(noun, self.get_command(ctx, noun)) for noun in self.list_commands(ctx)]
-        return [
-            f"{ctx.command_path} {noun} {name} --help"
-            for noun, group in nouns
-            if isinstance(group, click.Group) and name in group.list_commands(ctx)
-        ]
 
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}

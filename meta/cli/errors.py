@@ -71,10 +71,8 @@ def wants(flag: str, argv: list[str]) -> bool:
 
 def _from_click(error: click.ClickException) -> MetaloopError:
     message = error.format_message().strip().rstrip(".")
-    hint = getattr(error, "hint", "")
     context = getattr(error, "ctx", None)
-    if not hint and context is not None:
-        hint = f"{context.command_path} --help"
+    hint = f"{context.command_path} --help" if context else ""
     message = message[:1].lower() + message[1:]
     for theirs, ours in (("a valid integer", "a whole number"), ("a valid float", "a number")):
         message = message.replace(f"{theirs} range", ours).replace(theirs, ours)

@@ -23,7 +23,7 @@ from meta.cli.capacity import workers_of
 from meta.cli.commands import verb
 from meta.cli.consent import consent
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
-from meta.cli.launch import load_task
+from meta.cli.new_study import load_task
 from meta.cli.options import argument, duration, flag, only, rare
 from meta.cli.output import Output, brief
 from meta.cli.progress import ticker

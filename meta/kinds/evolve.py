@@ -16,7 +16,6 @@ from meta.cli.planned_power import power_sentence
 from meta.cli.study_result import show_study_result
 from meta.cli.task_work import trains
 from meta.kinds import size
-from meta.kinds.begin import starters_of, with_untested
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.past_study import past_line

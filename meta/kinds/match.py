@@ -13,7 +13,6 @@ from arena.standalone import alike, leader, play_entries
 from arena.study import Study
 from meta.cli.planned_power import power_sentence
 from meta.cli.standings import show_match_result
-from meta.kinds.begin import starters_of
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.plans import MatchPlan

@@ -14,7 +14,6 @@ from arena.study import Study
 from inner_loop.contracts import NIGHT_RULES
 from inner_loop.night import NO_EXPERIMENT, NOTHING_LEFT
 from meta.cli.study_result import show_study_result
-from meta.kinds.begin import starters_of
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.evolve import untried_ideas
