@@ -40,7 +40,7 @@ from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import Learnt, learnt_for
 from meta.novelty import like_stock
 from meta.population import racing, starters, taking_turns
-from meta.reserve import refuse_twice, unseen_variant
+from meta.reserve import family_member, refuse_twice
 from programs import folder as program_folder
 from programs.errors import UsageError
 from programs.evolved_for import EvolvedFor
@@ -277,7 +277,7 @@ def options_of(out: Output, paths: Sequence[str], flags: EvolveFlags) -> EvolveO
         past.refuse_other(training, reserve)
     refuse_without_edits(own, training, researcher)
     is_apart = flags.size.quick and not (own or past or flags.knowledge)
-    untested = unseen_variant(training[0], flags.playing.seed or 0, named=[*training, *reserve])
+    untested = family_member(training[0], flags.playing.seed or 0, others=[*training, *reserve])
     learnt = learnt_ideas(own, flags, training, reserve, past, is_apart)
     return EvolveOptions(own, training, reserve, untested, past, learnt, is_apart, researcher, models)
 

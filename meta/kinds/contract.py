@@ -7,9 +7,9 @@ study has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -70,6 +70,11 @@ class StudyKind(Generic[AnyPlan]):
     def play(self, study: Study, plan: AnyPlan, progress: Progress) -> None:
         """Play what is left of the study. Raises Drained."""
         raise NotImplementedError
+
+    def planned_runs(self, plan: AnyPlan, config: Mapping[str, Any], arms: int) -> int | None:
+        """Runs of the whole study at most, for its progress; None where the plan does not say. ``config``: its settings
+        as the ledger has them; ``arms``: of its largest match."""
+        return None
 
     def added_to(self, study: Study) -> AnyPlan | None:
         """The plan of work of this kind that was added to a study and has not ended; None without any."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.wording import many
 from arena.executor import Progress
-from arena.settings import StudyConfig
+from arena.settings import HeldOutTask, StudyConfig
+from arena.setup import beside
 from arena.study import Study
 from inner_loop.behaviour import resolved_ideas
 from meta.cli.planned_power import power_sentence
@@ -19,11 +20,12 @@ from meta.kinds import size
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.past_study import past_line
-from meta.kinds.plans import EvolvePlan
+from meta.kinds.plans import EvolvePlan, starters_of
 from meta.kinds.playing import play_evolution
 from meta.kinds.priced import with_researcher, with_writers
 from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import in_words
+from meta.reserve import family_member
 from programs.program import Program
 from trainer.task import Task
 
@@ -64,12 +66,23 @@ class EvolveKind(StudyKind[EvolvePlan]):
 
     def settle(self, config: StudyConfig) -> StudyConfig:
         """The untested held-out task is drawn among those whose untouched script trains."""
-        if all(each.tested for each in config.held_out):
+        tasks = StudyTasks.of(config)
+        tested = [task for task, is_tested in tasks.held_out if is_tested]
+        if len(tested) == len(tasks.held_out):
             return config
-        return with_untested(config, partial(trains, unsafe=not config.sandbox))
+        first, able = tasks.training[0], partial(trains, unsafe=not config.sandbox)
+        untested = family_member(first, config.seed, able, [*tasks.training, *tested])
+        held_out = [each for each in config.held_out if each.tested]
+        shown = beside(first, config.run_budget, [untested] if untested else [])
+        held_out += [HeldOutTask(**dict(each), tested=False) for each in shown]
+        return config.model_copy(update={"held_out": held_out})
 
     def has_finished(self, study: Study) -> bool:
         return study.state.champion is not None
+
+    def planned_runs(self, plan: EvolvePlan, config: Mapping[str, Any], arms: int) -> int:
+        held_out = sum(plan.held_out_runs(each["tested"]) for each in config["held_out"])
+        return plan.runs * (1 + len(config["further"])) + held_out
 
     def play(self, study: Study, plan: EvolvePlan, progress: Progress) -> None:
         play_evolution(study, plan, progress)

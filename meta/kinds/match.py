@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from arena.arms import Entry
 from arena.executor import Progress
 from arena.settings import StudyConfig
 from arena.standalone import alike, leader, play_entries
 from arena.study import Study
+from meta.cli.match_result import show_match_result
 from meta.cli.planned_power import power_sentence
-from meta.cli.standings import show_match_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
-from meta.kinds.plans import MatchPlan
+from meta.kinds.plans import MatchPlan, starters_of
 from meta.kinds.priced import with_researcher
 from meta.kinds.study_tasks import StudyTasks
 from trainer.task import Task
@@ -38,6 +38,9 @@ class MatchKind(StudyKind[MatchPlan]):
         cost = with_researcher(cost, config, tasks[0])
         race = "the plan is the maximum; the race ends as soon as the best program is clear" if plan.race else ""
         return cost.with_facts(race=race, power=power_of(plan, arms[0], tasks, bool(cost.looks)))
+
+    def planned_runs(self, plan: MatchPlan, config: Mapping[str, Any], arms: int) -> int:
+        return arms * plan.runs
 
     def play(self, study: Study, plan: MatchPlan, progress: Progress) -> None:
         race = {"batch": plan.race.batch, "rule": plan.race.rule} if plan.race else {}

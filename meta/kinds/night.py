@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.wording import duration, listed, many
 from arena.executor import Progress
@@ -17,7 +17,7 @@ from meta.cli.study_result import show_study_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.evolve import untried_ideas
-from meta.kinds.plans import NightPlan
+from meta.kinds.plans import NightPlan, starters_of
 from meta.kinds.playing import play_night
 from meta.kinds.priced import with_researcher, with_writers
 from meta.kinds.size import final_cost, night_seconds
@@ -68,6 +68,9 @@ class NightKind(StudyKind[NightPlan]):
 
     def has_finished(self, study: Study) -> bool:
         return study.state.champion is not None
+
+    def planned_runs(self, plan: NightPlan, config: Mapping[str, Any], arms: int) -> int:
+        return 1
 
     def play(self, study: Study, plan: NightPlan, progress: Progress) -> None:
         play_night(study, plan, progress)

@@ -108,6 +108,6 @@ def _champion(state: StudyState, program_id: str, shown: str) -> Program:
     return champion
 
 
-def sentence(used: FromStudy) -> str:
+def past_line(used: FromStudy) -> str:
     """For a plan: ``studies/a: its champion, idea-queue-v3, is one of the starting programs``."""
     return f"{used.folder}: its champion, {used.name}, is one of the starting programs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from arena.settings import StudyConfig
-from inner_loop.researchers import describe
+from inner_loop.researchers.description import describe
 from inner_loop.run_context import REPLAY
 from meta.kinds.cost import FREE, Cost
 from meta.mutators.llm.calls import bill

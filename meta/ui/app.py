@@ -126,7 +126,7 @@ def live_pages(studies: Studies) -> APIRouter:
         one = studies.get(at)
         if one.study.is_import:
             return RedirectResponse(link("/report", at=at), 303)
-        ablated = one.whole and not one.at_work and one.study.config.get("command") == "ablate"
+        ablated = one.whole and not one.at_work and one.study.config.get("kind") in ("ablation", "replay")
         ablation = records.ablation_page(one.folder) if ablated else None
         with one.lock:
             return page("study", one=one, item=one.item(), ablation=ablation, **one.page(match))

@@ -133,7 +133,7 @@ class LiveStudy(StudyState):
 
     @property
     def is_import(self) -> bool:
-        return self.settings.get("command") == "import"
+        return self.settings.get("kind") == "import"
 
     @cached_property
     def imported(self) -> Row:
@@ -152,11 +152,11 @@ class LiveStudy(StudyState):
 
         if (decision := self.decision) is not None:
             return decided(decision)
-        searches = self.config.get("command", "evolve") in ("evolve", "improve")
+        searches = self.config.get("kind", "evolve") in ("evolve", "night")
         if at_work or (searches and not self.is_import):
             return None
         if self._verdict is None or self._verdict[0] != self.tail.last_at:
-            views = VIEWS if self.replays or self.config.get("command") == "ablate" else ("standings",)
+            views = VIEWS if self.replays or self.config.get("kind") in ("ablation", "replay") else ("standings",)
             with read_study(self.folder, views=views) as con:
                 self._verdict = self.tail.last_at, verdict_of(con)
         return self._verdict[1]
@@ -228,7 +228,7 @@ class LiveStudy(StudyState):
     @property
     def has_ended(self) -> bool:
         """A search ends with a champion, anything else with its matches."""
-        if self.champion is not None or self.config.get("command") in ("evolve", "improve"):
+        if self.champion is not None or self.config.get("kind") in ("evolve", "night"):
             return self.champion is not None
         return bool(self.matches) and self.matches.keys() <= self.ended_matches.keys()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
+
+from pydantic import ValidationError
 
 from analysis.ledger.events import MatchArm, MatchEvent
 from analysis.ledger.run_state import RunState
@@ -13,6 +15,7 @@ from analysis.trust import weakest
 from analysis.wording import duration
 from meta.cli.output import now
 from meta.cli.spend import ModelUsage
+from meta.kinds.contract import KINDS, named_kind
 from meta.ui.live import LiveStudy
 
 Row = dict[str, Any]
@@ -197,16 +200,13 @@ def remaining(study: LiveStudy) -> RemainingWork | None:
 
 
 def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:
-    """Of an evolution, those on held-out tasks included; of a match, ``arms`` times the runs of each."""
-    given = config.get("plan") or {}
-    if config.get("command") == "match":
-        return arms * int(given.get("seeds") or 0) or None
-    if "starters" not in given:
+    """Runs of the whole study, by the settings that its ledger has; None where its plan does not say how many there
+    will be. ``arms``: of its largest match."""
+    if config.get("kind") not in KINDS:
         return None
-    from meta.kinds.plan import Plan
-    from meta.reserve import runs_on_reserved, runs_on_variant
-
-    plan = Plan(**{one.name: given[one.name] for one in fields(Plan) if one.name in given})
-    reserve = config.get("reserve") or []
-    held_out = sum(runs_on_variant(plan) if task.get("variant") else runs_on_reserved(plan) for task in reserve)
-    return plan.runs * (1 + len(config.get("further") or [])) + held_out
+    kind = named_kind(config["kind"])
+    try:
+        plan = kind.plan_type.model_validate(config.get("plan"))
+    except ValidationError:
+        return None
+    return kind.planned_runs(plan, config, arms)
