@@ -76,7 +76,7 @@ def ablate(
     if folder is not None and is_import(folder):
         task = imported_task(flags.task)
         draft: Draft[Plan] = draft_import(folder, what, task, flags.seeds, playing)
-        folder = new_folder(out, None, task)
+        folder = new_folder(None, task)
     elif folder is not None:
         study = driver.opened(resolve.looked_at(folder, out))
         refuse_other_settings(flags, study)
@@ -88,7 +88,7 @@ def ablate(
         plan = ablation_plan(program, flags)
         setup = StudySetup("ablation", task, flags.run_budget or task.run_budget, plan=plan.table(),
                            programs=[program], **playing_settings(playing, [task]))  # fmt: skip
-        folder = new_folder(out, flags.study, task)
+        folder = new_folder(flags.study, task)
         draft = Draft(named_kind("ablation"), setup.config(), plan)
     driver.start(out, draft, folder, start)
 

@@ -60,7 +60,9 @@ def start(out: Output, draft: Draft[Plan], folder: Path, flags: StartFlags, endi
         require_able(config, kind, tasks.every)
         return
     is_new = not (folder / resolve.MARK).is_file()
-    check_before_start(out, folder, config, kind, tasks, flags.yes, is_new=is_new)
+    check_before_start(out, folder, config, kind, tasks.every, flags.yes, is_new=is_new)
+    if is_new:
+        out.note(f"study: {resolve.placed(folder)}")
     study = Study.create(folder, kind.settle(config)) if is_new else opened(folder)
     drive(out, study, (kind, plan), cost, ending)
 
@@ -90,7 +92,7 @@ def resume(
     study.config = with_limits(study.config, limits, workers)
     tasks = StudyTasks.of(study.config)
     refuse_early(ending, kind, tasks.training[0])
-    check_before_start(out, folder, study.config, kind, tasks, yes, is_new=False)
+    check_before_start(out, folder, study.config, kind, tasks.every, yes, is_new=False)
     study.config.dump(folder / resolve.MARK)
     drive(out, study, work, kind.cost(study.config, plan), ending)
 

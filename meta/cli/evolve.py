@@ -45,5 +45,5 @@ def start_evolution(out: Output, paths: Sequence[str], flags: EvolveFlags) -> No
     """``paths``: the user's programs as they were typed."""
     with if_slow(out, PLANNING):
         draft, task = draft_evolution(out, paths, flags)
-        folder = new_folder(out, flags.study, task)
+        folder = new_folder(flags.study, task)
     driver.start(out, draft, folder, flags.start, flags.ending)

@@ -99,7 +99,7 @@ def match(
         researcher=researcher, model_config=describe(researcher).settle(config, not playing.no_sandbox), **settings,
     )  # fmt: skip
     remarks = [*remark_programs(entered, follower), *remark_arms(tasks, entries, arms)]
-    folder = new_folder(out, flags.study, tasks[0])
+    folder = new_folder(flags.study, tasks[0])
     driver.start(out, Draft(named_kind("match"), setup.config(), plan, remarks=remarks), folder, start)
 
 

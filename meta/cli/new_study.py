@@ -11,7 +11,6 @@ from meta.cli import resolve
 from meta.cli.capacity import workers_of
 from meta.cli.flags import PlayingFlags
 from meta.cli.options import command_line
-from meta.cli.output import Output
 from programs.errors import UsageError
 from trainer.task import Task
 from trainer.variants import tasks_of
@@ -40,21 +39,17 @@ def existing_study(name: str | None) -> Path | None:
     return None
 
 
-def new_folder(out: Output, name: str | None, task: Task) -> Path:
+def new_folder(name: str | None, task: Task) -> Path:
     """The folder of a new study, absolute, because workers and experiments have other working folders.
 
     Raises UsageError where a study or something else is there.
     """
     if not name:
-        folder = resolve.unused_folder(task.name)
-        out.note(f"study: {folder}")
-        return folder.resolve()
+        return resolve.unused_folder(task.name).resolve()
     if study := existing_study(name):
         raise UsageError(f"{resolve.shown(study)} exists", hint=f"metaloop resume {resolve.typed(study)}")
     folder = Path(name).expanduser().resolve()
     require_free(folder)
-    others = "" if "/" in name else f" (in the current folder; -s {resolve.STUDIES / name}: with the others)"
-    out.note(f"study: {resolve.placed(folder)}{others}")
     return folder
 
 

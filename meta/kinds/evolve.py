@@ -13,7 +13,6 @@ from arena.settings import HeldOutTask, StudyConfig
 from arena.setup import beside
 from arena.study import Study
 from inner_loop.behaviour import resolved_ideas
-from meta.cli.planned_power import power_sentence
 from meta.cli.study_result import show_study_result
 from meta.cli.task_work import trains
 from meta.kinds import size
@@ -22,6 +21,7 @@ from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.past_study import past_line
 from meta.kinds.plans import EvolvePlan, starters_of
 from meta.kinds.playing import play_evolution
+from meta.kinds.power import power_sentence
 from meta.kinds.priced import with_researcher, with_writers
 from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import in_words
@@ -111,7 +111,7 @@ def power_of(plan: EvolvePlan, tasks: Sequence[Task], has_same_rows: bool) -> st
     elif "a/a" in plan.final:  # stock's second arm, pooled with the first
         more = len(tasks) * plan.final["a/a"]
         of = f"of the champion and {runs + more} of stock"
-    sentence = power_sentence(runs, unit=tasks[0].unit, of=of, more=more, same_rows=has_same_rows)
+    sentence = power_sentence(runs, of=of, more=more, has_same_rows=has_same_rows)
     return f"confirmation over {len(tasks)} tasks: {sentence}" if len(tasks) > 1 else sentence
 
 

@@ -12,10 +12,10 @@ from arena.settings import StudyConfig
 from arena.standalone import alike, leader, play_entries
 from arena.study import Study
 from meta.cli.match_result import show_match_result
-from meta.cli.planned_power import power_sentence
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.plans import MatchPlan, starters_of
+from meta.kinds.power import power_sentence
 from meta.kinds.priced import with_researcher
 from meta.kinds.study_tasks import StudyTasks
 from trainer.task import Task
@@ -60,14 +60,14 @@ def entries_of(config: StudyConfig, plan: MatchPlan) -> list[Entry]:
 def power_of(plan: MatchPlan, arms: int, tasks: Sequence[Task], has_same_rows: bool) -> str:
     """What the match can show about two of its programs, with the runs of earlier studies."""
     if len(tasks) > 1:
-        return f"on each task: {power_sentence(plan.runs, same_rows=has_same_rows)}"
+        return f"on each task: {power_sentence(plan.runs, has_same_rows=has_same_rows)}"
     pairs = 1 if plan.added else math.comb(arms, 2) or 1
     first, second = (plan.runs + sum(len(earlier.arms[side].gains) for earlier in plan.added) for side in (0, 1))
     of = "per program"
     if plan.added:
         of = "of each of the two" if first == second else f"of the first and {second} of the second"
         of += "".join(f", {len(earlier.arms[0].gains)} of them in {earlier.study}" for earlier in plan.added)
-    return power_sentence(first, pairs, tasks[0].unit, of, second - first, has_same_rows)
+    return power_sentence(first, pairs, of, second - first, has_same_rows)
 
 
 def race_line(study: Study) -> str:
