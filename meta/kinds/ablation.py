@@ -48,6 +48,9 @@ class AblationKind(StudyKind[AblationPlan]):
         )  # fmt: skip
         return cost.with_facts(power=power_of(design), design=design_line(design, len(left_out)))
 
+    def has_finished(self, study: Study) -> bool:
+        return bool(study.state.ablations) and self.added_to(study) is None
+
     def play(self, study: Study, plan: AblationPlan, progress: Progress) -> None:
         switched = switched_of(study.config, plan)
         a_run = run_cost(study.config, study.task)

@@ -42,6 +42,10 @@ class MatchKind(StudyKind[MatchPlan]):
     def planned_runs(self, plan: MatchPlan, config: Mapping[str, Any], arms: int) -> int:
         return arms * plan.runs
 
+    def has_finished(self, study: Study) -> bool:
+        matches = matches_of(study)
+        return len(matches) == 1 + len(study.config.further) and {*matches} <= study.state.ended_matches.keys()
+
     def play(self, study: Study, plan: MatchPlan, progress: Progress) -> None:
         race = {"batch": plan.race.batch, "rule": plan.race.rule} if plan.race else {}
         play_entries(study, entries_of(study.config, plan), plan.runs, progress, **race)
@@ -51,6 +55,11 @@ class MatchKind(StudyKind[MatchPlan]):
         if plan.race:
             out.note(race_line(study))
         return following
+
+
+def matches_of(study: Study) -> list[str]:
+    """Ids of the matches of the programs, one on each task as far as they have begun; not those of an ablation."""
+    return [match_id for match_id, match in study.state.matches.items() if match.purpose in ("race", "run")]
 
 
 def entries_of(config: StudyConfig, plan: MatchPlan) -> list[Entry]:

@@ -40,6 +40,9 @@ class ReplayKind(StudyKind[ReplayPlan]):
         cost = study_cost(config, [task], [work], plan.seeds)
         return cost.with_details(run_id=plan.run_id, commits=plan.commits, seeds=plan.seeds)
 
+    def has_finished(self, study: Study) -> bool:
+        return bool(study.state.ablations) and self.added_to(study) is None
+
     def play(self, study: Study, plan: ReplayPlan, progress: Progress) -> None:
         commits, _ = kept_commits(study, plan.run_id, plan.source)
         replay_run(study, plan.run_id, commits, plan.seeds, progress)
