@@ -28,7 +28,7 @@ from typing import Any
 from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
 from bench.common import METALOOP, figure, go_on, kept, mean_of, share_figure, sql, tried
-from bench.whole import EXPERIMENTS, LAWS, quick_plan, whole_study
+from bench.whole import EXPERIMENTS, LAWS, PLAN, whole_study
 from meta.kinds.begin import champion_of
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
@@ -78,7 +78,7 @@ def simulated(job: Job, study: Path) -> Shown:
     """Its best train.py is the final script of the run with the highest verified gain; gains of scripts are true."""
     law = random_law(1 + job.seed % LAWS)
     task = Task.load(simulated_task(law, study.parent / "task", experiments=EXPERIMENTS))
-    champion, claim = whole_study(task, quick_plan(task), job.seed, study)
+    champion, claim = whole_study(task, PLAN, job.seed, study)
     [best] = sql(study, BEST)
     share = own_share(study, champion.program_id, claim.start, claim.tested)
     script = law.gain(best["config"])
@@ -95,8 +95,8 @@ def trained(job: Job, study: Path) -> Shown:
     decision = decision_of(event)
     share = own_share(study, str(event["program_id"]), decision.start, decision.tested)
     script = next((one.gain for one in decision.scripts), None)
-    unseen = [(one.champion, one.tested) for one in decision.held_out if one.variant]
-    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in unseen if a and b), None)
+    shown = [(result.champion, result.tested) for result in decision.held_out if not result.is_tested]
+    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in shown if a and b), None)
     gains = decision.tested.gain.mean or 0.0, decision.champion.mean or 0.0
     return Shown(job.how, job.seed, *gains, share, script, [], variant, 0.0)
 
