@@ -39,7 +39,7 @@ import numpy as np
 from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
 from bench.common import METALOOP, checked_out, figure, go_on, kept, mean_of, share_figure, sql, tried
-from bench.whole import EXPERIMENTS, LAWS, quick_plan, whole_study
+from bench.whole import EXPERIMENTS, LAWS, PLAN, whole_study
 from meta.kinds.begin import champion_of
 from trainer.laws.law import Change, Law
 from trainer.laws.planted import random_law, simulated_task
@@ -96,7 +96,7 @@ def simulated(job: Job, study: Path) -> Shown:
     """Its best train.py is the final script of the run with the highest verified gain; gains of scripts are true."""
     law = random_law(1 + job.seed % LAWS)
     task = Task.load(simulated_task(law, study.parent / "task", experiments=EXPERIMENTS))
-    champion, claim = whole_study(task, quick_plan(task), job.seed, study)
+    champion, claim = whole_study(task, PLAN, job.seed, study)
     [best] = sql(study, BEST)
     share = own_share(study, champion.program_id, claim.start, claim.tested)
     script = law.gain(best["config"])
@@ -108,7 +108,7 @@ def several(job: Job, study: Path) -> Shown:
         Task.load(simulated_task(law, study.parent / f"task{number}", name=f"law{number}", experiments=EXPERIMENTS))
         for number, law in enumerate(several_laws(job.seed))
     ]
-    champion, claim = whole_study(tasks[0], quick_plan(tasks[0]), job.seed, study, further=tasks[1:])
+    champion, claim = whole_study(tasks[0], PLAN, job.seed, study, further=tasks[1:])
     share = own_share(study, champion.program_id, claim.start, claim.tested)
     return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, None, [], None, 0.0)
 
@@ -153,8 +153,8 @@ def trained(job: Job, study: Path) -> Shown:
     decision = decision_of(event)
     share = own_share(study, str(event["program_id"]), decision.start, decision.tested)
     script = next((one.gain for one in decision.scripts), None)
-    unseen = [(one.champion, one.tested) for one in decision.held_out if one.variant]
-    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in unseen if a and b), None)
+    shown = [(result.champion, result.tested) for result in decision.held_out if not result.is_tested]
+    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in shown if a and b), None)
     gains = decision.tested.gain.mean or 0.0, decision.champion.mean or 0.0
     return Shown(job.how, job.seed, *gains, share, script, [], variant, 0.0)
 

@@ -24,21 +24,6 @@ TINY = EvolvePlan(
 )  # fmt: skip
 
 
-def resized(plan: EvolvePlan = TINY, **numbers: Any) -> EvolvePlan:
-    """The plan with other numbers: those of a race by its field (``opening_more=2``), those of ``final`` by a mapping
-    from roles to runs, of which 0 leaves a role out."""
-    sizes = plan.model_dump()
-    for name, number in numbers.items():
-        part, _, field = name.partition("_")
-        if part in ("opening", "generation"):
-            sizes[part][field] = number
-        elif name == "final":
-            sizes["final"] = {role: runs for role, runs in {**sizes["final"], **number}.items() if runs}
-        else:
-            sizes[name] = number
-    return EvolvePlan.model_validate(sizes)
-
-
 class Snapshot:
     """A study that has ended: its tables are made once, not once a query."""
 

@@ -9,10 +9,11 @@ import pytest
 
 from analysis.ledger import read
 from arena.settings import StudyConfig
+from arena.study import Study
+from bench.whole import begin_study
 from meta.cli.evolve import PLANNING, evolve
 from meta.cli.launch import RUN_TIME
-from meta.cli.typed_options import AT_EACH_START
-from meta.kinds.begin import create, take_up
+from meta.cli.options import AT_EACH_START
 from tests.studies import TINY, planted
 
 from .cli_study import cli, metaloop
@@ -22,7 +23,7 @@ from .cli_study import cli, metaloop
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     task = planted(folder / "task")
-    create(folder / "study", task=task, plan=TINY, workers=1, seed=3)
+    begin_study(folder / "study", task, TINY, seed=3)
     return folder / "study"
 
 
@@ -44,7 +45,7 @@ def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> 
 
 
 def test_the_announced_test_is_in_the_ledger_and_kept(begun: Path, tmp_path: Path) -> None:
-    with take_up(begun)[0] as study:
+    with Study.open(begun) as study:
         study.look()
     [event] = [one for one in read(begun / "ledger") if one["kind"] == "study"]
     planned = {"method": "Welch", "sides": 1, "level": 0.025, "skewness": "Cornish-Fisher"}

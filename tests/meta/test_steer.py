@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,24 @@ from analysis.ledger.run_state import StudyState
 from analysis.ledger.writing_events import MutationEvent
 from analysis.study import query
 from arena.drain import Drained
-from bench.whole import whole_study
-from meta.evolve import evolve
-from meta.kinds.begin import create, take_up
+from arena.study import Study
+from bench.whole import begin_study, play_study, resized
+from bench.whole import whole_study as whole_study_of
 from meta.steering import ask, take_in, waiting, wishes
 from meta.ui.app import page
 from meta.ui.studies import FollowedStudy
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.studies import TINY, planted
+from tests.meta.evolved import SHORT
+from tests.studies import RUN_BUDGET, TINY, planted
 from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-PLAN = replace(TINY, run_budget=0.8, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=2)
-ONE_MORE = replace(PLAN, generations=1)
+PLAN = resized(TINY, generations=2, opening_more=2, children=2, final={"champion": 2, "control": 2, "without-ideas": 0})
+whole_study = partial(whole_study_of, run_budget=SHORT)
+ONE_MORE = resized(PLAN, generations=1)
 GIVEN = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"
 )
@@ -180,7 +182,7 @@ def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> N
     proposal = MutationEvent(
         generation=1, attempt=0, child_id=None, parent_ids=(), operator="steered", accepted=False, reason="a kill"
     )
-    with take_up(begun)[0] as study:
+    with Study.open(begun) as study:
         study.record(proposal)
         ask(begun, "program", GIVEN.text, name="given")
         assert take_in(study, 1) == [] and len(waiting(begun)) == 1
@@ -195,7 +197,7 @@ def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: T
         ask(at, "program", twin, name="stock")
         (at / "steer" / "damaged.json").write_text("{")
 
-    whole_study(task, replace(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
+    whole_study(task, resized(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
     (wish,) = wishes(folder, StudyState.read(folder / "ledger"))
     assert wish.state == "refused" and wish.outcome == f"behaves like {starter('stock').program_id}"
 
@@ -242,7 +244,7 @@ def test_a_study_that_has_ended_takes_nothing(steered: Steered, tmp_path: Path) 
 def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
     """On real training."""
     folder = tmp_path / "study"
-    study, starters = create(folder, task=Task.load(BLOBS), plan=TINY, workers=1, seed=1, fixed_steps=True)
-    evolve(study, TINY, starters, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
+    study = begin_study(folder, Task.load(BLOBS), TINY, run_budget=RUN_BUDGET, seed=1, fixed_steps=True)
+    play_study(study, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
     page = (folder / "champion.evidence.md").read_text()
     assert "## Given by a person" in page and "- program `given` (" in page
