@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from inner_loop.gateway.route import COMMON, Upstream
+from inner_loop.gateway.route import COMMON, Route, Upstream, routes
 from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
@@ -62,6 +62,11 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     network: Literal["none", "full"] = "none"
     install: str = ""
     by_hand: list[str] = []
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """To the APIs whose key is set here: their calls are counted and capped."""
+        return routes(self.gateway.api)
 
     @property
     def takes_stdin(self) -> bool:

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from inner_loop.models.provider import TokenUsage, litellm, marked
 from inner_loop.models.spend_limiter import Cost
@@ -175,7 +175,7 @@ def settled(config: ModelConfig) -> ModelConfig:
     """
     if not config.models:
         return config
-    known = [tokens for model in config.models if (tokens := context_of(model))]
+    known = [tokens for model in config.models if (tokens := longest(model, "input"))]
     tokens = config.context_tokens or min(known, default=None)
     if tokens is None:
         return config
@@ -191,9 +191,9 @@ def settled(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update=changes)
 
 
-def context_of(model: str) -> int | None:
-    """The most tokens of a model's prompt in LiteLLM's table; None if they are unknown."""
+def longest(model: str, side: Literal["input", "output"]) -> int | None:
+    """The most tokens of a model's prompt or reply in LiteLLM's table; None if they are unknown."""
     try:
-        return int(litellm().get_model_info(model)["max_input_tokens"]) or None
+        return int(litellm().get_model_info(model)[f"max_{side}_tokens"]) or None
     except Exception:  # the library may raise anything for an unknown model
         return None

@@ -24,7 +24,7 @@ from inner_loop.agents.running import RunningAgent
 from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
-from inner_loop.gateway.route import LOCAL, routes
+from inner_loop.gateway.route import LOCAL
 from inner_loop.models.contract import NoReply
 from inner_loop.researchers.description import MAY_COST, ResearcherDescription
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
@@ -56,9 +56,22 @@ class CommandDescription(ResearcherDescription):
         return direct if has_login else config
 
     def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
-        """Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix."""
-        agent_recipe.find(agent_recipe.recipe_for(self.more, config))
-        self._require_model(config)
+        """Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix: also where a recipe's
+        agent would have no model, or a spending limit could not hold."""
+        recipe = agent_recipe.recipe_for(self.more, config)
+        agent_recipe.find(recipe)
+        if not recipe.routes:
+            if self.more and (upstreams := recipe.gateway.api.values()):
+                keys = list(dict.fromkeys(key for upstream in upstreams for key in upstream.keys))
+                raise CredentialMissing(
+                    f"{self.more} needs {' or '.join(keys)}, which is not set",
+                    hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, neither priced nor capped",
+                )
+            if config.caps():
+                raise UsageError(
+                    f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
+                    hint="leave out --max-usd and --set max_tokens, or export the key of the agent's API",
+                )
         require_sandbox(sandboxed)
         inert = [name for name in SANDBOX_SETTINGS if getattr(config, name)]
         if inert and not sandboxed:
@@ -68,35 +81,17 @@ class CommandDescription(ResearcherDescription):
             )
         super().preflight(config, sandboxed)
 
-    def _require_model(self, config: ModelConfig) -> None:
-        """Raise CredentialMissing if a recipe's agent would have no model, UsageError if a spending limit could not
-        hold."""
-        if self.is_metered(config):
-            return
-        upstreams = agent_recipe.recipe_for(self.more, config).gateway.api
-        if self.more and upstreams:
-            keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
-            raise CredentialMissing(
-                f"{self.more} needs {' or '.join(keys)}, which is not set",
-                hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, neither priced nor capped",
-            )
-        if config.caps():
-            raise UsageError(
-                f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
-                hint="leave out --max-usd and --set max_tokens, or export the key of the agent's API",
-            )
-
     def asks_consent(self, config: ModelConfig, sandboxed: bool) -> str:
         """Whatever the agent can reach beyond this machine may cost money; without a sandbox it can do anything."""
         if not sandboxed:
             return UNCONFINED
         recipe = agent_recipe.recipe_for(self.more, config)
-        is_remote = any(route.host not in LOCAL for route in routes(recipe.gateway.api))
+        is_remote = any(route.host not in LOCAL for route in recipe.routes)
         return MAY_COST if is_remote or recipe.network != "none" else super().asks_consent(config, sandboxed)
 
     def is_metered(self, config: ModelConfig) -> bool:
         """Whether its calls pass the gateway, because the key of its API is set."""
-        return bool(routes(agent_recipe.recipe_for(self.more, config).gateway.api))
+        return bool(agent_recipe.recipe_for(self.more, config).routes)
 
     def try_once(
         self, task: Task, config: ModelConfig, sandboxed: bool, note: Callable[[str], None] = lambda _: None
@@ -109,7 +104,7 @@ class CommandDescription(ResearcherDescription):
     def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
         """It also says what is not counted."""
         recipe, facts = agent_recipe.recipe_for(self.more, config), {"researcher": self.name}
-        names = [route.name for route in routes(recipe.gateway.api)]
+        names = [route.name for route in recipe.routes]
         if not names:
             reaches = "; it has this machine's network" if recipe.network == "full" else ""
             return f"own device; the agent's model calls are not priced, not capped{reaches}", facts

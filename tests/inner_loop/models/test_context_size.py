@@ -10,7 +10,7 @@ import pytest
 
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, fits
-from inner_loop.models.prices import context_of, settled
+from inner_loop.models.prices import longest, settled
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from tests.llm.fixtures import close_connections, dropped
@@ -34,7 +34,7 @@ def ask(client: ModelClient, size: int) -> str:
 
 
 def test_a_model_has_the_size_of_the_table(litellm_loaded: None) -> None:
-    assert context_of("gpt-4o-mini") == 128_000 and context_of(MODEL) is None
+    assert longest("gpt-4o-mini", "input") == 128_000 and longest(MODEL, "input") is None
     assert settled(ModelConfig(models=(MODEL,))).context_tokens is None
     config = settled(ModelConfig(models=("gpt-4o-mini", "gpt-4")))
     assert config.context_tokens == 8192 and config.reply_tokens == 1638
