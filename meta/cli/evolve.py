@@ -201,7 +201,8 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
         study = Study.open(folder)
         study.look()
         try:
-            applied = apply(study, unknown_noise=ending.data_noise is not None)
+            plan = study.config.plan
+            applied = apply(study, plan.get("origin"), plan.get("path"), ending.data_noise is not None)
         except NothingToApply as nothing:
             out.note(f"no branch: {nothing.message}")
     if applied is not None:

@@ -17,7 +17,6 @@ from meta.kinds.past_study import PastStudy
 from meta.kinds.plan import TEST, TURNS, Plan
 from meta.learnt import Learnt
 from meta.mutators.mix import MUTATORS, named_operators
-from meta.outcome.apply import PATH
 from meta.population import starters, taking_turns
 from meta.reserve import refuse_twice
 from programs import shelf
@@ -25,6 +24,7 @@ from programs.errors import Corrupt
 from programs.program import Program
 from trainer.task import Task
 
+PATH = "path"  # the file of the user's program
 BESIDE_PLAN = ("origin", "operators", TEST, TURNS, PATH)  # what else the plan of study.toml remembers
 
 
