@@ -298,7 +298,13 @@ def cost_of(
     others = f" and {theirs} of the second" * (ours != theirs)
     of = f"of {'the first' if others else 'each of the two'}{others}{places}" if earlier else "per program"
     power = planned_power.power_sentence(
-        ours, pairs, planned_power.known_sd(study), tasks[0].unit, of, theirs - ours, same_rows
+        ours,
+        pairs,
+        planned_power.known_sd(study.folder) if study else None,
+        tasks[0].unit,
+        of,
+        theirs - ours,
+        same_rows,
     )
     return cost.saying(power=power)
 

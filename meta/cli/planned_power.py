@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from analysis.ledger import segments
+from analysis.study import read_study
+from analysis.verdict.power import LEVEL, RunSample, detectable, measured_sd
 from analysis.wording import many
-
-if TYPE_CHECKING:
-    from arena.study import Study
 
 
 def power_sentence(
@@ -24,25 +24,24 @@ def power_sentence(
     where ``sd`` is known. ``of``: whose runs these are; ``same_rows``: all are measured on the same rows, of which the
     SD does not contain the noise.
     """
-    from analysis.verdict.power import LEVEL, RunSample, detectable
-
-    both = [(RunSample(each, runs), RunSample(each, runs + more)) for each in (1.0, sd or 0.0)]
-    sds, known = (detectable(a, b, level=LEVEL / pairs) for a, b in both)
+    sds, known = (
+        detectable(RunSample(unit_sd, runs), RunSample(unit_sd, runs + more), level=LEVEL / pairs)
+        for unit_sd in (1.0, sd or 0.0)
+    )
     if sds is None:
         return "one run per program has no interval, so no difference can be detected"
     size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    least = f"the test detects a difference of {size} between two programs with 80% power{corrected}"
-    rows = ", which are all measured on the same validation rows" * same_rows
-    return f"with {many(runs, 'run')} {of}, {least} (SD: standard deviation between runs of one program{rows})"
+    rows = ", which are all measured on the same validation rows" if same_rows else ""
+    return (
+        f"with {many(runs, 'run')} {of}, the test detects a difference of {size} between two programs with 80% power"
+        f"{corrected} (SD: standard deviation between runs of one program{rows})"
+    )
 
 
-def known_sd(study: Study | None) -> float | None:
-    """The SD between runs of a study so far; None before there are enough runs."""
-    from analysis.study import read_study
-    from analysis.verdict.power import measured_sd
-
-    if study is None or not study.state.runs:
+def known_sd(folder: Path) -> float | None:
+    """The SD between the runs of a study so far; None before there are enough runs."""
+    if not segments(folder / "ledger"):
         return None
-    with read_study(study.folder, views=()) as con:
+    with read_study(folder, views=()) as con:
         return measured_sd(con)
