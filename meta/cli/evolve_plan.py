@@ -74,11 +74,8 @@ def power_of(plan: Plan, on: ChosenTasks, study: Study | None, same_rows: bool) 
     runs = size * plan.confirm_runs
     other = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"
     of = f"of the champion and {runs + more} of stock" if more else other
-    over, sd = (
-        (f"confirmation over {size} tasks: ", None)
-        if further
-        else ("", planned_power.known_sd(study.folder) if study else None)
-    )
+    over = f"confirmation over {size} tasks: " if further else ""
+    sd = planned_power.known_sd(study.folder) if study and not further else None
     return over + planned_power.power_sentence(runs, 1, sd, task.unit, of, more, same_rows)
 
 
