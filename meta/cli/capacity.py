@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from analysis.wording import many
+from arena.settings import MOST_WORKERS
 from meta.cli.options import duration
 from meta.kinds.cost import Cost
 from programs.errors import UsageError
 
-CLEARLY_SLOWER = 1.5  # times: from here on the load of now is told
+CLEARLY_SLOWER = 1.5  # times: from here on a plan names the time at the load of now
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more workers are taken for a typing error
 
 
@@ -23,15 +24,13 @@ def workers_of(requested: int | None, devices: int = 1) -> int:
 
     Raises UsageError for more than this machine can carry.
     """
-    from arena.settings import MOST_WORKERS
-
-    here = cores()
-    most = min(MOST_WORKERS, max(LEAST_MOST_WORKERS, WORKERS_A_CORE * here))
-    machine = f"this machine has {many(here, 'core')}"
+    available = cores()
+    most = min(MOST_WORKERS, max(LEAST_MOST_WORKERS, WORKERS_A_CORE * available))
+    machine = f"this machine has {many(available, 'core')}"
     if requested is not None and requested > most:
-        hint = f"-j {here}; more workers than cores are not faster, and each loads torch"
+        hint = f"-j {available}; more workers than cores are not faster, and each loads torch"
         raise UsageError(f"-j {requested}: {machine}, {most} workers at most", hint=hint)
-    workers = requested or max(1, here // devices)
+    workers = requested or max(1, available // devices)
     if devices > most or workers * devices > most:
         raise UsageError(
             f"{many(workers, 'run')} at a time on {many(devices, 'device')} each: {machine}, {most} experiments at a "
@@ -54,22 +53,20 @@ def slowdown(processes: int) -> float:
 
 
 def wall(cost: Cost) -> str:
-    """``16.8s with 2 workers``, on a busy machine ``about 40s at the load of now`` too; the time of models and agents
-    cannot be predicted, and how much of it parallel experiments save depends on the programs."""
+    """``16.8s with 2 workers``, on an idle machine; the time of models and agents cannot be predicted, and how much of
+    it parallel experiments save depends on the programs."""
     text = f"{duration(cost.wall_seconds)} with {workers_text(cost.workers, cost.devices_per_run)}"
-    text += ", less for parallel experiments" if cost.devices_per_run > 1 else ""
-    slow = 1.0 if cost.by_clock else min(slowdown(cost.workers * cost.devices_per_run), cost.slowest)
-    if slow >= CLEARLY_SLOWER:
-        text += f" (on an idle machine; about {duration(slow * cost.wall_seconds)} at the load of now)"
+    if cost.devices_per_run > 1:
+        text += ", less for parallel experiments"
     return f"{text}, plus the time of models and agents" if cost.details.get("researcher") else text
 
 
 def crowd(cost: Cost) -> str:
     """A warning for a plan that uses more devices than there are cores; else empty."""
-    devices, here = cost.devices_per_run, cores()
-    if devices == 1 or cost.workers * devices <= here:
+    devices, available = cost.devices_per_run, cores()
+    if devices == 1 or cost.workers * devices <= available:
         return ""
     return (
-        f"{workers_text(cost.workers, devices)}: {cost.workers * devices} experiments share {many(here, 'core')}; this "
-        "is not faster, and the cost in CPU-seconds is the same"
+        f"{workers_text(cost.workers, devices)}: {cost.workers * devices} experiments share {many(available, 'core')}; "
+        "this is not faster, and the cost in CPU-seconds is the same"
     )

@@ -3,15 +3,16 @@ working tree, its index or the current branch changes."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from analysis.found_scripts import FoundScript, script_sentence
+from analysis.ledger.events import HarvestEvent
 from analysis.study import read_study
-from analysis.verdict.decision import decision_of
+from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.wording import listed, number, plain_text
 from arena.harvest import HARVEST
@@ -22,16 +23,12 @@ from meta.outcome.rewriting import edit_of
 from programs.charter_prose import with_sentences
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
+from programs.program import Program
 from programs.safe_git import BorrowedRepository, repository_above
 from trainer.source import Source
 from trainer.task import Task
 
-if TYPE_CHECKING:
-    from analysis.ledger.events import HarvestEvent
-    from programs.program import Program
-
 ALL_THE_SAME = "--set data_noise=unknown"
-PATH = "path"  # in the plan of study.toml: the file of the user's program
 
 
 @dataclass(frozen=True)
@@ -48,101 +45,95 @@ class NothingToApply(UsageError):
     """A result too: neither the program nor the train.py is shown to be better."""
 
 
-def apply(study: Study, unknown_noise: bool = False) -> Applied:
+def apply(study: Study, origin: str | None, path: str | None, unknown_noise: bool = False) -> Applied:
     """Commit the champion and the best train.py, each if it is shown to be better, on a branch ``metaloop/STUDY`` of
-    the task's repository, on top of HEAD. ``unknown_noise``: also a train.py with a gain where it is not known whether
-    that holds on other data.
+    the task's repository, on top of HEAD. ``origin``: the id of the user's program, and ``path`` its file, in a study
+    that improves one. ``unknown_noise``: also a train.py with a gain where it is not known whether that holds on other
+    data.
 
     Raises NotFound before the study has a champion, UsageError where the task is in no repository, NothingToApply where
     there is nothing to commit.
     """
-    event = study.state.champion
+    event, task, name = study.state.champion, study.task, study.folder.name
     if event is None:
-        raise NotFound(f"{study.folder} has no champion yet", hint=f"finish it first: metaloop resume {study.folder}")
-    with repository_of(study.task) as (root, repository):
-        home = home_of(study.task)
-        files, left_out, texts = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # texts: of what is committed
-        title = ""
-        decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
-        with read_study(study.folder, views=VIEWS) as con:
-            found = verdict_of(con)
+        hint = f"finish it first: metaloop resume {shlex.quote(str(study.folder))}"
+        raise NotFound(f"{study.folder} has no champion yet", hint=hint)
+    decision, champion = decision_of(event.body), study.program(str(event.body["program_id"]))
+    with read_study(study.folder, views=VIEWS) as con:
+        verdict = verdict_of(con)
+    files, left_out, title = dict[str, tuple[str, bytes]](), list[str](), ""
+    with repository_of(task) as (root, repository):
         if decision.has_new_program:
-            files |= program_files(study, program, program_path(study, root))
-            texts.append(plain_text(found.text))
+            before = study.program(origin) if origin else None
+            files |= program_files(task, champion, before, program_path(task, path, root))
+            texts = [plain_text(verdict.text)]
         else:
-            texts += map(plain_text, found.warnings)
             why = "acts like yours" if decision.holds else "did not gain significantly more"
             left_out.append(f"the new program, because it {why}")
-        best = study.state.harvests.get((study.task.name, HARVEST))
-        if best is None:
-            pass  # there is none but the untouched one
-        elif why := not_shown(FoundScript.of(study.task, best), unknown_noise):
+            texts = [plain_text(warning) for warning in verdict.warnings]
+        inside = task_home(task).relative_to(root)
+        source, best = read_head_source(repository, inside, task), study.state.harvests.get((task.name, HARVEST))
+        if best and (why := why_left_out(study, best, decision, source, unknown_noise)):
             left_out.append(f"the best train.py, because {why}")
-        elif decision.added_nothing and study.config.from_study:
-            left_out.append(
-                f"the best train.py, because this night added nothing to main of {study.config.from_study.folder}"
-            )
-        else:
-            inside, copied = home.relative_to(root), study.task.baseline()
-            source = head_source(repository, inside, study.task)
-            if study.task.repository and (
-                changed := [name for name, text in copied.files if source.text(name) != text]
-            ):
-                left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
-            else:
-                files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
-                texts.insert(0, of_script(study, best, source))
-                title = values_of(FoundScript.of(study.task, best))
+        elif best:
+            files |= {file: (str(inside / file), text.encode()) for file, text in best.files}
+            texts.insert(0, describe_script(study, best, source))
+            title = metric_change(FoundScript.of(task, best))
         if not files:
             raise NothingToApply(
                 f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
                 hint=f"see {study.folder / 'champion.evidence.md'}",
             )
-        message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {study.folder.name}", *texts)) + "\n"
-        branch = committed(repository, f"metaloop/{study.folder.name}", dict(files.values()), message)
-        return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
+        message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {name}", *texts)) + "\n"
+        branch = commit_branch(repository, f"metaloop/{name}", dict(files.values()), message)
+        return Applied(root, branch, {what: file for what, (file, _) in files.items()}, tuple(left_out))
 
 
-def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
+def describe_script(study: Study, best: HarvestEvent, source: Source) -> str:
     """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
-    task = study.task
-    edit, is_all = edit_of(task, source, best)
+    edit, is_all = edit_of(study.task, source, best)
     edits = [edit.label()] if edit else []
-    edits += [] if is_all else ["changes of the code"]
+    if not is_all:
+        edits.append("changes of the code")
     names = listed([name for name, _ in best.files])
     lines = (
-        plain_text(script_sentence(FoundScript.of(task, best), names, "the untouched one")),
+        plain_text(script_sentence(FoundScript.of(study.task, best), names, "the untouched one")),
         f"Scores: {best.trust}." if best.trust else "",
-        training_cost(study.state, task.name),
+        training_cost(study.state, study.task.name),
         f"Edits: {listed(edits)}",
     )
     return "\n".join(filter(None, lines))
 
 
-def values_of(script: FoundScript) -> str:
+def metric_change(script: FoundScript) -> str:
     """`` (val_err 0.24 → 0.22)``: the metric of the untouched script and of this one; empty if it is not recorded."""
     if script.start is None or script.end is None:
         return ""
     return plain_text(f" ({script.metric} {number(script.start, script.digits)} → {number(script.end, script.digits)})")
 
 
-def not_shown(script: FoundScript, unknown_noise: bool) -> str:
-    """Why a train.py is not committed; empty where it is. ``unknown_noise``: see `apply`."""
-    if script.is_better:
-        return ""
+def why_left_out(study: Study, best: HarvestEvent, decision: Decision, source: Source, unknown_noise: bool) -> str:
+    """Why the best train.py is not committed on ``source``; empty where it is. ``unknown_noise``: see `apply`."""
+    task, before = study.task, study.config.from_study
+    script = FoundScript.of(task, best)
     if script.new_seed:
         return "its only change is a seed"
-    if not script.has_unknown_noise or (script.gain or 0.0) <= 0:
+    if not script.is_better and not (script.has_unknown_noise and (script.gain or 0.0) > 0):
         return "its gain is not shown to be above zero"
-    return "" if unknown_noise else f"it is not known whether its gain holds on other data ({ALL_THE_SAME} commits it)"
+    if not script.is_better and not unknown_noise:
+        return f"it is not known whether its gain holds on other data ({ALL_THE_SAME} commits it)"
+    if decision.added_nothing and before:
+        return f"this night added nothing to main of {before.folder}"
+    changed = [name for name, text in task.baseline().files if source.text(name) != text] if task.repository else []
+    return f"{changed[0]} has changed there since the task was copied" if changed else ""
 
 
-def home_of(task: Task) -> Path:
+def task_home(task: Task) -> Path:
     """The folder that a task is about: its own, or the one that it was copied from."""
     return Path(task.repository or task.folder).resolve()
 
 
-def head_source(repository: BorrowedRepository, inside: Path, task: Task) -> Source:
+def read_head_source(repository: BorrowedRepository, inside: Path, task: Task) -> Source:
     """The editable files in the last commit, on top of which the branch is made; one that it lacks as in the task."""
     source = task.baseline()
     for name, _ in source.files:
@@ -155,7 +146,7 @@ def head_source(repository: BorrowedRepository, inside: Path, task: Task) -> Sou
 @contextmanager
 def repository_of(task: Task) -> Iterator[tuple[Path, BorrowedRepository]]:
     """The work tree of a task, and its repository. Raises UsageError where it has none with a commit, or Corrupt."""
-    home = home_of(task)
+    home = task_home(task)
     root = repository_above(home)
     if root is not None and (root / ".git").exists():
         with BorrowedRepository.open(root, follow=True) as repository:
@@ -168,30 +159,27 @@ def repository_of(task: Task) -> Iterator[tuple[Path, BorrowedRepository]]:
     )
 
 
-def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
-    """The entry file, and the files beside it that are not as in the user's program: name → (path, text)."""
-    files = {
-        "program": (entry, with_sentences(with_code_changes(for_agents(program.text, study.task), study.task)).encode())
-    }
-    origin = study.config.plan.get("origin")
-    before = study.program(str(origin)).further if origin else {}
+def program_files(task: Task, program: Program, before: Program | None, entry: str) -> dict[str, tuple[str, bytes]]:
+    """The entry file, and the files beside it that are not as in the user's program ``before``: what → (path, text)."""
+    text = with_code_changes(for_agents(program.text, task), task)
+    files = {"program": (entry, with_sentences(text).encode())}
     for name, text in program.further.items():
-        if before.get(name) != text:
+        if before is None or before.further.get(name) != text:
             path = str(Path(entry).parent / name)
-            files[path] = path, for_agents(text, study.task).encode()
+            files[path] = path, for_agents(text, task).encode()
     return files
 
 
-def program_path(study: Study, root: Path) -> str:
+def program_path(task: Task, path: str | None, root: Path) -> str:
     """Where the user's program lies in the repository; its name at the root if it lies elsewhere."""
-    path = Path(str(study.config.plan.get(PATH) or "program.md"))
-    path = entry_of(path) if path.is_dir() else path
-    copy = study.task.folder.resolve()
-    path = home_of(study.task) / path.relative_to(copy) if path.is_relative_to(copy) else path
-    return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
+    file = Path(path or "program.md")
+    file = entry_of(file) if file.is_dir() else file
+    copy = task.folder.resolve()
+    file = task_home(task) / file.relative_to(copy) if file.is_relative_to(copy) else file
+    return str(file.relative_to(root)) if file.is_absolute() and file.is_relative_to(root) else file.name
 
 
-def committed(repository: BorrowedRepository, branch: str, files: Mapping[str, bytes], message: str) -> str:
+def commit_branch(repository: BorrowedRepository, branch: str, files: Mapping[str, bytes], message: str) -> str:
     """The name of the branch with these files on top of HEAD; one that is there with other content is not changed."""
     tree, name, number = repository.write_tree(files, repository.head), branch, 1
     while (present := repository.resolve(f"refs/heads/{name}^{{tree}}")) not in ("", tree):

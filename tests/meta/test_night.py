@@ -22,7 +22,7 @@ from arena.study import Study
 from meta.cli.screen import header
 from meta.cli.study_size import Dial, night_tells, plan_of
 from meta.kinds.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
-from meta.outcome.apply import apply, committed, of_script, program_files, program_path
+from meta.outcome.apply import Applied, apply, commit_branch, describe_script, program_files, program_path
 from meta.ui.live import LiveStudy
 from programs.errors import UsageError
 from programs.program import Program
@@ -270,6 +270,10 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
+def applied(study: Study) -> Applied:
+    return apply(study, study.config.plan["origin"], study.config.plan["path"])
+
+
 def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, repository: Path) -> None:
     (repository / "work" / "train.py").write_text((repository / "work" / "train.py").read_text() + "\n# mine\n")
     before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
@@ -296,16 +300,16 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, reposi
     best = study.state.harvests[study.task.name, HARVEST]
     changed_too = replace(best, source_id="other")
     assert "changes of the code" not in message
-    assert of_script(study, changed_too, source).endswith(" and changes of the code")
+    assert describe_script(study, changed_too, source).endswith(" and changes of the code")
     no_edit = replace(changed_too, config=study.task.edits.config(study.task.baseline()))
-    assert of_script(study, no_edit, source).endswith("\nEdits: changes of the code")
-    assert apply(study).branch == "metaloop/study"  # the same again makes no other branch
+    assert describe_script(study, no_edit, source).endswith("\nEdits: changes of the code")
+    assert applied(study).branch == "metaloop/study"  # the same again makes no other branch
     study.state.harvests[study.task.name, HARVEST] = replace(best, low=-0.1)
     with suppress(UsageError):  # there may be nothing to apply
-        assert "train.py" not in apply(study).files
+        assert "train.py" not in applied(study).files
     del study.state.harvests[study.task.name, HARVEST]  # no change was kept
     try:
-        left_out = str(apply(study).left_out)
+        left_out = str(applied(study).left_out)
     except UsageError as nothing:
         left_out = nothing.message
     assert "train.py" not in left_out
@@ -318,14 +322,14 @@ def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended:
     files = {"program.md": "See [a](roles/a.md) and [b](roles/b.md).\n", "roles/a.md": "# A\n", "roles/b.md": "# B\n"}
     entry, *others = ((path, text.encode()) for path, text in files.items())
     program = Program.parse(entry[1], "team", others=dict(others), entry="program.md")
-    made = program_files(study, program, "team/program.md")
+    made = program_files(study.task, program, None, "team/program.md")
     assert [path for path, _ in made.values()] == ["team/program.md", "team/roles/a.md", "team/roles/b.md"]
     assert made["team/roles/a.md"][1] == b"# A\n"
 
 
 def test_a_branch_with_other_content_is_kept(repository: Path) -> None:
     with BorrowedRepository.open(repository, follow=True) as theirs:
-        names = [committed(theirs, "metaloop/x", {"new.md": text}, "one") for text in (b"a", b"b", b"a")]
+        names = [commit_branch(theirs, "metaloop/x", {"new.md": text}, "one") for text in (b"a", b"b", b"a")]
     assert names == ["metaloop/x", "metaloop/x-2", "metaloop/x"]
     assert git(repository, "show", "metaloop/x:new.md") == "a"
 
@@ -347,14 +351,13 @@ def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
     original = study.task
     study.task = Task.load(copy)
     assert study.task.task_id == original.task_id
-    made = apply(study)
+    made = applied(study)
     assert made.repository == repository and made.files["train.py"] == "work/train.py"
-    study.config = study.config.model_copy(update={"plan": study.config.plan | {"path": str(copy / "sub/program.md")}})
-    assert program_path(study, repository) == "work/sub/program.md"
+    assert program_path(study.task, str(copy / "sub/program.md"), repository) == "work/sub/program.md"
     (repository / "work" / "train.py").write_text("print(1)\n")
     git(repository, *USER, "commit", "-qam", "changed since")
     try:
-        left_out = str(apply(study).left_out)
+        left_out = str(applied(study).left_out)
     except UsageError as nothing:
         left_out = nothing.message
     git(repository, *USER, "revert", "--no-edit", "HEAD")

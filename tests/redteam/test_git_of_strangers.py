@@ -13,7 +13,7 @@ from analysis.imports.repository import opened
 from analysis.imports.table import UnreadableLog
 from arena.home.chain import merged
 from meta.cli.main import run as main
-from meta.outcome.apply import committed
+from meta.outcome.apply import commit_branch
 from programs.errors import Corrupt
 from programs.safe_git import BorrowedRepository
 from tests.analysis.imports.helpers import bring_in, git, repository
@@ -39,7 +39,7 @@ PIPES = ["config", "HEAD", "objects/LOOSE", "objects/pack/INDEX", "objects/info/
 
 def apply_branch(folder: Path, name: str = "metaloop/x", path: str = "new.md") -> str:
     with BorrowedRepository.open(folder, follow=True) as theirs:
-        return committed(theirs, name, {path: b"# New\n"}, "a message\n")
+        return commit_branch(theirs, name, {path: b"# New\n"}, "a message\n")
 
 
 def state(folder: Path) -> dict[str, bytes]:
