@@ -7,8 +7,10 @@ from typing import Annotated
 
 from meta.cli.options import Above0, Duration, argument, flag, rare, settings_option
 
-STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
-StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
+StudyFlag = Annotated[
+    str | None,
+    flag("The study's folder, or its name under studies/  [default: the newest one there].", "-s", metavar="DIR"),
+]
 OwnStudyFlag = Annotated[
     str | None,
     flag(
