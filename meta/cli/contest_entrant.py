@@ -27,10 +27,8 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row
-from programs.errors import ProgramError, UsageError
+from programs.errors import UsageError
 from programs.folder import load
-from programs.program import Program
-from programs.text import MAX_BYTES
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
 TokenFlag = Annotated[str | None, flag("Your token; safer in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
@@ -86,7 +84,7 @@ def submit(
     Submitting the same text again does not count as another entry."""
     client = client_of(to, token)
     client.need_token()
-    raw = document_of(resolve.program_path(program))
+    raw = load(resolve.program_path(program)).labelled.document.encode()
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:
@@ -101,21 +99,6 @@ def submit(
     out.thing(row if out.mode == "json" else {key: row[key] for key in SHOWN})
     if not entry["new"]:
         out.note("you have already entered this text; this does not count as another entry, and its parent stays")
-
-
-def document_of(path: Path) -> bytes:
-    """The program at a path as one text. A file whose settings cannot be read is sent as it is: the host's check lists
-    all its mistakes, as on the page. Raises what `programs.folder.load` raises otherwise."""
-    try:
-        return load(path).labelled.document.encode()
-    except ProgramError:
-        raw = path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_BYTES else b""
-        try:
-            Program.parse(raw)
-        except ProgramError:
-            if raw:
-                return raw
-        raise
 
 
 @verb(

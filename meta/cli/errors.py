@@ -43,23 +43,19 @@ def report(problem: MetaloopError, *, as_json: bool) -> None:
         body = {"kind": problem.kind, "message": problem.message, "ids": list(problem.ids), "hint": problem.hint}
         click.echo(json_line({"error": body}), err=True)
         return
-    first, *more = lines(problem)
-    kept = problem.exit_code == DRAINED
-    click.echo("\n".join([wrapped(first), *(line if kept else wrapped(line) for line in more)]), err=True)
+    click.echo("\n".join(lines(problem)), err=True)
 
 
 def lines(problem: MetaloopError) -> list[str]:
     """An error as a person reads it. A study that stopped as requested has not failed; its hint are the commands that
     go on."""
-    stopped = problem.exit_code == DRAINED
-    out = [_one_line(problem.message) if stopped else f"error: {_one_line(problem.message)}"]
-    if problem.ids:
-        out.append("  " + "  ".join(map(_one_line, problem.ids)))
-    if problem.hint and stopped:
-        out += ["next:", *(f"  {_one_line(command)}" for command in problem.hint.splitlines())]
-    elif problem.hint:
-        out.append(f"hint: {_one_line(problem.hint)}")
-    return out
+    message = _one_line(problem.message)
+    ids = ["  " + "  ".join(map(_one_line, problem.ids))] if problem.ids else []
+    if problem.exit_code == DRAINED:
+        commands = [f"  {_one_line(command)}" for command in problem.hint.splitlines()]
+        return [wrapped(message), *ids, *(["next:", *commands] if commands else [])]
+    hint = [f"hint: {_one_line(problem.hint)}"] if problem.hint else []
+    return [wrapped(line) for line in (f"error: {message}", *ids, *hint)]
 
 
 def wants(flag: str, argv: list[str]) -> bool:

@@ -9,8 +9,10 @@ import click
 
 from meta.cli.options import Above0, Duration, argument, flag, rare, settings_option
 
-STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
-StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
+StudyFlag = Annotated[
+    str | None,
+    flag("The study's folder, or its name under studies/  [default: the newest one there].", "-s", metavar="DIR"),
+]
 NewStudyFlag = Annotated[
     str | None,
     flag("Folder of the new study; -s a creates ./a  [default: studies/TASK-DATE-N].", "-s", "--study", metavar="DIR"),
