@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from analysis.wording import many
-from meta.cli.options import duration
+from analysis.wording import duration, many
 from meta.kinds.cost import Cost
 from programs.errors import UsageError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import duration, many, percent
+from analysis.wording import duration, many, share
 from meta.cli import launch, resolve
 from meta.cli.capacity import CLEARLY_SLOWER, slowdown
 from meta.cli.commands import noun, verb
@@ -167,8 +167,8 @@ def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: i
         ("entry", duration(entry), f"device time of its {many(options.runs, 'run')}, measurement included"),
         ("entries", f"{entries:.0f}", f"finished before it closes, {by_clock}; stock's two are among them"),
         ("fresh runs", str(plan.runs), f"at most, of each of {many(plan.leaders, 'leader')} at the close{fewer}"),
-        ("power", percent(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
-        ("noise", percent(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
+        ("power", share(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
+        ("noise", share(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
         ("device time", duration(usual), f"median of these closes; at most {duration(most)}"),
         ("close", duration(usual / workers), f"{by_clock}; at most {duration(most / workers)}{now}"),
     )

@@ -8,12 +8,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.wording import many
+from analysis.wording import duration, many
 from arena.setup import VERIFY_SEEDS
 from meta.cli import planned_power
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
-from meta.cli.options import duration
 from meta.cli.researcher_choice import UNPRICED
 from meta.cli.study_size import night_tells
 from meta.kinds.cost import FREE, Cost, Work

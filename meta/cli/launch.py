@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.wording import many
+from analysis.wording import duration, many
 from arena import sandbox
 from arena.setup import VERIFY_SEEDS, beside, require_free
 from meta.cli import capacity, resolve
@@ -15,7 +15,7 @@ from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
 from meta.cli.consent import consent
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
-from meta.cli.options import duration, typed
+from meta.cli.options import typed
 from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
 from meta.cli.researcher_choice import LIMITS, ResearcherChoice
@@ -266,7 +266,7 @@ class SoFar:
 def so_far(folder: Path, command: str, cost: Cost) -> SoFar:
     """Of an ablation only the runs of one that has not ended: the study may have others."""
     from meta.ui.live import LiveStudy
-    from meta.ui.live_rows import remaining
+    from meta.ui.status import remaining
 
     study = LiveStudy.read(folder)
     begun = study.begun

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import many
+from analysis.wording import duration, many
 from meta.cli.flags import BudgetFlag, HarvestFlag, RunBudgetFlag
-from meta.cli.options import duration, flag, rare
+from meta.cli.options import flag, rare
 from programs.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from analysis.found_scripts import FoundScript, measured, script_sentence
-from analysis.wording import plain_text
+from analysis.wording import duration, plain_text
 from arena import embedded, sandbox
 from arena.public import public_line
 from meta.cli import launch, resolve
 from meta.cli.commands import verb
 from meta.cli.consent import consent
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
-from meta.cli.options import argument, duration, flag, only, rare
+from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Output, brief
 from meta.cli.progress import ticker
 from meta.cli.views import View, show
