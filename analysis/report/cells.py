@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from analysis.wording import brief, chance, count, duration, interval_decimals, number, percent, span
+from analysis.wording import brief, chance, count, duration, interval_decimals, number, share, span
 
 MOST = 160  # characters of a cell
 ESTIMATES = ("gain", "estimate")  # columns that ``low`` and ``high`` belong to
@@ -35,7 +35,7 @@ def cell(name: str, row: dict[str, Any]) -> str:
     if name == "q":
         return chance(value)
     if name.endswith("share"):
-        return percent(value)
+        return share(value)
     if name.endswith("seconds"):
         return duration(value)
     if isinstance(value, bool):

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Annotated
 
 from analysis.knowledge import SHIPPED, family_of, query
-from analysis.wording import duration, many, percent
+from analysis.wording import duration, many, share
 from arena import sandbox
 from arena.choice import require_chosen
 from arena.contest.create import MOST_ENTRIES, ContestOptions, check_options, create_contest
@@ -161,8 +161,8 @@ def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: i
         ("entry", duration(entry), f"device time of its {runs}, measurement included"),
         ("entries", f"{entries:.0f}", f"finished before it closes, {by_clock}; stock's two are among them"),
         ("fresh runs", str(plan.runs), leaders),
-        ("power", percent(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
-        ("noise", percent(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
+        ("power", share(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
+        ("noise", share(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
         ("device time", duration(usual), f"median of these closes; at most {duration(most)}"),
         ("close", duration(usual / workers), f"{by_clock}; at most {duration(most / workers)}"),
     )

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from analysis.knowledge import SHIPPED, family_of, write
+from analysis.wording import duration
 from arena.settings import StudyConfig
 from arena.setup import RunCost
 from inner_loop.researchers.description import describe
@@ -28,7 +29,7 @@ from meta.cli.flags import (
 )
 from meta.cli.model_options import parse_models
 from meta.cli.new_study import DEFAULT_TASK, load_tasks, playing_settings
-from meta.cli.options import duration, flag, rare
+from meta.cli.options import flag, rare
 from meta.cli.output import Output
 from meta.kinds import size
 from meta.kinds.before_start import refuse_without_edits, remark_past, remark_programs

@@ -22,12 +22,13 @@ Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of
 Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter
 
 LONGEST = 1e9  # seconds
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d++(?:\.\d++)?|\.\d++)([smhd])")
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d++(?:\.\d++)?|\.\d++)(min|[smhd])")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``20m``, ``5400s``, ``1h30m``, ``8h`` or a bare number. Raises ValueError with the accepted forms."""
+    """Seconds of ``20m``, ``5400s``, ``1h30m``, ``1 h 30 min`` or a bare number. Raises ValueError with the accepted
+    forms."""
     plain = text.strip().lower().replace(" ", "")
     try:
         seconds = float(plain)
@@ -39,16 +40,6 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds < LONGEST:
         raise ValueError(f"{text!r} is not a valid duration: it must be above 0 and below {LONGEST:g} seconds")
     return seconds
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as text: ``0.15s``, ``12.3s``, ``4m10s``, ``2h05m``."""
-    if seconds is None or seconds != seconds:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.2f}s" if seconds < 1 else f"{seconds:.1f}s"
-    minutes = round(seconds) // 60
-    return f"{minutes}m{round(seconds) % 60:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
 Above0 = click.FloatRange(min=0, min_open=True)

@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
+from analysis.wording import duration, share
 from meta.cli import resolve
 from meta.cli.commands import noun, verb
-from meta.cli.options import argument, duration, flag
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, columns
-from meta.cli.spend import share
 from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
 from programs.errors import UsageError

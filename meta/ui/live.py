@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.ledger.events import MatchArm, MatchEvent, ReplayEvent, VerificationEvent
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from analysis.report.progress import MainTurn
+from analysis.study import read_study
+from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.verdict import VIEWS, Verdict, decided, verdict_of
 from inner_loop.events import (
     CallEvent,
     DecisionEvent,
@@ -25,39 +29,55 @@ from inner_loop.events import (
     RunEndedEvent,
     RunStartedEvent,
 )
-from meta.cli.spend import ModelUsage
 from programs.bounded import toml_table
 from programs.errors import Corrupt
 from programs.files import read_regular
 
-if TYPE_CHECKING:
-    from analysis.verdict.decision import Decision
-    from analysis.verdict.verdict import Verdict
-
-Row = dict[str, Any]
 KINDS = frozenset({
     "study", "program", "match", "match_ended", "run_started", "run_ended", "experiment", "decision", "verification",
     "call", "fault", "finding", "champion", "steer", "generation", "mutation", "night_turn", "replay",
 })  # fmt: skip
 AFTERWARDS = ("ablation", "reserve")  # purposes of matches that decide nothing where there is another
 MOST_NEWS = 3
-IMPORTED = """
-SELECT count(DISTINCT path) FILTER (state = 'imported') AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments,
-    coalesce(sum(tried), 0)::BIGINT AS tried, coalesce(sum(kept), 0)::BIGINT AS kept,
-    coalesce(sum(quarantined), 0)::BIGINT AS quarantined
-FROM imports
-"""
+
+
+@dataclass(frozen=True)
+class ModelUsage:
+    """What calls of models took. ``usd`` is None where a call has no price. ``token_utilization``: share of the tokens
+    in calls whose reply was accepted without a repair; lost calls count at their maximum."""
+
+    calls: int
+    tokens: int
+    usd: float | None
+    token_utilization: float | None
+
+
+def model_usage(calls: Collection[CallEvent]) -> ModelUsage:
+    tokens, prices = sum(call.tokens for call in calls), [call.usd for call in calls if call.usd is not None]
+    answered = {(call.run_id, call.number): call.tokens for call in calls if call.status == "ok"}
+    repaired = {(call.run_id, call.number - 1) for call in calls if call.purpose.startswith("repair")}
+    accepted = sum(count for call, count in answered.items() if call not in repaired)
+    total = tokens + sum(call.lost_tokens for call in calls)
+    usd = sum(prices, 0.0) if len(prices) == len(calls) else None
+    return ModelUsage(len(calls), tokens, usd, accepted / total if total else None)
+
+
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """study.toml; empty where it cannot be read."""
+    with suppress(OSError, Corrupt, ValueError):
+        return toml_table(read_regular(folder / "study.toml").decode())
+    return {}
 
 
 class LiveStudy(StudyState):
     """A study as its ledger has it so far. It has no experiments of finished runs and no texts of calls, which no
-    display shows. Of an import the ledger is not followed: nothing runs there."""
+    display shows."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
         self.tail = LedgerTail(folder / "ledger", KINDS)
-        self.usage: dict[str, ModelUsage] = defaultdict(ModelUsage)  # by run, "" of the outer loop
+        self.calls_of: dict[str, list[CallEvent]] = defaultdict(list)  # by run, "" of the outer loop
         self.last_kept: deque[ExperimentEvent] = deque(maxlen=MOST_NEWS)
         self.trusts: set[str | None] = set()
         self.findings: Counter[str] = Counter()
@@ -76,15 +96,12 @@ class LiveStudy(StudyState):
 
     def refresh(self) -> None:
         """Read on. Raises Corrupt for a record that is damaged, OtherVersion for one of another schema."""
-        for event in self.new_events():
+        for event in self.tail.news():
             self.take(event)
-
-    def new_events(self) -> Iterable[Event]:
-        return () if self.is_import else self.tail.news()
 
     def take(self, event: Event) -> None:
         if isinstance(event, CallEvent):
-            self.usage[event.run_id or ""].take(vars(event))
+            self.calls_of[event.run_id or ""].append(replace(event, text=""))
             return
         super().take(event)
         if isinstance(event, ExperimentEvent):
@@ -126,34 +143,14 @@ class LiveStudy(StudyState):
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """study.toml; empty where it cannot be read."""
-        with suppress(OSError, Corrupt, ValueError):
-            return toml_table(read_regular(self.folder / "study.toml").decode())
-        return {}
-
-    @property
-    def is_import(self) -> bool:
-        return self.settings.get("kind") == "import"
-
-    @cached_property
-    def imported(self) -> Row:
-        """The counts of an import."""
-        from analysis.study import read_study
-        from analysis.tables import rows
-
-        with read_study(self.folder, views=()) as con:
-            return rows(con.execute(IMPORTED))[0]
+        return read_settings(self.folder)
 
     def verdict(self, at_work: bool) -> Verdict | None:
         """What it found; None while a process works on it, and of a search that has decided nothing. Of a study
         without a champion its tables are made once for each state of its ledger."""
-        from analysis.study import read_study
-        from analysis.verdict.verdict import VIEWS, decided, verdict_of
-
         if (decision := self.decision) is not None:
             return decided(decision)
-        searches = self.config.get("kind", "evolve") in ("evolve", "night")
-        if at_work or (searches and not self.is_import):
+        if at_work or self.config.get("kind", "evolve") in ("evolve", "night"):
             return None
         if self._verdict is None or self._verdict[0] != self.tail.last_at:
             views = VIEWS if self.replays or self.config.get("kind") in ("ablation", "replay") else ("standings",)
@@ -210,8 +207,6 @@ class LiveStudy(StudyState):
     @property
     def decision(self) -> Decision | None:
         """The decision about the champion; None before it is made."""
-        from analysis.verdict.decision import decision_of
-
         return decision_of(self.champion.body) if self.champion and "decision" in self.champion.body else None
 
     @property
@@ -223,7 +218,7 @@ class LiveStudy(StudyState):
     def state(self, at_work: bool) -> str:
         """``at_work``: a process holds its lock."""
         ended = "finished" if self.has_ended else "stopped"
-        return "imported" if self.is_import else "running" if at_work else ended
+        return "running" if at_work else ended
 
     @property
     def has_ended(self) -> bool:

@@ -17,8 +17,9 @@ from arena.drain import Drained
 from arena.study import Study
 from bench.whole import begin_study, play_study, resized
 from bench.whole import whole_study as whole_study_of
-from meta.steering import ask, take_in, waiting, wishes
-from meta.ui.app import page
+from meta.steering import ask, steering_outcomes, take_in, waiting_requests
+from meta.ui.app import study_page
+from meta.ui.live import LiveStudy
 from meta.ui.studies import FollowedStudy
 from programs.program import Program
 from programs.shelf import starter
@@ -83,7 +84,7 @@ def free(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Steered:
 def test_a_program_is_raced_as_a_steered_child(steered: Steered) -> None:
     """In the place of another: the device time is what was planned."""
     folder, _ = steered
-    program, veto = wishes(folder, StudyState.read(folder / "ledger"))
+    program, veto = steering_outcomes(folder, StudyState.read(folder / "ledger"))
     assert [wish.state for wish in (program, veto)] == ["accepted", "vetoed"]
     (given,) = query(
         folder,
@@ -101,16 +102,16 @@ def test_a_program_is_raced_as_a_steered_child(steered: Steered) -> None:
 
 def test_the_window_shows_requests_and_marks_what_came_of_them(steered: Steered, tmp_path: Path) -> None:
     folder, _ = steered
-    one = FollowedStudy.of("study", folder)
+    one = FollowedStudy("study", LiveStudy(folder))
     one.look()
     shown = one.page(next(key for key, match in one.study.matches.items() if match.generation == 1))
     assert [wish.state for wish in shown["requests"]] == ["accepted", "vetoed"]
-    marked = {arm["program_id"] for arm in shown["arms"] if arm["operator"] == "steered"}
+    marked = {arm.program_id for arm in shown["arms"] if arm.operator == "steered"}
     assert marked == {wish.child_id for wish in shown["requests"] if wish.child_id}
-    html = page("study", one=one, item=one.item(), ablation=None, **shown).body.decode()
+    html = bytes(study_page(one, shown["match"].match_id).body).decode()
     assert html.count(", steered</td>") == 1
     shutil.copytree(folder, tmp_path / "copy", symlinks=True)
-    copy = FollowedStudy.of("copy", tmp_path / "copy")
+    copy = FollowedStudy("copy", LiveStudy(tmp_path / "copy"))
     copy.look()
     assert len(copy.page("")["requests"]) == 2
     ask(tmp_path / "copy", "veto", GIVEN.program_id)
@@ -172,7 +173,7 @@ def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
             break
         except Drained:
             stops += 1
-    assert stops > 2 and champion == steered[1] and not waiting(folder)
+    assert stops > 2 and champion == steered[1] and not waiting_requests(folder)
     counts = [query(at, "SELECT child_id, operator, reason FROM mutations ORDER BY ALL") for at in (folder, steered[0])]
     assert counts[0] == counts[1]
 
@@ -185,9 +186,10 @@ def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> N
     with Study.open(begun) as study:
         study.record(proposal)
         ask(begun, "program", GIVEN.text, name="given")
-        assert take_in(study, 1) == [] and len(waiting(begun)) == 1
+        assert take_in(study, 1) == [] and len(waiting_requests(begun)) == 1
         (wish,) = take_in(study, 2)
-        assert (wish.text, wish.generation) == (GIVEN.text, 2) and take_in(study, 2) == [wish] and not waiting(begun)
+        assert (wish.text, wish.generation) == (GIVEN.text, 2) and take_in(study, 2) == [wish]
+        assert not waiting_requests(begun)
 
 
 def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: Task, tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: T
         (at / "steer" / "damaged.json").write_text("{")
 
     whole_study(task, resized(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
-    (wish,) = wishes(folder, StudyState.read(folder / "ledger"))
+    (wish,) = steering_outcomes(folder, StudyState.read(folder / "ledger"))
     assert wish.state == "refused" and wish.outcome == f"behaves like {starter('stock').program_id}"
 
 
@@ -228,13 +230,13 @@ def test_what_could_have_no_effect_is_refused_at_once(begun: Path, tmp_path: Pat
         (("--because", "why not"), "give one of"),
     ):
         done = cli("steer", "begun", *args, cwd=tmp_path)
-        assert done.returncode and said in done.stderr and not waiting(begun)
+        assert done.returncode and said in done.stderr and not waiting_requests(begun)
 
 
 def test_a_study_that_has_ended_takes_nothing(steered: Steered, tmp_path: Path) -> None:
     folder = steered[0]
     done = cli("steer", folder, "--veto", "stock", cwd=tmp_path)
-    assert done.returncode and "writes no more programs" in done.stderr and not waiting(folder)
+    assert done.returncode and "writes no more programs" in done.stderr and not waiting_requests(folder)
     program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
     assert [row["state"] for row in (program, veto)] == ["accepted", "vetoed"]
     assert program["request"] == "given" and veto["request"] == BRED_FROM.program_id
