@@ -8,18 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.effects.experiments import FailedScript
 from analysis.effects.rows import DirectiveUse, Value
 from analysis.report.evidence import Evidence
 from analysis.report.evidence import evidence as measured
+from analysis.scales import GainScale
+from analysis.statistics import mean_interval
 from analysis.study import open_study
+from analysis.verdict.over_tasks import over_tasks
 from meta.mutators.base import ParentProgram
 from meta.mutators.edit_gains import GainTable, key_of_term
 from meta.mutators.offline.write_ideas import WriteIdeas, untried, written
 from programs import shelf
 from programs.program import Program
 from tests.analysis import synthetic
-from tests.planted_evidence import PLANTED, edit, evidence, idea
+from tests.planted_evidence import PLANTED, edit, evidence, idea, with_model
 from trainer.edits import EditSpace, Knob
+
+
+SCALE = GainScale("t", "nats", 2.0, True, mean_interval([2.0]))
 
 
 def child_of(text: str, facts: Evidence = PLANTED) -> Program:
@@ -107,6 +114,15 @@ def test_changes_that_failed_together_are_offered_apart(clash: tuple[tuple[str, 
     offered = [{*idea.terms} for idea in child.ideas]
     assert {"a=1", "c=1"} in offered if clash else {"a=1", "b=1", "c=1"} in offered
     assert any({"a=1", "b=1"} <= terms for terms in offered) is not bool(clash)
+
+
+@pytest.mark.parametrize(("failing", "offered"), [((), True), ((0,), True), ((1,), True), ((0, 1), False)])
+def test_edits_that_failed_on_one_task_stay_for_the_others(failing: tuple[int, ...], offered: bool) -> None:
+    facts = with_model(evidence(edit("A", 1, 0.3), edit("B", 1, 0.2)))
+    assert facts.effects is not None
+    failed = replace(facts, effects=replace(facts.effects, failed=[FailedScript({"A": 1, "B": 1}, {"A": 0, "B": 0})]))
+    both = over_tasks([failed if number in failing else facts for number in (0, 1)], [SCALE, SCALE])
+    assert ({"a=1", "b=1"} in [{*idea.terms} for idea in child_of("Go.", both).ideas]) is offered
 
 
 def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:

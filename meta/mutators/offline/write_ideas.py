@@ -98,9 +98,9 @@ def best_known(evidence: Evidence, table: GainTable) -> list[FinalScript]:
 
 
 def has_failed(item: Item, evidence: Evidence) -> bool:
-    """Whether edits of an idea failed whenever they were tried together."""
+    """Whether edits of an idea failed whenever they were tried together, on every task."""
     terms = [key_of(term) for term in idea_terms(item.text)]
-    return any(part.effects and part.effects.fail_together(terms) for part in evidence.parts or (evidence,))
+    return all(part.effects and part.effects.fail_together(terms) for part in evidence.parts or (evidence,))
 
 
 def usable(table: GainTable) -> dict[CreditKey, EditGain]:
