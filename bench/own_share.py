@@ -9,7 +9,7 @@ HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on st
                 from what was learnt on tasks of other families
     simulated   planted laws in this process (bench.whole); nothing is trained
     several     the same on two laws at once (even seeds) or three (odd seeds), which are by the seed modulo three
-                0 unrelated: random_law(100 + 3 seed + k), with the same knobs and effects that have nothing in common
+                0 unrelated: random_law(200 + 3 seed + k), with the same knobs and effects that have nothing in common
                 1 alike: the first of them, each effect with a deviation of SD .05 on each further task
                 2 apart: as unrelated, but each task has knobs of its own, which other tasks lack
                 Gains are in stock's mean gain on each task; nothing is held out
@@ -115,7 +115,7 @@ def several(job: Job, study: Path) -> Shown:
 
 def several_laws(seed: int) -> list[Law]:
     """The laws of a study of `several`."""
-    laws, relation = [random_law(100 + 3 * seed + k) for k in range(2 + seed % 2)], RELATIONS[seed % 3]
+    laws, relation = [random_law(200 + 3 * seed + k) for k in range(2 + seed % 2)], RELATIONS[seed % 3]
     if relation == "apart":
         return [with_suffix(law, f"_{k}") for k, law in enumerate(laws)]
     return laws if relation == "unrelated" else [laws[0], *(alike(laws[0], law.seed) for law in laws[1:])]
