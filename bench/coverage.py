@@ -49,7 +49,8 @@ from bench.common import cpu_seconds, figure, go_on, kept, share_figure
 from bench.whole import QUICK, resized, silent
 from meta.confirmation import confirm
 from meta.kinds.begin import night_config
-from meta.kinds.plans import NightPlan, plan_of
+from meta.kinds.contract import plan_of
+from meta.kinds.plans import NightPlan
 from meta.night import play_turns
 from programs.shelf import starter
 from trainer.edits import Edit

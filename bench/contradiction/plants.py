@@ -17,7 +17,7 @@ from bench import planted_events
 from bench.contradiction.laws import Plant
 from bench.whole import QUICK, begin_night, begin_study, play_study, resized
 from meta.claim import LEVEL, claim
-from meta.kinds.plan import LEAST_EXPERIMENTS
+from meta.kinds.size import LEAST_EXPERIMENTS
 from meta.steering import ask
 from programs.program import Program
 from trainer.laws.law import Law

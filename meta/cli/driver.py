@@ -17,11 +17,11 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.researchers.description import describe
 from inner_loop.run_context import ModelConfig
-from meta.cli import capacity, resolve
+from meta.cli import capacity, model_options, resolve
 from meta.cli.apply_study import apply_study, refuse_early
 from meta.cli.consent import consent
 from meta.cli.flags import EndFlags, StartFlags
-from meta.cli.output import Column, Output, ask
+from meta.cli.output import Column, Output
 from meta.cli.progress import Progress
 from meta.kinds.contract import KINDS, Draft, StudyKind, kind_of, named_kind
 from meta.kinds.cost import Cost
@@ -147,13 +147,8 @@ def check_before_start(
     if not is_new:
         consent(folder, config, yes, sandboxed=config.sandbox)
     if kind.has_researcher:
-        researcher = describe(config.researcher)
-        researcher.preflight(config.staff, config.sandbox)
-        why = researcher.asks_consent(config.staff, config.sandbox)
-        if why and not yes:
-            hint = "--yes, with --max-usd 5" if researcher.is_metered(config.staff) else "--yes"
-            ask(f"{why}; continue?", f"{why}, and there is no terminal to confirm it", hint)
-        researcher.try_once(tasks[0], config.staff, config.sandbox, out.note)
+        model_options.require_able(config.researcher, config.staff, sandboxed=config.sandbox, yes=yes)
+        describe(config.researcher).try_once(tasks[0], config.staff, config.sandbox, out.note)
     if is_new:  # a study that is resumed has trained on its tasks
         for task in tasks:
             if task.run is not None:

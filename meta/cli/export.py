@@ -163,7 +163,9 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     found = NOTHING
     if kind != "prose":
         found = findings(opened, program)
-        program = replace(program, evolved_for=program.evolved_for or label_of(opened, program))
+        program = replace(
+            program, evolved_for=program.evolved_for or label_of(opened, program, opened.config.plan.get("origin"))
+        )
     write_program(out, *rewritten(program, kind, found), target, kind, opened.config)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from arena.arms import Entry
 from arena.executor import Progress
 from arena.settings import StudyConfig
-from arena.standalone import alike, leader, play_entries
+from arena.standalone import RACE_RULE, alike, leader, match_on, play_entries
 from arena.study import Study
+from arena.task_study import TaskStudy
 from meta.cli.match_result import show_match_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
@@ -47,13 +48,13 @@ class MatchKind(StudyKind[MatchPlan]):
         return len(matches) == 1 + len(study.config.further) and {*matches} <= study.state.ended_matches.keys()
 
     def play(self, study: Study, plan: MatchPlan, progress: Progress) -> None:
-        race = {"batch": plan.race.batch, "rule": plan.race.rule} if plan.race else {}
-        play_entries(study, entries_of(study.config, plan), plan.runs, progress, **race)
+        batch, rule = (plan.race.batch, plan.race.rule) if plan.race else (None, RACE_RULE)
+        play_entries(study, entries_of(study.config, plan), plan.runs, progress, batch, rule)
 
     def result(self, out: Output, study: Study, plan: MatchPlan, applies: bool = False) -> Sequence[str]:
         following = show_match_result(out, study)
         if plan.race:
-            out.note(race_line(study))
+            out.note(race_line(study, plan))
         return following
 
 
@@ -79,10 +80,10 @@ def power_of(plan: MatchPlan, arms: int, tasks: Sequence[Task], has_same_rows: b
     return power_sentence(first, pairs, of, second - first, has_same_rows)
 
 
-def race_line(study: Study) -> str:
+def race_line(study: Study, plan: MatchPlan) -> str:
     """Which program leads a race at its end, and the chance that another one is better."""
-    match = next(iter(study.state.matches.values()))
-    arm, doubt = leader(study, match)
+    study.follow()  # what the workers wrote
+    arm, doubt = leader(study, match_on(TaskStudy(study), entries_of(study.config, plan)))
     return (
         f"{arm.program.name} leads; the chance that another program is better by more than a tenth of the spread "
         f"between programs is {doubt:.0%}. Its measured gain is biased upwards by the selection; measure it again "

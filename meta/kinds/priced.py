@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 
 from arena.settings import StudyConfig
+from inner_loop.models.prices import UNPRICED
 from inner_loop.researchers.description import describe
 from inner_loop.run_context import REPLAY
 from meta.kinds.cost import FREE, Cost
 from meta.mutators.llm.calls import bill
 from trainer.task import Task
-
-UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
 
 
 def with_researcher(cost: Cost, config: StudyConfig, task: Task) -> Cost:
