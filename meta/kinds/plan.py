@@ -11,9 +11,8 @@ from pydantic import JsonValue
 
 from analysis.verdict.decision import LEVEL
 from analysis.wording import many
-from arena.harvest import LEAST
 from arena.race import Stage
-from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, VERIFY_SEEDS, RunCost
+from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, LEAST_HARVEST, VERIFY_SEEDS, RunCost
 from meta.kinds.cost import Work
 from programs.errors import UsageError
 from trainer.task import Task
@@ -120,7 +119,7 @@ class Plan:
         if not self.harvest_percent:
             return 0
         seconds = RunCost(task, self.run_budget).seconds(self.runs)
-        return max(LEAST, int(seconds * self.harvest_percent / 100 / task.cost_seconds))
+        return max(LEAST_HARVEST, int(seconds * self.harvest_percent / 100 / task.cost_seconds))
 
     def works(self, task: Task, further: Sequence[Task] = ()) -> list[Work]:
         """Of the search and the confirmation on each task; runs have as many experiments on each."""

@@ -22,10 +22,9 @@ from pydantic import (
 from analysis.ledger.json_values import read_as
 from analysis.verdict.contrast import EarlierRuns
 from analysis.verdict.decision import LEVEL
-from arena.harvest import LEAST
 from arena.race import Stage
 from arena.settings import StudyConfig
-from arena.setup import RunCost
+from arena.setup import LEAST_HARVEST, RunCost
 from programs.errors import Corrupt
 from programs.program import Program
 
@@ -140,7 +139,7 @@ class EvolvePlan(Plan):
         """Trainings of the harvest on a task, those that verify its result included; 0 without a harvest."""
         if not self.harvest_percent:
             return 0
-        return max(LEAST, int(cost.seconds(self.runs) * self.harvest_percent / 100 / cost.task.cost_seconds))
+        return max(LEAST_HARVEST, int(cost.seconds(self.runs) * self.harvest_percent / 100 / cost.task.cost_seconds))
 
 
 class NightPlan(Plan):
