@@ -4,8 +4,8 @@ the settings that every study has (task, run budget, seeds of verification: `are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,7 +16,6 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from analysis.ledger.json_values import read_as
@@ -104,11 +103,12 @@ class EvolvePlan(Plan):
     operators: list[str] = []
     test: WelchTest = WelchTest()
 
-    @model_validator(mode="after")
-    def _has_both_sides(self) -> Self:
-        if missing := {"champion", "control"} - self.final.keys():
-            raise ValueError(f"final: {', '.join(sorted(missing))} is missing")
-        return self
+    @field_validator("final")
+    @classmethod
+    def _has_both_sides(cls, final: dict[Role, int]) -> dict[Role, int]:
+        if missing := {"champion", "control"} - final.keys():
+            raise ValueError(f"{', '.join(sorted(missing))} is missing")
+        return final
 
     @property
     def search_runs(self) -> int:
@@ -221,24 +221,14 @@ def plan_of(config: StudyConfig) -> StudyPlan:
     except ValidationError as error:
         first = error.errors()[0]
         raise corrupt(".".join(map(str, first["loc"])), first["msg"]) from None
-    for field, ids in program_ids(plan).items():
-        if unknown := [program_id for program_id in ids if program_id not in known]:
-            raise corrupt(field, f"{unknown[0]!r} is not one of its programs")
+    for field in ("origin", "turns", "program_id"):
+        ids = getattr(plan, field, None) or []
+        for program_id in [ids] if isinstance(ids, str) else ids:
+            if program_id not in known:
+                raise corrupt(field, f"{program_id!r} is not one of its programs")
     if isinstance(plan, MatchPlan) and len(plan.roles) != len(known):
         raise corrupt("roles", "not one for each of its programs")
     return plan
-
-
-def program_ids(plan: StudyPlan) -> dict[str, Sequence[str]]:
-    """The starters that a plan names, by its field."""
-    match plan:
-        case NightPlan():
-            return {"origin": [plan.origin], "turns": plan.turns}
-        case EvolvePlan() if plan.origin:
-            return {"origin": [plan.origin]}
-        case AblationPlan():
-            return {"program_id": [plan.program_id]}
-    return {}
 
 
 def starters_of(config: StudyConfig) -> list[Program]:
