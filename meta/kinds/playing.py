@@ -13,7 +13,7 @@ from arena.executors import at_work, executor_of
 from arena.harvest import harvest
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.champion import finish_study
+from meta.champion import decide_evolution, decide_night, finish_study, recorded_decision
 from meta.claim import Champion
 from meta.evolve import Writers, search
 from meta.expected_gain import refusal_by_gain
@@ -39,7 +39,8 @@ def play_evolution(study: Study, plan: EvolvePlan, progress: Progress) -> Champi
 
         held_out = confirm_on_held_out(study, open_executor, champion, claim, plan, progress)
         progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
-        return finish_study(study, champion, claim, origin=plan.origin, held_out=held_out)
+        decision = recorded_decision(study) or decide_evolution(study, champion, claim, plan.origin, held_out)
+        return finish_study(study, champion, decision, plan.origin)
 
 
 def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
@@ -52,7 +53,8 @@ def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
         night = night_result(study, plan, writers_of(study, 1, progress))
         parents = [night.parent.program_id]
         study.admit(night.following, generation=0, operator="next", parent_ids=parents)
-        return finish_study(study, night.following, night.claim, origin=plan.origin, night=night)
+        decision = recorded_decision(study) or decide_night(study, night, plan.origin)
+        return finish_study(study, night.following, decision, plan.origin)
 
 
 def writers_of(study: Study, children: int, progress: Progress) -> Writers:
