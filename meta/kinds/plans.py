@@ -4,7 +4,7 @@ the settings that every study has (task, run budget, seeds of verification: `are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import (
