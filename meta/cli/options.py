@@ -164,8 +164,8 @@ def read_settings(context: click.Context, option: click.Parameter, texts: tuple[
         values.setdefault(name, []).append(value)
     for name, setting in table.items():
         typed = values.pop(name, [])
-        value = {name: typed if setting.multiple else typed[-1]} if typed else {}
-        setting.handle_parse_result(context, value, [])  # else from the environment, or its default
+        options = {name: typed if setting.multiple else typed[-1]} if typed else {}
+        setting.handle_parse_result(context, options, [])  # else from the environment, or its default
     return tuple(text for text in texts if text.partition("=")[0] in values)
 
 
