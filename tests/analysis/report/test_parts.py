@@ -16,7 +16,7 @@ from analysis.study import VIEWS, open_study, query
 from analysis.tables import rows, statement
 from analysis.verdict.verdict import verdict_of
 from meta.ui.live import LiveStudy
-from meta.ui.status import study_status
+from meta.ui.status import StudyStatus
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 
@@ -159,5 +159,5 @@ def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Pat
     with open_study(folder) as con:
         [found] = rows(con.execute(statement("overview")))
         cost = verdict_of(con).cost
-    assert study_status(live, False).programs == found["programs"] == len(live.programs) - 1
+    assert StudyStatus(live, False).programs == found["programs"] == len(live.programs) - 1
     assert wording.duration(found["research_seconds"] + found["verification_seconds"]) in cost
