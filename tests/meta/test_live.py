@@ -26,6 +26,12 @@ from .cli_study import AT, config, write_study
 ARMS = (MatchArm("a1", "p1", "program"), MatchArm("a2", "stock", "control"), MatchArm("a3", "stock", "a/a"))
 MATCH = example(MatchEvent, match_id="m1", label="generation-1", purpose="race", config=MatchConfig("lower", "nll"),
                 arms=ARMS)  # fmt: skip
+KEYS = {
+    "study", "state", "stopped_because", "as_of", "last_event_at", "task", "match_id", "purpose", "generation",
+    "matches", "programs", "runs_finished", "workers", "devices_per_run", "runs_running", "runs_unfinished",
+    "runs_planned", "seconds_left", "experiments", "replays", "device_seconds_charged", "device_seconds_unused",
+    "faults", "findings", "trust", "champion", "verdict",
+}  # fmt: skip
 
 
 def begun(run_id: str, arm_id: str = "a1", **more: Any) -> RunStartedEvent:
@@ -67,6 +73,7 @@ def test_its_rows_have_the_counts_of_the_ledger(tmp_path: Path) -> None:
     assert (status.runs_finished, status.runs_unfinished, status.experiments) == (11, 0, 33)  # baselines included
     assert (status.device_seconds_charged, status.state, status.trust) == (11.0, "finished", "unverified")
     assert status.match is not None
+    assert status.record().keys() == KEYS and status.elapsed == "0:00:00"
     child, local, *stocks = status.arms
     assert {"program": "child", "from": "local", "runs": 3, "kept": 3, "tried": 6}.items() <= child.record().items()
     assert child.gain == pytest.approx(0.075) and child.n == 3 and child.claimed == 0.7
