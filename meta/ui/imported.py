@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class ImportStatus:
         """Raises Corrupt or OtherVersion."""
         with read_study(folder, views=("standings",)) as con:
             (counts,), self.found = rows(con.execute(COUNTS)), verdict_of(con)
-        self.study = str(folder)
+        self.study, self.state = str(folder), "imported"
+        self.as_of = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.last_event_at: str | None = read_settings(folder).get("created_at")
         self.verdict = self.found.sentences[0]
         self.experiments: int = counts["experiments"]
@@ -33,7 +35,7 @@ class ImportStatus:
         self.tried: int = counts["tried"]
         self.kept: int = counts["kept"]
         self.quarantined: int = counts["quarantined"]
-        self.state, self.purpose, self.trust = "imported", "import", "self-reported"
+        self.purpose, self.trust = "import", "self-reported"
 
     def record(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "found"}
