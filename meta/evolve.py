@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
 from meta.kinds.plan import RACE_RULE, TURNS, Plan
 from meta.lineage import Lineage, admit
-from meta.mutators.llm.author import Author, author_of
+from meta.mutators.llm.author import Author
 from meta.mutators.mix import Mix, named_operators
 from meta.night import night_seen, play_night
 from meta.novelty import novelty_on
@@ -96,13 +96,9 @@ class Evolution:
     def __post_init__(self) -> None:
         self.tasks = TaskSet.of(self.study)
         self.novelty = novelty_on(tasks_of(self.study))
+        self.author = Author(self.study, self.plan.children, self.progress)
         self.own: str | None = self.study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
-
-    @cached_property
-    def author(self) -> Author | None:
-        """The study's models as mutators, opened with the first generation; None if it has no models."""
-        return author_of(self.study, self.progress)
 
     def open(self, starters: Sequence[Program]) -> None:
         """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A). A program
@@ -158,7 +154,7 @@ class Evolution:
         wishes, own = take_in(self.study, generation), self.lineage_of_own()
         rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
         archive = allowed(self.study, archive).breeding_stock(rng, self.plan.elites, self.plan.child_runs, own)
-        writers = self.author.writers(generation, facts) if self.author else ()
+        writers = self.author.writers(generation, facts)
         mix = Mix(named_operators(self.study.config.plan.get("operators", ())), writers, generation - 1)
         steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
         bred = breed(

@@ -23,7 +23,7 @@ from meta.claim import OWN, Claim, claim
 from meta.kinds.plan import TURNS
 from meta.lineage import Lineage
 from meta.mutators.base import ParentProgram
-from meta.mutators.llm.author import author_of
+from meta.mutators.llm.author import Author
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import novelty_on
 from programs.program import Program
@@ -103,10 +103,10 @@ def written(study: Study, lineage: Lineage, parent: Program, facts: Evidence, pr
     as `GenerationCalls.ask`."""
     if known := [m.child_id for m in study.state.mutations if m.accepted and m.child_id]:
         return study.program(known[0])
-    author = author_of(study, progress)
-    if author is None or study.state.mutations:
+    writers = [] if study.state.mutations else Author(study, 1, progress).writers(1, facts)
+    if not writers:
         return None
-    writer, novelty = author.writers(1, facts)[0], novelty_on(tasks_of(study))
+    writer, novelty = writers[0], novelty_on(tasks_of(study))
     for program_id in study.state.programs:
         novelty.meet(study.program(program_id))
     rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))

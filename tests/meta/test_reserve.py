@@ -26,7 +26,7 @@ from meta.kinds.begin import champion_of, take_up
 from meta.kinds.cost import seconds_of
 from meta.kinds.plan import Plan, within
 from meta.lineage import Lineage
-from meta.mutators.llm.prompt import brief
+from meta.mutators.llm.prompt import write_briefing
 from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
 from programs.errors import NotComparable
 from programs.shelf import starter
@@ -163,7 +163,7 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
         "WHERE task = 'planted' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
     )
     stock, twin = ask(sql)
-    control = brief(take_up(ended)[0], PLANTED).control
+    control = write_briefing(take_up(ended)[0], PLANTED).control
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)
