@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 from analysis.report.evidence import Evidence
 from analysis.report.evidence_text import RowIds, page
@@ -19,7 +18,7 @@ from meta.evolve import Writers, search
 from meta.expected_gain import refusal_by_gain
 from meta.kinds.plans import EvolvePlan, NightPlan
 from meta.mutators.base import ModelMutator
-from meta.mutators.llm.author import Author, author_of
+from meta.mutators.llm.author import Author
 from meta.night import night_result, play_turns
 from meta.population import admit_starters
 from meta.reserve import confirm_on_held_out
@@ -61,16 +60,13 @@ def writers_of(study: Study, children: int, progress: Progress) -> Writers:
     """The study's models as mutators, opened with the first generation; none if it has no models. The evidence of each
     generation is also written down, for people to read."""
 
-    @cache
-    def author() -> Author | None:
-        return author_of(study, children, progress)
+    author = Author(study, children, progress)
 
     def writers(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
         folder = study.folder / "evidence"
         folder.mkdir(exist_ok=True)
         (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
-        opened = author()
-        return opened.writers(generation, facts) if opened else ()
+        return author.writers(generation, facts)
 
     return writers
 

@@ -23,7 +23,7 @@ from bench.whole import evolve_plan, play_study, resized
 from meta.claim import Claim, claim
 from meta.cli.views import view
 from meta.kinds.begin import champion_of
-from meta.mutators.llm.prompt import brief
+from meta.mutators.llm.prompt import write_briefing
 from meta.reserve import (
     confirm_on_held_out,
     corrected,
@@ -155,7 +155,7 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
         "WHERE task = 'planted' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
     )
     stock, twin = ask(sql)
-    control = brief(Study.open(ended), PLANTED).control
+    control = write_briefing(Study.open(ended), PLANTED).control
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)
