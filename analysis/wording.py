@@ -119,11 +119,6 @@ def plain_text(text: str) -> str:
     return text.translate(ASCII)
 
 
-def bracket(low: float | None, high: float | None) -> str:
-    """`` [9.1, 15.6]``; empty without an interval."""
-    return "" if low is None or high is None or low == high else f" [{low:.4g}, {high:.4g}]"
-
-
 def count(value: float | None) -> str:
     """``1,489``."""
     return "–" if value is None else f"{value:,.0f}".replace("-", MINUS)

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.ledger import SCHEMA, schema_problem
@@ -153,8 +154,6 @@ class StudyConfig(BaseModel):
 
     def dump(self, path: Path) -> None:
         """Write study.toml atomically, readable by its owner only, for its secret."""
-        import tomli_w
-
         body = self.model_dump(by_alias=True, exclude_none=True)
         body["plan"] = {k: v for k, v in body["plan"].items() if v is not None}
         partial = path.with_suffix(".partial")

@@ -24,6 +24,8 @@ from trainer.task import Task
 BASELINE_SEEDS = 8
 VERIFY_SEEDS = 2
 CONFIRM_SEEDS = 4  # of runs that decide a claim
+FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8  # of the harvest (`arena.harvest`)
+LEAST_HARVEST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # its experiments, 8 of them of the search
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def recording(study: Path, target: Path) -> Path:
     from analysis.ledger.run_state import parsed
     from meta.cli.screen import screen
     from meta.ui.live import LiveStudy
-    from meta.ui.status import StudyStatus, study_status
+    from meta.ui.status import StudyStatus
 
     live, events = LiveStudy(study), list(read(study / "ledger"))
     times = [datetime.fromisoformat(str(event["at"])) for event in events]
@@ -81,7 +81,7 @@ def recording(study: Path, target: Path) -> Path:
     frames: list[str] = []
 
     def status_so_far() -> StudyStatus:
-        return study_status(live, at_work=False, with_arms=True)
+        return StudyStatus(live, at_work=False, with_arms=True)
 
     for event, at in zip(events, times, strict=True):
         if at > last:

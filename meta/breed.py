@@ -13,7 +13,6 @@ from analysis.ledger.writing_events import MutationEvent, PromptMessage
 from analysis.report.evidence import Evidence
 from arena.study import Study
 from meta.archive import Archive
-from meta.learnt import follows
 from meta.mutators.base import ChildProposal
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
@@ -28,6 +27,7 @@ from programs.lint import lint
 from programs.program import Program
 from trainer.edits import EditSpace
 from trainer.task import Task
+from trainer.values.conditional import read as read_idea
 
 TRIES = 12
 VERSION = re.compile(r"-v\d+$")
@@ -116,11 +116,16 @@ def _for_its_study(proposal: ChildProposal, study: Study, tasks: Sequence[Task])
 
     def holds(idea: ProgramIdea) -> bool:
         has_edits = bool(tasks) and any(map(EditSpace.names_edit, idea.terms))
-        return idea.directive_id not in vetoes and (not has_edits or any(follows(idea, task) for task in tasks))
+        return idea.directive_id not in vetoes and (not has_edits or any(has_edit(idea, task) for task in tasks))
 
     ideas = Program.parse(proposal.text).ideas
     own = [idea.text for idea in ideas if holds(idea)]
     return replace(proposal, text=replace_ideas(proposal.text, own)) if 0 < len(own) < len(ideas) else proposal
+
+
+def has_edit(idea: ProgramIdea, task: Task) -> bool:
+    """Whether a script can make the edit of an idea on this task."""
+    return read_idea(task.edits, idea.terms, idea.conditions) is not None
 
 
 def next_version(name: str, taken: Sequence[str]) -> str:

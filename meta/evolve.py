@@ -38,22 +38,14 @@ Writers = Callable[[int, Evidence], Sequence[ModelMutator]]
 Worth = Callable[[Evidence], Refusal | None]
 
 
-def no_writers(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
-    return ()
-
-
-def any_child(facts: Evidence) -> Refusal | None:
-    return None
-
-
 def search(
     study: Study,
     plan: EvolvePlan,
     executor: Executor,
     progress: Progress,
     *,
-    writers: Writers = no_writers,
-    worth: Worth = any_child,
+    writers: Writers = lambda generation, facts: (),
+    worth: Worth = lambda facts: None,
 ) -> tuple[Program, Claim]:
     """Play a study, from wherever it stopped, to its champion and the claim about it: the opening race, the
     generations, and the confirmation of the best program.
@@ -77,8 +69,8 @@ class Evolution:
     plan: EvolvePlan
     executor: Executor
     progress: Progress
-    writers: Writers = no_writers
-    worth: Worth = any_child
+    writers: Writers = lambda generation, facts: ()
+    worth: Worth = lambda facts: None
     tasks: TaskSet = field(init=False)
     novelty: Novelty = field(init=False)
     twins: dict[str, str] = field(init=False, default_factory=dict)  # starters that behave like one that runs

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -63,41 +63,28 @@ def family_member(
     return next((task for task in members if task.task_id not in taken and trains(task)), None)
 
 
-@dataclass(frozen=True)
-class PlayedTask:
-    """A held-out task with its claim; None where the champion behaves like stock and nothing was run."""
-
-    task: Task
-    is_tested: bool
-    claim: Claim | None
-
-
 def confirm_on_held_out(
     study: Study, open_executor: OpenExecutor, champion: Program, main: Claim, plan: EvolvePlan, progress: Progress
 ) -> list[HeldOut]:
     """Run the champion on every held-out task, one after the other. ``main``: the study's claim."""
-    played: list[PlayedTask] = []
+    results: list[HeldOut] = []
     for held_out, task_study in zip(study.config.held_out, held_out_tasks(study), strict=True):
-        tasks, task, claim = TaskSet((task_study,)), task_study.task, None
+        tasks, task, is_tested = TaskSet((task_study,)), task_study.task, held_out.tested
         if differ(tasks, champion, starter("stock")):
-            runs, label = plan.held_out_final(held_out.tested), f"reserve-{task.name}"
+            runs, label = plan.held_out_final(is_tested), f"reserve-{task.name}"
             entries = [entry for entry in arms(tasks, champion, plan) if entry.role in runs]
             with open_executor(tasks) as executor:
                 claim = play_final(tasks, executor, entries, runs, plan.generations, label, "reserve", progress)
+            tested, p = named(claim.tested, "your program"), claim.p if is_tested else None
+            results.append(HeldOut(task.name, task.unit, claim.champion, tested, p, False, is_tested))
         else:
             progress({"kind": "note", "text": f"{champion.name} behaves like stock on {task.name}: not run there"})
-        played.append(PlayedTask(task, held_out.tested, claim))
-    return held_out_results(played, main)
+            results.append(HeldOut(task.name, task.unit, None, None, None, False, is_tested))
+    return corrected(results, main)
 
 
-def held_out_results(played: Sequence[PlayedTask], main: Claim) -> list[HeldOut]:
+def corrected(results: Sequence[HeldOut], main: Claim) -> list[HeldOut]:
     """The results with p after Holm over the tested tasks; a test counts only if the main claim holds."""
-    corrected = iter(holm([result.claim.p for result in played if result.is_tested and result.claim]))
-    results = []
-    for result in played:
-        task, claim = result.task, result.claim
-        p = next(corrected) if result.is_tested and claim else None
-        holds = p is not None and main.holds and p < LEVEL
-        champion, tested = (claim.champion, named(claim.tested, "your program")) if claim else (None, None)
-        results.append(HeldOut(task.name, task.unit, champion, tested, p, holds, result.is_tested))
-    return results
+    adjusted = iter(holm([result.p for result in results if result.p is not None]))
+    tested = [result if result.p is None else replace(result, p=next(adjusted)) for result in results]
+    return [replace(result, holds=main.holds and result.p is not None and result.p < LEVEL) for result in tested]

@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from analysis.ledger.run_state import StudyState
 from analysis.ledger.writing_events import SteerEvent
+from arena.study import Study
+from meta.archive import Archive
 from meta.breed import Attempt, lint_error, next_version
 from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
@@ -28,10 +29,6 @@ from programs.files import read_regular, write_whole
 from programs.ids import content_id
 from programs.program import Program
 from programs.text import one_line
-
-if TYPE_CHECKING:
-    from arena.study import Study
-    from meta.archive import Archive
 
 INBOX, OPERATOR = "steer", "steered"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+from analysis.effects.attribution import METHODS
+from analysis.verdict.caveats import STOP, caveats
 from analysis.wording import many
 from meta.cli import resolve, views
 from meta.cli.commands import verb
@@ -33,19 +35,17 @@ def credit(
     edit of train.py, and each mutation (the change from a program to a new one). A row has
     the estimated effect, its 95% interval, n, and whether the change was randomized or only
     observed (an association). Lists the significant gains and losses (q below 0.05)."""
-    from analysis.effects.attribution import METHODS
-
-    folder, how = resolve.study_folder(study, out), views.view("credit")
+    folder, view = resolve.study_folder(study, out), views.view("credit")
     out.meanwhile("computing the estimates")
     with resolve.connect(folder, ["credit", "standings"]) as con:
-        rows = how.rows(con, [method])
+        rows = view.rows(con, [method])
         known = [row["method"] for row in resolve.fetch(con, "SELECT DISTINCT method FROM credit ORDER BY method")]
         doubts(out, con)
     if method and method not in (*known, *METHODS.names):
         raise UsageError(f"no method {method!r}", hint=f"--method {', '.join(known or METHODS.names)}")
     listed = [row for row in rows if all or row["listed"]]
     nothing = f"no effect with q below 0.05; estimated: {', '.join(known)}" if known else "no effects estimated yet"
-    views.show(out, listed, how, extra={"study": str(folder)}, empty=nothing)
+    views.show(out, listed, view, extra={"study": str(folder)}, empty=nothing)
     if len(rows) > len(listed):
         why = "without a q below 0.05 (all rows of a method are counted together) or beside a planned ablation"
         out.note(f"{many(len(rows) - len(listed), 'row')} hidden, {why}: --all")
@@ -55,8 +55,6 @@ def credit(
 
 def doubts(out: Output, con: duckdb.DuckDBPyConnection) -> None:
     """What makes the figures of a study untrustworthy, as remarks."""
-    from analysis.verdict.caveats import STOP, caveats
-
-    for one in caveats(con):
-        if one.level == STOP:
-            out.note(f"{one.title}. {one.text}")
+    for caveat in caveats(con):
+        if caveat.level == STOP:
+            out.note(f"{caveat.title}. {caveat.text}")

@@ -21,6 +21,7 @@ from meta.cli import capacity, model_options, resolve
 from meta.cli.apply_study import apply_study, refuse_early
 from meta.cli.consent import consent
 from meta.cli.flags import EndFlags, StartFlags
+from meta.cli.new_study import workers_on
 from meta.cli.output import Column, Output
 from meta.cli.progress import Progress
 from meta.kinds.contract import KINDS, Draft, StudyKind, kind_of, named_kind
@@ -63,7 +64,10 @@ def start(out: Output, draft: Draft[Plan], folder: Path, flags: StartFlags, endi
     check_before_start(out, folder, config, kind, tasks.every, flags.yes, is_new=is_new)
     if is_new:
         out.note(f"study: {resolve.placed(folder)}")
-    study = Study.create(folder, kind.settle(config)) if is_new else opened(folder)
+        study = Study.create(folder, kind.settle(config))
+    else:
+        study = opened(folder)
+        study.agree()
     drive(out, study, (kind, plan), cost, ending)
 
 
@@ -80,21 +84,24 @@ def resume(
     """Play what is left of the study in ``folder``, whatever its kind, and show its result. ``limits``: those of models
     that are set replace the study's; ``workers``: too, unless None."""
     study = opened(folder)
-    own = kind_of(study.config)
-    work = unfinished_work(study, (own, own.read_plan(study.config)))
-    if work is None:
-        out.note(f"{resolve.shown(folder)} has already finished; this is its result")
-        show_result(out, study, (own, own.read_plan(study.config)), ending)
-        return
-    kind, plan = work
-    study.agree()
-    require_same_sandbox(study, no_sandbox)
-    study.config = with_limits(study.config, limits, workers)
+    kind = kind_of(study.config)
+    own = kind, kind.read_plan(study.config)
     tasks = StudyTasks.of(study.config)
     refuse_early(ending, kind, tasks.training[0])
-    check_before_start(out, folder, study.config, kind, tasks.every, yes, is_new=False)
+    work = unfinished_work(study, own)
+    if work is None:
+        out.note(f"{resolve.shown(folder)} has already finished; this is its result")
+        show_result(out, study, own, ending)
+        return
+    study.agree()
+    require_same_sandbox(study, no_sandbox)
+    update: dict[str, object] = {"staff": study.config.staff.with_limits(limits)}
+    if workers is not None:
+        update["workers"] = workers_on(tasks.training, workers, study.config.devices)
+    study.config = study.config.model_copy(update=update)
+    check_before_start(out, folder, study.config, work[0], tasks.every, yes, is_new=False)
     study.config.dump(folder / resolve.MARK)
-    drive(out, study, work, kind.cost(study.config, plan), ending)
+    drive(out, study, work, work[0].cost(study.config, work[1]), ending)
 
 
 def opened(folder: Path) -> Study:
@@ -121,14 +128,6 @@ def require_same_sandbox(study: Study, no_sandbox: bool) -> None:
     if not (no_sandbox or sandbox.holds(study.task, config.sandbox)):
         hint = f"{FLAG} resumes it without one; a new study has one"
         raise NotComparable(f"{name} was created without a sandbox", hint=hint)
-
-
-def with_limits(config: StudyConfig, limits: ModelConfig, workers: int | None) -> StudyConfig:
-    """The settings of a resumed study with the limits and the number of workers that are named now."""
-    update: dict[str, object] = {"staff": config.staff.with_limits(limits)}
-    if workers is not None:
-        update["workers"] = capacity.workers_of(workers, config.devices)
-    return config.model_copy(update=update)
 
 
 def check_before_start(

@@ -54,16 +54,18 @@ def new_folder(name: str | None, task: Task) -> Path:
 
 
 def playing_settings(flags: PlayingFlags, tasks: Sequence[Task]) -> dict[str, Any]:
-    """The fields of a `StudySetup` that say how runs are played, one at a time where a metric is a time. UsageError for
-    more than that, or more than fit here."""
+    """The fields of a `StudySetup` that say how runs are played. Raises UsageError as `workers_on`."""
     devices = flags.devices_per_run or 1
-    workers = workers_of(flags.workers, devices)
-    if timed := next((task.name for task in tasks if task.timed), ""):
-        if (flags.workers or 1) * devices > 1:
-            why = f"{timed}: its metric is a time, so only one experiment runs at a time"
-            raise UsageError(why, hint="leave out -j and devices_per_run")
-        workers = 1
     return {
-        "workers": workers, "devices": devices, "seed": flags.seed, "fixed_steps": flags.fixed_steps,
-        "sandbox": not flags.no_sandbox, "line": command_line(),
+        "workers": workers_on(tasks, flags.workers, devices), "devices": devices, "seed": flags.seed,
+        "fixed_steps": flags.fixed_steps, "sandbox": not flags.no_sandbox, "line": command_line(),
     }  # fmt: skip
+
+
+def workers_on(tasks: Sequence[Task], requested: int | None, devices: int) -> int:
+    """Number of runs at a time: as `workers_of`; one where a metric is a time. UsageError for more than that."""
+    timed = next((task.name for task in tasks if task.timed), "")
+    if timed and (requested or 1) * devices > 1:
+        why = f"{timed}: its metric is a time, so only one experiment runs at a time"
+        raise UsageError(why, hint="leave out -j and devices_per_run")
+    return 1 if timed else workers_of(requested, devices)

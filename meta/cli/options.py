@@ -143,19 +143,21 @@ def read_settings(context: click.Context, option: click.Parameter, texts: tuple[
         formatter.write_dl([*helps.items()])
         click.echo(formatter.getvalue(), nl=False)
         context.exit()
+    values: dict[str, list[str]] = {}
     for text in texts:
-        name, mark, _ = text.partition("=")
+        name, mark, value = text.partition("=")
         if name not in helps:
             near = difflib.get_close_matches(name, helps, n=1)
             hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
             raise UsageError(f"--set {text}: {context.command_path} has no such setting", hint=hint)
         if not mark:
             raise UsageError(f"--set {text}: its value is missing", hint=f"--set {name}=VALUE")
+        values.setdefault(name, []).append(value)
     for name, setting in table.items():
-        values = [text.partition("=")[2] for text in texts if text.partition("=")[0] == name]
-        typed = {name: values if setting.multiple else values[-1]} if values else {}
-        setting.handle_parse_result(context, typed, [])
-    return tuple(text for text in texts if text.partition("=")[0] not in table)
+        typed = values.pop(name, [])
+        options = {name: typed if setting.multiple else typed[-1]} if typed else {}
+        setting.handle_parse_result(context, options, [])  # else from the environment, or its default
+    return tuple(text for text in texts if text.partition("=")[0] in values)
 
 
 #: The option of every command, before or after its name.

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from analysis.wording import cell, plain_text
 from programs.errors import UsageError
 from programs.text import escaped, filled, no_formula, one_line, printable, wrapped
 
@@ -233,7 +232,7 @@ def _cell(column: Column, value: Any) -> Any:
     if hasattr(value, "markup"):
         return value
     is_missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "-" if is_missing else clean(plain_text(column.show(value)) if column.show else brief(value))
+    return clean(brief(column.show(value) if column.show and not is_missing else value))
 
 
 def now() -> str:
@@ -271,6 +270,8 @@ def bare(value: Any) -> str:
 
 def brief(value: Any) -> str:
     """A value at a terminal."""
+    from analysis.wording import cell, plain_text  # loads the package, which --help has no time for
+
     return plain_text(cell(jsonable(value)))
 
 

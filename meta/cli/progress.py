@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +18,12 @@ from meta.cli.output import Output, clean, fit
 from meta.cli.resolve import shown
 from meta.cli.screen import Goal, screen
 from meta.ui.live import LiveStudy
-from meta.ui.status import study_status
+from meta.ui.status import StudyStatus
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.live import Live
 
-REFRESH_SECONDS, CLOCK_SECONDS = 0.5, 1.0
 LOG_SECONDS = 60.0  # between two lines of a log while a run, such as a whole night, is under way
 SLOW_SECONDS = 2.0  # without a line on the screen
 
@@ -53,9 +52,8 @@ class Progress:
         self.goal = goal
         self.study = LiveStudy(folder)
         self.live: Live | None = None
-        self.drawn = 0.0
-        self.drawing, self.ended = threading.Lock(), threading.Event()
-        self.clock = threading.Thread(target=self._tick, daemon=True)  # work without events takes a while, too
+        self.ended = threading.Event()
+        self.clock = threading.Thread(target=self._log_until_end, daemon=True)
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
@@ -65,10 +63,12 @@ class Progress:
             console = Console(stderr=True, highlight=False, markup=False, emoji=False)
             # Child processes inherit the real streams, which rich's stand-ins do not offer.
             self.live = Live(
-                console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-            )
+                get_renderable=self.current_screen, console=console, refresh_per_second=1, transient=True,
+                redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
             self.live.start()
-        self.clock.start()
+        else:
+            self.clock.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,33 +83,26 @@ class Progress:
         line = line_of(event)
         if event.get("kind") == "note" or self.live is None:
             self._say(line)
-        if self.live is not None and time.monotonic() - self.drawn > REFRESH_SECONDS:
-            self.draw()
 
-    def _tick(self) -> None:
-        while not self.ended.wait(LOG_SECONDS if self.live is None else CLOCK_SECONDS):
-            (self.log if self.live is None else self.draw)()
+    def _log_until_end(self) -> None:
+        while not self.ended.wait(LOG_SECONDS):
+            self.log()
 
     def log(self) -> None:
         """Print how far the runs under way are, and the last kept change; nothing where no experiment ended since."""
         before = self.study.tail.last_at
         self.study.refresh()
-        status = study_status(self.study, at_work=True)
+        status = StudyStatus(self.study, at_work=True)
         if status.experiments and self.study.tail.last_at != before:
             last = status.kept_changes[-1] if status.kept_changes else "none"
             charged = duration(status.device_seconds_charged)
             self._say(f"{many(status.experiments, 'experiment')}, {charged} charged; the last kept: {last}")
 
-    def draw(self) -> None:
-        """Read the new events of the ledger and redraw the screen."""
-        if self.live is None:
-            return
-        with self.drawing:
-            self.study.refresh()
-            status = study_status(self.study, at_work=True, with_arms=True)
-            shown = screen(status, self.title, width=self.live.console.width, goal=self.goal)
-            self.live.update(shown, refresh=True)
-            self.drawn = time.monotonic()
+    def current_screen(self) -> RenderableType:
+        """Read the new events of the ledger and show the study as it is now."""
+        self.study.refresh()
+        status = StudyStatus(self.study, at_work=True, with_arms=True)
+        return screen(status, self.title, width=self.live.console.width if self.live else 80, goal=self.goal)
 
     def _say(self, line: str) -> None:
         line = clean(line, keep="\n")

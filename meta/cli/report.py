@@ -6,6 +6,10 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
+from analysis.report import page
+from analysis.report.card import card as draw_card
+from analysis.study import ledger_folder
+from arena.contest.settings import ContestConfig
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
@@ -26,46 +30,37 @@ def report(
     out: Output,
     study: AnyStudy,
     target: Annotated[str | None, flag(f"The file to write  [default: STUDY/{NAME}].", "-o", "--out", metavar="FILE")],
-    card: Annotated[
-        str | None,
-        flag("Also draw verdict and runs as a picture, 1200 x 630.", metavar="SVG"),
-    ],
+    card: Annotated[str | None, flag("Also draw verdict and runs as a picture, 1200 x 630.", metavar="SVG")],
     look: Annotated[bool, flag("Open the report in the browser.", "--open")],
 ) -> None:
     """Write a study as one HTML file that opens offline: verdict, standings, the
     champion's text coloured by estimated effect, runs, lineage, cost and caveats.
     Every figure comes with its SQL query."""
-    from analysis.report import page
-    from analysis.report.card import card as drawn_card
-
     folder = folder_of(study, out)
-    file, image = file_path(target or folder / NAME), file_path(card) if card else None
-    if image and image.suffix.lower() != ".svg":
-        raise UsageError(f"{image} is no .svg file", hint=f"--card {image.with_suffix('.svg')}")
+    shown = resolve.shown(folder)
+    file, picture = file_path(target or folder / NAME), file_path(card) if card else None
+    if picture and picture.suffix.lower() != ".svg":
+        raise UsageError(f"{picture} is no .svg file", hint=f"--card {picture.with_suffix('.svg')}")
     with resolve.connect(folder) as con:
         title = ""
         if (folder / resolve.CONTEST).is_file():
-            from arena.contest.entering.removal import rename
-            from arena.contest.settings import ContestConfig
+            from arena.contest.entering.removal import rename as rename_entrants  # with sqlalchemy
 
-            rename(con, folder)
+            rename_entrants(con, folder)
             title = ContestConfig.read(folder).title
-        html = page.report(con, resolve.shown(folder), title)
-        drawn = drawn_card(con, resolve.shown(folder)) if image else ""
-    save(html, file)
-    if image:
-        save(drawn, image)
-    written = [str(path) for path in (file, image) if path]
-    made = {"study": resolve.shown(folder), "report": str(file), "card": str(image) if image else None}
-    out.text("\n".join(written), item=made | {"bytes": file.stat().st_size})
+        texts = {file: page.report(con, shown, title)}
+        if picture:
+            texts[picture] = draw_card(con, shown)
+    for path, text in texts.items():
+        write_text(text, path)
+    item = {"study": shown, "report": str(file), "card": str(picture) if picture else None}
+    out.text("\n".join(map(str, texts)), item=item | {"bytes": file.stat().st_size})
     if look and not webbrowser.open(file.resolve().as_uri()):
         out.note(f"no browser could be started; open {file} yourself")
 
 
 def folder_of(study: str | None, out: Output) -> Path:
     """The folder of a study; a folder with only a ledger, such as an import, is accepted too."""
-    from analysis.study import ledger_folder
-
     try:
         return resolve.study_folder(study, out)
     except NotFound:
@@ -75,7 +70,7 @@ def folder_of(study: str | None, out: Output) -> Path:
         return Path(study).expanduser()
 
 
-def save(text: str, target: Path) -> None:
+def write_text(text: str, target: Path) -> None:
     """Write a file in a folder that is made if need be. Raises EnvironmentProblem if that is impossible."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,9 +80,9 @@ def save(text: str, target: Path) -> None:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint=hint) from error
 
 
-def file_path(named: str | Path) -> Path:
+def file_path(text: str | Path) -> Path:
     """The path of a file to write. Raises UsageError for a folder."""
-    path = Path(named).expanduser()
+    path = Path(text).expanduser()
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"name a file: {path / NAME}")
     return path

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+from analysis.study import query as query_study
 from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.options import argument, flag
-from meta.cli.output import Column, Output, Row, are_numbers
+from meta.cli.output import Column, Output, are_numbers
 from programs.errors import UsageError
 
 
@@ -35,53 +36,34 @@ def sql(
     directives, runs, experiments, baselines, verifications, mutations, findings,
     faults, audits, standings, credit ("SHOW TABLES" lists all). --json prints a list
     of row objects. VIEW is a ready query with a legend; without one, these are listed."""
-    from analysis.study import query as ask
-
     folder = resolve.study_folder(study, out)
     if not query:
         known = [{"view": name, "shows": views.view(name).legend} for name in views.names()]
         out.rows(known, (Column("view"), Column("shows", wrap=True)))
         return
     if query in views.names():
-        how = views.view(query)
+        view = views.view(query)
         with resolve.connect(folder) as con:
-            views.show(out, how.rows(con, how.unset), how, empty="no rows")
+            views.show(out, view.rows(con, view.unset), view, empty="no rows")
         return
-    text = text_of(query, f"metaloop sql {study}")
-    rows = ask(folder, text, schemas([resolve.study_folder(other, out) for other in beside]))
-    show_rows(out, rows)
-
-
-def text_of(query: str, command: str) -> str:
-    """The query, or stdin for ``-``. Raises UsageError if it is empty."""
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
-        raise UsageError("the query is empty", hint=f'{command} "SHOW TABLES"')
-    return text
-
-
-def show_rows(out: Output, rows: Sequence[Row]) -> None:
-    """The rows of a query; as JSON a bare list."""
-    if out.mode == "json":
+        raise UsageError("the query is empty", hint=f'metaloop sql {study} "SHOW TABLES"')
+    rows = query_study(folder, text, schemas([resolve.study_folder(other, out) for other in beside]))
+    if out.mode == "json":  # a bare list
         out.json(rows)
-    else:
-        out.rows(rows, columns_of(rows), empty="no rows")
+        return
+    numbers = {key: are_numbers(rows, key) for key in (rows[0] if rows else ())}
+    out.rows(rows, [Column(key, right=right, wrap=not right) for key, right in numbers.items()], empty="no rows")
 
 
 def schemas(folders: Sequence[Path]) -> dict[str, Path]:
     """Studies by their schema name in a query: the folder's name as an identifier."""
-    named: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for folder in folders:
         name = re.sub(r"\W", "_", folder.resolve().name).lower()
-        if name in named or name in ("main", "temp", "information_schema", "pg_catalog"):
-            raise UsageError(
-                f"--beside {folder}: the schema name {name} is already used", hint="rename one of the folders"
-            )
-        named[name] = folder
-    return named
-
-
-def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """A column for each key: numbers aligned right, long text wrapped."""
-    first = rows[0] if rows else {}
-    return [Column(key, right=(number := are_numbers(rows, key)), wrap=not number) for key in first]
+        if name in by_name or name in ("main", "temp", "information_schema", "pg_catalog"):
+            hint = "rename one of the folders"
+            raise UsageError(f"--beside {folder}: the schema name {name} is already used", hint=hint)
+        by_name[name] = folder
+    return by_name

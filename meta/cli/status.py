@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import many
 from arena.lock import is_taken, request_stop
 from meta.cli import resolve
 from meta.cli.commands import verb
@@ -14,9 +12,9 @@ from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.cli.screen import screen
-from meta.ui.imported import import_status, is_import
+from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import LiveStudy
-from meta.ui.status import StudyStatus, study_status
+from meta.ui.status import StudyStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,7 +39,8 @@ def status(
 
         home.show(out, folder)
     elif is_import(folder):
-        show_import(out, folder)
+        out.thing(ImportStatus(folder).record())
+        out.note(f"nothing was run here; metaloop report {resolve.shown(folder)}")
     elif watch:
         watch_study(out, LiveStudy(folder))
     else:
@@ -63,21 +62,10 @@ def stop(out: Output, study: Annotated[str, argument()]) -> None:
     out.json_only({"study": str(folder), "stop_requested": at_work})
 
 
-def show_import(out: Output, folder: Path) -> None:
-    """The counts of the logs."""
-    status, name = import_status(folder), resolve.shown(folder)
-    if out.mode != "person":
-        out.thing(status.record())
-        return
-    out.text(f"{name}: {many(status.logs, 'imported log')}; nothing was run here")
-    out.thing({key: getattr(status, key) for key in ("logs", "experiments", "tried", "kept", "quarantined")})
-    out.next(f"metaloop report {name}")
-
-
 def read_status(study: LiveStudy) -> StudyStatus:
     at_work = is_taken(study.folder)
     study.refresh()
-    return study_status(study, at_work, with_arms=True)
+    return StudyStatus(study, at_work, with_arms=True)
 
 
 def show_status(out: Output, status: StudyStatus) -> None:

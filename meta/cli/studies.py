@@ -13,9 +13,9 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import argument
 from meta.cli.output import Column, Output, now
-from meta.ui.imported import ImportStatus, import_status, is_import
+from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import LiveStudy
-from meta.ui.status import StudyStatus, study_status
+from meta.ui.status import StudyStatus
 from programs.errors import NotFound, OtherVersion
 
 MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
@@ -96,14 +96,14 @@ def status_cells(folder: Path) -> dict[str, Any]:
     status: StudyStatus | ImportStatus
     cells: dict[str, Any] = {"verdict": ""}
     if is_import(folder):
-        status = import_status(folder)
+        status = ImportStatus(folder)
     else:
         study = LiveStudy(folder)
         try:
             study.refresh()
         except OtherVersion:
-            return study_status(LiveStudy(folder), False).record() | {"state": "other version", "verdict": ""}
-        status = study_status(study, is_taken(folder))
+            return StudyStatus(LiveStudy(folder), False).record() | {"state": "other version", "verdict": ""}
+        status = StudyStatus(study, is_taken(folder))
         cells["task"] = next(iter(status.tasks), None)
         cells["champion"] = study.name(status.champion) if status.champion else None
     if found := status.found:

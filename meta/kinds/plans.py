@@ -5,7 +5,7 @@ the settings that every study has (task, run budget, seeds of verification: `are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,16 +15,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     field_validator,
-    model_validator,
 )
 
 from analysis.ledger.json_values import read_as
 from analysis.verdict.contrast import EarlierRuns
 from analysis.verdict.decision import LEVEL
-from arena.harvest import LEAST
 from arena.race import Stage
 from arena.settings import StudyConfig
-from arena.setup import RunCost
+from arena.setup import LEAST_HARVEST, RunCost
 from programs.program import Program
 
 Role = Literal["champion", "control", "own", "without-ideas", "a/a", "one-line", "start", "learnt"]
@@ -106,11 +104,12 @@ class EvolvePlan(Plan):
     operators: list[str] = []
     test: WelchTest = WelchTest()
 
-    @model_validator(mode="after")
-    def _has_both_sides(self) -> Self:
-        if missing := {"champion", "control"} - self.final.keys():
-            raise ValueError(f"final: {', '.join(sorted(missing))} is missing")
-        return self
+    @field_validator("final")
+    @classmethod
+    def _has_both_sides(cls, final: dict[Role, int]) -> dict[Role, int]:
+        if missing := {"champion", "control"} - final.keys():
+            raise ValueError(f"{', '.join(sorted(missing))} is missing")
+        return final
 
     def require_programs(self, known: Sequence[str]) -> None:
         require_known("origin", [self.origin] if self.origin else [], known)
@@ -144,7 +143,7 @@ class EvolvePlan(Plan):
         """Trainings of the harvest on a task, those that verify its result included; 0 without a harvest."""
         if not self.harvest_percent:
             return 0
-        return max(LEAST, int(cost.seconds(self.runs) * self.harvest_percent / 100 / cost.task.cost_seconds))
+        return max(LEAST_HARVEST, int(cost.seconds(self.runs) * self.harvest_percent / 100 / cost.task.cost_seconds))
 
 
 class NightPlan(Plan):

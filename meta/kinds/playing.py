@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 from analysis.report.evidence import Evidence
 from analysis.report.evidence_text import RowIds, page
@@ -13,13 +12,13 @@ from arena.executors import at_work, executor_of
 from arena.harvest import harvest
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.champion import finish_study
+from meta.champion import decide_evolution, decide_night, finish_study, recorded_decision
 from meta.claim import Champion
 from meta.evolve import Writers, search
 from meta.expected_gain import refusal_by_gain
 from meta.kinds.plans import EvolvePlan, NightPlan
 from meta.mutators.base import ModelMutator
-from meta.mutators.llm.author import Author, author_of
+from meta.mutators.llm.author import Author
 from meta.night import night_result, play_turns
 from meta.population import admit_starters
 from meta.reserve import confirm_on_held_out
@@ -39,7 +38,8 @@ def play_evolution(study: Study, plan: EvolvePlan, progress: Progress) -> Champi
 
         held_out = confirm_on_held_out(study, open_executor, champion, claim, plan, progress)
         progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
-        return finish_study(study, champion, claim, origin=plan.origin, held_out=held_out)
+        decision = recorded_decision(study) or decide_evolution(study, champion, claim, plan.origin, held_out)
+        return finish_study(study, champion, decision, plan.origin)
 
 
 def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
@@ -52,23 +52,21 @@ def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
         night = night_result(study, plan, writers_of(study, 1, progress))
         parents = [night.parent.program_id]
         study.admit(night.following, generation=0, operator="next", parent_ids=parents)
-        return finish_study(study, night.following, night.claim, origin=plan.origin, night=night)
+        decision = recorded_decision(study) or decide_night(study, night, plan.origin)
+        return finish_study(study, night.following, decision, plan.origin)
 
 
 def writers_of(study: Study, children: int, progress: Progress) -> Writers:
     """The study's models as mutators, opened with the first generation; none if it has no models. The evidence of each
     generation is also written down, for people to read."""
 
-    @cache
-    def author() -> Author | None:
-        return author_of(study, children, progress)
+    author = Author(study, children, progress)
 
     def writers(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
         folder = study.folder / "evidence"
         folder.mkdir(exist_ok=True)
         (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
-        opened = author()
-        return opened.writers(generation, facts) if opened else ()
+        return author.writers(generation, facts)
 
     return writers
 

@@ -27,7 +27,7 @@ from arena.task_study import tasks_of
 from meta.claim import Champion
 from meta.steering import steering_outcomes
 from programs.diff import Diff, diff
-from programs.directives import Directive
+from programs.directives import ORDER, Directive
 from programs.evolved_for import EvolvedFor
 from programs.templates import jinja_environment
 from programs.text import one_line
@@ -42,48 +42,43 @@ MOST_ROWS, MOST_CHANGES, MOST_TEXT = 16, 30, 90  # rows of a table, lines of the
 
 def evidence_page(study: Study, champion: Champion) -> str:
     """The page as markdown. Every estimate on it is a row of a view, with its id."""
-    program, d, config = champion.program, champion.decision, study.config
+    program, decision, config = champion.program, champion.decision, study.config
     with read_study(study.folder) as con:
-        found = verdict_of(con, decision=d)
+        verdict = verdict_of(con, decision=decision)
         steps = rows(con.execute(statement("lineage_steps"), {"program": program.program_id}))
-        every = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
-        night = rows(con.execute(statement("night_contributed"))) if d.night else []
-        kept = rows(con.execute(statement("night_kept"))) if d.night else []
+        statements = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
+        turns = rows(con.execute(statement("night_contributed"))) if decision.night else []
+        kept = rows(con.execute(statement("night_kept"))) if decision.night else []
         limits = rows(con.execute("FROM constraints WHERE role IN ('champion', 'control') ORDER BY task, name, role"))
-    credit = [row for row in every if row.estimate is not None]
+    credit = [row for row in statements if row.estimate is not None]
     credit.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))
     first = study.program(steps[0]["parent_id"]) if steps else None
     page = jinja_environment(TEMPLATES)
     page.filters |= {"line": line, "cell": cell, "estimate": estimate, "chance": chance, "brief": brief, "many": many}
     return page.get_template("champion.evidence.md.j2").render(
-        champion=champion, v=found, d=d, config=config, rows=MOST_ROWS, lines=MOST_CHANGES,
+        champion=champion, v=verdict, d=decision, config=config, rows=MOST_ROWS, lines=MOST_CHANGES,
         researcher=str(EvolvedFor.of(config.researcher, config.staff.models)),
-        steps=steps, change=changes(diff(first, program)) if first else [], night=night, kept=kept,
-        credit=credit, without=len(every) - len(credit), fresh=SAID[SPLIT] if d.fresh == SPLIT else "",
+        steps=steps, change=changed_lines(diff(first, program)) if first else [], night=turns, kept=kept,
+        credit=credit, without=len(statements) - len(credit), fresh=SAID[SPLIT] if decision.fresh == SPLIT else "",
         learnt=study.program(config.knowledge.program_id).name if config.knowledge else "",
         public=public_lines(study), harvests=list(harvests(study)),
         steered=[row for row in steering_outcomes(study.folder, study.state) if row.state != "waiting"],
-        limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
+        limits=[row for row in limits if decision.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
         exact=config.fixed_steps or study.task.law is not None, unsafe=flag(config.sandbox),
     )  # fmt: skip
 
 
-def changes(change: Diff) -> list[str]:
+def changed_lines(change: Diff) -> list[str]:
     """The diff as lines with + and -; a changed order of the ideas is one remark instead of a list of ids."""
-    pairs: list[tuple[Directive | None, Directive | None]] = [(old, None) for old in change.removed]
-    pairs += [*change.changed, *((None, new) for new in change.added)]
-    lines, moved = list[str](), False
-    for pair in pairs:
-        for sign, d in zip("-+", pair, strict=True):
-            moved |= d is not None and d.kind == "order"
-            if d is not None and d.kind != "order":
-                lines.append(f"{sign} {_kind(d)}: {line(d.text)}")
-    return [*lines, *["  (the ideas are in another order)"] * moved]
-
-
-def _kind(directive: Directive) -> str:
-    """The kind of a statement, and its file where that is not the entry file."""
-    return f"{directive.kind} in {line(directive.file)}" if directive.file else directive.kind
+    signed: list[tuple[str, Directive]] = [("-", old) for old in change.removed]
+    signed += [pair for old, new in change.changed for pair in (("-", old), ("+", new))]
+    signed += [("+", new) for new in change.added]
+    lines = list[str]()
+    for sign, directive in signed:
+        if directive.kind != ORDER:
+            file = f" in {line(directive.file)}" if directive.file else ""
+            lines.append(f"{sign} {directive.kind}{file}: {line(directive.text)}")
+    return lines if len(lines) == len(signed) else [*lines, "  (the ideas are in another order)"]
 
 
 def line(text: str) -> str:
@@ -99,7 +94,7 @@ def cell(text: str) -> str:
 
 @dataclass(frozen=True)
 class HarvestedScript:
-    """The harvest on one task. ``verified``: what `metaloop verify` is given, and ``task``, both quoted for a shell.
+    """The harvest on one task. ``verified``: what `metaloop verify` gets, and ``task``, both quoted for a shell.
     ``steps``: the edits that lead to the train.py, each with its origin (see `HarvestExperimentEvent`)."""
 
     event: HarvestEvent
@@ -113,8 +108,8 @@ class HarvestedScript:
 
 def harvests(study: Study) -> Iterator[HarvestedScript]:
     """``best_train.py``, or ``best/TASK/FILE`` where the study has several tasks or the task several files."""
-    for on in tasks_of(study):
-        event, task = study.state.harvests.get((on.task.name, HARVEST)), on.task
+    for task in (task_study.task for task_study in tasks_of(study)):
+        event = study.state.harvests.get((task.name, HARVEST))
         if event is None:
             continue
         folder, untouched = study.folder / "best" / event.task, task.edits.config(task.baseline())
@@ -125,7 +120,7 @@ def harvests(study: Study) -> Iterator[HarvestedScript]:
             files,
             shlex.quote(str(files[0][0] if len(files) == 1 else folder)),
             shlex.quote(reference(task)),
-            steps(study.state, event) or [("run", task.edits.between(untouched, event.config))],
+            steps_to(study.state, event) or [("run", task.edits.between(untouched, event.config))],
             training_cost(study.state, event.task),
             script_sentence(FoundScript.of(task, event), "It", "the untouched one"),
         )
@@ -133,10 +128,9 @@ def harvests(study: Study) -> Iterator[HarvestedScript]:
 
 def training_cost(state: StudyState, task: str) -> str:
     """How long a training of the harvest's train.py takes, and one of the untouched; empty if that is not known."""
-    measured = state.harvested.get((task, HARVEST), {})
-    again = [event for (stage, _), event in measured.items() if stage == "measure"]
-    # of a night, whose result is verified like that of any run
-    new = [one.device_seconds_spent for one in again or state.verifications() if one.status == "ok"]
+    measured = [event for (stage, _), event in state.harvested.get((task, HARVEST), {}).items() if stage == "measure"]
+    # a night's result is verified like that of any run
+    new = [event.device_seconds_spent for event in measured or state.verifications() if event.status == "ok"]
     old = [
         event.device_seconds_spent - (event.further_seconds or 0.0)
         for event in state.baselines_of(task, "confirmation")
@@ -144,18 +138,17 @@ def training_cost(state: StudyState, task: str) -> str:
     ]
     if not any(new) or not any(old):
         return ""
-    now, before = statistics.fmean(new), statistics.fmean(old)
-    text = f"Average training: {duration(now)} of device time (untouched script: {duration(before)})."
-    return text + " Part of the gain may come from longer training." * (now > LONGER * before)
+    seconds, before = statistics.fmean(new), statistics.fmean(old)
+    text = f"Average training: {duration(seconds)} of device time (untouched script: {duration(before)})."
+    return f"{text} Part of the gain may come from longer training." if seconds > LONGER * before else text
 
 
-def steps(state: StudyState, event: HarvestEvent) -> list[tuple[str, Edit]]:
+def steps_to(state: StudyState, event: HarvestEvent) -> list[tuple[str, Edit]]:
     """From the untouched train.py to that of a harvest; empty where no search made it, as in a night."""
     trained = sorted(state.harvested[event.task, HARVEST].items(), reverse=True)
-    made = {one.source_id: one for (stage, _), one in trained if stage in ("search", "measure")}
+    by_source = {step.source_id: step for (stage, _), step in trained if stage in ("search", "measure")}
     chain, source_id = list[tuple[str, Edit]](), str(event.source_id)
-    while source_id in made:
-        one = made[source_id]
-        chain.insert(0, (f"{one.origin} {one.from_run or ''}".strip(), one.edit))
-        source_id = one.parent_source_id or ""
+    while step := by_source.get(source_id):
+        chain.insert(0, (f"{step.origin} {step.from_run or ''}".strip(), step.edit))
+        source_id = step.parent_source_id or ""
     return chain

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.found_scripts import FoundScript
+from analysis.ledger.events import HarvestEvent
 from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.wording import duration, estimate, listed, many, plain_text
@@ -33,12 +33,7 @@ from trainer.cards.card_summary import summary
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.task import Task
-from trainer.values.conditional import read
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-    from analysis.ledger.events import HarvestEvent
+from trainer.values.conditional import read as read_edit
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _NOTATION = re.compile(r"^@|=[*/]|=(?:up|down)$|\?")  # of terms that need an explanation
@@ -77,7 +72,8 @@ def findings(study: Study, program: Program) -> Findings:
         return found
     edit, is_all = edit_of(task, task.baseline(), best)
     gain = plain_text(estimate(script.gain, script.low, script.high, script.unit, script.digits))
-    gain += " on the same validation data" * script.on_same_data
+    if script.on_same_data:
+        gain += " on the same validation data"
     return replace(found, best=edit, gain=gain) if is_all else found
 
 
@@ -100,83 +96,81 @@ def rewritten(program: Program, kind: str, found: Findings = NOTHING) -> tuple[P
     label = program.evolved_for
     if kind == "prose":
         return replace(program.with_text(with_sentences(program.text)), evolved_for=label), []
-    own = label is not None and kind in (label.kind, label.rewritten)
+    is_for_it = label is not None and kind in (label.kind, label.rewritten)
     text, notes = program.text, list[str]()
     if kind != "scripted":
-        text, notes = _for_reader(program, kind, replace(found, best=Edit(), harm={}) if own else found)
-    elif not own:
+        text, notes = _for_reader(program, kind, replace(found, best=Edit(), harm={}) if is_for_it else found)
+    elif not is_for_it:
         text, notes = _for_script(program, found.task)
-    if label and not own:
+    if label and not is_for_it:
         notes.append(f"this program was evolved for {label}; its gain with another researcher has not been measured")
     return replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None), notes
 
 
 def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:
     """The text with its list as the first source of experiments. Without a task, only values are known to be edits."""
-    known = [idea for idea in program.ideas if _is_carried_out(idea, task)]
-    if not known:
+    count = sum(_is_carried_out(idea, task) for idea in program.ideas)
+    if not count:
         where = f" on {task.name}" if task else ""
         raise UsageError(
             f"{program.name} has no idea that a script can carry out{where}: it reads only edits in backticks",
             hint="follow it with a model (-m NAME) or an agent, or write edits such as `lr=0.01` under Ideas",
         )
-    queued = program.charter.has_queue
-    notes = [f"a script carries out {len(known)} of {many(len(program.ideas), 'idea')} and reads no prose"]
-    return (program.text if queued else queue_first(program.text)), notes
+    notes = [f"a script carries out {count} of {many(len(program.ideas), 'idea')} and reads no prose"]
+    return (program.text if program.charter.has_queue else queue_first(program.text)), notes
 
 
 def _is_carried_out(idea: ProgramIdea, task: Task | None) -> bool:
     if task is not None:
-        return read(task.edits, idea.terms, idea.conditions) is not None
+        return read_edit(task.edits, idea.terms, idea.conditions) is not None
     return any("=" in term and EditSpace.names_edit(term) for term in idea.terms)
 
 
 def _for_reader(program: Program, kind: str, found: Findings) -> tuple[str, list[str]]:
     """The text for a model. An agent reads it without Metaloop: its task's own names in place of roles, no settings."""
     task, text, notes = found.task, program.text, list[str]()
-    mild = [idea for idea in program.ideas if idea.directive_id not in found.harm]
-    ideas = _beyond(mild, task, found.best) if task and found.best else mild
-    if len(ideas) < len(mild):
-        left = listed([" ".join(idea.terms) for idea in mild if idea not in ideas])
-        notes.append(f"left out, as they change nothing in the script of the first idea, or repeat another: {left}")
-    terms = " ".join(f"`{term.removeprefix('+')}`" for term in found.best.label().split(" "))
-    first = [FIRST.format(gain=found.gain, terms=terms)] if found.best else []
+    harmless = [idea for idea in program.ideas if idea.directive_id not in found.harm]
+    ideas = _beyond(harmless, task, found.best) if task and found.best else harmless
+    if len(ideas) < len(harmless):
+        repeats = listed([" ".join(idea.terms) for idea in harmless if idea not in ideas])
+        notes.append(f"left out, as they change nothing in the script of the first idea, or repeat another: {repeats}")
+    first = list[str]()
+    if found.best:
+        terms = " ".join(f"`{term.removeprefix('+')}`" for term in found.best.label().split(" "))
+        first = [FIRST.format(gain=found.gain, terms=terms)]
     if first or len(ideas) < len(program.ideas):
         text = replace_ideas(text, [*first, *(idea.text for idea in ideas)])
     text = with_sentences(text)
     if kind == "agent":
         text = take_charter(text, "")
-    more = _template().render(
-        found=found,
-        is_notation=any(idea.conditions or any(map(_NOTATION.search, idea.terms)) for idea in ideas),
-        task=task if kind == "agent" else None,
-        files=listed([f"`{name}`" for name in task.editable]) if task else "",
-        copy=copying(reference(task)) if task else "",
-        training=training(task) if task else "",
+    page = jinja_environment(TEMPLATES)
+    page.filters |= {"estimate": estimate, "plain": plain_text, "duration": duration}
+    section = (
+        page.get_template("for_readers.md.j2")
+        .render(
+            found=found,
+            is_notation=any(idea.conditions or any(map(_NOTATION.search, idea.terms)) for idea in ideas),
+            task=task if kind == "agent" else None,
+            files=listed([f"`{name}`" for name in task.editable]) if task else "",
+            copy=copying(reference(task)) if task else "",
+            training=training(task) if task else "",
+        )
+        .rstrip()
     )
-    text = f"{text.rstrip()}\n{more.rstrip()}\n" if more.strip() else text
-    if kind == "agent" and task:
-        text = with_code_changes(for_agents(text, task), task)
-    return text, notes
+    text = f"{text.rstrip()}\n{section}\n" if section else text
+    return (with_code_changes(for_agents(text, task), task) if kind == "agent" and task else text), notes
 
 
 def _beyond(ideas: Sequence[ProgramIdea], task: Task, best: Edit) -> list[ProgramIdea]:
     """The ideas that can still change the best script, one of those that lead to the same script. Ideas that the task
     cannot read stay."""
     config = best.made_of(task.edits.config(task.baseline()))
-    stay, seen = list[ProgramIdea](), [config]
+    kept, seen = list[ProgramIdea](), [config]
     for idea in ideas:
-        edit = read(task.edits, idea.terms, idea.conditions)
-        made = edit and edit.on(config)
-        after = made.made_of(config) if made else None
+        edit = read_edit(task.edits, idea.terms, idea.conditions)
+        change = edit and edit.on(config)
+        after = change.made_of(config) if change else None
         if edit is None or (after is not None and after not in seen):
-            stay.append(idea)
+            kept.append(idea)
             seen += [after] if after else []
-    return stay
-
-
-@cache
-def _template() -> Template:
-    page = jinja_environment(TEMPLATES)
-    page.filters |= {"estimate": estimate, "plain": plain_text, "duration": duration}
-    return page.get_template("for_readers.md.j2")
+    return kept

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from analysis.study import read_study
 from analysis.tables import rows
-from analysis.verdict.verdict import Verdict, verdict_of
+from analysis.verdict.verdict import verdict_of
 from meta.ui.live import read_settings
 
 COUNTS = """
@@ -19,41 +19,27 @@ FROM imports
 """
 
 
-@dataclass(frozen=True, kw_only=True)
 class ImportStatus:
     """The counts of an import; ``found``: how many of its kept changes are distinguishable from noise."""
 
-    study: str  # its folder
-    state: str = "imported"
-    as_of: str
-    last_event_at: str | None
-    purpose: str = "import"
-    trust: str = "self-reported"
-    verdict: str
-    logs: int
-    experiments: int
-    tried: int
-    kept: int
-    quarantined: int
-    found: Verdict
+    def __init__(self, folder: Path) -> None:
+        """Raises Corrupt or OtherVersion."""
+        with read_study(folder, views=("standings",)) as con:
+            (counts,), self.found = rows(con.execute(COUNTS)), verdict_of(con)
+        self.study, self.state = str(folder), "imported"
+        self.as_of = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.last_event_at: str | None = read_settings(folder).get("created_at")
+        self.verdict = self.found.sentences[0]
+        self.experiments: int = counts["experiments"]
+        self.logs: int = counts["logs"]
+        self.tried: int = counts["tried"]
+        self.kept: int = counts["kept"]
+        self.quarantined: int = counts["quarantined"]
+        self.purpose, self.trust = "import", "self-reported"
 
-    def record(self) -> dict[str, object]:
+    def record(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "found"}
 
 
 def is_import(folder: Path) -> bool:
     return read_settings(folder).get("kind") == "import"
-
-
-def import_status(folder: Path) -> ImportStatus:
-    """Raises Corrupt or OtherVersion."""
-    with read_study(folder, views=("standings",)) as con:
-        counts, found = rows(con.execute(COUNTS))[0], verdict_of(con)
-    return ImportStatus(
-        study=str(folder),
-        as_of=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        last_event_at=read_settings(folder).get("created_at"),
-        verdict=found.sentences[0],
-        found=found,
-        **counts,
-    )

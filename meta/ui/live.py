@@ -163,26 +163,11 @@ class LiveStudy(StudyState):
         return self.study.config if self.study else {}
 
     @property
-    def limits(self) -> Mapping[str, Any]:
-        """The models' spending limits: a resumed study may have higher ones than its ledger has."""
-        return self.settings.get("staff") or self.config.get("staff") or {}
-
-    @property
     def begun(self) -> list[RunState]:
         return [run for run in self.runs.values() if run.started]
 
     def count(self, state: str) -> int:
         return sum(run.state == state for run in self.begun)
-
-    @property
-    def charged(self) -> float:
-        """Device-seconds charged to its runs."""
-        return sum(run.charged for run in self.begun)
-
-    @property
-    def forfeited(self) -> float:
-        """Of them, those that no experiment used: the rest of a run's budget."""
-        return sum(run.ended.forfeited for run in self.begun if run.ended)
 
     def runs_of(self, arm: MatchArm) -> dict[str, RunState]:
         """The runs of an arm by their ids."""
@@ -191,15 +176,11 @@ class LiveStudy(StudyState):
     def name(self, program_id: str) -> str:
         return self.programs[program_id].name if program_id in self.programs else program_id[:7] or "-"
 
-    def state_of(self, match: MatchEvent) -> str:
-        ended = self.ended_matches.get(match.match_id)
-        return ended.state if ended else "running"
-
     @property
     def current(self) -> MatchEvent | None:
         """The running match, else the confirmation, else the last match that chose programs."""
         matches = list(self.matches.values())
-        running = [match for match in matches if self.state_of(match) == "running"]
+        running = [match for match in matches if match.match_id not in self.ended_matches]
         deciding = [match for match in matches if match.purpose == "confirmation"]
         chose = [match for match in matches if match.purpose not in AFTERWARDS]
         return next((some[-1] for some in (running, deciding, chose, matches) if some), None)
@@ -212,27 +193,22 @@ class LiveStudy(StudyState):
     @property
     def utilization(self) -> float | None:
         """Share of the runs' wall time in which an experiment ran; None before any time has passed."""
-        walls, busy = zip(*map(_walls, self.begun), strict=True) if self.begun else ((), ())
+        walls, busy = zip(*map(wall_and_busy_seconds, self.begun), strict=True) if self.begun else ((), ())
         return min(sum(busy) / sum(walls), 1.0) if sum(walls) else None
 
     def state(self, at_work: bool) -> str:
-        """``at_work``: a process holds its lock."""
-        ended = "finished" if self.has_ended else "stopped"
-        return "running" if at_work else ended
-
-    @property
-    def has_ended(self) -> bool:
-        """A search ends with a champion, anything else with its matches."""
-        if self.champion is not None or self.config.get("kind") in ("evolve", "night"):
-            return self.champion is not None
-        return bool(self.matches) and self.matches.keys() <= self.ended_matches.keys()
+        """``at_work``: a process holds its lock. A search ends with a champion, anything else with its matches."""
+        is_search = self.config.get("kind") in ("evolve", "night")
+        matches_ended = bool(self.matches) and self.matches.keys() <= self.ended_matches.keys()
+        has_ended = self.champion is not None or (matches_ended and not is_search)
+        return "running" if at_work else "finished" if has_ended else "stopped"
 
 
-def _walls(run: RunState) -> tuple[float, float]:
+def wall_and_busy_seconds(run: RunState) -> tuple[float, float]:
     """Wall seconds of a run, and those in which an experiment ran."""
     if run.ended is not None:
         return run.ended.wall_seconds or 0.0, run.ended.experiment_wall_seconds or 0.0
-    tried = [e for e in run.experiments.values() if e.started_at]
-    ends = [datetime.fromisoformat(e.started_at).timestamp() + e.wall_seconds for e in tried]
-    began = [datetime.fromisoformat(e.started_at).timestamp() for e in tried]
-    return max(ends, default=0.0) - min(began, default=0.0), sum(e.wall_seconds for e in tried)
+    tried = [event for event in run.experiments.values() if event.started_at]
+    starts = [datetime.fromisoformat(event.started_at).timestamp() for event in tried]
+    ends = [start + event.wall_seconds for start, event in zip(starts, tried, strict=True)]
+    return max(ends, default=0.0) - min(starts, default=0.0), sum(event.wall_seconds for event in tried)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +13,10 @@ from analysis.ledger.events import MatchArm, MatchEvent
 from analysis.ledger.run_state import RunState
 from analysis.statistics import mean_interval
 from analysis.trust import weakest
-from analysis.verdict.verdict import Verdict
 from analysis.wording import duration
 from meta.kinds.contract import KINDS, named_kind
-from meta.ui.live import LiveStudy, ModelUsage, model_usage
+from meta.kinds.cost import OVERHEAD
+from meta.ui.live import LiveStudy, model_usage
 
 CONTROLS = ("without-ideas", "ablation")  # operators of variants that only compare; no program of the study
 LONGEST_CHANGE = 160  # letters of a kept change, which may quote an idea of any length
@@ -24,50 +24,57 @@ OF_DISPLAYS = ("started_at", "tasks", "usage", "limits", "finding_counts", "matc
                "arms", "kept_changes")  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
 class StudyStatus:
-    """The state of a study at one moment. Times are ISO 8601, in seconds where a name says so."""
+    """The state of a study at one moment. Times are ISO 8601, or seconds where the name contains it."""
 
-    study: str  # its folder
-    state: str  # running, finished or stopped
-    stopped_because: str | None
-    as_of: str
-    last_event_at: str | None
-    task: str | None
-    match_id: str | None
-    purpose: str | None
-    generation: int | None
-    matches: int
-    programs: int
-    runs_finished: int
-    workers: int | None
-    devices_per_run: int
-    runs_running: int
-    runs_unfinished: int
-    runs_planned: int | None
-    seconds_left: float | None
-    experiments: int
-    replays: int
-    device_seconds_charged: float
-    device_seconds_unused: float
-    faults: int
-    findings: int
-    trust: str | None
-    champion: str | None
-    verdict: str | None
-    utilization: float | None
-    # of displays alone
-    started_at: str
-    tasks: Sequence[str]
-    usage: ModelUsage
-    limits: Mapping[str, Any]  # of models: max_tokens and max_usd
-    finding_counts: Mapping[str, int]
-    match: MatchEvent | None
-    match_state: str
-    found: Verdict | None
-    work: RemainingWork | None
-    arms: tuple[ArmStatus, ...]
-    kept_changes: tuple[str, ...]
+    def __init__(self, study: LiveStudy, at_work: bool, with_arms: bool = False) -> None:
+        """``at_work``: whether a process holds its lock. ``with_arms``: also the arms of the current match, which take
+        a millisecond each."""
+        match, found, work = study.current, study.verdict(at_work), remaining(study)
+        under_way, limits = study.count("running"), study.settings.get("staff") or study.config.get("staff") or {}
+        stops = [run.ended.reason for run in study.begun if run.ended and run.state == "stopped" and run.ended.reason]
+        controls = () if match and match.purpose == "ablation" else CONTROLS
+        ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}
+        self.study = str(study.folder)
+        self.state = study.state(at_work)  # running, finished or stopped
+        self.stopped_because = stops[-1] if stops and not at_work else None
+        self.as_of = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.last_event_at: str | None = study.tail.last_at or study.settings.get("created_at")
+        self.task = match.task if match else None
+        self.match_id = match.match_id if match else None
+        self.purpose = match.purpose if match else None
+        self.generation = match.generation if match else None
+        self.matches = len(study.matches)
+        self.programs = sum(event.operator not in controls for key, event in study.programs.items() if key in ran)
+        self.runs_finished = study.count("finished")
+        self.workers: int | None = study.config.get("workers")
+        self.devices_per_run: int = study.config.get("devices", 1)
+        self.runs_running = under_way if at_work else 0
+        self.runs_unfinished = 0 if at_work else under_way
+        self.runs_planned = work.runs if work else None
+        self.seconds_left = 0.0 if self.state == "finished" else work.seconds_left if work else None
+        self.experiments = sum(run.measured for run in study.begun)
+        self.replays = sum(map(len, study.replays.values()))
+        self.device_seconds_charged = round(sum(run.charged for run in study.begun), 3)
+        self.device_seconds_unused = round(sum(run.ended.forfeited for run in study.begun if run.ended), 3)
+        self.faults = study.faults
+        self.findings = study.findings.total()
+        self.trust = weakest(study.trusts)
+        self.champion = str(study.champion.body.get("program_id")) if study.champion else None
+        self.verdict = found.sentences[0] if found else None
+        self.utilization = study.utilization
+        # of displays alone
+        self.started_at = study.study.started_at if study.study else ""
+        self.tasks = list(dict.fromkeys(event.task for event in study.matches.values()))
+        self.usage = model_usage([call for calls in study.calls_of.values() for call in calls])
+        self.limits: Mapping[str, Any] = limits  # of models: max_tokens and max_usd; higher ones where it was resumed
+        self.finding_counts = dict(study.findings)
+        self.match = match
+        self.match_state = match_state(study, match, at_work) if match else ""
+        self.found = found
+        self.work = work
+        self.arms = arm_statuses(study, match) if match and with_arms else []
+        self.kept_changes = kept_changes(study)
 
     def record(self) -> dict[str, Any]:
         """The facts for scripts, those of models only where one was called."""
@@ -89,103 +96,50 @@ class StudyStatus:
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ArmStatus:
     """An arm of a match. Gains are means over its runs, ``claimed`` is the best metric that one of them measured;
     ``n`` and ``claims`` count the runs behind them. ``spent``: device-seconds charged."""
 
-    program: str
-    program_id: str
-    role: str
-    operator: str | None
-    parents: str  # or the role; the key ``from`` of its record
-    runs: int
-    ended: int
-    kept: int
-    tried: int
-    claimed: float | None
-    claimed_gain: float | None
-    claims: int
-    gain: float | None
-    low: float | None
-    high: float | None
-    n: int
-    state: str | None  # of trust
-    spent: float
-    doing: str
-    tokens: int | None  # None where no model was called
-    usd: float | None
+    def __init__(self, study: LiveStudy, match: MatchEvent, arm: MatchArm) -> None:
+        runs, sign = list(study.runs_of(arm).values()), sign_of(match)
+        gain = mean_interval([run.gain for run in runs if run.state == "finished" and run.gain is not None])
+        heads = [run.claimed for run in runs if run.claimed is not None]
+        claims = [claim for run in runs if (claim := run.claimed_gain(sign)) is not None]
+        under_way = [experiment_text(run) for run in runs if run.state == "running"]
+        program = study.programs.get(arm.program_id)
+        parents = program.parent_ids if program and arm.role in ("", "program") else ()
+        self.program = arm.names or study.name(arm.program_id)
+        self.program_id = arm.program_id
+        self.role = arm.role
+        self.operator = program.operator if program else None
+        self.parents = " x ".join(map(study.name, parents)) or arm.role
+        self.runs = len(runs)
+        self.ended = sum(run.state == "finished" for run in runs)
+        self.kept = sum(run.kept for run in runs)
+        self.tried = sum(run.tried for run in runs)
+        self.claimed = min(heads, key=lambda metric: sign * metric, default=None)
+        self.claimed_gain = sum(claims) / len(claims) if claims else None
+        self.claims = len(claims)
+        self.gain, self.low, self.high, self.n = gain.mean, gain.low, gain.high, gain.n
+        self.state = weakest(run.trust for run in runs)  # of trust
+        self.spent = sum(run.charged for run in runs)
+        self.doing = under_way[-1] if under_way else "done" if runs else "waiting"
+        self.usage = model_usage([call for run_id in study.runs_of(arm) for call in study.calls_of.get(run_id, ())])
 
     def record(self) -> dict[str, Any]:
-        hidden = ("tokens", "usd") if self.tokens is None else ()
-        values = {key: value for key, value in vars(self).items() if key not in hidden}
-        return {"from" if key == "parents" else key: value for key, value in values.items()}
+        record = {"from" if key == "parents" else key: value for key, value in vars(self).items() if key != "usage"}
+        return record | ({"tokens": self.usage.tokens, "usd": self.usage.usd} if self.usage.calls else {})
 
 
-@dataclass(frozen=True)
 class RunStatus:
     """A run of a match. ``spent``: device-seconds charged."""
 
-    run_id: str
-    program: str
-    gain: float | None
-    claimed_gain: float | None
-    state: str
-    kept: int
-    tried: int
-    spent: float
-    doing: str
-
-
-def study_status(study: LiveStudy, at_work: bool, with_arms: bool = False) -> StudyStatus:
-    """``at_work``: whether a process holds its lock. ``with_arms``: also the arms of the current match, which take a
-    millisecond each."""
-    match, found, work = study.current, study.verdict(at_work), remaining(study)
-    ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}
-    state, under_way = study.state(at_work), study.count("running")
-    stops = [run.ended.reason for run in study.begun if run.ended and run.state == "stopped" and run.ended.reason]
-    controls = () if match and match.purpose == "ablation" else CONTROLS
-    return StudyStatus(
-        study=str(study.folder),
-        state=state,
-        stopped_because=stops[-1] if stops and not at_work else None,
-        as_of=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        last_event_at=study.tail.last_at or study.settings.get("created_at"),
-        task=match.task if match else None,
-        match_id=match.match_id if match else None,
-        purpose=match.purpose if match else None,
-        generation=match.generation if match else None,
-        matches=len(study.matches),
-        programs=sum(event.operator not in controls for key, event in study.programs.items() if key in ran),
-        runs_finished=study.count("finished"),
-        workers=study.config.get("workers"),
-        devices_per_run=study.config.get("devices", 1),
-        runs_running=under_way if at_work else 0,
-        runs_unfinished=0 if at_work else under_way,
-        runs_planned=work.runs if work else None,
-        seconds_left=0.0 if state == "finished" else work.seconds_left if work else None,
-        experiments=sum(run.measured for run in study.begun),
-        replays=sum(map(len, study.replays.values())),
-        device_seconds_charged=round(study.charged, 3),
-        device_seconds_unused=round(study.forfeited, 3),
-        faults=study.faults,
-        findings=study.findings.total(),
-        trust=weakest(study.trusts),
-        champion=str(study.champion.body.get("program_id")) if study.champion else None,
-        verdict=found.sentences[0] if found else None,
-        utilization=study.utilization,
-        started_at=study.study.started_at if study.study else "",
-        tasks=list(dict.fromkeys(match.task for match in study.matches.values())),
-        usage=model_usage([call for calls in study.calls_of.values() for call in calls]),
-        limits=study.limits,
-        finding_counts=dict(study.findings),
-        match=match,
-        match_state=match_state(study, match, at_work) if match else "",
-        found=found,
-        work=work,
-        arms=arm_statuses(study, match) if match and with_arms else (),
-        kept_changes=kept_changes(study),
-    )
+    def __init__(self, run_id: str, program: str, run: RunState, sign: float) -> None:
+        self.run_id, self.program = run_id, program
+        self.gain, self.claimed_gain = run.gain, run.claimed_gain(sign)
+        self.state = run.state
+        self.kept, self.tried, self.spent = run.kept, run.tried, run.charged
+        self.doing = experiment_text(run) if run.state == "running" else "done"
 
 
 def match_title(match: MatchEvent) -> str:
@@ -206,61 +160,16 @@ def match_state(study: LiveStudy, match: MatchEvent, at_work: bool) -> str:
     return "measuring final scripts" if runs == {"finished"} else "running"
 
 
-def arm_statuses(study: LiveStudy, match: MatchEvent) -> tuple[ArmStatus, ...]:
+def arm_statuses(study: LiveStudy, match: MatchEvent) -> list[ArmStatus]:
     """The arms of a match, the largest gain first."""
-    arms = [_arm_status(study, match, arm) for arm in match.arms]
-    return tuple(sorted(arms, key=lambda arm: (arm.gain is None, -(arm.gain or 0.0))))
-
-
-def _arm_status(study: LiveStudy, match: MatchEvent, arm: MatchArm) -> ArmStatus:
-    runs_by_id, sign = study.runs_of(arm), sign_of(match)
-    runs = list(runs_by_id.values())
-    gain = mean_interval([run.gain for run in runs if run.state == "finished" and run.gain is not None])
-    heads = [run.claimed for run in runs if run.claimed is not None]
-    claims = [claim for run in runs if (claim := run.claimed_gain(sign)) is not None]
-    usage = model_usage([call for run_id in runs_by_id for call in study.calls_of.get(run_id, ())])
-    under_way = [experiment_text(run) for run in runs if run.state == "running"]
-    program = study.programs.get(arm.program_id)
-    parents = program.parent_ids if program and arm.role in ("", "program") else ()
-    return ArmStatus(
-        program=arm.names or study.name(arm.program_id),
-        program_id=arm.program_id,
-        role=arm.role,
-        operator=program.operator if program else None,
-        parents=" x ".join(map(study.name, parents)) or arm.role,
-        runs=len(runs),
-        ended=sum(run.state == "finished" for run in runs),
-        kept=sum(run.kept for run in runs),
-        tried=sum(run.tried for run in runs),
-        claimed=min(heads, key=lambda metric: sign * metric, default=None),
-        claimed_gain=sum(claims) / len(claims) if claims else None,
-        claims=len(claims),
-        gain=gain.mean,
-        low=gain.low,
-        high=gain.high,
-        n=gain.n,
-        state=weakest(run.trust for run in runs),
-        spent=sum(run.charged for run in runs),
-        doing=under_way[-1] if under_way else "done" if runs else "waiting",
-        tokens=usage.tokens if usage.calls else None,
-        usd=usage.usd if usage.calls else None,
-    )
+    arms = [ArmStatus(study, match, arm) for arm in match.arms]
+    return sorted(arms, key=lambda arm: (arm.gain is None, -(arm.gain or 0.0)))
 
 
 def run_statuses(study: LiveStudy, match: MatchEvent) -> list[RunStatus]:
     """The runs of a match, of each arm the last that began first."""
     return [
-        RunStatus(
-            run_id=run_id,
-            program=arm.names or study.name(arm.program_id),
-            gain=run.gain,
-            claimed_gain=run.claimed_gain(sign_of(match)),
-            state=run.state,
-            kept=run.kept,
-            tried=run.tried,
-            spent=run.charged,
-            doing=experiment_text(run) if run.state == "running" else "done",
-        )
+        RunStatus(run_id, arm.names or study.name(arm.program_id), run, sign_of(match))
         for arm in match.arms
         for run_id, run in reversed(study.runs_of(arm).items())
     ]
@@ -277,7 +186,7 @@ def experiment_text(run: RunState) -> str:
     return f"exp {last.number}: {last.description}" if last else ""
 
 
-def kept_changes(study: LiveStudy) -> tuple[str, ...]:
+def kept_changes(study: LiveStudy) -> list[str]:
     """The last kept changes, a line for each, the newest last."""
     lines = []
     for experiment in study.last_kept:
@@ -287,7 +196,7 @@ def kept_changes(study: LiveStudy) -> tuple[str, ...]:
         change = change if len(change) <= LONGEST_CHANGE else f"{change[: LONGEST_CHANGE - 3]}..."
         metric = "" if experiment.metric is None else f" {experiment.metric:.4f}"
         lines.append(f"{experiment.started_at[11:16]} {program} {experiment.run_id[:5]} kept {change}{metric}")
-    return tuple(lines)
+    return lines
 
 
 @dataclass(frozen=True)
@@ -312,8 +221,6 @@ def remaining(study: LiveStudy) -> RemainingWork | None:
     runs = planned_runs(study.config, max((len(match.arms) for match in study.matches.values()), default=0))
     if not runs:
         return None
-    from meta.kinds.cost import OVERHEAD  # many studies have no plan
-
     ended = [run.ended for run in study.begun if run.ended]
     under_way = [(run.charged, run.started) for run in study.begun if run.started and not run.ended]
     shares = [

@@ -13,9 +13,9 @@ from analysis.report.progress import Progress, RunGain, of_night, of_runs
 from arena.lock import is_taken
 from meta.cli.resolve import studies_below
 from meta.steering import steering_outcomes
-from meta.ui.imported import ImportStatus, import_status, is_import
+from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import AFTERWARDS, LiveStudy
-from meta.ui.status import StudyStatus, arm_statuses, match_title, run_statuses, study_status
+from meta.ui.status import StudyStatus, arm_statuses, match_title, run_statuses
 from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
 from programs.text import escaped
 
@@ -82,7 +82,7 @@ class FollowedStudy:
         return None, []
 
     def _item(self) -> Item:
-        return study_status(self.study, self.at_work or not self.whole), self.pictures()
+        return StudyStatus(self.study, self.at_work or not self.whole), self.pictures()
 
     @property
     def state(self) -> str:
@@ -128,7 +128,7 @@ class FollowedImport(FollowedStudy):
 
     def _look(self) -> None:
         if self.imported is None:
-            self.imported = import_status(self.folder)
+            self.imported = ImportStatus(self.folder)
             self.whole, self.version = True, self.version + 1
 
     def _item(self) -> Item:

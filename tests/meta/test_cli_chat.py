@@ -18,7 +18,7 @@ from meta.cli.output import Output
 from meta.cli.screen import header, screen
 from meta.cli.standings import show_standings
 from meta.ui.live import LiveStudy, ModelUsage, model_usage
-from meta.ui.status import study_status
+from meta.ui.status import StudyStatus
 from tests.events import example
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded, server
 from tests.llm.kits import KEY, environment
@@ -172,7 +172,7 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
 
 
 def lines_of(study: LiveStudy) -> list[str]:
-    return list(header(study_status(study, at_work=False), "s", 80, {}))
+    return list(header(StudyStatus(study, at_work=False), "s", 80, {}))
 
 
 def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     for study in ("m", "p", "none"):  # what standings and status show to a person
         capsys.readouterr()
         show_standings(Output(person=True), here / study, every=True)
-        status = study_status(LiveStudy.read(here / study), at_work=False, with_arms=True)
+        status = StudyStatus(LiveStudy.read(here / study), at_work=False, with_arms=True)
         Output(person=True).show(screen(status, study))
         pages[study] = capsys.readouterr().out
     assert all(len(line) <= 80 for page in pages.values() for line in page.splitlines())

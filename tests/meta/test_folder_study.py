@@ -15,7 +15,7 @@ from bench.whole import resized
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.prompt import labelled
 from meta.kinds.plans import starters_of
-from meta.mutators.llm.drop_file import dropped
+from meta.mutators.llm.drop_file import drop_file
 from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
@@ -162,9 +162,9 @@ def paths(program: Program) -> list[str]:
 
 def test_a_file_is_dropped_with_its_links(lab: Path) -> None:
     own = load(lab)
-    less = dropped(own, "roles/critic.md")
+    less = drop_file(own, "roles/critic.md")
     assert paths(less) == ["skills/screen.md"] and "critic" not in less.text and "Append what you see" in less.text
-    assert dropped(own, "skills/screen.md").text == own.text.replace("- Follow `skills/screen.md`.\n", "")
+    assert drop_file(own, "skills/screen.md").text == own.text.replace("- Follow `skills/screen.md`.\n", "")
 
 
 def test_an_ablation_switches_statements_of_every_file(lab: Path) -> None:

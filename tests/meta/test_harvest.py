@@ -20,11 +20,7 @@ from analysis.verdict.caveats import caveats
 from arena.drain import Drained
 from arena.executors.in_process import InProcessExecutor
 from arena.harvest import (
-    CHOOSING_SEEDS,
-    FINALISTS,
-    FRESH_SEEDS,
     HARVEST,
-    LEAST,
     Search,
     best_edits,
     best_final,
@@ -33,6 +29,7 @@ from arena.harvest import (
 )
 from arena.jobs import Job, JobResult, MeasureJob
 from arena.measuring import baseline_metric, measure_baseline
+from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, LEAST_HARVEST
 from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import begin_study, play_study, resized
@@ -46,7 +43,7 @@ from tests.studies import TINY, planted, silent
 from trainer.task import Task
 
 BUDGET = 0.6  # device-seconds of a run
-EXPERIMENTS = LEAST + 8
+EXPERIMENTS = LEAST_HARVEST + 8
 PLAN = resized(
     TINY,
     starters=2,
@@ -282,9 +279,9 @@ def test_the_plan_states_its_share() -> None:
     task = Task.load("strokes")
     for plan in (quick(task), default(task), within(3000.0, task)):
         with_it, without = plan.harvest_experiments(task), override(plan, harvest_percent=0)
-        assert with_it >= LEAST and without.harvest_experiments(task) == 0
+        assert with_it >= LEAST_HARVEST and without.harvest_experiments(task) == 0
         more = plan.device_seconds(task) - without.device_seconds(task)
         assert more == pytest.approx(with_it * task.cost_seconds)
-        assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST * task.cost_seconds)
+        assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST_HARVEST * task.cost_seconds)
         assert plan.harvest_experiments(task) == with_it
     assert quick(task).harvest_percent == 3 and within(3000.0, task).device_seconds(task) <= 3000.0

@@ -24,7 +24,7 @@ from meta.cli.study_size import Dial, night_tells, plan_of
 from meta.kinds.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from meta.outcome.apply import Applied, apply, commit_branch, describe_script, program_files, program_path
 from meta.ui.live import LiveStudy
-from meta.ui.status import study_status
+from meta.ui.status import StudyStatus
 from programs.errors import UsageError
 from programs.program import Program
 from programs.safe_git import BorrowedRepository
@@ -151,7 +151,7 @@ def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended:
     assert said["programs"] == 2 and [arm["program"] for arm in said["arms"]] == [rest["name"]]
     assert rest["name"] == "program-elite and tpe-local in turns" and rest["forfeited"] > 0
     assert said["device_seconds_unused"] == pytest.approx(rest["forfeited"], abs=1e-3)
-    lines = header(study_status(LiveStudy.read(ended), at_work=False), "", 80, {})
+    lines = header(StudyStatus(LiveStudy.read(ended), at_work=False), "", 80, {})
     assert "device time charged to the runs 8.8 s, 0.02 s of it unused" in lines
     page = report_of(ended)
     assert "s of device time spent, verification included; scores" in page
@@ -249,7 +249,7 @@ def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path:
     for closed in (study / "ledger").glob("end-*.jsonl"):
         closed.unlink()
     said = metaloop("improve", "--resume", study).stderr
-    left = re.search(r"0 of 1 run ended, ([\d.]+)s .* left: at most 1 run, about ([\d.]+)s of", said)
+    left = re.search(r"0 of 1 run ended, ([\d.]+) s .* left: at most 1 run, about ([\d.]+) s of", said)
     assert left and float(left[1]) > 1 and float(left[1]) + float(left[2]) == pytest.approx(9.6, abs=0.2)
     turns = "SELECT number, program_id, gain, kept FROM night_turns"
     assert query(study, turns) == query(ended, turns)

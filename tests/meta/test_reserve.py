@@ -14,7 +14,7 @@ from scipy.stats import ttest_ind
 
 from analysis.statistics import pooled_sd
 from analysis.study import read_study
-from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.power import measured_sd
 from arena.executor import Executor
 from arena.study import Study
@@ -23,12 +23,11 @@ from bench.whole import evolve_plan, play_study, resized
 from meta.claim import Claim, claim
 from meta.cli.views import view
 from meta.kinds.begin import champion_of
-from meta.mutators.llm.prompt import brief
+from meta.mutators.llm.prompt import write_briefing
 from meta.reserve import (
-    PlayedTask,
     confirm_on_held_out,
+    corrected,
     family_member,
-    held_out_results,
 )
 from programs.errors import NotComparable
 from programs.shelf import starter
@@ -106,22 +105,21 @@ def test_the_one_test_is_held_against_a_level_of_a_fortieth() -> None:
     assert shifted(-3.0).p > 0.99 and not shifted(-3.0).holds
 
 
-def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(tmp_path: Path) -> None:
-    tasks = [named(tmp_path / name, 2) for name in ("far", "farther", "like-stock")]
-    claims = shifted(3.0), shifted(0.82), None
-    found = [PlayedTask(task, True, claim) for task, claim in zip(tasks, claims, strict=True)]
+def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm() -> None:
+    def result(task: str, p: float | None) -> HeldOut:
+        return HeldOut(task, "nats", None, None, p, False)
+
+    found = [result("far", shifted(3.0).p), result("farther", shifted(0.82).p), result("like-stock", None)]
     good, poor = shifted(3.0), shifted(0.82)
     assert good.holds and not poor.holds
-    first, second, none = held_out_results(found, good)
+    first, second, none = corrected(found, good)
     assert (first.task, first.holds, second.holds, none.holds) == ("far", True, False, False)
     assert first.p == pytest.approx(2 * good.p) and none.p is None
     assert second.p == pytest.approx(poor.p)  # the larger of two: Holm leaves it
-    assert [there.holds for there in held_out_results(found, poor)] == [False] * 3
-    one, two = (PlayedTask(task, True, shifted(0.96)) for task in tasks[:2])  # alone it holds; of two it does not
-    assert held_out_results([one], good)[0].holds
-    assert not any(there.holds for there in held_out_results([one, two], good))
-    shown = PlayedTask(tasks[1], False, shifted(0.96))  # no test, so it takes no share of the error rate
-    assert [there.holds for there in held_out_results([shown, one], good)] == [False, True]
+    assert [there.holds for there in corrected(found, poor)] == [False] * 3
+    one, two = (result(task, shifted(0.96).p) for task in ("far", "farther"))  # alone it holds; of two it does not
+    assert corrected([one], good)[0].holds
+    assert not any(there.holds for there in corrected([one, two], good))
 
 
 def test_a_reserved_task_that_has_changed_is_refused(ended: Path, tmp_path: Path) -> None:
@@ -157,7 +155,7 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
         "WHERE task = 'planted' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
     )
     stock, twin = ask(sql)
-    control = brief(Study.open(ended), PLANTED).control
+    control = write_briefing(Study.open(ended), PLANTED).control
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)

@@ -12,7 +12,7 @@ import pytest
 from analysis.export import open_written, write
 from analysis.study import query
 from bench.whole import begin_study, resized
-from meta.mutators.llm.reply import child_of, parsed
+from meta.mutators.llm.reply import build_child, parse_reply
 from programs.program import Program
 from tests.llm import writer
 from tests.llm.kits import KEY, environment, staff
@@ -80,7 +80,7 @@ def test_the_data_for_training_has_every_child_and_keys_are_nowhere(ended: Path,
     for row in told:
         assert row["child"] == texts[row["child_id"]] and row["parents"] == [texts[p] for p in row["parent_ids"]]
         assert (
-            child_of([Program.parse(text) for text in row["parents"]], parsed(row["messages"][-1]["content"]))
+            build_child([Program.parse(text) for text in row["parents"]], parse_reply(row["messages"][-1]["content"]))
             == row["child"]
         )
         roles = [m["role"] for m in row["messages"]]
