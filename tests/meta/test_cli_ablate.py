@@ -72,7 +72,7 @@ def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
     first = rows["First `momentum=0.9`."]
     # the same command finds all of it in the ledger; more budget goes on from there
     before = query(folder / "s", "SELECT count(*) AS n FROM runs")
-    again = metaloop("ablate", "--resume", "s", "--json", cwd=folder)
+    again = metaloop("resume", "s", "--json", cwd=folder)
     assert again.json["items"] == made["items"]
     assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
     _leads_back(folder, first)
@@ -134,7 +134,7 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert "left out: 1 of 4 kept rows" in done.stderr and "above 0): 2 of its 3 changes; " in done.stderr
     assert "harmful, each for itself (95% interval below 0): worse\n" in done.stderr
     assert re.search(r"the final script over the untouched one, on these 3 seeds: \+0\.(49|50)", done.stderr)
-    again = cli("ablate", "--resume", made["study"], "--json", cwd=tmp_path)
+    again = cli("resume", made["study"], "--json", cwd=tmp_path)
     assert again.json["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
     assert len(shown.json["rests_on"]) == 15

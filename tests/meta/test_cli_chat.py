@@ -128,10 +128,10 @@ def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(here: P
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
     assert all(body["max_tokens"] == 900 for body in server.seen[1:])
-    metaloop("match", "--resume", "s", "--set", "patience=5s", "--set", "calls_at_once=1")
+    metaloop("resume", "s", "--set", "patience=5s", "--set", "calls_at_once=1")
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
-    refusal = metaloop("match", "--resume", "s", "--set", "reply_tokens=901", "--json", code=2)
+    refusal = metaloop("resume", "s", "--set", "reply_tokens=901", "--json", code=2)
     assert "--set reply_tokens would change nothing" in refusal.stderr
 
 
@@ -146,9 +146,9 @@ def test_a_study_stores_the_context_size_that_it_is_given(here: Path, monkeypatc
         staff = StudyConfig.read(here / "s" / "study.toml").staff
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
-        refusal = metaloop("match", "--resume", "s", "--set", "context_tokens=2048", code=2)
+        refusal = metaloop("resume", "s", "--set", "context_tokens=2048", code=2)
         assert "--set context_tokens would change nothing" in refusal.stderr
-        metaloop("match", "--resume", "s")
+        metaloop("resume", "s")
         close_connections()
 
 
@@ -163,9 +163,9 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
         assert query(here / "one", sql) == query(here / "two", sql)
     capped = metaloop("match", *shared, "-s", "three", "--set", "max_tokens=5000", cwd=here, env=env, code=3)
     assert "--set max_tokens=5000 is reached" in capped.stderr
-    metaloop("match", "--resume", "three", "--set", "max_tokens=900000", cwd=here, env=env)
+    metaloop("resume", "three", "--set", "max_tokens=900000", cwd=here, env=env)
     assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
-    other = metaloop("match", "--resume", "three", "-m", "openai/other", cwd=here, env=env, code=2)
+    other = metaloop("resume", "three", "-m", "openai/other", cwd=here, env=env, code=2)
     assert "--model would change nothing" in other.stderr
     for path in here.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path

@@ -119,7 +119,7 @@ def test_on_several_tasks_there_is_a_match_on_each_and_a_table_of_both(
     for args, message in ((words, ""), (["careful"], "; careful would"), (["-t", "law,strokes"], "; --task would")):
         command = ("match", *args, "-s", "both", "--dry-run", *BUDGET * (not message))
         assert message in metaloop(*command, code=2 if message else 0).stderr
-    code, shown = on_terminal("match", "--resume", "both", cwd=here)
+    code, shown = on_terminal("resume", "both", cwd=here)
     assert code == 0 and "law (training task), gain in nats" in shown and "other (other task)" in shown
     assert "ratio" in shown and "A/A" in shown
 
