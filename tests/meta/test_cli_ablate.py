@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.cli.ablate import closing
+from meta.cli.ablation_result import closing_lines
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS
@@ -45,7 +45,7 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
     assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
     assert {d["why"] for d in plan["left_out"]} == {"changes nothing here", "switched together with its list"}
     assert "± 0.73 SD" in plan["power"] and "an effect of 1.03 SD" in plan["power"]
-    assert plan["design"].endswith(" left out") and not (folder / "studies").exists()
+    assert "; 2 left out" in plan["design"] and not (folder / "studies").exists()
     small = ablate("small.md", *HOW, "--budget", "16s", "--dry-run", cwd=folder)
     assert small["runs"] == 16 and small["device_seconds"] <= 16
     assert "± 1.10 SD" in small["power"] and "an effect of 1.54 SD" in small["power"]
@@ -162,7 +162,7 @@ def test_the_closing_lines_count_each_for_itself_and_all_together() -> None:
         {"label": "slower", "low": -0.3, "high": -0.1, "q": 0.07},
         {"label": "unclear", "low": -0.3, "high": 0.1, "q": 0.4},
     ]
-    whole, helps, harms, _ = closing(rows, [0.3, 0.5])
+    whole, helps, harms, _ = closing_lines(rows, [0.3, 0.5])
     assert whole.endswith("on these 2 seeds: +0.40 nats [-0.87, 1.67]")
     assert "2 of its 4 changes; 1 when all" in helps
     assert harms.endswith(": slower")
