@@ -28,7 +28,7 @@ from meta.reserve import confirm_on_held_out
 def play_evolution(study: Study, plan: EvolvePlan, progress: Progress) -> Champion:
     """Search, confirm, harvest, run on the held-out tasks, and write the champion. Raises Drained where a stop was
     requested."""
-    writers, worth = writers_of(study, plan.children, progress), refusal_by_gain(study)
+    writers, worth = with_pages(study, writers_of(study, plan.children, progress)), refusal_by_gain(study)
     with study, drain_on_interrupt(study, progress):
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, executor, progress, writers=writers, worth=worth)
@@ -58,21 +58,29 @@ def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
 
 
 def writers_of(study: Study, children: int, progress: Progress) -> Writers:
-    """The study's models as mutators, opened with the first generation; none if it has no models. The evidence of each
-    generation is also written down, for people to read."""
+    """The study's models as mutators, opened with the first generation; none if it has no models."""
 
     @cache
     def author() -> Author | None:
         return author_of(study, children, progress)
 
     def writers(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
-        folder = study.folder / "evidence"
-        folder.mkdir(exist_ok=True)
-        (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
         opened = author()
         return opened.writers(generation, facts) if opened else ()
 
     return writers
+
+
+def with_pages(study: Study, writers: Writers) -> Writers:
+    """The same writers; the evidence of each generation is also written down, for people to read."""
+
+    def write_page(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
+        folder = study.folder / "evidence"
+        folder.mkdir(exist_ok=True)
+        (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
+        return writers(generation, facts)
+
+    return write_page
 
 
 def search_scripts(tasks: TaskSet, plan: EvolvePlan, executor: ClosingExecutor, progress: Progress) -> None:
