@@ -22,9 +22,11 @@ class Drained(CapReached):
 
 
 def drained(study: Study) -> Drained:
+    resume = f"metaloop resume {shlex.quote(str(study.folder))}{flag(study.config.sandbox)}"
+    served = study.config.kind in ("contest", "home")
     return Drained(
         f"stopped on request: {study.folder.name} can be resumed",
-        hint=f"metaloop resume {shlex.quote(str(study.folder))}{flag(study.config.sandbox)}",
+        hint="type the same command again" if served else resume,
     )
 
 

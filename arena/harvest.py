@@ -30,6 +30,7 @@ from arena.clock_rule import CpuUse, own_experiments
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
 from arena.measuring import gain_estimate, measure_baseline, recorded, split_of, train, untouched_metrics
+from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
@@ -39,8 +40,6 @@ from trainer.streams import Stream
 from trainer.task import Task
 
 HARVEST = "harvest"
-FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8
-LEAST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # experiments of a harvest, 8 of them of the search
 WAVE = 4  # children of the same parents, trained side by side
 STARTS = 8  # final sources of runs
 MOST_TOLD = 1e6  # SD of a drift: equal measurements have an SD of 0

@@ -40,7 +40,7 @@ def scratch(
         config = StudyConfig(
             study_id="scratch",
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            command="verify",
+            kind="verify",
             task=reference(task),
             task_id=task.task_id,
             run_budget=task.run_budget,

@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.ledger import SCHEMA, schema_problem
 from inner_loop.run_context import ModelConfig
@@ -31,18 +32,20 @@ class Versions(BaseModel):
     torch: str
 
 
-class Reserved(BaseModel):
-    """A task of a study after its first: a further one, or a reserved one, which is used once at the end.
-
-    run_budget in device-seconds.
-    """
+class FurtherTask(BaseModel):
+    """A task of a study after its first. run_budget in device-seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
-    variant: bool = Field(default=False, description="a held-out task that the study drew from the first one's family")
+
+
+class HeldOutTask(FurtherTask):
+    """A task on which the champion runs once, at the end."""
+
+    tested: bool = Field(default=True, description="else the champion's gain is only shown")
 
 
 class FromStudy(BaseModel):
@@ -82,12 +85,12 @@ class StudyConfig(BaseModel):
     schema_: int = Field(default=SCHEMA, alias="schema")
     study_id: str
     created_at: str
-    command: str
+    kind: str
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
-    further: list[Reserved] = Field(default_factory=list, description="every match is also played on these")
-    reserve: list[Reserved] = Field(default_factory=list)
+    further: list[FurtherTask] = Field(default_factory=list, description="every match is also played on these")
+    held_out: list[HeldOutTask] = Field(default_factory=list)
     verify_seeds: int = Field(default=2, ge=1)
     confirm_seeds: int | None = Field(default=None, ge=1, description="instead, where arms are compared for good")
     baseline_seeds: int = Field(default=8, ge=2)
@@ -112,7 +115,7 @@ class StudyConfig(BaseModel):
     start: list[tuple[str, str]] = Field(default_factory=list, description="`main` of the night before: its files")
     knowledge: UsedKnowledge | None = Field(default=None, description="learnt on other tasks, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
-    typed: dict[str, list[str]] = Field(default_factory=dict, description="the options that made it; '': the command")
+    line: str = Field(default="", description="the command line that created it, for the record")
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
     def seeds_on(self, stream: str) -> int:
@@ -126,7 +129,7 @@ class StudyConfig(BaseModel):
         other = next((each for each in self.others if each.task_id == task_id), None)
         if other is None:
             raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
-        return self.model_copy(update=other.model_dump())
+        return self.model_copy(update={name: getattr(other, name) for name in FurtherTask.model_fields})
 
     def loaded_task(self) -> Task:
         """The task. Raises NotComparable where its files are no longer those that the study was made on."""
@@ -141,25 +144,9 @@ class StudyConfig(BaseModel):
         return task
 
     @property
-    def others(self) -> list[Reserved]:
+    def others(self) -> list[FurtherTask]:
         """All tasks after the first."""
-        return [*self.further, *self.reserve]
-
-    @field_validator("plan")
-    @classmethod
-    def _known_words(cls, plan: dict[str, Any]) -> dict[str, Any]:
-        """Check the words of a plan; its numbers are checked by the command that uses them."""
-        budget = plan.get("budget")
-        for name, what in (("only", "directive ids"), ("operators", "names"), ("turns", "program ids")):
-            given = plan.get(name, [])
-            if not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
-                raise ValueError(f"{name} is not a list of {what}")
-        if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
-            raise ValueError("budget is not a number of seconds")
-        for name in ("origin", "race_rule", "source", "run_id"):
-            if not isinstance(plan.get(name, ""), str):
-                raise ValueError(f"{name} is not text")
-        return plan
+        return [*self.further, *self.held_out]
 
     @property
     def streams(self) -> Streams:
@@ -167,8 +154,6 @@ class StudyConfig(BaseModel):
 
     def dump(self, path: Path) -> None:
         """Write study.toml atomically, readable by its owner only, for its secret."""
-        import tomli_w
-
         body = self.model_dump(by_alias=True, exclude_none=True)
         body["plan"] = {k: v for k, v in body["plan"].items() if v is not None}
         partial = path.with_suffix(".partial")
@@ -187,7 +172,7 @@ class StudyConfig(BaseModel):
             body = toml_table(read_regular(path).decode())
         except ValueError as error:
             raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
-        if body.get("command") == "import":
+        if body.get("kind") == "import":
             raise Imported(
                 f"{path.parent} contains imported logs; nothing can run in it",
                 hint=f"metaloop status {shlex.quote(str(path.parent))} shows it; metaloop evolve starts a study",

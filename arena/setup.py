@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from arena.choice import hardware_of_jobs
 from arena.sandbox import holds
-from arena.settings import FromStudy, Reserved, StudyConfig, UsedKnowledge, Versions
+from arena.settings import FromStudy, FurtherTask, HeldOutTask, StudyConfig, UsedKnowledge, Versions
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
@@ -24,6 +24,8 @@ from trainer.task import Task
 BASELINE_SEEDS = 8
 VERIFY_SEEDS = 2
 CONFIRM_SEEDS = 4  # of runs that decide a claim
+FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8  # of the harvest (`arena.harvest`)
+LEAST_HARVEST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # its experiments, 8 of them of the search
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ class RunCost:
 class StudySetup:
     """The settings of a new study. ``run_budget`` in device-seconds, of a run on the first task.
 
-    ``plan`` is what the command needs to resume; ``further`` tasks are played on like the first, those in ``reserve``
-    once, at the end.
+    ``plan`` is what its kind needs to go on with it; ``further`` tasks are played on like the first, those in
+    ``held_out`` once, at the end; ``line``: the command line, for the record.
     """
 
-    command: str
+    kind: str
     task: Task
     run_budget: float
     workers: int = 1
@@ -80,30 +82,30 @@ class StudySetup:
     confirm_seeds: int | None = None
     sandbox: bool = True
     confined: bool | None = None  # whether the task's data.py, which comes from a stranger, runs in a sandbox
-    further: Sequence[Reserved] = ()
-    reserve: Sequence[Reserved] = ()
+    further: Sequence[FurtherTask] = ()
+    held_out: Sequence[HeldOutTask] = ()
     model_config: ModelConfig | None = None
     meta_program: tuple[str, str] | None = None
     from_study: FromStudy | None = None
     start: Sequence[tuple[str, str]] = ()
     knowledge: UsedKnowledge | None = None
-    typed: Mapping[str, list[str]] = field(default_factory=dict)
+    line: str = ""
     held_secret: str = ""
 
     def config(self) -> StudyConfig:
         """As study.toml holds it, with a new secret, or that of the seed."""
         streams = Streams.fresh() if self.seed is None else Streams.from_seed(self.seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        others = [Task.load(each.task) for each in (*self.further, *self.reserve)]
+        others = [Task.load(each.task) for each in (*self.further, *self.held_out)]
         return StudyConfig(
             study_id=content_id("y", streams.secret, created if self.seed is None else "seeded"),
             created_at=created,
-            command=self.command,
+            kind=self.kind,
             task=reference(self.task),
             task_id=self.task.task_id,
             run_budget=self.run_budget,
             further=[*self.further],
-            reserve=[*self.reserve],
+            held_out=[*self.held_out],
             verify_seeds=self.verify_seeds,
             baseline_seeds=self.baseline_seeds,
             confirm_seeds=self.confirm_seeds,
@@ -124,7 +126,7 @@ class StudySetup:
             hardware_class=hardware_of_jobs(self.task.device),
             versions=versions(),
             plan=dict(self.plan),
-            typed=dict(self.typed),
+            line=self.line,
             programs=[(program.name, program.document) for program in self.programs],
         )
 
@@ -150,13 +152,10 @@ def reference(task: Task) -> str:
     return task.name if builtin else str(task.folder.resolve())
 
 
-def beside(first: Task, run_budget: float, others: Sequence[Task], *, variant: bool = False) -> list[Reserved]:
+def beside(first: Task, run_budget: float, others: Sequence[Task]) -> list[FurtherTask]:
     """Other tasks as study.toml names them. The budget scales, so that a run has as many experiments on each task."""
     cost = RunCost(first, run_budget)
-    return [
-        Reserved(task=reference(t), task_id=t.task_id, run_budget=cost.on(t).run_budget, variant=variant)
-        for t in others
-    ]
+    return [FurtherTask(task=reference(t), task_id=t.task_id, run_budget=cost.on(t).run_budget) for t in others]
 
 
 def versions() -> Versions:

@@ -38,15 +38,20 @@ def play_entries(
     with at_work(study, progress) as executor:
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
-        for number, on in enumerate(tasks_of(study)):
-            arms = alike(entries, on.task, study.config.researcher)
-            label = "match-" + content_id("", *(arm.program.program_id for arm in arms))
-            label += f"-{on.task.name}" if number else ""
-            purpose = "run" if len(arms) == 1 else "race"
-            match = enter(on, label, arms, purpose=purpose, stream="selection", generation=0)
+        for on in tasks_of(study):
+            match = match_on(on, entries)
             play(on, executor, match, racer(study, match, runs, batch, rule), progress)
             matches.append(match)
     return matches
+
+
+def match_on(on: TaskStudy, entries: Sequence[Entry]) -> Match:
+    """The match of the entries on one task of the study; beside the first, its label names the task."""
+    arms = alike(entries, on.task, on.config.researcher)
+    label = "match-" + content_id("", *(arm.program.program_id for arm in arms))
+    label += f"-{on.task.name}" if on.task_id else ""
+    purpose = "run" if len(arms) == 1 else "race"
+    return enter(on, label, arms, purpose=purpose, stream="selection", generation=0)
 
 
 def alike(entries: Sequence[Entry], task: Task, researcher: str) -> list[Entry]:

@@ -17,7 +17,7 @@ from arena import lock
 from arena.choice import on_cluster
 from arena.known_tasks import remember
 from arena.settings import StudyConfig
-from arena.setup import StudySetup, require_free
+from arena.setup import require_free
 from programs.errors import Corrupt, EnvironmentProblem, NotComparable
 from programs.ids import content_id
 from programs.program import Program
@@ -41,10 +41,9 @@ class Study:
         self._tail = LedgerTail(self.folder / "ledger")
 
     @classmethod
-    def create(cls, folder: Path, setup: StudySetup) -> Study:
+    def create(cls, folder: Path, config: StudyConfig) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         require_free(folder)
-        config = setup.config()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)  # it may have been there, empty; all that follows lies below it
         config.dump(folder / "study.toml")

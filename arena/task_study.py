@@ -60,6 +60,6 @@ def tasks_of(study: Study) -> list[TaskStudy]:
     return [TaskStudy(study), *(TaskStudy(study, each.task_id) for each in study.config.further)]
 
 
-def reserved_tasks(study: Study) -> list[TaskStudy]:
+def held_out_tasks(study: Study) -> list[TaskStudy]:
     """The tasks that only the finished champion is run on."""
-    return [TaskStudy(study, each.task_id) for each in study.config.reserve]
+    return [TaskStudy(study, held_out.task_id) for held_out in study.config.held_out]

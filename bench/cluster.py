@@ -137,8 +137,8 @@ def _study(folder: Path, seed: int, budget: float) -> Study:
     return Study.create(
         folder,
         StudySetup(
-            task=Task.load("strokes"), run_budget=budget, command="match", workers=2, seed=seed, fixed_steps=True
-        ),
+            task=Task.load("strokes"), run_budget=budget, kind="match", workers=2, seed=seed, fixed_steps=True
+        ).config(),
     )
 
 

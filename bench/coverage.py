@@ -30,26 +30,28 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from analysis.study import read_study
 from analysis.verdict.contrast import arms_of, contrast
 from arena.arms import Entry
 from arena.executors import executor_of
 from arena.harvest import HARVEST
+from arena.settings import StudyConfig
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.verify import How, Sample, carry_out
 from bench.common import cpu_seconds, figure, go_on, kept, share_figure
-from bench.whole import Unwritten, silent
+from bench.whole import QUICK, resized, silent
 from meta.confirmation import confirm
-from meta.kinds.plan import TURNS, Plan, quick
-from meta.night import play_night
+from meta.kinds.begin import night_config
+from meta.kinds.contract import plan_of
+from meta.kinds.plans import NightPlan
+from meta.night import play_turns
 from programs.shelf import starter
 from trainer.edits import Edit
 from trainer.source import Source
@@ -116,16 +118,17 @@ def main_of_night(task: Task, seeds: int, number: int, folder: Path) -> Gains:
     """Two programs that never have a turn: the budget is that of the untouched script and of `main`."""
     budget = task.steps_of(1.0) * task.seconds_per_step + task.cost_seconds  # the first is charged by its steps
     programs, begun = [starter("stock"), starter(CHAMPION)], script(task, LARGE)
-    plan: dict[str, Any] = {TURNS: [program.program_id for program in programs], "origin": programs[0].program_id}
-    setup = StudySetup(
-        "improve", task, budget, seed=FIRST + number, fixed_steps=True, plan=plan, programs=programs,
-        baseline_seeds=seeds, confirm_seeds=seeds, start=begun.files,
+    config = night_config(
+        programs, task=task, run_budget=budget, fresh_seeds=seeds, own=programs[0], seed=FIRST + number,
+        fixed_steps=True,
     )  # fmt: skip
-    with Study.create(folder, setup) as study:
+    config, plan = config.model_copy(update={"start": [*begun.files]}), plan_of(config)
+    assert isinstance(plan, NightPlan)
+    with Study.create(folder, config) as study:
         for program in programs:
             study.admit(program, generation=0, operator="starter")
         with executor_of(study, silent) as executor:
-            play_night(study, executor, silent)
+            play_turns(study, plan, executor, silent)
         event = study.state.harvests[task.name, HARVEST]
     if event.source_id != begun.source_id or event.gain is None:
         raise RuntimeError(f"{task.name}, check {number}: main is another script")
@@ -134,7 +137,7 @@ def main_of_night(task: Task, seeds: int, number: int, folder: Path) -> Gains:
 
 def matched(task: Task, seeds: int, number: int, folder: Path) -> Gains:
     entries = [Entry(starter(CHAMPION)), Entry(starter("stock"))]
-    study = Study.create(folder, setup_of("match", task, number, {}, entries))
+    study = Study.create(folder, config_of("match", task, number, entries))
     [match] = play_entries(study, entries, RUNS, silent)
     with read_study(folder, views=["standings"]) as con:
         arms = arms_of(con, match.match_id)
@@ -144,20 +147,17 @@ def matched(task: Task, seeds: int, number: int, folder: Path) -> Gains:
 
 
 def confirmed(task: Task, seeds: int, number: int, folder: Path) -> Gains:
-    plan = Plan(**{**asdict(quick(task, EXPERIMENTS * task.cost_seconds)), "confirm_runs": RUNS, "ablation_runs": 0,
-                   "control_runs": 0, "start_runs": 0, "learnt_runs": 0})  # fmt: skip
+    final = {"champion": RUNS, "control": RUNS, "without-ideas": 0, "a/a": 0, "start": 0}
     champion = starter(CHAMPION)
-    setup = setup_of("evolve", task, number, asdict(plan), [Entry(champion), Entry(starter("stock"))])
-    with Study.create(folder, setup) as study, executor_of(study, silent) as executor, Unwritten() as lineage:
-        claim = confirm(TaskSet.of(study), executor, lineage, champion, plan, silent)
+    config = config_of("evolve", task, number, [Entry(champion), Entry(starter("stock"))])
+    with Study.create(folder, config) as study, executor_of(study, silent) as executor:
+        claim = confirm(TaskSet.of(study), executor, champion, resized(QUICK, final=final), silent)
     return {"champion - stock": (claim.tested.difference, claim.tested.low, claim.tested.high)}
 
 
-def setup_of(command: str, task: Task, number: int, plan: dict[str, Any], entries: Sequence[Entry]) -> StudySetup:
-    return StudySetup(
-        command, task, EXPERIMENTS * task.cost_seconds, seed=FIRST + number, fixed_steps=True, plan=plan,
-        programs=[entry.program for entry in entries],
-    )  # fmt: skip
+def config_of(kind: str, task: Task, number: int, entries: Sequence[Entry]) -> StudyConfig:
+    programs, budget = [entry.program for entry in entries], EXPERIMENTS * task.cost_seconds
+    return StudySetup(kind, task, budget, seed=FIRST + number, fixed_steps=True, programs=programs).config()
 
 
 WHAT: dict[str, Callable[[Task, int, int, Path], Gains]] = {

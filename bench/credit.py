@@ -25,8 +25,8 @@ from typing import Any
 from analysis.study import open_study
 from analysis.tables import rows
 from bench.common import TRIED, figure, go_on, kept, share_figure
-from bench.nulls import SMALL
-from bench.whole import EXPERIMENTS, quick_plan, whole_study
+from bench.nulls import SMALL, SMALL_BUDGET
+from bench.whole import EXPERIMENTS, PLAN, whole_study
 from trainer.laws.law import Law
 from trainer.laws.planted import null_law, random_law, simulated_task
 from trainer.task import Task
@@ -80,9 +80,8 @@ def make(job: Job) -> Seen:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="credit-", dir=memory if memory.is_dir() else None) as name:
         task = Task.load(simulated_task(law, Path(name) / "task", experiments=EXPERIMENTS))
-        whole_study(
-            task, SMALL if job.plan == "small" and not TRIED else quick_plan(task), job.seed, Path(name) / "study"
-        )
+        plan, budget = (SMALL, SMALL_BUDGET) if job.plan == "small" and not TRIED else (PLAN, None)
+        whole_study(task, plan, job.seed, Path(name) / "study", run_budget=budget)
         with open_study(Path(name) / "study", views=("credit",)) as con:
             credit = rows(con.execute("SELECT * FROM credit"))
             true = truths(law, credit, rows(con.execute(CITED)))

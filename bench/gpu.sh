@@ -76,11 +76,11 @@ night() { # the whole night, step by step; a step that fails is the last one
   [ -f "$repository/task.toml" ] || metaloop init task init --from "$repository" "${flags[@]}" || return
   metaloop checked task check "$repository" || return
   if [ -d "$out/night" ]; then
-    metaloop improve improve --resume "$out/night" -y || return
+    metaloop improve resume "$out/night" -y || return
   else
     metaloop improve improve "$program" -t "$repository" --budget "$budget" -s "$out/night" -y || return
   fi
-  metaloop apply improve --resume "$out/night" --apply && return
+  metaloop apply resume "$out/night" --apply && return
   grep -q 'good enough to apply' "$out/apply.log" && failed=()
 }
 

@@ -27,9 +27,9 @@ import numpy as np
 
 from arena.executors import executor_of
 from arena.harvest import Search, untouched
+from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql, tried
-from meta.kinds.begin import take_up
 from trainer.task import Task
 from trainer.variants import init_like
 
@@ -109,7 +109,7 @@ def harvested(job: Job) -> Harvested:
 
 def long_elite(folder: Path, seconds: float) -> float | None:
     """The gain of the same search from the untouched script, with the device time of the whole study."""
-    study = take_up(folder)[0]
+    study = Study.open(folder)
     with study, executor_of(study, lambda _: None) as executor:
         on = TaskStudy(study)
         return Search(on, executor, "long-elite").winner(seconds, lambda: [untouched(on.task)]).gain

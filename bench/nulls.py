@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +40,8 @@ from bench.common import cpu_seconds, figure, go_on, kept, mean_of, share_figure
 from bench.drawn_studies import Design, World, studies
 from bench.noop_task import noop_task
 from bench.planted_laws import RunLaw
-from bench.whole import EXPERIMENTS, LAWS, quick_plan, silent, whole_study
+from bench.whole import EXPERIMENTS, LAWS, PLAN, QUICK, begin_night, begin_study, play_study, resized, whole_study
 from meta.claim import LEVEL, Against, claim
-from meta.evolve import evolve
-from meta.kinds.begin import create
-from meta.kinds.plan import QUICK, Plan, night
 from programs.shelf import starter
 from trainer.laws.law import Law
 from trainer.laws.planted import COST, null_law, simulated_task
@@ -54,10 +51,7 @@ if TYPE_CHECKING:
     from bench.planted_laws import Floats
 
 GOAL = "upper bound <= 0.033"
-SMALL: Plan = replace(
-    QUICK, starters=5, opening_runs=3, opening_keep=2, opening_more=4, aa_runs=2, children=3, elites=1, child_runs=3,
-    child_keep=2, child_more=5, confirm_runs=10, ablation_runs=2, run_budget=10 * COST,
-)  # fmt: skip
+SMALL, SMALL_BUDGET = resized(QUICK, starters=5, opening_more=4, elites=1, final={"without-ideas": 2}), 10 * COST
 FIRST = {"small": 20_001, "quick": 40_001}  # seed of the first study of a plan
 REDRAWN, GAIN = 100, 0.02  # confirmations drawn for each study; the gain that power is told for
 BASELINES, VERIFIED = 8, 2  # seeds of the shared baseline, and of a run
@@ -99,8 +93,8 @@ def make(job: Job) -> Made:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="nulls-", dir=memory if memory.is_dir() else None) as name:
         task = Task.load(simulated_task(law, Path(name) / "task", experiments=EXPERIMENTS))
-        plan = SMALL if job.plan == "small" else quick_plan(task)
-        _, said = whole_study(task, plan, job.seed, Path(name) / "study")
+        plan, budget = (SMALL, SMALL_BUDGET) if job.plan == "small" else (PLAN, None)
+        _, said = whole_study(task, plan, job.seed, Path(name) / "study", run_budget=budget)
         final_rows = query(Path(name) / "study", FINAL)
     changes: dict[str, list[int]] = {}
     for row in final_rows:
@@ -171,10 +165,10 @@ def show(made: Sequence[Made]) -> None:
 # -- real trainings ------------------------------------------------------------------------------------------------
 
 EVOLVE, NIGHT = "evolve", "night"
-REAL: Plan = replace(
-    SMALL, starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2, children=1, elites=1, child_runs=2,
-    child_keep=1, child_more=2, confirm_runs=5, ablation_runs=0, confirm_seeds=2, generations=1, harvest_percent=0,
-    control_runs=0, variant_runs=0, start_runs=0, learnt_runs=0,
+REAL = resized(
+    SMALL, starters=3, opening_runs=2, opening_more=2, children=1, generation_runs=2, generation_keep=1,
+    generation_more=2, generations=1,
+    final={"champion": 5, "control": 5, "without-ideas": 0, "a/a": 0, "start": 0},
 )  # fmt: skip
 RUN, NIGHT_EXPERIMENTS = 3, 16  # experiments of a run of REAL; of a night, those that measure main included
 REAL_TASKS = ("tabular", "letters", "strokes")
@@ -201,13 +195,13 @@ def real(job: tuple[str, str, int, str]) -> Real:
     with tempfile.TemporaryDirectory(prefix="nulls-") as place:
         task, folder = noop_task(name, Path(place) / "task"), Path(place) / "study"
         seconds = task.steps_of(1.0) * task.seconds_per_step  # what fixed steps are charged
-        own = [starter("local")] if kind == NIGHT else []
-        plan = night(NIGHT_EXPERIMENTS * task.cost_seconds, task) if own else replace(REAL, run_budget=RUN * seconds)
-        made, starters = create(
-            folder, task=task, plan=plan, own=own, command="improve" if own else "evolve", workers=1, seed=seed,
-            fixed_steps=True,
-        )  # fmt: skip
-        decision = evolve(made, plan, starters, silent).decision
+        if kind == NIGHT:
+            budget = NIGHT_EXPERIMENTS * task.cost_seconds
+            study = begin_night(folder, task, budget, starter("local"), seed=seed, fixed_steps=True)
+        else:
+            budget = RUN * seconds
+            study = begin_study(folder, task, REAL, run_budget=budget, confirm_seeds=2, seed=seed, fixed_steps=True)
+        decision = play_study(study).decision
     spent = round(cpu_seconds() - began, 2)
     if kind == NIGHT:
         return Real(kind, name, seed, decision.script is not None, None, spent, commit)

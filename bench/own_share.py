@@ -1,6 +1,6 @@
 """What evolution adds to the program it starts from, and whether the champion carries what its study knows.
 
-python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS]      default steps 8 1
+python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS] [COMMIT]      default steps 8 1
 
 HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last two:
     steps       --set fixed_steps=true
@@ -8,12 +8,21 @@ HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on st
     default     the default plan, 12 minutes of device time by fixed steps, on strokes, tabular and letters in turn,
                 from what was learnt on tasks of other families
     simulated   planted laws in this process (bench.whole); nothing is trained
+    several     the same on two laws at once (even seeds) or three (odd seeds), which are by the seed modulo three
+                0 unrelated: random_law(200 + 3 seed + k), with the same knobs and effects that have nothing in common
+                1 alike: the first of them, each effect with a deviation of SD .05 on each further task
+                2 apart: as unrelated, but each task has knobs of its own, which other tasks lack
+                Gains are in stock's mean gain on each task; nothing is held out
 Each study is one line appended to FILE; those that FILE has are not made again. Own share: gain of the champion minus
-that of the program it started from, both in the confirmation; 0 where evolution changed nothing.
+that of the program it started from, both in the confirmation; 0 where evolution changed nothing. With COMMIT the same
+studies are also made by the code of that commit, in FILE.COMMIT, and the last figures are differences by seed: this
+code minus that one, with 95% intervals. Fixed before the first study of `several`: seeds 1 to 24, quick plan, 16
+experiments a run; the new code stands unless the interval of the champion's gain over stock lies below 0.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,11 +34,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
-from bench.common import METALOOP, figure, go_on, kept, mean_of, share_figure, sql, tried
-from bench.whole import EXPERIMENTS, LAWS, quick_plan, whole_study
+from bench.common import METALOOP, checked_out, figure, go_on, kept, mean_of, share_figure, sql, tried
+from bench.whole import EXPERIMENTS, LAWS, PLAN, whole_study
 from meta.kinds.begin import champion_of
+from trainer.laws.law import Change, Law
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -41,6 +53,11 @@ FIRST, BUSY = 1, 5
 ON, BUDGET = ("strokes", "tabular", "letters"), "12m"  # of `default`
 Share = tuple[float, float | None, float | None]  # difference, its 95% interval
 CHILDREN = "SELECT label, estimate FROM credit WHERE method = 'mutation' ORDER BY credit_id"
+OVER_TASKS = """
+SELECT label, avg(estimate / size) AS estimate FROM credit JOIN scales USING (task)
+WHERE method = 'mutation' GROUP BY label ORDER BY min(credit_id)
+"""
+RELATIONS, DEVIATION = ("unrelated", "alike", "apart"), 0.05  # of the laws of `several`
 
 
 @dataclass(frozen=True)
@@ -69,8 +86,9 @@ def made(job: Job) -> Shown:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as place, load(BUSY * (job.how == "load")):
         study = Path(place) / "study"
-        shown = (simulated if job.how == "simulated" else trained)(job, study)
-        grown = [(row["label"].partition(":")[0], row["estimate"]) for row in sql(study, CHILDREN)]
+        shown = {"simulated": simulated, "several": several}.get(job.how, trained)(job, study)
+        statement = OVER_TASKS if job.how == "several" else CHILDREN
+        grown = [(row["label"].partition(":")[0], row["estimate"]) for row in sql(study, statement)]
     return replace(shown, children=grown, seconds=round(time.perf_counter() - began, 1))
 
 
@@ -78,11 +96,51 @@ def simulated(job: Job, study: Path) -> Shown:
     """Its best train.py is the final script of the run with the highest verified gain; gains of scripts are true."""
     law = random_law(1 + job.seed % LAWS)
     task = Task.load(simulated_task(law, study.parent / "task", experiments=EXPERIMENTS))
-    champion, claim = whole_study(task, quick_plan(task), job.seed, study)
+    champion, claim = whole_study(task, PLAN, job.seed, study)
     [best] = sql(study, BEST)
     share = own_share(study, champion.program_id, claim.start, claim.tested)
     script = law.gain(best["config"])
     return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, script, [], None, 0.0)
+
+
+def several(job: Job, study: Path) -> Shown:
+    tasks = [
+        Task.load(simulated_task(law, study.parent / f"task{number}", name=f"law{number}", experiments=EXPERIMENTS))
+        for number, law in enumerate(several_laws(job.seed))
+    ]
+    champion, claim = whole_study(tasks[0], PLAN, job.seed, study, further=tasks[1:])
+    share = own_share(study, champion.program_id, claim.start, claim.tested)
+    return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, None, [], None, 0.0)
+
+
+def several_laws(seed: int) -> list[Law]:
+    """The laws of a study of `several`."""
+    laws, relation = [random_law(200 + 3 * seed + k) for k in range(2 + seed % 2)], RELATIONS[seed % 3]
+    if relation == "apart":
+        return [with_suffix(law, f"_{k}") for k, law in enumerate(laws)]
+    return laws if relation == "unrelated" else [laws[0], *(alike(laws[0], law.seed) for law in laws[1:])]
+
+
+def alike(law: Law, seed: int) -> Law:
+    """A law with other noise and a deviation of each effect."""
+    deviations = np.random.default_rng(seed).normal(0.0, DEVIATION, len(law.effects)).tolist()
+    effects = {change: round(law.effects[change] + d, 4) for change, d in zip(law.effects, deviations, strict=True)}
+    return replace(law, seed=seed, effects=effects)
+
+
+def with_suffix(law: Law, suffix: str) -> Law:
+    """The same law of knobs with longer names."""
+
+    def renamed(change: Change) -> Change:
+        return change[0] + suffix, change[1]
+
+    return replace(
+        law,
+        before={knob + suffix: value for knob, value in law.before.items()},
+        effects={renamed(change): effect for change, effect in law.effects.items()},
+        interactions={(renamed(a), renamed(b)): effect for (a, b), effect in law.interactions.items()},
+        crashes=frozenset(map(renamed, law.crashes)),
+    )
 
 
 def trained(job: Job, study: Path) -> Shown:
@@ -95,8 +153,8 @@ def trained(job: Job, study: Path) -> Shown:
     decision = decision_of(event)
     share = own_share(study, str(event["program_id"]), decision.start, decision.tested)
     script = next((one.gain for one in decision.scripts), None)
-    unseen = [(one.champion, one.tested) for one in decision.held_out if one.variant]
-    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in unseen if a and b), None)
+    shown = [(result.champion, result.tested) for result in decision.held_out if not result.is_tested]
+    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in shown if a and b), None)
     gains = decision.tested.gain.mean or 0.0, decision.champion.mean or 0.0
     return Shown(job.how, job.seed, *gains, share, script, [], variant, 0.0)
 
@@ -132,13 +190,50 @@ def show(seen: Sequence[Shown], how: str) -> None:
     figure("seconds a study", f"{fmean(one.seconds for one in seen):.0f}")
 
 
+def show_differences(studies: Sequence[Shown], earlier: Sequence[Shown], how: str) -> None:
+    """This code minus the earlier one, by seed; of `several` for each relation of the laws, too."""
+    before = {study.seed: study for study in earlier}
+    pairs = [(study, before[study.seed]) for study in studies if study.seed in before]
+    groups = {"": pairs}
+    if how == "several":
+        groups |= {f", {name}": [p for p in pairs if RELATIONS[p[0].seed % 3] == name] for name in RELATIONS}
+    for group, members in groups.items():
+        over_stock = [new.champion / new.stock - old.champion / old.stock for new, old in members if new.stock > 0]
+        share = [new.share[0] / new.stock - old.share[0] / old.stock for new, old in members if new.stock > 0]
+        figure(f"difference of champion over stock{group}", mean_of(over_stock))
+        figure(f"difference of own share, in stock's mean gain{group}", mean_of(share))
+        for name, operators in (("all", None), ("write-ideas", ["write-ideas"])):
+            gains = [(child_gains(new, operators), child_gains(old, operators)) for new, old in members]
+            children = [fmean(new) - fmean(old) for new, old in gains if new and old]
+            figure(f"difference of children minus parents, {name}{group}", mean_of(children))
+
+
+def child_gains(study: Shown, operators: Sequence[str] | None) -> list[float]:
+    """Gains over the parent of the children of a study, all or those of some operators."""
+    return [gain for operator, gain in study.children if operators is None or operator in operators]
+
+
+def play_earlier(file: Path, how: str, count: int, workers: int, commit: str) -> list[Shown]:
+    """The same studies by the code of a commit, which has this bench; its lines are in a file beside ``file``."""
+    other = file.with_name(f"{file.name}.{commit}")
+    words = ("-P", "-m", "bench.own_share", str(other.resolve()), how, str(count), str(workers))
+    with checked_out(commit) as code:
+        variables = os.environ | {"PYTHONPATH": str(code)}
+        subprocess.run([sys.executable, *words], cwd=code, env=variables, stdout=sys.stderr, check=True)
+    return [study for study in kept(other, Shown) if study.how == how]
+
+
 def main() -> None:
     file, how = Path(sys.argv[1]), (*sys.argv[2:3], "steps")[0]
     count, workers = (int(word) for word in (*sys.argv[3:5], *("8", "1")[max(0, len(sys.argv) - 3) :]))
+    commits = sys.argv[5:6]
     done = {(one.how, one.seed) for one in kept(file, Shown)}
     seeds = [seed for seed in range(FIRST, FIRST + count) if (how, seed) not in done]
     go_on(file, made, [Job(how, seed) for seed in seeds], workers)
-    show([one for one in kept(file, Shown) if one.how == how], how)
+    studies = [study for study in kept(file, Shown) if study.how == how]
+    show(studies, how)
+    for commit in commits:
+        show_differences(studies, play_earlier(file, how, count, workers, commit), how)
 
 
 if __name__ == "__main__":

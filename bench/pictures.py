@@ -71,6 +71,7 @@ def recording(study: Path, target: Path) -> Path:
     from analysis.ledger.run_state import parsed
     from meta.cli.screen import screen
     from meta.ui.live import LiveStudy
+    from meta.ui.status import StudyStatus
 
     live, events = LiveStudy(study), list(read(study / "ledger"))
     times = [datetime.fromisoformat(str(event["at"])) for event in events]
@@ -78,16 +79,20 @@ def recording(study: Path, target: Path) -> Path:
     last = times[events.index(ends[-1])] if ends else times[-1]
     moments = [times[0] + (last - times[0]) * (i + 1) / MOMENTS for i in range(MOMENTS)]
     frames: list[str] = []
+
+    def status_so_far() -> StudyStatus:
+        return StudyStatus(live, at_work=False, with_arms=True)
+
     for event, at in zip(events, times, strict=True):
         if at > last:
             break
         while len(frames) < MOMENTS and at > moments[len(frames)]:
-            frames.append(_frame(screen(live, "evolve --quick", width=WIDTH), len(frames)))
+            frames.append(_frame(screen(status_so_far(), "evolve --quick", width=WIDTH), len(frames)))
         live.tail.last_at = str(event["at"])
         if (typed := parsed(event, study)) is not None:
             live.take(typed)
     while len(frames) < MOMENTS:
-        frames.append(_frame(screen(live, "evolve --quick", width=WIDTH), len(frames)))
+        frames.append(_frame(screen(status_so_far(), "evolve --quick", width=WIDTH), len(frames)))
     if ends:
         verdict = at_a_terminal("standings", str(study), columns=WIDTH).replace("\r", "")
         frames.append(_frame(Text.from_ansi(verdict), len(frames)))

@@ -15,7 +15,7 @@ from analysis.statistics import mean_interval, posterior
 from arena.race import ArmScore, SequentialHalving, Stage
 from bench import planted_events
 from bench.planted_laws import DirectiveLaw
-from meta.kinds.plan import DEFAULT
+from meta.kinds.size import DEFAULT
 
 
 @dataclass
@@ -71,12 +71,12 @@ class Study:
         starters = [self.add(own)] if own else []
         while len(starters) < DEFAULT.starters:
             starters.append(self.add([d for d in names if self.rng.random() < 0.5]))
-        self.race("m0", starters, DEFAULT.opening)
+        self.race("m0", starters, DEFAULT.opening.stages)
         for generation in range(1, DEFAULT.generations + 1):
             ranked = self.ranked()
             elites = [who for who, _, _ in ranked[: DEFAULT.elites]]
             children = [self.breed(ranked, generation) for _ in range(DEFAULT.children)]
-            self.race(f"m{generation}", [*children, *elites], DEFAULT.generation, generation=generation)
+            self.race(f"m{generation}", [*children, *elites], DEFAULT.generation.stages, generation=generation)
         return self.ranked()[0][0]
 
     def breed(self, ranked: Sequence[tuple[str, float, float]], generation: int) -> str:

@@ -14,6 +14,8 @@ from inner_loop.events import CallEvent, Emit, Event
 
 RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # variables with folders of a command, not of its study
 REPLY_SHARE = 5  # a reply gets at most this part of a small context
+#: Fields of `ModelConfig` that may differ when a study is resumed: spending limits, prices, and limits of calls.
+LIMITS = ("max_usd", "max_tokens", "max_wall", "prices", "call_timeout", "patience", "calls_at_once")
 
 
 class ModelConfig(BaseModel, frozen=True, extra="forbid"):
@@ -59,6 +61,11 @@ class ModelConfig(BaseModel, frozen=True, extra="forbid"):
         """The longest reply of a researcher: at most a fifth of a small context."""
         return min(self.reply_tokens, self.context_tokens // REPLY_SHARE) if self.context_tokens else self.reply_tokens
 
+    def with_limits(self, other: ModelConfig) -> ModelConfig:
+        """This configuration with those of LIMITS that were set in ``other``."""
+        limits = {name: getattr(other, name) for name in LIMITS if name in other.model_fields_set}
+        return self.model_copy(update=limits)
+
     def caps(self) -> str:
         """The study's caps as text; empty if there are none."""
         return _in_words(self.max_usd, self.max_tokens)
@@ -79,6 +86,11 @@ def tapes(study: Path | None = None) -> tuple[Path | None, Path | None]:
     record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
     own = study / "prompts" if study and replay is None else None
     return record or own, replay
+
+
+def is_replayed() -> bool:
+    """Whether METALOOP_REPLAY gives the answers of models, so that none is called."""
+    return bool(os.environ.get(REPLAY))
 
 
 @dataclass(frozen=True)

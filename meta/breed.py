@@ -13,8 +13,6 @@ from analysis.ledger.writing_events import MutationEvent, PromptMessage
 from analysis.report.evidence import Evidence
 from arena.study import Study
 from meta.archive import Archive
-from meta.learnt import follows
-from meta.lineage import Lineage
 from meta.mutators.base import ChildProposal
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
@@ -29,9 +27,11 @@ from programs.lint import lint
 from programs.program import Program
 from trainer.edits import EditSpace
 from trainer.task import Task
+from trainer.values.conditional import read as read_idea
 
 TRIES = 12
 VERSION = re.compile(r"-v\d+$")
+Refusal = Callable[[Program, Program], str]  # child, parent → why the child is not worth a race; empty: it is
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def breed(
     count: int,
     first_among: Sequence[str] | None = None,
     gate: Callable[[Program], str] | None = None,
-    worth: Callable[[Program, Program], str] | None = None,
+    worth: Refusal | None = None,
 ) -> list[Attempt]:
     """Try until ``count`` children are admitted, or the operators propose nothing new.
 
@@ -116,11 +116,16 @@ def _for_its_study(proposal: ChildProposal, study: Study, tasks: Sequence[Task])
 
     def holds(idea: ProgramIdea) -> bool:
         has_edits = bool(tasks) and any(map(EditSpace.names_edit, idea.terms))
-        return idea.directive_id not in vetoes and (not has_edits or any(follows(idea, task) for task in tasks))
+        return idea.directive_id not in vetoes and (not has_edits or any(has_edit(idea, task) for task in tasks))
 
     ideas = Program.parse(proposal.text).ideas
     own = [idea.text for idea in ideas if holds(idea)]
     return replace(proposal, text=replace_ideas(proposal.text, own)) if 0 < len(own) < len(ideas) else proposal
+
+
+def has_edit(idea: ProgramIdea, task: Task) -> bool:
+    """Whether a script can make the edit of an idea on this task."""
+    return read_idea(task.edits, idea.terms, idea.conditions) is not None
 
 
 def next_version(name: str, taken: Sequence[str]) -> str:
@@ -135,7 +140,7 @@ def judge(
     name: str,
     novelty: Novelty,
     gate: Callable[[Program], str] | None = None,
-    worth: Callable[[Program, Program], str] | None = None,
+    worth: Refusal | None = None,
 ) -> Attempt:
     """Admit a child that parses, lints without errors, passes the gate, behaves like no other program of the study and
     is ``worth`` a race beside its ``parent``. Only the behaviour of an admitted child is recorded, because a later one
@@ -167,12 +172,11 @@ def lint_error(program: Program) -> str:
     return next(errors, "")
 
 
-def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:
-    """Commit the children, then record every attempt, refused ones with the reason."""
+def write_down(study: Study, attempts: Sequence[Attempt], generation: int) -> list[Program]:
+    """Record the children and every attempt, refused ones with the reason; returns the children."""
     for number, attempt in enumerate(attempts):
         p, program = attempt.proposal, attempt.program
         if program is not None and not attempt.refusal:
-            lineage.add(program, operator=p.operator, parent_ids=p.parent_ids, reason=p.reason)
             study.admit(program, generation=generation, operator=p.operator, parent_ids=p.parent_ids)
         event = MutationEvent(
             generation=generation,

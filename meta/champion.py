@@ -13,18 +13,19 @@ from analysis.found_scripts import FoundScript
 from analysis.ledger.events import ChampionEvent
 from analysis.ledger.run_state import StudyState
 from analysis.looks import Looks, looks_of
+from analysis.scales import UNIT
 from analysis.study import read_study
 from analysis.trust import counts, weakest
 from analysis.verdict.caveats import caveats
-from analysis.verdict.decision import Decision, HeldOut, decision_of
+from analysis.verdict.decision import Decision, HeldOut, decision_of, state_of
 from analysis.verdict.origin import origin_of
 from arena.harvest import HARVEST
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import Champion, Claim, decide
+from meta.claim import Champion, Claim, named
 from meta.confirmation import same_as
-from meta.lineage import Lineage
-from meta.night import NIGHT, NightSeen, night_is_short
+from meta.lineage import write_programs_git
+from meta.night import NIGHT, NightResult, night_is_short
 from meta.outcome.evidence_page import evidence_page, harvests
 from programs.evolved_for import EvolvedFor
 from programs.files import write_whole
@@ -33,40 +34,32 @@ from programs.shelf import starters
 from trainer.cards.freshness import least
 
 
-def crown(
-    study: Study,
-    lineage: Lineage,
-    program: Program,
-    claim: Claim,
-    held_out: Sequence[HeldOut] = (),
-    night: NightSeen | None = None,
-) -> Champion:
-    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
+def finish_study(study: Study, program: Program, decision: Decision, origin: str | None) -> Champion:
+    """Write champion.md, champion.evidence.md and programs.git, then the decision into the ledger, which ends the
+    study. ``origin``: id of the user's program.
 
     In this order, a study that is killed in between resumes and writes the files again.
     """
-    event = study.state.champion
-    decision = decision_of(event.body) if event else decided(study, program, claim, night, held_out)
-    lineage.crown(program.program_id)
-    write_champion(study.folder, replace(program, evolved_for=label_of(study, program)))
+    write_programs_git(study, program.program_id)
+    write_champion(study.folder, replace(program, evolved_for=label_of(study, program, origin)))
     for harvest in harvests(study):
         for path, text in harvest.files:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text.encode())
     champion = Champion(program, decision)
     write_page(study, champion)
-    if event is None:
+    if study.state.champion is None:
         body: dict[str, JsonValue] = {"program_id": program.program_id, "name": program.name}
         body |= {"holds": decision.holds, "trust": decision.trust, "decision": decision.record()}
         study.record(ChampionEvent(body=body))
     return champion
 
 
-def label_of(study: Study, program: Program) -> EvolvedFor | None:
+def label_of(study: Study, program: Program, origin: str | None) -> EvolvedFor | None:
     """For which researcher a study evolved its champion; None for a starter or the user's own program, which it only
     found to be the best."""
-    own = {str(study.config.plan.get("origin")), *(one.program_id for one in starters())}
-    return None if program.program_id in own else EvolvedFor.of(study.config.researcher, study.config.staff.models)
+    found = {origin, *(starter.program_id for starter in starters())}
+    return None if program.program_id in found else EvolvedFor.of(study.config.researcher, study.config.staff.models)
 
 
 def write_champion(folder: Path, program: Program) -> None:
@@ -78,34 +71,61 @@ def write_champion(folder: Path, program: Program) -> None:
         program.write(folder / "champion")
 
 
-def decided(
-    study: Study, program: Program, claim: Claim, night: NightSeen | None = None, held_out: Sequence[HeldOut] = ()
+def recorded_decision(study: Study) -> Decision | None:
+    """The decision of a study that has ended."""
+    return decision_of(study.state.champion.body) if study.state.champion else None
+
+
+def decide_evolution(
+    study: Study, champion: Program, claim: Claim, origin: str | None, held_out: Sequence[HeldOut]
 ) -> Decision:
-    """The decision, from the claim and the study's records of its confirmation. ``night``: the programs that are
-    compared took turns."""
-    tasks, state = TaskSet.of(study), study.state
+    """The decision about a champion. ``origin``: id of the user's program."""
+    own = study.program(origin) if origin else None
+    with read_study(study.folder, views=()) as con:
+        begun = origin_of(con, champion.program_id)
+    decision = replace(
+        decide(study, champion, claim, own),
+        origin=begun,
+        start=replace(claim.start, name=begun.start) if claim.start and begun else None,
+        same_as=same_as(TaskSet.of(study), own, champion) if own else "",
+        held_out=tuple(held_out),
+    )
+    return with_caveats(study, decision)
+
+
+def decide_night(study: Study, night: NightResult, origin: str) -> Decision:
+    """The decision of a night: the programs that it compares took turns."""
+    decision = decide(study, night.tested, night.claim, study.program(origin))
+    decision = replace(
+        decision,
+        tested=replace(decision.tested, name=night.contributed[0].name),
+        p=night.claim.p if night.is_tested else None,
+        night=night.contributed,
+        short=night_is_short(study.task, study.config.run_budget),
+    )
+    return with_caveats(study, decision)
+
+
+def decide(study: Study, program: Program, claim: Claim, own: Program | None) -> Decision:
+    """What the claim and the study's records of its confirmation show of a program."""
+    tasks, state = TaskSet.of(study).tasks, study.state
     matches = {match_id: m for match_id, m in state.matches.items() if m.purpose in ("confirmation", NIGHT)}
     arm_ids = {arm.arm_id for match in matches.values() for arm in match.arms}
     verified = [event for event in state.verifications() if event.arm_id in arm_ids]
-    origin = study.config.plan.get("origin")
-    own, tested = study.program(origin) if origin else None, night.tested if night else program
-    with read_study(study.folder, views=()) as con:
-        start = None if night else origin_of(con, tested.program_id)
-    ended = [(task, state.harvests.get((task.name, HARVEST))) for task in tasks.tasks]
-    scripts = tuple(FoundScript.of(task, event) for task, event in ended if event is not None)
-    contributed, name = night.contributed if night else (), own.name if own else ""
-    decision = replace(
-        decide(tested, claim, tasks.tasks, own=name, origin=start, night=contributed),
-        p=None if night and not night.is_tested else claim.p,
-        fresh=least(tasks.tasks),
-        looks=study_looks(study),
+    harvested = [(task, state.harvests.get((task.name, HARVEST))) for task in tasks]
+    name = own.name if own else ""
+    return Decision(
+        state=state_of(claim.p), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
+        tasks=claim.tasks, champion=claim.champion, tested=named(claim.tested, name), p=claim.p,
+        beside=claim.beside, bare=claim.bare, aa=claim.aa, own=name, learnt=claim.learnt,
         trust=weakest(event.trust for event in verified if counts(event.status, event.trust)),
-        same_as=same_as(tasks, own, program) if own and not night else "",
-        match_ids=tuple(sorted(matches)),
-        scripts=scripts,
-        held_out=tuple(held_out),
-        short=night is not None and night_is_short(study.task, study.config.run_budget),
-    )
+        fresh=least(tasks), match_ids=tuple(sorted(matches)),
+        scripts=tuple(FoundScript.of(task, event) for task, event in harvested if event is not None),
+        simulated=tuple(task.name for task in tasks if task.law is not None), looks=study_looks(study),
+    )  # fmt: skip
+
+
+def with_caveats(study: Study, decision: Decision) -> Decision:
     with read_study(study.folder, views=("standings",)) as con:
         return replace(decision, caveats=caveats(con, decision))
 
@@ -128,9 +148,9 @@ def write_page(study: Study, champion: Champion) -> None:
 
 
 def write_page_again(study: Study) -> bool:
-    """Write champion.evidence.md from the current ledger, with the recorded claim; False without a champion."""
-    event = study.state.champion
-    if event is None:
+    """Write champion.evidence.md from the current ledger, with the recorded decision; False without a champion."""
+    event, decision = study.state.champion, recorded_decision(study)
+    if event is None or decision is None:
         return False
-    write_page(study, Champion(study.program(str(event.body["program_id"])), decision_of(event.body)))
+    write_page(study, Champion(study.program(str(event.body["program_id"])), decision))
     return True

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from analysis.scales import UNIT, GainScale
+from analysis.scales import GainScale
 from analysis.statistics import (
     ErrorEstimate,
     Mean,
@@ -29,18 +29,13 @@ from analysis.verdict.decision import (
     ArmGain,
     ArmsDifference,
     Compared,
-    Contributed,
     Decision,
-    HeldOut,
     OnOneTask,
     arms_difference,
     state_of,
 )
 from analysis.verdict.decision import LEVEL as LEVEL
-from analysis.verdict.origin import Origin
 from programs.program import Program
-from trainer.cards import freshness
-from trainer.task import Task
 
 STOCK, TWIN, OWN, START, LEARNT = "control", "a/a", "own", "start", "learnt"  # roles
 Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
@@ -179,35 +174,6 @@ class Champion:
     decision: Decision
 
 
-def decide(
-    program: Program,
-    claim: Claim,
-    tasks: Sequence[Task],
-    *,
-    own: str = "",
-    origin: Origin | None = None,
-    night: tuple[Contributed, ...] = (),
-) -> Decision:
-    """The decision. ``own``: name of the user's own program."""
-    tested = named(claim.tested, own)
-    return Decision(
-        state=state_of(claim.p), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
-        tasks=claim.tasks, champion=claim.champion, p=claim.p, beside=claim.beside,
-        tested=replace(tested, name=night[0].name) if night else tested, bare=claim.bare, aa=claim.aa, own=own,
-        fresh=freshness.least(tasks), origin=origin,
-        start=replace(claim.start, name=origin.start) if claim.start and origin else None, learnt=claim.learnt,
-        night=night, simulated=tuple(task.name for task in tasks if task.law is not None),
-    )  # fmt: skip
-
-
 def named(tested: Compared, own: str) -> Compared:
     """The reference of a claim, with the name of the user's program where it is that."""
     return replace(tested, name=own) if tested.name == OWN else tested
-
-
-def held_out(
-    task: str, unit: str, claim: Claim | None, p: float | None, holds: bool, variant: bool = False
-) -> HeldOut:  # fmt: skip
-    """The result on a held-out task; see `HeldOut`."""
-    champion, tested = (claim.champion, named(claim.tested, "your program")) if claim else (None, None)
-    return HeldOut(task, unit, champion, tested, p, holds, variant)

@@ -8,13 +8,18 @@ effect, so what a program may discover is not counted.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from analysis.report.evidence import Evidence
 from analysis.statistics import mean_interval
+from arena.study import Study
 from inner_loop.run import run
+from meta.breed import Refusal
 from programs.program import Program
 from trainer.data import DataStore
 from trainer.laws.law import Change, Law
@@ -22,11 +27,21 @@ from trainer.laws.simulated import SimulatedTrainer
 from trainer.streams import Streams
 from trainer.task import Task
 
-if TYPE_CHECKING:
-    from analysis.report.evidence import Evidence
-
 EXPERIMENTS, RUNS = 12, 16
 SEED = 43
+
+
+def refusal_by_gain(study: Study) -> Callable[[Evidence], Refusal | None]:
+    """By the evidence, why a child is not worth a race beside its parent; None where that says nothing of its runs:
+    with several tasks, or where a model follows the program."""
+
+    def refusal(evidence: Evidence) -> Refusal | None:
+        fitted = evidence.effects is not None and evidence.effects.fitted is not None
+        if not fitted or study.config.further or study.config.researcher != "scripted":
+            return None
+        return ExpectedGain(study.task, evidence).problem
+
+    return refusal
 
 
 class ExpectedGain:
@@ -65,8 +80,6 @@ class ExpectedGain:
 
     @cached_property
     def _laws(self) -> list[Law]:
-        import numpy as np
-
         effects = self.evidence.effects
         assert effects is not None and effects.fitted is not None
         fitted = effects.fitted

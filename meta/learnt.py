@@ -15,6 +15,7 @@ from analysis.knowledge import SHIPPED, family_of, files_of, read
 from analysis.report.coverage import JOINT, LearntIdea, choose, task_values
 from analysis.wording import listed, many
 from arena.settings import UsedKnowledge
+from meta.breed import has_edit
 from meta.mutators.queue_first import queue_first
 from programs.edit import append_ideas, replace_ideas
 from programs.ideas import ProgramIdea
@@ -24,7 +25,6 @@ from programs.shelf import in_library
 from programs.structure import ARROW
 from trainer.edits import ROLE, Value, format_value
 from trainer.task import Task
-from trainer.values.conditional import read as read_idea
 
 _TASK_ID = re.compile(r"t[0-9a-f]{12}")
 _SIGNS = {"<": "below ", ">": "above ", "==": ""}
@@ -61,7 +61,7 @@ def learnt_for(
     followed = [
         item
         for item, idea in ((item, of_item(item)) for item in items)
-        if (idea.terms, idea.conditions) not in known and any(follows(idea, task) for task in tasks)
+        if (idea.terms, idea.conditions) not in known and any(has_edit(idea, task) for task in tasks)
     ]
     if not followed:
         return None
@@ -100,11 +100,6 @@ def in_words(used: UsedKnowledge, tasks: Sequence[Task] = ()) -> str:
 
 def of_item(item: str) -> ProgramIdea:
     return Program.parse(f"## Ideas\n\n- {item}\n").ideas[0]
-
-
-def follows(idea: ProgramIdea, task: Task) -> bool:
-    """Whether a script can make the edit of an idea on this task."""
-    return read_idea(task.edits, idea.terms, idea.conditions) is not None
 
 
 def with_list(program: Program, items: Sequence[str], own_first: bool = False) -> str:

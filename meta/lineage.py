@@ -1,82 +1,62 @@
-"""Lineage of programs in git: one commit per program, whose parents are its parent programs."""
+"""The programs of a study as a git repository, written from its ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shutil
+from datetime import datetime
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from inner_loop.repository import unlock
+from git import Actor, Commit, IndexFile, Repo
+from git.index.typ import BaseIndexEntry
+from gitdb import IStream  # type: ignore[import-untyped]
+
+from arena.study import Study
+from meta.kinds.plans import starters_of
 from programs.program import Program
 
-if TYPE_CHECKING:
-    from git import Repo
-
-    from arena.study import Study
+AUTHOR = Actor("metaloop", "metaloop@localhost")
 
 
-class Lineage:
-    """The bare repository ``programs.git``: a branch per program id, ``main`` for the champion.
+def write_programs_git(study: Study, champion_id: str) -> None:
+    """Write the bare repository ``programs.git``: one commit per program, whose parents are its parent programs, with
+    a branch of the program's id; ``main`` is the champion.
 
-    ``epoch`` (seconds since 1970) dates every commit, so that the same programs give the same commits.
+    Every commit has the date of the study's creation, so the same programs give the same commits.
     """
-
-    def __init__(self, folder: Path, epoch: int) -> None:
-        from git import Repo
-
-        unlock(folder)
-        whole = all((folder / name).exists() for name in ("HEAD", "config", "objects", "refs"))
-        self.repo: Repo = Repo(folder) if whole else Repo.init(folder, bare=True, mkdir=True, initial_branch="main")
-        self.epoch = epoch
-        self.commits = {head.name: head.commit.hexsha for head in self.repo.heads}
-
-    def __enter__(self) -> Lineage:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.repo.close()
-
-    def add(self, program: Program, *, operator: str, parent_ids: Iterable[str], reason: str) -> str:
-        """Commit ``program`` once and return the commit's hash."""
-        if program.program_id in self.commits:
-            return self.commits[program.program_id]
-        from git import Actor, Commit, IndexFile
-        from git.index.typ import BaseIndexEntry
-        from gitdb import IStream  # type: ignore[import-untyped]
-
-        index = IndexFile(self.repo)
-        for path, raw in (*program.files, *program.living):
-            blob = self.repo.odb.store(IStream("blob", len(raw), BytesIO(raw)))
-            index.add([BaseIndexEntry((0o100644, blob.binsha, 0, path))], write=False)
-        message = f"{program.name}: {reason}\n\nProgram: {program.program_id}\nOperator: {operator}\n"
-        parents = [self.repo.commit(self.commits[p]) for p in parent_ids if p in self.commits]
-        who, date = Actor("metaloop", "metaloop@localhost"), f"{self.epoch} +0000"
-        commit = Commit.create_from_tree(
-            self.repo, index.write_tree(), message, parents,
-            author=who, committer=who, author_date=date, commit_date=date,
-        ).hexsha  # fmt: skip
-        self._point(program.program_id, commit)
-        self.commits[program.program_id] = commit
-        return commit
-
-    def crown(self, program_id: str) -> None:
-        """Let ``main`` name the champion."""
-        self._point("main", self.commits[program_id])
-
-    def _point(self, branch: str, commit: str) -> None:
-        self.repo.git.update_ref(f"refs/heads/{branch}", commit)
+    folder, partial = study.folder / "programs.git", study.folder / "programs.git.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    date = f"{int(datetime.fromisoformat(study.config.created_at).timestamp())} +0000"
+    reasons, commits = reasons_of(study), dict[str, Commit]()
+    with Repo.init(partial, bare=True, mkdir=True, initial_branch="main") as repo:
+        for program_id, row in study.state.programs.items():
+            program = study.program(program_id)
+            message = f"{row.name}: {reasons[program_id]}\n\nProgram: {program_id}\nOperator: {row.operator}\n"
+            parents = [commits[parent_id] for parent_id in row.parent_ids if parent_id in commits]
+            commits[program_id] = Commit.create_from_tree(
+                repo, tree_of(repo, program), message, parents,
+                author=AUTHOR, committer=AUTHOR, author_date=date, commit_date=date,
+            )  # fmt: skip
+    for branch, commit in {**commits, "main": commits[champion_id]}.items():
+        (partial / "refs" / "heads" / branch).write_text(f"{commit.hexsha}\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
-def admit(
-    study: Study,
-    lineage: Lineage,
-    program: Program,
-    generation: int,
-    operator: str,
-    parent_ids: Sequence[str],
-    reason: str,
-) -> None:
-    """Commit a program and record it, each once."""
-    lineage.add(program, operator=operator, parent_ids=parent_ids, reason=reason)
-    study.admit(program, generation=generation, operator=operator, parent_ids=parent_ids)
+def tree_of(repo: Repo, program: Program) -> str:
+    """The id of the tree with all files of a program."""
+    index = IndexFile(repo)
+    for path, content in (*program.files, *program.living):
+        blob = repo.odb.store(IStream("blob", len(content), BytesIO(content)))
+        index.add([BaseIndexEntry((0o100644, blob.binsha, 0, path))], write=False)
+    return index.write_tree()
+
+
+def reasons_of(study: Study) -> dict[str, str]:
+    """Why each program was admitted, by its id: the reason of its writer, else the match or the night that it is for,
+    else how the study began with it."""
+    state, starters = study.state, [program.program_id for program in starters_of(study.config)]
+    reasons = dict.fromkeys(state.programs, "for the next night")
+    finals = [match for match in state.matches.values() if match.purpose in ("confirmation", "reserve")]
+    reasons |= {arm.program_id: match.label for match in reversed(finals) for arm in match.arms}
+    reasons |= {program_id: state.programs[program_id].operator for program_id in starters}
+    return reasons | {m.child_id: m.reason for m in state.attempts if m.accepted and m.child_id}

@@ -20,10 +20,9 @@ from arena.task_set import TaskSet, evidence_of
 from arena.task_study import tasks_of
 from meta.breed import judge, next_version, write_down
 from meta.claim import OWN, Claim, claim
-from meta.kinds.plan import TURNS
-from meta.lineage import Lineage
+from meta.evolve import Writers
+from meta.kinds.plans import NightPlan, starters_of
 from meta.mutators.base import ParentProgram
-from meta.mutators.llm.author import author_of
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import novelty_on
 from programs.program import Program
@@ -35,7 +34,7 @@ TRIES = 3  # replies of models for the program of the next night, each of which 
 
 
 @dataclass(frozen=True)
-class NightSeen:
+class NightResult:
     """``tested``: the program that the one test compares with the first; ``contributed``: of each program;
     ``following``: for the next night, the better one by the test, else a child that a model writes of the one that
     gained most a turn, or without models the user's with ideas from this night's evidence. ``is_tested``: whether the
@@ -54,14 +53,14 @@ def night_is_short(task: Task, run_budget: float) -> bool:
     return RunCost(task, run_budget).experiments < FEW
 
 
-def programs_of(study: Study) -> list[Program]:
+def programs_of(study: Study, plan: NightPlan) -> list[Program]:
     """Those that take turns."""
-    return [study.program(program_id) for program_id in study.config.plan[TURNS]]
+    return [study.program(program_id) for program_id in plan.turns]
 
 
-def play_night(study: Study, executor: Executor, progress: Progress) -> None:
-    """Play what is left of it, and measure `main` with fresh seeds. Raises Drained."""
-    tasks, (first, *beside) = TaskSet.of(study), programs_of(study)
+def play_turns(study: Study, plan: NightPlan, executor: Executor, progress: Progress) -> None:
+    """Play what is left of the night, and measure `main` with fresh seeds. Raises Drained."""
+    tasks, (first, *beside) = TaskSet.of(study), programs_of(study, plan)
     entered = [Entry(first, NIGHT, tuple(beside))]
     matches = tasks.enter(NIGHT, entered, purpose=NIGHT, stream="confirmation")
     [arm] = matches[0].arms
@@ -69,9 +68,10 @@ def play_night(study: Study, executor: Executor, progress: Progress) -> None:
     best_final(tasks.studies[0], executor)
 
 
-def night_seen(study: Study, lineage: Lineage, progress: Progress) -> NightSeen:
-    """What the turns show. The claim is about gains per turn, in the task's unit, with the p of the block test."""
-    programs = programs_of(study)
+def night_result(study: Study, plan: NightPlan, writers: Writers) -> NightResult:
+    """What the turns show, and the program of the next night, of ``writers`` if there are any. The claim is about gains
+    per turn, in the task's unit, with the p of the block test."""
+    programs = programs_of(study, plan)
     first, tested = programs[:2]
     with read_study(study.folder, views=["contributions"]) as con:
         turns, each = turns_of(con), {one.program_id: one for one in contributions(con)}
@@ -88,29 +88,30 @@ def night_seen(study: Study, lineage: Lineage, progress: Progress) -> NightSeen:
     parent, following = first, tested
     per_turn = {one.program_id: one.gain / one.turns for one in each.values()}
     best = max(programs, key=lambda one: per_turn.get(one.program_id, 0.0))
-    if p >= LEVEL and (child := written(study, lineage, best, facts, progress)):
+    if p >= LEVEL and (child := write_next(study, best, facts, writers)):
         parent, following = best, child
     elif p >= LEVEL:
-        parent = study.program(str(study.config.plan["origin"]))
+        parent = study.program(plan.origin)
         rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
         ideas = WriteIdeas().propose([ParentProgram(parent, None)], facts, rng)
         following = parent.with_text(ideas.text, f"{parent.name}-next") if ideas else parent
-    return NightSeen(tested, following, parent, contributed, seen, is_tested)
+    return NightResult(tested, following, parent, contributed, seen, is_tested)
 
 
-def written(study: Study, lineage: Lineage, parent: Program, facts: Evidence, progress: Progress) -> Program | None:
+def write_next(study: Study, parent: Program, facts: Evidence, writers: Writers) -> Program | None:
     """The child of a program that the study's models write, once; None without models or where they write none. Raises
     as `GenerationCalls.ask`."""
-    if known := [m.child_id for m in study.state.mutations if m.accepted and m.child_id]:
-        return study.program(known[0])
-    author = author_of(study, progress)
-    if author is None or study.state.mutations:
+    if written := [m.child_id for m in study.state.attempts if m.accepted and m.child_id]:
+        return study.program(written[0])
+    models = writers(1, facts)
+    if not models:
         return None
-    writer, novelty = author.writers(1, facts)[0], novelty_on(tasks_of(study))
-    for program_id in study.state.programs:
-        novelty.meet(study.program(program_id))
+    writer, novelty = models[0], novelty_on(tasks_of(study))
+    older = starters_of(study.config)  # a child without its record was cut off, and is written again from known calls
+    for program in older:
+        novelty.meet(program)
     rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
-    name = next_version(parent.name, [one.name for one in study.state.programs.values()])
+    name = next_version(parent.name, [program.name for program in older])
     attempts = []
     for _ in range(TRIES):
         proposal = writer.propose([ParentProgram(parent, None)], facts, rng)
@@ -120,4 +121,4 @@ def written(study: Study, lineage: Lineage, parent: Program, facts: Evidence, pr
             proposal = proposal.repair(refusal) if attempts[-1].faulty and proposal.repair else None
         if not attempts or not attempts[-1].refusal:
             break
-    return next(iter(write_down(study, lineage, attempts, 1)), None)
+    return next(iter(write_down(study, attempts, 1)), None)

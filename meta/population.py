@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.ledger.writing_events import ProgramEvent
+from analysis.ledger.writing_events import GenerationEvent, ProgramEvent
 from arena.arms import Entry
+from arena.settings import StudyConfig
+from arena.study import Study
 from inner_loop.contracts import NIGHT_RULES
+from meta.kinds.plans import starters_of
 from meta.novelty import Novelty
 from programs.program import Program
 from programs.settings import set_charter
-from programs.shelf import starter
+from programs.shelf import in_library, starter
 from programs.text import word_list
 from trainer.task import Task
 
@@ -67,6 +70,11 @@ def taking_turns(
     return [*chosen, past] if past and novelty.meet(past) is None else chosen
 
 
+def racing(programs: Sequence[Program], tasks: Sequence[Task], researcher: str) -> int:
+    """How many of the starters the opening race enters: those that behave alike on all tasks run once."""
+    return len(entries(programs, Novelty(tasks, researcher))[0])
+
+
 def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:
     """Entries of the programs that behave differently, with stock as control; and a map of the others to their twin."""
     stock = starter("stock")
@@ -77,6 +85,36 @@ def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry],
         else:
             entered.append(Entry(program, "control" if program.program_id == stock.program_id else "program"))
     return entered, twins
+
+
+def admit_starters(
+    study: Study, origin: str | None, *, apart: str | None = None, later_turns: Sequence[str] = ()
+) -> None:
+    """Record generation 0, once. ``origin``: id of the user's program; ``apart``: of a starter that takes no part in
+    the search; ``later_turns``: of those that take turns with the first program of a night."""
+    if 0 in study.state.generations:
+        return
+    programs = starters_of(study.config)
+    for program in programs:
+        operator, parents = origin_of(program, study.config, origin, later_turns)
+        study.admit(program, generation=0, operator=operator, parent_ids=parents)
+    raced = tuple(program.program_id for program in programs if program.program_id != apart)
+    study.record(GenerationEvent(generation=0, program_ids=raced, elite_ids=()))
+
+
+def origin_of(
+    program: Program, config: StudyConfig, origin: str | None, later_turns: Sequence[str]
+) -> tuple[str, tuple[str, ...]]:
+    """Operator and parents of a starter. The one with ideas learnt on measured tasks is written from the user's; so
+    was the champion of a past study of the user's program."""
+    program_id, parents = program.program_id, (origin,) if origin else ()
+    if (past := config.from_study) and program_id == past.program_id != origin:
+        return "past-champion", parents if origin == past.origin else ()
+    if config.knowledge and program_id == config.knowledge.program_id:
+        return "knowledge", parents
+    if parents and program_id in later_turns and not in_library(program):
+        return "other-search", parents
+    return "starter", ()
 
 
 def descendants(origin: str, programs: Mapping[str, ProgramEvent]) -> list[str]:

@@ -6,11 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from analysis.effects.experiments import Effects, RowFinder
+from analysis.effects.mixed_model import ExperimentTable, fit
 from analysis.effects.rows import DirectiveCredit, Value
 from analysis.report.evidence import EditCredit, Evidence, ProgramScore
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from programs.program import Program
+
+SEEDS = 4
 
 
 def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: int = 8, **more: Any) -> EditCredit:
@@ -33,6 +38,20 @@ def evidence(*edits: EditCredit, ideas: tuple[DirectiveCredit, ...] = ()) -> Evi
     return Evidence("t", "nats", edits, ideas, mutations=(), programs=(), runs=1, experiments=1)
 
 
+def with_model(facts: Evidence) -> Evidence:
+    """The same with a model of experiments that agree with its edits: under each of SEEDS seeds the untouched script,
+    and each edit alone with a normal error of its SE."""
+    keys, size = [edit.key for edit in facts.edits], 1 + len(facts.edits)
+    gains, errors = [0.0, *(edit.estimate for edit in facts.edits)], [0.01, *(edit.se or 0.0 for edit in facts.edits)]
+    outcome = np.random.default_rng(1).normal(gains, errors, (SEEDS, size)).ravel()
+    seed, number = np.repeat(np.arange(SEEDS), size), np.tile(np.arange(size), SEEDS)
+    held = csr_array(np.eye(size)[number, 1:])
+    fitted = fit(ExperimentTable(outcome, seed, np.zeros_like(seed), number, held, len(keys)))
+    seeds, column = np.full(len(keys), SEEDS), {key: at for at, key in enumerate(keys)}
+    parent = np.full(len(seed), -1)
+    return replace(facts, effects=Effects(fitted, column, seeds, seeds, held, parent, RowFinder(seed, number), []))
+
+
 def score(program_id: str) -> ProgramScore:
     return ProgramScore(program_id, "p", "t", 0.1, 0.01, 4, 0.1, 0.01, None, None, None, words=10, generation=0)
 
@@ -43,10 +62,11 @@ PLANTED = evidence(
     edit("conv", True, 0.3, se=0.02), edit("pool", True, -0.05), edit("NORM", "batch", 0.16),
     edit("NORM", "layer", 0.05), edit("WIDTH", 64, 0.01, se=0.05), edit("DEPTH", 4, -0.25),
 )  # fmt: skip
+FITTED = with_model(PLANTED)
 
 
 def propose(
-    mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = PLANTED
+    mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = FITTED
 ) -> ChildProposal | None:
     parents = [ParentProgram(first, score(first.program_id)), ParentProgram(second, None)][: mutator.parents]
     return mutator.propose(parents, facts, np.random.default_rng(seed))

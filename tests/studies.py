@@ -10,7 +10,7 @@ from analysis.study import open_study
 from analysis.tables import rows
 from arena.setup import StudySetup
 from arena.study import Study
-from meta.kinds.plan import Plan
+from meta.kinds.plans import EvolvePlan, Race
 from programs.program import Program
 from tests.inner_loop.play import BLOBS
 from trainer.laws.planted import random_law, simulated_task
@@ -18,10 +18,9 @@ from trainer.task import Task
 from trainer.variants import task_name
 
 RUN_BUDGET = 1.2  # six full experiments of 0.2 nominal seconds
-TINY = Plan(
-    starters=3, opening_runs=2, opening_keep=2, opening_more=3, aa_runs=2, generations=1, children=1, elites=1,
-    child_runs=2, child_keep=1, child_more=3, confirm_runs=3, ablation_runs=2, run_budget=RUN_BUDGET,
-    control_runs=2,
+TINY = EvolvePlan(
+    starters=3, opening=Race(runs=2, keep=2, more=3), generations=1, children=1, elites=1,
+    generation=Race(runs=2, keep=1, more=3), final={"champion": 3, "control": 3, "without-ideas": 2, "a/a": 2},
 )  # fmt: skip
 
 
@@ -48,8 +47,8 @@ def make_study(
 
 def study_on(folder: Path, task: Task, run_budget: float | None = None, **more: Any) -> Study:
     """A study on a task; without a budget, of the task's own for a run."""
-    setup: dict[str, Any] = {"command": "match", "workers": 1, "seed": 1} | more
-    return Study.create(folder, StudySetup(task=task, run_budget=run_budget or task.run_budget, **setup))
+    setup: dict[str, Any] = {"kind": "match", "workers": 1, "seed": 1} | more
+    return Study.create(folder, StudySetup(task=task, run_budget=run_budget or task.run_budget, **setup).config())
 
 
 def planted(folder: Path, seed: int = 2, *, name: str = "planted", experiments: int = 8) -> Task:

@@ -77,7 +77,7 @@ def _logs_in(path: Path) -> Iterator[Path]:
 
 def _write(logs: Sequence[Path], stage: Path, stated: Stated, repository: Path | None) -> None:
     problems: list[tuple[Path, UnreadableLog]] = []
-    config: Event = {"command": "import", **asdict(stated)}
+    config: Event = {"kind": "import", **asdict(stated)}
     study_id = content_id("y", *map(str, logs), datetime.now(UTC).isoformat())
     seen: set[str] = set()
     arms: dict[tuple[str, str], list[JsonValue]] = {}
@@ -205,8 +205,8 @@ def _write_config(path: Path, study_id: str, config: Event) -> None:
         "schema": SCHEMA,
         "study_id": study_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "import",
+        "kind": "import",
         "versions": {"metaloop": version("metaloop")},
-        "stated": {key: value for key, value in config.items() if value is not None and key != "command"},
+        "stated": {key: value for key, value in config.items() if value is not None and key != "kind"},
     }
     path.write_text(tomli_w.dumps(body), encoding="utf-8")

@@ -207,9 +207,14 @@ class StudyState:
         return {wish.text for wish in self.steering.values() if wish.what == "veto"}
 
     @property
+    def attempts(self) -> list[MutationEvent]:
+        """All attempts to write a program, also those of an interrupted generation and those of a night."""
+        return list(self._mutations.values())
+
+    @property
     def mutations(self) -> list[MutationEvent]:
         """Attempts of the closed generations; an interrupted generation starts again."""
-        return [m for m in self._mutations.values() if m.generation in self.generations]
+        return [m for m in self.attempts if m.generation in self.generations]
 
     def writes(self, generation: int) -> bool:
         """Whether a proposal of the generation is recorded, also of one that was interrupted."""

@@ -10,7 +10,7 @@ board AS (SELECT * FROM standings WHERE gain IS NOT NULL AND match_id IN (
     UNION ALL
     (SELECT match_id FROM ended WHERE (SELECT count(*) FROM decided) = 0
     ORDER BY purpose = 'ablation', started_at DESC LIMIT 1))),
-settings AS (SELECT config ->> 'command' AS command, config -> 'plan' ->> 'batch' AS batch, config -> 'plan' ->> '$.added[*].study' AS added,
+settings AS (SELECT config ->> 'kind' AS kind, config -> 'plan' -> 'race' ->> 'batch' AS batch, config -> 'plan' ->> '$.added[*].study' AS added,
     config -> 'plan' ->> '$.added[*].arms[*].program_id' AS pair FROM studies
     ORDER BY started_at DESC LIMIT 1),
 untouched AS (  -- trainings of the untouched script
@@ -38,7 +38,7 @@ UNION ALL SELECT 'contradicted', 1, '' FROM audited WHERE verdict = 'contradicte
 UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM board) + (SELECT count(*) FROM replays) = 0
     HAVING count(*) > 0
 UNION ALL SELECT 'undecided', count(*), '' FROM runs
-    WHERE (SELECT count(*) FROM decided) = 0 AND (SELECT command FROM settings) IN ('evolve', 'improve')
+    WHERE (SELECT count(*) FROM decided) = 0 AND (SELECT kind FROM settings) IN ('evolve', 'night')
     HAVING count(*) > 0
 UNION ALL SELECT remark[1], count(*), string_agg(remark[2], '; ') FROM (
     SELECT unnest(from_json(script -> 'remarks', '[["VARCHAR"]]')) AS remark

@@ -4,7 +4,7 @@
 -- elsewhere (held-out, and other tasks).
 WITH settings AS (SELECT config FROM studies WHERE config IS NOT NULL LIMIT 1),
 held AS (
-    SELECT task_id, 'elsewhere' AS place FROM (SELECT unnest(from_json(config -> 'reserve', '[{"task_id": "VARCHAR"}]'),
+    SELECT task_id, 'elsewhere' AS place FROM (SELECT unnest(from_json(config -> 'held_out', '[{"task_id": "VARCHAR"}]'),
         recursive := true) FROM settings)),
 known AS (
     SELECT r.task, any_value(h.place) AS held, row_number() OVER (ORDER BY
@@ -13,7 +13,7 @@ known AS (
     WHERE r.task IS NOT NULL GROUP BY r.task),
 tasks AS (
     SELECT task, number, CASE WHEN number = 1 THEN 'home' WHEN held IS NOT NULL THEN held
-        WHEN (SELECT config ->> 'command' IN ('evolve', 'improve') FROM settings)
+        WHEN (SELECT config ->> 'kind' IN ('evolve', 'night') FROM settings)
             OR (SELECT count(held) FROM known) > 0 THEN 'home' ELSE 'elsewhere' END AS place
     FROM known WHERE (SELECT count(*) FROM known) > 1),
 played AS (

@@ -1,7 +1,7 @@
 -- What a study holds, for its verdict.
 WITH ended AS (SELECT match_id FROM matches WHERE match_id IN (SELECT match_id FROM standings WHERE gain IS NOT NULL)
     ORDER BY purpose IN ('ablation', 'reserve'), started_at DESC LIMIT 1),
-study AS (SELECT config ->> 'command' AS command, config -> 'plan' -> 'added' AS added FROM studies ORDER BY started_at DESC LIMIT 1),
+study AS (SELECT config ->> 'kind' AS kind, config -> 'plan' -> 'added' AS added FROM studies ORDER BY started_at DESC LIMIT 1),
 steps AS (  -- of each imported log, those that are distinguishable from noise
     SELECT run_id, list('line ' || line || coalesce(' (' || left(nullif(description, ''), 50) || ')', '') ORDER BY line) FILTER (step_p <= 0.05) AS steps
     FROM import_rows JOIN experiments USING (run_id, experiment_id) GROUP BY run_id)
@@ -9,8 +9,8 @@ SELECT (SELECT details FROM champions ORDER BY named_at DESC LIMIT 1) AS champio
     (SELECT match_id FROM ended) AS match_id,
     (SELECT purpose FROM ended JOIN matches USING (match_id)) AS purpose,
     (SELECT unit FROM ended JOIN matches USING (match_id)) AS unit,
-    (SELECT command IN ('evolve', 'improve') FROM study) AS searches,
-    (SELECT command = 'match' FROM study) AND (SELECT count(DISTINCT task) < 2 FROM matches) AS compares,
+    (SELECT kind IN ('evolve', 'night') FROM study) AS searches,
+    (SELECT kind = 'match' FROM study) AND (SELECT count(DISTINCT task) < 2 FROM matches) AS compares,
     (SELECT added FROM study) AS added, (SELECT count(*) FROM runs) AS runs,
     (SELECT count(DISTINCT path) FROM imports WHERE state = 'imported') AS imported,
     (SELECT count(DISTINCT path) FROM imports WHERE state = 'refused') AS refused,

@@ -86,14 +86,11 @@ class Page:
         return flag(row is None or row[0] is not False)
 
     @cached_property
-    def typed(self) -> str:
+    def command_line(self) -> str:
         """The command that made the study; empty where it is not known, as of an import, or takes a run of another."""
-        made = "SELECT TRY_CAST(config -> 'typed' AS MAP(VARCHAR, VARCHAR[])) FROM studies"
-        made += " WHERE (config -> 'plan' ->> 'run_id') IS NULL ORDER BY started_at DESC"
-        row = self.source.con.execute(made).fetchone()
-        given: dict[str, list[str]] = row[0] if row and row[0] else {}
-        options = [word for name, values in given.items() if name for v in values or [""] for word in (name, v) if word]
-        return shlex.join(["metaloop", *given[""], *options]) if given.get("") else ""
+        query = "SELECT config ->> 'line' FROM studies WHERE config ->> 'kind' <> 'replay' ORDER BY started_at DESC"
+        row = self.source.con.execute(query).fetchone()
+        return str(row[0] or "") if row else ""
 
     @cached_property
     def leader(self) -> str | None:

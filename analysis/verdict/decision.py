@@ -83,8 +83,7 @@ class OnOneTask:
 @dataclass(frozen=True)
 class HeldOut:
     """The result on a held-out task, in its unit. ``champion`` and ``tested`` None: the champion behaves like stock
-    there, and nothing was run. ``p``: after Holm over the held-out tasks; None on a ``variant``, a member of the
-    training task's own family, on which nothing is tested."""
+    there, and nothing was run. ``p``: after Holm over the tested tasks; None where nothing is tested."""
 
     task: str
     unit: str
@@ -92,7 +91,7 @@ class HeldOut:
     tested: Compared | None
     p: float | None
     holds: bool
-    variant: bool = False
+    is_tested: bool = True
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
         sandbox=options.sandbox,
         model_config=options.models,
     )
-    study = Study.create(folder, setup)
+    study = Study.create(folder, setup.config())
     config = config_of(study, options)
     text = rules_text(config, study.config, study.task)
     write_private(folder / RULES, text)

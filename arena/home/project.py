@@ -39,7 +39,7 @@ class Project:
         """
         refuse_unfit(setup.task)
         require_free(folder)
-        study = Study.create(folder, setup)
+        study = Study.create(folder, setup.config())
         made = cls(folder, study.config, ProjectDatabase(folder), Chain(folder / MAIN))
         made.database.create()
         made.chain.create()

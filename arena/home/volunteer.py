@@ -221,7 +221,7 @@ class VolunteerSession:
                 researcher=self.researcher.kind,
                 model_config=self.researcher.config,
             )
-            study = Study.create(folder / "study", setup)
+            study = Study.create(folder / "study", setup.config())
         play_entries(study, [Entry(program)], 1, lambda _: None)
         study.look()
         [(run_id, run)] = study.state.runs.items()

@@ -5,20 +5,19 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analysis.ledger import Ledger, read
 from analysis.verdict.contrast import EarlierRuns
+from arena.study import Study
 from bench import planted_events
 from bench.contradiction.laws import Plant
-from bench.whole import quick_plan, silent
+from bench.whole import QUICK, begin_night, begin_study, play_study, resized
 from meta.claim import LEVEL, claim
-from meta.evolve import evolve
-from meta.kinds.begin import create, take_up
-from meta.kinds.plan import LEAST_EXPERIMENTS, Plan, night
+from meta.kinds.size import LEAST_EXPERIMENTS
 from meta.steering import ask
 from programs.program import Program
 from trainer.laws.law import Law
@@ -41,13 +40,10 @@ Take care.
 OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
 
 
-def plan_of(task: Task, **more: int) -> Plan:
-    least = replace(
-        quick_plan(task), starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2, generations=0,
-        children=2, elites=1, child_runs=2, child_keep=1, child_more=2, confirm_runs=6, ablation_runs=2,
-        control_runs=4, harvest_percent=0, run_budget=0.8,
-    )  # fmt: skip
-    return replace(least, **more)
+PLAN = resized(
+    QUICK, opening_runs=2, opening_more=2, generations=0, children=2, elites=1, generation_runs=2, generation_keep=1,
+    generation_more=2, final={"champion": 6, "control": 6, "without-ideas": 2},
+)  # fmt: skip
 
 
 def planted_task(folder: Path, name: str, seed: int) -> Task:
@@ -57,28 +53,24 @@ def planted_task(folder: Path, name: str, seed: int) -> Task:
 def base(folder: Path, kind: str) -> Path:
     """A study of this shape that has ended, its gains as they came."""
     home, study = planted_task(folder, {"tasks": "north"}.get(kind, "home"), 2), folder / "study"
-    make: Callable[..., Any] = partial(create, study, task=home, workers=1)
+    make: Callable[..., Study] = partial(begin_study, study, home, run_budget=0.8)
     own = Program.parse(IDEAS if kind == "own" else OWN, "mine")
-    plan, progress = plan_of(home), silent
     if kind in ("one", "single"):
-        plan = plan_of(home, control_runs=1) if kind == "single" else plan
-        made = make(plan=plan, seed=3)
+        begun = make(resized(PLAN, final={"a/a": 1}) if kind == "single" else PLAN, seed=3)
     elif kind == "own":
-        made = make(plan=plan, seed=3, own=[own], command="improve")
+        begun = make(PLAN, seed=3, programs=[own])
     elif kind == "improve":
-        plan = plan_of(home, own_arm=1, generations=1)
-        made = make(plan=plan, seed=2, own=[own], command="improve")
+        begun = make(resized(PLAN, generations=1, final={"own": 6}), seed=2, programs=[own])
     elif kind == "tasks":
-        made = make(plan=plan, seed=1, further=[planted_task(folder, "south", 5)])
+        begun = make(PLAN, seed=1, further=[planted_task(folder, "south", 5)])
     elif kind == "reserve":
-        plan = plan_of(home, variant_runs=6)
-        unseen = planted_task(folder, "variant", 4)
-        made = make(plan=plan, seed=1, reserve=[planted_task(folder, "far", 3)], variant=unseen)
+        shown = planted_task(folder, "variant", 4)
+        begun = make(resized(PLAN, shown_runs=6), seed=1, held_out=[planted_task(folder, "far", 3)], shown=shown)
     else:
-        plan = plan_of(home, generations=1)
-        made = make(plan=plan, seed=1, reserve=[planted_task(folder, "far", 3)], own=[own], command="improve")
+        far = planted_task(folder, "far", 3)
+        begun = make(resized(PLAN, generations=1), seed=1, held_out=[far], programs=[own])
         ask(study, "program", IDEAS.replace("Mine", "Given"), name="given", because="it won elsewhere")
-    evolve(made[0], plan, made[1], progress)
+    play_study(begun)
     return study
 
 
@@ -90,9 +82,7 @@ def night_study(folder: Path, *, cost: float, gain: float) -> Path:
     toml = folder / "task" / "task.toml"
     toml.write_text(toml.read_text("utf-8").replace("cost = 0.1", f"cost = {cost}"), "utf-8")
     task, own = Task.load(folder / "task"), Program.parse(IDEAS.replace("LADDER1=0.5", "A=2"), "mine")
-    plan = night(LEAST_EXPERIMENTS * task.cost_seconds, task)
-    made, starters = create(folder / "study", task=task, plan=plan, own=[own], command="improve", workers=1, seed=3)
-    evolve(made, plan, starters, silent)
+    play_study(begin_night(folder / "study", task, LEAST_EXPERIMENTS * task.cost_seconds, own, seed=3))
     return folder / "study"
 
 
@@ -107,7 +97,7 @@ def planted(plant: Plant, made: Callable[[str], Path], folder: Path) -> Path:
     with Ledger(folder / "ledger", "main") as ledger:
         for event in rewritten(events, plant):
             ledger.append(event, sync=False)
-    evolve(*take_up(folder), silent)
+    play_study(Study.open(folder))
     return folder
 
 
@@ -156,7 +146,7 @@ def match_only(plant: Plant, folder: Path, earlier: Sequence[EarlierRuns] = ()) 
     """A match without a champion, as `metaloop match` or a study that was stopped leaves it; ``earlier``: runs that
     `--add` counts."""
     with Ledger(folder / "ledger", "main") as ledger:
-        config = {"command": "match", "plan": {"added": [asdict(one) for one in earlier]}}
+        config = {"kind": "match", "plan": {"added": [asdict(one) for one in earlier]}}
         study = {"study_id": "y1", "config": config, "version": "0", "started_at": "2026-01-01T00:00:00Z"}
         ledger.append({"kind": "study", **study}, sync=False)
         program_of = {who: who.removesuffix(" again") for who in plant.gains}

@@ -10,18 +10,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-from analysis.report import page
 from analysis.report.card import card
+from analysis.report.page import report as html_report
 from analysis.study import open_study
 from meta.cli.output import Output
 from meta.cli.standings import show_standings
-from meta.cli.status import present as status
-from meta.cli.studies import item as listed
+from meta.cli.status import read_status, show_status
+from meta.cli.studies import list_row
 from meta.cli.study_result import show_study_result
 from meta.kinds.begin import champion_of
-from meta.ui.app import page as window_page
+from meta.ui.app import page, study_page
 from meta.ui.live import LiveStudy
-from meta.ui.studies import FollowedStudy
+from meta.ui.studies import follow
 
 BLOCKS = {"p", "li", "tr", "h1", "h2", "h3", "figcaption", "summary", "div", "section", "dt", "dd", "caption", "ul"}
 VOID = {"br", "hr", "img", "input", "meta", "link", "col"}
@@ -93,24 +93,24 @@ def as_json(show: Callable[[Output], object]) -> str:
 def screens(folder: Path) -> dict[str, str]:
     """Screen → its text. ``json`` has the sentences of the object that ``metaloop evolve --json`` ends with."""
     with open_study(folder) as con:
-        report, drawn = page.report(con, str(folder)), card(con, str(folder))
+        report, drawn = html_report(con, str(folder)), card(con, str(folder))
     champion = champion_of(folder)
-    followed = FollowedStudy.of("study", folder)
+    followed = follow("study", folder)
     followed.look()
-    item = followed.item()
+    status = read_status(LiveStudy(folder))
     pages = {
-        "window": window_page("studies", studies=None, rows=[(followed, item)]),
-        "window page": window_page("study", one=followed, item=item, ablation=None, **followed.page("")),
+        "window": page("studies", {"studies": None, "rows": [(followed, *followed.item())]}),
+        "window page": study_page(followed),
     }
     out = {
-        **{name: visible(bytes(page.body).decode()) for name, page in pages.items()},
+        **{name: visible(bytes(response.body).decode()) for name, response in pages.items()},
         "report": visible(report),
         "card": " ".join(text.strip() for text in _texts(ElementTree.fromstring(drawn))),
-        "status": printed(lambda o: status(o, LiveStudy.read(folder))),
-        "status, json": as_json(lambda o: status(o, LiveStudy.read(folder))),
+        "status": printed(lambda o: show_status(o, status)),
+        "status, json": as_json(lambda o: show_status(o, status)),
         "standings": printed(lambda o: show_standings(o, folder, every=champion is None)),
         "standings, json": as_json(lambda o: show_standings(o, folder, every=champion is None)),
-        "list": str(listed(folder, Output())["lead"]),
+        "list": str(list_row(folder, Output())["lead"]),
     }
     if champion is not None:
         out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")

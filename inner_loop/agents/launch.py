@@ -17,7 +17,6 @@ from inner_loop.agents.experiment_server import AgentReply, AgentRequest, Experi
 from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
 from inner_loop.agents.worktree import commands, lay, temporary, variables
 from inner_loop.events import CallEvent
-from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError, UsageError
@@ -54,7 +53,7 @@ class AgentLaunch:
         """The gateway to the agent's models, for all sessions; none if the agent has its own login, or the user no
         key."""
         upstreams = self.recipe.gateway.api
-        if open_routes := routes(upstreams):
+        if open_routes := self.recipe.routes:
             shared = self._network == "full"
             gateway = Gateway(upstreams, open_routes, self._context, shared=shared, models=self.recipe.gateway.models)
             self.gateway = stack.enter_context(gateway)

@@ -16,9 +16,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from inner_loop.gateway.route import COMMON, LOCAL, Route, Upstream, routes
+from inner_loop.gateway.route import COMMON, Route, Upstream, routes
 from inner_loop.run_context import ModelConfig
-from programs.errors import CredentialMissing, EnvironmentProblem, NotFound, UsageError
+from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -64,6 +64,11 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     by_hand: list[str] = []
 
     @property
+    def routes(self) -> tuple[Route, ...]:
+        """To the APIs whose key is set here: their calls are counted and capped."""
+        return routes(self.gateway.api)
+
+    @property
     def takes_stdin(self) -> bool:
         return not any("{prompt}" in word for word in (*self.command, *self.after))
 
@@ -84,6 +89,11 @@ def load(name: str) -> Recipe:
         hint = f"known agents: {', '.join(names())}; or --set agent='my-agent {{prompt}}'"
         raise NotFound(f"no recipe for an agent {name!r}", hint=hint)
     return Recipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
+
+
+def installed() -> dict[str, bool]:
+    """Name of each recipe → whether its agent is installed here."""
+    return {name: shutil.which(load(name).command[0]) is not None for name in names()}
 
 
 def recipe_for(name: str, config: ModelConfig) -> Recipe:
@@ -112,46 +122,6 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def require(name: str, config: ModelConfig) -> None:
-    """Raise CredentialMissing if a recipe's agent would have no model, UsageError if a spending limit could not hold.
-    ``name``: a recipe's, or empty."""
-    upstreams = recipe_for(name, config).gateway.api
-    if routes(upstreams):
-        return
-    if name and upstreams:
-        keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
-        raise CredentialMissing(
-            f"{name} needs {' or '.join(keys)}, which is not set",
-            hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, neither priced nor capped",
-        )
-    if config.caps():
-        raise UsageError(
-            f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
-            hint="leave out --max-usd and --set max_tokens, or export the key of the agent's API",
-        )
-
-
-def metered(name: str, config: ModelConfig) -> tuple[Route, ...]:
-    """The APIs whose calls are counted and capped; empty if Metaloop sees none of the agent's calls."""
-    return routes(recipe_for(name, config).gateway.api)
-
-
-def may_cost(name: str, config: ModelConfig) -> bool:
-    """Whether the agent can reach a model or anything else beyond this machine."""
-    recipe = recipe_for(name, config)
-    return recipe.network != "none" or any(route.host not in LOCAL for route in routes(recipe.gateway.api))
-
-
-def cost_line(name: str, config: ModelConfig) -> str:
-    """The plan's line about the agent's model calls; it also says what is not counted."""
-    open_routes = metered(name, config)
-    if not open_routes:
-        reaches = "; it has this machine's network" * (recipe_for(name, config).network == "full")
-        return f"own device; the agent's model calls are not priced, not capped{reaches}"
-    most = f"at most {config.caps()}" if config.caps() else "no cap"
-    return f"own device; the agent's calls of {', '.join(route.name for route in open_routes)} are metered, {most}"
-
-
 FOLLOWS = "this agent, or any other, follows it"  # beside the command of `own_agent`
 
 
@@ -162,7 +132,7 @@ def own_agent(prompt: str, researcher: str = "", command: str = "") -> str:
     if command and name not in names():
         given = shlex.quote(prompt)
         return command.replace("{prompt}", given) if "{prompt}" in command else f"echo {given} | {command}"
-    here = [one for one in names() if shutil.which(load(one).command[0])]
+    here = [name for name, is_here in installed().items() if is_here]
     chosen = name if name in names() else next(iter(here), "claude")
     return shlex.join(word.replace("{prompt}", prompt) for word in load(chosen).by_hand)
 

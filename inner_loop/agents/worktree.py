@@ -33,7 +33,6 @@ from trainer.sandbox.login_keys import is_key
 from trainer.task import Task
 
 NOTES = "NOTES.md"
-EXPERIMENT = "experiment"
 NAMES = ("experiment", "python", "python3", "uv")
 _HERE = Path(__file__).parent
 _PROGRAM = re.compile(r"[a-z][a-z0-9+._-]*")

@@ -23,7 +23,7 @@ from inner_loop.models.contract import SAFE_BYTES, Message, NoReply, PromptTooLo
 from inner_loop.models.provider import Fault, TokenUsage
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
-from inner_loop.run_context import ModelConfig, RunContext
+from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound
 
 EMPTY = 3  # empty replies in a row that count as an answer
@@ -82,6 +82,11 @@ class ModelClient:
         self._closing = threading.Event()
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> CallEvent:
+        """A reply of at most ``max_tokens`` tokens, as the event of the call. It may be empty, cut off, or a refusal:
+        its ``finish`` is the provider's word (stop, length, content_filter).
+
+        ``purpose``: a word or two for the ledger (`turn`, `repair`). Raises as `numbered`.
+        """
         return self.numbered(next(self._numbers), messages, max_tokens=max_tokens, purpose=purpose)
 
     def numbered(
@@ -290,9 +295,9 @@ def recording(folder: Path, run_id: str) -> dict[tuple[int, str], CallEvent]:
 
 def require_answer(config: ModelConfig) -> None:
     """Call the models once, with a few words, before anything is trained: raises if all refuse the key, the name or the
-    request. One that is busy or silent may answer later."""
+    request. One that is busy or silent may answer later. Nothing is called where a recording answers."""
     refused: dict[str, Fault] = {}
-    for model in config.models:
+    for model in () if is_replayed() else config.models:
         try:
             provider.ask(model, [Message("user", "Reply with: ready")], max_tokens=16, timeout=FIRST_SECONDS)
             return
@@ -300,7 +305,8 @@ def require_answer(config: ModelConfig) -> None:
             if fault.passes:
                 return
             refused[model] = fault
-    raise refusal(refused)
+    if refused:
+        raise refusal(refused)
 
 
 def refusal(refused: Mapping[str, Fault]) -> MetaloopError:

@@ -6,11 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from inner_loop.events import CallEvent
 from inner_loop.models.scrub import scrub
 from programs.errors import EnvironmentProblem, MetaloopError
 
@@ -45,18 +44,6 @@ class Message:
     def stable(self) -> list[str]:
         """The part that identifies a message."""
         return [self.role, self.text]
-
-
-class ChatModel(Protocol):
-    """Calls are numbered in their order; a resumed run recognises them by number."""
-
-    def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> CallEvent:
-        """A reply of at most ``max_tokens`` tokens, as the event of the call. It may be empty, cut off, or a refusal:
-        it is data. Its ``finish`` is the provider's word: stop, length (cut off), content_filter.
-
-        ``purpose`` is a word or two for the ledger (`turn`, `repair`, `mutate rewrite`). Faults of providers are
-        retried, or another model is called. Raises NoReply if that does not help, or at a cap.
-        """
 
 
 class NoReply(Exception):

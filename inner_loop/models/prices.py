@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from inner_loop.models.provider import TokenUsage, litellm, marked
 from inner_loop.models.spend_limiter import Cost
-from inner_loop.run_context import REPLY_SHARE, ModelConfig
+from inner_loop.run_context import REPLY_SHARE, ModelConfig, is_replayed
 from programs.errors import CredentialMissing, UsageError
 from trainer.task import Task
 
@@ -18,7 +18,7 @@ WRITING, WRITING_HOUR = 1.25, 2.0  # times the input price: Anthropic's of a tok
 CHARACTERS = 4  # per token, in English and in code
 FRAME, PROGRAM, HISTORY, LOG, SAID = 900, 800, 500, 700, 500  # tokens of the parts of a call, and of its reply
 KNOB = 60  # tokens per known edit
-LEAST_CACHED = 1024  # tokens; providers cache no shorter beginnings (platform.openai.com/docs/guides/prompt-caching)
+UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
 
@@ -81,11 +81,21 @@ def estimated(price: TokenPrice | None, tokens_in: int, tokens_out: int, *, cach
 
 
 def require_ready(config: ModelConfig) -> None:
-    """Raise UsageError or CredentialMissing if a model cannot be called, or a cap in dollars cannot be enforced."""
+    """Raise UsageError or CredentialMissing if a model cannot be called, or a cap in dollars cannot be enforced. Where
+    a recording answers, only the names of its models are needed.
+
+    A price for an unused model is probably a typo that would leave a model unpriced; agents name their models
+    themselves.
+    """
     if not config.models:
         raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME for a local server")
-    require_prices_of(config)
-    for model in config.models:
+    strange = [] if config.agent else [name for name in config.prices if name not in config.models]
+    if strange:
+        raise UsageError(
+            f"--set prices={strange[0]}: no model of that name is used",
+            hint=f"write the name as --model has it: {', '.join(config.models)}",
+        )
+    for model in () if is_replayed() else config.models:
         provider_of(model)
         check = litellm().validate_environment(model)
         missing = [name for name in check.get("missing_keys", ()) if _SECRET.search(name)]
@@ -99,17 +109,6 @@ def require_ready(config: ModelConfig) -> None:
                 f"--max-usd: no price is known for {model}",
                 hint=f"dollars per million tokens: --set prices={model}=0.5/1.5; or cap by --set max_tokens=N",
             )
-
-
-def require_prices_of(config: ModelConfig) -> None:
-    """A price for an unused model is probably a typo that would leave a model unpriced. Agents name their models
-    themselves."""
-    strange = [] if config.agent else [name for name in config.prices if name not in config.models]
-    if strange:
-        raise UsageError(
-            f"--set prices={strange[0]}: no model of that name is used",
-            hint=f"write the name as --model has it: {', '.join(config.models)}",
-        )
 
 
 def provider_of(model: str) -> str:
@@ -137,16 +136,6 @@ class Bill:
         return f"{about}{self.tokens / 1e6:.2g}M tokens, {money}"
 
 
-def expected(config: ModelConfig, calls: int, tokens_in: int, tokens_out: int, *, head: int = 0) -> Bill:
-    """Calls of ``tokens_in`` and ``tokens_out`` tokens, all answered by the first model. The first ``head`` tokens
-    are the same in all calls, so after the first call they come from the provider's cache."""
-    price = price_of(config.models[0], config)
-    cached = head if head >= LEAST_CACHED else 0
-    first, later = TokenUsage(tokens_in, tokens_out, 0, cached), TokenUsage(tokens_in, tokens_out, cached)
-    usd = min(calls, 1) * price.cost(first) + max(calls - 1, 0) * price.cost(later) if price else None
-    return Bill(calls, calls * first.tokens, usd)
-
-
 def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
     """Calls of ``tokens_in`` tokens with the longest reply, at the dearest model, within the caps."""
     usage = TokenUsage(tokens_in, config.reply_tokens, written=tokens_in)
@@ -157,24 +146,35 @@ def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
 
 
 def estimate(task: Task, config: ModelConfig, experiments: int) -> Bill:
-    """One call per experiment, without repairs: right to a factor of about two."""
+    """One call of the first model per experiment, without repairs: right to a factor of about two. After the first
+    call, the beginning that all prompts have in common comes from the provider's cache: it is longer than the shortest
+    that is cached, 1024 tokens (platform.openai.com/docs/guides/prompt-caching)."""
     source = sum(len(text) for _, text in task.baseline().files) // CHARACTERS
     head = FRAME + PROGRAM + KNOB * len(task.edits.knobs)
-    return expected(config, experiments, head + HISTORY + LOG + source, SAID, head=head)
+    tokens_in = head + HISTORY + LOG + source
+    first, later = TokenUsage(tokens_in, SAID, 0, head), TokenUsage(tokens_in, SAID, head)
+    price = price_of(config.models[0], config)
+    usd = min(experiments, 1) * price.cost(first) + max(experiments - 1, 0) * price.cost(later) if price else None
+    return Bill(experiments, experiments * first.tokens, usd)
 
 
 def bill_line(whole: Bill, config: ModelConfig) -> str:
-    """One line for the plan, with the caps."""
+    """One line for the plan, with the caps, and how to give a price that is not known."""
     short = (whole.usd or 0) > (config.max_usd or math.inf) or whole.tokens > (config.max_tokens or math.inf)
     ends = ": it stops there, and continues with a larger cap" if short else ""
-    return f"{whole.words('about ')}{f', at most {config.caps()}{ends}' if config.caps() else ''}"
+    most = f", at most {config.caps()}{ends}" if config.caps() else ""
+    unpriced = UNPRICED.format(config.models[0]) if whole.usd is None else ""
+    return f"{whole.words('about ')}{most}{unpriced}"
 
 
 def settled(config: ModelConfig) -> ModelConfig:
-    """The configuration with the smallest known context size of its models, and with replies that fit into it.
+    """The configuration with the smallest known context size of its models, and with replies that fit into it; as it
+    is without models.
 
     Raises UsageError where a reply of --set reply_tokens leaves no room for a prompt.
     """
+    if not config.models:
+        return config
     known = [tokens for model in config.models if (tokens := longest(model, "input"))]
     tokens = config.context_tokens or min(known, default=None)
     if tokens is None:

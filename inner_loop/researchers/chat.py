@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,15 +24,17 @@ from inner_loop.events import TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
+from inner_loop.models.prices import bill_line, estimate, require_ready
 from inner_loop.moves import known_edit
 from inner_loop.record import Record
+from inner_loop.researchers.description import ResearcherDescription
 from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
 from inner_loop.researchers.prompt import Prompts
 from inner_loop.researchers.quoting import line
 from inner_loop.researchers.reply import BadEdit, EditReply, parse
 from inner_loop.researchers.results import CHAT
 from inner_loop.researchers.scripted import ScriptedResearcher
-from inner_loop.run_context import RunContext
+from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.errors import UsageError
 from programs.program import Program
 from programs.roles import Role, roles
@@ -92,8 +94,26 @@ class ChatProposal(Proposal):
     turn: Turn = field(compare=False)
 
 
+class ChatDescription(ResearcherDescription):
+    """The models of -m follow the program."""
+
+    def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
+        require_ready(config)
+
+    def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
+        price, facts = super().cost_line(task, config, experiments)
+        if not config.models:
+            return price, facts
+        if is_replayed():
+            return "replayed, no model is called", facts
+        bill = estimate(task, config, experiments)
+        return bill_line(bill, config), {**facts, "tokens": bill.tokens, "usd": bill.usd}
+
+
 class ChatResearcher(ScriptedResearcher):
     """Draws its waves from a model; screening, replicates, keep rule and confirmation are the charter's."""
+
+    description = ChatDescription
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
         super().__init__(program, task, np.random.default_rng(seed))

@@ -13,18 +13,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
-from inner_loop.agents.launch import AgentLaunch
+from inner_loop.agents.launch import SECONDS, AgentLaunch, require_start
 from inner_loop.agents.recall import recall
 from inner_loop.agents.running import RunningAgent
 from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
+from inner_loop.gateway.route import LOCAL
 from inner_loop.models.contract import NoReply
-from inner_loop.run_context import RunContext
+from inner_loop.researchers.description import MAY_COST, ResearcherDescription
+from inner_loop.run_context import ModelConfig, RunContext, is_replayed
+from programs.errors import CredentialMissing, UsageError
 from programs.program import Program
+from trainer.commands.launcher import require_sandbox
 from trainer.sandbox.launcher import plain
 from trainer.task import Task
 
@@ -32,11 +38,88 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
 IDLE_SECONDS = 1800.0  # without a request, after which an agent is ended
 SESSION_SECONDS = 24 * 3600.0
+UNCONFINED = "this starts an agent without a sandbox: it can do all that you can, and may cost money"
+SANDBOX_SETTINGS = ("agent_network", "agent_readable", "agent_home")  # without effect on an agent without a sandbox
+
+
+class CommandDescription(ResearcherDescription):
+    """A coding agent. ``more``: the name of its recipe; empty if the configuration gives a command."""
+
+    def settle(self, config: ModelConfig, sandboxed: bool) -> ModelConfig:
+        """Also: without a key the agent uses the user's own login. Not with a spending limit, which could then not be
+        kept; in a sandbox only if the login is in a file."""
+        config = super().settle(config, sandboxed)
+        if not self.more or config.caps() or self.is_metered(config):
+            return config
+        direct = config.model_copy(update={"agent_direct": True})
+        has_login = not sandboxed or agent_recipe.home(agent_recipe.recipe_for(self.more, direct))
+        return direct if has_login else config
+
+    def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
+        """Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix: also where a recipe's
+        agent would have no model, or a spending limit could not hold."""
+        recipe = agent_recipe.recipe_for(self.more, config)
+        agent_recipe.find(recipe)
+        if not recipe.routes:
+            if self.more and (upstreams := recipe.gateway.api.values()):
+                keys = list(dict.fromkeys(key for upstream in upstreams for key in upstream.keys))
+                raise CredentialMissing(
+                    f"{self.more} needs {' or '.join(keys)}, which is not set",
+                    hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, neither priced nor capped",
+                )
+            if config.caps():
+                raise UsageError(
+                    f"at most {config.caps()}: the agent's model calls are not priced, so no limit can hold",
+                    hint="leave out --max-usd and --set max_tokens, or export the key of the agent's API",
+                )
+        require_sandbox(sandboxed)
+        inert = [name for name in SANDBOX_SETTINGS if getattr(config, name)]
+        if inert and not sandboxed:
+            raise UsageError(
+                f"--set {inert[0]} is for an agent in a sandbox; without one it reads and reaches what you do",
+                hint=f"leave out --set {inert[0]}, or --no-sandbox",
+            )
+        super().preflight(config, sandboxed)
+
+    def asks_consent(self, config: ModelConfig, sandboxed: bool) -> str:
+        """Whatever the agent can reach beyond this machine may cost money; without a sandbox it can do anything."""
+        if not sandboxed:
+            return UNCONFINED
+        recipe = agent_recipe.recipe_for(self.more, config)
+        is_remote = any(route.host not in LOCAL for route in recipe.routes)
+        return MAY_COST if is_remote or recipe.network != "none" else super().asks_consent(config, sandboxed)
+
+    def is_metered(self, config: ModelConfig) -> bool:
+        """Whether its calls pass the gateway, because the key of its API is set."""
+        return bool(agent_recipe.recipe_for(self.more, config).routes)
+
+    def try_once(
+        self, task: Task, config: ModelConfig, sandboxed: bool, note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Start the agent once before anything is trained; raises if it or its model refuses."""
+        if not is_replayed():
+            note(f"starting the agent once, to see that it answers (at most {SECONDS:.0f} s)")
+            require_start(self.more, task, RunContext(config, sandboxed=sandboxed))
+
+    def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
+        """It also says what is not counted."""
+        recipe, facts = agent_recipe.recipe_for(self.more, config), {"researcher": self.name}
+        names = [route.name for route in recipe.routes]
+        if not names:
+            reaches = "; it has this machine's network" if recipe.network == "full" else ""
+            return f"own device; the agent's model calls are not priced, not capped{reaches}", facts
+        most = f"at most {config.caps()}" if config.caps() else "no cap"
+        return f"own device; the agent's calls of {', '.join(names)} are metered, {most}", facts
+
+    def installed(self) -> dict[str, bool]:
+        return agent_recipe.installed()
 
 
 class CommandResearcher:
     """``more``: the name of a recipe, as in ``command:claude``; empty if the configuration gives a command. An agent
     has no seed."""
+
+    description = CommandDescription
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> None:
         agent_worktree.require_free(program, task)

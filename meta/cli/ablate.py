@@ -1,53 +1,49 @@
-"""``metaloop ablate``: the effect of each directive of a program, or of each kept change of a run."""
+"""``metaloop ablate``: the planned ablation of a program's directives, and of a run's commits."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
-from analysis.wording import estimate, many, plain_text
-from meta.cli import launch, resolve, views
+from arena.settings import StudyConfig
+from arena.setup import StudySetup
+from arena.study import Study
+from meta.cli import driver, resolve
 from meta.cli.commands import verb
-from meta.cli.credit import doubts
-from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags
-from meta.cli.launch import LaunchSettings
-from meta.cli.match import resume
+from meta.cli.flags import BudgetFlag, PlayingFlags, RunBudgetFlag, StartFlags
+from meta.cli.new_study import existing_study, load_task, new_folder, playing_settings
 from meta.cli.options import argument, flag
 from meta.cli.output import Output
-from meta.kinds.cost import Cost, Work
-from programs.errors import Imported, NotFound, UsageError
-from programs.text import one_line
-
-if TYPE_CHECKING:
-    from analysis.effects.designs import FactorialDesign
-    from arena.ablation import Switches
-    from arena.replay import Commit
-    from arena.setup import RunCost
-    from arena.study import Study
-    from programs.program import Program
-    from trainer.task import Task
+from meta.kinds.contract import Draft, named_kind
+from meta.kinds.plans import AblationPlan, Plan, ReplayPlan
+from meta.kinds.replay import commit_lines, imported_commits, kept_commits
+from programs.errors import Imported, UsageError
+from programs.program import Program
+from trainer.task import Task
 
 SEEDS = 4
-ONE_SEED = "all runs share one run seed, so the effects are of that seed"
-WHOLE = """
-SELECT f.gain - u.gain AS gain FROM replays AS f JOIN replays AS u USING (ablation_id, seed)
-WHERE f.run_id = $1 AND len(u.commits) = 0 AND list_sort(f.commits) = (
-    SELECT list_sort(factors) FROM ablations WHERE run_id = $1 AND method = 'replay')
-"""
 
 
 @dataclass(frozen=True)
 class AblateFlags:
     """The flags of this command alone."""
 
-    what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)]
+    study: Annotated[
+        str | None,
+        flag(
+            "Folder of the new study, or an existing study: its ledger and report get the result  "
+            "[default: studies/TASK-DATE-N].",
+            "-s",
+            "--study",
+            metavar="DIR",
+        ),
+    ]
+    task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")]
+    run_budget: RunBudgetFlag
     budget: BudgetFlag
     only: Annotated[tuple[str, ...], flag("Switch only this directive; repeatable.", metavar="ID")]
-    seeds: Annotated[int | None, flag(f"Fresh seeds per script, for a RUN  [default: {SEEDS}].", "-n", min=2, max=64)]
+    seeds: Annotated[int, flag("Fresh seeds per script, for a RUN.", "-n", min=2, max=64, default=SEEDS)]
 
 
 @verb(
@@ -55,7 +51,13 @@ class AblateFlags:
     ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept change of one run"),
     ("metaloop ablate r3f2 -s studies/import-NAME -t my/repo --dry-run", "of an imported run; the plan and its cost"),
 )
-def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingFlags, start: StartFlags) -> None:
+def ablate(
+    out: Output,
+    what: Annotated[str, argument(metavar="PROGRAM|RUN")],
+    flags: AblateFlags,
+    playing: PlayingFlags,
+    start: StartFlags,
+) -> None:
     """Measure the effect of each directive (sentence, list item or setting) of a PROGRAM, or of
     each kept change of a RUN.
 
@@ -70,234 +72,76 @@ def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingF
 
     If --study names any other existing study, the result is added to its ledger and report.
     """
-    settings = LaunchSettings.of(which, playing, start)
-    folder = settings.existing(out)
-    try:
-        study = resume(folder, settings, "", "only", "seeds", "budget") if folder else None
-    except Imported:
-        _replay(out, _of_import(cast(Path, folder), flags, settings), flags, replace(settings, study=None))
-        return
-    if study is not None:
-        study.look()
-    run_id = _run_id(study, flags)
-    if study is not None and run_id is not None:
-        _replay(out, _of_study(study, run_id), flags, settings)
+    folder = existing_study(flags.study)
+    if folder is not None and is_import(folder):
+        task = imported_task(flags.task)
+        draft: Draft[Plan] = draft_import(folder, what, task, flags.seeds, playing)
+        folder = new_folder(None, task)
+    elif folder is not None:
+        study = driver.opened(resolve.looked_at(folder, out))
+        refuse_other_settings(flags, study)
+        driver.require_same_sandbox(study, playing.no_sandbox)
+        draft = draft_in_study(study, what, flags)
     else:
-        _factorial(out, study, flags, settings)
+        task = load_task(flags.task)
+        program = resolve.one_program(what)
+        plan = ablation_plan(program, flags)
+        setup = StudySetup("ablation", task, flags.run_budget or task.run_budget, plan=plan.table(),
+                           programs=[program], **playing_settings(playing, [task]))  # fmt: skip
+        folder = new_folder(flags.study, task)
+        draft = Draft(named_kind("ablation"), setup.config(), plan)
+    driver.start(out, draft, folder, start)
 
 
-def _run_id(study: Study | None, flags: AblateFlags) -> str | None:
-    """The requested run, or the run of the last ablation of a resumed study."""
-    if study is None:
-        return None
-    imported = study.config.plan.get("run_id")
-    if flags.what is None:
-        last = next(reversed(study.state.ablations.values()), None)
-        return last.run_id if last else imported
-    path, prefix = Path(flags.what).expanduser(), flags.what
-    known = [run_id for run_id, run in study.state.runs.items() if run.experiments or run_id == imported]
-    begun = any(run_id.startswith(prefix) for run_id in known)
-    return resolve.by_prefix(prefix, known, "run") if begun and not path.exists() else None
+def ablation_plan(program: Program, flags: AblateFlags) -> AblationPlan:
+    return AblationPlan(name=program.name, text=program.document, only=[*flags.only], budget=flags.budget)
 
 
-# -- a program's directives ----------------------------------------------------------------------------------------
+def draft_in_study(study: Study, what: str, flags: AblateFlags) -> Draft[Plan]:
+    """Of a run of the study, by a prefix of its id, else of a program: of the study, or at a path."""
+    is_path, state = Path(what).expanduser().exists(), study.state
+    runs = [run_id for run_id, run in state.runs.items() if run.experiments and run_id.startswith(what)]
+    if runs and not is_path:
+        run_id = resolve.by_prefix(what, runs, "run")
+        commits, kept = kept_commits(study, run_id, None)
+        plan = ReplayPlan(run_id=run_id, commits=len(commits), seeds=flags.seeds)
+        return Draft(named_kind("replay"), study.config, plan, remarks=commit_lines(commits, kept))
+    programs = [program_id for program_id in state.programs if program_id.startswith(what)]
+    if programs and not is_path:
+        program = study.program(resolve.by_prefix(what, programs, "program"))
+    else:
+        program = resolve.one_program(what)
+    return Draft(named_kind("ablation"), study.config, ablation_plan(program, flags))
 
 
-def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: LaunchSettings) -> None:
-    from arena.ablation import ablate, design_of, design_seed, switches
-    from arena.setup import RunCost
-    from arena.task_study import TaskStudy
-    from meta.champion import write_page_again
-
-    task = study.task if study else launch.load_task(settings.task)
-    researcher = study.config.researcher if study else "scripted"
-    program, only, budget = _program(study, flags)
-    switched = switches(program, task, researcher, only)
-    cost = TaskStudy(study).cost if study else RunCost(task, settings.run_budget or task.run_budget)
-    if budget is None and flags.what is None and study is not None:
-        budget = _begun(study, cost)
-    design = design_of(switched.factors, cost, budget, 0)
-    whole = _cost(switched, design, cost.seconds(design.runs), cost, study, settings)
-    if settings.dry_run:
-        settings.show_plan(out, whole, [task], study, "factors", "left_out")
-        return
-    settings.ready(out, [task], study)
-    if study is None:
-        study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
-    design = design_of(switched.factors, cost, budget, design_seed(study, program, switched.factors))
-    launch.announce(out, whole, study.folder, "ablate")
-    match = launch.drive(out, study.folder, "ablate", whole, partial(ablate, study, program, design))
-    champion = study.state.champion
-    if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
-        out.note("champion.evidence.md is updated")
-    present(out, study.folder, match.match_id)
-
-
-def _program(study: Study | None, flags: AblateFlags) -> tuple[Program, tuple[str, ...], float | None]:
-    """(program, directives to switch, budget): from the flags, else as the study was created."""
-    if flags.what is not None:
-        if study is not None and not Path(flags.what).expanduser().exists():
-            known = [p for p in study.state.programs if p.startswith(flags.what)]
-            if known:
-                return study.program(resolve.by_prefix(flags.what, known, "program")), flags.only, flags.budget
-        return resolve.one_program(flags.what), flags.only, flags.budget
-    last = next(reversed(study.state.ablations.values()), None) if study else None
-    if study is not None and last is not None:
-        return study.program(last.program_id or ""), flags.only or last.factors, flags.budget
-    if study is not None and study.config.command == "ablate" and study.config.programs:
-        from programs.program import Program
-
-        (name, text), plan = study.config.programs[0], study.config.plan
-        return Program.parse(text, name), flags.only or tuple(plan.get("only", ())), flags.budget or plan.get("budget")
-    raise UsageError("name a program, or a run of a study", hint="metaloop ablate my/program.md")
-
-
-def _begun(study: Study, cost: RunCost) -> float | None:
-    """The budget of the ablation that is resumed."""
-    last = next(reversed(study.state.ablations.values()), None)
-    return float(cost.seconds(cast(int, last.plan["runs"]))) if last else None
-
-
-def _cost(
-    switched: Switches,
-    design: FactorialDesign,
-    seconds: float,
-    cost: RunCost,
-    study: Study | None,
-    settings: LaunchSettings,
-) -> Cost:
-    """The design, its cost and its power, by t tests as in its table."""
-    from analysis.statistics import t_quantile
-    from analysis.verdict.power import RunSample, detectable
-
-    half = t_quantile(0.975, design.df) * design.se
-    one_sample = RunSample(design.se * math.sqrt(design.df + 1), design.df + 1)  # of the same SE and df
-    least = detectable(one_sample, RunSample(0.0, 2)) or 0.0
-    power = f"95% intervals of about ± {half:.2f} SD between runs; detects an effect of {least:.2f} SD with 80% power"
-    power += f"; {ONE_SEED}" * (design.blocks < 3)
-    power += "; an odd number of blocks confounds each effect with some two-way interactions" * (not design.clear)
-    made = settings.cost(study, [cost.task], [Work.of(cost, design.runs, seconds)])
-    what = (
-        f"{many(len(design.factors), 'directive')} on and off in {many(design.blocks, 'block')} of {design.order} runs"
-    )
-    if switched.left_out:
-        what += f"; {len(switched.left_out)} left out" + ("" if settings.dry_run else " (--dry-run says why)")
-    return made.saying(power=power, design=what).knowing(
-        directives=len(design.factors), blocks=design.blocks, runs_per_block=design.order, programs=design.programs,
-        factors=[{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
-        left_out=[{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out],
-    )  # fmt: skip
-
-
-# -- a run's commits -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ReplayedRun:
-    """``study``: None before a new one is made for an imported run; ``source``: the study with the import."""
-
-    study: Study | None
-    task: Task
-    run_id: str
-    commits: list[Commit]
-    kept: int
-    source: str = ""
-
-
-def _of_study(study: Study, run_id: str) -> ReplayedRun:
-    from arena.replay import commits_of, commits_of_import
-    from arena.verify_study import run_of
-
-    study.agree()
-    if run_id == study.config.plan.get("run_id"):
-        commits, kept = commits_of_import(Path(study.config.plan["source"]), run_id, study.task)
-        return ReplayedRun(study, study.task, run_id, commits, kept)
-    run = run_of(study, run_id)
-    of_night = bool(study.config.plan.get("night"))
-    if run.stream == "confirmation" and not of_night:  # attribution must not use the data that the claim is tested on
-        hint = "name a run of a race: metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
-        raise UsageError(f"run {run_id} belongs to the confirmation, which attribution must not use", hint=hint)
-    commits = commits_of(study, run_id, run.final_source_id)
-    return ReplayedRun(study, study.task, run_id, commits, len(commits))
-
-
-def _of_import(folder: Path, flags: AblateFlags, settings: LaunchSettings) -> ReplayedRun:
-    from arena.replay import commits_of_import
-
+def draft_import(folder: Path, what: str, task: Task, seeds: int, playing: PlayingFlags) -> Draft[Plan]:
+    """Of a run of an imported log, whose kept rows are commits of the task's repository: a study of its own."""
     known = [row["run_id"] for row in resolve.ask(folder, "FROM imports WHERE run_id IS NOT NULL")]
-    run_id = resolve.by_prefix(flags.what or "", known, "imported run")
-    if settings.task is None:
+    run_id = resolve.by_prefix(what, known, "imported run")
+    commits, kept = imported_commits(folder, run_id, task)
+    plan = ReplayPlan(run_id=run_id, commits=len(commits), seeds=seeds, source=str(folder))
+    setup = StudySetup("replay", task, task.run_budget, plan=plan.table(), **playing_settings(playing, [task]))
+    return Draft(named_kind("replay"), setup.config(), plan, remarks=commit_lines(commits, kept))
+
+
+def is_import(folder: Path) -> bool:
+    try:
+        StudyConfig.read(folder / resolve.MARK)
+    except Imported:
+        return True
+    return False
+
+
+def imported_task(text: str | None) -> Task:
+    if text is None:
         hint = "--task REPO; metaloop task init --from REPO writes its task.toml"
         raise UsageError("name the task on which the imported changes are trained", hint=hint)
-    task = launch.load_task(settings.task)
-    return ReplayedRun(None, task, run_id, *commits_of_import(folder, run_id, task), source=str(folder))
+    return load_task(text)
 
 
-def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchSettings) -> None:
-    from arena.replay import built_of, needed, replay_run, trainings
-    from arena.setup import RunCost
-
-    study, task, commits = run.study, run.task, needed(run.commits)
-    ablations = study.state.ablations.values() if study and flags.what is None else ()
-    seeds = flags.seeds or next((last.seeds for last in reversed(ablations)), None) or SEEDS
-    count = len(trainings(len(commits), seeds))
-    work = Work.of(RunCost(task, task.cost_seconds), count, count * task.cost_seconds)
-    cost = settings.cost(study, [task], [work], seeds).knowing(run_id=run.run_id, commits=len(commits), seeds=seeds)
-    if len(commits) < run.kept:
-        missing = "without a commit, whose commit does not change or fit the script, or which a later one replaces"
-        out.note(f"left out: {run.kept - len(commits)} of {many(run.kept, 'kept row')}, {missing}")
-    labels = {commit.experiment_id: commit.label for commit in commits}
-    for gone, commit in enumerate(commits):
-        if needing := built_of(commits, [i for i in range(len(commits)) if i != gone])[1]:
-            out.note(f"left out together: {commit.label}; {'; '.join(labels[each] for each in needing)}")
-    if settings.dry_run:
-        settings.show_plan(out, cost, [task], study, researches=False)
-        return
-    settings.ready(out, [task], study, researches=False)
-    study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
-    launch.announce(out, cost, study.folder, "ablate")
-    replay = partial(replay_run, study, run.run_id, commits, seeds)
-    launch.drive(out, study.folder, "ablate", cost, replay)
-    present(out, study.folder, run.run_id)
-
-
-def present(out: Output, folder: Path, identity: str) -> None:
-    """Show the rows of `credit` of an ablation; ``identity``: the match of a design, or a run."""
-    how = views.view("credit")
-    with resolve.connect(folder, ["credit", "standings"]) as con:
-        rows = [row for row in how.rows(con, [None]) if identity in (row["match_id"], row["run_id"])]
-        whole = [row["gain"] for row in resolve.fetch(con, WHOLE, [identity])]
-        doubts(out, con)
-        seeds = resolve.fetch(con, "SELECT count(DISTINCT run_seed) AS n FROM runs WHERE match_id = ?", [identity])
-    if not rows:
-        raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
-    views.show(out, rows, how, extra={"study": resolve.shown(folder)})
-    if rows[0]["method"] == "leave-one-out":
-        for line in closing(rows, whole):
-            out.note(line)
-    elif seeds[0]["n"] == 1:
-        out.note(ONE_SEED)
-    study = resolve.typed(folder)
-    out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}")
-
-
-def closing(rows: Sequence[Mapping[str, Any]], whole: Sequence[float]) -> list[str]:
-    """What the final script gains on each seed, in one sentence; how many changes help, which do harm, and what to
-    do with the others."""
-    from analysis.statistics import mean_interval
-
-    gain = mean_interval(whole)
-    all_of_them = estimate(gain.mean, gain.low, gain.high, rows[0]["unit"])
-    above = [row for row in rows if (row["low"] or 0.0) > 0.0]
-    together = sum(row["q"] is not None and row["q"] < 0.05 for row in above)
-    harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
-    lines = [
-        f"the final script over the untouched one, on these {many(gain.n, 'seed')}: {plain_text(all_of_them)}",
-        f"distinguishable from noise, each for itself (95% interval above 0): {len(above)} of its "
-        f"{many(len(rows), 'change')}; {together} when all are counted together (q below 0.05)",
-    ]
-    if harmful:
-        lines.append(f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}")
-    if len(above) + len(harmful) < len(rows):
-        lines.append("the others: keep what costs nothing, take them out one by one, or train with a larger -n")
-    return lines
+def refuse_other_settings(flags: AblateFlags, study: Study) -> None:
+    """Raise UsageError for settings that an existing study has already."""
+    given: dict[str, Any] = {"--task": flags.task, "--run-budget": flags.run_budget}
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{resolve.shown(study.folder)} has its own {option[2:]}", hint=f"leave out {option}")

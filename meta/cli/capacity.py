@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from analysis.wording import many
+from analysis.wording import duration, many
 from arena.settings import MOST_WORKERS
-from meta.cli.options import duration
 from meta.kinds.cost import Cost
 from programs.errors import UsageError
 

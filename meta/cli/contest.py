@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from analysis.wording import duration, many, percent
-from meta.cli import launch, resolve
-from meta.cli.capacity import CLEARLY_SLOWER, slowdown
+from analysis.knowledge import SHIPPED, family_of, query
+from analysis.wording import duration, many, share
+from arena import sandbox
+from arena.choice import require_chosen
+from arena.contest.create import MOST_ENTRIES, ContestOptions, check_options, create_contest
+from arena.contest.plan import NOISE, ClosePlan, plan_close
+from arena.serving.clock import shown
+from inner_loop.models.prices import settled
+from inner_loop.run_context import ModelConfig
+from meta.cli import resolve
+from meta.cli.capacity import workers_of
 from meta.cli.commands import noun, verb
 from meta.cli.contest_entrant import join, status, submit
 from meta.cli.contest_host import close, host
 from meta.cli.flags import SHARES, ContestFolder, HostFlag, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
+from meta.cli.model_options import parse_models, require_able
+from meta.cli.new_study import load_task
 from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
-from meta.cli.researcher_choice import ResearcherChoice
+from meta.kinds.cost import refuse_small
 from programs.errors import UsageError
+from programs.shelf import starter
 from programs.text import one_line
-
-if TYPE_CHECKING:
-    from arena.contest.create import ContestOptions
-    from arena.contest.plan import ClosePlan
-    from inner_loop.run_context import ModelConfig
+from trainer.commands.check import require_checked
 
 PORT, JOINS = 8321, 60
 MOST_CONTACT = 200  # characters
 LEAST_REPLIES = 4  # the limit of one run must allow this many replies of maximum length
 PLAN = (Column("quantity"), Column("value"), Column("meaning", wrap=True))
-AFTER = (
-    "Save join_code, which entrants need; it is shown only this once.",
-    "Save host_token, which is yours, for /host; it is shown only this once.",
-    "Publish rules_hash and secret_hash: they prove that rules and seeds were fixed before the contest opened.",
-)
+CREATED = ("contest_id", "title", "task", "opens", "closes", "rules_hash", "secret_hash")
 GAINS = """
 WITH gains AS (
     SELECT r.program_id, r.verified_gain AS gain, m.purpose = 'race' AS raced
@@ -97,9 +100,6 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     """Create a contest. Its folder contains fixed rules and the secret from which all
     seeds are drawn. Prints the hashes of both and, once only, the host's token and the join
     code."""
-    from arena.contest.create import check_options, create_contest
-    from arena.contest.plan import NOISE, plan_close
-
     path = Path(folder).expanduser()
     plan = plan_close(noise_of(flags.like, out) if flags.like else NOISE, flags.confirm_runs, flags.expect)
     source = f"measured in {flags.like}" if flags.like else "a guess; --set like=STUDY measures it"
@@ -107,36 +107,35 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     if flags.dry_run:
         check_options(path, options)
         show_plan(out, plan, source, options, flags.expect)
-        if out.mode == "json":
-            out.thing({**asdict(plan), "run_seconds": options.run_seconds, "source": source})
+        out.json_only({**asdict(plan), "run_seconds": options.run_seconds, "source": source})
         out.note("nothing was written: leave --dry-run out to create the contest")
         return
-    launch.require_checked(out, options.task, options.sandbox)
-    made = create_contest(path, options)
+    require_checked(options.task, options.sandbox, out.note)
+    new = create_contest(path, options)
     show_plan(out, plan, source, options, flags.expect)
-    kept = ("contest_id", "title", "task", "opens", "closes", "rules_hash", "secret_hash")
-    created = {"folder": folder, **{name: getattr(made.contest.config, name) for name in kept}}
-    created["host_token"] = made.admin_token
+    created = {"folder": folder, **{name: getattr(new.contest.config, name) for name in CREATED}}
+    created["host_token"] = new.admin_token
     if out.mode == "json":
         created["plan"] = {**asdict(plan), "source": source}
-    if made.join_codes:
-        created["join_codes"] = made.join_codes
-    elif out.mode == "json" or not options.join_open:
-        created["join_code"] = made.join_code
+    code = "join_codes" if new.join_codes else "join_code"
+    if out.mode == "json" or not options.join_open:
+        created[code] = new.join_codes or new.join_code
     out.thing(created)
-    for note in AFTER[1:] if options.join_open else AFTER:
-        out.note(note.replace("join_code", "join_codes") if made.join_codes else note)
+    if not options.join_open:
+        out.note(f"Save {code}, which entrants need; it is shown only this once.")
+    out.note("Save host_token, which is yours, for /host; it is shown only this once.")
+    out.note(
+        "Publish rules_hash and secret_hash: they prove that rules and seeds were fixed before the contest opened."
+    )
     out.next(f"metaloop contest serve {resolve.typed(path)}")
 
 
 def show_plan(out: Output, plan: ClosePlan, source: str, options: ContestOptions, expected: int | None) -> None:
-    """The plan as a table, and warnings of what it cannot do."""
-    from analysis.knowledge import SHIPPED, family_of, query
-
+    """Print the plan as a table, and warnings of what it cannot do."""
     if out.mode != "json":
         out.rows(plan_rows(plan, source, options, expected), PLAN)
-    if low := plan.warning(expected):
-        out.warn(low)
+    if warning := plan.warning(expected):
+        out.warn(warning)
     if family_of(options.task) in [row["family"] for row in query([SHIPPED], "SELECT DISTINCT family FROM effects")]:
         out.note(
             "the output of `metaloop program new learnt.md --learnt shipped` may win on this task as it is: give it "
@@ -146,39 +145,32 @@ def show_plan(out: Output, plan: ClosePlan, source: str, options: ContestOptions
 
 def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: int | None) -> list[Row]:
     """What is planned, and what a run, an entry and the close cost, in device time and by the clock."""
-    from arena.serving.clock import shown
-
     entry, workers = options.runs * options.run_seconds, options.workers
     usual, most = plan.seconds(options.run_seconds)
     open_for = (options.closes - options.opens).total_seconds()
     entries = float(f"{open_for * workers / entry:.2g}")
+    experiment, runs = duration(options.task.cost_seconds), many(options.runs, "run")
     by_clock = f"by the clock with {many(workers, 'worker')} on an idle machine"
-    slow = slowdown(workers)
-    now = f"; about {duration(slow * usual / workers)} at the load of now" * (slow >= CLEARLY_SLOWER)
-    fewer = "" if expected else f"; --expect-entries N plans for fewer than {plan.leaders}"
+    leaders = f"at most, of each of {many(plan.leaders, 'leader')} at the close"
+    if not expected:
+        leaders += f"; --expect-entries N plans for fewer than {plan.leaders}"
     rows = (
         ("opens", shown(options.opens), f"at most {many(options.entries_per_person, 'entry')} per person"),
         ("closes", shown(options.closes), f"after {duration(open_for)}"),
-        (
-            "run",
-            duration(options.run_budget),
-            f"device time; an experiment takes {duration(options.task.cost_seconds)}",
-        ),
-        ("entry", duration(entry), f"device time of its {many(options.runs, 'run')}, measurement included"),
+        ("run", duration(options.run_budget), f"device time; an experiment takes {experiment}"),
+        ("entry", duration(entry), f"device time of its {runs}, measurement included"),
         ("entries", f"{entries:.0f}", f"finished before it closes, {by_clock}; stock's two are among them"),
-        ("fresh runs", str(plan.runs), f"at most, of each of {many(plan.leaders, 'leader')} at the close{fewer}"),
-        ("power", percent(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
-        ("noise", percent(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
+        ("fresh runs", str(plan.runs), leaders),
+        ("power", share(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
+        ("noise", share(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
         ("device time", duration(usual), f"median of these closes; at most {duration(most)}"),
-        ("close", duration(usual / workers), f"{by_clock}; at most {duration(most / workers)}{now}"),
+        ("close", duration(usual / workers), f"{by_clock}; at most {duration(most / workers)}"),
     )
     return [dict(zip(("quantity", "value", "meaning"), row, strict=True)) for row in rows]
 
 
 def noise_of(study: str, out: Output) -> float:
     """The SD between runs of a program, pooled over the programs that a study raced first, over stock's mean gain."""
-    from programs.shelf import starter
-
     rows = resolve.ask(resolve.study_folder(study, out), GAINS)
     df = sum(row["df"] for row in rows)
     if df == 0:
@@ -186,22 +178,18 @@ def noise_of(study: str, out: Output) -> float:
     means = {row["program_id"]: row["mean"] for row in rows}
     stock = means.get(starter("stock").program_id, fmean(means.values()))
     if stock <= 0:
-        hint = "name a study in which stock gains, or leave it out"
-        raise UsageError(f"stock gains nothing in {study}", hint=hint)
+        raise UsageError(f"stock gains nothing in {study}", hint="name a study in which it gains, or leave it out")
     return math.sqrt(sum(row["squares"] for row in rows) / df) / float(stock)
 
 
 def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestOptions:
     """The options of a new contest, checked against its task and this machine."""
-    from arena import sandbox
-    from arena.contest.create import MOST_ENTRIES, ContestOptions
-
     if flags.codes and flags.open_join:
         raise UsageError("--codes and --set open_join=true exclude each other", hint="leave one of them out")
-    models = researcher_choice_of(flags.models, flags.yes)
-    task = launch.load_task(flags.task)
+    researcher, model_config = models_of(flags.models, flags.yes)
+    task = load_task(flags.task)
     budget = flags.run_budget or task.run_budget
-    launch.refuse_small(task, budget, fixed_steps=False)
+    refuse_small(task, budget, fixed_steps=False)
     sandbox.require(task, sandboxed=True)
     opens = moment(flags.opens or "", datetime.now(UTC), "--opens")
     devices = flags.playing.devices_per_run or 1
@@ -213,9 +201,9 @@ def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestO
         run_budget=budget, runs=flags.runs, confirm_runs=confirm_runs, entries_per_person=flags.entries_per_person,
         most_entries=flags.most_entries or MOST_ENTRIES, join_codes=flags.codes or 0,
         texts_after_close=flags.texts_after_close, join_open=flags.open_join,
-        workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
+        workers=workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=False, sandbox=True,  # a step's price is the same whatever it trains: docs/threat-model.md
-        researcher=models.researcher, models=models.config, contact=contact,
+        researcher=researcher, models=model_config, contact=contact,
     )  # fmt: skip
 
 
@@ -232,18 +220,18 @@ def moment(text: str, start: datetime, name: str) -> datetime:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
 
 
-def researcher_choice_of(models: ModelFlags, yes: bool) -> ResearcherChoice:
-    """The models of a contest, checked. Raises UsageError where calls may cost money without a limit."""
-    choice = ResearcherChoice.of(models, yes=yes)
-    choice = replace(choice, config=with_shares(choice.settled))
-    limited = choice.config.caps() or choice.config.agent_direct
-    if choice.researcher.partition(":")[0] != "scripted" and not limited:
+def models_of(flags: ModelFlags, yes: bool) -> tuple[str, ModelConfig]:
+    """The researcher of a contest and its models, checked. Raises UsageError where calls may cost money without a
+    limit."""
+    researcher, config = parse_models(flags)
+    config = with_shares(settled(config))
+    if researcher != "scripted" and not (config.caps() or config.agent_direct):
         raise UsageError(
-            f"--researcher {choice.researcher}: entries call models, so the contest needs a spending limit",
+            f"--researcher {researcher}: entries call models, so the contest needs a spending limit",
             hint="--max-usd 20, or --set max_tokens=20000000 for a model without a price",
         )
-    choice.ready(None)
-    return choice
+    require_able(researcher, config, yes=yes)
+    return researcher, config
 
 
 def with_shares(config: ModelConfig) -> ModelConfig:
@@ -278,19 +266,17 @@ def serve(
 ) -> None:
     """Serve the pages and the API of a contest, and run its entries. Accepted entries
     survive a kill; the same command resumes."""
-    from arena.choice import require_chosen
-    from arena.contest.running.serve import serve as carry_on
-    from arena.contest.running.serve import warning
+    from arena.contest.running import serve as server  # uvicorn
 
     require_chosen()
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})
-        if unsafe := warning(host, proxy):
+        if unsafe := server.warning(host, proxy):
             out.warn(unsafe)
         out.note("Ctrl-C stops it; the same command resumes it")
 
-    carry_on(resolve.contest_folder(folder, out), host, port, out.note, started, proxy, joins)
+    server.serve(resolve.contest_folder(folder, out), host, port, out.note, started, proxy, joins)
 
 
 for command in (init, serve, join, submit, status, close, host):

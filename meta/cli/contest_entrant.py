@@ -6,22 +6,29 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import click
 from click.core import ParameterSource
 
 from analysis.wording import decimals, duration, many, number, ranks, span, typical
+from arena.contest.client import ContestClient, lint_lines
+from arena.contest.contest import Contest
+from arena.contest.ranking.announced import race_results, secret_check, sentences
+from arena.contest.ranking.view_types import BoardView, ContestView, PersonView
+from arena.contest.ranking.views import board_view, contest_view
+from arena.contest.running.health import health, queue_words
+from arena.contest.running.pace import progress_line
+from arena.contest.stored import STOCK, entry_label
+from arena.contest.tables import state_label
+from arena.serving.client import RequestRejected
+from arena.serving.clock import iso
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row
-from programs.errors import ProgramError, UsageError
-from programs.text import MAX_BYTES
-
-if TYPE_CHECKING:
-    from arena.contest.client import ContestClient
-    from arena.contest.contest import Contest
+from programs.errors import UsageError
+from programs.folder import load
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
 TokenFlag = Annotated[str | None, flag("Your token; safer in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
@@ -39,8 +46,6 @@ MINE = (
 
 
 def client_of(to: str | None, token: str | None = None) -> ContestClient:
-    from arena.contest.client import ContestClient
-
     if not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
     return ContestClient(to, token)
@@ -77,46 +82,23 @@ def submit(
 ) -> None:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
-    from arena.contest.client import lint_lines
-    from arena.serving.client import RequestRejected
-
     client = client_of(to, token)
     client.need_token()
-    raw = document_of(resolve.program_path(program))
+    raw = load(resolve.program_path(program)).labelled.document.encode()
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:
+        if out.mode != "json":
+            for line in lint_lines(problem.detail.get("lint"), program):
+                out.note(line)
         hint = problem.hint.replace(" FILE ", f" {shlex.quote(program)} ")
-        lines = lint_lines(problem.detail.get("lint"), program) if out.mode != "json" else []
-        for line in lines:
-            out.note(line)
-        said = f"{program} is not stored: see the mistakes above" if lines else problem.message
-        raise RequestRejected(said, hint, problem.detail) from None
+        raise RequestRejected(problem.message, hint, problem.detail) from None
     for line in lint_lines(entry["lint"], program):
         out.note(line)
     row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
     out.thing(row if out.mode == "json" else {key: row[key] for key in SHOWN})
     if not entry["new"]:
-        kept = "; what it is based on stays as it was" if parent else ""
-        out.note(f"you have already entered this text; this does not count as another entry{kept}")
-
-
-def document_of(path: Path) -> bytes:
-    """The program at a path as one text. A file whose settings cannot be read is sent as it is: the host's check lists
-    all its mistakes, as on the page. Raises what `programs.folder.load` raises otherwise."""
-    from programs.folder import load
-    from programs.program import Program
-
-    try:
-        return load(path).labelled.document.encode()
-    except ProgramError:
-        raw = path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_BYTES else b""
-        try:
-            Program.parse(raw)
-        except ProgramError:
-            if raw:
-                return raw
-        raise
+        out.note("you have already entered this text; this does not count as another entry, and its parent stays")
 
 
 @verb(
@@ -129,8 +111,6 @@ def status(
 ) -> None:
     """Show the phase and the leaderboard of a contest. With a token, also shows your own
     entries; for a folder on this machine, also the queue and its problems."""
-    from arena.contest.contest import Contest
-
     if folder and click.get_current_context().get_parameter_source("to") is ParameterSource.COMMANDLINE:
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     path = resolve.contest_folder(folder, out) if folder else None
@@ -142,8 +122,7 @@ def status(
 
 
 def of_address(to: str | None, token: str | None) -> dict[str, Any]:
-    from arena.contest.ranking.view_types import BoardView, ContestView, PersonView
-
+    """A contest as its host shows it."""
     client = client_of(to, token)
     return {
         "contest": client.get("/api/v1/contest", ContestView),
@@ -153,80 +132,79 @@ def of_address(to: str | None, token: str | None) -> dict[str, Any]:
 
 
 def of_folder(contest: Contest) -> dict[str, Any]:
-    from arena.contest.ranking.views import board_view, contest_view
-    from arena.contest.running.health import health
-    from arena.serving.clock import iso
-
+    """A contest of this machine, as its host sees it."""
     views = {"contest": contest_view(contest), "board": board_view(contest, admin=True), "health": health(contest)}
     return {**json.loads(json.dumps(views, default=iso)), "address": contest.database.fact("address").get("url", "")}
 
 
 def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     """Print a contest: its state, its leaderboard or the runs that decided, the viewer's entries, what to do next."""
-    from arena.contest.ranking.announced import race_results, secret_check, sentences
-
-    board, said = view["board"], view["board"]["announcement"]
-    race = {int(number): words for number, words in board.get("race", {}).items()}
+    board, decision = view["board"], view["board"]["announcement"]
     out.thing({name: value for name, value in facts(view).items() if value})
     for problem in (view.get("health") or {}).get("problems", ()):
         out.warn(problem)
-    for line in sentences(said) if "outcome" in said else ():
-        out.note(line)
-    copies = {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of")}
-    results = race_results(said) if said else race or copies
-    for act in board.get("since", ()):
-        results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
-    measured = said.get("rows") or board["rows"]
-    rows = [shown({**row, "result": results.get(row["number"])}, measured) for row in measured]
-    rows += [{**who, "entry": named(who), "result": who["why"]} for key in OUTSIDE for who in said.get(key, ())]
-    if not said:
-        for key, kind in (("unmeasured", "without a measured run"), ("void", "that are void")):
-            for entry in board[key]:
-                reason = entry["reason"] or race.get(entry["number"])
-                rows.append({**own_row(entry), "entry": named(entry), "result": reason})
-            if (more := board[f"{key}_total"] - len(board[key])) > 0:
-                out.note(f"{many(more, 'earlier entry')} {kind} not listed")
-    left_out = UNDECIDED if said.get("rows") else () if any(row["result"] for row in rows) else ("result",)
-    out.rows(rows, columns(board["unit"], left_out), empty="no run measured yet")
-    if mine := view.get("me"):
-        out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
-        out.rows([own_row(entry) for entry in mine["entries"]], MINE, empty="no entries yet")
-    commands = steps(view["contest"], folder, bool(said.get("winners"))) if folder else []
-    if said.get("secret"):
-        commands.append(f"{secret_check(said)}  # prints the hash that was published at the opening")
+    if "outcome" in decision:
+        for line in sentences(decision):
+            out.note(line)
+    rows = board_rows(board)
+    for key, what in (("unmeasured", "without a measured run"), ("void", "that are void")):
+        left_out = board.get(f"{key}_total", 0) - len(board.get(key, ()))
+        if left_out > 0 and not decision:
+            out.note(f"{many(left_out, 'earlier entry')} {what} not listed")
+    hidden = UNDECIDED if decision.get("rows") else () if any(row["result"] for row in rows) else ("result",)
+    out.rows(rows, columns(board["unit"], hidden), empty="no run measured yet")
+    if person := view.get("me"):
+        out.note(f"{person['name']}: {person['used']} of {person['quota']} entries used")
+        out.rows([own_row(entry) for entry in person["entries"]], MINE, empty="no entries yet")
+    commands = next_commands(view["contest"], folder) if folder else []
+    if decision.get("secret"):
+        commands.append(f"{secret_check(decision)}  # prints the hash that was published at the opening")
     if commands:
         out.next(*commands)
 
 
-def facts(view: Mapping[str, Any]) -> Row:
-    """The state of a contest by name; empty where there is nothing to say."""
-    from arena.contest.running.health import queue_words
-    from arena.contest.running.pace import progress_line
-    from arena.contest.tables import state_label
+def board_rows(board: Mapping[str, Any]) -> list[Row]:
+    """The rows of the leaderboard, or of the decision where there is one. ``result``: what became of the entry."""
+    decision, race = board["announcement"], {int(number): text for number, text in board.get("race", {}).items()}
+    copies = {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of")}
+    results = race_results(decision) if decision else race or copies
+    for act in board.get("since", ()):
+        results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
+    measured = decision.get("rows") or board["rows"]
+    digits = decimals(typical(row["se"] for row in measured))
+    rows = [measured_row(row, digits) | {"result": results.get(row["number"])} for row in measured]
+    others = [(row, row["why"]) for key in OUTSIDE for row in decision.get(key, ())]
+    if not decision:
+        unmeasured = (own_row(row) for row in (*board["unmeasured"], *board["void"]))
+        others += [(row, row["reason"] or race.get(row["number"])) for row in unmeasured]
+    return rows + [{**row, "entry": entry_name(row), "result": result} for row, result in others]
 
-    contest, health, said = view["contest"], view.get("health"), view["board"]["announcement"]
+
+def facts(view: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a contest by name; empty where there is nothing to say."""
+    contest, host, decision = view["contest"], view.get("health"), view["board"]["announcement"]
     race: Any = dict(contest.get("deciding") or {})
-    if health and not health["at_work"]:
+    if host and not host["at_work"]:
         race.pop("seconds", None)  # nothing goes on, so there is no time left
-    states = [f"{count} {state_label(state)}" for state, count in health["states"].items()] if health else []
-    is_open, is_decided = contest["phase"] in ("upcoming", "open"), bool(said.get("secret"))
-    return {
-        "contest": contest["title"],
-        "phase": contest["phase"],
-        "closes": is_open and contest["closes"],
-        "waiting for": is_waiting(contest) and "the host to close the contest",
-        "closed early": contest.get("closed_early"),
-        "race": progress_line(race),
-        "next look": race.get("next_look") and f"after {many(race['next_look'], 'run')} of each",
-        "decision": said.get("headline"),
-        "secret": said.get("secret"),
-        "its SHA-256": is_decided and contest["secret_hash"],
-        "ledger head": (head := contest.get("ledger_head")) and f"{head['segment']} {head['hash']}",
-        "entries": states and ", ".join([*states, "stock's two arms included"]),
-        "queue": health and queue_words(health),
-        "named": health and health["power"] is not None and f"in {health['power']:.0%} of simulated closes",
-        "address": view.get("address"),
-    }
+    rows = {"contest": contest["title"], "phase": contest["phase"]}
+    if contest["phase"] in ("upcoming", "open"):
+        rows["closes"] = contest["closes"]
+    if is_waiting(contest):
+        rows["waiting for"] = "the host to close the contest"
+    rows |= {"closed early": contest.get("closed_early"), "race": progress_line(race)}
+    if race.get("next_look"):
+        rows["next look"] = f"after {many(race['next_look'], 'run')} of each"
+    rows |= {"decision": decision.get("headline"), "secret": decision.get("secret")}
+    if decision.get("secret"):
+        rows["its SHA-256"] = contest["secret_hash"]
+    if head := contest.get("ledger_head"):
+        rows["ledger head"] = f"{head['segment']} {head['hash']}"
+    if host:
+        states = [f"{count} {state_label(state)}" for state, count in host["states"].items()]
+        rows["entries"] = states and ", ".join([*states, "stock's two arms included"])
+        rows["queue"] = queue_words(host)
+        rows["named"] = host["power"] is not None and f"in {host['power']:.0%} of simulated closes"
+    return {**rows, "address": view.get("address")}
 
 
 def is_waiting(contest: Mapping[str, Any]) -> bool:
@@ -234,42 +212,38 @@ def is_waiting(contest: Mapping[str, Any]) -> bool:
     return contest["phase"] == "closing" and not (contest["left"] or contest["close_asked"])
 
 
-def steps(contest: Mapping[str, Any], folder: Path, is_won: bool) -> list[str]:
-    """The host's next commands. ``is_won``: an entry has won, so there is a card."""
-    name, to = resolve.typed(folder), resolve.typed(folder.with_name(f"{folder.name}-export"))
+def next_commands(contest: Mapping[str, Any], folder: Path) -> list[str]:
+    """What the host of a contest does next."""
+    name, copy = resolve.typed(folder), resolve.typed(folder.with_name(f"{folder.name}-export"))
     if contest["phase"] == "decided":
         return [
-            f"metaloop export {name} -o {to}  # programs, results and ledger, to publish",
-            f"metaloop verify {to}  # what every reader of it can check: all seeds follow from the secret",
-            f"metaloop contest serve {name}  # the pages to share: /{', and /card.svg' if is_won else ''}",
+            f"metaloop export {name} -o {copy}  # programs, results and ledger, to publish",
+            f"metaloop verify {copy}  # what every reader of it can check: all seeds follow from the secret",
+            f"metaloop contest serve {name}  # the pages to share: /, and /card.svg if an entry won",
         ]
     return [f"metaloop contest close {name}"] if is_waiting(contest) else []
 
 
-def named(row: Mapping[str, Any]) -> str:
-    """The entry of a row that the host sent."""
-    from arena.contest.stored import STOCK, entry_label
-
+def entry_name(row: Mapping[str, Any]) -> str:
+    """The name of the entry of a row that the host sent."""
     return STOCK.get(row.get("role", "")) or entry_label(row["entrant"], row["name"])
 
 
-def shown(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Row:
-    """A row of the leaderboard ``rows`` with its figures formatted; its other keys stay."""
-    from arena.contest.tables import state_label
-
-    digits = decimals(typical(other["se"] for other in rows))
+def measured_row(row: Mapping[str, Any], digits: int) -> dict[str, Any]:
+    """A row of the leaderboard with its gains at ``digits`` decimal places; its other keys stay."""
     return {
         **row,
         "state": state_label(row["state"]),
         "rank": ranks(row["rank_low"], row["rank_high"]),
-        "entry": named(row),
+        "entry": entry_name(row),
         "gain": number(row["gain"], digits),
         "interval": span(row["low"], row["high"], digits),
         "claimed": number(row["claimed"], digits),
     }
 
 
-def columns(unit: str, left_out: Sequence[str] = ()) -> list[Column]:
+def columns(unit: str, hidden: Sequence[str] = ()) -> list[Column]:
+    """The columns of the leaderboard, gains in ``unit``."""
     every = (
         Column("rank"),
         Column("entry", wrap=True),  # whole: the beginnings of two names can be the same
@@ -282,11 +256,9 @@ def columns(unit: str, left_out: Sequence[str] = ()) -> list[Column]:
         Column("entry_id", person=False),
         Column("result", wrap=True),
     )
-    return [column for column in every if column.key not in left_out]
+    return [column for column in every if column.key not in hidden]
 
 
-def own_row(entry: Mapping[str, Any]) -> Row:
+def own_row(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry, one of the viewer's with what became of it in the decision."""
-    from arena.contest.tables import state_label
-
     return {**entry, "state": state_label(entry["state"]), "reason": entry.get("outcome") or entry["reason"]}

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import click
 from click.core import ParameterSource
 
 from analysis.wording import duration, many
+from arena.contest.contest import Contest
+from arena.contest.entering import acts, removal
+from arena.contest.entering.copies import copies, copy_sentence
+from arena.contest.export import export
+from arena.contest.ranking.standing import queue_positions
+from arena.contest.running import work
+from arena.contest.running.pace import deciding, most_seconds, progress_line, run_seconds
+from arena.serving.clock import iso, shown
+from inner_loop.models.spend_limiter import SpendLimiter
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.contest_entrant import of_folder, show
 from meta.cli.flags import ContestFolder, ModelFlags, YesFlag
+from meta.cli.model_options import parse_models
 from meta.cli.options import argument, flag, only
 from meta.cli.output import Output, ask
 from meta.cli.progress import ticker
-from meta.cli.researcher_choice import CAPS, ResearcherChoice
 from programs.errors import Busy, UsageError
-
-if TYPE_CHECKING:
-    from arena.contest.contest import Contest
 
 LOOK_SECONDS, LINE_SECONDS = 0.5, 60.0  # between two looks at another process's work, and two lines about it
 ARGUMENT = {"void": "ENTRY", "unvoid": "ENTRY", "forget": "NAME", "caps": ""}
-LIMITS = {"max_usd": "--max-usd", "more": "--set"}
+TAKES = {"void": ("person", "because"), "unvoid": ("because",), "forget": (), "caps": ("max_usd", "more")}
+OPTIONS = {"person": "--person", "because": "--because", "max_usd": "--max-usd", "more": "--set"}
 
 
 @verb(
@@ -42,9 +49,6 @@ def close(
     remaining runs, and the leaders run once more on fresh seeds and data. Then the
     decision and the secret that the hidden data came from are published. Works with or
     without a running `serve`; if it is interrupted, the same command resumes."""
-    from arena.contest.contest import Contest
-    from arena.contest.entering.copies import copies, copy_sentence
-
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
     if contest.phase() != "decided":
@@ -63,8 +67,6 @@ def close(
 def request_close(contest: Contest, early: str | None, yes: bool) -> None:
     """Record the request; the process that works on the contest carries it out. Raises UsageError if it is early, or
     ``early`` and not confirmed."""
-    from arena.serving.clock import shown
-
     if contest.phase() in ("upcoming", "open"):
         if not early:
             raise UsageError(
@@ -84,40 +86,36 @@ def request_close(contest: Contest, early: str | None, yes: bool) -> None:
 
 def follow(out: Output, contest: Contest) -> None:
     """Do the work in this process, unless another one already does: then wait for it."""
-    from arena.contest.running.work import carry_on
-
-    spoke = float("-inf")
+    printed = float("-inf")
     try:
-        with ticker(out) as say:
+        with ticker(out) as report:
             while contest.phase() != "decided":
-                if time.monotonic() - spoke > LINE_SECONDS:
-                    say(remaining(contest))
-                    spoke = time.monotonic()
+                if time.monotonic() - printed > LINE_SECONDS:
+                    report(remaining(contest))
+                    printed = time.monotonic()
                 try:
-                    carry_on(contest, out.note, count=say)
+                    work.carry_on(contest, out.note, count=report)
                 except Busy:
                     time.sleep(LOOK_SECONDS)
                     continue
                 if (contest.folder / "stop").exists():
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
-        again = f"metaloop contest close {resolve.typed(contest.folder)}"
-        out.note(f"a running serve goes on with the close; else it waits. To follow or to resume it: {again}")
+        command = f"metaloop contest close {resolve.typed(contest.folder)}"
+        out.note(f"a running serve goes on with the close; else it waits. To follow or to resume it: {command}")
         raise
 
 
 def remaining(contest: Contest) -> str:
     """How far the close is, with an estimate of the time left."""
-    from arena.contest.entering.acts import contenders
-    from arena.contest.ranking.standing import queue_positions
-    from arena.contest.running.pace import deciding, most_seconds, progress_line, run_seconds
-
     if contest.phase() in ("deciding", "decided"):
         return progress_line(deciding(contest)) or "the leaders run again"
-    order = queue_positions(contest, run_seconds(contest)[0])
-    left = duration(max((seconds for _, seconds in order.values()), default=0.0))
-    before = f"{many(len(order), 'entry')} unfinished, about {left}; then " if order else ""
-    return f"{before}the leaders run again, at most {duration(most_seconds(contest, len(contenders(contest))))}"
+    race = f"the leaders run again, at most {duration(most_seconds(contest, len(acts.contenders(contest))))}"
+    positions = queue_positions(contest, run_seconds(contest)[0])
+    if not positions:
+        return race
+    left = duration(max(seconds for _, seconds in positions.values()))
+    return f"{many(len(positions), 'entry')} unfinished, about {left}; then {race}"
 
 
 @verb(
@@ -131,7 +129,7 @@ def host(
     target: Annotated[str, argument(metavar="[ARG]", default="")],
     person: Annotated[str, flag("void: all entries of this person, in place of ENTRY.", metavar="NAME", default="")],
     because: Annotated[str, flag("void, unvoid: public reason; it stays on record.", metavar="TEXT", default="")],
-    limits: Annotated[ModelFlags, only(*LIMITS)],
+    limits: Annotated[ModelFlags, only(*TAKES["caps"])],
     yes: YesFlag,
 ) -> None:
     """Act as the host of a contest. Works with or without a running `serve`.
@@ -152,8 +150,6 @@ def host(
 
     caps: show the spending limits of the models, and the spending so far; --max-usd,
     --set max_tokens=… and --set prices=… change them. The limits per run are part of the rules."""
-    from arena.contest.contest import Contest
-
     refuse_other_options(act, target or person)
     contest = Contest.open(resolve.contest_folder(folder, out))
     if act == "caps":
@@ -170,32 +166,25 @@ def refuse_other_options(act: str, target: str) -> None:
     """Raise UsageError for an argument or a typed option that the act does not take."""
     if bool(target) != bool(ARGUMENT[act]):
         raise UsageError(f"{act} takes {ARGUMENT[act] or 'no argument'}", hint="metaloop contest host --help")
-    other = dict[str, str]() if act == "caps" else LIMITS
-    if act not in ("void", "unvoid"):
-        other = {**other, "because": "--because"}
-    if act != "void":
-        other = {**other, "person": "--person"}
-    for name, option in other.items():
-        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+    context = click.get_current_context()
+    for name, option in OPTIONS.items():
+        if name not in TAKES[act] and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{option} is not for {act}", hint=f"leave {option} out")
 
 
 def void(out: Output, contest: Contest, act: str, entry: str, person: str, because: str) -> None:
     """Declare an entry void, or all of a ``person``, or reinstate it; in the ledger at once, unless a running host
     writes it there."""
-    from arena.contest.entering import acts
-    from arena.serving.clock import iso
-
     if person:
         done = acts.void_person(contest, person, because)
     else:
-        done = [acts.void(contest, entry, because) if act == acts.VOID else acts.unvoid(contest, entry, because)]
+        done = [(acts.void if act == acts.VOID else acts.unvoid)(contest, entry, because)]
     acts.write_down(contest)
-    for each in done:
-        row = acts.row(each)
+    for item in done:
+        row = acts.row(item)
         out.thing({**row, "at": iso(row["at"])})
-    racing = any(each.number in (contest.state().get("leaders") or []) for each in done)
-    out.note(acts.consequence(act, contest.phase(), racing))
+    is_racing = any(item.number in (contest.state().get("leaders") or []) for item in done)
+    out.note(acts.consequence(act, contest.phase(), is_racing))
     if act == acts.VOID:
         undo = f"metaloop contest host {resolve.typed(contest.folder)} unvoid {done[0].number}"
         out.next(f"{undo}  # to undo it; the reason is public")
@@ -203,8 +192,6 @@ def void(out: Output, contest: Contest, act: str, entry: str, person: str, becau
 
 def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
     """Remove an entrant's account."""
-    from arena.contest.entering import removal
-
     with contest.database.read() as connection:
         removal.account(connection, name)
     out.note(removal.consequence(contest.phase()))
@@ -216,12 +203,10 @@ def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
 
 def caps(out: Output, contest: Contest, limits: ModelFlags) -> None:
     """Show or change the spending limits of a contest's models. A running host applies new ones by itself."""
-    from inner_loop.models.spend_limiter import SpendLimiter
-
-    wanted = ResearcherChoice.of(limits, yes=False).config
     study = contest.study
-    if given := {name: getattr(wanted, name) for name in CAPS if getattr(wanted, name)}:
-        study = study.model_copy(update={"staff": study.staff.model_copy(update=given)})
+    wanted = parse_models(limits)[1]
+    if wanted.model_fields_set - {"models"}:  # also where nothing changes: a paused queue then tries again
+        study = study.model_copy(update={"staff": study.staff.with_limits(wanted)})
         study.dump(contest.folder / resolve.MARK)
     spent = SpendLimiter(contest.folder).spent()
     out.thing(
@@ -237,16 +222,12 @@ def caps(out: Output, contest: Contest, limits: ModelFlags) -> None:
 
 def publish(out: Output, folder: Path, target: Path) -> None:
     """Write what may be published of a contest: programs, board and ledger, also texts that the pages still hide."""
-    from arena.contest.contest import Contest
-    from arena.contest.entering.removal import recorded
-    from arena.contest.export import export
-
     contest = Contest.open(folder)
     summary = export(contest, target)
     out.thing(summary)
-    if gone := recorded(contest):
+    if removed := removal.recorded(contest):
         out.note(
-            f"the ledger has the names of {many(gone, 'removed account')}: to share the other files without them, "
+            f"the ledger has the names of {many(removed, 'removed account')}: to share the other files without them, "
             f"delete {target / 'ledger'} from your copy; `metaloop verify` then cannot check it"
         )
     if summary["decided"]:

@@ -11,11 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from analysis.effects.attribution import METHODS
 from analysis.wording import many
+from arena.choice import EXECUTORS
+from arena.race import RACE_RULES
+from inner_loop.researchers import RESEARCHERS
+from inner_loop.researchers.description import describe
 from meta.cli.commands import verb
 from meta.cli.output import Column, Output, Row
+from meta.mutators.mix import MUTATORS
+from programs.charter import KEEP_RULES, PROPOSERS
 from programs.errors import EnvironmentProblem, MetaloopError
-from trainer.sandbox import cgroup
+from trainer import gpu
+from trainer.cards.trial import one_experiment
+from trainer.commands.job import CommandJob
+from trainer.commands.launcher import CommandLauncher, require_sandbox
+from trainer.sandbox import bwrap, cgroup
+from trainer.sandbox.local import check_sandbox
+from trainer.sandbox.process_tree import CommandLimits
+from trainer.scoring import SCORERS
 
 DISK_GB = 2.0
 COLUMNS = (Column("state"), Column("check", style="bold"), Column("found", wrap=True), Column("cure", "fix", wrap=True))
@@ -81,24 +95,17 @@ def disk() -> str:
 
 
 def gpus() -> str:
-    from trainer import gpu
-
     survey = gpu.survey()
     if survey.none:
         return "none; tasks of a GPU do not run here"
     if not survey.gpus:
         raise EnvironmentProblem(survey.reason, hint=survey.cure)
-    names = ", ".join(f"{one.index}: {one.name}, {one.memory_mb} MiB" for one in survey.gpus)
+    names = ", ".join(f"{card.index}: {card.name}, {card.memory_mb} MiB" for card in survey.gpus)
     return f"{names}; driver {survey.gpus[0].driver}" + (f"; left out: {survey.reason}" if survey.reason else "")
 
 
 def gpu_command() -> str:
     """Use the first GPU as an experiment does, with this Python's torch: a product of vectors, torch.compile."""
-    from trainer import gpu
-    from trainer.commands.job import CommandJob
-    from trainer.commands.launcher import CommandLauncher, require_sandbox
-    from trainer.sandbox.process_tree import CommandLimits
-
     if not (usable := gpu.usable()):
         return "not tried: no GPU"
     job = CommandJob([sys.executable, "-c", ON_GPU], {}, gpu=usable[0])
@@ -110,34 +117,20 @@ def gpu_command() -> str:
 
 def sandbox() -> str:
     """Start a sandbox, try to escape from it, and train something in it."""
-    from trainer.cards.trial import one_experiment
-    from trainer.sandbox import bwrap
-    from trainer.sandbox.local import check_sandbox
-
     check_sandbox()
     one_experiment()
     return f"bubblewrap ({bwrap.find_bwrap()}): self-test and an experiment passed"
 
 
 def agents() -> str:
-    """The agents with a recipe; `-r command:NAME` runs one."""
-    from inner_loop.agents import recipe
-
-    here = {name: shutil.which(recipe.load(name).command[0]) for name in recipe.names()}
-    installed, missing = (", ".join(name for name in here if bool(here[name]) == there) for there in (True, False))
-    return f"{installed or 'none'}; not installed: {missing or 'none'}"
+    """The programs that researchers start; `-r command:NAME` runs an agent."""
+    found = {name: here for kind in RESEARCHERS.names for name, here in describe(kind).installed().items()}
+    installed, missing = ([name for name in found if found[name] == there] for there in (True, False))
+    return f"{', '.join(installed) or 'none'}; not installed: {', '.join(missing) or 'none'}"
 
 
 def plugins() -> str:
     """Parts that installed packages add."""
-    from analysis.effects.attribution import METHODS
-    from arena.choice import EXECUTORS
-    from arena.race import RACE_RULES
-    from inner_loop.researchers import RESEARCHERS
-    from meta.mutators.mix import MUTATORS
-    from programs.charter import KEEP_RULES, PROPOSERS
-    from trainer.scoring import SCORERS
-
     kinds = (PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, METHODS, EXECUTORS)
     for problem in (problem for kind in kinds for problem in kind.problems()):
         raise problem

@@ -6,6 +6,7 @@ The kinds are a closed list, so that a script can switch on them.
 from __future__ import annotations
 
 import errno
+import os
 
 import click
 
@@ -42,29 +43,23 @@ def report(problem: MetaloopError, *, as_json: bool) -> None:
         body = {"kind": problem.kind, "message": problem.message, "ids": list(problem.ids), "hint": problem.hint}
         click.echo(json_line({"error": body}), err=True)
         return
-    first, *more = lines(problem)
-    kept = problem.exit_code == DRAINED
-    click.echo("\n".join([wrapped(first), *(line if kept else wrapped(line) for line in more)]), err=True)
+    click.echo("\n".join(lines(problem)), err=True)
 
 
 def lines(problem: MetaloopError) -> list[str]:
     """An error as a person reads it. A study that stopped as requested has not failed; its hint are the commands that
     go on."""
-    stopped = problem.exit_code == DRAINED
-    out = [_one_line(problem.message) if stopped else f"error: {_one_line(problem.message)}"]
-    if problem.ids:
-        out.append("  " + "  ".join(map(_one_line, problem.ids)))
-    if problem.hint and stopped:
-        out += ["next:", *(f"  {_one_line(command)}" for command in problem.hint.splitlines())]
-    elif problem.hint:
-        out.append(f"hint: {_one_line(problem.hint)}")
-    return out
+    message = _one_line(problem.message)
+    ids = ["  " + "  ".join(map(_one_line, problem.ids))] if problem.ids else []
+    if problem.exit_code == DRAINED:
+        commands = [f"  {_one_line(command)}" for command in problem.hint.splitlines()]
+        return [wrapped(message), *ids, *(["next:", *commands] if commands else [])]
+    hint = [f"hint: {_one_line(problem.hint)}"] if problem.hint else []
+    return [wrapped(line) for line in (f"error: {message}", *ids, *hint)]
 
 
 def wants(flag: str, argv: list[str]) -> bool:
     """Whether ``flag`` (``--json``, ``--debug``) is set, also where parsing failed before it."""
-    import os
-
     before = argv[: argv.index("--")] if "--" in argv else argv
     value = os.environ.get("METALOOP_" + flag.strip("-").upper(), "")
     return flag in before or value.lower() in {"1", "true", "yes", "on", "t", "y"}
@@ -72,10 +67,8 @@ def wants(flag: str, argv: list[str]) -> bool:
 
 def _from_click(error: click.ClickException) -> MetaloopError:
     message = error.format_message().strip().rstrip(".")
-    hint = getattr(error, "hint", "")
     context = getattr(error, "ctx", None)
-    if not hint and context is not None:
-        hint = f"{context.command_path} --help"
+    hint = f"{context.command_path} --help" if context else ""
     message = message[:1].lower() + message[1:]
     for theirs, ours in (("a valid integer", "a whole number"), ("a valid float", "a number")):
         message = message.replace(f"{theirs} range", ours).replace(theirs, ours)

@@ -6,79 +6,42 @@ import importlib
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
-from analysis.wording import many
+from analysis.export import WRITTEN, Format, open_written, write
+from analysis.study import VIEWS
+from analysis.trackers import client_errors, to_trackio, to_wandb, tracked
+from analysis.verdict.decision import decision_of
+from analysis.verdict.verdict import decided
+from analysis.wording import many, plain_text
 from arena.lock import is_taken
+from arena.settings import StudyConfig
+from arena.study import Study
+from inner_loop.agents.recipe import FOLLOWS, own_agent
+from meta.champion import label_of
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, typed
+from meta.cli.options import flag
 from meta.cli.output import Output, Row
+from meta.outcome.agent_text import copied_first, copying
+from meta.outcome.rewriting import NOTHING, findings, rewritten
 from programs.errors import NotFound, UsageError
 from programs.evolved_for import KINDS
+from programs.program import Program
 from programs.text import escaped
 from trainer import sandbox
 
 if TYPE_CHECKING:
     import duckdb
 
-    from analysis.export import Format
-    from analysis.ledger.run_state import StudyState
-    from arena.settings import StudyConfig
-    from arena.study import Study
-    from programs.program import Program
-
-HOSTED = {
-    "contest.sqlite": "meta.cli.contest_host",
-    "home.sqlite": "meta.cli.home",
-}  # with a public copy of their own
+HOSTED = {"contest.sqlite": "meta.cli.contest_host", "home.sqlite": "meta.cli.home"}  # with a public copy of their own
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
-TOOLS = ("trackio", "wandb")
-
-
-@dataclass(frozen=True)
-class ExportFlags:
-    """What is written, and where."""
-
-    to: Annotated[
-        str,
-        flag(
-            f"{', '.join(FORMATS)}; for a tool: {', '.join(TOOLS)}.",
-            type=click.Choice((*FORMATS, *TOOLS)),
-            default="tsv",
-            metavar="FORMAT",
-            command="export",
-        ),
-    ]
-    view: Annotated[
-        str,
-        flag("The view to export, as in metaloop sql, or `written`.", default="runs", metavar="NAME|all"),
-    ]
-    output: Annotated[
-        str | None,
-        flag("File; a folder for --view all and tools  [default: stdout; tools: ./FORMAT].", "-o", metavar="PATH"),
-    ]
-    project: Annotated[
-        str | None,
-        flag("tools: name of the project  [default: the study's name].", metavar="NAME"),
-    ]
-    kind: Annotated[
-        str | None,
-        flag(
-            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its charter "
-            "written as sentences.",
-            "--for",
-            type=click.Choice(("prose", *KINDS)),
-        ),
-    ]
-    program: Annotated[
-        str | None, flag("With --for: this program of the study, not the champion.", metavar="ID", command="export")
-    ]
+TOOLS = {"trackio": to_trackio, "wandb": to_wandb}
 
 
 @verb(
@@ -89,7 +52,36 @@ class ExportFlags:
 def export(
     out: Output,
     study: AnyStudy,
-    flags: ExportFlags,
+    to: Annotated[
+        str | None,
+        flag(
+            f"{', '.join(FORMATS)}; for a tool: {', '.join(TOOLS)}  [default: tsv].",
+            type=click.Choice((*FORMATS, *TOOLS)),
+            metavar="FORMAT",
+            command="export",
+        ),
+    ],
+    view: Annotated[
+        str | None,
+        flag("The view to export, as in metaloop sql, or `written`  [default: runs].", metavar="NAME|all"),
+    ],
+    output: Annotated[
+        str | None,
+        flag("File; a folder for --view all and tools  [default: stdout; tools: ./FORMAT].", "-o", metavar="PATH"),
+    ],
+    project: Annotated[str | None, flag("tools: name of the project  [default: the study's name].", metavar="NAME")],
+    kind: Annotated[
+        str | None,
+        flag(
+            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its charter "
+            "written as sentences.",
+            "--for",
+            type=click.Choice(("prose", *KINDS)),
+        ),
+    ],
+    program: Annotated[
+        str | None, flag("With --for: this program of the study, not the champion.", metavar="ID", command="export")
+    ],
 ) -> None:
     """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
     lists the written files on stdout.
@@ -107,21 +99,21 @@ def export(
 
     Of a contest or a shared project, without --view and --to: writes all that may be published
     into a new folder. Of a contest also the texts that its pages show only after the close."""
-    target = Path(flags.output).expanduser() if flags.output else None
-    if flags.program and not flags.kind:
+    target = Path(output).expanduser() if output else None
+    if program and not kind:
         raise UsageError("--program needs --for", hint="add --for prose")
-    if flags.kind:
-        for_researcher(out, study, target, flags.kind, flags.program)
+    if kind:
+        for_researcher(out, study, target, kind, program)
         return
-    if flags.to in TOOLS:
-        to_tool(out, study, target, flags.to, flags.project)
+    if to in TOOLS:
+        to_tool(out, resolve.study_folder(study, out), target, to, project)
         return
-    if flags.project:
+    if project:
         raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
     hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
-    if not hosted or {"--view", "--to"} & typed().keys():
-        to_tables(out, folder, target, flags.to, flags.view)
+    if not hosted or view or to:
+        to_tables(out, folder, target, to or "tsv", view or "runs")
     elif target is None:
         raise UsageError("name a new folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o NEW")
     else:
@@ -130,21 +122,18 @@ def export(
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:
     """Write a view, or every one, as tables."""
-    from analysis.export import WRITTEN, open_written
-    from analysis.study import VIEWS
-
     if view not in (*VIEWS, WRITTEN, "all"):
         raise NotFound(f"no view {view!r}", hint=f"one of {', '.join((*VIEWS, WRITTEN))}, or all")
     if target is None and (view == "all" or out.mode == "json"):
-        raise UsageError(
-            "name a file or folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o tables/"
-        )
+        hint = f"metaloop export {resolve.typed(folder)} -o tables/"
+        raise UsageError("name a file or folder to write to", hint=hint)
     with open_written(folder) if view == WRITTEN else resolve.connect(folder) as con:
         if target is None:
             to_stdout(con, view, to)
             return
-        names = [name for name in VIEWS if name != "events"] if view == "all" else [view]
-        targets = {name: target / f"{name}.{to}" if view == "all" else target for name in names}
+        targets = {view: target}
+        if view == "all":
+            targets = {name: target / f"{name}.{to}" for name in VIEWS if name != "events"}
         written = [to_file(con, name, to, path) for name, path in targets.items()]
     for item in written:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
@@ -154,83 +143,72 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
     """Write the champion of a study, the program ``chosen`` of it, or the program at a path, for another kind of
     researcher; ``prose``: as it is, with its charter as sentences."""
-    from arena.study import Study
-    from meta.champion import label_of
-    from meta.outcome.rewriting import NOTHING, findings, rewritten
-
-    given = Path(study).expanduser() if study else None
-    if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
+    path = Path(study).expanduser() if study else None
+    if path is not None and (path.suffix == ".md" or (path.is_dir() and not (path / resolve.MARK).exists())):
         if chosen:
             raise UsageError("--program chooses a program of a study", hint="metaloop export studies/NAME …")
-        write_program(out, rewritten(resolve.one_program(str(given)), kind), target, kind)
+        write_program(out, *rewritten(resolve.one_program(str(path)), kind), target, kind)
         return
     folder = resolve.study_folder(study, out)
-    made = Study.open(folder)
+    opened = Study.open(folder)
     if not chosen and not (folder / "champion.md").is_file():
-        again = f"metaloop resume {resolve.typed(folder)}{sandbox.flag(made.config.sandbox)}"
-        raise NotFound(f"{folder} has no champion.md", hint=f"{again}, or name a program: --for {kind} my/program.md")
-    made.look()
-    program = of_study(made.state, chosen) if chosen else resolve.one_program(str(folder / "champion.md"))
-    if not chosen:
-        warn_of_start(out, made)
-    found = NOTHING if kind == "prose" else findings(made, program)
+        command = f"metaloop resume {resolve.typed(folder)}{sandbox.flag(opened.config.sandbox)}"
+        raise NotFound(f"{folder} has no champion.md", hint=f"{command}, or name a program: --for {kind} my/program.md")
+    opened.look()
+    if chosen:
+        program = resolve.program_of_study(opened.state, chosen)
+    else:
+        program = resolve.one_program(str(folder / "champion.md"))
+        warn_of_start(out, opened)
+    found = NOTHING
     if kind != "prose":
-        program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
-    write_program(out, rewritten(program, kind, found), target, kind, made.config)
-
-
-def of_study(study: StudyState, chosen: str) -> Program:
-    """The program of a study with this name or beginning of an id. Raises NotFound."""
-    from programs.program import Program
-
-    programs = {identity: Program.parse(event.text, event.name) for identity, event in study.programs.items()}
-    named = [program for program in programs.values() if program.name == chosen]
-    return named[0] if len(named) == 1 else programs[resolve.by_prefix(chosen, programs, "program")]
+        found = findings(opened, program)
+        program = replace(
+            program, evolved_for=program.evolved_for or label_of(opened, program, opened.config.plan.get("origin"))
+        )
+    write_program(out, *rewritten(program, kind, found), target, kind, opened.config)
 
 
 def warn_of_start(out: Output, study: Study) -> None:
-    """Say so where the champion is not shown to do better than what it was tested against."""
-    from analysis.verdict.decision import decision_of
-    from analysis.verdict.verdict import decided
-    from analysis.wording import plain_text
-
+    """Warn where the champion is not shown to do better than what it was tested against."""
     if study.state.champion and not (decision := decision_of(study.state.champion.body)).holds:
         untested = "champion.md is a proposal for the next night, and untested"
         out.warn(untested if decision.night else plain_text(decided(decision).headline))
 
 
 def write_program(
-    out: Output, made: tuple[Program, list[str]], target: Path | None, kind: str, config: StudyConfig | None = None
+    out: Output,
+    program: Program,
+    notes: list[str],
+    target: Path | None,
+    kind: str,
+    config: StudyConfig | None = None,
 ) -> None:
-    """Write a program with its notes to a new file or folder, or to stdout. ``config``: of its study."""
-    from inner_loop.agents.recipe import FOLLOWS, own_agent
-    from meta.outcome.agent_text import copied_first, copying
-
-    stated, notes = made[0].labelled, made[1]
+    """Write a program to a new file or folder, or to stdout, and print its notes. ``config``: of its study."""
+    program = program.labelled
     for note in notes:
         out.note(note)
     if target is None:
-        out.text(stated.document)
+        out.text(program.document)
         return
     resolve.new_path(target)
-    if stated.is_set:
-        stated.write(target)
+    entry = target
+    if program.is_set:
+        program.write(target)
+        entry = target / program.files[0][0]
     else:
-        target.write_bytes(stated.raw)
+        target.write_bytes(program.raw)
     out.note(f"wrote {target}")
     out.json_only({"path": str(target)})
-    entry = target / stated.files[0][0] if stated.is_set else target
     if kind in ("prose", "agent"):
-        task, researcher, own = (config.task, config.researcher, config.staff.agent) if config else ("", "", "")
-        go = f"cd {task} && " if copying(task) else ""
-        agent = own_agent(f"Read {entry.resolve()} and follow it", researcher, own)
-        out.next(*copied_first(task), f"{go}{agent}  # {FOLLOWS}")
+        task, researcher, command = (config.task, config.researcher, config.staff.agent) if config else ("", "", "")
+        agent = own_agent(f"Read {entry.resolve()} and follow it", researcher, command)
+        folder = f"cd {task} && " if copying(task) else ""
+        out.next(*copied_first(task), f"{folder}{agent}  # {FOLLOWS}")
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:
     """Write a view to ``path``; returns what was written."""
-    from analysis.export import write
-
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"name a file: -o {path}/{view}.{to}")
     write(con, view, path, cast("Format", to))
@@ -253,22 +231,17 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
                 click.echo(escaped(line.decode().removesuffix("\n")), color=False)
 
 
-def to_tool(out: Output, study: str | None, target: Path | None, to: str, project: str | None) -> None:
+def to_tool(out: Output, folder: Path, target: Path | None, to: str, project: str | None) -> None:
     """Send the study to a new project of a tool, as it is now."""
-    from analysis.trackers import client_errors, to_trackio, to_wandb, tracked
-
     if target is not None and target.is_file():
         raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
-    folder = resolve.study_folder(study, out)
-    sent = tracked(folder)
-    name = project or sent.name
-    steps = sum(len(run.steps) for run in sent.runs)
-    send = {"trackio": to_trackio, "wandb": to_wandb}[to]
-    out.note(f"sending {many(len(sent.runs), 'run')} with {many(steps, 'experiment')}")
+    tracked_study = tracked(folder)
+    name = project or tracked_study.name
+    counts = {"runs": len(tracked_study.runs), "experiments": sum(len(run.steps) for run in tracked_study.runs)}
+    out.note(f"sending {many(counts['runs'], 'run')} with {many(counts['experiments'], 'experiment')}")
     with client_errors(to):
-        where = send(sent, name, target or Path(to))
-    out.note(f"to look at them: {where}")
+        place = TOOLS[to](tracked_study, name, target or Path(to))
+    out.note(f"to look at them: {place}")
     if is_taken(folder):
         out.note("the study is still running; its later results were not sent")
-    counts = {"runs": len(sent.runs), "experiments": steps}
     out.json_only({"study": str(folder), "to": to, "project": name, **counts})

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from meta.cli.options import Above0, Duration, argument, flag, rare, settings_flag
+import click
 
-STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
-StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
-OwnStudyFlag = Annotated[
+from meta.cli.options import Above0, Duration, argument, flag, rare, settings_option
+
+StudyFlag = Annotated[
     str | None,
-    flag(
-        "Folder of the new study; -s a creates ./a. An existing study, there or under studies/, is resumed  "
-        "[default: studies/TASK-DATE-N].",
-        "-s",
-        "--study",
-        metavar="DIR",
-    ),
+    flag("The study's folder, or its name under studies/  [default: the newest one there].", "-s", metavar="DIR"),
+]
+NewStudyFlag = Annotated[
+    str | None,
+    flag("Folder of the new study; -s a creates ./a  [default: studies/TASK-DATE-N].", "-s", "--study", metavar="DIR"),
 ]
 AnyStudy = Annotated[str | None, argument(required=False)]  # its folder, or its name; without it the newest one
 Programs = Annotated[tuple[str, ...], argument(metavar="[PROGRAM]...", nargs=-1)]
@@ -53,16 +51,6 @@ RaceRuleFlag = Annotated[
 
 
 @dataclass(frozen=True)
-class StudyFlags:
-    """Which study a command starts or resumes, on which task."""
-
-    study: OwnStudyFlag = None
-    resume: Annotated[str | None, flag("Resume this study, with its own settings.", metavar="DIR")] = None
-    task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")] = None
-    run_budget: RunBudgetFlag = None
-
-
-@dataclass(frozen=True)
 class PlayingFlags:
     """How the runs of a command are executed, and on which devices."""
 
@@ -93,6 +81,31 @@ class StartFlags:
     yes: YesFlag = False
 
 
+@dataclass(frozen=True)
+class EndFlags:
+    """What happens when a study of a program in a repository has ended."""
+
+    apply: Annotated[
+        bool,
+        flag(
+            "At the end, commit the program and the train.py, each if it is better, to a new branch of the task's "
+            "repository."
+        ),
+    ] = False
+    data_noise: Annotated[
+        str | None,
+        rare(
+            "unknown: --apply also commits a train.py of which it is not known whether its gain holds on other data.",
+            type=click.Choice(("unknown",)),
+        ),
+    ] = None
+
+    @property
+    def words(self) -> str:
+        """The words of a command that asks for the same branch."""
+        return " --apply" * self.apply + " --set data_noise=unknown" * (self.data_noise is not None)
+
+
 SHARES = 50  # the default limit of one run is the whole limit divided by this
 
 
@@ -114,4 +127,4 @@ class ModelFlags:
         flag("The language model, by its name in LiteLLM; further names are fallbacks.", "-m", metavar="NAME,…"),
     ] = None
     max_usd: Annotated[float | None, flag("Spending limit in dollars.", type=Above0, metavar="USD")] = None
-    more: Annotated[tuple[str, ...], settings_flag()] = ()
+    more: Annotated[tuple[str, ...], settings_option] = ()

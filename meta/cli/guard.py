@@ -43,22 +43,16 @@ def check_packages() -> None:
     """Raise EnvironmentProblem unless every package is in the root of this installation."""
     home = Path(__file__).resolve().parents[2]
     for name in PACKAGES:
-        folder = _folder(name)
-        if folder is None:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
             raise EnvironmentProblem(
                 f"the package {name!r} of metaloop is missing from {home}",
                 hint="pip install --force-reinstall metaloop",
             )
-        if folder != home / name:
+        origin = Path(spec.origin).resolve()
+        package = origin.parent if origin.name == "__init__.py" else origin
+        if package != home / name:
             raise EnvironmentProblem(
-                f"the package {name!r} is imported from {folder}, not from metaloop ({home / name})",
-                hint=f"remove {folder.parent} from PYTHONPATH, or run from another folder",
+                f"the package {name!r} is imported from {package}, not from metaloop ({home / name})",
+                hint=f"remove {package.parent} from PYTHONPATH, or run from another folder",
             )
-
-
-def _folder(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name)
-    locations = list(spec.submodule_search_locations or ()) if spec else []
-    if spec is not None and spec.origin and not locations:
-        return Path(spec.origin).resolve()
-    return Path(locations[0]).resolve() if locations else None

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from analysis.wording import duration, number, span
+from arena import sandbox
+from arena.choice import require_chosen
+from arena.home.audit import problems, retrain
+from arena.home.chain import Chain
+from arena.home.client import HostClient, JoinedProject, VolunteerFolder
+from arena.home.export import written
+from arena.home.project import Project
+from arena.home.results import state_of
+from arena.home.tables import OPEN, BlockRow
+from arena.home.volunteer import LocalResearcher, VolunteerSession
 from arena.lock import is_taken
-from meta.cli import launch, resolve
+from arena.setup import StudySetup
+from arena.verify import How
+from inner_loop.models.prices import settled
+from meta.cli import resolve
+from meta.cli.capacity import workers_of
 from meta.cli.commands import noun, verb
 from meta.cli.flags import HostFlag, ModelFlags, ProxyFlag, RunBudgetFlag, YesFlag
+from meta.cli.model_options import parse_models, require_able
+from meta.cli.new_study import load_task
 from meta.cli.options import argument, flag, rare
 from meta.cli.output import Column, Output, ask
-from meta.cli.researcher_choice import ResearcherChoice
+from meta.kinds.cost import refuse_small
 from programs.errors import CapReached, NotFound, UsageError
-
-if TYPE_CHECKING:
-    from arena.home.chain import Chain
-    from arena.home.project import Project
-    from trainer.task import Task
+from programs.text import one_line
+from trainer.streams import Streams
+from trainer.task import Task, builtin_tasks
 
 ProjectFolder = Annotated[str, argument(metavar="DIR")]
 PORT = 8331
@@ -49,39 +64,31 @@ def home() -> None:
     and data, and merges them into main, a git repository, only if they are better."""
 
 
-@dataclass(frozen=True)
-class HomeFlags:
-    """The settings of a new project."""
-
-    title: Annotated[str | None, flag("Title  [default: the folder's name].", metavar="TEXT")]
-    task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")]
-    programs: Annotated[str, flag("Programs that volunteers follow.", "-p", metavar="NAME|FILE,…", default="stock")]
-    run_budget: RunBudgetFlag
-
-
 @verb(
     ("metaloop home init my-project -t strokes", "volunteers follow stock"),
     ("metaloop home init p2 -p stock,idea-queue,local", "volunteers follow one of three"),
 )
-def init(out: Output, folder: ProjectFolder, flags: HomeFlags) -> None:
+def init(
+    out: Output,
+    folder: ProjectFolder,
+    title: Annotated[str | None, flag("Title  [default: the folder's name].", metavar="TEXT")],
+    task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")],
+    programs: Annotated[str, flag("Programs that volunteers follow.", "-p", metavar="NAME|FILE,…", default="stock")],
+    run_budget: RunBudgetFlag,
+) -> None:
     """Create a project. Its folder holds the secret that all seeds and hidden data are
     drawn from, and main, a git repository."""
-    from arena import sandbox
-    from arena.home.project import Project
-    from arena.setup import StudySetup
-
-    task = launch.load_task(flags.task)
-    sandbox.require(task, True)
-    programs = resolve.programs(resolve.listed(flags.programs))
-    if not programs:
+    loaded = load_task(task)
+    sandbox.require(loaded, True)
+    followed = resolve.programs(resolve.listed(programs))
+    if not followed:
         raise UsageError("name a program", hint="-p stock")
-    budget = flags.run_budget or task.run_budget
-    launch.refuse_small(task, budget, False)
-    setup = StudySetup("home", task, budget, workers=launch.workers_of(None, 1), programs=programs)
+    budget = run_budget or loaded.run_budget
+    refuse_small(loaded, budget, False)
+    setup = StudySetup("home", loaded, budget, workers=workers_of(None, 1), programs=followed)
     path = Path(folder).expanduser()
-    title = flags.title or path.name
-    made = Project.create(path, setup, title, [(each, 1.0) for each in programs])
-    out.thing({"folder": folder, "project": made.project_id, "task": task.name, "main": made.chain.head})
+    project = Project.create(path, setup, title or path.name, [(program, 1.0) for program in followed])
+    out.thing({"folder": folder, "project": project.project_id, "task": loaded.name, "main": project.chain.head})
     out.next(f"metaloop home serve {resolve.typed(path)}")
 
 
@@ -108,9 +115,7 @@ def serve(
     --void revokes a block (an accepted proposal): a new commit restores the version of main
     before it, and the proposals of all later blocks are verified again. If another process
     serves the project, that one does it, and this command returns."""
-    from arena.choice import require_chosen
-    from arena.home.project import Project
-    from arena.home.server import serve as carry_on
+    from arena.home import server  # uvicorn
 
     require_chosen()
     path = Path(folder).expanduser()
@@ -126,13 +131,11 @@ def serve(
         out.thing({"url": url, "folder": folder})
         out.note("Ctrl-C stops it; the same command resumes it")
 
-    carry_on(path, host, port, out.note, started, proxy)
+    server.serve(path, host, port, out.note, started, proxy)
 
 
 def request_void(project: Project, block: int, because: str) -> None:
-    """Record the wish, which the process that verifies carries out. Raises NotFound or UsageError."""
-    from arena.home.tables import BlockRow
-
+    """Record the request, which the process that verifies carries out. Raises NotFound or UsageError."""
     name = resolve.typed(project.folder)
     if not because:
         raise UsageError("a reason is missing", hint="--because TEXT")
@@ -149,42 +152,27 @@ def request_void(project: Project, block: int, because: str) -> None:
 
 def show(out: Output, folder: Path) -> None:
     """``metaloop status`` of a project: its blocks, each with its gain over the block before it."""
-    from arena.home.project import Project
-    from arena.home.results import state_of
-    from arena.home.tables import OPEN
-
     project = Project.open(folder)
     state = state_of(project)
     if out.mode == "json":
         out.thing(asdict(state))
         return
-    out.rows(spanned(state.blocks), BLOCKS)
+    out.rows(with_interval(state.blocks), BLOCKS)
     out.thing(
         {
             "gain": f"in {project.task.unit}",
             "volunteers": state.volunteers,
             "runs in progress": state.runs_out,
-            "open proposals": sum(state.proposals.get(each, 0) for each in OPEN),
+            "open proposals": sum(state.proposals.get(name, 0) for name in OPEN),
             "search": duration(state.searched_seconds),
             "verification": duration(state.verified_seconds),
         }
     )
 
 
-def spanned(rows: Iterable[Any]) -> list[dict[str, object]]:
+def with_interval(rows: Iterable[Any]) -> list[dict[str, object]]:
     """Rows with ``low`` and ``high`` as one text, too."""
     return [asdict(row) | {"interval": span(row.low, row.high, 4)} for row in rows]
-
-
-@dataclass(frozen=True)
-class LimitFlags:
-    """What a volunteer grants."""
-
-    runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1, metavar="N")]
-    devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
-    workers: Annotated[int | None, rare("Simultaneous runs  [default: one for each of --devices].", min=1)]
-    max_gb: Annotated[float, rare("GB of memory that a training may take.", min=0.1, default=4.0)]
-    yes: YesFlag
 
 
 @verb(
@@ -196,7 +184,11 @@ def join(
     url: Annotated[str, argument(metavar="URL")],
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
     folder: Annotated[str, rare("Folder for your token and your runs.", default="metaloop-home")],
-    limits: LimitFlags,
+    runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1)],
+    devices: Annotated[str | None, flag("The GPUs that may be used, by number.", metavar="N,…")],
+    workers: Annotated[int | None, rare("Simultaneous runs  [default: one for each of --devices].", min=1)],
+    max_gb: Annotated[float, rare("GB of memory that a training may take.", min=0.1, default=4.0)],
+    yes: YesFlag,
     models: ModelFlags,
 ) -> None:
     """Search for improvements for a project. Its task and its scripts run here, in a sandbox
@@ -204,27 +196,24 @@ def join(
     The URL is https, or http on this machine, such as the end of an ssh tunnel.
     With --model, or -r command:NAME, your model or agent follows the programs; spending
     limits apply to each run."""
-    from arena.home.client import HostClient, JoinedProject, VolunteerFolder
-    from arena.home.volunteer import LocalResearcher, VolunteerSession
-
-    choice = ResearcherChoice.of(models, yes=limits.yes)
-    choice.ready(None)
+    researcher, config = parse_models(models)
+    require_able(researcher, config, yes=yes)
     path = Path(folder).expanduser().absolute()
     os.environ.setdefault("METALOOP_CACHE", str(path / "cache"))  # all that is written lies in the folder
-    follows = LocalResearcher(choice.researcher, choice.settled)
-    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, limits.max_gb, out.note, follows)
-    known = bool(session.folder.get("project", JoinedProject))
+    follower = LocalResearcher(researcher, settled(config))
+    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, max_gb, out.note, follower)
+    has_joined = bool(session.folder.get("project", JoinedProject))
     task = session.preview()
-    if not known:
-        agree(out, url, path, task, limits.yes)
-    gpus = [name.strip() for name in limits.devices.split(",") if name.strip()]
-    at_once = limits.workers or max(1, len(gpus))
-    if gpus and at_once == 1:
+    if not has_joined:
+        agree(out, url, path, task, yes)
+    gpus = resolve.listed(devices)
+    slots = workers or max(1, len(gpus))
+    if gpus and slots == 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    about = session.join(at_once)
+    about = session.join(slots)
     out.note(f"joined {about.title}: task {about.task.name}, main is at block {about.block}")
     try:
-        session.serve(limits.runs, [gpus[k % len(gpus)] if gpus else "" for k in range(at_once)])
+        session.serve(runs, [gpus[k % len(gpus)] if gpus else "" for k in range(slots)])
     except (KeyboardInterrupt, CapReached):
         out.note(f"stopped; the unfinished run is kept in {resolve.shown(path)}, and the same command continues it")
     out.thing({"project": about.project, "runs": session.made, "folder": folder})
@@ -248,72 +237,54 @@ def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
         ask("join?", "there is no terminal to agree in", "read the lines above, then add --yes")
 
 
-@dataclass(frozen=True)
-class AuditChoice:
-    """What an audit measures again."""
-
-    task: Annotated[str | None, flag("The task of main  [default: that of block 0].", "-t", metavar="NAME|DIR")]
-    blocks: Annotated[int, flag("Number of blocks to train again; 0: none.", min=0, metavar="N", default=3)]
-    seeds: Annotated[
-        int, flag("Fresh seeds for a block, and for the one before it.", min=2, max=100, metavar="N", default=6)
-    ]
-    workers: Annotated[int | None, flag("Trainings at a time  [default: all cores].", min=1, metavar="N")]
-
-
 @verb(
     ("metaloop home audit main", "after git clone https://HOST/main.git main"),
     ("metaloop home audit main --blocks 0", "without training"),
 )
-def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: AuditChoice) -> int:
+def audit(
+    out: Output,
+    folder: ProjectFolder,
+    task: Annotated[str | None, flag("The task of main  [default: that of block 0].", "-t", metavar="NAME|DIR")],
+    blocks: Annotated[int, flag("Number of blocks to train again; 0: none.", min=0, default=3)],
+    seeds: Annotated[int, flag("Fresh seeds for a block, and for the one before it.", min=2, max=100, default=6)],
+    workers: Annotated[int | None, flag("Trainings at a time  [default: all cores].", min=1)],
+) -> int:
     """Check a clone of main, the project's repository. Checks git's hashes, computes the test of each
     block (an accepted proposal) again from its recorded differences, and trains some blocks
     again on fresh seeds and data."""
-    from arena.home.chain import Chain
-
     path = Path(folder).expanduser()
     path = path / "main.git" if (path / "main.git").exists() else path
     if not (path / ".git").exists() and not (path / "objects").is_dir():
         raise NotFound(f"{folder} is no git repository", hint="git clone https://HOST/main.git main")
     with Chain.borrowed(path) as chain:
-        return _audit(out, chain, choice)
-
-
-def _audit(out: Output, chain: Chain, choice: AuditChoice) -> int:
-    import random
-
-    from arena import sandbox
-    from arena.home.audit import problems, retrain
-    from arena.verify import How
-    from programs.text import one_line
-    from trainer.streams import Streams
-    from trainer.task import builtin_tasks
-
-    named = chain.message(chain.commits()[0]).partition("the baseline of ")[2].strip() if chain.commits() else ""
-    if not choice.task and named not in builtin_tasks():
-        message = f"main is of a task that is not part of metaloop: {one_line(named)[:80] or 'unnamed'}"
-        raise UsageError(message, hint="name it, if you trust its code: -t DIR")
-    task = launch.load_task(choice.task or named)
-    wrong = list(problems(chain, task))
-    for line in wrong:
-        out.note(f"WRONG: {line}")
-    streams = Streams.fresh()
-    how = How(streams, launch.workers_of(choice.workers, 1))
-    audited = []
-    if choice.blocks and not wrong:
-        sandbox.require(task, True)
-        drawn = random.Random(streams.seed("search", "audit"))
-        audited = retrain(chain, task, how, choice.blocks, choice.seeds, out.note, drawn)
-    out.rows(spanned(audited), AUDITED)
-    bad = len(wrong) + sum(row.verdict == "contradicted" or row.verdict.startswith("failed") for row in audited)
-    out.note(f"{len(chain.commits()) - 1} blocks checked, {len(audited)} trained again, {bad} problems")
+        loaded = task_of(chain, task)
+        wrong = list(problems(chain, loaded))
+        for line in wrong:
+            out.note(f"WRONG: {line}")
+        streams = Streams.fresh()
+        how = How(streams, workers_of(workers, 1))
+        audited = []
+        if blocks and not wrong:
+            sandbox.require(loaded, True)
+            drawn = random.Random(streams.seed("search", "audit"))
+            audited = retrain(chain, loaded, how, blocks, seeds, out.note, drawn)
+        out.rows(with_interval(audited), AUDITED)
+        bad = len(wrong) + sum(row.verdict == "contradicted" or row.verdict.startswith("failed") for row in audited)
+        out.note(f"{len(chain.commits()) - 1} blocks checked, {len(audited)} trained again, {bad} problems")
     return 1 if bad else 0
+
+
+def task_of(chain: Chain, task: str | None) -> Task:
+    """The task of main: the one of this name or folder, else the built-in one that block 0 names. Raises UsageError."""
+    stated = chain.message(chain.commits()[0]).partition("the baseline of ")[2].strip() if chain.commits() else ""
+    if not task and stated not in builtin_tasks():
+        message = f"main is of a task that is not part of metaloop: {one_line(stated)[:80] or 'unnamed'}"
+        raise UsageError(message, hint="name it, if you trust its code: -t DIR")
+    return load_task(task or stated)
 
 
 def publish(out: Output, folder: Path, target: Path) -> None:
     """``metaloop export`` of a project: main as a git repository; blocks, pairs and runs as CSV."""
-    from arena.home.export import written
-    from arena.home.project import Project
-
     out.thing({"folder": str(target), **written(Project.open(folder), target)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -9,10 +10,15 @@ from typing import Annotated, Any
 
 import click
 
+from analysis.imports.columns import Stated
+from analysis.imports.study import import_logs
+from analysis.report.page import HOME
+from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import Above0, argument, flag, rare
 from meta.cli.output import Output
+from programs.templates import jinja_environment
 from programs.text import one_line, shortened
 
 FAR = 20.0  # times the median deviation from the median, of what measures one script again
@@ -63,49 +69,45 @@ def import_(
     distinguishable from noise, and runs nothing. What a log leaves open, such as which column is
     the metric, is an error that names the flag. With several logs, those are left out, with the
     reason, and the others are imported."""
-    from analysis.imports.columns import Stated
-    from analysis.imports.study import import_logs
-    from analysis.report.page import HOME
-    from analysis.wording import many
-    from programs.templates import jinja_environment
-
     folder = Path(study).expanduser() if study else resolve.unused_folder(f"import-{_stem(paths[0])}")
     logs = [Path(path).expanduser() for path in paths]
-    home = Path(repository).absolute() if repository else None
-    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept, rows, reruns), home)
-    out.note(f"study: {resolve.typed(folder)}")
+    origin = Path(repository).absolute() if repository else None
+    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept, rows, reruns), origin)
+    name = resolve.typed(folder)
+    out.note(f"study: {name}")
     with resolve.connect(folder, []) as con:
         items, asides, tries = (resolve.fetch(con, query) for query in ("FROM imports", ASIDES, ROWS))
-    runs = [item | _named(tries, item["run_id"]) for item in items if item["run_id"]]
-    text = jinja_environment(HOME / "templates").get_template("import.txt.j2")
-    values = {"runs": runs[:SHOWN], "more": len(runs[SHOWN:]), "asides": asides[:SHOWN]}
-    values |= {"many": many, "study": resolve.typed(folder)}
-    out.text(text.render(values), item={"study": str(folder), "items": items, "set_aside": asides})
+    runs = [item | _summary(tries, item["run_id"]) for item in items if item["run_id"]]
+    template = jinja_environment(HOME / "templates").get_template("import.txt.j2")
+    text = template.render(runs=runs[:SHOWN], more=len(runs[SHOWN:]), asides=asides[:SHOWN], many=many, study=name)
+    out.text(text, item={"study": str(folder), "items": items, "set_aside": asides})
     for item in [item for item in items if item["state"] == "refused"][:SHOWN]:
         out.warn(f"{item['path']}: left out: {item['reason']}")
-    out.note(f"nothing was run again; every row: metaloop sql {resolve.typed(folder)} 'FROM import_rows'")
+    out.note(f"nothing was run again; every row: metaloop sql {name} 'FROM import_rows'")
     if joined := next((run for run in runs if run["commits_joined"]), None):
-        out.note(f"train its kept changes again: metaloop ablate {joined['run_id']} -s {resolve.typed(folder)} -t REPO")
+        out.note(f"train its kept changes again: metaloop ablate {joined['run_id']} -s {name} -t REPO")
     return 0
 
 
-def _named(rows: Sequence[Mapping[str, Any]], run_id: str) -> dict[str, list[str]]:
+def _summary(rows: Sequence[Mapping[str, Any]], run_id: str) -> dict[str, list[str]]:
     """The rows of a run that are distinguishable from noise, and those that were measured again, as they are shown."""
-    own = [row for row in rows if row["run_id"] == run_id]
-    steps = [f"line {row['line']} ({one_line(row['description'] or '')})" for row in own if row["is_shown"]]
-    repeats: dict[int, list[Mapping[str, Any]]] = {}
-    for row in own:
-        if row["again"] is not None and row["metric"] is not None:
-            repeats.setdefault(row["again"], []).append(row)
+    shown, repeats = [], defaultdict[int, list[Mapping[str, Any]]](list)
+    for row in rows:
+        if row["run_id"] == run_id and row["is_shown"]:
+            shown.append(f"line {row['line']} ({one_line(row['description'] or '')})")
+        if row["run_id"] == run_id and row["again"] is not None and row["metric"] is not None:
+            repeats[row["again"]].append(row)
     again = []
-    for line, rows_of in repeats.items():
-        middle = median(row["metric"] for row in rows_of)
-        near = FAR * median(abs(row["metric"] - middle) for row in rows_of)
-        far = [f"{row['line']}, {row['metric']:g}" for row in rows_of if abs(row["metric"] - middle) > near > 0.0]
-        lines = shortened(", ".join(str(row["line"]) for row in rows_of), 60)
-        again.append(f"line {line} in {lines}{' (far from the others: line ' + far[0] + ')' if far else ''}")
+    for line, repeated in repeats.items():
+        middle = median(row["metric"] for row in repeated)
+        near = FAR * median(abs(row["metric"] - middle) for row in repeated)
+        far = [row for row in repeated if abs(row["metric"] - middle) > near > 0.0]
+        text = f"line {line} in {shortened(', '.join(str(row['line']) for row in repeated), 60)}"
+        if far:
+            text += f" (far from the others: line {far[0]['line']}, {far[0]['metric']:g})"
+        again.append(text)
     more = [f"and {len(again) - SHOWN} more"] if len(again) > SHOWN else []
-    return {"shown": steps[:SHOWN], "again": again[:SHOWN] + more}
+    return {"shown": shown[:SHOWN], "again": again[:SHOWN] + more}
 
 
 def _stem(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from typing import Any, cast
 import click
 
 from meta.cli import errors, guard
-from meta.cli.commands import CONTEXT, SuggestingGroup, write_examples
-from meta.cli.options import CommonFlags, click_parameters
+from meta.cli.commands import CONTEXT, SuggestingGroup
+from meta.cli.options import AS_JSON
 from meta.cli.table import VERBS
 
 CLOSING = (
@@ -21,15 +22,16 @@ CLOSING = (
     "--run-budget 20m. Exit codes: 0 done, 1 failed, 2 usage, 3 limit reached,",
     "4 credential missing, 130 interrupted. After 3 and 130 a study can be resumed.",
 )
-EXAMPLES = (
-    ("metaloop evolve --quick", "a small evolution, offline, 2 to 3 minutes on 2 cores"),
-    ("metaloop improve my/program.md", "start from a program of your own"),
-    ("metaloop standings studies/NAME", "the gains of all programs, with confidence intervals"),
-)
 
 
 class LazyGroup(SuggestingGroup):
     """Commands come from the static table; a command's module is imported when the command is called."""
+
+    examples = (
+        ("metaloop evolve --quick", "a small evolution, offline, 2 to 3 minutes on 2 cores"),
+        ("metaloop improve my/program.md", "start from a program of your own"),
+        ("metaloop standings studies/NAME", "the gains of all programs, with confidence intervals"),
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -49,39 +51,18 @@ class LazyGroup(SuggestingGroup):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write("\n" + "\n".join(CLOSING) + "\n")
-        write_examples(EXAMPLES, formatter)
+        super().format_epilog(ctx, formatter)
 
 
-def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        from importlib.metadata import version
-
-        click.echo(f"metaloop {version('metaloop')}")
-        ctx.exit()
-
-
-def _root(**_flags: bool) -> None:
+@click.group("metaloop", LazyGroup, params=[AS_JSON], context_settings=CONTEXT, invoke_without_command=True)
+@click.option("--debug", is_flag=True, envvar="METALOOP_DEBUG", help="Print the traceback of an error of any command.")
+@click.version_option(package_name="metaloop", message="metaloop %(version)s", help="Print the version.")
+def root(**_flags: bool) -> None:
     """Improve program.md files: race them under an equal compute budget, estimate
     how much each sentence contributes, and write better ones."""
-    ctx = click.get_current_context()
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
-
-
-_debug = click.Option(
-    ["--debug"], is_flag=True, envvar="METALOOP_DEBUG", help="Print the traceback of an error of any command."
-)
-_version = click.Option(
-    ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
-)
-root = LazyGroup(
-    "metaloop",
-    params=[*click_parameters(CommonFlags), _debug, _version],
-    callback=_root,
-    help=_root.__doc__,
-    context_settings=CONTEXT,
-    invoke_without_command=True,
-)
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def run(argv: Sequence[str]) -> int:
@@ -91,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
         guard.check_current_folder()
         guard.forget_git_surroundings()
         guard.check_packages()
-        code: Any = root.main(args=args, prog_name="metaloop", standalone_mode=False)
+        code: Any = root.main(args=args, prog_name="metaloop", standalone_mode=False, obj=args)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt):
@@ -114,8 +95,6 @@ def run(argv: Sequence[str]) -> int:
 
 def _reader_left() -> int:
     """``metaloop sql … | head``: the reader closed the pipe. This is not a failure, and nothing is printed."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
-from click.core import ParameterSource
 
 from programs.errors import UsageError
-from programs.text import word_list
 
 Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
 Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter
 
 LONGEST = 1e9  # seconds
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d++(?:\.\d++)?|\.\d++)([smhd])")
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d++(?:\.\d++)?|\.\d++)(min|[smhd])")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``20m``, ``5400s``, ``1h30m``, ``8h`` or a bare number. Raises ValueError with the accepted forms."""
+    """Seconds of ``20m``, ``5400s``, ``1h30m``, ``1 h 30 min`` or a bare number. Raises ValueError with the accepted
+    forms."""
     plain = text.strip().lower().replace(" ", "")
     try:
         seconds = float(plain)
@@ -42,18 +42,7 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds as text: ``0.15s``, ``12.3s``, ``4m10s``, ``2h05m``."""
-    if seconds is None or seconds != seconds:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.2f}s" if seconds < 1 else f"{seconds:.1f}s"
-    minutes = round(seconds) // 60
-    return f"{minutes}m{round(seconds) % 60:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
-
-
 Above0 = click.FloatRange(min=0, min_open=True)
-SETTINGS = "metaloop.settings"  # in click's meta: name → value, of --set
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -70,7 +59,15 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-def flag(help: str, *names: str, command: str = "", cls: type[click.Option] = click.Option, **settings: Any) -> Maker:
+def flag(
+    help: str,
+    *names: str,
+    command: str = "",
+    min: Any = None,
+    max: Any = None,
+    cls: type[click.Option] = click.Option,
+    **settings: Any,
+) -> Maker:
     """A click option, by default named ``--`` and the parameter's name; METALOOP_NAME in the environment sets it too,
     or METALOOP_COMMAND_NAME where other commands have an option of this name with another meaning.
 
@@ -80,86 +77,93 @@ def flag(help: str, *names: str, command: str = "", cls: type[click.Option] = cl
 
     def make(name: str, hint: object) -> click.Option:
         long = next((n for n in names if n.startswith("--")), "--" + name.replace("_", "-"))
-        words = f"{command} {long.split('/')[0][2:]}".strip()
-        made = {"envvar": "METALOOP_" + re.sub(r"[ -]", "_", words).upper(), **settings}
+        variable = f"metaloop {command} {long.split('/')[0][2:]}"
         kinds = get_args(hint) or (hint,)
+        values: dict[str, Any] = {"multiple": get_origin(hint) is tuple}
+        values["envvar"] = re.sub("[ -]+", "_", variable).upper()
         if bool in kinds:
-            made.setdefault("default", False if hint is bool else None)
-            made["is_flag"] = "/" not in long or None
+            values |= {"is_flag": "/" not in long or None, "default": False if hint is bool else None}
         elif int in kinds or float in kinds:
-            bounds = {bound: made.pop(bound, None) for bound in ("min", "max")}
-            if any(value is not None for value in bounds.values()):
-                made["type"] = (click.IntRange if int in kinds else click.FloatRange)(**bounds)
-            elif "type" not in made:
-                made["type"] = int if int in kinds else float
-            if int in kinds:
-                made.setdefault("metavar", "N")
-        made["multiple"] = get_origin(hint) is tuple
-        if not (made["multiple"] or type(None) in kinds or made.get("required")) and made.get("default") is None:
+            within = click.IntRange if int in kinds else click.FloatRange
+            values["type"] = within(min, max) if {min, max} != {None} else int if int in kinds else float
+            values["metavar"] = "N" if int in kinds else None
+        values |= settings
+        default = values.get("default")
+        if default is None and not (values["multiple"] or type(None) in kinds or values.get("required")):
             raise TypeError(f"--{name} may be left out, so its type needs None or the flag a default")
-        made["show_default"] = made.get("default") is not False and made.get("default") not in (None, "")
-        return cls([*dict.fromkeys([*names, long]), name], help=help, **made)
+        values["show_default"] = default not in (None, False, "")
+        return cls([*dict.fromkeys([*names, long]), name], help=help, **values)
 
     return make
 
 
-class Rare(click.Option):
-    """A setting that ``--set NAME=VALUE`` gives, or METALOOP_NAME in the environment. It is no option of its own."""
+class Setting(click.Option):
+    """A row of a command's table of rare settings; ``--set NAME=VALUE`` sets it, or METALOOP_NAME in the environment.
 
-    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        pass
-
-    def get_help_record(self, ctx: click.Context) -> None:
-        return None
+    It uses click's types, defaults and variables, but it is no option of the command."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         return f"'--set {self.name}'"
 
-    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
-        given = ctx.meta.get(SETTINGS, {}).get(self.name)
-        if given is None:
-            return super().consume_value(ctx, opts)
-        last = given[-1] or ("true" if self.is_flag else "")
-        return given if self.multiple else last, ParameterSource.COMMANDLINE
-
 
 def rare(help: str, command: str = "", **settings: Any) -> Maker:
-    """A :func:`flag` for few: ``--set NAME=VALUE``."""
-    return flag(help, command=command, cls=Rare, **settings)
+    """A `Setting`: a :func:`flag` for few, without an option of its own."""
+    return flag(help, command=command, cls=Setting, **settings)
 
 
-def _sort_settings(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Keeps the values of `Rare` parameters for them, and returns those of models and agents. ``--set help`` prints
-    all settings of the command, as --help does its options."""
-    own = {p.name or "": str(p.help) for p in context.command.params if isinstance(p, Rare)}
-    known = own | (_of_models() if parameter.expose_value else {})
-    if "help" in given:
-        formatter = click.HelpFormatter(width=80)
-        formatter.write_dl([*known.items()])
-        click.echo(formatter.getvalue(), nl=False)
-        context.exit()
-    for text in given:
-        name, _, value = text.partition("=")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
-            raise UsageError(f"--set {text}: {context.command_path} has no such setting", hint=hint)
-        if name in own:
-            context.meta.setdefault(SETTINGS, {}).setdefault(name, []).append(value)
-    return tuple(text for text in given if text.partition("=")[0] not in own)
-
-
-def _of_models() -> dict[str, str]:
-    """The fields of a `ModelConfig` that ``--set`` may name: those with a description."""
+def model_settings() -> dict[str, str]:
+    """The fields of a `ModelConfig` that ``--set`` may name, those with a description; and this description."""
     from inner_loop.run_context import ModelConfig
 
     return {name: field.description for name, field in ModelConfig.model_fields.items() if field.description}
 
 
-def settings_flag(**more: Any) -> Maker:
-    """``--set NAME=VALUE``: the settings of models and agents; the command's own go to its `Rare` parameters."""
-    said = "A rarer setting; --set help lists them."
-    return flag(said, "--set", metavar="NAME=VALUE", callback=_sort_settings, is_eager=True, **more)
+def settings_option(name: str, hint: object, takes_models: bool = True) -> click.Option:
+    """``--set NAME=VALUE`` of a command. Its value is what it sets of models and agents, if the command takes that."""
+    return click.Option(
+        ["--set", name],
+        multiple=True,
+        metavar="NAME=VALUE",
+        envvar="METALOOP_SET",
+        help="A rarer setting; --set help lists them.",
+        callback=read_settings,
+        is_eager=True,
+        expose_value=takes_models,
+    )
+
+
+def read_settings(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the value of each of the command's settings into ``context.params``, and return the texts that are for models
+    and agents. ``help`` prints all settings, as --help does the options. Raises UsageError for an unknown name."""
+    table: Mapping[str, Setting] = getattr(context.command, "settings", {})
+    helps = {name: str(setting.help) for name, setting in table.items()}
+    helps |= model_settings() if option.expose_value else {}
+    if "help" in texts:
+        formatter = click.HelpFormatter(width=80)
+        formatter.write_dl([*helps.items()])
+        click.echo(formatter.getvalue(), nl=False)
+        context.exit()
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if name not in helps:
+            near = difflib.get_close_matches(name, helps, n=1)
+            hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
+            raise UsageError(f"--set {text}: {context.command_path} has no such setting", hint=hint)
+        if not mark:
+            raise UsageError(f"--set {text}: its value is missing", hint=f"--set {name}=VALUE")
+        values.setdefault(name, []).append(value)
+    for name, setting in table.items():
+        typed = values.pop(name, [])
+        options = {name: typed if setting.multiple else typed[-1]} if typed else {}
+        setting.handle_parse_result(context, options, [])  # else from the environment, or its default
+    return tuple(text for text in texts if text.partition("=")[0] in values)
+
+
+#: The option of every command, before or after its name.
+AS_JSON = click.Option(
+    ["--json", "as_json"], is_flag=True, envvar="METALOOP_JSON", help="Print data and errors as JSON."
+)
 
 
 def argument(**settings: Any) -> Maker:
@@ -172,7 +176,7 @@ def only(*names: str) -> Choice:
 
 
 def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter]:
-    """The click parameters of a function, or of a dataclass of flags, in the order of the source."""
+    """The click parameters and settings of a function, or of a dataclass of flags, in the order of the source."""
     for name, kind, more in _values(owner, choice):
         if is_dataclass(kind):
             yield from click_parameters(kind, *more)
@@ -197,43 +201,8 @@ def typed_values(owner: object, values: Mapping[str, Any], choice: Choice = bool
     }
 
 
-AT_EACH_START = word_list("""
-    study resume dry-run yes apply data_noise json
-""")  # options that change no study
-
-
-def typed() -> dict[str, list[str]]:
-    """Option → its values of this command, by its line or the environment, without AT_EACH_START; ``""``: the command
-    and its arguments."""
+def command_line() -> str:
+    """The command line as it was typed, quoted for a shell; empty outside a command."""
     context = click.get_current_context(silent=True)
-    if context is None:
-        return {}
-    given: dict[str, list[str]] = {"": context.command_path.split()[1:]}
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        if source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
-            continue
-        value = context.params.get(name)
-        values = [_word(one) for one in (value if isinstance(value, tuple) else (value,)) if one is not None]
-        option = (parameter.opts if value is not False else parameter.secondary_opts or parameter.opts)[-1]
-        if isinstance(parameter, click.Argument):
-            given[""] += values
-        elif isinstance(parameter, Rare):
-            given.setdefault("--set", []).extend(f"{name}={one}" for one in values if name not in AT_EACH_START)
-        elif option == "--set":
-            given.setdefault("--set", []).extend(values)
-        elif option[2:] not in AT_EACH_START:
-            given[option] = [] if isinstance(value, bool) else values
-    return {option: values for option, values in given.items() if values or option != "--set"}
-
-
-def _word(value: object) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is True else str(value)
-
-
-@dataclass(frozen=True)
-class CommonFlags:
-    """The flag of every command, before or after its name."""
-
-    as_json: Annotated[bool, flag("Print data and errors as JSON.", "--json")]
+    words = context.find_root().obj if context else None  # set by meta.cli.main.run
+    return shlex.join(["metaloop", *words]) if words else ""

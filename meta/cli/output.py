@@ -209,7 +209,8 @@ def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> R
             style=c.style or None,
         )
     for item in items:
-        out.add_row(*(cell if isinstance(cell := _cell(c, item.get(c.key)), Text) else Text(cell) for c in kept))
+        cells = (_cell(c, item.get(c.key)) for c in kept)
+        out.add_row(*(shown if isinstance(shown, Text) else Text(shown) for shown in cells))
     return out
 
 
@@ -228,11 +229,10 @@ def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
 
 def _cell(column: Column, value: Any) -> Any:
     """A value as text, or unchanged where it is a rich.Text."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
     if hasattr(value, "markup"):
         return value
-    return clean(column.show(value) if column.show else brief(value))
+    is_missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return clean(brief(column.show(value) if column.show and not is_missing else value))
 
 
 def now() -> str:
@@ -269,17 +269,10 @@ def bare(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value at a terminal: floats with four significant digits."""
-    value = jsonable(value)
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list) and all(isinstance(v, str | int) for v in value):
-        return " ".join(map(str, value)) or "-"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    """A value at a terminal."""
+    from analysis.wording import cell, plain_text  # loads the package, which --help has no time for
+
+    return plain_text(cell(jsonable(value)))
 
 
 def jsonable(value: Any) -> Any:

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+from analysis.knowledge import SHIPPED, Effect, of_study, read
+from analysis.ledger.run_state import StudyState
+from analysis.report.coverage import choose, task_values
+from arena.settings import StudyConfig
+from inner_loop.behaviour import misfit, resolved_ideas
 from meta.cli import resolve
 from meta.cli.commands import noun, verb
 from meta.cli.flags import StudyFlag
 from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, brief, columns
 from meta.cli.views import View, show
+from meta.learnt import sentence, with_list
+from programs.charter import fields
+from programs.diff import diff as compare
+from programs.diff import moved
+from programs.directives import ORDER
+from programs.edit import replace_ideas
 from programs.errors import NotFound, ProgramError, UsageError
+from programs.folder import entry_of, left_out
+from programs.lint import LintMessage, check
+from programs.lint import lint as examine
+from programs.program import Program
+from programs.settings import charter_fields
+from programs.shelf import starters
 from programs.structure import outline
 from programs.text import newline_of
-
-if TYPE_CHECKING:
-    from analysis.knowledge import Effect
-    from programs.patches import ProgramPatch
-    from programs.program import Program
-    from trainer.task import Task
-
-    TaskChecks = tuple[Callable[[str], str], Callable[[ProgramPatch], str]]
+from trainer.edits import Edit, format_value
+from trainer.task import Task
+from trainer.values.conditional import unread
+from trainer.values.constants import is_number
 
 
 @noun(
@@ -35,8 +49,6 @@ def program(out: Output) -> None:
     """List the starters, the programs that come with Metaloop; write, check and compare
     programs. A folder is one program: its entry file program.md (else AGENTS.md or
     CLAUDE.md, else README.md) and the .md files that it links to or names."""
-    from programs.shelf import starters
-
     out.rows(
         [{"name": p.name, "words": p.words, "ideas": len(p.ideas), "program_id": p.program_id} for p in starters()],
         columns("name words ideas program_id"),
@@ -70,49 +82,39 @@ def new(
     all tasks; each further idea is the one that adds most to those before it. "Estimated to
     help on 4 of 6 measured tasks" means: the idea can be tried on six tasks, and a
     statistical model of each task's effects predicts a gain on four of them."""
-    path, loaded = resolve.new_path(file), resolve.one_program(base)
-    if path.suffix != ".md" or loaded.is_set:
-        what = f"{file} is no .md file" if path.suffix != ".md" else f"--base {base} has several files"
-        raise UsageError(what, hint="a program of one file: my/program.md")
+    path, starter = resolve.new_path(file), resolve.one_program(base)
+    if path.suffix != ".md":
+        raise UsageError(f"{file} is no .md file", hint="a program of one file: my/program.md")
+    if starter.is_set:
+        raise UsageError(f"--base {base} has several files", hint="a program of one file: my/program.md")
     title = path.parent.resolve().name if path.stem in ("program", "README", "AGENTS", "CLAUDE") else path.stem
-    text = with_title(loaded.text, title.replace("-", " ").capitalize())
-    whose, task = f"of {loaded.name}", ""
+    program = starter.with_text(with_title(starter.text, title.replace("-", " ").capitalize()))
+    source, option = f"of {starter.name}", ""
     if learnt:
-        text, whose = with_learnt(out, loaded.with_text(text), resolve.listed(learnt)), "with those learnt"
+        program, source = with_learnt(out, program, resolve.listed(learnt)), "with those learnt"
     elif (path.parent / "task.toml").is_file():
-        from programs.edit import replace_ideas
-        from trainer.task import Task
-
-        beside = Task.load(path.parent)
-        whose, task = f"for the task {beside.name}", f" -t {resolve.typed(path.parent)}"
-        if loaded.ideas and beside.edits.knobs:
-            text = replace_ideas(text, ideas_for(loaded, beside))
-    made = loaded.with_text(text)
+        task = Task.load(path.parent)
+        source, option = f"for the task {task.name}", f" -t {resolve.typed(path.parent)}"
+        if starter.ideas and task.edits.knobs:
+            program = program.with_text(replace_ideas(program.text, ideas_for(starter, task)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, "utf-8")
-    out.note(f"wrote {path}: {made.words} words, {len(made.ideas)} ideas {whose}; change them to yours")
+    path.write_text(program.text, "utf-8")
+    out.note(f"wrote {path}: {program.words} words, {len(program.ideas)} ideas {source}; change them to yours")
     name = resolve.typed(path)
-    out.next(f"metaloop program lint {name}{task}", f"metaloop match {name}{task} --dry-run")
+    out.next(f"metaloop program lint {name}{option}", f"metaloop match {name}{option} --dry-run")
 
 
-def with_learnt(out: Output, program: Program, folders: Sequence[str]) -> str:
+def with_learnt(out: Output, program: Program, folders: Sequence[str]) -> Program:
     """The program with the ideas that the effects in these knowledge bases and studies show; ``shipped``: in the
     knowledge base that comes with Metaloop."""
-    from analysis.report.coverage import choose, task_values
-    from meta.learnt import sentence, with_list
-
     chosen = choose(task_values(effects_in(out, folders)))
     if not chosen:
         raise UsageError("no idea helps on these tasks by more than noise", hint="name more studies or knowledge bases")
-    return with_list(program, [*map(sentence, chosen)])
+    return program.with_text(with_list(program, [*map(sentence, chosen)]))
 
 
 def effects_in(out: Output, folders: Sequence[str]) -> list[Effect]:
     """The effects in knowledge bases, and those that studies measured."""
-    from analysis.knowledge import SHIPPED, of_study, read
-    from arena.settings import StudyConfig
-    from trainer.task import Task
-
     paths = [SHIPPED if text == "shipped" else Path(text).expanduser() for text in folders]
     studies = [path for path in paths if (path / resolve.MARK).is_file()]
     bases = [path for path in paths if path not in studies]
@@ -123,10 +125,10 @@ def effects_in(out: Output, folders: Sequence[str]) -> list[Effect]:
             for name in (config.task, *(other.task for other in config.further)):
                 task = Task.load(name)
                 measured = of_study(con, task, folder.resolve().name)
-                if not any(effect.edit for effect in measured):
-                    out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
-                else:
+                if any(effect.edit for effect in measured):
                     effects += measured
+                else:
+                    out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
     if not effects:
         hint = 'knobs need role = "learning_rate" and so on in task.toml, see docs/ideas.md'
         raise UsageError("there are no effects", hint=hint)
@@ -145,10 +147,6 @@ def with_title(text: str, title: str) -> str:
 def ideas_for(program: Program, task: Task) -> list[str]:
     """The ideas of a program that a task has and that change its script, then the values beside its own for each
     setting that they leave out."""
-    from inner_loop.behaviour import resolved_ideas
-    from trainer.edits import Edit, format_value
-    from trainer.values.constants import is_number
-
     config = task.edits.config(task.baseline())
     known = [
         (idea, edit)
@@ -174,12 +172,9 @@ def ideas_for(program: Program, task: Task) -> list[str]:
 
 def setting_rows(program: Program) -> list[Row]:
     """Every field of the charter with its value: the default, or the one in the program's front matter."""
-    from programs.charter import fields
-    from programs.settings import charter_fields
-
-    given = charter_fields(program.text)
+    stated = charter_fields(program.text)
     return [
-        {"setting": name, "value": brief(program.charter.get(name)), "set": name in given, "meaning": info.description}
+        {"setting": name, "value": brief(program.charter.get(name)), "set": name in stated, "meaning": info.description}
         for name, info in fields()
     ]
 
@@ -202,7 +197,10 @@ def lint(
     ],
 ) -> int:
     """Check programs for mistakes. Exits with 2 on an error, with 0 on warnings."""
-    checks = task_checks(task) if task else ()
+    checks: tuple[Callable[..., str], ...] = ()  # why a task cannot read an idea's word, and why a patch does not fit
+    if task:
+        loaded = Task.load(task)
+        checks = (partial(unread, loaded.edits), partial(misfit, task=loaded))
     rows = [row for text in programs for row in messages(text, checks)]
     out.rows(rows, (*columns("place level code"), Column("message", wrap=True)), empty="no problems")
     return 2 if any(row["level"] == "error" for row in rows) else 0
@@ -216,21 +214,19 @@ def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argum
     """Compare two programs directive by directive. Lists added, removed and changed directives
     (sentences, list items, settings). A program is a path, the name of a starter, or the id of a program of a
     study (or its beginning)."""
-    rows = differences(named(out, old, study), named(out, new, study))
+    rows = differences(find_program(out, old, study), find_program(out, new, study))
     show(out, rows, View("", hide=("kind",)), empty="no differences")
 
 
-def named(out: Output, text: str, study: str | None) -> Program:
+def find_program(out: Output, text: str, study: str | None) -> Program:
     """The program at a path, the starter of that name, or the program of a study with that id, as lineage shows it."""
     try:
         return resolve.one_program(text)
     except NotFound:
         if study is None and not re.fullmatch("p[0-9a-f]{4,12}", text):
             raise
-    from analysis.ledger.run_state import StudyState
-    from meta.cli.export import of_study
-
-    return of_study(StudyState.read(resolve.study_folder(study, out) / "ledger"), text)  # its task may be elsewhere
+    ledger = resolve.study_folder(study, out) / "ledger"
+    return resolve.program_of_study(StudyState.read(ledger), text)  # its task may be elsewhere
 
 
 for command in (new, lint, diff):
@@ -264,19 +260,15 @@ def _values(thing: object, keys: str) -> dict[str, object]:
 def differences(old: Program, new: Program) -> list[Row]:
     """One row for each directive that differs; for a changed one ``before`` is its old text. The order of the ideas has
     one row for each idea that moved."""
-    from programs.diff import diff as compare
-    from programs.diff import moved
-    from programs.directives import ORDER
-
-    diff = compare(old, new)
-    changes = [("removed", directive, "", "") for directive in diff.removed]
-    for before, after in diff.changed:
+    compared = compare(old, new)
+    changes = [("removed", directive, "", "") for directive in compared.removed]
+    for before, after in compared.changed:
         if after.kind == ORDER:
             moves = moved(old, new)
             changes += [("moved", idea, f"place {one}", f"to place {other}: {idea.text}") for idea, one, other in moves]
         else:
             changes.append(("changed", after, before.text, ""))
-    changes += [("added", directive, "", "") for directive in diff.added]
+    changes += [("added", directive, "", "") for directive in compared.added]
     return [
         {"change": change, "heading": directive.heading, "text": text or directive.text,
          "directive_id": directive.directive_id, "kind": directive.kind, "before": before}
@@ -284,13 +276,9 @@ def differences(old: Program, new: Program) -> list[Row]:
     ]  # fmt: skip
 
 
-def messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[dict[str, object]]:
+def messages(text: str, checks: Sequence[Callable[..., str]]) -> Iterator[dict[str, object]]:
     """The messages on a program, each with its file and line; of one whose settings cannot be read all that a contest's
     page would list; of a folder also the markdown files that are not part of the program."""
-    from programs.folder import entry_of, left_out
-    from programs.lint import LintMessage, check
-    from programs.lint import lint as examine
-
     path = resolve.program_path(text)
     root, entry = (path, entry_of(path)) if path.is_dir() else (path.parent, path)
     try:
@@ -301,22 +289,9 @@ def messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[dict[str, ob
         if not any(row.level == "error" for row in rows):  # the error is in another file
             raise
     else:
-        what = "no file of the program links to it or names it, so it is left out"
+        reason = "no file of the program links to it or names it, so it is left out"
         names = left_out(path, loaded) if path.is_dir() else ()
-        rows += [LintMessage(1, "info", "left-out", what, name) for name in names]
+        rows += [LintMessage(1, "info", "left-out", reason, name) for name in names]
     for row in rows:
         place = root / row.file if row.file else entry
         yield {"place": f"{place}:{row.line}", **_values(row, "level code message")}
-
-
-def task_checks(task: str) -> TaskChecks:
-    """Why the task cannot read an idea's word, and why a patch does not fit its script."""
-    from inner_loop.behaviour import misfit
-    from trainer.task import Task
-    from trainer.values.conditional import unread
-
-    loaded = Task.load(task)
-    return (
-        lambda word: unread(loaded.edits, word),
-        lambda patch: misfit(patch, loaded),
-    )

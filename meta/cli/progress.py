@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.trust import gain_name
-from analysis.wording import duration, many, plain_number
-from meta.cli import spend
-from meta.cli.output import Output, clean, fit, now
+from analysis.wording import duration, many, plain_number, share, tokens, usd
+from meta.cli.output import Output, clean, fit
 from meta.cli.resolve import shown
-from meta.cli.screen import screen
+from meta.cli.screen import Goal, screen
 from meta.ui.live import LiveStudy
-from meta.ui.live_rows import news
+from meta.ui.status import StudyStatus
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.live import Live
 
-REFRESH_SECONDS, CLOCK_SECONDS = 0.5, 1.0
 LOG_SECONDS = 60.0  # between two lines of a log while a run, such as a whole night, is under way
 SLOW_SECONDS = 2.0  # without a line on the screen
 
@@ -48,15 +46,14 @@ class Progress:
     The screen is computed from the ledger, so it includes all workers and the past of a resumed study.
     """
 
-    def __init__(self, out: Output, folder: Path, title: str, plan: Mapping[str, float] | None = None) -> None:
+    def __init__(self, out: Output, folder: Path, title: str, goal: Goal | None = None) -> None:
         self.out = out
         self.title = f"{title}  {shown(folder)}"
-        self.plan = plan
+        self.goal = goal
         self.study = LiveStudy(folder)
         self.live: Live | None = None
-        self.drawn = 0.0
-        self.drawing, self.ended = threading.Lock(), threading.Event()
-        self.clock = threading.Thread(target=self._tick, daemon=True)  # work without events takes a while, too
+        self.ended = threading.Event()
+        self.clock = threading.Thread(target=self._log_until_end, daemon=True)
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
@@ -66,10 +63,12 @@ class Progress:
             console = Console(stderr=True, highlight=False, markup=False, emoji=False)
             # Child processes inherit the real streams, which rich's stand-ins do not offer.
             self.live = Live(
-                console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-            )
+                get_renderable=self.current_screen, console=console, refresh_per_second=1, transient=True,
+                redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
             self.live.start()
-        self.clock.start()
+        else:
+            self.clock.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,31 +83,26 @@ class Progress:
         line = line_of(event)
         if event.get("kind") == "note" or self.live is None:
             self._say(line)
-        if self.live is not None and time.monotonic() - self.drawn > REFRESH_SECONDS:
-            self.draw()
 
-    def _tick(self) -> None:
-        while not self.ended.wait(LOG_SECONDS if self.live is None else CLOCK_SECONDS):
-            (self.log if self.live is None else self.draw)()
+    def _log_until_end(self) -> None:
+        while not self.ended.wait(LOG_SECONDS):
+            self.log()
 
     def log(self) -> None:
         """Print how far the runs under way are, and the last kept change; nothing where no experiment ended since."""
         before = self.study.tail.last_at
         self.study.refresh()
-        tried = sum(run.measured for run in self.study.begun)
-        if tried and self.study.tail.last_at != before:
-            last = ["none", *news(self.study)][-1]
-            self._say(f"{many(tried, 'experiment')}, {duration(self.study.charged)} charged; the last kept: {last}")
+        status = StudyStatus(self.study, at_work=True)
+        if status.experiments and self.study.tail.last_at != before:
+            last = status.kept_changes[-1] if status.kept_changes else "none"
+            charged = duration(status.device_seconds_charged)
+            self._say(f"{many(status.experiments, 'experiment')}, {charged} charged; the last kept: {last}")
 
-    def draw(self) -> None:
-        """Read the new events of the ledger and redraw the screen."""
-        if self.live is None:
-            return
-        with self.drawing:
-            self.study.refresh()
-            width = self.live.console.width
-            self.live.update(screen(self.study, self.title, width=width, plan=self.plan, now=now()), refresh=True)
-            self.drawn = time.monotonic()
+    def current_screen(self) -> RenderableType:
+        """Read the new events of the ledger and show the study as it is now."""
+        self.study.refresh()
+        status = StudyStatus(self.study, at_work=True, with_arms=True)
+        return screen(status, self.title, width=self.live.console.width if self.live else 80, goal=self.goal)
 
     def _say(self, line: str) -> None:
         line = clean(line, keep="\n")
@@ -154,17 +148,22 @@ def line_of(event: Mapping[str, Any]) -> str:
 
 
 def _run_line(event: Mapping[str, Any]) -> str:
-    """``calls``: of models. They are shown with tokens, dollars and the share of time in which the device was used."""
+    """Of models the tokens, the dollars and the share of time in which the device was used."""
     run = event.get("run") or {}
-    tried = max(run.get("experiments", 0) - 1 - run.get("repeats", 0), 0)  # without the baseline
-    counts = f"kept {run['kept']} of {many(tried, 'experiment')}, " if "kept" in run and "experiments" in run else ""
+    text = f"run {str(event.get('run_id'))[:7]} {event.get('program')}: "
+    if "kept" in run and "experiments" in run:
+        tried = max(run["experiments"] - 1 - run.get("repeats", 0), 0)  # without the baseline
+        text += f"kept {run['kept']} of {many(tried, 'experiment')}, "
     gain = event.get("gain")
-    state = str(event.get("state", ""))
-    unit = f" {event['unit']}" if event.get("unit") else ""
-    shown = state if gain is None else f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}"
-    if gain is not None and run.get("kept") == 0 and run.get("final_metric") == run.get("baseline_metric"):
-        shown = "its train.py is the untouched script"
-    wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
-    device = busy / wall if wall and busy is not None else None
-    took = f", {spend.sentence(run.get('tokens'), run.get('usd'), device)}" if run.get("calls") else ""
-    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}{shown}{took}"
+    if gain is None:
+        text += str(event.get("state", ""))
+    elif run.get("kept") == 0 and run.get("final_metric") == run.get("baseline_metric"):
+        text += "its train.py is the untouched script"
+    else:
+        unit = f" {event['unit']}" if event.get("unit") else ""
+        text += f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}"
+    if run.get("calls"):
+        text += f", {tokens(run.get('tokens'))} tokens, {usd(run.get('usd'))}"
+        wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
+        text += f", device used {share(min(busy / wall, 1.0))}" if wall and busy is not None else ""
+    return text

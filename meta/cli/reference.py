@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from meta.cli.errors import KINDS
 from meta.cli.main import root
 
 TITLE = """# Command line
@@ -20,8 +21,6 @@ KINDS.
 
 def reference() -> str:
     """The whole page: the printed help of every command."""
-    from meta.cli.errors import KINDS
-
     parts = [TITLE.replace("KINDS", ", ".join(KINDS))]
     for path, command in commands():
         title = " ".join(path)
@@ -29,9 +28,16 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with its path, in the order of the table."""
-    yield from _walk(("metaloop",), root)
+def commands(
+    path: tuple[str, ...] = ("metaloop",), command: click.Command = root
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """A command with its path, and those below it, in the order of the table."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            if child := command.get_command(context, name):
+                yield from commands((*path, name), child)
 
 
 def help_of(path: tuple[str, ...], command: click.Command) -> str:
@@ -40,16 +46,6 @@ def help_of(path: tuple[str, ...], command: click.Command) -> str:
     context.terminal_width = 80
     lines = command.get_help(context).rstrip().split("\n")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            if child is not None:
-                yield from _walk((*path, name), child)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,31 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.ledger.run_state import StudyState
+from analysis.study import COMPUTED_VIEWS, read_study
+from analysis.tables import rows
+from arena.private import exposed
 from meta.cli.output import Output
+from programs import folder as program_folders
+from programs import shelf
 from programs.errors import Ambiguous, NotComparable, NotFound, UsageError
+from programs.program import Program
 
 if TYPE_CHECKING:
     import duckdb
-
-    from programs.program import Program
 
 STUDIES = Path("studies")
 DEEPEST = 4  # folders below the one in which studies are looked for
 _SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 MARK, CONTEST = "study.toml", "contest.toml"
 SHOWN = 6
+TABLES = {
+    "program": "programs",
+    "program or statement": "directives",
+    "run": "runs",
+    "imported run": "imports",
+    "match": "matches",
+}  # of ids
 
 
 def study_folder(text: str | None, out: Output) -> Path:
@@ -41,8 +53,6 @@ def new_path(text: str | Path) -> Path:
 
 def looked_at(folder: Path, out: Output) -> Path:
     """The same folder, with a warning where other users of this machine can read the secret in it."""
-    from arena.private import exposed
-
     if warning := exposed(folder):
         out.warn(warning)
     return folder
@@ -158,11 +168,9 @@ def one_program(text: str) -> Program:
 
     Raises NotFound with suggestions.
     """
-    from programs import folder, shelf
-
     path = program_path(text)
     if path.exists():
-        return folder.load(path)
+        return program_folders.load(path)
     names = list(shelf.names())
     if text in names:
         return shelf.starter(text)
@@ -173,14 +181,19 @@ def one_program(text: str) -> Program:
 
 def program_path(text: str) -> Path:
     """The path that a user names; a study's champion.md of several files is the entry file of its folder champion/."""
-    from programs.folder import entry_of
-
     path = Path(text).expanduser()
     whole = path.parent / "champion"
     if path.name == "champion.md" and whole.is_dir() and (path.parent / MARK).is_file():
-        same = [each for each in sorted(whole.glob("*.md")) if each.read_bytes() == path.read_bytes()]
-        return same[0] if same else entry_of(whole)
+        same = [file for file in sorted(whole.glob("*.md")) if file.read_bytes() == path.read_bytes()]
+        return same[0] if same else program_folders.entry_of(whole)
     return path
+
+
+def program_of_study(study: StudyState, text: str) -> Program:
+    """The program of a study with this name or beginning of an id. Raises NotFound."""
+    known = {identity: Program.parse(event.text, event.name) for identity, event in study.programs.items()}
+    same = [program for program in known.values() if program.name == text]
+    return same[0] if len(same) == 1 else known[by_prefix(text, known, "program")]
 
 
 def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
@@ -189,12 +202,8 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
     if prefix in matches:
         return prefix
     if not matches:
-        hint = "metaloop sql STUDY 'FROM experiments' lists experiments, 'FROM programs' programs"
-        if "program" in what:
-            hint = "metaloop sql STUDY 'FROM programs' lists the programs, 'FROM directives' their statements"
-        if "imported" in what:
-            hint = "metaloop sql STUDY 'SELECT run_id, name FROM imports' lists them"
-        raise NotFound(f"no {what} starts with {prefix!r}", hint=hint)
+        table = TABLES.get(what, "experiments")
+        raise NotFound(f"no {what} starts with {prefix!r}", hint=f"metaloop sql STUDY 'FROM {table}' lists them")
     if len(matches) > 1:
         raise Ambiguous(f"{prefix!r} could be {len(matches)} ids", ids=matches[:SHOWN], hint="type more of the id")
     return matches[0]
@@ -202,15 +211,11 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
 
 def connect(folder: Path, computed: Sequence[str] | None = None) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with the views of a study; ``computed``: which computed views (default: all)."""
-    from analysis.study import COMPUTED_VIEWS, read_study
-
     return read_study(folder, views=COMPUTED_VIEWS if computed is None else computed)
 
 
 def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
     """The rows of a query as dicts of JSON values."""
-    from analysis.tables import rows
-
     return rows(con.execute(query, list(parameters)))
 
 

@@ -22,7 +22,6 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
-from meta.kinds.plan import TURNS
 from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def choose_matches(matches: list[dict[str, Any]], match: str | None, decision: D
 def programs_in_turn(folder: Path) -> list[str]:
     """The ids of the programs that take turns in a night, the user's first; empty for another study."""
     path = folder / resolve.MARK
-    return StudyConfig.read(path).plan.get(TURNS, []) if path.is_file() else []
+    return StudyConfig.read(path).plan.get("turns", []) if path.is_file() else []
 
 
 def read_turns(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Row]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import many
 from arena.lock import is_taken, request_stop
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
-from meta.cli.output import Output, now
+from meta.cli.output import Output
 from meta.cli.screen import screen
+from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import LiveStudy
-from meta.ui.live_rows import arm_rows, remaining, status_row
+from meta.ui.status import StudyStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,11 +35,16 @@ def status(
     Of a shared project: its blocks and programs."""
     folder = resolve.study_folder(study, out)
     if (folder / "home.sqlite").is_file():
-        from meta.cli import home
+        from meta.cli import home  # loads what trains
 
         home.show(out, folder)
-        return
-    (_watch if watch else present)(out, LiveStudy.read(folder))
+    elif is_import(folder):
+        out.thing(ImportStatus(folder).record())
+        out.note(f"nothing was run here; metaloop report {resolve.shown(folder)}")
+    elif watch:
+        watch_study(out, LiveStudy(folder))
+    else:
+        show_status(out, read_status(LiveStudy(folder)))
 
 
 @verb(
@@ -57,41 +62,36 @@ def stop(out: Output, study: Annotated[str, argument()]) -> None:
     out.json_only({"study": str(folder), "stop_requested": at_work})
 
 
-def present(out: Output, study: LiveStudy) -> None:
-    """The state of a study as it is now; of an import the counts of its logs, and these alone."""
-    row, match = status_row(study, is_taken(study.folder)), study.current
-    if out.mode == "json":
-        out.json({**row, "arms": arm_rows(study, match) if match else []})
-    elif out.mode == "plain":
-        out.thing(row)
-    elif study.is_import:
-        name, counts = resolve.shown(study.folder), study.imported
-        out.text(f"{name}: {many(counts['logs'], 'imported log')}; nothing was run here")
-        out.thing(counts)
-        out.next(f"metaloop report {name}")
-    else:
-        out.show(_screen(study, out.console.width))
-
-
-def _screen(study: LiveStudy, width: int) -> RenderableType:
+def read_status(study: LiveStudy) -> StudyStatus:
     at_work = is_taken(study.folder)
-    title = f"{study.folder}  {study.state(at_work)}"
-    if not at_work or (work := remaining(study)) is None:
-        return screen(study, title, width=width, now=now() if at_work else "")
-    return screen(study, title, width=width, plan={"runs": work.runs}, left=work.left, now=now())
+    study.refresh()
+    return StudyStatus(study, at_work, with_arms=True)
 
 
-def _watch(out: Output, study: LiveStudy) -> None:
+def show_status(out: Output, status: StudyStatus) -> None:
+    if out.mode == "json":
+        out.json({**status.record(), "arms": [arm.record() for arm in status.arms]})
+    elif out.mode == "plain":
+        out.thing(status.record())
+    else:
+        out.show(status_screen(out, status))
+
+
+def status_screen(out: Output, status: StudyStatus) -> RenderableType:
+    return screen(status, f"{status.study}  {status.state}", width=out.console.width)
+
+
+def watch_study(out: Output, study: LiveStudy) -> None:
+    """Show the status again and again until no process works on the study."""
     from rich.live import Live
 
     with Live(console=out.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
-            at_work = is_taken(study.folder)
-            study.refresh()
+            status = read_status(study)
             if out.mode == "person":
-                live.update(_screen(study, out.console.width), refresh=True)
+                live.update(status_screen(out, status), refresh=True)
             else:
-                present(out, study)
-            if not at_work:
+                show_status(out, status)
+            if status.state != "running":
                 return
             time.sleep(EVERY_SECONDS)

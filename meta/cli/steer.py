@@ -61,9 +61,9 @@ def steer(
 def show_requests(out: Output, study: Study) -> None:
     """The requests and their outcomes."""
     rows = [
-        {"what": wish.event.what, "request": wish.event.name or one_line(wish.event.text),
-         "because": wish.event.because or None, "state": wish.state, "outcome": wish.outcome, "child_id": wish.child_id}
-        for wish in steering.wishes(study.folder, study.state)
+        {"what": row.request.what, "request": row.request.name or one_line(row.request.text),
+         "because": row.request.because or None, "state": row.state, "outcome": row.outcome, "child_id": row.child_id}
+        for row in steering.steering_outcomes(study.folder, study.state)
     ]  # fmt: skip
     views.show(out, rows, views.View("", optional=("child_id",)), empty="no requests so far; metaloop steer --help")
 

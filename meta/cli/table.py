@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CommandEntry:
-    """One command: where its click command is defined (``folder.module:attribute`` of meta.cli) and its line in the
+    """One command: where its click command is defined (``module:attribute`` of meta.cli) and its line in the
     help. ``first``: the help shows the line, else only the name."""
 
     name: str
@@ -32,6 +32,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("contest", "contest:contest", "host a contest of programs, or take part", True),
         CommandEntry("doctor", "doctor:doctor", "check this machine; a fix for each problem", True),
         CommandEntry("ablate", "ablate:ablate", "measure the effect of each directive or kept change"),
+        CommandEntry("resume", "resume:resume", "go on with a study that was stopped, whatever made it"),
         CommandEntry("stop", "status:stop", "stop a running study after the experiments in progress"),
         CommandEntry("steer", "steer:steer", "give a running study a program or a veto"),
         CommandEntry("ls", "studies:ls", "the studies of a folder, with verdict and size"),
@@ -42,4 +43,12 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("program", "program:program", "the starters; new, lint, diff"),
         CommandEntry("home", "home:home", "let strangers improve one train.py: init, serve, join"),
     )
+}
+
+#: The subcommands of each noun, to name the noun for one that is typed without it.
+SUBCOMMANDS = {
+    "task": ("show", "init", "check", "measure"),
+    "contest": ("init", "serve", "join", "submit", "status", "close", "host"),
+    "program": ("new", "lint", "diff"),
+    "home": ("init", "serve", "join", "audit"),
 }

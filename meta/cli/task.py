@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+from analysis.wording import duration, share
 from meta.cli import resolve
 from meta.cli.commands import noun, verb
-from meta.cli.options import argument, duration, flag
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, columns
-from meta.cli.spend import share
 from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
 from programs.errors import UsageError
-
-if TYPE_CHECKING:
-    from trainer.task import Task
+from trainer import variants
+from trainer.cards.card_summary import summary
+from trainer.constraints import sentences
+from trainer.task import Task, builtin_tasks
 
 LIST = (
     Column("name", style="bold"),
@@ -52,24 +53,16 @@ def task() -> None:
 def show(out: Output, task: Annotated[str | None, argument(metavar="[NAME|DIR]", required=False)]) -> None:
     """Show a task's budget, edits and measured noise and times; without a name, list the built-in tasks. The edits are
     those that an idea can name."""
-    from trainer.task import Task, builtin_tasks
-
     if task is None:
         out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
         out.note(LEGEND)
         return
     loaded = Task.load(task)
-    item, now = described(loaded), loaded.edits.config(loaded.baseline())
+    item, values = described(loaded), loaded.edits.config(loaded.baseline())
     edits = [
-        {
-            "name": k.name,
-            "kind": k.kind,
-            "group": k.group,
-            "now": now.get(k.name),
-            "values": [*k.values],
-            "note": k.note,
-        }
-        for k in loaded.edits.knobs
+        {key: getattr(knob, key) for key in ("name", "kind", "group", "note")}
+        | {"now": values.get(knob.name), "values": [*knob.values]}
+        for knob in loaded.edits.knobs
     ]
     if out.mode == "json":
         out.json({**item, "edits": edits})
@@ -89,42 +82,29 @@ def show(out: Output, task: Annotated[str | None, argument(metavar="[NAME|DIR]",
 def init(
     out: Output,
     folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
-    repository: RepositoryFlags,
     like: Annotated[str | None, flag("Copy a built-in task; of a family another member: tabular:7.", metavar="NAME")],
-    seed: Annotated[
-        str | None,
-        flag(
-            "With --from, the constant with the seed of a training (FILE.py:NAME), the option that takes it "
-            "(--OPTION), or none.",
-            metavar="PLACE",
-            command="task",
-        ),
-    ],
+    repository: RepositoryFlags,
 ) -> int:
     """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py.
     With --like, the task is a copy of a built-in one. With --from, it is a task.toml for a
     repository with its own command for training, benchmarks or tests, in any programming
     language: the command is run twice, and what that does not show is asked."""
-    if like is not None and repository.source is not None:
-        raise UsageError("--like and --from exclude each other", hint="leave one of them out")
     if repository.source is not None:
-        return from_repository(out, repository.source, folder, seed, repository)
-    given = vars(repository) | {"playing": None, "seed": seed}
-    if named := next((name for name, value in given.items() if value), None):
-        raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
+        if like is not None:
+            raise UsageError("--like and --from exclude each other", hint="leave one of them out")
+        return from_repository(out, repository, folder)
+    for name, value in vars(repository).items():
+        if value and name != "playing":
+            raise UsageError(f"--{name.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
-    from trainer import variants
-
     path = Path(folder).expanduser()
-    if like is not None:
-        name, _, member = like.rpartition(":")
-        if name and member.isdecimal():
-            variants.init_like(path, name, int(member))
-        else:
-            variants.init_like(path, like)
-    else:
+    if like is None:
         variants.init(path)
+    else:
+        name, _, member = like.rpartition(":")
+        base, number = (name, int(member)) if name and member.isdecimal() else (like, None)
+        variants.init_like(path, base, number)
     out.thing({"folder": str(path), "files": sorted(file.name for file in path.iterdir() if file.is_file())})
     out.note(f"next: metaloop task check {resolve.typed(path)}")
     return 0
@@ -136,9 +116,6 @@ for command in (show, init, check, measure):
 
 def described(task: Task) -> dict[str, Any]:
     """A task as a JSON object; times in device-seconds."""
-    from trainer.cards.card_summary import summary
-    from trainer.constraints import sentences
-
     card = summary(task)
     keys = "name task_id folder description metric unit direction public budget_seconds cost_seconds run_budget"
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import click
 
@@ -15,10 +15,15 @@ from meta.cli.options import Duration, flag, only, rare
 from meta.cli.output import Output
 from meta.cli.views import View, show
 from programs.errors import UsageError
-
-if TYPE_CHECKING:
-    from trainer.commands.init import Drafting, TaskDraft
-    from trainer.commands.task_toml import Wanted
+from trainer import sandbox
+from trainer.cards import check_record
+from trainer.cards.check_record import CheckFinding
+from trainer.commands.init import Drafting, TaskDraft, refuse_taken, write
+from trainer.commands.launcher import require_sandbox
+from trainer.commands.questions import Unknown
+from trainer.commands.task_toml import Wanted
+from trainer.rows import UNKNOWN
+from trainer.task import Task
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,15 @@ class RepositoryFlags:
             command="task",
         ),
     ]
+    seed: Annotated[
+        str | None,
+        flag(
+            "With --from, the constant with the seed of a training (FILE.py:NAME), the option that takes it "
+            "(--OPTION), or none.",
+            metavar="PLACE",
+            command="task",
+        ),
+    ]
     values: Annotated[tuple[str, ...], rare("NAME=1,2,4: values to try for a setting of the code; repeatable.")]
     readable: Annotated[tuple[str, ...], rare("A path outside the repository that the command reads; repeatable.")]
     exclude: Annotated[tuple[str, ...], rare("Files to leave out of the task; repeatable.")]
@@ -73,26 +87,16 @@ class RepositoryFlags:
     playing: Annotated[PlayingFlags, only("no_sandbox")]
 
 
-def from_repository(out: Output, source: str, folder: str | None, seed: str | None, flags: RepositoryFlags) -> int:
+def from_repository(out: Output, flags: RepositoryFlags, folder: str | None) -> int:
     """Run the command, show the fields, write task.toml. A field that nothing decides is asked at a terminal."""
-    from trainer.cards import check_record
-    from trainer.cards.check_record import CheckFinding
-    from trainer.commands.init import Drafting, refuse_taken, write
-    from trainer.commands.launcher import require_sandbox
-    from trainer.commands.task_toml import Wanted
-    from trainer.rows import UNKNOWN
-    from trainer.sandbox import flag
-    from trainer.task import Task
-
     sandboxed = not flags.playing.no_sandbox
     require_sandbox(sandboxed)
-    same = {name: value for name, value in vars(flags).items() if name in Wanted.__dataclass_fields__}
-    same |= {"values": _values(flags.values), "artifacts": flags.artifact}
-    wanted = Wanted(**same, seed=seed)
-    place, to = Path(source).expanduser(), flags.into or folder
+    wanted = {name: value for name, value in vars(flags).items() if name in Wanted.__dataclass_fields__}
+    wanted |= {"values": _values(flags.values), "artifacts": flags.artifact}
+    source, to = Path(str(flags.source)).expanduser(), flags.into or folder
     into = Path(to) if to else None
-    refuse_taken(place, into)
-    drafted = completed(out, Drafting(place, sandboxed, out.note), wanted)
+    refuse_taken(source, into)
+    drafted = completed(out, Drafting(source, sandboxed, out.note), Wanted(**wanted))
     path = write(drafted, into)
     try:
         task = Task.load(path)
@@ -101,20 +105,18 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
         raise
     if task.data_noise == UNKNOWN:  # an answer about noise is tried first
         metric = next(fact for fact in drafted.facts if fact.field == "metric")
-        seen = CheckFinding("ok", "baseline", f"{metric.value} {metric.note}, when the task was made")
-        check_record.write(task, [seen])
+        finding = CheckFinding("ok", "baseline", f"{metric.value} {metric.note}, when the task was made")
+        check_record.write(task, [finding])
     show(out, [asdict(fact) for fact in drafted.facts], View(""))
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} knobs")
     out.note("limits that a repository states are not read: add them as [constraints.NAME], see docs/tasks.md")
-    check = f"metaloop task check {resolve.typed(path)}{flag(sandboxed)}"
+    check = f"metaloop task check {resolve.typed(path)}{sandbox.flag(sandboxed)}"
     out.note(f"next: {check}   (are the knobs alive, is the direction right?)")
     return 0
 
 
 def completed(out: Output, drafting: Drafting, wanted: Wanted) -> TaskDraft:
     """The draft, after a person at a terminal has answered what a run does not show; else the question is an error."""
-    from trainer.commands.questions import Unknown
-
     while True:
         try:
             return drafting.draft(wanted)
@@ -129,13 +131,20 @@ def completed(out: Output, drafting: Drafting, wanted: Wanted) -> TaskDraft:
 
 
 def answered(wanted: Wanted, field: str, answer: str) -> Wanted:
-    forms: dict[str, Any] = {"editable": tuple(answer.split())}
-    forms |= {"budget": Duration().convert(answer, None, None)} if field == "budget" else {}
-    return replace(wanted, **{field: forms.get(field, answer)})
+    """``wanted`` with an answer, as the option of this field would have it."""
+    value: Any = answer
+    if field == "editable":
+        value = tuple(answer.split())
+    elif field == "budget":
+        value = Duration().convert(answer, None, None)
+    return replace(wanted, **{field: value})
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    if bad := next((text for text, pair in zip(texts, pairs, strict=True) if not pair[0] or not pair[2]), None):
-        raise UsageError(f"--set values={bad}: not NAME=VALUES", hint="--set values=LR=0.01,0.02,0.04")
-    return {name: values for name, _, values in pairs}
+    values = {}
+    for text in texts:
+        name, _, listed = text.partition("=")
+        if not name or not listed:
+            raise UsageError(f"--set values={text}: not NAME=VALUES", hint="--set values=LR=0.01,0.02,0.04")
+        values[name] = listed
+    return values

@@ -7,9 +7,14 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
+import uvicorn
+
+from arena.serving.wire import configured, listen
 from meta.cli.commands import verb
 from meta.cli.options import argument, flag
 from meta.cli.output import Output
+from meta.ui.app import create_app
+from meta.ui.studies import Studies
 from programs.errors import NotFound
 
 PORT = 8324
@@ -29,12 +34,6 @@ def ui(
     """Show studies in a browser, live and read-only: verdicts, matches, runs,
     experiments with their diffs and replies, the report, SQL.
     Only this machine can reach it, and only with the token in the address."""
-    import uvicorn
-
-    from arena.serving.wire import configured, listen
-    from meta.ui.app import create_app
-    from meta.ui.studies import Studies
-
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise NotFound(f"{folder} is not a folder", hint="name the folder with your studies")

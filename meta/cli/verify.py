@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from analysis.found_scripts import FoundScript, measured, script_sentence
-from analysis.wording import plain_text
+from analysis.wording import duration, plain_text
 from arena import sandbox
 from arena.public import public_line
 from arena.study import Study
@@ -23,8 +23,8 @@ from meta.cli.capacity import workers_of
 from meta.cli.commands import verb
 from meta.cli.consent import consent
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
-from meta.cli.launch import load_task
-from meta.cli.options import argument, duration, flag, only, rare
+from meta.cli.new_study import load_task
+from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Output, brief
 from meta.cli.progress import ticker
 from meta.cli.views import View, show

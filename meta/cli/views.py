@@ -16,9 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.wording import TWO_ARMS, chance, decimals, plain_number, plain_span, plain_text, typical
-from meta.cli import spend
-from meta.cli.options import duration
+from analysis.wording import TWO_ARMS, chance, decimals, duration, plain_number, plain_span, share, tokens, typical
 from meta.cli.output import Column, Output, Row, are_numbers, brief, table
 from meta.cli.resolve import fetch, short
 
@@ -127,8 +125,8 @@ def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Co
     """The columns of a table: what a value is follows from the name of its column."""
     formats: dict[str, Callable[[Any], str]] = {
         **dict.fromkeys(GAINS, lambda value: plain_number(value, digits)),
-        **dict.fromkeys(("p", "q"), lambda value: plain_text(chance(value))),
-        "utilization": spend.share, "tokens": spend.tokens, "low": str,
+        **dict.fromkeys(("p", "q"), chance),
+        "utilization": lambda part: share(min(part, 1.0)), "tokens": tokens, "low": str,
     }  # fmt: skip
     if "per_hour" in keys:  # the interval is of that column
         del formats["gain"]

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from arena import sandbox
+from arena.settings import StudyConfig
 from arena.setup import RunCost
 from meta.kinds.looks import PlannedLooks, planned_looks
+from programs.errors import UsageError
 from trainer.task import Task
 
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
@@ -16,6 +18,7 @@ SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
 LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
 FREE = "no cost: this machine, no model is called"
+WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,22 @@ class Cost:
         if not sandbox.runs_code(task):
             workers, wall = 1, 1.0 + LAW_SECONDS * made.experiments
         made = replace(made, workers=workers, wall_seconds=round(wall, 1))
-        return made.saying(price=FREE).knowing(sandbox=sandbox.said(task, sandboxed))
+        return made.with_facts(price=FREE).with_details(sandbox=sandbox.said(task, sandboxed))
 
-    def saying(self, **facts: str) -> Cost:
+    def with_facts(self, **facts: str) -> Cost:
         """With these facts, those that are empty apart."""
         return replace(self, facts={**self.facts, **{name: text for name, text in facts.items() if text}})
 
-    def knowing(self, **details: Any) -> Cost:
+    def with_details(self, **details: Any) -> Cost:
         return replace(self, details={**self.details, **details})
 
     @property
     def runs(self) -> int:
-        return sum(one.runs for one in self.works)
+        return sum(work.runs for work in self.works)
 
     @property
     def experiments(self) -> int:
-        return sum(one.runs * one.experiments for one in self.works)
+        return sum(work.runs * work.experiments for work in self.works)
 
     @property
     def device_seconds(self) -> float:
@@ -89,21 +92,21 @@ class Cost:
     @property
     def charged(self) -> float:
         """Device-seconds that will be charged to the runs, without their verification."""
-        return sum(one.runs * one.run_budget_s for one in self.works)
+        return sum(work.runs * work.run_budget_s for work in self.works)
 
     @property
     def of_looks(self) -> str:
         """What can be seen at the rows of each task with a command; empty without one."""
         several = len(self.looks) > 1
-        return ". ".join(f"{one.task}: {one.sentence}" if several else one.sentence for one in self.looks)
+        return ". ".join(f"{work.task}: {work.sentence}" if several else work.sentence for work in self.looks)
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
         whole = {
-            "task": ", ".join(one.task for one in self.works if not one.use), "runs": self.runs,
+            "task": ", ".join(work.task for work in self.works if not work.use), "runs": self.runs,
             "experiments": self.experiments, "device_seconds": self.device_seconds,
             "charged_seconds": round(self.charged, 1), "wall_seconds": self.wall_seconds, "workers": self.workers,
-            "devices_per_run": self.devices_per_run, "works": [rounded(asdict(one)) for one in self.works],
+            "devices_per_run": self.devices_per_run, "works": [rounded(asdict(work)) for work in self.works],
         }  # fmt: skip
         looks = {"looks": [rounded(asdict(each)) for each in self.looks]} if self.looks else {}
         more = {"harvest_experiments": self.harvest, "stages": list(self.stages), "plan": self.plan}
@@ -124,4 +127,32 @@ def rounded(work: Mapping[str, Any]) -> dict[str, Any]:
 
 def seconds_of(works: Sequence[Work]) -> float:
     """Device-seconds."""
-    return sum(one.device_seconds for one in works)
+    return sum(work.device_seconds for work in works)
+
+
+def run_cost(config: StudyConfig, task: Task) -> RunCost:
+    """What a run of the study costs on its first task, which is ``task``."""
+    return RunCost(task, config.run_budget, config.verify_seeds, config.baseline_seeds)
+
+
+def study_cost(config: StudyConfig, tasks: Sequence[Task], works: Sequence[Work], seeds: int, **more: Any) -> Cost:
+    """Of a study, whether it exists or not; the first ``works`` are those on ``tasks``, its tasks of the search.
+    ``seeds``: with which each final script is trained; ``more``: other fields of a `Cost`. Raises UsageError where a
+    run's budget is too small for one experiment on a task."""
+    for task, work in zip(tasks, works, strict=False):
+        refuse_small(task, work.run_budget_s, config.fixed_steps)
+    cost = Cost.of(tasks[0], works, config.workers, config.devices, config.sandbox, **more)
+    cost = replace(cost, looks=looks_of(tasks, works, seeds, cost.harvest))
+    is_whole = tasks[0].run is not None and not tasks[0].scales
+    return cost.with_facts(screens=f"{tasks[0].name}: {WHOLE}" if is_whole else "")
+
+
+def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
+    """Raise UsageError where a run's budget (device-seconds) is too small for the baseline's experiment."""
+    seconds = task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
+    if run_budget < seconds * (1 - 1e-9):
+        raise UsageError(
+            f"a run budget of {run_budget:g} s is too small for an experiment of {task.name}, which takes "
+            f"{seconds:.3g} s",
+            hint=f"--run-budget {seconds * 2:.2g}s or more; the task's default is {task.run_budget:.3g}s",
+        )

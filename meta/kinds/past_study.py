@@ -15,6 +15,8 @@ from analysis.study import ledger_folder, read_study
 from analysis.wording import listed
 from arena.harvest import HARVEST
 from arena.settings import FromStudy, StudyConfig
+from meta.kinds.contract import plan_of
+from meta.kinds.plans import EvolvePlan, NightPlan
 from meta.population import descendants
 from programs.errors import ProgramError, UsageError
 from programs.program import Program
@@ -58,8 +60,10 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     """The study in ``folder``, which messages name ``shown``. Raises UsageError for one without a champion or whose
     task has changed; NotFound and Corrupt as `read_study`."""
     config = StudyConfig.read(folder / "study.toml")
-    if config.command not in ("evolve", "improve"):
-        raise refused(shown, f"a study of {config.command} has no champion")
+    if config.kind not in ("evolve", "night"):
+        raise refused(shown, f"a study of the kind {config.kind} has no champion")
+    plan = plan_of(config)
+    assert isinstance(plan, EvolvePlan | NightPlan)
     state = StudyState.read(ledger_folder(folder))
     if state.champion is None:
         hint = f"let it end first: metaloop resume {shown}{flag(config.sandbox)}"
@@ -70,8 +74,8 @@ def past_study(folder: Path, shown: str) -> PastStudy:
         if task.task_id != task_id:
             raise refused(shown, f"its task {task.name} has changed since{task.newer_files(config.created_at)}")
     champion = _champion(state, str(state.champion.body["program_id"]), shown)
-    origin = config.plan.get("origin")
-    descends = origin in state.programs and champion.program_id in descendants(str(origin), state.programs)
+    origin = plan.origin
+    descends = origin is not None and champion.program_id in descendants(origin, state.programs)
     with read_study(folder, views=()) as con:
         effects = [effect for task in tasks for effect in of_study(con, task, config.study_id)]
     searched = {task.name for task in tasks} | {*(config.from_study.searched if config.from_study else ())}
@@ -82,10 +86,10 @@ def past_study(folder: Path, shown: str) -> PastStudy:
         searched=sorted(searched),
         program_id=champion.program_id,
         name=champion.name,
-        origin=str(origin) if descends else None,
+        origin=origin if descends else None,
     )
     names = ",".join(reference for reference, _ in named)
-    best = state.harvests.get((tasks[0].name, HARVEST)) if config.plan.get("night") else None
+    best = state.harvests.get((tasks[0].name, HARVEST)) if config.kind == "night" else None
     main = best.files if best is not None and (best.gain or 0.0) > 0 else ()
     trained = [one.device_seconds_spent for one in state.verifications() if one.status == "ok"] if main else []
     return PastStudy(folder, names, tasks, champion, effects, used, main, fmean(trained) if trained else 0.0,
@@ -104,6 +108,6 @@ def _champion(state: StudyState, program_id: str, shown: str) -> Program:
     return champion
 
 
-def sentence(used: FromStudy) -> str:
+def past_line(used: FromStudy) -> str:
     """For a plan: ``studies/a: its champion, idea-queue-v3, is one of the starting programs``."""
     return f"{used.folder}: its champion, {used.name}, is one of the starting programs"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import numpy as np
+
+from analysis.report.evidence import Evidence, ProgramScore
 from programs.program import Program
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence, ProgramScore
 
 
 @dataclass(frozen=True)

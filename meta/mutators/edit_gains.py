@@ -10,15 +10,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from analysis.effects.rows import Value
+from analysis.report.evidence import EditCredit, Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
 from trainer.values.constants import is_number
-
-if TYPE_CHECKING:
-    from analysis.effects.rows import Value
-    from analysis.report.evidence import EditCredit, Evidence
 
 Key = tuple[str, str]  # knob in lower case, value as canonical text
 
@@ -57,8 +54,8 @@ class GainTable:
     def idea(self, idea: ProgramIdea) -> tuple[float | None, tuple[str, ...]]:
         """Expected gain of trying an idea and the credit rows behind it: the tries that cite it, else its edits
         together. None where it has no edit, or one that was never tried alone."""
-        if (own := self.ideas.get(idea.directive_id)) is not None and len(idea.terms) > 1:
-            return own.estimate, own.ids
+        if (credit := self.ideas.get(idea.directive_id)) is not None and len(idea.terms) > 1:
+            return credit.estimate, credit.ids
         keys = [key for term in idea.terms if (key := key_of_term(term))]
         rows = [self.rows[key] for key in keys if key in self.rows]
         if not rows or len(rows) < len(keys):
@@ -75,8 +72,8 @@ class GainTable:
 
     def trained(self, knob: str) -> list[Value]:
         """The values of a knob (in lower case) in any config that was trained, apart from the untouched one."""
-        held = self._effects.column if self._effects is not None else ()
-        return [json.loads(value) for name, value in held if name == knob]
+        edits = self._effects.column if self._effects is not None else ()
+        return [json.loads(value) for name, value in edits if name == knob]
 
     def by_knob(self) -> Mapping[str, list[EditGain]]:
         """Rows of each knob, best first."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from meta.mutators.base import ChildProposal, ModelMutator, Mutator, OfflineMutator
 from programs.registry import Registry
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MUTATORS: Registry[Callable[[], OfflineMutator]] = Registry(
     "mutators",

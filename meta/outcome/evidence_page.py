@@ -25,7 +25,7 @@ from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
 from meta.claim import Champion
-from meta.steering import wishes
+from meta.steering import steering_outcomes
 from programs.diff import Diff, diff
 from programs.directives import ORDER, Directive
 from programs.evolved_for import EvolvedFor
@@ -62,7 +62,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         credit=credit, without=len(statements) - len(credit), fresh=SAID[SPLIT] if decision.fresh == SPLIT else "",
         learnt=study.program(config.knowledge.program_id).name if config.knowledge else "",
         public=public_lines(study), harvests=list(harvests(study)),
-        steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
+        steered=[row for row in steering_outcomes(study.folder, study.state) if row.state != "waiting"],
         limits=[row for row in limits if decision.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
         exact=config.fixed_steps or study.task.law is not None, unsafe=flag(config.sandbox),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -20,13 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import analysis
 from analysis import wording
 from analysis.report.axis import Axis
+from analysis.report.page import report as html_report
 from analysis.study import read_study
 from analysis.trust import gain_name
 from arena import serving
 from arena.serving.headers import HEADERS, same_site
 from arena.serving.problems import add_handlers
-from meta.ui import records, words
-from meta.ui.studies import FollowedStudy, Studies
+from meta.ui import records
+from meta.ui.studies import FollowedImport, FollowedStudy, Studies
 from programs.errors import MetaloopError, NotFound
 from programs.templates import jinja_environment
 
@@ -106,7 +107,7 @@ def create_app(studies: Studies, token: str, port: int, ending: Callable[[], boo
         return Response((folder / "static" / name).read_bytes(), media_type=STATIC[name])
 
     def problem(_: Request, status: int, message: str, hint: str) -> Response:
-        return page("problem", status, message=message, hint=hint)
+        return page("problem", {"message": message, "hint": hint}, status)
 
     add_handlers(app, problem, {MetaloopError: 400})  # its one reader may know each fault
     app.add_middleware(Guard, token=token, port=port)
@@ -119,17 +120,19 @@ def live_pages(studies: Studies) -> APIRouter:
 
     @routes.get("/")
     def first() -> Response:
-        return page("studies", studies=studies, rows=[(one, one.item()) for one in studies.newest_first()])
+        rows = [(followed, *followed.item()) for followed in studies.newest_first()]
+        return page("studies", {"studies": studies, "rows": rows})
 
     @routes.get("/study")
     def study(at: str, match: str = "") -> Response:
-        one = studies.get(at)
-        if one.study.is_import:
+        followed = studies.get(at)
+        if isinstance(followed, FollowedImport):
             return RedirectResponse(link("/report", at=at), 303)
-        ablated = one.whole and not one.at_work and one.study.config.get("command") == "ablate"
-        ablation = records.ablation_page(one.folder) if ablated else None
-        with one.lock:
-            return page("study", one=one, item=one.item(), ablation=ablation, **one.page(match))
+        is_ablation = followed.study.config.get("kind") in ("ablation", "replay")
+        has_effects = is_ablation and followed.whole and not followed.at_work
+        ablation = records.ablation_page(followed.folder) if has_effects else None
+        with followed.lock:
+            return study_page(followed, match, ablation)
 
     return routes
 
@@ -141,12 +144,13 @@ def record_pages(studies: Studies) -> APIRouter:
     @routes.get("/run")
     def run(at: str, id: str, start: int = 0) -> Response:
         one = studies.get(at)
-        return page("run", one=one, step=records.MOST_EXPERIMENTS, **records.run_page(one.folder, id, max(0, start)))
+        values = records.run_page(one.folder, id, max(0, start))
+        return page("run", {"one": one, "step": records.MOST_EXPERIMENTS, **values})
 
     @routes.get("/program")
     def program(at: str, id: str) -> Response:
         one = studies.get(at)
-        return page("program", one=one, **records.program_page(one.folder, id))
+        return page("program", {"one": one, **records.program_page(one.folder, id)})
 
     @routes.get("/sql")
     def sql(at: str, q: str = "") -> Response:
@@ -155,16 +159,22 @@ def record_pages(studies: Studies) -> APIRouter:
             answer = records.ask(one.folder, q) if q.strip() else None
         except MetaloopError as error:
             problem = error.message
-        return page("sql", one=one, q=q or records.EXAMPLE, answer=answer, problem=problem, most=records.MOST_ROWS)
+        values = {
+            "one": one,
+            "q": q or records.EXAMPLE,
+            "answer": answer,
+            "problem": problem,
+            "most": records.MOST_ROWS,
+        }
+        return page("sql", values | {"most": records.MOST_ROWS})
 
     @routes.get("/report")
     def report(at: str) -> Response:
-        from analysis.report.page import report as made
-
         one = studies.get(at)
         with read_study(one.folder) as con:
-            text = made(con, one.name)
-        to, name = ("/", "All studies") if one.study.is_import else (link("/study", at=one.name), "Back to the study")
+            text = html_report(con, one.name)
+        is_import = isinstance(one, FollowedImport)
+        to, name = ("/", "All studies") if is_import else (link("/study", at=one.name), "Back to the study")
         query = escape(link("/sql", at=one.name))
         back = f'<p class="kicker"><a href="{escape(to)}">{name}</a> · <a href="{query}">SQL</a></p>'
         text = text.replace("<header>", f"<header>\n{back}", 1)
@@ -188,18 +198,26 @@ async def changes(followed: Studies | FollowedStudy, ending: Callable[[], bool])
         silent += LOOK_SECONDS
 
 
-def page(name: str, status: int = 200, **values: Any) -> Response:
-    return HTMLResponse(templates().get_template(f"{name}.html.j2").render(**values), status)
+def study_page(followed: FollowedStudy, match_id: str = "", ablation: Mapping[str, Any] | None = None) -> Response:
+    """Raises Corrupt or OtherVersion."""
+    status, pictures = followed.item()
+    if status is None:
+        raise followed.problem or NotFound(f"there is no study {followed.name!r} here")
+    values = {"one": followed, "status": status, "pictures": pictures, "ablation": ablation, **followed.page(match_id)}
+    return page("study", values)
+
+
+def page(name: str, values: Mapping[str, Any], status: int = 200) -> Response:
+    return HTMLResponse(templates().get_template(f"{name}.html.j2").render(values), status)
 
 
 @cache
 def templates() -> jinja2.Environment:
-    made = jinja_environment(HERE / "templates", REPORT, escaped=True, shown=wording.clean)
-    shown = ("number", "brief", "duration", "many", "percent", "minus")
-    made.filters |= {name: getattr(wording, name) for name in shown}
-    made.filters |= {"interval": words.interval, "cell": words.cell, "gain_name": gain_name}
-    made.globals |= {"link": link, "axis": Axis.over}
-    return made
+    environment = jinja_environment(HERE / "templates", REPORT, escaped=True, shown=wording.clean)
+    names = ("number", "brief", "cell", "count", "duration", "many", "minus", "share", "span", "usd")
+    environment.filters |= {name: getattr(wording, name) for name in names} | {"gain_name": gain_name}
+    environment.globals |= {"link": link, "axis": Axis.over}
+    return environment
 
 
 def link(path: str, **values: object) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.ledger.events import MatchArm, MatchEvent, ReplayEvent, VerificationEvent
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from analysis.report.progress import MainTurn
+from analysis.study import read_study
+from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.verdict import VIEWS, Verdict, decided, verdict_of
 from inner_loop.events import (
     CallEvent,
     DecisionEvent,
@@ -25,39 +29,55 @@ from inner_loop.events import (
     RunEndedEvent,
     RunStartedEvent,
 )
-from meta.cli.spend import ModelUsage
 from programs.bounded import toml_table
 from programs.errors import Corrupt
 from programs.files import read_regular
 
-if TYPE_CHECKING:
-    from analysis.verdict.decision import Decision
-    from analysis.verdict.verdict import Verdict
-
-Row = dict[str, Any]
 KINDS = frozenset({
     "study", "program", "match", "match_ended", "run_started", "run_ended", "experiment", "decision", "verification",
     "call", "fault", "finding", "champion", "steer", "generation", "mutation", "night_turn", "replay",
 })  # fmt: skip
 AFTERWARDS = ("ablation", "reserve")  # purposes of matches that decide nothing where there is another
 MOST_NEWS = 3
-IMPORTED = """
-SELECT count(DISTINCT path) FILTER (state = 'imported') AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments,
-    coalesce(sum(tried), 0)::BIGINT AS tried, coalesce(sum(kept), 0)::BIGINT AS kept,
-    coalesce(sum(quarantined), 0)::BIGINT AS quarantined
-FROM imports
-"""
+
+
+@dataclass(frozen=True)
+class ModelUsage:
+    """What calls of models took. ``usd`` is None where a call has no price. ``token_utilization``: share of the tokens
+    in calls whose reply was accepted without a repair; lost calls count at their maximum."""
+
+    calls: int
+    tokens: int
+    usd: float | None
+    token_utilization: float | None
+
+
+def model_usage(calls: Collection[CallEvent]) -> ModelUsage:
+    tokens, prices = sum(call.tokens for call in calls), [call.usd for call in calls if call.usd is not None]
+    answered = {(call.run_id, call.number): call.tokens for call in calls if call.status == "ok"}
+    repaired = {(call.run_id, call.number - 1) for call in calls if call.purpose.startswith("repair")}
+    accepted = sum(count for call, count in answered.items() if call not in repaired)
+    total = tokens + sum(call.lost_tokens for call in calls)
+    usd = sum(prices, 0.0) if len(prices) == len(calls) else None
+    return ModelUsage(len(calls), tokens, usd, accepted / total if total else None)
+
+
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """study.toml; empty where it cannot be read."""
+    with suppress(OSError, Corrupt, ValueError):
+        return toml_table(read_regular(folder / "study.toml").decode())
+    return {}
 
 
 class LiveStudy(StudyState):
     """A study as its ledger has it so far. It has no experiments of finished runs and no texts of calls, which no
-    display shows. Of an import the ledger is not followed: nothing runs there."""
+    display shows."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
         self.tail = LedgerTail(folder / "ledger", KINDS)
-        self.usage: dict[str, ModelUsage] = defaultdict(ModelUsage)  # by run, "" of the outer loop
+        self.calls_of: dict[str, list[CallEvent]] = defaultdict(list)  # by run, "" of the outer loop
         self.last_kept: deque[ExperimentEvent] = deque(maxlen=MOST_NEWS)
         self.trusts: set[str | None] = set()
         self.findings: Counter[str] = Counter()
@@ -76,15 +96,12 @@ class LiveStudy(StudyState):
 
     def refresh(self) -> None:
         """Read on. Raises Corrupt for a record that is damaged, OtherVersion for one of another schema."""
-        for event in self.new_events():
+        for event in self.tail.news():
             self.take(event)
-
-    def new_events(self) -> Iterable[Event]:
-        return () if self.is_import else self.tail.news()
 
     def take(self, event: Event) -> None:
         if isinstance(event, CallEvent):
-            self.usage[event.run_id or ""].take(vars(event))
+            self.calls_of[event.run_id or ""].append(replace(event, text=""))
             return
         super().take(event)
         if isinstance(event, ExperimentEvent):
@@ -126,37 +143,17 @@ class LiveStudy(StudyState):
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """study.toml; empty where it cannot be read."""
-        with suppress(OSError, Corrupt, ValueError):
-            return toml_table(read_regular(self.folder / "study.toml").decode())
-        return {}
-
-    @property
-    def is_import(self) -> bool:
-        return self.settings.get("command") == "import"
-
-    @cached_property
-    def imported(self) -> Row:
-        """The counts of an import."""
-        from analysis.study import read_study
-        from analysis.tables import rows
-
-        with read_study(self.folder, views=()) as con:
-            return rows(con.execute(IMPORTED))[0]
+        return read_settings(self.folder)
 
     def verdict(self, at_work: bool) -> Verdict | None:
         """What it found; None while a process works on it, and of a search that has decided nothing. Of a study
         without a champion its tables are made once for each state of its ledger."""
-        from analysis.study import read_study
-        from analysis.verdict.verdict import VIEWS, decided, verdict_of
-
         if (decision := self.decision) is not None:
             return decided(decision)
-        searches = self.config.get("command", "evolve") in ("evolve", "improve")
-        if at_work or (searches and not self.is_import):
+        if at_work or self.config.get("kind", "evolve") in ("evolve", "night"):
             return None
         if self._verdict is None or self._verdict[0] != self.tail.last_at:
-            views = VIEWS if self.replays or self.config.get("command") == "ablate" else ("standings",)
+            views = VIEWS if self.replays or self.config.get("kind") in ("ablation", "replay") else ("standings",)
             with read_study(self.folder, views=views) as con:
                 self._verdict = self.tail.last_at, verdict_of(con)
         return self._verdict[1]
@@ -166,26 +163,11 @@ class LiveStudy(StudyState):
         return self.study.config if self.study else {}
 
     @property
-    def limits(self) -> Mapping[str, Any]:
-        """The models' spending limits: a resumed study may have higher ones than its ledger has."""
-        return self.settings.get("staff") or self.config.get("staff") or {}
-
-    @property
     def begun(self) -> list[RunState]:
         return [run for run in self.runs.values() if run.started]
 
     def count(self, state: str) -> int:
         return sum(run.state == state for run in self.begun)
-
-    @property
-    def charged(self) -> float:
-        """Device-seconds charged to its runs."""
-        return sum(run.charged for run in self.begun)
-
-    @property
-    def forfeited(self) -> float:
-        """Of them, those that no experiment used: the rest of a run's budget."""
-        return sum(run.ended.forfeited for run in self.begun if run.ended)
 
     def runs_of(self, arm: MatchArm) -> dict[str, RunState]:
         """The runs of an arm by their ids."""
@@ -194,15 +176,11 @@ class LiveStudy(StudyState):
     def name(self, program_id: str) -> str:
         return self.programs[program_id].name if program_id in self.programs else program_id[:7] or "-"
 
-    def state_of(self, match: MatchEvent) -> str:
-        ended = self.ended_matches.get(match.match_id)
-        return ended.state if ended else "running"
-
     @property
     def current(self) -> MatchEvent | None:
         """The running match, else the confirmation, else the last match that chose programs."""
         matches = list(self.matches.values())
-        running = [match for match in matches if self.state_of(match) == "running"]
+        running = [match for match in matches if match.match_id not in self.ended_matches]
         deciding = [match for match in matches if match.purpose == "confirmation"]
         chose = [match for match in matches if match.purpose not in AFTERWARDS]
         return next((some[-1] for some in (running, deciding, chose, matches) if some), None)
@@ -210,34 +188,27 @@ class LiveStudy(StudyState):
     @property
     def decision(self) -> Decision | None:
         """The decision about the champion; None before it is made."""
-        from analysis.verdict.decision import decision_of
-
         return decision_of(self.champion.body) if self.champion and "decision" in self.champion.body else None
 
     @property
     def utilization(self) -> float | None:
         """Share of the runs' wall time in which an experiment ran; None before any time has passed."""
-        walls, busy = zip(*map(_walls, self.begun), strict=True) if self.begun else ((), ())
+        walls, busy = zip(*map(wall_and_busy_seconds, self.begun), strict=True) if self.begun else ((), ())
         return min(sum(busy) / sum(walls), 1.0) if sum(walls) else None
 
     def state(self, at_work: bool) -> str:
-        """``at_work``: a process holds its lock."""
-        ended = "finished" if self.has_ended else "stopped"
-        return "imported" if self.is_import else "running" if at_work else ended
-
-    @property
-    def has_ended(self) -> bool:
-        """A search ends with a champion, anything else with its matches."""
-        if self.champion is not None or self.config.get("command") in ("evolve", "improve"):
-            return self.champion is not None
-        return bool(self.matches) and self.matches.keys() <= self.ended_matches.keys()
+        """``at_work``: a process holds its lock. A search ends with a champion, anything else with its matches."""
+        is_search = self.config.get("kind") in ("evolve", "night")
+        matches_ended = bool(self.matches) and self.matches.keys() <= self.ended_matches.keys()
+        has_ended = self.champion is not None or (matches_ended and not is_search)
+        return "running" if at_work else "finished" if has_ended else "stopped"
 
 
-def _walls(run: RunState) -> tuple[float, float]:
+def wall_and_busy_seconds(run: RunState) -> tuple[float, float]:
     """Wall seconds of a run, and those in which an experiment ran."""
     if run.ended is not None:
         return run.ended.wall_seconds or 0.0, run.ended.experiment_wall_seconds or 0.0
-    tried = [e for e in run.experiments.values() if e.started_at]
-    ends = [datetime.fromisoformat(e.started_at).timestamp() + e.wall_seconds for e in tried]
-    began = [datetime.fromisoformat(e.started_at).timestamp() for e in tried]
-    return max(ends, default=0.0) - min(began, default=0.0), sum(e.wall_seconds for e in tried)
+    tried = [event for event in run.experiments.values() if event.started_at]
+    starts = [datetime.fromisoformat(event.started_at).timestamp() for event in tried]
+    ends = [start + event.wall_seconds for start, event in zip(starts, tried, strict=True)]
+    return max(ends, default=0.0) - min(starts, default=0.0), sum(event.wall_seconds for event in tried)

@@ -12,15 +12,17 @@ from typing import Any
 from analysis.report.progress import Progress, RunGain, of_night, of_runs
 from arena.lock import is_taken
 from meta.cli.resolve import studies_below
-from meta.steering import wishes
+from meta.steering import steering_outcomes
+from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import AFTERWARDS, LiveStudy
-from meta.ui.live_rows import arm_rows, match_title, news, remaining, run_rows, status_row
+from meta.ui.status import StudyStatus, arm_statuses, match_title, run_statuses
 from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
 from programs.text import escaped
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
 NOT_DRAWN = (*AFTERWARDS, "night")  # purposes of matches without a place in the picture of the programs
 MOST_RUNS = 100  # listed
+Item = tuple[StudyStatus | ImportStatus | None, list[Progress]]  # a study in the list, and its pictures
 
 
 @dataclass
@@ -29,7 +31,6 @@ class FollowedStudy:
     cannot be read, for good."""
 
     name: str
-    folder: Path
     study: LiveStudy
     version: int = 0
     whole: bool = False
@@ -37,9 +38,9 @@ class FollowedStudy:
     problem: MetaloopError | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    @classmethod
-    def of(cls, name: str, folder: Path) -> FollowedStudy:
-        return cls(name, folder, LiveStudy(folder))
+    @property
+    def folder(self) -> Path:
+        return self.study.folder
 
     def look(self) -> bool:
         """Read what was added to the ledger; whether anything changed."""
@@ -54,12 +55,10 @@ class FollowedStudy:
         return self.version != before
 
     def _look(self) -> None:
-        for event in self.study.new_events():
+        for event in self.study.tail.news():
             with self.lock:
                 self.study.take(event)
             self.version += 1
-        if self.study.is_import:
-            _ = self.study.imported
         at_work = is_taken(self.folder)
         if self.study.champion is None:
             self.study.verdict(at_work)  # so that no page waits for the views
@@ -72,38 +71,38 @@ class FollowedStudy:
         self.problem = error if isinstance(error, OtherVersion) else damage
         self.whole, self.version = True, self.version + 1
 
-    def item(self) -> dict[str, Any]:
-        """What the list of studies shows; figures only where they are known."""
+    def item(self) -> Item:
+        """What the list of studies shows; no status where it cannot be read."""
         try:
-            if self.problem is None and (self.whole or not self.study.is_import):
+            if self.problem is None:
                 with self.lock:
-                    at_work = self.at_work or not self.whole
-                    row, found = status_row(self.study, at_work), self.study.verdict(at_work)
-                    tasks = ", ".join(dict.fromkeys(match.task for match in self.study.matches.values()))
-                    pictures = self.pictures()
-                said = found.sentences if found else ()
-                row["state"] = row["state"] if self.whole else ""
-                return {"calls": 0, **row, "tasks": tasks, "verdict": said, "found": found, "pictures": pictures}
+                    return self._item()
         except Exception as error:  # figures that no record of ours has
             self._refuse(error)
-        state = "other version" if isinstance(self.problem, OtherVersion) else "damaged" if self.problem else "imported"
-        said = (self.problem.message,) if self.problem else ()
-        return {"state": state, "experiments": None, "tasks": "", "verdict": said, "found": None, "pictures": ()}
+        return None, []
+
+    def _item(self) -> Item:
+        return StudyStatus(self.study, self.at_work or not self.whole), self.pictures()
+
+    @property
+    def state(self) -> str:
+        """What the pages write beside its name."""
+        if self.problem is not None:
+            return "other version" if isinstance(self.problem, OtherVersion) else "damaged"
+        return self.study.state(self.at_work) if self.whole else ""
 
     def page(self, match_id: str) -> dict[str, Any]:
-        """What the study's page shows, of a match, else of the current one."""
+        """What the study's page shows of a match, else of the current one."""
         study = self.study
         match = study.matches.get(match_id) or study.current
-        runs = run_rows(study, match) if match else []
+        runs = run_statuses(study, match) if match else []
         return {
             "match": match,
-            "matches": [(one, match_title(one.label, one.generation, one.purpose)) for one in study.matches.values()],
-            "arms": arm_rows(study, match) if match else [],
+            "matches": [(match, match_title(match)) for match in study.matches.values()],
+            "arms": arm_statuses(study, match) if match else (),
             "runs": runs[:MOST_RUNS],
             "more_runs": max(0, len(runs) - MOST_RUNS),
-            "requests": list(wishes(self.folder, study)),
-            "news": news(study) if self.at_work else [],
-            "work": remaining(study) if self.at_work else None,
+            "requests": list(steering_outcomes(self.folder, study)),
         }
 
     def pictures(self) -> list[Progress]:
@@ -120,6 +119,28 @@ class FollowedStudy:
             for run_id, run in study.runs_of(arm).items() if run.state == "finished" and run.gain is not None
         ]  # fmt: skip
         return of_runs(runs, str(study.champion.body.get("program_id")) if study.champion else None)
+
+
+class FollowedImport(FollowedStudy):
+    """Imported logs. Their ledger is not followed: nothing runs there."""
+
+    imported: ImportStatus | None = None
+
+    def _look(self) -> None:
+        if self.imported is None:
+            self.imported = ImportStatus(self.folder)
+            self.whole, self.version = True, self.version + 1
+
+    def _item(self) -> Item:
+        return self.imported, []
+
+    @property
+    def state(self) -> str:
+        return "imported" if self.problem is None else super().state
+
+
+def follow(name: str, folder: Path) -> FollowedStudy:
+    return (FollowedImport if is_import(folder) else FollowedStudy)(name, LiveStudy(folder))
 
 
 class Studies:
@@ -140,7 +161,7 @@ class Studies:
         """Take in new studies, and let go of those that are gone."""
         there = dict(self._there())
         for name in there.keys() - self.followed.keys():
-            self.followed[name] = FollowedStudy.of(name, there[name])
+            self.followed[name] = follow(name, there[name])
             self.version += 1
         for name in self.followed.keys() - there.keys():
             del self.followed[name]

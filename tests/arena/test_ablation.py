@@ -38,7 +38,7 @@ PROGRAM = program("three", CHARTER, ("First `a=2.0`.", "Then `b=2.0`.", "A trap:
 
 def study_of(folder: Path, budget: float = 0.8) -> Study:
     task = Task.load(simulated_task(LAW, folder.parent / "task", experiments=8))
-    return study_on(folder, task, budget, command="ablate", seed=4)
+    return study_on(folder, task, budget, kind="ablation", seed=4)
 
 
 def credit(folder: Path, where: str) -> list[dict[str, Any]]:

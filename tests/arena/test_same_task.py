@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from arena.public import public_line, public_lines
-from arena.settings import Reserved
+from arena.settings import HeldOutTask
 from arena.setup import reference
 from arena.study import Study
-from arena.task_study import reserved_tasks
+from arena.task_study import held_out_tasks
 from arena.trainers import Trainers
 from programs.errors import NotComparable
 from tests.inner_loop.play import BLOBS
@@ -43,19 +43,19 @@ def test_other_files_are_refused_until_they_are_restored(tmp_path: Path, task: T
 
 
 def test_a_reserved_task_is_looked_at_too(tmp_path: Path, task: Task) -> None:
-    away = Reserved(task=reference(task), task_id=task.task_id, run_budget=1.2)
-    study = study_on(tmp_path / "s", Task.load(BLOBS), 1.2, reserve=[away])
-    assert reserved_tasks(study)[0].task.task_id == task.task_id
+    away = HeldOutTask(task=reference(task), task_id=task.task_id, run_budget=1.2)
+    study = study_on(tmp_path / "s", Task.load(BLOBS), 1.2, held_out=[away])
+    assert held_out_tasks(study)[0].task.task_id == task.task_id
     assert Study.open(tmp_path / "s").config == study.config
     change(task)
     with pytest.raises(NotComparable, match="is now t"):
-        reserved_tasks(study)
+        held_out_tasks(study)
     with pytest.raises(NotComparable, match="is now t"), Trainers(study.folder, study.config) as trainers:
         trainers.at(task.task_id)
 
 
 def test_public_data_are_told_of(tmp_path: Path, task: Task) -> None:
-    away = Reserved(task=reference(task), task_id=task.task_id, run_budget=1.2)
-    study = study_on(tmp_path / "s", Task.load(BLOBS), 1.2, reserve=[away])
+    away = HeldOutTask(task=reference(task), task_id=task.task_id, run_budget=1.2)
+    study = study_on(tmp_path / "s", Task.load(BLOBS), 1.2, held_out=[away])
     assert public_lines(study) == [public_line(task)] and public_line(task).startswith(f"{task.name}: ")
     assert public_line(study.task) == ""

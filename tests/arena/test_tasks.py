@@ -16,7 +16,7 @@ from arena.jobs import BaselineJob, from_json, to_json
 from arena.match import play
 from arena.measuring import baseline_metric, measure_baseline, run_job, settle
 from arena.race import Allocation
-from arena.settings import Reserved
+from arena.settings import FurtherTask
 from arena.setup import reference
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
@@ -34,7 +34,7 @@ def simulated(folder: Path, *names: str) -> Study:
     """A study on the first of these tasks and on the others; each has a law of its own."""
     home, *others = (Task.load(str(drawn_law(folder / name, NAMES.index(name)))) for name in names)
     further = [
-        Reserved(task=reference(t), task_id=t.task_id, run_budget=(n + 2) * t.cost_seconds)
+        FurtherTask(task=reference(t), task_id=t.task_id, run_budget=(n + 2) * t.cost_seconds)
         for n, t in enumerate(others)
     ]
     return study_on(folder / "study", home, 6 * home.cost_seconds, seed=3, further=further)
@@ -128,7 +128,7 @@ def test_workers_take_what_trains_and_what_is_told_by_a_law(tmp_path: Path) -> N
     law = Task.load(str(drawn_law(tmp_path / "law", 2)))
     real = make_study(tmp_path / "s", workers=1)
     config = real.config.model_copy(update={
-        "further": [Reserved(task=reference(law), task_id=law.task_id, run_budget=law.run_budget)],
+        "further": [FurtherTask(task=reference(law), task_id=law.task_id, run_budget=law.run_budget)],
     })  # fmt: skip
     config.dump(real.folder / "study.toml")
     study = Study.open(real.folder)

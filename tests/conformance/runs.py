@@ -17,6 +17,7 @@ from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.contracts import ProposerStart, Situation
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent
+from inner_loop.researchers.description import describe
 from inner_loop.run import run
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
@@ -165,6 +166,12 @@ class ResearcherConformance(Conformance):
             assert {*decided} <= {event.experiment_id for event in tried(events)} and len({*decided}) == len(decided)
         first, again = ([(event.edit, event.seed, event.metric) for event in tried(events)] for events in runs)
         assert first == again
+
+    def test_its_description_lets_it_start(self, trainer: Trainer, name: str, context: RunContext) -> None:
+        description, config = describe(name), context.config
+        description.preflight(description.settle(config, context.sandboxed), context.sandboxed)
+        price, facts = description.cost_line(trainer.task, config, 8)
+        assert isinstance(price + description.asks_consent(config, context.sandboxed), str) and isinstance(facts, dict)
 
 
 def tried(events: Sequence[Event]) -> list[ExperimentEvent]:

@@ -27,15 +27,14 @@ from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart
 from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
-from meta.evolve import evolve
-from meta.kinds.begin import create
-from meta.kinds.plan import Plan
+from bench.whole import begin_study, play_study, resized
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import MUTATORS
 from programs.lint import lint
 from programs.program import Program
 from programs.shelf import starter, starters
 from tests.conformance.runs import LAW, Conformance
+from tests.studies import TINY
 from trainer.laws.planted import COST, simulated_task
 from trainer.task import Task
 
@@ -92,14 +91,10 @@ class StudyConformance(Conformance):
     @classmethod
     def con(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDBPyConnection]:
         folder = tmp_path_factory.mktemp("study")
-        plan = Plan(
-            starters=3, opening_runs=2, opening_keep=2, opening_more=3, aa_runs=2, generations=1, children=4, elites=1,
-            child_runs=3, child_keep=1, child_more=4, confirm_runs=3, ablation_runs=2, run_budget=8 * COST,
-            control_runs=2,
-        )  # fmt: skip
+        plan = resized(TINY, children=4, generation_runs=3, generation_more=4)
         task = Task.load(simulated_task(LAW, folder / "task"))
-        study, programs = create(folder / "study", task=task, plan=plan, workers=1, seed=1)
-        evolve(study, plan, programs, silent)
+        study = begin_study(folder / "study", task, plan, run_budget=8 * COST, seed=1)
+        play_study(study)
         with read_study(study.folder, views=()) as con:
             yield con
 
@@ -197,7 +192,7 @@ def silent(_: Mapping[str, Any]) -> None:
 
 def simulated(folder: Path) -> Study:
     task = Task.load(simulated_task(LAW, folder.parent / "task", experiments=8))
-    return Study.create(folder, StudySetup("match", task, task.run_budget, seed=4))
+    return Study.create(folder, StudySetup("match", task, task.run_budget, seed=4).config())
 
 
 def played(study: Study, make: MakeExecutor, progress: Progress = silent) -> list[dict[str, Any]]:

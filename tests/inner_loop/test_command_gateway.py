@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.launch import require_start
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.errors import CapReached, CredentialMissing, EnvironmentProblem, UsageError
+from programs.errors import CapReached, EnvironmentProblem, UsageError
 from tests.events import of
 from tests.inner_loop.play import Event
 from tests.inner_loop.test_command import AGENTS, SANDBOXED, Play, agent, play, said
@@ -104,30 +102,6 @@ def test_a_key_that_is_named_is_still_the_gateways(
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
     play(show, 4, folder=folder, agent_env=("OPENAI_API_KEY",), agent_direct=True)
     assert f"OPENAI_API_KEY={OPENAI_KEY}" in said(folder)
-
-
-def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "CODEX_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    direct: dict[str, Any] = {"agent_direct": True}
-    with pytest.raises(CredentialMissing, match="codex needs CODEX_API_KEY or OPENAI_API_KEY") as missing:
-        agent_recipe.require("codex", ModelConfig())
-    assert "--set agent_direct=true" in missing.value.hint
-    agent_recipe.require("codex", ModelConfig(**direct))
-    agent_recipe.require("", ModelConfig(agent="mine"))
-    for name, config in (("codex", direct), ("", {"agent": "mine"})):
-        with pytest.raises(UsageError, match=r"at most \$5: the agent's model calls are not priced"):
-            agent_recipe.require(name, ModelConfig(max_usd=5.0, **config))
-    monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
-    agent_recipe.require("codex", ModelConfig())
-    capped = agent_recipe.cost_line("codex", ModelConfig(max_usd=5.0, max_tokens=1000))
-    assert "calls of openai are metered, at most $5 and 1000 tokens" in capped
-    assert "not capped; it has this machine's network" in agent_recipe.cost_line("codex", ModelConfig(**direct))
-    assert agent_recipe.may_cost("codex", ModelConfig()) and agent_recipe.may_cost("codex", ModelConfig(**direct))
-    assert agent_recipe.recipe_for("codex", ModelConfig()).network == "none"
-    assert agent_recipe.recipe_for("codex", ModelConfig(**direct)).network == "full"
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
-    assert not agent_recipe.may_cost("codex", ModelConfig())
 
 
 def test_the_first_call_finds_what_the_model_refuses(task: Task, agent: Callable[[str], str], api: ApiServer) -> None:

@@ -72,13 +72,13 @@ def found(folder: Path, *, task: Task | None = None, fixed_steps: bool = True, *
         StudySetup(
             task=task,
             run_budget=task.run_budget,
-            command="match",
+            kind="match",
             workers=1,
             seed=4,
             researcher="chat",
             model_config=team,
             fixed_steps=fixed_steps,
-        ),
+        ).config(),
     )
 
 

@@ -168,7 +168,7 @@ AT = "2030-01-02T03:04:05Z"
 
 def config(folder: Path) -> None:
     StudyConfig(
-        study_id="y1", created_at=AT, command="match", task="strokes", task_id="t1", run_budget=1.0, secret="0" * 32,
+        study_id="y1", created_at=AT, kind="match", task="strokes", task_id="t1", run_budget=1.0, secret="0" * 32,
         hardware_class="cpu:test", versions=Versions(metaloop="0.1.0", python="3", torch="2"),
     ).dump(folder / "study.toml")  # fmt: skip
 

@@ -7,26 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from analysis.ledger import read
+from arena.study import Study
+from bench.whole import begin_study, play_study
 from meta.claim import Champion
-from meta.evolve import evolve
-from meta.kinds.begin import create, take_up
-from meta.kinds.plan import Plan
-from tests.studies import silent
+from meta.kinds.plans import EvolvePlan
 from trainer.task import Task
 
 Ended = tuple[Path, Champion]
+SHORT = 0.8  # run budget of four experiments of a tiny task, in device-seconds
 
 
-def evolved(folder: Path, task: Task, plan: Plan, *, workers: int = 1, **settings: Any) -> Champion:
-    """The champion of a study that is founded in this folder."""
-    study, starters = create(folder, task=task, plan=plan, workers=workers, **settings)
-    return evolve(study, plan, starters, silent)
+def evolved(folder: Path, task: Task, plan: EvolvePlan, **settings: Any) -> Champion:
+    """The champion of a study that is begun in this folder (`bench.whole.begin_study`) with short runs."""
+    return play_study(begin_study(folder, task, plan, **{"run_budget": SHORT} | settings))
 
 
 def taken_up_again(ended: Ended, folder: Path) -> Path:
     """A copy of a study that has ended and was taken up again: the same champion, and no event more."""
     shutil.copytree(ended[0], folder, symlinks=True)
     before = [event for event in read(folder / "ledger") if event["kind"] != "segment"]
-    assert evolve(*take_up(folder), silent) == ended[1]
+    assert play_study(Study.open(folder)) == ended[1]
     assert [event for event in read(folder / "ledger") if event["kind"] != "segment"] == before
     return folder

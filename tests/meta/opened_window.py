@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import uvicorn
 
 from arena.serving.wire import configured, listen
+from bench.whole import resized
 from meta.ui.app import create_app
 from meta.ui.studies import Studies
 from tests.meta.evolved import evolved
@@ -51,12 +51,17 @@ def made_studies(folder: Path) -> Path:
     """Two studies with held-out tasks."""
     task = planted(folder / "law", experiments=6)
     others = [planted(folder / name, seed, name=name, experiments=6) for name, seed in (("far", 3), ("farther", 4))]
-    plan = replace(
-        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=2, opening_more=1, children=1, child_more=1,
-        confirm_runs=2, ablation_runs=0,
-    )  # fmt: skip
+    plan = resized(
+        TINY,
+        starters=2,
+        opening_runs=2,
+        opening_more=1,
+        children=1,
+        generation_more=1,
+        final={"champion": 2, "control": 2, "without-ideas": 0},
+    )
     for name, seed in (("one", 5), ("deep/er/two", 6)):
-        evolved(folder / name, task, plan, seed=seed, reserve=others)
+        evolved(folder / name, task, plan, run_budget=6 * task.cost_seconds, seed=seed, held_out=others)
     return folder
 
 

@@ -13,7 +13,7 @@ from analysis.report.evidence_text import RowIds, page
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix
 from programs.shelf import starter
-from tests.planted_evidence import edit, evidence, idea
+from tests.planted_evidence import edit, evidence, idea, with_model
 
 CAUSAL = re.compile(
     r"\b(earn\w*|gained|caus\w*|effects?|because|due to|thanks to|makes?|made|brought|helps?|improv\w*|"
@@ -41,7 +41,7 @@ def test_the_evidence_calls_observational_rows_associations() -> None:
 
 def test_mutators_do_not_write_causes_where_edits_were_chosen() -> None:
     chosen = [edit(f"K{i}", v, 0.1 + 0.02 * i, design="observational") for i in range(5) for v in (1, 2)]
-    facts = evidence(*chosen, ideas=(idea("d1", "a `k0=1` `k1=2` b", 3.0),))
+    facts = with_model(evidence(*chosen, ideas=(idea("d1", "a `k0=1` `k1=2` b", 3.0),)))
     parents = [ParentProgram(starter(name), None) for name in ("idea-queue", "local")]
     known = {text for p in parents for text in p.program.text.splitlines()}
     rng, written = np.random.default_rng(1), 0

@@ -14,19 +14,17 @@ from analysis.found_scripts import FoundScript
 from analysis.ledger.events import BaselineEvent, VerificationEvent
 from analysis.scales import GainScale
 from analysis.statistics import Mean, interval, mean_interval, welch_difference
-from analysis.verdict.decision import BETTER, OPEN, ArmGain, OnOneTask, twins
+from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, OnOneTask, twins
 from analysis.verdict.verdict import minus
 from arena.arms import Entry, enter
 from arena.match import announce
 from arena.task_study import TaskStudy
-from meta.claim import Against, Gains, claim, claim_over, decide
+from meta.claim import Against, Gains, claim, claim_over
 from meta.cli.study_result import is_worth_applying
 from meta.confirmation import against
-from programs.program import Program
 from programs.shelf import starter
 from tests.events import example
 from tests.studies import make_study, silent
-from trainer.task import Task
 
 BASE = [-1.0, -0.5, 0.0, 0.0, 0.5, 1.0]  # its variance is .5; symmetric, so that nothing is corrected for skewness
 KNOWN = Against((), {})
@@ -145,8 +143,8 @@ def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> 
              (("first", -0.1), ("second", 0.1))]  # fmt: skip
     tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None)
              for one in found]  # fmt: skip
-    program = Program.parse("# A\n", "a")
-    of_two = replace(decide(program, claim(gains(1.0)), [Task.load("strokes")]), state=OPEN, scripts=tuple(found))
+    measured = claim(gains(1.0))
+    of_two = Decision(OPEN, "a", "u", (), measured.champion, measured.tested, measured.p, scripts=tuple(found))
     assert is_worth_applying(of_two) and not is_worth_applying(replace(of_two, tasks=tuple(tasks)))
     assert is_worth_applying(replace(of_two, tasks=tuple(tasks[::-1])))
     assert is_worth_applying(better := replace(of_two, state=BETTER, tasks=tuple(tasks)))

@@ -118,7 +118,7 @@ def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tup
     ],
 )  # fmt: skip
 def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: str, plan: dict[str, Any]) -> None:
-    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, command=command, programs=[starter("stock")])
+    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind=command, programs=[starter("stock")])
     place = tmp_path / "s" / "study.toml"
     known = asdict(QUICK) | {"run_budget": 1.0} if command == "improve" else {}
     place.write_text(place.read_text().replace("[plan]\n", "[plan]\n" + tomli_w.dumps(known | plan)))

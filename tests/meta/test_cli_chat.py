@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
+from analysis import wording
 from analysis.ledger.events import StudyEvent
 from analysis.study import query
 from arena.settings import StudyConfig
 from inner_loop.events import CallEvent
 from meta.cli.output import Output
 from meta.cli.screen import header, screen
-from meta.cli.spend import ModelUsage, dollars, share, tokens
 from meta.cli.standings import show_standings
-from meta.ui.live import LiveStudy
+from meta.ui.live import LiveStudy, ModelUsage, model_usage
+from meta.ui.status import StudyStatus
 from tests.events import example
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded, server
 from tests.llm.kits import KEY, environment
@@ -170,17 +171,21 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
+def lines_of(study: LiveStudy) -> list[str]:
+    return list(header(StudyStatus(study, at_work=False), "s", 80, {}))
+
+
 def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
     study = LiveStudy(tmp_path)
     study.take(example(StudyEvent, config={"staff": {"max_usd": 5.0}}))
     for tokens_, usd in ((1200, 0.25), (300, 0.5)):
         study.take(example(CallEvent, tokens=tokens_, usd=usd))
-    assert "models 2 calls, 1.5k tokens, $0.75 of $5" in header(study, "s", 80)
+    assert "models 2 calls, 1.5k tokens, $0.75 of $5.00" in lines_of(study)
     (tmp_path / "study.toml").write_text("[staff]\nmax_usd = 9.0\nmax_tokens = 20000\n")
     del study.settings  # as a process that resumes it with larger limits reads them
-    assert "models 2 calls, 1.5k of 20.0k tokens, $0.75 of $9" in header(study, "s", 80)
+    assert "models 2 calls, 1.5k of 20.0k tokens, $0.75 of $9.00" in lines_of(study)
     study.take(example(CallEvent, tokens=300))
-    assert any("not priced" in line for line in header(study, "s", 80))
+    assert any("not priced" in line for line in lines_of(study))
 
 
 def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
@@ -198,7 +203,8 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     for study in ("m", "p", "none"):  # what standings and status show to a person
         capsys.readouterr()
         show_standings(Output(person=True), here / study, every=True)
-        Output(person=True).show(screen(LiveStudy.read(here / study), study, width=80))
+        status = StudyStatus(LiveStudy.read(here / study), at_work=False, with_arms=True)
+        Output(person=True).show(screen(status, study))
         pages[study] = capsys.readouterr().out
     assert all(len(line) <= 80 for page in pages.values() for line in page.splitlines())
     assert pages["m"].count("not priced") == 3 and "$" not in pages["m"]
@@ -222,16 +228,17 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
 
 
 def test_tokens_that_came_to_nothing_are_not_used() -> None:
-    spend = ModelUsage()
-    assert spend.used is None
-    spend.take({"run_id": "r", "number": 4, "purpose": "repair", "status": "ok", "tokens": 100, "usd": 0.001})
-    spend.take({"run_id": "r", "number": 3, "purpose": "turn", "status": "ok", "tokens": 100, "usd": 0.001})
-    assert spend.used == 0.5
-    spend.take({"run_id": "s", "number": 3, "purpose": "turn", "status": "ok", "tokens": 100, "usd": 0.001})
-    spend.take({"run_id": "s", "number": 6, "status": "truncated", "tokens": 50, "lost_tokens": 50, "usd": None})
-    assert spend.used == 0.5 and spend.usd is None and (spend.calls, spend.tokens) == (4, 350)
-    assert [dollars(usd) for usd in (None, 0.0, 0.001, 0.25)] == ["not priced", "$0", "<$0.01", "$0.25"]
-    assert [tokens(count) for count in (None, 999, 12_345, 234_567, 99_960, 1_000_000)] == [
+    calls = [
+        example(CallEvent, run_id="r", number=4, purpose="repair", status="ok", tokens=100, usd=0.001),
+        example(CallEvent, run_id="r", number=3, purpose="turn", status="ok", tokens=100, usd=0.001),
+        example(CallEvent, run_id="s", number=3, purpose="turn", status="ok", tokens=100, usd=0.001),
+        example(CallEvent, run_id="s", number=6, purpose="turn", status="truncated", tokens=50, lost_tokens=50),
+    ]
+    shares = [model_usage(calls[:count]).token_utilization for count in (0, 2, 4)]
+    assert shares == [None, 0.5, 0.5]  # a reply that was repaired, and lost tokens
+    assert model_usage(calls) == ModelUsage(4, 350, None, 0.5)
+    assert [wording.usd(amount) for amount in (None, 0.0, 0.001, 0.25)] == ["not priced", "$0", "<$0.01", "$0.25"]
+    assert [wording.tokens(count) for count in (None, 999, 12_345, 234_567, 99_960, 1_000_000)] == [
         "0", "999", "12.3k", "235k", "100k", "1.0M",
     ]  # fmt: skip
-    assert [share(part) for part in (None, 0.0, 0.001, 0.5, 1.01)] == ["-", "0%", "<1%", "50%", "100%"]
+    assert [wording.share(part) for part in (None, 0.0, 0.001, 0.5)] == ["–", "0%", "<1%", "50%"]

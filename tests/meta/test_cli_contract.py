@@ -11,17 +11,20 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Annotated
 
 import click
 import pytest
 
 from meta.cli import resolve
-from meta.cli.commands import NounGroup, VerbCommand
+from meta.cli.commands import CommandWithExamples, verb
 from meta.cli.doctor import Check, good
 from meta.cli.errors import KINDS
 from meta.cli.main import run
+from meta.cli.options import command_line, rare
+from meta.cli.output import Output
 from meta.cli.reference import commands, reference
-from meta.cli.table import VERBS
+from meta.cli.table import SUBCOMMANDS, VERBS
 from programs.program import Program
 from programs.shelf import starter
 from tests.studies import drawn_law, study_on
@@ -56,12 +59,14 @@ def test_help_lists_every_verb_and_ends_with_examples() -> None:
     assert len(first) <= 12 and all(f"\n  {name} " in done.stdout for name in first)
     assert {*VERBS} <= {*re.findall(r"\w+", done.stdout)}
     assert done.stdout.rstrip().split("\n\n")[-1].startswith("Examples:")
+    subcommands = {(noun, name) for noun, names in SUBCOMMANDS.items() for name in names}
+    assert subcommands == {path for path in LEAVES if len(path) == 2}
 
 
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 def test_every_help_fits_80_columns_and_ends_with_examples_of_commands_that_exist(words: tuple[str, ...]) -> None:
     command = next(command for path, command in TREE if path[1:] == words)
-    assert isinstance(command, VerbCommand | NounGroup)
+    assert isinstance(command, CommandWithExamples)
     assert 2 <= len(command.examples) <= 3
     assert all(line.startswith("metaloop ") for line, _ in command.examples)
     context = click.Context(command, info_name=" ".join(words), terminal_width=80)
@@ -94,6 +99,8 @@ def test_every_option_has_its_environment_variable_and_every_verb_has_json() -> 
 def test_a_variable_means_the_same_in_every_command(here: Path) -> None:
     meanings = defaultdict[str, set[tuple[str, str | None]]](set)
     for _, command in TREE:
+        for setting in getattr(command, "settings", {}).values():
+            meanings[setting.envvar].add((setting.type.name, "N" * ("integer" in setting.type.name)))
         for option in command.params:
             if isinstance(option, click.Option) and isinstance(option.envvar, str):
                 takes = (option.metavar or "").removesuffix(",…").replace("TASK", "NAME|DIR")
@@ -121,6 +128,8 @@ def test_what_was_meant_is_named(call: Call) -> None:
     """A subcommand that is typed as a command, a word that is spelled wrongly."""
     for words, hint in (
         (["check"], "no such command 'check'\nhint: metaloop task check --help"),
+        (["program", "check"], "hint: metaloop task check --help"),
+        (["program", "lnit"], "hint: metaloop program lint"),
         (["evlove"], "hint: metaloop evolve --help"), (["match", "stokc"], "did you mean stock?"),
     ):  # fmt: skip
         assert hint in call(*words, code=2).stderr
@@ -160,6 +169,10 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("ablate", "stock", "-t", "tabular:1-2"), 2, "usage", "one task is needed, these are 2"),
         (("match", "stock", "-t", "tinylm:3"), 2, "usage", "is no family"),
         (("contest", "init", "c", "--set", "fixed_steps=true"), 2, "usage", "contest init has no such setting"),
+        (("contest", "init", "c", "--set", "open_join"), 2, "usage", "--set open_join: its value is missing"),
+        (("contest", "init", "c", "--open-join"), 2, "usage", "no option --open-join"),
+        (("contest", "init", "c", "--set", "open_join=perhaps"), 2, "usage", "'--set open_join': 'perhaps' is not"),
+        (("contest", "init", "c", "--set", "most_entries=0"), 2, "usage", "most_entries': 0 is not in the range"),
         (("match", "stock", "--set", "race_rule=nonsense"), 2, "not_found", "no race rule 'nonsense'"),
         (("task", "init", "mine", "--from", ".", "--like", "strokes"), 2, "usage", "exclude each other"),
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
@@ -225,6 +238,36 @@ def test_options_are_read_from_the_environment(here: Path) -> None:
     env = {**os.environ, "METALOOP_JSON": "1", "METALOOP_RUN_BUDGET": "2m"}
     done = cli("match", "stock", "--dry-run", cwd=here, env=env)
     assert done.json["works"][0]["run_budget_s"] == 120.0
+
+
+def test_rare_settings_are_rows_of_the_command_s_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    values: list[object] = []
+
+    @verb()
+    def measure(
+        out: Output,
+        steps: Annotated[int, rare("Steps.", min=1, default=3)],
+        exact: Annotated[bool, rare("Whether it is exact.")],
+        readable: Annotated[tuple[str, ...], rare("A path; repeatable.", command="here")],
+    ) -> None:
+        values[:] = steps, exact, readable, command_line()
+
+    def measured(*words: str) -> list[object]:
+        measure.main([*words], "measure", standalone_mode=False, obj=["measure", *words])
+        return values
+
+    assert measured() == [3, False, (), "metaloop measure"]
+    for name, value in (("STEPS", "7"), ("EXACT", "yes"), ("HERE_READABLE", "a b")):
+        monkeypatch.setenv(f"METALOOP_{name}", value)
+    assert measured()[:3] == [7, True, ("a", "b")]
+    words = ("--set", "steps=5", "--set", "readable=a b", "--set", "readable=c", "--set", "steps=6")
+    assert measured(*words) == [6, True, ("a b", "c"), f"metaloop measure {shlex.join(words)}"]
+    shown = metaloop("contest", "init", "--set", "help").stdout
+    assert (
+        "like " in shown
+        and "max_tokens " in shown
+        and "reply_tokens " not in metaloop("verify", "--set", "help").stdout
+    )
 
 
 LOOKING = [

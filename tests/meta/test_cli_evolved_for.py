@@ -15,6 +15,7 @@ from analysis.study import open_study
 from analysis.tables import rows, statement
 from arena.harvest import HARVEST
 from arena.study import Study
+from bench.whole import resized
 from inner_loop.behaviour import resolved_ideas
 from meta.outcome.agent_text import copied_first, for_agents, training, with_code_changes
 from meta.outcome.rewriting import Findings, findings, rewritten
@@ -40,10 +41,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evolved")
     drawn_law(folder / "law", 3)
     task = Task.load(folder / "law")
-    plan = replace(
-        TINY, run_budget=task.run_budget, confirm_runs=2, ablation_runs=0, control_runs=0, harvest_percent=30
-    )
-    evolved(folder / "s", task, plan, seed=6)
+    plan = resized(TINY, harvest_percent=30, final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0})
+    evolved(folder / "s", task, plan, run_budget=task.run_budget, seed=6)
     (folder / "think.md").write_bytes(with_label(b"Look at the log before you choose.\n", CHAT))
     return folder
 

@@ -14,7 +14,7 @@ from arena.run_archive import compact, unpacked
 from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.output import ESCAPES
-from meta.cli.studies import distinct, megabytes
+from meta.cli.studies import distinct_names, megabytes_text
 from meta.ui.studies import Studies
 from programs.errors import Corrupt, OtherVersion
 from programs.shelf import starter
@@ -23,8 +23,8 @@ from tests.meta.cli_study import metaloop, on_terminal
 
 def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_room() -> None:
     names = {"studies/sp": "studies/sp", "un/sp": "un/sp", "studies/b": "b"}
-    assert distinct([*names]) == names
-    assert [megabytes(size) for size in (0.01, 0.17, 12.3)] == ["<1", "<1", "12"]
+    assert distinct_names([*names]) == names
+    assert [megabytes_text(size) for size in (0.01, 0.17, 12.3)] == ["<1", "<1", "12"]
 
 
 def test_studies_are_listed_and_compared_at_the_terminal(
@@ -69,7 +69,7 @@ def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentenc
     window.close()
     [(name, followed)] = window.followed.items()
     followed.look()
-    assert followed.item()["state"] == "other version"
+    assert followed.state == "other version"
     with pytest.raises(OtherVersion):
         window.get(name)
 

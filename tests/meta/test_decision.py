@@ -28,6 +28,7 @@ from bench.contradiction.facts import FACTS, STUDIES, of_fact
 from bench.contradiction.laws import HIGH, Plant, stock
 from bench.contradiction.screens import screens
 from bench.contradictions import bases, judged, of_facts
+from bench.whole import resized
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.planned_power import power_sentence
@@ -38,7 +39,7 @@ from programs.program import Program
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted
 
-PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, run_budget=0.8, start_runs=3)
+PLAN = resized(TINY, generations=0, final={"champion": 6, "control": 6, "a/a": 4, "start": 3})
 Made = Callable[[str], Path]
 # The two arms of stock differ significantly, and nothing is verified.
 AHEAD = Plant("one", {"champion": HIGH, **stock([0.1, 0.12, 0.08, 0.1, 0.11, 0.09], [0.6, 0.62, 0.58, 0.6])},
@@ -296,8 +297,8 @@ def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:
 
 def improved(folder: Path, text: str) -> tuple[Path, Champion]:
     """A study of one generation that improves this program."""
-    own, plan = Program.parse(text, "mine"), replace(PLAN, own_arm=1, generations=1, child_runs=2)
-    return folder / "s", evolved(folder / "s", planted(folder / "law"), plan, own=[own], seed=2, command="improve")
+    own, plan = Program.parse(text, "mine"), resized(PLAN, generations=1, generation_runs=2, final={"own": 6})
+    return folder / "s", evolved(folder / "s", planted(folder / "law"), plan, seed=2, programs=[own])
 
 
 @pytest.mark.slow
@@ -322,7 +323,7 @@ def test_an_own_program_that_behaves_like_stock_is_compared_with_stock_and_told_
 
 @pytest.mark.slow
 def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(made: Made, tmp_path: Path) -> None:
-    plan = replace(PLAN, generations=1, confirm_runs=4, ablation_runs=0)
+    plan = resized(PLAN, generations=1, final={"champion": 4, "control": 4, "without-ideas": 0})
     champion = evolved(tmp_path / "study", planted(tmp_path / "law"), plan, seed=3)
     runs = "SELECT name, count(*) AS n FROM runs WHERE role = 'start' GROUP BY name"
     assert query(tmp_path / "study", runs) == [{"name": "idea-queue", "n": 3}]

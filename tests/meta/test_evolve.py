@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,11 @@ from arena.arms import Entry, enter
 from arena.executors.local import LocalExecutor
 from arena.match import play
 from arena.race import Allocation
+from arena.study import Study
 from arena.task_study import TaskStudy
-from meta.evolve import Evolution, evolve
-from meta.kinds.begin import champion_of, create, take_up
-from meta.lineage import Lineage
+from bench.whole import begin_study, evolve_plan, play_study, resized
+from meta.evolve import Evolution
+from meta.kinds.begin import champion_of
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
@@ -30,7 +30,7 @@ from tests.meta.evolved import Ended, evolved, taken_up_again
 from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
 
-PLAN = replace(TINY, run_budget=0.8, opening_more=2, ablation_runs=0)
+PLAN = resized(TINY, opening_more=2, final={"without-ideas": 0})
 LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 
 
@@ -50,7 +50,7 @@ def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) 
     _, champion = ended
     sql = "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1"
     gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
-    assert gains["champion"] == pytest.approx((champion.decision.champion.mean, TINY.confirm_runs))
+    assert gains["champion"] == pytest.approx((champion.decision.champion.mean, TINY.final["champion"]))
     (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
     pooled = (first * n + second * other) / (n + other)
     tested, (aa,) = champion.decision.tested.gain, champion.decision.aa
@@ -102,7 +102,7 @@ def test_the_controls_stand_in_the_table_of_the_champion(ask: Snapshot) -> None:
     """Stock, and stock (A/A); one-line behaves like stock for a scripted researcher and costs nothing."""
     rows = ask("SELECT role, name, n FROM standings WHERE purpose = 'confirmation'")
     counts = {row["role"]: row["n"] for row in rows}
-    assert counts["champion"] == counts["control"] == TINY.confirm_runs and counts["a/a"] == TINY.control_runs
+    assert counts["champion"] == counts["control"] == TINY.final["champion"] and counts["a/a"] == TINY.final["a/a"]
     assert "one-line" not in counts and len(rows) == len(counts)
     seeds = ask("SELECT role, list(run_seed) AS seeds FROM runs WHERE purpose = 'confirmation' GROUP BY 1")
     drawn = {row["role"]: set(row["seeds"]) for row in seeds}
@@ -138,7 +138,7 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     """Also where it is prose alone, which a scripted researcher follows like stock."""
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     task = planted(tmp_path / "task")
-    champion = evolved(tmp_path / "study", task, PLAN, seed=1, own=[own], command="improve")
+    champion = evolved(tmp_path / "study", task, PLAN, seed=1, programs=[own])
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]
@@ -153,26 +153,26 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
 @pytest.mark.slow
 def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_path: Path) -> None:
     folder, champion = ended
-    study, plan, _ = take_up(Path(shutil.copytree(folder, tmp_path / "study", symlinks=True)))
+    study = Study.open(Path(shutil.copytree(folder, tmp_path / "study", symlinks=True)))
     other = next(p for p in ("idea-queue", "local-screen") if p != champion.program.name)
-    with study, Lineage(study.folder / "programs.git", 0) as lineage, LocalExecutor(study.folder, 2, silent) as workers:
+    with study, LocalExecutor(study.folder, 2, silent) as workers:
         late = enter(TaskStudy(study), "late", [Entry(starter(other))], purpose="race", stream="selection")
         for row in play(TaskStudy(study), workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
             assert row.gains
-        assert Evolution(study, plan, workers, lineage, silent).best() == champion.program
+        assert Evolution(study, evolve_plan(study), workers, silent).best() == champion.program
 
 
 def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -> None:
     task = planted(tmp_path / "law", experiments=6)
-    plan = replace(TINY, generations=0, run_budget=task.run_budget)
-    study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
+    plan = resized(TINY, generations=0)
+    study = begin_study(tmp_path / "s", task, plan, run_budget=task.run_budget, seed=3)
     page = study.folder / "champion.evidence.md"
     page.mkdir()  # what stands there cannot be replaced by a file
     with pytest.raises(OSError):
-        evolve(study, plan, starters, silent)
+        play_study(study)
     assert champion_of(study.folder) is None
     page.rmdir()
-    champion = evolve(*take_up(study.folder), silent)
+    champion = play_study(Study.open(study.folder))
     assert page.read_text().startswith(f"# Evidence for {champion.program.name}")
     assert load(study.folder / "champion.md").raw == champion.program.raw
     told = champion_of(study.folder)

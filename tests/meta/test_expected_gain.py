@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from analysis.report.evidence import evidence
 from analysis.study import open_study
-from bench.whole import whole_study
+from bench.whole import resized, whole_study
 from meta.expected_gain import ExpectedGain
 from programs.program import Program
 from tests.studies import TINY, planted
@@ -20,8 +18,8 @@ LAW = random_law(2)
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> ExpectedGain:
     folder = tmp_path_factory.mktemp("known")
-    task, plan = planted(folder / "task"), replace(TINY, generations=0, opening_runs=6, opening_more=6, run_budget=1.6)
-    whole_study(task, plan, 1, folder / "study")
+    task, plan = planted(folder / "task"), resized(TINY, generations=0, opening_runs=6, opening_more=6)
+    whole_study(task, plan, 1, folder / "study", run_budget=1.6)
     with open_study(folder / "study", views=()) as con:
         return ExpectedGain(task, evidence(con, task.name))
 

@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from git import Repo
 
 from arena.ablation import variant
 from arena.settings import StudyConfig
 from arena.study import Study
+from bench.whole import resized
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.prompt import labelled
-from meta.kinds.begin import take_up
-from meta.lineage import Lineage
-from meta.mutators.llm.drop_file import dropped
+from meta.kinds.plans import starters_of
+from meta.mutators.llm.drop_file import drop_file
 from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
@@ -59,18 +60,23 @@ def law(tmp_path_factory: pytest.TempPathFactory) -> Task:
 def study(lab: Path, law: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study that has improved the folder."""
     folder = tmp_path_factory.mktemp("studies") / "s"
-    plan = replace(
-        TINY, run_budget=6 * law.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
-        confirm_runs=2, ablation_runs=0,
-    )  # fmt: skip
-    evolved(folder, law, plan, own=[load(lab)], command="improve", seed=5)
+    plan = resized(
+        TINY,
+        starters=2,
+        opening_runs=1,
+        opening_more=1,
+        children=1,
+        generation_more=1,
+        final={"champion": 2, "control": 2, "without-ideas": 0},
+    )
+    evolved(folder, law, plan, programs=[load(lab)], run_budget=6 * law.cost_seconds, seed=5)
     return folder
 
 
 def test_a_study_improves_a_folder(study: Path, lab: Path) -> None:
     own = load(lab)
-    again, _, starters = take_up(study)
-    assert own in starters and StudyConfig.read(study / "study.toml").plan["origin"] == own.program_id
+    again = Study.open(study)
+    assert own in starters_of(again.config) and StudyConfig.read(study / "study.toml").plan["origin"] == own.program_id
     again.look()
     assert again.program(own.program_id) == own
     champion = load(study / "champion")
@@ -96,8 +102,8 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     assert "How experiments are conducted" in (tmp_path / "prose" / "program.md").read_text()
     metaloop("report", study)
     assert "==&gt; roles/critic.md" in (study / "report.html").read_text()
-    with Lineage(study / "programs.git", 0) as lineage:
-        listed = lineage.repo.git.ls_tree("-r", "--name-only", "main").split()
+    with Repo(study / "programs.git") as repo:
+        listed = repo.git.ls_tree("-r", "--name-only", "main").split()
     assert listed == ["log/found.md", "program.md", "roles/critic.md", "skills/screen.md"]
 
 
@@ -156,9 +162,9 @@ def paths(program: Program) -> list[str]:
 
 def test_a_file_is_dropped_with_its_links(lab: Path) -> None:
     own = load(lab)
-    less = dropped(own, "roles/critic.md")
+    less = drop_file(own, "roles/critic.md")
     assert paths(less) == ["skills/screen.md"] and "critic" not in less.text and "Append what you see" in less.text
-    assert dropped(own, "skills/screen.md").text == own.text.replace("- Follow `skills/screen.md`.\n", "")
+    assert drop_file(own, "skills/screen.md").text == own.text.replace("- Follow `skills/screen.md`.\n", "")
 
 
 def test_an_ablation_switches_statements_of_every_file(lab: Path) -> None:

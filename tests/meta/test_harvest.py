@@ -20,11 +20,7 @@ from analysis.verdict.caveats import caveats
 from arena.drain import Drained
 from arena.executors.in_process import InProcessExecutor
 from arena.harvest import (
-    CHOOSING_SEEDS,
-    FINALISTS,
-    FRESH_SEEDS,
     HARVEST,
-    LEAST,
     Search,
     best_edits,
     best_final,
@@ -33,24 +29,29 @@ from arena.harvest import (
 )
 from arena.jobs import Job, JobResult, MeasureJob
 from arena.measuring import baseline_metric, measure_baseline
+from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, LEAST_HARVEST
 from arena.study import Study
 from arena.task_study import TaskStudy
-from bench.whole import Unwritten
+from bench.whole import begin_study, play_study, resized
 from meta.cli.output import Output
 from meta.cli.study_result import show_study_result
-from meta.evolve import evolve, search
-from meta.kinds.begin import create, take_up
+from meta.evolve import search
 from meta.kinds.plan import default, override, quick, within
 from meta.outcome.evidence_page import evidence_page
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted, silent
 from trainer.task import Task
 
-EXPERIMENTS = LEAST + 8
-PLAN = replace(
-    TINY, run_budget=0.6, starters=2, opening_more=2, generations=0, confirm_runs=2, ablation_runs=0, control_runs=0,
+BUDGET = 0.6  # device-seconds of a run
+EXPERIMENTS = LEAST_HARVEST + 8
+PLAN = resized(
+    TINY,
+    starters=2,
+    opening_more=2,
+    generations=0,
     harvest_percent=50,
-)  # fmt: skip
+    final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0},
+)
 
 
 class StopsEarly(InProcessExecutor):
@@ -74,7 +75,7 @@ class StopsEarly(InProcessExecutor):
 
 
 def harvested(folder: Path, stop_after: int = 0) -> HarvestEvent:
-    study, _, _ = take_up(folder)
+    study = Study.open(folder)
     with study, StopsEarly(study, silent, repositories=True) as executor:
         executor.left = stop_after or executor.left
         return harvest(TaskStudy(study), executor, EXPERIMENTS)
@@ -89,9 +90,9 @@ def experiments(folder: Path) -> dict[tuple[str, int], HarvestExperimentEvent]:
 
 def searched_on(task: Task, folder: Path) -> Path:
     """A study up to its confirmation."""
-    study, starters = create(folder, task=task, plan=PLAN, workers=1, seed=5)
-    with study, InProcessExecutor(study, silent, repositories=True) as executor, Unwritten() as lineage:
-        search(study, PLAN, starters, executor, lineage, silent)
+    study = begin_study(folder, task, PLAN, seed=5, run_budget=BUDGET)
+    with study, InProcessExecutor(study, silent, repositories=True) as executor:
+        search(study, PLAN, executor, silent)
     return folder
 
 
@@ -141,7 +142,7 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
     assert not seeds[0] & seeds[1] and not seeds[1] & seeds[2] and not seeds[0] & seeds[2]
     others = query(folder, "SELECT seed FROM verifications UNION SELECT seed FROM baselines")
     assert not seeds[2] & {row["seed"] for row in others}
-    study, _, _ = take_up(folder)
+    study = Study.open(folder)
     with study, InProcessExecutor(study, silent) as executor:
         base = {}
         for stream in ("selection", "confirmation"):
@@ -167,7 +168,7 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
 
 
 def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Path) -> None:
-    study, _, _ = take_up(Path(shutil.copytree(searched, searched.parent / "short", symlinks=True)))
+    study = Study.open(Path(shutil.copytree(searched, searched.parent / "short", symlinks=True)))
     with study, InProcessExecutor(study, silent) as executor:
         search = Search(TaskStudy(study), executor, "long-elite")
         ended = search.winner(8 * study.task.cost_seconds, lambda: [untouched(study.task)])
@@ -219,8 +220,10 @@ def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -
 
 def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The runs behind its claim are verified with more seeds than those of the search."""
-    folder, plan = tmp_path / "study", replace(PLAN, confirm_seeds=4, opening_runs=1)
-    champion = evolved(folder, planted(tmp_path / "task", experiments=6), plan, seed=4)
+    folder, plan = tmp_path / "study", resized(PLAN, opening_runs=1)
+    champion = evolved(
+        folder, planted(tmp_path / "task", experiments=6), plan, seed=4, run_budget=BUDGET, confirm_seeds=4
+    )
     seeds = "SELECT stream, min(verified_seeds) AS low, max(verified_seeds) AS high FROM runs GROUP BY 1"
     found = {row["stream"]: (row["low"], row["high"]) for row in query(folder, seeds)}
     assert found == {"selection": (2, 2), "confirmation": (4, 4)}
@@ -235,8 +238,8 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path, capsys: 
     [script] = [line for line in told.splitlines() if line.startswith("best train.py\t")]
     assert f"{row['gain']:.2f}"[:4] in script and "8 seeds" in script and "best_train.py" in told
     (folder / "best_train.py").unlink()
-    again, plan, starters = take_up(folder)
-    assert evolve(again, plan, starters, silent) == champion and (folder / "best_train.py").read_text() == text
+    again = Study.open(folder)
+    assert play_study(again) == champion and (folder / "best_train.py").read_text() == text
     again.config = again.config.model_copy(update={"sandbox": False})
     checks = re.findall("^    (metaloop verify .*)", evidence_page(again, champion), re.MULTILINE)
     assert len(checks) == 2 and all(line.endswith(" --no-sandbox") for line in checks) and "--no-sandbox" not in page
@@ -260,7 +263,7 @@ def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(tmp_
     before = searched_on(Task.load(task.folder), tmp_path / "study")
     for by, drifts in ((0.0, False), (9.0, True), (-9.0, True)):
         folder = Path(shutil.copytree(before, tmp_path / f"by{by}", symlinks=True))
-        study, _, _ = take_up(folder)
+        study = Study.open(folder)
         with study, Slower(study, silent, repositories=True) as executor:
             executor.by = by
             event = harvest(TaskStudy(study), executor, EXPERIMENTS)
@@ -276,9 +279,9 @@ def test_the_plan_states_its_share() -> None:
     task = Task.load("strokes")
     for plan in (quick(task), default(task), within(3000.0, task)):
         with_it, without = plan.harvest_experiments(task), override(plan, harvest_percent=0)
-        assert with_it >= LEAST and without.harvest_experiments(task) == 0
+        assert with_it >= LEAST_HARVEST and without.harvest_experiments(task) == 0
         more = plan.device_seconds(task) - without.device_seconds(task)
         assert more == pytest.approx(with_it * task.cost_seconds)
-        assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST * task.cost_seconds)
+        assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST_HARVEST * task.cost_seconds)
         assert plan.harvest_experiments(task) == with_it
     assert quick(task).harvest_percent == 3 and within(3000.0, task).device_seconds(task) <= 3000.0

@@ -158,9 +158,9 @@ def test_show_sql_status_work_on_an_import(here: Path) -> None:
     assert (whole["kind"], whole["rows"], whole["set_aside"]) == ("import", 7, [])
     status = metaloop("status", "studies/night", "--json", cwd=here).json
     assert (status["state"], status["trust"], status["experiments"]) == ("imported", "self-reported", 7)
-    assert status["device_seconds_charged"] is None and status["runs_finished"] is None  # nothing was run here
+    assert not {"device_seconds_charged", "runs_finished"} & status.keys()  # nothing was run here
     _, shown = on_terminal("status", "studies/night", cwd=here)
-    assert "nothing was run here" in shown and "0.00s" not in shown and " 1 runs" not in shown
+    assert "nothing was run here" in shown and "device" not in shown and " 1 runs" not in shown
     for verb in ("standings", "credit"):
         done = cli(verb, "studies/night", cwd=here)
         assert done.returncode == 0, (verb, done.stderr)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import pytest
 from analysis.ledger import check
 from analysis.study import VIEWS, open_study
 from analysis.tables import rows
-from meta.kinds.begin import create
+from bench.whole import begin_study, resized
 from tests.inner_loop.play import BLOBS
+from tests.meta.evolved import SHORT
 from tests.studies import TINY, planted
 from trainer.task import Task
 
-PLAN = replace(TINY, run_budget=0.8, opening_more=2, child_more=2, confirm_runs=2)
+PLAN = resized(TINY, opening_more=2, generation_more=2, final={"champion": 2, "control": 2})
 # anywhere, and as soon as the ledger holds these:
 AT = ('"purpose":"confirmation"', '"kind":"harvest_experiment"', '"kind":"champion"')
 APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
@@ -75,12 +75,14 @@ def test_a_study_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path, 
     """Real training by two processes, which outlive the kill a moment, and two simulated tasks with a harvest."""
     calm, shaken = tmp_path / "calm", tmp_path / "shaken"
     if trains:
-        tasks, plan = [Task.load(BLOBS)], PLAN
+        tasks, plan, budget = [Task.load(BLOBS)], PLAN, SHORT
     else:
         tasks = [planted(tmp_path / f"law{n}", 3 + n, name=f"law{n}", experiments=6) for n in range(2)]
-        plan = replace(PLAN, run_budget=tasks[0].run_budget, harvest_percent=5)
+        plan, budget = resized(PLAN, harvest_percent=5), tasks[0].run_budget
     for folder in (calm, shaken):
-        create(folder, task=tasks[0], further=tasks[1:], plan=plan, workers=1 + trains, seed=7, fixed_steps=trains)
+        begin_study(
+            folder, tasks[0], plan, further=tasks[1:], run_budget=budget, workers=1 + trains, seed=7, fixed_steps=trains
+        )
     finish(resume(calm))
     rng, kills, total = np.random.default_rng(5), 0, written(calm).count(b"\n")
     anywhere = sorted(rng.integers(2, 0.7 * total, 3 if trains else 1).tolist())

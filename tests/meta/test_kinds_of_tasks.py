@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.whole import resized
 from tests.meta.cli_study import Call
 from tests.meta.evolved import evolved
 from tests.studies import TINY
@@ -31,8 +31,8 @@ def public_law(folder: Path) -> Path:
 
 def test_the_evidence_of_a_champion_says_that_the_data_are_public(tmp_path: Path) -> None:
     task = Task.load(public_law(tmp_path / "open"))
-    plan = replace(TINY, generations=0, opening_runs=2, run_budget=6 * task.cost_seconds)
-    evolved(tmp_path / "s", task, plan, seed=3)
+    plan = resized(TINY, generations=0, opening_runs=2)
+    evolved(tmp_path / "s", task, plan, run_budget=6 * task.cost_seconds, seed=3)
     assert "**planted: its hidden data are public" in (tmp_path / "s" / "champion.evidence.md").read_text()
 
 
@@ -57,8 +57,8 @@ def test_one_experiment_runs_at_a_time_and_more_are_refused(call: Call, tmp_path
 @pytest.mark.slow
 def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
-    plan = replace(TINY, generations=0, run_budget=0.6, ablation_runs=0)
-    evolved(tmp_path / "study", task, plan, seed=3, fixed_steps=True)
+    plan = resized(TINY, generations=0, final={"without-ideas": 0})
+    evolved(tmp_path / "study", task, plan, run_budget=0.6, seed=3, fixed_steps=True)
     page = (tmp_path / "study" / "champion.evidence.md").read_text()
     rows = [re.split(r" *\| *", line)[1:-1] for line in page.splitlines() if line.startswith(("| `lat", "| `mem"))]
     assert [(row[0], *row[2:6], row[9]) for row in rows] == [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -12,23 +11,27 @@ import pytest
 from analysis.knowledge import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
+from arena.study import Study
 from bench.sweep import Sweep
-from meta.evolve import evolve
-from meta.kinds.begin import create, take_up
+from bench.whole import begin_study, play_study, resized
+from meta.kinds.plans import starters_of
 from meta.learnt import in_words, learnt_for
 from meta.population import starters
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
 from tests.meta.cli_study import metaloop
-from tests.studies import TINY, silent
+from tests.meta.evolved import SHORT
+from tests.studies import TINY
 from trainer.data import DataStore
 from trainer.laws.planted import random_law, simulated_task
 from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 
-PLAN = replace(TINY, run_budget=0.8, starters=4, opening_runs=2, opening_more=2, confirm_runs=2, ablation_runs=0)
+PLAN = resized(
+    TINY, starters=4, opening_runs=2, opening_more=2, final={"champion": 2, "control": 2, "without-ideas": 0}
+)
 MINE = Program.parse("# Mine\n\nBe quick.\n\n## Ideas\n\n- An idea of my own: `LADDER1=0.02`.\n", "mine")
 
 
@@ -87,26 +90,26 @@ def test_it_takes_a_place_of_the_library(tasks: list[Task], kb: Path) -> None:
 def test_a_study_says_what_it_started_from(tasks: list[Task], kb: Path, tmp_path: Path) -> None:
     learnt = learnt_for(MINE, [tasks[2]], folders=[kb])
     assert learnt is not None
-    study, began = create(
-        tmp_path / "s", task=tasks[2], plan=PLAN, own=[MINE], workers=2, seed=7, command="improve", learnt=learnt
+    study = begin_study(
+        tmp_path / "s", tasks[2], PLAN, programs=[MINE], workers=2, seed=7, learnt=learnt, run_budget=SHORT
     )
-    evolve(study, PLAN, began, silent)
+    play_study(study)
     [row] = query(tmp_path / "s", f"FROM programs WHERE program_id = '{learnt.program.program_id}'")
     assert row["operator"] == "knowledge" and row["parent_ids"] == [MINE.program_id]
     page = (tmp_path / "s" / "champion.evidence.md").read_text()
     assert f"{learnt.program.name} has ideas learnt on 2 measured tasks of also-swept, swept" in page
-    again, _, began_again = take_up(tmp_path / "s")
-    assert again.config.knowledge == learnt.used and began_again == began
+    again = Study.open(tmp_path / "s").config
+    assert again.knowledge == learnt.used and learnt.program in starters_of(again)
 
 
 @pytest.mark.slow
 def test_a_quick_study_is_compared_with_what_was_learnt_and_does_not_start_from_it(
     tasks: list[Task], kb: Path, tmp_path: Path
 ) -> None:
-    learnt, plan = learnt_for(starter("idea-queue"), [tasks[2]], folders=[kb]), replace(PLAN, learnt_runs=3)
+    learnt, plan = learnt_for(starter("idea-queue"), [tasks[2]], folders=[kb]), resized(PLAN, final={"learnt": 3})
     assert learnt is not None
-    study, began = create(tmp_path / "s", task=tasks[2], plan=plan, workers=1, seed=7, learnt=learnt)
-    champion = evolve(study, plan, began, silent)
+    study = begin_study(tmp_path / "s", tasks[2], plan, seed=7, learnt=learnt, run_budget=SHORT)
+    champion = play_study(study)
     apart = learnt.program.program_id
     ran = query(tmp_path / "s", f"SELECT role, verified_gain FROM runs WHERE program_id = '{apart}'")
     assert [row["role"] for row in ran] == ["learnt"] * 3
@@ -114,7 +117,7 @@ def test_a_quick_study_is_compared_with_what_was_learnt_and_does_not_start_from_
     found = champion.decision.learnt
     assert found is not None and found.gain.mean == pytest.approx(fmean(row["verified_gain"] for row in ran))
     assert [row.n for row in decided(champion.decision).rows if row.role == "learnt elsewhere"] == [3]
-    assert take_up(tmp_path / "s")[2] == began
+    assert starters_of(study.config)[-1] == learnt.program
 
 
 def test_the_quick_plan_says_so_too(kb: Path) -> None:

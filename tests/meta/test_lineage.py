@@ -1,40 +1,58 @@
-"""The repository of programs goes on from whatever a kill -9 left of it."""
+"""The repository of programs is written from the ledger, and the same ledger gives the same commits."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-import pytest
+from git import Repo
 
-from meta.lineage import Lineage
+from analysis.ledger.writing_events import MutationEvent
+from arena.study import Study
+from meta.lineage import write_programs_git
 from programs.shelf import starter
+from tests.studies import study_on
+from trainer.task import Task
 
-EPOCH = 2_000_000_000
-PLACES = ("HEAD", "config", "refs", "objects", "hooks", "info")
-
-
-def grown(folder: Path) -> str:
-    with Lineage(folder, EPOCH) as lineage:
-        commit = lineage.add(starter("stock"), operator="starter", parent_ids=(), reason="starter")
-        lineage.crown(starter("stock").program_id)
-    return commit
+STOCK, CHILD = starter("stock"), starter("local")
 
 
-@pytest.mark.parametrize("made", range(len(PLACES)))
-def test_a_git_init_that_was_cut_off_is_made_whole(tmp_path: Path, made: int) -> None:
-    whole = grown(tmp_path / "whole")
-    Lineage(tmp_path / "cut", EPOCH).__exit__()
-    for name in PLACES[made:]:
-        place = tmp_path / "cut" / name
-        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
-    (tmp_path / "cut" / "config.lock").touch()
-    assert grown(tmp_path / "cut") == whole
+def grown(folder: Path) -> Study:
+    """A study with a starter and its child."""
+    study = study_on(folder, Task.load("strokes"), programs=[STOCK])
+    attempt = MutationEvent(
+        generation=1, attempt=0, child_id=CHILD.program_id, parent_ids=(STOCK.program_id,), operator="write-ideas",
+        accepted=True, reason="it follows",
+    )  # fmt: skip
+    with study:
+        study.admit(STOCK, generation=0, operator="starter")
+        study.admit(CHILD, generation=1, operator="write-ideas", parent_ids=[STOCK.program_id])
+        study.record(attempt)
+    return study
 
 
-def test_locks_of_a_git_that_was_cut_off_are_no_obstacle(tmp_path: Path) -> None:
-    folder = tmp_path / "programs.git"
-    Lineage(folder, EPOCH).__exit__()
-    for name in ("HEAD", "packed-refs", "refs/heads/main", f"refs/heads/{starter('stock').program_id}"):
-        (folder / f"{name}.lock").touch()
-    assert grown(folder) == grown(tmp_path / "other")
+def heads(study: Study) -> dict[str, str]:
+    with Repo(study.folder / "programs.git") as repo:
+        return {head.name: head.commit.hexsha for head in repo.heads}
+
+
+def test_a_child_is_a_commit_on_its_parent_and_main_the_champion(tmp_path: Path) -> None:
+    study = grown(tmp_path / "s")
+    write_programs_git(study, CHILD.program_id)
+    with Repo(study.folder / "programs.git") as repo:
+        main = repo.heads["main"].commit
+        assert main == repo.heads[CHILD.program_id].commit
+        assert [parent.hexsha for parent in main.parents] == [repo.heads[STOCK.program_id].commit.hexsha]
+        assert main.message == f"local: it follows\n\nProgram: {CHILD.program_id}\nOperator: write-ideas\n"
+        assert repo.git.show("main:program.md") == CHILD.text.rstrip("\n")
+        assert repo.git.fsck("--strict") == ""
+        assert f"stock: starter\n\nProgram: {STOCK.program_id}" in str(main.parents[0].message)
+
+
+def test_what_a_kill_left_is_replaced_by_the_same_commits(tmp_path: Path) -> None:
+    study = grown(tmp_path / "s")
+    write_programs_git(study, STOCK.program_id)
+    whole = heads(study)
+    (study.folder / "programs.git" / "HEAD").unlink()
+    (study.folder / "programs.git.partial").mkdir()
+    write_programs_git(study, STOCK.program_id)
+    assert heads(study) == whole and not (study.folder / "programs.git.partial").exists()

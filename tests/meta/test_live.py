@@ -18,7 +18,7 @@ from meta.cli.progress import Progress
 from meta.cli.screen import header, screen
 from meta.kinds.cost import OVERHEAD
 from meta.ui.live import LiveStudy
-from meta.ui.live_rows import arm_rows, news, remaining, run_rows, status_row
+from meta.ui.status import StudyStatus, arm_statuses, kept_changes, remaining, run_statuses
 from tests.events import example
 
 from .cli_study import AT, config, write_study
@@ -26,6 +26,12 @@ from .cli_study import AT, config, write_study
 ARMS = (MatchArm("a1", "p1", "program"), MatchArm("a2", "stock", "control"), MatchArm("a3", "stock", "a/a"))
 MATCH = example(MatchEvent, match_id="m1", label="generation-1", purpose="race", config=MatchConfig("lower", "nll"),
                 arms=ARMS)  # fmt: skip
+KEYS = {
+    "study", "state", "stopped_because", "as_of", "last_event_at", "task", "match_id", "purpose", "generation",
+    "matches", "programs", "runs_finished", "workers", "devices_per_run", "runs_running", "runs_unfinished",
+    "runs_planned", "seconds_left", "experiments", "replays", "device_seconds_charged", "device_seconds_unused",
+    "faults", "findings", "trust", "champion", "verdict",
+}  # fmt: skip
 
 
 def begun(run_id: str, arm_id: str = "a1", **more: Any) -> RunStartedEvent:
@@ -48,6 +54,10 @@ def studied(folder: Path, *events: Event) -> LiveStudy:
     return study
 
 
+def lines_of(study: LiveStudy) -> list[str]:
+    return list(header(StudyStatus(study, at_work=False), "study", 80, {}))
+
+
 def test_a_log_names_the_experiments_of_a_run_under_way_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,23 +69,23 @@ def test_a_log_names_the_experiments_of_a_run_under_way_once(
 
 def test_its_rows_have_the_counts_of_the_ledger(tmp_path: Path) -> None:
     study = LiveStudy.read(write_study(tmp_path / "study"))
-    row, match = status_row(study, at_work=False), study.current
-    assert (row["runs_finished"], row["runs_unfinished"], row["experiments"]) == (11, 0, 33)  # baselines included
-    assert (row["device_seconds_charged"], row["state"], row["trust"]) == (11.0, "finished", "unverified")
-    assert match is not None
-    rows = arm_rows(study, match)
-    child, local, *stocks = rows
-    assert {"program": "child", "from": "local", "runs": 3, "kept": 3, "tried": 6}.items() <= child.items()
-    assert child["gain"] == pytest.approx(0.075) and child["n"] == 3 and child["claimed"] == 0.7
-    assert local["program"] == "local" and {one["role"] for one in stocks} == {"control", "a/a"}
-    assert {one["state"] for one in rows} == {"unverified"} and len(run_rows(study, match)) == 11
-    assert all(len(line) <= 80 for line in header(study, "study", 80, {"device_seconds": 20, "runs": 12}))
-    before = len(header(study, "study", 80))
+    status = StudyStatus(study, at_work=False, with_arms=True)
+    assert (status.runs_finished, status.runs_unfinished, status.experiments) == (11, 0, 33)  # baselines included
+    assert (status.device_seconds_charged, status.state, status.trust) == (11.0, "finished", "unverified")
+    assert status.match is not None
+    assert status.record().keys() == KEYS and status.elapsed == "0:00:00"
+    child, local, *stocks = status.arms
+    assert {"program": "child", "from": "local", "runs": 3, "kept": 3, "tried": 6}.items() <= child.record().items()
+    assert child.gain == pytest.approx(0.075) and child.n == 3 and child.claimed == 0.7
+    assert local.program == "local" and {arm.role for arm in stocks} == {"control", "a/a"}
+    assert {arm.state for arm in status.arms} == {"unverified"} and len(run_statuses(study, status.match)) == 11
+    assert all(len(line) <= 80 for line in header(status, "study", 80, {"device_seconds": 20, "runs": 12}))
+    before = lines_of(study)
     for kind in ("rows", "leak", "rows"):
         study.take(example(FindingEvent, finding=kind))
-    lines = header(study, "study", 80)
+    lines = lines_of(study)
     assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: the code ran without a sandbox"]
-    assert len(lines) == before + 1 and status_row(study, at_work=False)["findings"] == 3
+    assert len(lines) == len(before) + 1 and StudyStatus(study, at_work=False).findings == 3
 
 
 def test_it_agrees_with_the_views_on_records_that_came_twice(tmp_path: Path) -> None:
@@ -121,17 +131,17 @@ def test_it_agrees_with_the_views_on_records_that_came_twice(tmp_path: Path) -> 
 
 def test_events_without_their_run_or_program_are_taken(tmp_path: Path) -> None:
     study = studied(tmp_path, tried(1), decided(1, "keep"), begun("r2", run_seed=1))
-    assert study.current is None and status_row(study, at_work=True)["runs_running"] == 1
+    assert study.current is None and StudyStatus(study, at_work=True).runs_running == 1
     config(tmp_path)
-    assert status_row(LiveStudy(tmp_path), at_work=False)["last_event_at"] == AT
+    assert StudyStatus(LiveStudy(tmp_path), at_work=False).last_event_at == AT
     later = replace(tried(2), started_at="2026-01-02T03:04:08Z", wall_seconds=1.0)
     assert studied(tmp_path, begun("r1"), tried(1), later).utilization == 0.25
-    assert header(study, "x", 80) and "p1" in news(studied(tmp_path, begun("r1"), tried(1), decided(1, "keep")))[0]
+    assert lines_of(study) and "p1" in kept_changes(studied(tmp_path, begun("r1"), tried(1), decided(1, "keep")))[0]
 
 
 def test_the_last_kept_changes_are_listed_once_and_cut(tmp_path: Path) -> None:
     events = [e for n in range(5) for e in (tried(n, 1.0 - n / 10), decided(n, "keep"), decided(n, "keep"))]
-    lines = news(studied(tmp_path, MATCH, begun("r1"), *events))
+    lines = kept_changes(studied(tmp_path, MATCH, begun("r1"), *events))
     assert [line.split()[-3:] for line in lines] == [["exp", f"{n}:", f"{1 - n / 10:.4f}"] for n in (2, 3, 4)]
     assert lines[0].startswith("03:04 p1 r1 kept exp 2:")
 
@@ -160,7 +170,7 @@ def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run
         study.take(tried(1, run_id=f"r{index}"))
 
     def shown() -> str:
-        Output(person=True).show(screen(study, "study", width=80, now="2026-01-01T00:01:05Z"))
+        Output(person=True).show(screen(StudyStatus(study, at_work=True, with_arms=True), "study", width=80))
         return capsys.readouterr().out
 
     text = shown()
@@ -176,10 +186,10 @@ def test_study_stopped_by_a_spending_limit_says_so(tmp_path: Path, capsys: pytes
     reason = "--max-usd 5 is reached"
     study = studied(tmp_path, MATCH, begun("r1"), tried(1))
     study.take(example(RunEndedEvent, run_id="r1", state="stopped", reason=reason))
-    assert status_row(study, at_work=False)["stopped_because"] == reason
-    assert status_row(study, at_work=True)["stopped_because"] is None  # it goes on
-    assert arm_rows(study, MATCH)[0]["ended"] == 0
-    Output(person=True).show(screen(study, "study", width=80))
+    assert StudyStatus(study, at_work=False).stopped_because == reason
+    assert StudyStatus(study, at_work=True).stopped_because is None  # it goes on
+    assert arm_statuses(study, MATCH)[0].ended == 0
+    Output(person=True).show(screen(StudyStatus(study, at_work=False, with_arms=True), "study", width=80))
     text = capsys.readouterr().out
     assert f"stopped: {reason}" in text and "0/1" in text
     assert next(line for line in text.splitlines() if "3 arms" in line).endswith("stopped")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.cli.options import Rare, _of_models
+from meta.cli.options import model_settings
 from meta.cli.reference import commands
 
 ROOT = Path(__file__).parents[2]
@@ -21,11 +21,11 @@ OTHERS = (
     "--src-prefix --dst-prefix --no-walk --stdin --format --force-reinstall --upgrade --security-opt --scope --head "
     "--data-binary --fraction --again"
 )
-PARAMETERS = [parameter for _, command in commands() for parameter in command.params]
-KNOWN = {name for one in PARAMETERS if not isinstance(one, Rare) for name in (*one.opts, *one.secondary_opts)} | set(
+COMMANDS = [command for _, command in commands()]
+KNOWN = {name for command in COMMANDS for one in command.params for name in (*one.opts, *one.secondary_opts)} | set(
     OTHERS.split()
 )
-SETTINGS = {one.name for one in PARAMETERS if isinstance(one, Rare)} | {*_of_models(), "help"}
+SETTINGS = {name for command in COMMANDS for name in getattr(command, "settings", ())} | {*model_settings(), "help"}
 
 
 def literals(file: Path) -> Iterator[tuple[int, str]]:

@@ -8,76 +8,86 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.effects.rows import DirectiveUse, Value
+from analysis.effects.experiments import FailedScript
+from analysis.effects.final_scripts import FinalScript, on_top
+from analysis.effects.rows import Value
 from analysis.report.evidence import Evidence
 from analysis.report.evidence import evidence as measured
+from analysis.scales import GainScale
+from analysis.statistics import mean_interval
 from analysis.study import open_study
+from analysis.verdict.over_tasks import over_tasks
 from meta.mutators.base import ParentProgram
 from meta.mutators.edit_gains import GainTable, key_of_term
-from meta.mutators.offline.write_ideas import WriteIdeas, untried, written
+from meta.mutators.offline.write_ideas import UNTOUCHED, WriteIdeas, untried_beside
 from programs import shelf
 from programs.program import Program
 from tests.analysis import synthetic
-from tests.planted_evidence import PLANTED, edit, evidence, idea
+from tests.planted_evidence import FITTED, PLANTED, edit, evidence, with_model
 from trainer.edits import EditSpace, Knob
 
+SCALE = GainScale("t", "nats", 2.0, True, mean_interval([2.0]))
+BEST = ("conv", "momentum=0.9", "norm=batch", "batch=64")
 
-def child_of(text: str, facts: Evidence = PLANTED) -> Program:
+
+def child_of(text: str, facts: Evidence = FITTED) -> Program:
     parent = ParentProgram(Program.parse(text), None)
     proposal = WriteIdeas().propose([parent], facts, np.random.default_rng(0))
     assert proposal is not None
     return Program.parse(proposal.text)
 
 
-def test_single_ideas_come_in_the_order_of_their_gain_and_untried_neighbours_last() -> None:
-    ideas = [idea for idea in child_of("Go.").ideas if len(idea.terms) == 1]
-    terms = [idea.terms[0] for idea in ideas]
-    assert terms[:4] == ["conv", "momentum=0.9", "norm=batch", "batch=64"]
-    assert not {"depth=4", "pool", "momentum=0.99", "batch=512"} & set(terms)
-    # a second value of a knob only where it is clearly another, not on the next rungs
-    assert not {"momentum=0.95", "momentum=0.5"} & set(terms) and terms.index("norm=layer") > terms.index("batch=64")
-    assert terms[-4:] == ["momentum=0.925", "momentum=0.671", "batch=181", "batch=45"]
-    assert all(len(idea.terms) == 1 and idea.text.startswith("Untested neighbour: ") for idea in ideas[-4:])
-
-
-def test_bundles_of_winners_lead_and_read_like_instructions_without_figures() -> None:
+def test_write_ideas_twice_changes_nothing_more() -> None:
     child = child_of("Go.")
-    bundles = [idea.terms for idea in child.ideas if len(idea.terms) > 1]
-    assert bundles == [("conv", "momentum=0.9", "norm=batch", "batch=64"), ("conv", "momentum=0.9")]
-    texts = [idea.text for idea in child.ideas]
-    assert child.ideas[0].terms == bundles[0] and {"Use `conv`.", "Combine `conv` `momentum=0.9`."} <= {*texts}
-    assert not any("±" in text or "tries" in text for text in texts)
-    again = WriteIdeas().propose([ParentProgram(child, None)], PLANTED, np.random.default_rng(0))
-    assert again is None  # writing twice changes nothing more
+    assert [idea.terms for idea in child.ideas[:2]] == [BEST, ("momentum=0.925",)]
+    assert child.ideas[0].text == "Combine `conv` `momentum=0.9` `norm=batch` `batch=64`."
+    again = WriteIdeas().propose([ParentProgram(child, None)], FITTED, np.random.default_rng(0))
+    assert again is None
 
 
-def test_a_bundle_that_failed_is_not_written_again() -> None:
-    full = "`conv` `momentum=0.9` `norm=batch` `batch=64`"
-    child = child_of("Go.", evidence(*PLANTED.edits, ideas=(idea("d1", full, kept_gain=0.0),)))
-    assert child.ideas[0].terms == ("conv", "momentum=0.9")
+def test_write_ideas_without_a_fitted_model_writes_nothing() -> None:
+    parent = ParentProgram(Program.parse("Go."), None)
+    for facts in (PLANTED, over_tasks([PLANTED, PLANTED], [SCALE, SCALE])):
+        assert WriteIdeas().propose([parent], facts, np.random.default_rng(0)) is None
 
 
-@pytest.mark.parametrize(("tried", "kept", "first"), [(4, 3, True), (4, 2, False), (2, 2, False)])
-def test_a_bundle_that_most_runs_kept_stays_at_the_beginning(tried: int, kept: int, first: bool) -> None:
-    own = "All at once: `optimizer=adam` `lr=0.03`."
-    program = Program.parse(f"Go.\n\n## Ideas\n\n- Use `width=64`.\n- {own}\n")
-    of = program.program_id
-    uses = tuple(DirectiveUse(of, each.directive_id, 4, 16.0, tried, kept, 0.5) for each in program.ideas)
-    texts = [each.text for each in child_of(program.text, replace(PLANTED, uses=uses)).ideas]
-    assert (texts[0] == own) is first and texts.count(own) == 1
-    assert texts[first].startswith("Combine `conv`")  # a single idea that was kept comes after them
+def test_write_ideas_where_nothing_gained_lists_what_may_add() -> None:
+    """No edit adds more to the untouched script than its posterior SD, so there is no best configuration."""
+    facts = with_model(evidence(*(edit(f"K{n}", 1, 0.0) for n in range(7))))
+    assert facts.effects is not None
+    rows = on_top(facts.effects, UNTOUCHED)
+    expected = [f"Use `{row.key[0]}=1`." for row in rows if row.mean > 0]
+    assert expected and all(row.mean <= row.sd for row in rows)
+    assert [idea.text for idea in child_of("Go.", facts).ideas] == expected
 
 
-def test_ideas_of_several_edits_that_earned_stay() -> None:
-    joint = idea("d1", "Nesterov with `optimizer=nesterov` `lr=0.1`", kept_gain=6.0)
-    child = child_of("Go.", evidence(*PLANTED.edits, ideas=(joint,)))
-    assert child.ideas[2].terms == ("optimizer=nesterov", "lr=0.1")
+def test_write_ideas_on_several_tasks_takes_an_idea_of_each_in_turn() -> None:
+    """Each task has its best configuration first; a task without a model adds nothing."""
+    first = with_model(evidence(edit("A", 1, 0.3), edit("B", 1, 0.2)))
+    second = with_model(evidence(edit("A", 1, -0.3), edit("C", 1, 0.1), edit("D", 1, 0.2)))
+    facts = over_tasks([first, PLANTED, second], [SCALE] * 3)
+    child = child_of("## Ideas\n\n- `a=1` `c=1`\n- `z=1`\n", facts)
+    written = [idea.terms for idea in child.ideas if "Untested" not in idea.text]
+    assert written == [("a=1", "b=1"), ("d=1", "c=1"), ("z=1",)]
+
+
+@pytest.mark.parametrize("size", [1.0, 0.01, 100.0])
+@pytest.mark.parametrize(("gain", "first"), [(0.6, ("a=1", "c=1")), (0.4, ("a=1", "b=1"))])
+def test_write_ideas_compares_configurations_in_one_unit(size: float, gain: float, first: tuple[str, ...]) -> None:
+    """The model, whose gains are never divided by the scale, expects .5 of its best configuration; that of the runs
+    gained more or less."""
+    facts = with_model(evidence(edit("A", 1, 0.3), edit("B", 1, 0.2), edit("C", 1, -0.1)))
+    assert facts.effects is not None
+    keys = ("a", "1"), ("c", "1")
+    ended = FinalScript(keys, tuple(facts.effects.column[key] for key in keys), ("r1",), mean=gain, sd=0.1)
+    facts = over_tasks([replace(facts, finals=(ended,))] * 2, [replace(SCALE, size=size)] * 2)
+    assert child_of("Go.", facts).ideas[0].terms == first
 
 
 def test_the_programs_own_sentence_for_a_change_stays() -> None:
-    own = "Convolve: neighbouring cells belong together (`conv`)."
-    texts = [i.text for i in child_of(f"## Ideas\n\n- {own}\n- Use `momentum=0.9`.\n").ideas]
-    assert own in texts and "Use `conv`." not in texts and texts.count("Use `momentum=0.9`.") == 1
+    sentence = "Convolve: neighbouring cells belong together (`conv`)."
+    facts = with_model(evidence(edit("conv", True, 0.3), edit("pool", True, -0.05)))
+    assert [idea.text for idea in child_of(f"## Ideas\n\n- {sentence}\n- Use `pool`.\n", facts).ideas] == [sentence]
 
 
 def test_a_bundle_is_worth_what_the_model_says_of_it(tmp_path: Path) -> None:
@@ -107,6 +117,15 @@ def test_changes_that_failed_together_are_offered_apart(clash: tuple[tuple[str, 
     offered = [{*idea.terms} for idea in child.ideas]
     assert {"a=1", "c=1"} in offered if clash else {"a=1", "b=1", "c=1"} in offered
     assert any({"a=1", "b=1"} <= terms for terms in offered) is not bool(clash)
+
+
+@pytest.mark.parametrize(("failing", "offered"), [((), True), ((0,), True), ((1,), True), ((0, 1), False)])
+def test_edits_that_failed_on_one_task_stay_for_the_others(failing: tuple[int, ...], offered: bool) -> None:
+    facts = with_model(evidence(edit("A", 1, 0.3), edit("B", 1, 0.2)))
+    assert facts.effects is not None
+    failed = replace(facts, effects=replace(facts.effects, failed=[FailedScript({"A": 1, "B": 1}, {"A": 0, "B": 0})]))
+    both = over_tasks([failed if number in failing else facts for number in (0, 1)], [SCALE, SCALE])
+    assert ({"a=1", "b=1"} in [{*idea.terms} for idea in child_of("Go.", both).ideas]) is offered
 
 
 def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:
@@ -139,13 +158,6 @@ def test_gains_of_values_that_the_model_tells_apart_have_rows_of_their_own(value
     assert len(GainTable(evidence(*(edit("K", value, 0.1) for value in values))).rows) == 2
 
 
-def test_the_credit_table_is_taken_as_it_stands() -> None:
-    noisy = evidence(*(edit(f"K{i}", 1, 0.02 * (-1) ** i, se=0.05) for i in range(20)), edit("BIG", 1, 1.0, se=0.05))
-    big, small = GainTable(noisy), GainTable(evidence(edit("K", 1, 0.1, se=0.2, runs=1)))
-    assert written(big, [big])[0].text == "Use `big=1`."
-    assert [item.text for item in written(small, [small])] == ["Use `k=1`."]
-
-
 def test_terms_name_keys() -> None:
     assert key_of_term("lr=2e-3") == key_of_term("LR = 0.002") == ("lr", "0.002")
     assert key_of_term("+muon") == key_of_term("muon") == key_of_term("muon=True") == ("muon", "true")
@@ -161,12 +173,13 @@ def test_terms_name_keys() -> None:
     ],
 )  # fmt: skip
 def test_untried_values_lie_beside_the_best(best: float, tried: list[float], found: list[float]) -> None:
-    assert untried(best, tried) == found
+    assert untried_beside(best, tried) == found
 
 
 def test_neighbours_are_allowed_by_the_task_and_not_those_of_its_untouched_files() -> None:
     knob = Knob("EPOCHS", "int", (15, 60, 240), 15, 240)
-    facts = evidence(edit("EPOCHS", 240, 0.3), edit("EPOCHS", 15, -0.3), edit("WIDTH", 64, 0.2), edit("WIDTH", 16, 0.1))
+    edits = edit("EPOCHS", 240, 0.3), edit("EPOCHS", 15, -0.3), edit("WIDTH", 64, 0.2), edit("WIDTH", 16, 0.1)
+    facts = with_model(evidence(*edits))
 
     def neighbours(facts: Evidence) -> list[str]:
         return [term for idea in child_of("Go.", facts).ideas if "Untested" in idea.text for term in idea.terms]

@@ -24,6 +24,7 @@ from meta.cli.study_size import Dial, night_tells, plan_of
 from meta.kinds.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from meta.outcome.apply import Applied, apply, commit_branch, describe_script, program_files, program_path
 from meta.ui.live import LiveStudy
+from meta.ui.status import StudyStatus
 from programs.errors import UsageError
 from programs.program import Program
 from programs.safe_git import BorrowedRepository
@@ -150,7 +151,8 @@ def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended:
     assert said["programs"] == 2 and [arm["program"] for arm in said["arms"]] == [rest["name"]]
     assert rest["name"] == "program-elite and tpe-local in turns" and rest["forfeited"] > 0
     assert said["device_seconds_unused"] == pytest.approx(rest["forfeited"], abs=1e-3)
-    assert "device time charged to the runs 8.8s, 0.02s of it unused" in header(LiveStudy.read(ended), "", 80)
+    lines = header(StudyStatus(LiveStudy.read(ended), at_work=False), "", 80, {})
+    assert "device time charged to the runs 8.8 s, 0.02 s of it unused" in lines
     page = report_of(ended)
     assert "s of device time spent, verification included; scores" in page
     drawn = page.split('<figure id="night-0" data-kind="none">')[1].split("</figure>")[0]
@@ -210,7 +212,7 @@ def test_the_plan_of_the_next_night_counts_with_the_cost_of_main(ended: Path, re
     budget, seeds = untouched["charged_seconds"], untouched["plan"]["confirm_seeds"]
     assert (untouched["experiments"], following["experiments"]) == (round(budget / 0.1), int(budget / 0.5))
     assert following["device_seconds"] == pytest.approx(untouched["device_seconds"] + seeds * 0.4, abs=0.1)
-    assert f"main of {before}, of which a training takes 0.50s" in following["start"]
+    assert f"main of {before}, of which a training takes 0.5 s" in following["start"]
 
 
 def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes_no_branch(tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path:
     for closed in (study / "ledger").glob("end-*.jsonl"):
         closed.unlink()
     said = metaloop("improve", "--resume", study).stderr
-    left = re.search(r"0 of 1 run ended, ([\d.]+)s .* left: at most 1 run, about ([\d.]+)s of", said)
+    left = re.search(r"0 of 1 run ended, ([\d.]+) s .* left: at most 1 run, about ([\d.]+) s of", said)
     assert left and float(left[1]) > 1 and float(left[1]) + float(left[2]) == pytest.approx(9.6, abs=0.2)
     turns = "SELECT number, program_id, gain, kept FROM night_turns"
     assert query(study, turns) == query(ended, turns)

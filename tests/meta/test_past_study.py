@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analysis.study import query
 from arena.settings import StudyConfig
+from arena.study import Study
+from bench.whole import begin_study, evolve_plan, play_study, resized
 from meta.cli.evolve import PLANNING
-from meta.evolve import evolve
-from meta.kinds.begin import create, take_up
 from meta.kinds.past_study import past_study
+from meta.kinds.plans import starters_of
 from meta.population import starters
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
-from tests.meta.evolved import evolved
-from tests.studies import TINY, make_study, silent
+from tests.meta.evolved import SHORT, evolved
+from tests.studies import TINY, make_study
 from trainer.laws.planted import random_law
 from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-PLAN = replace(TINY, run_budget=0.8, starters=2, opening_more=2, confirm_runs=2, ablation_runs=0)
+PLAN = resized(TINY, starters=2, opening_more=2, final={"champion": 2, "control": 2, "without-ideas": 0})
 MINE = Program.parse("---\nmetaloop: {proposers: {random: 1}}\n---\n# Mine\n\nTry anything.\n", "mine")
 SET = ("--set", "generations=0", "--set", "harvest=0", "--set", "fixed_steps=true")
 SIZE = ("--quick", "-b", "0.4", *SET, "--seed", "3", "-j", "1")
@@ -39,7 +39,7 @@ Past = tuple[Path, Task]
 def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
     folder = tmp_path_factory.mktemp("past")
     task = with_roles(folder / "home", random_law(5))
-    evolved(folder / "past", task, PLAN, own=[MINE], command="improve", seed=4)
+    evolved(folder / "past", task, PLAN, programs=[MINE], seed=4)
     return folder / "past", task
 
 
@@ -76,16 +76,16 @@ def test_the_champion_is_a_starter_and_the_effects_are_knowledge(past: Past, new
 def test_what_the_search_adds_is_a_program_of_its_own(past: Past, tmp_path: Path) -> None:
     before = past_study(past[0], "past")
     assert before.used.origin == MINE.program_id != before.champion.program_id and before.effects
-    small = replace(PLAN, generations=0, opening_runs=1)
-    create(tmp_path / "new", task=past[1], plan=small, own=[MINE], command="improve", workers=1, seed=5, past=before)
-    study, plan, began = take_up(tmp_path / "new")  # resumed, without the study before
-    assert plan == small and before.champion in began and study.config.from_study == before.used
-    evolve(study, plan, began, silent)
+    small = resized(PLAN, generations=0, opening_runs=1)
+    begin_study(tmp_path / "new", past[1], small, programs=[MINE], seed=5, past=before, run_budget=SHORT)
+    study = Study.open(tmp_path / "new")  # resumed, without the study before
+    assert before.champion in starters_of(study.config) and study.config.from_study == before.used
+    play_study(study)
     [row] = query(tmp_path / "new", f"{OPENING} AND program_id = '{before.champion.program_id}'")
     assert (row["operator"], row["parent_ids"]) == ("past-champion", [MINE.program_id])
     other = Program.parse("# Other\n\nBe quick.\n", "other")
-    create(tmp_path / "o", task=past[1], plan=PLAN, own=[other], command="improve", workers=1, seed=5, past=before)
-    assert take_up(tmp_path / "o")[0].config.plan["origin"] != before.used.origin
+    begun = begin_study(tmp_path / "o", past[1], PLAN, programs=[other], seed=5, past=before)
+    assert evolve_plan(begun).origin == other.program_id != before.used.origin
 
 
 def test_it_takes_a_place_of_the_library() -> None:
@@ -119,7 +119,7 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(past: Past, new: Pat
     assert "it is a study of home, not of far" in refused("--from", str(folder), "-t", str(far.folder))
     assert "several PROGRAMs" in refused("stock", "local", "--from", str(folder))
     assert "--set knowledge=none leaves out" in refused("--set", "knowledge=none", "--from", str(folder))
-    begun, _ = create(tmp_path / "begun", task=task, plan=PLAN, workers=1, seed=3)
+    begun = begin_study(tmp_path / "begun", task, PLAN, seed=3)
     with begun:
         pass
     assert "has no champion yet" in refused("--from", str(begun.folder))

@@ -10,7 +10,7 @@ import pytest
 from meta.kinds import plan as plans
 from meta.novelty import Novelty
 from meta.population import entries, starters
-from meta.ui.live_rows import planned_runs
+from meta.ui.status import planned_runs
 from programs.errors import UsageError
 from programs.program import Program
 from tests.studies import TINY

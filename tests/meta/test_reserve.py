@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +14,31 @@ from scipy.stats import ttest_ind
 
 from analysis.statistics import pooled_sd
 from analysis.study import read_study
-from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.power import measured_sd
 from arena.executor import Executor
-from arena.task_study import TaskStudy
+from arena.study import Study
+from arena.task_set import TaskSet
+from bench.whole import evolve_plan, play_study, resized
 from meta.claim import Claim, claim
 from meta.cli.views import view
-from meta.evolve import evolve
-from meta.kinds.begin import champion_of, take_up
-from meta.kinds.cost import seconds_of
-from meta.kinds.plan import Plan, within
-from meta.lineage import Lineage
-from meta.mutators.llm.prompt import brief
-from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
+from meta.kinds.begin import champion_of
+from meta.mutators.llm.prompt import write_briefing
+from meta.reserve import (
+    confirm_on_held_out,
+    corrected,
+    family_member,
+)
 from programs.errors import NotComparable
 from programs.shelf import starter
 from tests.meta.evolved import evolved
 from tests.planted_evidence import PLANTED
-from tests.studies import TINY, Snapshot, planted, silent
+from tests.studies import TINY, Snapshot, planted
 from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = replace(TINY, run_budget=0.8, ablation_runs=0)
+PLAN = resized(TINY, final={"without-ideas": 0})
 
 
 def named(folder: Path, seed: int) -> Task:
@@ -104,52 +105,43 @@ def test_the_one_test_is_held_against_a_level_of_a_fortieth() -> None:
     assert shifted(-3.0).p > 0.99 and not shifted(-3.0).holds
 
 
-def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(tmp_path: Path) -> None:
-    tasks = [named(tmp_path / name, 2) for name in ("far", "farther", "like-stock")]
-    found: list[tuple[Task, Claim | None]] = list(zip(tasks, [shifted(3.0), shifted(0.82), None], strict=True))
+def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm() -> None:
+    def result(task: str, p: float | None) -> HeldOut:
+        return HeldOut(task, "nats", None, None, p, False)
+
+    found = [result("far", shifted(3.0).p), result("farther", shifted(0.82).p), result("like-stock", None)]
     good, poor = shifted(3.0), shifted(0.82)
     assert good.holds and not poor.holds
-    first, second, none = gated(found, good)
+    first, second, none = corrected(found, good)
     assert (first.task, first.holds, second.holds, none.holds) == ("far", True, False, False)
     assert first.p == pytest.approx(2 * good.p) and none.p is None
     assert second.p == pytest.approx(poor.p)  # the larger of two: Holm leaves it
-    assert [there.holds for there in gated(found, poor)] == [False] * 3
-    close = shifted(0.96)  # alone it holds; of two it does not
-    assert gated([(tasks[0], close)], good)[0].holds
-    assert not any(there.holds for there in gated([(tasks[0], close), (tasks[1], close)], good))
-
-
-def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
-    home, other = named(tmp_path / "home", 2), named(tmp_path / "other", 3)
-
-    def whole(plan: Plan) -> float:
-        return plan.device_seconds(home) + seconds_of(works_on_reserved(plan, home, [other]))
-
-    with_it, without = within(400, home, 0.8, whole), within(400, home, 0.8)
-    assert with_it.runs < without.runs and whole(with_it) <= 400
+    assert [there.holds for there in corrected(found, poor)] == [False] * 3
+    one, two = (result(task, shifted(0.96).p) for task in ("far", "farther"))  # alone it holds; of two it does not
+    assert corrected([one], good)[0].holds
+    assert not any(there.holds for there in corrected([one, two], good))
 
 
 def test_a_reserved_task_that_has_changed_is_refused(ended: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
     text = (folder / "study.toml").read_text()
-    away = take_up(ended)[0].config.reserve[0]
+    away = Study.open(ended).config.held_out[0]
     (folder / "study.toml").write_text(text.replace(away.task_id, "t" + "0" * 12))
-    study, plan, starters = take_up(folder)
     with pytest.raises(NotComparable, match="is now"):
-        evolve(study, plan, starters, silent)
+        play_study(Study.open(folder))
 
 
 def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
-    study, plan, _ = take_up(folder)
+    study = Study.open(folder)
     told: list[Mapping[str, Any]] = []
 
-    def workers(_: TaskStudy) -> AbstractContextManager[Executor]:
+    def workers(_: TaskSet) -> AbstractContextManager[Executor]:
         raise AssertionError("no workers are needed")
 
     with study:
-        lineage = Lineage(tmp_path / "programs.git", 0)
-        found = confirm_on_reserved(study, workers, lineage, starter("stock"), shifted(3.0), plan, told.append)
+        plan = evolve_plan(study)
+        found = confirm_on_held_out(study, workers, starter("stock"), shifted(3.0), plan, told.append)
     assert [(there.task, there.champion, there.p, there.holds) for there in found] == [
         ("far", None, None, False), ("farther", None, None, False),
     ]  # fmt: skip
@@ -163,7 +155,7 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
         "WHERE task = 'planted' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
     )
     stock, twin = ask(sql)
-    control = brief(take_up(ended)[0], PLANTED).control
+    control = write_briefing(Study.open(ended), PLANTED).control
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)
@@ -178,25 +170,23 @@ def with_family(folder: Path, seed: int) -> Task:
     return Task.load(folder)
 
 
-def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -> None:
+def test_a_member_of_the_family_is_shown_and_not_tested(tmp_path: Path) -> None:
     home, other = with_family(tmp_path / "home", 2), named(tmp_path / "far", 3)
-    variant = unseen_variant(home, 5, lambda task: True)
-    assert variant is not None and variant == unseen_variant(home, 5, lambda task: True)
+    variant = family_member(home, 5, lambda task: True)
+    assert variant is not None and variant == family_member(home, 5, lambda task: True)
     assert variant.task_id != home.task_id
-    assert variant != unseen_variant(home, 6, lambda task: True) and unseen_variant(other, 5, lambda task: True) is None
-    assert unseen_variant(home, 5, lambda task: False) is None
-    assert unseen_variant(home, 5, named=[variant]) not in (None, variant)  # --reserve may name a member
-    plan = replace(PLAN, generations=0, opening_runs=1, variant_runs=3)
-    both, alone = (seconds_of(works_on_reserved(plan, home, [other], there)) for there in (variant, None))
-    assert both - alone == pytest.approx(seconds_of(works_on_reserved(plan, home, [], variant)))
-    champion = evolved(tmp_path / "study", home, plan, seed=1, reserve=[other], variant=variant)
-    tested, unseen = champion.decision.held_out
-    assert (tested.task, tested.variant, unseen.task, unseen.variant) == ("far", False, variant.name, True)
-    assert unseen.champion is not None and unseen.tested is not None and unseen.p is None and not unseen.holds
+    assert variant != family_member(home, 6, lambda task: True) and family_member(other, 5, lambda task: True) is None
+    assert family_member(home, 5, lambda task: False) is None
+    assert family_member(home, 5, others=[variant]) not in (None, variant)  # --reserve may name a member
+    plan = resized(PLAN, generations=0, opening_runs=1, shown_runs=3)
+    champion = evolved(tmp_path / "study", home, plan, seed=1, held_out=[other], shown=variant)
+    tested, shown = champion.decision.held_out
+    assert (tested.task, tested.is_tested, shown.task, shown.is_tested) == ("far", True, variant.name, False)
+    assert shown.champion is not None and shown.tested is not None and shown.p is None and not shown.holds
     assert tested.champion is not None and tested.p is not None
-    assert (unseen.champion.n, unseen.tested.gain.n) == (3, 3)
-    again, _, _ = take_up(tmp_path / "study")
-    assert [each.variant for each in again.config.reserve] == [False, True]
+    assert (shown.champion.n, shown.tested.gain.n) == (3, 3)
+    again = Study.open(tmp_path / "study")
+    assert [held_out.tested for held_out in again.config.held_out] == [True, False]
 
 
 def test_members_of_families_are_named_on_command_lines() -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from analysis.ledger import read
 from arena.settings import StudyConfig
+from arena.study import Study
+from bench.whole import begin_study
 from meta.cli.evolve import PLANNING, evolve
 from meta.cli.launch import RUN_TIME
 from meta.cli.options import AT_EACH_START
-from meta.kinds.begin import create, take_up
 from tests.studies import TINY, planted
 
 from .cli_study import cli, metaloop
@@ -22,7 +23,7 @@ from .cli_study import cli, metaloop
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     task = planted(folder / "task")
-    create(folder / "study", task=task, plan=TINY, workers=1, seed=3)
+    begin_study(folder / "study", task, TINY, seed=3)
     return folder / "study"
 
 
@@ -44,7 +45,7 @@ def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> 
 
 
 def test_the_announced_test_is_in_the_ledger_and_kept(begun: Path, tmp_path: Path) -> None:
-    with take_up(begun)[0] as study:
+    with Study.open(begun) as study:
         study.look()
     [event] = [one for one in read(begun / "ledger") if one["kind"] == "study"]
     planned = {"method": "Welch", "sides": 1, "level": 0.025, "skewness": "Cornish-Fisher"}
@@ -67,5 +68,7 @@ def test_so_are_a_program_and_a_variable(begun: Path) -> None:
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
     more = ("--set", "max_tokens=9000", "--set", "call_timeout=9s", "-y")
     metaloop("evolve", "--resume", begun, "--dry-run", *more)
-    known = {name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))}
+    known = {*evolve.settings} | {
+        name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))
+    }
     assert {*RUN_TIME, *AT_EACH_START} <= known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,25 @@ from analysis.ledger.run_state import StudyState
 from analysis.ledger.writing_events import MutationEvent
 from analysis.study import query
 from arena.drain import Drained
-from bench.whole import whole_study
-from meta.evolve import evolve
-from meta.kinds.begin import create, take_up
-from meta.steering import ask, take_in, waiting, wishes
-from meta.ui.app import page
+from arena.study import Study
+from bench.whole import begin_study, play_study, resized
+from bench.whole import whole_study as whole_study_of
+from meta.steering import ask, steering_outcomes, take_in, waiting_requests
+from meta.ui.app import study_page
+from meta.ui.live import LiveStudy
 from meta.ui.studies import FollowedStudy
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.studies import TINY, planted
+from tests.meta.evolved import SHORT
+from tests.studies import RUN_BUDGET, TINY, planted
 from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-PLAN = replace(TINY, run_budget=0.8, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=2)
-ONE_MORE = replace(PLAN, generations=1)
+PLAN = resized(TINY, generations=2, opening_more=2, children=2, final={"champion": 2, "control": 2, "without-ideas": 0})
+whole_study = partial(whole_study_of, run_budget=SHORT)
+ONE_MORE = resized(PLAN, generations=1)
 GIVEN = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"
 )
@@ -81,7 +84,7 @@ def free(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Steered:
 def test_a_program_is_raced_as_a_steered_child(steered: Steered) -> None:
     """In the place of another: the device time is what was planned."""
     folder, _ = steered
-    program, veto = wishes(folder, StudyState.read(folder / "ledger"))
+    program, veto = steering_outcomes(folder, StudyState.read(folder / "ledger"))
     assert [wish.state for wish in (program, veto)] == ["accepted", "vetoed"]
     (given,) = query(
         folder,
@@ -99,16 +102,16 @@ def test_a_program_is_raced_as_a_steered_child(steered: Steered) -> None:
 
 def test_the_window_shows_requests_and_marks_what_came_of_them(steered: Steered, tmp_path: Path) -> None:
     folder, _ = steered
-    one = FollowedStudy.of("study", folder)
+    one = FollowedStudy("study", LiveStudy(folder))
     one.look()
     shown = one.page(next(key for key, match in one.study.matches.items() if match.generation == 1))
     assert [wish.state for wish in shown["requests"]] == ["accepted", "vetoed"]
-    marked = {arm["program_id"] for arm in shown["arms"] if arm["operator"] == "steered"}
+    marked = {arm.program_id for arm in shown["arms"] if arm.operator == "steered"}
     assert marked == {wish.child_id for wish in shown["requests"] if wish.child_id}
-    html = page("study", one=one, item=one.item(), ablation=None, **shown).body.decode()
+    html = bytes(study_page(one, shown["match"].match_id).body).decode()
     assert html.count(", steered</td>") == 1
     shutil.copytree(folder, tmp_path / "copy", symlinks=True)
-    copy = FollowedStudy.of("copy", tmp_path / "copy")
+    copy = FollowedStudy("copy", LiveStudy(tmp_path / "copy"))
     copy.look()
     assert len(copy.page("")["requests"]) == 2
     ask(tmp_path / "copy", "veto", GIVEN.program_id)
@@ -170,7 +173,7 @@ def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
             break
         except Drained:
             stops += 1
-    assert stops > 2 and champion == steered[1] and not waiting(folder)
+    assert stops > 2 and champion == steered[1] and not waiting_requests(folder)
     counts = [query(at, "SELECT child_id, operator, reason FROM mutations ORDER BY ALL") for at in (folder, steered[0])]
     assert counts[0] == counts[1]
 
@@ -180,12 +183,13 @@ def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> N
     proposal = MutationEvent(
         generation=1, attempt=0, child_id=None, parent_ids=(), operator="steered", accepted=False, reason="a kill"
     )
-    with take_up(begun)[0] as study:
+    with Study.open(begun) as study:
         study.record(proposal)
         ask(begun, "program", GIVEN.text, name="given")
-        assert take_in(study, 1) == [] and len(waiting(begun)) == 1
+        assert take_in(study, 1) == [] and len(waiting_requests(begun)) == 1
         (wish,) = take_in(study, 2)
-        assert (wish.text, wish.generation) == (GIVEN.text, 2) and take_in(study, 2) == [wish] and not waiting(begun)
+        assert (wish.text, wish.generation) == (GIVEN.text, 2) and take_in(study, 2) == [wish]
+        assert not waiting_requests(begun)
 
 
 def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: Task, tmp_path: Path) -> None:
@@ -195,8 +199,8 @@ def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: T
         ask(at, "program", twin, name="stock")
         (at / "steer" / "damaged.json").write_text("{")
 
-    whole_study(task, replace(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
-    (wish,) = wishes(folder, StudyState.read(folder / "ledger"))
+    whole_study(task, resized(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
+    (wish,) = steering_outcomes(folder, StudyState.read(folder / "ledger"))
     assert wish.state == "refused" and wish.outcome == f"behaves like {starter('stock').program_id}"
 
 
@@ -226,13 +230,13 @@ def test_what_could_have_no_effect_is_refused_at_once(begun: Path, tmp_path: Pat
         (("--because", "why not"), "give one of"),
     ):
         done = cli("steer", "begun", *args, cwd=tmp_path)
-        assert done.returncode and said in done.stderr and not waiting(begun)
+        assert done.returncode and said in done.stderr and not waiting_requests(begun)
 
 
 def test_a_study_that_has_ended_takes_nothing(steered: Steered, tmp_path: Path) -> None:
     folder = steered[0]
     done = cli("steer", folder, "--veto", "stock", cwd=tmp_path)
-    assert done.returncode and "writes no more programs" in done.stderr and not waiting(folder)
+    assert done.returncode and "writes no more programs" in done.stderr and not waiting_requests(folder)
     program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
     assert [row["state"] for row in (program, veto)] == ["accepted", "vetoed"]
     assert program["request"] == "given" and veto["request"] == BRED_FROM.program_id
@@ -242,7 +246,7 @@ def test_a_study_that_has_ended_takes_nothing(steered: Steered, tmp_path: Path) 
 def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
     """On real training."""
     folder = tmp_path / "study"
-    study, starters = create(folder, task=Task.load(BLOBS), plan=TINY, workers=1, seed=1, fixed_steps=True)
-    evolve(study, TINY, starters, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
+    study = begin_study(folder, Task.load(BLOBS), TINY, run_budget=RUN_BUDGET, seed=1, fixed_steps=True)
+    play_study(study, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
     page = (folder / "champion.evidence.md").read_text()
     assert "## Given by a person" in page and "- program `given` (" in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,11 @@ from analysis.scales import UNIT
 from analysis.statistics import mean_interval
 from analysis.verdict.verdict import decided
 from arena.race import ArmScore
+from arena.study import Study
 from arena.task_set import TaskSet
+from bench.whole import begin_study, resized
 from meta.champion import write_page_again
-from meta.kinds.begin import champion_of, create, take_up
+from meta.kinds.begin import champion_of
 from meta.reserve import refuse_twice
 from programs.errors import UsageError
 from programs.shelf import starter
@@ -22,7 +23,7 @@ from tests.meta.evolved import Ended, evolved, taken_up_again
 from tests.studies import TINY, Snapshot, planted
 from trainer.task import Task
 
-PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, harvest_percent=5)
+PLAN = resized(TINY, harvest_percent=5, final={"champion": 3, "control": 3, "without-ideas": 0})
 NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
 
 
@@ -34,7 +35,7 @@ def home_of(folder: Path, name: str, seed: int) -> Task:
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("tasks")
     north, south, far = (home_of(folder, *task) for task in (NORTH, SOUTH, FAR))
-    return folder / "study", evolved(folder / "study", north, PLAN, further=[south], reserve=[far], seed=1)
+    return folder / "study", evolved(folder / "study", north, PLAN, further=[south], held_out=[far], seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_the_page_names_every_task(ended: Ended) -> None:
 def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
     folder = taken_up_again(ended, tmp_path / "study")
     page = (folder / "champion.evidence.md").read_text()
-    study, _, _ = take_up(folder)
+    study = Study.open(folder)
     with study:
         assert write_page_again(study)
     assert (folder / "champion.evidence.md").read_text() == page
@@ -126,12 +127,12 @@ def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) 
         with pytest.raises(UsageError, match="named twice"):
             refuse_twice(training, reserve)
     with pytest.raises(UsageError, match="named twice"):
-        create(tmp_path / "study", task=north, further=[south], reserve=[south], plan=PLAN, workers=1)
+        begin_study(tmp_path / "study", north, PLAN, further=[south], held_out=[south])
     assert not (tmp_path / "study").exists()
 
 
 def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do_not_change(ended: Ended) -> None:
-    study, _, _ = take_up(ended[0])
+    study = Study.open(ended[0])
     with study:
         tasks = TaskSet.of(study)
         (match,) = tasks.enter("race", [], purpose="race", stream="selection")[:1]
@@ -145,7 +146,7 @@ def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do
 
 
 def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Ended, ask: Snapshot) -> None:
-    study, _, _ = take_up(ended[0])
+    study = Study.open(ended[0])
     with study:
         used = {scale.task: (scale.size, scale.of_stock) for scale in TaskSet.of(study).scales()}
     told = ask("SELECT task, size, of_stock FROM scales")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from bench.whole import whole_study
+from bench.whole import QUICK, resized
+from bench.whole import whole_study as whole_study_of
 from meta.claim import Claim
-from meta.kinds import plan as plans
 from programs.errors import UsageError
+from tests.meta.evolved import SHORT
 from tests.studies import TINY, planted
 from trainer.laws.planted import null_law, simulated_task
 from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-NO_SOURCES = replace(TINY, run_budget=0.8)  # nor repositories
-PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2)
+whole_study = partial(whole_study_of, run_budget=SHORT)
+PLAN = resized(TINY, opening_more=2, final={"champion": 2, "control": 2, "without-ideas": 0})
 
 
 def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
 
 def test_where_nothing_pays_gains_are_noise(tmp_path: Path) -> None:
     task = Task.load(simulated_task(null_law(2), tmp_path / "task", experiments=8))
-    _, claim = whole_study(task, replace(NO_SOURCES, generations=0), 3)
+    _, claim = whole_study(task, resized(TINY, generations=0), 3)
     assert abs(claim.champion.mean or 0.0) < 0.15 and abs(claim.stock.mean or 0.0) < 0.15
 
 
@@ -47,7 +48,7 @@ def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
     told = metaloop(
         "evolve", "--quick", "-t", "task", "--seed", "5", "-b", "0.8", "-s", "s", "--json", cwd=tmp_path
     ).json
-    champion, claim = whole_study(task, plans.quick(task, 0.8), 5)
+    champion, claim = whole_study(task, QUICK, 5)
     assert told["program_id"] == champion.program_id and told["decision"]["p"] == claim.p
     assert told["decision"]["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
     assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))

@@ -23,11 +23,10 @@ from analysis.study import COMPUTED_VIEWS, open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
 from analysis.verdict.verdict import decided, verdict_of
-from analysis.wording import brief, duration, many, minus, number
-from meta.cli.status import _screen
+from analysis.wording import brief, duration, many, minus, number, span
+from meta.cli.screen import screen
+from meta.cli.status import read_status
 from meta.ui.live import LiveStudy
-from meta.ui.live_rows import arm_rows, status_row
-from meta.ui.words import interval
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
 from tests.arena.home.test_client import host_of, text
@@ -67,9 +66,9 @@ def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window,
     assert decision is not None
     first_, *others = decided(decision).sentences
     assert f"<p>{first_}</p>" in unescape(text) and f"<p>{others[0]}" not in unescape(text)
-    row = status_row(LiveStudy.read(root / "one"), False)
-    charged, unused = (duration(row[f"device_seconds_{key}"]) for key in ("charged", "unused"))
-    assert row["device_seconds_unused"]
+    status = read_status(LiveStudy(root / "one"))
+    charged, unused = duration(status.device_seconds_charged), duration(status.device_seconds_unused)
+    assert status.device_seconds_unused
     assert f"{charged} of device time charged to the runs, {unused} of it unused" in text
     assert text.count('<svg class="spark"') == text.count('<svg class="bar"') == 2  # a curve and an interval for each
 
@@ -135,7 +134,7 @@ def test_it_shows_the_gains_of_the_confirmation_and_links_to_the_other_matches(w
     for row, (name, cells) in zip(rows, ran, strict=True):
         assert name == row["name"] and re.findall(">([^<]+)</td>", cells) == [
             f"{number(row['gain'], 3, True)} ({row['n']})",
-            interval(row["low"], row["high"], row["n"]),
+            span(row["low"], row["high"]),
             f"{number(row['claimed'], 3, True)} ({row['runs']})",
         ]
 
@@ -232,9 +231,8 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
         try:
             until_read(opened)
             text = " ".join(opened.page("/study", at="live").split())
-            study, shown = LiveStudy.read(copy), Console(width=80, record=True, file=StringIO())
-            row = status_row(study, at_work=True)
-            shown.print(_screen(study, 80))
+            status, shown = read_status(LiveStudy(copy)), Console(width=80, record=True, file=StringIO())
+            shown.print(screen(status, "study"))
         finally:
             opened.close()
     done = re.search(r"</progress> (\d+)&nbsp;of&nbsp;(\d+) planned runs ended; time left: about ([\d.]+) ", text)
@@ -242,9 +240,9 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
     said = shown.export_text()
     assert f"{done[1]} of {done[2]} runs ended" in said and f"time left: about {done[3]} " in said, said
     assert "verified gain" in said and re.search(r"[+-]\d\.\d{4} \(\d\)", said) and "opening race" in said, said
-    assert row["runs_planned"] == int(done[2]) and row["seconds_left"] > 0
-    for arm in arm_rows(study, study.matches[row["match_id"]]):  # the page has what `status` has
-        assert f">{arm['kept']}/{arm['tried']}<" in text and arm["program"] in text
+    assert status.runs_planned == int(done[2]) and status.seconds_left
+    for arm in status.arms:  # the page has what `status` has
+        assert f">{arm.kept}/{arm.tried}<" in text and arm.program in text
 
 
 CHANGED = """(() => {  // the answer on the next return to the page

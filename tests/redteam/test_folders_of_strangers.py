@@ -12,7 +12,7 @@ import pytest
 
 from analysis.ledger import Ledger, check, read
 from meta.cli.main import run
-from meta.ui.studies import FollowedStudy
+from meta.ui.studies import follow
 from programs.errors import Corrupt, MetaloopError
 from programs.shelf import starter
 from tests.meta.cli_study import match_event, program_event
@@ -130,10 +130,10 @@ def test_the_window_follows_the_others_and_shows_it_as_damaged(studies: Path) ->
 
 
 def test_a_figure_that_cannot_be_shown_is_damage(studies: Path) -> None:
-    one = FollowedStudy.of("evil", studies / "evil")
+    one = follow("evil", studies / "evil")
     one.look()
     one.study.matches[next(iter(one.study.matches))] = None  # type: ignore[assignment]
-    assert one.item()["state"] == "damaged"
+    assert one.item() == (None, []) and one.state == "damaged"
 
 
 def test_ledger_segment_that_is_a_link_is_refused(tmp_path: Path) -> None:

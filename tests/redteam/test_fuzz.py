@@ -35,8 +35,8 @@ from inner_loop.gateway.fields import APIS
 from inner_loop.gateway.request import RequestRefused, ask
 from inner_loop.researchers.reply import BadEdit, parse
 from meta.cli.main import run
-from meta.mutators.llm.reply import BadReply, child_of
-from meta.mutators.llm.reply import parsed as reply_of
+from meta.mutators.llm.reply import BadReply, build_child
+from meta.mutators.llm.reply import parse_reply as reply_of
 from programs.bounded import LARGEST
 from programs.errors import MetaloopError, UsageError
 from programs.folder import from_zip
@@ -354,7 +354,7 @@ def test_replies_of_models() -> None:
             parse(spoilt(edit, rng).decode("utf-8", "replace")).apply(Source((("train.py", "a\n"),)))
         raw = json.dumps(changed(child, rng)).encode()
         with refused(BadReply, MetaloopError):
-            child_of(
+            build_child(
                 [program],
                 reply_of(spoilt(raw, rng).decode("utf-8", "replace") if turn % 2 else raw.decode()),
             )

@@ -29,6 +29,7 @@ from programs.shelf import starter
 from tests.events import example, typed
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import match_event, program_event, write_run
+from tests.studies import TINY
 from tests.trainer.foreign_repos import command_task
 from trainer.data import DataStore
 from trainer.streams import Streams
@@ -105,11 +106,11 @@ def hostile_task(place: Path, listener: socket.socket, kind: str = "classificati
 
 def strangers_study(place: Path, task: Task) -> Study:
     """With one finished run, as its ledger has it, made by another user."""
-    program, plan = starter("local"), {"seeds": 1, "roles": ["program"]}
+    program, plan = starter("local"), {"runs": 1, "roles": ["program"]}
     setup = StudySetup("match", task, 1.2, workers=1, seed=1, fixed_steps=True, plan=plan, programs=[program])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METALOOP_CACHE", str(place / "theirs"))
-        study = Study.create(place / "sent" / "study", setup)
+        study = Study.create(place / "sent" / "study", setup.config())
     with study:
         assert study._ledger is not None
         for event in (
@@ -130,7 +131,7 @@ def harmed(place: Path) -> list[str]:
 
 COMMANDS = {
     "verify": ["verify", "ra10", "-s", "STUDY", "-n", "2"],
-    "resume": ["match", "--resume", "STUDY"],
+    "resume": ["resume", "STUDY"],
     "ablate": ["ablate", "PROGRAM", "-s", "STUDY"],
     "from": ["improve", "PROGRAM", "--from", "STUDY", "-s", "new"],
 }
@@ -143,7 +144,7 @@ def test_unasked_nothing_of_it_is_executed(
 ) -> None:
     study = strangers_study(place, hostile_task(place, listener))
     if command == "from":  # it has a champion
-        study.config.model_copy(update={"command": "evolve"}).dump(study.folder / "study.toml")
+        study.config.model_copy(update={"kind": "evolve", "plan": TINY.table()}).dump(study.folder / "study.toml")
         with study:
             study.record(ChampionEvent(body={"program_id": starter("local").program_id}))
     (place / "program.md").write_text(starter("local").document)
@@ -159,7 +160,7 @@ def test_unasked_nothing_of_it_is_executed(
 
 def test_study_made_here_does_not_ask(place: Path, listener: socket.socket) -> None:
     task = hostile_task(place, listener)
-    Study.create(place / "mine", StudySetup(task=task, run_budget=1.2, command="match"))
+    Study.create(place / "mine", StudySetup(task=task, run_budget=1.2, kind="match").config())
     study = strangers_study(place, task)
     consent(study.folder, study.config, False, sandboxed=True, confined=True)
 

@@ -24,7 +24,7 @@ from arena.contest.entering.lookup import find_entry
 from arena.contest.web.host import weight_of
 from inner_loop.events import FindingEvent
 from inner_loop.researchers.reply import parse
-from meta.mutators.llm.reply import BadReply, child_of, parsed
+from meta.mutators.llm.reply import BadReply, build_child, parse_reply
 from programs import bounded
 from programs import registry as registry_module
 from programs.diff import diff, moved
@@ -184,8 +184,8 @@ def test_reply_of_many_open_tags_is_read_soon() -> None:
 )
 def test_reply_with_a_wild_number_is_a_bad_one(text: str) -> None:
     with pytest.raises((BadReply, UsageError)):
-        child = parsed(text)
-        changed = child_of([Program.parse("# P\n\nDo it.\n\n## Ideas\n\n- Set `lr=1`\n")], child)
+        child = parse_reply(text)
+        changed = build_child([Program.parse("# P\n\nDo it.\n\n## Ideas\n\n- Set `lr=1`\n")], child)
         raise BadReply(changed)
 
 

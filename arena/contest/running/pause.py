@@ -6,7 +6,6 @@ changes (`metaloop contest host DIR caps`), when `serve` restarts, and after at 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.models.contract import Message, NoReply
-from inner_loop.run_context import RunContext
+from inner_loop.run_context import RunContext, is_replayed
 
 HOSTS = ("credential", "cap_reached")  # kinds of problems that are always the host's
 FIRST, MOST = 15.0, 600.0  # seconds until the next attempt
@@ -36,7 +35,7 @@ def answers(study: Study) -> bool:
     from inner_loop.models.client import ModelClient
 
     models = StudyConfig.read(study.folder / "study.toml").staff  # the current file
-    if not models.models or os.environ.get("METALOOP_REPLAY"):
+    if not models.models or is_replayed():
         return True
     calls = tuple(study.state.calls)
     number = 1 + max((event.number for event in calls), default=-1)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meta.mutators.llm.reply import BadReply, child_of, parsed
+from meta.mutators.llm.reply import BadReply, build_child, parse_reply
 from programs.errors import ProgramError
 from programs.program import Program
 from programs.shelf import starter
@@ -43,7 +43,7 @@ def program_of(reply: str, parents: Sequence[str] = ()) -> str:
     """The program of a reply: of a JSON object that changes ``parents``, what it makes of them; else the text between
     <program> tags, or the whole reply without a code fence around it. Raises BadReply, ProgramError."""
     if parents:
-        return child_of([Program.parse(text) for text in parents], parsed(reply))
+        return build_child([Program.parse(text) for text in parents], parse_reply(reply))
     tagged = _PROGRAM.findall(reply)
     text = tagged[-1] if tagged else reply.strip()
     fenced = _FENCE.match(text.strip())

@@ -3,81 +3,74 @@ generation."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import cached_property
 
+from analysis.report.evidence import Evidence
 from arena.drain import drained
 from arena.executor import Progress
+from arena.study import Study
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
-from inner_loop.run_context import REPLAY, ModelConfig, RunContext, tapes
-from meta.mutators.llm.calls import GenerationCalls, replies
-from meta.mutators.llm.prompt import brief
-from meta.mutators.llm.traces import gather
+from inner_loop.run_context import ModelConfig, RunContext, tapes
+from meta.mutators.llm.calls import GenerationCalls, count_replies
+from meta.mutators.llm.prompt import write_briefing
+from meta.mutators.llm.traces import gather_traces
 from meta.mutators.llm.write import OPERATORS, Writer
 from programs.program import Program
 from programs.shelf import meta_program
 
-if TYPE_CHECKING:
-    from analysis.report.evidence import Evidence
-    from arena.study import Study
-
 
 class Author:
     """Calls run in the study's process and are recorded in its own ledger segment; recorded calls are not made
-    again."""
+    again. ``children``: how many programs a generation has at most."""
 
-    def __init__(self, study: Study, progress: Progress) -> None:
+    def __init__(self, study: Study, children: int, progress: Progress) -> None:
         self.study = study
+        self.children = children
         self.progress = progress
-        config = study.config.staff
-        recorded = tuple(study.state.calls)
-        record, replay = tapes(study.folder)
-        seed = study.streams.seed("search", "calls")
-        self.clients = {
-            model: ModelClient(
-                RunContext(
-                    config=first(config, model),
-                    study=study.folder,
-                    recorded=recorded,
-                    emit=study.record,
-                    should_stop=lambda: (study.folder / "stop").exists(),
-                    record=record,
-                    replay=replay,
-                ),
-                seed,
-            )
-            for model in config.models
-        }
 
-    def writers(self, generation: int, facts: Evidence) -> list[Writer]:
-        """Each operator with each model, for the children of a generation."""
-        study, staff = self.study, self.study.config.staff
+    def writers(self, generation: int, evidence: Evidence) -> list[Writer]:
+        """Each operator with each model, for the children of a generation; none in a study without models. Raises
+        UsageError or CredentialMissing if a model cannot be called."""
+        study, models = self.study, self.study.config.staff
+        if not models.models:
+            return []
         calls = GenerationCalls(
             self.clients,
             generation=generation,
-            most=replies(study.config.plan["children"]),
-            config=staff,
+            most=count_replies(self.children),
+            config=models,
             note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(study),
         )
-        own = study.config.meta_program
-        instruction = Program.parse(own[1], own[0]) if own else meta_program()
-        briefing = brief(study, facts, gather(study, generation))
-        return [Writer(name, model, calls, briefing, instruction) for model in staff.models for name in OPERATORS]
+        users = study.config.meta_program
+        instruction = Program.parse(users[1], users[0]) if users else meta_program()
+        briefing = write_briefing(study, evidence, gather_traces(study, generation))
+        return [Writer(name, model, calls, briefing, instruction) for model in models.models for name in OPERATORS]
+
+    @cached_property
+    def clients(self) -> dict[str, ModelClient]:
+        """By their preferred model; opened for the first generation."""
+        study, models = self.study, self.study.config.staff
+        prices.require_ready(models)
+        record, replay = tapes(study.folder)
+        context = RunContext(
+            config=models,
+            study=study.folder,
+            recorded=tuple(study.state.calls),
+            emit=study.record,
+            should_stop=lambda: (study.folder / "stop").exists(),
+            record=record,
+            replay=replay,
+        )
+        seed = study.streams.seed("search", "calls")
+        return {
+            model: ModelClient(replace(context, config=prefer_model(models, model)), seed) for model in models.models
+        }
 
 
-def author_of(study: Study, progress: Progress) -> Author | None:
-    """None if the study has no models: then programs are written offline."""
-    config = study.config.staff
-    if not config.models:
-        return None
-    if not os.environ.get(REPLAY):
-        prices.require_ready(config)
-    return Author(study, progress)
-
-
-def first(config: ModelConfig, model: str) -> ModelConfig:
+def prefer_model(config: ModelConfig, model: str) -> ModelConfig:
     """The configuration with one model preferred, and the others as fallbacks."""
     others = tuple(other for other in config.models if other != model)
     return config.model_copy(update={"models": (model, *others)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from inner_loop.events import CallEvent
 from inner_loop.models import prices
@@ -20,39 +21,37 @@ TRIES = 2  # replies per child, each of which may be repaired once
 CURE = "a server with a larger context, a smaller --set reply_tokens, or shorter programs"
 
 
+@dataclass
 class GenerationCalls:
     """``clients`` by their preferred model. ``most``: replies of this generation, repairs included."""
 
-    def __init__(
-        self, clients: Mapping[str, ModelClient], *, generation: int, most: int, config: ModelConfig,
-        note: Callable[[str], None], stopped: Callable[[], MetaloopError],
-    ) -> None:  # fmt: skip
-        self._clients = clients
-        self._next = generation * PER_GENERATION
-        self._left = most
-        self._config = config
-        self._note = note
-        self._stopped = stopped
-        self._noted: set[str] = set()
-        self.silent = ""  # why no model answers any more
-        self.unfit = ""  # why the last unanswered prompt did not fit into the context
+    clients: Mapping[str, ModelClient]
+    generation: int
+    most: int
+    config: ModelConfig
+    note: Callable[[str], None]
+    stopped: Callable[[], MetaloopError]
+    silent: str = ""  # why no model answers any more
+    unfit: str = ""  # why the last unanswered prompt did not fit into the context
+    _count: int = 0  # of calls so far
+    _left_out: set[str] = field(default_factory=set)  # purposes whose prompt is too long
 
     @property
     def open(self) -> bool:
-        return not self.silent and self._left > 0
+        return not self.silent and self._count < self.most
 
     def fits(self, messages: Sequence[Message]) -> bool:
         """Whether a prompt and the longest reply fit into the models' context."""
-        return fits(messages, self._config.context_tokens, self._config.reply_tokens)
+        return fits(messages, self.config.context_tokens, self.config.reply_tokens)
 
     def too_long(self, purpose: str, messages: Sequence[Message]) -> None:
         """Note once for each purpose that its shortest prompt does not fit; it is not sent."""
-        if purpose not in self._noted:
-            self._noted.add(purpose)
-            tokens, reply = self._config.context_tokens, self._config.reply_tokens
+        if purpose not in self._left_out:
+            self._left_out.add(purpose)
+            tokens, reply = self.config.context_tokens, self.config.reply_tokens
             room = f"a context of {tokens} tokens with a reply of {reply}" if tokens else f"{PROMPT_BYTES} bytes"
             shortest = f"its shortest prompt has about {prompt_tokens(messages)} tokens"
-            self._note(f"{purpose} is left out: {shortest}, which do not fit into {room}; {CURE}")
+            self.note(f"{purpose} is left out: {shortest}, which do not fit into {room}; {CURE}")
 
     def ask(self, model: str, messages: Sequence[Message], purpose: str) -> tuple[int, CallEvent | None]:
         """The number of the call, and the reply; None if no model answers any more: the study continues without models.
@@ -60,23 +59,23 @@ class GenerationCalls:
         Raises CredentialMissing if a key is refused and NotFound if a recording ends, which the user must fix, and the
         exception from ``stopped`` if the study was asked to stop during a wait.
         """
-        number, self._next = self._next, self._next + 1
-        self._left -= 1
+        number = self.generation * PER_GENERATION + self._count
+        self._count += 1
         self.unfit = ""
-        client, most = self._clients[model], self._config.reply_tokens
-        form = schema() if keep_to_schema(self._config) else None
+        client, most = self.clients[model], self.config.reply_tokens
+        form = schema() if keep_to_schema(self.config) else None
         try:
             return number, client.numbered(number, messages, max_tokens=most, purpose=purpose, form=form)
         except Stopped:
-            raise self._stopped() from None
-        except NoReply as gone:
-            if isinstance(gone.problem, (CredentialMissing, NotFound)):
-                raise gone.problem from None
-            if isinstance(gone.problem, PromptTooLong):  # a prompt of other parents may fit
-                self.unfit = scrub(gone.problem.message)
+            raise self.stopped() from None
+        except NoReply as failure:
+            if isinstance(failure.problem, (CredentialMissing, NotFound)):
+                raise failure.problem from None
+            if isinstance(failure.problem, PromptTooLong):  # a prompt of other parents may fit
+                self.unfit = scrub(failure.problem.message)
                 return number, None
-            self.silent = scrub(gone.problem.message)
-            self._note(f"this generation continues without models: {self.silent}")
+            self.silent = scrub(failure.problem.message)
+            self.note(f"this generation continues without models: {self.silent}")
             return number, None
 
 
@@ -88,11 +87,11 @@ def keep_to_schema(config: ModelConfig) -> bool:
         return False
 
 
-def replies(children: int) -> int:
+def count_replies(children: int) -> int:
     """The most of one generation, repairs included."""
     return 2 * TRIES * children
 
 
 def bill(generations: int, children: int, config: ModelConfig) -> prices.Bill:
     """The total if everything takes its worst case: a token has at least one byte."""
-    return prices.at_most(config, generations * replies(children), PROMPT_BYTES)
+    return prices.at_most(config, generations * count_replies(children), PROMPT_BYTES)

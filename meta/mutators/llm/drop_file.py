@@ -16,13 +16,13 @@ from programs.text import split_lines
 _SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+(?![a-z])")  # between two sentences of a paragraph
 
 
-def dropped(program: Program, path: str) -> Program:
+def drop_file(program: Program, path: str) -> Program:
     """The program without a file, and without the items and sentences that link to it or name it."""
     left = program
     while (statement := _first_statement(left, path)) is not None:
         directive, source, lines, start, end = statement
         sentences = _SENTENCE.split(" ".join(line.strip() for line in lines[start:end]))
-        kept = [sentence for sentence in sentences if not _means(sentence, source, path)]
+        kept = [sentence for sentence in sentences if not _refers_to(sentence, source, path)]
         plain = directive.kind == "paragraph" and not lines[start].lstrip().startswith(">")
         if not kept or not plain:
             left = without(left, directive.directive_id)
@@ -34,10 +34,10 @@ def dropped(program: Program, path: str) -> Program:
     return left.with_files({path: None}) if path in dict(left.files) else left
 
 
-def _means(text: str, source: str, path: str) -> bool:
+def _refers_to(text: str, source: str, path: str) -> bool:
     """Whether a text in the file ``source`` refers to a file."""
     lines = split_lines(text)
-    return any(path in meant for _, _, meant in named_files(lines, locate(lines).end, source))
+    return any(path in paths for _, _, paths in named_files(lines, locate(lines).end, source))
 
 
 def _first_statement(program: Program, path: str) -> tuple[Directive, str, tuple[str, ...], int, int] | None:
@@ -46,10 +46,10 @@ def _first_statement(program: Program, path: str) -> tuple[Directive, str, tuple
     for source, raw in program.files:
         if source == path:
             continue
-        parsed = outline(raw.decode("utf-8"), source)
-        own = "" if source == program.files[0][0] else source
-        named = [d for d in program.directives if d.file == own and d.kind not in (CHARTER, ORDER)]
-        for directive, block in zip(named, parsed.blocks, strict=True):
-            if _means("".join(parsed.lines[block.start : block.end]), source, path):
-                return directive, source, parsed.lines, block.start, block.end
+        document = outline(raw.decode("utf-8"), source)
+        file = "" if source == program.files[0][0] else source
+        directives = [d for d in program.directives if d.file == file and d.kind not in (CHARTER, ORDER)]
+        for directive, block in zip(directives, document.blocks, strict=True):
+            if _refers_to("".join(document.lines[block.start : block.end]), source, path):
+                return directive, source, document.lines, block.start, block.end
     return None

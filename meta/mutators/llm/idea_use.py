@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from analysis.report.evidence import Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
-
-if TYPE_CHECKING:
-    from analysis.report.evidence import Evidence
 
 MOST_OTHER = 3  # ideas of other programs
 
@@ -25,21 +22,21 @@ class IdeaMarks:
     by_id: Mapping[str, str]
 
     @classmethod
-    def of(cls, program: Program, facts: Evidence, figures: bool) -> IdeaMarks:
-        if not figures:
+    def of(cls, program: Program, evidence: Evidence, figures: bool) -> IdeaMarks:
+        parts = evidence.parts or (evidence,)
+        uses = [[use for use in part.uses if use.program_id == program.program_id] for part in parts]
+        by_task = [rows for rows in uses if rows]
+        if not figures or not by_task:
             return cls(0, 0.0, {})
-        parts = facts.parts or (facts,)
-        own = [[use for use in part.uses if use.program_id == program.program_id] for part in parts]
-        runs = sum(uses[0].runs for uses in own if uses)
-        tried, kept = facts.tried_and_kept(program.program_id)
-        gains = {use.directive_id: use.gain for use in own[0]} if len(parts) == 1 else {}
-        said = {}
-        for idea in program.ideas if runs else ():
-            name = idea.directive_id
-            gain = gains.get(name)
+        tried, kept = evidence.tried_and_kept(program.program_id)
+        gains = {use.directive_id: use.gain for use in uses[0]} if len(parts) == 1 else {}
+        marks = {}
+        for directive_id in (idea.directive_id for idea in program.ideas):
+            gain = gains.get(directive_id)
             figure = "" if gain is None else f", {gain:+.2g}"
-            said[name] = f"{kept[name]}/{tried[name]}{figure}" if tried[name] else "not tried"
-        return cls(runs, next((uses[0].experiments for uses in own if uses), 0.0), said)
+            count = tried[directive_id]
+            marks[directive_id] = f"{kept[directive_id]}/{count}{figure}" if count else "not tried"
+        return cls(sum(rows[0].runs for rows in by_task), by_task[0][0].experiments, marks)
 
 
 @dataclass(frozen=True)
@@ -48,29 +45,32 @@ class OtherIdea:
 
     program: str  # its name
     text: str
-    said: str
+    outcome: str  # in how many runs it was kept, and its gain
 
 
-def kept_by_others(parents: Sequence[Program], facts: Evidence, programs: Mapping[str, Program]) -> list[OtherIdea]:
+def kept_by_others(parents: Sequence[Program], evidence: Evidence, programs: Mapping[str, Program]) -> list[OtherIdea]:
     """Ideas that no parent has and at least half of the runs that tried them kept, the largest median gain first."""
-    held: set[Collection[object]] = {_asks(idea) for parent in parents for idea in parent.ideas}
+    known: set[Collection[object]] = {_edits_of(idea) for parent in parents for idea in parent.ideas}
     candidates = []
-    for part in facts.parts or (facts,):
+    for part in evidence.parts or (evidence,):
         for use in part.uses:
-            own = programs.get(use.program_id)
-            idea = next((i for i in own.ideas if i.directive_id == use.directive_id), None) if own else None
-            if own is None or idea is None or 2 * use.kept < max(use.tried, 1) or (use.gain or 0.0) <= 0:
+            program = programs.get(use.program_id)
+            ideas = program.ideas if program else ()
+            idea = next((idea for idea in ideas if idea.directive_id == use.directive_id), None)
+            if program is None or idea is None or 2 * use.kept < max(use.tried, 1) or (use.gain or 0.0) <= 0:
                 continue
             scale = part.scale.size if part.scale else 1.0
-            said = f"kept in {use.kept} of {use.tried}, {use.gain:+.2g}{f' on {part.task}' if facts.parts else ''}"
-            candidates.append((-(use.gain or 0.0) / scale, _asks(idea), OtherIdea(own.name, idea.text, said)))
+            task = f" on {part.task}" if evidence.parts else ""
+            outcome = f"kept in {use.kept} of {use.tried}, {use.gain:+.2g}{task}"
+            other = OtherIdea(program.name, idea.text, outcome)
+            candidates.append((-(use.gain or 0.0) / scale, _edits_of(idea), other))
     chosen: list[OtherIdea] = []
-    for _, asks, one in sorted(candidates, key=lambda row: (row[0], row[2].program, row[2].text)):
-        if asks not in held:
-            held.add(asks)
-            chosen.append(one)
+    for _, edits, other in sorted(candidates, key=lambda row: (row[0], row[2].program, row[2].text)):
+        if edits not in known:
+            known.add(edits)
+            chosen.append(other)
     return chosen[:MOST_OTHER]
 
 
-def _asks(idea: ProgramIdea) -> Collection[object]:
+def _edits_of(idea: ProgramIdea) -> Collection[object]:
     return frozenset((*idea.terms, *map(str, idea.conditions)))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from analysis.effects.rows import Key, canonical, plain
+from analysis.report.evidence import Evidence, MutationCredit
 from analysis.report.evidence_text import RowIds, page, quoted
 from analysis.study import read_study
 from analysis.tables import rows, statement, typed_rows
+from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.models.contract import Message
 from meta.mutators.base import ParentProgram
 from meta.mutators.llm.idea_use import IdeaMarks, kept_by_others
 from meta.mutators.llm.templates import render
 from meta.mutators.llm.traces import MOST_BYTES as MOST_TRACES
-from meta.mutators.llm.traces import Trace, shown
+from meta.mutators.llm.traces import Trace, select_traces
 from programs.charter import fields
 from programs.edit import sections
 from programs.program import Program
@@ -27,12 +31,6 @@ from trainer.constraints import sentences
 from trainer.edits import Knob, format_value
 from trainer.task import Task
 from trainer.values.roles import meaning
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-    from analysis.report.evidence import Evidence, MutationCredit
-    from arena.study import Study
 
 UNREAD = ("version", "history", "standups")  # fields of the charter that change nothing for a scripted researcher
 PROGRAM_ID = re.compile(r"\bp[0-9a-f]{12}\b")
@@ -119,11 +117,11 @@ class Briefing:
         marks = [IdeaMarks.of(program, self.evidence, share > 0) for program in programs]
         best = next((p for p in self.evidence.programs if p.program_id in {*self.programs} - {*_ids(programs)}), None)
         others = kept_by_others(programs, self.evidence, self.programs) if self.scripted and share == 1.0 else []
-        traces = [] if job.rejected else shown(self.traces, _ids(programs), int(MOST_TRACES * share))
+        traces = [] if job.rejected else select_traces(self.traces, _ids(programs), int(MOST_TRACES * share))
         user = render(
             "write.md.j2",
             parents=[
-                (parent, mark, self._shown(programs, n, mark, share))
+                (parent, mark, self._number_ideas(programs, n, mark, share))
                 for n, (parent, mark) in enumerate(zip(parents, marks, strict=True))
             ],
             job=job,
@@ -148,10 +146,10 @@ class Briefing:
         key = instruction.program_id, share
         if key not in self._systems:
             ids = RowIds()
-            facts = clipped(page(self.evidence, ids, untried(self.evidence, self.tasks), share), MOST_BYTES)
+            facts = clipped(page(self.evidence, ids, list_untried(self.evidence, self.tasks), share), MOST_BYTES)
             tried = [
-                replace(one, credit_id=ids.of(one.credit.credit_id, "c") if one.credit else "")
-                for one in _counted(self.tried)[: int(TRIED * share)]
+                replace(proposal, credit_id=ids.of(proposal.credit.credit_id, "c") if proposal.credit else "")
+                for proposal in _counted(self.tried)[: int(TRIED * share)]
             ]
             known = summary(self.tasks[0])
             text = render(
@@ -159,7 +157,7 @@ class Briefing:
                 instruction=instruction.text,
                 tasks=self.tasks,
                 sentences=sentences,
-                known_as=known_as,
+                name_value=name_value,
                 scripted=self.scripted,
                 control=self.control,
                 turns=self.turns,
@@ -178,17 +176,17 @@ class Briefing:
         unread = UNREAD if self.scripted else ()
         return [(name, info) for name, info in fields() if name not in unread and (new or name in set_there)]
 
-    def _shown(self, programs: Sequence[Program], n: int, marks: IdeaMarks, share: float) -> str:
+    def _number_ideas(self, programs: Sequence[Program], n: int, marks: IdeaMarks, share: float) -> str:
         """A parent's text with its ideas numbered on from those of the parents before it; for the scripted researcher
         without the sections that it does not read."""
         before = {idea.text: k for k, idea in enumerate((i for p in programs[:n] for i in p.ideas), 1)}
         program, first = programs[n], sum(len(p.ideas) for p in programs[:n]) + 1
         lines = split_lines(program.text)
         for number, idea in enumerate(program.ideas, first):
-            line, said = lines[idea.line - 1], marks.by_id.get(idea.directive_id, "")
-            twin = before.get(idea.text)
-            new = f"as {twin}\n" if twin else _EXPECTED.sub("", line.lstrip())
-            lines[idea.line - 1] = f"({number}{': ' if said else ''}{said}) {new}"
+            line, mark = lines[idea.line - 1], marks.by_id.get(idea.directive_id)
+            same = before.get(idea.text)
+            text = f"as {same}\n" if same else _EXPECTED.sub("", line.lstrip())
+            lines[idea.line - 1] = f"({number}: {mark}) {text}" if mark else f"({number}) {text}"
         text = "".join(lines)
         if self.scripted and not program.is_set:
             text = _read_by_script(text, program)
@@ -217,41 +215,41 @@ def _parts(program: Program) -> list[str]:
 
 def _counted(tried: Sequence[Tried]) -> list[Tried]:
     """Those that say the same are one, in the place of the first."""
-    same: dict[tuple[str, str, str], list[Tried]] = {}
-    for one in tried:
-        same.setdefault((one.operator, one.parents, one.reason), []).append(one)
+    groups: dict[tuple[str, str, str], list[Tried]] = {}
+    for proposal in tried:
+        groups.setdefault((proposal.operator, proposal.parents, proposal.reason), []).append(proposal)
     return [
-        replace(group[0], credit=next((one.credit for one in group if one.credit), None), times=len(group))
-        for group in same.values()
+        replace(group[0], credit=next((same.credit for same in group if same.credit), None), times=len(group))
+        for group in groups.values()
     ]
 
 
-def known_as(knob: Knob, value: object) -> str:
+def name_value(knob: Knob, value: object) -> str:
     """A value, with the name that a role gives it where that is another: ``adamw (adam)``."""
-    shown = format_value(value) if isinstance(value, str | int | float) else "?"
-    general = meaning(knob.role, shown)
-    return shown if general == shown.lower() else f"{shown} ({general})"
+    text = format_value(value) if isinstance(value, str | int | float) else "?"
+    general = meaning(knob.role, text)
+    return text if general == text.lower() else f"{text} ({general})"
 
 
-def untried(evidence: Evidence, tasks: Sequence[Task]) -> dict[str, list[str]]:
+def list_untried(evidence: Evidence, tasks: Sequence[Task]) -> dict[str, list[str]]:
     """By task, the edits that no experiment has tried, as ideas name them."""
     by_task = {
         part.task: {edit.key for edit in part.edits} | set(part.effects.column if part.effects else ())
         for part in evidence.parts or (evidence,)
     }
-    return {task.name: list(_untried(task, by_task[task.name])) for task in tasks if by_task.get(task.name)}
+    return {task.name: list(_find_untried(task, by_task[task.name])) for task in tasks if by_task.get(task.name)}
 
 
-def _untried(task: Task, tried: set[Key]) -> Iterator[str]:
-    own = task.edits.config(task.baseline())
+def _find_untried(task: Task, tried: set[Key]) -> Iterator[str]:
+    untouched = task.edits.config(task.baseline())
     for knob in task.edits.knobs:
         name = knob.name.lower()
         for value in (True,) if knob.kind == "patch" else knob.values:
-            if (name, canonical(value)) not in tried and own.get(knob.name) != value:
+            if (name, canonical(value)) not in tried and untouched.get(knob.name) != value:
                 yield quoted(name if value is True else f"{name}={plain(value)}")
 
 
-def brief(study: Study, evidence: Evidence, traces: Sequence[Trace] = ()) -> Briefing:
+def write_briefing(study: Study, evidence: Evidence, traces: Sequence[Trace] = ()) -> Briefing:
     """From the study's ledger as it is now."""
     names = {program_id: program.name for program_id, program in study.state.programs.items()}
     with read_study(study.folder, views=("contributions",)) as con:
@@ -269,7 +267,7 @@ def brief(study: Study, evidence: Evidence, traces: Sequence[Trace] = ()) -> Bri
         for m in reversed(study.state.mutations)
     ]
     return Briefing(
-        [on.task for on in tasks_of(study)],
+        [task_study.task for task_study in tasks_of(study)],
         study.config.researcher,
         evidence,
         control[0] if control else None,

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from meta.mutators.llm.drop_file import dropped
-from meta.mutators.offline.cross_sections import chapters, joined
+from meta.mutators.llm.drop_file import drop_file
+from meta.mutators.offline.cross_sections import join_chapters, split_chapters
 from programs.bounded import json_value
 from programs.edit import replace_ideas, replace_section, sections, spaced, with_missing_patches
 from programs.patches import MIDDLE, REPLACE, SEARCH
@@ -67,7 +67,7 @@ def schema() -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "WrittenChild", "schema": WrittenChild.model_json_schema()}}
 
 
-def parsed(text: str) -> WrittenChild:
+def parse_reply(text: str) -> WrittenChild:
     """The JSON object of a reply, which may stand between other text or in a code fence. Raises BadReply."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
@@ -83,7 +83,7 @@ def parsed(text: str) -> WrittenChild:
         raise BadReply(f"the reply is not JSON: {one_line(str(wrong))[:100]}") from None
 
 
-def child_of(parents: Sequence[Program], reply: WrittenChild) -> str:
+def build_child(parents: Sequence[Program], reply: WrittenChild) -> str:
     """The text of the child. Raises BadReply, ProgramError."""
     program = parents[0]
     if reply.take and len(parents) < 2:
@@ -95,9 +95,8 @@ def child_of(parents: Sequence[Program], reply: WrittenChild) -> str:
     text = program.text
     if reply.ideas is not None:
         text = replace_ideas(text, _listed(parents, reply.ideas))
-    text = with_missing_patches(
-        text + "".join(f"\n{_block(patch)}" for patch in reply.patches), [p for one in parents for p in one.patches]
-    )
+    text += "".join(f"\n{_block(patch)}" for patch in reply.patches)
+    text = with_missing_patches(text, [patch for parent in parents for patch in parent.patches])
     if reply.charter is not None:
         text = take_charter(text, "# x\n")
         for name, value in reply.charter.items():
@@ -128,10 +127,10 @@ def _listed(parents: Sequence[Program], ideas: Sequence[int | str]) -> list[str]
 
 def _taking(first: Program, second: Program, names: Sequence[str]) -> Program:
     """The first parent with sections of the second. Raises BadReply."""
-    known = {*chapters(first.text), *chapters(second.text)} - {""}
+    known = {*split_chapters(first.text), *split_chapters(second.text)} - {""}
     if unknown := [name for name in names if name not in known and name.casefold() != CHARTER]:
         raise BadReply(f"take: no parent has a section {one_line(unknown[0])[:60]}")
-    text, _ = joined(first, second, {*names})
+    text, _ = join_chapters(first, second, {*names})
     if CHARTER in map(str.casefold, names):
         text = take_charter(text, second.text)
     return first.with_parts(text, second)
@@ -141,7 +140,7 @@ def _with_section(program: Program, section: NewSection) -> Program:
     """The program with one section or file new. Raises BadReply."""
     name, body = section.name.lstrip("# "), section.text.strip("\n")
     if name in program.further:
-        return program.with_files({name: body + "\n"}) if body else dropped(program, name)
+        return program.with_files({name: body + "\n"}) if body else drop_file(program, name)
     if outline(body).headings:
         raise BadReply(f"section {name[:60]}: its text contains a heading")
     known = [s for s in sections(program.text) if s.level]
@@ -158,7 +157,7 @@ def _with_section(program: Program, section: NewSection) -> Program:
     return program.with_text(replace_section(program.text, found.heading, new).rstrip() + "\n")
 
 
-def known_rows(evidence: Sequence[str], offered: dict[str, str]) -> tuple[tuple[str, ...], str]:
+def match_rows(evidence: Sequence[str], offered: dict[str, str]) -> tuple[tuple[str, ...], str]:
     """The cited rows by their ids in the ledger, and a remark on those that were not shown. ``offered``: by short
     id."""
     words = [word.strip("[]`. ") for word in evidence]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jinja2
+
+from analysis.report.evidence_text import fact, quoted
+from analysis.wording import significant
 from inner_loop.researchers.quoting import mark_of
 from programs.templates import jinja_environment
-
-if TYPE_CHECKING:
-    import jinja2
+from programs.text import one_line
 
 FOLDER = Path(__file__).parents[2] / "prompts"
 
@@ -27,10 +29,6 @@ def fenced(text: str, name: str) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    from analysis.report.evidence_text import fact, quoted
-    from analysis.wording import significant
-    from programs.text import one_line
-
-    made = jinja_environment(FOLDER, whole=True)
-    made.filters.update(fenced=fenced, number=significant, fact=fact, quoted=quoted, one_line=one_line)
-    return made
+    environment = jinja_environment(FOLDER, whole=True)
+    environment.filters.update(fenced=fenced, number=significant, fact=fact, quoted=quoted, one_line=one_line)
+    return environment

@@ -9,18 +9,16 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.study import read_study
 from analysis.tables import rows, statement
+from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.models.scrub import scrub
 from inner_loop.researchers.reply import BadEdit, parse
 from meta.mutators.llm.templates import render
 from programs.text import clipped
-
-if TYPE_CHECKING:
-    from arena.study import Study
 
 Row = dict[str, Any]
 MOST_DIFF = 2_000  # bytes of an experiment's
@@ -39,15 +37,14 @@ class Trace:
     program_id: str = ""
 
 
-def gather(study: Study, generation: int) -> list[Trace]:
+def gather_traces(study: Study, generation: int) -> list[Trace]:
     """All traces for writing ``generation``: the scripts, then the runs, those of the latest generation first."""
-    units = {on.task.name: on.task.unit for on in tasks_of(study)}
+    units = {task_study.task.name: task_study.task.unit for task_study in tasks_of(study)}
     with read_study(study.folder, views=()) as con:
-        at = {"tasks": [*units], "generation": generation}
-        runs = rows(con.execute(statement("trace_runs"), at))
-        these = {"runs": [run["run_id"] for run in runs]}
-        tried = rows(con.execute(statement("trace_experiments"), these))
-        why = _rationales(con.execute(statement("trace_calls"), these).fetchall())
+        runs = rows(con.execute(statement("trace_runs"), {"tasks": [*units], "generation": generation}))
+        run_ids = {"runs": [run["run_id"] for run in runs]}
+        tried = rows(con.execute(statement("trace_experiments"), run_ids))
+        why = _rationales(con.execute(statement("trace_calls"), run_ids).fetchall())
     experiments: dict[str, list[Row]] = defaultdict(list)
     for row in tried:
         change = row["diff"] or json.dumps(row["edit"], ensure_ascii=False, default=str)
@@ -64,9 +61,9 @@ def gather(study: Study, generation: int) -> list[Trace]:
 
 
 def _scripts(study: Study) -> Iterable[Trace]:
-    for on in tasks_of(study):
-        for name, text in on.task.baseline().files:
-            yield Trace(f"{name}, untouched, of {on.task.name}", _visible(scrub(text)), on.task.name)
+    for task in (task_study.task for task_study in tasks_of(study)):
+        for name, text in task.baseline().files:
+            yield Trace(f"{name}, untouched, of {task.name}", _visible(scrub(text)), task.name)
 
 
 def _rationales(calls: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -81,7 +78,7 @@ def _rationales(calls: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return rationales
 
 
-def shown(traces: Sequence[Trace], parents: Collection[str], most: int) -> list[Trace]:
+def select_traces(traces: Sequence[Trace], parents: Collection[str], most: int) -> list[Trace]:
     """What a prompt for these parents has in at most so many bytes: the scripts, then the latest run of each parent on
     each task, then the one before it."""
     scripts, ranked, seen = list[Trace](), list[tuple[int, Trace]](), Counter[tuple[str, str]]()
@@ -91,7 +88,7 @@ def shown(traces: Sequence[Trace], parents: Collection[str], most: int) -> list[
         elif trace.program_id in parents:
             seen[trace.program_id, trace.task] += 1
             ranked.append((seen[trace.program_id, trace.task], trace))
-    runs = [trace for _, trace in sorted(ranked, key=lambda each: each[0])][:MOST_RUNS]
+    runs = [trace for _, trace in sorted(ranked, key=lambda row: row[0])][:MOST_RUNS]
     first = _fitted(scripts, most // 2)
     return first + _fitted(runs, most - sum(len(trace.text.encode()) for trace in first))
 

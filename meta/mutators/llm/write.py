@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from analysis.report.evidence import Evidence
 from inner_loop.behaviour import misfit
 from inner_loop.events import CallEvent
 from inner_loop.models.contract import Message, bytes_of
@@ -14,7 +16,7 @@ from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls
 from meta.mutators.llm.prompt import SHARES, Briefing, Job
-from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed
+from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, build_child, match_rows, parse_reply
 from programs.bounded import handling_text
 from programs.edit import without_patch
 from programs.file_set import is_document
@@ -23,11 +25,6 @@ from programs.patches import ProgramPatch
 from programs.program import Program
 from programs.text import one_line
 from trainer.values.conditional import unread
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence
 
 REWRITE, MERGE, REPAIR = "rewrite", "merge", "repair"
 OPERATORS = {REWRITE: 1, MERGE: 2}  # and how many parents each has
@@ -86,7 +83,7 @@ class Writer:
             wrong = self.calls.unfit or f"no model answers: {self.calls.silent}"
         else:
             answer, text, left_out, wrong = self._child([parent.program for parent in parents], reply)
-        rows, remark = known_rows(answer.evidence, ids) if answer else ((), "")
+        rows, remark = match_rows(answer.evidence, ids) if answer else ((), "")
         final = reply is None or reply.finish != "stop" or bool(job.rejected) or wrong.startswith(DECLINED)
         return ChildProposal(
             text="" if wrong else text,
@@ -100,9 +97,9 @@ class Writer:
             repair=None if reply is None or final else partial(self._again, parents, job, reply.text),
         )
 
-    def _again(self, parents: Sequence[ParentProgram], job: Job, said: str, problem: str) -> ChildProposal | None:
+    def _again(self, parents: Sequence[ParentProgram], job: Job, reply: str, problem: str) -> ChildProposal | None:
         """Ask once for a repaired reply."""
-        return self._ask(parents, Job(job.name, said, problem)) if self.open else None
+        return self._ask(parents, Job(job.name, reply, problem)) if self.open else None
 
     def _fitted(
         self, build: Callable[[float], tuple[list[Message], dict[str, str]]], purpose: str
@@ -126,12 +123,12 @@ class Writer:
                     raise BadReply(f"cut off after {reply.tokens_out} tokens")
                 if reply.finish == "content_filter" or not reply.text.strip():
                     raise BadReply("the model gave no answer")
-                answer = parsed(reply.text)
+                answer = parse_reply(reply.text)
                 if answer.decline and answer.ideas is None and answer.charter is None and not answer.sections:
                     return answer, "", [], DECLINED + one_line(answer.decline)[:MOST_REASON]
                 if not answer.why:
                     raise BadReply("the reason is empty")
-                text, left_out = self._fitting(parents, child_of(parents, answer))
+                text, left_out = self._fitting(parents, build_child(parents, answer))
                 return answer, text, left_out, self._wrong(parents, text)
         except BadReply as bad:
             return answer, "", [], str(bad)
@@ -183,5 +180,5 @@ class Writer:
 
     def _unread(self, term: str) -> str:
         """Why no task can read a term; empty if one can."""
-        each = [unread(task.edits, term) for task in self.briefing.tasks]
-        return each[0] if all(each) else ""
+        reasons = [unread(task.edits, term) for task in self.briefing.tasks]
+        return reasons[0] if all(reasons) else ""

@@ -29,8 +29,8 @@ class CrossSections:
         for _ in range(TRIES):
             charter_of_second = bool(rng.random() < 0.5)
             # A fair coin for each section, also for one that only one parent has: the first parent's, or the other's.
-            every = dict.fromkeys([*chapters(first.text), *chapters(second.text)])
-            text, taken = joined(first, second, {name for name in every if name and rng.random() >= 0.5})
+            every = dict.fromkeys([*split_chapters(first.text), *split_chapters(second.text)])
+            text, taken = join_chapters(first, second, {name for name in every if name and rng.random() >= 0.5})
             if not text.strip():
                 continue
             if charter_of_second:
@@ -43,15 +43,15 @@ class CrossSections:
         return None
 
 
-def joined(first: Program, second: Program, of_second: Container[str]) -> tuple[str, list[str]]:
+def join_chapters(first: Program, second: Program, of_second: Container[str]) -> tuple[str, list[str]]:
     """The first parent's text with the named sections of the second, or without them if it has none; and the names of
     those taken. The opening (title and text before the first section) is the first parent's."""
-    own, other = chapters(first.text), chapters(second.text)
-    front = first.text[: len(first.text) - sum(map(len, own.values()))]
-    newline, parts, taken = newline_of(first.text), [own.pop("", "")], list[str]()
-    other.pop("", "")
-    for name in dict.fromkeys([*own, *other]):
-        chosen = (other if name in of_second else own).get(name)
+    chapters, others = split_chapters(first.text), split_chapters(second.text)
+    front = first.text[: len(first.text) - sum(map(len, chapters.values()))]
+    newline, parts, taken = newline_of(first.text), [chapters.pop("", "")], list[str]()
+    others.pop("", "")
+    for name in dict.fromkeys([*chapters, *others]):
+        chosen = (others if name in of_second else chapters).get(name)
         if chosen is not None and name in of_second:
             taken.append(name)
         if chosen:
@@ -62,7 +62,7 @@ def joined(first: Program, second: Program, of_second: Container[str]) -> tuple[
     return front + "".join([*apart, last]), taken
 
 
-def chapters(text: str) -> dict[str, str]:
+def split_chapters(text: str) -> dict[str, str]:
     """Top sections with their nested content; "" is the opening, including the title."""
     titles = {d.heading.split(PATH)[0] for d in Program.parse(text).directives}
     chapters: dict[str, str] = {}

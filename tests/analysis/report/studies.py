@@ -49,7 +49,7 @@ def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path
     directives = [{key: getattr(directive, key) for key in keys} for directive in parsed.directives]
     ideas = [idea.directive_id for idea in parsed.ideas]
     with Ledger(folder / "ledger", "main") as ledger:
-        config = {"command": "evolve", "task": "strokes", "researcher": "scripted", "workers": 2, "run_budget": 3.0,
+        config = {"kind": "evolve", "task": "strokes", "researcher": "scripted", "workers": 2, "run_budget": 3.0,
                   "versions": {"metaloop": "0.1.0", "python": "3.11"}}  # fmt: skip
         study = {"kind": "study", "study_id": "y1", "config": config, "version": "0.1.0", "started_at": ""}
         ledger.append(study, sync=False)
@@ -108,7 +108,7 @@ def claim(name: str, holds: bool) -> dict[str, Any]:
 def race_only(folder: Path, gains: dict[str, tuple[float, float]], runs: int = 5) -> Path:
     """A match of ready-made runs without experiments, no champion."""
     with Ledger(folder / "ledger", "main") as ledger:
-        config = {"command": "match"}
+        config = {"kind": "match"}
         ledger.append({"kind": "study", "study_id": "y1", "config": config, "version": "0"}, sync=False)
         for who in gains:
             synthetic.program(ledger, who)

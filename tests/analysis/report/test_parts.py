@@ -16,7 +16,7 @@ from analysis.study import VIEWS, open_study, query
 from analysis.tables import rows, statement
 from analysis.verdict.verdict import verdict_of
 from meta.ui.live import LiveStudy
-from meta.ui.live_rows import status_row
+from meta.ui.status import StudyStatus
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 
@@ -147,6 +147,11 @@ def test_words() -> None:
     assert [wording.chance(p, level) for p in (0.0497, 0.0502) for level in (0.0, 0.05)] == [
         "0.05", "0.0497", "0.05", "0.0502",
     ]  # fmt: skip
+    values = (None, math.nan, True, -3, 0.5, -1234.56, 2.5e-7, ["a", "b"], [], {"a": 1}, "x.0")
+    assert [wording.cell(value) for value in values] == [
+        "–", "–", "yes", "−3", "0.5", "−1235", "2.500e−07", "a b", "–", '{"a": 1}', "x.0",
+    ]  # fmt: skip
+    assert [wording.plain_text(wording.cell(value)) for value in (None, -0.5)] == ["-", "-0.5"]
     assert wording.ranks(1, 4) == "1–4" and wording.ranks(2, 2) == "2"
 
 
@@ -159,5 +164,5 @@ def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Pat
     with open_study(folder) as con:
         [found] = rows(con.execute(statement("overview")))
         cost = verdict_of(con).cost
-    assert status_row(live, False)["programs"] == found["programs"] == len(live.programs) - 1
+    assert StudyStatus(live, False).programs == found["programs"] == len(live.programs) - 1
     assert wording.duration(found["research_seconds"] + found["verification_seconds"]) in cost

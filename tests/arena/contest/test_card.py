@@ -93,7 +93,7 @@ def test_card_and_export_of_an_early_close_say_so(contest: Contest, tmp_path: Pa
     for verb in ("close", "status"):
         said = metaloop("contest", verb, contest.folder)
         assert said.stderr.split("next:\n")[1].startswith(f"  metaloop export {contest.folder} -o {contest.folder}-")
-        assert "/, and /card.svg\n" in said.stderr and "address\thttp://127.0.0.1:8321/" in said.stdout
+        assert "/, and /card.svg if an entry won\n" in said.stderr and "address\thttp://127.0.0.1:8321/" in said.stdout
 
 
 def test_the_card_draws_arms_by_gain_with_winner_and_stock_and_says_how_many_are_not_drawn(contest: Contest) -> None:

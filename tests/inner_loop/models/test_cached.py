@@ -81,14 +81,12 @@ def test_what_anthropic_caches_is_marked_told_and_priced(
 
 
 def test_the_bill_knows_what_is_cached(litellm_loaded: None) -> None:
-    team = staff(models=(CLAUDE,))
-    price = prices.price_of(CLAUDE, team)
-    assert price is not None
-    long, short = (prices.expected(team, 10, 4000, 500, head=head) for head in (2000, 500))
-    assert long.tokens == short.tokens == 45_000 and long.usd is not None and short.usd is not None
-    assert short.usd == pytest.approx(10 * price.cost(TokenUsage(4000, 500)))
-    assert long.usd == pytest.approx(
-        price.cost(TokenUsage(4000, 500, 0, 2000)) + 9 * price.cost(TokenUsage(4000, 500, 2000))
-    )
-    assert prices.expected(staff(), 10, 4000, 500).usd is None
-    assert "not priced" in prices.bill_line(prices.estimate(Task.load("strokes"), staff(), 10), staff())
+    task, team = Task.load("strokes"), staff(models=(CLAUDE,))
+    price, bill = prices.price_of(CLAUDE, team), prices.estimate(task, team, 10)
+    head = prices.FRAME + prices.PROGRAM + prices.KNOB * len(task.edits.knobs)
+    tokens_in, tokens_out = bill.tokens // 10 - prices.SAID, prices.SAID
+    assert price is not None and bill.usd is not None and head > 1024
+    first, later = TokenUsage(tokens_in, tokens_out, 0, head), TokenUsage(tokens_in, tokens_out, head)
+    assert bill.usd == pytest.approx(price.cost(first) + 9 * price.cost(later))
+    assert prices.estimate(task, staff(), 10).usd is None
+    assert "not priced" in prices.bill_line(prices.estimate(task, staff(), 10), staff())

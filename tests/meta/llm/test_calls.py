@@ -8,7 +8,7 @@ from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
 from meta.mutators.llm.calls import GenerationCalls
 from meta.mutators.llm.reply import schema
-from meta.mutators.llm.traces import MOST_RUNS, Trace, shown
+from meta.mutators.llm.traces import MOST_RUNS, Trace, select_traces
 from programs.errors import MetaloopError
 from tests.llm import fixtures
 from tests.llm.kits import MODEL, environment, kit, staff
@@ -55,14 +55,14 @@ def test_a_prompt_has_the_scripts_and_the_latest_runs_of_its_parents() -> None:
     runs = [Trace(f"{n}", f"run {n}\n", task, p) for n, (task, p) in enumerate([
         ("north", "p1"), ("north", "p9"), ("north", "p1"), ("north", "p1"), ("south", "p1"), ("south", "p2"),
     ])]  # fmt: skip
-    found = shown([script, *runs], ["p1", "p2"], 10_000)
+    found = select_traces([script, *runs], ["p1", "p2"], 10_000)
     assert [trace.about for trace in found] == ["train.py", "0", "4", "5", "2"] and len(found) == MOST_RUNS + 1
-    assert shown([script, *runs], ["p1"], 0) == []
+    assert select_traces([script, *runs], ["p1"], 0) == []
 
 
 def test_traces_share_the_bytes_of_a_prompt() -> None:
     long = "x" * 99 + "\n"
     traces = [Trace("s", long * 900, "t"), Trace("a", long * 900, "t", "p"), Trace("b", long * 3, "t", "p")]
-    found = shown(traces, ["p"], 8_000)
+    found = select_traces(traces, ["p"], 8_000)
     assert [len(trace.text) // 1_000 for trace in found] == [4, 1, 0] and found[2].text == long * 3
     assert all("(the rest is left out)" in trace.text for trace in found[:2])

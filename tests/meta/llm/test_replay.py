@@ -9,15 +9,14 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis.study import query
+from bench.whole import begin_study, resized
 from inner_loop.models.spend_limiter import SpendLimiter
-from meta.kinds.begin import create
 from tests.llm import crowd, writer
 from tests.llm.kits import MODEL, environment, staff
 from tests.llm.server import FAULTS, LlmServer, every
@@ -31,15 +30,19 @@ from trainer.task import Task
 pytestmark = pytest.mark.slow
 CUT = "the run ended before another attempt"
 PROGRAMS = "SELECT program_id, name, generation, operator, parent_ids, text FROM programs ORDER BY ALL"
-SMALL = replace(
-    TINY, run_budget=0.6, starters=2, opening_more=2, children=4, child_more=2, confirm_runs=2, ablation_runs=0,
-    control_runs=0,
-)  # fmt: skip
+SMALL = resized(
+    TINY,
+    starters=2,
+    opening_more=2,
+    children=4,
+    generation_more=2,
+    final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0},
+)
 
 
 def study(folder: Path, task: Task, **how: Any) -> Path:
     crew = staff(call_timeout=60.0, reply_tokens=2000, models=(MODEL,))
-    create(folder, task=task, plan=SMALL, workers=1, seed=5, fixed_steps=True, model_config=crew, **how)
+    begin_study(folder, task, SMALL, run_budget=0.6, seed=5, fixed_steps=True, model_config=crew, **how)
     return folder
 
 
@@ -51,7 +54,7 @@ def test_a_study_with_models_in_both_loops_is_replayed_bit_by_bit(
     passing = tuple(kind for kind in FAULTS if kind not in ("hang", "truncated", "refusal"))
     with pytest.MonkeyPatch.context() as patch, LlmServer(crowd.answer, fault=every(passing, 7)) as server:
         environment(patch, server.url)
-        first = study(tmp_path / "first", task, researcher="chat", own=own)
+        first = study(tmp_path / "first", task, researcher="chat", programs=own)
         carry_on(first)
     monkeypatch.delenv("METALOOP_RECORD")
     monkeypatch.setenv("METALOOP_REPLAY", str(tmp_path / "tape"))
@@ -64,7 +67,7 @@ def test_a_study_with_models_in_both_loops_is_replayed_bit_by_bit(
             super().__init__(*args, **kwargs)
 
     monkeypatch.setattr(socket, "socket", Counted)
-    again = study(tmp_path / "again", task, researcher="chat", own=own)
+    again = study(tmp_path / "again", task, researcher="chat", programs=own)
     carry_on(again)
     assert not opened
     standings = STANDINGS.replace("utilization", "utilization, tokens")  # those of cut calls are in the first alone

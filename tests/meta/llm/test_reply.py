@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inner_loop.researchers.reply import BadEdit
-from meta.mutators.llm.reply import BadReply, WrittenChild, child_of, known_rows, parsed, schema
+from meta.mutators.llm.reply import BadReply, WrittenChild, build_child, match_rows, parse_reply, schema
 from meta.mutators.llm.templates import fenced
 from programs.bounded import handling_text
 from programs.errors import ProgramError, UsageError
@@ -30,17 +30,17 @@ SECOND = Program.parse(
 
 
 def reply(**parts: Any) -> WrittenChild:
-    return parsed(json.dumps({"limits": "x", "reason": "why"} | parts))
+    return parse_reply(json.dumps({"limits": "x", "reason": "why"} | parts))
 
 
 def child(**parts: Any) -> Program:
-    return Program.parse(child_of([FIRST, SECOND], reply(**parts)))
+    return Program.parse(build_child([FIRST, SECOND], reply(**parts)))
 
 
 def test_a_reply_is_found_between_other_text_and_in_a_fence() -> None:
     for text in ("{}", "```json\n{}\n```", "So:\n{}\nThat is all."):
         whole = text.format('{"reason": "two\nlines", "ideas": [1, "new"]}') if "{}" in text else text
-        found = parsed(whole)
+        found = parse_reply(whole)
         assert found.why == "two lines" and found.ideas == [1, "new"] and found.charter is None
     assert len(reply(reason="word " * 200).why) == 300
 
@@ -58,7 +58,7 @@ def test_a_reply_is_found_between_other_text_and_in_a_fence() -> None:
 )
 def test_what_is_no_reply_is_refused_in_one_line(text: str, why: str) -> None:
     with pytest.raises(BadReply, match=why) as wrong:
-        parsed(text)
+        parse_reply(text)
     assert "\n" not in str(wrong.value) and len(str(wrong.value)) < 300
 
 
@@ -103,7 +103,7 @@ def test_sections_of_the_second_parent_are_taken_as_they_stand() -> None:
 @pytest.mark.parametrize("names", [["Ideas"], ["charter"], ["Process", "charter"], ["Nowhere"]])
 def test_taking_from_a_second_parent_that_is_missing_is_a_bad_reply(names: list[str]) -> None:
     with pytest.raises(BadReply, match="take: there is no second parent"):
-        child_of([FIRST], reply(take=names))
+        build_child([FIRST], reply(take=names))
 
 
 @pytest.mark.parametrize("number", [0, "0", " 00 ", "-1", "9" * 5000, -(10**30), "\u0660"])
@@ -143,7 +143,7 @@ def test_replies_by_chance_make_children_or_are_bad() -> None:
         }  # fmt: skip
         chosen = {name: parts[name] for name in parts if rng.random() < 0.4}
         with suppress(BadReply, ProgramError):
-            child_of([FIRST, SECOND][: rng.randint(1, 2)], reply(**chosen))
+            build_child([FIRST, SECOND][: rng.randint(1, 2)], reply(**chosen))
 
 
 def test_a_new_patch_is_written_below_the_ideas_that_name_it() -> None:
@@ -156,16 +156,16 @@ def test_one_file_of_several_is_replaced_or_removed() -> None:
     text = "# Lab\n\nAsk [the critic](roles/critic.md).\n\n- Work.\n"
     lab = Program.parse(text, "lab", others={"roles/critic.md": "# Critic\n\n- Doubt.\n"})
     new = reply(sections=[{"name": "roles/critic.md", "text": "# Critic\n\n- Measure again.\n"}])
-    made = lab.with_text(child_of([lab], new))
+    made = lab.with_text(build_child([lab], new))
     assert "Measure again." in made.further["roles/critic.md"] and made.text == lab.text
-    gone = lab.with_text(child_of([lab], reply(sections=[{"name": "roles/critic.md", "text": ""}])))
+    gone = lab.with_text(build_child([lab], reply(sections=[{"name": "roles/critic.md", "text": ""}])))
     assert not gone.further and "critic" not in gone.text
 
 
 def test_cited_rows_are_known_or_remarked() -> None:
-    rows, remark = known_rows(["e1", "[c2]", "e1", "e99"], {"e1": "c-lr", "c2": "c-child"})
+    rows, remark = match_rows(["e1", "[c2]", "e1", "e99"], {"e1": "c-lr", "c2": "c-child"})
     assert rows == ("c-lr", "c-child") and remark == "cites e99, which the evidence does not have"
-    assert known_rows([], {"e1": "c-lr"}) == ((), "")
+    assert match_rows([], {"e1": "c-lr"}) == ((), "")
 
 
 def test_the_schema_names_every_part_of_the_form() -> None:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from analysis.study import query
-from arena.executors.in_process import InProcessExecutor
-from bench.whole import Unwritten
+from arena.study import Study
+from bench.whole import begin_study, resized, search_here
 from inner_loop.models.prices import settled
 from inner_loop.run_context import ModelConfig
-from meta.evolve import search
-from meta.kinds.begin import create, take_up
 from meta.mutators.llm.write import JOBS
 from programs.shelf import meta_program
 from tests.llm import writer
 from tests.llm.kits import MODEL, environment
 from tests.llm.local import LocalServer
 from tests.llm.researcher import prompt_of
+from tests.meta.evolved import SHORT
 from tests.meta.llm.test_study import PLAN
-from tests.studies import planted, silent
+from tests.studies import planted
 
 Played = tuple[list[str], list[str], list[dict[str, Any]]]
 Play = Callable[..., Played]
@@ -37,7 +35,7 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     task = planted(root / "task")
 
     def played(size: int, generations: int = 1, **how: Any) -> Played:
-        plan = replace(PLAN, generations=generations, confirm_runs=1)
+        plan = resized(PLAN, generations=generations, final={"champion": 1, "control": 1})
         folder, notes = root / f"{size}-{len(list(root.iterdir()))}", list[str]()
 
         def listen(event: Mapping[str, Any]) -> None:
@@ -50,10 +48,8 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
                     models=(MODEL,), context_tokens=size, call_timeout=60.0, patience=100.0, backoff=0.005, **how
                 )
             )
-            create(folder, task=task, plan=plan, workers=1, seed=3, model_config=config)
-            study, plan, starters = take_up(folder)
-            with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:
-                search(study, plan, starters, executor, lineage, listen)
+            begin_study(folder, task, plan, run_budget=SHORT, seed=3, model_config=config)
+            search_here(Study.open(folder), listen)
             assert not server.refused
         rows = query(folder, "SELECT operator, accepted, reason FROM mutations WHERE model IS NOT NULL")
         return [prompt_of(body) for body in server.seen], notes, rows

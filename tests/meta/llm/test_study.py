@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import pytest
 
 from analysis.study import query
 from arena.drain import Drained
-from arena.executors.in_process import InProcessExecutor
-from bench.whole import Unwritten
-from meta.evolve import search
-from meta.kinds.begin import create, take_up
+from arena.study import Study
+from bench.whole import begin_study, resized, search_here
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import meta_program
@@ -23,21 +20,24 @@ from tests.llm.kits import KEY, MODEL, environment, staff
 from tests.llm.researcher import prompt_of
 from tests.llm.server import Answer, Faulty, LlmServer, never
 from tests.meta.cli_study import metaloop
+from tests.meta.evolved import SHORT
 from tests.meta.llm.test_write import HARM
-from tests.studies import TINY, planted, silent
+from tests.studies import TINY, planted
 
-PLAN = replace(
-    TINY, run_budget=0.8, generations=2, children=3, opening_more=2, child_more=2, confirm_runs=2, ablation_runs=0,
-    control_runs=0,
-)  # fmt: skip
+PLAN = resized(
+    TINY,
+    generations=2,
+    children=3,
+    opening_more=2,
+    generation_more=2,
+    final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0},
+)
 WHAT = "operator, model, accepted, reason, child_id, evidence_ids, repairs, call, meta_program_id"
 Play = Callable[..., Path]
 
 
 def carry_on(folder: Path) -> None:
-    study, plan, starters = take_up(folder)
-    with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:
-        search(study, plan, starters, executor, lineage, silent)
+    search_here(Study.open(folder))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with pytest.MonkeyPatch.context() as patch, LlmServer(answer, fault=fault) as server:
             environment(patch, server.url)
             crew = staff(reply_tokens=2000, **how)
-            create(root / name, task=task, plan=PLAN, workers=1, seed=3, model_config=crew, meta_program=meta)
+            begin_study(root / name, task, PLAN, run_budget=SHORT, seed=3, model_config=crew, meta_program=meta)
             carry_on(root / name)
         return root / name
 
@@ -147,7 +147,7 @@ def test_an_instruction_of_one_s_own_is_followed_and_named(play: Play) -> None:
     folder = play("own", meta=own)
     rows = [row for row in mutations(folder) if row["model"]]
     assert rows and {row["meta_program_id"] for row in rows} == {own.program_id}
-    assert take_up(folder)[0].config.meta_program == ("own", own.text)
+    assert Study.open(folder).config.meta_program == ("own", own.text)
     prompts = query(folder, "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL")
     assert all(own.text in row["record"]["prompt"][0]["text"] for row in prompts)
 

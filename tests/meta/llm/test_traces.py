@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,18 @@ import pytest
 
 from analysis.export import open_written, write
 from analysis.study import query
-from meta.kinds.begin import create
-from meta.mutators.llm.reply import child_of, parsed
+from bench.whole import begin_study, resized
+from meta.mutators.llm.reply import build_child, parse_reply
 from programs.program import Program
 from tests.llm import writer
 from tests.llm.kits import KEY, environment, staff
 from tests.llm.server import LlmServer
+from tests.meta.evolved import SHORT
 from tests.meta.llm.test_study import carry_on
 from tests.studies import TINY, planted
 
 pytestmark = pytest.mark.slow
-PLAN = replace(TINY, run_budget=0.8, generations=2, children=3, confirm_runs=2, ablation_runs=0, control_runs=0)
+PLAN = resized(TINY, generations=2, children=3, final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0})
 ATTEMPTS = "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL ORDER BY place"
 CALLS = "SELECT record FROM events WHERE kind = 'call' ORDER BY place"
 OUTCOME = "SELECT program_id, role, verified_gain FROM runs ORDER BY run_id"
@@ -44,7 +44,7 @@ def ended(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
         environment(patch, server.url)
         crew = staff(reply_tokens=2000)
-        create(root / "ended", task=north, further=[south], plan=PLAN, workers=1, seed=3, model_config=crew)
+        begin_study(root / "ended", north, PLAN, further=[south], run_budget=SHORT, seed=3, model_config=crew)
         carry_on(root / "ended")
     return root / "ended"
 
@@ -80,7 +80,7 @@ def test_the_data_for_training_has_every_child_and_keys_are_nowhere(ended: Path,
     for row in told:
         assert row["child"] == texts[row["child_id"]] and row["parents"] == [texts[p] for p in row["parent_ids"]]
         assert (
-            child_of([Program.parse(text) for text in row["parents"]], parsed(row["messages"][-1]["content"]))
+            build_child([Program.parse(text) for text in row["parents"]], parse_reply(row["messages"][-1]["content"]))
             == row["child"]
         )
         roles = [m["role"] for m in row["messages"]]

@@ -1,0 +1,108 @@
+"""The kind `ablation`: the effect of each directive of a program, by a two-level factorial design."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from analysis.effects.designs import FactorialDesign
+from analysis.ledger.run_state import RunState
+from analysis.statistics import t_quantile
+from analysis.verdict.power import RunSample, detectable
+from analysis.wording import many
+from arena.ablation import Switches, ablate, design_of, design_seed, switches
+from arena.executor import Progress
+from arena.settings import StudyConfig
+from arena.study import Study
+from meta.champion import write_page_again
+from meta.cli.ablation_result import ONE_SEED, show_ablation_result
+from meta.kinds.contract import StudyKind
+from meta.kinds.cost import Cost, Work, run_cost, study_cost
+from meta.kinds.plans import AblationPlan
+from meta.kinds.study_tasks import StudyTasks
+
+if TYPE_CHECKING:
+    from meta.cli.output import Output
+    from meta.ui.live import LiveStudy
+
+
+class AblationKind(StudyKind[AblationPlan]):
+    name = "ablation"
+    plan_type = AblationPlan
+    goes_into_existing = True
+
+    def cost(self, config: StudyConfig, plan: AblationPlan) -> Cost:
+        task = StudyTasks.of(config).training[0]
+        switched = switched_of(config, plan)
+        a_run = run_cost(config, task)
+        design = design_of(switched.factors, a_run, plan.budget, 0)
+        cost = study_cost(
+            config, [task], [Work.of(a_run, design.runs, a_run.seconds(design.runs))], config.verify_seeds
+        )
+        factors = [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors]
+        left_out = [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out]
+        cost = cost.with_details(
+            directives=len(design.factors), blocks=design.blocks, runs_per_block=design.order,
+            programs=design.programs, factors=factors, left_out=left_out,
+        )  # fmt: skip
+        return cost.with_facts(power=power_of(design), design=design_line(design, len(left_out)))
+
+    def has_finished(self, study: Study) -> bool:
+        return bool(study.state.ablations) and self.added_to(study) is None
+
+    def play(self, study: Study, plan: AblationPlan, progress: Progress) -> None:
+        switched = switched_of(study.config, plan)
+        a_run = run_cost(study.config, study.task)
+        design = design_of(switched.factors, a_run, plan.budget, design_seed(study, plan.program, switched.factors))
+        ablate(study, plan.program, design, progress)
+
+    def added_to(self, study: Study) -> AblationPlan | None:
+        for event in reversed(study.state.ablations.values()):
+            if event.program_id is not None and event.match_id not in study.state.ended_matches:
+                program = study.program(event.program_id)
+                seconds = run_cost(study.config, study.task).seconds(int(str(event.plan["runs"])))
+                return AblationPlan(
+                    name=program.name, text=program.document, only=[*event.factors], budget=float(seconds)
+                )
+        return None
+
+    def runs_of(self, study: LiveStudy) -> list[RunState]:
+        matches = [match for match in study.matches.values() if match.purpose == "ablation"]
+        arms = {arm.arm_id for match in matches if match.match_id not in study.ended_matches for arm in match.arms}
+        return [run for run in study.begun if run.started and run.started.arm_id in arms]
+
+    def result(self, out: Output, study: Study, plan: AblationPlan, applies: bool = False) -> Sequence[str]:
+        event = study.state.champion
+        if event is not None and event.body["program_id"] == plan.program.program_id and write_page_again(study):
+            out.note("champion.evidence.md is updated")
+        events = [each for each in study.state.ablations.values() if each.program_id == plan.program.program_id]
+        return show_ablation_result(out, study.folder, str(events[-1].match_id))
+
+
+def switched_of(config: StudyConfig, plan: AblationPlan) -> Switches:
+    task = StudyTasks.of(config).training[0]
+    return switches(plan.program, task, config.researcher, plan.only)
+
+
+def design_line(design: FactorialDesign, left_out: int) -> str:
+    """The design in a line."""
+    switched = many(len(design.factors), "directive")
+    line = f"{switched} on and off in {many(design.blocks, 'block')} of {design.order} runs"
+    return f"{line}; {left_out} left out (--dry-run says why)" if left_out else line
+
+
+def power_of(design: FactorialDesign) -> str:
+    """What the design can show, by t tests as in the table of its effects, in standard deviations between runs."""
+    half = t_quantile(0.975, design.df) * design.se
+    one_sample = RunSample(design.se * math.sqrt(design.df + 1), design.df + 1)  # of the same SE and df
+    least = detectable(one_sample, RunSample(0.0, 2)) or 0.0
+    parts = [f"95% intervals of about ± {half:.2f} SD between runs; detects an effect of {least:.2f} SD with 80% power"]
+    if design.blocks < 3:
+        parts.append(ONE_SEED)
+    if not design.clear:
+        parts.append("an odd number of blocks confounds each effect with some two-way interactions")
+    return "; ".join(parts)
+
+
+make = AblationKind

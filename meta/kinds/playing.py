@@ -1,0 +1,79 @@
+"""A study of evolution and a night, played from wherever they stopped to their champion, with all their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.report.evidence import Evidence
+from analysis.report.evidence_text import RowIds, page
+from arena.drain import drain_on_interrupt
+from arena.executor import ClosingExecutor, Progress
+from arena.executors import at_work, executor_of
+from arena.harvest import harvest
+from arena.study import Study
+from arena.task_set import TaskSet
+from meta.champion import decide_evolution, decide_night, finish_study, recorded_decision
+from meta.claim import Champion
+from meta.evolve import Writers, search
+from meta.expected_gain import refusal_by_gain
+from meta.kinds.plans import EvolvePlan, NightPlan
+from meta.mutators.base import ModelMutator
+from meta.mutators.llm.author import Author
+from meta.night import night_result, play_turns
+from meta.population import admit_starters
+from meta.reserve import confirm_on_held_out
+
+
+def play_evolution(study: Study, plan: EvolvePlan, progress: Progress) -> Champion:
+    """Search, confirm, harvest, run on the held-out tasks, and write the champion. Raises Drained where a stop was
+    requested."""
+    writers, worth = writers_of(study, plan.children, progress), refusal_by_gain(study)
+    with study, drain_on_interrupt(study, progress):
+        with executor_of(study, progress) as executor:
+            champion, claim = search(study, plan, executor, progress, writers=writers, worth=worth)
+            search_scripts(TaskSet.of(study), plan, executor, progress)
+
+        def open_executor(tasks: TaskSet) -> ClosingExecutor:
+            return executor_of(study, progress, tasks.studies)
+
+        held_out = confirm_on_held_out(study, open_executor, champion, claim, plan, progress)
+        progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
+        decision = recorded_decision(study) or decide_evolution(study, champion, claim, plan.origin, held_out)
+        return finish_study(study, champion, decision, plan.origin)
+
+
+def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
+    """All programs take turns on one train.py, in one run; then `main` is measured, and what each program did. Raises
+    Drained where a stop was requested."""
+    with at_work(study, progress) as executor:
+        admit_starters(study, plan.origin, later_turns=plan.turns[1:])
+        play_turns(study, plan, executor, progress)
+        progress({"kind": "note", "text": "computing what each program contributed"})
+        night = night_result(study, plan, writers_of(study, 1, progress))
+        parents = [night.parent.program_id]
+        study.admit(night.following, generation=0, operator="next", parent_ids=parents)
+        decision = recorded_decision(study) or decide_night(study, night, plan.origin)
+        return finish_study(study, night.following, decision, plan.origin)
+
+
+def writers_of(study: Study, children: int, progress: Progress) -> Writers:
+    """The study's models as mutators, opened with the first generation; none if it has no models. The evidence of each
+    generation is also written down, for people to read."""
+
+    author = Author(study, children, progress)
+
+    def writers(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
+        folder = study.folder / "evidence"
+        folder.mkdir(exist_ok=True)
+        (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
+        return author.writers(generation, facts)
+
+    return writers
+
+
+def search_scripts(tasks: TaskSet, plan: EvolvePlan, executor: ClosingExecutor, progress: Progress) -> None:
+    """After the confirmation, the harvest: search for the best train.py of each task."""
+    count = plan.harvest_experiments(tasks.studies[0].cost)
+    for task in tasks if count else ():
+        progress({"kind": "note", "text": f"searching for the best train.py on {task.task.name}"})
+        harvest(task, executor, count)
