@@ -49,7 +49,7 @@ def status(
 
 @verb(
     ("metaloop stop studies/NAME", "finish the running experiments, then stop"),
-    ("metaloop evolve --resume studies/NAME", "resume it later"),
+    ("metaloop resume studies/NAME", "resume it later"),
 )
 def stop(out: Output, study: Annotated[str, argument()]) -> None:
     """Stop a running study: experiments in progress are finished and kept, and no
