@@ -18,7 +18,7 @@ from arena.private import exposed
 from meta.cli.output import Output
 from programs import folder as program_folders
 from programs import shelf
-from programs.errors import Ambiguous, NotComparable, NotFound, UsageError
+from programs.errors import Ambiguous, NotFound, UsageError
 from programs.program import Program
 
 if TYPE_CHECKING:
@@ -134,11 +134,6 @@ def unused(path: str) -> str:
     first = Path(path)
     others = (first.with_stem(f"{first.stem}-{number}") for number in count(2))
     return str(next(one for one in chain([first], others) if not one.exists()))
-
-
-def settings_differ(what: str, leave_out: str) -> NotComparable:
-    """The error for resuming a study with other settings than its own; ``leave_out``: the flags that contradict it."""
-    return NotComparable(what, hint=f"leave out {leave_out} to resume it, or name a new folder with --study")
 
 
 def shown(folder: Path) -> str:
