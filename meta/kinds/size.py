@@ -102,7 +102,7 @@ def within(
     ``sized`` sets the numbers that do not depend on the budget; ``runs``: of each program in a race, if not the
     default's. Raises UsageError where not even the smallest fits."""
     for percent in range(MOST, 0, -2):
-        plan = sized(scaled(with_runs(DEFAULT, runs), percent / 100))
+        plan = sized(with_runs(scaled(DEFAULT, percent / 100), runs))
         if seconds(plan) <= budget:
             return plan
     raise UsageError(

@@ -1,74 +1,109 @@
-"""A study that is resumed keeps its settings: whoever names one is told so."""
+"""`metaloop resume`: which options it takes, what it refuses, and what a study that exists says to its own command."""
 
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from analysis.ledger import read
+from analysis.study import query
 from arena.settings import StudyConfig
-from arena.study import Study
-from bench.whole import begin_study
-from meta.cli.evolve import PLANNING, evolve
-from meta.cli.launch import RUN_TIME
-from meta.cli.options import AT_EACH_START
-from tests.studies import TINY, planted
+from inner_loop.run_context import LIMITS
+from meta.cli.resume import resume
+from meta.kinds.match import MatchKind
+from tests.studies import TINY, drawn_law, planted, study_on
 
 from .cli_study import cli, metaloop
 
+MATCH = ("match", "local", "--no-controls", "-n", "2", "-b", "0.4s", "-j", "1", "--seed", "3", "-t", "law")
+
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("begun")
-    task = planted(folder / "task")
-    begin_study(folder / "study", task, TINY, seed=3)
-    return folder / "study"
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A match in ./s that was killed before its first run."""
+    folder = tmp_path_factory.mktemp("resumed")
+    drawn_law(folder / "law", 3)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MatchKind, "play", killed)
+        said = metaloop(*MATCH, "-s", "s", cwd=folder, code=130).stderr
+    assert "to resume: metaloop resume s\n" in said
+    return folder
+
+
+def test_it_takes_the_options_that_may_differ() -> None:
+    options = {name for each in resume.params if isinstance(each, click.Option) for name in each.opts}
+    assert options == {"-j", "--workers", "--no-sandbox", "--max-usd", "--set", "--apply", "-y", "--yes", "--json"}
+    assert resume.settings.keys() == {"data_noise"}
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        "--set generations=9", "--seeds 8", "--budget 9h", "--quick", "--set harvest=5", "--set without=strokes",
-        "--set knowledge=none", "--workers 1", "--task strokes", "--run-budget 5s", "--seed 3", "--reserve tinylm",
-        "--model gpt-4o-mini", "--from nowhere", "--set reply_tokens=900",
+        *((f"--set {name}=1", f"--set {name}=1: metaloop resume has no such setting") for name in ("generations", "x")),
+        *((f"--set {name}=1", f"--set {name} is fixed when a study is created") for name in ("reply_tokens", "agent")),
+        *((option, f"no such option '{option.partition(' ')[0]}'") for option in (
+            "--runs 8", "--budget 9h", "--quick", "--task strokes", "--run-budget 5s", "--seed 3", "--model x",
+            "--dry-run", "--from nowhere", "--researcher chat", "--study s",
+        )),
+        ("local", "unexpected extra argument"),
+        ("--set data_noise=unknown", "is for --apply alone"),
+        ("--apply", "a study of the kind match has nothing to apply"),
+        ("--no-sandbox -j 999", "-j 999: this machine has"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("how", ["--resume", "--study"])
-def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> None:
-    done = cli("evolve", how, begun, *shlex.split(words), "--dry-run")
-    first, hint = done.stderr.removeprefix(f"{PLANNING}\n").splitlines()
-    name = words.partition("=" if words.startswith("--set") else " ")[0]
-    assert done.returncode == 2 and first.endswith(f"{name} would change nothing")
-    assert "to resume it" in hint and not done.stdout
+def test_every_other_option_is_refused_in_one_line(here: Path, words: str, said: str) -> None:
+    done = metaloop("resume", "s", *shlex.split(words), cwd=here, code=2)
+    first, hint = done.stderr.splitlines()
+    assert said in first and hint.startswith("hint: ") and not done.stdout
 
 
-def test_the_announced_test_is_in_the_ledger_and_kept(begun: Path, tmp_path: Path) -> None:
-    with Study.open(begun) as study:
-        study.look()
-    [event] = [one for one in read(begun / "ledger") if one["kind"] == "study"]
+def test_the_same_line_says_that_the_study_exists(here: Path) -> None:
+    for words in (MATCH, (*MATCH, "--dry-run"), ("evolve", "--quick"), ("improve", "local", "-b", "9s")):
+        first, hint = metaloop(*words, "-s", "s", cwd=here, code=2).stderr.splitlines()[-2:]
+        assert (first, hint) == ("error: s exists", "hint: metaloop resume s")
+
+
+def test_limits_and_workers_are_stored_and_an_ended_study_plays_nothing(here: Path, tmp_path: Path) -> None:
+    shutil.copytree(here / "s", tmp_path / "s")
+    before = StudyConfig.read(tmp_path / "s" / "study.toml")
+    limits = {"max_usd": 3.0, "max_tokens": 9000, "max_wall": 60.0, "call_timeout": 9.0, "patience": 5.0}
+    words = [word for name, value in limits.items() if name != "max_usd" for word in ("--set", f"{name}={value:g}")]
+    done = metaloop("resume", "s", "-j", "2", "--max-usd", "3", *words, "-y", "--json", cwd=tmp_path)
+    config = StudyConfig.read(tmp_path / "s" / "study.toml")
+    assert {name: getattr(config.staff, name) for name in limits} == limits and {*limits} < {*LIMITS}
+    assert config == before.model_copy(update={"workers": 2, "staff": config.staff})
+    rows = "SELECT run_id, verified_gain FROM runs ORDER BY 1"
+    [first, _] = played = query(tmp_path / "s", rows)
+    assert first["verified_gain"] is not None
+    again = metaloop("resume", "s", "--json", cwd=tmp_path)
+    assert again.json["items"] == done.json["items"] and query(tmp_path / "s", rows) == played
+    assert "s has already finished; this is its result" in again.stderr and "plan:" not in again.stderr
+
+
+def test_the_announced_test_is_in_the_ledger_and_kept(tmp_path: Path) -> None:
+    study = study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind="evolve", plan=TINY.table())
+    with study:
+        [event] = [one for one in read(tmp_path / "s" / "ledger") if one["kind"] == "study"]
     planned = {"method": "Welch", "sides": 1, "level": 0.025, "skewness": "Cornish-Fisher"}
     assert event["config"]["plan"]["test"] == planned
-    assert "sides 1, level 0.025" in cli("evolve", "--resume", begun, "--dry-run").stdout
-    settings = StudyConfig.read(begun / "study.toml")
-    for other, refused in ({}, False), ({"test": planned | {"level": 0.05}}, True):
-        kept = {name: value for name, value in settings.plan.items() if name != "test"}
-        settings.model_copy(update={"plan": kept | other}).dump(tmp_path / "study.toml")
-        done = cli("evolve", "--resume", tmp_path, "--dry-run")
-        assert ("[plan] test is not the one" in done.stderr) == bool(done.returncode) == refused
+    for changes in {"test": planned | {"level": 0.05}}, {"test": planned | {"sides": 2}}, {"origin": "p0"}:
+        study.config.model_copy(update={"plan": TINY.table() | changes}).dump(tmp_path / "s" / "study.toml")
+        first, hint = metaloop("resume", tmp_path / "s", code=1).stderr.splitlines()
+        assert first.startswith(f"error: study.toml: [plan] {next(iter(changes))}"), first
+        assert hint == "hint: restore study.toml from a copy"
 
 
-def test_so_are_a_program_and_a_variable(begun: Path) -> None:
-    assert "; local would change nothing" in cli("evolve", "local", "--resume", begun, "--dry-run").stderr
-    done = metaloop("evolve", "--resume", begun, "--dry-run", env={"METALOOP_GENERATIONS": "9"}, code=2)
-    assert "; --set generations would change nothing" in done.stderr
-
-
-def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
-    more = ("--set", "max_tokens=9000", "--set", "call_timeout=9s", "-y")
-    metaloop("evolve", "--resume", begun, "--dry-run", *more)
-    known = {*evolve.settings} | {
-        name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))
-    }
-    assert {*RUN_TIME, *AT_EACH_START} <= known
+@pytest.mark.parametrize("kind", ["contest", "home"])
+def test_what_another_command_plays_is_refused(tmp_path: Path, kind: str) -> None:
+    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind=kind)
+    first, hint = cli("resume", tmp_path / "s").stderr.splitlines()
+    assert f"of the kind {kind} is not resumed from its folder" in first and hint.startswith("hint: metaloop ")
