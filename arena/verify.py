@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from pydantic import JsonValue
 
 from analysis.audit import GainEstimate, gain_over_seeds, source_verdict
-from analysis.found_scripts import FoundScript, measured
 from analysis.ledger.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
@@ -176,9 +175,9 @@ class Round:
         taken, middle = self.taken[label], fmean(self.baseline)
         untouched = self.taken[BASELINE].metrics
         gains = []
-        for k, measurement in enumerate(taken.of(untrained)):
+        for k, measured in enumerate(taken.of(untrained)):
             before = untouched[taken.sample.first + k] if self.task.draws_splits else middle
-            value = _metric(measurement)
+            value = _metric(measured)
             if before is not None:
                 gains.append(0.0 if value is None else self.task.sign * (before - value))
         return gains
@@ -288,17 +287,6 @@ class Audit:
     def stands(self) -> bool:
         """False where the claim is known to be wrong: invalid, or contradicted by fresh data."""
         return not self.verdict.startswith(("invalid", "contradicted"))
-
-    @property
-    def script(self) -> FoundScript:
-        """The checked source, as a check of a source or a run has measured it."""
-        figures, task = self.figures, self.round.task
-        bounds = figures["gain"], figures["low"], figures["high"], figures["n"]
-        return FoundScript(
-            task=task.name, seconds=self.round.spent, experiments=0, trust=self.trust,
-            start=figures.get("start"), end=figures.get("end"),
-            **measured(task, *bounds, figures.get("noise"), figures.get("held_rows")),
-        )  # fmt: skip
 
     def event(self) -> AuditEvent:
         """The event reveals the secret, which is used up."""

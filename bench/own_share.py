@@ -86,7 +86,7 @@ def made(job: Job) -> Shown:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as place, load(BUSY * (job.how == "load")):
         study = Path(place) / "study"
-        shown = {"simulated": simulated, "several": several}.get(job.how, trained)(job, study)
+        shown = (simulated if job.how in ("simulated", "several") else trained)(job, study)
         statement = OVER_TASKS if job.how == "several" else CHILDREN
         grown = [(row["label"].partition(":")[0], row["estimate"]) for row in sql(study, statement)]
     return replace(shown, children=grown, seconds=round(time.perf_counter() - began, 1))
@@ -94,23 +94,19 @@ def made(job: Job) -> Shown:
 
 def simulated(job: Job, study: Path) -> Shown:
     """Its best train.py is the final script of the run with the highest verified gain; gains of scripts are true."""
-    law = random_law(1 + job.seed % LAWS)
-    task = Task.load(simulated_task(law, study.parent / "task", experiments=EXPERIMENTS))
-    champion, claim = whole_study(task, PLAN, job.seed, study)
+    laws, names = [random_law(1 + job.seed % LAWS)], ["planted"]
+    if job.how == "several":
+        laws, names = several_laws(job.seed), ["law0", "law1", "law2"]
+    folders = (
+        simulated_task(law, study.parent / name, name=name, experiments=EXPERIMENTS)
+        for law, name in zip(laws, names, strict=False)
+    )
+    task, *further = map(Task.load, folders)
+    champion, claim = whole_study(task, PLAN, job.seed, study, further=further)
     [best] = sql(study, BEST)
     share = own_share(study, champion.program_id, claim.start, claim.tested)
-    script = law.gain(best["config"])
+    script = None if further else laws[0].gain(best["config"])
     return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, script, [], None, 0.0)
-
-
-def several(job: Job, study: Path) -> Shown:
-    tasks = [
-        Task.load(simulated_task(law, study.parent / f"task{number}", name=f"law{number}", experiments=EXPERIMENTS))
-        for number, law in enumerate(several_laws(job.seed))
-    ]
-    champion, claim = whole_study(tasks[0], PLAN, job.seed, study, further=tasks[1:])
-    share = own_share(study, champion.program_id, claim.start, claim.tested)
-    return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, None, [], None, 0.0)
 
 
 def several_laws(seed: int) -> list[Law]:
@@ -190,27 +186,23 @@ def show(seen: Sequence[Shown], how: str) -> None:
     figure("seconds a study", f"{fmean(one.seconds for one in seen):.0f}")
 
 
-def show_differences(studies: Sequence[Shown], earlier: Sequence[Shown], how: str) -> None:
-    """This code minus the earlier one, by seed; of `several` for each relation of the laws, too."""
+def show_differences(studies: Sequence[Shown], earlier: Sequence[Shown]) -> None:
+    """This code minus the earlier one, by seed; of all, and by the seed modulo three."""
     before = {study.seed: study for study in earlier}
     pairs = [(study, before[study.seed]) for study in studies if study.seed in before]
-    groups = {"": pairs}
-    if how == "several":
-        groups |= {f", {name}": [p for p in pairs if RELATIONS[p[0].seed % 3] == name] for name in RELATIONS}
-    for group, members in groups.items():
+    for number, relation in enumerate(("all", *RELATIONS), -1):
+        members = [pair for pair in pairs if number in (-1, pair[0].seed % 3)]
         over_stock = [new.champion / new.stock - old.champion / old.stock for new, old in members if new.stock > 0]
-        share = [new.share[0] / new.stock - old.share[0] / old.stock for new, old in members if new.stock > 0]
-        figure(f"difference of champion over stock{group}", mean_of(over_stock))
-        figure(f"difference of own share, in stock's mean gain{group}", mean_of(share))
-        for name, operators in (("all", None), ("write-ideas", ["write-ideas"])):
-            gains = [(child_gains(new, operators), child_gains(old, operators)) for new, old in members]
+        figure(f"{relation}, difference of champion over stock", mean_of(over_stock))
+        for operator in ("", "write-ideas"):
+            gains = [(child_gains(new, operator), child_gains(old, operator)) for new, old in members]
             children = [fmean(new) - fmean(old) for new, old in gains if new and old]
-            figure(f"difference of children minus parents, {name}{group}", mean_of(children))
+            figure(f"{relation}, difference of children minus parents {operator}".strip(), mean_of(children))
 
 
-def child_gains(study: Shown, operators: Sequence[str] | None) -> list[float]:
-    """Gains over the parent of the children of a study, all or those of some operators."""
-    return [gain for operator, gain in study.children if operators is None or operator in operators]
+def child_gains(study: Shown, operator: str) -> list[float]:
+    """Gains over the parent of the children of a study, of one operator or of all."""
+    return [gain for name, gain in study.children if name.startswith(operator)]
 
 
 def play_earlier(file: Path, how: str, count: int, workers: int, commit: str) -> list[Shown]:
@@ -233,7 +225,7 @@ def main() -> None:
     studies = [study for study in kept(file, Shown) if study.how == how]
     show(studies, how)
     for commit in commits:
-        show_differences(studies, play_earlier(file, how, count, workers, commit), how)
+        show_differences(studies, play_earlier(file, how, count, workers, commit))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ from meta.kinds.begin import evolve_config, night_config
 from meta.kinds.contract import plan_of
 from meta.kinds.past_study import PastStudy
 from meta.kinds.plans import EvolvePlan, NightPlan
-from meta.kinds.playing import play_evolution, play_night, writers_of
+from meta.kinds.playing import play_evolution, play_night
 from meta.learnt import Learnt
+from meta.mutators.llm.author import Author
 from meta.population import starters, taking_turns
 from programs.program import Program
 from trainer.task import Task
@@ -108,7 +109,7 @@ def play_study(study: Study, progress: Progress = silent) -> Champion:
 def search_here(study: Study, progress: Progress = silent) -> tuple[Program, Claim]:
     """Champion and claim of an evolution, from wherever it stopped, played in this process."""
     plan = evolve_plan(study)
-    writers, worth = writers_of(study, plan.children, progress), refusal_by_gain(study)
+    writers, worth = Author(study, plan.children, progress).writers, refusal_by_gain(study)
     with study, InProcessExecutor(study, progress) as executor:
         return search(study, plan, executor, progress, writers=writers, worth=worth)
 

@@ -74,20 +74,20 @@ def night_result(study: Study, plan: NightPlan, writers: Writers) -> NightResult
     programs = programs_of(study, plan)
     first, tested = programs[:2]
     with read_study(study.folder, views=["contributions"]) as con:
-        turns, each = turns_of(con), {one.program_id: one for one in contributions(con)}
+        turns, by_program = turns_of(con), {row.program_id: row for row in contributions(con)}
         sd = seed_sd(con, turns[0].run_id) if turns else None
         facts = evidence_of(study, con, [])
-    gains = [[row.gain for row in turns if row.program_id == one.program_id] or [0.0] for one in (tested, first)]
+    gains = [[turn.gain for turn in turns if turn.program_id == side.program_id] or [0.0] for side in (tested, first)]
     pair = first.program_id, tested.program_id
     p, is_tested = block_test([(turns, sd)], *pair), bool(equal_blocks([(turns, sd)], *pair))
-    seen = replace(claim({"champion": gains[0], OWN: gains[1]}), p=p)
+    per_turn_claim = replace(claim({"champion": gains[0], OWN: gains[1]}), p=p)
+    rows = [(program, by_program.get(program.program_id)) for program in programs]
     contributed = tuple(
-        Contributed(one.name, mine.turns if mine else 0, mine.kept if mine else 0, mine.gain if mine else 0.0)
-        for one, mine in ((one, each.get(one.program_id)) for one in programs)
+        Contributed(program.name, row.turns, row.kept, row.gain) if row else Contributed(program.name, 0, 0, 0.0)
+        for program, row in rows
     )
     parent, following = first, tested
-    per_turn = {one.program_id: one.gain / one.turns for one in each.values()}
-    best = max(programs, key=lambda one: per_turn.get(one.program_id, 0.0))
+    best, _ = max(rows, key=lambda found: found[1].gain / found[1].turns if found[1] else 0.0)
     if p >= LEVEL and (child := write_next(study, best, facts, writers)):
         parent, following = best, child
     elif p >= LEVEL:
@@ -95,7 +95,7 @@ def night_result(study: Study, plan: NightPlan, writers: Writers) -> NightResult
         rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
         ideas = WriteIdeas().propose([ParentProgram(parent, None)], facts, rng)
         following = parent.with_text(ideas.text, f"{parent.name}-next") if ideas else parent
-    return NightResult(tested, following, parent, contributed, seen, is_tested)
+    return NightResult(tested, following, parent, contributed, per_turn_claim, is_tested)
 
 
 def write_next(study: Study, parent: Program, facts: Evidence, writers: Writers) -> Program | None:

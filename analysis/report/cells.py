@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from analysis.wording import cell, chance, count, duration, interval_decimals, number, share, span
+from analysis.wording import brief, chance, count, duration, interval_decimals, number, share, span
 
 MOST = 160  # characters of a cell
 ESTIMATES = ("gain", "estimate")  # columns that ``low`` and ``high`` belong to
@@ -22,10 +22,10 @@ def table(rows: Sequence[dict[str, Any]], hidden: Collection[str] = ()) -> tuple
         figures = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
         shown = "95% interval" if name == "low" else name.removesuffix("_seconds").replace("_", " ")
         titles.append(f"{'>' if figures and name != 'low' else ''}{shown}")
-    return titles, [[row_cell(name, row) for name in names] for row in rows]
+    return titles, [[cell(name, row) for name in names] for row in rows]
 
 
-def row_cell(name: str, row: dict[str, Any]) -> str:
+def cell(name: str, row: dict[str, Any]) -> str:
     value = row[name]
     digits = interval_decimals(row.get("low"), row.get("high"))
     if name == "low":
@@ -38,8 +38,11 @@ def row_cell(name: str, row: dict[str, Any]) -> str:
         return share(value)
     if name.endswith("seconds"):
         return duration(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
         return count(value)
-    if isinstance(value, float) and row.get("low") is not None and name in ESTIMATES:
-        return number(value, digits, sign=name == "estimate")
-    return cell(value)[:MOST]
+    if isinstance(value, float):
+        known = row.get("low") is not None and name in ESTIMATES
+        return number(value, digits, sign=name == "estimate") if known else brief(value, 4)
+    return str(value)[:MOST]

@@ -9,7 +9,6 @@ from arena.settings import MOST_WORKERS
 from meta.kinds.cost import Cost
 from programs.errors import UsageError
 
-CLEARLY_SLOWER = 1.5  # times: from here on a plan names the time at the load of now
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more workers are taken for a typing error
 
 
@@ -44,11 +43,6 @@ def workers_text(workers: int, devices: int) -> str:
     if devices == 1:
         return many(workers, "worker")
     return f"{many(workers, 'run')} at a time on {devices} devices each"
-
-
-def slowdown(processes: int) -> float:
-    """How many times as long so many processes take beside what the machine is doing now, as its load tells."""
-    return max(1.0, (os.getloadavg()[0] + processes) / max(cores(), processes))
 
 
 def wall(cost: Cost) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from analysis.found_scripts import script_sentence
+from analysis.found_scripts import FoundScript, measured, script_sentence
 from analysis.wording import duration, plain_text
 from arena import sandbox
 from arena.public import public_line
@@ -179,11 +179,22 @@ def check_contest(out: Output, study: Study) -> bool:
     return True
 
 
+def script_of(audit: Audit) -> FoundScript:
+    """The checked source, as a check of a source or a run has measured it."""
+    figures, task = audit.figures, audit.round.task
+    bounds = figures["gain"], figures["low"], figures["high"], figures["n"]
+    return FoundScript(
+        task=task.name, seconds=audit.round.spent, experiments=0, trust=audit.trust,
+        start=figures.get("start"), end=figures.get("end"),
+        **measured(task, *bounds, figures.get("noise"), figures.get("held_rows")),
+    )  # fmt: skip
+
+
 def show_audit(out: Output, what: str, audit: Audit) -> None:
     """Show the verdict, the figures, the findings, and the secret that repeats the check."""
     event, sentence = audit.event().body, ""
     if audit.subject != "study" and audit.figures["gain"] is not None:
-        sentence = plain_text(script_sentence(audit.script, "This script", "the untouched one"))
+        sentence = plain_text(script_sentence(script_of(audit), "This script", "the untouched one"))
     if out.mode == "json":
         noticed = [{"run_id": None, **finding.to_record()} for finding in audit.findings]
         out.json({"of": what, **event, "sentence": sentence, "noticed": noticed})

@@ -27,7 +27,7 @@ from meta.reserve import confirm_on_held_out
 def play_evolution(study: Study, plan: EvolvePlan, progress: Progress) -> Champion:
     """Search, confirm, harvest, run on the held-out tasks, and write the champion. Raises Drained where a stop was
     requested."""
-    writers, worth = writers_of(study, plan.children, progress), refusal_by_gain(study)
+    writers, worth = with_pages(study, Author(study, plan.children, progress).writers), refusal_by_gain(study)
     with study, drain_on_interrupt(study, progress):
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, executor, progress, writers=writers, worth=worth)
@@ -49,26 +49,23 @@ def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
         admit_starters(study, plan.origin, later_turns=plan.turns[1:])
         play_turns(study, plan, executor, progress)
         progress({"kind": "note", "text": "computing what each program contributed"})
-        night = night_result(study, plan, writers_of(study, 1, progress))
+        night = night_result(study, plan, Author(study, 1, progress).writers)
         parents = [night.parent.program_id]
         study.admit(night.following, generation=0, operator="next", parent_ids=parents)
         decision = recorded_decision(study) or decide_night(study, night, plan.origin)
         return finish_study(study, night.following, decision, plan.origin)
 
 
-def writers_of(study: Study, children: int, progress: Progress) -> Writers:
-    """The study's models as mutators, opened with the first generation; none if it has no models. The evidence of each
-    generation is also written down, for people to read."""
+def with_pages(study: Study, writers: Writers) -> Writers:
+    """The same writers; the evidence of each generation is also written down, for people to read."""
 
-    author = Author(study, children, progress)
-
-    def writers(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
+    def write_page(generation: int, facts: Evidence) -> Sequence[ModelMutator]:
         folder = study.folder / "evidence"
         folder.mkdir(exist_ok=True)
         (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
-        return author.writers(generation, facts)
+        return writers(generation, facts)
 
-    return writers
+    return write_page
 
 
 def search_scripts(tasks: TaskSet, plan: EvolvePlan, executor: ClosingExecutor, progress: Progress) -> None:

@@ -26,8 +26,8 @@ def study(seed: int, champion: float, child: float) -> Shown:
 
 
 def test_show_differences_pairs_studies_by_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    show_differences([study(1, 4.0, 0.5), study(2, 4.0, 0.5)], [study(2, 3.0, 0.1), study(3, 9.0, 9.0)], "several")
+    show_differences([study(1, 4.0, 0.5), study(2, 4.0, 0.5)], [study(2, 3.0, 0.1), study(3, 9.0, 9.0)])
     lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
-    assert lines["difference of champion over stock"] == "0.500 of 1"
-    assert lines["difference of children minus parents, all, apart"] == "0.400 of 1"
-    assert lines["difference of children minus parents, write-ideas"] == "0.000 of 0"
+    assert lines["all, difference of champion over stock"] == "0.500 of 1"
+    assert lines["apart, difference of children minus parents"] == "0.400 of 1"
+    assert lines["all, difference of children minus parents write-ideas"] == "0.000 of 0"

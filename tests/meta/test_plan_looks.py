@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from meta.cli.planned_power import power_sentence
 from meta.kinds.cost import Work, looks_of
 from meta.kinds.looks import PlannedLooks, planned_looks
+from meta.kinds.power import power_sentence
 from tests.trainer.foreign_repos import command_task
 from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,7 +28,6 @@ from arena.contest.ranking.views import (
 )
 from arena.contest.web.host import Host, body, weight_of
 from arena.serving.limits import Chosen, EntryId, Limit, Offset, customer_of
-from programs.text import no_formula
 
 CSV_ROWS = 200  # rows per chunk
 
@@ -119,9 +119,14 @@ def csv_parts(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
         if writer is None:
             writer = csv.DictWriter(out, fieldnames=list(row), extrasaction="ignore")
             writer.writeheader()
-        writer.writerow({key: no_formula(value) if isinstance(value, str) else value for key, value in row.items()})
+        writer.writerow({key: _cell(value) for key, value in row.items()})
         if number % CSV_ROWS == 0:
             yield out.getvalue()
             out.seek(0)
             out.truncate()
     yield out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Separators of other locales also begin a cell, and full-width signs also begin a formula."""
+    return re.sub(r"(^|[,;|\s])(?=[=+\-@＝＋－＠])", r"\1'", value) if isinstance(value, str) else value
