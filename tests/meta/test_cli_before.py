@@ -16,10 +16,9 @@ import analysis.study as study_tables
 from analysis.ledger.run_state import StudyState
 from meta.kinds.evolve import EvolveKind
 from meta.ui.live import LiveStudy
-from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import ALONE, Call, cli
-from tests.studies import TINY, drawn_law, planted, study_on
+from tests.studies import drawn_law
 
 
 @pytest.mark.slow
@@ -102,30 +101,6 @@ def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tup
     err = call("verify", BLOBS / "train.py", "-t", BLOBS, "-n", "2", *how).stderr
     [said] = [line for line in err.splitlines() if line.startswith("repeat this check with --set secret=")]
     assert ("the same figures only with fixed steps" in said) is not exact
-
-
-PLANS: dict[str, dict[str, Any]] = {
-    "ablation": {"name": "p", "text": "# P\n\nGo.\n"}, "evolve": TINY.table(),
-    "match": {"runs": 2, "roles": ["program"]},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "value"),
-    [
-        ("ablation", "only", "all"), ("ablation", "only", [1]), ("ablation", "budget", "much"),
-        ("ablation", "budget", -1), ("evolve", "origin", 3), ("evolve", "origin", "p0"), ("evolve", "final", {}),
-        ("evolve", "x", 1), ("match", "roles", "program"), ("match", "roles", []), ("match", "runs", [2]),
-        ("match", "race", {"batch": "big", "rule": "x"}),
-    ],
-)  # fmt: skip
-def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, kind: str, name: str, value: object) -> None:
-    plan = PLANS[kind] | {name: value}
-    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind=kind, plan=plan, programs=[starter("stock")])
-    done = call("resume", tmp_path / "s", code=1)
-    first, hint = done.stderr.splitlines()
-    assert done.stdout == "" and first.startswith(f"error: study.toml: [plan] {name}")
-    assert hint == "hint: restore study.toml from a copy"
 
 
 def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:

@@ -18,16 +18,20 @@ from analysis.study import query
 from analysis.verdict.decision import decision_of
 from arena.drain import drained
 from arena.harvest import HARVEST
+from arena.setup import RunCost
 from arena.study import Study
+from inner_loop.run_context import ModelConfig
+from meta.cli.evolve_draft import EvolveOptions, SizeFlags, seconds_of, size_of
 from meta.cli.screen import header
-from meta.cli.study_size import Dial, night_tells, plan_of
-from meta.kinds.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
+from meta.kinds.night import NightKind
+from meta.kinds.size import night_seconds, night_size
 from meta.outcome.apply import Applied, apply, commit_branch, describe_script, program_files, program_path
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
 from programs.errors import UsageError
 from programs.program import Program
 from programs.safe_git import BorrowedRepository
+from programs.shelf import starter
 from tests.meta.cli_study import metaloop
 from trainer.laws.law import Law
 from trainer.laws.planted import random_law, simulated_task
@@ -42,31 +46,30 @@ USER = ("-c", "user.name=u", "-c", "user.email=u@example.org")
 def test_every_budget_of_eight_experiments_has_a_night_that_it_pays_for(experiments: int) -> None:
     task = Task.load("strokes")
     budget = experiments * task.cost_seconds
-    plan = night(budget, task)
-    assert 0.99 * budget <= plan.device_seconds(task) <= budget + 1e-9 and plan.runs == 1 and plan.search_runs == 0
-    assert plan.run_budget >= 4 * task.cost_seconds and plan.confirm_seeds == plan.baseline_seeds >= 2
+    run_budget, seeds = night_size(budget, task)
+    assert 0.99 * budget <= night_seconds(RunCost(task, run_budget), seeds) <= budget + 1e-9
+    assert run_budget >= 4 * task.cost_seconds and seeds >= 2
     with pytest.raises(UsageError, match="pays for 7 experiments"):
-        night((LEAST_EXPERIMENTS - 1) * task.cost_seconds, task)
+        night_size(7 * task.cost_seconds, task)
 
 
 def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their_numbers() -> None:
     task = Task.load("strokes")
-    dial = Dial(None, 96 * task.cost_seconds, False, None, None, None)
-    assert plan_of([task], dial, improves=True).night and not plan_of([task], replace(dial, budget=None)).night
-    with pytest.raises(UsageError, match="too small"):
-        plan_of([task], dial)
-    with pytest.raises(UsageError, match="too small"):
-        plan_of([task], replace(dial, generations=1), improves=True)
-    told = night_tells(plan_of([task], dial, improves=True), task)
-    assert told.endswith("main is trained again 4 times at the end; one night hardly shows which program is better")
-    short = night_tells(night(40 * task.cost_seconds, task), task)
-    assert short.endswith(
-        "main is trained again 3 times at the end; so short a night does not show which program is better"
-    )
-    enough = scaled(default(task), POWERED_RUNS / default(task).confirm_runs).device_seconds(task) + 1e-6
-    assert not plan_of([task], replace(dial, budget=enough), improves=True).night
-    assert plan_of([task], replace(dial, budget=enough / 2), improves=True).night
-    assert not plan_of([task], replace(dial, budget=enough / 2, generations=1), improves=True).night
+    a_run = RunCost(task, task.run_budget)
+    options = EvolveOptions([starter("local")], [task], [], None, None, None, False, "scripted", ModelConfig())
+
+    def has_night(budget: float | None, generations: int | None = None, options: EvolveOptions = options) -> bool:
+        return size_of(SizeFlags(None, budget, False, generations, None, None), options, a_run) is None
+
+    little = 96 * task.cost_seconds
+    assert has_night(little) and not has_night(None)
+    for more in {"options": replace(options, own=[])}, {"generations": 1}:
+        with pytest.raises(UsageError, match="too small"):
+            has_night(little, **more)
+    largest = size_of(SizeFlags(None, 1e6, False, None, None, None), options, a_run)
+    assert largest and largest[0].final["own"] == largest[0].final["champion"] > 60
+    enough = seconds_of(largest[0], options, a_run)
+    assert not has_night(enough) and has_night(enough / 2) and not has_night(enough / 2, generations=1)
 
 
 @pytest.fixture(scope="module")
@@ -169,9 +172,10 @@ def test_standings_of_a_night_are_one_document_and_two_tables_apart(ended: Path)
 def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(repository: Path) -> None:
     words = ["-t", str(repository / "work"), "--budget", "4s", "--dry-run", "--json"]
     planned = metaloop("improve", repository / "program.md", *words).json
-    assert planned["turns"].startswith("program-elite and ") and planned["plan"]["night"] == 1
+    assert planned["turns"].startswith("program-elite and ") and len(planned["plan"]["turns"]) == 2
+    assert planned["power"] == "so short a night does not show which program is better"
     planned = metaloop("improve", repository / "other.md", *words).json
-    assert planned["turns"].startswith("other (yours) and other-elite take turns")
+    assert planned["turns"] == "other (yours) and other-elite"
 
 
 def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repository: Path, tmp_path: Path) -> None:
@@ -209,10 +213,10 @@ def test_the_plan_of_the_next_night_counts_with_the_cost_of_main(ended: Path, re
             study.record(replace(one, seed=one.seed + 1, device_seconds_spent=0.9))
     words = ["improve", repository / "program.md", "-t", repository / "work", "--budget", "6s", "--dry-run"]
     untouched, following = (metaloop(*words, *more, "--json").json for more in ([], ["--from", before]))
-    budget, seeds = untouched["charged_seconds"], untouched["plan"]["confirm_seeds"]
+    budget, seeds = untouched["charged_seconds"], night_size(6.0, study.task)[1]
     assert (untouched["experiments"], following["experiments"]) == (round(budget / 0.1), int(budget / 0.5))
     assert following["device_seconds"] == pytest.approx(untouched["device_seconds"] + seeds * 0.4, abs=0.1)
-    assert f"main of {before}, of which a training takes 0.5 s" in following["start"]
+    assert f"main of {before}; a training of it takes 0.5 s" in following["start"]
 
 
 def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes_no_branch(tmp_path: Path) -> None:
@@ -259,10 +263,10 @@ def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path:
 def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(study: Study, *_: object) -> None:
+    def stopped(_: NightKind, study: Study, *_more: object) -> None:
         raise drained(study)
 
-    monkeypatch.setattr("meta.evolve.evolve", stopped)
+    monkeypatch.setattr(NightKind, "play", stopped)
     words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
     said = metaloop(*words, "-s", tmp_path / "study", "--apply", code=130).stderr
     assert f"metaloop resume {tmp_path / 'study'} --apply" in said
