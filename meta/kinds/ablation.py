@@ -49,7 +49,9 @@ class AblationKind(StudyKind[AblationPlan]):
         return cost.with_facts(power=power_of(design), design=design_line(design, len(left_out)))
 
     def has_finished(self, study: Study) -> bool:
-        return bool(study.state.ablations) and self.added_to(study) is None
+        program_id = self.read_plan(study.config).program.program_id  # others were added
+        own = [event.match_id for event in study.state.ablations.values() if event.program_id == program_id]
+        return bool(own) and own[0] in study.state.ended_matches
 
     def play(self, study: Study, plan: AblationPlan, progress: Progress) -> None:
         switched = switched_of(study.config, plan)

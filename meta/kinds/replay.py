@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.ledger.events import AblationEvent
 from analysis.ledger.run_state import RunState
 from analysis.wording import many
 from arena.executor import Progress
@@ -41,7 +42,8 @@ class ReplayKind(StudyKind[ReplayPlan]):
         return cost.with_details(run_id=plan.run_id, commits=plan.commits, seeds=plan.seeds)
 
     def has_finished(self, study: Study) -> bool:
-        return bool(study.state.ablations) and self.added_to(study) is None
+        run_id = self.read_plan(study.config).run_id  # others were added
+        return any(event.run_id == run_id and has_ended(study, event) for event in study.state.ablations.values())
 
     def play(self, study: Study, plan: ReplayPlan, progress: Progress) -> None:
         commits, _ = kept_commits(study, plan.run_id, plan.source)
@@ -49,10 +51,8 @@ class ReplayKind(StudyKind[ReplayPlan]):
 
     def added_to(self, study: Study) -> ReplayPlan | None:
         for event in reversed(study.state.ablations.values()):
-            if event.run_id is not None and event.seeds is not None:
-                wanted = trainings(len(event.factors), event.seeds)
-                if len(study.state.replays.get(event.ablation_id, ())) < len(wanted):
-                    return ReplayPlan(run_id=event.run_id, commits=len(event.factors), seeds=event.seeds)
+            if event.run_id is not None and event.seeds is not None and not has_ended(study, event):
+                return ReplayPlan(run_id=event.run_id, commits=len(event.factors), seeds=event.seeds)
         return None
 
     def runs_of(self, study: LiveStudy) -> list[RunState]:
@@ -60,6 +60,11 @@ class ReplayKind(StudyKind[ReplayPlan]):
 
     def result(self, out: Output, study: Study, plan: ReplayPlan, applies: bool = False) -> Sequence[str]:
         return show_ablation_result(out, study.folder, plan.run_id)
+
+
+def has_ended(study: Study, event: AblationEvent) -> bool:
+    wanted = trainings(len(event.factors), event.seeds or 0)
+    return len(study.state.replays.get(event.ablation_id, ())) >= len(wanted)
 
 
 def kept_commits(study: Study, run_id: str, source: str | None) -> tuple[list[Commit], int]:

@@ -107,3 +107,17 @@ def test_what_another_command_plays_is_refused(tmp_path: Path, kind: str) -> Non
     study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind=kind)
     first, hint = cli("resume", tmp_path / "s").stderr.splitlines()
     assert f"of the kind {kind} is not resumed from its folder" in first and hint.startswith("hint: metaloop ")
+
+
+def test_what_was_added_to_a_study_of_its_kind_is_resumed_too(here: Path, tmp_path: Path) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    metaloop("ablate", "local", "-t", here / "law", "-b", "0.4s", "-j", "1", "--seed", "3", "-s", "a", cwd=tmp_path)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("arena.ablation.play", killed)
+        metaloop("ablate", "tpe-local", "-s", "a", cwd=tmp_path, code=130)
+    for said in ("plan: ", "already finished"):
+        assert said in metaloop("resume", "a", cwd=tmp_path).stderr
+    [runs] = query(tmp_path / "a", "SELECT count(DISTINCT match_id) AS n FROM runs WHERE state = 'finished'")
+    assert runs == {"n": 2}
