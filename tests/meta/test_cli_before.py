@@ -7,23 +7,19 @@ import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 
 import analysis.study as study_tables
 import meta.evolve as outer_loop
 from analysis.ledger.run_state import StudyState
 from meta.kinds import begin
-from meta.kinds.plan import QUICK
 from meta.ui.live import LiveStudy
-from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import ALONE, Call, cli
-from tests.studies import drawn_law, planted, study_on
+from tests.studies import drawn_law
 
 
 @pytest.mark.slow
@@ -106,26 +102,6 @@ def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tup
     err = call("verify", BLOBS / "train.py", "-t", BLOBS, "-n", "2", *how).stderr
     [said] = [line for line in err.splitlines() if line.startswith("repeat this check with --set secret=")]
     assert ("the same figures only with fixed steps" in said) is not exact
-
-
-@pytest.mark.parametrize(
-    ("command", "plan"),
-    [
-        ("ablate", {"only": "all"}), ("ablate", {"only": [1]}), ("ablate", {"budget": "much"}),
-        ("ablate", {"budget": True}), ("ablate", {"budget": -1}), ("improve", {"origin": 3}),
-        ("improve", {"origin": "p0"}), ("match", {"seeds": 2, "roles": "program"}),
-        ("match", {"seeds": 2, "roles": ["program"], "batch": "big"}), ("match", {"roles": ["program"], "seeds": [2]}),
-    ],
-)  # fmt: skip
-def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: str, plan: dict[str, Any]) -> None:
-    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind=command, programs=[starter("stock")])
-    place = tmp_path / "s" / "study.toml"
-    known = asdict(QUICK) | {"run_budget": 1.0} if command == "improve" else {}
-    place.write_text(place.read_text().replace("[plan]\n", "[plan]\n" + tomli_w.dumps(known | plan)))
-    done = call(command, "--resume", tmp_path / "s", code=1)
-    err = done.stderr
-    assert done.stdout == "" and len(err.splitlines()) == 2
-    assert err.startswith(f"error: {place}: ") and list(plan)[-1] in err and err.endswith("study.toml from a copy\n")
 
 
 def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
