@@ -74,7 +74,7 @@ def test_its_own_tests_pass(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def study(place: Path, run: Run) -> Path:
-    dial = ["--quick", "--seeds", "2", "--seed", "1", "-b", "0.6s"]
+    dial = ["--quick", "--runs", "2", "--seed", "1", "-b", "0.6s"]
     run("meta.cli.start", "evolve", "far.md", "-t", "law", *dial, "-s", "study", METALOOP_EXECUTOR="timed")
     return place / "study"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.cli.ablate import closing
+from meta.cli.ablation_result import closing_lines
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS
@@ -45,7 +45,7 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
     assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
     assert {d["why"] for d in plan["left_out"]} == {"changes nothing here", "switched together with its list"}
     assert "± 0.73 SD" in plan["power"] and "an effect of 1.03 SD" in plan["power"]
-    assert plan["design"].endswith(" left out") and not (folder / "studies").exists()
+    assert "; 2 left out" in plan["design"] and not (folder / "studies").exists()
     small = ablate("small.md", *HOW, "--budget", "16s", "--dry-run", cwd=folder)
     assert small["runs"] == 16 and small["device_seconds"] <= 16
     assert "± 1.10 SD" in small["power"] and "an effect of 1.54 SD" in small["power"]
@@ -72,7 +72,7 @@ def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
     first = rows["First `momentum=0.9`."]
     # the same command finds all of it in the ledger; more budget goes on from there
     before = query(folder / "s", "SELECT count(*) AS n FROM runs")
-    again = metaloop("ablate", "--resume", "s", "--json", cwd=folder)
+    again = metaloop("resume", "s", "--json", cwd=folder)
     assert again.json["items"] == made["items"]
     assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
     _leads_back(folder, first)
@@ -134,7 +134,7 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert "left out: 1 of 4 kept rows" in done.stderr and "above 0): 2 of its 3 changes; " in done.stderr
     assert "harmful, each for itself (95% interval below 0): worse\n" in done.stderr
     assert re.search(r"the final script over the untouched one, on these 3 seeds: \+0\.(49|50)", done.stderr)
-    again = cli("ablate", "--resume", made["study"], "--json", cwd=tmp_path)
+    again = cli("resume", made["study"], "--json", cwd=tmp_path)
     assert again.json["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
     assert len(shown.json["rests_on"]) == 15
@@ -162,7 +162,7 @@ def test_the_closing_lines_count_each_for_itself_and_all_together() -> None:
         {"label": "slower", "low": -0.3, "high": -0.1, "q": 0.07},
         {"label": "unclear", "low": -0.3, "high": 0.1, "q": 0.4},
     ]
-    whole, helps, harms, _ = closing(rows, [0.3, 0.5])
+    whole, helps, harms, _ = closing_lines(rows, [0.3, 0.5])
     assert whole.endswith("on these 2 seeds: +0.40 nats [-0.87, 1.67]")
     assert "2 of its 4 changes; 1 when all" in helps
     assert harms.endswith(": slower")

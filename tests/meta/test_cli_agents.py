@@ -8,13 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.run_context import ModelConfig
-from programs.shelf import starter
-from tests.inner_loop.play import BLOBS
 from tests.llm.gateway import OPENAI_KEY
 from tests.meta.cli_study import ALONE, cli, metaloop
-from tests.studies import study_on
-from trainer.task import Task
 
 
 def test_the_plan_says_what_is_not_priced_and_an_absent_agent_founds_nothing(tmp_path: Path) -> None:
@@ -73,10 +68,3 @@ def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
     told = metaloop("doctor", "--json", cwd=tmp_path, env=own).json
     (line,) = [item for item in told["items"] if item["check"] == "agent CLIs"]
     assert line["found"] == "none; not installed: claude, codex, mini-swe-agent, opencode"
-
-
-def test_a_study_is_resumed_with_its_own_agent(tmp_path: Path) -> None:
-    more = {"model_config": ModelConfig(agent="mine"), "programs": [starter("stock")]}
-    study_on(tmp_path / "s", Task.load(BLOBS), researcher="command", plan={"seeds": 1, "roles": ["program"]}, **more)
-    other = metaloop("match", "--resume", tmp_path / "s", "--set", "agent=another", cwd=tmp_path, code=2)
-    assert "; --set agent would change nothing" in other.stderr

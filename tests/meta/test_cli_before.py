@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import analysis.study as study_tables
-import meta.evolve as outer_loop
 from analysis.ledger.run_state import StudyState
-from meta.kinds import begin
+from meta.kinds.evolve import EvolveKind
 from meta.ui.live import LiveStudy
+from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import ALONE, Call, cli
-from tests.studies import drawn_law
+from tests.studies import TINY, drawn_law, planted, study_on
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
     assert "nothing is trained" in call(*run, "--dry-run", "--json").json["sandbox"]
     call(*run)
     call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", tmp_path / "match")
-    call("match", "--resume", tmp_path / "match")
+    call("resume", tmp_path / "match")
     made = ("ablate", "local", "--budget", "30s", "-t", law, *small, "-s", str(tmp_path / "ablation"))
     call(*made, "--no-sandbox")
     for name in ("run", "match", "ablation"):  # the flag is needless, and leaves no doubt behind
@@ -104,6 +104,30 @@ def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tup
     assert ("the same figures only with fixed steps" in said) is not exact
 
 
+PLANS: dict[str, dict[str, Any]] = {
+    "ablation": {"name": "p", "text": "# P\n\nGo.\n"}, "evolve": TINY.table(),
+    "match": {"runs": 2, "roles": ["program"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("ablation", "only", "all"), ("ablation", "only", [1]), ("ablation", "budget", "much"),
+        ("ablation", "budget", -1), ("evolve", "origin", 3), ("evolve", "origin", "p0"), ("evolve", "final", {}),
+        ("evolve", "x", 1), ("match", "roles", "program"), ("match", "roles", []), ("match", "runs", [2]),
+        ("match", "race", {"batch": "big", "rule": "x"}),
+    ],
+)  # fmt: skip
+def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, kind: str, name: str, value: object) -> None:
+    plan = PLANS[kind] | {name: value}
+    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind=kind, plan=plan, programs=[starter("stock")])
+    done = call("resume", tmp_path / "s", code=1)
+    first, hint = done.stderr.splitlines()
+    assert done.stdout == "" and first.startswith(f"error: study.toml: [plan] {name}")
+    assert hint == "hint: restore study.toml from a copy"
+
+
 def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import time; print('importing', flush=True); time.sleep(600)\n")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
@@ -145,16 +169,16 @@ def test_the_end_of_a_study_reads_its_ledger_once(call: Call, tmp_path: Path, mo
 
         monkeypatch.setattr(owner, name, reads)
 
-    for owner, name in ((study_tables, "_tables"), (StudyState, "read"), (LiveStudy, "read"), (begin, "read")):
+    for owner, name in ((study_tables, "_tables"), (StudyState, "read"), (LiveStudy, "read")):
         counted(owner, name)
-    real = outer_loop.evolve
+    real = EvolveKind.play
 
     def carried_out(*given: Any) -> None:
         real(*given)
         assert loads
         loads.clear()
 
-    monkeypatch.setattr(outer_loop, "evolve", carried_out)
+    monkeypatch.setattr(EvolveKind, "play", carried_out)
     dial = ("--quick", "--set", "generations=0", "-n", "2", "-b", "0.4s", "-j", "1")
     told = call("evolve", "-t", "law", *dial, "-s", "s", "--json").json
     assert loads == ["_tables"] and told["program_id"].startswith("p")

@@ -121,18 +121,13 @@ def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
     assert asked.items() <= planned(*model).items()
 
 
-def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(here: Path, server: LlmServer) -> None:
+def test_limits_are_kept_by_the_study(here: Path, server: LlmServer) -> None:
     made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--set", "max_wall=20m"]
-    told = " ".join(metaloop(*made).stderr.split())
-    assert "reply_tokens 900, call_timeout_s 40, patience_s 3600, calls_at_once 3" in told and "max_wall_s 1200" in told
+    metaloop(*made)
     staff = StudyConfig.read(here / "s" / "study.toml").staff
-    assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
+    limits = (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once, staff.max_wall)
+    assert limits == (900, 40.0, 3600.0, 3, 1200.0)
     assert all(body["max_tokens"] == 900 for body in server.seen[1:])
-    metaloop("match", "--resume", "s", "--set", "patience=5s", "--set", "calls_at_once=1")
-    staff = StudyConfig.read(here / "s" / "study.toml").staff
-    assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
-    refusal = metaloop("match", "--resume", "s", "--set", "reply_tokens=901", "--json", code=2)
-    assert "--set reply_tokens would change nothing" in refusal.stderr
 
 
 def test_a_study_stores_the_context_size_that_it_is_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,15 +135,11 @@ def test_a_study_stores_the_context_size_that_it_is_given(here: Path, monkeypatc
         environment(monkeypatch, server.url)
         made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test"]
         assert "context_tokens unknown" in " ".join(metaloop(*made, "-s", "s", "--dry-run").stdout.split())
-        assert "context_tokens 4096, reply_tokens 819" in " ".join(
-            metaloop(*made, "-s", "s", "--set", "context_tokens=4096").stderr.split()
-        )
+        metaloop(*made, "-s", "s", "--set", "context_tokens=4096")
         staff = StudyConfig.read(here / "s" / "study.toml").staff
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
-        refusal = metaloop("match", "--resume", "s", "--set", "context_tokens=2048", code=2)
-        assert "--set context_tokens would change nothing" in refusal.stderr
-        metaloop("match", "--resume", "s")
+        metaloop("resume", "s")
         close_connections()
 
 
@@ -163,10 +154,8 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
         assert query(here / "one", sql) == query(here / "two", sql)
     capped = metaloop("match", *shared, "-s", "three", "--set", "max_tokens=5000", cwd=here, env=env, code=3)
     assert "--set max_tokens=5000 is reached" in capped.stderr
-    metaloop("match", "--resume", "three", "--set", "max_tokens=900000", cwd=here, env=env)
+    metaloop("resume", "three", "--set", "max_tokens=900000", cwd=here, env=env)
     assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
-    other = metaloop("match", "--resume", "three", "-m", "openai/other", cwd=here, env=env, code=2)
-    assert "--model would change nothing" in other.stderr
     for path in here.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 

@@ -18,12 +18,13 @@ from analysis.wording import decimals, duration, plain_number, roughly
 from meta.cli import errors, resolve
 from meta.cli.capacity import wall
 from meta.cli.commands import verb
-from meta.cli.launch import dry_run, so_far
+from meta.cli.driver import show_cost, so_far
 from meta.cli.options import flag, parse_duration
 from meta.cli.output import Column, Output, ask, clean, folded, jsonable
 from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker
 from meta.cli.views import named
+from meta.kinds.contract import named_kind
 from meta.kinds.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
@@ -88,11 +89,11 @@ def test_errors_have_the_kind_and_exit_code_of_the_contract() -> None:
 def test_a_drained_study_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from arena.drain import Drained
 
-    problem = errors.classify(Drained("stopped on request", hint="metaloop evolve --resume x"))
+    problem = errors.classify(Drained("stopped on request", hint="metaloop resume x"))
     assert problem.exit_code == errors.DRAINED == 130
     monkeypatch.setattr("meta.cli.errors.wrapped", lambda text: text.replace(" ", "\n"))  # as at a narrow terminal
     errors.report(problem, as_json=False)
-    said = "stopped\non\nrequest\nnext:\n  metaloop evolve --resume x\n"
+    said = "stopped\non\nrequest\nnext:\n  metaloop resume x\n"
     assert capsys.readouterr().err == said, "only the command stays one line"
     assert errors.lines(problem)[0].startswith("stopped")
 
@@ -160,20 +161,20 @@ def test_a_dry_run_shows_the_runs_on_each_task_and_what_is_known(
 ) -> None:
     works = [Work("theirs", "", 90, 16, 0.5, 60.0), Work("far", "held out", 10, 16, 1.0, 20.0)]
     cost = Cost.of(Task.load("strokes"), works, 2, 1, True, stages=[{"stage": "confirmation", "runs": "10"}])
-    assert so_far(write_study(tmp_path / "s"), "match", cost).wall_seconds == pytest.approx(
+    assert so_far(write_study(tmp_path / "s"), named_kind("match"), cost).wall_seconds == pytest.approx(
         49.8, abs=0.05
     )  # 11 of 100 runs have ended
     assert Cost.of(planted(tmp_path / "law"), works, 2, 1, True).wall_seconds == 5.8  # nothing is trained
-    cost = cost.saying(power="0.69 SD", knowledge="").knowing(factors=[{"directive_id": "d1", "text": "Keep it."}])
-    dry_run(Output(person=False), cost, "factors")
+    cost = cost.with_facts(power="0.69 SD", knowledge="").with_details(factors=[{"directive_id": "d1", "text": "Keep it."}])
+    show_cost(Output(person=False), cost)
     shown = capsys.readouterr().out
     assert "theirs\t\t90\t16\t0.5\t60.0\nfar\theld out\t10" in shown and "d1\tKeep it." in shown
-    dry_run(Output(person=True), cost, "factors")
+    show_cost(Output(person=True), cost)
     shown = " ".join(capsys.readouterr().out.split())
-    assert all(part in shown for part in ("56.0s with 2 workers", "0.69 SD", "confirmation 10"))
+    assert all(part in shown for part in ("56 s with 2 workers", "0.69 SD", "confirmation 10"))
     assert "knowledge" not in shown
-    assert wall(cost.knowing(researcher="chat")).endswith(", plus the time of models and agents")
-    dry_run(Output(as_json=True), cost, "factors")
+    assert wall(cost.with_details(researcher="chat")).endswith(", plus the time of models and agents")
+    show_cost(Output(as_json=True), cost)
     told = json.loads(capsys.readouterr().out)
     totals = {"runs": 100, "experiments": 1600, "device_seconds": 80.0, "charged_seconds": 55.0, "task": "theirs"}
     assert totals.items() <= told.items()

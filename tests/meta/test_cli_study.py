@@ -53,7 +53,7 @@ def test_a_single_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: P
     assert f"metaloop show {run['run_id'][:7]} -s {told['study']}" in done.stderr
     shown = metaloop("show", run["run_id"][:6], "--json", cwd=tmp_path).json
     assert shown["kind"] == "run"
-    again = cli("match", "--resume", told["study"], "--json", cwd=tmp_path)
+    again = cli("resume", told["study"], "--json", cwd=tmp_path)
     assert again.json["items"] == told["items"]
 
 
@@ -63,22 +63,21 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
     wait_for_experiments(folder, 3)
     status = metaloop("status", folder, "--json", cwd=tmp_path).json
     assert status["state"] == "running"
-    busy = metaloop("match", "--resume", folder, "--json", cwd=tmp_path, code=1)
+    busy = metaloop("resume", folder, "--json", cwd=tmp_path, code=1)
     assert json.loads(busy.stderr.strip().split("\n")[-1])["error"]["kind"] == "busy"
     os.kill(process.pid, signal.SIGINT)
     _, remarks = process.communicate(timeout=200)
     assert process.returncode == 130, remarks
     stopped = re.search(r"(\d) of 9 runs ended, .* of device time charged to the runs\nnext:\n  (.*)\n", remarks)
-    assert stopped and stopped[2].startswith("metaloop match --resume"), remarks
+    assert stopped and stopped[2].startswith("metaloop resume"), remarks
     assert metaloop("status", folder, "--json").json["state"] == "stopped"
     assert metaloop("stop", folder, "--json").json["stop_requested"] is False
-    done = metaloop("match", "--resume", folder, "--json", cwd=tmp_path)
+    done = metaloop("resume", folder, "--json", cwd=tmp_path)
     assert stopped[1] == "0" or (re.search("left: at most .* by the clock", done.stderr) and "plan:" not in done.stderr)
     rows = done.json["items"]
     assert len(rows) == 3  # local, stock and stock once more: under one-line the researcher does as under stock
     assert {row["role"] for row in rows} == {"program", "a/a"}
     assert {row["n"] for row in rows} == {3}
-    assert "--run-budget" in metaloop("match", "--resume", folder, "-b", "9s", cwd=tmp_path, code=2).stderr
 
 
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
     assert rows == [{"trust": "unverified"}]
     everywhere = "SELECT trust FROM runs UNION SELECT trust FROM verifications UNION SELECT trust FROM standings"
     assert metaloop("sql", "bare", everywhere, "--json", cwd=tmp_path).json == rows
-    assert "was created without a sandbox" in metaloop("match", "--resume", "bare", cwd=tmp_path, code=2).stderr
+    assert "was created without a sandbox" in metaloop("resume", "bare", cwd=tmp_path, code=2).stderr
 
     checked = metaloop("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "-y", "--json", cwd=tmp_path)
     audit = checked.json

@@ -168,7 +168,7 @@ def test_every_screen_begins_with_what_is_distinguishable_from_noise(here: Path)
 @pytest.mark.parametrize(
     "args",
     [
-        ("evolve", "--resume", "studies/night"),
+        ("resume", "studies/night"),
         ("verify", "studies/night"),
         ("program", "new", "x.md", "--learnt", "studies/night"),
     ],

@@ -76,5 +76,5 @@ def test_two_commands_end_in_a_verdict(repository: Path, tmp_path: Path, rented:
     said = " ".join(improved.stdout.split())
     assert "Unverified scores" in said
     assert (tmp_path / "night" / "champion.md").is_file() and (tmp_path / "night" / "best_train.py").is_file()
-    applied = metaloop(tmp_path, "improve", "--resume", "night", "--apply", rented=rented)
+    applied = metaloop(tmp_path, "resume", "night", "--apply", rented=rented)
     assert "metaloop/night" in applied.stdout + applied.stderr or "good enough to apply" in applied.stderr

@@ -105,8 +105,8 @@ def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: 
         assert [row for row in experiments(study) if row in before] == before  # nothing lost, nothing again
         before = experiments(study)
         assert len(before) >= 3 * kill + 4
-        words = ["improve", "--resume", str(study), "--json"]
-    done = metaloop("improve", "--resume", str(study), "--json", url=server.url)
+        words = ["resume", str(study), "--json"]
+    done = metaloop("resume", str(study), "--json", url=server.url)
     assert done.returncode == 0, done.stderr
     assert run(["program", "lint", str(study / "champion.md"), "-t", str(task)]) == 0
     assert_runs_sound(study)

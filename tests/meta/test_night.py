@@ -248,7 +248,7 @@ def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path:
     main.write_bytes(b"".join(kept))
     for closed in (study / "ledger").glob("end-*.jsonl"):
         closed.unlink()
-    said = metaloop("improve", "--resume", study).stderr
+    said = metaloop("resume", study).stderr
     left = re.search(r"0 of 1 run ended, ([\d.]+) s .* left: at most 1 run, about ([\d.]+) s of", said)
     assert left and float(left[1]) > 1 and float(left[1]) + float(left[2]) == pytest.approx(9.6, abs=0.2)
     turns = "SELECT number, program_id, gain, kept FROM night_turns"
@@ -265,7 +265,7 @@ def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
     monkeypatch.setattr("meta.evolve.evolve", stopped)
     words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
     said = metaloop(*words, "-s", tmp_path / "study", "--apply", code=130).stderr
-    assert f"metaloop improve --resume {tmp_path / 'study'} --apply" in said
+    assert f"metaloop resume {tmp_path / 'study'} --apply" in said
 
 
 def git(folder: Path, *words: str) -> str:
@@ -279,7 +279,7 @@ def applied(study: Study) -> Applied:
 def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, repository: Path) -> None:
     (repository / "work" / "train.py").write_text((repository / "work" / "train.py").read_text() + "\n# mine\n")
     before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
-    said = metaloop("improve", "--resume", ended, "--apply").stderr
+    said = metaloop("resume", ended, "--apply").stderr
     assert "switch metaloop/study" in said and "--apply" not in said and said.count("next:") == 1
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()

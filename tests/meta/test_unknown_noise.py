@@ -77,13 +77,13 @@ def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
     assert "1 try looked at the search's rows; which gain these can resolve, and what so many tries" in shown
     [row] = query(study, "SELECT low, high, noise, start, end_ FROM harvest")
     assert row == {"low": None, "high": None, "noise": "", "start": pytest.approx(0.1), "end_": pytest.approx(0.09)}
-    found = metaloop("improve", "--resume", study, "--json").json
+    found = metaloop("resume", study, "--json").json
     assert found["state"] == "open" and found["decision"]["looks"]["tries"] == 1
     metaloop("report", study, "-o", study / "page.html")
     page = visible(html.unescape((study / "page.html").read_text()))
     assert "not known on other data" in page and UNKNOWN in page and "\n● significant" not in page
     assert "0.010, 0.010" not in page + shown + (study / "champion.evidence.md").read_text() + json.dumps(found)
-    applied = metaloop("improve", "--resume", study, "--apply", "--set", "data_noise=unknown").stderr
+    applied = metaloop("resume", study, "--apply", "--set", "data_noise=unknown").stderr
     assert "branch metaloop/study" in applied
     message = git(task, "log", "-1", "--format=%B", "metaloop/study")
     assert message.startswith("metaloop: train.py (val_err 0.100 → 0.090) of study study\n")
@@ -118,7 +118,7 @@ def test_an_exact_metric_is_better_without_an_interval(tmp_path: Path) -> None:
     shown = " ".join(ended.stdout.split())
     assert "main is better than the untouched script by +0.010 val_err (val_err 0.100 → 0.090; exact)" in shown
     assert "branch metaloop/study" in ended.stderr and "No fresh data" not in shown
-    assert metaloop("improve", "--resume", study, "--json").json["state"] == "better"
+    assert metaloop("resume", study, "--json").json["state"] == "better"
 
 
 def test_data_noise_without_apply_is_refused(tmp_path: Path) -> None:
