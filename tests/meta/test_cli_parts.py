@@ -165,7 +165,8 @@ def test_a_dry_run_shows_the_runs_on_each_task_and_what_is_known(
         49.8, abs=0.05
     )  # 11 of 100 runs have ended
     assert Cost.of(planted(tmp_path / "law"), works, 2, 1, True).wall_seconds == 5.8  # nothing is trained
-    cost = cost.with_facts(power="0.69 SD", knowledge="").with_details(factors=[{"directive_id": "d1", "text": "Keep it."}])
+    factors = [{"directive_id": "d1", "text": "Keep it."}]
+    cost = cost.with_facts(power="0.69 SD", knowledge="").with_details(factors=factors)
     show_cost(Output(person=False), cost)
     shown = capsys.readouterr().out
     assert "theirs\t\t90\t16\t0.5\t60.0\nfar\theld out\t10" in shown and "d1\tKeep it." in shown
