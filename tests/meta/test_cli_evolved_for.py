@@ -55,7 +55,7 @@ def exported(here: Path, *words: str) -> dict[str, Any]:
 def test_the_files_of_a_study_name_the_researcher(here: Path) -> None:
     champion = load(here / "s" / "champion.md")
     assert champion.evolved_for == EvolvedFor("scripted")
-    ended = cli("evolve", "--resume", "s", "--json", cwd=here)
+    ended = cli("resume", "s", "--json", cwd=here)
     assert ended.json["researcher"] == "scripted"
     assert ended.json["program_id"] == champion.program_id
     assert ", the scripted researcher, " in (here / "s" / "champion.evidence.md").read_text()

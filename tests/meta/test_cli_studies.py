@@ -62,7 +62,7 @@ def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentenc
         path.write_text(re.sub(r'("schema":|^schema = )\d+', r"\g<1>1", text, flags=re.M), "utf-8")
     [item] = metaloop("ls", tmp_path, "--json").json["items"]
     assert (item["state"], item["lead"]) == ("other version", "-")
-    for words in (["standings"], ["status"], ["evolve", "--dry-run", "--resume"]):
+    for words in (["standings"], ["status"], ["resume"]):
         problem, hint = metaloop(*words, folder, code=1).stderr.strip().split("\n", 1)
         assert "another version of metaloop made this study" in problem and hint.startswith("hint: the study is older")
     window = Studies(tmp_path)
@@ -126,7 +126,7 @@ def test_a_finished_study_gets_small_and_works_as_before(root: Path, tmp_path: P
     compact(copy)
     assert (copy / "runs.zip").read_bytes() == packed
     metaloop("verify", runs[0]["run_id"], "-s", copy, "--seeds", "2", "-y")
-    metaloop("evolve", "--resume", copy)
+    metaloop("resume", copy)
     metaloop("report", copy)
     (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(Corrupt, match=r"runs\.zip: cannot be read"):
