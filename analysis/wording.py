@@ -5,15 +5,12 @@ Pages use a true minus and a dash; terminals and plain files use ASCII (`plain_n
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MINUS = "\u2212"
-ASCII = str.maketrans({MINUS: "-", "–": "-"})
-SIZES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 # Control characters and those that change the writing direction: untrusted text must not rearrange the page.
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 # Stock has two arms, which have one name everywhere: by role.
@@ -116,7 +113,7 @@ def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
 
 def plain_text(text: str) -> str:
     """A text for pages, for a terminal: with ASCII minus signs and dashes."""
-    return text.translate(ASCII)
+    return text.replace(MINUS, "-").replace("–", "-")
 
 
 def count(value: float | None) -> str:
@@ -168,37 +165,6 @@ def roughly(seconds: float) -> str:
 def share(part: float | None) -> str:
     """A share in percent; a small one is not displayed as 0%."""
     return "–" if part is None else "<1%" if 0 < part < 0.005 else f"{part:.0%}"
-
-
-def usd(amount: float | None) -> str:
-    """``$0.25``; ``not priced`` where a price is unknown. A small amount is not displayed as $0."""
-    if amount is None:
-        return "not priced"
-    return "<$0.01" if 0 < amount < 0.005 else f"${amount:,.2f}" if amount else "$0"
-
-
-def tokens(count: int | None) -> str:
-    """``831``, ``12.3k``, ``1.2M``."""
-    size, letter = next(((size, letter) for size, letter in SIZES if (count or 0) >= size), (1.0, ""))
-    value = (count or 0) / size
-    return f"{value:.{1 if value < 99.95 else 0}f}{letter}" if letter else str(count or 0)
-
-
-def cell(value: Any, digits: int = 4) -> str:
-    """A value of a table: floats with ``digits`` significant digits, words of a list side by side, other structures as
-    JSON, a dash where there is none."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        text = brief(value, digits)
-        return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
-    if isinstance(value, int):
-        return minus(str(value))
-    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
-        return " ".join(map(str, value)) or "–"
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
 
 
 def ranks(low: int | None, high: int | None) -> str:

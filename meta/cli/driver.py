@@ -17,10 +17,11 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.researchers.description import describe
 from inner_loop.run_context import ModelConfig
-from meta.cli import capacity, model_options, resolve
+from meta.cli import capacity, resolve
 from meta.cli.apply_study import apply_study, refuse_early
 from meta.cli.consent import consent
 from meta.cli.flags import EndFlags, StartFlags
+from meta.cli.model_options import ask_consent
 from meta.cli.new_study import workers_on
 from meta.cli.output import Column, Output
 from meta.cli.progress import Progress
@@ -141,12 +142,11 @@ def check_before_start(
 ) -> None:
     """Raise unless experiments on the tasks can and may run here and the researcher answers. The user has to agree, at
     a terminal or with ``yes``, to what may cost money, and to code that only a study from elsewhere names."""
-    for task in tasks:
-        sandbox.require(task, config.sandbox)
+    require_able(config, kind, tasks)
     if not is_new:
         consent(folder, config, yes, sandboxed=config.sandbox)
     if kind.has_researcher:
-        model_options.require_able(config.researcher, config.staff, sandboxed=config.sandbox, yes=yes)
+        ask_consent(config.researcher, config.staff, sandboxed=config.sandbox, yes=yes)
         describe(config.researcher).try_once(tasks[0], config.staff, config.sandbox, out.note)
     if is_new:  # a study that is resumed has trained on its tasks
         for task in tasks:

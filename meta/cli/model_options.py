@@ -68,11 +68,15 @@ def resolve_recordings() -> None:
     os.environ.update({name: str(folder.expanduser().resolve()) for name, folder in folders.items()})
 
 
-def require_able(researcher: str, config: ModelConfig, *, sandboxed: bool = True, yes: bool) -> None:
-    """Raise where the researcher cannot start here. Where it may cost money, the user has to agree: at a terminal, or
-    with --yes."""
+def require_able(researcher: str, config: ModelConfig, *, yes: bool) -> None:
+    """Raise where the researcher cannot start here, in a sandbox; ask as `ask_consent`."""
+    describe(researcher).preflight(config, True)
+    ask_consent(researcher, config, sandboxed=True, yes=yes)
+
+
+def ask_consent(researcher: str, config: ModelConfig, *, sandboxed: bool, yes: bool) -> None:
+    """Where the researcher may cost money, the user has to agree: at a terminal, or with ``yes`` (--yes)."""
     description = describe(researcher)
-    description.preflight(config, sandboxed)
     reason = description.asks_consent(config, sandboxed)
     if reason and not yes:
         hint = "--yes, with --max-usd 5" if description.is_metered(config) else "--yes"

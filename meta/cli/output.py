@@ -270,7 +270,8 @@ def bare(value: Any) -> str:
 
 def brief(value: Any) -> str:
     """A value at a terminal."""
-    from analysis.wording import cell, plain_text  # loads the package, which --help has no time for
+    from analysis.table_cells import cell  # loads the package, which --help has no time for
+    from analysis.wording import plain_text
 
     return plain_text(cell(jsonable(value)))
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.table_cells import usd
 from analysis.trust import gain_name
-from analysis.wording import duration, many, plain_number, share, tokens, usd
+from analysis.wording import count, duration, many, plain_number, share
 from meta.cli.output import Output, clean, fit
 from meta.cli.resolve import shown
 from meta.cli.screen import Goal, screen
@@ -163,7 +164,7 @@ def _run_line(event: Mapping[str, Any]) -> str:
         unit = f" {event['unit']}" if event.get("unit") else ""
         text += f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}"
     if run.get("calls"):
-        text += f", {tokens(run.get('tokens'))} tokens, {usd(run.get('usd'))}"
+        text += f", {count(run.get('tokens'))} tokens, {usd(run.get('usd'))}"
         wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
         text += f", device used {share(min(busy / wall, 1.0))}" if wall and busy is not None else ""
     return text

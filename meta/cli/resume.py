@@ -8,9 +8,9 @@ from typing import Annotated
 from inner_loop.run_context import LIMITS
 from meta.cli import driver, resolve
 from meta.cli.commands import verb
-from meta.cli.flags import AnyStudy, EndFlags, ModelFlags, PlayingFlags, YesFlag
+from meta.cli.flags import AnyStudy, EndFlags, ModelFlags, YesFlag
 from meta.cli.model_options import parse_models
-from meta.cli.options import only
+from meta.cli.options import flag, only
 from meta.cli.output import Output
 from programs.errors import UsageError
 
@@ -19,7 +19,11 @@ from programs.errors import UsageError
 class ResumeFlags:
     """The options that may differ from those that the study was created with."""
 
-    playing: Annotated[PlayingFlags, only("workers", "no_sandbox")]
+    workers: Annotated[
+        int | None,
+        flag("Worker processes, each with a device of its own  [default: as many as before].", "-j", min=1),
+    ]
+    no_sandbox: Annotated[bool, flag("Go on with a study that was created without a sandbox, without one.")]
     models: Annotated[ModelFlags, only("max_usd", "more")]
     ending: EndFlags
     yes: YesFlag = False
@@ -42,8 +46,8 @@ def resume(out: Output, study: AnyStudy, flags: ResumeFlags) -> None:
         out,
         resolve.study_folder(study, out).resolve(),
         limits=limits,
-        workers=flags.playing.workers,
-        no_sandbox=flags.playing.no_sandbox,
+        workers=flags.workers,
+        no_sandbox=flags.no_sandbox,
         yes=flags.yes,
         ending=flags.ending,
     )

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analysis.ledger.events import MatchEvent
+from analysis.table_cells import usd
 from analysis.trust import gain_name, marked
-from analysis.wording import duration, many, plain_number, share, tokens, usd
+from analysis.wording import count, duration, many, plain_number, share
 from meta.cli.capacity import workers_text
 from meta.cli.output import Column, clean, fit, table
 from meta.cli.views import named
@@ -110,9 +111,9 @@ def header(status: StudyStatus, title: str, width: int, goal: Goal) -> Iterator[
 def models_lines(status: StudyStatus) -> Iterator[str]:
     """The calls, tokens and dollars against their limits, and the shares of device time and tokens that were used."""
     usage, limits = status.usage, status.limits
-    most_tokens = f" of {tokens(limits['max_tokens'])}" if limits.get("max_tokens") else ""
+    most_tokens = f" of {count(limits['max_tokens'])}" if limits.get("max_tokens") else ""
     most_usd = f" of {usd(limits['max_usd'])}" if limits.get("max_usd") else ""
-    yield f"models {many(usage.calls, 'call')}, {tokens(usage.tokens)}{most_tokens} tokens, {usd(usage.usd)}{most_usd}"
+    yield f"models {many(usage.calls, 'call')}, {count(usage.tokens)}{most_tokens} tokens, {usd(usage.usd)}{most_usd}"
     accepted = f"{share(usage.token_utilization)} of the tokens in accepted replies"
     yield f"used   device {share(status.utilization)} of the time, {accepted}"
 

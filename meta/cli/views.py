@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.wording import TWO_ARMS, chance, decimals, duration, plain_number, plain_span, share, tokens, typical
+from analysis.wording import TWO_ARMS, chance, count, decimals, duration, plain_number, plain_span, share, typical
 from meta.cli.output import Column, Output, Row, are_numbers, brief, table
 from meta.cli.resolve import fetch, short
 
@@ -126,7 +126,7 @@ def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Co
     formats: dict[str, Callable[[Any], str]] = {
         **dict.fromkeys(GAINS, lambda value: plain_number(value, digits)),
         **dict.fromkeys(("p", "q"), chance),
-        "utilization": lambda part: share(min(part, 1.0)), "tokens": tokens, "low": str,
+        "utilization": lambda part: share(min(part, 1.0)), "tokens": count, "low": str,
     }  # fmt: skip
     if "per_hour" in keys:  # the interval is of that column
         del formats["gain"]

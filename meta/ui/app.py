@@ -22,6 +22,7 @@ from analysis import wording
 from analysis.report.axis import Axis
 from analysis.report.page import report as html_report
 from analysis.study import read_study
+from analysis.table_cells import cell, usd
 from analysis.trust import gain_name
 from arena import serving
 from arena.serving.headers import HEADERS, same_site
@@ -214,8 +215,9 @@ def page(name: str, values: Mapping[str, Any], status: int = 200) -> Response:
 @cache
 def templates() -> jinja2.Environment:
     environment = jinja_environment(HERE / "templates", REPORT, escaped=True, shown=wording.clean)
-    names = ("number", "brief", "cell", "count", "duration", "many", "minus", "share", "span", "usd")
-    environment.filters |= {name: getattr(wording, name) for name in names} | {"gain_name": gain_name}
+    names = ("number", "brief", "duration", "many", "minus", "share", "span")
+    environment.filters |= {name: getattr(wording, name) for name in names}
+    environment.filters |= {"cell": cell, "gain_name": gain_name, "usd": usd}
     environment.globals |= {"link": link, "axis": Axis.over}
     return environment
 

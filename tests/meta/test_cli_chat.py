@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis import wording
+from analysis import table_cells, wording
 from analysis.ledger.events import StudyEvent
 from analysis.study import query
 from arena.settings import StudyConfig
@@ -169,10 +169,10 @@ def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
     study.take(example(StudyEvent, config={"staff": {"max_usd": 5.0}}))
     for tokens_, usd in ((1200, 0.25), (300, 0.5)):
         study.take(example(CallEvent, tokens=tokens_, usd=usd))
-    assert "models 2 calls, 1.5k tokens, $0.75 of $5.00" in lines_of(study)
+    assert "models 2 calls, 1,500 tokens, $0.75 of $5.00" in lines_of(study)
     (tmp_path / "study.toml").write_text("[staff]\nmax_usd = 9.0\nmax_tokens = 20000\n")
     del study.settings  # as a process that resumes it with larger limits reads them
-    assert "models 2 calls, 1.5k of 20.0k tokens, $0.75 of $9.00" in lines_of(study)
+    assert "models 2 calls, 1,500 of 20,000 tokens, $0.75 of $9.00" in lines_of(study)
     study.take(example(CallEvent, tokens=300))
     assert any("not priced" in line for line in lines_of(study))
 
@@ -186,7 +186,7 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     logged = [line for line in metaloop(*with_model, "-s", "m").stderr.splitlines() if line.startswith("run ")]
     assert len(logged) == 2 and all("tokens, not priced, device used" in line for line in logged)
     said = metaloop(*with_model, "-s", "p", "--set", "prices=openai/test=1/2").stderr
-    assert all("k tokens, $0.0" in line for line in said.splitlines() if line.startswith("run "))
+    assert all("tokens, $0.0" in line for line in said.splitlines() if line.startswith("run "))
     metaloop("match", "stock", "one-line", *task, "-s", "none")
     pages = {}
     for study in ("m", "p", "none"):  # what standings and status show to a person
@@ -226,8 +226,6 @@ def test_tokens_that_came_to_nothing_are_not_used() -> None:
     shares = [model_usage(calls[:count]).token_utilization for count in (0, 2, 4)]
     assert shares == [None, 0.5, 0.5]  # a reply that was repaired, and lost tokens
     assert model_usage(calls) == ModelUsage(4, 350, None, 0.5)
-    assert [wording.usd(amount) for amount in (None, 0.0, 0.001, 0.25)] == ["not priced", "$0", "<$0.01", "$0.25"]
-    assert [wording.tokens(count) for count in (None, 999, 12_345, 234_567, 99_960, 1_000_000)] == [
-        "0", "999", "12.3k", "235k", "100k", "1.0M",
-    ]  # fmt: skip
+    amounts = [table_cells.usd(amount) for amount in (None, 0.0, 0.001, 0.25)]
+    assert amounts == ["not priced", "$0.00", "<$0.01", "$0.25"]
     assert [wording.share(part) for part in (None, 0.0, 0.001, 0.5)] == ["–", "0%", "<1%", "50%"]

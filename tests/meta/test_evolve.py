@@ -89,6 +89,7 @@ def test_children_are_commits_whose_parents_are_their_parents(ended: Ended, ask:
         parents = show("log", "-1", "--format=%P", child["child_id"]).split()
         assert parents == [show("rev-parse", p).strip() for p in child["parent_ids"]]
     assert show("show", "main:program.md").encode() == champion.program.raw
+    assert "`lr" in (folder / "evidence" / "generation-1.md").read_text()
 
 
 def test_a_list_that_rules_wrote_has_no_idea_for_other_tasks(ask: Snapshot) -> None:

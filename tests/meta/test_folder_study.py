@@ -124,7 +124,7 @@ def test_a_match_takes_a_folder_and_resumes_it(lab: Path, law: Task, tmp_path: P
     metaloop("match", lab / "program.md", *words, "--dry-run")
     metaloop("match", lab, "stock", "-n", "2", *words, cwd=tmp_path)
     assert ("lab", own.document) in StudyConfig.read(tmp_path / "m" / "study.toml").programs
-    assert own.program_id in metaloop("match", "--resume", tmp_path / "m", "--json").stdout
+    assert own.program_id in metaloop("resume", tmp_path / "m", "--json").stdout
     with_study = Study.open(tmp_path / "m")
     with_study.look()
     assert with_study.program(own.program_id).files == own.files

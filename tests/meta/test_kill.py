@@ -31,7 +31,7 @@ APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "c
 
 
 def resume(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "meta.cli.start", "evolve", "--resume", str(folder), "-y"]
+    command = [sys.executable, "-m", "meta.cli.start", "resume", str(folder), "-y"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
@@ -57,7 +57,8 @@ def digits(value: Any) -> Any:
 
 
 def answers(folder: Path, apart: Sequence[str] = APART) -> dict[str, Any]:
-    told: dict[str, Any] = {name: (folder / name).read_text() for name in ("champion.md", "champion.evidence.md")}
+    pages = [folder / name for name in ("champion.md", "champion.evidence.md")]
+    told: dict[str, Any] = {page.name: page.read_text() for page in pages if page.exists()}
     with open_study(folder) as con:
         for view in set(VIEWS) - {"events"}:
             kept = [
