@@ -91,12 +91,6 @@ class Cost:
         """Device-seconds that will be charged to the runs, without their verification."""
         return sum(work.runs * work.run_budget_s for work in self.works)
 
-    @property
-    def of_looks(self) -> str:
-        """What can be seen at the rows of each task with a command; empty without one."""
-        several = len(self.looks) > 1
-        return ". ".join(f"{work.task}: {work.sentence}" if several else work.sentence for work in self.looks)
-
     def record(self) -> dict[str, Any]:
         """As JSON."""
         whole = {
