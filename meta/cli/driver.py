@@ -168,8 +168,7 @@ def drive(out: Output, study: Study, work: Work, cost: Cost, ending: EndFlags) -
     announce(out, cost, study.folder, kind)
     unsafe = flag(cost.details["sandbox"] != sandbox.OPEN)
     again = f"metaloop resume {resolve.typed(study.folder)}{unsafe}{ending.words}"
-    goal = {"runs": cost.runs, "device_seconds": cost.charged}
-    with Progress(out, study.folder, kind.name, goal) as progress:
+    with Progress(out, study.folder, kind.name) as progress:
         try:
             kind.play(study, plan, progress)
         except Drained as error:
