@@ -151,17 +151,6 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-def roughly(seconds: float) -> str:
-    """An estimate without false precision: ``4 s``, ``50 s``, ``18 min``, ``2.1 h``, ``3 days``."""
-    if seconds < 10:
-        return f"{max(1, round(seconds))} s"
-    for unit, size, most in (("s", 1, 95), ("min", 60, 95), ("h", 3600, 48)):
-        if seconds < most * size:
-            value = seconds / size
-            return f"{round(value, -1 if unit == 's' else 0):.0f} {unit}" if unit != "h" else f"{value:.2g} {unit}"
-    return f"{seconds / 86400:.0f} days"
-
-
 def share(part: float | None) -> str:
     """A share in percent; a small one is not displayed as 0%."""
     return "–" if part is None else "<1%" if 0 < part < 0.005 else f"{part:.0%}"

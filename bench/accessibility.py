@@ -67,7 +67,7 @@ def addresses(study: Path, folder: Path) -> Iterator[tuple[str, str]]:
         until_read(window)
         yield "window", f"{window.url}/?token={TOKEN}"
         text = window.page("/study", at=study.name)
-        paths = [("/study", {"at": study.name}), ("/sql", {"at": study.name, "q": "FROM runs LIMIT 5"})]
+        paths = [("/study", {"at": study.name})]
         paths += [("/run", first(text, "/run")), ("/program", first(text, "/program")), ("/study", {"at": "none"})]
         for path, values in paths:
             yield "window", f"{window.url}{path}?{httpx.QueryParams(values)}"

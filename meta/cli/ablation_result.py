@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.statistics import mean_interval
-from analysis.wording import estimate, many, plain_text
 from meta.cli import resolve, views
 from meta.cli.credit import doubts
 from meta.cli.output import Output
@@ -32,30 +31,24 @@ def show_ablation_result(out: Output, folder: Path, identity: str) -> list[str]:
         seeds = resolve.fetch(con, "SELECT count(DISTINCT run_seed) AS n FROM runs WHERE match_id = ?", [identity])
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
-    views.show(out, rows, view, extra={"study": resolve.shown(folder)})
-    if rows[0]["method"] == "leave-one-out":
-        for line in closing_lines(rows, gains):
-            out.note(line)
+    whole = effect_of_all(rows, gains) if rows[0]["method"] == "leave-one-out" else {}
+    views.show(out, rows, view, extra={"study": resolve.shown(folder), **whole})
+    if whole and out.mode != "json":
+        out.thing(whole)
     elif seeds[0]["n"] == 1:
         out.note(ONE_SEED)
     study = resolve.typed(folder)
     return [f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}"]
 
 
-def closing_lines(rows: Sequence[Mapping[str, Any]], gains: Sequence[float]) -> list[str]:
-    """What the final script gains, how many changes help, which do harm, and what to do with the others."""
+def effect_of_all(rows: Sequence[Mapping[str, Any]], gains: Sequence[float]) -> dict[str, object]:
+    """The gain of the final script over the untouched one, by its ``gains`` with each seed, and how many of its changes
+    have an interval above 0, each for itself; ``corrected``: those with q below 0.05."""
     gain = mean_interval(gains)
-    whole = estimate(gain.mean, gain.low, gain.high, rows[0]["unit"])
     above = [row for row in rows if (row["low"] or 0.0) > 0.0]
-    together = sum(row["q"] is not None and row["q"] < 0.05 for row in above)
     harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
-    lines = [
-        f"the final script over the untouched one, on these {many(gain.n, 'seed')}: {plain_text(whole)}",
-        f"distinguishable from noise, each for itself (95% interval above 0): {len(above)} of its "
-        f"{many(len(rows), 'change')}; {together} when all are counted together (q below 0.05)",
-    ]
-    if harmful:
-        lines.append(f"harmful, each for itself (95% interval below 0): {', '.join(harmful)}")
-    if len(above) + len(harmful) < len(rows):
-        lines.append("the others: keep what costs nothing, take them out one by one, or train with a larger -n")
-    return lines
+    return {
+        "gain_of_all": gain.mean, "low": gain.low, "high": gain.high, "unit": rows[0]["unit"], "seeds": gain.n,
+        "changes": len(rows), "helpful": len(above), "harmful": ", ".join(harmful),
+        "corrected": sum(row["q"] is not None and row["q"] < 0.05 for row in above),
+    }  # fmt: skip

@@ -23,7 +23,7 @@ from meta.cli.consent import consent
 from meta.cli.flags import EndFlags, StartFlags
 from meta.cli.model_options import ask_consent
 from meta.cli.new_study import workers_on
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
 from meta.kinds.contract import KINDS, Draft, StudyKind, kind_of, named_kind
 from meta.kinds.cost import Cost
@@ -168,8 +168,7 @@ def drive(out: Output, study: Study, work: Work, cost: Cost, ending: EndFlags) -
     announce(out, cost, study.folder, kind)
     unsafe = flag(cost.details["sandbox"] != sandbox.OPEN)
     again = f"metaloop resume {resolve.typed(study.folder)}{unsafe}{ending.words}"
-    goal = {"runs": cost.runs, "device_seconds": cost.charged}
-    with Progress(out, study.folder, kind.name, goal) as progress:
+    with Progress(out, study.folder, kind.name) as progress:
         try:
             kind.play(study, plan, progress)
         except Drained as error:
@@ -237,8 +236,8 @@ def announce(out: Output, cost: Cost, folder: Path, kind: StudyKind[Plan]) -> No
         )
         for name, text in cost.facts.items():
             out.note(f"{name.replace('_', ' ')}: {text}")
-        if cost.looks:
-            out.note(f"looks: {cost.of_looks}")
+        for looks in cost.record().get("looks", ()):
+            out.note(", ".join(f"{name} {brief(value)}" for name, value in looks.items()))
     if "models" in cost.details:
         out.note(f"models: {cost.details['models']}")
     if remark := capacity.crowd(cost):
@@ -254,12 +253,16 @@ def show_cost(out: Output, cost: Cost) -> None:
         out.json(record)
         return
     out.rows(record.pop("works"), WORKS)
-    tables = [name for name, value in record.items() if isinstance(value, list) and value and name != "looks"]
+    looks = record.pop("looks", ())
+    tables = [name for name, value in record.items() if isinstance(value, list) and value]
     for name in tables:
         rows = record.pop(name)
         out.text(f"\n{name.replace('_', ' ')}:")
         out.rows(rows, [Column(key, wrap=True) for key in rows[0]])
     out.text("")
     shown = {key: duration(record[key]) for key in ("device_seconds", "charged_seconds")}
-    facts = {key: cost.of_looks if key == "looks" else value for key, value in record.items() if key != "plan"}
-    out.thing(facts, shown={**shown, "wall_seconds": capacity.wall(cost)})
+    record.pop("plan", None)
+    out.thing(record, shown={**shown, "wall_seconds": capacity.wall(cost)})
+    for facts in looks:
+        out.text("")
+        out.thing(facts)

@@ -17,7 +17,7 @@ from analysis.trust import gain_name
 from analysis.wording import count, duration, many, plain_number, share
 from meta.cli.output import Output, clean, fit
 from meta.cli.resolve import shown
-from meta.cli.screen import Goal, screen
+from meta.cli.screen import screen
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
 
@@ -47,10 +47,9 @@ class Progress:
     The screen is computed from the ledger, so it includes all workers and the past of a resumed study.
     """
 
-    def __init__(self, out: Output, folder: Path, title: str, goal: Goal | None = None) -> None:
+    def __init__(self, out: Output, folder: Path, title: str) -> None:
         self.out = out
         self.title = f"{title}  {shown(folder)}"
-        self.goal = goal
         self.study = LiveStudy(folder)
         self.live: Live | None = None
         self.ended = threading.Event()
@@ -103,7 +102,7 @@ class Progress:
         """Read the new events of the ledger and show the study as it is now."""
         self.study.refresh()
         status = StudyStatus(self.study, at_work=True, with_arms=True)
-        return screen(status, self.title, width=self.live.console.width if self.live else 80, goal=self.goal)
+        return screen(status, self.title, width=self.live.console.width if self.live else 80)
 
     def _say(self, line: str) -> None:
         line = clean(line, keep="\n")

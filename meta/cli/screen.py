@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from meta.ui.status import ArmStatus, StudyStatus, match_title
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Goal = Mapping[str, float]  # runs and device_seconds of the plan
 MOST_ARMS = 14
 ARM_COLUMNS = (
     Column("program", wrap=True, style="bold"),
@@ -32,13 +31,13 @@ ARM_COLUMNS = (
 )
 
 
-def screen(status: StudyStatus, title: str, *, width: int = 80, goal: Goal | None = None) -> RenderableType:
+def screen(status: StudyStatus, title: str, *, width: int = 80) -> RenderableType:
     """Header, meter, the current match arm by arm, and the last kept experiments."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[RenderableType] = [
-        Text(line, no_wrap=True, overflow="ellipsis") for line in header(status, title, width, goal or {})
+        Text(line, no_wrap=True, overflow="ellipsis") for line in header(status, title, width)
     ]
     if status.match is not None:
         parts.append(
@@ -74,23 +73,20 @@ def arm_cells(arm: ArmStatus) -> dict[str, object]:
     }
 
 
-def header(status: StudyStatus, title: str, width: int, goal: Goal) -> Iterator[str]:
-    """The lines above the match: title and elapsed time, device time and runs against the plan, models, problems."""
+def header(status: StudyStatus, title: str, width: int) -> Iterator[str]:
+    """The lines above the match: title and elapsed time, device time, runs against the plan, models, problems."""
     left = f"metaloop {title}"
     yield left + status.elapsed.rjust(max(width - len(left), 9))
     spent = f"device time charged to the runs {duration(status.device_seconds_charged)}"
-    if planned := goal.get("device_seconds"):
-        spent += f" of {duration(planned)}"
     if status.device_seconds_unused:
         spent += f", {duration(status.device_seconds_unused)} of it unused"
-    if planned:
-        spent += f" {meter(status.device_seconds_charged, planned, max(width - len(spent) - 3, 10))}"
     yield spent
-    runs = goal.get("runs") or (status.runs_planned if status.state == "running" else None)
-    ended = f"{status.runs_finished} of {many(runs, 'run')}" if runs else many(status.runs_finished, "run")
+    work = status.work if status.state == "running" else None
+    ended = f"{status.runs_finished} of {many(work.runs, 'run')}" if work else many(status.runs_finished, "run")
     yield f"{ended} ended, {status.runs_running} running, {many(status.experiments, 'experiment')}"
-    if status.work and status.state == "running":
-        yield f"time left: {status.work.left}"
+    if work:
+        left = f"time left: {work.left} "
+        yield left + meter(work.done / work.runs, max(width - len(left) - 2, 10))
     if status.replays:
         yield f"{many(status.replays, 'training')} of an ablation"
     if status.devices_per_run > 1:
@@ -124,7 +120,6 @@ def match_line(match: MatchEvent, state: str) -> str:
     return f"{match_title(match)}   {size}, on {match.task}   {state}"
 
 
-def meter(done: float, total: float, width: int = 40) -> str:
-    """``[=====      ]``."""
-    filled = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
-    return "[" + ("=" * round(filled * width)).ljust(width) + "]"
+def meter(done: float, width: int) -> str:
+    """``[=====      ]``; ``done``: a share."""
+    return "[" + ("=" * round(done * width)).ljust(width) + "]"

@@ -32,7 +32,7 @@ def ui(
     no_open: Annotated[bool, flag("Only print the address.")],
 ) -> None:
     """Show studies in a browser, live and read-only: verdicts, matches, runs,
-    experiments with their diffs and replies, the report, SQL.
+    experiments with their diffs and replies, the report.
     Only this machine can reach it, and only with the token in the address."""
     root = Path(folder).expanduser()
     if not root.is_dir():

@@ -22,7 +22,7 @@ from analysis import wording
 from analysis.report.axis import Axis
 from analysis.report.page import report as html_report
 from analysis.study import read_study
-from analysis.table_cells import cell, usd
+from analysis.table_cells import usd
 from analysis.trust import gain_name
 from arena import serving
 from arena.serving.headers import HEADERS, same_site
@@ -153,22 +153,6 @@ def record_pages(studies: Studies) -> APIRouter:
         one = studies.get(at)
         return page("program", {"one": one, **records.program_page(one.folder, id)})
 
-    @routes.get("/sql")
-    def sql(at: str, q: str = "") -> Response:
-        one, answer, problem = studies.get(at), None, ""
-        try:
-            answer = records.ask(one.folder, q) if q.strip() else None
-        except MetaloopError as error:
-            problem = error.message
-        values = {
-            "one": one,
-            "q": q or records.EXAMPLE,
-            "answer": answer,
-            "problem": problem,
-            "most": records.MOST_ROWS,
-        }
-        return page("sql", values | {"most": records.MOST_ROWS})
-
     @routes.get("/report")
     def report(at: str) -> Response:
         one = studies.get(at)
@@ -176,8 +160,7 @@ def record_pages(studies: Studies) -> APIRouter:
             text = html_report(con, one.name)
         is_import = isinstance(one, FollowedImport)
         to, name = ("/", "All studies") if is_import else (link("/study", at=one.name), "Back to the study")
-        query = escape(link("/sql", at=one.name))
-        back = f'<p class="kicker"><a href="{escape(to)}">{name}</a> · <a href="{query}">SQL</a></p>'
+        back = f'<p class="kicker"><a href="{escape(to)}">{name}</a></p>'
         text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
 
@@ -217,7 +200,7 @@ def templates() -> jinja2.Environment:
     environment = jinja_environment(HERE / "templates", REPORT, escaped=True, shown=wording.clean)
     names = ("number", "brief", "duration", "many", "minus", "share", "span")
     environment.filters |= {name: getattr(wording, name) for name in names}
-    environment.filters |= {"cell": cell, "gain_name": gain_name, "usd": usd}
+    environment.filters |= {"gain_name": gain_name, "usd": usd}
     environment.globals |= {"link": link, "axis": Axis.over}
     return environment
 

@@ -3,24 +3,19 @@ connection of its own, so none waits for another."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
 from analysis.report.cells import table
 from analysis.report.source import ReportSource
-from analysis.study import computed_in, open_study, read_study
+from analysis.study import read_study
 from analysis.tables import SQL_VIEWS, rows
 from analysis.verdict.verdict import VIEWS
-from programs.errors import NotFound, UsageError
+from programs.errors import NotFound
 
 Row = dict[str, Any]
 MOST_EXPERIMENTS = 200  # on one page
-MOST_ROWS, MOST_SECONDS = 1000, 20.0  # of a query
 RUN = """
 SELECT r.*, m.metric, m.unit FROM runs AS r LEFT JOIN matches AS m USING (match_id) WHERE r.run_id = ? LIMIT 1
 """
@@ -38,10 +33,6 @@ SELECT p.program_id, p.name, p.text, p.parent_ids, p.operator, m.model, m.reason
 FROM programs AS p LEFT JOIN mutations AS m ON m.child_id = p.program_id AND m.accepted
 WHERE p.text IS NOT NULL AND starts_with(p.program_id, ?) LIMIT 1
 """
-EXAMPLE = """SELECT name, purpose, count(*) AS runs, avg(verified_gain) AS gain
-FROM runs
-GROUP BY ALL
-ORDER BY gain DESC"""  # in an empty box
 
 
 def run_page(folder: Path, run_id: str, start: int) -> dict[str, Any]:
@@ -89,33 +80,3 @@ def ablation_page(folder: Path) -> dict[str, Any]:
         effects = ReportSource(con, "").rows("effects").rows
         titles, cells = table(effects, ("id", "significant", "of")) if effects else ([], [])
         return {"titles": titles, "rows": cells}
-
-
-@dataclass(frozen=True)
-class QueryAnswer:
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    seconds: float
-    cut: bool  # whether there are more than MOST_ROWS
-
-
-def ask(folder: Path, sql: str) -> QueryAnswer:
-    """The first rows of a person's query, on tables that nothing else reads. Raises UsageError with DuckDB's message,
-    also after MOST_SECONDS."""
-    import duckdb
-
-    with open_study(folder, views=(*SQL_VIEWS, *computed_in(sql))) as con:
-        con.execute("SET enable_external_access = false; SET lock_configuration = true")
-        began, clock = time.monotonic(), threading.Timer(MOST_SECONDS, con.interrupt)
-        clock.start()
-        try:
-            result = con.execute(sql)
-            columns = [one[0] for one in result.description or ()]
-            matching = result.fetchmany(MOST_ROWS + 1) if columns else []
-        except duckdb.InterruptException:
-            raise UsageError(f"stopped after {MOST_SECONDS:g} seconds", hint="metaloop sql has no limit") from None
-        except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:
-            raise UsageError(" ".join(str(error).split()), hint="SHOW TABLES; DESCRIBE runs") from None
-        finally:
-            clock.cancel()
-    return QueryAnswer(columns, matching[:MOST_ROWS], time.monotonic() - began, len(matching) > MOST_ROWS)

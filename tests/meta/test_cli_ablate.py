@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis.study import query
-from meta.cli.ablation_result import closing_lines
+from meta.cli.ablation_result import effect_of_all
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS
@@ -131,9 +130,9 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     made = done.json
     effects = {row["label"]: row["estimate"] for row in made["items"]}
     assert effects == pytest.approx({"more of A": 0.4, "more of B": 0.2, "worse": -0.1}, abs=0.01)
-    assert "left out: 1 of 4 kept rows" in done.stderr and "above 0): 2 of its 3 changes; " in done.stderr
-    assert "harmful, each for itself (95% interval below 0): worse\n" in done.stderr
-    assert re.search(r"the final script over the untouched one, on these 3 seeds: \+0\.(49|50)", done.stderr)
+    assert "left out: 1 of 4 kept rows" in done.stderr
+    assert (made["changes"], made["helpful"], made["harmful"], made["seeds"]) == (3, 2, "worse", 3)
+    assert made["gain_of_all"] == pytest.approx(0.495, abs=0.006)
     again = cli("resume", made["study"], "--json", cwd=tmp_path)
     assert again.json["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
@@ -155,17 +154,17 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert text.index(measured) < text.index("<td>more of A</td>") and "0 s" not in text and 'id="runs"' not in text
 
 
-def test_the_closing_lines_count_each_for_itself_and_all_together() -> None:
+def test_effect_of_all_counts_changes_alone_and_corrected() -> None:
     rows: list[dict[str, Any]] = [
         {"label": "wider", "low": 0.1, "high": 0.2, "q": 0.001, "unit": "nats"},
         {"label": "lucky", "low": 0.1, "high": 0.9, "q": 0.07},
         {"label": "slower", "low": -0.3, "high": -0.1, "q": 0.07},
         {"label": "unclear", "low": -0.3, "high": 0.1, "q": 0.4},
     ]
-    whole, helps, harms, _ = closing_lines(rows, [0.3, 0.5])
-    assert whole.endswith("on these 2 seeds: +0.40 nats [-0.87, 1.67]")
-    assert "2 of its 4 changes; 1 when all" in helps
-    assert harms.endswith(": slower")
+    effect = effect_of_all(rows, [0.3, 0.5])
+    assert (effect["gain_of_all"], effect["low"]) == pytest.approx((0.4, -0.87), abs=0.01)
+    assert (effect["seeds"], effect["changes"], effect["helpful"], effect["corrected"]) == (2, 4, 2, 1)
+    assert effect["harmful"] == "slower"
 
 
 @pytest.mark.parametrize(

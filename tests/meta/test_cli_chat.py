@@ -161,7 +161,7 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
 
 
 def lines_of(study: LiveStudy) -> list[str]:
-    return list(header(StudyStatus(study, at_work=False), "s", 80, {}))
+    return list(header(StudyStatus(study, at_work=False), "s", 80))
 
 
 def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def studied(folder: Path, *events: Event) -> LiveStudy:
 
 
 def lines_of(study: LiveStudy) -> list[str]:
-    return list(header(StudyStatus(study, at_work=False), "study", 80, {}))
+    return list(header(StudyStatus(study, at_work=False), "study", 80))
 
 
 def test_a_log_names_the_experiments_of_a_run_under_way_once(
@@ -79,7 +80,7 @@ def test_its_rows_have_the_counts_of_the_ledger(tmp_path: Path) -> None:
     assert child.gain == pytest.approx(0.075) and child.n == 3 and child.claimed == 0.7
     assert local.program == "local" and {arm.role for arm in stocks} == {"control", "a/a"}
     assert {arm.state for arm in status.arms} == {"unverified"} and len(run_statuses(study, status.match)) == 11
-    assert all(len(line) <= 80 for line in header(status, "study", 80, {"device_seconds": 20, "runs": 12}))
+    assert all(len(line) <= 80 for line in header(status, "study", 80))
     before = lines_of(study)
     for kind in ("rows", "leak", "rows"):
         study.take(example(FindingEvent, finding=kind))
@@ -149,7 +150,7 @@ def test_the_last_kept_changes_are_listed_once_and_cut(tmp_path: Path) -> None:
 def test_the_rest_of_a_plan_takes_as_long_as_the_runs_so_far(tmp_path: Path) -> None:
     study = studied(tmp_path, MATCH, begun("r1", device_seconds_budget=4.0), tried(0, cost=1.0))
     assert remaining(study) is None
-    config = {"command": "match", "plan": {"seeds": 2}, "workers": 2}
+    config = {"kind": "match", "plan": {"runs": 2, "roles": ["", "control", "aa"]}, "workers": 2}
     study.take(example(StudyEvent, config=config))
     work = remaining(study)
     assert work and (work.runs, work.ended, work.done, work.seconds_left) == (6, 0, 0.25, None)
@@ -180,6 +181,9 @@ def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run
     for index in range(len(arms)):
         study.take(example(RunEndedEvent, run_id=f"r{index}", state="finished"))
     assert "measuring final scripts" in shown()
+    study.take(example(StudyEvent, config={"kind": "match", "plan": {"runs": 4, "roles": ["", "", ""]}}))
+    time_left = next(line for line in shown().splitlines() if line.startswith("time left"))
+    assert re.search(r"\[=+ +\]$", time_left) and len(time_left) <= 80
 
 
 def test_study_stopped_by_a_spending_limit_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,7 @@ def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended:
     assert said["programs"] == 2 and [arm["program"] for arm in said["arms"]] == [rest["name"]]
     assert rest["name"] == "program-elite and tpe-local in turns" and rest["forfeited"] > 0
     assert said["device_seconds_unused"] == pytest.approx(rest["forfeited"], abs=1e-3)
-    lines = header(StudyStatus(LiveStudy.read(ended), at_work=False), "", 80, {})
+    lines = header(StudyStatus(LiveStudy.read(ended), at_work=False), "", 80)
     assert "device time charged to the runs 8.8 s, 0.02 s of it unused" in lines
     page = report_of(ended)
     assert "s of device time spent, verification included; scores" in page

@@ -8,7 +8,6 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from io import StringIO
 from pathlib import Path
@@ -19,11 +18,11 @@ from rich.console import Console
 
 from analysis.report.page import Page
 from analysis.report.source import ReportSource
-from analysis.study import COMPUTED_VIEWS, open_study
+from analysis.study import open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
 from analysis.verdict.verdict import decided, verdict_of
-from analysis.wording import brief, duration, many, minus, number, span
+from analysis.wording import brief, duration, number, span
 from meta.cli.screen import screen
 from meta.cli.status import read_status
 from meta.ui.live import LiveStudy
@@ -104,8 +103,6 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     program = window.page("/program", at="one", id=made["child_id"])
     assert f"Operator: {made['operator']}." in program and '<pre class="program"' in program
     assert "Changes from" in program and '<pre class="diff"' in program
-    [runs] = ask(root / "one", f"SELECT count(*) AS n FROM runs WHERE program_id = '{made['child_id']}'")
-    assert f">{many(runs['n'], 'row')}" in window.page("/sql", **first(program.partition("its lines")[2], "/sql"))
     assert first(window.page("/report", at="one"), "/study") == {"at": "one"}
 
 
@@ -137,38 +134,6 @@ def test_it_shows_the_gains_of_the_confirmation_and_links_to_the_other_matches(w
             span(row["low"], row["high"]),
             f"{number(row['claimed'], 3, True)} ({row['runs']})",
         ]
-
-
-def test_no_page_waits_for_a_query_and_none_runs_for_ever(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A query that runs for long holds up neither a query nor a page of the same study."""
-    endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
-    monkeypatch.setattr("meta.ui.records.MOST_SECONDS", 4.0)
-    with ThreadPoolExecutor() as pool:
-        slow = pool.submit(window.page, "/sql", at="one", q=endless)
-        window.page("/run", **first(window.page("/study", at="one"), "/run"))
-        assert ">1<" in window.page("/sql", at="one", q="SELECT 1 AS x")
-        assert not slow.done() and "stopped after 4 seconds" in slow.result()
-
-
-def test_a_query_reads_and_nothing_else(window: Window, root: Path) -> None:
-    assert '<td class="cell short">stock<' in window.page("/sql", at="one", q="SELECT name FROM programs")
-    assert "estimate" in window.page("/sql", at="one", q="DESCRIBE credit")
-    listed = re.findall(r'<td class="cell short">(\w+)<', window.page("/sql", at="one", q="SHOW TABLES"))
-    assert set(listed) == {row["name"] for row in ask(root / "one", "SHOW TABLES")} >= set(COMPUTED_VIEWS)
-    example = unescape(re.search(r"<textarea[^>]*>([^<]+)<", window.page("/sql", at="one"))[1])  # type: ignore[index]
-    assert 'role="alert"' not in window.page("/sql", at="one", q=example) and ask(root / "one", example)
-    for query in (f"COPY runs TO '{root}/stolen.csv'", "FROM read_csv('/etc/passwd')", "INSTALL httpfs", "SELEC 1"):
-        assert 'role="alert"' in window.page("/sql", at="one", q=query), query
-    assert not (root / "stolen.csv").exists()
-    text = window.page("/sql", at="one", q="FROM range(5000)")
-    assert re.search("1,?000 rows, the first ones", text)
-
-
-def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(window: Window) -> None:
-    text = window.page("/sql", at="one", q="SELECT -0.0123456789::DOUBLE AS a, 12345678 AS b, repeat('long ', 40) AS c")
-    assert 'title="-0.0123456789">\u22120.012346<' in text and ">12345678<" in text
-    assert f"<details><summary>{'long ' * 17}long…</summary>{'long ' * 40}</details>" in text
-    assert minus("[-0.12 to 0.29], v-2, 2026-01-02, p = 2e-06") == "[\u22120.12 to 0.29], v-2, 2026-01-02, p = 2e-06"
 
 
 def test_self_reported_gains_are_nowhere_called_verified(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +243,7 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
     with Browser(command) as browser:
         go(browser, f"{window.url}/?token={TOKEN}")
         study = window.page("/study", at="one")
-        paths = ["/", "/study?at=one", "/sql?at=one&q=FROM+runs"]
+        paths = ["/", "/study?at=one"]
         paths += [f"{path}?{httpx.QueryParams(first(study, path))}" for path in ("/run", "/program")]
         for path in paths:
             for width in (1280, 360):

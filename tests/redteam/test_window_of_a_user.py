@@ -35,7 +35,7 @@ def window(root: Path) -> Iterator[Window]:
     ("site", "status"), [("none", 200), ("same-origin", 200), ("same-site", 403), ("cross-site", 403)]
 )
 def test_window_asked_by_page_of_another_site_refuses(site: str, status: int, window: Window) -> None:
-    for path in ("/", "/sql?at=one&q=SELECT+1", "/events" if status == 403 else "/static/style.css"):
+    for path in ("/", "/study?at=one", "/events" if status == 403 else "/static/style.css"):
         assert window.client.get(path, headers={"sec-fetch-site": site}).status_code == status
     origin = {"origin": "http://127.0.0.1:9", "sec-fetch-site": site}
     assert window.client.get("/", headers=origin).status_code == 403
@@ -51,9 +51,8 @@ def test_window_opened_below_two_slashes_stays_here(path: str, window: Window) -
 def test_study_with_odd_name_is_shown_without_its_marks_and_opens(window: Window, root: Path) -> None:
     pages = [window.page("/")]
     name = next(name for name in window.studies.followed if name.startswith("a"))
-    pages += [window.page(path, at=name) for path in ("/study", "/report", "/sql")]
+    pages += [window.page(path, at=name) for path in ("/study", "/report")]
     assert all("fdp" in page and not set(page) & set(ODD) & set("\u202e\x1b\x07") for page in pages)
-    assert window.client.get("/sql", params={"at": name, "q": "SELECT 41 + 1"}).text.count("42")
 
 
 def test_report_of_study_with_odd_name_has_none_of_its_marks(root: Path, tmp_path: Path) -> None:

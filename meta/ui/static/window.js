@@ -11,7 +11,7 @@
     last = Date.now();
     waiting = false;
     const active = document.activeElement;
-    if (active && active.matches("input[type=search], textarea")) return;
+    if (active && active.matches("input[type=search]")) return;
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -63,11 +63,10 @@
   document.addEventListener("input", (event) => { if (event.target.id === "find") sieve(); });
 
   document.addEventListener("keydown", (event) => {
-    const field = event.target.matches("input[type=search], textarea");
-    if (event.key === "Enter" && event.ctrlKey && event.target.form) event.target.form.requestSubmit();
+    const field = event.target.matches("input[type=search]");
     if (event.key === "Escape" && field) event.target.blur();
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;
-    const find = document.getElementById("find") || document.getElementById("q");
+    const find = document.getElementById("find");
     if (event.key === "/" && find) { event.preventDefault(); find.focus(); }
     if (event.key === "g") location.href = "/";
     if (event.key !== "j" && event.key !== "k") return;
