@@ -11,7 +11,6 @@ import click
 
 from meta.cli.options import AS_JSON, Setting, click_parameters, settings_option, typed_values
 from meta.cli.output import Output
-from meta.cli.table import SUBCOMMANDS
 from programs.errors import NoSandbox, UsageError
 
 Example = tuple[str, str]
@@ -62,9 +61,7 @@ class SuggestingGroup(CommandWithExamples, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            nouns = [noun for noun, names in SUBCOMMANDS.items() if args[0] in names]
-            words = ["metaloop", nouns[0], args[0]] if nouns else [ctx.command_path, *near]
-            raise UsageError(f"no such command {args[0]!r}", hint=" ".join([*words, "--help"]))
+            raise UsageError(f"no such command {args[0]!r}", hint=" ".join([ctx.command_path, *near, "--help"]))
         return super().resolve_command(ctx, args)
 
 
