@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +27,6 @@ Mode = Literal["person", "plain", "json"]
 Row = Mapping[str, object]
 GAP = 2  # blanks between columns
 LEAST = 20  # least width of a wrapped column, in characters
-NO_BREAK = "\N{NO-BREAK SPACE}"
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
@@ -145,9 +142,7 @@ class Output:
 
     def next(self, *commands: str) -> None:
         """Commands that go on from here, one a line, so that each can be copied."""
-        width = shutil.get_terminal_size().columns - 2 if sys.stderr.isatty() else 0
-        shown = (folded(clean(command), width) for command in commands)
-        click.echo("\n  ".join(["next:", *shown]), err=True, color=False)
+        click.echo("\n  ".join(["next:", *map(clean, commands)]), err=True, color=False)
 
     def warn(self, text: str) -> None:
         """A warning."""
@@ -159,26 +154,6 @@ def ask(question: str, refused: str, hint: str) -> None:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError(refused, hint=hint)
     click.confirm(wrapped(f"{one_line(question)} [y/N]"), abort=True, err=True, show_default=False)
-
-
-def folded(command: str, width: int) -> str:
-    """A shell command, continued on further lines where it is wider than ``width`` (0: unlimited), so that a terminal
-    breaks no word; it can still be copied. Quoted words stay whole. The comment then has its own lines before it."""
-    if not width or len(command) <= width:
-        return command
-    typed, mark, comment = command.partition("  # ")
-    if mark:
-        whole = re.sub(r"(?<=\d) (?=\w)", NO_BREAK, comment)  # a number and its unit
-        said = textwrap.wrap(whole, max(width - 2, 1), break_long_words=False)
-        return "\n  ".join([*(f"# {line.replace(NO_BREAK, ' ')}" for line in said), folded(typed, width)])
-    lines = [""]
-    for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", typed):
-        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
-            lines[-1] += " \\"
-            lines.append(f"      {word}")
-        else:
-            lines[-1] += f" {word}" if lines[-1] else word
-    return "\n".join(lines)
 
 
 def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:

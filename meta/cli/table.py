@@ -44,11 +44,3 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("home", "home:home", "let strangers improve one train.py: init, serve, join"),
     )
 }
-
-#: The subcommands of each noun, to name the noun for one that is typed without it.
-SUBCOMMANDS = {
-    "task": ("show", "init", "check", "measure"),
-    "contest": ("init", "serve", "join", "submit", "status", "close", "host"),
-    "program": ("new", "lint", "diff"),
-    "home": ("init", "serve", "join", "audit"),
-}

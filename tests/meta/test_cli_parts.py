@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +18,7 @@ from meta.cli.capacity import wall
 from meta.cli.commands import verb
 from meta.cli.driver import show_cost, so_far
 from meta.cli.options import flag, parse_duration
-from meta.cli.output import Column, Output, ask, clean, folded, jsonable
+from meta.cli.output import Column, Output, ask, clean, jsonable
 from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker
 from meta.cli.views import named
@@ -207,22 +205,6 @@ def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:
     assert [(row["change"], row["before"], row["text"]) for row in rows] == [
         ("changed", "Try `a=1` on it.", "Try `a=2` on it."), ("added", "", "Go."),
     ]  # fmt: skip
-
-
-def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() -> None:
-    long = "metaloop export studies/of-a-long-name-2026-11-26-1 --for prose --program idea-queue -o 'my start.md'"
-    shown = folded(f"{long}  # may do as well", 78)
-    lines = shown.split("\n")
-    assert lines[0] == "# may do as well" and lines[1].endswith(" \\")
-    assert max(map(len, lines)) <= 78 and len(lines) == 3
-    joined = shlex.split(shown.replace("\\\n", ""), comments=True)
-    assert joined == shlex.split(long) and shown.endswith("'my start.md'")
-    short = "metaloop verify studies/night-1/best_train.py -t strokes"
-    told = folded(f"{short}  # {'longer ' * 20}", 78).split("\n")
-    assert all(len(line) <= 80 for line in told) and [line.strip()[0] for line in told] == ["#", "#", "m"]
-    assert folded(long, 0) == long == folded(long, 200)
-    noted = f"{short}  # longer: 3.9 times the device time, about 18 min at its pace"
-    assert not any(re.search(r"\d\n", folded(noted, width)) for width in range(70, 90))  # a number stays at its unit
 
 
 @pytest.mark.parametrize(
