@@ -1,4 +1,4 @@
-"""Turns typed functions into click commands, whose help ends with examples."""
+"""Turns typed functions into click commands, whose help is in groups and ends with examples."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ import click
 from meta.cli.options import AS_JSON, Setting, click_parameters, settings_option, typed_values
 from meta.cli.output import Output
 from programs.errors import NoSandbox, UsageError
+from programs.text import word_list
 
 Example = tuple[str, str]
+GROUPS = {  # headings of a long help, with the parameters below them
+    "What": word_list("task reserve from_study only"),
+    "How much": word_list("run_budget budget quick seeds runs max_usd controls race add"),
+    "Who": word_list("researcher model"),
+    "Where": word_list("study resume seed workers no_sandbox"),
+}
+MANY = 10  # grouped options that make a help long
 
 
 def _output() -> Output:
@@ -42,6 +50,23 @@ class VerbCommand(CommandWithExamples):
     """A command with a table of rare settings."""
 
     settings: Mapping[str, Setting] = MappingProxyType({})
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Many options in groups, few in one list."""
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        rows = {option.name: option.get_help_record(ctx) for option in options}
+        groups = {
+            title: [row for name in rows if name in names and (row := rows[name])] for title, names in GROUPS.items()
+        }
+        if sum(map(len, groups.values())) < MANY:
+            super().format_options(ctx, formatter)
+            return
+        known = {name for names in GROUPS.values() for name in names}
+        groups["Options"] = [row for name, row in rows.items() if row and name not in known]
+        for title, lines in groups.items():
+            if lines:
+                with formatter.section(title):
+                    formatter.write_dl(lines)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
