@@ -19,7 +19,7 @@ GROUPS = {  # headings of a long help, with the parameters below them
     "What": word_list("task reserve from_study only"),
     "How much": word_list("run_budget budget quick seeds runs max_usd controls race add"),
     "Who": word_list("researcher model"),
-    "Where": word_list("study resume seed workers no_sandbox"),
+    "Where": word_list("study seed workers no_sandbox"),
 }
 MANY = 10  # grouped options that make a help long
 
