@@ -15,6 +15,7 @@ from arena.choice import EXECUTORS
 from arena.race import RACE_RULES
 from inner_loop import proposers
 from inner_loop.researchers import RESEARCHERS, find_researcher
+from meta.kinds.contract import KINDS
 from meta.mutators.mix import MUTATORS, Mix, named_operators
 from programs import charter_prose
 from programs import registry as registry_module
@@ -34,7 +35,7 @@ def greedy(*, must):
     pass
 """
 REGISTRIES: list[Registry[Any]] = [
-    PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, EXECUTORS, METHODS,
+    PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, EXECUTORS, METHODS, KINDS,
 ]  # fmt: skip
 EACH = pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: str(registry.kind))
 
