@@ -138,9 +138,14 @@ def study_cost(config: StudyConfig, tasks: Sequence[Task], works: Sequence[Work]
     return cost.with_facts(screens=f"{tasks[0].name}: {WHOLE}" if is_whole else "")
 
 
+def training_seconds(task: Task, fixed_steps: bool) -> float:
+    """Device-seconds that a training of the untouched script is charged."""
+    return task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
+
+
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
     """Raise UsageError where a run's budget (device-seconds) is too small for the baseline's experiment."""
-    seconds = task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
+    seconds = training_seconds(task, fixed_steps)
     if run_budget < seconds * (1 - 1e-9):
         raise UsageError(
             f"a run budget of {run_budget:g} s is too small for an experiment of {task.name}, which takes "

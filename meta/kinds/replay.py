@@ -12,12 +12,11 @@ from analysis.wording import many
 from arena.executor import Progress
 from arena.replay import Commit, built_of, commits_of, commits_of_import, needed, replay_run, trainings
 from arena.settings import StudyConfig
-from arena.setup import RunCost
 from arena.study import Study
 from arena.verify_study import run_of
 from meta.cli.ablation_result import show_ablation_result
 from meta.kinds.contract import StudyKind
-from meta.kinds.cost import Cost, Work, study_cost
+from meta.kinds.cost import Cost, Work, study_cost, training_seconds
 from meta.kinds.plans import ReplayPlan
 from meta.kinds.study_tasks import StudyTasks
 from programs.errors import UsageError
@@ -37,7 +36,8 @@ class ReplayKind(StudyKind[ReplayPlan]):
     def cost(self, config: StudyConfig, plan: ReplayPlan) -> Cost:
         task = StudyTasks.of(config).training[0]
         count = len(trainings(plan.commits, plan.seeds))
-        work = Work.of(RunCost(task, task.cost_seconds), count, count * task.cost_seconds)
+        seconds = training_seconds(task, config.fixed_steps)
+        work = Work(task.name, "", count, 1, seconds, count * seconds)
         cost = study_cost(config, [task], [work], plan.seeds)
         return cost.with_details(run_id=plan.run_id, commits=plan.commits, seeds=plan.seeds)
 

@@ -82,18 +82,13 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
 
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
     done = metaloop("match", "stock", *ALONE, *SMALL, "--no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
-    assert (
-        "WITHOUT a sandbox" in done.stderr
-        and "study: ./bare (in the current folder; -s studies/bare: with" in done.stderr
-    )
+    assert "WITHOUT a sandbox" in done.stderr and "study: ./bare\n" in done.stderr
     [told] = metaloop("sql", "bare", "FROM runs", "--json", cwd=tmp_path).json
     assert told["trust"] == "unverified"
     rows = metaloop("sql", "bare", "SELECT DISTINCT trust FROM experiments", "--json", cwd=tmp_path).json
     assert rows == [{"trust": "unverified"}]
     everywhere = "SELECT trust FROM runs UNION SELECT trust FROM verifications UNION SELECT trust FROM standings"
     assert metaloop("sql", "bare", everywhere, "--json", cwd=tmp_path).json == rows
-    assert "was created without a sandbox" in metaloop("resume", "bare", cwd=tmp_path, code=2).stderr
-
     checked = metaloop("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "-y", "--json", cwd=tmp_path)
     audit = checked.json
     assert (audit["subject"], audit["run_id"], audit["trust"]) == ("run", told["run_id"], "verified")
