@@ -14,7 +14,7 @@ from arena import embedded, sandbox
 from arena.scratch import Say, secret_hash
 from arena.study import Study
 from arena.verify import Audit, How, verify_source
-from arena.verify_study import claim_of, run_of, samples_of, spent_by, too_few, verify_run, verify_study
+from arena.verify_study import claim_of, run_of, runs_to_confirm, samples_of, spent_by, verify_run, verify_study
 from inner_loop.worktree import read_file
 from programs.errors import NotFound, UsageError
 from trainer.experiment import SOURCE_BYTES
@@ -27,7 +27,7 @@ SETUP = 6.0  # wall seconds: start of the workers, and the data
 @dataclass(frozen=True)
 class PlannedCheck:
     """A check before it starts. ``untrained``: further experiments, which cost launch and scoring only. ``study``: the
-    one that names the task, which may come from someone else. ``remark``: what the user should know before."""
+    one that names the task, which may come from someone else. ``runs_needed``: see `runs_to_confirm`."""
 
     task: Task
     how: How
@@ -35,10 +35,10 @@ class PlannedCheck:
     untrained: int
     carry_out: Callable[[Say], Audit]
     study: Study | None = None
-    remark: str = ""
+    runs_needed: int | None = None
 
     def cost(self) -> dict[str, Any]:
-        """``share``: of what the study spent."""
+        """``share``: of what the study spent; ``runs_needed``: of each program, to confirm its lead."""
         task, untrained = self.task, self.untrained * embedded.can_be_untrained(self.task)
         launching = max(task.cost_seconds - task.budget_seconds, 0.02 * task.cost_seconds)
         seconds = self.trainings * task.cost_seconds + untrained * launching
@@ -49,6 +49,7 @@ class PlannedCheck:
             "untrained": untrained,
             "device_seconds": round(seconds, 1),
             "share": round(seconds / whole, 4) if whole else None,
+            "runs_needed": self.runs_needed,
             "workers": self.how.workers,
             "wall_seconds": round(seconds / self.how.workers + SETUP, 1),
             "sandbox": sandbox.said(task, self.how.sandbox),
@@ -78,7 +79,7 @@ def plan_study(study: Study, runs: int, how: How) -> PlannedCheck:
     baselines = max(study.config.baseline_seeds, splits) + study.task.draws_splits
     carry_out = partial(verify_study, study, claim, drawn, how)
     trainings, untrained = len(samples) + baselines, sum(sample.ablate for sample in samples)
-    return PlannedCheck(study.task, how, trainings, untrained, carry_out, study, too_few(runs, claim))
+    return PlannedCheck(study.task, how, trainings, untrained, carry_out, study, runs_to_confirm(claim))
 
 
 def trainings_of(task: Task, seeds: int) -> int:

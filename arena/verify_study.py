@@ -117,21 +117,13 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     return AuditedClaim(others[0], first, second)
 
 
-def too_few(runs: int, whole: AuditedClaim) -> str:
-    """Says so where that many runs of each arm, with the spread between those on record, hardly confirm the lead."""
-    first, second = ([run.verified_gain or 0.0 for run in arm] for arm in whole.arms)
+def runs_to_confirm(claim: AuditedClaim) -> int | None:
+    """Runs of each arm that confirm the lead with 80% power, by the spread between those on record; None where there
+    is no spread, or no number of runs would."""
+    first, second = ([run.verified_gain or 0.0 for run in arm] for arm in claim.arms)
     if min(len(first), len(second)) < 2:
-        return ""
-    lead = fmean(first) - fmean(second)
-    needed = runs_needed(lead, math.sqrt((variance(first) + variance(second)) / 2))
-    most = max(len(first), len(second))
-    if needed is None or runs >= min(needed, most):
-        return ""
-    enough = f"--runs {needed}" if needed <= most else f"the study has {most}: --runs {most}"
-    return (
-        f"{runs} runs of each arm may be too few to confirm a lead of {lead:.4g}: with the spread between the recorded "
-        f"runs it takes about {needed} to confirm it with 80% power ({enough})"
-    )
+        return None
+    return runs_needed(fmean(first) - fmean(second), math.sqrt((variance(first) + variance(second)) / 2))
 
 
 def final_source(study: Study, run_id: str, source_id: str, task: Task | None = None) -> Source:

@@ -38,28 +38,7 @@ def workers_of(requested: int | None, devices: int = 1) -> int:
     return workers
 
 
-def workers_text(workers: int, devices: int) -> str:
-    """``2 workers``; with several devices ``2 runs at a time on 4 devices each``."""
-    if devices == 1:
-        return many(workers, "worker")
-    return f"{many(workers, 'run')} at a time on {devices} devices each"
-
-
 def wall(cost: Cost) -> str:
-    """``16.8s with 2 workers``, on an idle machine; the time of models and agents cannot be predicted, and how much of
-    it parallel experiments save depends on the programs."""
-    text = f"{duration(cost.wall_seconds)} with {workers_text(cost.workers, cost.devices_per_run)}"
-    if cost.devices_per_run > 1:
-        text += ", less for parallel experiments"
+    """``16.8s with 2 workers``, on an idle machine; the time of models and agents cannot be predicted."""
+    text = f"{duration(cost.wall_seconds)} with {many(cost.workers, 'worker')}"
     return f"{text}, plus the time of models and agents" if cost.details.get("researcher") else text
-
-
-def crowd(cost: Cost) -> str:
-    """A warning for a plan that uses more devices than there are cores; else empty."""
-    devices, available = cost.devices_per_run, cores()
-    if devices == 1 or cost.workers * devices <= available:
-        return ""
-    return (
-        f"{workers_text(cost.workers, devices)}: {cost.workers * devices} experiments share {many(available, 'core')}; "
-        "this is not faster, and the cost in CPU-seconds is the same"
-    )

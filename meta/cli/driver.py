@@ -240,8 +240,6 @@ def announce(out: Output, cost: Cost, folder: Path, kind: StudyKind[Plan]) -> No
             out.note(", ".join(f"{name} {brief(value)}" for name, value in looks.items()))
     if "models" in cost.details:
         out.note(f"models: {cost.details['models']}")
-    if remark := capacity.crowd(cost):
-        out.note(remark)
     if cost.details["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(cost.details["sandbox"])
 

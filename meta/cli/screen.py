@@ -10,7 +10,6 @@ from analysis.ledger.events import MatchEvent
 from analysis.table_cells import usd
 from analysis.trust import gain_name, marked
 from analysis.wording import count, duration, many, plain_number, share
-from meta.cli.capacity import workers_text
 from meta.cli.output import Column, clean, fit, table
 from meta.cli.views import named
 from meta.ui.status import ArmStatus, StudyStatus, match_title
@@ -89,8 +88,6 @@ def header(status: StudyStatus, title: str, width: int) -> Iterator[str]:
         yield left + meter(work.done / work.runs, max(width - len(left) - 2, 10))
     if status.replays:
         yield f"{many(status.replays, 'training')} of an ablation"
-    if status.devices_per_run > 1:
-        yield f"{workers_text(status.workers or 1, status.devices_per_run)}, for its parallel experiments"
     if status.usage.calls:
         yield from models_lines(status)
     if status.stopped_because:

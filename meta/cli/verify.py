@@ -73,9 +73,10 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
 
     STUDY: checks the ledger's hash chain. Then takes runs of the champion and of stock from
     the confirmation (in a study of `improve`: of your own program instead of stock), and
-    trains the final train.py of each run on a fresh seed. If there is no confirmation,
-    checks the best program of the last match instead of a champion. A lead is the
-    champion's gain minus the other program's.
+    trains the final train.py of each run on a fresh seed. The plan has `runs_needed`, the
+    runs of each that confirm the lead with 80% power. If there is no confirmation, checks
+    the best program of the last match instead of a champion. A lead is the champion's gain
+    minus the other program's.
 
     Verdicts for a STUDY: confirmed (the recorded and the fresh lead are both significantly
     above 0, at 95%); contradicted (the champion's fresh gain or lead is significantly below
@@ -101,8 +102,6 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     planned = check_source(path, flags) if is_source else check_study(out, what, flags)
     if planned is None:
         return 0
-    if planned.remark:
-        out.note(planned.remark)
     task, study, cost, sandboxed = planned.task, planned.study, planned.cost(), planned.how.sandbox
     if flags.start.dry_run:
         out.thing(cost, shown=times(cost))

@@ -36,20 +36,12 @@ def test_a_study_of_before_has_one_device(tmp_path: Path) -> None:
 
 def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from meta.cli import capacity
-    from meta.kinds.cost import Cost
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert capacity.workers_of(None) == 8
     assert [capacity.workers_of(None, devices) for devices in (2, 3, 8, 20)] == [4, 2, 1, 1]
     with pytest.raises(UsageError, match="8 runs at a time on 5 devices each"):
         capacity.workers_of(8, 5)
-    assert (
-        capacity.workers_text(2, 1) == "2 workers"
-        and capacity.workers_text(2, 4) == "2 runs at a time on 4 devices each"
-    )
-    assert capacity.crowd(Cost((), 2, 1.0, 4)) == ""
-    said = capacity.crowd(Cost((), 3, 1.0, 4))
-    assert "3 runs at a time on 4 devices each: 12 experiments share 8 cores" in said
 
 
 @pytest.mark.slow

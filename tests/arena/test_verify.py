@@ -22,8 +22,8 @@ from arena.verify_study import (
     final_source,
     intact,
     run_of,
+    runs_to_confirm,
     spent_by,
-    too_few,
     verify_run,
     verify_study,
 )
@@ -123,16 +123,15 @@ def test_a_study_is_checked_on_data_of_its_own_and_told_in_a_segment_of_its_own(
     assert check(copy.folder / "ledger") == []
 
 
-def test_too_few_runs_to_confirm_a_lead_are_said() -> None:
+def test_runs_to_confirm_a_lead_follow_from_its_spread() -> None:
     def arm(*gains: float) -> list[AuditedRun]:
         return [AuditedRun("r", "finished", "a", "p", "n", None, "s", "x", None, gain, 1.0) for gain in gains]
 
     match = AuditedArm("m", "t", "confirmation", "a", "p", "n", "champion")
     claim = AuditedClaim(match, arm(*[0.2, 0.6, 0.9, 0.5] * 3), arm(*[0.0, 0.3, -0.2, 0.1] * 3))
-    assert too_few(4, claim).startswith("4 runs of each arm may be too few to confirm a lead of 0.5: ")
-    needed = int(too_few(4, claim).partition("(--runs ")[2].rstrip(")"))
-    assert 4 < needed <= 12 and too_few(needed, claim) == ""
-    assert too_few(2, AuditedClaim(match, arm(0.1), arm(0.0))) == too_few(12, claim) == ""
+    needed = runs_to_confirm(claim)
+    assert needed is not None and 4 < needed <= 12
+    assert runs_to_confirm(AuditedClaim(match, arm(0.1), arm(0.0))) is None
 
 
 def test_a_run_is_shown_beside_what_was_recorded_and_claimed(copy: Study) -> None:
