@@ -32,8 +32,6 @@ from programs.lint import lint as examine
 from programs.program import Program
 from programs.settings import charter_fields
 from programs.shelf import starters
-from programs.structure import outline
-from programs.text import newline_of
 from trainer.edits import Edit, format_value
 from trainer.task import Task
 from trainer.values.conditional import unread
@@ -87,9 +85,7 @@ def new(
         raise UsageError(f"{file} is no .md file", hint="a program of one file: my/program.md")
     if starter.is_set:
         raise UsageError(f"--base {base} has several files", hint="a program of one file: my/program.md")
-    title = path.parent.resolve().name if path.stem in ("program", "README", "AGENTS", "CLAUDE") else path.stem
-    program = starter.with_text(with_title(starter.text, title.replace("-", " ").capitalize()))
-    source, option = f"of {starter.name}", ""
+    program, source, option = starter, f"of {starter.name}", ""
     if learnt:
         program, source = with_learnt(out, program, resolve.listed(learnt)), "with those learnt"
     elif (path.parent / "task.toml").is_file():
@@ -133,15 +129,6 @@ def effects_in(out: Output, folders: Sequence[str]) -> list[Effect]:
         hint = 'knobs need role = "learning_rate" and so on in task.toml, see docs/ideas.md'
         raise UsageError("there are no effects", hint=hint)
     return effects
-
-
-def with_title(text: str, title: str) -> str:
-    """The text of a program with another title, where it has one."""
-    parsed = outline(text)
-    old = next((heading for heading in parsed.headings if not heading.path), None)
-    if old is None:
-        return text
-    return "".join([*parsed.lines[: old.start], f"# {title}{newline_of(text)}", *parsed.lines[old.body :]])
 
 
 def ideas_for(program: Program, task: Task) -> list[str]:

@@ -373,16 +373,16 @@ def test_the_commands_of_the_documents_exist_with_their_options() -> None:
     assert seen > 100
 
 
-def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Path) -> None:
+def test_a_new_program_is_a_starter_with_the_ideas_of_its_task(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "deep" / "my-loop.md"
     assert "ideas of idea-queue" in call("program", "new", file).stderr
     made = Program.parse(file.read_text("utf-8"), "mine")
-    assert "# My loop\n" in made.text and made.ideas and made.charter == starter("idea-queue").charter
+    assert made.ideas and made.charter == starter("idea-queue").charter
     call("program", "lint", file)
     for name, problem in ((file, "already exists"), (tmp_path / "x.txt", "no .md file")):
         assert problem in call("program", "new", name, code=2).stderr
     call("program", "new", tmp_path / "night" / "program.md", "--base", "careful")
-    assert "# Night\n" in (tmp_path / "night" / "program.md").read_text("utf-8")
+    assert (tmp_path / "night" / "program.md").read_text("utf-8") == starter("careful").text
     drawn_law(tmp_path / "law", 7)
     assert f"-t {tmp_path / 'law'} --dry-run" in call("program", "new", tmp_path / "law" / "program.md").stderr
     done = call("program", "lint", tmp_path / "law" / "program.md", "-t", tmp_path / "law")

@@ -26,7 +26,6 @@ from meta.kinds.contract import named_kind
 from meta.kinds.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
-from tests.meta.cli_study import metaloop
 from tests.studies import planted
 from trainer.task import Task
 
@@ -205,18 +204,3 @@ def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:
     assert [(row["change"], row["before"], row["text"]) for row in rows] == [
         ("changed", "Try `a=1` on it.", "Try `a=2` on it."), ("added", "", "Go."),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("---\n# a comment\nmetaloop:\n  wave: 3\n---\n# Old\n\nText\n", "# Old\n"),
-        ("```patch:p\n# no title\n```\n\nOld\n===\n", "Old\n===\n"),
-        ("# Ideas\n\n- `lr=0.1`\n", ""),
-    ],
-)
-def test_program_new_replaces_the_title_alone(tmp_path: Path, text: str, title: str) -> None:
-    (tmp_path / "base.md").write_text(text)
-    metaloop("program", "new", tmp_path / "a\\1.md", "--base", tmp_path / "base.md")
-    expected = text.replace(title, "# A\\1\n") if title else text
-    assert (tmp_path / "a\\1.md").read_text() == expected
