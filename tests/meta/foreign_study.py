@@ -17,7 +17,7 @@ from tests.trainer import foreign_repos
 AGENTS = Path(__file__).parents[1] / "inner_loop" / "agents"
 #: one generation of the smallest study: three experiments a run
 SIZE = (
-    "--budget", "14s", "--run-budget", "0.12s", "-n", "2", "--set", "generations=1", "--seed", "3",
+    "--budget", "16s", "--run-budget", "0.12s", "-n", "2", "--set", "generations=1", "--seed", "3",
     "--set", "fixed_steps=true", "--json",
 )  # fmt: skip
 #: of 40 experiments
