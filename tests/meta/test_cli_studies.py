@@ -14,17 +14,10 @@ from arena.run_archive import compact, unpacked
 from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.output import ESCAPES
-from meta.cli.studies import distinct_names, megabytes_text
 from meta.ui.studies import Studies
 from programs.errors import Corrupt, OtherVersion
 from programs.shelf import starter
 from tests.meta.cli_study import metaloop, on_terminal
-
-
-def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_room() -> None:
-    names = {"studies/sp": "studies/sp", "un/sp": "un/sp", "studies/b": "b"}
-    assert distinct_names([*names]) == names
-    assert [megabytes_text(size) for size in (0.01, 0.17, 12.3)] == ["<1", "<1", "12"]
 
 
 def test_studies_are_listed_and_compared_at_the_terminal(
@@ -39,11 +32,10 @@ def test_studies_are_listed_and_compared_at_the_terminal(
     assert "metaloop ls FOLDER" in metaloop("ls", tmp_path).stderr
     items = {item["study"]: item for item in metaloop("ls", root, "--json").json["items"]}
     item = items[str(root / "one")]
-    files = [path for path in (root / "one").rglob("*") if path.is_file()]
-    assert (item["state"], item["files"]) == ("finished", len(files))
+    assert item["state"] == "finished"
     (named,) = ask(root / "one", "SELECT p.name FROM champions JOIN programs AS p USING (program_id)")
     assert item["champion"] == named["name"] and item["lead"] not in ("-", named["name"])
-    assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
+    assert item["verdict"] and item["mb"] > 0
     rows = {
         row["program"]: row for row in metaloop("standings", root / "one", root / "deep/er/two", "--json").json["items"]
     }
@@ -81,13 +73,6 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path, tmp_path: 
     assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and max(map(len, lines)) <= 80, shown
     assert " lead " in lines[0] and "champion" not in lines[0]
     assert lines[1].startswith("strokes-2026-11-25-1 ") and "[0." in shown
-
-
-def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(root: Path) -> None:
-    rows = [line.split("\t") for line in metaloop("ls", root).stdout.splitlines()]
-    at = rows[0].index("verdict")
-    assert all(row[at] == row[rows[0].index("lead")] for row in rows[1:])
-    assert any(re.search(r"\[[\d.]+, [\d.]+\]", row[at]) for row in rows)
 
 
 def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None:
