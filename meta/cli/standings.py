@@ -138,7 +138,7 @@ def read_turns(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Row]:
 
 
 def compare_nights(out: Output, folders: Sequence[Path]) -> None:
-    """The one test over several nights of the same two programs. Raises UsageError where they have not two in common."""
+    """The one test over several nights of the same two programs. Raises UsageError unless all are such nights."""
     if len(set(folders)) < len(folders):
         raise UsageError("one night is named twice", hint="name each once")
     pairs = {tuple(programs_in_turn(folder)[:2]) for folder in folders}
