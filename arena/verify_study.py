@@ -233,7 +233,7 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
         {
             "failed_seeds": sum(len(taken.failures) for taken in check.taken.values()),
             "match_id": whole.match.match_id,
-            "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
+            "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second)),
         },
     )
     audit = replace(audit, figures={**audit.figures, **surroundings(study, audit)})
@@ -276,12 +276,10 @@ def arms_of(
     drawn: AuditedClaim,
     recorded: Sequence[GainEstimate],
     fresh: Sequence[GainEstimate],
-    gains: Sequence[Sequence[float]],
 ) -> list[JsonValue]:
-    """By arm: recorded and fresh gain, and the same for each sampled run."""
+    """By arm: recorded and fresh gain."""
     arms: list[JsonValue] = []
-    for all_runs, runs, old, new, own in zip(whole.arms, drawn.arms, recorded, fresh, gains, strict=True):
-        each = zip(runs, own, strict=True)
+    for all_runs, runs, old, new in zip(whole.arms, drawn.arms, recorded, fresh, strict=True):
         arms.append(
             {
                 "program": runs[0].name,
@@ -296,7 +294,6 @@ def arms_of(
                 "recorded_gain": old.gain,
                 "recorded_low": old.low,
                 "recorded_high": old.high,
-                "of_runs": [{"run_id": r.run_id, "recorded_gain": r.verified_gain, "gain": g} for r, g in each],
             }
         )
     return arms

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from analysis.found_scripts import FoundScript, measured, script_sentence
-from analysis.wording import duration, plain_text
+from analysis.wording import duration
 from arena import sandbox
 from arena.public import public_line
 from arena.study import Study
@@ -32,7 +31,7 @@ from programs.errors import NotFound, UsageError
 from trainer.streams import Streams
 from trainer.task import Task
 
-ARMS = View("", hide=("program_id", "arm_id", "recorded_low", "recorded_high", "of_runs"))
+ARMS = View("", hide=("program_id", "arm_id", "recorded_low", "recorded_high"))
 
 
 @dataclass(frozen=True)
@@ -178,30 +177,15 @@ def check_contest(out: Output, study: Study) -> bool:
     return True
 
 
-def script_of(audit: Audit) -> FoundScript:
-    """The checked source, as a check of a source or a run has measured it."""
-    figures, task = audit.figures, audit.round.task
-    bounds = figures["gain"], figures["low"], figures["high"], figures["n"]
-    return FoundScript(
-        task=task.name, seconds=audit.round.spent, experiments=0, trust=audit.trust,
-        start=figures.get("start"), end=figures.get("end"),
-        **measured(task, *bounds, figures.get("noise"), figures.get("held_rows")),
-    )  # fmt: skip
-
-
 def show_audit(out: Output, what: str, audit: Audit) -> None:
     """Show the verdict, the figures, the findings, and the secret that repeats the check."""
-    event, sentence = audit.event().body, ""
-    if audit.subject != "study" and audit.figures["gain"] is not None:
-        sentence = plain_text(script_sentence(script_of(audit), "This script", "the untouched one"))
+    event = audit.event().body
     if out.mode == "json":
         noticed = [{"run_id": None, **finding.to_record()} for finding in audit.findings]
-        out.json({"of": what, **event, "sentence": sentence, "noticed": noticed})
+        out.json({"of": what, **event, "noticed": noticed})
         return
     figures = {key: value for key, value in event.items() if key not in ("arms", "measurements") and value is not None}
     out.thing({"verdict": audit.verdict, **figures}, shown=times(figures))
-    if sentence:
-        out.note(sentence)
     if out.mode == "person":
         show(out, cast("list[dict[str, Any]]", audit.details.get("arms", [])), ARMS)
     for finding in audit.findings:
