@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -125,17 +125,14 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal
         add("transfer", Cell, lambda: transfer_cells(con))
 
 
-def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, JsonValue]]:
+def query(path: Path | str, sql: str) -> list[dict[str, JsonValue]]:
     """Rows of one SQL query over the views of a study, with JSON values.
 
-    ``beside``: further studies by the name of the schema in which their views are (`other.runs`).
     Times become ISO 8601 text in UTC, JSON columns (`edit`, `config`) become objects, NaN becomes None.
     Raises UsageError with DuckDB's message for an invalid query; else as open_study.
     """
     views = computed_in(sql)
-    with (read_study if _only_reads(sql) and not beside else open_study)(path, views=views) as con:
-        for name, other in (beside or {}).items():
-            _place_beside(con, name, other, views)
+    with (read_study if _only_reads(sql) else open_study)(path, views=views) as con:
         hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
         return answer(con, sql, hint)
 
@@ -155,17 +152,6 @@ def _only_reads(sql: str) -> bool:
         return all(each.type == duckdb.StatementType.SELECT for each in duckdb.extract_statements(sql))
     except (duckdb.Error, TypeError):  # the latter: text that is no UTF-8
         return False
-
-
-def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str]) -> None:
-    """The views of another study in a schema of that name."""
-    ledger = ledger_folder(path)
-    verify(ledger)
-    require_whole(ledger)
-    con.execute(f'CREATE SCHEMA "{name}"; USE "{name}"')
-    make(con, segments(ledger))
-    _compute(con, views, "", _Tables(con, None))
-    con.execute("USE main")
 
 
 def ledger_folder(path: Path | str) -> Path:

@@ -1,4 +1,4 @@
-"""`metaloop verify STUDY` and `RUN`: compares what a study recorded with fresh data."""
+"""`metaloop verify STUDY`: compares what a study recorded with fresh data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from arena.measuring import untouched_metrics
 from arena.run_archive import FOLDERS, unpacked
 from arena.scratch import Say
 from arena.study import Study
-from arena.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
+from arena.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings
 from inner_loop.events import FindingEvent
 from programs.errors import Corrupt, NotFound, UsageError
 from trainer.source import Source
@@ -108,7 +108,7 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     own = [row for row in last if row.role == "own"]
     twins = [row for row in last if row.role == "a/a" and stock and row.program_id == stock.program_id]
     if stock is None or not others:
-        hint = "verify one of its runs: metaloop verify RUN -s STUDY"
+        hint = "verify a train.py of it: metaloop verify FILE -t TASK"
         raise NotFound("this study has no match of a program against stock", hint=hint)
     sql = statement("audited_runs")
     first = typed_rows(con.execute(sql, {"arm": others[0].arm_id}), AuditedRun)
@@ -162,26 +162,6 @@ def run_of(study: Study, run_id: str) -> AuditedRun:
     return run
 
 
-def on_rows_of(study: Study, how: How) -> How:
-    """The settings of a check on the rows that the study held back from its search."""
-    held = study.streams.held_secret or study.streams.secret
-    return replace(how, streams=Streams(how.streams.secret, held))
-
-
-def verify_run(study: Study, run: AuditedRun, seeds: int, how: How, say: Say) -> Audit:
-    """Measure a run's final source on fresh data, beside the recorded and the claimed gain."""
-    own, how = used_by(study, run), on_rows_of(study, how)
-    final = final_source(study, run.run_id, run.final_source_id)
-    audit = verify_source(study.task, final, seeds, how, say, run_id=run.run_id, own=own)
-    low, high = audit.figures["low"], audit.figures["high"]
-    recorded: AuditFigures = {"recorded_gain": run.verified_gain, "claimed_gain": run.claimed_gain}
-    inside = None if low is None or high is None or run.verified_gain is None else low <= run.verified_gain <= high
-    figures: AuditFigures = {**audit.figures, **recorded, **surroundings(study, audit)}
-    audit = replace(audit, figures=figures, details={**audit.details, "recorded_in_interval": inside})
-    store(study, audit)
-    return audit
-
-
 def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
     """One fresh seed for each run that changed anything; those of the first arm also untrained. Runs with the same
     number in both arms share their hidden rows."""
@@ -202,8 +182,10 @@ def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
 
 
 def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: How, say: Say) -> Audit:
-    """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds."""
-    samples, how = samples_of(study, drawn), on_rows_of(study, how)
+    """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds.
+    They are scored on the rows that the study held back from its search, where there are such."""
+    held = study.streams.held_secret or study.streams.secret
+    samples, how = samples_of(study, drawn), replace(how, streams=Streams(how.streams.secret, held))
     check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
 
     def gains_of(run: AuditedRun) -> list[float]:
@@ -233,7 +215,7 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
         {
             "failed_seeds": sum(len(taken.failures) for taken in check.taken.values()),
             "match_id": whole.match.match_id,
-            "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
+            "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second)),
         },
     )
     audit = replace(audit, figures={**audit.figures, **surroundings(study, audit)})
@@ -276,12 +258,10 @@ def arms_of(
     drawn: AuditedClaim,
     recorded: Sequence[GainEstimate],
     fresh: Sequence[GainEstimate],
-    gains: Sequence[Sequence[float]],
 ) -> list[JsonValue]:
-    """By arm: recorded and fresh gain, and the same for each sampled run."""
+    """By arm: recorded and fresh gain."""
     arms: list[JsonValue] = []
-    for all_runs, runs, old, new, own in zip(whole.arms, drawn.arms, recorded, fresh, gains, strict=True):
-        each = zip(runs, own, strict=True)
+    for all_runs, runs, old, new in zip(whole.arms, drawn.arms, recorded, fresh, strict=True):
         arms.append(
             {
                 "program": runs[0].name,
@@ -296,7 +276,6 @@ def arms_of(
                 "recorded_gain": old.gain,
                 "recorded_low": old.low,
                 "recorded_high": old.high,
-                "of_runs": [{"run_id": r.run_id, "recorded_gain": r.verified_gain, "gain": g} for r, g in each],
             }
         )
     return arms

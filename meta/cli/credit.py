@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
+
+import duckdb
 
 from analysis.effects.attribution import METHODS
 from analysis.verdict.caveats import STOP, caveats
@@ -13,9 +15,6 @@ from meta.cli.flags import AnyStudy
 from meta.cli.options import flag
 from meta.cli.output import Output
 from programs.errors import UsageError
-
-if TYPE_CHECKING:
-    import duckdb
 
 
 @verb(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
+
+import duckdb
 
 from analysis.effects.support import support
 from meta.cli import resolve, views
@@ -17,9 +19,6 @@ from programs import shelf
 from programs.directives import ORDER
 from programs.errors import NotFound
 from programs.program import Program
-
-if TYPE_CHECKING:
-    import duckdb
 
 # Kind → the table of its records, in which their ids are the column KIND_id.
 TABLES = {

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from analysis.study import query as query_study
 from meta.cli import resolve, views
 from meta.cli.commands import verb
-from meta.cli.options import argument, flag
+from meta.cli.options import argument
 from meta.cli.output import Column, Output, are_numbers
 from programs.errors import UsageError
 
@@ -19,18 +16,12 @@ from programs.errors import UsageError
 @verb(
     ("metaloop sql studies/NAME slowest", "a ready query; without a name they are listed"),
     ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a query"),
-    ("metaloop sql studies/a --beside studies/b - < query.sql", "from stdin; b.runs are the runs of b"),
+    ("metaloop sql studies/NAME - < query.sql", "from stdin"),
 )
 def sql(
     out: Output,
     study: Annotated[str, argument()],
     query: Annotated[str, argument(metavar="[QUERY|VIEW]", required=False, default="")],
-    beside: Annotated[
-        tuple[str, ...],
-        flag(
-            "Another study to query, too; repeatable. The views of studies/b are then b.runs and so on.", metavar="DIR"
-        ),
-    ],
 ) -> None:
     """Query a study with DuckDB SQL. Some views: studies, matches, programs,
     directives, runs, experiments, baselines, verifications, mutations, findings,
@@ -49,21 +40,9 @@ def sql(
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
         raise UsageError("the query is empty", hint=f'metaloop sql {study} "SHOW TABLES"')
-    rows = query_study(folder, text, schemas([resolve.study_folder(other, out) for other in beside]))
+    rows = query_study(folder, text)
     if out.mode == "json":  # a bare list
         out.json(rows)
         return
     numbers = {key: are_numbers(rows, key) for key in (rows[0] if rows else ())}
     out.rows(rows, [Column(key, right=right, wrap=not right) for key, right in numbers.items()], empty="no rows")
-
-
-def schemas(folders: Sequence[Path]) -> dict[str, Path]:
-    """Studies by their schema name in a query: the folder's name as an identifier."""
-    by_name: dict[str, Path] = {}
-    for folder in folders:
-        name = re.sub(r"\W", "_", folder.resolve().name).lower()
-        if name in by_name or name in ("main", "temp", "information_schema", "pg_catalog"):
-            hint = "rename one of the folders"
-            raise UsageError(f"--beside {folder}: the schema name {name} is already used", hint=hint)
-        by_name[name] = folder
-    return by_name

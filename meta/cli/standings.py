@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
+
+import duckdb
 
 from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
 from analysis.statistics import interval, t_test, welch_difference
@@ -23,9 +25,6 @@ from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
 from programs.errors import NotComparable, UsageError
-
-if TYPE_CHECKING:
-    import duckdb
 
 SAME = {
     "task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware",
@@ -139,10 +138,7 @@ def read_turns(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Row]:
 
 
 def compare_nights(out: Output, folders: Sequence[Path]) -> None:
-    """The one test over several nights of the same two programs. Raises UsageError where they have not two in common.
-
-    Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
-    """
+    """The one test over several nights of the same two programs. Raises UsageError unless all are such nights."""
     if len(set(folders)) < len(folders):
         raise UsageError("one night is named twice", hint="name each once")
     pairs = {tuple(programs_in_turn(folder)[:2]) for folder in folders}
@@ -163,10 +159,7 @@ def compare_nights(out: Output, folders: Sequence[Path]) -> None:
         verdict = f"no test of {compared} was possible: they had as many turns in no block"
     else:
         verdict = f"{names[tested]} is {'' if p < LEVEL else 'not '}shown to be better than {names[reference]}"
-    configs = [StudyConfig.read(folder / resolve.MARK) for folder in folders]
-    ids = {config.study_id for config in configs}
-    going_on = [one for one in configs if one.start and one.from_study and one.from_study.study_id in ids]
-    found = {"verdict": verdict, "p": p, "nights": len(nights), "lineages": len(nights) - len(going_on)}
+    found = {"verdict": verdict, "p": p, "nights": len(nights)}
     views.show(out, rows, views.view("turns"), extra=found)
     if out.mode != "json":
         out.thing(found)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import argument
-from meta.cli.output import Column, Output, now
+from meta.cli.output import Column, Output
 from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
@@ -21,22 +20,13 @@ from programs.errors import NotFound, OtherVersion
 MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
 
 
-def last_text(at: str | None) -> str:
-    """``11-25 03:51`` in UTC; of another year only the date."""
-    if not at:
-        return "-"
-    return at[5:16].replace("T", " ") if at[:4] == now()[:4] else at[:10]
+def minute_text(at: str | None) -> str:
+    """``2026-11-25 03:51`` in UTC."""
+    return (at or "-")[:16].replace("T", " ")
 
 
 def megabytes_text(size: float) -> str:
     return f"{size:.0f}" if size >= 1 else "<1"
-
-
-def distinct_names(folders: Sequence[str]) -> dict[str, str]:
-    """folder → its name, and its path where two folders have the same name."""
-    names = {folder: Path(folder).resolve().name for folder in folders}
-    counts = Counter(names.values())
-    return {folder: name if counts[name] == 1 else folder for folder, name in names.items()}
 
 
 STUDIES = (
@@ -46,8 +36,8 @@ STUDIES = (
     Column("lead", wrap=True),
     Column("experiments", "exper.", right=True),
     Column("mb", "MB", right=True, show=megabytes_text),
-    Column("last_event_at", "last", style="dim", show=last_text),
-    *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict", "champion")),
+    Column("last_event_at", "last", style="dim", show=minute_text),
+    Column("champion", person=False),
 )
 
 
@@ -68,10 +58,7 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
     rows = [list_row(path, out) for path in newest]
     size = sum(row["mb"] for row in rows)
     if out.mode == "person":
-        names = distinct_names([row["study"] for row in rows])
-        rows = [{**row, "study": names[row["study"]]} for row in rows]
-    elif out.mode == "plain":
-        rows = [{**row, "verdict": row["lead"]} for row in rows]  # the whole is too long
+        rows = [{**row, "study": os.path.relpath(row["study"], root)} for row in rows]
     out.rows(rows, STUDIES, empty=resolve.none_under(root))
     if rows:
         out.note(f"{many(len(rows), 'study')}, {megabytes_text(size)} MB; metaloop ui shows them")
@@ -80,11 +67,10 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
 def list_row(folder: Path, out: Output) -> dict[str, Any]:
     """A study in the list; of one that cannot be read, that it is damaged, with a warning why. ``mb``: MB of 2^20 bytes
     that its files take on the disk."""
-    nothing = {**dict.fromkeys(column.key for column in STUDIES), "lead": "-", "verdict": ""}
+    nothing = {**dict.fromkeys(column.key for column in STUDIES), "lead": "-"}
     try:
         files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-        size = sum(file.st_blocks for file in files) * BLOCK / MB
-        return nothing | status_cells(folder) | {"mb": size, "files": len(files)}
+        return nothing | status_cells(folder) | {"mb": sum(file.st_blocks for file in files) * BLOCK / MB}
     except Exception as error:  # whatever is in a study of someone else, the others are listed
         out.warn(f"{folder} is damaged: {getattr(error, 'message', None) or type(error).__name__}")
         return nothing | {"study": str(folder), "state": "damaged", "experiments": 0, "mb": 0.0}
@@ -92,22 +78,18 @@ def list_row(folder: Path, out: Output) -> dict[str, Any]:
 
 def status_cells(folder: Path) -> dict[str, Any]:
     """The status of a study and the result of its announced test; of a study that another version of metaloop made,
-    that alone. ``ratio``: the champion's gain over that of the program ``against`` which it was tested."""
-    status: StudyStatus | ImportStatus
-    cells: dict[str, Any] = {"verdict": ""}
+    that alone."""
     if is_import(folder):
-        status = ImportStatus(folder)
-    else:
-        study = LiveStudy(folder)
-        try:
-            study.refresh()
-        except OtherVersion:
-            return StudyStatus(LiveStudy(folder), False).record() | {"state": "other version", "verdict": ""}
-        status = StudyStatus(study, is_taken(folder))
-        cells["task"] = next(iter(status.tasks), None)
-        cells["champion"] = study.name(status.champion) if status.champion else None
-    if found := status.found:
-        cells |= {"lead": plain_text(found.summary), "verdict": plain_text(" ".join(found.sentences))}
-        if decision := found.decision:
-            cells |= {"ratio": decision.tested.ratio, "against": decision.tested.name}
-    return status.record() | cells
+        imported = ImportStatus(folder)
+        return imported.record() | {"lead": plain_text(imported.found.summary)}
+    study = LiveStudy(folder)
+    try:
+        study.refresh()
+    except OtherVersion:
+        return StudyStatus(LiveStudy(folder), False).record() | {"state": "other version"}
+    status = StudyStatus(study, is_taken(folder))
+    return status.record() | {
+        "task": next(iter(status.tasks), None),
+        "champion": study.name(status.champion) if status.champion else None,
+        "lead": plain_text(status.found.summary) if status.found else "-",
+    }

@@ -1,8 +1,7 @@
-"""``metaloop verify``: check a study, a run or a train.py on fresh seeds and fresh hidden data."""
+"""``metaloop verify``: check a study or a train.py on fresh seeds and fresh hidden data."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -10,38 +9,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from analysis.found_scripts import FoundScript, measured, script_sentence
-from analysis.wording import duration, plain_text
+from analysis.wording import duration
 from arena import sandbox
 from arena.public import public_line
 from arena.study import Study
 from arena.verify import Audit, How
-from arena.verify_plan import PlannedCheck, plan_run, plan_source, plan_study
+from arena.verify_plan import PlannedCheck, plan_source, plan_study
 from arena.verify_study import intact
 from meta.cli import resolve
 from meta.cli.capacity import workers_of
 from meta.cli.commands import verb
 from meta.cli.consent import consent
-from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
+from meta.cli.flags import PlayingFlags, StartFlags
 from meta.cli.new_study import load_task
 from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Output, brief
 from meta.cli.progress import ticker
 from meta.cli.views import View, show
-from programs.errors import NotFound, UsageError
+from programs.errors import UsageError
 from trainer.streams import Streams
 from trainer.task import Task
 
-ARMS = View("", hide=("program_id", "arm_id", "recorded_low", "recorded_high", "of_runs"))
+ARMS = View("", hide=("program_id", "arm_id", "recorded_low", "recorded_high"))
 
 
 @dataclass(frozen=True)
 class AuditFlags:
     """The flags of a check."""
 
-    study: StudyFlag
     task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
-    seeds: Annotated[int, flag("Fresh seeds for a SOURCE or RUN.", "-n", min=2, max=64, default=4)]
+    seeds: Annotated[int, flag("Fresh seeds for a SOURCE.", "-n", min=2, max=64, default=4)]
     runs: Annotated[int, flag("Runs of each program to check, for a STUDY.", min=2, max=1000, default=8)]
     playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "no_sandbox")]
     secret: Annotated[str | None, rare("Repeat an earlier check with the secret it printed.")]
@@ -58,15 +55,14 @@ class AuditFlags:
 
 @verb(
     ("metaloop verify studies/NAME", "the champion's lead over stock"),
-    ("metaloop verify r3f2 -s studies/NAME", "the final train.py of one run"),
     ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline"),
 )
-def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], flags: AuditFlags) -> int:
+def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|SOURCE")], flags: AuditFlags) -> int:
     """Check a result: train it again from scratch, on fresh seeds and fresh hidden data. Both
     are drawn from a new secret. The command prints the secret's hash before the check, and
     the secret after it. Exits with 1 if the verdict is invalid or contradicted.
 
-    SOURCE (a train.py) or RUN (its final train.py): measures the gain over the task's
+    SOURCE (a train.py, of a run STUDY/runs/RUN/train.py): measures the gain over the task's
     original train.py, with a 95% interval (Welch). Verdicts: better (the interval is above
     0), worse (below 0), not shown (it contains 0), or invalid (training fails on every
     seed, or more than half of the gain exists before training).
@@ -135,23 +131,14 @@ def check_source(path: Path, flags: AuditFlags) -> PlannedCheck:
 
 
 def check_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
-    """The planned check of the study of this name, else of the run of this id in ``--study``. None for the export of a
-    contest, which has no scripts and has then been checked."""
-    try:
-        folder, prefix = resolve.study_folder(what, out), None
-    except NotFound:
-        if os.sep in what or Path(what).exists() or (flags.study is None and not resolve.known_studies()):
-            raise
-        folder, prefix = resolve.study_folder(flags.study, out), what
+    """The planned check of the study of this name. None for the export of a contest, which has no scripts and has then
+    been checked."""
+    folder = resolve.study_folder(what, out)
     study = Study.open(folder)
     intact(study)
-    settings = flags.settings(study.task, study.config.fixed_steps)
-    if prefix is not None:
-        runs = [row["run_id"] for row in resolve.ask(folder, "SELECT run_id FROM runs")]
-        return plan_run(study, resolve.by_prefix(prefix, runs, "run"), flags.seeds, settings)
     if (folder / resolve.CONTEST).is_file() and check_contest(out, study):
         return None
-    return plan_study(study, flags.runs, settings)
+    return plan_study(study, flags.runs, flags.settings(study.task, study.config.fixed_steps))
 
 
 def check_contest(out: Output, study: Study) -> bool:
@@ -178,30 +165,15 @@ def check_contest(out: Output, study: Study) -> bool:
     return True
 
 
-def script_of(audit: Audit) -> FoundScript:
-    """The checked source, as a check of a source or a run has measured it."""
-    figures, task = audit.figures, audit.round.task
-    bounds = figures["gain"], figures["low"], figures["high"], figures["n"]
-    return FoundScript(
-        task=task.name, seconds=audit.round.spent, experiments=0, trust=audit.trust,
-        start=figures.get("start"), end=figures.get("end"),
-        **measured(task, *bounds, figures.get("noise"), figures.get("held_rows")),
-    )  # fmt: skip
-
-
 def show_audit(out: Output, what: str, audit: Audit) -> None:
     """Show the verdict, the figures, the findings, and the secret that repeats the check."""
-    event, sentence = audit.event().body, ""
-    if audit.subject != "study" and audit.figures["gain"] is not None:
-        sentence = plain_text(script_sentence(script_of(audit), "This script", "the untouched one"))
+    event = audit.event().body
     if out.mode == "json":
         noticed = [{"run_id": None, **finding.to_record()} for finding in audit.findings]
-        out.json({"of": what, **event, "sentence": sentence, "noticed": noticed})
+        out.json({"of": what, **event, "noticed": noticed})
         return
     figures = {key: value for key, value in event.items() if key not in ("arms", "measurements") and value is not None}
     out.thing({"verdict": audit.verdict, **figures}, shown=times(figures))
-    if sentence:
-        out.note(sentence)
     if out.mode == "person":
         show(out, cast("list[dict[str, Any]]", audit.details.get("arms", [])), ARMS)
     for finding in audit.findings:

@@ -116,7 +116,7 @@ def create_app(studies: Studies, token: str, port: int, ending: Callable[[], boo
 
 
 def live_pages(studies: Studies) -> APIRouter:
-    """Pages from what was read of the ledgers: these never wait, but for the effects of an ablation that has ended."""
+    """Pages from what was read of the ledgers: these never wait."""
     routes = APIRouter()
 
     @routes.get("/")
@@ -129,11 +129,8 @@ def live_pages(studies: Studies) -> APIRouter:
         followed = studies.get(at)
         if isinstance(followed, FollowedImport):
             return RedirectResponse(link("/report", at=at), 303)
-        is_ablation = followed.study.config.get("kind") in ("ablation", "replay")
-        has_effects = is_ablation and followed.whole and not followed.at_work
-        ablation = records.ablation_page(followed.folder) if has_effects else None
         with followed.lock:
-            return study_page(followed, match, ablation)
+            return study_page(followed, match)
 
     return routes
 
@@ -182,12 +179,12 @@ async def changes(followed: Studies | FollowedStudy, ending: Callable[[], bool])
         silent += LOOK_SECONDS
 
 
-def study_page(followed: FollowedStudy, match_id: str = "", ablation: Mapping[str, Any] | None = None) -> Response:
+def study_page(followed: FollowedStudy, match_id: str = "") -> Response:
     """Raises Corrupt or OtherVersion."""
     status, pictures = followed.item()
     if status is None:
         raise followed.problem or NotFound(f"there is no study {followed.name!r} here")
-    values = {"one": followed, "status": status, "pictures": pictures, "ablation": ablation, **followed.page(match_id)}
+    values = {"one": followed, "status": status, "pictures": pictures, **followed.page(match_id)}
     return page("study", values)
 
 

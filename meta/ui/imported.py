@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ from analysis.verdict.verdict import verdict_of
 from meta.ui.live import read_settings
 
 COUNTS = """
-SELECT count(DISTINCT path) FILTER (state = 'imported') AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments,
-    coalesce(sum(tried), 0)::BIGINT AS tried, coalesce(sum(kept), 0)::BIGINT AS kept,
-    coalesce(sum(quarantined), 0)::BIGINT AS quarantined
+SELECT count(DISTINCT path) FILTER (state = 'imported') AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments
 FROM imports
 """
 
@@ -27,15 +24,11 @@ class ImportStatus:
         with read_study(folder, views=("standings",)) as con:
             (counts,), self.found = rows(con.execute(COUNTS)), verdict_of(con)
         self.study, self.state = str(folder), "imported"
-        self.as_of = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.last_event_at: str | None = read_settings(folder).get("created_at")
         self.verdict = self.found.sentences[0]
         self.experiments: int = counts["experiments"]
         self.logs: int = counts["logs"]
-        self.tried: int = counts["tried"]
-        self.kept: int = counts["kept"]
-        self.quarantined: int = counts["quarantined"]
-        self.purpose, self.trust = "import", "self-reported"
+        self.trust = "self-reported"
 
     def record(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "found"}

@@ -7,11 +7,8 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
-from analysis.report.cells import table
-from analysis.report.source import ReportSource
 from analysis.study import read_study
 from analysis.tables import SQL_VIEWS, rows
-from analysis.verdict.verdict import VIEWS
 from programs.errors import NotFound
 
 Row = dict[str, Any]
@@ -72,11 +69,3 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
         for one in parents
     ]
     return {"program": program, "changes": changes}
-
-
-def ablation_page(folder: Path) -> dict[str, Any]:
-    """The effects of a planned ablation, as in the report."""
-    with read_study(folder, views=VIEWS) as con:
-        effects = ReportSource(con, "").rows("effects").rows
-        titles, cells = table(effects, ("id", "significant", "of")) if effects else ([], [])
-        return {"titles": titles, "rows": cells}

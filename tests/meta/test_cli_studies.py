@@ -14,17 +14,10 @@ from arena.run_archive import compact, unpacked
 from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.output import ESCAPES
-from meta.cli.studies import distinct_names, megabytes_text
 from meta.ui.studies import Studies
 from programs.errors import Corrupt, OtherVersion
 from programs.shelf import starter
 from tests.meta.cli_study import metaloop, on_terminal
-
-
-def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_room() -> None:
-    names = {"studies/sp": "studies/sp", "un/sp": "un/sp", "studies/b": "b"}
-    assert distinct_names([*names]) == names
-    assert [megabytes_text(size) for size in (0.01, 0.17, 12.3)] == ["<1", "<1", "12"]
 
 
 def test_studies_are_listed_and_compared_at_the_terminal(
@@ -39,11 +32,10 @@ def test_studies_are_listed_and_compared_at_the_terminal(
     assert "metaloop ls FOLDER" in metaloop("ls", tmp_path).stderr
     items = {item["study"]: item for item in metaloop("ls", root, "--json").json["items"]}
     item = items[str(root / "one")]
-    files = [path for path in (root / "one").rglob("*") if path.is_file()]
-    assert (item["state"], item["files"]) == ("finished", len(files))
+    assert item["state"] == "finished"
     (named,) = ask(root / "one", "SELECT p.name FROM champions JOIN programs AS p USING (program_id)")
     assert item["champion"] == named["name"] and item["lead"] not in ("-", named["name"])
-    assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
+    assert item["verdict"] and item["mb"] > 0
     rows = {
         row["program"]: row for row in metaloop("standings", root / "one", root / "deep/er/two", "--json").json["items"]
     }
@@ -83,13 +75,6 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path, tmp_path: 
     assert lines[1].startswith("strokes-2026-11-25-1 ") and "[0." in shown
 
 
-def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(root: Path) -> None:
-    rows = [line.split("\t") for line in metaloop("ls", root).stdout.splitlines()]
-    at = rows[0].index("verdict")
-    assert all(row[at] == row[rows[0].index("lead")] for row in rows[1:])
-    assert any(re.search(r"\[[\d.]+, [\d.]+\]", row[at]) for row in rows)
-
-
 def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None:
     code, shown = on_terminal("show", "stock", "-s", "one", cwd=root)
     lines = ESCAPES.sub("", shown).splitlines()
@@ -125,7 +110,6 @@ def test_a_finished_study_gets_small_and_works_as_before(root: Path, tmp_path: P
     packed = (copy / "runs.zip").read_bytes()
     compact(copy)
     assert (copy / "runs.zip").read_bytes() == packed
-    metaloop("verify", runs[0]["run_id"], "-s", copy, "--seeds", "2", "-y")
     metaloop("resume", copy)
     metaloop("report", copy)
     (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
