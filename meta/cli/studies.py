@@ -72,7 +72,7 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
         rows = [{**row, "study": names[row["study"]]} for row in rows]
     elif out.mode == "plain":
         rows = [{**row, "verdict": row["lead"]} for row in rows]  # the whole is too long
-    out.rows(rows, STUDIES, empty=resolve.none_under(root))
+    out.rows(rows, STUDIES, empty=f"no study under {root.absolute()}/")
     if rows:
         out.note(f"{many(len(rows), 'study')}, {megabytes_text(size)} MB; metaloop ui shows them")
 
