@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,20 +122,6 @@ def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, kind: str
     first, hint = done.stderr.splitlines()
     assert done.stdout == "" and first.startswith(f"error: study.toml: [plan] {name}")
     assert hint == "hint: restore study.toml from a copy"
-
-
-def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("import time; print('importing', flush=True); time.sleep(600)\n")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
-    command = [sys.executable, "-m", "meta.cli.start", "task", "show"]
-    process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # not as in the background
-    )  # fmt: skip
-    assert process.stdout and process.stdout.readline() == "importing\n"
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=200)
-    assert (process.returncode, said) == (130, "interrupted\n")
 
 
 def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:
