@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,8 +84,7 @@ def submit(
         if out.mode != "json":
             for line in lint_lines(problem.detail.get("lint"), program):
                 out.note(line)
-        hint = problem.hint.replace(" FILE ", f" {shlex.quote(program)} ")
-        raise RequestRejected(problem.message, hint, problem.detail) from None
+        raise
     for line in lint_lines(entry["lint"], program):
         out.note(line)
     row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
