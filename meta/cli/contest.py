@@ -66,7 +66,7 @@ class ContestFlags:
     ]
     closes: Annotated[str, flag("A time, or a duration after --opens.", metavar="TIME", default="7d")]
     entries_per_person: Annotated[int, rare("Maximum number of entries per person.", min=1, default=3)]
-    most_entries: Annotated[int | None, rare("Maximum number of entries in all  [default: 1000].", min=1)]
+    most_entries: Annotated[int, rare("Maximum number of entries in all.", min=1, default=MOST_ENTRIES)]
     codes: Annotated[
         int | None, flag("Join codes for one person each  [default: one code for all].", min=1, max=10_000, metavar="N")
     ]
@@ -102,15 +102,11 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     show_plan(out, plan, options, flags.expect)
     created = {"folder": folder, **{name: getattr(new.contest.config, name) for name in CREATED}}
     created["host_token"] = new.admin_token
+    created["join_codes" if new.join_codes else "join_code"] = new.join_codes or new.join_code
     if out.mode == "json":
         created["plan"] = asdict(plan)
-    code = "join_codes" if new.join_codes else "join_code"
-    if out.mode == "json" or not options.join_open:
-        created[code] = new.join_codes or new.join_code
     out.thing(created)
-    if not options.join_open:
-        out.note(f"Save {code}, which entrants need; it is shown only this once.")
-    out.note("Save host_token, which is yours, for /host; it is shown only this once.")
+    out.note("Save host_token, which is yours, and what entrants join with; both are shown only this once.")
     out.note(
         "Publish rules_hash and secret_hash: they prove that rules and seeds were fixed before the contest opened."
     )
@@ -173,7 +169,7 @@ def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestO
     return ContestOptions(
         title=flags.title or folder.name, task=task, opens=opens, closes=moment(flags.closes, opens, "--closes"),
         run_budget=budget, runs=flags.runs, confirm_runs=confirm_runs, entries_per_person=flags.entries_per_person,
-        most_entries=flags.most_entries or MOST_ENTRIES, join_codes=flags.codes or 0,
+        most_entries=flags.most_entries, join_codes=flags.codes or 0,
         texts_after_close=flags.texts_after_close, join_open=flags.open_join,
         workers=workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=False, sandbox=True,  # a step's price is the same whatever it trains: docs/threat-model.md

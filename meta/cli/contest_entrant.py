@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 from click.core import ParameterSource
 
-from analysis.wording import decimals, duration, many, number, ranks, span, typical
+from analysis.wording import many, ranks
 from arena.contest.client import ContestClient, lint_lines
 from arena.contest.contest import Contest
 from arena.contest.ranking.announced import race_results, secret_check, sentences
@@ -23,10 +22,11 @@ from arena.contest.stored import STOCK, entry_label
 from arena.contest.tables import state_label
 from arena.serving.client import RequestRejected
 from arena.serving.clock import iso
-from meta.cli import resolve
+from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.options import argument, flag
-from meta.cli.output import Column, Output, Row
+from meta.cli.output import Output, Row
+from meta.cli.views import View
 from programs.errors import UsageError
 from programs.folder import load
 
@@ -35,14 +35,7 @@ TokenFlag = Annotated[str | None, flag("Your token; safer in METALOOP_TOKEN.", "
 SHOWN = ("entry_id", "number", "state", "new", "program_id", "sha256", "received_at", "url")
 OUTSIDE = ("left_out", "not_racing")  # the entries of a decision outside its race
 UNDECIDED = ("rank", "claimed", "device_seconds_charged", "state")  # columns that a decision lacks
-MINE = (
-    Column("number", right=True),
-    Column("entry_id"),
-    Column("name", wrap=True),
-    Column("state"),
-    Column("runs_done", "runs", right=True),
-    Column("reason", "result", wrap=True),
-)
+MAY_LACK = ("claimed", "device_seconds_charged", "entry_id")  # columns that a narrow terminal leaves out
 
 
 def client_of(to: str | None, token: str | None = None) -> ContestClient:
@@ -91,8 +84,7 @@ def submit(
         if out.mode != "json":
             for line in lint_lines(problem.detail.get("lint"), program):
                 out.note(line)
-        hint = problem.hint.replace(" FILE ", f" {shlex.quote(program)} ")
-        raise RequestRejected(problem.message, hint, problem.detail) from None
+        raise
     for line in lint_lines(entry["lint"], program):
         out.note(line)
     row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
@@ -151,11 +143,11 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
         left_out = board.get(f"{key}_total", 0) - len(board.get(key, ()))
         if left_out > 0 and not decision:
             out.note(f"{many(left_out, 'earlier entry')} {what} not listed")
-    hidden = UNDECIDED if decision.get("rows") else () if any(row["result"] for row in rows) else ("result",)
-    out.rows(rows, columns(board["unit"], hidden), empty="no run measured yet")
+    how = View("", hide=UNDECIDED if decision.get("rows") else (), optional=MAY_LACK)
+    views.show(out, rows, how, empty="no run measured yet")
     if person := view.get("me"):
         out.note(f"{person['name']}: {person['used']} of {person['quota']} entries used")
-        out.rows([own_row(entry) for entry in person["entries"]], MINE, empty="no entries yet")
+        views.show(out, [own_row(entry) for entry in person["entries"]], View(""), empty="no entries yet")
     commands = next_commands(view["contest"], folder) if folder else []
     if decision.get("secret"):
         commands.append(f"{secret_check(decision)}  # prints the hash that was published at the opening")
@@ -171,13 +163,12 @@ def board_rows(board: Mapping[str, Any]) -> list[Row]:
     for act in board.get("since", ()):
         results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
     measured = decision.get("rows") or board["rows"]
-    digits = decimals(typical(row["se"] for row in measured))
-    rows = [measured_row(row, digits) | {"result": results.get(row["number"])} for row in measured]
-    others = [(row, row["why"]) for key in OUTSIDE for row in decision.get(key, ())]
+    rows = [(row, results.get(row["number"])) for row in measured]
+    rows += [(row, row["why"]) for key in OUTSIDE for row in decision.get(key, ())]
     if not decision:
-        unmeasured = (own_row(row) for row in (*board["unmeasured"], *board["void"]))
-        others += [(row, row["reason"] or race.get(row["number"])) for row in unmeasured]
-    return rows + [{**row, "entry": entry_name(row), "result": result} for row, result in others]
+        unmeasured = (*board["unmeasured"], *board["void"])
+        rows += [(row, row["reason"] or race.get(row["number"])) for row in unmeasured]
+    return [board_row(row, result) for row, result in rows]
 
 
 def facts(view: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +195,7 @@ def facts(view: Mapping[str, Any]) -> dict[str, Any]:
         rows["entries"] = states and ", ".join([*states, "stock's two arms included"])
         rows["queue"] = queue_words(host)
         rows["named"] = host["power"] is not None and f"in {host['power']:.0%} of simulated closes"
-    return {**rows, "address": view.get("address")}
+    return {**rows, "address": view.get("address"), "gain": f"in {view['board']['unit']}"}
 
 
 def is_waiting(contest: Mapping[str, Any]) -> bool:
@@ -229,36 +220,25 @@ def entry_name(row: Mapping[str, Any]) -> str:
     return STOCK.get(row.get("role", "")) or entry_label(row["entrant"], row["name"])
 
 
-def measured_row(row: Mapping[str, Any], digits: int) -> dict[str, Any]:
-    """A row of the leaderboard with its gains at ``digits`` decimal places; its other keys stay."""
+def board_row(row: Mapping[str, Any], result: str | None) -> Row:
+    """A row of the leaderboard; an entry without a measured run has its name, state and ``result`` alone."""
     return {
-        **row,
-        "state": state_label(row["state"]),
-        "rank": ranks(row["rank_low"], row["rank_high"]),
+        "rank": ranks(row["rank_low"], row["rank_high"]) if "rank_low" in row else None,
         "entry": entry_name(row),
-        "gain": number(row["gain"], digits),
-        "interval": span(row["low"], row["high"], digits),
-        "claimed": number(row["claimed"], digits),
+        **{key: row.get(key) for key in ("gain", "low", "high", "claimed")},
+        "runs": row.get("n"),
+        "device_seconds_charged": row.get("device_seconds_charged"),
+        "state": state_label(row["state"]) if "state" in row else None,
+        "entry_id": row.get("entry_id"),
+        "result": result,
     }
 
 
-def columns(unit: str, hidden: Sequence[str] = ()) -> list[Column]:
-    """The columns of the leaderboard, gains in ``unit``."""
-    every = (
-        Column("rank"),
-        Column("entry", wrap=True),  # whole: the beginnings of two names can be the same
-        Column("gain", f"gain, {unit}", right=True),
-        Column("interval", "95%"),
-        Column("claimed", "claimed gain", right=True, optional=True),
-        Column("n", "runs", right=True),
-        Column("device_seconds_charged", "device", right=True, show=duration, optional=True),
-        Column("state"),
-        Column("entry_id", person=False),
-        Column("result", wrap=True),
-    )
-    return [column for column in every if column.key not in hidden]
-
-
-def own_row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry, one of the viewer's with what became of it in the decision."""
-    return {**entry, "state": state_label(entry["state"]), "reason": entry.get("outcome") or entry["reason"]}
+def own_row(entry: Mapping[str, Any]) -> Row:
+    """An entry of the viewer, with what became of it in the decision."""
+    return {
+        **{key: entry[key] for key in ("number", "entry_id", "name")},
+        "state": state_label(entry["state"]),
+        "runs": entry["runs_done"],
+        "result": entry.get("outcome") or entry["reason"],
+    }

@@ -19,7 +19,6 @@ NewStudyFlag = Annotated[
 ]
 AnyStudy = Annotated[str | None, argument(required=False)]  # its folder, or its name; without it the newest one
 Programs = Annotated[tuple[str, ...], argument(metavar="[PROGRAM]...", nargs=-1)]
-ProgramOrNone = Annotated[str | None, argument(metavar="[PROGRAM]", required=False)]
 ContestFolder = Annotated[str, argument(metavar="DIR")]
 ProxyFlag = Annotated[
     str | None,

@@ -11,17 +11,12 @@ import os
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem
+from programs.text import word_list
 
 # the variables of `git rev-parse --local-env-vars` that say where the repository is
-GIT_LOCATION_VARIABLES = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-)
+GIT_LOCATION_VARIABLES = word_list("""
+    GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_PREFIX GIT_ALTERNATE_OBJECT_DIRECTORIES
+""")
 PACKAGES = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
 
 

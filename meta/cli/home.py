@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from analysis.wording import duration, number, span
+from analysis.wording import duration
 from arena import sandbox
 from arena.choice import require_chosen
 from arena.home.audit import problems, retrain
@@ -25,14 +23,15 @@ from arena.lock import is_taken
 from arena.setup import StudySetup
 from arena.verify import How
 from inner_loop.models.prices import settled
-from meta.cli import resolve
+from meta.cli import resolve, views
 from meta.cli.capacity import workers_of
 from meta.cli.commands import noun, verb
 from meta.cli.flags import HostFlag, ModelFlags, ProxyFlag, RunBudgetFlag, YesFlag
 from meta.cli.model_options import parse_models, require_able
 from meta.cli.new_study import load_task
 from meta.cli.options import argument, flag, rare
-from meta.cli.output import Column, Output, ask
+from meta.cli.output import Output, ask
+from meta.cli.views import View
 from meta.kinds.cost import refuse_small
 from programs.errors import CapReached, NotFound, UsageError
 from programs.text import one_line
@@ -41,17 +40,8 @@ from trainer.task import Task, builtin_tasks
 
 ProjectFolder = Annotated[str, argument(metavar="DIR")]
 PORT = 8331
-figure, gain = partial(Column, right=True), partial(Column, right=True, show=partial(number, decimals=4))
-INTERVAL = Column("interval", "95%")
-BLOCKS = (
-    figure("block"),
-    Column("by", wrap=True),
-    gain("gain"),
-    INTERVAL,
-    Column("merged_at", "merged", show=lambda at: str(at)[:16]),  # to the minute, in UTC
-    Column("void"),
-)
-AUDITED = (figure("block"), gain("recorded"), gain("gain"), INTERVAL, Column("verdict", wrap=True))
+BLOCKS = View("", hide=("program_id", "commit", "proposal"))
+AUDITED = View("", hide=("commit",))
 
 
 @noun(
@@ -157,7 +147,7 @@ def show(out: Output, folder: Path) -> None:
     if out.mode == "json":
         out.thing(asdict(state))
         return
-    out.rows(with_interval(state.blocks), BLOCKS)
+    views.show(out, [asdict(block) for block in state.blocks], BLOCKS)
     out.thing(
         {
             "gain": f"in {project.task.unit}",
@@ -168,11 +158,6 @@ def show(out: Output, folder: Path) -> None:
             "verification": duration(state.verified_seconds),
         }
     )
-
-
-def with_interval(rows: Iterable[Any]) -> list[dict[str, object]]:
-    """Rows with ``low`` and ``high`` as one text, too."""
-    return [asdict(row) | {"interval": span(row.low, row.high, 4)} for row in rows]
 
 
 @verb(
@@ -268,7 +253,7 @@ def audit(
             sandbox.require(loaded, True)
             drawn = random.Random(streams.seed("search", "audit"))
             audited = retrain(chain, loaded, how, blocks, seeds, out.note, drawn)
-        out.rows(with_interval(audited), AUDITED)
+        views.show(out, [asdict(row) for row in audited], AUDITED)
         bad = len(wrong) + sum(row.verdict == "contradicted" or row.verdict.startswith("failed") for row in audited)
         out.note(f"{len(chain.commits()) - 1} blocks checked, {len(audited)} trained again, {bad} problems")
     return 1 if bad else 0

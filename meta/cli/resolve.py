@@ -75,7 +75,7 @@ def _study_folder(text: str | None, out: Output) -> Path:
             f"{path} is a contest export from before the decision and has no {MARK}",
             hint="export the contest again after the decision; until then, read its *.parquet",
         )
-    near = [p for p in known_studies() if p.name.startswith(text)]
+    near = [p for p in studies_in() if p.name.startswith(text)]
     if len(near) == 1:
         out.note(f"study: {shown(near[0])}")
         return near[0]
@@ -91,12 +91,7 @@ def listed(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def known_studies() -> list[Path]:
-    """The studies under ``studies/`` of the current folder, oldest first."""
-    return studies_in(STUDIES)
-
-
-def studies_in(folder: Path) -> list[Path]:
+def studies_in(folder: Path = STUDIES) -> list[Path]:
     """The studies directly in a folder, oldest first."""
     return sorted((p.parent for p in folder.glob(f"*/{MARK}")), key=lambda p: (p / MARK).stat().st_mtime)
 
@@ -109,15 +104,6 @@ def studies_below(root: Path) -> Iterator[Path]:
             yield here
         inside = MARK not in files and len(here.parts) - len(root.parts) < DEEPEST
         folders[:] = [n for n in folders if not n.startswith(".") and n not in _SKIPPED] if inside else []
-
-
-def none_under(root: Path) -> str:
-    """That a folder has no study: the folder, studies beside it, and how to name another."""
-    here = sorted(p.parent.name for p in Path().glob(f"*/{MARK}")) if root == STUDIES else []
-    other = "metaloop ls FOLDER looks in another folder"
-    if here:
-        other = f"metaloop ls lists those of the current folder: {', '.join(here[:SHOWN])}"
-    return f"no study under {root.absolute()}/ ({other})"
 
 
 def unused_folder(task: str) -> Path:
@@ -226,16 +212,17 @@ def short(identity: object) -> str:
 
 
 def _newest(out: Output) -> Path:
-    folders = known_studies()
+    folders = studies_in()
     if not folders:
-        raise NotFound(none_under(STUDIES), hint="name its folder, or start one: metaloop evolve --quick")
+        hint = "metaloop ls lists studies of this folder; or start one: metaloop evolve --quick"
+        raise NotFound(f"no study under {STUDIES.absolute()}/", hint=hint)
     if len(folders) > 1:
         out.note(f"study: {folders[-1]} (the newest of {len(folders)})")
     return folders[-1]
 
 
 def _study_hint(text: str) -> str:
-    known = [p.name for p in known_studies()]
+    known = [p.name for p in studies_in()]
     if near := difflib.get_close_matches(Path(text).name, known, n=1, cutoff=0.4):
         return f"did you mean {STUDIES / near[0]}?"
     return "metaloop ls lists the studies" if known else "start one: metaloop evolve --quick"

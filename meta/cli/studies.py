@@ -59,7 +59,7 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
     size = sum(row["mb"] for row in rows)
     if out.mode == "person":
         rows = [{**row, "study": os.path.relpath(row["study"], root)} for row in rows]
-    out.rows(rows, STUDIES, empty=resolve.none_under(root))
+    out.rows(rows, STUDIES, empty=f"no study under {root.absolute()}/")
     if rows:
         out.note(f"{many(len(rows), 'study')}, {megabytes_text(size)} MB; metaloop ui shows them")
 

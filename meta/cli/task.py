@@ -88,7 +88,8 @@ def init(
     """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py.
     With --like, the task is a copy of a built-in one. With --from, it is a task.toml for a
     repository with its own command for training, benchmarks or tests, in any programming
-    language: the command is run twice, and what that does not show is asked."""
+    language, in the repository or in DIR, a copy of its files. The command is run twice, and
+    what that does not show is asked."""
     if repository.source is not None:
         if like is not None:
             raise UsageError("--like and --from exclude each other", hint="leave one of them out")

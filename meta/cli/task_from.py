@@ -33,9 +33,6 @@ class RepositoryFlags:
     source: Annotated[
         str | None, flag("Make the task from a repository: runs its command twice, as it is.", "--from", metavar="DIR")
     ]
-    into: Annotated[
-        str | None, flag("Copy the repository to this folder first  [default: write task.toml into it].", metavar="DIR")
-    ]
     command: Annotated[
         str | None,
         flag("Shell command of one experiment; may contain {seed} and {budget}  [default: the only Python file].",
@@ -93,8 +90,7 @@ def from_repository(out: Output, flags: RepositoryFlags, folder: str | None) -> 
     require_sandbox(sandboxed)
     wanted = {name: value for name, value in vars(flags).items() if name in Wanted.__dataclass_fields__}
     wanted |= {"values": _values(flags.values), "artifacts": flags.artifact}
-    source, to = Path(str(flags.source)).expanduser(), flags.into or folder
-    into = Path(to) if to else None
+    source, into = Path(str(flags.source)).expanduser(), Path(folder) if folder else None
     refuse_taken(source, into)
     drafted = completed(out, Drafting(source, sandboxed, out.note), Wanted(**wanted))
     path = write(drafted, into)

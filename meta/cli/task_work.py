@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,6 @@ from programs.errors import MetaloopError
 from trainer import experiment
 from trainer.cards.check import check as find_faults
 from trainer.cards.measure import measure as measure_card
-from trainer.commands.repository import read as read_repository
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.laws.simulated import trainer_for
@@ -64,22 +63,12 @@ def check(
     if any(finding.level == "error" for finding in findings):
         return 2
     if Path(task).expanduser().is_dir():
-        out.next(*next_commands(loaded, playing.no_sandbox))
+        option = f"-t {resolve.typed(loaded.folder)}{sandbox_flag(not playing.no_sandbox)}"
+        entry = loaded.folder / "program.md"
+        program = resolve.typed(entry) if entry.is_file() else "my/program.md"
+        new = [] if entry.is_file() else [f"metaloop program new {program}"]
+        out.next(*new, f"metaloop improve {program} {option} --budget 1h --dry-run")
     return 0
-
-
-def next_commands(task: Task, no_sandbox: bool) -> list[str]:
-    """How to go on with a task that passed: of a repository, with the program that it has."""
-    programs: Sequence[str] = ()
-    if task.run:
-        with suppress(MetaloopError):  # too large a repository
-            programs = read_repository(task.folder).for_agents
-    program = "my/program.md"
-    if task.run:
-        program = resolve.typed(task.folder / (programs[0] if programs else "program.md"))
-    new = [] if programs else [f"metaloop program new {program}"]
-    task_option = f"-t {resolve.typed(task.folder)}{sandbox_flag(not no_sandbox)}"
-    return [*new, f"metaloop improve {program} {task_option} --budget 1h --dry-run"]
 
 
 @verb(
@@ -104,15 +93,10 @@ def measure(
         out.note(f"wrote {card.write(loaded.folder)}")
 
 
-@contextmanager
-def launcher_of(task: Task, unsafe: bool) -> Iterator[Launcher]:
-    """The launcher of experiments. Raises EnvironmentProblem where the sandbox does not work."""
+def launcher_of(task: Task, unsafe: bool) -> closing[Launcher]:
+    """The launcher of experiments, for a ``with``. Raises EnvironmentProblem where the sandbox does not work."""
     require(task, not unsafe)
-    launcher = experiment.launcher_of(task, not unsafe)
-    try:
-        yield launcher
-    finally:
-        launcher.close()
+    return closing(experiment.launcher_of(task, not unsafe))
 
 
 @contextmanager

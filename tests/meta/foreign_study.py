@@ -33,7 +33,7 @@ def make_task(folder: Path) -> Path:
     """
     theirs = foreign_repos.original(folder / "theirs")
     words = ["--command", "uv run train.py", "--metric", "val_bpb", "--editable", "train.py", "--budget", "1s"]
-    assert run(["task", "init", "--from", str(theirs), "--into", str(folder / "task"), *words]) == 0
+    assert run(["task", "init", "--from", str(theirs), str(folder / "task"), *words]) == 0
     path = folder / "task" / "task.toml"
     text, times = re.subn(r"(?m)^seconds = 1\.0\ncost = .*\n", BUDGET, path.read_text())
     assert times == 1

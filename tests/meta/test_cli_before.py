@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +97,6 @@ def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tup
     err = call("verify", BLOBS / "train.py", "-t", BLOBS, "-n", "2", *how).stderr
     [said] = [line for line in err.splitlines() if line.startswith("repeat this check with --set secret=")]
     assert ("the same figures only with fixed steps" in said) is not exact
-
-
-def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("import time; print('importing', flush=True); time.sleep(600)\n")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
-    command = [sys.executable, "-m", "meta.cli.start", "task", "show"]
-    process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # not as in the background
-    )  # fmt: skip
-    assert process.stdout and process.stdout.readline() == "importing\n"
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=200)
-    assert (process.returncode, said) == (130, "interrupted\n")
 
 
 def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ def test_studies_are_listed_and_compared_at_the_terminal(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
-    assert "metaloop ls lists those of the current folder: one" in metaloop("status", code=2).stderr
+    assert "metaloop ls lists studies of this folder" in metaloop("status", code=2).stderr
     there = {item["study"] for item in metaloop("ls", "--json").json["items"]}
     window = Studies(root)  # `ui` and `ls` find the same
     window.close()
     assert there == window.followed.keys() >= {"one", "deep/er/two"}
-    assert "metaloop ls FOLDER" in metaloop("ls", tmp_path).stderr
+    assert "no study under" in metaloop("ls", tmp_path).stderr
     items = {item["study"]: item for item in metaloop("ls", root, "--json").json["items"]}
     item = items[str(root / "one")]
     assert item["state"] == "finished"

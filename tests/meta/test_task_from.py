@@ -21,7 +21,7 @@ WORDS = ["--command", "python train.py", "--metric", "val_bpb", "--editable", "t
 
 def test_init_from_a_repository(tmp_path: Path) -> None:
     place = foreign_repos.original(tmp_path / "theirs")
-    said = metaloop("task", "init", "--from", place, "--into", tmp_path / "task", "--json", *WORDS)
+    said = metaloop("task", "init", "--from", place, tmp_path / "task", "--json", *WORDS)
     facts = {fact["field"]: fact for fact in said.json["items"]}
     assert facts["metric"]["value"] == "val_bpb" and facts["time"]["where"] == "measured"
     assert metaloop("task", "show", tmp_path / "task", "--json").json["scoring"] == "printed"

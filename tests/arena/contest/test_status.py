@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Sequence
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from analysis.wording import duration
 from arena.contest.contest import Contest
@@ -24,7 +21,7 @@ from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from arena.study import Study
 from meta.cli.contest_entrant import of_folder, show
-from meta.cli.output import Column, Output, Row, table
+from meta.cli.output import Output
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
 from tests.arena.contest.test_run import entered, quiet
 from tests.arena.contest.test_steward import measured
@@ -93,23 +90,19 @@ def test_status_before_a_made_decision_is_published_says_so(contest: Contest) ->
             assert ("in the race" in texts[1], "next look" in texts[0]) == (not is_made,) * 2
 
 
-def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    contest, printed = founded(tmp_path).contest, list[str]()
+def test_the_reason_and_the_whole_interval_fit_into_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contest = founded(tmp_path).contest
     rows = [winner(0.929), winner(0.740, number=4, entry_id="e4", entrant="Ben", name="Ben 2")]
     contest.database.set_fact("announcement", **decided(rows))
     contest.state(decided="2026-01-01T00:00:00+00:00")
-    monkeypatch.setattr(Output, "rows", lambda self, rows, columns, **_: printed.append(drawn(rows, columns)))
-    show(Output(), of_folder(contest), contest.folder)
-    reason = "out after 28 runs: 0.189 below Ada 1"
-    text = " ".join(printed[0].split())
+    monkeypatch.setenv("COLUMNS", "80")
+    show(Output(person=True), of_folder(contest), contest.folder)
+    printed = capsys.readouterr().out
+    text, reason = " ".join(printed.split()), "out after 28 runs: 0.189 below Ada 1"
     assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
-    assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
-
-
-def drawn(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    console = Console(width=80, file=(text := io.StringIO()))
-    console.print(table(rows, columns))
-    return text.getvalue()
+    assert set(reason.split()) <= set(text.split()) and max(map(len, printed.splitlines())) <= 80
 
 
 def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path) -> None:
