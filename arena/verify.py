@@ -311,20 +311,22 @@ class Audit:
         return AuditEvent(body=cast("dict[str, JsonValue]", body))
 
 
-def verify_source(task: Task, source: Source, seeds: int, how: How, say: Say) -> Audit:
+def verify_source(
+    task: Task, source: Source, seeds: int, how: How, say: Say, run_id: str | None = None, own: tuple[CpuUse, ...] = ()
+) -> Audit:
     """Compare a source under ``seeds`` fresh seeds, trained and untrained, with the task's untouched baseline."""
-    label = "source"
-    check = carry_out(task, [Sample(label, source, seeds, ablate=True)], seeds, how, say)
+    label = run_id or "source"
+    check = carry_out(task, [Sample(label, source, seeds, ablate=True, own=own)], seeds, how, say)
     gain, hollow, failed = check.gain([label]), check.ablation([label]), check.taken[label].failures
-    rows = findings(check, {})
+    rows = findings(check, {label: run_id})
     if hollow:
-        rows.append(FindingEvent.of_line(hollow, source_id=source.source_id, stream=FRESH))
-    figures: AuditFigures = {"run_id": None, "n": gain.n, "gain": None, "low": None, "high": None}
+        rows.append(FindingEvent.of_line(hollow, run_id=run_id, source_id=source.source_id, stream=FRESH))
+    figures: AuditFigures = {"run_id": run_id, "n": gain.n, "gain": None, "low": None, "high": None}
     if len(failed) < seeds:
         figures |= {"gain": gain.gain, "low": gain.low, "high": gain.high}
         figures |= {"noise": gain.noise, "start": gain.start, "end": gain.end, "held_rows": gain.held_rows}
     return Audit(
-        "source",
+        "run" if run_id else "source",
         source_verdict(gain, failed, hollow, seeds),
         figures,
         rows,

@@ -1,4 +1,4 @@
-"""What `metaloop verify` is about to train, and what that costs: for a source, or the claim of a study."""
+"""What `metaloop verify` is about to train, and what that costs: for a source, a run, or the claim of a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena import embedded, sandbox
 from arena.scratch import Say, secret_hash
 from arena.study import Study
 from arena.verify import Audit, How, verify_source
-from arena.verify_study import claim_of, runs_to_confirm, samples_of, spent_by, verify_study
+from arena.verify_study import claim_of, run_of, runs_to_confirm, samples_of, spent_by, verify_run, verify_study
 from inner_loop.worktree import read_file
 from programs.errors import NotFound, UsageError
 from trainer.experiment import SOURCE_BYTES
@@ -61,6 +61,12 @@ def plan_source(path: Path, task: Task, seeds: int, how: How) -> PlannedCheck:
     """Of a train.py that anyone may have written, as `read_source` finds it."""
     carry_out = partial(verify_source, task, read_source(path, task), seeds, how)
     return PlannedCheck(task, how, trainings_of(task, seeds), seeds, carry_out)
+
+
+def plan_run(study: Study, run_id: str, seeds: int, how: How) -> PlannedCheck:
+    """Of the final source of a run that has ended."""
+    carry_out = partial(verify_run, study, run_of(study, run_id), seeds, how)
+    return PlannedCheck(study.task, how, trainings_of(study.task, seeds), seeds, carry_out, study)
 
 
 def plan_study(study: Study, runs: int, how: How) -> PlannedCheck:

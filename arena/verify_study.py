@@ -1,4 +1,4 @@
-"""`metaloop verify STUDY`: compares what a study recorded with fresh data."""
+"""`metaloop verify STUDY` and `RUN`: compares what a study recorded with fresh data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from arena.measuring import untouched_metrics
 from arena.run_archive import FOLDERS, unpacked
 from arena.scratch import Say
 from arena.study import Study
-from arena.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings
+from arena.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
 from inner_loop.events import FindingEvent
 from programs.errors import Corrupt, NotFound, UsageError
 from trainer.source import Source
@@ -108,7 +108,7 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     own = [row for row in last if row.role == "own"]
     twins = [row for row in last if row.role == "a/a" and stock and row.program_id == stock.program_id]
     if stock is None or not others:
-        hint = "verify a train.py of it: metaloop verify FILE -t TASK"
+        hint = "verify one of its runs: metaloop verify RUN -s STUDY"
         raise NotFound("this study has no match of a program against stock", hint=hint)
     sql = statement("audited_runs")
     first = typed_rows(con.execute(sql, {"arm": others[0].arm_id}), AuditedRun)
@@ -162,6 +162,26 @@ def run_of(study: Study, run_id: str) -> AuditedRun:
     return run
 
 
+def on_rows_of(study: Study, how: How) -> How:
+    """The settings of a check on the rows that the study held back from its search."""
+    held = study.streams.held_secret or study.streams.secret
+    return replace(how, streams=Streams(how.streams.secret, held))
+
+
+def verify_run(study: Study, run: AuditedRun, seeds: int, how: How, say: Say) -> Audit:
+    """Measure a run's final source on fresh data, beside the recorded and the claimed gain."""
+    own, how = used_by(study, run), on_rows_of(study, how)
+    final = final_source(study, run.run_id, run.final_source_id)
+    audit = verify_source(study.task, final, seeds, how, say, run_id=run.run_id, own=own)
+    low, high = audit.figures["low"], audit.figures["high"]
+    recorded: AuditFigures = {"recorded_gain": run.verified_gain, "claimed_gain": run.claimed_gain}
+    inside = None if low is None or high is None or run.verified_gain is None else low <= run.verified_gain <= high
+    figures: AuditFigures = {**audit.figures, **recorded, **surroundings(study, audit)}
+    audit = replace(audit, figures=figures, details={**audit.details, "recorded_in_interval": inside})
+    store(study, audit)
+    return audit
+
+
 def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
     """One fresh seed for each run that changed anything; those of the first arm also untrained. Runs with the same
     number in both arms share their hidden rows."""
@@ -182,10 +202,8 @@ def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
 
 
 def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: How, say: Say) -> Audit:
-    """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds.
-    They are scored on the rows that the study held back from its search, where there are such."""
-    held = study.streams.held_secret or study.streams.secret
-    samples, how = samples_of(study, drawn), replace(how, streams=Streams(how.streams.secret, held))
+    """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds."""
+    samples, how = samples_of(study, drawn), on_rows_of(study, how)
     check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
 
     def gains_of(run: AuditedRun) -> list[float]:

@@ -1,7 +1,8 @@
-"""``metaloop verify``: check a study or a train.py on fresh seeds and fresh hidden data."""
+"""``metaloop verify``: check a study, a run or a train.py on fresh seeds and fresh hidden data."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,19 +15,19 @@ from arena import sandbox
 from arena.public import public_line
 from arena.study import Study
 from arena.verify import Audit, How
-from arena.verify_plan import PlannedCheck, plan_source, plan_study
+from arena.verify_plan import PlannedCheck, plan_run, plan_source, plan_study
 from arena.verify_study import intact
 from meta.cli import resolve
 from meta.cli.capacity import workers_of
 from meta.cli.commands import verb
 from meta.cli.consent import consent
-from meta.cli.flags import PlayingFlags, StartFlags
+from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
 from meta.cli.new_study import load_task
 from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Output, brief
 from meta.cli.progress import ticker
 from meta.cli.views import View, show
-from programs.errors import UsageError
+from programs.errors import NotFound, UsageError
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -37,8 +38,9 @@ ARMS = View("", hide=("program_id", "arm_id", "recorded_low", "recorded_high"))
 class AuditFlags:
     """The flags of a check."""
 
+    study: StudyFlag
     task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
-    seeds: Annotated[int, flag("Fresh seeds for a SOURCE.", "-n", min=2, max=64, default=4)]
+    seeds: Annotated[int, flag("Fresh seeds for a SOURCE or RUN.", "-n", min=2, max=64, default=4)]
     runs: Annotated[int, flag("Runs of each program to check, for a STUDY.", min=2, max=1000, default=8)]
     playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "no_sandbox")]
     secret: Annotated[str | None, rare("Repeat an earlier check with the secret it printed.")]
@@ -55,14 +57,15 @@ class AuditFlags:
 
 @verb(
     ("metaloop verify studies/NAME", "the champion's lead over stock"),
+    ("metaloop verify r3f2 -s studies/NAME", "the final train.py of one run"),
     ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline"),
 )
-def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|SOURCE")], flags: AuditFlags) -> int:
+def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], flags: AuditFlags) -> int:
     """Check a result: train it again from scratch, on fresh seeds and fresh hidden data. Both
     are drawn from a new secret. The command prints the secret's hash before the check, and
     the secret after it. Exits with 1 if the verdict is invalid or contradicted.
 
-    SOURCE (a train.py, of a run STUDY/runs/RUN/train.py): measures the gain over the task's
+    SOURCE (a train.py) or RUN (its final train.py): measures the gain over the task's
     original train.py, with a 95% interval (Welch). Verdicts: better (the interval is above
     0), worse (below 0), not shown (it contains 0), or invalid (training fails on every
     seed, or more than half of the gain exists before training).
@@ -131,14 +134,23 @@ def check_source(path: Path, flags: AuditFlags) -> PlannedCheck:
 
 
 def check_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | None:
-    """The planned check of the study of this name. None for the export of a contest, which has no scripts and has then
-    been checked."""
-    folder = resolve.study_folder(what, out)
+    """The planned check of the study of this name, else of the run of this id in ``--study``. None for the export of a
+    contest, which has no scripts and has then been checked."""
+    try:
+        folder, prefix = resolve.study_folder(what, out), None
+    except NotFound:
+        if os.sep in what or Path(what).exists() or (flags.study is None and not resolve.known_studies()):
+            raise
+        folder, prefix = resolve.study_folder(flags.study, out), what
     study = Study.open(folder)
     intact(study)
+    settings = flags.settings(study.task, study.config.fixed_steps)
+    if prefix is not None:
+        runs = [row["run_id"] for row in resolve.ask(folder, "SELECT run_id FROM runs")]
+        return plan_run(study, resolve.by_prefix(prefix, runs, "run"), flags.seeds, settings)
     if (folder / resolve.CONTEST).is_file() and check_contest(out, study):
         return None
-    return plan_study(study, flags.runs, flags.settings(study.task, study.config.fixed_steps))
+    return plan_study(study, flags.runs, settings)
 
 
 def check_contest(out: Output, study: Study) -> bool:

@@ -21,8 +21,10 @@ from arena.verify_study import (
     claim_of,
     final_source,
     intact,
+    run_of,
     runs_to_confirm,
     spent_by,
+    verify_run,
     verify_study,
 )
 from programs.errors import Corrupt, NotFound
@@ -130,6 +132,16 @@ def test_runs_to_confirm_a_lead_follow_from_its_spread() -> None:
     needed = runs_to_confirm(claim)
     assert needed is not None and 4 < needed <= 12
     assert runs_to_confirm(AuditedClaim(match, arm(0.1), arm(0.0))) is None
+
+
+def test_a_run_is_shown_beside_what_was_recorded_and_claimed(copy: Study) -> None:
+    (row,) = query(copy.folder, "SELECT run_id FROM runs WHERE role = 'program' ORDER BY run_id LIMIT 1")
+    run = run_of(copy, row["run_id"])
+    audit = verify_run(copy, run, 2, HOW, quiet)
+    event = audit.event().body
+    assert event["claimed_gain"] == run.claimed_gain
+    assert event["recorded_in_interval"] == (event["low"] <= run.verified_gain <= event["high"])
+    assert query(copy.folder, "SELECT subject, run_id FROM audits") == [{"subject": "run", "run_id": run.run_id}]
 
 
 def forge(folder: Path, change: dict[str, Any]) -> None:

@@ -156,7 +156,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("match", "stock", "-j", "9999"), 2, "usage", "9999"),
         (("verify", "train.py"), 2, "usage", "name the task"),
         (("verify", "train.py", "-t", "strokes"), 2, "not_found", "no such file"),
-        (("verify", "studies/none"), 2, "not_found", "no study"),
+        (("verify", "studies/none", "-s", "one"), 2, "not_found", "no study"),
         (("verify", "one"), 2, "not_comparable", "this study was made on t1"),
         (("ablate", "nothing.md"), 2, "not_found", "no file 'nothing.md'"),
         (("ablate",), 2, "usage", "missing argument 'PROGRAM|RUN'"),

@@ -110,6 +110,7 @@ def test_a_finished_study_gets_small_and_works_as_before(root: Path, tmp_path: P
     packed = (copy / "runs.zip").read_bytes()
     compact(copy)
     assert (copy / "runs.zip").read_bytes() == packed
+    metaloop("verify", runs[0]["run_id"], "-s", copy, "--seeds", "2", "-y")
     metaloop("resume", copy)
     metaloop("report", copy)
     (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
