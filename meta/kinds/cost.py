@@ -49,8 +49,6 @@ class Cost:
     workers: int
     wall_seconds: float
     devices_per_run: int = 1
-    by_clock: bool = False  # other load makes the experiments fewer, and the work no longer
-    slowest: float = 1.0  # wall seconds of a device-second at most: more is charged
     harvest: int = 0  # experiments on each task of the search
     facts: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -61,8 +59,7 @@ class Cost:
     @classmethod
     def of(cls, task: Task, works: Sequence[Work], workers: int, devices: int, sandboxed: bool, **more: Any) -> Cost:
         """Of works of which ``task`` is the first."""
-        by_clock = task.timed or task.device == "gpu"
-        made = cls(works, workers, 0.0, devices, by_clock, task.wall_factor, **more)
+        made = cls(works, workers, 0.0, devices, **more)
         wall = seconds_of(works) / min(workers, max(made.runs, 1)) * OVERHEAD + SETUP
         wall += COMMAND_SECONDS * made.experiments / workers if task.run is not None else 0.0
         if not sandbox.runs_code(task):
