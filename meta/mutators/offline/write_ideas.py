@@ -83,9 +83,10 @@ class WriteIdeas:
 def write_items(evidence: Evidence) -> list[Item]:
     """The ideas of one task, in order; empty where its model is not fitted. Where nothing has gained, the edits that
     are expected to add to the untouched script."""
-    effects, rows = evidence.effects, select_usable(evidence)
+    effects = evidence.effects
     if effects is None or effects.fitted is None:
         return []
+    rows = {edit.key: edit for edit in GainTable(evidence).rows.values() if 2 * edit.failures <= edit.n}  # most ran
     best = find_best(evidence, effects, rows)
     additions = find_additions(effects, best[0] if best else UNTOUCHED, rows)
     clear: dict[str, OnTop] = {}
@@ -118,11 +119,6 @@ def has_failed(item: Item, evidence: Evidence) -> bool:
     idea = parse_idea(item.text)
     terms = [key_of(term) for term in idea.terms] if idea else []
     return all(part.effects and part.effects.fail_together(terms) for part in evidence.parts or (evidence,))
-
-
-def select_usable(evidence: Evidence) -> dict[CreditKey, EditCredit]:
-    """The edits of which most tries ran."""
-    return {row.key: row for row in GainTable(evidence).rows.values() if 2 * row.failures <= row.n}
 
 
 def grow_script(effects: Effects, rows: Mapping[CreditKey, EditCredit]) -> FinalScript:
