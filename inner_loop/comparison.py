@@ -52,10 +52,10 @@ def least_gain(bench: Bench, found: Difference, repeated: bool = False) -> float
     return bench.kept_errors * ((found.rows_se if repeated else found.se) or 0.0)
 
 
-def gain_text(found: Difference, digits: str = ".3g") -> str:
+def gain_text(found: Difference) -> str:
     """A gain and its standard error: `+0.004 ± 0.009`."""
     error = f" ± {found.se:.2g}" if found.se else ""
-    return f"{found.value:+{digits}}{error}"
+    return f"{found.value:+.3g}{error}"
 
 
 def gain_over_source(bench: Bench, found: Difference | None, other: Record, seeds: int = 1) -> str:

@@ -16,9 +16,9 @@ from analysis.report.coverage import JOINT, LearntIdea, choose, task_values
 from analysis.wording import listed, many
 from arena.settings import UsedKnowledge
 from meta.breed import has_edit
+from meta.mutators.edit_gains import parse_idea
 from meta.mutators.queue_first import queue_first
 from programs.edit import append_ideas, replace_ideas
-from programs.ideas import ProgramIdea
 from programs.program import Program
 from programs.settings import set_charter
 from programs.shelf import in_library
@@ -60,8 +60,10 @@ def learnt_for(
     known = {(idea.terms, idea.conditions) for idea in base.ideas if is_own}
     followed = [
         item
-        for item, idea in ((item, of_item(item)) for item in items)
-        if (idea.terms, idea.conditions) not in known and any(has_edit(idea, task) for task in tasks)
+        for item in items
+        if (idea := parse_idea(item))
+        and (idea.terms, idea.conditions) not in known
+        and any(has_edit(idea, task) for task in tasks)
     ]
     if not followed:
         return None
@@ -96,10 +98,6 @@ def in_words(used: UsedKnowledge, tasks: Sequence[Task] = ()) -> str:
     like = [f"tasks of the family of {task.name}" if task.family else f"{task.name} itself" for task in known]
     among = f", among them {listed(like)}" if like else ""
     return f"{many(used.tasks, 'measured task')} of {', '.join(used.families)}{among}{without}"
-
-
-def of_item(item: str) -> ProgramIdea:
-    return Program.parse(f"## Ideas\n\n- {item}\n").ideas[0]
 
 
 def with_list(program: Program, items: Sequence[str], own_first: bool = False) -> str:

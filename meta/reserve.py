@@ -10,14 +10,14 @@ tested.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import numpy as np
 
 from analysis.statistics import holm
 from analysis.verdict.decision import LEVEL, HeldOut
-from arena.executor import Executor, Progress
+from arena.executor import Progress
+from arena.executors import executor_of
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import held_out_tasks
@@ -34,7 +34,6 @@ from trainer.variants import member
 
 FIRST_MEMBER = 1000  # members below it may have been used for what Metaloop comes with
 TRIED = 8  # members of which one must train
-OpenExecutor = Callable[[TaskSet], AbstractContextManager[Executor]]  # for one held-out task
 
 
 def refuse_twice(training: Sequence[Task], others: Sequence[Task] = ()) -> None:
@@ -64,7 +63,7 @@ def family_member(
 
 
 def confirm_on_held_out(
-    study: Study, open_executor: OpenExecutor, champion: Program, main: Claim, plan: EvolvePlan, progress: Progress
+    study: Study, champion: Program, main: Claim, plan: EvolvePlan, progress: Progress
 ) -> list[HeldOut]:
     """Run the champion on every held-out task, one after the other. ``main``: the study's claim."""
     results: list[HeldOut] = []
@@ -73,7 +72,7 @@ def confirm_on_held_out(
         if differ(tasks, champion, starter("stock")):
             runs, label = plan.held_out_final(is_tested), f"reserve-{task.name}"
             entries = [entry for entry in arms(tasks, champion, plan) if entry.role in runs]
-            with open_executor(tasks) as executor:
+            with executor_of(study, progress, tasks.studies) as executor:
                 claim = play_final(tasks, executor, entries, runs, plan.generations, label, "reserve", progress)
             tested, p = named(claim.tested, "your program"), claim.p if is_tested else None
             results.append(HeldOut(task.name, task.unit, claim.champion, tested, p, False, is_tested))

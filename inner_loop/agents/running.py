@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import IO, Literal
 
 from inner_loop import worktree as trees
 from programs.errors import EnvironmentProblem
@@ -22,7 +22,6 @@ from trainer.sandbox.launcher import LauncherFault
 from trainer.sandbox.process_tree import CommandLimits, ProcessTree
 
 Network = Literal["none", "full"]
-NETWORKS: tuple[Network, ...] = get_args(Network)
 
 _COUNTED_SECONDS, _LOOK_SECONDS = 0.2, 0.05  # between two looks: with a cgroup, and without, to see short processes
 _FEED_SECONDS = 10.0

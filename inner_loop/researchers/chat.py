@@ -117,8 +117,6 @@ class ChatResearcher(ScriptedResearcher):
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
         super().__init__(program, task, np.random.default_rng(seed))
-        if not context.config.models:
-            raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME")
         self._context = context
         self._roles = roles(program)
         self._prompts = Prompts(program, task, self._roles, context.config, context.seat[1] > 1)

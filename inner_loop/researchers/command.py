@@ -158,21 +158,16 @@ class CommandResearcher:
                 decide_experiment(bench, record)
         self._deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
-            self._folder = self._output_folder(stack)
+            kept = self._context.folder / "agent" if self._context.folder else None
+            if kept is not None:
+                kept.mkdir(parents=True, exist_ok=True)
+            self._folder = kept.resolve() if kept else agent_worktree.temporary(stack)  # of the agent's output
             # without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above
             home = self._folder if self._context.sandboxed else agent_worktree.temporary(stack)
             self._worktree = home / "worktree"
             self._agent.open_gateway(stack)
             stack.callback(agent_worktree.clear, self._worktree)
             yield self._session
-
-    def _output_folder(self, stack: ExitStack) -> Path:
-        """Where the agent's output is stored; temporary if nothing is kept."""
-        if self._context.folder is None:
-            return agent_worktree.temporary(stack)
-        folder = self._context.folder / "agent"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder.resolve()
 
     def _session(self, program: Program, most: int | None) -> None:
         if time.monotonic() >= self._deadline:

@@ -13,10 +13,9 @@ from arena.settings import HeldOutTask, StudyConfig
 from arena.setup import CONFIRM_SEEDS, StudySetup, beside
 from inner_loop.run_context import ModelConfig
 from meta.kinds.past_study import PastStudy
-from meta.kinds.plans import EvolvePlan, NightPlan
+from meta.kinds.plans import EvolvePlan, NightPlan, Plan
 from meta.learnt import Learnt
 from meta.mutators.mix import MUTATORS, named_operators
-from meta.reserve import refuse_twice
 from programs import shelf
 from programs.program import Program
 from trainer.task import Task
@@ -25,51 +24,40 @@ from trainer.task import Task
 def evolve_config(
     plan: EvolvePlan, programs: Sequence[Program], *, task: Task, run_budget: float | None = None,
     further: Sequence[Task] = (), held_out: Sequence[Task] = (), shown: Task | None = None,
-    own: Program | None = None, path: str | None = None, past: PastStudy | None = None, learnt: Learnt | None = None,
-    confirm_seeds: int | None = CONFIRM_SEEDS, model_config: ModelConfig | None = None,
-    meta_program: Program | None = None, **settings: Any,
+    own: Program | None = None, path: str | None = None, **settings: Any,
 ) -> StudyConfig:  # fmt: skip
     """A new study that begins with ``programs`` (`meta.population.starters`) and improves ``own``, where it is one.
 
     ``run_budget`` in device-seconds (default: the task's). ``further``: tasks beside ``task`` that every match is also
     played on; ``held_out``: tasks on which the champion is tested; ``shown``: one on which it only runs. ``path``: file
-    of ``own``. ``past``: its champion is a starter; ``learnt``: from measured tasks. ``meta_program`` instructs the
-    models of ``model_config`` when they write programs (default: the library's). ``settings``: others of `StudySetup`.
+    of ``own``. ``settings``: others of `new_config`.
     """
-    refuse_twice([task, *further], held_out)
     operators = [*MUTATORS.names] if MUTATORS.added else []
     named_operators(operators)  # refused before anything is spent
     origin = own.program_id if own else None
     plan = plan.model_copy(update={"origin": origin, "path": path if own else None, "operators": operators})
     budget = run_budget or task.run_budget
-    beside_it = beside(task, budget, [*held_out, *([shown] if shown else [])])
-    setup = StudySetup(
+    last = beside(task, budget, [*held_out, *([shown] if shown else [])])
+    return new_config(
         "evolve",
         task,
         budget,
-        plan=plan.table(),
-        programs=programs,
-        confirm_seeds=confirm_seeds,
+        plan,
+        programs,
         further=beside(task, budget, further),
-        held_out=[HeldOutTask(**dict(other), tested=n < len(held_out)) for n, other in enumerate(beside_it)],
-        model_config=model_config,
-        meta_program=instruction_of(meta_program, model_config),
-        knowledge=learnt.used if learnt and learnt.program in programs else None,
-        **started_from(past),
+        held_out=[HeldOutTask(**dict(other), tested=n < len(held_out)) for n, other in enumerate(last)],
         **settings,
     )
-    return setup.config()
 
 
 def night_config(
     turns: Sequence[Program], *, task: Task, run_budget: float, fresh_seeds: int, own: Program,
-    path: str | None = None, past: PastStudy | None = None, learnt: Learnt | None = None,
-    model_config: ModelConfig | None = None, meta_program: Program | None = None, **settings: Any,
+    path: str | None = None, past: PastStudy | None = None, **settings: Any,
 ) -> StudyConfig:  # fmt: skip
     """A new night of the programs that take ``turns`` (`meta.population.taking_turns`), to improve ``own``.
 
     ``run_budget``: device-seconds of its one run; ``fresh_seeds``: with which its main, and the untouched files, are
-    trained at the end. It goes on from the main of ``past``. The rest is that of `evolve_config`.
+    trained at the end. It goes on from the main of ``past``. ``settings``: others of `new_config`.
     """
     plan = NightPlan(
         turns=[program.program_id for program in turns],
@@ -77,35 +65,45 @@ def night_config(
         path=path,
         main_seconds=past.main_seconds if past and past.main_seconds else None,
     )
-    programs = list(dict.fromkeys([own, *turns]))
-    setup = StudySetup(
+    return new_config(
         "night",
+        task,
+        run_budget,
+        plan,
+        list(dict.fromkeys([own, *turns])),
+        past,
+        confirm_seeds=fresh_seeds,
+        baseline_seeds=fresh_seeds,
+        start=past.main if past else (),
+        **settings,
+    )
+
+
+def new_config(
+    kind: str, task: Task, run_budget: float, plan: Plan, programs: Sequence[Program], past: PastStudy | None = None,
+    *, learnt: Learnt | None = None, confirm_seeds: int | None = CONFIRM_SEEDS,
+    model_config: ModelConfig | None = None, meta_program: Program | None = None, **settings: Any,
+) -> StudyConfig:  # fmt: skip
+    """``past``: the study whose champion is a starter; ``learnt``: a starter with ideas from measured tasks.
+    ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's).
+    ``settings``: others of `StudySetup`."""
+    if model_config and model_config.models:
+        meta_program = meta_program or shelf.meta_program()
+    setup = StudySetup(
+        kind,
         task,
         run_budget,
         plan=plan.table(),
         programs=programs,
-        confirm_seeds=fresh_seeds,
-        baseline_seeds=fresh_seeds,
+        confirm_seeds=confirm_seeds,
         model_config=model_config,
-        meta_program=instruction_of(meta_program, model_config),
-        start=past.main if past else (),
+        meta_program=(meta_program.name, meta_program.text) if meta_program else None,
+        from_study=past.used if past else None,
+        held_secret=past.held_secret if past else "",
         knowledge=learnt.used if learnt and learnt.program in programs else None,
-        **started_from(past),
         **settings,
     )
     return setup.config()
-
-
-def instruction_of(meta_program: Program | None, model_config: ModelConfig | None) -> tuple[str, str] | None:
-    """Name and text of the instruction for models that write programs; the library's where there is no other one."""
-    if model_config and model_config.models:
-        meta_program = meta_program or shelf.meta_program()
-    return (meta_program.name, meta_program.text) if meta_program else None
-
-
-def started_from(past: PastStudy | None) -> dict[str, Any]:
-    """What a study records of the one that it goes on from."""
-    return {"from_study": past.used, "held_secret": past.held_secret} if past else {}
 
 
 def champion_of(folder: Path) -> dict[str, JsonValue] | None:

@@ -32,11 +32,7 @@ def play_evolution(study: Study, plan: EvolvePlan, progress: Progress) -> Champi
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, executor, progress, writers=writers, worth=worth)
             search_scripts(TaskSet.of(study), plan, executor, progress)
-
-        def open_executor(tasks: TaskSet) -> ClosingExecutor:
-            return executor_of(study, progress, tasks.studies)
-
-        held_out = confirm_on_held_out(study, open_executor, champion, claim, plan, progress)
+        held_out = confirm_on_held_out(study, champion, claim, plan, progress)
         progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
         decision = recorded_decision(study) or decide_evolution(study, champion, claim, plan.origin, held_out)
         return finish_study(study, champion, decision, plan.origin)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from analysis.effects.rows import Value
 from analysis.report.evidence import EditCredit, Evidence
@@ -20,33 +19,11 @@ from trainer.values.constants import is_number
 Key = tuple[str, str]  # knob in lower case, value as canonical text
 
 
-@dataclass(frozen=True)
-class EditGain:
-    """One edit's posterior, in metric units; positive is better."""
-
-    credit: EditCredit
-
-    @property
-    def gain(self) -> float:
-        return self.credit.score
-
-    @property
-    def low(self) -> float:
-        """One posterior SD below the gain: with 84% probability the gain is larger."""
-        ran = self.credit.score / self.credit.estimate if self.credit.estimate else 1.0
-        return self.credit.score - (self.credit.se or 0.0) * ran
-
-    @property
-    def term(self) -> str:
-        """As an idea writes it in backticks: ``lr=0.02`` or ``muon``."""
-        return self.credit.label.removeprefix("+").strip()
-
-
 class GainTable:
-    """The posterior of every tried edit, and of ideas with several edits."""
+    """The posterior of every tried edit, in metric units, and of ideas with several edits; positive is better."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows = {key_of(edit.knob, edit.value): EditGain(edit) for edit in evidence.edits}
+        self.rows = {key_of(edit.knob, edit.value): edit for edit in evidence.edits}
         self._effects = evidence.effects
         self.space, self.untouched = evidence.space, evidence.untouched
         self.ideas = {d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0}
@@ -60,33 +37,46 @@ class GainTable:
         rows = [self.rows[key] for key in keys if key in self.rows]
         if not rows or len(rows) < len(keys):
             return None, ()
-        return self.together(rows), tuple(credit_id for row in rows for credit_id in row.credit.ids)
+        return self.together(rows), tuple(credit_id for row in rows for credit_id in row.ids)
 
-    def together(self, rows: Sequence[EditGain]) -> float:
+    def together(self, rows: Sequence[EditCredit]) -> float:
         """The gain of these edits at once: from the model if it knows them, else their sum."""
-        share = math.prod(1.0 - row.credit.failures / row.credit.n for row in rows if row.credit.n)
-        bundle = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
-        if bundle is not None:
-            return bundle.mean * share
-        return math.fsum(row.gain for row in rows)
+        share = math.prod(1.0 - row.failures / row.n for row in rows if row.n)
+        bundle = self._effects.bundle([row.key for row in rows]) if self._effects is not None else None
+        return math.fsum(row.score for row in rows) if bundle is None else bundle.mean * share
 
     def trained(self, knob: str) -> list[Value]:
         """The values of a knob (in lower case) in any config that was trained, apart from the untouched one."""
         edits = self._effects.column if self._effects is not None else ()
         return [json.loads(value) for name, value in edits if name == knob]
 
-    def by_knob(self) -> Mapping[str, list[EditGain]]:
+    def by_knob(self) -> Mapping[str, list[EditCredit]]:
         """Rows of each knob, best first."""
-        knobs: dict[str, list[EditGain]] = {}
+        knobs: dict[str, list[EditCredit]] = {}
         for (knob, _), row in self.rows.items():
             knobs.setdefault(knob, []).append(row)
-        return {knob: sorted(rows, key=lambda r: (-r.gain, r.term)) for knob, rows in knobs.items()}
+        return {knob: sorted(rows, key=best_first) for knob, rows in knobs.items()}
 
 
-def idea_terms(text: str) -> tuple[str, ...]:
-    """The backticked terms of an idea's text."""
-    ideas = Program.parse(f"## Ideas\n\n- {text}\n").ideas
-    return ideas[0].terms if ideas else ()
+def term_of(edit: EditCredit) -> str:
+    """As an idea writes it in backticks: ``lr=0.02`` or ``muon``."""
+    return edit.label.removeprefix("+").strip()
+
+
+def best_first(edit: EditCredit) -> tuple[float, str]:
+    """The sort key of edits by their gains."""
+    return -edit.score, term_of(edit)
+
+
+def is_clear(edit: EditCredit) -> bool:
+    """Whether the gain is larger than 0 with 84% probability: one posterior SD below it."""
+    ran = edit.score / edit.estimate if edit.estimate else 1.0
+    return edit.score - (edit.se or 0.0) * ran > 0
+
+
+def parse_idea(text: str) -> ProgramIdea | None:
+    """An item of an Ideas list, without its marker; None for a text that is none."""
+    return next(iter(Program.parse(f"## Ideas\n\n- {text}\n").ideas), None)
 
 
 def key_of(knob: str, value: str | float | int | bool) -> Key:

@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from inner_loop.agents.running import NETWORKS, AgentLimits, Network, RunningAgent
+from inner_loop.agents.running import AgentLimits, Network, RunningAgent
 from inner_loop.agents.sandbox import AgentSandbox
 from programs.errors import UsageError
 from tests.inner_loop.test_command import SANDBOXED
@@ -73,7 +74,7 @@ def test_an_agent_works_in_its_worktree_and_ends_with_its_exit_code(worktree: Pa
 
 
 def test_signals_and_commands_that_are_not_there_are_told_as_a_shell_does(worktree: Path) -> None:
-    for network in NETWORKS:
+    for network in get_args(Network):
         sandbox = AgentSandbox(worktree, network)
         assert shell(sandbox, "kill -9 $$").exit_code == 137
         ended = sandbox.run(["no-such-program"])

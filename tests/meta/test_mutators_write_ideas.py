@@ -96,7 +96,7 @@ def test_a_bundle_is_worth_what_the_model_says_of_it(tmp_path: Path) -> None:
     with open_study(synthetic.study(tmp_path, world, runs=12, tries=8, changes=2), views=()) as con:
         table = GainTable(measured(con, "strokes"))
     rows = [table.rows["a", "1"], table.rows["b", "1"]]
-    assert sum(row.gain for row in rows) == pytest.approx(0.5, abs=0.1)
+    assert sum(row.score for row in rows) == pytest.approx(0.5, abs=0.1)
     assert table.together(rows) == pytest.approx(0.3, abs=0.1)
 
 
@@ -149,7 +149,7 @@ def test_everything_else_stays_as_it_was() -> None:
 
 def test_a_try_that_may_fail_is_worth_less() -> None:
     rows = GainTable(evidence(edit("K", 1, 0.1), edit("FRAGILE", 1, 0.1, failures=8))).rows
-    assert rows["k", "1"].gain == pytest.approx(0.1) and rows["fragile", "1"].gain == pytest.approx(0.05)
+    assert rows["k", "1"].score == pytest.approx(0.1) and rows["fragile", "1"].score == pytest.approx(0.05)
 
 
 @pytest.mark.xfail(strict=True, reason="issue 76")

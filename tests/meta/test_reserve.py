@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ from analysis.statistics import pooled_sd
 from analysis.study import read_study
 from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.power import measured_sd
-from arena.executor import Executor
 from arena.study import Study
-from arena.task_set import TaskSet
 from bench.whole import evolve_plan, play_study, resized
 from meta.claim import Claim, claim
 from meta.cli.views import view
@@ -131,17 +128,16 @@ def test_a_reserved_task_that_has_changed_is_refused(ended: Path, tmp_path: Path
         play_study(Study.open(folder))
 
 
-def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Path, tmp_path: Path) -> None:
+def test_where_the_champion_behaves_like_stock_nothing_is_run(
+    ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
     study = Study.open(folder)
     told: list[Mapping[str, Any]] = []
-
-    def workers(_: TaskSet) -> AbstractContextManager[Executor]:
-        raise AssertionError("no workers are needed")
-
+    monkeypatch.delattr("meta.reserve.executor_of")  # no workers are needed
     with study:
         plan = evolve_plan(study)
-        found = confirm_on_held_out(study, workers, starter("stock"), shifted(3.0), plan, told.append)
+        found = confirm_on_held_out(study, starter("stock"), shifted(3.0), plan, told.append)
     assert [(there.task, there.champion, there.p, there.holds) for there in found] == [
         ("far", None, None, False), ("farther", None, None, False),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from arena.executor import Progress
 from arena.study import Study
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
-from inner_loop.run_context import ModelConfig, RunContext, tapes
+from inner_loop.run_context import RunContext, tapes
 from meta.mutators.llm.calls import GenerationCalls, count_replies
 from meta.mutators.llm.prompt import write_briefing
 from meta.mutators.llm.traces import gather_traces
@@ -66,11 +66,7 @@ class Author:
         )
         seed = study.streams.seed("search", "calls")
         return {
-            model: ModelClient(replace(context, config=prefer_model(models, model)), seed) for model in models.models
+            model: ModelClient(replace(context, config=models.model_copy(update={"models": order})), seed)
+            for model in models.models
+            for order in [(model, *(other for other in models.models if other != model))]  # the others are fallbacks
         }
-
-
-def prefer_model(config: ModelConfig, model: str) -> ModelConfig:
-    """The configuration with one model preferred, and the others as fallbacks."""
-    others = tuple(other for other in config.models if other != model)
-    return config.model_copy(update={"models": (model, *others)})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from analysis.effects.rows import Key, canonical, plain
+from analysis.effects.rows import canonical, plain
 from analysis.report.evidence import Evidence, MutationCredit
 from analysis.report.evidence_text import RowIds, page, quoted
 from analysis.study import read_study
@@ -115,9 +115,10 @@ class Briefing:
         system, ids = self._system(instruction, share)
         programs = [parent.program for parent in parents]
         marks = [IdeaMarks.of(program, self.evidence, share > 0) for program in programs]
-        best = next((p for p in self.evidence.programs if p.program_id in {*self.programs} - {*_ids(programs)}), None)
+        parent_ids = [program.program_id for program in programs]
+        best = next((p for p in self.evidence.programs if p.program_id in {*self.programs} - {*parent_ids}), None)
         others = kept_by_others(programs, self.evidence, self.programs) if self.scripted and share == 1.0 else []
-        traces = [] if job.rejected else select_traces(self.traces, _ids(programs), int(MOST_TRACES * share))
+        traces = [] if job.rejected else select_traces(self.traces, parent_ids, int(MOST_TRACES * share))
         user = render(
             "write.md.j2",
             parents=[
@@ -193,10 +194,6 @@ class Briefing:
         return clipped(text, SHORT) if not share and n else text
 
 
-def _ids(programs: Sequence[Program]) -> list[str]:
-    return [program.program_id for program in programs]
-
-
 def _read_by_script(text: str, program: Program) -> str:
     """The front matter and the ideas, and the names of the sections that are left out."""
     every = sections(text)
@@ -237,16 +234,15 @@ def list_untried(evidence: Evidence, tasks: Sequence[Task]) -> dict[str, list[st
         part.task: {edit.key for edit in part.edits} | set(part.effects.column if part.effects else ())
         for part in evidence.parts or (evidence,)
     }
-    return {task.name: list(_find_untried(task, by_task[task.name])) for task in tasks if by_task.get(task.name)}
-
-
-def _find_untried(task: Task, tried: set[Key]) -> Iterator[str]:
-    untouched = task.edits.config(task.baseline())
-    for knob in task.edits.knobs:
-        name = knob.name.lower()
-        for value in (True,) if knob.kind == "patch" else knob.values:
-            if (name, canonical(value)) not in tried and untouched.get(knob.name) != value:
-                yield quoted(name if value is True else f"{name}={plain(value)}")
+    untried: dict[str, list[str]] = {}
+    for task, tried in ((task, by_task[task.name]) for task in tasks if by_task.get(task.name)):
+        untouched, listed = task.edits.config(task.baseline()), untried.setdefault(task.name, [])
+        for knob in task.edits.knobs:
+            name = knob.name.lower()
+            for value in (True,) if knob.kind == "patch" else knob.values:
+                if (name, canonical(value)) not in tried and untouched.get(knob.name) != value:
+                    listed.append(quoted(name if value is True else f"{name}={plain(value)}"))
+    return untried
 
 
 def write_briefing(study: Study, evidence: Evidence, traces: Sequence[Trace] = ()) -> Briefing:

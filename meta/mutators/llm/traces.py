@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +39,8 @@ class Trace:
 
 def gather_traces(study: Study, generation: int) -> list[Trace]:
     """All traces for writing ``generation``: the scripts, then the runs, those of the latest generation first."""
-    units = {task_study.task.name: task_study.task.unit for task_study in tasks_of(study)}
+    tasks = [task_study.task for task_study in tasks_of(study)]
+    units = {task.name: task.unit for task in tasks}
     with read_study(study.folder, views=()) as con:
         runs = rows(con.execute(statement("trace_runs"), {"tasks": [*units], "generation": generation}))
         run_ids = {"runs": [run["run_id"] for run in runs]}
@@ -49,21 +50,19 @@ def gather_traces(study: Study, generation: int) -> list[Trace]:
     for row in tried:
         change = row["diff"] or json.dumps(row["edit"], ensure_ascii=False, default=str)
         experiments[row["run_id"]].append(row | {"change": clipped(change, MOST_DIFF).rstrip("\n")})
-    traces = [*_scripts(study)]
+    traces = [
+        Trace(f"{name}, untouched, of {task.name}", _visible(text), task.name)
+        for task in tasks
+        for name, text in task.baseline().files
+    ]
     for run in runs:
         where = f" on {run['task']}" if len(units) > 1 else ""
         tries, unit = experiments[run["run_id"]], units[run["task"]]
         text = render("trace.txt.j2", run=run, experiments=tries, why=why, unit=unit, where=where)
         gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"
         about = f"{run['name']}{where}, generation {run['generation'] or 0}, {gain}, {run['experiments']} experiments"
-        traces.append(Trace(about, _visible(scrub(text)), run["task"], run["program_id"]))
+        traces.append(Trace(about, _visible(text), run["task"], run["program_id"]))
     return traces
-
-
-def _scripts(study: Study) -> Iterable[Trace]:
-    for task in (task_study.task for task_study in tasks_of(study)):
-        for name, text in task.baseline().files:
-            yield Trace(f"{name}, untouched, of {task.name}", _visible(scrub(text)), task.name)
 
 
 def _rationales(calls: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -103,5 +102,5 @@ def _fitted(traces: Sequence[Trace], most: int) -> list[Trace]:
 
 
 def _visible(text: str) -> str:
-    """A text without characters that cannot be seen; lines and tabs stay."""
-    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+    """A text without secrets and characters that cannot be seen; lines and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in scrub(text))

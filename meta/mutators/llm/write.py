@@ -91,7 +91,16 @@ class Writer:
             reason=answer.why if answer and not wrong else "",
             evidence_ids=rows,
             parent_ids=parent_ids(parents),
-            calls=self._calls(number, reply, messages, job, answer),
+            calls=ModelCalls(
+                model=reply.model if reply else None,
+                tokens=reply.tokens if reply else 0,
+                usd=reply.usd if reply else 0.0,
+                call=number,
+                prompt=tuple((m.role, scrub(m.text)) for m in messages),
+                meta_program_id=self.instruction.program_id,
+                repairs=self.name if job.rejected else None,
+                limits=one_line(answer.limits)[:MOST_LIMITS] or None if answer else None,
+            ),
             refusal=wrong,
             remark="; ".join(filter(None, [remark, *left_out])),
             repair=None if reply is None or final else partial(self._again, parents, job, reply.text),
@@ -132,20 +141,6 @@ class Writer:
                 return answer, text, left_out, self._wrong(parents, text)
         except BadReply as bad:
             return answer, "", [], str(bad)
-
-    def _calls(
-        self, number: int, reply: CallEvent | None, messages: Sequence[Message], job: Job, answer: WrittenChild | None
-    ) -> ModelCalls:
-        return ModelCalls(
-            model=reply.model if reply else None,
-            tokens=reply.tokens if reply else 0,
-            usd=reply.usd if reply else 0.0,
-            call=number,
-            prompt=tuple((m.role, scrub(m.text)) for m in messages),
-            meta_program_id=self.instruction.program_id,
-            repairs=self.name if job.rejected else None,
-            limits=one_line(answer.limits)[:MOST_LIMITS] or None if answer else None,
-        )
 
     def _fitting(self, parents: Sequence[Program], text: str) -> tuple[str, list[str]]:
         """The text without its new patches that fit no script, or beyond the most that are allowed, and why."""

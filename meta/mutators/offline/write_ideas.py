@@ -23,9 +23,9 @@ import numpy as np
 from analysis.effects.experiments import Effects, key_of
 from analysis.effects.final_scripts import FinalScript, OnTop, on_top
 from analysis.effects.rows import Key as CreditKey
-from analysis.report.evidence import Evidence
+from analysis.report.evidence import EditCredit, Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
-from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
+from meta.mutators.edit_gains import GainTable, Key, best_first, is_clear, key_of_term, parse_idea, term_of
 from meta.mutators.queue_first import queue_first
 from programs.edit import replace_ideas
 from programs.ideas import ProgramIdea
@@ -83,9 +83,10 @@ class WriteIdeas:
 def write_items(evidence: Evidence) -> list[Item]:
     """The ideas of one task, in order; empty where its model is not fitted. Where nothing has gained, the edits that
     are expected to add to the untouched script."""
-    effects, rows = evidence.effects, select_usable(evidence)
+    effects = evidence.effects
     if effects is None or effects.fitted is None:
         return []
+    rows = {edit.key: edit for edit in GainTable(evidence).rows.values() if 2 * edit.failures <= edit.n}  # most ran
     best = find_best(evidence, effects, rows)
     additions = find_additions(effects, best[0] if best else UNTOUCHED, rows)
     clear: dict[str, OnTop] = {}
@@ -99,7 +100,7 @@ def write_items(evidence: Evidence) -> list[Item]:
     return drop_repeats(_combined([rows[key] for key in change]) for change in changes)
 
 
-def find_best(evidence: Evidence, effects: Effects, rows: Mapping[CreditKey, EditGain]) -> list[FinalScript]:
+def find_best(evidence: Evidence, effects: Effects, rows: Mapping[CreditKey, EditCredit]) -> list[FinalScript]:
     """The best configuration that runs ended with and the best one by the model, the larger posterior mean first; only
     those that gained."""
     scale = evidence.scale.size if evidence.scale else 1.0  # the model is in the task's unit
@@ -115,17 +116,12 @@ def find_best(evidence: Evidence, effects: Effects, rows: Mapping[CreditKey, Edi
 
 def has_failed(item: Item, evidence: Evidence) -> bool:
     """Whether edits of an idea failed whenever they were tried together, on every task."""
-    terms = [key_of(term) for term in idea_terms(item.text)]
+    idea = parse_idea(item.text)
+    terms = [key_of(term) for term in idea.terms] if idea else []
     return all(part.effects and part.effects.fail_together(terms) for part in evidence.parts or (evidence,))
 
 
-def select_usable(evidence: Evidence) -> dict[CreditKey, EditGain]:
-    """The edits of which most tries ran."""
-    rows = GainTable(evidence).rows.values()
-    return {row.credit.key: row for row in rows if 2 * row.credit.failures <= row.credit.n}
-
-
-def grow_script(effects: Effects, rows: Mapping[CreditKey, EditGain]) -> FinalScript:
+def grow_script(effects: Effects, rows: Mapping[CreditKey, EditCredit]) -> FinalScript:
     """The untouched script with one edit more at a time, the one that is expected to add most; while one adds more
     than its posterior SD."""
     script = UNTOUCHED
@@ -136,7 +132,7 @@ def grow_script(effects: Effects, rows: Mapping[CreditKey, EditGain]) -> FinalSc
     return script
 
 
-def find_additions(effects: Effects, script: FinalScript, rows: Mapping[CreditKey, EditGain]) -> list[OnTop]:
+def find_additions(effects: Effects, script: FinalScript, rows: Mapping[CreditKey, EditCredit]) -> list[OnTop]:
     """The edits that are expected to add to a script, the largest first, without those that failed beside one of its
     own."""
     return [
@@ -181,22 +177,21 @@ def propose_neighbours(table: GainTable) -> list[Item]:
     """Untried values that the task allows, beside the best value of each knob with a clear gain. Those of all trained
     configs count as tried."""
     items, by_knob = list[Item](), table.by_knob()
-    best = sorted((rows[0] for rows in by_knob.values()), key=lambda row: (-row.gain, row.term))
-    for row in (row for row in best if row.low > 0):
-        name, rows = row.credit.knob.lower(), by_knob[row.credit.knob.casefold()]
-        knob, values = table.space.knob(name), [*(r.credit.value for r in rows), *table.trained(name)]
+    for row in filter(is_clear, sorted((rows[0] for rows in by_knob.values()), key=best_first)):
+        name, rows = row.knob.lower(), by_knob[row.knob.casefold()]
+        knob, values = table.space.knob(name), [*(r.value for r in rows), *table.trained(name)]
         values += [table.untouched[knob.name]] if knob and knob.name in table.untouched else []
         tried = [value for value in values if isinstance(value, int | float)]
-        for value in untried_beside(row.credit.value, tried) if is_number(row.credit.value) else ():
+        for value in untried_beside(row.value, tried) if is_number(row.value) else ():
             if knob is None or knob.legal(value) is not None:
-                items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", row.credit.ids))
+                items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", row.ids))
     return items
 
 
-def _combined(rows: Sequence[EditGain]) -> Item:
-    terms = [row.term for row in rows]
+def _combined(rows: Sequence[EditCredit]) -> Item:
+    terms = [term_of(row) for row in rows]
     quoted = " ".join(f"`{term}`" for term in terms)
-    credit_ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
+    credit_ids = tuple(credit_id for row in rows for credit_id in row.ids)
     return Item(f"{'Combine' if len(terms) > 1 else 'Use'} {quoted}.", credit_ids, _keys(terms))
 
 
