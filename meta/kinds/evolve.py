@@ -48,7 +48,9 @@ class EvolveKind(StudyKind[EvolvePlan]):
         tasks = StudyTasks.of(config)
         task, seeds = tasks.training[0], config.confirm_seeds or config.verify_seeds
         a_run = run_cost(config, task)
-        works = [named_by_family(work, task) for work in size.works(plan, tasks, a_run, seeds)]
+        works = size.works(plan, tasks, a_run, seeds)
+        if config.seed is None:  # then which one is drawn when the study begins
+            works = [named_by_family(work, task) for work in works]
         cost = study_cost(
             config, tasks.training, works, seeds,
             harvest=plan.harvest_experiments(a_run), stages=stages(plan), plan=plan.model_dump(mode="json"),
@@ -97,7 +99,7 @@ class EvolveKind(StudyKind[EvolvePlan]):
 
 
 def named_by_family(work: Work, first: Task) -> Work:
-    """The work on an untested held-out task, which is drawn when the study begins, by the family of the first task."""
+    """The work on an untested held-out task, by the family of the first task."""
     return replace(work, task=f"a member of the family of {first.name}") if work.use == size.UNTESTED else work
 
 

@@ -19,7 +19,9 @@ def test_the_plan_says_what_mutation_may_cost(litellm_loaded: None, monkeypatch:
     words = ("evolve", "--quick", "-r", "scripted", "--dry-run", "--json")
     model = ("-m", "openai/test", "--set", "prices=openai/test=2/4")
     plan = metaloop(*words, *model).json
-    assert plan["mutation_calls"] == 24 and plan["models"] == "openai/test" and "at most 24 calls" in plan["price"]
+    assert (
+        plan["mutation_calls"] == 24 and plan["models"] == "openai/test" and "at most 24 calls" in plan["new_programs"]
+    )
     assert plan["mutation_usd"] == pytest.approx(24 * 2 * (90_000 + 2 * 8192) / 1e6)
     assert metaloop(*words, *model, "--max-usd", "0.5").json["mutation_usd"] == 0.5
     told = metaloop(*words).stdout

@@ -29,14 +29,14 @@ from arena.harvest import (
 )
 from arena.jobs import Job, JobResult, MeasureJob
 from arena.measuring import baseline_metric, measure_baseline
-from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, LEAST_HARVEST
+from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, LEAST_HARVEST, RunCost
 from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import begin_study, play_study, resized
 from meta.cli.output import Output
 from meta.cli.study_result import show_study_result
 from meta.evolve import search
-from meta.kinds.plan import default, override, quick, within
+from meta.kinds import size
 from meta.outcome.evidence_page import evidence_page
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted, silent
@@ -277,11 +277,11 @@ def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(tmp_
 
 def test_the_plan_states_its_share() -> None:
     task = Task.load("strokes")
-    for plan in (quick(task), default(task), within(3000.0, task)):
-        with_it, without = plan.harvest_experiments(task), override(plan, harvest_percent=0)
-        assert with_it >= LEAST_HARVEST and without.harvest_experiments(task) == 0
-        more = plan.device_seconds(task) - without.device_seconds(task)
-        assert more == pytest.approx(with_it * task.cost_seconds)
-        assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST_HARVEST * task.cost_seconds)
-        assert plan.harvest_experiments(task) == with_it
-    assert quick(task).harvest_percent == 3 and within(3000.0, task).device_seconds(task) <= 3000.0
+    cost = RunCost(task, task.run_budget)
+    for plan in (size.QUICK, size.DEFAULT, size.scaled(size.DEFAULT, 0.3)):
+        with_it, without = plan.harvest_experiments(cost), resized(plan, harvest_percent=0)
+        assert with_it >= LEAST_HARVEST and without.harvest_experiments(cost) == 0
+        seconds, rest = size.device_seconds(plan, cost), size.device_seconds(without, cost)
+        assert seconds - rest == pytest.approx(with_it * task.cost_seconds)
+        assert seconds - rest <= max(plan.harvest_percent / 100 * rest, LEAST_HARVEST * task.cost_seconds)
+    assert size.QUICK.harvest_percent == 3

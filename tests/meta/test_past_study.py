@@ -118,7 +118,7 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(past: Past, new: Pat
 
     assert "it is a study of home, not of far" in refused("--from", str(folder), "-t", str(far.folder))
     assert "several PROGRAMs" in refused("stock", "local", "--from", str(folder))
-    assert "--set knowledge=none leaves out" in refused("--set", "knowledge=none", "--from", str(folder))
+    assert "--set knowledge=none" in refused("--set", "knowledge=none", "--from", str(folder))
     begun = begin_study(tmp_path / "begun", task, PLAN, seed=3)
     with begun:
         pass
@@ -128,7 +128,7 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(past: Past, new: Pat
     segment.write_bytes(segment.read_bytes()[::-1])
     assert cli("evolve", "--from", broken, "--quick", "--dry-run").returncode
     with make_study(tmp_path / "match") as match:
-        assert "a study of match has no champion" in refused("--from", str(match.folder))
+        assert "match has no champion" in refused("--from", str(match.folder))
     changed = shutil.copytree(folder, tmp_path / "changed", symlinks=True)
     config = StudyConfig.read(changed / "study.toml")
     config.model_copy(update={"task_id": "t000000000000"}).dump(changed / "study.toml")

@@ -13,7 +13,8 @@ from analysis.report.evidence import Evidence
 from arena.setup import StudySetup
 from arena.study import Study
 from bench.whole import QUICK, begin_night, begin_study, evolve_plan
-from meta.kinds.plans import AblationPlan, MatchPlan, NightPlan, ReplayPlan, StudyPlan, plan_of, starters_of
+from meta.kinds.contract import plan_of
+from meta.kinds.plans import AblationPlan, MatchPlan, NightPlan, Plan, ReplayPlan, starters_of
 from meta.mutators.base import ChildProposal, ModelMutator, ParentProgram
 from meta.night import write_next
 from meta.population import admit_starters, racing, starters
@@ -26,6 +27,7 @@ from trainer.task import Task
 
 STOCK, LOCAL = starter("stock"), starter("local")
 MATCH = {"runs": 2, "roles": ["program"]}
+ABLATED = {"name": STOCK.name, "text": STOCK.document}
 
 
 def config_of(kind: str, plan: dict[str, Any]) -> Any:
@@ -35,11 +37,11 @@ def config_of(kind: str, plan: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("kind", "plan", "field"),
     [
-        ("ablation", {"program_id": STOCK.program_id, "only": "all"}, "only"),
-        ("ablation", {"program_id": STOCK.program_id, "budget": True}, "budget"),
-        ("ablation", {"program_id": STOCK.program_id, "budget": -1.0}, "budget"),
-        ("ablation", {"program_id": "p0"}, "program_id"),
-        ("replay", {"run_id": "r1", "seeds": 1}, "seeds"),
+        ("ablation", ABLATED | {"only": "all"}, "only"),
+        ("ablation", ABLATED | {"budget": True}, "budget"),
+        ("ablation", ABLATED | {"budget": -1.0}, "budget"),
+        ("ablation", {"name": "a"}, "text"),
+        ("replay", {"run_id": "r1", "commits": 2, "seeds": 1}, "seeds"),
         ("night", {"turns": [STOCK.program_id], "origin": STOCK.program_id}, "turns"),
         ("night", {"turns": [STOCK.program_id, "p0"], "origin": STOCK.program_id}, "turns"),
         ("evolve", QUICK.table() | {"origin": 3}, "origin"),
@@ -50,7 +52,6 @@ def config_of(kind: str, plan: dict[str, Any]) -> Any:
         ("evolve", QUICK.table() | {"race_rule": "halving"}, "race_rule"),
         ("match", MATCH | {"roles": ["program", "control"]}, "roles"),
         ("match", MATCH | {"race": {"batch": "big", "rule": "top-two"}}, "race.batch"),
-        ("contest", {}, "kind"),
     ],
 )
 def test_plan_of_another_form_is_refused_by_field(kind: str, plan: dict[str, Any], field: str) -> None:
@@ -65,11 +66,11 @@ def test_plan_of_another_form_is_refused_by_field(kind: str, plan: dict[str, Any
         ("evolve", QUICK),
         ("night", NightPlan(turns=[STOCK.program_id] * 2, origin=STOCK.program_id, main_seconds=2.0)),
         ("match", MatchPlan(runs=2, roles=["program"])),
-        ("ablation", AblationPlan(program_id=STOCK.program_id, budget=3.0)),
-        ("replay", ReplayPlan(run_id="r1", seeds=3, source="imports/a")),
+        ("ablation", AblationPlan(**ABLATED, budget=3.0)),
+        ("replay", ReplayPlan(run_id="r1", commits=2, seeds=3, source="imports/a")),
     ],
 )
-def test_plan_is_read_from_disk_as_it_was_written(kind: str, plan: StudyPlan, tmp_path: Path) -> None:
+def test_plan_is_read_from_disk_as_it_was_written(kind: str, plan: Plan, tmp_path: Path) -> None:
     study = Study.create(tmp_path / "s", config_of(kind, plan.table()))
     assert plan_of(Study.open(study.folder).config) == plan
 

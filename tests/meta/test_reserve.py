@@ -192,4 +192,4 @@ def test_members_of_families_are_named_on_command_lines() -> None:
     named = [(work["task"], work["use"]) for work in plan["works"]]
     assert named[:3] == [("tabular-7", ""), ("letters-3", "held out"), ("letters-4", "held out")]
     assert re.fullmatch(r"tabular-7-\d{4,6}", named[3][0]) and plan["works"][3]["runs"] == 8
-    assert named[3][1] == "drawn" and plan["works"][1]["experiments"] == plan["works"][0]["experiments"]
+    assert named[3][1] == "held out, untested" and plan["works"][1]["experiments"] == plan["works"][0]["experiments"]

@@ -314,7 +314,7 @@ def test_program_that_fails_ends_its_run_and_the_others_go_on(tmp_path: Path) ->
     assert len(found) == 2 and all("RecursionError: a text that nobody foresaw" in row["text"] for row in found)
     assert all("bad: " in row["text"] and row["kind"] == "program" for row in found)
     gains = ask_study(study, "SELECT count(*) AS n FROM verifications")
-    metaloop(*words)  # a resume goes on, too
+    metaloop("resume", study)  # a resume goes on, too
     assert ask_study(study, "SELECT count(*) AS n FROM verifications") == gains != [{"n": 0}]
 
 

@@ -181,5 +181,5 @@ def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained
     assert query(study, "SELECT program_id FROM programs WHERE generation = 1") == [{"program_id": row["child_id"]}]
     assert load(study / "champion.md").program_id == row["child_id"]
     before = len(prompts)
-    metaloop("improve", "--resume", study, "-y")
+    metaloop("resume", study, "-y")
     assert len(prompts) == before
