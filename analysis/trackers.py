@@ -156,7 +156,7 @@ def known(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _new(folder: Path) -> Path:
     if folder.exists():
-        raise UsageError(f"{folder} already exists", hint="delete it, or rename the study's folder")
+        raise UsageError(f"{folder} already exists", hint="delete it, or name another project: --project NAME")
     folder.mkdir(parents=True)
     return folder
 

@@ -69,6 +69,7 @@ def export(
         str | None,
         flag("File; a folder for --view all and tools  [default: stdout; tools: ./FORMAT].", "-o", metavar="PATH"),
     ],
+    project: Annotated[str | None, flag("tools: name of the project  [default: the study's name].", metavar="NAME")],
     kind: Annotated[
         str | None,
         flag(
@@ -105,8 +106,10 @@ def export(
         for_researcher(out, study, target, kind, program)
         return
     if to in TOOLS:
-        to_tool(out, resolve.study_folder(study, out), target, to)
+        to_tool(out, resolve.study_folder(study, out), target, to, project)
         return
+    if project:
+        raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
     hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
     if not hosted or view or to:
@@ -228,12 +231,12 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
                 click.echo(escaped(line.decode().removesuffix("\n")), color=False)
 
 
-def to_tool(out: Output, folder: Path, target: Path | None, to: str) -> None:
+def to_tool(out: Output, folder: Path, target: Path | None, to: str, project: str | None) -> None:
     """Send the study to a new project of a tool, as it is now."""
     if target is not None and target.is_file():
         raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
     tracked_study = tracked(folder)
-    name = tracked_study.name
+    name = project or tracked_study.name
     counts = {"runs": len(tracked_study.runs), "experiments": sum(len(run.steps) for run in tracked_study.runs)}
     out.note(f"sending {many(counts['runs'], 'run')} with {many(counts['experiments'], 'experiment')}")
     with client_errors(to):

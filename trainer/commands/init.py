@@ -203,7 +203,7 @@ def refuse_taken(folder: Path, into: Path | None) -> None:
     place = into.expanduser() if into else folder
     what = place / "task.toml" if (place / "task.toml").exists() else place
     if what != place or (into and place.exists() and any(place.iterdir())):
-        raise UsageError(f"{what}: already exists", hint="remove it, or name a new folder: metaloop task init DIR --from …")
+        raise UsageError(f"{what}: already exists", hint="remove it, or name a new folder: task init DIR --from …")
 
 
 def _command(source: OwnRepository, given: str | None) -> tuple[str, str]:
