@@ -20,7 +20,7 @@ PYTHON=${PYTHON:-$(command -v python || command -v python3)}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 out=${OUT:-$(mktemp -d -t metaloop-local-XXXX)}
 task=${TASK:-strokes}
-metaloop() { "$PYTHON" -m meta.cli.main "$@"; }
+metaloop() { "$PYTHON" -m meta.cli.start "$@"; }
 
 # A first call loads the model.
 body="{\"model\": \"$name\", \"max_tokens\": 1, \"messages\": [{\"role\": \"user\", \"content\": \"Say yes.\"}]}"

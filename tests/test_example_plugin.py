@@ -75,7 +75,7 @@ def test_its_own_tests_pass(run: Run) -> None:
 @pytest.fixture(scope="module")
 def study(place: Path, run: Run) -> Path:
     dial = ["--quick", "--runs", "2", "--seed", "1", "-b", "0.6s"]
-    run("meta.cli.main", "evolve", "far.md", "-t", "law", *dial, "-s", "study", METALOOP_EXECUTOR="timed")
+    run("meta.cli.start", "evolve", "far.md", "-t", "law", *dial, "-s", "study", METALOOP_EXECUTOR="timed")
     return place / "study"
 
 
@@ -93,39 +93,44 @@ def test_a_study_uses_its_parts_by_name(study: Path) -> None:
 
 def test_the_knockout_races_the_programs_of_a_match(place: Path, run: Run) -> None:
     words = ["far.md", "local", "careful", "-t", "law", "-n", "4", "--seed", "1", "-b", "0.6s", "-s", "raced"]
+<<<<<<< HEAD
     run("meta.cli.main", "match", *words, "--set", "race_rule=knockout")
     assert 'rule = "knockout"' in (place / "raced" / "study.toml").read_text()
+=======
+    run("meta.cli.start", "match", *words, "--set", "race_rule=knockout")
+    assert 'race_rule = "knockout"' in (place / "raced" / "study.toml").read_text()
+>>>>>>> parent of 625098ec (start.py is merged into main: it had a line for Ctrl-C in the first tenth of a second (outer A14))
     assert len({row["n"] for row in query(place / "raced", "SELECT count(*) AS n FROM runs GROUP BY arm_id")}) > 1
 
 
 def test_credit_shows_its_method_with_a_q_and_what_a_row_rests_on(run: Run) -> None:
     study = "matched"  # every program beside stock with three runs: the fewest that have a q
-    run("meta.cli.main", "match", "far.md", "-t", "law", "-n", "3", "--seed", "1", "-s", study)
-    told = json.loads(run("meta.cli.main", "credit", study, "--method", "over-stock", "--all", "--json"))
+    run("meta.cli.start", "match", "far.md", "-t", "law", "-n", "3", "--seed", "1", "-s", study)
+    told = json.loads(run("meta.cli.start", "credit", study, "--method", "over-stock", "--all", "--json"))
     rows: list[dict[str, Any]] = told["items"]
     assert rows and {row["design"] for row in rows} == {"paired"} and all(row["q"] is not None for row in rows)
-    shown = json.loads(run("meta.cli.main", "show", rows[0]["credit_id"], "-s", study, "--json"))
+    shown = json.loads(run("meta.cli.start", "show", rows[0]["credit_id"], "-s", study, "--json"))
     assert {row["program_id"] for row in shown["rests_on"]} == {rows[0]["program_id"]}
 
 
 def test_its_researcher_and_its_scorer_carry_out_a_match(place: Path, run: Run) -> None:
     words = ["match", "stock", "-t", "blobs", "-r", "sweep", "-n", "2", "-b", "1.2s", "--no-controls"]
     words += ["--set", "fixed_steps=true"]
-    run("meta.cli.main", *words, "-s", "scored")
+    run("meta.cli.start", *words, "-s", "scored")
     metrics = query(place / "scored", "SELECT metric, status FROM experiments WHERE status = 'ok'")
     assert len(metrics) > 6 and all(0 <= row["metric"] <= 1 for row in metrics)
 
 
 def test_without_the_package_its_names_are_one_line(run: Run) -> None:
     errors = run(
-        "meta.cli.main", "match", "far.md", "-t", "law", "--set", "race_rule=knockout", code=2, installed=False
+        "meta.cli.start", "match", "far.md", "-t", "law", "--set", "race_rule=knockout", code=2, installed=False
     )
     assert "no race rule 'knockout'" in errors and "Traceback" not in errors
-    told = run("meta.cli.main", "program", "lint", "far.md", code=2, installed=False)
+    told = run("meta.cli.start", "program", "lint", "far.md", code=2, installed=False)
     assert "farthest" in told and "Traceback" not in told
 
 
 def test_doctor_lists_its_parts(run: Run) -> None:
-    checks = json.loads(run("meta.cli.main", "doctor", "--json"))["items"]
+    checks = json.loads(run("meta.cli.start", "doctor", "--json"))["items"]
     (plugins,) = [row for row in checks if row["check"] == "plug-ins"]
     assert plugins["state"] == "ok" and plugins["found"].count(",") == 7 and "executor timed" in plugins["found"]

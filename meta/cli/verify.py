@@ -139,7 +139,7 @@ def check_study(out: Output, what: str, flags: AuditFlags) -> PlannedCheck | Non
     try:
         folder, prefix = resolve.study_folder(what, out), None
     except NotFound:
-        if os.sep in what or Path(what).exists() or (flags.study is None and not resolve.known_studies()):
+        if os.sep in what or Path(what).exists() or (flags.study is None and not resolve.studies_in()):
             raise
         folder, prefix = resolve.study_folder(flags.study, out), what
     study = Study.open(folder)

@@ -31,7 +31,7 @@ APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "c
 
 
 def resume(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "meta.cli.main", "resume", str(folder), "-y"]
+    command = [sys.executable, "-m", "meta.cli.start", "resume", str(folder), "-y"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 

@@ -33,7 +33,7 @@ LINES = {
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "meta.cli.main", *words]
+    command = [sys.executable, "-m", "meta.cli.start", *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 

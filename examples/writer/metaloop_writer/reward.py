@@ -109,7 +109,7 @@ def compared(rows: list[dict[str, object]], scale: float) -> Reward:
 
 def metaloop(*words: str, timeout: float) -> subprocess.CompletedProcess[str]:
     """The command, as a user types it."""
-    command = [sys.executable, "-m", "meta.cli.main", *words]
+    command = [sys.executable, "-m", "meta.cli.start", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
