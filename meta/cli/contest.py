@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 from analysis.knowledge import SHIPPED, family_of, query
@@ -29,6 +30,7 @@ from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
 from meta.kinds.cost import refuse_small
 from programs.errors import UsageError
+from programs.shelf import starter
 from programs.text import one_line
 from trainer.commands.check import require_checked
 
@@ -37,6 +39,15 @@ MOST_CONTACT = 200  # characters
 LEAST_REPLIES = 4  # the limit of one run must allow this many replies of maximum length
 PLAN = (Column("quantity"), Column("value"), Column("meaning", wrap=True))
 CREATED = ("contest_id", "title", "task", "opens", "closes", "rules_hash", "secret_hash")
+GAINS = """
+WITH gains AS (
+    SELECT r.program_id, r.verified_gain AS gain, m.purpose = 'race' AS raced
+    FROM runs AS r JOIN matches AS m USING (match_id)
+    WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND m.stream = 'selection'
+)
+SELECT program_id, avg(gain) AS mean, count(*) - 1 AS df, coalesce(var_samp(gain), 0) * (count(*) - 1) AS squares
+FROM gains WHERE raced OR NOT (SELECT bool_or(raced) FROM gains) GROUP BY program_id
+"""
 
 
 @noun(
@@ -61,6 +72,7 @@ class ContestFlags:
         int | None, rare("Fresh runs per leader at the close  [default: planned].", min=2, max=1000)
     ]
     expect: Annotated[int | None, flag("Entries that you expect  [default: 12 or more].", "--expect-entries", min=2)]
+    like: Annotated[str | None, rare("STUDY: plan the close for its noise.", command="contest")]
     opens: Annotated[
         str | None, flag("A time (2026-12-01T09:00, UTC), or 2h from now  [default: now].", metavar="TIME")
     ]
@@ -89,22 +101,30 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     seeds are drawn. Prints the hashes of both and, once only, the host's token and the join
     code."""
     path = Path(folder).expanduser()
-    plan = plan_close(NOISE, flags.confirm_runs, flags.expect)
+    plan = plan_close(noise_of(flags.like, out) if flags.like else NOISE, flags.confirm_runs, flags.expect)
+    source = f"measured in {flags.like}" if flags.like else "a guess; --set like=STUDY measures it"
     options = options_of(path, flags, plan.runs)
     if flags.dry_run:
         check_options(path, options)
-        show_plan(out, plan, options, flags.expect)
-        out.json_only({**asdict(plan), "run_seconds": options.run_seconds})
+        show_plan(out, plan, source, options, flags.expect)
+        out.json_only({**asdict(plan), "run_seconds": options.run_seconds, "source": source})
         out.note("nothing was written: leave --dry-run out to create the contest")
         return
     require_checked(options.task, options.sandbox, out.note)
     new = create_contest(path, options)
-    show_plan(out, plan, options, flags.expect)
+    show_plan(out, plan, source, options, flags.expect)
     created = {"folder": folder, **{name: getattr(new.contest.config, name) for name in CREATED}}
     created["host_token"] = new.admin_token
     created["join_codes" if new.join_codes else "join_code"] = new.join_codes or new.join_code
     if out.mode == "json":
+<<<<<<< HEAD
         created["plan"] = asdict(plan)
+=======
+        created["plan"] = {**asdict(plan), "source": source}
+    code = "join_codes" if new.join_codes else "join_code"
+    if out.mode == "json" or not options.join_open:
+        created[code] = new.join_codes or new.join_code
+>>>>>>> parent of c76832ba (contest init --set like=STUDY left: the plan's noise is a guess that the host's page replaces by the measured one)
     out.thing(created)
     out.note("Save host_token, which is yours, and what entrants join with; both are shown only this once.")
     out.note(
@@ -113,10 +133,10 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     out.next(f"metaloop contest serve {resolve.typed(path)}")
 
 
-def show_plan(out: Output, plan: ClosePlan, options: ContestOptions, expected: int | None) -> None:
+def show_plan(out: Output, plan: ClosePlan, source: str, options: ContestOptions, expected: int | None) -> None:
     """Print the plan as a table, and warnings of what it cannot do."""
     if out.mode != "json":
-        out.rows(plan_rows(plan, options, expected), PLAN)
+        out.rows(plan_rows(plan, source, options, expected), PLAN)
     if warning := plan.warning(expected):
         out.warn(warning)
     if family_of(options.task) in [row["family"] for row in query([SHIPPED], "SELECT DISTINCT family FROM effects")]:
@@ -126,7 +146,7 @@ def show_plan(out: Output, plan: ClosePlan, options: ContestOptions, expected: i
         )
 
 
-def plan_rows(plan: ClosePlan, options: ContestOptions, expected: int | None) -> list[Row]:
+def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: int | None) -> list[Row]:
     """What is planned, and what a run, an entry and the close cost, in device time and by the clock."""
     entry, workers = options.runs * options.run_seconds, options.workers
     usual, most = plan.seconds(options.run_seconds)
@@ -145,11 +165,24 @@ def plan_rows(plan: ClosePlan, options: ContestOptions, expected: int | None) ->
         ("entries", f"{entries:.0f}", f"finished before it closes, {by_clock}; stock's two are among them"),
         ("fresh runs", str(plan.runs), leaders),
         ("power", share(plan.power), f"of simulated closes name an entry with {plan.ratio:g} times the others' gain"),
-        ("noise", share(plan.noise), "SD of an entry's runs, as a share of its average gain (a guess)"),
+        ("noise", share(plan.noise), f"SD of an entry's runs, as a share of its average gain ({source})"),
         ("device time", duration(usual), f"median of these closes; at most {duration(most)}"),
         ("close", duration(usual / workers), f"{by_clock}; at most {duration(most / workers)}"),
     )
     return [dict(zip(("quantity", "value", "meaning"), row, strict=True)) for row in rows]
+
+
+def noise_of(study: str, out: Output) -> float:
+    """The SD between runs of a program, pooled over the programs that a study raced first, over stock's mean gain."""
+    rows = resolve.ask(resolve.study_folder(study, out), GAINS)
+    df = sum(row["df"] for row in rows)
+    if df == 0:
+        raise UsageError(f"the noise of {study} is unknown: no program has two runs", hint="name a study with a race")
+    means = {row["program_id"]: row["mean"] for row in rows}
+    stock = means.get(starter("stock").program_id, fmean(means.values()))
+    if stock <= 0:
+        raise UsageError(f"stock gains nothing in {study}", hint="name a study in which it gains, or leave it out")
+    return math.sqrt(sum(row["squares"] for row in rows) / df) / float(stock)
 
 
 def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestOptions:

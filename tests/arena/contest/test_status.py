@@ -25,7 +25,7 @@ from meta.cli.output import Output
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
 from tests.arena.contest.test_run import entered, quiet
 from tests.arena.contest.test_steward import measured
-from tests.meta.cli_study import metaloop
+from tests.meta.cli_study import metaloop, write_study
 from tests.studies import drawn_law
 
 
@@ -186,3 +186,9 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "mine").touch()
     assert "is not empty" in metaloop(*command, code=2).stderr
+
+
+def test_the_close_can_be_planned_for_the_noise_of_a_study(tmp_path: Path) -> None:
+    write_study(tmp_path / "s")
+    plan = metaloop("contest", "init", "c", "--set", f"like={tmp_path}/s", "--dry-run", "--json").json
+    assert plan["noise"] == pytest.approx(0.004785 / 0.0246, abs=1e-4)  # over stock's
