@@ -93,13 +93,8 @@ def test_a_study_uses_its_parts_by_name(study: Path) -> None:
 
 def test_the_knockout_races_the_programs_of_a_match(place: Path, run: Run) -> None:
     words = ["far.md", "local", "careful", "-t", "law", "-n", "4", "--seed", "1", "-b", "0.6s", "-s", "raced"]
-<<<<<<< HEAD
-    run("meta.cli.main", "match", *words, "--set", "race_rule=knockout")
-    assert 'rule = "knockout"' in (place / "raced" / "study.toml").read_text()
-=======
     run("meta.cli.start", "match", *words, "--set", "race_rule=knockout")
-    assert 'race_rule = "knockout"' in (place / "raced" / "study.toml").read_text()
->>>>>>> parent of 625098ec (start.py is merged into main: it had a line for Ctrl-C in the first tenth of a second (outer A14))
+    assert 'rule = "knockout"' in (place / "raced" / "study.toml").read_text()
     assert len({row["n"] for row in query(place / "raced", "SELECT count(*) AS n FROM runs GROUP BY arm_id")}) > 1
 
 

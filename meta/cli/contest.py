@@ -117,14 +117,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     created["host_token"] = new.admin_token
     created["join_codes" if new.join_codes else "join_code"] = new.join_codes or new.join_code
     if out.mode == "json":
-<<<<<<< HEAD
-        created["plan"] = asdict(plan)
-=======
         created["plan"] = {**asdict(plan), "source": source}
-    code = "join_codes" if new.join_codes else "join_code"
-    if out.mode == "json" or not options.join_open:
-        created[code] = new.join_codes or new.join_code
->>>>>>> parent of c76832ba (contest init --set like=STUDY left: the plan's noise is a guess that the host's page replaces by the measured one)
     out.thing(created)
     out.note("Save host_token, which is yours, and what entrants join with; both are shown only this once.")
     out.note(

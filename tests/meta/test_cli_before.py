@@ -103,32 +103,6 @@ def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tup
     assert ("the same figures only with fixed steps" in said) is not exact
 
 
-<<<<<<< HEAD
-=======
-PLANS: dict[str, dict[str, Any]] = {
-    "ablation": {"name": "p", "text": "# P\n\nGo.\n"}, "evolve": TINY.table(),
-    "match": {"runs": 2, "roles": ["program"]},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "value"),
-    [
-        ("ablation", "only", "all"), ("ablation", "only", [1]), ("ablation", "budget", "much"),
-        ("ablation", "budget", -1), ("evolve", "origin", 3), ("evolve", "origin", "p0"), ("evolve", "final", {}),
-        ("evolve", "x", 1), ("match", "roles", "program"), ("match", "roles", []), ("match", "runs", [2]),
-        ("match", "race", {"batch": "big", "rule": "x"}),
-    ],
-)  # fmt: skip
-def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, kind: str, name: str, value: object) -> None:
-    plan = PLANS[kind] | {name: value}
-    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, kind=kind, plan=plan, programs=[starter("stock")])
-    done = call("resume", tmp_path / "s", code=1)
-    first, hint = done.stderr.splitlines()
-    assert done.stdout == "" and first.startswith(f"error: study.toml: [plan] {name}")
-    assert hint == "hint: restore study.toml from a copy"
-
-
 def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import time; print('importing', flush=True); time.sleep(600)\n")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
@@ -143,7 +117,6 @@ def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
     assert (process.returncode, said) == (130, "interrupted\n")
 
 
->>>>>>> parent of 625098ec (start.py is merged into main: it had a line for Ctrl-C in the first tenth of a second (outer A14))
 def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:
     law, study, new = "my law; echo", "a study", "a task; echo"
     assert call("task", "init", new).stderr == f"next: metaloop task check {shlex.quote(new)}\n"
