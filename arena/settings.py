@@ -95,7 +95,7 @@ class StudyConfig(BaseModel):
     confirm_seeds: int | None = Field(default=None, ge=1, description="instead, where arms are compared for good")
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"
-    staff: ModelConfig = Field(default_factory=ModelConfig)
+    llm: ModelConfig = Field(default_factory=ModelConfig)
     workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     devices: int = Field(default=1, ge=1, le=MOST_DEVICES, description="of one run, for its waves")
     fixed_steps: bool = False

@@ -115,7 +115,7 @@ class StudySetup:
             sandbox=all(holds(each, self.sandbox) for each in (self.task, *others)),
             confined=self.confined,
             researcher=self.researcher,
-            staff=self.model_config or ModelConfig(),
+            llm=self.model_config or ModelConfig(),
             meta_program=self.meta_program,
             from_study=self.from_study,
             start=[*self.start],

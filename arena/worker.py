@@ -202,7 +202,7 @@ class Worker:
         """The context of a researcher with a model. The command decides where calls are recorded and replayed."""
         record, replay = tapes(self.folder)
         return RunContext(
-            config=self.config.staff,
+            config=self.config.llm,
             run_id=job.run_id,
             study=self.folder,
             folder=folder,

@@ -48,8 +48,8 @@ from arena.verify import How, Sample, carry_out
 from bench.common import cpu_seconds, figure, go_on, kept, share_figure
 from bench.whole import QUICK, resized, silent
 from meta.confirmation import confirm
-from meta.kinds.begin import night_config
 from meta.kinds.contract import plan_of
+from meta.kinds.new_configs import night_config
 from meta.kinds.plans import NightPlan
 from meta.night import play_turns
 from programs.shelf import starter

@@ -19,11 +19,11 @@ from meta.claim import Champion, Claim
 from meta.evolve import search
 from meta.expected_gain import refusal_by_gain
 from meta.kinds import size
-from meta.kinds.begin import evolve_config, night_config
 from meta.kinds.contract import plan_of
+from meta.kinds.new_configs import evolve_config, night_config
 from meta.kinds.past_study import PastStudy
 from meta.kinds.plans import EvolvePlan, NightPlan
-from meta.kinds.playing import play_evolution, play_night
+from meta.kinds.play_study import play_evolution, play_night
 from meta.learnt import Learnt
 from meta.mutators.llm.author import Author
 from meta.population import starters, taking_turns

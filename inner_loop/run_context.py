@@ -19,7 +19,7 @@ LIMITS = ("max_usd", "max_tokens", "max_wall", "prices", "call_timeout", "patien
 
 
 class ModelConfig(BaseModel, frozen=True, extra="forbid"):
-    """[staff] of study.toml: the models or agent of a study, and the caps beside the device budget. Contains no
+    """[llm] of study.toml: the models or agent of a study, and the caps beside the device budget. Contains no
     secrets. ``models`` are LiteLLM names in order of preference; usd and tokens are caps of the whole study. Fields
     with a description can be set by ``--set``."""
 

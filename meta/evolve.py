@@ -1,6 +1,6 @@
 """The outer loop: race programs, estimate what caused the gain, write better ones, confirm the best on fresh seeds.
 
-What a study has beside it, such as models that write programs, pages and nights, is played by `meta.kinds.playing`.
+What a study has beside it, such as models that write programs, pages and nights, is played by `meta.kinds.play_study`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 -- confirmation where there is one, else of the last match on each task.
 WITH followed AS (  -- by which researcher, with which models; those of a study with scripts only write programs
     SELECT config ->> 'researcher' AS researcher, CASE WHEN researcher = 'scripted' THEN [] ELSE
-        from_json(config -> 'staff' -> 'models', '["VARCHAR"]') END AS models FROM studies ORDER BY started_at DESC LIMIT 1),
+        from_json(config -> 'llm' -> 'models', '["VARCHAR"]') END AS models FROM studies ORDER BY started_at DESC LIMIT 1),
 deciding AS (
     SELECT match_id, task, task_id, unit, run_budget, hardware_class FROM matches
     WHERE match_id IN (SELECT match_id FROM runs WHERE verified_gain IS NOT NULL) AND purpose NOT IN ('ablation', 'reserve', 'screening')

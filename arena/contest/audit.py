@@ -143,7 +143,7 @@ def _check_settings(study: Study, config: ContestConfig) -> int:
     assert study.state.study is not None
     begun, now = dict(study.state.study.config), json.loads(json.dumps(study.public_config(), default=str))
     for settings in (begun, now):
-        settings.pop("staff", None)  # of which the host may change the spending limits
+        settings.pop("llm", None)  # of which the host may change the spending limits
     return count + compare("study.toml", now, begun)
 
 

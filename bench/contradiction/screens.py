@@ -18,7 +18,7 @@ from meta.cli.standings import show_standings
 from meta.cli.status import read_status, show_status
 from meta.cli.studies import list_row
 from meta.cli.study_result import show_study_result
-from meta.kinds.begin import champion_of
+from meta.kinds.new_configs import champion_of
 from meta.ui.app import page, study_page
 from meta.ui.live import LiveStudy
 from meta.ui.studies import follow

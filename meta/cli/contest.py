@@ -19,13 +19,12 @@ from arena.serving.clock import shown
 from inner_loop.models.prices import settled
 from inner_loop.run_context import ModelConfig
 from meta.cli import resolve
-from meta.cli.capacity import workers_of
 from meta.cli.commands import noun, verb
 from meta.cli.contest_entrant import join, status, submit
 from meta.cli.contest_host import close, host
 from meta.cli.flags import SHARES, ContestFolder, HostFlag, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
 from meta.cli.model_options import parse_models, require_able
-from meta.cli.new_study import load_task
+from meta.cli.new_study import load_task, workers_of
 from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
 from meta.kinds.cost import refuse_small

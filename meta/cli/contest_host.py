@@ -206,14 +206,14 @@ def caps(out: Output, contest: Contest, limits: ModelFlags) -> None:
     study = contest.study
     wanted = parse_models(limits)[1]
     if wanted.model_fields_set - {"models"}:  # also where nothing changes: a paused queue then tries again
-        study = study.model_copy(update={"staff": study.staff.with_limits(wanted)})
+        study = study.model_copy(update={"llm": study.llm.with_limits(wanted)})
         study.dump(contest.folder / resolve.MARK)
     spent = SpendLimiter(contest.folder).spent()
     out.thing(
         {
             "researcher": study.researcher,
-            "models": ", ".join(study.staff.models),
-            **{name: getattr(study.staff, name) for name in ("max_usd", "max_tokens", "run_usd", "run_tokens")},
+            "models": ", ".join(study.llm.models),
+            **{name: getattr(study.llm, name) for name in ("max_usd", "max_tokens", "run_usd", "run_tokens")},
             "spent_usd": round(spent.usd, 4),
             "spent_tokens": spent.tokens,
         }

@@ -17,14 +17,14 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.researchers.description import describe
 from inner_loop.run_context import ModelConfig
-from meta.cli import capacity, resolve
-from meta.cli.apply_study import apply_study, refuse_early
+from meta.cli import resolve
 from meta.cli.consent import consent
 from meta.cli.flags import EndFlags, StartFlags
 from meta.cli.model_options import ask_consent
-from meta.cli.new_study import workers_on
+from meta.cli.new_study import wall, workers_on
 from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
+from meta.cli.study_result import apply_study, refuse_early
 from meta.kinds.contract import KINDS, Draft, StudyKind, kind_of, named_kind
 from meta.kinds.cost import Cost
 from meta.kinds.plans import Plan
@@ -96,7 +96,7 @@ def resume(
         return
     study.agree()
     require_same_sandbox(study, no_sandbox)
-    update: dict[str, object] = {"staff": study.config.staff.with_limits(limits)}
+    update: dict[str, object] = {"llm": study.config.llm.with_limits(limits)}
     if workers is not None:
         update["workers"] = workers_on(tasks.training, workers, study.config.devices)
     study.config = study.config.model_copy(update=update)
@@ -146,8 +146,8 @@ def check_before_start(
     if not is_new:
         consent(folder, config, yes, sandboxed=config.sandbox)
     if kind.has_researcher:
-        ask_consent(config.researcher, config.staff, sandboxed=config.sandbox, yes=yes)
-        describe(config.researcher).try_once(tasks[0], config.staff, config.sandbox, out.note)
+        ask_consent(config.researcher, config.llm, sandboxed=config.sandbox, yes=yes)
+        describe(config.researcher).try_once(tasks[0], config.llm, config.sandbox, out.note)
     if is_new:  # a study that is resumed has trained on its tasks
         for task in tasks:
             if task.run is not None:
@@ -159,7 +159,7 @@ def require_able(config: StudyConfig, kind: StudyKind[Plan], tasks: Sequence[Tas
     for task in tasks:
         sandbox.require(task, config.sandbox)
     if kind.has_researcher:
-        describe(config.researcher).preflight(config.staff, config.sandbox)
+        describe(config.researcher).preflight(config.llm, config.sandbox)
 
 
 def drive(out: Output, study: Study, work: Work, cost: Cost, ending: EndFlags) -> None:
@@ -232,7 +232,7 @@ def announce(out: Output, cost: Cost, folder: Path, kind: StudyKind[Plan]) -> No
         out.note(
             f"plan: {many(cost.runs, 'run')}, about {many(cost.experiments, 'experiment')}; "
             f"{duration(cost.device_seconds)} of device time to be used, {duration(cost.charged)} of it charged to the "
-            f"runs, about {capacity.wall(cost)}"
+            f"runs, about {wall(cost)}"
         )
         for name, text in cost.facts.items():
             out.note(f"{name.replace('_', ' ')}: {text}")
@@ -260,7 +260,7 @@ def show_cost(out: Output, cost: Cost) -> None:
     out.text("")
     shown = {key: duration(record[key]) for key in ("device_seconds", "charged_seconds")}
     record.pop("plan", None)
-    out.thing(record, shown={**shown, "wall_seconds": capacity.wall(cost)})
+    out.thing(record, shown={**shown, "wall_seconds": wall(cost)})
     for facts in looks:
         out.text("")
         out.thing(facts)

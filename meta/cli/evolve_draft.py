@@ -32,11 +32,11 @@ from meta.cli.new_study import DEFAULT_TASK, load_tasks, playing_settings
 from meta.cli.options import flag, rare
 from meta.cli.output import Output
 from meta.kinds import size
-from meta.kinds.before_start import refuse_without_edits, remark_past, remark_programs
-from meta.kinds.begin import evolve_config, night_config
 from meta.kinds.contract import Draft, named_kind
+from meta.kinds.new_configs import evolve_config, night_config
 from meta.kinds.past_study import PastStudy, past_study
 from meta.kinds.plans import EvolvePlan, Plan
+from meta.kinds.program_checks import refuse_without_edits, remark_past, remark_programs
 from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import Learnt, learnt_for
 from meta.novelty import like_stock

@@ -201,7 +201,7 @@ def write_program(
     out.note(f"wrote {target}")
     out.json_only({"path": str(target)})
     if kind in ("prose", "agent"):
-        task, researcher, command = (config.task, config.researcher, config.staff.agent) if config else ("", "", "")
+        task, researcher, command = (config.task, config.researcher, config.llm.agent) if config else ("", "", "")
         agent = own_agent(f"Read {entry.resolve()} and follow it", researcher, command)
         folder = f"cd {task} && " if copying(task) else ""
         out.next(*copied_first(task), f"{folder}{agent}  # {FOLLOWS}")

@@ -24,11 +24,10 @@ from arena.setup import StudySetup
 from arena.verify import How
 from inner_loop.models.prices import settled
 from meta.cli import resolve, views
-from meta.cli.capacity import workers_of
 from meta.cli.commands import noun, verb
 from meta.cli.flags import HostFlag, ModelFlags, ProxyFlag, RunBudgetFlag, YesFlag
 from meta.cli.model_options import parse_models, require_able
-from meta.cli.new_study import load_task
+from meta.cli.new_study import load_task, workers_of
 from meta.cli.options import argument, flag, rare
 from meta.cli.output import Output, ask
 from meta.cli.views import View

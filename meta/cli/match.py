@@ -22,9 +22,9 @@ from meta.cli.model_options import parse_models
 from meta.cli.new_study import DEFAULT_TASK, load_tasks, new_folder, playing_settings
 from meta.cli.options import flag
 from meta.cli.output import Output
-from meta.kinds.before_start import refuse_inert, remark_programs
 from meta.kinds.contract import Draft, named_kind
 from meta.kinds.plans import MatchPlan, RaceRule
+from meta.kinds.program_checks import refuse_inert, remark_programs
 from meta.reserve import refuse_twice
 from programs.errors import NotComparable, UsageError
 from programs.evolved_for import EvolvedFor

@@ -1,18 +1,38 @@
-"""The result of ``metaloop evolve`` and ``metaloop improve``: the verdict, its table, the files, the next commands."""
+"""What a study shows at its end, by its kind: the verdict, the standings or the effects; and ``--apply``."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from analysis.statistics import mean_interval
 from analysis.verdict.decision import Decision
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
 from analysis.wording import plain_text
 from arena.settings import StudyConfig
-from meta.cli import resolve
+from arena.study import Study
+from inner_loop.agents.recipe import FOLLOWS, own_agent
+from meta.cli import resolve, views
+from meta.cli.credit import doubts
+from meta.cli.flags import EndFlags
 from meta.cli.output import Column, Output
+from meta.cli.standings import show_standings
+from meta.kinds.contract import StudyKind
+from meta.kinds.plans import Plan
+from meta.outcome.apply import NothingToApply, apply, repository_of
+from programs.errors import NotFound, UsageError
 from programs.safe_git import repository_above
+from programs.text import one_line
+from trainer.task import Task
 
+ONE_SEED = "all runs share one run seed, so the effects are of that seed"
+WHOLE = """
+SELECT f.gain - u.gain AS gain FROM replays AS f JOIN replays AS u USING (ablation_id, seed)
+WHERE f.run_id = $1 AND len(u.commits) = 0 AND list_sort(f.commits) = (
+    SELECT list_sort(factors) FROM ablations WHERE run_id = $1 AND method = 'replay')
+"""
 LAST_CHAMPION = """
 SELECT program_id, details ->> 'name' AS name, (details ->> 'holds')::BOOLEAN AS holds FROM champions
 ORDER BY named_at DESC LIMIT 1
@@ -95,3 +115,84 @@ def next_commands(folder: Path, task: str, path: str | None, can_apply: bool) ->
         commands.append(f"metaloop export {name} --for agent -o {target}")
     start = f"improve {shlex.quote(path)}" if path else "evolve"
     return [*commands, f"metaloop {start} --from {name}  # a new study that starts from its programs"]
+
+
+def show_match_result(out: Output, study: Study) -> list[str]:
+    """Show the matches of a study; returns the commands that go on from it."""
+    matches = [match_id for match_id, match in study.state.matches.items() if match.purpose in ("race", "run")]
+    if len(matches) > 1:
+        with resolve.connect(study.folder, ["transfer"]) as con:
+            view = views.view("transfer")
+            views.show(out, view.rows(con), view, extra={"study": resolve.shown(study.folder)})
+    else:
+        show_standings(out, study.folder, matches[0])
+    study.follow()  # what the workers wrote
+    name, (run_id, *others) = resolve.typed(study.folder), study.state.runs
+    alone = [] if others else [f"metaloop show {resolve.short(run_id)} -s {name}"]
+    return [*alone, f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui"]
+
+
+def show_ablation_result(out: Output, folder: Path, identity: str) -> list[str]:
+    """Show the rows of an ablation; ``identity``: the match of a design, or a run. Returns the commands that go on."""
+    view = views.view("credit")
+    with resolve.connect(folder, ["credit", "standings"]) as con:
+        rows = [row for row in view.rows(con, [None]) if identity in (row["match_id"], row["run_id"])]
+        gains = [row["gain"] for row in resolve.fetch(con, WHOLE, [identity])]
+        doubts(out, con)
+        seeds = resolve.fetch(con, "SELECT count(DISTINCT run_seed) AS n FROM runs WHERE match_id = ?", [identity])
+    if not rows:
+        raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
+    whole = effect_of_all(rows, gains) if rows[0]["method"] == "leave-one-out" else {}
+    views.show(out, rows, view, extra={"study": resolve.shown(folder), **whole})
+    if whole and out.mode != "json":
+        out.thing(whole)
+    elif seeds[0]["n"] == 1:
+        out.note(ONE_SEED)
+    study = resolve.typed(folder)
+    return [f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}"]
+
+
+def effect_of_all(rows: Sequence[Mapping[str, Any]], gains: Sequence[float]) -> dict[str, object]:
+    """The gain of the final script over the untouched one, by its ``gains`` with each seed, and how many of its changes
+    have an interval above 0, each for itself; ``corrected``: those with q below 0.05."""
+    gain = mean_interval(gains)
+    above = [row for row in rows if (row["low"] or 0.0) > 0.0]
+    harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
+    return {
+        "gain_of_all": gain.mean, "low": gain.low, "high": gain.high, "unit": rows[0]["unit"], "seeds": gain.n,
+        "changes": len(rows), "helpful": len(above), "harmful": ", ".join(harmful),
+        "corrected": sum(row["q"] is not None and row["q"] < 0.05 for row in above),
+    }  # fmt: skip
+
+
+def refuse_early(ending: EndFlags, kind: StudyKind[Plan], task: Task) -> None:
+    """Raise UsageError for what could not be done at the end, before anything is spent."""
+    if ending.data_noise and not ending.apply:
+        raise UsageError("--set data_noise=unknown is for --apply alone", hint="add --apply, or leave it out")
+    if ending.apply and not kind.can_apply:
+        raise UsageError(f"a study of the kind {kind.name} has nothing to apply", hint="leave out --apply")
+    if ending.apply:
+        with repository_of(task):
+            pass
+
+
+def apply_study(out: Output, study: Study, unknown_noise: bool) -> list[str]:
+    """Commit the champion and the best train.py, each if it is better; returns the commands that use the branch."""
+    study.look()
+    try:
+        applied = apply(study, study.config.plan.get("origin"), study.config.plan.get("path"), unknown_noise)
+    except NothingToApply as nothing:
+        out.note(f"no branch: {nothing.message}")
+        return []
+    for reason in applied.left_out:
+        out.note(f"left out: {reason}")
+    files = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
+    out.note(f"branch {applied.branch} in {applied.repository}: {files}; the working tree is unchanged")
+    git, patch = f"git -C {resolve.typed(applied.repository)}", shlex.quote(f"{study.folder.name}.patch")
+    commands = [f"{git} show {applied.branch}", f"{git} switch {applied.branch}"]
+    commands.append(f"{git} format-patch -1 --stdout {applied.branch} > {patch}  # with the message")
+    if program := applied.files.get("program"):
+        config = study.config
+        agent = own_agent(f"Read {program} and follow it", config.researcher, config.llm.agent)
+        commands.append(f"{agent}  # {FOLLOWS}, in that branch")
+    return commands

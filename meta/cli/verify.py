@@ -18,11 +18,10 @@ from arena.verify import Audit, How
 from arena.verify_plan import PlannedCheck, plan_run, plan_source, plan_study
 from arena.verify_study import intact
 from meta.cli import resolve
-from meta.cli.capacity import workers_of
 from meta.cli.commands import verb
 from meta.cli.consent import consent
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
-from meta.cli.new_study import load_task
+from meta.cli.new_study import load_task, workers_of
 from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Output, brief
 from meta.cli.progress import ticker

@@ -16,7 +16,7 @@ from arena.executor import Progress
 from arena.settings import StudyConfig
 from arena.study import Study
 from meta.champion import write_page_again
-from meta.cli.ablation_result import ONE_SEED, show_ablation_result
+from meta.cli.study_result import ONE_SEED, show_ablation_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.plans import AblationPlan

@@ -18,11 +18,11 @@ from meta.cli.task_work import trains
 from meta.kinds import size
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
+from meta.kinds.model_costs import with_researcher, with_writers
 from meta.kinds.past_study import past_line
 from meta.kinds.plans import EvolvePlan, starters_of
-from meta.kinds.playing import play_evolution
+from meta.kinds.play_study import play_evolution
 from meta.kinds.power import power_sentence
-from meta.kinds.priced import with_researcher, with_writers
 from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import in_words
 from meta.reserve import family_member

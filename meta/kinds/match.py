@@ -12,12 +12,12 @@ from arena.settings import StudyConfig
 from arena.standalone import RACE_RULE, alike, leader, match_on, play_entries
 from arena.study import Study
 from arena.task_study import TaskStudy
-from meta.cli.match_result import show_match_result
+from meta.cli.study_result import show_match_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
+from meta.kinds.model_costs import with_researcher
 from meta.kinds.plans import MatchPlan, starters_of
 from meta.kinds.power import power_sentence
-from meta.kinds.priced import with_researcher
 from meta.kinds.study_tasks import StudyTasks
 from trainer.task import Task
 

@@ -17,9 +17,9 @@ from meta.cli.study_result import show_study_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, run_cost, study_cost
 from meta.kinds.evolve import untried_ideas
+from meta.kinds.model_costs import with_researcher, with_writers
 from meta.kinds.plans import NightPlan, starters_of
-from meta.kinds.playing import play_night
-from meta.kinds.priced import with_researcher, with_writers
+from meta.kinds.play_study import play_night
 from meta.kinds.size import final_cost, night_seconds
 from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import in_words

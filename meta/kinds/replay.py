@@ -14,7 +14,7 @@ from arena.replay import Commit, built_of, commits_of, commits_of_import, needed
 from arena.settings import StudyConfig
 from arena.study import Study
 from arena.verify_study import run_of
-from meta.cli.ablation_result import show_ablation_result
+from meta.cli.study_result import show_ablation_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, study_cost, training_seconds
 from meta.kinds.plans import ReplayPlan

@@ -57,7 +57,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
     page.filters |= {"line": line, "cell": cell, "estimate": estimate, "chance": chance, "brief": brief, "many": many}
     return page.get_template("champion.evidence.md.j2").render(
         champion=champion, v=verdict, d=decision, config=config, rows=MOST_ROWS, lines=MOST_CHANGES,
-        researcher=str(EvolvedFor.of(config.researcher, config.staff.models)),
+        researcher=str(EvolvedFor.of(config.researcher, config.llm.models)),
         steps=steps, change=changed_lines(diff(first, program)) if first else [], night=turns, kept=kept,
         credit=credit, without=len(statements) - len(credit), fresh=SAID[SPLIT] if decision.fresh == SPLIT else "",
         learnt=study.program(config.knowledge.program_id).name if config.knowledge else "",

@@ -31,7 +31,7 @@ class StudyStatus:
         """``at_work``: whether a process holds its lock. ``with_arms``: also the arms of the current match, which take
         a millisecond each."""
         match, found, work = study.current, study.verdict(at_work), remaining(study)
-        under_way, limits = study.count("running"), study.settings.get("staff") or study.config.get("staff") or {}
+        under_way, limits = study.count("running"), study.settings.get("llm") or study.config.get("llm") or {}
         stops = [run.ended.reason for run in study.begun if run.ended and run.state == "stopped" and run.ended.reason]
         controls = () if match and match.purpose == "ablation" else CONTROLS
         ran = study.took_turns | {run.started.program_id for run in study.begun if run.started}

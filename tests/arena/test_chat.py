@@ -187,8 +187,8 @@ def test_a_cap_stops_a_study_which_goes_on_with_a_larger_one(server: LlmServer, 
     assert "max_tokens" in stopped["reason"]
     (told,) = query(study.folder, "SELECT sum(tokens) AS n, max(tokens) AS most FROM calls")
     assert 14_000 <= told["n"] < 14_000 + told["most"]
-    staff = study.config.staff.model_copy(update={"max_tokens": 1_000_000})
-    study.config.model_copy(update={"staff": staff}).dump(study.folder / "study.toml")
+    staff = study.config.llm.model_copy(update={"max_tokens": 1_000_000})
+    study.config.model_copy(update={"llm": staff}).dump(study.folder / "study.toml")
     race(Study.open(study.folder))
     assert query(study.folder, STANDINGS) == query(whole.folder, STANDINGS)
 

@@ -35,13 +35,13 @@ def test_a_study_of_before_has_one_device(tmp_path: Path) -> None:
 
 
 def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from meta.cli import capacity
+    from meta.cli import new_study
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert capacity.workers_of(None) == 8
-    assert [capacity.workers_of(None, devices) for devices in (2, 3, 8, 20)] == [4, 2, 1, 1]
+    assert new_study.workers_of(None) == 8
+    assert [new_study.workers_of(None, devices) for devices in (2, 3, 8, 20)] == [4, 2, 1, 1]
     with pytest.raises(UsageError, match="8 runs at a time on 5 devices each"):
-        capacity.workers_of(8, 5)
+        new_study.workers_of(8, 5)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.cli.ablation_result import effect_of_all
+from meta.cli.study_result import effect_of_all
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS

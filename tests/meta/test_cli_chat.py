@@ -124,7 +124,7 @@ def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
 def test_limits_are_kept_by_the_study(here: Path, server: LlmServer) -> None:
     made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--set", "max_wall=20m"]
     metaloop(*made)
-    staff = StudyConfig.read(here / "s" / "study.toml").staff
+    staff = StudyConfig.read(here / "s" / "study.toml").llm
     limits = (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once, staff.max_wall)
     assert limits == (900, 40.0, 3600.0, 3, 1200.0)
     assert all(body["max_tokens"] == 900 for body in server.seen[1:])
@@ -136,7 +136,7 @@ def test_a_study_stores_the_context_size_that_it_is_given(here: Path, monkeypatc
         made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test"]
         assert "context_tokens unknown" in " ".join(metaloop(*made, "-s", "s", "--dry-run").stdout.split())
         metaloop(*made, "-s", "s", "--set", "context_tokens=4096")
-        staff = StudyConfig.read(here / "s" / "study.toml").staff
+        staff = StudyConfig.read(here / "s" / "study.toml").llm
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
         metaloop("resume", "s")
@@ -166,11 +166,11 @@ def lines_of(study: LiveStudy) -> list[str]:
 
 def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
     study = LiveStudy(tmp_path)
-    study.take(example(StudyEvent, config={"staff": {"max_usd": 5.0}}))
+    study.take(example(StudyEvent, config={"llm": {"max_usd": 5.0}}))
     for tokens_, usd in ((1200, 0.25), (300, 0.5)):
         study.take(example(CallEvent, tokens=tokens_, usd=usd))
     assert "models 2 calls, 1,500 tokens, $0.75 of $5.00" in lines_of(study)
-    (tmp_path / "study.toml").write_text("[staff]\nmax_usd = 9.0\nmax_tokens = 20000\n")
+    (tmp_path / "study.toml").write_text("[llm]\nmax_usd = 9.0\nmax_tokens = 20000\n")
     del study.settings  # as a process that resumes it with larger limits reads them
     assert "models 2 calls, 1,500 of 20,000 tokens, $0.75 of $9.00" in lines_of(study)
     study.take(example(CallEvent, tokens=300))

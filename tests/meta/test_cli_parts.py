@@ -14,9 +14,9 @@ import pytest
 
 from analysis.wording import decimals, duration, plain_number
 from meta.cli import errors, resolve
-from meta.cli.capacity import wall
 from meta.cli.commands import verb
 from meta.cli.driver import show_cost, so_far
+from meta.cli.new_study import wall
 from meta.cli.options import flag, parse_duration
 from meta.cli.output import Column, Output, ask, clean, jsonable
 from meta.cli.program import differences

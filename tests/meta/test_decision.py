@@ -32,7 +32,7 @@ from bench.whole import resized
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.study_result import next_commands, show_study_result
-from meta.kinds.begin import champion_of
+from meta.kinds.new_configs import champion_of
 from meta.kinds.power import power_sentence
 from meta.outcome.evidence_page import training_cost
 from programs.program import Program

@@ -21,7 +21,7 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import begin_study, evolve_plan, play_study, resized
 from meta.evolve import Evolution
-from meta.kinds.begin import champion_of
+from meta.kinds.new_configs import champion_of
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter

@@ -19,7 +19,7 @@ from arena.study import Study
 from bench.whole import evolve_plan, play_study, resized
 from meta.claim import Claim, claim
 from meta.cli.views import view
-from meta.kinds.begin import champion_of
+from meta.kinds.new_configs import champion_of
 from meta.mutators.llm.prompt import write_briefing
 from meta.reserve import (
     confirm_on_held_out,

@@ -79,8 +79,8 @@ def test_limits_and_workers_are_stored_and_an_ended_study_plays_nothing(here: Pa
     words = [word for name, value in limits.items() if name != "max_usd" for word in ("--set", f"{name}={value:g}")]
     done = metaloop("resume", "s", "-j", "2", "--max-usd", "3", *words, "-y", "--json", cwd=tmp_path)
     config = StudyConfig.read(tmp_path / "s" / "study.toml")
-    assert {name: getattr(config.staff, name) for name in limits} == limits and {*limits} < {*LIMITS}
-    assert config == before.model_copy(update={"workers": 2, "staff": config.staff})
+    assert {name: getattr(config.llm, name) for name in limits} == limits and {*limits} < {*LIMITS}
+    assert config == before.model_copy(update={"workers": 2, "llm": config.llm})
     rows = "SELECT run_id, verified_gain FROM runs ORDER BY 1"
     [first, _] = played = query(tmp_path / "s", rows)
     assert first["verified_gain"] is not None

@@ -15,7 +15,7 @@ from arena.study import Study
 from arena.task_set import TaskSet
 from bench.whole import begin_study, resized
 from meta.champion import write_page_again
-from meta.kinds.begin import champion_of
+from meta.kinds.new_configs import champion_of
 from meta.reserve import refuse_twice
 from programs.errors import UsageError
 from programs.shelf import starter

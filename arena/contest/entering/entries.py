@@ -122,7 +122,7 @@ def linted(
         hint = "remove the patches and ideas that name them" if errors == own else every_one
         raise NotTaken(lead + more, hint=hint, lint=messages)
     label, config = program.evolved_for, contest.study
-    remark = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
+    remark = label.remark("this program", EvolvedFor.of(config.researcher, config.llm.models)) if label else ""
     others = (LintMessage(1, "warning", "other-researcher", remark),) if remark else ()
     return Checked(program, (*messages, *others))
 

@@ -34,7 +34,7 @@ def answers(study: Study) -> bool:
     """Whether the study's models answer a probe request within its caps; True if it has no models."""
     from inner_loop.models.client import ModelClient
 
-    models = StudyConfig.read(study.folder / "study.toml").staff  # the current file
+    models = StudyConfig.read(study.folder / "study.toml").llm  # the current file
     if not models.models or is_replayed():
         return True
     calls = tuple(study.state.calls)

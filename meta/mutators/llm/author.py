@@ -33,7 +33,7 @@ class Author:
     def writers(self, generation: int, evidence: Evidence) -> list[Writer]:
         """Each operator with each model, for the children of a generation; none in a study without models. Raises
         UsageError or CredentialMissing if a model cannot be called."""
-        study, models = self.study, self.study.config.staff
+        study, models = self.study, self.study.config.llm
         if not models.models:
             return []
         calls = GenerationCalls(
@@ -52,7 +52,7 @@ class Author:
     @cached_property
     def clients(self) -> dict[str, ModelClient]:
         """By their preferred model; opened for the first generation."""
-        study, models = self.study, self.study.config.staff
+        study, models = self.study, self.study.config.llm
         prices.require_ready(models)
         record, replay = tapes(study.folder)
         context = RunContext(

@@ -290,7 +290,7 @@ def test_the_host_changes_the_limits_and_an_act_takes_only_what_is_its_own(
     host = ["contest", "host", str(contest.folder)]
     monkeypatch.setenv("METALOOP_MAX_USD", "77")  # of other commands: an act that takes none ignores it
     shown = metaloop(*host, "caps", "--max-usd", "40", "--set", "max_tokens=77").stdout
-    limits = Contest.open(contest.folder).study.staff
+    limits = Contest.open(contest.folder).study.llm
     assert (limits.max_usd, limits.max_tokens) == (40.0, 77) and "spent_tokens\t0" in shown
     said = ""
     for words in (["void"], ["caps", "--because", "no"], ["void", "3", "--because", "copied", "--max-usd", "3"]):

@@ -62,8 +62,8 @@ def test_a_cap_stops_the_queue_until_it_is_raised(tmp_path: Path, server: LlmSer
     carry_on(contest, quiet, until_idle=True)
     assert contest.database.fact("pause")["kind"] == "cap_reached"
     assert all(attempts == 0 and state not in ("void", "failed") for state, attempts, _ in entries(contest))
-    more = contest.study.staff.model_copy(update={"max_tokens": 10_000_000})
-    contest.study.model_copy(update={"staff": more}).dump(contest.folder / "study.toml")
+    more = contest.study.llm.model_copy(update={"max_tokens": 10_000_000})
+    contest.study.model_copy(update={"llm": more}).dump(contest.folder / "study.toml")
     carry_on(Contest.open(contest.folder), quiet, until_idle=True)
     assert entries(contest) == [("verified", 0, RUNS)] * 3
 

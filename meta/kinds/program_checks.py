@@ -56,7 +56,7 @@ def remark_programs(programs: Sequence[Program], follower: EvolvedFor) -> list[s
 
 def remark_past(past: StudyConfig, name: str, follower: EvolvedFor) -> list[str]:
     """A remark if the gains of the study of ``--from``, called ``name``, were measured with another researcher."""
-    measured = EvolvedFor.of(past.researcher, past.staff.models)
+    measured = EvolvedFor.of(past.researcher, past.llm.models)
     differs = measured.remark("", follower)
     return [f"--from {name}: its gains were measured with {measured}, not with {follower}"] if differs else []
 

@@ -15,16 +15,16 @@ from trainer.task import Task
 
 def with_researcher(cost: Cost, config: StudyConfig, task: Task) -> Cost:
     """The cost with that of the researcher, which follows the programs."""
-    price, details = describe(config.researcher).cost_line(task, config.staff, cost.experiments)
+    price, details = describe(config.researcher).cost_line(task, config.llm, cost.experiments)
     return cost.with_facts(price=price).with_details(**details)
 
 
 def with_writers(cost: Cost, config: StudyConfig, generations: int, children: int) -> Cost:
     """The cost with the most that writing programs takes; the same where no model writes programs."""
-    if not config.staff.models or not generations or os.environ.get(REPLAY):
+    if not config.llm.models or not generations or os.environ.get(REPLAY):
         return cost
-    limit = bill(generations, children, config.staff)
-    unpriced = UNPRICED.format(config.staff.models[0]) if limit.usd is None else ""
+    limit = bill(generations, children, config.llm)
+    unpriced = UNPRICED.format(config.llm.models[0]) if limit.usd is None else ""
     price = "own device" if cost.facts["price"] == FREE else cost.facts["price"]
     cost = cost.with_facts(price=price, new_programs=f"at most {limit.calls} calls, {limit.words()}{unpriced}")
     return cost.with_details(mutation_calls=limit.calls, mutation_tokens=limit.tokens, mutation_usd=limit.usd)
