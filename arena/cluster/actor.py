@@ -154,6 +154,6 @@ def lay_tasks(parcel: Parcel, folder: Path) -> StudyConfig:
     config = parcel.config
     moved = {
         kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
-        for kind in ("further", "reserve")
+        for kind in ("further", "held_out")
     }
     return config.model_copy(update={"task": at[config.task], **moved})

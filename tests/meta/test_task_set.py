@@ -13,12 +13,13 @@ from analysis.verdict.verdict import decided
 from arena.race import ArmScore
 from arena.study import Study
 from arena.task_set import TaskSet
-from bench.whole import begin_study, resized
+from bench.whole import resized
 from meta.champion import write_page_again
 from meta.kinds.new_configs import champion_of
 from meta.reserve import refuse_twice
 from programs.errors import UsageError
 from programs.shelf import starter
+from tests.meta.cli_study import metaloop
 from tests.meta.evolved import Ended, evolved, taken_up_again
 from tests.studies import TINY, Snapshot, planted
 from trainer.task import Task
@@ -126,9 +127,8 @@ def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) 
     for training, reserve in (([north, south], [south]), ([north, north], []), ([north], [south, south])):
         with pytest.raises(UsageError, match="named twice"):
             refuse_twice(training, reserve)
-    with pytest.raises(UsageError, match="named twice"):
-        begin_study(tmp_path / "study", north, PLAN, further=[south], held_out=[south])
-    assert not (tmp_path / "study").exists()
+    words = ("evolve", "-t", f"{north.folder},{south.folder}", "--reserve", str(south.folder), "-s", tmp_path / "study")
+    assert "named twice" in metaloop(*words, code=2).stderr and not (tmp_path / "study").exists()
 
 
 def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do_not_change(ended: Ended) -> None:
