@@ -53,5 +53,5 @@ def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
     assert told["decision"]["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
     assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))
     assert isinstance(told["holds"], bool)
-    again = cli("evolve", "--resume", "s", "--json", cwd=tmp_path)
+    again = cli("resume", "s", "--json", cwd=tmp_path)
     assert again.json["sentences"] == told["sentences"]

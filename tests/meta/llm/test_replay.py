@@ -93,7 +93,7 @@ def test_a_kill_in_the_midst_of_a_mutation_pays_no_call_twice(litellm_loaded: No
         return "hang"
 
     cut = study(tmp_path / "cut", task)
-    command = [sys.executable, "-m", "meta.cli.main", "evolve", "--resume", str(cut), "-y"]
+    command = [sys.executable, "-m", "meta.cli.main", "resume", str(cut), "-y"]
     with LlmServer(writer.answer, fault=hang) as server:
         env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "sk-test-0123456789abcdef"}
         with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -102,7 +102,7 @@ def test_a_kill_in_the_midst_of_a_mutation_pays_no_call_twice(litellm_loaded: No
         assert len(records(cut, CALLS)) == 1 and not records(cut, ATTEMPTS)
     with LlmServer(writer.answer) as server:
         env |= {"OPENAI_API_BASE": server.url}
-        metaloop("evolve", "--resume", cut, "-y", env=env)
+        metaloop("resume", cut, "-y", env=env)
         answered = [call for call in records(cut, CALLS) if call["status"] != "failed"]
         assert len(server.seen) == 1 + len(answered) - 1  # a first call, before anything is trained
         assert records(cut, CALLS) == answered
