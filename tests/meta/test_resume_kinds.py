@@ -1,4 +1,7 @@
-"""kill -9 at ten moments of a study of each kind; `metaloop resume` ends it as if nothing had happened."""
+"""kill -9 of a study of each kind at several moments; `metaloop resume` ends it as if nothing had happened.
+
+METALOOP_TEST_KILLS=10 kills each ten times.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from tests.studies import drawn_law
 from .cli_study import metaloop
 from .test_kill import answers
 
-KILLS = 10
+KILLS = int(os.environ.get("METALOOP_TEST_KILLS", "3"))
 LINES = {
     "evolve": ("evolve", "--quick", "-n", "2", "--set", "generations=1", "-b", "0.4s"),
     "night": ("improve", "local", "--budget", "6s"),
@@ -74,7 +77,7 @@ def command_line(kind: str, law: Path, folder: Path) -> Sequence[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KINDS.built_in)
-def test_study_killed_at_ten_moments_resumes_to_equal_views(tmp_path: Path, kind: str) -> None:
+def test_study_killed_often_resumes_to_equal_views(tmp_path: Path, kind: str) -> None:
     law, calm, shaken = drawn_law(tmp_path / "law", 3), tmp_path / "calm", tmp_path / "shaken"
     line = command_line(kind, law, calm)
     if kind == "replay":
@@ -92,7 +95,7 @@ def test_study_killed_at_ten_moments_resumes_to_equal_views(tmp_path: Path, kind
     if process.returncode is None:
         finish(process)
     metaloop("resume", shaken)
-    assert kills >= KILLS // 2 and check(shaken / "ledger") == []
+    assert kills >= (KILLS + 1) // 2 and check(shaken / "ledger") == []
     undisturbed, resumed = answers(calm), answers(shaken)
     for name, rows in undisturbed.items():
         assert resumed[name] == rows, name
