@@ -184,7 +184,7 @@ def test_a_whole_night_on_a_repository_with_a_stand_in_for_the_gpu(tmp_path: Pat
     done = night(tmp_path, STAND_IN="1", METALOOP_DEVICES="", METALOOP_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     steps = [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith("$ metaloop")]
-    assert [words[0] for words in steps] == ["task", "task", "improve", "improve"]
+    assert [words[0] for words in steps] == ["task", "task", "improve", "resume"]
     assert 'device = "gpu"' in (tmp_path / "repo" / "task.toml").read_text()
     assert "one night, because" in " ".join(done.stdout.split())
     assert (tmp_path / "out" / "night" / "champion.md").is_file()

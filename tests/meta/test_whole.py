@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.whole import QUICK, resized
+from arena.setup import CONFIRM_SEEDS
+from bench.whole import QUICK, begin_study, resized, search_here
 from bench.whole import whole_study as whole_study_of
 from meta.claim import Claim
 from programs.errors import UsageError
@@ -48,7 +49,8 @@ def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
     told = metaloop(
         "evolve", "--quick", "-t", "task", "--seed", "5", "-b", "0.8", "-s", "s", "--json", cwd=tmp_path
     ).json
-    champion, claim = whole_study(task, QUICK, 5)
+    study = begin_study(tmp_path / "here", task, QUICK, run_budget=0.8, seed=5, confirm_seeds=CONFIRM_SEEDS)
+    champion, claim = search_here(study)
     assert told["program_id"] == champion.program_id and told["decision"]["p"] == claim.p
     assert told["decision"]["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
     assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))
