@@ -37,6 +37,11 @@ class RunCost:
     verify_seeds: int = VERIFY_SEEDS
     baseline_seeds: int = BASELINE_SEEDS
 
+    @classmethod
+    def of(cls, config: StudyConfig, task: Task) -> RunCost:
+        """Of the runs of a study on ``task``, for which the budget of ``config`` is."""
+        return cls(task, config.run_budget, config.verify_seeds, config.baseline_seeds)
+
     def on(self, task: Task) -> RunCost:
         """As many experiments on another task."""
         return replace(self, task=task, run_budget=self.run_budget / self.task.cost_seconds * task.cost_seconds)
@@ -156,6 +161,11 @@ def beside(first: Task, run_budget: float, others: Sequence[Task]) -> list[Furth
     """Other tasks as study.toml names them. The budget scales, so that a run has as many experiments on each task."""
     cost = RunCost(first, run_budget)
     return [FurtherTask(task=reference(t), task_id=t.task_id, run_budget=cost.on(t).run_budget) for t in others]
+
+
+def held_out_tasks(first: Task, run_budget: float, tasks: Sequence[Task], tested: bool) -> list[HeldOutTask]:
+    """Held-out tasks as study.toml names them; see `beside`."""
+    return [HeldOutTask(**dict(each), tested=tested) for each in beside(first, run_budget, tasks)]
 
 
 def versions() -> Versions:

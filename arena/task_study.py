@@ -44,7 +44,7 @@ class TaskStudy:
 
     @property
     def cost(self) -> RunCost:
-        return RunCost(self.task, self.config.run_budget, self.config.verify_seeds, self.config.baseline_seeds)
+        return RunCost.of(self.config, self.task)
 
     def make_splits(self, stream: Stream, labels: Iterable[str]) -> None:
         """Generate hidden splits that are missing, on all workers' cores."""

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import JsonValue
 
 from analysis.effects.contributions import NightTurnRow
+from analysis.ledger import read
 from analysis.statistics import mean_interval
 from analysis.study import query
 from inner_loop.events import Emit, Event, NightTurnEvent
@@ -149,3 +151,8 @@ def share_figure(name: str, seen: Sequence[bool], goal: str = "") -> None:
     low, high = share_interval(sum(seen), len(seen))
     shown = f"{sum(seen)} of {len(seen)} = {sum(seen) / len(seen):.4f} [{low:.4f}, {high:.4f}]"
     figure(name, shown, goal)
+
+
+def champion_of(folder: Path) -> dict[str, JsonValue] | None:
+    """The champion event of a finished study; None before it."""
+    return next((event for event in read(folder / "ledger") if event["kind"] == "champion"), None)

@@ -155,7 +155,7 @@ class Evolution:
         matches = self.tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
         arms = {arm.arm_id: arm.raced for arm in matches[0].arms}
         raced = sum(arms.values())
-        keep, most = min(race.keep, raced), race.planned_runs(raced)
+        keep, most = min(race.keep, raced), race.most_runs(raced)
         seed, workers = self.study.streams.seed("search", "race", label), self.study.config.workers
         racer = RACE_RULES.get("halving")(RaceStart(arms, race.runs, keep, race.more, most, workers, seed))
         self.tasks.play(self.executor, matches, racer, self.progress)

@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 from analysis.report.card import card
 from analysis.report.page import report as html_report
 from analysis.study import open_study
+from bench.common import champion_of
 from meta.cli.output import Output
 from meta.cli.standings import show_standings
 from meta.cli.status import read_status, show_status
 from meta.cli.studies import list_row
 from meta.cli.study_result import show_study_result
-from meta.kinds.new_configs import champion_of
 from meta.ui.app import page, study_page
 from meta.ui.live import LiveStudy
 from meta.ui.studies import follow

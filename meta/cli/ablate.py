@@ -12,7 +12,7 @@ from arena.study import Study
 from meta.cli import driver, resolve
 from meta.cli.commands import verb
 from meta.cli.flags import BudgetFlag, PlayingFlags, RunBudgetFlag, StartFlags
-from meta.cli.new_study import existing_study, load_task, new_folder, playing_settings
+from meta.cli.new_study import load_task, new_folder, playing_settings
 from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.kinds.contract import Draft, named_kind
@@ -72,7 +72,8 @@ def ablate(
 
     If --study names any other existing study, the result is added to its ledger and report.
     """
-    folder = existing_study(flags.study)
+    existing = resolve.existing_study(flags.study) if flags.study else None
+    folder = existing.resolve() if existing else None
     if folder is not None and is_import(folder):
         task = imported_task(flags.task)
         draft: Draft[Plan] = draft_import(folder, what, task, flags.seeds, playing)

@@ -54,7 +54,7 @@ def start(out: Output, draft: Draft[Plan], folder: Path, flags: StartFlags, endi
     kind, config, plan = draft.kind, draft.config, draft.plan
     tasks = StudyTasks.of(config)
     refuse_early(ending, kind, tasks.training[0])
-    cost = kind.cost(config, plan).with_facts(**draft.facts).with_details(**draft.details)
+    cost = kind.cost(config, plan).with_facts(**draft.facts)
     for remark in draft.remarks:
         out.note(remark)
     if flags.dry_run:
@@ -189,7 +189,7 @@ def show_result(out: Output, study: Study, work: Work, ending: EndFlags) -> None
     """Show what came of a study, apply it if that was asked for, and list the commands that go on from it."""
     kind, plan = work
     following = kind.result(out, study, plan, applies=ending.apply)
-    first = apply_study(out, study, ending.data_noise is not None) if ending.apply else []
+    first = apply_study(out, study, plan, ending.data_noise is not None) if ending.apply else []
     if first or following:
         out.next(*first, *following)
 

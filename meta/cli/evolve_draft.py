@@ -33,6 +33,7 @@ from meta.cli.options import flag, rare
 from meta.cli.output import Output
 from meta.kinds import size
 from meta.kinds.contract import Draft, named_kind
+from meta.kinds.cost import seconds_of
 from meta.kinds.new_configs import evolve_config, night_config
 from meta.kinds.past_study import PastStudy, past_study
 from meta.kinds.plans import EvolvePlan, Plan
@@ -124,6 +125,15 @@ class EvolveOptions:
     models: ModelConfig
 
     @property
+    def taught(self) -> Program | None:
+        """The program with ideas learnt on other tasks."""
+        return self.learnt.program if self.learnt else None
+
+    @property
+    def past_champion(self) -> Program | None:
+        return self.past.champion if self.past else None
+
+    @property
     def user_program(self) -> Program | None:
         """The program to improve, of one alone."""
         return self.own[0] if len(self.own) == 1 else None
@@ -135,10 +145,9 @@ class EvolveOptions:
 
     def starting_programs(self, count: int) -> list[Program]:
         """The starters of a study of that many (see `meta.population.starters`)."""
-        taught, champion = self.learnt.program if self.learnt else None, self.past.champion if self.past else None
-        if self.is_apart and taught:
-            return [*starters(count, self.own, past=champion), taught]
-        return starters(count, self.own, taught, champion)
+        if self.is_apart and self.taught:
+            return [*starters(count, self.own), self.taught]
+        return starters(count, self.own, self.taught, self.past_champion)
 
 
 def draft_evolution(out: Output, paths: Sequence[str], flags: EvolveFlags) -> tuple[Draft[Plan], Task]:
@@ -168,8 +177,8 @@ def draft_evolution(out: Output, paths: Sequence[str], flags: EvolveFlags) -> tu
         own=options.user_program, **settings,
     )  # fmt: skip
     kind = named_kind("evolve")
-    unused = unused_budget(flags.size.budget, seconds_of(plan, options, a_run))
-    return Draft(kind, config, kind.read_plan(config), {"budget": unused}, {}, remarks), task
+    unused = unused_budget(flags.size.budget, study_seconds(plan, options, a_run))
+    return Draft(kind, config, kind.read_plan(config), {"budget": unused}, remarks), task
 
 
 def draft_night(
@@ -179,16 +188,14 @@ def draft_night(
     assert flags.budget is not None
     task, own = options.training[0], options.own[0]
     run_budget, seeds = size.night_size(flags.budget, task)
-    taught = options.learnt.program if options.learnt else None
-    champion = options.past.champion if options.past else None
-    turns = taking_turns(own, taught, task, options.researcher, champion)
+    turns = taking_turns(own, options.taught, task, options.researcher, options.past_champion)
     config = night_config(turns, task=task, run_budget=run_budget, fresh_seeds=seeds, own=own, **settings)
     kind = named_kind("night")
     reason = (
         f"one night, because {duration(flags.budget)} do not pay for matches that show, with 80% power, that one "
         "program is 1.3 times as good where the SD between runs is half the gain"
     )
-    return Draft(kind, config, kind.read_plan(config), {"size": reason}, {}, remarks)
+    return Draft(kind, config, kind.read_plan(config), {"size": reason}, remarks)
 
 
 def default_run_budget(flags: SizeFlags, task: Task) -> float:
@@ -214,7 +221,7 @@ def size_of(flags: SizeFlags, options: EvolveOptions, a_run: RunCost) -> tuple[E
         options.training[1:] or options.reserve or flags.sets_matches
     )
     try:
-        plan = size.within(flags.budget, lambda p: seconds_of(p, options, a_run), sized, a_run.task, flags.runs)
+        plan = size.within(flags.budget, lambda p: study_seconds(p, options, a_run), sized, a_run.task, flags.runs)
     except UsageError:
         if not has_nights:
             raise
@@ -234,10 +241,10 @@ def with_options(plan: EvolvePlan, flags: SizeFlags, options: EvolveOptions, pro
         del final["start"]
     if like_stock(starter("one-line"), tasks, researcher):
         del final["one-line"]
-    is_apart = options.is_apart and options.learnt is not None
-    if not is_apart:
+    apart = options.taught if options.is_apart else None
+    if apart is None:
         final.pop("learnt", None)
-    raced = [one for one in programs if not (is_apart and options.learnt and one is options.learnt.program)]
+    raced = [program for program in programs if program is not apart]
     update: dict[str, object] = {"starters": racing(raced, tasks, researcher), "final": final}
     if flags.generations is not None:
         update["generations"] = flags.generations
@@ -246,11 +253,11 @@ def with_options(plan: EvolvePlan, flags: SizeFlags, options: EvolveOptions, pro
     return plan.model_copy(update=update)
 
 
-def seconds_of(plan: EvolvePlan, options: EvolveOptions, a_run: RunCost) -> float:
+def study_seconds(plan: EvolvePlan, options: EvolveOptions, a_run: RunCost) -> float:
     """Device-seconds of a study of that plan, on all its tasks."""
     untested = [(options.untested, False)] if options.untested else []
     tasks = StudyTasks(options.training, [*((task, True) for task in options.reserve), *untested])
-    return sum(work.device_seconds for work in size.works(plan, tasks, a_run))
+    return seconds_of(size.works(plan, tasks, a_run))
 
 
 def unused_budget(budget: float | None, seconds: float) -> str:

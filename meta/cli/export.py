@@ -28,6 +28,7 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag
 from meta.cli.output import Output, Row
+from meta.kinds.plans import EvolvePlan, NightPlan, stored_plan
 from meta.outcome.agent_text import copied_first, copying
 from meta.outcome.rewriting import NOTHING, findings, rewritten
 from programs.errors import NotFound, UsageError
@@ -163,9 +164,9 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     found = NOTHING
     if kind != "prose":
         found = findings(opened, program)
-        program = replace(
-            program, evolved_for=program.evolved_for or label_of(opened, program, opened.config.plan.get("origin"))
-        )
+        plan = stored_plan(opened.config.kind, opened.config.plan)
+        origin = plan.origin if isinstance(plan, EvolvePlan | NightPlan) else None
+        program = replace(program, evolved_for=program.evolved_for or label_of(opened, program, origin))
     write_program(out, *rewritten(program, kind, found), target, kind, opened.config)
 
 

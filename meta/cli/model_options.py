@@ -28,7 +28,7 @@ def parse_models(flags: ModelFlags) -> tuple[str, ModelConfig]:
     if flags.max_usd is not None:
         values["max_usd"] = flags.max_usd
     config = ModelConfig(**values)
-    for setting in flags.more:  # its names are known: `options.settings_flag` has refused others
+    for setting in flags.more:  # its names are known: `options.settings_option` has refused others
         name, _, text = setting.partition("=")
         try:
             if name == "prices":

@@ -35,14 +35,6 @@ def load_tasks(text: str | None) -> list[Task]:
     return [task for name in resolve.listed(text) for task in tasks_of(name)]
 
 
-def existing_study(name: str | None) -> Path | None:
-    """The folder of the study that ``--study`` names, in the current folder or under studies/; None for a new one."""
-    for folder in (Path(name).expanduser(), resolve.STUDIES / name) if name else ():
-        if (folder / resolve.MARK).is_file():
-            return folder.resolve()
-    return None
-
-
 def new_folder(name: str | None, task: Task) -> Path:
     """The folder of a new study, absolute, because workers and experiments have other working folders.
 
@@ -50,7 +42,7 @@ def new_folder(name: str | None, task: Task) -> Path:
     """
     if not name:
         return resolve.unused_folder(task.name).resolve()
-    if study := existing_study(name):
+    if study := resolve.existing_study(name):
         raise UsageError(f"{resolve.shown(study)} exists", hint=f"metaloop resume {resolve.typed(study)}")
     folder = Path(name).expanduser().resolve()
     require_free(folder)

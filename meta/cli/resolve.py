@@ -63,13 +63,17 @@ def contest_folder(text: str, out: Output) -> Path:
     return looked_at(Path(text).expanduser().resolve(), out)
 
 
+def existing_study(text: str) -> Path | None:
+    """The study at this path, else of this name under studies/; None where there is none."""
+    return next((path for path in (Path(text).expanduser(), STUDIES / text) if (path / MARK).is_file()), None)
+
+
 def _study_folder(text: str | None, out: Output) -> Path:
     if text is None:
         return _newest(out)
     path = Path(text).expanduser()
-    for candidate in (path, STUDIES / text):
-        if (candidate / MARK).is_file():
-            return candidate
+    if study := existing_study(text):
+        return study
     if (path / CONTEST).is_file():
         raise NotFound(
             f"{path} is a contest export from before the decision and has no {MARK}",

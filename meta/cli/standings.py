@@ -24,6 +24,7 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
+from meta.kinds.plans import NightPlan, stored_plan
 from programs.errors import NotComparable, UsageError
 
 SAME = {
@@ -129,7 +130,11 @@ def choose_matches(matches: list[dict[str, Any]], match: str | None, decision: D
 def programs_in_turn(folder: Path) -> list[str]:
     """The ids of the programs that take turns in a night, the user's first; empty for another study."""
     path = folder / resolve.MARK
-    return StudyConfig.read(path).plan.get("turns", []) if path.is_file() else []
+    if not path.is_file():
+        return []
+    config = StudyConfig.read(path)
+    plan = stored_plan(config.kind, config.plan)
+    return plan.turns if isinstance(plan, NightPlan) else []
 
 
 def read_turns(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Row]:

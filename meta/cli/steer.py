@@ -12,6 +12,7 @@ from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.options import argument, flag
 from meta.cli.output import Output
+from meta.kinds.plans import EvolvePlan, stored_plan
 from programs.errors import ProgramError, UsageError
 from programs.text import one_line
 from trainer import sandbox
@@ -44,7 +45,8 @@ def steer(
     if len(requests) > 1 or (because and not requests):
         raise UsageError("give one of --program and --veto", hint="metaloop steer --help")
     if requests:
-        last = steered.config.plan.get("generations", 0)
+        plan = stored_plan(steered.config.kind, steered.config.plan)
+        last = plan.generations if isinstance(plan, EvolvePlan) else 0
         if steered.state.champion or max(steered.state.generations, default=0) >= last:
             raise UsageError(f"{resolve.shown(folder)} writes no more programs", hint="metaloop evolve starts a study")
     if program is not None:

@@ -20,7 +20,7 @@ from meta.cli.flags import EndFlags
 from meta.cli.output import Column, Output
 from meta.cli.standings import show_standings
 from meta.kinds.contract import StudyKind
-from meta.kinds.plans import Plan
+from meta.kinds.plans import EvolvePlan, NightPlan, Plan
 from meta.outcome.apply import NothingToApply, apply, repository_of
 from programs.errors import NotFound, UsageError
 from programs.safe_git import repository_above
@@ -117,9 +117,8 @@ def next_commands(folder: Path, task: str, path: str | None, can_apply: bool) ->
     return [*commands, f"metaloop {start} --from {name}  # a new study that starts from its programs"]
 
 
-def show_match_result(out: Output, study: Study) -> list[str]:
-    """Show the matches of a study; returns the commands that go on from it."""
-    matches = [match_id for match_id, match in study.state.matches.items() if match.purpose in ("race", "run")]
+def show_match_result(out: Output, study: Study, matches: Sequence[str]) -> list[str]:
+    """Show the ``matches`` of a study, one on each task, by their ids; returns the commands that go on from it."""
     if len(matches) > 1:
         with resolve.connect(study.folder, ["transfer"]) as con:
             view = views.view("transfer")
@@ -176,11 +175,12 @@ def refuse_early(ending: EndFlags, kind: StudyKind[Plan], task: Task) -> None:
             pass
 
 
-def apply_study(out: Output, study: Study, unknown_noise: bool) -> list[str]:
+def apply_study(out: Output, study: Study, plan: Plan, unknown_noise: bool) -> list[str]:
     """Commit the champion and the best train.py, each if it is better; returns the commands that use the branch."""
+    assert isinstance(plan, EvolvePlan | NightPlan)  # `refuse_early` has refused others
     study.look()
     try:
-        applied = apply(study, study.config.plan.get("origin"), study.config.plan.get("path"), unknown_noise)
+        applied = apply(study, plan.origin, plan.path, unknown_noise)
     except NothingToApply as nothing:
         out.note(f"no branch: {nothing.message}")
         return []

@@ -11,14 +11,15 @@ from analysis.ledger.run_state import RunState
 from analysis.statistics import t_quantile
 from analysis.verdict.power import RunSample, detectable
 from analysis.wording import many
-from arena.ablation import Switches, ablate, design_of, design_seed, switches
+from arena.ablation import ablate, design_of, design_seed, switches
 from arena.executor import Progress
 from arena.settings import StudyConfig
+from arena.setup import RunCost
 from arena.study import Study
 from meta.champion import write_page_again
 from meta.cli.study_result import ONE_SEED, show_ablation_result
 from meta.kinds.contract import StudyKind
-from meta.kinds.cost import Cost, Work, run_cost, study_cost
+from meta.kinds.cost import Cost, Work, study_cost
 from meta.kinds.plans import AblationPlan
 from meta.kinds.study_tasks import StudyTasks
 
@@ -34,8 +35,8 @@ class AblationKind(StudyKind[AblationPlan]):
 
     def cost(self, config: StudyConfig, plan: AblationPlan) -> Cost:
         task = StudyTasks.of(config).training[0]
-        switched = switched_of(config, plan)
-        a_run = run_cost(config, task)
+        switched = switches(plan.program, task, config.researcher, plan.only)
+        a_run = RunCost.of(config, task)
         design = design_of(switched.factors, a_run, plan.budget, 0)
         cost = study_cost(
             config, [task], [Work.of(a_run, design.runs, a_run.seconds(design.runs))], config.verify_seeds
@@ -54,8 +55,8 @@ class AblationKind(StudyKind[AblationPlan]):
         return bool(own) and own[0] in study.state.ended_matches
 
     def play(self, study: Study, plan: AblationPlan, progress: Progress) -> None:
-        switched = switched_of(study.config, plan)
-        a_run = run_cost(study.config, study.task)
+        switched = switches(plan.program, study.task, study.config.researcher, plan.only)
+        a_run = RunCost.of(study.config, study.task)
         design = design_of(switched.factors, a_run, plan.budget, design_seed(study, plan.program, switched.factors))
         ablate(study, plan.program, design, progress)
 
@@ -63,7 +64,7 @@ class AblationKind(StudyKind[AblationPlan]):
         for event in reversed(study.state.ablations.values()):
             if event.program_id is not None and event.match_id not in study.state.ended_matches:
                 program = study.program(event.program_id)
-                seconds = run_cost(study.config, study.task).seconds(int(str(event.plan["runs"])))
+                seconds = RunCost.of(study.config, study.task).seconds(int(str(event.plan["runs"])))
                 return AblationPlan(
                     name=program.name, text=program.document, only=[*event.factors], budget=float(seconds)
                 )
@@ -80,11 +81,6 @@ class AblationKind(StudyKind[AblationPlan]):
             out.note("champion.evidence.md is updated")
         events = [each for each in study.state.ablations.values() if each.program_id == plan.program.program_id]
         return show_ablation_result(out, study.folder, str(events[-1].match_id))
-
-
-def switched_of(config: StudyConfig, plan: AblationPlan) -> Switches:
-    task = StudyTasks.of(config).training[0]
-    return switches(plan.program, task, config.researcher, plan.only)
 
 
 def design_line(design: FactorialDesign, left_out: int) -> str:

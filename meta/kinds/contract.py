@@ -7,9 +7,9 @@ study has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -71,11 +71,6 @@ class StudyKind(Generic[AnyPlan]):
         """Play what is left of the study. Raises Drained."""
         raise NotImplementedError
 
-    def planned_runs(self, plan: AnyPlan, config: Mapping[str, Any], arms: int) -> int | None:
-        """Runs of the whole study at most, for its progress; None where the plan does not say. ``config``: its settings
-        as the ledger has them; ``arms``: of its largest match."""
-        return None
-
     def added_to(self, study: Study) -> AnyPlan | None:
         """The plan of work of this kind that was added to a study and has not ended; None without any."""
         return None
@@ -107,14 +102,13 @@ def kind_of(config: StudyConfig) -> StudyKind[Plan]:
 
 @dataclass(frozen=True)
 class Draft(Generic[AnyPlan]):
-    """A study before it exists. ``facts``: what is said before the start beside what the kind says; ``details``: what
-    only ``--dry-run`` says; ``remarks``: lines about the programs and options."""
+    """A study before it exists. ``facts``: what is said before the start beside what the kind says; ``remarks``: lines
+    about the programs and options."""
 
     kind: StudyKind[AnyPlan]
     config: StudyConfig
     plan: AnyPlan
     facts: dict[str, str] = field(default_factory=dict)
-    details: dict[str, object] = field(default_factory=dict)
     remarks: Sequence[str] = ()
 
 

@@ -121,11 +121,6 @@ def seconds_of(works: Sequence[Work]) -> float:
     return sum(work.device_seconds for work in works)
 
 
-def run_cost(config: StudyConfig, task: Task) -> RunCost:
-    """What a run of the study costs on its first task, which is ``task``."""
-    return RunCost(task, config.run_budget, config.verify_seeds, config.baseline_seeds)
-
-
 def study_cost(config: StudyConfig, tasks: Sequence[Task], works: Sequence[Work], seeds: int, **more: Any) -> Cost:
     """Of a study, whether it exists or not; the first ``works`` are those on ``tasks``, its tasks of the search.
     ``seeds``: with which each final script is trained; ``more``: other fields of a `Cost`. Raises UsageError where a

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.wording import many
 from arena.executor import Progress
-from arena.settings import HeldOutTask, StudyConfig
-from arena.setup import beside
+from arena.settings import StudyConfig
+from arena.setup import RunCost, held_out_tasks
 from arena.study import Study
 from inner_loop.behaviour import resolved_ideas
 from meta.cli.study_result import show_study_result
 from meta.cli.task_work import trains
 from meta.kinds import size
 from meta.kinds.contract import StudyKind
-from meta.kinds.cost import Cost, Work, run_cost, study_cost
+from meta.kinds.cost import Cost, Work, study_cost
 from meta.kinds.model_costs import with_researcher, with_writers
 from meta.kinds.past_study import past_line
 from meta.kinds.plans import EvolvePlan, starters_of
@@ -46,8 +46,8 @@ class EvolveKind(StudyKind[EvolvePlan]):
 
     def cost(self, config: StudyConfig, plan: EvolvePlan) -> Cost:
         tasks = StudyTasks.of(config)
-        task, seeds = tasks.training[0], config.confirm_seeds or config.verify_seeds
-        a_run = run_cost(config, task)
+        task, seeds = tasks.training[0], config.seeds_on("confirmation")
+        a_run = RunCost.of(config, task)
         works = size.works(plan, tasks, a_run, seeds)
         if config.seed is None:  # then which one is drawn when the study begins
             works = [named_by_family(work, task) for work in works]
@@ -56,7 +56,7 @@ class EvolveKind(StudyKind[EvolvePlan]):
             harvest=plan.harvest_experiments(a_run), stages=stages(plan), plan=plan.model_dump(mode="json"),
         )  # fmt: skip
         cost = with_writers(with_researcher(cost, config, task), config, plan.generations, plan.children)
-        cost = cost.with_details(test=", ".join(f"{name} {value}" for name, value in plan.test.model_dump().items()))
+        cost = cost.with_details(test=plan.test.line)
         learnt = in_words(config.knowledge, tasks.training) if config.knowledge else ""
         return cost.with_facts(
             power=power_of(plan, tasks.training, bool(cost.looks)),
@@ -75,16 +75,11 @@ class EvolveKind(StudyKind[EvolvePlan]):
         first, able = tasks.training[0], partial(trains, unsafe=not config.sandbox)
         untested = family_member(first, config.seed, able, [*tasks.training, *tested])
         held_out = [each for each in config.held_out if each.tested]
-        shown = beside(first, config.run_budget, [untested] if untested else [])
-        held_out += [HeldOutTask(**dict(each), tested=False) for each in shown]
+        held_out += held_out_tasks(first, config.run_budget, [untested] if untested else [], tested=False)
         return config.model_copy(update={"held_out": held_out})
 
     def has_finished(self, study: Study) -> bool:
         return study.state.champion is not None
-
-    def planned_runs(self, plan: EvolvePlan, config: Mapping[str, Any], arms: int) -> int:
-        held_out = sum(plan.held_out_runs(each["tested"]) for each in config["held_out"])
-        return plan.runs * (1 + len(config["further"])) + held_out
 
     def play(self, study: Study, plan: EvolvePlan, progress: Progress) -> None:
         play_evolution(study, plan, progress)
@@ -92,7 +87,7 @@ class EvolveKind(StudyKind[EvolvePlan]):
     def result(self, out: Output, study: Study, plan: EvolvePlan, applies: bool = False) -> Sequence[str]:
         study.follow()  # what the workers wrote
         ended = sum(run.ended is not None for run in study.state.runs.values())
-        most = self.cost(study.config, plan).runs
+        most = plan.planned_runs(study.public_config(), 0)
         if ended < most:
             out.note(f"{ended} of at most {most} runs: programs that behave alike, or were refused, add none")
         return show_study_result(out, study.folder, plan.path, applies)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from arena.arms import Entry
 from arena.executor import Progress
 from arena.settings import StudyConfig
+from arena.setup import RunCost
 from arena.standalone import RACE_RULE, alike, leader, match_on, play_entries
 from arena.study import Study
 from arena.task_study import TaskStudy
 from meta.cli.study_result import show_match_result
 from meta.kinds.contract import StudyKind
-from meta.kinds.cost import Cost, Work, run_cost, study_cost
+from meta.kinds.cost import Cost, Work, study_cost
 from meta.kinds.model_costs import with_researcher
 from meta.kinds.plans import MatchPlan, starters_of
 from meta.kinds.power import power_sentence
@@ -33,15 +34,12 @@ class MatchKind(StudyKind[MatchPlan]):
         tasks = StudyTasks.of(config).training
         entries = entries_of(config, plan)
         arms = [len(alike(entries, task, config.researcher)) for task in tasks]
-        a_run = run_cost(config, tasks[0])
+        a_run = RunCost.of(config, tasks[0])
         works = [Work.of(a_run.on(task), count * plan.runs) for task, count in zip(tasks, arms, strict=True)]
         cost = study_cost(config, tasks, works, config.verify_seeds)
         cost = with_researcher(cost, config, tasks[0])
         race = "the plan is the maximum; the race ends as soon as the best program is clear" if plan.race else ""
         return cost.with_facts(race=race, power=power_of(plan, arms[0], tasks, bool(cost.looks)))
-
-    def planned_runs(self, plan: MatchPlan, config: Mapping[str, Any], arms: int) -> int:
-        return arms * plan.runs
 
     def has_finished(self, study: Study) -> bool:
         matches = matches_of(study)
@@ -52,7 +50,7 @@ class MatchKind(StudyKind[MatchPlan]):
         play_entries(study, entries_of(study.config, plan), plan.runs, progress, batch, rule)
 
     def result(self, out: Output, study: Study, plan: MatchPlan, applies: bool = False) -> Sequence[str]:
-        following = show_match_result(out, study)
+        following = show_match_result(out, study, matches_of(study))
         if plan.race:
             out.note(race_line(study, plan))
         return following

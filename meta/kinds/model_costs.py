@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from arena.settings import StudyConfig
 from inner_loop.models.prices import UNPRICED
 from inner_loop.researchers.description import describe
-from inner_loop.run_context import REPLAY
+from inner_loop.run_context import is_replayed
 from meta.kinds.cost import FREE, Cost
 from meta.mutators.llm.calls import bill
 from trainer.task import Task
@@ -21,7 +19,7 @@ def with_researcher(cost: Cost, config: StudyConfig, task: Task) -> Cost:
 
 def with_writers(cost: Cost, config: StudyConfig, generations: int, children: int) -> Cost:
     """The cost with the most that writing programs takes; the same where no model writes programs."""
-    if not config.llm.models or not generations or os.environ.get(REPLAY):
+    if not config.llm.models or not generations or is_replayed():
         return cost
     limit = bill(generations, children, config.llm)
     unpriced = UNPRICED.format(config.llm.models[0]) if limit.usd is None else ""

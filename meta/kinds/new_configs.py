@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
-
-from analysis.ledger import read
-from arena.settings import HeldOutTask, StudyConfig
-from arena.setup import CONFIRM_SEEDS, StudySetup, beside
+from arena.settings import StudyConfig
+from arena.setup import CONFIRM_SEEDS, StudySetup, beside, held_out_tasks
 from inner_loop.run_context import ModelConfig
 from meta.kinds.past_study import PastStudy
 from meta.kinds.plans import EvolvePlan, NightPlan, Plan
@@ -37,7 +33,6 @@ def evolve_config(
     origin = own.program_id if own else None
     plan = plan.model_copy(update={"origin": origin, "path": path if own else None, "operators": operators})
     budget = run_budget or task.run_budget
-    last = beside(task, budget, [*held_out, *([shown] if shown else [])])
     return new_config(
         "evolve",
         task,
@@ -45,7 +40,10 @@ def evolve_config(
         plan,
         programs,
         further=beside(task, budget, further),
-        held_out=[HeldOutTask(**dict(other), tested=n < len(held_out)) for n, other in enumerate(last)],
+        held_out=[
+            *held_out_tasks(task, budget, held_out, tested=True),
+            *held_out_tasks(task, budget, [shown] if shown else [], tested=False),
+        ],
         **settings,
     )
 
@@ -104,8 +102,3 @@ def new_config(
         **settings,
     )
     return setup.config()
-
-
-def champion_of(folder: Path) -> dict[str, JsonValue] | None:
-    """The champion event of a finished study; None before it."""
-    return next((event for event in read(folder / "ledger") if event["kind"] == "champion"), None)

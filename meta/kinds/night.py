@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.wording import duration, listed, many
 from arena.executor import Progress
@@ -15,7 +15,7 @@ from inner_loop.contracts import NIGHT_RULES
 from inner_loop.night import NO_EXPERIMENT, NOTHING_LEFT
 from meta.cli.study_result import show_study_result
 from meta.kinds.contract import StudyKind
-from meta.kinds.cost import Cost, Work, run_cost, study_cost
+from meta.kinds.cost import Cost, Work, study_cost
 from meta.kinds.evolve import untried_ideas
 from meta.kinds.model_costs import with_researcher, with_writers
 from meta.kinds.plans import NightPlan, starters_of
@@ -37,8 +37,8 @@ class NightKind(StudyKind[NightPlan]):
     can_apply = True
 
     def cost(self, config: StudyConfig, plan: NightPlan) -> Cost:
-        [task], seeds = StudyTasks.of(config).training, config.confirm_seeds or config.verify_seeds
-        a_run = run_cost(config, task)
+        [task], seeds = StudyTasks.of(config).training, config.seeds_on("confirmation")
+        a_run = RunCost.of(config, task)
         work = Work.of(final_cost(a_run, seeds), 1, night_seconds(a_run, seeds))
         start = ""
         if plan.main_seconds and config.from_study:
@@ -53,7 +53,7 @@ class NightKind(StudyKind[NightPlan]):
         turns = {"stage": "one night", "programs": "by turns on one train.py", "runs of each": "1"}
         cost = study_cost(config, [task], [work], seeds, stages=[turns, measured], plan=plan.model_dump(mode="json"))
         cost = with_writers(with_researcher(cost, config, task), config, 1, 1)
-        cost = cost.with_details(test=", ".join(f"{name} {value}" for name, value in plan.test.model_dump().items()))
+        cost = cost.with_details(test=plan.test.line)
         shows = (
             "so short a night does not show" if night_is_short(task, config.run_budget) else "one night hardly shows"
         )
@@ -68,9 +68,6 @@ class NightKind(StudyKind[NightPlan]):
 
     def has_finished(self, study: Study) -> bool:
         return study.state.champion is not None
-
-    def planned_runs(self, plan: NightPlan, config: Mapping[str, Any], arms: int) -> int:
-        return 1
 
     def play(self, study: Study, plan: NightPlan, progress: Progress) -> None:
         play_night(study, plan, progress)

@@ -16,7 +16,7 @@ from analysis.wording import listed
 from arena.harvest import HARVEST
 from arena.settings import FromStudy, StudyConfig
 from meta.kinds.contract import plan_of
-from meta.kinds.plans import EvolvePlan, NightPlan
+from meta.kinds.plans import SEARCHES, EvolvePlan, NightPlan
 from meta.population import descendants
 from programs.errors import ProgramError, UsageError
 from programs.program import Program
@@ -60,7 +60,7 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     """The study in ``folder``, which messages name ``shown``. Raises UsageError for one without a champion or whose
     task has changed; NotFound and Corrupt as `read_study`."""
     config = StudyConfig.read(folder / "study.toml")
-    if config.kind not in ("evolve", "night"):
+    if config.kind not in SEARCHES:
         raise refused(shown, f"a study of the kind {config.kind} has no champion")
     plan = plan_of(config)
     assert isinstance(plan, EvolvePlan | NightPlan)

@@ -5,7 +5,7 @@ the settings that every study has (task, run budget, seeds of verification: `are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
     JsonValue,
     NonNegativeInt,
     PositiveInt,
+    ValidationError,
     field_validator,
 )
 
@@ -26,23 +27,39 @@ from arena.setup import LEAST_HARVEST, RunCost
 from programs.program import Program
 
 Role = Literal["champion", "control", "own", "without-ideas", "a/a", "one-line", "start", "learnt"]
+PLANS: dict[str, type[Plan]] = {}  # by kind
+SEARCHES = ("evolve", "night")  # kinds whose studies end with a champion
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Plan(BaseModel):
-    """What every plan is: typed, complete, and the same until the study ends."""
+class Part(BaseModel):
+    """A plan, or a part of one: typed, complete, and the same until the study ends."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+
+class Plan(Part):
+    """A plan. ``class NightPlan(Plan, kind="night")`` is the one of studies of that kind."""
+
+    def __init_subclass__(cls, *, kind: str = "", **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if kind:
+            PLANS[kind] = cls
+
     def require_programs(self, known: Sequence[str]) -> None:
         """Raise ValueError unless the plan agrees with the programs of its study, whose ids are ``known``."""
+
+    def planned_runs(self, config: Mapping[str, Any], arms: int) -> int | None:
+        """Runs of the whole study at most; None where the plan does not say. ``config``: its settings as the ledger has
+        them; ``arms``: of its largest match."""
+        return None
 
     def table(self) -> dict[str, JsonValue]:
         """As `[plan]` of study.toml has it."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class Race(Plan):
+class Race(Part):
     """A race: each program gets ``runs`` runs, and the best ``keep`` programs are brought to ``more`` runs."""
 
     runs: PositiveInt
@@ -53,13 +70,21 @@ class Race(Plan):
     def stages(self) -> tuple[Stage, Stage]:
         return Stage(None, self.runs), Stage(self.keep, self.more)
 
-    def planned_runs(self, programs: int) -> int:
+    def most_runs(self, programs: int) -> int:
         """Runs of so many raced programs, at most."""
         return programs * self.runs + min(self.keep, programs) * max(0, self.more - self.runs)
 
 
-class WelchTest(Plan):
-    """The one announced test (`meta.claim`), fixed before the first run."""
+class AnnouncedTest(Part):
+    """The one test that a study announces, fixed before the first run."""
+
+    @property
+    def line(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.model_dump().items())
+
+
+class WelchTest(AnnouncedTest):
+    """Of an evolution (`meta.claim`)."""
 
     method: Literal["Welch"] = "Welch"
     sides: Literal[1] = 1
@@ -67,8 +92,8 @@ class WelchTest(Plan):
     skewness: Literal["Cornish-Fisher"] = "Cornish-Fisher"
 
 
-class TurnsTest(Plan):
-    """The one announced test of a night (`analysis.effects.contributions.block_test`)."""
+class TurnsTest(AnnouncedTest):
+    """Of a night (`analysis.effects.contributions.block_test`)."""
 
     method: Literal["permutation of turns"] = "permutation of turns"
     sides: Literal[1] = 1
@@ -76,7 +101,7 @@ class TurnsTest(Plan):
     skewness: Literal["none"] = "none"
 
 
-class EvolvePlan(Plan):
+class EvolvePlan(Plan, kind="evolve"):
     """A study that races programs, writes better ones and tests the best.
 
     ``starters`` programs run in the ``opening`` race, stock beside them a second time (A/A). Each of the
@@ -117,8 +142,8 @@ class EvolvePlan(Plan):
     @property
     def search_runs(self) -> int:
         """Runs whose gains choose programs, on each task."""
-        raced = self.opening.planned_runs(self.starters) + self.opening.runs  # the second arm of stock
-        return raced + self.generations * self.generation.planned_runs(self.children + self.elites)
+        raced = self.opening.most_runs(self.starters) + self.opening.runs  # the second arm of stock
+        return raced + self.generations * self.generation.most_runs(self.children + self.elites)
 
     @property
     def final_runs(self) -> int:
@@ -128,6 +153,10 @@ class EvolvePlan(Plan):
     @property
     def runs(self) -> int:
         return self.search_runs + self.final_runs
+
+    def planned_runs(self, config: Mapping[str, Any], arms: int) -> int:
+        held_out = sum(self.held_out_runs(each["tested"]) for each in config["held_out"])
+        return self.runs * (1 + len(config["further"])) + held_out
 
     def held_out_runs(self, tested: bool) -> int:
         """Runs on one held-out task, at most."""
@@ -146,7 +175,7 @@ class EvolvePlan(Plan):
         return max(LEAST_HARVEST, int(cost.seconds(self.runs) * self.harvest_percent / 100 / cost.task.cost_seconds))
 
 
-class NightPlan(Plan):
+class NightPlan(Plan, kind="night"):
     """Programs that take turns on one train.py, in one run.
 
     ``turns``: ids of the programs, which no data of the night chose; the one test compares the second with the first.
@@ -163,15 +192,18 @@ class NightPlan(Plan):
     def require_programs(self, known: Sequence[str]) -> None:
         require_known("turns", [self.origin, *self.turns], known)
 
+    def planned_runs(self, config: Mapping[str, Any], arms: int) -> int:
+        return 1
 
-class RaceRule(Plan):
+
+class RaceRule(Part):
     """How a match divides its runs: by the rule of this name, ``batch`` runs at a time."""
 
     batch: PositiveInt
     rule: str
 
 
-class MatchPlan(Plan):
+class MatchPlan(Plan, kind="match"):
     """Programs at equal budget. ``runs`` of each program, and on each task; ``roles``: one for each program of the
     study; ``race``: instead of equal runs, at most as many; ``added``: the runs of earlier studies that count too."""
 
@@ -184,13 +216,16 @@ class MatchPlan(Plan):
         if len(self.roles) != len(known):
             raise ValueError("roles: not one for each of its programs")
 
+    def planned_runs(self, config: Mapping[str, Any], arms: int) -> int:
+        return arms * self.runs
+
     @field_validator("added", mode="before")
     @classmethod
     def _from_toml(cls, added: object) -> list[EarlierRuns]:
         return read_as(list[EarlierRuns], added)
 
 
-class AblationPlan(Plan):
+class AblationPlan(Plan, kind="ablation"):
     """A factorial ablation of a program's directives. ``name`` and ``text``: the program; ``only``: ids (or prefixes)
     of the directives to switch, all where empty; ``budget``: device-seconds, of four blocks where None."""
 
@@ -204,7 +239,7 @@ class AblationPlan(Plan):
         return Program.parse(self.text, self.name)
 
 
-class ReplayPlan(Plan):
+class ReplayPlan(Plan, kind="replay"):
     """A run's kept changes, of which its final script needs ``commits``, trained again without each of them with so
     many fresh ``seeds``. ``source``: folder of the import that has the run; None: the study itself."""
 
@@ -212,6 +247,16 @@ class ReplayPlan(Plan):
     commits: PositiveInt
     seeds: Annotated[int, Field(ge=2)]
     source: str | None = None
+
+
+def stored_plan(kind: object, table: object) -> Plan | None:
+    """The plan that study.toml or a ledger has, without the module of its kind, which is slow to load; None where it is
+    not one."""
+    plan_type = PLANS.get(str(kind))
+    try:
+        return plan_type.model_validate(table) if plan_type else None
+    except ValidationError:
+        return None
 
 
 def require_known(field: str, program_ids: Sequence[str], known: Sequence[str]) -> None:

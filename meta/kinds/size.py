@@ -36,11 +36,8 @@ Sized = Callable[[EvolvePlan], EvolvePlan]
 def device_seconds(plan: EvolvePlan, cost: RunCost, confirm_seeds: int = CONFIRM_SEEDS) -> float:
     """Expected device-seconds on one task: the runs, their verification, and the harvest. ``cost``: of a run there."""
     search, final = cost.seconds(plan.search_runs), final_cost(cost, confirm_seeds)
-    return search + final.seconds(plan.final_runs, BASELINE_SEEDS) + harvest_seconds(plan, cost)
-
-
-def harvest_seconds(plan: EvolvePlan, cost: RunCost) -> float:
-    return plan.harvest_experiments(cost) * cost.task.cost_seconds
+    harvest = plan.harvest_experiments(cost) * cost.task.cost_seconds
+    return search + final.seconds(plan.final_runs, BASELINE_SEEDS) + harvest
 
 
 def final_cost(cost: RunCost, confirm_seeds: int) -> RunCost:

@@ -29,6 +29,7 @@ from inner_loop.events import (
     RunEndedEvent,
     RunStartedEvent,
 )
+from meta.kinds.plans import SEARCHES
 from programs.bounded import toml_table
 from programs.errors import Corrupt
 from programs.files import read_regular
@@ -150,7 +151,7 @@ class LiveStudy(StudyState):
         without a champion its tables are made once for each state of its ledger."""
         if (decision := self.decision) is not None:
             return decided(decision)
-        if at_work or self.config.get("kind", "evolve") in ("evolve", "night"):
+        if at_work or self.config.get("kind", "evolve") in SEARCHES:
             return None
         if self._verdict is None or self._verdict[0] != self.tail.last_at:
             views = VIEWS if self.replays or self.config.get("kind") in ("ablation", "replay") else ("standings",)
@@ -198,7 +199,7 @@ class LiveStudy(StudyState):
 
     def state(self, at_work: bool) -> str:
         """``at_work``: a process holds its lock. A search ends with a champion, anything else with its matches."""
-        is_search = self.config.get("kind") in ("evolve", "night")
+        is_search = self.config.get("kind") in SEARCHES
         matches_ended = bool(self.matches) and self.matches.keys() <= self.ended_matches.keys()
         has_ended = self.champion is not None or (matches_ended and not is_search)
         return "running" if at_work else "finished" if has_ended else "stopped"

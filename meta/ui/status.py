@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from analysis.ledger.events import MatchArm, MatchEvent
 from analysis.ledger.run_state import RunState
 from analysis.statistics import mean_interval
 from analysis.trust import weakest
 from analysis.wording import duration
-from meta.kinds.contract import KINDS, named_kind
 from meta.kinds.cost import OVERHEAD
+from meta.kinds.plans import stored_plan
 from meta.ui.live import LiveStudy, model_usage
 
 CONTROLS = ("without-ideas", "ablation")  # operators of variants that only compare; no program of the study
@@ -236,11 +234,5 @@ def remaining(study: LiveStudy) -> RemainingWork | None:
 def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:
     """Runs of the whole study, by the settings that its ledger has; None where its plan does not say how many there
     will be. ``arms``: of its largest match."""
-    if config.get("kind") not in KINDS:
-        return None
-    kind = named_kind(config["kind"])
-    try:
-        plan = kind.plan_type.model_validate(config.get("plan"))
-    except ValidationError:
-        return None
-    return kind.planned_runs(plan, config, arms)
+    plan = stored_plan(config.get("kind"), config.get("plan"))
+    return plan.planned_runs(config, arms) if plan else None

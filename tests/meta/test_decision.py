@@ -23,6 +23,7 @@ from analysis.verdict.caveats import caveats
 from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
+from bench.common import champion_of
 from bench.contradiction import plants, rules
 from bench.contradiction.facts import FACTS, STUDIES, of_fact
 from bench.contradiction.laws import HIGH, Plant, stock
@@ -32,7 +33,6 @@ from bench.whole import resized
 from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.study_result import next_commands, show_study_result
-from meta.kinds.new_configs import champion_of
 from meta.kinds.power import power_sentence
 from meta.outcome.evidence_page import training_cost
 from programs.program import Program

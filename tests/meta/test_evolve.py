@@ -19,9 +19,9 @@ from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_study import TaskStudy
+from bench.common import champion_of
 from bench.whole import begin_study, evolve_plan, play_study, resized
 from meta.evolve import Evolution
-from meta.kinds.new_configs import champion_of
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter

@@ -21,7 +21,7 @@ from arena.harvest import HARVEST
 from arena.setup import RunCost
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
-from meta.cli.evolve_draft import EvolveOptions, SizeFlags, seconds_of, size_of
+from meta.cli.evolve_draft import EvolveOptions, SizeFlags, size_of, study_seconds
 from meta.cli.screen import header
 from meta.kinds.night import NightKind
 from meta.kinds.size import night_seconds, night_size
@@ -68,7 +68,7 @@ def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their
             has_night(little, **more)
     largest = size_of(SizeFlags(None, 1e6, False, None, None, None), options, a_run)
     assert largest and largest[0].final["own"] == largest[0].final["champion"] > 60
-    enough = seconds_of(largest[0], options, a_run)
+    enough = study_seconds(largest[0], options, a_run)
     assert not has_night(enough) and has_night(enough / 2) and not has_night(enough / 2, generations=1)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from arena.setup import RunCost
 from meta.kinds import size
-from meta.kinds.contract import named_kind
 from meta.kinds.plans import EvolvePlan
 from meta.novelty import Novelty
 from meta.population import entries, starters
@@ -90,12 +89,12 @@ def test_runs_of_each_program_are_those_of_every_race() -> None:
 
 
 def test_the_planned_runs_are_those_of_all_tasks() -> None:
-    evolve, quick = named_kind("evolve"), size.QUICK
+    quick = size.QUICK
     alone: dict[str, Any] = {"further": [], "held_out": []}
-    assert evolve.planned_runs(quick, alone, arms=9) == quick.runs
+    assert quick.planned_runs(alone, arms=9) == quick.runs
     held_out = {"further": [{}], "held_out": [{"tested": True}, {"tested": False}]}
     tested = sum(quick.final[role] for role in ("champion", "control", "without-ideas"))
-    assert evolve.planned_runs(quick, held_out, 9) == 2 * quick.runs + tested + 2 * quick.shown_runs
+    assert quick.planned_runs(held_out, 9) == 2 * quick.runs + tested + 2 * quick.shown_runs
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from analysis.study import read_study
 from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.power import measured_sd
 from arena.study import Study
+from bench.common import champion_of
 from bench.whole import evolve_plan, play_study, resized
 from meta.claim import Claim, claim
 from meta.cli.views import view
-from meta.kinds.new_configs import champion_of
 from meta.mutators.llm.prompt import write_briefing
 from meta.reserve import (
     confirm_on_held_out,

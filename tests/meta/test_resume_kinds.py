@@ -95,6 +95,7 @@ def test_study_killed_often_resumes_to_equal_views(tmp_path: Path, kind: str) ->
     if process.returncode is None:
         finish(process)
     metaloop("resume", shaken)
+    print(f"{kind}: killed {kills} times")  # pytest -rP shows it
     assert kills >= (KILLS + 1) // 2 and check(shaken / "ledger") == []
     undisturbed, resumed = answers(calm), answers(shaken)
     for name, rows in undisturbed.items():

@@ -13,9 +13,9 @@ from analysis.verdict.verdict import decided
 from arena.race import ArmScore
 from arena.study import Study
 from arena.task_set import TaskSet
+from bench.common import champion_of
 from bench.whole import resized
 from meta.champion import write_page_again
-from meta.kinds.new_configs import champion_of
 from meta.reserve import refuse_twice
 from programs.errors import UsageError
 from programs.shelf import starter
