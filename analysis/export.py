@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from analysis.study import VIEWS, open_study
 from analysis.tables import quoted, statement
 from inner_loop.models.scrub import scrub
-from programs.errors import EnvironmentProblem, UsageError
-from programs.text import no_formula, printable
+from programs.common.errors import EnvironmentProblem, UsageError
+from programs.common.text import no_formula, printable
 
 if TYPE_CHECKING:
     import duckdb

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.script_remarks import SEED_ALONE, script_remarks
 from analysis.wording import clean, count, decimals, estimate, interval_decimals, many, number
-from programs.templates import jinja_environment
+from programs.common.templates import jinja_environment
 from trainer.cards.freshness import takes_seed
 from trainer.rows import COUNT, DRAWN, EXACT, ROWS, SEEDS, SPLIT, UNKNOWN, VALUES
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from analysis.ledger.json_values import read_as
 from analysis.tables import answer, exact_path, parquet, quoted, rows, typed_rows
-from programs.bounded import json_value
-from programs.errors import NotFound, UsageError
-from programs.files import irregular, is_regular
-from programs.ids import content_id
-from programs.text import one_line
+from programs.common.bounded import json_value
+from programs.common.errors import NotFound, UsageError
+from programs.common.files import irregular, is_regular
+from programs.common.ids import content_id
+from programs.common.text import one_line
 from trainer.edits import Value
 from trainer.gpu import hardware_class
 from trainer.outcome import Status

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from analysis.ledger import require_whole, segments, verify
 from analysis.ledger.compact import computed, opened, states
 from analysis.tables import SQL_VIEWS, answer, make, plain, statement
-from programs.errors import EnvironmentProblem, NotFound
+from programs.common.errors import EnvironmentProblem, NotFound
 
 if TYPE_CHECKING:
     import duckdb

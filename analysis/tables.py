@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from programs.errors import UsageError
-from programs.text import word_list
+from programs.common.errors import UsageError
+from programs.common.text import word_list
 
 if TYPE_CHECKING:
     import duckdb

@@ -18,7 +18,7 @@ from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
 from analysis.wording import arm_name
-from programs.errors import EnvironmentProblem, MetaloopError, UsageError
+from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
 
 
 @dataclass(frozen=True)

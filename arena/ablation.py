@@ -22,10 +22,10 @@ from arena.setup import RunCost
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import inert_directives
+from programs.common.errors import NotFound, ProgramError, UsageError
+from programs.common.ids import content_id
 from programs.directives import ORDER, Directive
 from programs.edit import without
-from programs.errors import NotFound, ProgramError, UsageError
-from programs.ids import content_id
 from programs.program import Program
 from trainer.task import Task
 

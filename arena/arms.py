@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from analysis.wording import in_turns
 from arena.task_study import TaskStudy
+from programs.common.ids import content_id
 from programs.diff import diff
 from programs.directives import CHARTER
-from programs.ids import content_id
 from programs.program import Program
 from trainer.streams import Stream
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from programs.registry import Registry
+from programs.common.registry import Registry
 
 if TYPE_CHECKING:
     from trainer.gpu import Device

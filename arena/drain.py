@@ -11,7 +11,7 @@ from types import FrameType
 from arena.executor import Progress
 from arena.lock import request_stop
 from arena.study import Study
-from programs.errors import CapReached
+from programs.common.errors import CapReached
 from trainer.sandbox import flag
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from pydantic import JsonValue
 
 from arena.jobs import ErrorRecord, Job, JobResult
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 
 Progress = Callable[[Mapping[str, JsonValue]], None]
 

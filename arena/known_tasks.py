@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from arena.settings import StudyConfig
-from programs.ids import content_id
+from programs.common.ids import content_id
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from arena.choice import on_cluster
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.gpu import usable
 from trainer.task import Task
 

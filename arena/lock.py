@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from programs.errors import Busy
-from programs.files import open_regular
+from programs.common.errors import Busy
+from programs.common.files import open_regular
 
 ASKED = 0.5  # seconds for which a lock is tried again: who asks whether it is held has it for a moment
 

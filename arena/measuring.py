@@ -21,8 +21,8 @@ from arena.executor import Executor
 from arena.jobs import BaselineJob, JobResult, MeasureJob, Measurement, RunJob
 from arena.task_study import TaskStudy
 from inner_loop.events import FindingEvent
-from programs.errors import TaskError
-from programs.ids import content_id
+from programs.common.errors import TaskError
+from programs.common.ids import content_id
 from trainer.data import scored_rows
 from trainer.rows import (
     ROWS,

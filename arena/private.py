@@ -6,8 +6,8 @@ import os
 import shlex
 from pathlib import Path
 
-from programs.errors import Corrupt
-from programs.files import read_regular
+from programs.common.errors import Corrupt
+from programs.common.files import read_regular
 
 ANNOUNCED = "announcement.json"  # of an exported contest, which tells its secret
 _HOLD = ("", "study.toml", "contest.sqlite*", "ledger", "cache", "data", "rows", "runs", "runs.zip")

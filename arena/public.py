@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from trainer.task import Task
 
 if TYPE_CHECKING:

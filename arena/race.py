@@ -6,7 +6,7 @@ from arena.racers.allocation import Allocation
 from arena.racers.contract import ArmScore, Racer, RaceStart, shrunken
 from arena.racers.halving import SequentialHalving, Stage
 from arena.racers.top_two import TopTwo, in_doubt
-from programs.registry import Registry
+from programs.common.registry import Registry
 
 __all__ = [
     "RACE_RULES",

@@ -28,9 +28,9 @@ from inner_loop.agents.recall import patched
 from inner_loop.behaviour import with_patches
 from inner_loop.events import AgentSourceEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from inner_loop.merge import merge
-from programs.errors import Corrupt, NotFound, UsageError
-from programs.ids import content_id
-from programs.text import one_line
+from programs.common.errors import Corrupt, NotFound, UsageError
+from programs.common.ids import content_id
+from programs.common.text import one_line
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.streams import Stream

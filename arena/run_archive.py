@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from programs.errors import Corrupt
-from programs.files import extract, open_regular, open_zip, read_entry
+from programs.common.errors import Corrupt
+from programs.common.files import extract, open_regular, open_zip, read_entry
 
 ARCHIVE, FOLDERS = "runs.zip", "runs"
 COMPUTED_AGAIN = ("cache", "data")  # folders of a study

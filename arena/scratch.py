@@ -17,7 +17,7 @@ from arena.jobs import MeasureJob, Measurement
 from arena.lease import within_devices
 from arena.settings import StudyConfig
 from arena.setup import reference, versions
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.ledger import SCHEMA, schema_problem
 from inner_loop.run_context import ModelConfig
-from programs.bounded import toml_table
-from programs.errors import Corrupt, Imported, NotComparable, NotFound
-from programs.files import read_regular
+from programs.common.bounded import toml_table
+from programs.common.errors import Corrupt, Imported, NotComparable, NotFound
+from programs.common.files import read_regular
 from trainer.devices import MOST_DEVICES
 from trainer.streams import DECIDING, Streams
 from trainer.task import Task

@@ -15,8 +15,8 @@ from arena.choice import hardware_of_jobs
 from arena.sandbox import holds
 from arena.settings import FromStudy, FurtherTask, HeldOutTask, StudyConfig, UsedKnowledge, Versions
 from inner_loop.run_context import ModelConfig
-from programs.errors import UsageError
-from programs.ids import content_id
+from programs.common.errors import UsageError
+from programs.common.ids import content_id
 from programs.program import Program
 from trainer.streams import Streams
 from trainer.task import Task

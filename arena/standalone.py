@@ -14,7 +14,7 @@ from arena.race import RACE_RULES, Allocation, Racer, RaceStart, in_doubt
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 from inner_loop.behaviour import behaviour_id
-from programs.ids import content_id
+from programs.common.ids import content_id
 from trainer.task import Task
 
 RACE_FIRST = 3  # docs/log/racing.md

@@ -18,8 +18,8 @@ from arena.choice import on_cluster
 from arena.known_tasks import remember
 from arena.settings import StudyConfig
 from arena.setup import require_free
-from programs.errors import Corrupt, EnvironmentProblem, NotComparable
-from programs.ids import content_id
+from programs.common.errors import Corrupt, EnvironmentProblem, NotComparable
+from programs.common.ids import content_id
 from programs.program import Program
 from trainer.gpu import hardware_class
 from trainer.user_files import private_folder

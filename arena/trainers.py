@@ -8,7 +8,7 @@ from pathlib import Path
 from arena.choice import on_cluster
 from arena.lease import Leases
 from arena.settings import StudyConfig
-from programs.closing import Closing
+from programs.common.closing import Closing
 from trainer.data import DataStore
 from trainer.devices import Devices
 from trainer.laws.simulated import trainer_for

@@ -24,8 +24,8 @@ from arena.measuring import over_a_share, over_rows
 from arena.scratch import Say, measure, scratch, secret_hash
 from arena.setup import reference
 from inner_loop.events import FindingEvent
-from programs.errors import TaskError
-from programs.ids import content_id
+from programs.common.errors import TaskError
+from programs.common.ids import content_id
 from trainer.rows import RowStore
 from trainer.sandbox import flag
 from trainer.source import Source

@@ -16,7 +16,7 @@ from arena.study import Study
 from arena.verify import Audit, How, verify_source
 from arena.verify_study import claim_of, run_of, runs_to_confirm, samples_of, spent_by, verify_run, verify_study
 from inner_loop.worktree import read_file
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 from trainer.task import Task

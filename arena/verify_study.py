@@ -23,7 +23,7 @@ from arena.scratch import Say
 from arena.study import Study
 from arena.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
 from inner_loop.events import FindingEvent
-from programs.errors import Corrupt, NotFound, UsageError
+from programs.common.errors import Corrupt, NotFound, UsageError
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task

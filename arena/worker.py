@@ -32,7 +32,7 @@ from inner_loop.run import run
 from inner_loop.run_context import RECORD as RECORD
 from inner_loop.run_context import REPLAY as REPLAY
 from inner_loop.run_context import RunContext, tapes
-from programs.errors import EnvironmentProblem, MetaloopError
+from programs.common.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
 from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer

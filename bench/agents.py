@@ -28,7 +28,7 @@ from inner_loop.agents import recipe as recipes
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from programs.program import Program
 from tests.llm.apis import ApiServer
 from tests.llm.shell import scripted

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import figure
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from trainer.commands.init import Drafting, write
 from trainer.commands.questions import Unknown
 from trainer.commands.task_toml import Wanted

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from programs.bounded import fault_of, python_tree
 from programs.charter import Charter
+from programs.common.bounded import fault_of, python_tree
+from programs.common.ids import content_id, normalise
+from programs.common.text import BOM, one_line
 from programs.directives import Directive
 from programs.ideas import ProgramIdea
-from programs.ids import content_id, normalise
 from programs.patches import ProgramPatch
 from programs.program import Program
 from programs.shelf import starter
-from programs.text import BOM, one_line
 from trainer.edits import Edit, EditError, EditSpace, Knob, Replacement
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source

@@ -14,8 +14,8 @@ from inner_loop.replay import RunReplay
 from inner_loop.repository import RunRepository
 from inner_loop.results_tsv import ResultsTable
 from inner_loop.wave import ExperimentRequest, Known, PlannedExperiment, run_wave
-from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
-from programs.text import one_line
+from programs.common.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
+from programs.common.text import one_line
 from trainer.devices import Devices, busy_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 from pydantic import JsonValue, TypeAdapter
 
-from programs.ids import content_id
+from programs.common.ids import content_id
 from trainer.edits import Edit, Value
 
 TYPES: dict[tuple[str, str], type[Event]] = {}  # by kind and, for an agent's events, `what`

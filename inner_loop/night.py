@@ -24,7 +24,7 @@ from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
 from inner_loop.trials import request_of
 from inner_loop.wave import ExperimentRequest
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from trainer.cards.freshness import takes_seed
 from trainer.edits import Edit

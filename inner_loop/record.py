@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from inner_loop.events import DecisionEvent, ExperimentEvent
-from programs.text import word_list
+from programs.common.text import word_list
 from trainer.edits import Edit, Value
 from trainer.experiment import Outcome
 from trainer.source import Source

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent
 from inner_loop.record import recorded_outcome
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from trainer.experiment import Outcome
 
 

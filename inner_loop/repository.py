@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 
 from inner_loop.record import Record
-from programs.errors import EnvironmentProblem
-from programs.text import one_line
+from programs.common.errors import EnvironmentProblem
+from programs.common.text import one_line
 from trainer.edits import format_value
 from trainer.source import Source
 

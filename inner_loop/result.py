@@ -8,7 +8,7 @@ from typing import Literal
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric
 from inner_loop.night import BY
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from trainer.source import Source
 
 

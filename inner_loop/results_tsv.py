@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inner_loop.record import Record
-from programs.text import one_line
+from programs.common.text import one_line
 
 #: Failed experiments are `crash` and show the metric 0.000000; what was measured and not kept is `discard`, or
 #: `undecided` where its difference is within its error.

@@ -26,7 +26,7 @@ from inner_loop.repository import RunRepository
 from inner_loop.researchers import find_researcher
 from inner_loop.result import RunResult, result_of
 from inner_loop.run_context import RunContext
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from programs.program import Program
 from trainer.devices import Devices
 from trainer.experiment import Trainer

@@ -11,8 +11,8 @@ import stat
 from collections import Counter
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem, UsageError
-from programs.files import TooMuch, entries
+from programs.common.errors import EnvironmentProblem, UsageError
+from programs.common.files import TooMuch, entries
 
 
 def check(worktree: Path) -> Path:

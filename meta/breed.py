@@ -17,10 +17,10 @@ from meta.mutators.base import ChildProposal
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import Novelty
-from programs.bounded import fault_of
 from programs.charter_prose import HEADING, with_sentences
+from programs.common.bounded import fault_of
+from programs.common.errors import ProgramError
 from programs.edit import replace_ideas, with_missing_patches
-from programs.errors import ProgramError
 from programs.file_set import is_document
 from programs.ideas import ProgramIdea
 from programs.lint import lint

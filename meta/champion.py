@@ -27,8 +27,8 @@ from meta.confirmation import same_as
 from meta.lineage import write_programs_git
 from meta.night import NIGHT, NightResult, night_is_short
 from meta.outcome.evidence_page import evidence_page, harvests
+from programs.common.files import write_whole
 from programs.evolved_for import EvolvedFor
-from programs.files import write_whole
 from programs.program import Program
 from programs.shelf import starters
 from trainer.cards.freshness import least

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from arena.task_set import TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import behaviour_id
-from programs.ids import content_id
+from programs.common.ids import content_id
 from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task

@@ -11,10 +11,10 @@ from arena.study import Study
 from inner_loop.contracts import NIGHT_RULES
 from meta.kinds.plans import starters_of
 from meta.novelty import Novelty
+from programs.common.text import word_list
 from programs.program import Program
 from programs.settings import set_charter
 from programs.shelf import in_library, starter
-from programs.text import word_list
 from trainer.task import Task
 
 # The order in which small studies fill their places: the most different strategies first.

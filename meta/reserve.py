@@ -25,7 +25,7 @@ from meta.claim import Claim, named
 from meta.confirmation import arms, play_final
 from meta.kinds.plans import EvolvePlan
 from meta.novelty import differ
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from trainer.streams import Streams

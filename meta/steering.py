@@ -23,12 +23,12 @@ from meta.archive import Archive
 from meta.breed import Attempt, lint_error, next_version
 from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
-from programs.bounded import json_value
-from programs.errors import Corrupt, ProgramError
-from programs.files import read_regular, write_whole
-from programs.ids import content_id
+from programs.common.bounded import json_value
+from programs.common.errors import Corrupt, ProgramError
+from programs.common.files import read_regular, write_whole
+from programs.common.ids import content_id
+from programs.common.text import one_line
 from programs.program import Program
-from programs.text import one_line
 
 INBOX, OPERATOR = "steer", "steered"
 

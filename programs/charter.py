@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from programs.registry import Registry
+from programs.common.registry import Registry
 
 VERSION = 1
 PROPOSERS: Registry[Any] = Registry(

@@ -11,10 +11,10 @@ from typing import Any, cast
 from pydantic.fields import FieldInfo
 
 from programs.charter import OTHERS, Charter, fields
+from programs.common.errors import NotFound
+from programs.common.text import newline_of, one_line, with_newline
 from programs.edit import replace_section
-from programs.errors import NotFound
 from programs.settings import charter_fields, settings_of
-from programs.text import newline_of, one_line, with_newline
 
 HEADING = "How experiments are conducted"
 _LEAD = "Where this program says otherwise elsewhere, these rules hold:"

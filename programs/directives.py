@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from programs.ids import content_id, normalise
+from programs.common.ids import content_id, normalise
 from programs.settings import CharterSettings
 from programs.structure import Outline, StatementBlock
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from programs.common.errors import NotFound, ProgramError
+from programs.common.text import is_blank, newline_of, split_lines, with_newline
 from programs.directives import CHARTER, ORDER
-from programs.errors import NotFound, ProgramError
 from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
 from programs.settings import set_charter, unset_charter
 from programs.structure import Outline, StatementBlock, in_ideas, outline
-from programs.text import is_blank, newline_of, split_lines, with_newline
 
 _MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
 Lines = Sequence[str]  # with their line ends

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from programs.text import newline_of
+from programs.common.text import newline_of
 
 _LABEL = re.compile(
     rb"(?<![^\r\n])<!-- metaloop: evolved for ([\w.:\-]{1,60})(?: with ([^<>;\r\n]{1,400}))?"

@@ -12,9 +12,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from programs.errors import ProgramError
+from programs.common.errors import ProgramError
+from programs.common.text import MAX_BYTES, MAX_LINES, decode, split_lines
 from programs.front_matter import locate
-from programs.text import MAX_BYTES, MAX_LINES, decode, split_lines
 
 ENTRY = "program.md"
 MAX_FILES = 64  # of a program, living ones included; the largest seen in public repositories has 31

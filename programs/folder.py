@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
-from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
+from programs.common.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
+from programs.common.files import open_zip, read_entry
+from programs.common.text import MAX_BYTES, split_lines
 from programs.file_set import ENTRY, MAX_FILES, is_about_repository, is_document, named_files, require_path
-from programs.files import open_zip, read_entry
 from programs.program import Program
-from programs.text import MAX_BYTES, split_lines
 
 _MOST_LISTED = 2_000  # files and folders that are looked at for markdown that is not part of the program
 

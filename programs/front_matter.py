@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from programs.errors import ProgramError
-from programs.text import BOM, is_blank, split_lines
+from programs.common.errors import ProgramError
+from programs.common.text import BOM, is_blank, split_lines
 
 _OUR_KEY = re.compile(r"""(["']?)metaloop\1[ \t]*:(?=[ \t\r\n]|$)""")
 _ANY_KEY = re.compile(r"[^\s#:\-][^:]*:(?=[ \t\r\n]|$)")

@@ -11,8 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from programs.charter import Charter
+from programs.common.errors import ProgramError
+from programs.common.text import is_blank, one_line
 from programs.directives import CHARTER, ORDER
-from programs.errors import ProgramError
 from programs.file_set import is_about_repository, named_files
 from programs.front_matter import locate
 from programs.ideas import split
@@ -20,7 +21,6 @@ from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
 from programs.structure import PATH, Outline, in_ideas, outline
-from programs.text import is_blank, one_line
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

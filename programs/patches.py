@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from programs.ids import content_id
+from programs.common.ids import content_id
 from programs.structure import Outline
 
 LINES, PATCHES = 60, 8  # of one patch, and patches of one program

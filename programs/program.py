@@ -13,17 +13,17 @@ from programs import directives as _directives
 from programs import ideas as _ideas
 from programs import patches as _patches
 from programs.charter import Charter
+from programs.common.errors import EnvironmentProblem, ProgramError
+from programs.common.ids import content_id, normalise
+from programs.common.text import BOM, decode
 from programs.directives import CHARTER, ORDER, Directive
-from programs.errors import EnvironmentProblem, ProgramError
 from programs.evolved_for import EvolvedFor, with_label, without_label
 from programs.file_set import ENTRY, HEAD, Files, gathered, is_document, packed, require_path, require_size, unpacked
 from programs.front_matter import without_front_matter
 from programs.ideas import ProgramIdea
-from programs.ids import content_id, normalise
 from programs.patches import ProgramPatch
 from programs.settings import CharterSettings, settings_of
 from programs.structure import PATH, outline
-from programs.text import BOM, decode
 
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. A word has about two characters.

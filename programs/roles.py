@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from programs.common.text import one_line
 from programs.front_matter import without_front_matter
 from programs.program import Program
 from programs.structure import PATH, Heading, Outline, outline
-from programs.text import one_line
 
 MOST = 8  # researchers of one run
 NAME = 40  # characters of a name

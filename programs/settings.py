@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from programs.bounded import MOST_OPEN, require_short_yaml
 from programs.charter import Charter, CharterValue, fields
-from programs.errors import ProgramError
+from programs.common.bounded import MOST_OPEN, require_short_yaml
+from programs.common.errors import ProgramError
+from programs.common.text import BOM, is_blank, newline_of, one_line, split_lines, with_newline
 from programs.front_matter import locate
-from programs.text import BOM, is_blank, newline_of, one_line, split_lines, with_newline
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML

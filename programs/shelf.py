@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 from programs.folder import load
 from programs.program import Program
 

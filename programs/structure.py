@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from programs.common.text import BOM, is_blank, refuse_nested, split_lines
 from programs.front_matter import locate
-from programs.text import BOM, is_blank, refuse_nested, split_lines
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

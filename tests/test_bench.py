@@ -66,7 +66,7 @@ CASES = {
     "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
     "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
     "redteam": Case(
-        "-n 2 {root}/tests/programs/test_nesting.py {root}/tests/redteam/test_agents_models.py",
+        "-n 2 {root}/tests/programs/common/test_nesting.py {root}/tests/redteam/test_agents_models.py",
         ("exploits_tried: 2 of #", "with_gain_or_harm: 0"),
     ),
     "report": Case("50", ("experiments: #", "views and attribution: # s", "report: # s")),

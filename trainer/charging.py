@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer import gpu
 from trainer.scoring.referee import ExperimentTally
 from trainer.task import Task

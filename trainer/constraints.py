@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
-from programs.text import one_line
+from programs.common.text import one_line
 from trainer.scorers.printed import number_in
 from trainer.scoring import InvalidPredictions
 from trainer.source import Source

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from programs.errors import EnvironmentProblem, TaskError
+from programs.common.errors import EnvironmentProblem, TaskError
 from trainer.rows import RowStore, held_back
 from trainer.streams import DATA_BITS, DECIDING, Stream, Streams
 from trainer.task import Task

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import SimpleQueue
 
-from programs.closing import Closing
+from programs.common.closing import Closing
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeGuard
 
-from programs import bounded
-from programs.errors import ProgramError
+from programs.common import bounded
+from programs.common.errors import ProgramError
 from trainer.source import Source
 from trainer.values import constants, nested_values
 from trainer.values.roles import meaning

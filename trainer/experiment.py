@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from programs.closing import Closing
-from programs.errors import EnvironmentProblem, TaskError
-from programs.ids import content_id
+from programs.common.closing import Closing
+from programs.common.errors import EnvironmentProblem, TaskError
+from programs.common.ids import content_id
 from trainer import constraints
 from trainer.charging import Charge, charge_for
 from trainer.data import DataStore

@@ -23,7 +23,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer.user_files import private_folder, user_cache
 
 Device = Literal["cpu", "gpu"]

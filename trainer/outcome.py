@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer.user_files import private_folder
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from trainer.streams import Streams
 from trainer.user_files import private_folder
 

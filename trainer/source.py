@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from programs.errors import Corrupt, NotFound, TaskError
-from programs.files import read_inside
-from programs.ids import content_id
+from programs.common.errors import Corrupt, NotFound, TaskError
+from programs.common.files import read_inside
+from programs.common.ids import content_id
 
 MOST_FILE = 256 << 20  # bytes of a task's file: as many as a copied repository may have in all
 

@@ -18,9 +18,9 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from programs.bounded import json_value, python_tree
-from programs.errors import NotFound, TaskError
-from programs.ids import content_id
+from programs.common.bounded import json_value, python_tree
+from programs.common.errors import NotFound, TaskError
+from programs.common.ids import content_id
 from trainer import constraints, task_file
 from trainer.constraints import Constraints
 from trainer.edits import EditSpace

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, NoReturn, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from programs.bounded import BeyondLimits, toml_table
-from programs.errors import TaskError
+from programs.common.bounded import BeyondLimits, toml_table
+from programs.common.errors import TaskError
 from trainer.constraints import ConstraintSection, one_group
 from trainer.scoring import ScoreSettings
 from trainer.source import task_file_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 
 
 def user_cache() -> Path:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.edits import Edit, Value
 from trainer.task import TASKS, Task, builtin_tasks
 from trainer.user_files import user_cache

@@ -26,8 +26,8 @@ from analysis.effects.rows import (
     row,
 )
 from analysis.scope import Scope, scopes
-from programs.errors import UsageError
-from programs.registry import Registry
+from programs.common.errors import UsageError
+from programs.common.registry import Registry
 
 if TYPE_CHECKING:
     import duckdb

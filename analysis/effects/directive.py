@@ -15,7 +15,7 @@ from analysis.effects.experiments import MethodInput
 from analysis.effects.mixed_model import PosteriorEstimate
 from analysis.effects.rows import DirectiveCredit
 from analysis.scope import Scope
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 HABIT = 0.5  # share of experiments above which a statement counts as cited by habit
 

@@ -16,7 +16,7 @@ from analysis.effects.experiments import Effects, MethodInput
 from analysis.effects.mixed_model import PosteriorEstimate
 from analysis.effects.rows import LEAST_RUNS, EditCredit, Key, Value, canonical, plain
 from analysis.scope import Scope
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import CreditEstimate
 from analysis.scope import Scope
 from analysis.statistics import interval, pooled, t_test
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import CreditEstimate
 from analysis.statistics import mean_interval, t_test
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 
 @dataclass(frozen=True)

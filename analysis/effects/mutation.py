@@ -23,7 +23,7 @@ from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import Design, MutationCredit
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, pooled, t_test, welch_difference
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
 

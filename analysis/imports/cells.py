@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from programs import bounded
+from programs.common import bounded
 from trainer.values.metric_names import plain_name
 
 FAILED = ("crash", "oom", "timeout", "invalid")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.imports.table import UnreadableLog
-from programs.errors import Corrupt
-from programs.safe_git import BorrowedRepository
-from programs.text import word_list
+from programs.common.errors import Corrupt
+from programs.common.safe_git import BorrowedRepository
+from programs.common.text import word_list
 
 if TYPE_CHECKING:
     from analysis.imports.runs import Row

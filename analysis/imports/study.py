@@ -20,11 +20,11 @@ from analysis.imports.runs import ImportedRun, Row, runs_of
 from analysis.imports.table import Aside, UnreadableLog, read_log
 from analysis.ledger import SCHEMA, Ledger
 from analysis.ledger.writing_events import DirectiveEntry
-from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
-from programs.files import read_regular
-from programs.ids import content_id, content_ids
+from programs.common.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.common.files import read_regular
+from programs.common.ids import content_id, content_ids
+from programs.common.safe_git import repository_above
 from programs.program import Program
-from programs.safe_git import repository_above
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

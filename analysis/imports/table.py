@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.imports.cells import is_missing, meaning, number, role
-from programs.errors import Corrupt
-from programs.files import read_regular
+from programs.common.errors import Corrupt
+from programs.common.files import read_regular
 from trainer.values.metric_names import named_direction, plain_name
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from programs.text import one_line
+from programs.common.text import one_line
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from programs.bounded import json_value
-from programs.errors import Corrupt, OtherVersion
-from programs.files import MOST_LINE, irregular, is_regular, lines_of, open_regular
-from programs.text import one_line
+from programs.common.bounded import json_value
+from programs.common.errors import Corrupt, OtherVersion
+from programs.common.files import MOST_LINE, irregular, is_regular, lines_of, open_regular
+from programs.common.text import one_line
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

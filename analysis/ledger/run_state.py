@@ -50,9 +50,9 @@ from inner_loop.events import (
     RunStartedEvent,
     read_event,
 )
-from programs.bounded import json_value
-from programs.errors import Corrupt
-from programs.files import lines_of, open_regular
+from programs.common.bounded import json_value
+from programs.common.errors import Corrupt
+from programs.common.files import lines_of, open_regular
 
 _HEAD = re.compile(rb'\{"seq":\d+,"at":"([^"]*)","prev":"[0-9a-f]*","schema":%d,"kind":"([a-z_]+)"' % SCHEMA)
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from analysis.ledger.json_values import plain
 from analysis.ledger.reading import END, SCHEMA, heads_of, promised, segments
-from programs.closing import Closing
-from programs.errors import EnvironmentProblem, UsageError
+from programs.common.closing import Closing
+from programs.common.errors import EnvironmentProblem, UsageError
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from analysis.effects.final_scripts import FinalScript, OnTop, dispensable, on_top
 from analysis.effects.rows import CreditEstimate, DirectiveCredit, EditCredit, Key
 from analysis.report.evidence import Evidence
+from programs.common.templates import jinja_environment
+from programs.common.text import one_line
 from programs.program import Program
-from programs.templates import jinja_environment
-from programs.text import one_line
 
 if TYPE_CHECKING:
     import jinja2

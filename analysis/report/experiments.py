@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from programs.text import word_list
+from programs.common.text import word_list
 
 MOST = 6_000  # rows on the page
 DIFFS = 900_000  # characters of diffs on the page; equal diffs count once

@@ -18,10 +18,10 @@ from analysis.report.sections import PARTS, Part, Row
 from analysis.report.source import Answer, ReportSource
 from analysis.verdict.caveats import TEXTS
 from analysis.verdict.verdict import Verdict, verdict_of
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
+from programs.common.templates import jinja_environment
+from programs.common.text import escaped
 from programs.shelf import starter
-from programs.templates import jinja_environment
-from programs.text import escaped
 from trainer.sandbox import flag
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from analysis.report import cells
 from analysis.report.source import ReportSource
 from analysis.tables import typed_rows
 from analysis.wording import clean, decimals, interval_decimals, many, number
+from programs.common.errors import ProgramError
 from programs.directives import Directive
-from programs.errors import ProgramError
 
 LEVEL = 0.05
 LONG = 1500  # words; a longer text scrolls in its own frame
@@ -176,8 +176,8 @@ def _pieces(text: str) -> list[tuple[str, list[str]]]:
 
 
 def _of_file(text: str, directives: Sequence[Directive]) -> list[tuple[str, list[str]]]:
+    from programs.common.text import split_lines
     from programs.structure import outline
-    from programs.text import split_lines
 
     directives = [d for d in directives if d.kind != "order"]
     ends = {block.start: block.end for block in outline(text, "program").blocks}

@@ -13,8 +13,8 @@ from statistics import mean
 from analysis.report.axis import Axis
 from analysis.statistics import mean_interval
 from analysis.wording import brief, number
+from programs.common.text import shortened
 from programs.shelf import starter
-from programs.text import shortened
 
 LEFT, RIGHT, TOP, BOTTOM = 10.0, 99.0, 10.0, 86.0
 MOST_DOTS, MOST_NAMES, MOST_LETTERS = 400, 12, 48  # of one picture; below it

@@ -34,8 +34,8 @@ from analysis.wording import (
     span,
     typical,
 )
-from programs.templates import jinja_environment
-from programs.text import one_line
+from programs.common.templates import jinja_environment
+from programs.common.text import one_line
 from trainer.rows import EXACT
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from arena.cluster.files import Files, files_of, run_files, write_files
 from arena.settings import StudyConfig
 from arena.setup import versions
 from arena.worker import RECORD, REPLAY
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer.data import DataStore
 from trainer.streams import Stream
 from trainer.task import Task

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from programs.errors import EnvironmentProblem, UsageError
+from programs.common.errors import EnvironmentProblem, UsageError
 from trainer.gpu import hardware_class
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, RunJob, WorkerMe
 from arena.settings import StudyConfig
 from arena.worker import shown
 from inner_loop.events import Event, ExperimentEvent, read_event
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from ray import ObjectRef

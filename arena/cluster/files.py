@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 
 MOST_BYTES, MOST_FILES = 64 << 20, 4000
 LEFT_OUT = frozenset({".git", "__pycache__", ".venv", "node_modules"})  # of a task

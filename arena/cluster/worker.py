@@ -26,7 +26,7 @@ from arena.settings import StudyConfig
 from arena.setup import versions
 from arena.worker import Worker, bound_to, describe, serve
 from inner_loop.run_context import RunContext
-from programs.errors import EnvironmentProblem, MetaloopError
+from programs.common.errors import EnvironmentProblem, MetaloopError
 from trainer.gpu import hardware_class
 from trainer.task import Task
 

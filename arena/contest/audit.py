@@ -36,12 +36,12 @@ from arena.serving.clock import iso
 from arena.serving.names import FORMER
 from arena.task_study import tasks_of
 from inner_loop.behaviour import behaviour_id
-from programs.bounded import json_value
-from programs.errors import Corrupt
-from programs.files import read_regular
-from programs.ids import content_id
+from programs.common.bounded import json_value
+from programs.common.errors import Corrupt
+from programs.common.files import read_regular
+from programs.common.ids import content_id
+from programs.common.text import one_line
 from programs.program import Program
-from programs.text import one_line
 
 if TYPE_CHECKING:
     from arena.study import Study

@@ -12,9 +12,9 @@ from typing_extensions import TypedDict
 
 from analysis.ledger.json_values import first_fault
 from arena.serving.client import fetch, http_address, no_answer, refusal
-from programs.bounded import json_value
-from programs.errors import CredentialMissing, EnvironmentProblem, NotComparable, UsageError
-from programs.text import one_line
+from programs.common.bounded import json_value
+from programs.common.errors import CredentialMissing, EnvironmentProblem, NotComparable, UsageError
+from programs.common.text import one_line
 
 API, API_HEADER = 1, "metaloop-api"  # the version of requests and replies; hosts from before said none, and were 1
 MOST_ANSWER = 8 << 20

@@ -20,8 +20,8 @@ from arena.scratch import secret_hash
 from arena.serving.clock import utc_now
 from arena.serving.names import FORMER
 from arena.settings import StudyConfig
-from programs.errors import Corrupt, UsageError
-from programs.text import one_line
+from programs.common.errors import Corrupt, UsageError
+from programs.common.text import one_line
 from trainer.task import Task
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from arena.setup import RunCost, StudySetup
 from arena.study import Study
 from inner_loop.behaviour import behaviour_id
 from inner_loop.run_context import ModelConfig
-from programs.errors import UsageError
-from programs.ids import content_id
+from programs.common.errors import UsageError
+from programs.common.ids import content_id
+from programs.common.templates import jinja_environment
 from programs.shelf import starter
-from programs.templates import jinja_environment
 from trainer.task import Task
 from trainer.user_files import write_private
 

@@ -24,8 +24,8 @@ from arena.contest.stored import NamedEntry, arm_label, entry_label
 from arena.contest.tables import ContestEntry
 from arena.contest.web.card import winners_card
 from arena.serving.clock import iso
-from programs.errors import UsageError
-from programs.text import one_line
+from programs.common.errors import UsageError
+from programs.common.text import one_line
 
 #: What each file is, for README.md.
 CONTENTS = {

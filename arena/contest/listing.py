@@ -8,7 +8,7 @@ from pathlib import Path
 
 from arena.contest.settings import MARK, is_export
 from arena.contest.stored import entry_label
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 
 def labels_by_arm(folder: Path, match_ids: Iterable[str]) -> dict[str, str]:

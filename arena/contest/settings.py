@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from programs.errors import Corrupt, NotFound
+from programs.common.errors import Corrupt, NotFound
 from trainer.user_files import write_private
 
 MARK = "contest.toml"

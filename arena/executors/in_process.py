@@ -12,8 +12,8 @@ from arena.settings import StudyConfig
 from arena.task_study import TaskStudy, tasks_of
 from arena.trainers import Trainers
 from arena.worker import Worker
-from programs.closing import Closing
-from programs.errors import UsageError
+from programs.common.closing import Closing
+from programs.common.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study

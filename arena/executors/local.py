@@ -18,7 +18,7 @@ from analysis.ledger.run_state import StudyState
 from arena.executor import Progress, StopRequest, rebuild
 from arena.executors.in_process import InProcessExecutor, trains
 from arena.jobs import Job, JobResult, RunJob, WorkerMessage, to_json
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from arena.study import Study

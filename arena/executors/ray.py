@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.cluster.executor import RayExecutor

@@ -19,7 +19,7 @@ from arena.home.checks import checked_files, source_of
 from arena.home.e_values import LEAST_PAIRS, Moments, confidence, level, log_e_value
 from arena.scratch import Say
 from arena.verify import How, Sample, carry_out
-from programs.errors import Corrupt, UsageError
+from programs.common.errors import Corrupt, UsageError
 from trainer.task import Task
 
 NEAR = 1e-9

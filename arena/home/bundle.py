@@ -20,9 +20,9 @@ from typing import Any
 
 from arena.cluster.files import files_of
 from arena.home import bare
-from programs.bounded import json_value
-from programs.errors import MetaloopError, UsageError
-from programs.text import one_line
+from programs.common.bounded import json_value
+from programs.common.errors import MetaloopError, UsageError
+from programs.common.text import one_line
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 from trainer.task import Task
 from trainer.values import constants, nested_values

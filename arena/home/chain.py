@@ -16,10 +16,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from analysis.ledger.json_values import first_fault, read_as
-from programs import safe_git
-from programs.errors import Corrupt
-from programs.safe_git import BorrowedRepository, GitFolder
-from programs.text import one_line
+from programs.common import safe_git
+from programs.common.errors import Corrupt
+from programs.common.safe_git import BorrowedRepository, GitFolder
+from programs.common.text import one_line
 
 BRANCH = "refs/heads/main"
 AUTHOR = "volunteer"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from arena.home import bare
 from arena.home.chain import merged
-from programs.errors import UsageError
-from programs.ids import content_id
+from programs.common.errors import UsageError
+from programs.common.ids import content_id
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 from trainer.task import Task

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from arena.home.protocol import Digest, ProjectId, RunResult, RunWork, S, Sent, parsed
 from arena.serving.client import bad_certificate, fetch, http_address, is_private, no_answer, refusal
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.user_files import private_folder
 
 KEPT = 5  # results that the host refused

@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from arena.home.project import MAIN, Project
 from arena.home.tables import BlockRow, Pair, RunLease
-from programs.errors import UsageError
-from programs.text import no_formula, word_list
+from programs.common.errors import UsageError
+from programs.common.text import no_formula, word_list
 
 RUN_COLUMNS = ("lease_id", "volunteer_id", "base", "program_id", "budget", "device_seconds", "experiments")
 PAIR_COLUMNS = word_list("""

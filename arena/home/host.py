@@ -17,8 +17,8 @@ from arena.home.tables import UNNAMED, BlockRow, ProposalRow, RunLease, Voluntee
 from arena.serving.clock import utc_now
 from arena.serving.names import checked_name
 from arena.serving.tokens import hashed
-from programs.errors import Busy, CredentialMissing, NotFound, UsageError
-from programs.ids import content_id
+from programs.common.errors import Busy, CredentialMissing, NotFound, UsageError
+from programs.common.ids import content_id
 
 LEASE_FACTOR, LEASE_LEAST = 20, 3600.0  # a lease is out for as many budgets, and at least as long, in seconds
 LATE_SECONDS = 7 * 86400.0  # after its end, a lease that is handed in late is still honoured, once

@@ -24,8 +24,8 @@ from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease
 from arena.serving.client import is_private
 from arena.serving.events import Changes, State, event_routes
 from arena.serving.static_files import static_routes
-from programs.templates import jinja_environment
-from programs.text import cell
+from programs.common.templates import jinja_environment
+from programs.common.text import cell
 
 if TYPE_CHECKING:
     from jinja2 import Environment

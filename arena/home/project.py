@@ -14,7 +14,7 @@ from arena.home.tables import BlockRow, ProjectDatabase
 from arena.settings import StudyConfig
 from arena.setup import StudySetup, require_free
 from arena.study import Study
-from programs.errors import NotFound, OtherVersion
+from programs.common.errors import NotFound, OtherVersion
 from programs.program import Program
 from trainer.task import Task
 

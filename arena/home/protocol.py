@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.ledger.json_values import first_fault
-from programs.errors import MetaloopError, UsageError
-from programs.text import MAX_BYTES, one_line
+from programs.common.errors import MetaloopError, UsageError
+from programs.common.text import MAX_BYTES, one_line
 
 MOST_NAME, MOST_DEVICES = 40, 1024
 MOST_EVENTS = 480 << 10  # bytes of the ledger segment of a run

@@ -35,9 +35,9 @@ from inner_loop.events import (
     RunStartedEvent,
     experiment_id,
 )
-from programs.bounded import json_value
+from programs.common.bounded import json_value
+from programs.common.text import one_line
 from programs.program import Program
-from programs.text import one_line
 from trainer.data import DataStore
 from trainer.streams import Stream
 from trainer.task import Task

@@ -30,7 +30,7 @@ from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify_study import final_source
 from inner_loop.run_context import ModelConfig
-from programs.errors import EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import EnvironmentProblem, NotFound, UsageError
 from programs.program import Program
 from trainer.gpu import hardware_class
 from trainer.task import Task

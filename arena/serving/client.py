@@ -11,9 +11,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import JsonValue
 
-from programs.bounded import json_value
-from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
-from programs.text import one_line
+from programs.common.bounded import json_value
+from programs.common.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.common.text import one_line
 
 SECONDS = 30.0  # of silence
 MOST_SECONDS = 120.0  # of a whole answer

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from programs.text import MAX_BYTES
+from programs.common.text import MAX_BYTES
 
 MOST_BODY = 2 * MAX_BYTES + (16 << 10)  # a program of short lines in a form, which sends a line end as two bytes
 REMEMBERED = 20_000  # clients

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 MOST_NAME = 40
 MOST_MARKS = 2  # combining marks on one letter, those of é included

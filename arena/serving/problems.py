@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException as HttpProblem
 
 from analysis.ledger.json_values import first_fault
 from arena.serving.tokens import bearer
-from programs.errors import Busy, CredentialMissing, MetaloopError, NotFound, UsageError
-from programs.text import one_line
+from programs.common.errors import Busy, CredentialMissing, MetaloopError, NotFound, UsageError
+from programs.common.text import one_line
 
 #: Of our own errors. Any other is a fault of the server, whose message is for its log alone.
 STATUS: dict[type[MetaloopError], int] = {NotFound: 404, CredentialMissing: 401, Busy: 503, UsageError: 422}

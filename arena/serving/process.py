@@ -21,8 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from arena.lock import request_stop
 from arena.serving.database import Database
-from programs.errors import Busy, MetaloopError, UsageError
-from programs.text import one_line, wrapped
+from programs.common.errors import Busy, MetaloopError, UsageError
+from programs.common.text import one_line, wrapped
 
 Say = Callable[[str], None]
 Opened = TypeVar("Opened")

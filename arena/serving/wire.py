@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 
 HEAD_SECONDS = 20.0  # from the opening of a connection, or the first byte of a request, to the end of its headers
 MOST_HEAD = 32 << 10  # bytes of a request's line and headers

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from inner_loop.gateway.serving import private_socket
-from programs.closing import Closing
+from programs.common.closing import Closing
 
 _REQUEST_BYTES = 256 << 10
 _REQUEST_SECONDS = 2.0

@@ -19,9 +19,9 @@ from inner_loop.agents.worktree import commands, lay, temporary, variables
 from inner_loop.events import CallEvent
 from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
-from programs.errors import EnvironmentProblem, MetaloopError, UsageError
+from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
+from programs.common.text import one_line
 from programs.shelf import starter
-from programs.text import one_line
 from trainer.commands.plain import own_variables
 from trainer.sandbox.launcher import plain
 from trainer.task import Task

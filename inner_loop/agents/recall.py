@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from inner_loop.bench import Bench
 from inner_loop.events import AgentEvent, AgentHeadEvent, AgentSourceEvent, Event, ExperimentEvent
 from inner_loop.record import Record
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from trainer.source import Source
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from inner_loop.gateway.route import COMMON, Route, Upstream, routes
 from inner_loop.run_context import ModelConfig
-from programs.errors import EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import EnvironmentProblem, NotFound, UsageError
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 from inner_loop import worktree as trees
-from programs.errors import EnvironmentProblem
-from programs.files import TooMuch
+from programs.common.errors import EnvironmentProblem
+from programs.common.files import TooMuch
 from trainer.sandbox.launcher import LauncherFault
 from trainer.sandbox.process_tree import CommandLimits, ProcessTree
 

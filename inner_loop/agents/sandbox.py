@@ -21,7 +21,7 @@ from typing import Any
 from inner_loop import worktree as trees
 from inner_loop.agents.running import AgentRunner, RunningAgent
 from inner_loop.gateway.serving import GATEWAY_PORT
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.sandbox import bwrap
 from trainer.sandbox.process_tree import ProcessTree
 from trainer.sandbox.view import View, checked, environment

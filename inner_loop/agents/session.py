@@ -22,9 +22,9 @@ from inner_loop.events import AgentSandboxEvent, Emit, Event
 from inner_loop.moves import known_edit
 from inner_loop.record import Record
 from inner_loop.worktree import read_file
-from programs.errors import UsageError
+from programs.common.errors import UsageError
+from programs.common.text import one_line
 from programs.program import Program
-from programs.text import one_line
 from trainer.edits import Edit
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source

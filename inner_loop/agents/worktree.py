@@ -24,10 +24,10 @@ from inner_loop.record import Record
 from inner_loop.results_tsv import row
 from inner_loop.worktree import read_file
 from programs.charter_prose import with_sentences
-from programs.errors import EnvironmentProblem, UsageError
+from programs.common.errors import EnvironmentProblem, UsageError
+from programs.common.safe_git import run
+from programs.common.text import MAX_BYTES
 from programs.program import Program
-from programs.safe_git import run
-from programs.text import MAX_BYTES
 from trainer.constraints import sentences
 from trainer.sandbox.login_keys import is_key
 from trainer.task import Task

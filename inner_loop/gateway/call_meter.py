@@ -21,7 +21,7 @@ from inner_loop.models import prices
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import LOOK_SECONDS, Cost, SpendLimiter
 from inner_loop.run_context import RunContext
-from programs.errors import EnvironmentProblem, MetaloopError, UsageError
+from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
 
 UNKNOWN_REPLY = 32_768  # longest reply in tokens of an unknown model, if the request sets no length
 FAILED = 1000  # free failed calls of a run that are recorded one by one

@@ -16,8 +16,8 @@ from inner_loop.gateway.fields import APIS, Kind, check, model_of
 from inner_loop.gateway.route import Protocol, Route
 from inner_loop.gateway.serving import RequestRefused
 from inner_loop.models.provider import TokenUsage, as_dict, reported
-from programs.bounded import BeyondLimits, json_value
-from programs.text import one_line
+from programs.common.bounded import BeyondLimits, json_value
+from programs.common.text import one_line
 
 METERED: dict[Protocol, dict[str, Kind]] = {
     "openai": {"chat/completions": "chat", "responses": "responses"},

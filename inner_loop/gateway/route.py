@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 Protocol = Literal["openai", "anthropic"]
 LOCAL = ("127.0.0.1", "localhost", "::1")

@@ -30,7 +30,7 @@ from inner_loop.gateway.route import Protocol, Route, Upstream
 from inner_loop.gateway.serving import GATEWAY_PORT, ByteBudget, LocalHandler, LocalServer, RequestRefused
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 _CONNECT_SECONDS = 15.0
 _DRAIN_SECONDS = 3.0

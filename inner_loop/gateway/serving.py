@@ -15,8 +15,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from programs.closing import Closing
-from programs.errors import EnvironmentProblem
+from programs.common.closing import Closing
+from programs.common.errors import EnvironmentProblem
 
 GATEWAY_PORT = 8114  # in the sandbox's own network
 CONNECTIONS = 64

@@ -24,7 +24,7 @@ from inner_loop.models.provider import Fault, TokenUsage
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
-from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound
+from programs.common.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound
 
 EMPTY = 3  # empty replies in a row that count as an answer
 FAULTS = 20  # latest faults that an event lists

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from inner_loop.models.scrub import scrub
-from programs.errors import EnvironmentProblem, MetaloopError
+from programs.common.errors import EnvironmentProblem, MetaloopError
 
 SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4
 FRAME = 16  # tokens that a chat template adds around each message and around all of them; OpenAI's adds 3 or 4

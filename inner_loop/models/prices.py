@@ -11,7 +11,7 @@ from typing import Any, Literal
 from inner_loop.models.provider import TokenUsage, litellm, marked
 from inner_loop.models.spend_limiter import Cost
 from inner_loop.run_context import REPLY_SHARE, ModelConfig, is_replayed
-from programs.errors import CredentialMissing, UsageError
+from programs.common.errors import CredentialMissing, UsageError
 from trainer.task import Task
 
 WRITING, WRITING_HOUR = 1.25, 2.0  # times the input price: Anthropic's of a token written to its cache, for an hour

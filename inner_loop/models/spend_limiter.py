@@ -23,8 +23,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.errors import CapReached, Corrupt
-from programs.files import write_whole
+from programs.common.errors import CapReached, Corrupt
+from programs.common.files import write_whole
 
 LOOK_SECONDS = 0.02
 FORGOTTEN_SECONDS = 3600.0  # after which a call of a process that cannot be seen here counts as killed

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from programs.templates import jinja_environment
+from programs.common.templates import jinja_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from programs.registry import Registry
+from programs.common.registry import Registry
 
 if TYPE_CHECKING:
     from inner_loop.contracts import Researcher

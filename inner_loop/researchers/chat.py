@@ -35,7 +35,7 @@ from inner_loop.researchers.reply import BadEdit, EditReply, parse
 from inner_loop.researchers.results import CHAT
 from inner_loop.researchers.scripted import ScriptedResearcher
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from programs.roles import Role, roles
 from trainer.source import Source

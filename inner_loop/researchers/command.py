@@ -28,7 +28,7 @@ from inner_loop.gateway.route import LOCAL
 from inner_loop.models.contract import NoReply
 from inner_loop.researchers.description import MAY_COST, ResearcherDescription
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
-from programs.errors import CredentialMissing, UsageError
+from programs.common.errors import CredentialMissing, UsageError
 from programs.program import Program
 from trainer.commands.launcher import require_sandbox
 from trainer.sandbox.launcher import plain

@@ -18,7 +18,7 @@ from inner_loop.models.client import require_answer
 from inner_loop.models.prices import require_ready, settled
 from inner_loop.researchers import RESEARCHERS
 from inner_loop.run_context import ModelConfig, is_replayed
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.task import Task
 
 MAY_COST = "this calls models, which may cost money"

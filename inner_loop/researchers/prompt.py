@@ -22,13 +22,13 @@ from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, sentences_of, tail, within
 from inner_loop.researchers.results import changed_lines, changes, not_kept, result_rows
 from inner_loop.run_context import ModelConfig
+from programs.common.errors import UsageError
+from programs.common.text import BOM, split_lines
 from programs.directives import CHARTER, ORDER
-from programs.errors import UsageError
 from programs.front_matter import locate
 from programs.program import Program
 from programs.roles import Role
 from programs.structure import outline
-from programs.text import BOM, split_lines
 from trainer.constraints import sentences
 from trainer.edits import Edit, EditError, Knob, format_value
 from trainer.task import Task

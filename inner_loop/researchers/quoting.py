@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from programs.text import shortened, without_escapes
+from programs.common.text import shortened, without_escapes
 
 
 def clean(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inner_loop.researchers.quoting import line
-from programs.bounded import handling_text
+from programs.common.bounded import handling_text
 from programs.patches import BadBlock, Block, blocks_of
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source

@@ -18,7 +18,7 @@ from meta.cli.output import Output
 from meta.kinds.contract import Draft, named_kind
 from meta.kinds.plans import AblationPlan, Plan, ReplayPlan
 from meta.kinds.replay import commit_lines, imported_commits, kept_commits
-from programs.errors import Imported, UsageError
+from programs.common.errors import Imported, UsageError
 from programs.program import Program
 from trainer.task import Task
 

@@ -11,8 +11,8 @@ import click
 
 from meta.cli.options import AS_JSON, Setting, click_parameters, settings_option, typed_values
 from meta.cli.output import Output
-from programs.errors import NoSandbox, UsageError
-from programs.text import word_list
+from programs.common.errors import NoSandbox, UsageError
+from programs.common.text import word_list
 
 Example = tuple[str, str]
 GROUPS = {  # headings of a long help, with the parameters below them

@@ -9,7 +9,7 @@ from pathlib import Path
 from arena.known_tasks import remember, unknown_tasks
 from arena.settings import StudyConfig
 from meta.cli.output import ask
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 
 

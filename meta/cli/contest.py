@@ -28,9 +28,9 @@ from meta.cli.new_study import load_task, workers_of
 from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
 from meta.kinds.cost import refuse_small
-from programs.errors import UsageError
+from programs.common.errors import UsageError
+from programs.common.text import one_line
 from programs.shelf import starter
-from programs.text import one_line
 from trainer.commands.check import require_checked
 
 PORT, JOINS = 8321, 60

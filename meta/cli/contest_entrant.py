@@ -27,7 +27,7 @@ from meta.cli.commands import verb
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
 from meta.cli.views import View
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.folder import load
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]

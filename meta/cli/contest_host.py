@@ -27,7 +27,7 @@ from meta.cli.model_options import parse_models
 from meta.cli.options import argument, flag, only
 from meta.cli.output import Output, ask
 from meta.cli.progress import ticker
-from programs.errors import Busy, UsageError
+from programs.common.errors import Busy, UsageError
 
 LOOK_SECONDS, LINE_SECONDS = 0.5, 60.0  # between two looks at another process's work, and two lines about it
 ARGUMENT = {"void": "ENTRY", "unvoid": "ENTRY", "forget": "NAME", "caps": ""}

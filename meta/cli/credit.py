@@ -14,7 +14,7 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag
 from meta.cli.output import Output
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 
 @verb(

@@ -21,7 +21,7 @@ from meta.cli.commands import verb
 from meta.cli.output import Column, Output, Row
 from meta.mutators.mix import MUTATORS
 from programs.charter import KEEP_RULES, PROPOSERS
-from programs.errors import EnvironmentProblem, MetaloopError
+from programs.common.errors import EnvironmentProblem, MetaloopError
 from trainer import gpu
 from trainer.cards.trial import one_experiment
 from trainer.commands.job import CommandJob

@@ -31,7 +31,7 @@ from meta.kinds.plans import Plan
 from meta.kinds.study_tasks import StudyTasks
 from meta.ui.live import LiveStudy
 from meta.ui.status import remaining
-from programs.errors import NotComparable
+from programs.common.errors import NotComparable
 from trainer.commands.check import require_checked
 from trainer.sandbox import FLAG, flag
 from trainer.task import Task

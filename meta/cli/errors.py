@@ -11,8 +11,8 @@ import os
 import click
 
 from meta.cli.output import clean, json_line
-from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
-from programs.text import word_list, wrapped
+from programs.common.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.common.text import word_list, wrapped
 
 KINDS = word_list("""
     usage not_found ambiguous not_comparable cap_reached credential environment busy corrupt internal

@@ -44,7 +44,7 @@ from meta.novelty import like_stock
 from meta.population import racing, starters, taking_turns
 from meta.reserve import family_member, refuse_twice
 from programs import folder as program_folder
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starter

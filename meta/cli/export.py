@@ -31,10 +31,10 @@ from meta.cli.output import Output, Row
 from meta.kinds.plans import EvolvePlan, NightPlan, stored_plan
 from meta.outcome.agent_text import copied_first, copying
 from meta.outcome.rewriting import NOTHING, findings, rewritten
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
+from programs.common.text import escaped
 from programs.evolved_for import KINDS
 from programs.program import Program
-from programs.text import escaped
 from trainer import sandbox
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import importlib.util
 import os
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem
-from programs.text import word_list
+from programs.common.errors import EnvironmentProblem
+from programs.common.text import word_list
 
 # the variables of `git rev-parse --local-env-vars` that say where the repository is
 GIT_LOCATION_VARIABLES = word_list("""

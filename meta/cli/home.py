@@ -32,8 +32,8 @@ from meta.cli.options import argument, flag, rare
 from meta.cli.output import Output, ask
 from meta.cli.views import View
 from meta.kinds.cost import refuse_small
-from programs.errors import CapReached, NotFound, UsageError
-from programs.text import one_line
+from programs.common.errors import CapReached, NotFound, UsageError
+from programs.common.text import one_line
 from trainer.streams import Streams
 from trainer.task import Task, builtin_tasks
 

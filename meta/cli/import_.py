@@ -18,8 +18,8 @@ from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import Above0, argument, flag, rare
 from meta.cli.output import Output
-from programs.templates import jinja_environment
-from programs.text import one_line, shortened
+from programs.common.templates import jinja_environment
+from programs.common.text import one_line, shortened
 
 FAR = 20.0  # times the median deviation from the median, of what measures one script again
 MOST_ROWS = 1 << 30

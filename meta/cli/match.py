@@ -26,7 +26,7 @@ from meta.kinds.contract import Draft, named_kind
 from meta.kinds.plans import MatchPlan, RaceRule
 from meta.kinds.program_checks import refuse_inert, remark_programs
 from meta.reserve import refuse_twice
-from programs.errors import NotComparable, UsageError
+from programs.common.errors import NotComparable, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starter

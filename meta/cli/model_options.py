@@ -14,7 +14,7 @@ from meta.cli import resolve
 from meta.cli.flags import ModelFlags
 from meta.cli.options import parse_duration
 from meta.cli.output import ask
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 
 DURATIONS = ("max_wall", "call_timeout", "patience")
 

@@ -14,7 +14,7 @@ from meta.cli import resolve
 from meta.cli.flags import PlayingFlags
 from meta.cli.options import command_line
 from meta.kinds.cost import Cost
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.task import Task
 from trainer.variants import tasks_of
 

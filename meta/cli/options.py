@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
 Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter

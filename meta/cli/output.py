@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from programs.errors import UsageError
-from programs.text import escaped, filled, no_formula, one_line, printable, wrapped
+from programs.common.errors import UsageError
+from programs.common.text import escaped, filled, no_formula, one_line, printable, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

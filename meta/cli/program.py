@@ -21,11 +21,11 @@ from meta.cli.output import Column, Output, Row, brief, columns
 from meta.cli.views import View, show
 from meta.learnt import sentence, with_list
 from programs.charter import fields
+from programs.common.errors import NotFound, ProgramError, UsageError
 from programs.diff import diff as compare
 from programs.diff import moved
 from programs.directives import ORDER
 from programs.edit import replace_ideas
-from programs.errors import NotFound, ProgramError, UsageError
 from programs.folder import entry_of, left_out
 from programs.lint import LintMessage, check
 from programs.lint import lint as examine

@@ -15,8 +15,8 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag
 from meta.cli.output import Output
-from programs.errors import EnvironmentProblem, NotFound, UsageError
-from programs.files import write_whole
+from programs.common.errors import EnvironmentProblem, NotFound, UsageError
+from programs.common.files import write_whole
 
 NAME = "report.html"
 

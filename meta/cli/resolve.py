@@ -18,7 +18,7 @@ from arena.private import exposed
 from meta.cli.output import Output
 from programs import folder as program_folders
 from programs import shelf
-from programs.errors import Ambiguous, NotFound, UsageError
+from programs.common.errors import Ambiguous, NotFound, UsageError
 from programs.program import Program
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from meta.cli.flags import AnyStudy, EndFlags, ModelFlags, YesFlag
 from meta.cli.model_options import parse_models
 from meta.cli.options import flag, only
 from meta.cli.output import Output
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 
 @dataclass(frozen=True)

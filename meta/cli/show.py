@@ -16,8 +16,8 @@ from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
 from meta.cli.program import described, differences, setting_rows
 from programs import shelf
+from programs.common.errors import NotFound
 from programs.directives import ORDER
-from programs.errors import NotFound
 from programs.program import Program
 
 # Kind → the table of its records, in which their ids are the column KIND_id.

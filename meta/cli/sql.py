@@ -10,7 +10,7 @@ from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.options import argument
 from meta.cli.output import Column, Output, are_numbers
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 
 @verb(

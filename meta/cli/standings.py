@@ -25,7 +25,7 @@ from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
 from meta.kinds.plans import NightPlan, stored_plan
-from programs.errors import NotComparable, UsageError
+from programs.common.errors import NotComparable, UsageError
 
 SAME = {
     "task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware",

@@ -13,8 +13,8 @@ from meta.cli.commands import verb
 from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.kinds.plans import EvolvePlan, stored_plan
-from programs.errors import ProgramError, UsageError
-from programs.text import one_line
+from programs.common.errors import ProgramError, UsageError
+from programs.common.text import one_line
 from trainer import sandbox
 
 

@@ -15,7 +15,7 @@ from meta.cli.output import Column, Output
 from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
-from programs.errors import NotFound, OtherVersion
+from programs.common.errors import NotFound, OtherVersion
 
 MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
 

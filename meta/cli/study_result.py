@@ -22,9 +22,9 @@ from meta.cli.standings import show_standings
 from meta.kinds.contract import StudyKind
 from meta.kinds.plans import EvolvePlan, NightPlan, Plan
 from meta.outcome.apply import NothingToApply, apply, repository_of
-from programs.errors import NotFound, UsageError
-from programs.safe_git import repository_above
-from programs.text import one_line
+from programs.common.errors import NotFound, UsageError
+from programs.common.safe_git import repository_above
+from programs.common.text import one_line
 from trainer.task import Task
 
 ONE_SEED = "all runs share one run seed, so the effects are of that seed"

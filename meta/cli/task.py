@@ -13,7 +13,7 @@ from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, columns
 from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer import variants
 from trainer.cards.card_summary import summary
 from trainer.constraints import sentences

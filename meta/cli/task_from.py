@@ -14,7 +14,7 @@ from meta.cli.flags import PlayingFlags
 from meta.cli.options import Duration, flag, only, rare
 from meta.cli.output import Output
 from meta.cli.views import View, show
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer import sandbox
 from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding

@@ -17,7 +17,7 @@ from meta.cli.options import argument, flag, only
 from meta.cli.output import Output
 from meta.cli.progress import ticker
 from meta.cli.views import View, show
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from trainer import experiment
 from trainer.cards.check import check as find_faults
 from trainer.cards.measure import measure as measure_card

@@ -15,7 +15,7 @@ from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.ui.app import create_app
 from meta.ui.studies import Studies
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 
 PORT = 8324
 

@@ -26,7 +26,7 @@ from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Output, brief
 from meta.cli.progress import ticker
 from meta.cli.views import View, show
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -20,8 +20,8 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from meta.kinds.cost import Cost
 from meta.kinds.plans import Plan, starters_of
-from programs.errors import Corrupt, NotComparable
-from programs.registry import Registry
+from programs.common.errors import Corrupt, NotComparable
+from programs.common.registry import Registry
 
 if TYPE_CHECKING:
     from meta.cli.output import Output

@@ -10,7 +10,7 @@ from arena import sandbox
 from arena.settings import StudyConfig
 from arena.setup import RunCost
 from meta.kinds.looks import PlannedLooks, planned_looks
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.task import Task
 
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one

@@ -18,7 +18,7 @@ from arena.settings import FromStudy, StudyConfig
 from meta.kinds.contract import plan_of
 from meta.kinds.plans import SEARCHES, EvolvePlan, NightPlan
 from meta.population import descendants
-from programs.errors import ProgramError, UsageError
+from programs.common.errors import ProgramError, UsageError
 from programs.program import Program
 from trainer.sandbox import flag
 from trainer.task import Task

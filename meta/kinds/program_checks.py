@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from arena.settings import StudyConfig
 from meta.novelty import like_stock
 from programs.charter import Charter
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import in_library

@@ -19,7 +19,7 @@ from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, study_cost, training_seconds
 from meta.kinds.plans import ReplayPlan
 from meta.kinds.study_tasks import StudyTasks
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.task import Task
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, RunCost
 from meta.kinds.cost import Work
 from meta.kinds.plans import EvolvePlan, Race, Role
 from meta.kinds.study_tasks import StudyTasks
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.task import Task
 
 QUICK = EvolvePlan(

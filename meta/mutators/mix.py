@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from meta.mutators.base import ChildProposal, ModelMutator, Mutator, OfflineMutator
-from programs.registry import Registry
+from programs.common.registry import Registry
 
 MUTATORS: Registry[Callable[[], OfflineMutator]] = Registry(
     "mutators",

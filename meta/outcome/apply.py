@@ -21,10 +21,10 @@ from meta.outcome.agent_text import for_agents, with_code_changes
 from meta.outcome.evidence_page import training_cost
 from meta.outcome.rewriting import edit_of
 from programs.charter_prose import with_sentences
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
+from programs.common.safe_git import BorrowedRepository, repository_above
 from programs.folder import entry_of
 from programs.program import Program
-from programs.safe_git import BorrowedRepository, repository_above
 from trainer.source import Source
 from trainer.task import Task
 

@@ -26,11 +26,11 @@ from arena.study import Study
 from arena.task_study import tasks_of
 from meta.claim import Champion
 from meta.steering import steering_outcomes
+from programs.common.templates import jinja_environment
+from programs.common.text import one_line
 from programs.diff import Diff, diff
 from programs.directives import ORDER, Directive
 from programs.evolved_for import EvolvedFor
-from programs.templates import jinja_environment
-from programs.text import one_line
 from trainer.cards.freshness import SAID, SPLIT
 from trainer.edits import Edit
 from trainer.sandbox import flag

@@ -23,12 +23,12 @@ from arena.study import Study
 from meta.mutators.queue_first import queue_first
 from meta.outcome.agent_text import copying, for_agents, training, with_code_changes
 from programs.charter_prose import with_sentences
+from programs.common.errors import UsageError
+from programs.common.templates import jinja_environment
 from programs.edit import replace_ideas
-from programs.errors import UsageError
 from programs.ideas import ProgramIdea
 from programs.program import Program
 from programs.settings import take_charter
-from programs.templates import jinja_environment
 from trainer.cards.card_summary import summary
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source

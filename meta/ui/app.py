@@ -29,8 +29,8 @@ from arena.serving.headers import HEADERS, same_site
 from arena.serving.problems import add_handlers
 from meta.ui import records
 from meta.ui.studies import FollowedImport, FollowedStudy, Studies
-from programs.errors import MetaloopError, NotFound
-from programs.templates import jinja_environment
+from programs.common.errors import MetaloopError, NotFound
+from programs.common.templates import jinja_environment
 
 HERE, CONTEST = Path(__file__).parent, Path(serving.__file__).parent
 REPORT = Path(analysis.__file__).parent / "templates" / "report"

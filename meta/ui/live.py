@@ -30,9 +30,9 @@ from inner_loop.events import (
     RunStartedEvent,
 )
 from meta.kinds.plans import SEARCHES
-from programs.bounded import toml_table
-from programs.errors import Corrupt
-from programs.files import read_regular
+from programs.common.bounded import toml_table
+from programs.common.errors import Corrupt
+from programs.common.files import read_regular
 
 KINDS = frozenset({
     "study", "program", "match", "match_ended", "run_started", "run_ended", "experiment", "decision", "verification",

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.study import read_study
 from analysis.tables import SQL_VIEWS, rows
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 
 Row = dict[str, Any]
 MOST_EXPERIMENTS = 200  # on one page

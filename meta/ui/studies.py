@@ -16,8 +16,8 @@ from meta.steering import steering_outcomes
 from meta.ui.imported import ImportStatus, is_import
 from meta.ui.live import AFTERWARDS, LiveStudy
 from meta.ui.status import StudyStatus, arm_statuses, match_title, run_statuses
-from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
-from programs.text import escaped
+from programs.common.errors import Corrupt, MetaloopError, NotFound, OtherVersion
+from programs.common.text import escaped
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
 NOT_DRAWN = (*AFTERWARDS, "night")  # purposes of matches without a place in the picture of the programs

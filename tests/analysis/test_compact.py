@@ -18,7 +18,7 @@ from analysis.effects import settings as effect_settings
 from analysis.ledger import Ledger, compact
 from analysis.ledger import read as read_ledger
 from analysis.study import VIEWS, _kept, open_study, query
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from tests.analysis import synthetic
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in

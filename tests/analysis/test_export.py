@@ -13,8 +13,8 @@ import pytest
 
 from analysis.export import Format, write
 from analysis.study import VIEWS, open_study, query
-from programs.errors import EnvironmentProblem, UsageError
-from programs.text import no_formula
+from programs.common.errors import EnvironmentProblem, UsageError
+from programs.common.text import no_formula
 
 
 @pytest.mark.parametrize("to", ["tsv", "csv", "parquet", "jsonl"])

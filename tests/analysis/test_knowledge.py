@@ -13,7 +13,7 @@ import pytest
 from analysis.knowledge import COLUMNS, Effect, of_trials, query, read, write
 from analysis.study import query as ask_study
 from bench.sweep import Sweep, moves
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 from programs.folder import load
 from tests.meta.cli_study import metaloop
 from trainer.data import DataStore

@@ -17,7 +17,7 @@ import pytest
 
 from analysis.ledger import SCHEMA, Ledger, check, head_of, heads_in, read, segments, sound, verify
 from analysis.ledger.json_values import plain
-from programs.errors import Corrupt, EnvironmentProblem, UsageError
+from programs.common.errors import Corrupt, EnvironmentProblem, UsageError
 from tests.analysis.segments import lines, sealed, synced, write
 from tests.serving import together
 

@@ -13,7 +13,7 @@ from analysis.ledger import Ledger, check, missing, require_whole, segments, ver
 from analysis.study import open_study
 from arena.study import Study
 from inner_loop.events import RunEndedEvent
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from tests.analysis.segments import lines, sealed, synced, write
 from tests.events import example
 from tests.studies import make_study

@@ -13,7 +13,7 @@ import pytest
 from analysis.ledger.run_state import RunState, StudyState
 from analysis.looks import Looks, looks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from tests.trainer.foreign_repos import command_task
 from trainer.edits import Edit
 from trainer.rows import LUCK_DRAWS, RowStore, held_back, resolvable, share_error

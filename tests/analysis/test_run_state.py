@@ -11,7 +11,7 @@ from analysis.ledger.events import BaselineEvent, MatchEvent, VerificationEvent,
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from analysis.ledger.writing_events import MutationEvent
 from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent
-from programs.errors import Corrupt, OtherVersion
+from programs.common.errors import Corrupt, OtherVersion
 from tests.events import example
 
 

@@ -20,7 +20,7 @@ from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_study import TaskStudy
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 from tests.studies import program, silent, study_on
 from trainer.laws.law import Law
 from trainer.laws.planted import simulated_task

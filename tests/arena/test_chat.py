@@ -17,7 +17,7 @@ from arena.study import Study
 from inner_loop.researchers.chat import LOST
 from inner_loop.result import RunResult
 from inner_loop.run import run
-from programs.errors import CapReached, EnvironmentProblem
+from programs.common.errors import CapReached, EnvironmentProblem
 from programs.program import Program
 from tests.events import into, of, typed
 from tests.inner_loop.play import STREAMS_OF_TESTS, told

@@ -15,7 +15,7 @@ from arena.arms import Entry
 from arena.settings import StudyConfig
 from arena.standalone import play_entries
 from arena.study import Study
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.arena.test_executor import workers_of
 from tests.studies import make_study, program, silent
 

@@ -29,7 +29,7 @@ from arena.lock import is_taken
 from arena.standalone import play_entries
 from arena.study import Study
 from arena.task_study import tasks_of
-from programs.errors import EnvironmentProblem, UsageError
+from programs.common.errors import EnvironmentProblem, UsageError
 from tests.studies import make_study, program, silent
 
 STOCK = program("stock")

@@ -10,7 +10,7 @@ from arena.choice import VARIABLE, chosen, on_cluster, require_chosen
 from arena.executors import executor_of
 from arena.executors.in_process import InProcessExecutor
 from arena.executors.local import LocalExecutor
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 from tests.conformance import ExecutorConformance
 from tests.conformance.studies import MakeExecutor, silent, simulated
 

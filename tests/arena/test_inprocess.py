@@ -19,7 +19,7 @@ from arena.race import Allocation
 from arena.study import Study
 from arena.task_study import TaskStudy
 from meta.confirmation import against
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from programs.settings import set_charter
 from programs.shelf import starter

@@ -21,7 +21,7 @@ from arena.arms import Entry
 from arena.executors import executor_of
 from arena.lease import VARIABLE, Leases, processes
 from arena.standalone import play_entries
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.studies import make_study, program, silent
 from trainer.data import DataStore
 from trainer.devices import carry_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arena.serving.names import checked_name, skeletons
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 ALIKE = {
     "Ada": "Аԁа ᴀᴅᴀ Ada\u0331 ＡＤＡ 𝐀𝐝𝐚",

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
 from arena.serving.problems import add_handlers
-from programs.errors import Ambiguous, Busy, Corrupt, CredentialMissing, MetaloopError, NotFound, ProgramError
+from programs.common.errors import Ambiguous, Busy, Corrupt, CredentialMissing, MetaloopError, NotFound, ProgramError
 
 SECRET = "/home/host/contest.sqlite is torn"
 

@@ -11,7 +11,7 @@ import pytest
 from analysis.study import query
 from arena import replay
 from arena.replay import Commit, built_of, needed
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from tests.arena.test_ablation import played, study_of
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.source import Source

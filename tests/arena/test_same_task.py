@@ -12,7 +12,7 @@ from arena.setup import reference
 from arena.study import Study
 from arena.task_study import held_out_tasks
 from arena.trainers import Trainers
-from programs.errors import NotComparable
+from programs.common.errors import NotComparable
 from tests.inner_loop.play import BLOBS
 from tests.studies import study_on
 from trainer import variants

@@ -14,7 +14,7 @@ from arena import sandbox
 from arena.lock import is_taken
 from arena.settings import StudyConfig
 from arena.study import Study
-from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
+from programs.common.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
 from tests.events import example
 from tests.studies import make_study
 from trainer.sandbox import bwrap

@@ -21,7 +21,7 @@ from arena.setup import reference
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 from arena.trainers import MOST_OPEN, Trainers
-from programs.errors import NotComparable, NotFound
+from programs.common.errors import NotComparable, NotFound
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.studies import drawn_law, make_study, silent, study_on

@@ -27,7 +27,7 @@ from arena.verify_study import (
     verify_run,
     verify_study,
 )
-from programs.errors import Corrupt, NotFound
+from programs.common.errors import Corrupt, NotFound
 from programs.shelf import starter
 from tests.studies import make_study, program, silent
 from trainer.edits import Edit

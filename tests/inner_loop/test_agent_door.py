@@ -16,7 +16,7 @@ from inner_loop.agents.experiment_server import AgentReply, AgentRequest, Experi
 from inner_loop.agents.recall import patched, source_event
 from inner_loop.agents.session import AgentSession, SandboxCharge
 from inner_loop.results_tsv import row
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from programs.program import Program
 from tests.events import into, of
 from tests.inner_loop.play import Event, open_bench

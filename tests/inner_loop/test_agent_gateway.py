@@ -13,7 +13,7 @@ import pytest
 from inner_loop.gateway.serving import private_socket
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import close_connections, litellm_loaded
 from tests.llm.gateway import (

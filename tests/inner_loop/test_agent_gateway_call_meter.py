@@ -21,7 +21,7 @@ from inner_loop.gateway.request import ReplyReader
 from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.models.spend_limiter import SpendLimiter
-from programs.errors import CapReached, UsageError
+from programs.common.errors import CapReached, UsageError
 from tests.events import example
 from tests.llm import server
 from tests.llm.apis import ApiServer

@@ -9,7 +9,7 @@ import pytest
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.run_context import ModelConfig
-from programs.errors import EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import EnvironmentProblem, NotFound, UsageError
 
 PROMPT = "Read program.md; {model} in a prompt is text"
 

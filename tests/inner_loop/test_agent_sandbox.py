@@ -18,7 +18,7 @@ import pytest
 
 from inner_loop.agents.running import AgentLimits, Network, RunningAgent
 from inner_loop.agents.sandbox import AgentSandbox
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.inner_loop.test_command import SANDBOXED
 from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.researchers.notebook import LOST
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.shelf import starter
 from tests.arena.test_chat import alone, of
 from tests.llm import researcher

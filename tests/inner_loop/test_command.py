@@ -17,7 +17,7 @@ from inner_loop.night import NO_EXPERIMENT
 from inner_loop.researchers import command
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.errors import EnvironmentProblem, UsageError
+from programs.common.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from tests.events import into, of, typed
 from tests.inner_loop.play import BLOBS, FULL, STREAMS_OF_TESTS, Event, Played, told

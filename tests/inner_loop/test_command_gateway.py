@@ -10,7 +10,7 @@ import pytest
 
 from inner_loop.agents.launch import require_start
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.errors import CapReached, EnvironmentProblem, UsageError
+from programs.common.errors import CapReached, EnvironmentProblem, UsageError
 from tests.events import of
 from tests.inner_loop.play import Event
 from tests.inner_loop.test_command import AGENTS, SANDBOXED, Play, agent, play, said

@@ -12,7 +12,7 @@ from inner_loop.record import experiment_event, recorded_outcome
 from inner_loop.researchers.notebook import Notebook
 from inner_loop.researchers.prompt import Prompts
 from inner_loop.run_context import ModelConfig
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from programs.roles import Role
 from tests.inner_loop.play import open_bench, play, program
 from tests.trainer.limited_task import LATENCY, MEMORY, SIZE, SOFT, limited, trainer_of

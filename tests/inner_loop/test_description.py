@@ -11,7 +11,7 @@ from inner_loop.researchers import RESEARCHERS
 from inner_loop.researchers.command import UNCONFINED
 from inner_loop.researchers.description import MAY_COST, ResearcherDescription, describe
 from inner_loop.run_context import LIMITS, ModelConfig
-from programs.errors import CredentialMissing, EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import CredentialMissing, EnvironmentProblem, NotFound, UsageError
 from tests.llm.gateway import OPENAI_KEY
 from trainer.task import Task
 

@@ -15,7 +15,7 @@ from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION, Night
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import RunContext
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from programs.settings import set_charter
 from programs.shelf import starter

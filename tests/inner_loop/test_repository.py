@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.repository import RunRepository
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.inner_loop.play import Played, play, program
 from trainer.experiment import Trainer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.replay import RunReplay
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from tests.events import typed
 from tests.inner_loop.play import play, program, told
 from trainer.experiment import Trainer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from programs.program import Program
 from programs.shelf import names, starter
 from tests.conformance import ResearcherConformance

@@ -16,7 +16,7 @@ import pytest
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent
 from inner_loop.wave import ExperimentRequest
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.events import of, typed
 from tests.inner_loop import play as one_device
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told

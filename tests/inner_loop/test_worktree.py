@@ -11,8 +11,8 @@ import pytest
 
 from inner_loop import worktree as trees
 from inner_loop.worktree import read_file
-from programs.errors import UsageError
-from programs.files import TooMuch
+from programs.common.errors import UsageError
+from programs.common.files import TooMuch
 
 
 def test_files_are_read_without_following_links(tmp_path: Path) -> None:

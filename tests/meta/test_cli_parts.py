@@ -24,7 +24,7 @@ from meta.cli.progress import line_of, ticker
 from meta.cli.views import named
 from meta.kinds.contract import named_kind
 from meta.kinds.cost import Cost, Work
-from programs.errors import Ambiguous, CapReached, NotFound, UsageError
+from programs.common.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
 from tests.studies import planted
 from trainer.task import Task

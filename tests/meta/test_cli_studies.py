@@ -15,7 +15,7 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.output import ESCAPES
 from meta.ui.studies import Studies
-from programs.errors import Corrupt, OtherVersion
+from programs.common.errors import Corrupt, OtherVersion
 from programs.shelf import starter
 from tests.meta.cli_study import metaloop, on_terminal
 

@@ -16,7 +16,7 @@ from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.prompt import labelled
 from meta.kinds.plans import starters_of
 from meta.mutators.llm.drop_file import drop_file
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.folder import load
 from programs.program import Program
 from programs.roles import roles

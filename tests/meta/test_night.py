@@ -28,9 +28,9 @@ from meta.kinds.size import night_seconds, night_size
 from meta.outcome.apply import Applied, apply, commit_branch, describe_script, program_files, program_path
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
-from programs.errors import UsageError
+from programs.common.errors import UsageError
+from programs.common.safe_git import BorrowedRepository
 from programs.program import Program
-from programs.safe_git import BorrowedRepository
 from programs.shelf import starter
 from tests.meta.cli_study import metaloop
 from trainer.laws.law import Law

@@ -15,7 +15,7 @@ from meta.cli.evolve import PLANNING
 from meta.kinds.past_study import past_study
 from meta.kinds.plans import starters_of
 from meta.population import starters
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles

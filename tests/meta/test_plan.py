@@ -12,7 +12,7 @@ from meta.kinds import size
 from meta.kinds.plans import EvolvePlan
 from meta.novelty import Novelty
 from meta.population import entries, starters
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from tests.studies import RUN_BUDGET, TINY
 from trainer.task import Task

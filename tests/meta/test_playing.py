@@ -18,7 +18,7 @@ from meta.kinds.plans import AblationPlan, MatchPlan, NightPlan, Plan, ReplayPla
 from meta.mutators.base import ChildProposal, ModelMutator, ParentProgram
 from meta.night import write_next
 from meta.population import admit_starters, racing, starters
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from programs.program import Program
 from programs.shelf import starter
 from tests.planted_evidence import PLANTED

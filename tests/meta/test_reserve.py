@@ -26,7 +26,7 @@ from meta.reserve import (
     corrected,
     family_member,
 )
-from programs.errors import NotComparable
+from programs.common.errors import NotComparable
 from programs.shelf import starter
 from tests.meta.evolved import evolved
 from tests.planted_evidence import PLANTED

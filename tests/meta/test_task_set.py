@@ -17,7 +17,7 @@ from bench.common import champion_of
 from bench.whole import resized
 from meta.champion import write_page_again
 from meta.reserve import refuse_twice
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.shelf import starter
 from tests.meta.cli_study import metaloop
 from tests.meta.evolved import Ended, evolved, taken_up_again

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from programs.charter import fields
-from programs.errors import ProgramError
+from programs.common.errors import ProgramError
 from programs.program import Program
 from programs.settings import charter_fields, set_charter
 

@@ -7,10 +7,10 @@ import itertools
 import pytest
 
 from programs import edit, settings
-from programs.errors import NotFound, ProgramError
+from programs.common.errors import NotFound, ProgramError
+from programs.common.text import split_lines
 from programs.front_matter import locate
 from programs.program import Program
-from programs.text import split_lines
 from tests.programs.markdown import FIXTURES, MIXED
 
 EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())

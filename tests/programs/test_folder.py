@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from programs import shelf
+from programs.common.errors import Ambiguous, MetaloopError, NotFound, ProgramError
 from programs.diff import diff
 from programs.edit import without
-from programs.errors import Ambiguous, MetaloopError, NotFound, ProgramError
 from programs.file_set import MAX_FILES, is_document, named_files
 from programs.folder import entry_of, from_zip, left_out, load
 from programs.lint import check, lint

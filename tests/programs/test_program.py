@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import NotFound, ProgramError
+from programs.common.errors import NotFound, ProgramError
+from programs.common.ids import content_id, content_ids, normalise
+from programs.common.text import MAX_BYTES
 from programs.folder import load
-from programs.ids import content_id, content_ids, normalise
 from programs.program import Program
-from programs.text import MAX_BYTES
 from tests.programs.markdown import FIXTURES, MIXED
 
 EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())

@@ -6,7 +6,7 @@ import pytest
 
 from programs import shelf
 from programs.charter import Charter
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 
 
 def test_an_unknown_starter_suggests_one() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inner_loop.gateway.fields import APIS
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import PATHS, Caller, api, body, calling

@@ -14,8 +14,8 @@ import pytest
 from analysis.imports.repository import opened
 from arena.home.chain import Chain
 from meta.cli.main import run
-from programs import safe_git
-from programs.errors import Corrupt
+from programs.common import safe_git
+from programs.common.errors import Corrupt
 from trainer.task import Task
 
 KEYS = """

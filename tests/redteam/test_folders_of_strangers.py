@@ -13,7 +13,7 @@ import pytest
 from analysis.ledger import Ledger, check, read
 from meta.cli.main import run
 from meta.ui.studies import follow
-from programs.errors import Corrupt, MetaloopError
+from programs.common.errors import Corrupt, MetaloopError
 from programs.shelf import starter
 from tests.meta.cli_study import match_event, program_event
 from tests.meta.opened_window import Window

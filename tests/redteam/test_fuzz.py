@@ -37,12 +37,12 @@ from inner_loop.researchers.reply import BadEdit, parse
 from meta.cli.main import run
 from meta.mutators.llm.reply import BadReply, build_child
 from meta.mutators.llm.reply import parse_reply as reply_of
-from programs.bounded import LARGEST
-from programs.errors import MetaloopError, UsageError
+from programs.common.bounded import LARGEST
+from programs.common.errors import MetaloopError, UsageError
+from programs.common.text import one_line
 from programs.folder import from_zip
 from programs.program import Program
 from programs.shelf import starter
-from programs.text import one_line
 from tests.analysis.test_knowledge import effect
 from tests.arena.contest.hostile.ground import fine, ground_in
 from tests.llm.gateway import body

@@ -14,8 +14,8 @@ from analysis.imports.table import UnreadableLog
 from arena.home.chain import merged
 from meta.cli.main import run as main
 from meta.outcome.apply import commit_branch
-from programs.errors import Corrupt
-from programs.safe_git import BorrowedRepository
+from programs.common.errors import Corrupt
+from programs.common.safe_git import BorrowedRepository
 from tests.analysis.imports.helpers import bring_in, git, repository
 from tests.analysis.imports.samples import tsv
 

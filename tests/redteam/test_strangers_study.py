@@ -24,7 +24,7 @@ from arena.trainers import Trainers
 from inner_loop.events import RunEndedEvent, RunStartedEvent
 from meta.cli.consent import consent
 from meta.cli.main import run
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from programs.shelf import starter
 from tests.events import example, typed
 from tests.inner_loop.play import BLOBS

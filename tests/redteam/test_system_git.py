@@ -12,7 +12,7 @@ from arena.verify_plan import read_source
 from inner_loop.agents.worktree import clear, notes
 from inner_loop.repository import RunRepository
 from inner_loop.worktree import give, read_file, size_mb, take_back
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
 from trainer.commands.init import Drafting, write

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from analysis.report.evidence_text import RowIds, page
 from meta.cli.output import bare, clean
 from meta.outcome import evidence_page
-from programs.errors import ProgramError
+from programs.common.errors import ProgramError
 from programs.program import Program
 from tests.planted_evidence import edit, evidence, idea
 from tests.redteam.conftest import Attack

@@ -25,10 +25,10 @@ from arena.contest.web.host import weight_of
 from inner_loop.events import FindingEvent
 from inner_loop.researchers.reply import parse
 from meta.mutators.llm.reply import BadReply, build_child, parse_reply
-from programs import bounded
-from programs import registry as registry_module
+from programs.common import bounded
+from programs.common import registry as registry_module
+from programs.common.errors import MetaloopError, NotFound, UsageError
 from programs.diff import diff, moved
-from programs.errors import MetaloopError, NotFound, UsageError
 from programs.folder import from_zip
 from programs.program import Program
 from tests.analysis.test_knowledge import effect

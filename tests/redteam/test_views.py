@@ -10,7 +10,7 @@ import pytest
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.sandbox import AgentSandbox
 from inner_loop.agents.worktree import shown_files
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from tests.redteam.harness import Harm
 from tests.trainer.foreign_repos import command_task, store, write_files
 from trainer.commands.init import Drafting, write

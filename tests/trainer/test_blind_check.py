@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import command_task
 from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer.sandbox import bwrap
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap needs Linux")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.worktree import shown_files
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, changed, command_task, run, trainer_of
 from trainer.cards.check import check

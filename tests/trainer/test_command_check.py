@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import command_task, trainer_of
 from trainer.cards import check_record
 from trainer.cards.check import check

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import store, write_files
 from trainer.commands.named_numbers import NamedNumber
 from trainer.commands.trainer import CommandTrainer, check_run, hidden_link

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import EnvironmentProblem, TaskError
+from programs.common.errors import EnvironmentProblem, TaskError
 from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.process import run_command
 from trainer.commands.view import readable_path

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from programs.ideas import Comparison, split
 from programs.program import Program
 from tests.trainer.foreign_repos import changed

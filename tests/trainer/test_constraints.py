@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.trainer.limited_task import LATENCY, MEMORY, SIZE, SOFT, TASK, limited, trainer_of
 from trainer.cards.check import check
 from trainer.constraints import line_count, sentences

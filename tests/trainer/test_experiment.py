@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pytest
 
-from programs.errors import EnvironmentProblem, TaskError
+from programs.common.errors import EnvironmentProblem, TaskError
 from tests.inner_loop.play import BLOBS
 from tests.trainer.foreign_repos import store
 from trainer.constraints import ConstraintSection

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from tests.meta.cli_study import metaloop
 from tests.trainer.foreign_repos import changed, store
 from trainer import variants

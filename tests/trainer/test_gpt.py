@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.trainer.shelf import executing, module_of, patches
 from trainer import gpu
 from trainer.data import DataStore

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import EnvironmentProblem, TaskError
+from programs.common.errors import EnvironmentProblem, TaskError
 from tests.trainer.foreign_repos import changed, command_task, trainer_of
 from trainer import gpu
 from trainer.charging import CpuSeconds, charge_for

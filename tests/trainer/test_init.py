@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from tests.trainer import foreign_repos, wild_repos
 from tests.trainer.foreign_repos import COMPILED, MAKEFILE, NESTED, ORIGINAL, SHELL, made, run, write_files
 from trainer.cards import check_record

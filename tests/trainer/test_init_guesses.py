@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from tests.trainer.foreign_repos import command_task, made, run, write_files
 from trainer.cards.check import check
 from trainer.commands.cures import cure

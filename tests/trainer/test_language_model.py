@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.forked import ForkedReferee
 from trainer.scorers.language_model import LanguageModel, Text
 from trainer.scoring import Score

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.serving import wait_for as _wait_for
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer

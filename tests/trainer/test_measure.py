@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.inner_loop.play import BLOBS
 from tests.trainer.foreign_repos import command_task
 from trainer import variants

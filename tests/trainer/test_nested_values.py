@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import changed, made, write_files
 from trainer.commands.task_toml import Wanted
 from trainer.values import nested_values

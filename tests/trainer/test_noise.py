@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from tests.trainer.foreign_repos import changed, command_task, made, write_files
 from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 from trainer.sandbox.launcher import Ended, ProcessLimits
 from trainer.scoring.referee import Failed, judge
 from trainer.source import Source

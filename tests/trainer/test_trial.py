@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer.cards.trial import one_experiment
 from trainer.sandbox import bwrap
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.data import DataStore
 from trainer.streams import Streams
 from trainer.task import Task

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from programs.bounded import python_tree
-from programs.errors import MetaloopError
+from programs.common.bounded import python_tree
+from programs.common.errors import MetaloopError
 from trainer.cards import data_check
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
 from trainer.cards.measure import declared_edits

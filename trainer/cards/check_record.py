@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from programs.bounded import json_value
-from programs.errors import Corrupt
-from programs.files import read_inside
+from programs.common.bounded import json_value
+from programs.common.errors import Corrupt
+from programs.common.files import read_inside
 from trainer.constraints import Kind, softened
 from trainer.gpu import hardware_class
 from trainer.outcome import Outcome

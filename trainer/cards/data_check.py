@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from trainer.cards.check_record import CheckFinding
 from trainer.data import DataStore
 from trainer.streams import STREAMS, Stream, Streams

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from programs.bounded import json_value
-from programs.errors import TaskError
+from programs.common.bounded import json_value
+from programs.common.errors import TaskError
 from trainer.cards.card import RESOLVED, Baseline, Card, EditEffect, Headroom
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError

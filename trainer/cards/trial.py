@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.streams import Streams

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from programs import bounded
+from programs.common import bounded
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.knobs import SEED

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem, MetaloopError, NoSandbox, TaskError
+from programs.common.errors import EnvironmentProblem, MetaloopError, NoSandbox, TaskError
 from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
 from trainer.cards.freshness import takes_seed

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from programs.ids import content_id
+from programs.common.ids import content_id
 from trainer.gpu import hardware_class
 from trainer.sandbox.blob import Blob
 from trainer.task import Task

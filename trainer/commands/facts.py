@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from trainer.commands import named_numbers
 from trainer.commands.cures import traceback_in
 from trainer.commands.ladders import Ladder

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from trainer.commands.facts import (
     Fact,
     direction_of,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.commands.repository import OwnRepository
 from trainer.commands.roles import role_of, values_to_try
 from trainer.values import constants, nested_values

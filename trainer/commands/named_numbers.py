@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from programs.bounded import json_value
+from programs.common.bounded import json_value
 from trainer.scorers.printed import number_in
 from trainer.values.constants import is_number
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.commands.questions import NOISE, Unknown
 from trainer.commands.repository import OwnRepository
 from trainer.rows import held_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 T = TypeVar("T")
 NOISE = ("split", "rows=FILE", "n_rows=N", "exact", "unknown")  # answers about the noise of the validation rows

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from programs import folder as program_folder
-from programs.errors import MetaloopError, NotFound, UsageError
+from programs.common.errors import MetaloopError, NotFound, UsageError
 from trainer.sandbox import login_keys
 
 _FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}

@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from programs.bounded import json_value
+from programs.common.bounded import json_value
 from trainer.scoring import InvalidPredictions
 from trainer.values.constants import is_number
 

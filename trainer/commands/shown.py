@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.commands.repository import OwnRepository
 from trainer.sandbox import login_keys
 

@@ -22,9 +22,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from programs.errors import EnvironmentProblem, TaskError, UsageError
-from programs.ids import content_id
-from programs.text import terminal_text
+from programs.common.errors import EnvironmentProblem, TaskError, UsageError
+from programs.common.ids import content_id
+from programs.common.text import terminal_text
 from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.cures import traceback_in

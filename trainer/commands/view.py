@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from trainer.commands import compile_cache
 from trainer.commands.job import HOME, CommandJob
 from trainer.sandbox import login_keys

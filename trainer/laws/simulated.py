@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer

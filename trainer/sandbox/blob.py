@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from programs.closing import Closing
+from programs.common.closing import Closing
 
 
 def memory_file(data: bytes | memoryview) -> int:

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from programs.errors import NoSandbox
+from programs.common.errors import NoSandbox
 from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file
 

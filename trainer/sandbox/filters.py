@@ -21,8 +21,8 @@ import os
 from functools import cache
 from typing import Any
 
-from programs.errors import NoSandbox
-from programs.text import word_list
+from programs.common.errors import NoSandbox
+from programs.common.text import word_list
 
 ALLOWED = word_list("""
 read write readv writev pread64 pwrite64 preadv pwritev lseek poll ppoll select pselect6 close

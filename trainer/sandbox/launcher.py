@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from programs.bounded import json_value
-from programs.text import terminal_text
+from programs.common.bounded import json_value
+from programs.common.text import terminal_text
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from programs.errors import EnvironmentProblem, NoSandbox
+from programs.common.errors import EnvironmentProblem, NoSandbox
 from trainer.inside import wire
 from trainer.sandbox import bwrap, filters, outer
 from trainer.sandbox.blob import Blob

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from programs.text import word_list
+from programs.common.text import word_list
 
 #: Folders whose files all count as keys.
 FOLDERS = word_list(""".ssh .aws .gnupg .azure .config .docker .kube .claude .codex .gcloud .mozilla .thunderbird

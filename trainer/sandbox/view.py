@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from trainer.inside import supervise
 from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 from trainer.sandbox import bwrap, filters, login_keys

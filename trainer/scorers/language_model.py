@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from trainer.scoring import (
     InvalidPredictions,
     Referee,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from programs.bounded import LARGEST, MOST_DIGITS, json_value
+from programs.common.bounded import LARGEST, MOST_DIGITS, json_value
 from trainer.scoring import InvalidPredictions, Referee, Score, ScoreSettings
 from trainer.values.constants import is_number
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from trainer.scoring import Referee, Score, ScoreSettings
 
 

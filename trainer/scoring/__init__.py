@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, get_args
 
-from programs.errors import NotFound, TaskError
-from programs.registry import Registry
+from programs.common.errors import NotFound, TaskError
+from programs.common.registry import Registry
 from trainer.outcome import Trust
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from programs import bounded
+from programs.common import bounded
 from programs.ideas import Comparison, compared
 from trainer.edits import ROLE, Edit, EditSpace, Knob, Value, read_value
 from trainer.values.constants import is_number

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from programs import bounded
+from programs.common import bounded
 
 Scalar = bool | int | float | str
 _YAML, _JSON = (".yaml", ".yml"), ".json"

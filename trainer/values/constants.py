@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeGuard
 
-from programs.bounded import python_tree
+from programs.common.bounded import python_tree
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from programs.errors import TaskError
+from programs.common.errors import TaskError
 from trainer import task_file
 from trainer.edits import EditSpace, Knob, Replacement
 from trainer.source import task_file_bytes

@@ -15,7 +15,7 @@ from arena.serving.clock import utc_now
 from arena.serving.database import Database
 from arena.serving.names import FORMER, checked_name, skeletons
 from arena.serving.tokens import hashed
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # prefixes of the tokens of entrants and host, and of the join code
 SESSION_DAYS = 14

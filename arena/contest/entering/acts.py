@@ -25,9 +25,9 @@ from arena.contest.stored import Announcement
 from arena.contest.tables import ENDED, Act, ContestEntry, Person, state_label
 from arena.serving.clock import Moment, utc_now
 from arena.study import Study
-from programs.errors import Busy, NotFound, UsageError
-from programs.ids import content_id
-from programs.text import one_line
+from programs.common.errors import Busy, NotFound, UsageError
+from programs.common.ids import content_id
+from programs.common.text import one_line
 
 VOID, UNVOID = "void", "unvoid"
 LEAST_REASON, MOST_REASON = 3, 500  # characters

@@ -19,14 +19,14 @@ from arena.contest.settings import ContestConfig
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
 from arena.serving.clock import utc_now
 from inner_loop.behaviour import behaviour_id
-from programs.errors import MetaloopError, NotFound, UsageError
+from programs.common.errors import MetaloopError, NotFound, UsageError
+from programs.common.ids import content_id
+from programs.common.text import one_line, split_lines
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
 from programs.front_matter import locate
-from programs.ids import content_id
 from programs.lint import LintMessage, check
 from programs.program import Program, program_id
-from programs.text import one_line, split_lines
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest

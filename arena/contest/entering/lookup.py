@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session as Connection
 
 from arena.contest.stored import STOCK, entry_label
 from arena.contest.tables import ContestEntry, Person
-from programs.errors import NotFound
-from programs.text import one_line
+from programs.common.errors import NotFound
+from programs.common.text import one_line
 
 MOST_SHOWN = 60
 

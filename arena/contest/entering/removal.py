@@ -21,7 +21,7 @@ from arena.contest.settings import DATABASE, REPORT, Phase
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
 from arena.serving.names import FORMER
 from arena.serving.tokens import hashed
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb

@@ -23,8 +23,8 @@ from arena.contest.tables import BoardRow, ContestEntry
 from arena.serving.clock import utc_now
 from arena.spend import spend_of
 from arena.study import Study
-from programs.ids import content_id
-from programs.text import word_list
+from programs.common.ids import content_id
+from programs.common.text import word_list
 
 PATIENCE = 4.0  # minimum time between refreshes, in multiples of the time that the last one took
 QUICK_SECONDS = 0.1

@@ -30,7 +30,7 @@ from arena.serving.clock import utc_now
 from arena.setup import RunCost
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 NOBODY: Announcement = {
     "outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"

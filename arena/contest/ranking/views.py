@@ -50,7 +50,7 @@ from arena.contest.settings import REPORT
 from arena.contest.stored import LedgerHead, MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.serving.clock import iso, utc_now
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 from trainer.cards.freshness import said
 from trainer.task import Task
 

@@ -13,7 +13,7 @@ from arena.match import announcement
 from arena.measuring import run_job
 from arena.study import Study
 from arena.task_study import TaskStudy
-from programs.ids import content_id
+from programs.common.ids import content_id
 from programs.program import Program
 from trainer.streams import Stream
 

@@ -19,8 +19,8 @@ from analysis.ledger.run_state import RunState
 from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
-from programs.ids import content_id
-from programs.text import shortened
+from programs.common.ids import content_id
+from programs.common.text import shortened
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest

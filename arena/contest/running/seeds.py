@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from arena.contest.settings import ContestConfig
 from arena.scratch import secret_hash
-from programs.errors import Corrupt
-from programs.ids import content_id
+from programs.common.errors import Corrupt
+from programs.common.ids import content_id
 from trainer.streams import DECIDING, Stream
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from arena.serving.database import BEAT_SECONDS
 from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.events import RunEndedEvent
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 Say = Callable[[str], None]
 LINE_SECONDS = 60.0  # between two lines of progress in a log, at least

@@ -32,7 +32,7 @@ from arena.run_archive import compact
 from arena.serving.clock import utc_now
 from arena.serving.process import as_process
 from arena.study import Study
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0

@@ -10,7 +10,7 @@ from arena.contest.web.host import Host, Posted
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, SESSION, remember
 from arena.serving.limits import customer_of
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 
 MOST_ECHOED = 100  # characters of a name
 NO_TOKEN = (

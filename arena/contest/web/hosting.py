@@ -23,7 +23,7 @@ from arena.contest.web.host import Host, Posted
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, remember
 from arena.serving.limits import IN_A_FORM, EntryId
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 
 Done = Callable[[Posted], object]
 

@@ -24,7 +24,7 @@ from arena.serving.limits import PageNumber
 from arena.serving.static_files import static_routes
 from arena.serving.throttled_cache import ThrottledCache
 from arena.serving.tokens import bearer
-from programs.errors import NotFound
+from programs.common.errors import NotFound
 
 MARKDOWN = "text/markdown; charset=utf-8"
 VARY = "accept, authorization, cookie, host"

@@ -25,8 +25,8 @@ from arena.contest.running.pace import progress_line
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.serving.clock import shown
-from programs.templates import jinja_environment
-from programs.text import cell
+from programs.common.templates import jinja_environment
+from programs.common.text import cell
 
 if TYPE_CHECKING:
     from jinja2 import Environment

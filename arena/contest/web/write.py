@@ -20,7 +20,7 @@ from arena.contest.web.pages import show
 from arena.serving.limits import Chosen
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from programs.program import Program
 from trainer.values import conditional
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import CreditEstimate
 from analysis.statistics import mean_interval, t_test
-from programs.ids import content_id
+from programs.common.ids import content_id
 
 PAIRS = """
 SELECT r.program_id, any_value(p.name) AS name, list(r.verified_gain - s.verified_gain ORDER BY r.run_id) AS gains

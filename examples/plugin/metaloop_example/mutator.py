@@ -8,8 +8,8 @@ import numpy as np
 
 from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from programs.common.errors import ProgramError
 from programs.edit import without
-from programs.errors import ProgramError
 
 
 class Shorten:

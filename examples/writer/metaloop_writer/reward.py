@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.mutators.llm.reply import BadReply, build_child, parse_reply
-from programs.errors import ProgramError
+from programs.common.errors import ProgramError
 from programs.program import Program
 from programs.shelf import starter
 

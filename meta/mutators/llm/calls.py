@@ -13,7 +13,7 @@ from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.run_context import ModelConfig
 from meta.mutators.llm.reply import schema
-from programs.errors import CredentialMissing, MetaloopError, NotFound
+from programs.common.errors import CredentialMissing, MetaloopError, NotFound
 
 PER_GENERATION = 10_000  # call numbers reserved for each generation
 PROMPT_BYTES = 90_000  # a longer prompt is not sent

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
+from programs.common.errors import ProgramError
+from programs.common.text import split_lines
 from programs.directives import CHARTER, ORDER, Directive
 from programs.edit import without
-from programs.errors import ProgramError
 from programs.file_set import named_files
 from programs.front_matter import locate
 from programs.program import Program
 from programs.structure import outline
-from programs.text import split_lines
 
 _SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+(?![a-z])")  # between two sentences of a paragraph
 

@@ -23,9 +23,9 @@ from meta.mutators.llm.templates import render
 from meta.mutators.llm.traces import MOST_BYTES as MOST_TRACES
 from meta.mutators.llm.traces import Trace, select_traces
 from programs.charter import fields
+from programs.common.text import clipped, split_lines
 from programs.edit import sections
 from programs.program import Program
-from programs.text import clipped, split_lines
 from trainer.cards.card_summary import summary
 from trainer.constraints import sentences
 from trainer.edits import Knob, format_value

@@ -10,13 +10,13 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from meta.mutators.llm.drop_file import drop_file
 from meta.mutators.offline.cross_sections import join_chapters, split_chapters
-from programs.bounded import json_value
+from programs.common.bounded import json_value
+from programs.common.text import one_line
 from programs.edit import replace_ideas, replace_section, sections, spaced, with_missing_patches
 from programs.patches import MIDDLE, REPLACE, SEARCH
 from programs.program import Program
 from programs.settings import set_charter, take_charter
 from programs.structure import PATH, outline
-from programs.text import one_line
 
 CHARTER = "charter"
 MOST_REASON = 300  # characters

@@ -11,8 +11,8 @@ import jinja2
 from analysis.report.evidence_text import fact, quoted
 from analysis.wording import significant
 from inner_loop.researchers.quoting import mark_of
-from programs.templates import jinja_environment
-from programs.text import one_line
+from programs.common.templates import jinja_environment
+from programs.common.text import one_line
 
 FOLDER = Path(__file__).parents[2] / "prompts"
 

@@ -18,7 +18,7 @@ from arena.task_study import tasks_of
 from inner_loop.models.scrub import scrub
 from inner_loop.researchers.reply import BadEdit, parse
 from meta.mutators.llm.templates import render
-from programs.text import clipped
+from programs.common.text import clipped
 
 Row = dict[str, Any]
 MOST_DIFF = 2_000  # bytes of an experiment's

@@ -17,13 +17,13 @@ from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_
 from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls
 from meta.mutators.llm.prompt import SHARES, Briefing, Job
 from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, build_child, match_rows, parse_reply
-from programs.bounded import handling_text
+from programs.common.bounded import handling_text
+from programs.common.text import one_line
 from programs.edit import without_patch
 from programs.file_set import is_document
 from programs.lint import check
 from programs.patches import ProgramPatch
 from programs.program import Program
-from programs.text import one_line
 from trainer.values.conditional import unread
 
 REWRITE, MERGE, REPAIR = "rewrite", "merge", "repair"

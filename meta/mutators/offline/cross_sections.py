@@ -8,11 +8,11 @@ import numpy as np
 
 from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from programs.common.text import newline_of, with_newline
 from programs.edit import sections
 from programs.program import Program
 from programs.settings import take_charter
 from programs.structure import PATH
-from programs.text import newline_of, with_newline
 
 TRIES = 8
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.imports.columns import Stated
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import ask, bring_in, bring_in_one, rows
 from tests.analysis.imports.samples import tsv

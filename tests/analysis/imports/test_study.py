@@ -13,7 +13,7 @@ from analysis.imports.study import import_logs
 from analysis.imports.table import MOST_BYTES, UnreadableLog, read_log
 from analysis.ledger import check
 from analysis.study import VIEWS, open_study
-from programs.errors import EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import EnvironmentProblem, NotFound, UsageError
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import ask, bring_in, rows
 

@@ -17,7 +17,7 @@ from arena.executors.ray import make as on_ray
 from arena.jobs import BaselineJob, RunJob
 from arena.task_study import TaskStudy
 from inner_loop.events import Event, ExperimentEvent, RunEndedEvent, RunStartedEvent, experiment_id
-from programs.errors import TaskError, UsageError
+from programs.common.errors import TaskError, UsageError
 from tests.events import example
 from tests.studies import make_study, study_on
 from tests.trainer.foreign_repos import changed, command_task

@@ -19,7 +19,7 @@ from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify_study import final_source
 from bench.cluster import TWICE, kill_node, play, standings, two_nodes
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.studies import make_study, program, silent
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[ray]'")

@@ -24,7 +24,7 @@ from arena.contest.running.work import carry_on
 from arena.contest.tables import Person
 from arena.study import Study
 from arena.task_study import tasks_of
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 from tests.arena.contest.hosting import RUNS, Browser, decided, founded, joined, newcomer, numbered, served, winner
 from tests.arena.contest.test_run import entered, quiet
 from tests.arena.contest.test_steward import measured

@@ -43,7 +43,7 @@ from arena.serving.clock import iso
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.events import CallEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
-from programs.ids import content_id
+from programs.common.ids import content_id
 from programs.program import Program
 from tests.arena.contest.hosting import Browser, founded, newcomer, served
 from tests.events import example

@@ -22,7 +22,7 @@ from arena.contest.running.serve import serve
 from arena.contest.tables import ContestEntry, Session
 from arena.serving.clock import utc_now
 from arena.serving.names import checked_name
-from programs.errors import Corrupt, UsageError
+from programs.common.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, newcomer, served, wishes

@@ -33,7 +33,7 @@ from arena.study import Study
 from meta.cli.contest_host import follow, remaining
 from meta.cli.main import run
 from meta.cli.output import Output
-from programs.errors import Busy, Corrupt
+from programs.common.errors import Busy, Corrupt
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, newcomer, served
 from tests.meta.cli_study import metaloop

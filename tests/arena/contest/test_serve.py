@@ -25,7 +25,7 @@ from arena.serving.process import address, trusted
 from arena.serving.wire import listen
 from arena.study import Study
 from meta.cli.main import run
-from programs.errors import EnvironmentProblem, NotComparable, UsageError
+from programs.common.errors import EnvironmentProblem, NotComparable, UsageError
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
 SERVE = [sys.executable, "-m", "meta.cli.main", "contest", "serve"]

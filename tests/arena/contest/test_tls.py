@@ -16,7 +16,7 @@ from arena.contest.client import ContestClient
 from arena.contest.web.host import RateLimits
 from arena.home.client import HostClient, Unreachable
 from arena.serving.limits import Rate
-from programs.errors import EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.serving import serving
 

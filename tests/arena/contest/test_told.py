@@ -21,7 +21,7 @@ from arena.contest.stored import arm_label
 from arena.serving.clock import utc_now
 from meta.cli import contest_host
 from meta.cli.main import run
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, newcomer, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.meta.cli_study import metaloop

@@ -22,10 +22,10 @@ from arena.contest.web.host import RateLimits
 from arena.serving.client import RequestRejected
 from arena.serving.clock import utc_now
 from arena.serving.limits import LINGER_BYTES, MOST_BODY, BodyLimit, Rate
-from programs.errors import NotComparable
+from programs.common.errors import NotComparable
+from programs.common.text import MAX_BYTES
 from programs.program import Program
 from programs.shelf import starter
-from programs.text import MAX_BYTES
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served, zipped
 
 LOCAL = starter("local").raw

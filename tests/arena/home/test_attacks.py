@@ -35,9 +35,9 @@ from arena.home.tables import ProposalRow, RunLease, Volunteer
 from arena.home.volunteer import VolunteerSession
 from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
-from programs.errors import Busy, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.common.errors import Busy, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.common.text import one_line
 from programs.shelf import starter
-from programs.text import one_line
 from tests.arena.home.clients import RESULT, Client, better, new_project, states, work
 from tests.arena.home.serving import get, serving
 

@@ -28,7 +28,7 @@ from arena.serving import throttled_cache
 from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
 from arena.study import Study
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.arena.home.clients import RESULT, Client, better, states, work
 from tests.arena.home.serving import get, serving
 from tests.arena.home.test_recording import DECISION, EXPERIMENT, lines

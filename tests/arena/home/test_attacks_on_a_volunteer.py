@@ -17,7 +17,7 @@ from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.protocol import RunResult, RunWork, parsed
 from arena.home.tables import Volunteer
-from programs.errors import EnvironmentProblem, UsageError
+from programs.common.errors import EnvironmentProblem, UsageError
 from tests.arena.home.clients import RESULT
 from tests.arena.home.serving import serving
 from tests.arena.home.test_attacks import bundle_of, session_in, toml_with, work_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arena.home.chain import Chain, Trailers, merged, read_entry
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 
 TRAILERS = Trailers(
     1, 7, 2, "0" * 40, 0.25, 0.1, 0.4, "nats", 3, 1e-5, 12.5, (11, 12), ("7-0", "7-1"), (0.1 + 0.2, 0.2), "h1"

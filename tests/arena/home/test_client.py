@@ -15,7 +15,7 @@ import pytest
 from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
 from arena.home.protocol import ProjectAbout, parsed
 from arena.home.volunteer import MOST_GB, VolunteerSession
-from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.common.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from tests.meta.cli_study import metaloop
 from tests.serving import serving
 

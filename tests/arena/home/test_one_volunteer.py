@@ -9,7 +9,7 @@ from arena.home import results
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.tables import Volunteer
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.arena.home.clients import Client, better, states, work
 from tests.arena.home.test_recording import DECISION, EXPERIMENT, lines
 

@@ -21,7 +21,7 @@ from arena.home.tables import BlockRow, RunLease, Volunteer
 from arena.home.volunteer import MOST_GB, VolunteerSession
 from arena.serving.clock import utc_now
 from meta.cli.main import run
-from programs.errors import OtherVersion, UsageError
+from programs.common.errors import OtherVersion, UsageError
 from tests.arena.home.clients import Client, better, states, work
 from tests.arena.home.serving import get, serving
 

@@ -16,7 +16,7 @@ from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer
 from arena.home.verifying import Verifier
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.arena.home.clients import Client, better, states, work
 
 

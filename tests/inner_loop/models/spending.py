@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from inner_loop.run_context import ModelConfig
-from programs.errors import CapReached
+from programs.common.errors import CapReached
 from tests.serving import together
 
 

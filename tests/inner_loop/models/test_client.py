@@ -8,7 +8,7 @@ from inner_loop.events import CallEvent
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.provider import marked
-from programs.errors import Corrupt, CredentialMissing
+from programs.common.errors import Corrupt, CredentialMissing
 from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, Event, model_client
 from tests.llm.server import FAULTS, LlmServer

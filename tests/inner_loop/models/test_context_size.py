@@ -12,7 +12,7 @@ from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, fits
 from inner_loop.models.prices import longest, settled
 from inner_loop.run_context import ModelConfig
-from programs.errors import UsageError
+from programs.common.errors import UsageError
 from tests.llm.fixtures import close_connections, dropped
 from tests.llm.kits import MODEL, Event, environment, model_client
 from tests.llm.local import KINDS, LocalServer

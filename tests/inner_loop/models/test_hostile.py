@@ -19,7 +19,7 @@ from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.reply_limits import MOST_BYTES
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 from tests.llm.fixtures import close_connections, dropped
 from tests.llm.kits import KEY, MODEL, Event, environment, kit
 from tests.llm.wild import LIES, SAID, WildServer, completion, used, whole

@@ -20,7 +20,7 @@ from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.spend_limiter import Cost, ShareSpent, SpendLimiter
 from inner_loop.run_context import ModelConfig
-from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
 from tests.events import example
 from tests.inner_loop.models.spending import spend
 from tests.llm.fixtures import dropped

@@ -9,7 +9,7 @@ from inner_loop.models.contract import Message
 from meta.mutators.llm.calls import GenerationCalls
 from meta.mutators.llm.reply import schema
 from meta.mutators.llm.traces import MOST_RUNS, Trace, select_traces
-from programs.errors import MetaloopError
+from programs.common.errors import MetaloopError
 from tests.llm import fixtures
 from tests.llm.kits import MODEL, environment, kit, staff
 from tests.llm.local import LocalServer

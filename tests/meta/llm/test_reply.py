@@ -12,8 +12,8 @@ import pytest
 from inner_loop.researchers.reply import BadEdit
 from meta.mutators.llm.reply import BadReply, WrittenChild, build_child, match_rows, parse_reply, schema
 from meta.mutators.llm.templates import fenced
-from programs.bounded import handling_text
-from programs.errors import ProgramError, UsageError
+from programs.common.bounded import handling_text
+from programs.common.errors import ProgramError, UsageError
 from programs.program import Program
 from trainer.edits import EditError
 

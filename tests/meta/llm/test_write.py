@@ -17,7 +17,7 @@ from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.calls import GenerationCalls
 from meta.mutators.llm.prompt import Briefing, Control, Job, Tried
 from meta.mutators.llm.write import JOBS, OPERATORS, Writer
-from programs.errors import CredentialMissing, MetaloopError, NotFound
+from programs.common.errors import CredentialMissing, MetaloopError, NotFound
 from programs.program import Program
 from programs.shelf import meta_program, starter
 from tests.llm.kits import KEY, MODEL, environment, kit, staff

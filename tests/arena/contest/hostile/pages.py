@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from programs.text import one_line
+from programs.common.text import one_line
 
 OURS = frozenset(
     re.findall(

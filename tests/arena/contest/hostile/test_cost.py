@@ -8,11 +8,11 @@ from functools import cache
 
 import pytest
 
+from programs.common.text import MAX_BYTES
 from programs.diff import diff
 from programs.lint import check
 from programs.program import Program
 from programs.shelf import starter
-from programs.text import MAX_BYTES
 from tests.arena.contest.hostile.attacks import Case, attacks, mark
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ import pytest
 from analysis.imports.repository import opened
 from analysis.imports.table import UnreadableLog
 from meta.outcome.apply import commit_branch
-from programs.errors import Corrupt
-from programs.safe_git import BorrowedRepository, repository_above
+from programs.common.errors import Corrupt
+from programs.common.safe_git import BorrowedRepository, repository_above
 from tests.analysis.imports.helpers import git, repository
 
 STATES = ["LR = 1\n", "LR = 2\n"]

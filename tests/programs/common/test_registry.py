@@ -18,11 +18,11 @@ from inner_loop.researchers import RESEARCHERS, find_researcher
 from meta.kinds.contract import KINDS
 from meta.mutators.mix import MUTATORS, Mix, named_operators
 from programs import charter_prose
-from programs import registry as registry_module
 from programs.charter import KEEP_RULES, PROPOSERS, RULE, Charter
-from programs.errors import NotFound, TaskError, UsageError
+from programs.common import registry as registry_module
+from programs.common.errors import NotFound, TaskError, UsageError
+from programs.common.registry import Registry
 from programs.program import Program
-from programs.registry import Registry
 from trainer.scoring import SCORERS, scorer_of
 
 PARTS = """
@@ -39,7 +39,7 @@ REGISTRIES: list[Registry[Any]] = [
 ]  # fmt: skip
 EACH = pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: str(registry.kind))
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @EACH

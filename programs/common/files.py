@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from programs.errors import Corrupt
+from programs.common.errors import Corrupt
 
 MOST_LINE = MOST_TEXT = 64 << 20  # bytes; the longest records hold a few files of text
 _CHUNK = 1 << 16

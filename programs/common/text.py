@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 
-from programs.errors import ProgramError
+from programs.common.errors import ProgramError
 
 MAX_BYTES = 1 << 18  # five times the longest program seen in public repositories
 MAX_LINES = 10_000  # ten times the longest; parsing that many statements takes a second

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from programs.errors import ProgramError
+from programs.common.errors import ProgramError
+from programs.common.text import DEEP, MAX_NESTED, refuse_nested
 from programs.lint import check
 from programs.program import Program
 from programs.structure import _parser
-from programs.text import DEEP, MAX_NESTED, refuse_nested
 
 SENTENCE = "Try a smaller learning rate and see whether it helps here, then go on from what was kept.\n\n"
 SIZE = 2_400

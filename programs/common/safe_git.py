@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from programs.errors import Corrupt
-from programs.files import irregular, is_regular, read_regular
-from programs.text import word_list
+from programs.common.errors import Corrupt
+from programs.common.files import irregular, is_regular, read_regular
+from programs.common.text import word_list
 
 SECONDS = 600.0
 MOST_OUTPUT = 64 << 20

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, NoReturn
 
-from programs.errors import MetaloopError, ProgramError
-from programs.text import one_line
+from programs.common.errors import MetaloopError, ProgramError
+from programs.common.text import one_line
 
 MOST_DIGITS = 40  # characters of a number; Python prints at most 24 of a float
 LARGEST = 1e100  # of a number: the squares of larger ones overflow

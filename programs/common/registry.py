@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from pydantic_core import PydanticCustomError
 
-from programs.errors import NotFound, UsageError
+from programs.common.errors import NotFound, UsageError
 
 Make = TypeVar("Make", bound=Callable[..., Any])
 MAKES = re.compile(r"^(def make\(|make\b.*=)", re.MULTILINE)
