@@ -94,19 +94,25 @@ def verification(trainer: Trainer, spec: Spec, own: Iterable[CpuUse]) -> Outcome
     while number < TRIES:
         alone = number == TRIES - 1
         outcome = trainer.run(spec, use_cache=number == 0, alone=alone)
-        spent += outcome.spent_seconds
+        spent += outcome.device_seconds_spent
         text = overrun(own, outcome) if outcome.status == "ok" else ""
         if text and seed is not None:
             again = trainer.run(Spec(spec.source, seed, block=spec.block), use_cache=False, alone=alone)
-            spent += again.spent_seconds
+            spent += again.device_seconds_spent
             text = overrun((*own, _at_most(again, own)), outcome)
         failed = outcome.status in _OF_LOAD and not alone
         if not text and not failed:
-            return replace(outcome, spent_seconds=spent)
+            return replace(outcome, device_seconds_spent=spent)
         number = TRIES - 1 if failed else number + 1
     findings = (*outcome.findings, text)
     return replace(
-        outcome, status="invalid", metric=None, trust="scored", reason=text, spent_seconds=spent, findings=findings
+        outcome,
+        status="invalid",
+        metric=None,
+        trust="scored",
+        reason=text,
+        device_seconds_spent=spent,
+        findings=findings,
     )
 
 

@@ -126,7 +126,7 @@ def from_json(data: Mapping[str, Any]) -> Job:
 class Measurement:
     """The referee's value of one source under one fresh seed; what it took in device-seconds and on the clock.
 
-    ``spent_seconds`` is 0 if the cache had it; ``charged_seconds`` is what a run would be charged.
+    ``device_seconds_spent`` is 0 if the cache had it; ``charged_seconds`` is what a run would be charged.
     """
 
     seed: int
@@ -134,7 +134,7 @@ class Measurement:
     metric: float | None
     reason: str
     trust: str
-    spent_seconds: float
+    device_seconds_spent: float
     wall_seconds: float
     findings: tuple[str, ...] = ()
     charged_seconds: float = 0.0

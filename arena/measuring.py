@@ -69,7 +69,7 @@ def train(
 def recorded(measured: Measurement) -> dict[str, Any]:
     """The fields that all events of a training have of its measurement."""
     names = ("seed", "status", "metric", "reason", "trust", "wall_seconds", "rows")
-    return {name: getattr(measured, name) for name in names} | {"device_seconds_spent": measured.spent_seconds}
+    return {name: getattr(measured, name) for name in names} | {"device_seconds_spent": measured.device_seconds_spent}
 
 
 def measure_baseline(

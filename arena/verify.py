@@ -134,7 +134,7 @@ class Round:
     @property
     def spent(self) -> float:
         """Device-seconds that the whole check took."""
-        return sum(m.spent_seconds for _, m in self.everything)
+        return sum(m.device_seconds_spent for _, m in self.everything)
 
     def gain(self, labels: Sequence[str], untrained: bool = False) -> GainEstimate:
         """Gain of the named samples, all seeds pooled."""
@@ -341,4 +341,8 @@ def _metric(measured: Measurement) -> float | None:
 
 def _row(label: str, measured: Measurement) -> dict[str, JsonValue]:
     keys = ("seed", "status", "metric", "reason", "trust")
-    return {"label": label, **{k: getattr(measured, k) for k in keys}, "device_seconds_spent": measured.spent_seconds}
+    return {
+        "label": label,
+        **{k: getattr(measured, k) for k in keys},
+        "device_seconds_spent": measured.device_seconds_spent,
+    }

@@ -86,7 +86,7 @@ def measure() -> int:
                 return 1
             for key, value in re.findall(r"^(\w+): (.+)$", outcome.log, re.MULTILINE):
                 figure(f"{name} {key}", value)
-            figure(f"{name} charged", f"{outcome.device_seconds:.1f} s")
+            figure(f"{name} charged", f"{outcome.device_seconds_charged:.1f} s")
     return 0
 
 

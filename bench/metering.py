@@ -110,11 +110,11 @@ def _one(trainer: Trainer, launcher: Counted, name: str, source: Source, empty: 
         for count in launcher.counts
     ]
     metered = sum(max(LEAST, seconds - launcher.constant) for seconds in counted)
-    scoring = outcome.spent_seconds - metered
+    scoring = outcome.device_seconds_spent - metered
     true = sum(count.true - empty for count in launcher.counts) + scoring
-    error = outcome.spent_seconds / true - 1
+    error = outcome.device_seconds_spent / true - 1
     how = outcome.status + (f", {len(outcome.findings)} findings" if outcome.findings else "")
-    figure(name, f"charged {outcome.spent_seconds:.4f}, cgroup {true:.4f}, error {error:+.2%} ({how})")
+    figure(name, f"charged {outcome.device_seconds_spent:.4f}, cgroup {true:.4f}, error {error:+.2%} ({how})")
     if outcome.status not in ("ok", "crash", "invalid", "timeout"):
         print(f"  {outcome.reason}")
     return error

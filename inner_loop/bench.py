@@ -362,7 +362,7 @@ class Bench:
             because=ask.because,
             description=one_line(ask.description),
             proposer=ask.proposer,
-            charged=outcome.device_seconds,
+            charged=outcome.device_seconds_charged,
             started_at=started_at,
             program_id=ask.program_id or self.program_id,
             diff=parent.source.diff(source) if parent else "",

@@ -55,12 +55,12 @@ class RunMeter:
         return max(0.0, self.charged - self.budget)
 
     def add(self, outcome: Outcome, fraction: float) -> None:
-        self.charged += outcome.device_seconds
-        self.spent += outcome.spent_seconds
+        self.charged += outcome.device_seconds_charged
+        self.spent += outcome.device_seconds_spent
         if outcome.cached:
-            self.cached += outcome.device_seconds
+            self.cached += outcome.device_seconds_charged
         if outcome.status == "ok":
-            self._seen[fraction].append(outcome.device_seconds)
+            self._seen[fraction].append(outcome.device_seconds_charged)
 
     def use_sandbox(self, seconds: float) -> None:
         """Charge an agent's use outside its experiments, given its total device-seconds since the run began."""

@@ -73,8 +73,8 @@ def experiment_event(run_id: str, record: Record, parent: Record | None) -> Expe
         source_id=record.source.source_id,
         parent_source_id=parent.source.source_id if parent else None,
         config=dict(record.config),
-        device_seconds_charged=outcome.device_seconds,
-        device_seconds_spent=outcome.spent_seconds,
+        device_seconds_charged=outcome.device_seconds_charged,
+        device_seconds_spent=outcome.device_seconds_spent,
         directive_ids=record.because,
         constraints=dict(outcome.constraints) or None,
     )
@@ -95,8 +95,8 @@ def recorded_outcome(event: ExperimentEvent) -> Outcome:
     """The outcome of a recorded experiment; its log is not in the ledger and comes back empty."""
     return Outcome(
         **_values(event, _OF_OUTCOME),
-        device_seconds=event.device_seconds_charged,
-        spent_seconds=event.device_seconds_spent,
+        device_seconds_charged=event.device_seconds_charged,
+        device_seconds_spent=event.device_seconds_spent,
         constraints=event.constraints or {},
     )
 

@@ -126,7 +126,7 @@ class Trainer(Closing):
         self.waited = 0.0
         key = self.key(spec) if self.cache else ""
         if self.cache and use_cache and (known := self.cache.get(key)) is not None:
-            return replace(known, cached=True, spent_seconds=0.0)
+            return replace(known, cached=True, device_seconds_spent=0.0)
         reason = ""
         for _ in range(_ATTEMPTS):
             requested = time.monotonic()
@@ -169,8 +169,8 @@ class Trainer(Closing):
         return Outcome(
             status=status,
             metric=score.metric if score else None,
-            device_seconds=self._price(spec, charged),
-            spent_seconds=spent,
+            device_seconds_charged=self._price(spec, charged),
+            device_seconds_spent=spent,
             wall_seconds=wall,
             steps=_printed_steps(tally.log),
             peak_memory_mb=round(tally.memory_mb, 1),

@@ -190,7 +190,7 @@ class Verifier:
             metric=own.metric,
             difference=difference,
             status=" ".join(statuses),
-            device_seconds_spent=main.spent_seconds + own.spent_seconds,
+            device_seconds_spent=main.device_seconds_spent + own.device_seconds_spent,
         )
 
     def _decide(self, number: int) -> bool:

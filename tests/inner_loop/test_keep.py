@@ -107,7 +107,7 @@ def test_paired_does_not_keep_what_it_could_not_pair(trainer: Trainer) -> None:
 
 def test_paired_whose_budget_ends_within_a_pair_keeps_its_pairs(trainer: Trainer) -> None:
     """The first of the second pair costs more than expected, so its partner cannot be afforded."""
-    bench, events = open_bench(Changed(trainer, 2, device_seconds=100.0), 40)
+    bench, events = open_bench(Changed(trainer, 2, device_seconds_charged=100.0), 40)
     found = make("paired", pairs=3).judge(bench, bench.experiment(GOOD), bench.baseline)
     assert [e["replicate"] for e in of(events, "experiment")][2:] == [1, 1, 2]
     assert found.keep and found.reason.endswith("over 1 fresh pairs")

@@ -137,7 +137,7 @@ def test_a_budget_stretched_to_the_line_is_paid(attack: Attack) -> None:
     """14 training longer than the soft budget, short of the line: possible, and charged to the run as it was used."""
     case = attack("points", train="prepare.BUDGET = 0.4", fixed_steps=False, hard_extra=5.0)
     case.assert_rows("ok")
-    assert case.scored.spent_seconds > 0.4 - 0.1
+    assert case.scored.device_seconds_spent > 0.4 - 0.1
 
 
 @pytest.mark.exploit(25)

@@ -79,7 +79,7 @@ class _Busy(SimulatedTrainer):
     seconds, alone_now = 1.0, False
 
     def _attempt(self, spec: Spec) -> Outcome:
-        done = replace(super()._attempt(spec), spent_seconds=1.0, training_seconds=1.0)
+        done = replace(super()._attempt(spec), device_seconds_spent=1.0, training_seconds=1.0)
         return done if self.alone_now else replace(done, status=self.status, training_seconds=self.seconds)
 
 
@@ -101,7 +101,9 @@ def test_what_load_can_cause_counts_only_where_it_happens_alone(
 
     spec = Spec(task.baseline(), 1)
     outcome = verification(trainer, spec, [CpuUse(training_seconds=1.0)])
-    assert outcome.status == ("invalid" if seconds > 1 else status) and outcome.spent_seconds == tries  # never alone
+    assert (
+        outcome.status == ("invalid" if seconds > 1 else status) and outcome.device_seconds_spent == tries
+    )  # never alone
     trainer.alone = alone
     outcome = verification(trainer, spec, [CpuUse(training_seconds=1.0)])
-    assert outcome.status == "ok" and outcome.spent_seconds == tries
+    assert outcome.status == "ok" and outcome.device_seconds_spent == tries

@@ -45,7 +45,7 @@ def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_p
     task = changed(task.folder, "[run]\n", '[run]\nbudget_constant = "prepare.py:TIME_BUDGET"\n')
     one, again, other = (run(task, Spec(task.baseline(), seed)) for seed in (1, 1, 2))
     assert one.status == "ok" and one.metric == again.metric != other.metric and one.steps == 200_000
-    assert one.trust == "self-reported" and 0 < one.device_seconds < 30.0
+    assert one.trust == "self-reported" and 0 < one.device_seconds_charged < 30.0
     shorter = run(task, Spec(task.baseline(), 1, fraction=1e-6))
     assert task.scales and shorter.steps is not None and shorter.steps < 200_000
     better = task.edits.apply(task.baseline(), Edit({"LEARNING_RATE": 0.008}))

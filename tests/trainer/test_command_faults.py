@@ -43,7 +43,9 @@ def run(folder: Path, script: str, seconds: float = 20.0, memory: int = 256) -> 
     })  # fmt: skip
     task = Task.load(folder)
     outcome = CommandTrainer(task, store(task, folder / "data")).run(Spec(task.baseline(), 1))
-    assert outcome.device_seconds >= LEAST and outcome.spent_seconds >= LEAST and "\n" not in outcome.reason
+    assert (
+        outcome.device_seconds_charged >= LEAST and outcome.device_seconds_spent >= LEAST and "\n" not in outcome.reason
+    )
     return outcome
 
 

@@ -44,7 +44,7 @@ def test_too_many_lines_are_refused_before_training_and_charged(tmp_path: Path) 
     outcome = trainer_of(task).run(Spec(long, 1))
     assert outcome.status == "invalid" and outcome.reason == "constraint size: 13 lines, needed at most 12 lines"
     assert outcome.log == "" and outcome.constraints == {"size": 13}
-    assert outcome.device_seconds == pytest.approx(task.scoring_seconds) and outcome.spent_seconds == 0.0
+    assert outcome.device_seconds_charged == pytest.approx(task.scoring_seconds) and outcome.device_seconds_spent == 0.0
     fixed = trainer_of(task, fixed_steps=True)
     assert fixed.run(Spec(long, 1)).device_seconds == fixed.steps(1.0) * task.seconds_per_step
     soft = limited(tmp_path / "soft", SIZE + SOFT)

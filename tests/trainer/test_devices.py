@@ -81,15 +81,15 @@ def test_two_at_once_are_metered_apart(pair: Devices) -> None:
     """
     fly(pair, specs(STROKES, 1.0, 1.0))  # both templates are up
     alone = [fly(pair, specs(STROKES, fraction))[0].outcome for fraction in (1.0, 0.1) for _ in range(3)]
-    full, small = (sorted(o.spent_seconds for o in alone[at : at + 3])[1] for at in (0, 3))
+    full, small = (sorted(o.device_seconds_spent for o in alone[at : at + 3])[1] for at in (0, 3))
     together = fly(pair, specs(STROKES, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1, first=20))
     for place, landing in enumerate(together):
         outcome = landing.outcome
         assert outcome.status == "ok", outcome.reason
         assert outcome.findings == ()  # the cgroup of its template, where there is one, says the same as wait4
         if place % 2:  # nearer to what it takes alone than to what both take
-            assert abs(outcome.spent_seconds - small) < abs(outcome.spent_seconds - small - full)
-        assert outcome.device_seconds < 2 * STROKES.hard_line(0.1 if place % 2 else 1.0)
+            assert abs(outcome.device_seconds_spent - small) < abs(outcome.device_seconds_spent - small - full)
+        assert outcome.device_seconds_charged < 2 * STROKES.hard_line(0.1 if place % 2 else 1.0)
     assert any(a.began < b.ended and b.began < a.ended for a in together for b in together if a is not b)
 
 

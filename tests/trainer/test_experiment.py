@@ -43,9 +43,9 @@ def test_honest_experiment_is_scored_and_charged(trainer: Trainer, task: Task) -
     outcome = patient.run(Spec(task.baseline(), seed=1))
     assert (outcome.status, outcome.trust, outcome.cached) == ("ok", "scored", False), outcome
     assert outcome.metric is not None and 0.1 < outcome.metric < 1.09  # ln 3 = 1.0986 is chance
-    assert 0.5 < outcome.spent_seconds < 5
-    charged_at_most = max(outcome.spent_seconds, outcome.wall_seconds / task.wall_factor)
-    assert outcome.spent_seconds <= outcome.device_seconds <= charged_at_most
+    assert 0.5 < outcome.device_seconds_spent < 5
+    charged_at_most = max(outcome.device_seconds_spent, outcome.wall_seconds / task.wall_factor)
+    assert outcome.device_seconds_spent <= outcome.device_seconds_charged <= charged_at_most
     assert outcome.steps and outcome.steps > 5
     assert "train_loss" in outcome.log
 
@@ -94,7 +94,7 @@ def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path:
 
 def test_overhead_stays_small(trainer: Trainer, task: Task) -> None:
     """An import of torch, which the warm template spares each experiment, would alone cost more than the limit."""
-    spent = sorted(trainer.run(Spec(task.baseline(), seed=seed)).spent_seconds for seed in range(5))
+    spent = sorted(trainer.run(Spec(task.baseline(), seed=seed)).device_seconds_spent for seed in range(5))
     assert spent[2] - task.budget_seconds < 0.5
 
 
@@ -128,7 +128,7 @@ def test_failures(outcome_of: Run, code: str, status: str, reason: str) -> None:
     assert reason in outcome.reason
     assert "\n" not in outcome.reason
     assert outcome.metric is None
-    assert outcome.device_seconds >= 0
+    assert outcome.device_seconds_charged >= 0
 
 
 def test_syntax_error_is_a_crash(trainer: Trainer, task: Task) -> None:
@@ -154,7 +154,7 @@ def test_bad_predictions(trainer: Trainer, task: Task, expression: str, status: 
     outcome = trainer.run(Spec(_with_logits(task, expression), seed=1))
     assert outcome.status == status, outcome
     assert reason in outcome.reason
-    assert outcome.device_seconds > task.budget_seconds / 2
+    assert outcome.device_seconds_charged > task.budget_seconds / 2
 
 
 def test_training_files_cannot_reach_the_predicting_process(outcome_of: Run) -> None:
@@ -166,14 +166,16 @@ def test_fraction_shortens_the_budget(trainer: Trainer, task: Task) -> None:
     long = with_budget(trainer, 30.0)
     outcome = long.run(Spec(task.baseline(), seed=1, fraction=0.01))
     assert outcome.status == "ok", outcome
-    assert 0.1 < outcome.spent_seconds < 15  # 0.3 by the clock that the script reads, which is not the one that charges
+    assert (
+        0.1 < outcome.device_seconds_spent < 15
+    )  # 0.3 by the clock that the script reads, which is not the one that charges
 
 
 def test_fraction_shortens_the_hard_line(trainer: Trainer, with_main: Callable[[str], Source]) -> None:
     long = with_budget(trainer, 30.0)
     outcome = long.run(Spec(with_main("while True: pass"), seed=1, fraction=0.01))
     assert outcome.status == "timeout" and "(cpu)" in outcome.reason, outcome
-    assert outcome.spent_seconds < 15
+    assert outcome.device_seconds_spent < 15
 
 
 def test_streams_are_scored_on_different_splits(trainer: Trainer, task: Task, data: DataStore) -> None:
@@ -203,7 +205,7 @@ def test_fixed_steps_are_bit_identical_and_nominal(task: Task, data: DataStore, 
     assert first.metric == again.metric != other.metric
     assert first.steps == again.steps == task.steps
     assert first.device_seconds == again.device_seconds == task.steps * task.seconds_per_step
-    assert first.spent_seconds > 0
+    assert first.device_seconds_spent > 0
 
 
 def test_a_source_that_forgets_to_seed_is_bit_identical_too(
@@ -222,8 +224,8 @@ def test_cache_hit_is_charged_and_not_spent(
     trainer = Trainer(task, data, launcher=launcher, cache=Cache(tmp_path))
     spec = Spec(task.baseline(), seed=3)
     first, second = trainer.run(spec), trainer.run(spec)
-    assert replace(second, cached=False, spent_seconds=first.spent_seconds) == first
-    assert (second.cached, second.spent_seconds) == (True, 0.0)
+    assert replace(second, cached=False, device_seconds_spent=first.device_seconds_spent) == first
+    assert (second.cached, second.device_seconds_spent) == (True, 0.0)
     assert not trainer.run(spec, use_cache=False).cached
     damaged = next(tmp_path.rglob("*.json"))
     damaged.write_text("{")

@@ -197,7 +197,7 @@ def test_wall_time_is_charged_and_the_driver_s_word_is_kept(driver: Driver, tmp_
         outcome = trainer.run(Spec(task.baseline(), seed=1))
         assert trainer.gpu is not None and trainer.gpu.index == 0
     assert (outcome.status, outcome.metric) == ("ok", 0.1)
-    assert outcome.device_seconds == outcome.spent_seconds == outcome.wall_seconds >= 0.3
+    assert outcome.device_seconds_charged == outcome.device_seconds_spent == outcome.wall_seconds >= 0.3
     assert "GPU-aa-11" in outcome.log
     assert Outcome.from_json(outcome.to_json()) == outcome
 

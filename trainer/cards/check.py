@@ -168,7 +168,7 @@ class _Checker:
             yield _error("baseline", f"{outcome.status}: {outcome.reason}", hint)
             return
         yield from constraint_findings(self.task, outcome)
-        unit, cost = self.task.unit, outcome.device_seconds
+        unit, cost = self.task.unit, outcome.device_seconds_charged
         yield CheckFinding("ok", "baseline", f"{self.task.metric} {outcome.metric:.4f} {unit}, {cost:.3f} CPU-s")
         if not 0.5 < cost / self.task.cost_seconds < 2:
             message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
@@ -191,8 +191,8 @@ class _Checker:
         if part.status != "ok":
             message = f"a quarter of the budget: {part.status}: {part.reason}"
             yield _error("soft budget", message, "see METALOOP_TRAIN_BUDGET")
-        elif full.device_seconds - part.device_seconds < 0.5 * 0.75 * whole:
-            message = f"a quarter of the budget cost {part.device_seconds:.3f} of {full.device_seconds:.3f} CPU-s"
+        elif full.device_seconds_charged - part.device_seconds < 0.5 * 0.75 * whole:
+            message = f"a quarter of the budget cost {part.device_seconds_charged:.3f} of {full.device_seconds:.3f} CPU-s"
             yield _error("soft budget", message, "call prepare.clock.done() once per step")
         else:
             yield CheckFinding("ok", "soft budget", "train.py stops in time")

@@ -171,7 +171,7 @@ def measure(
             effects = [bench.effect(edit, group, baseline) for edit, group in edits]
             headroom = bench.headroom(effects, baseline)
         floor = known_floor(task, data.split("search")) if task.has_data else None
-    costs = [outcome.device_seconds for outcome in outcomes]
+    costs = [outcome.device_seconds_charged for outcome in outcomes]
     return Card(
         task=task.name,
         task_id=task.task_id,
@@ -186,7 +186,7 @@ def measure(
         headroom=headroom,
         effects=tuple(effects),
         experiments=len(bench.outcomes),
-        spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
+        spent_seconds=sum(outcome.device_seconds_spent for outcome in bench.outcomes),
         hardware_class=hardware_class(task.device),
         torch=_torch_version() if task.torch else "none",
     )

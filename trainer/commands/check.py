@@ -123,11 +123,11 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
 
 
 def _time(outcome: Outcome, task: Task) -> CheckFinding:
-    took = f"{outcome.device_seconds:.3g} s charged, {outcome.wall_seconds:.3g} s on the clock"
-    pair = sorted((task.cost_seconds, outcome.device_seconds))
+    took = f"{outcome.device_seconds_charged:.3g} s charged, {outcome.wall_seconds:.3g} s on the clock"
+    pair = sorted((task.cost_seconds, outcome.device_seconds_charged))
     if pair[1] > _APART * pair[0] + _LEAST_SECONDS:
         message = f"{took}, but [budget] cost = {task.cost_seconds:g}: plans will be wrong"
-        return CheckFinding("warning", "time", message, f"set cost = {outcome.device_seconds:.3g} in task.toml")
+        return CheckFinding("warning", "time", message, f"set cost = {outcome.device_seconds_charged:.3g} in task.toml")
     return CheckFinding("ok", "time", took)
 
 

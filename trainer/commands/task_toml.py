@@ -73,7 +73,7 @@ class TaskText:
     def seconds(self, runs: Sequence[TriedRun], timed: bool = False) -> float:
         """What one experiment costs, as charged, where the metric is ``timed`` too; before a run, the most that it
         may."""
-        each = (run.outcome.wall_seconds if timed else run.outcome.device_seconds for run in runs)
+        each = (run.outcome.wall_seconds if timed else run.outcome.device_seconds_charged for run in runs)
         return max((float(f"{seconds:.3g}") for seconds in each), default=LONGEST)
 
     def device(self, runs: Sequence[TriedRun]) -> str:

@@ -25,8 +25,8 @@ class SimulatedTrainer(Trainer):
     the metric and the source is never run.
 
     An experiment is charged its nominal cost. The part above the soft budget is launch and scoring and does not scale
-    with the fraction. ``spent_seconds`` equals the charge, ``wall_seconds`` is 0. Outcomes are not cached, because
-    computing them is faster than reading a file.
+    with the fraction. ``device_seconds_spent`` equals the charge, ``wall_seconds`` is 0. Outcomes are not cached,
+    because computing them is faster than reading a file.
     """
 
     instant = True
@@ -61,8 +61,8 @@ class SimulatedTrainer(Trainer):
         return Outcome(
             status=status,
             metric=metric,
-            device_seconds=seconds,
-            spent_seconds=seconds,
+            device_seconds_charged=seconds,
+            device_seconds_spent=seconds,
             wall_seconds=0.0,
             steps=steps if status == "ok" else None,
             reason=reason,
