@@ -27,15 +27,15 @@ _SPARSE = ("constraints", "splits", "rows", "further_seconds")
 class Outcome:
     """Times are in seconds, the metric is in the task's unit.
 
-    ``device_seconds_charged``: the charge to the run. On a CPU it is the measured CPU time minus the launcher's constant, at
-    least the wall time over the task's wall_factor (so that sleep is not free); on a GPU it is wall time from launch to
-    score; in fixed-step mode it is nominal. ``device_seconds_spent``: the actual time on this machine, minus the same
-    constant; 0 if cached. ``training_seconds`` and ``prediction_seconds``: CPU-seconds of train.py and of the longest
-    process that predicted whole rows, minus the constant; None without one, and on a GPU. ``peak_memory_mb``: of the
-    largest process, or of the GPU as sampled from outside. ``constraints``: the value of each constraint of the task
-    that was measured. ``splits``: the metric on each of several hidden splits, by its label; the metric is then their
-    mean; ``further_seconds``: the part of ``device_seconds_spent`` for all but the first. ``rows``: the name of the values of
-    rows behind the metric (`trainer.rows.RowStore`).
+    ``device_seconds_charged``: the charge to the run. On a CPU it is the measured CPU time minus the launcher's
+    constant, at least the wall time over the task's wall_factor (so that sleep is not free); on a GPU it is wall time
+    from launch to score; in fixed-step mode it is nominal. ``device_seconds_spent``: the actual time on this machine,
+    minus the same constant; 0 if cached. ``training_seconds`` and ``prediction_seconds``: CPU-seconds of train.py and
+    of the longest process that predicted whole rows, minus the constant; None without one, and on a GPU.
+    ``peak_memory_mb``: of the largest process, or of the GPU as sampled from outside. ``constraints``: the value of
+    each constraint of the task that was measured. ``splits``: the metric on each of several hidden splits, by its
+    label; the metric is then their mean; ``further_seconds``: the part of ``device_seconds_spent`` for all but the
+    first. ``rows``: the name of the values of rows behind the metric (`trainer.rows.RowStore`).
     """
 
     status: Status

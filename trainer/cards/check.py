@@ -191,8 +191,9 @@ class _Checker:
         if part.status != "ok":
             message = f"a quarter of the budget: {part.status}: {part.reason}"
             yield _error("soft budget", message, "see METALOOP_TRAIN_BUDGET")
-        elif full.device_seconds_charged - part.device_seconds < 0.5 * 0.75 * whole:
-            message = f"a quarter of the budget cost {part.device_seconds_charged:.3f} of {full.device_seconds:.3f} CPU-s"
+        elif full.device_seconds_charged - part.device_seconds_charged < 0.5 * 0.75 * whole:
+            costs = f"{part.device_seconds_charged:.3f} of {full.device_seconds_charged:.3f} CPU-s"
+            message = f"a quarter of the budget cost {costs}"
             yield _error("soft budget", message, "call prepare.clock.done() once per step")
         else:
             yield CheckFinding("ok", "soft budget", "train.py stops in time")
