@@ -25,12 +25,12 @@ from trainer.rows import (
 
 if TYPE_CHECKING:
     from analysis.ledger.run_state import RunState, StudyState
-    from inner_loop.events import ExperimentEvent
+    from inner_loop.events import Experiment
     from trainer.rows import Rows
     from trainer.streams import Streams
     from trainer.task import Task
 
-    Try = tuple[RunState, ExperimentEvent, ExperimentEvent]  # the run, what it tried, what it was compared with
+    Try = tuple[RunState, Experiment, Experiment]  # the run, what it tried, what it was compared with
 
 NIGHT = "night"  # proposer of what a night trains by itself (`inner_loop.night`)
 LUCK_SEED = 1
@@ -74,7 +74,7 @@ def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earl
     return known
 
 
-def tries_of(run: RunState) -> Iterator[tuple[ExperimentEvent, ExperimentEvent]]:
+def tries_of(run: RunState) -> Iterator[tuple[Experiment, Experiment]]:
     """Each script that a run tried and scored, with the experiment of the script that it changed (of a night `main` of
     then). Repeats with other seeds are no tries, and neither is the `main` with which a night began."""
     numbered = {experiment.number: experiment for experiment in run.experiments.values()}
@@ -89,7 +89,7 @@ def _by_rows(known: Looks, store: RowStore, task: Task, streams: Streams, pairs:
     """By the values of rows, without the held-back ones, which no try could see."""
     import numpy as np
 
-    def values(experiment: ExperimentEvent) -> Rows | None:
+    def values(experiment: Experiment) -> Rows | None:
         whole = store.get(experiment.rows) if experiment.rows else None
         return None if whole is None else whole[scored_rows(task, streams, "search", len(whole))]
 

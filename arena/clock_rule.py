@@ -29,7 +29,7 @@ _OF_LOAD = ("invalid", "timeout")
 _MOST_AGAIN = 1.4
 
 
-class Experiment(Protocol):
+class TimedExperiment(Protocol):
     """The fields of an experiment's event that the rule reads."""
 
     @property
@@ -57,7 +57,7 @@ class CpuUse:
     seed: int | None = None
 
 
-def own_experiments(events: Iterable[Experiment], source_id: str) -> tuple[CpuUse, ...]:
+def own_experiments(events: Iterable[TimedExperiment], source_id: str) -> tuple[CpuUse, ...]:
     """The CPU use of the full experiments of a source."""
     full = (event for event in events if event.source_id == source_id and event.fraction >= 1.0)
     return tuple(CpuUse(event.training_seconds, event.prediction_seconds, event.seed) for event in full)

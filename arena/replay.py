@@ -24,10 +24,10 @@ from arena.match import announcement
 from arena.measuring import recorded, train
 from arena.study import Study
 from arena.task_study import TaskStudy
-from inner_loop.agents.recall import patched
 from inner_loop.behaviour import with_patches
-from inner_loop.events import AgentSourceEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
+from inner_loop.events import Experiment, RunEndedEvent, RunStartedEvent
 from inner_loop.merge import merge
+from inner_loop.repository import recorded_source
 from programs.common.errors import Corrupt, NotFound, UsageError
 from programs.common.ids import content_id
 from programs.common.text import one_line
@@ -77,21 +77,17 @@ def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
     run = study.state.run(run_id)
     events = {e.number: e for e in run.experiments.values()}
     final = next((e for e in events.values() if e.source_id == final_source_id), None)
-    chain: list[ExperimentEvent] = []
+    chain: list[Experiment] = []
     while final is not None and final.number and final.parent_number is not None:
         if final.source_id != final.parent_source_id:
             chain.insert(0, final)
         final = events.get(final.parent_number)
     if not chain or run.started is None:
         raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
-    texts = {e.source_id: e.files for e in run.agents if isinstance(e, AgentSourceEvent)}
     source, commits = study.task.baseline(), list[Commit]()
     for e in chain:
         edits = with_patches(study.task, study.program(e.program_id or run.started.program_id)).edits
-        if e.source_id in texts:
-            after = Source(texts[e.source_id])
-        else:
-            after = edits.apply(source, e.edit) if e.edit else patched(source, e.diff)
+        after = recorded_source(e, source, edits, study.folder / "runs" / run_id)
         commits.append(Commit(e.experiment_id, e.description, source, after, e.edit, edits))
         source = after
     if built_of(commits, range(len(commits)))[0].source_id != final_source_id:

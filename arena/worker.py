@@ -26,7 +26,7 @@ from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, Measurement, Run
 from arena.settings import StudyConfig
 from arena.spend import spend_of
 from arena.trainers import Trainers
-from inner_loop.events import DecisionEvent, Event, ExperimentEvent, FaultEvent, RunEndedEvent, RunStartedEvent
+from inner_loop.events import DecisionEvent, Event, Experiment, FaultEvent, RunEndedEvent, RunStartedEvent
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import RECORD as RECORD
@@ -52,7 +52,7 @@ class EventSink(Protocol):
 
 def shown(event: Event) -> dict[str, JsonValue] | None:
     """The progress message of an event; None for an event that is not shown."""
-    if not isinstance(event, ExperimentEvent | DecisionEvent):
+    if not isinstance(event, Experiment | DecisionEvent):
         return None
     return {"kind": event.kind, **{name: getattr(event, name) for name in SHOWN if hasattr(event, name)}}
 

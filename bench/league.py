@@ -32,7 +32,7 @@ from scipy.stats import norm, studentized_range
 
 from analysis.effects.contributions import block_test, scores
 from bench.common import figure, mean_of, night_turns
-from inner_loop.events import CallEvent, Event, ExperimentEvent, NightTurnEvent, read_event
+from inner_loop.events import CallEvent, Event, Experiment, NightTurnEvent, read_event
 from inner_loop.researchers.chat import REPAIRS
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
@@ -64,8 +64,8 @@ class Lineage:
         return [one for one in self.events if isinstance(one, NightTurnEvent)]
 
     @property
-    def experiments(self) -> list[ExperimentEvent]:
-        return [one for one in self.events if isinstance(one, ExperimentEvent)]
+    def experiments(self) -> list[Experiment]:
+        return [one for one in self.events if isinstance(one, Experiment)]
 
     @property
     def calls(self) -> list[CallEvent]:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import NoReturn
 
-from inner_loop.events import Emit, Event, ExperimentEvent, FaultEvent, FindingEvent, experiment_id
+from inner_loop.contracts import Proposal
+from inner_loop.events import DecisionEvent, Emit, Event, Experiment, FaultEvent, FindingEvent, experiment_id
 from inner_loop.meter import RunMeter
-from inner_loop.record import Record, decision_event, experiment_event
 from inner_loop.replay import RunReplay
-from inner_loop.repository import RunRepository
+from inner_loop.repository import RunRepository, recorded_source
 from inner_loop.results_tsv import ResultsTable
-from inner_loop.wave import ExperimentRequest, Known, PlannedExperiment, run_wave
 from programs.common.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
 from programs.common.text import one_line
-from trainer.devices import Devices, busy_seconds
+from trainer.devices import Completed, Devices, busy_seconds
 from trainer.edits import Edit
-from trainer.experiment import Outcome, Spec, Trainer
+from trainer.experiment import Spec, Trainer
 from trainer.rows import Difference
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
+
+#: Fields of an outcome that a run's experiment does not have: it is scored on one split.
+_NOT_IN_ROW = ("splits", "further_seconds")
 
 
 class BenchClosed(Exception):
@@ -79,7 +81,7 @@ class Bench:
         self.kept_errors = kept_errors
         self.data = trainer.data
         self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
-        self.history: list[Record] = []
+        self.history: list[Experiment] = []
         self.experiment_wall_seconds = 0.0
         self.program_id: str | None = None  # whose session it is, of a night
         self.early = ""  # why the researcher ended before the budget was spent, where it says so
@@ -91,21 +93,21 @@ class Bench:
         self._table = ResultsTable(repository.folder, self.task.metric) if repository else None
         self._replay = RunReplay(run_id, recorded)
         self._should_stop = should_stop
-        self._head: Record | None = None
+        self._head: Experiment | None = None
         self._sources: dict[tuple[str, str], Source] = {}
         self._open = True
 
     # --- what a researcher may read -------------------------------------------------------------------------
 
     @property
-    def head(self) -> Record:
+    def head(self) -> Experiment:
         """The kept source; at the end of the run it is the result."""
         if self._head is None:
             raise RuntimeError("the bench has no head before its baseline")
         return self._head
 
     @property
-    def baseline(self) -> Record:
+    def baseline(self) -> Experiment:
         return self.history[0]
 
     @property
@@ -138,13 +140,13 @@ class Bench:
     def can_afford(self, fraction: float = 1.0, count: int = 1) -> bool:
         return self.meter.affords(count * self.cost(fraction))
 
-    def gain(self, record: Record, over: Record) -> float | None:
+    def gain(self, record: Experiment, over: Experiment) -> float | None:
         """How much better `record` is than `over`, in metric units; None if either failed."""
         if record.metric is None or over.metric is None:
             return None
         return self.task.sign * (over.metric - record.metric)
 
-    def source_of(self, edit: Edit, parent: Record | None = None) -> Source:
+    def source_of(self, edit: Edit, parent: Experiment | None = None) -> Source:
         """The edited source, without training it. Raises EditError if the edit does not apply."""
         source = (parent or self.head).source
         key = (source.source_id, edit.key())
@@ -161,9 +163,9 @@ class Bench:
         """Whether `log` gives the same after a resume."""
         return self._repository is not None
 
-    def log(self, record: Record) -> str:
+    def log(self, record: Experiment) -> str:
         """An experiment's output; after a resume the stored one, empty if no repository is kept."""
-        return record.outcome.log or (self._repository.log_of(record) if self._repository else "")
+        return record.log or (self._repository.log_of(record) if self._repository else "")
 
     # --- what a researcher may do ------------------------------------------------------------------------------
 
@@ -171,7 +173,7 @@ class Bench:
         """Reserve so many device-seconds for later; 0 releases them."""
         self.meter.aside = min(max(0.0, seconds), self.budget_seconds)
 
-    def start(self) -> Record:
+    def start(self) -> Experiment:
         """Train the untouched baseline. Raises TaskError if it fails, UsageError if the budget is too small."""
         if not self.can_afford():
             raise UsageError(
@@ -179,107 +181,86 @@ class Bench:
                 f"which takes {self.cost():.3g} s",
                 hint="raise --run-budget",
             )
-        ask = ExperimentRequest(Edit(), description="baseline")
-        (record,) = self._carry_out([self._planned(ask, None, self.task.baseline())])
+        (record,) = self._train([Proposal(source=self.task.baseline(), description="baseline")])
         if not record.ok:
             raise TaskError(
-                f"{self.task.folder}: the baseline ended as {record.outcome.status}: {record.outcome.reason}",
+                f"{self.task.folder}: the baseline ended as {record.status}: {record.reason}",
                 hint=f"metaloop task check {shlex.quote(str(self.task.folder))}",
             )
         self.decide(record, "baseline", "the untouched source")
         return record
 
-    def experiment(
-        self,
-        edit: Edit,
-        *,
-        parent: Record | None = None,
-        because: Sequence[str] = (),
-        fraction: float = 1.0,
-        replicate: int = 0,
-        description: str = "",
-        proposer: str = "",
-        source: Source | None = None,
-    ) -> Record:
-        """Train `edit` of the parent's source (default: the head's) and record the outcome.
+    def experiment(self, proposal: Proposal) -> Experiment:
+        """Train a proposal and record what came of it.
 
-        `replicate` selects the training seed, which is the same for every source of the run. `source` is for
-        researchers that edit text: it is trained as given. A candidate's failure is an outcome. Raises BudgetSpent if
-        the experiment cannot be afforded, RunStopped if the run is to end, EditError if the edit does not apply, and
-        EnvironmentProblem if our own infrastructure failed (then nothing is charged or recorded).
+        A candidate's failure is an outcome. Raises BudgetSpent if the experiment cannot be afforded, RunStopped if the
+        run is to end, EditError if the edit does not apply, and EnvironmentProblem if our own infrastructure failed
+        (then nothing is charged or recorded).
         """
-        ask = ExperimentRequest(edit, parent, tuple(because), fraction, replicate, description, proposer, source)
-        records = self.experiments([ask])
-        if not records:
-            raise BudgetSpent(f"{self.remaining:.3g} s left, an experiment takes {self.cost(fraction):.3g} s")
-        return records[0]
+        experiments = self.experiments([proposal])
+        if not experiments:
+            cost = self.cost(proposal.fraction)
+            raise BudgetSpent(f"{self.remaining:.3g} s left, an experiment takes {cost:.3g} s")
+        return experiments[0]
 
-    def experiments(self, asks: Sequence[ExperimentRequest]) -> list[Record]:
-        """Run a wave in parallel on all devices of the run: as many of ``asks``, from the first on, as the budget
-        covers. Returns their records in that order; none if the first cannot be afforded.
+    def experiments(self, proposals: Sequence[Proposal]) -> list[Experiment]:
+        """Train proposals on all devices of the run: as many, from the first on, as the budget covers. Returns the
+        experiments in that order; none if the first cannot be afforded.
 
         With several devices the number is fixed before the launch from expected costs, so it does not depend on which
         experiment ends first. Raises what `experiment` raises; experiments launched before that have ended and are
         recorded up to the first missing number.
         """
         if self.devices > 1:
-            count = self._affordable(asks)
-            return self._carry_out([self._plan(ask, offset) for offset, ask in enumerate(asks[:count])])
-        records: list[Record] = []
-        for ask in asks:
-            if not self._affordable([ask]):
+            count = self._affordable(proposals)
+            return self._train([self._completed(proposal) for proposal in proposals[:count]])
+        experiments: list[Experiment] = []
+        for proposal in proposals:
+            if not self._affordable([proposal]):
                 break
-            records += self._carry_out([self._plan(ask)])
-        return records
+            experiments += self._train([self._completed(proposal)])
+        return experiments
 
-    def decide(self, record: Record, decision: str, reason: str, compared: Difference | None = None) -> None:
+    def decide(self, experiment: Experiment, decision: str, reason: str, compared: Difference | None = None) -> None:
         """Decide once what becomes of an experiment; "keep" commits it and moves the head to it. ``compared``: its gain
         over the source that it was compared with."""
-        if record.decision:
-            raise RuntimeError(f"experiment {record.number} was decided already: {record.decision}")
-        record.decision, record.reason = decision, reason
-        record.gain, record.gain_se = (compared.value, compared.se) if compared else (None, None)
+        gain, gain_se = (compared.value, compared.se) if compared else (None, None)
+        decided = DecisionEvent(
+            run_id=self.run_id, experiment_id=experiment.experiment_id, decision=decision, reason=reason,
+            gain=gain, gain_se=gain_se,
+        )  # fmt: skip
+        experiment.decide(decided)
         if decision in ("baseline", "keep"):
-            if self._repository:
-                self._repository.commit(record, self._parent(record), self.task.metric)
-            self._head = record
+            self._move_head(experiment)
         if self._table:
-            self._table.add(record, self._repository.hash_of(record) if self._repository else "")
-        if not self._replay.was_decided(record.experiment_id, decision):
-            self._emit(decision_event(self.run_id, record))
+            self._table.add(experiment, self._repository.hash_of(experiment) if self._repository else "")
+        if not self._replay.was_decided(decided):
+            self._emit(decided)
 
-    def recall(self, rebuild: Callable[[ExperimentEvent, Record], Source]) -> None:
-        """Restore what an earlier attempt recorded, for a researcher that would not make the same requests again.
+    def recall(self) -> None:
+        """Restore what an earlier attempt recorded, for a researcher that would not propose the same again.
 
-        History, charges, decisions and head are as before; nothing is trained or emitted. ``rebuild`` makes an
-        experiment's source from its event and its parent. Raises Corrupt if that is not the source that was trained.
+        History, charges, decisions and head are as before; nothing is trained or emitted. Raises Corrupt where a source
+        cannot be made again.
         """
-        for event in self._replay.from_number(len(self.history)):
-            if event.parent_number is None:
-                raise Corrupt(f"run {self.run_id}: experiment {event.number} has no parent")
-            parent = self.history[event.parent_number]
-            ask = ExperimentRequest(
-                event.edit,
-                parent,
-                event.directive_ids,
-                event.fraction,
-                event.replicate,
-                event.description,
-                event.proposer,
+        folder = self._repository.folder if self._repository else None
+        while (recorded := self._replay.recorded(len(self.history))) is not None:
+            if recorded.parent_number is None:
+                raise Corrupt(f"run {self.run_id}: experiment {recorded.number} has no parent")
+            parent = self.history[recorded.parent_number]
+            source = recorded_source(recorded, parent.source, self.task.edits, folder)
+            proposal = Proposal(
+                recorded.edit, source=source, parent=parent, fraction=recorded.fraction, replicate=recorded.replicate
             )
-            (record,) = self._carry_out([self._planned(ask, parent, rebuild(event, parent))])
-            decided = self._replay.decision(record.experiment_id)
-            if decided is not None:
+            (experiment,) = self._train([proposal])
+            if decided := self._replay.decision(experiment.experiment_id):
                 compared = None if decided.gain is None else Difference(decided.gain, decided.gain_se)
-                self.decide(record, decided.decision, decided.reason, compared)
+                self.decide(experiment, decided.decision, decided.reason, compared)
 
-    def move_head(self, record: Record) -> None:
-        """Make another measured record the head, such as the winner of a confirmation."""
-        if record is self._head:
-            return
-        if self._repository:
-            self._repository.move(record, self._parent(record), self.task.metric)
-        self._head = record
+    def move_head(self, experiment: Experiment) -> None:
+        """Make another measured experiment the head, such as the winner of a confirmation."""
+        if experiment is not self._head:
+            self._move_head(experiment)
 
     def close(self) -> None:
         """End the run: no further experiments; the repository's folder shows the head."""
@@ -289,102 +270,120 @@ class Bench:
 
     # --- internal ------------------------------------------------------------------------------------------------
 
-    def _parent(self, record: Record) -> Record | None:
-        return None if record.parent is None else self.history[record.parent]
+    def _move_head(self, experiment: Experiment) -> None:
+        if self._repository:
+            self._repository.move(experiment)
+        self._head = experiment
 
-    def _affordable(self, asks: Sequence[ExperimentRequest]) -> int:
-        """How many experiments of a wave the remaining budget covers, each at its expected cost."""
+    def _affordable(self, proposals: Sequence[Proposal]) -> int:
+        """How many of these the remaining budget covers, each at its expected cost."""
         count, seconds = 0, 0.0
-        for ask in asks:
-            seconds += self.cost(ask.fraction)
+        for proposal in proposals:
+            seconds += self.cost(proposal.fraction)
             if not self._open or not self.meter.affords(seconds):
                 break
             count += 1
         return count
 
-    def _plan(self, ask: ExperimentRequest, offset: int = 0) -> PlannedExperiment:
-        """The planned experiment of a request, ``offset`` numbers after the next one."""
-        parent = ask.parent or self.head
-        ask = replace(ask, fraction=self.part(ask.fraction), description=ask.description or ask.edit.label())
-        return self._planned(ask, parent, ask.source or self.source_of(ask.edit, parent), offset)
-
-    def _planned(
-        self, ask: ExperimentRequest, parent: Record | None, source: Source, offset: int = 0
-    ) -> PlannedExperiment:
-        number = len(self.history) + offset
-        seed = self._streams.seed("search", "train", self.run_seed, ask.replicate)
-        spec = Spec(source, seed, "search", ask.fraction)
-        known = self._replay.outcome(
-            number, source_id=source.source_id, seed=seed, fraction=ask.fraction, replicate=ask.replicate
+    def _completed(self, proposal: Proposal) -> Proposal:
+        """A proposal with its parent and source, at the fraction that the task can be given."""
+        parent = proposal.parent or self.head
+        return replace(
+            proposal,
+            parent=parent,
+            source=proposal.source or self.source_of(proposal.edit, parent),
+            fraction=self.part(proposal.fraction),
+            description=proposal.description or proposal.edit.label(),
         )
-        return PlannedExperiment(ask, number, parent, spec, known)
 
-    def _carry_out(self, wave: Sequence[PlannedExperiment]) -> list[Record]:
-        """Run a wave and return its records. Raises BenchClosed, from `_look`, if not all of it was launched."""
-        ending: list[BenchClosed] = []
-        first = len(self.history)
+    def _train(self, wave: Sequence[Proposal]) -> list[Experiment]:
+        """Train completed proposals side by side. They are recorded in the order of their numbers, each as soon as all
+        before it have ended.
 
-        def go_on() -> bool:
-            try:
-                self._look()
-            except BenchClosed as closed:
-                ending.append(closed)
-            return not ending
+        Raises RunStopped if not all of them were launched, EnvironmentProblem after a failure of ours, which holds back
+        all higher numbers; nothing is launched after either.
+        """
+        first, stopped, faulty = len(self.history), False, False
+        ended: dict[int, Experiment] = {}
+        waiting: list[tuple[int, Proposal, Spec]] = []
+        for number, proposal in enumerate(wave, first):
+            source = proposal.source or self.task.baseline()
+            seed = self._streams.seed("search", "train", self.run_seed, proposal.replicate)
+            known = self._replay.experiment(
+                number, source=source, seed=seed, fraction=proposal.fraction, replicate=proposal.replicate
+            )
+            if known is not None:
+                ended[number] = known
+            else:
+                waiting.append((number, proposal, Spec(source, seed, "search", proposal.fraction)))
+        self._record_ended(ended)
 
-        completed = run_wave(self._devices, wave, go_on, self._take)
+        def may_start() -> bool:
+            nonlocal stopped
+            stopped = stopped or self._should_stop()
+            return not stopped and not faulty
+
+        completed: list[Completed] = []
+        for at, result in self._devices.run([spec for _, _, spec in waiting], may_start):
+            completed.append(result)
+            number, proposal, spec = waiting[at]
+            ended[number] = self._experiment(number, proposal, spec, result)
+            faulty = faulty or result.outcome.status == "fault"
+            self._record_ended(ended)
         self.experiment_wall_seconds += busy_seconds(completed)
-        if ending:
-            raise ending[0]
+        if fault := ended.get(len(self.history)):
+            self._refuse(fault)
+        if stopped:
+            raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
         return self.history[first:]
 
-    def _look(self) -> None:
-        """Before each launch: raise if the run is to end."""
-        if self._should_stop():
-            raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
-
-    def _take(self, planned: PlannedExperiment, ended: Known) -> None:
-        """Record an experiment that has ended; all with a lower number are recorded already."""
-        outcome, started_at = ended
-        if outcome.status == "fault":
-            self._refuse(planned, outcome)
-        ask, parent, source = planned.ask, planned.parent, planned.spec.source
-        record = Record(
-            number=planned.number,
-            experiment_id=experiment_id(self.run_id, planned.number),
-            parent=parent.number if parent else None,
-            source=source,
+    def _experiment(self, number: int, proposal: Proposal, spec: Spec, result: Completed) -> Experiment:
+        source, parent, outcome = spec.source, proposal.parent, result.outcome
+        measured = {item.name: getattr(outcome, item.name) for item in fields(outcome) if item.name not in _NOT_IN_ROW}
+        return Experiment(
+            run_id=self.run_id,
+            experiment_id=experiment_id(self.run_id, number),
+            number=number,
+            parent_number=parent.number if parent else None,
+            source_id=source.source_id,
+            parent_source_id=parent.source_id if parent else None,
+            edit=proposal.edit,
             config=parent.config if parent and source == parent.source else self.task.edits.config(source),
-            edit=ask.edit,
-            seed=planned.spec.seed,
-            replicate=ask.replicate,
-            fraction=ask.fraction,
-            outcome=outcome,
-            because=ask.because,
-            description=one_line(ask.description),
-            proposer=ask.proposer,
-            charged=outcome.device_seconds_charged,
-            started_at=started_at,
-            program_id=ask.program_id or self.program_id,
+            seed=spec.seed,
+            replicate=proposal.replicate,
+            fraction=proposal.fraction,
+            description=one_line(proposal.description),
+            proposer=proposal.proposer,
+            directive_ids=proposal.directive_ids,
             diff=parent.source.diff(source) if parent else "",
+            started_at=result.started_at,
+            program_id=proposal.program_id or self.program_id,
+            source=source,
+            **measured | {"constraints": dict(outcome.constraints) or None},
         )
-        self.meter.add(outcome, ask.fraction)
-        self.history.append(record)
-        if self._repository:
-            self._repository.write(record)
-        if planned.known is None:
-            self._record_findings(record)
-            self._emit(experiment_event(self.run_id, record, parent))
 
-    def _refuse(self, planned: PlannedExperiment, outcome: Outcome) -> NoReturn:
-        self._emit(FaultEvent(run_id=self.run_id, number=planned.number, reason=outcome.reason))
+    def _record_ended(self, ended: Mapping[int, Experiment]) -> None:
+        """Experiment the experiments that have ended up to the first gap, or the first failure of ours."""
+        while (experiment := ended.get(len(self.history))) is not None and experiment.status != "fault":
+            is_new = self._replay.recorded(experiment.number) is None
+            self.meter.add(experiment)
+            self.history.append(experiment)
+            if self._repository:
+                self._repository.write(experiment)
+            if is_new:
+                self._emit_findings(experiment)
+                self._emit(experiment)
+
+    def _refuse(self, fault: Experiment) -> NoReturn:
+        self._emit(FaultEvent(run_id=self.run_id, number=fault.number, reason=fault.reason))
         raise EnvironmentProblem(
-            f"run {self.run_id}: experiment {planned.number} could not be run: {outcome.reason}",
+            f"run {self.run_id}: experiment {fault.number} could not be run: {fault.reason}",
             hint="nothing was charged; the run can be resumed",
             ids=[self.run_id],
         )
 
-    def _record_findings(self, record: Record) -> None:
-        """Written before the experiment's own row, because a resume skips experiments that have a row."""
-        about = {"run_id": self.run_id, "experiment_id": record.experiment_id, "source_id": record.source.source_id}
-        for text in record.outcome.findings:
-            self._emit(FindingEvent.of_line(text, **about, stream="search", seed=record.seed))
+    def _emit_findings(self, experiment: Experiment) -> None:
+        """Before the experiment's own row, because a resume skips experiments that have a row."""
+        about = {name: getattr(experiment, name) for name in ("run_id", "experiment_id", "source_id", "seed")}
+        for text in experiment.findings:
+            self._emit(FindingEvent.of_line(text, **about, stream="search"))

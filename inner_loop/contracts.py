@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from programs.ideas import ProgramIdea
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.rows import Difference
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from inner_loop.bench import Bench
+    from trainer.task import Task
 
 #: Settings of a program that have no effect in a night, which has its own rules for them.
 NIGHT_RULES = ("keep", "replicates", "screen", "wave", "confirm", "simplicity")
@@ -24,16 +25,23 @@ NIGHT_RULES = ("keep", "replicates", "screen", "wave", "confirm", "simplicity")
 
 @dataclass(frozen=True)
 class Proposal:
-    """An edit to try on `Situation.parent`, and the directives that led to it.
+    """An experiment that is asked for: an edit of a source, and the directives that led to it.
 
-    For an edit of text, `source` is the edited source and `edit` the equivalent known edit, if there is one.
+    For an edit of text, ``source`` is the edited source and ``edit`` the equivalent known edit, if there is one.
+    ``parent``: the experiment whose source is edited; None: the bench's head. ``fraction``: of a full experiment's
+    budget. ``replicate``: selects the training seed, which is the same for every source of the run. ``program_id``: of
+    a night, whose turn it is.
     """
 
-    edit: Edit
-    proposer: str
-    because: tuple[str, ...] = ()
+    edit: Edit = field(default_factory=Edit)
+    proposer: str = ""
+    directive_ids: tuple[str, ...] = ()
     description: str = ""
     source: Source | None = None
+    parent: Experiment | None = None
+    fraction: float = 1.0
+    replicate: int = 0
+    program_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,8 @@ class Situation:
 
     space: EditSpace
     knobs: tuple[Knob, ...]
-    parent: Record
-    history: Sequence[Record]
+    parent: Experiment
+    history: Sequence[Experiment]
     sign: float
     allowed: Callable[[Edit], bool]
     was_tried: Callable[[Edit], bool]
@@ -61,7 +69,7 @@ class ProposerStart:
     programs have other ids."""
 
     ideas: tuple[tuple[ProgramIdea, ConditionalEdit], ...] = ()
-    because: tuple[str, ...] = ()
+    directive_ids: tuple[str, ...] = ()
     program_id: str = ""
 
 
@@ -69,7 +77,7 @@ class CitingProposer:
     """The base of those whose proposals come from no idea."""
 
     def __init__(self, start: ProposerStart = ProposerStart()) -> None:
-        self._because = start.because
+        self._directive_ids = start.directive_ids
 
 
 class Proposer(Protocol):
@@ -101,18 +109,39 @@ class KeepVerdict:
         return None if self.gain is None else Difference(self.gain, self.gain_se)
 
 
+@dataclass(frozen=True)
+class MoreSeeds:
+    """What a keep rule asks for before it decides: each of ``sources`` trained once more, with one training seed.
+
+    ``replicate``: selects the seed. ``otherwise``: the verdict if the budget does not cover all of them.
+    """
+
+    sources: tuple[Experiment, ...]
+    replicate: int
+    reason: str
+    otherwise: KeepVerdict
+    directive_ids: tuple[str, ...] = ()
+
+
 class KeepRule(Protocol):
-    """Decides between a candidate and its parent, both measured in full. It may run further experiments."""
+    """Decides between a candidate and its parent, both measured in full, from measurements alone: it trains nothing."""
 
     name: str
-    #: Full experiments that one judgement may run.
-    extra: int
 
-    def prepare(self, bench: Bench) -> None:
-        """Called once after the baseline, before anything else is tried."""
+    def baseline_seeds(self, task: Task) -> int:
+        """How many training seeds of the baseline it needs before anything is judged."""
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
-        """Keep if the candidate is better than its parent by more than `earn` metric units."""
+    def judge(
+        self,
+        bench: Bench,
+        candidate: Experiment,
+        parent: Experiment,
+        further: Sequence[Experiment] = (),
+        *,
+        earn: float = 0.0,
+    ) -> KeepVerdict | MoreSeeds:
+        """Keep if the candidate is better than its parent by more than `earn` metric units. ``further``: the
+        experiments that this judgement has asked for so far, in order; it is asked again with them."""
 
 
 class Researcher(Protocol):

@@ -7,31 +7,33 @@ seconds, `started_at` is ISO 8601 in UTC, metrics are in the task's unit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import BeforeValidator, JsonValue, TypeAdapter
 
 from programs.common.ids import content_id
 from trainer.edits import Edit, Value
+from trainer.source import Source
 
 TYPES: dict[tuple[str, str], type[Event]] = {}  # by kind and, for an agent's events, `what`
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Its subclasses are frozen dataclasses too, without a decorator. ``tags``: the constant keys at the start of every
-    record. ``sparse``: fields omitted when they are None."""
+    record. ``sparse``: fields omitted when they are None; ``memory``: those that are not part of the record."""
 
     tags: ClassVar[Mapping[str, str]] = MappingProxyType({})
     sparse: ClassVar[frozenset[str]] = frozenset()
+    memory: ClassVar[frozenset[str]] = frozenset()
     _adapter: ClassVar[TypeAdapter[Any]]
 
-    def __init_subclass__(cls, sparse: tuple[str, ...] = (), **tags: str) -> None:
+    def __init_subclass__(cls, sparse: tuple[str, ...] = (), memory: tuple[str, ...] = (), **tags: str) -> None:
         dataclass(frozen=True, kw_only=True)(cls)
-        cls.tags, cls.sparse = tags, frozenset(sparse)
+        cls.tags, cls.sparse, cls.memory = tags, frozenset(sparse), frozenset(memory)
         TYPES[tags.get("kind", ""), tags.get("what", "")] = cls
 
     @property
@@ -41,10 +43,10 @@ class Event:
     def to_record(self) -> dict[str, JsonValue]:
         """The event as the ledger writes it, without the keys that the ledger adds."""
         record: dict[str, JsonValue] = dict(self.tags)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None or field.name not in self.sparse:
-                record[field.name] = _plain(value)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name not in self.memory and (value is not None or item.name not in self.sparse):
+                record[item.name] = _plain(value)
         return record
 
     @classmethod
@@ -93,10 +95,38 @@ class RunStartedEvent(Event, kind="run_started"):
     researcher: str
 
 
-class ExperimentEvent(Event, kind="experiment", sparse=("constraints", "program_id", "rows")):
-    """One training and its score. ``constraints``: the value of each constraint of the task; None without any.
-    ``program_id``: of a night, whose turn it was; else the run's program. ``rows``: the name of its values of rows in
-    the study's folder (`trainer.rows.RowStore`), where the task has them."""
+class DecisionEvent(Event, kind="decision", sparse=("gain", "gain_se")):
+    """The decision about an experiment: keep, discard, undecided …
+
+    ``gain``: over the source that it was compared with, positive is better, and its standard error, both in the task's
+    unit; None where nothing was compared, or where the error is not known."""
+
+    run_id: str
+    experiment_id: str
+    decision: str
+    reason: str = ""
+    gain: float | None = None
+    gain_se: float | None = None
+
+
+_NO_SOURCE = Source(())
+
+
+class Experiment(
+    Event, kind="experiment", sparse=("constraints", "program_id", "rows"), memory=("source", "log", "decided")
+):
+    """One training and its score: what was asked, what came of it, and what was decided.
+
+    Its life: a `Proposal` that the budget covers gets a number and is trained; when it has ended, this is written with
+    its status: ok, or crash, timeout, oom or invalid for a failure of its own (a ``fault`` of ours is never written).
+    `Bench.decide` then decides once: baseline, keep, discard, undecided; screen, replicate or confirm for what is no
+    candidate of its own.
+
+    ``parent_number``: of the experiment whose source was edited. ``constraints``: the value of each constraint of the
+    task; None without any. ``program_id``: of a night, whose turn it was; else the run's program. ``rows``: the name of
+    its values of rows in the study's folder (`trainer.rows.RowStore`), where the task has them. ``source``, ``log`` and
+    ``decided`` are known while the run works, and are not part of the row.
+    """
 
     run_id: str
     experiment_id: str
@@ -126,25 +156,43 @@ class ExperimentEvent(Event, kind="experiment", sparse=("constraints", "program_
     findings: tuple[str, ...] = ()
     cached: bool
     reason: str
-    diff: str = ""
+    diff: str = field(default="", repr=False)
     started_at: str = ""
     constraints: Mapping[str, float] | None = None
     program_id: str | None = None
     rows: str | None = None
+    source: Annotated[Source, BeforeValidator(lambda _: _NO_SOURCE)] = field(default=_NO_SOURCE, repr=False)
+    log: Annotated[str, BeforeValidator(lambda _: "")] = field(default="", repr=False)
+    decided: Annotated[DecisionEvent | None, BeforeValidator(lambda _: None)] = None
 
+    @property
+    def ok(self) -> bool:
+        return self.metric is not None
 
-class DecisionEvent(Event, kind="decision", sparse=("gain", "gain_se")):
-    """The decision about an experiment: keep, discard, undecided …
+    @property
+    def full(self) -> bool:
+        """Whether it had the whole budget of an experiment: only such experiments are compared with the head."""
+        return self.fraction >= 1.0
 
-    ``gain``: over the source that it was compared with, positive is better, and its standard error, both in the task's
-    unit; None where nothing was compared, or where the error is not known."""
+    @property
+    def decision(self) -> str:
+        """Empty until it is decided."""
+        return self.decided.decision if self.decided else ""
 
-    run_id: str
-    experiment_id: str
-    decision: str
-    reason: str = ""
-    gain: float | None = None
-    gain_se: float | None = None
+    @property
+    def gain(self) -> float | None:
+        """Over the source that the decision compared it with, in the task's unit; positive is better."""
+        return self.decided.gain if self.decided else None
+
+    @property
+    def gain_se(self) -> float | None:
+        return self.decided.gain_se if self.decided else None
+
+    def decide(self, decided: DecisionEvent) -> None:
+        """Set the decision, once."""
+        if self.decided is not None:
+            raise RuntimeError(f"experiment {self.number} was decided already: {self.decision}")
+        object.__setattr__(self, "decided", decided)
 
 
 class TurnEvent(Event, kind="turn"):
@@ -242,13 +290,6 @@ class AgentEvent(Event):
     """What a coding agent's run records besides its experiments."""
 
     run_id: str
-
-
-class AgentSourceEvent(AgentEvent, kind="agent", what="source"):
-    """The text of a source that its experiment's diff does not fully determine."""
-
-    source_id: str
-    files: tuple[tuple[str, str], ...]
 
 
 class AgentSandboxEvent(AgentEvent, kind="agent", what="sandbox"):

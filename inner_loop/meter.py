@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from trainer.experiment import Outcome
+from inner_loop.events import Experiment
 from trainer.task import Task
 
 #: Slack for sums of floats: a billionth of a second.
@@ -54,13 +54,13 @@ class RunMeter:
         """What the last experiment used beyond the budget."""
         return max(0.0, self.charged - self.budget)
 
-    def add(self, outcome: Outcome, fraction: float) -> None:
-        self.charged += outcome.device_seconds_charged
-        self.spent += outcome.device_seconds_spent
-        if outcome.cached:
-            self.cached += outcome.device_seconds_charged
-        if outcome.status == "ok":
-            self._seen[fraction].append(outcome.device_seconds_charged)
+    def add(self, experiment: Experiment) -> None:
+        self.charged += experiment.device_seconds_charged
+        self.spent += experiment.device_seconds_spent
+        if experiment.cached:
+            self.cached += experiment.device_seconds_charged
+        if experiment.ok:
+            self._seen[experiment.fraction].append(experiment.device_seconds_charged)
 
     def use_sandbox(self, seconds: float) -> None:
         """Charge an agent's use outside its experiments, given its total device-seconds since the run began."""

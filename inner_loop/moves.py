@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from trainer.edits import Edit, EditError, EditSpace, Knob, Value
 from trainer.source import Source
 
@@ -76,7 +76,7 @@ def after(config: Mapping[str, Value], edit: Edit) -> tuple[tuple[str, Value], .
     return tuple(sorted({**config, **dict(changed(edit))}.items()))
 
 
-def known_edit(space: EditSpace, parent: Record, source: Source) -> Edit:
+def known_edit(space: EditSpace, parent: Experiment, source: Source) -> Edit:
     """The known edit of a parent that gives this source; empty for any other change of its text."""
     edit = space.between(parent.config, space.config(source))
     try:

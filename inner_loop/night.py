@@ -17,17 +17,13 @@ from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BenchClosed
 from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_over_source
 from inner_loop.contracts import Proposal, Researcher
-from inner_loop.events import AgentHeadEvent, AgentSessionEvent, FindingEvent, NightTurnEvent
+from inner_loop.events import AgentHeadEvent, AgentSessionEvent, Experiment, FindingEvent, NightTurnEvent
 from inner_loop.models.contract import NoReply
-from inner_loop.record import Record
 from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
-from inner_loop.trials import request_of
-from inner_loop.wave import ExperimentRequest
 from programs.common.errors import UsageError
 from programs.program import Program
 from trainer.cards.freshness import takes_seed
-from trainer.edits import Edit
 from trainer.rows import Difference
 from trainer.source import Source
 from trainer.task import Task
@@ -146,11 +142,11 @@ class Night:
         if self._start is None or self._start == bench.baseline.source:
             return
         known = (one for one in bench.history if one.source == self._start)  # an agent's night that is resumed
-        begun = next(known, None) or bench.experiment(Edit(), source=self._start, description=BEGUN, proposer=BY)
+        begun = next(known, None) or bench.experiment(Proposal(proposer=BY, description=BEGUN, source=self._start))
         if self._repeats and begun.ok:
             self._again(bench, [begun])
         if not begun.decision:
-            why = BEGUN if begun.ok else f"{begun.outcome.status}: {begun.outcome.reason}"
+            why = BEGUN if begun.ok else f"{begun.status}: {begun.reason}"
             bench.decide(begun, "keep" if begun.ok else "discard", why)
 
     # --- turns of one experiment ----------------------------------------------------------------------------------
@@ -210,8 +206,10 @@ class Night:
     def _train(self, bench: Bench, drawn: Sequence[tuple[NightTurn, Proposal]]) -> None:
         """Train a round on `main`. The best win becomes `main`; the others wait for the next turn of their program."""
         main = bench.head
-        asks = [request_of(main, one, program_id=turn.seat.program.program_id) for turn, one in drawn]
-        records = bench.experiments(asks)
+        proposals = [
+            replace(proposal, parent=main, program_id=turn.seat.program.program_id) for turn, proposal in drawn
+        ]
+        records = bench.experiments(proposals)
         compared = {record.number: self._compared(bench, record, main) for record in records}
         wins = [record for record in records if self._wins(bench, record, main)]
         again = self._again(bench, wins) if self._repeats else {}
@@ -228,9 +226,9 @@ class Night:
                 decision = "discard"
                 why = f"experiment {best.number} of the same round was kept; tried again on top of it"
             elif not record.ok:
-                why = f"{record.outcome.status}: {record.outcome.reason}"
+                why = f"{record.status}: {record.reason}"
             elif repeat and not repeat.ok:
-                why = f"{repeat.outcome.status} with {self._second}"
+                why = f"{repeat.status} with {self._second}"
             elif record in wins and self._repeats and not repeat:
                 decision, why = "undecided", f"no time for {self._second}: {why}"
             else:
@@ -239,31 +237,31 @@ class Night:
             kept = record if record is best else None
             self._told(bench, turn, [record, *filter(None, [repeat])], kept, _gain(found))
 
-    def _again(self, bench: Bench, wins: Sequence[Record]) -> dict[int, Record]:
+    def _again(self, bench: Bench, wins: Sequence[Experiment]) -> dict[int, Experiment]:
         """Train records with a second seed, once; number → its repeat, of those that the budget covers."""
         known = {one.source: one for one in bench.history if one.replicate == SECOND and one.full}
         for repeat in known.values():
             if not repeat.decision:  # of a session that was cut short
                 bench.decide(repeat, "replicate", self._second)
         new = [one for one in wins if one.source not in known]
-        asks = [
-            ExperimentRequest(
-                Edit(), one, one.because, replicate=SECOND, description=f"{one.description}, again", proposer=BY,
-                source=one.source, program_id=one.program_id,
+        proposals = [
+            Proposal(
+                proposer=BY, directive_ids=one.directive_ids, description=f"{one.description}, again",
+                source=one.source, parent=one, replicate=SECOND, program_id=one.program_id,
             )
             for one in new
         ]  # fmt: skip
-        for one, repeat in zip(new, bench.experiments(asks), strict=False):
+        for one, repeat in zip(new, bench.experiments(proposals), strict=False):
             bench.decide(repeat, "replicate", f"experiment {one.number} with {self._second}")
             known[one.source] = repeat
         return {one.number: known[one.source] for one in wins if one.source in known}
 
-    def _compared(self, bench: Bench, record: Record, main: Record) -> Difference | None:
+    def _compared(self, bench: Bench, record: Experiment, main: Experiment) -> Difference | None:
         """The gain over `main` on the same seeds; None for a source that failed with any of them."""
         failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
         return None if failed else difference(bench, record, main)
 
-    def _wins(self, bench: Bench, record: Record, main: Record) -> bool:
+    def _wins(self, bench: Bench, record: Experiment, main: Experiment) -> bool:
         """Whether the first look is worth a second seed. Without second seeds, whether it is kept."""
         return self._decided(bench, self._compared(bench, record, main)) == "keep"
 
@@ -322,7 +320,12 @@ class Night:
         return tried and len(self._recorded) == told and sessions > told
 
     def _told(
-        self, bench: Bench, turn: NightTurn, trained: Sequence[Record], kept: Record | None = None, gain: float = 0.0
+        self,
+        bench: Bench,
+        turn: NightTurn,
+        trained: Sequence[Experiment],
+        kept: Experiment | None = None,
+        gain: float = 0.0,
     ) -> None:
         """Write a turn down, once."""
         event = NightTurnEvent(
@@ -335,7 +338,7 @@ class Night:
             main=bench.head.number,
             kept=kept.number if kept else None,
             gain=gain if kept else 0.0,
-            device_seconds_charged=sum(one.charged for one in trained),
+            device_seconds_charged=sum(one.device_seconds_charged for one in trained),
         )
         if turn.number not in self._recorded:
             self._context.emit(event)

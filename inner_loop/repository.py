@@ -1,38 +1,39 @@
 """The git repository of a run: a commit per kept experiment, and the diff of every experiment as a file.
 
-Objects are written loose, in git's own format (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects): no index, no
-lock, no process per commit. `git init` and each object of GitPython's database would be a process of their own.
+Commits are written by `git fast-import` (https://git-scm.com/docs/git-fast-import): one process for each.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import subprocess
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from inner_loop.record import Record
-from programs.common.errors import EnvironmentProblem
+from inner_loop.events import Experiment
+from programs.common.errors import Corrupt, EnvironmentProblem
 from programs.common.text import one_line
-from trainer.edits import format_value
+from trainer.edits import EditSpace, format_value
 from trainer.source import Source
 
 AUTHOR = "Metaloop <metaloop@localhost>"
+#: Settings and hooks of the user, or of a folder above, have no part in it.
+_GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsync=none", "-c", "gc.auto=0")
 
 
 class RunRepository:
     """`folder` is an ordinary git repository.
 
     Branch `main` leads to the head. When the head moves to another branch, the old tip stays as `kept-NUMBER`. The same
-    records give the same commit hashes, so a resumed run rebuilds the same repository.
+    experiments give the same commit hashes, so a resumed run rebuilds the same repository. A source that no known edit
+    gives is committed when it was measured, as `refs/experiments/NUMBER`: `recorded_source` reads it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, metric: str) -> None:
         self.folder = folder
+        self._metric = metric
         self._diffs, self._logs, self._git = folder / "diffs", folder / "logs", folder / ".git"
         for place in (self._diffs, self._logs):
             place.mkdir(parents=True, exist_ok=True)
@@ -41,91 +42,105 @@ class RunRepository:
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
 
-    def hash_of(self, record: Record) -> str:
-        """The commit of a record; empty if it was not kept."""
-        return self._hashes.get(record.number, "")
+    def hash_of(self, experiment: Experiment) -> str:
+        """The commit of an experiment; empty if it has none."""
+        return self._hashes.get(experiment.number, "")
 
-    def write(self, record: Record) -> None:
-        """Store an experiment's diff against its parent, kept or not, as `diffs/NUMBER.diff`, and its log.
+    def write(self, experiment: Experiment) -> None:
+        """Store an experiment's diff against its parent, kept or not, as `diffs/NUMBER.diff`, its log, and its source
+        if its row alone does not give it.
 
         A replayed experiment has no log; the log of its first run stays.
         """
-        name = f"{record.number:04d}"
-        (self._diffs / f"{name}.diff").write_text(record.diff, encoding="utf-8", newline="")
-        if record.outcome.log:
-            (self._logs / f"{name}.log").write_text(record.outcome.log, encoding="utf-8", newline="")
+        name = f"{experiment.number:04d}"
+        (self._diffs / f"{name}.diff").write_text(experiment.diff, encoding="utf-8", newline="")
+        if experiment.log:
+            (self._logs / f"{name}.log").write_text(experiment.log, encoding="utf-8", newline="")
+        if not experiment.edit and experiment.parent_source_id not in (None, experiment.source_id):
+            self._commit(experiment)
 
-    def log_of(self, record: Record) -> str:
+    def log_of(self, experiment: Experiment) -> str:
         """The stored log; empty if there is none."""
-        path = self._logs / f"{record.number:04d}.log"
+        path = self._logs / f"{experiment.number:04d}.log"
         return path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
 
-    def commit(self, record: Record, parent: Record | None, metric: str) -> str:
-        """Commit a record's source on top of its parent's and move main to it."""
-        above = self._hashes.get(parent.number, "") if parent else ""
-        lines = [f"tree {self._tree(record.source)}", *([f"parent {above}"] if above else [])]
-        seconds = int(datetime.fromisoformat(record.started_at).timestamp())
-        lines += [f"author {AUTHOR} {seconds} +0000", f"committer {AUTHOR} {seconds} +0000", ""]
-        commit = self._store("commit", "\n".join([*lines, message(record, metric)]).encode())
-        self._hashes[record.number] = commit
-        self._point(record, parent)
-        return commit
-
-    def move(self, record: Record, parent: Record | None, metric: str) -> None:
-        """Move main to a record, committing it first if necessary."""
-        if record.number in self._hashes:
-            self._point(record, parent)
-        else:
-            self.commit(record, parent, metric)
+    def move(self, experiment: Experiment) -> None:
+        """Move main to an experiment, committing it first if necessary."""
+        if experiment.number not in self._hashes:
+            self._commit(experiment)
+        heads = self._git / "refs" / "heads"
+        if self._tip is not None and experiment.parent_number != self._tip:
+            (heads / f"kept-{self._tip:04d}").write_text(self._hashes[self._tip] + "\n")
+        (heads / f"kept-{experiment.number:04d}").unlink(missing_ok=True)
+        fresh = heads / "main.new"
+        fresh.write_text(self._hashes[experiment.number] + "\n")
+        fresh.replace(heads / "main")
+        self._tip = experiment.number
 
     def close(self) -> None:
         """Check out main, so that `git status` is clean."""
-        from git import Git
-
         if self._tip is not None:
-            with _git_errors(self.folder):
-                Git(self.folder).reset("--hard", "--quiet", "main")
+            _run_git(self.folder, "reset", "--hard", "--quiet", "main")
 
-    def _point(self, record: Record, parent: Record | None) -> None:
-        heads = self._git / "refs" / "heads"
-        if self._tip is not None and (parent is None or parent.number != self._tip):
-            (heads / f"kept-{self._tip:04d}").write_text(self._hashes[self._tip] + "\n")
-        (heads / f"kept-{record.number:04d}").unlink(missing_ok=True)
-        fresh = heads / "main.new"
-        fresh.write_text(self._hashes[record.number] + "\n")
-        fresh.replace(heads / "main")
-        self._tip = record.number
+    def _commit(self, experiment: Experiment) -> None:
+        """Commit a source on top of its parent's."""
+        above = "" if experiment.parent_number is None else self._hashes.get(experiment.parent_number, "")
+        seconds = int(datetime.fromisoformat(experiment.started_at).timestamp())
+        head = [f"commit refs/experiments/{experiment.number:04d}", "mark :1"]
+        head += [f"{role} {AUTHOR} {seconds} +0000" for role in ("author", "committer")]
+        stream = b"\n".join([*(line.encode() for line in head), _data(message(experiment, self._metric))])
+        stream += f"from {above}\n".encode() if above else b""
+        stream += b"deleteall\n"
+        for name, text in experiment.source.files:
+            stream += f"M 100644 inline {json.dumps(name)}\n".encode() + _data(text)
+        self._hashes[experiment.number] = (
+            _run_git(self.folder, "fast-import", "--quiet", "--force", stdin=stream + b"get-mark :1\n").decode().strip()
+        )
 
-    def _tree(self, source: Source) -> str:
-        """The tree of a source; sub-folders are trees of their own."""
-        return self._subtree({tuple(name.split("/")): text for name, text in source.files})
 
-    def _subtree(self, files: dict[tuple[str, ...], str]) -> str:
-        entries: dict[str, tuple[str, str]] = {}
-        folders: dict[str, dict[tuple[str, ...], str]] = {}
-        for path, text in files.items():
-            if len(path) == 1:
-                entries[path[0]] = ("100644", self._store("blob", text.encode()))
-            else:
-                folders.setdefault(path[0], {})[path[1:]] = text
-        for name, inside in folders.items():
-            entries[name] = ("40000", self._subtree(inside))
-        ordered = sorted(entries.items(), key=lambda item: item[0] + ("/" if item[1][0] == "40000" else ""))
-        return self._store("tree", b"".join(f"{m} {n}".encode() + b"\0" + bytes.fromhex(h) for n, (m, h) in ordered))
+def recorded_source(recorded: Experiment, parent: Source, edits: EditSpace, folder: Path | None) -> Source:
+    """The source of a recorded experiment: by its known edit of its parent's source, else from the run's ``folder``.
+    Raises Corrupt where neither gives it."""
+    if recorded.edit:
+        source: Source | None = edits.apply(parent, recorded.edit)
+    elif recorded.source_id == parent.source_id:
+        source = parent
+    else:
+        source = _committed_source(folder, recorded.number) if folder else None
+    if source is None or source.source_id != recorded.source_id:
+        raise Corrupt(
+            f"run {recorded.run_id}: the source of experiment {recorded.number} is not in the repository of the run",
+            hint="restore the folder runs of the study, or start it again as a new run",
+            ids=[recorded.run_id, recorded.experiment_id],
+        )
+    return source
 
-    def _store(self, kind: str, data: bytes) -> str:
-        """Write an object unless it exists; returns its SHA-1 name."""
-        whole = f"{kind} {len(data)}\0".encode() + data
-        name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
-        path = self._git / "objects" / name[:2] / name[2:]
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            fresh = path.with_suffix(".new")
-            fresh.unlink(missing_ok=True)  # read-only, if a kill left it here
-            fresh.write_bytes(zlib.compress(whole, 1))
-            fresh.chmod(0o444)
-            fresh.replace(path)
-        return name
+
+def _committed_source(folder: Path, number: int) -> Source | None:
+    name = f"refs/experiments/{number:04d}"
+    if not (folder / ".git" / name).is_file():
+        return None
+    listed = _run_git(folder, "ls-tree", "-r", "-z", "--name-only", name).decode().split("\0")
+    return Source(
+        tuple((path, _run_git(folder, "cat-file", "blob", f"{name}:{path}").decode()) for path in listed[:-1])
+    )
+
+
+def _data(text: str) -> bytes:
+    data = text.encode()
+    return f"data {len(data)}\n".encode() + data + b"\n"
+
+
+def _run_git(folder: Path, *words: str, stdin: bytes = b"") -> bytes:
+    """The output of git in a run's folder. Turns its errors, usually a full disk, into one line."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    done = subprocess.run([*_GIT, "-C", str(folder), *words], input=stdin, capture_output=True, env=environment)
+    if done.returncode:
+        problem = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
+        hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
+        raise EnvironmentProblem(f"{folder}: git failed: {problem}", hint=hint)
+    return done.stdout
 
 
 def lay_out(git_folder: Path) -> None:
@@ -140,33 +155,20 @@ def lay_out(git_folder: Path) -> None:
 
 def unlock(git_folder: Path) -> None:
     """Remove the locks of an interrupted git. Only one process uses a repository of ours at a time."""
-    for folder in (git_folder, git_folder / "refs" / "heads"):
+    for folder in (git_folder, git_folder / "refs" / "heads", git_folder / "refs" / "experiments"):
         for lock in folder.glob("*.lock"):
             lock.unlink(missing_ok=True)
 
 
-@contextmanager
-def _git_errors(folder: Path) -> Iterator[None]:
-    """Turns an error of git, usually a full disk, into one line."""
-    from git import GitError
-
-    try:
-        yield
-    except GitError as error:
-        said = " ".join(str(getattr(error, "stderr", "") or error).split())
-        hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
-        raise EnvironmentProblem(f"{folder}: git failed: {said[:300]}", hint=hint) from error
-
-
-def message(record: Record, metric: str) -> str:
-    """Subject and trailers of a kept experiment's commit."""
-    value = "none" if record.metric is None else f"{record.metric:.6f}"
+def message(experiment: Experiment, metric: str) -> str:
+    """Subject and trailers of an experiment's commit."""
+    value = "none" if experiment.metric is None else f"{experiment.metric:.6f}"
     trailers = [
-        f"Experiment: {record.experiment_id}",
+        f"Experiment: {experiment.experiment_id}",
         f"Metric: {metric} {value}",
-        f"Cost: {format_value(record.charged)} s",
-        f"Edit: {json.dumps(asdict(record.edit), sort_keys=True)}",
-        *([f"Directives: {' '.join(record.because)}"] if record.because else []),
+        f"Cost: {format_value(experiment.device_seconds_charged)} s",
+        f"Edit: {json.dumps(asdict(experiment.edit), sort_keys=True)}",
+        *([f"Directives: {' '.join(experiment.directive_ids)}"] if experiment.directive_ids else []),
     ]
-    subject = one_line(record.description) or "experiment"
+    subject = one_line(experiment.description) or "experiment"
     return "\n".join([subject, "", *trailers]) + "\n"

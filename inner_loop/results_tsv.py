@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from programs.common.text import one_line
 
 #: Failed experiments are `crash` and show the metric 0.000000; what was measured and not kept is `discard`, or
@@ -19,28 +19,28 @@ class ResultsTable:
         self.path = folder / "results.tsv"
         self.path.write_text(f"commit\t{metric}\tmemory_gb\tstatus\tdescription\n", encoding="utf-8")
 
-    def add(self, record: Record, commit: str) -> None:
+    def add(self, record: Experiment, commit: str) -> None:
         """`commit`: the kept commit's hash; without one the source's id is written."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(row(record, commit) + "\n")
 
 
-def row(record: Record, commit: str = "") -> str:
+def row(record: Experiment, commit: str = "") -> str:
     """One line of the table; the commit in 7 characters, memory in GB (2**30 bytes)."""
-    name = commit[:7] or record.source.source_id[1:8]
+    name = commit[:7] or record.source_id[1:8]
     status = _STATUS.get(record.decision, "discard") if record.ok else "crash"
     return "\t".join(
         [
             name,
             f"{record.metric or 0.0:.6f}",
-            f"{record.outcome.peak_memory_mb / 1024:.1f}",
+            f"{record.peak_memory_mb / 1024:.1f}",
             status,
             one_line(_description(record)),
         ]
     )
 
 
-def _description(record: Record) -> str:
+def _description(record: Experiment) -> str:
     """The experiment's description; screens, replicates and confirmations are marked as such."""
     if record.decision not in ("screen", "replicate", "confirm"):
         return record.description

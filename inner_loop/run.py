@@ -71,7 +71,7 @@ def run(
         streams=streams,
         budget_seconds=budget_seconds,
         emit=emit,
-        repository=RunRepository(folder) if folder else None,
+        repository=RunRepository(folder, trainer.task.metric) if folder else None,
         recorded=recorded,
         should_stop=should_stop,
         devices=devices,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.contracts import Situation
+from inner_loop.events import Experiment
 from inner_loop.moves import after, changed, others
-from inner_loop.record import Record
 from programs.charter import Charter
 from trainer.edits import Edit, EditSpace, Value
 
@@ -27,7 +27,7 @@ class Surroundings:
         self._banned: set[frozenset[tuple[str, Value]]] = set()
         self._inapplicable: set[tuple[str, str]] = set()
 
-    def situation(self, bench: Bench, parent: Record) -> Situation:
+    def situation(self, bench: Bench, parent: Experiment) -> Situation:
         """The situation of a parent now."""
         self._update(bench)
         here = after(parent.config, Edit())
@@ -46,11 +46,11 @@ class Surroundings:
 
         return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried)
 
-    def plan(self, parent: Record, edit: Edit) -> None:
+    def plan(self, parent: Experiment, edit: Edit) -> None:
         """Note an edit that will be tried, so that a wave does not contain it twice under no-repeat."""
         self._tried.add(after(parent.config, edit))
 
-    def does_not_apply(self, parent: Record, edit: Edit) -> None:
+    def does_not_apply(self, parent: Experiment, edit: Edit) -> None:
         """Note an edit that cannot be applied to a parent, or whose source must not be repeated."""
         self._inapplicable.add((parent.source.source_id, edit.key()))
 
@@ -61,8 +61,8 @@ class Surroundings:
     def _update(self, bench: Bench) -> None:
         for record in bench.history[self._seen :]:
             self._tried.add(after(record.config, Edit()))
-            self._sources.add(record.source.source_id)
-            if record.outcome.status in FAILED and record.edit:
+            self._sources.add(record.source_id)
+            if record.status in FAILED and record.edit:
                 self._banned.add(frozenset(changed(record.edit)))
         self._seen = len(bench.history)
 

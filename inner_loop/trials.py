@@ -5,14 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations, joined
-from inner_loop.comparison import added_lines, gain_over
-from inner_loop.contracts import KeepRule, KeepVerdict, Proposal
-from inner_loop.record import Record
-from inner_loop.wave import ExperimentRequest
+from inner_loop.comparison import added_lines, gain_over, measurements
+from inner_loop.contracts import KeepRule, KeepVerdict, MoreSeeds, Proposal
+from inner_loop.events import Experiment
 from programs.charter import Charter, promoted
 
 
@@ -24,7 +22,7 @@ class Trials:
         self._rule = rule
         self._citations = citations
 
-    def measure(self, bench: Bench, parent: Record, proposal: Proposal) -> Record:
+    def measure(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Experiment:
         """Run the candidate in full, with every training seed of the charter; stop at a failure.
 
         The record of the first seed represents the candidate and is left undecided; the others are `replicate`. Raises
@@ -35,97 +33,140 @@ class Trials:
             raise BudgetSpent(f"{bench.remaining:.3g} s left, an experiment takes {bench.cost():.3g} s")
         return records[0]
 
-    def side_by_side(self, bench: Bench, parent: Record, wave: Sequence[Proposal]) -> list[Record]:
+    def side_by_side(self, bench: Bench, parent: Experiment, wave: Sequence[Proposal]) -> list[Experiment]:
         """All candidates of a wave as by `measure`, as many as the budget covers, from the first on.
 
         One device runs one candidate after the other, each with all its seeds. Several devices run the wave seed by
         seed: all candidates with the first seed, then those that have not failed with the next. So the number and seed
         of every experiment are known before its wave is launched.
         """
+        proposals = [replace(proposal, parent=parent) for proposal in wave]
         if bench.devices == 1 and self._charter.replicates > 1:
-            records_so_far: list[Record] = []
-            for proposal in wave:
-                first = bench.experiments([request_of(parent, proposal)])
+            candidates: list[Experiment] = []
+            for proposal in proposals:
+                first = bench.experiments([proposal])
                 if not first:
                     break
-                records_so_far += first
-                self._replicate(bench, parent, [(first[0], proposal)])
-            return records_so_far
-        records = bench.experiments([request_of(parent, proposal) for proposal in wave])
-        self._replicate(bench, parent, list(zip(records, wave, strict=False)))
-        return records
+                candidates += first
+                self._replicate(bench, [(first[0], proposal)])
+            return candidates
+        candidates = bench.experiments(proposals)
+        self._replicate(bench, list(zip(candidates, proposals, strict=False)))
+        return candidates
 
-    def _replicate(self, bench: Bench, parent: Record, pairs: Sequence[tuple[Record, Proposal]]) -> None:
+    def _replicate(self, bench: Bench, pairs: Sequence[tuple[Experiment, Proposal]]) -> None:
         """The charter's further seeds of candidates, until they fail or the budget is spent."""
-        living = [(record, proposal) for record, proposal in pairs if record.ok]
-        because = self._citations.cite("replicates")
+        living = [(candidate, proposal) for candidate, proposal in pairs if candidate.ok]
+        cited = self._citations.cite("replicates")
         for replicate in range(1, self._charter.replicates):
-            asks = [
-                request_of(
-                    parent,
+            proposals = [
+                replace(
                     proposal,
                     replicate=replicate,
-                    because=joined(proposal.because, because),
-                    description=f"{record.description}, seed {replicate}",
+                    directive_ids=joined(proposal.directive_ids, cited),
+                    description=f"{candidate.description}, seed {replicate}",
                 )
-                for record, proposal in living
+                for candidate, proposal in living
             ]
-            further = bench.experiments(asks)
-            for again, (record, _) in zip(further, living, strict=False):
-                bench.decide(again, "replicate", f"seed {replicate} of experiment {record.number}")
-            living = [pair for again, pair in zip(further, living, strict=False) if again.ok]
+            further = bench.experiments(proposals)
+            for experiment, (candidate, _) in zip(further, living, strict=False):
+                bench.decide(experiment, "replicate", f"seed {replicate} of experiment {candidate.number}")
+            living = [pair for experiment, pair in zip(further, living, strict=False) if experiment.ok]
 
-    def screen(self, bench: Bench, parent: Record, wave: Sequence[Proposal], promoted: int) -> list[Proposal]:
+    def screen(self, bench: Bench, parent: Experiment, wave: Sequence[Proposal], promoted: int) -> list[Proposal]:
         """Run each proposal at a fraction of the budget; promote the best by that metric alone, best first."""
+        cited = self._citations.cite("screen.fraction", "screen.promote", "wave")
         fraction = self._charter.screen.fraction
-        because = self._citations.cite("screen.fraction", "screen.promote", "wave")
-        asks = [request_of(parent, p, fraction=fraction, because=joined(p.because, because)) for p in wave]
-        tried = list(zip(bench.experiments(asks), wave, strict=False))  # the budget may end within the wave
+        proposals = [
+            replace(proposal, parent=parent, fraction=fraction, directive_ids=joined(proposal.directive_ids, cited))
+            for proposal in wave
+        ]
+        tried = list(zip(bench.experiments(proposals), wave, strict=False))  # the budget may end within the wave
         ranked = sorted(
             (pair for pair in tried if pair[0].ok), key=lambda pair: bench.task.sign * (pair[0].metric or 0.0)
         )
-        ranks = {record.number: rank for rank, (record, _) in enumerate(ranked, 1)}
-        for record, _ in tried:
-            bench.decide(record, "screen", _screened(record, ranks.get(record.number), len(tried), promoted))
+        ranks = {experiment.number: rank for rank, (experiment, _) in enumerate(ranked, 1)}
+        for experiment, _ in tried:
+            reason = _screened(experiment, ranks.get(experiment.number), len(tried), promoted)
+            bench.decide(experiment, "screen", reason)
         return [proposal for _, proposal in ranked[:promoted]]
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record) -> KeepVerdict:
+    def judge(self, bench: Bench, candidate: Experiment, parent: Experiment) -> KeepVerdict:
         """The keep rule's verdict. The charter's least gain and added lines of source raise the required gain."""
         if not candidate.ok:
-            return KeepVerdict(False, f"{candidate.outcome.status}: {candidate.outcome.reason}")
+            return KeepVerdict(False, f"{candidate.status}: {candidate.reason}")
         failed = self._failed_replicate(bench, candidate)
         if failed is not None:
-            return KeepVerdict(False, f"{failed.outcome.status} under seed {failed.replicate}: {failed.outcome.reason}")
+            return KeepVerdict(False, f"{failed.status} under seed {failed.replicate}: {failed.reason}")
         earn = self._charter.simplicity * max(0, added_lines(candidate, parent))
-        return self._rule.judge(bench, candidate, parent, earn=max(earn, self._charter.keep.least))
+        earn = max(earn, self._charter.keep.least)
+        return verdict_of(self._rule, bench, candidate, parent, earn=earn)
 
-    def best_first(self, bench: Bench, candidates: Sequence[Record], parent: Record) -> list[Record]:
+    def best_first(self, bench: Bench, candidates: Sequence[Experiment], parent: Experiment) -> list[Experiment]:
         """Candidates by gain over their parent; failed ones come last."""
 
-        def rank(record: Record) -> float:
+        def rank(record: Experiment) -> float:
             gain = gain_over(bench, record, parent)
             return float("inf") if gain is None else -gain
 
         return sorted(candidates, key=rank)
 
-    def _failed_replicate(self, bench: Bench, candidate: Record) -> Record | None:
+    def _failed_replicate(self, bench: Bench, candidate: Experiment) -> Experiment | None:
         """A later seed with which the candidate failed; a source that fails with some seed is not kept."""
         later = bench.history[candidate.number + 1 :]
-        mine = (r for r in later if r.source.source_id == candidate.source.source_id and r.full)
+        mine = (r for r in later if r.source_id == candidate.source_id and r.full)
         return next((record for record in mine if not record.ok), None)
 
 
-def request_of(parent: Record, one: Proposal, **other: Any) -> ExperimentRequest:
-    """The request for a proposal's experiment; ``other`` overrides its fields."""
-    ask = ExperimentRequest(
-        one.edit, parent, one.because, description=one.description, proposer=one.proposer, source=one.source
-    )
-    return replace(ask, **other)
+def prepare_rule(rule: KeepRule, bench: Bench, directive_ids: tuple[str, ...] = ()) -> None:
+    """Train the baseline with the seeds that a keep rule needs beyond those that it was trained with."""
+    have = len(measurements(bench.history, bench.baseline.source_id))
+    for replicate in range(have, rule.baseline_seeds(bench.task)):
+        description = f"baseline, seed {replicate}: noise"
+        proposal = Proposal(
+            directive_ids=directive_ids, replicate=replicate, description=description, parent=bench.baseline
+        )
+        bench.decide(bench.experiment(proposal), "replicate", "noise of the baseline")
 
 
-def _screened(record: Record, rank: int | None, count: int, promoted: int) -> str:
+def verdict_of(
+    rule: KeepRule, bench: Bench, candidate: Experiment, parent: Experiment, *, earn: float = 0.0
+) -> KeepVerdict:
+    """A keep rule's verdict, after all the further seeds that it asks for, as far as the budget covers them."""
+    further: list[Experiment] = []
+    while True:
+        answer = rule.judge(bench, candidate, parent, further, earn=earn)
+        if isinstance(answer, KeepVerdict):
+            return answer
+        try:
+            further += _more_seeds(bench, answer)
+        except BudgetSpent:
+            return answer.otherwise
+
+
+def _more_seeds(bench: Bench, request: MoreSeeds) -> list[Experiment]:
+    """What a keep rule asks for. BudgetSpent where the budget does not cover all of it."""
+    if not bench.can_afford(count=len(request.sources)):
+        raise BudgetSpent("no budget left for further seeds")
+    experiments: list[Experiment] = []
+    for source in request.sources:
+        description = f"{source.description}, fresh seed {request.replicate}"
+        experiment = bench.experiment(
+            Proposal(
+                parent=source,
+                directive_ids=request.directive_ids,
+                replicate=request.replicate,
+                description=description,
+            )
+        )
+        bench.decide(experiment, "replicate", request.reason)
+        experiments.append(experiment)
+    return experiments
+
+
+def _screened(record: Experiment, rank: int | None, count: int, promoted: int) -> str:
     if rank is None:
-        return f"{record.outcome.status}: {record.outcome.reason}"
+        return f"{record.status}: {record.reason}"
     return f"place {rank} of {count}{', promoted' if rank <= promoted else ''}"
 
 

@@ -83,7 +83,7 @@ class BaselineEvent(Event, kind="baseline", sparse=("constraints", "splits", "ro
     """The untouched source, trained with one seed of the baseline of all gains on the stream.
 
     ``splits``: its metric on each hidden split that it was scored on, by the split's label; ``metric`` is their mean.
-    None where the task has no hidden splits. ``rows``: as in `ExperimentEvent`. ``further_seconds``: the part of
+    None where the task has no hidden splits. ``rows``: as in `Experiment`. ``further_seconds``: the part of
     ``device_seconds_spent`` for all splits but the first.
     """
 

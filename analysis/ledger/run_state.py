@@ -44,7 +44,7 @@ from inner_loop.events import (
     CallEvent,
     DecisionEvent,
     Event,
-    ExperimentEvent,
+    Experiment,
     NightTurnEvent,
     RunEndedEvent,
     RunStartedEvent,
@@ -63,7 +63,7 @@ class RunState:
 
     started: RunStartedEvent | None = None
     ended: RunEndedEvent | None = None
-    experiments: dict[str, ExperimentEvent] = field(default_factory=dict)
+    experiments: dict[str, Experiment] = field(default_factory=dict)
     decisions: dict[str, DecisionEvent] = field(default_factory=dict)
     turns: dict[int, NightTurnEvent] = field(default_factory=dict)
     calls: list[CallEvent] = field(default_factory=list)
@@ -73,7 +73,7 @@ class RunState:
     def take(self, event: Event) -> None:
         """Of an experiment the first record counts, of a decision the last, of an end the first that finished; of a
         verification the first without an infrastructure fault."""
-        if isinstance(event, ExperimentEvent):
+        if isinstance(event, Experiment):
             self.experiments.setdefault(event.experiment_id, event)
         elif isinstance(event, DecisionEvent):
             self.decisions[event.experiment_id] = event

@@ -29,7 +29,7 @@ from arena.executor import Progress, StopRequest, rebuild
 from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, RunJob, WorkerMessage, to_json
 from arena.settings import StudyConfig
 from arena.worker import shown
-from inner_loop.events import Event, ExperimentEvent, read_event
+from inner_loop.events import Event, Experiment, read_event
 from programs.common.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class JobRecord:
         event = read_event(message)
         if event is None or getattr(event, "run_id", None) not in (self.job_id, None):
             raise ValueError(f"an event {message.get('kind')!r} that is not of {self.job_id}")
-        if isinstance(event, ExperimentEvent):
+        if isinstance(event, Experiment):
             if event.experiment_id in self.run.experiments:
                 return None
         elif event.kind in ONCE and getattr(event, "state", "finished") == "finished":

@@ -29,7 +29,7 @@ from arena.task_study import TaskStudy
 from inner_loop.events import (
     DecisionEvent,
     Event,
-    ExperimentEvent,
+    Experiment,
     FindingEvent,
     RunEndedEvent,
     RunStartedEvent,
@@ -99,7 +99,7 @@ class RunRecorder:
         if sent is None:
             said = "the volunteer sent no usable record of this run"
             sent = [FindingEvent(finding="other", text=said, run_id=lease.lease_id)]
-        experiments = [event for event in sent if isinstance(event, ExperimentEvent)]
+        experiments = [event for event in sent if isinstance(event, Experiment)]
         self.study.record(started, *sent, _end(lease, proposal, experiments, spent))
 
     def pair_seconds(self, connection: Connection) -> float:
@@ -159,7 +159,7 @@ def totals(connection: Connection) -> policy.Totals:
 
 
 def _end(
-    lease: RunLease, proposal: ProposalRow | None, experiments: Iterable[ExperimentEvent], spent: Reported
+    lease: RunLease, proposal: ProposalRow | None, experiments: Iterable[Experiment], spent: Reported
 ) -> RunEndedEvent:
     """The seconds are those that the host counts; the difference to the reported experiments is entered as such."""
     rows = list(experiments)
@@ -224,7 +224,7 @@ def checked(run_id: str, text: str, most: int) -> list[Event] | None:
             kind = record["kind"]
             if kind == "experiment":
                 _refuse_wild(record)
-                event = ExperimentEvent.parse(record)
+                event = Experiment.parse(record)
                 if min(event.device_seconds_charged, event.device_seconds_spent, event.wall_seconds) < 0:
                     return None
                 own = experiment_id(run_id, event.number)

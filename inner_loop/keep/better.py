@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import WORDS, difference, least_gain
 from inner_loop.contracts import KeepVerdict
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from programs.charter import Keep
+from trainer.task import Task
 
 
 class Better:
     """Better by mean over the training seeds that both were measured with, by what the run asks of a gain."""
 
     name = "better"
-    extra = 0
 
-    def prepare(self, bench: Bench) -> None:
-        """Needs nothing."""
+    def baseline_seeds(self, task: Task) -> int:
+        return 1
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
+    def judge(
+        self,
+        bench: Bench,
+        candidate: Experiment,
+        parent: Experiment,
+        further: Sequence[Experiment] = (),
+        *,
+        earn: float = 0.0,
+    ) -> KeepVerdict:
         found = difference(bench, candidate, parent)
         if found is None:
             return verdict(None, earn, bench.task.unit)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from inner_loop.bench import Bench, BudgetSpent
+from collections.abc import Sequence
+
+from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
-from inner_loop.contracts import KeepVerdict
+from inner_loop.contracts import KeepVerdict, MoreSeeds
+from inner_loop.events import Experiment
 from inner_loop.keep.better import verdict
-from inner_loop.record import Record
 from programs.charter import Keep
-from trainer.edits import Edit
+from trainer.task import Task
 
 
 class Paired:
@@ -20,49 +22,41 @@ class Paired:
 
     name = "paired"
 
-    def __init__(self, pairs: int, because: tuple[str, ...] = ()) -> None:
-        self.extra = 2 * pairs
+    def __init__(self, pairs: int, directive_ids: tuple[str, ...] = ()) -> None:
+
         self._pairs = pairs
-        self._because = because
+        self._directive_ids = directive_ids
 
-    def prepare(self, bench: Bench) -> None:
-        """Needs nothing."""
+    def baseline_seeds(self, task: Task) -> int:
+        return 1
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
-        first = verdict(gain_over(bench, candidate, parent), earn, bench.task.unit)
-        if not first.keep:
-            return first
-        differences: list[float] = []
-        for _ in range(self._pairs):
-            if not bench.can_afford(count=2):
-                break
-            try:
-                difference = self._pair(bench, candidate, parent)
-            except BudgetSpent:  # the first of the pair cost more than expected
-                break
-            if difference is None:
+    def judge(
+        self,
+        bench: Bench,
+        candidate: Experiment,
+        parent: Experiment,
+        further: Sequence[Experiment] = (),
+        *,
+        earn: float = 0.0,
+    ) -> KeepVerdict | MoreSeeds:
+        gains: list[float] = []
+        for new, old in zip(further[::2], further[1::2], strict=True):
+            gain = bench.gain(new, old)
+            if gain is None:
                 return KeepVerdict(False, "failed under a fresh seed")
-            differences.append(difference)
-        if not differences:
-            return KeepVerdict(False, "better on its first seeds, but no budget left for a fresh pair", first.gain)
-        mean = sum(differences) / len(differences)
-        return verdict(mean, earn, bench.task.unit, f" over {len(differences)} fresh pairs")
-
-    def _pair(self, bench: Bench, candidate: Record, parent: Record) -> float | None:
-        """Gain of the candidate with one fresh seed; None if it failed. BudgetSpent if the budget ends before."""
-        replicate = bench.next_replicate()
-        pair: list[Record] = []
-        for record in (candidate, parent):
-            again = bench.experiment(
-                Edit(),
-                parent=record,
-                because=self._because,
-                replicate=replicate,
-                description=f"{record.description}, fresh seed {replicate}",
-            )
-            bench.decide(again, "replicate", f"fresh pair of {candidate.number} and {parent.number}")
-            pair.append(again)
-        return bench.gain(pair[0], pair[1])
+            gains.append(gain)
+        if gains:
+            so_far = verdict(sum(gains) / len(gains), earn, bench.task.unit, f" over {len(gains)} fresh pairs")
+        else:
+            so_far = verdict(gain_over(bench, candidate, parent), earn, bench.task.unit)
+            if not so_far.keep:
+                return so_far
+            no_pair = "better on its first seeds, but no budget left for a fresh pair"
+            so_far = KeepVerdict(False, no_pair, so_far.gain)
+        if len(gains) == self._pairs:
+            return so_far
+        reason = f"fresh pair of {candidate.number} and {parent.number}"
+        return MoreSeeds((candidate, parent), bench.next_replicate(), reason, so_far, self._directive_ids)
 
 
 def make(keep: Keep, citations: Citations) -> Paired:

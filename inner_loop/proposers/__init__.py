@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def make(
     charter: Charter,
     ideas: Sequence[tuple[ProgramIdea, ConditionalEdit]],
-    because: tuple[str, ...] = (),
+    directive_ids: tuple[str, ...] = (),
     program_id: str = "",
 ) -> Mixture:
-    """The charter's mixture. `ideas` are those that the task knows, `because` is cited for all but the queue's.
+    """The charter's mixture. `ideas` are those that the task knows, `directive_ids` are cited for all but the queue's.
     ``program_id``: in a night, of the experiments that are the program's own."""
-    start = ProposerStart(tuple(ideas), because, program_id)
+    start = ProposerStart(tuple(ideas), directive_ids, program_id)
     known: dict[str, Proposer] = {name: PROPOSERS.get(name)(start) for name in charter.proposers}
     if charter.doubt_ideas and "queue" in known:
         known["queue"] = DoubtedQueue(known["queue"], program_id)

@@ -6,7 +6,7 @@ import numpy as np
 
 from inner_loop.contracts import CitingProposer, Proposal, Situation
 from inner_loop.elite import PARENTS, elite_child
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 
 DRAWS = 20
 
@@ -25,22 +25,22 @@ class EliteProposer(CitingProposer):
             wanted = {knob.name: made[1][knob.name] for knob in situation.knobs if knob.name in made[1]}
             edit = situation.space.between(situation.parent.config, wanted)
             if edit and situation.allowed(edit) and not situation.was_tried(edit):
-                return Proposal(edit, self.name, self._because)
+                return Proposal(edit, self.name, self._directive_ids)
         return None
 
 
 make = EliteProposer
 
 
-def parents(situation: Situation) -> list[Record]:
+def parents(situation: Situation) -> list[Experiment]:
     """The best different scripts that were trained in full, by their mean over seeds, best first: the first record of
     each."""
-    firsts: dict[str, Record] = {}
+    firsts: dict[str, Experiment] = {}
     metrics: dict[str, dict[int, float]] = {}  # source → replicate → metric
     for record in situation.history:
         if record.full and record.metric is not None:
-            firsts.setdefault(record.source.source_id, record)
-            metrics.setdefault(record.source.source_id, {})[record.replicate] = record.metric
+            firsts.setdefault(record.source_id, record)
+            metrics.setdefault(record.source_id, {})[record.replicate] = record.metric
 
     def mean(source_id: str) -> float:
         values = metrics[source_id].values()

@@ -7,8 +7,8 @@ from collections import defaultdict
 import numpy as np
 
 from inner_loop.contracts import CitingProposer, Proposal, Situation
+from inner_loop.events import Experiment
 from inner_loop.moves import Move, changed, direction, neighbours
-from inner_loop.record import Record
 from trainer.edits import Value
 
 #: Weights of a further step in a direction of that knob that was kept, and that was not kept.
@@ -34,15 +34,15 @@ class LocalProposer(CitingProposer):
         lessons = _lessons(situation)
         weights = np.array([_weight(move, lessons.get(move.knob.name, []), situation) for move in moves])
         chosen = moves[rng.choice(len(moves), p=weights / weights.sum())]
-        return Proposal(chosen.edit, self.name, self._because)
+        return Proposal(chosen.edit, self.name, self._directive_ids)
 
 
 make = LocalProposer
 
 
-def _lessons(situation: Situation) -> dict[str, list[tuple[Record, Value]]]:
+def _lessons(situation: Situation) -> dict[str, list[tuple[Experiment, Value]]]:
     """Knob → the experiments that set it, each with the value."""
-    lessons: dict[str, list[tuple[Record, Value]]] = defaultdict(list)
+    lessons: dict[str, list[tuple[Experiment, Value]]] = defaultdict(list)
     for record in situation.history:
         if record.decision in ("keep", "discard", "screen"):
             for name, value in changed(record.edit):
@@ -50,7 +50,7 @@ def _lessons(situation: Situation) -> dict[str, list[tuple[Record, Value]]]:
     return lessons
 
 
-def _weight(move: Move, lessons: list[tuple[Record, Value]], situation: Situation) -> float:
+def _weight(move: Move, lessons: list[tuple[Experiment, Value]], situation: Situation) -> float:
     """The product of the weights from history; 1 for an untouched knob."""
     if situation.was_tried(move.edit):
         return TRIED
@@ -60,9 +60,9 @@ def _weight(move: Move, lessons: list[tuple[Record, Value]], situation: Situatio
     return max(weight, TRIED)
 
 
-def _lesson(move: Move, record: Record, value: Value, situation: Situation) -> float:
+def _lesson(move: Move, record: Experiment, value: Value, situation: Situation) -> float:
     """The weight of a move from one earlier experiment on the same knob."""
-    before = situation.history[record.parent].config if record.parent is not None else {}
+    before = situation.history[record.parent_number].config if record.parent_number is not None else {}
     old = before.get(move.knob.name)
     went = direction(move.knob, old, value) if old is not None else 0
     if record.decision == "keep":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from inner_loop.contracts import Proposal, Proposer, ProposerStart, Situation
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from programs.ideas import ProgramIdea
 from trainer.edits import Edit
 from trainer.values.conditional import ConditionalEdit
@@ -51,13 +51,13 @@ class QueueProposer:
 
     def _may_come_again(self, idea: ProgramIdea, situation: Situation) -> bool:
         """Whether the last experiment of an idea is undecided, and was made on another parent than that of now."""
-        records = [r for r in own_queued(situation, self._program_id) if idea.directive_id in r.because]
-        if not records or records[-1].decision != "undecided" or records[-1].parent is None:
+        records = [r for r in own_queued(situation, self._program_id) if idea.directive_id in r.directive_ids]
+        if not records or records[-1].decision != "undecided" or records[-1].parent_number is None:
             return False
-        return situation.history[records[-1].parent].source != situation.parent.source
+        return situation.history[records[-1].parent_number].source != situation.parent.source
 
 
-def own_queued(situation: Situation, program_id: str) -> list[Record]:
+def own_queued(situation: Situation, program_id: str) -> list[Experiment]:
     """The experiments of this run that came from the queue of this program, not of another one that takes turns."""
     queued = (record for record in situation.history if record.proposer == QueueProposer.name)
     return [record for record in queued if record.program_id in (None, program_id)]

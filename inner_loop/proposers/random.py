@@ -18,7 +18,7 @@ class RandomProposer(CitingProposer):
             moves = others(situation.knobs[at], situation.parent.config)
             edits = [move.edit for move in moves if situation.allowed(move.edit)]
             if edits:
-                return Proposal(edits[rng.integers(len(edits))], self.name, self._because)
+                return Proposal(edits[rng.integers(len(edits))], self.name, self._directive_ids)
         return None
 
 

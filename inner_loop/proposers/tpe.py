@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inner_loop.contracts import CitingProposer, Proposal, Situation
+from inner_loop.events import Experiment
 from inner_loop.moves import others, rung
-from inner_loop.record import Record
 from trainer.edits import Knob, Value
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class TpeProposer(CitingProposer):
                 wanted[knob.name] = _suggest(trial, knob)
             edit = situation.space.between(situation.parent.config, wanted)
             if edit and situation.allowed(edit):
-                return Proposal(edit, self.name, self._because)
+                return Proposal(edit, self.name, self._directive_ids)
         return None
 
     def _study(self, situation: Situation, seed: int) -> Study:
@@ -80,13 +80,13 @@ class _Trials:
 
         self._storage, self._knobs = InMemoryStorage(), knobs
         self._storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
-        self._measured: Sequence[tuple[Record, float]] = ()
+        self._measured: Sequence[tuple[Experiment, float]] = ()
 
-    def continued_by(self, measured: Sequence[tuple[Record, float]], knobs: Sequence[Knob]) -> bool:
+    def continued_by(self, measured: Sequence[tuple[Experiment, float]], knobs: Sequence[Knob]) -> bool:
         """False where a known gain has changed, as that of a failed experiment does with the worst gain."""
         return knobs == self._knobs and list(self._measured) == list(measured[: len(self._measured)])
 
-    def study(self, measured: Sequence[tuple[Record, float]], sampler: BaseSampler) -> Study:
+    def study(self, measured: Sequence[tuple[Experiment, float]], sampler: BaseSampler) -> Study:
         import optuna
 
         study = optuna.Study(NAME, self._storage, sampler=sampler)
@@ -102,7 +102,7 @@ class _Trials:
 
 
 def _gains(situation: Situation) -> dict[int, float]:
-    """Record number → gain over the baseline; a failed experiment counts as the worst that was seen.
+    """Experiment number → gain over the baseline; a failed experiment counts as the worst that was seen.
 
     Fractions are left out: their metric belongs to another budget.
     """

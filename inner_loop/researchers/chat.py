@@ -20,13 +20,12 @@ import numpy as np
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.citations import joined
 from inner_loop.contracts import Proposal
-from inner_loop.events import TurnEvent
+from inner_loop.events import Experiment, TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
 from inner_loop.models.prices import bill_line, estimate, require_ready
 from inner_loop.moves import known_edit
-from inner_loop.record import Record
 from inner_loop.researchers.description import ResearcherDescription
 from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
 from inner_loop.researchers.prompt import Prompts
@@ -156,7 +155,7 @@ class ChatResearcher(ScriptedResearcher):
 
     # --- turns -----------------------------------------------------------------------------------------------------
 
-    def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
+    def _draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
         """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row give none."""
         wave: list[Proposal] = []
         most = LOST * len(self._roles)
@@ -176,7 +175,7 @@ class ChatResearcher(ScriptedResearcher):
             bench.early = f"the last {most} turns led to no experiment: {counted}"
         return wave
 
-    def _ask(self, bench: Bench, parent: Record, beside: Sequence[Proposal]) -> None:
+    def _ask(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> None:
         """Start the call of the next turn, unless one is in flight or the budget does not cover its experiment beside
         these."""
         charter = self._charter
@@ -190,7 +189,7 @@ class ChatResearcher(ScriptedResearcher):
         idea = next(iter(self._notebook.open_ideas(role.name, parent.config, bench.history)), None)
         self._call(bench, parent, beside, Turn(count * programs + at, role, idea, parent.source))
 
-    def _call(self, bench: Bench, parent: Record, beside: Sequence[Proposal], turn: Turn, error: str = "") -> None:
+    def _call(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal], turn: Turn, error: str = "") -> None:
         """Start a turn's call, or another one, about the source that is kept now; none if that has outgrown the model's
         context."""
         lost = len(self._lost)
@@ -205,7 +204,7 @@ class ChatResearcher(ScriptedResearcher):
         turn.source, turn.tried = parent.source, self._tried(bench, beside)
         self._asked = turn, self._caller.submit(turn.converse, self.client, self._prompts)
 
-    def _answered(self, bench: Bench, parent: Record, beside: Sequence[Proposal]) -> Turn | None:
+    def _answered(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> Turn | None:
         """The turn in hand once its calls have ended, with its edit on the parent's source. If the edit does not apply
         there, the model is told why, and what the source is now. None without a turn."""
         while self._asked:
@@ -237,7 +236,7 @@ class ChatResearcher(ScriptedResearcher):
 
     # --- results of turns ----------------------------------------------------------------------------------------
 
-    def _proposal(self, bench: Bench, parent: Record, turn: Turn) -> ChatProposal:
+    def _proposal(self, bench: Bench, parent: Experiment, turn: Turn) -> ChatProposal:
         assert turn.answer is not None and turn.edited is not None
         return ChatProposal(
             known_edit(bench.task.edits, parent, turn.edited), f"{CHAT}{turn.role.name}",
@@ -248,7 +247,7 @@ class ChatResearcher(ScriptedResearcher):
         ids = self._prompts.ids
         return tuple(ids[label] for label in turn.answer.follows if label in ids) if turn.answer else ()
 
-    def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
+    def _refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
         """The proposal after another one of its wave was kept; it is noted if it cannot be tried beside that."""
         assert isinstance(proposal, ChatProposal) and proposal.turn.answer is not None
         try:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_text
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from inner_loop.researchers.quoting import clean, fenced, line
 from trainer.constraints import shown
 from trainer.rows import Difference
@@ -37,16 +37,16 @@ def result_rows(
     return [text for _, text in sorted(rows, key=lambda row: row[0])], count - len(numbers)
 
 
-def _row(bench: Bench, record: Record, several: bool, own: str) -> str:
+def _row(bench: Bench, record: Experiment, several: bool, own: str) -> str:
     """One experiment: its change, its author among several, its result, and how it trained."""
     what = line(record.description, 100) or "no title"
     name = line(record.proposer.removeprefix(CHAT), 40) if several else own and "yours"
     by = f" ({name})" if name and own in ("", record.program_id) else ""
     part = "" if record.full else f", at {record.fraction:g} of the budget"
     if record.metric is None:
-        came = f"{record.outcome.status}: {line(record.outcome.reason, 160)}"
+        came = f"{record.status}: {line(record.reason, 160)}"
     else:
-        values = shown(bench.task.constraints, record.outcome.constraints)
+        values = shown(bench.task.constraints, record.constraints or {})
         came = f"{record.metric:.5g}{_gain(bench, record)}{f', {values}' if values else ''}"
     decided = "" if record.decision in UNMARKED else f", {record.decision}"
     return f"{record.number}: {what}{by}{part}: {came}{decided}{_training(bench, record)}"
@@ -90,13 +90,13 @@ def _in_title(lines: Sequence[str], title: str) -> bool:
     return _signs(lines) == "-+" and lines[1][1:].partition("  #")[0].strip() in title
 
 
-def _gain(bench: Bench, record: Record) -> str:
+def _gain(bench: Bench, record: Experiment) -> str:
     """The gain over the experiment whose source was changed: as it was decided, with its error, or at the same training
     seed. That is the last one kept before it, unless another one is named."""
     compared = "" if record.gain is None else gain_text(Difference(record.gain, record.gain_se))
     if compared and record.decision == "undecided":
         return f", not resolved: {compared}"
-    parent = bench.history[record.parent] if record.parent is not None else None
+    parent = bench.history[record.parent_number] if record.parent_number is not None else None
     if parent is None or parent.replicate != record.replicate or parent.full != record.full:
         return ""
     gain = bench.gain(record, parent)
@@ -107,12 +107,12 @@ def _gain(bench: Bench, record: Record) -> str:
     return "" if gain is None else f" ({gain:+.3g}{on})"
 
 
-def _training(bench: Bench, record: Record) -> str:
+def _training(bench: Bench, record: Experiment) -> str:
     """Steps, an unusual training time, the train loss that the script printed last, and the lines added and removed
     if it is not one each; what is unknown is left out. The loss is shown only where a resumed run has the logs: its
     requests must be the same."""
-    known = [f"{record.outcome.steps} steps"] if record.outcome.steps else []
-    seconds, usual = record.outcome.training_seconds, bench.task.budget_seconds * record.fraction
+    known = [f"{record.steps} steps"] if record.steps else []
+    seconds, usual = record.training_seconds, bench.task.budget_seconds * record.fraction
     if known and seconds and bench.counts_device_time and not 1 / UNUSUAL < seconds / usual < UNUSUAL:
         known[0] += f" in {seconds:.3g} s"
     losses = _LOSS.findall(bench.log(record)) if bench.stores_logs else []

@@ -13,10 +13,10 @@ from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
-from inner_loop.trials import Trials, next_wave
+from inner_loop.trials import Trials, next_wave, prepare_rule
 from programs.program import Program
 from trainer.edits import Edit, EditError
 from trainer.task import Task
@@ -75,10 +75,12 @@ class ScriptedResearcher:
     def _prepare(self, bench: Bench) -> None:
         """Run the baseline's other seeds, and what the keep rule needs."""
         for replicate in range(1, self._charter.replicates):
-            because, text = self._citations.cite("replicates"), f"baseline, seed {replicate}"
-            record = bench.experiment(Edit(), because=because, replicate=replicate, description=text)
-            bench.decide(record, "replicate", f"seed {replicate} of the baseline")
-        self._rule.prepare(bench)
+            description = f"baseline, seed {replicate}"
+            proposal = Proposal(
+                directive_ids=self._citations.cite("replicates"), replicate=replicate, description=description
+            )
+            bench.decide(bench.experiment(proposal), "replicate", f"seed {replicate} of the baseline")
+        prepare_rule(self._rule, bench, self._citations.cite("keep.rule", "keep.margin"))
 
     def _round(self, bench: Bench) -> bool:
         """One wave from the head; False when the budget or the edits are used up."""
@@ -95,7 +97,7 @@ class ScriptedResearcher:
             self._side_by_side(bench, parent, wave)
         return True
 
-    def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
+    def _draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
         """Up to `size` proposals that apply to the parent."""
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
@@ -108,7 +110,7 @@ class ScriptedResearcher:
             fresh = all(proposal.edit != other.edit for other in wave)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                wave.append(replace(proposal, because=proposal.because or self._because))
+                wave.append(replace(proposal, directive_ids=proposal.directive_ids or self._because))
         return wave
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
@@ -121,7 +123,7 @@ class ScriptedResearcher:
             return False
         return True
 
-    def _one_after_another(self, bench: Bench, start: Record, chosen: list[Proposal]) -> None:
+    def _one_after_another(self, bench: Bench, start: Experiment, chosen: list[Proposal]) -> None:
         """Promoted candidates by rank, each applied to what the wave has kept so far."""
         parent = start
         for proposal in chosen:
@@ -132,23 +134,23 @@ class ScriptedResearcher:
             if self._decide(bench, candidate, parent):
                 parent = candidate
 
-    def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
+    def _refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
         """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
         situation = self._surroundings.situation(bench, parent)
         fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
         return proposal if fits else None
 
-    def _side_by_side(self, bench: Bench, parent: Record, wave: list[Proposal]) -> None:
+    def _side_by_side(self, bench: Bench, parent: Experiment, wave: list[Proposal]) -> None:
         """All of a wave in full from one parent; the best one is kept, if the rule keeps it."""
         candidates = self._trials.side_by_side(bench, parent, wave)
-        winner: Record | None = None
+        winner: Experiment | None = None
         for candidate in self._trials.best_first(bench, candidates, parent):
             if winner is not None:
                 bench.decide(candidate, "discard", f"experiment {winner.number} of the same wave was kept")
             elif self._decide(bench, candidate, parent):
                 winner = candidate
 
-    def _decide(self, bench: Bench, candidate: Record, parent: Record) -> bool:
+    def _decide(self, bench: Bench, candidate: Experiment, parent: Experiment) -> bool:
         verdict = self._trials.judge(bench, candidate, parent)
         bench.decide(candidate, verdict.decision, verdict.reason, verdict.compared)
         return verdict.keep

@@ -22,7 +22,7 @@ from inner_loop.events import (
     CallEvent,
     DecisionEvent,
     Event,
-    ExperimentEvent,
+    Experiment,
     FaultEvent,
     FindingEvent,
     NightTurnEvent,
@@ -79,7 +79,7 @@ class LiveStudy(StudyState):
         self.folder = folder
         self.tail = LedgerTail(folder / "ledger", KINDS)
         self.calls_of: dict[str, list[CallEvent]] = defaultdict(list)  # by run, "" of the outer loop
-        self.last_kept: deque[ExperimentEvent] = deque(maxlen=MOST_NEWS)
+        self.last_kept: deque[Experiment] = deque(maxlen=MOST_NEWS)
         self.trusts: set[str | None] = set()
         self.findings: Counter[str] = Counter()
         self.turns: list[MainTurn] = []  # of a night
@@ -105,7 +105,7 @@ class LiveStudy(StudyState):
             self.calls_of[event.run_id or ""].append(replace(event, text=""))
             return
         super().take(event)
-        if isinstance(event, ExperimentEvent):
+        if isinstance(event, Experiment):
             self.trusts.add(event.trust)
         elif isinstance(event, DecisionEvent) and event.decision == "keep":
             tried = self.run(event.run_id).experiments.get(event.experiment_id)

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.ledger.run_state import RunState, StudyState
 from analysis.looks import Looks, looks_of
-from inner_loop.events import DecisionEvent, ExperimentEvent
+from inner_loop.events import DecisionEvent, Experiment
 from programs.common.errors import Corrupt
 from tests.trainer.foreign_repos import command_task
 from trainer.edits import Edit
@@ -30,15 +30,15 @@ def own_task(folder: Path, score: str) -> Task:
     return Task.load(folder)
 
 
-def experiment(number: int, metric: float | None, rows: str | None = None, **more: Any) -> ExperimentEvent:
-    return ExperimentEvent(
+def experiment(number: int, metric: float | None, rows: str | None = None, **more: Any) -> Experiment:
+    return Experiment(
         run_id="r", experiment_id=f"e{number}", number=number, parent_number=0, source_id=f"s{number}", edit=Edit(),
         config={}, seed=1, replicate=0, fraction=1.0, status="ok", metric=metric, device_seconds_charged=1.0,
         device_seconds_spent=1.0, wall_seconds=1.0, cached=False, reason="", rows=rows, **more,
     )  # fmt: skip
 
 
-def state_of(task: Task, experiments: list[ExperimentEvent], kept: set[int]) -> StudyState:
+def state_of(task: Task, experiments: list[Experiment], kept: set[int]) -> StudyState:
     state, run = StudyState(), RunState(started=cast(Any, SimpleNamespace(task=task.name)))
     for event in experiments:
         decision = "keep" if event.number in kept else "discard"

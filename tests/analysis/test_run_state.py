@@ -10,7 +10,7 @@ from analysis.ledger import Ledger
 from analysis.ledger.events import BaselineEvent, MatchEvent, VerificationEvent, read_event
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from analysis.ledger.writing_events import MutationEvent
-from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent
+from inner_loop.events import CallEvent, DecisionEvent, Experiment
 from programs.common.errors import Corrupt, OtherVersion
 from tests.events import example
 
@@ -43,11 +43,11 @@ def test_a_run_goes_on_from_its_experiments_in_order() -> None:
     state = StudyState()
     events = [
         example(CallEvent, run_id="r1"),
-        example(ExperimentEvent, run_id="r1", experiment_id="e2", number=2),
-        example(ExperimentEvent, run_id="r1", experiment_id="e1", number=1),
+        example(Experiment, run_id="r1", experiment_id="e2", number=2),
+        example(Experiment, run_id="r1", experiment_id="e1", number=1),
         example(DecisionEvent, run_id="r1", experiment_id="e1"),
     ]
-    for event in (*events, example(CallEvent), example(ExperimentEvent, run_id="r2", experiment_id="e9")):
+    for event in (*events, example(CallEvent), example(Experiment, run_id="r2", experiment_id="e9")):
         state.take(event)
     assert state.run("r1").recorded == (events[2], events[1], events[3], events[0])
     assert state.run("r3").recorded == () and len(state.calls) == 1

@@ -15,12 +15,13 @@ import pytest
 from inner_loop import keep, proposers
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
-from inner_loop.contracts import ProposerStart, Situation
-from inner_loop.events import DecisionEvent, Event, ExperimentEvent
+from inner_loop.contracts import Proposal, ProposerStart, Situation
+from inner_loop.events import DecisionEvent, Event, Experiment
 from inner_loop.researchers.description import describe
 from inner_loop.run import run
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
+from inner_loop.trials import prepare_rule, verdict_of
 from programs.charter import PROPOSERS, Charter, Keep
 from programs.ideas import ProgramIdea
 from programs.program import Program
@@ -78,23 +79,23 @@ def open_bench(trainer: Trainer) -> Bench:
 
 
 class KeepRuleConformance(Conformance):
-    """It keeps what is better, on edits with effects of many times the noise, and buys no more than it announces."""
+    """It keeps what is better, on edits with effects of many times the noise, and trains nothing itself."""
 
     def test_better_is_kept_and_worse_is_not(self, trainer: Trainer, name: str) -> None:
-        """Candidates stay undecided; what the rule itself buys is decided."""
+        """Candidates stay undecided; the further seeds that the rule asks for are decided."""
         bench, rule = open_bench(trainer), keep.make(Keep(rule=name), Citations(PROGRAM))
-        rule.prepare(bench)
+        prepare_rule(rule, bench)
         assert rule.name == name
         for edit, kept in ((GOOD, True), (BAD, False), (FAILING, False)):
-            candidate = bench.experiment(edit)
-            before = bench.remaining
-            verdict = rule.judge(bench, candidate, bench.baseline)
+            candidate = bench.experiment(Proposal(edit))
+            verdict = verdict_of(rule, bench, candidate, bench.baseline)
             assert verdict.keep is kept and verdict.reason
             assert (verdict.gain or 0) > 0 or not kept
-            assert before - bench.remaining <= rule.extra * COST + 1e-9
             assert candidate.decision == ""
         assert all(record.decision for record in bench.history if record.replicate > 0)
-        assert not rule.judge(bench, bench.experiment(GOOD), bench.baseline, earn=10.0).keep, "a minimum gain counts"
+        assert not verdict_of(rule, bench, bench.experiment(Proposal(GOOD)), bench.baseline, earn=10.0).keep, (
+            "a minimum gain counts"
+        )
 
 
 class ProposerConformance(Conformance):
@@ -106,7 +107,7 @@ class ProposerConformance(Conformance):
         """With some history: an edit that was kept, one that failed, others that were dropped."""
         bench = open_bench(trainer)
         for edit in (GOOD, FAILING, BAD, *map(edit_of, _BEST[4:7])):
-            bench.decide(bench.experiment(edit), "keep" if edit is GOOD else "discard", "for the test")
+            bench.decide(bench.experiment(Proposal(edit)), "keep" if edit is GOOD else "discard", "for the test")
         return bench
 
     def test_it_proposes_by_itself_and_signs(self, bench: Bench, name: str) -> None:
@@ -129,7 +130,7 @@ class ProposerConformance(Conformance):
         for _ in range(12):
             proposal = first.propose(here, one)
             assert proposal == second.propose(here, other)
-            assert proposal is not None and proposal.because and proposal.proposer in PROPOSERS.names
+            assert proposal is not None and proposal.directive_ids and proposal.proposer in PROPOSERS.names
             assert here.allowed(proposal.edit)
             if len(proposal.edit.apply) < 2:
                 assert bench.source_of(proposal.edit, here.parent) != here.parent.source
@@ -174,8 +175,8 @@ class ResearcherConformance(Conformance):
         assert isinstance(price + description.asks_consent(config, context.sandboxed), str) and isinstance(facts, dict)
 
 
-def tried(events: Sequence[Event]) -> list[ExperimentEvent]:
-    return [event for event in events if isinstance(event, ExperimentEvent)]
+def tried(events: Sequence[Event]) -> list[Experiment]:
+    return [event for event in events if isinstance(event, Experiment)]
 
 
 def has_tried(events: Sequence[Event], count: int) -> bool:

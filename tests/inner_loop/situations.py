@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inner_loop.bench import Bench
-from inner_loop.contracts import Situation
-from inner_loop.record import Record
+from inner_loop.contracts import Proposal, Situation
+from inner_loop.events import Experiment
 from inner_loop.surroundings import Surroundings
 from programs.charter import Charter
 from tests.inner_loop.play import open_bench
@@ -18,9 +18,9 @@ def tried(trainer: Trainer, steps: Sequence[tuple[Edit, str]]) -> Bench:
     """A bench on which these edits of the head were tried in full and decided as said."""
     bench, _ = open_bench(trainer, 40)
     for edit, decision in steps:
-        bench.decide(bench.experiment(edit), decision, "for the test")
+        bench.decide(bench.experiment(Proposal(edit)), decision, "for the test")
     return bench
 
 
-def seen(bench: Bench, parent: Record | None = None, **charter: object) -> Situation:
+def seen(bench: Bench, parent: Experiment | None = None, **charter: object) -> Situation:
     return Surroundings(Charter.model_validate(charter), bench.task.edits).situation(bench, parent or bench.head)

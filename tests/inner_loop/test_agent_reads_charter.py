@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.worktree import lay, prompt
+from inner_loop.contracts import Proposal
 from programs.charter_prose import with_sentences
 from programs.program import Program
 from programs.shelf import starter
@@ -67,7 +68,7 @@ def test_an_agent_reads_of_short_trainings_and_hidden_data_only_where_the_task_h
     for trainer, there in ((foreign_repos.trainer_of(printed, fixed_steps=True), False), (cached, True)):
         bench, _ = open_bench(trainer)
         said = prompt(bench, starter("stock"), metered=False)
-        bench.experiment(Edit(), replicate=1)
+        bench.experiment(Proposal(Edit(), replicate=1))
         assert ["--fraction" in said, "on data that are not here" in said] == [there, there]
         said = prompt(bench, starter("stock"), metered=False)
         assert said.count(f"{bench.baseline.metric:.6f}") == 2  # the baseline, and the head, which is compared with

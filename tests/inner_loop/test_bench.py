@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.contracts import Proposal
 from programs.common.errors import EnvironmentProblem
 from tests.events import into, of, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, program
@@ -23,10 +24,10 @@ LR = Edit({"LR": 0.1})
 
 def test_what_cannot_be_afforded_is_refused(trainer: Trainer) -> None:
     bench, events = open_bench(trainer, 2.5)
-    bench.experiment(LR)
+    bench.experiment(Proposal(LR))
     with pytest.raises(BudgetSpent):
-        bench.experiment(LR)
-    assert bench.experiment(LR, fraction=0.5).fraction == 0.5
+        bench.experiment(Proposal(LR))
+    assert bench.experiment(Proposal(LR, fraction=0.5)).fraction == 0.5
     assert not bench.is_open
     assert len(of(events, "experiment")) == 3
 
@@ -35,24 +36,24 @@ def test_what_is_set_aside_is_spent_only_when_released(trainer: Trainer) -> None
     bench, _ = open_bench(trainer, 3)
     bench.set_aside(1.5 * FULL)
     with pytest.raises(BudgetSpent):
-        bench.experiment(LR)
+        bench.experiment(Proposal(LR))
     bench.set_aside(0)
-    assert bench.experiment(LR).ok
+    assert bench.experiment(Proposal(LR)).ok
 
 
 def test_a_closed_bench_takes_nothing(trainer: Trainer) -> None:
     bench, _ = open_bench(trainer)
     bench.close()
     with pytest.raises(BudgetSpent):
-        bench.experiment(LR)
+        bench.experiment(Proposal(LR))
 
 
 def test_keep_moves_the_head_and_discard_does_not(trainer: Trainer) -> None:
     bench, events = open_bench(trainer)
-    first = bench.experiment(LR)
+    first = bench.experiment(Proposal(LR))
     bench.decide(first, "discard", "for the test")
     assert bench.head is bench.baseline
-    second = bench.experiment(LR)
+    second = bench.experiment(Proposal(LR))
     bench.decide(second, "keep", "for the test")
     assert bench.head is second
     assert [e["decision"] for e in of(events, "decision")] == ["baseline", "discard", "keep"]
@@ -62,7 +63,7 @@ def test_keep_moves_the_head_and_discard_does_not(trainer: Trainer) -> None:
 
 def test_replicates_are_other_training_seeds_of_the_same_source(trainer: Trainer) -> None:
     bench, _ = open_bench(trainer)
-    again = bench.experiment(Edit(), replicate=1)
+    again = bench.experiment(Proposal(Edit(), replicate=1))
     assert again.source == bench.baseline.source
     assert again.seed != bench.baseline.seed
     assert again.metric != bench.baseline.metric
@@ -71,9 +72,9 @@ def test_replicates_are_other_training_seeds_of_the_same_source(trainer: Trainer
 
 def test_an_edit_that_does_not_apply_costs_nothing(trainer: Trainer) -> None:
     bench, _events = open_bench(trainer)
-    bench.decide(bench.experiment(Edit({}, ("bias",))), "keep", "for the test")
+    bench.decide(bench.experiment(Proposal(Edit({}, ("bias",)))), "keep", "for the test")
     with pytest.raises(EditError):
-        bench.experiment(Edit({}, ("squares",)))
+        bench.experiment(Proposal(Edit({}, ("squares",))))
     assert len(bench.history) == 2
     assert bench.remaining == pytest.approx(18 * FULL)
 
@@ -105,7 +106,7 @@ def test_findings_are_told_before_the_experiment_and_not_again(trainer: Trainer,
     assert (second["finding"], second["text"]) == ("other", "odd")
     assert first["experiment_id"] == experiment["experiment_id"] and first["stream"] == "search"
     again, told = open_bench(watchful, 3, recorded=typed(events))
-    assert told == [] and again.baseline.outcome.findings == bench.baseline.outcome.findings
+    assert told == [] and again.baseline.findings == bench.baseline.findings
 
 
 class _Unplugged(LocalLauncher):

@@ -209,7 +209,7 @@ subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"])  # back to an earlier
     whole = play(script, 4, folder=tmp_path / "a")
     assert [e["status"] for e in whole.experiments] == ["ok"] * 4
     assert whole.result.final.source_id == whole.experiments[1]["source_id"]
-    after = play("#!/bin/sh\ntrue\n", 4, folder=tmp_path / "b", recorded=whole.events)
+    after = play("#!/bin/sh\ntrue\n", 4, folder=tmp_path / "a", recorded=whole.events)
     assert after.result.final == whole.result.final and not after.experiments
 
 

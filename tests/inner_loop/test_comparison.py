@@ -15,7 +15,8 @@ from inner_loop import keep
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import decide_by, difference, gain_text
-from inner_loop.record import Record
+from inner_loop.contracts import Proposal
+from inner_loop.events import Experiment
 from inner_loop.trials import Trials
 from programs.charter import Charter, Keep
 from tests.events import of, typed
@@ -34,7 +35,7 @@ def bench(cached: Trainer) -> Bench:
     """A bench with its baseline and three other sources, each measured with one seed."""
     opened, _ = open_bench(cached, 40, kept_errors=KEPT)
     for rate in RATES:
-        opened.experiment(Edit({"LR": rate}))
+        opened.experiment(Proposal(Edit({"LR": rate})))
     return opened
 
 
@@ -42,14 +43,14 @@ def with_metrics(bench: Bench, metrics: Mapping[int, Sequence[float]]) -> Bench:
     """The bench's sources as if they had been measured with so many seeds: number of a source → metric of each."""
     firsts = {number: bench.history[number] for number in metrics}
     bench.history[:] = [
-        replace(firsts[number], outcome=replace(firsts[number].outcome, metric=metric), replicate=seed)
+        replace(firsts[number], metric=metric, replicate=seed)
         for number, values in metrics.items()
         for seed, metric in enumerate(values)
     ]
     return bench
 
 
-def source(bench: Bench, at: int) -> Record:
+def source(bench: Bench, at: int) -> Experiment:
     """The first record of the source number ``at``."""
     return [record for record in bench.history if record.replicate == 0][at]
 
@@ -87,7 +88,7 @@ def test_difference_of_rows_is_paired_row_by_row(bench: Bench) -> None:
     names = [bench.data.row_store.put(values) for values in (old, new)]
     for at, name in enumerate(names):
         first = bench.history[at]
-        bench.history[at] = replace(first, outcome=replace(first.outcome, rows=name))
+        bench.history[at] = replace(first, rows=name)
     found = difference(bench, bench.history[1], bench.history[0])
     expected = paired(bench.task.sign, [old], [new])
     assert found and found.se == pytest.approx(expected.se) and expected.se and expected.se < 0.001
@@ -184,9 +185,9 @@ def test_run_on_a_task_with_a_command_keeps_what_is_resolved(tmp_path: Path) -> 
 
 def test_recalled_decision_has_its_gain_and_error(cached: Trainer) -> None:
     bench, events = open_bench(cached, 4)
-    bench.decide(bench.experiment(Edit({"LR": 0.1})), "undecided", "", Difference(0.004, 0.009))
+    bench.decide(bench.experiment(Proposal(Edit({"LR": 0.1}))), "undecided", "", Difference(0.004, 0.009))
     again, more = open_bench(cached, 4, recorded=typed(events))
-    again.recall(lambda event, parent: bench.history[event.number].source)
+    again.recall()
     assert (again.history[1].decision, again.history[1].gain, again.history[1].gain_se) == ("undecided", 0.004, 0.009)
     assert not more, "nothing is recorded twice"
 

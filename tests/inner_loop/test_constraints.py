@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents import answer, worktree
-from inner_loop.events import ExperimentEvent
-from inner_loop.record import experiment_event, recorded_outcome
+from inner_loop.contracts import Proposal
+from inner_loop.events import Experiment
 from inner_loop.researchers.notebook import Notebook
 from inner_loop.researchers.prompt import Prompts
 from inner_loop.run_context import ModelConfig
@@ -32,15 +32,14 @@ def test_what_breaks_a_hard_constraint_is_never_kept_and_values_are_recorded(tmp
     assert played.result.final.source_id == tried[20]["source_id"]
     again = play(trainer, QUEUE, 3, recorded=played.events)
     assert not again.experiments and again.result.final == played.result.final
-    recorded = recorded_outcome(ExperimentEvent.parse(tried[60]))
+    recorded = Experiment.parse(tried[60])
     assert (recorded.status, recorded.constraints) == ("invalid", tried[60]["constraints"])
 
 
 def test_records_of_a_task_without_constraints_have_no_such_key(tmp_path: Path) -> None:
     bench, events = open_bench(trainer_of(limited(tmp_path / "task", ""), fixed_steps=True))
-    assert "constraints" not in events[0] and "constraints" not in bench.baseline.outcome.to_json()
-    event = experiment_event("r", bench.baseline, None)
-    assert recorded_outcome(ExperimentEvent.parse(event.to_record())).constraints == {}
+    assert "constraints" not in events[0] and "constraints" not in bench.baseline.to_record()
+    assert Experiment.parse(bench.baseline.to_record()).constraints is None
 
 
 def test_an_untouched_script_that_breaks_one_ends_the_run(tmp_path: Path) -> None:
@@ -52,7 +51,7 @@ def test_an_untouched_script_that_breaks_one_ends_the_run(tmp_path: Path) -> Non
 def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
     bench, _ = open_bench(trainer_of(task, fixed_steps=True))
-    slower = bench.experiment(Edit({"PAD": 20}), description="pad")
+    slower = bench.experiment(Proposal(Edit({"PAD": 20}), description="pad"))
     hard, soft = "- Constraint memory: peak memory of the training, at most 50 MB", "at most 6 ms (soft: recorded"
     agent = worktree.prompt(bench, QUEUE, metered=False)
     researcher = Role("researcher", "")

@@ -11,9 +11,10 @@ import pytest
 from inner_loop import keep
 from inner_loop.bench import BudgetSpent
 from inner_loop.citations import Citations
-from inner_loop.contracts import KeepRule
+from inner_loop.comparison import measurements
+from inner_loop.contracts import KeepRule, Proposal
 from inner_loop.keep.better import verdict
-from inner_loop.record import measurements
+from inner_loop.trials import prepare_rule, verdict_of
 from programs.charter import KEEP_RULES, Keep
 from tests.conformance import KeepRuleConformance
 from tests.events import of
@@ -37,14 +38,14 @@ class TestEveryKeepRule(KeepRuleConformance):
 def test_margin_counts_in_sd_of_the_baseline(cached: Trainer) -> None:
     bench, events = open_bench(cached, 40)
     wide = make("margin", margin=100.0)
-    wide.prepare(bench)
+    prepare_rule(wide, bench)
     bought = [e for e in of(events, "experiment") if e["replicate"] > 0]
     assert len(bought) == 2
     assert {e["source_id"] for e in bought} == {bench.baseline.source.source_id}
-    slightly = bench.experiment(Edit({"LR": 0.03}))
+    slightly = bench.experiment(Proposal(Edit({"LR": 0.03})))
     assert (bench.gain(slightly, bench.baseline) or 0) > 0
-    assert not wide.judge(bench, slightly, bench.baseline).keep
-    assert make("better").judge(bench, slightly, bench.baseline).keep
+    assert not verdict_of(wide, bench, slightly, bench.baseline).keep
+    assert verdict_of(make("better"), bench, slightly, bench.baseline).keep
 
 
 @pytest.mark.parametrize(
@@ -58,9 +59,9 @@ def test_margin_uses_only_the_sd_of_a_card_of_these_files(
     card = {"task_id": task_id, "baseline_source": source, "baseline": {"mean": 1.0, "sd": sd}}
     bench.task = replace(bench.task, card=card)
     rule = make("margin", margin=100.0)
-    rule.prepare(bench)
+    prepare_rule(rule, bench)
     assert len([e for e in of(events, "experiment") if e["replicate"] > 0]) == bought
-    found = rule.judge(bench, bench.experiment(Edit({"LR": 0.03})), bench.baseline)
+    found = verdict_of(rule, bench, bench.experiment(Proposal(Edit({"LR": 0.03}))), bench.baseline)
     assert not found.keep and ("needs more than 2 " in f"{found.reason} ") == (bought == 0)
 
 
@@ -78,17 +79,17 @@ class Changed(Trainer):
 
 def test_margin_with_one_seed_of_the_baseline_is_undecided(trainer: Trainer) -> None:
     bench, _ = open_bench(Changed(trainer, 1, status="crash", metric=None), 3)
-    candidate, rule = bench.experiment(GOOD), make("margin", margin=1.0)
+    candidate, rule = bench.experiment(Proposal(GOOD)), make("margin", margin=1.0)
     with suppress(BudgetSpent):
-        rule.prepare(bench)
+        prepare_rule(rule, bench)
     assert len(measurements(bench.history, bench.baseline.source.source_id)) == 1
-    assert rule.judge(bench, candidate, bench.baseline).decision == "undecided"
+    assert verdict_of(rule, bench, candidate, bench.baseline).decision == "undecided"
 
 
 def test_paired_uses_seeds_that_neither_was_chosen_by(cached: Trainer) -> None:
     bench, events = open_bench(cached, 40)
-    candidate = bench.experiment(GOOD)
-    found = make("paired", pairs=3).judge(bench, candidate, bench.baseline)
+    candidate = bench.experiment(Proposal(GOOD))
+    found = verdict_of(make("paired", pairs=3), bench, candidate, bench.baseline)
     extra = [e for e in of(events, "experiment") if e["number"] > 1]
     assert [e["replicate"] for e in extra] == [1, 1, 2, 2, 3, 3]
     metric = {(e["source_id"], e["replicate"]): e["metric"] for e in extra}
@@ -99,8 +100,8 @@ def test_paired_uses_seeds_that_neither_was_chosen_by(cached: Trainer) -> None:
 
 def test_paired_does_not_keep_what_it_could_not_pair(trainer: Trainer) -> None:
     bench, _ = open_bench(trainer, 3)
-    candidate = bench.experiment(GOOD)
-    found = make("paired").judge(bench, candidate, bench.baseline)
+    candidate = bench.experiment(Proposal(GOOD))
+    found = verdict_of(make("paired"), bench, candidate, bench.baseline)
     assert not found.keep
     assert "no budget left" in found.reason
 
@@ -108,7 +109,7 @@ def test_paired_does_not_keep_what_it_could_not_pair(trainer: Trainer) -> None:
 def test_paired_whose_budget_ends_within_a_pair_keeps_its_pairs(trainer: Trainer) -> None:
     """The first of the second pair costs more than expected, so its partner cannot be afforded."""
     bench, events = open_bench(Changed(trainer, 2, device_seconds_charged=100.0), 40)
-    found = make("paired", pairs=3).judge(bench, bench.experiment(GOOD), bench.baseline)
+    found = verdict_of(make("paired", pairs=3), bench, bench.experiment(Proposal(GOOD)), bench.baseline)
     assert [e["replicate"] for e in of(events, "experiment")][2:] == [1, 1, 2]
     assert found.keep and found.reason.endswith("over 1 fresh pairs")
 

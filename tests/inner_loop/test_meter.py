@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import pytest
 
+from inner_loop.events import Experiment
 from inner_loop.meter import EPSILON, RunMeter
-from trainer.outcome import Outcome
+from tests.events import example
 
 
-def outcome(status: str, seconds: float = 2.0) -> Outcome:
-    return Outcome(status, None, seconds, seconds, 0.0, 0.0)
+def ended(status: str, seconds: float = 2.0, fraction: float = 1.0) -> Experiment:
+    return example(
+        Experiment, status=status, metric=1.0 if status == "ok" else None, fraction=fraction,
+        device_seconds_charged=seconds, device_seconds_spent=seconds,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("status", ["ok", "crash", "invalid", "oom", "timeout", "fault"])
 def test_whatever_came_of_it_is_charged(status: str) -> None:
     meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
-    meter.add(outcome(status), 1.0)
+    meter.add(ended(status))
     assert (meter.charged, meter.spent, meter.remaining) == (2.0, 2.0, 8.0)
 
 
 def test_what_is_left_pays_the_whole_of_what_it_affords() -> None:
     meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
-    meter.add(outcome("ok", 6.0), 1.0)
+    meter.add(ended("ok", 6.0))
     assert meter.affords(4.0) and meter.affords(4.0 + EPSILON / 2)
     assert not meter.affords(4.0 + 1e-6) and not meter.affords(4.5)
     meter.aside = 1.0
@@ -31,7 +35,7 @@ def test_what_is_left_pays_the_whole_of_what_it_affords() -> None:
 
 def test_more_than_the_budget_is_overshoot_and_leaves_nothing() -> None:
     meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
-    meter.add(outcome("ok", 12.0), 1.0)
+    meter.add(ended("ok", 12.0))
     assert (meter.overshoot, meter.remaining, meter.forfeited) == (2.0, 0.0, 0.0)
     assert not meter.affords(0.5)
 
@@ -40,10 +44,10 @@ def test_the_next_is_expected_to_cost_what_those_that_ended_well_did() -> None:
     """Launch and scoring do not shrink with the fraction: of 4 s, 1 s does."""
     meter = RunMeter(budget=100.0, prior=4.0, soft=1.0)
     assert (meter.expected(), meter.expected(0.25)) == (4.0, 3.25)
-    meter.add(outcome("crash", 0.5), 1.0)
+    meter.add(ended("crash", 0.5))
     assert meter.expected() == 4.0
-    meter.add(outcome("ok", 5.0), 1.0)
-    meter.add(outcome("ok", 7.0), 1.0)
+    meter.add(ended("ok", 5.0))
+    meter.add(ended("ok", 7.0))
     assert (meter.expected(), meter.expected(0.5)) == (6.0, 5.5)
-    meter.add(outcome("ok", 2.0), 0.5)
+    meter.add(ended("ok", 2.0, fraction=0.5))
     assert (meter.expected(), meter.expected(0.5)) == (6.0, 2.0)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.events import DecisionEvent, Event, ExperimentEvent, NightTurnEvent
+from inner_loop.contracts import Proposal
+from inner_loop.events import DecisionEvent, Event, Experiment, NightTurnEvent
 from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION, Night
 from inner_loop.result import RunResult
 from inner_loop.run import run
@@ -62,8 +63,8 @@ def turns_of(events: Sequence[Event]) -> list[NightTurnEvent]:
     return [event for event in events if isinstance(event, NightTurnEvent)]
 
 
-def experiments_of(events: Sequence[Event]) -> list[ExperimentEvent]:
-    return [event for event in events if isinstance(event, ExperimentEvent)]
+def experiments_of(events: Sequence[Event]) -> list[Experiment]:
+    return [event for event in events if isinstance(event, Experiment)]
 
 
 def test_each_program_has_its_turn_in_each_block_on_the_same_main(task: Task, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_night_of_a_command_without_a_seed_speaks_of_no_seed(tmp_path: Path) -> 
     own = command_task(tmp_path / "task", {"train.py": code}, knob)
     _, events = night(own, tmp_path, LEAST_REPEATED + 5, made=CommandTrainer)
     reasons = [event.reason for event in events if isinstance(event, DecisionEvent)]
-    described = [event.description for event in events if isinstance(event, ExperimentEvent)]
+    described = [event.description for event in events if isinstance(event, Experiment)]
     assert any("in 2 trainings of each" in reason for reason in reasons), reasons
     assert not [text for text in (*reasons, *described) if "seed" in text]
 
@@ -137,8 +138,8 @@ def test_a_repeat_at_a_part_of_the_budget_is_not_the_second_seed(task: Task, tmp
         bench.start()
         seeds = [streams.seed("search", "night", "r1"), 1, 2]
         researcher = Night([MINE, ELITE], task, seeds, RunContext(), "scripted")
-        bench.experiment(Edit(), source=bench.baseline.source, replicate=1, fraction=0.3)
-        bench.experiment(Edit(), source=bench.baseline.source, replicate=2)
+        bench.experiment(Proposal(Edit(), source=bench.baseline.source, replicate=1, fraction=0.3))
+        bench.experiment(Proposal(Edit(), source=bench.baseline.source, replicate=2))
         with suppress(BudgetSpent):
             researcher.work(bench)
     repeats = [one for one in bench.history if one.source == bench.baseline.source and one.replicate == 1]

@@ -11,6 +11,7 @@ from statistics import stdev
 import pytest
 
 from inner_loop.bench import Bench
+from inner_loop.contracts import Proposal
 from inner_loop.repository import RunRepository
 from inner_loop.researchers.notebook import CHANCES, Notebook
 from inner_loop.researchers.prompt import SHOWN, Prompts, _log, labelled, patch_text, provided
@@ -204,14 +205,14 @@ def test_an_idea_for_a_role_survives_writing_and_an_unknown_name_is_named_by_lin
 
 
 def test_rows_say_how_an_experiment_trained_and_patches_keep_their_indent(trainer: Trainer, tmp_path: Path) -> None:
-    bench, _ = open_bench(trainer, repository=RunRepository(tmp_path / "run"))
+    bench, _ = open_bench(trainer, repository=RunRepository(tmp_path / "run", "nll"))
     source = bench.source_of(Edit({"LR": 0.3, "BATCH": 4}))
     text = source.text().replace('    print(f"steps', '    print("train_loss: 0.43219")\n    print(f"steps')
     several = bench.experiment(
-        Edit(), source=source.with_text("train.py", text), description="two at once", proposer="chat: Ada"
+        Proposal(Edit(), source=source.with_text("train.py", text), description="two at once", proposer="chat: Ada")
     )
     bench.decide(several, "keep", "")
-    again = bench.experiment(Edit({"LR": 0.1}), description="back", proposer="chat: Bea")
+    again = bench.experiment(Proposal(Edit({"LR": 0.1}), description="back", proposer="chat: Bea"))
     bench.decide(again, "discard", "")
     rows, left_out = result_rows(bench, [(2, "Ada passed")], 3, several=True)
     assert left_out == 0 and rows[0].startswith("0: baseline: ") and rows[2] == "Ada passed"
@@ -261,12 +262,12 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     assert "old " * 74 in first and "old " * 76 not in first and "new " * 119 in first
     assert f"5% of the budget is spent; {bench.remaining:.4g} of {bench.budget_seconds:.4g} " in first
     for replicate in (1, 2):
-        bench.decide(bench.experiment(Edit(), replicate=replicate), "replicate", "")
+        bench.decide(bench.experiment(Proposal(Edit(), replicate=replicate)), "replicate", "")
     text = bench.baseline.source.text() + "".join(f"# line {n}\n" for n in range(30))
-    bench.decide(bench.experiment(Edit({"LR": 0.3}), description="a larger rate"), "discard", "")
+    bench.decide(bench.experiment(Proposal(Edit({"LR": 0.3}), description="a larger rate")), "discard", "")
     more = bench.baseline.source.with_text("train.py", text)
-    bench.decide(bench.experiment(Edit(), source=more, description="remarks"), "discard", "")
-    bench.decide(bench.experiment(Edit({"LR": 0.2}), description="LR = 0.2"), "discard", "")
+    bench.decide(bench.experiment(Proposal(Edit(), source=more, description="remarks")), "discard", "")
+    bench.decide(bench.experiment(Proposal(Edit({"LR": 0.2}), description="LR = 0.2")), "discard", "")
     monkeypatch.setattr("inner_loop.bench.Bench.counts_device_time", True)
     later = prompts.turn(bench, book, bench.head, role, None)[1].text
     sd = stdev(record.metric for record in bench.history[:3])
@@ -274,7 +275,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     given = task.budget_seconds
     assert f"A full training is given {given:.3g} s, and killed after {task.hard_line():.3g}" in later
     own = re.search(r"- 3: .*; 20 steps in [0-9.e-]+ s", later)  # stated where it is unusual
-    seconds = bench.history[3].outcome.training_seconds
+    seconds = bench.history[3].training_seconds
     assert bool(own) == (not 0.8 < seconds / given < 1.25)
     changed = later.partition("What the last discarded ones changed:")[2].partition("## Your turn")[0]
     assert "# 3\n+LR = 0.3\n" in changed and "-LR" not in changed and "# 5" not in changed  # its title has it
@@ -295,8 +296,10 @@ def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Tr
     assert "by at least one standard error of the difference, where that is known" in system.text
     assert "not resolved" in system.text and "not resolved" not in turn.text
     idea = Edit({"LR": 0.3})
-    bench.decide(bench.experiment(idea, description="faster"), "undecided", "", Difference(0.004, 0.0091))
-    bench.decide(bench.experiment(Edit({"LR": 0.1}), description="LR = 0.1"), "keep", "", Difference(0.05, 0.01))
+    bench.decide(bench.experiment(Proposal(idea, description="faster")), "undecided", "", Difference(0.004, 0.0091))
+    bench.decide(
+        bench.experiment(Proposal(Edit({"LR": 0.1}), description="LR = 0.1")), "keep", "", Difference(0.05, 0.01)
+    )
     text = prompts.turn(bench, book, bench.head, role, None)[1].text
     assert re.search(r"(?m)^- 1: faster: [0-9.]+, not resolved: \+0\.004 ± 0\.0091", text) and "undecided" not in text
     assert re.search(r"(?m)^- 2: LR = 0\.1: [0-9.]+ \(\+0\.05 ± 0\.01\), keep", text)
@@ -312,7 +315,7 @@ def test_a_log_is_shown_without_frames_of_packages_and_what_the_prompt_states(
     frame = '  File "/x/lib/python3.11/site-packages/torch/nn/linear.py", line 1, in forward\n    return linear(it)\n'
     log = f'  File "train.py", line 5, in go\n    layer(it)\n    ~~~~~^^^^\n{frame}Error: bad\n'
     monkeypatch.setattr(Bench, "log", lambda *_: log)
-    bench.decide(bench.experiment(Edit({"FAULT": "raise"})), "discard", "")
+    bench.decide(bench.experiment(Proposal(Edit({"FAULT": "raise"}))), "discard", "")
     assert not bench.history[-1].ok
     shown = _log(bench)
     assert "    layer(it)\nError: bad" in shown and "site-packages" not in shown and "linear(it)" not in shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from inner_loop import proposers
 from inner_loop.bench import Bench
 from inner_loop.contracts import ProposerStart
+from inner_loop.events import DecisionEvent, Experiment
 from inner_loop.moves import after, changed, neighbours, others
 from inner_loop.proposers.elite import EliteProposer, parents
 from inner_loop.proposers.local import LocalProposer
@@ -53,7 +55,7 @@ def test_queue_serves_its_ideas_in_order_once(bench: Bench) -> None:
     ]
     queue, rng = QueueProposer([(idea, ConditionalEdit(edit)) for idea, edit in ideas]), np.random.default_rng(1)
     served = [queue.propose(seen(bench), rng) for _ in range(3)]
-    assert [p.because if p else None for p in served] == [("d1",), ("d3",), None]
+    assert [p.directive_ids if p else None for p in served] == [("d1",), ("d3",), None]
 
 
 def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
@@ -68,11 +70,11 @@ def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
     queue, rng = QueueProposer(ideas), np.random.default_rng(1)
     assert seen(bench).parent.config["LR"] == 0.1
     first, second, third = (queue.propose(seen(bench), rng) for _ in range(3))
-    assert first and first.edit.set == {"LR": pytest.approx(0.3)} and first.because == ("d0",)
+    assert first and first.edit.set == {"LR": pytest.approx(0.3)} and first.directive_ids == ("d0",)
     assert second and second.edit == Edit({"MOMENTUM": 0.5}) and third is None
     there = replace(seen(bench), parent=bench.baseline)  # where the rate is another one
     late = queue.propose(there, rng)
-    assert late and late.because == ("d1",) and queue.propose(there, rng) is None
+    assert late and late.directive_ids == ("d1",) and queue.propose(there, rng) is None
 
 
 def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
@@ -82,7 +84,7 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     assert len(best) == 4 and metrics == sorted(metrics, key=lambda metric: situation.sign * metric)
     every = [r.metric for r in situation.history if r.ok and r.full and r.metric is not None]
     assert situation.sign * metrics[0] == min(situation.sign * metric for metric in every)
-    proposer = EliteProposer(ProposerStart(because=("d1",)))
+    proposer = EliteProposer(ProposerStart(directive_ids=("d1",)))
     drawn = [proposer.propose(situation, rng) for _ in range(60)]
     wanted = [situation.parent.config | dict(changed(p.edit)) for p in drawn if p]
     apart = [min(sum(r.config[k] != config[k] for k in config) for r in best) for config in wanted]
@@ -92,8 +94,8 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
 def test_elite_parents_rank_by_the_mean_over_seeds_not_the_luckiest(bench: Bench) -> None:
     situation = seen(bench)
     best, second = parents(situation)[:2]
-    lucky = replace(second, outcome=replace(second.outcome, metric=(best.metric or 0.0) - situation.sign), replicate=1)
-    unlucky = replace(second, outcome=replace(second.outcome, metric=(second.metric or 0.0) + 9 * situation.sign),
+    lucky = replace(second, metric=(best.metric or 0.0) - situation.sign, replicate=1)
+    unlucky = replace(second, metric=(second.metric or 0.0) + 9 * situation.sign,
                       replicate=2)  # fmt: skip
     ranked = parents(replace(situation, history=[*situation.history, lucky, unlucky]))
     assert ranked[0].source == best.source and second.source not in [record.source for record in ranked]
@@ -178,7 +180,7 @@ def test_a_doubted_queue_is_followed_less_the_more_of_its_ideas_fail(bench: Benc
 
     def share(decisions: list[str]) -> float:
         here = seen(bench)
-        history = [replace(here.history[0], proposer="queue", decision=decision) for decision in decisions]
+        history = [decided(here.history[0], decision, proposer="queue") for decision in decisions]
         situation, rng = replace(here, history=history), np.random.default_rng(4)
         fresh = proposers.make(charter, ideas)
         return sum(p.proposer == "queue" for p in (fresh.propose(situation, rng) for _ in range(200)) if p) / 200
@@ -188,11 +190,16 @@ def test_a_doubted_queue_is_followed_less_the_more_of_its_ideas_fail(bench: Benc
     assert abs(share(["keep", *["discard"] * 3]) - 0.54) < 0.1
 
 
+def decided(record: Experiment, decision: str, **changes: Any) -> Experiment:
+    event = DecisionEvent(run_id=record.run_id, experiment_id=record.experiment_id, decision=decision)
+    return replace(record, decided=event, **changes)
+
+
 def test_a_doubted_queue_counts_its_own_program_alone(bench: Bench) -> None:
     ideas = [(ProgramIdea(f"n{n}", f"d{n}", n, ()), ConditionalEdit(Edit({"LR": 0.001 * n}))) for n in range(1, 300)]
     charter = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True})
     here, rng = seen(bench), np.random.default_rng(4)
-    failed = [replace(here.history[0], proposer="queue", decision="discard", program_id="theirs")] * 9
+    failed = [decided(here.history[0], "discard", proposer="queue", program_id="theirs")] * 9
     mine = proposers.make(charter, ideas, (), "mine")
     drawn = [mine.propose(replace(here, history=failed), rng) for _ in range(50)]
     assert all(proposal and proposal.proposer == "queue" for proposal in drawn)
@@ -210,12 +217,12 @@ def test_queue_proposes_an_undecided_idea_once_more_on_a_later_parent(bench: Ben
     history = list(here.history)
 
     def tried(idea: str, decision: str, program_id: str | None = "mine") -> None:
-        record = replace(history[0], parent=0, because=(idea,), decision=decision, proposer="queue")
-        history.append(replace(record, number=len(history), program_id=program_id))
+        facts = {"number": len(history), "program_id": program_id, "directive_ids": (idea,), "proposer": "queue"}
+        history.append(decided(history[0], decision, parent_number=0, **facts))
 
     def served(at: int) -> tuple[str, ...] | None:
         proposal = queue.propose(replace(here, history=history, parent=history[at]), rng)
-        return proposal and proposal.because
+        return proposal and proposal.directive_ids
 
     assert served(0) == ("d1",) and served(0) == ("d2",)
     tried("d1", "undecided")

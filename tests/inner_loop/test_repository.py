@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from inner_loop.repository import RunRepository
-from programs.common.errors import EnvironmentProblem
-from tests.inner_loop.play import Played, play, program
+from inner_loop.events import Experiment
+from inner_loop.repository import RunRepository, recorded_source
+from programs.common.errors import Corrupt, EnvironmentProblem
+from tests.inner_loop.play import Played, open_bench, play, program
 from trainer.experiment import Trainer
+from trainer.source import Source
 
 IDEAS = ["`lr=0.1`, a larger step", "`fault=raise`", "`+bias`", "`lr=0.001`"]
 
@@ -96,7 +99,7 @@ def test_a_lock_that_a_killed_git_left_is_no_harm_and_what_git_refuses_is_one_li
     trainer: Trainer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "r"
-    RunRepository(folder).close()
+    RunRepository(folder, "nll").close()
     for lock in ("index.lock", "config.lock", "HEAD.lock", "refs/heads/main.lock"):
         (folder / ".git" / lock).touch()
     play(trainer, program("proposers: {queue: 1}", IDEAS), 2, folder=folder)
@@ -105,3 +108,30 @@ def test_a_lock_that_a_killed_git_left_is_no_harm_and_what_git_refuses_is_one_li
     with pytest.raises(EnvironmentProblem, match="git failed") as caught:
         play(trainer, program("proposers: {queue: 1}", IDEAS), 2, folder=folder)
     assert "\n" not in caught.value.message and caught.value.hint
+
+
+AWKWARD = (
+    ("a\nb\nc\n", "a\nB\nc\nd\n"), ("", "x\n"), ("x\n", ""), ("a\nb", "a\nb\n"),
+    ("a\n" * 50, "a\n" * 20 + "z\n" + "a\n" * 29),
+    ("-- a/train.py\n++ b/train.py\n@@ -1 +1 @@\n", "q\n"), ("a\rb\n", "a\nb\n"), ("a\x0cb\n", "a\x0cc\n"),
+    ("x\n\n\n", "x\n"), ("k\n", "--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-k\n+j\n"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new"), AWKWARD)
+def test_source_that_no_edit_gives_comes_back_from_the_repository(
+    trainer: Trainer, tmp_path: Path, old: str, new: str
+) -> None:
+    bench, _ = open_bench(trainer, 4)
+    parent, after = (Source((('a b/"train".py', text), ("z.py", "same\n"))) for text in (old, new))
+    record = replace(
+        bench.baseline, number=1, parent_number=0, parent_source_id=parent.source_id, source_id=after.source_id,
+        source=after,
+    )  # fmt: skip
+    RunRepository(tmp_path, "nll").write(record)
+    row = Experiment.parse(record.to_record())
+    assert recorded_source(row, parent, bench.task.edits, tmp_path) == after
+    with pytest.raises(Corrupt, match="the source of experiment 1 is not in the repository of the run"):
+        recorded_source(row, parent, bench.task.edits, tmp_path / "elsewhere")
+    with pytest.raises(Corrupt):
+        recorded_source(replace(row, source_id="s0"), parent, bench.task.edits, tmp_path)

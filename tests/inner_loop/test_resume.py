@@ -91,4 +91,4 @@ def test_another_program_under_the_same_run_is_noticed(cached: Trainer) -> None:
 def test_events_of_other_runs_are_passed_over(cached: Trainer) -> None:
     whole = play(cached, program(), 3, run_id="ra")
     replay = RunReplay("rb", typed(whole.events))
-    assert replay.from_number(0) == [] and RunReplay("ra", typed(whole.events)).from_number(0)
+    assert replay.recorded(0) is None and RunReplay("ra", typed(whole.events)).recorded(0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inner_loop.confirm import confirm
+from inner_loop.contracts import Proposal
 from programs.charter import promoted
 from tests.inner_loop.play import FULL, Event, Played, open_bench, play, program
 from trainer.edits import Edit
@@ -158,7 +159,7 @@ def test_at_most_four_candidates_are_confirmed_and_each_on_two_seeds_if_it_can(
     """Six sources were measured; what is left buys so many experiments."""
     bench, _ = open_bench(trainer, 6 + left)
     for rate in (0.02, 0.03, 0.1, 0.2, 0.3):
-        bench.decide(bench.experiment(Edit({"LR": rate})), "discard", "a test")
+        bench.decide(bench.experiment(Proposal(Edit({"LR": rate}))), "discard", "a test")
     before = len(bench.history)
     assert int(bench.remaining / bench.cost() + 1e-9) == left
     winner = confirm(bench)

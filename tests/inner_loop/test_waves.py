@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent
-from inner_loop.wave import ExperimentRequest
+from inner_loop.bench import Bench, BudgetSpent, RunStopped
+from inner_loop.contracts import Proposal
 from programs.common.errors import EnvironmentProblem
 from tests.events import of, typed
 from tests.inner_loop import play as one_device
@@ -139,8 +139,8 @@ def open_bench(trainer: Trainer, devices: int, budget: float, **more: Any) -> tu
     return one_device.open_bench(trainer, budget, full=full(trainer), devices=Devices(trainer, devices), **more)
 
 
-def asks(count: int) -> list[ExperimentRequest]:
-    return [ExperimentRequest(Edit(), replicate=number) for number in range(1, count + 1)]
+def asks(count: int) -> list[Proposal]:
+    return [Proposal(Edit(), replicate=number) for number in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
@@ -151,7 +151,7 @@ def test_a_wave_is_launched_as_far_as_the_budget_carries(slow: MakeSlow, devices
     assert [event["number"] for event in of(events, "experiment")] == [0, 1, 2, 3]
     assert bench.experiments(asks(2)) == []
     with pytest.raises(BudgetSpent):
-        bench.experiment(Edit(), replicate=1)
+        bench.experiment(Proposal(Edit(), replicate=1))
 
 
 def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: MakeSlow) -> None:
@@ -160,7 +160,7 @@ def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: MakeSlow)
     trainer = slow(fixed_steps=False, before=started.append)
     broken = trainer.task.baseline().text()
     source = trainer.task.baseline().with_text("train.py", "pass\n# " + broken[:1])
-    wave = [ExperimentRequest(Edit(), source=source, replicate=number) for number in range(1, 7)]
+    wave = [Proposal(Edit(), source=source, replicate=number) for number in range(1, 7)]
     alone, _ = open_bench(trainer, 1, 4.1)
     assert len(alone.experiments(wave)) > 3
     several, _ = open_bench(trainer, 3, 4.1)
@@ -168,14 +168,8 @@ def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: MakeSlow)
     assert len(several.experiments(wave)) == 3 == len(started)
 
 
-@pytest.mark.parametrize("closed", [RunStopped, WallSpent])
-def test_an_end_within_a_wave_lets_what_flies_land(slow: MakeSlow, closed: type[Exception]) -> None:
+def test_an_end_within_a_wave_lets_what_flies_land(slow: MakeSlow) -> None:
     stopping: list[bool] = []
-
-    def should_stop() -> bool:
-        if stopping and closed is WallSpent:
-            raise WallSpent("the time is over")
-        return bool(stopping)
 
     launched: list[int] = []
 
@@ -185,8 +179,8 @@ def test_an_end_within_a_wave_lets_what_flies_land(slow: MakeSlow, closed: type[
             stopping.append(True)
         time.sleep(0.01)
 
-    bench, events = open_bench(slow(before=before), 2, 20, should_stop=should_stop)
-    with pytest.raises(closed):
+    bench, events = open_bench(slow(before=before), 2, 20, should_stop=lambda: bool(stopping))
+    with pytest.raises(RunStopped):
         bench.experiments(asks(8))
     written = of(events, "experiment")
     assert [event["number"] for event in written] == list(range(len(launched))) and 4 <= len(launched) <= 5
@@ -271,5 +265,7 @@ def test_busy_seconds_count_each_second_once(spans: list[Any], busy: float) -> N
 def test_each_experiment_of_a_wave_is_charged_its_own_use(slow: MakeSlow) -> None:
     bench, events = open_bench(slow(fixed_steps=False, before=Reversed(2)), 2, 200)
     records = bench.experiments(asks(3))
-    assert bench.meter.charged == pytest.approx(sum(record.charged for record in (bench.baseline, *records)))
+    assert bench.meter.charged == pytest.approx(
+        sum(record.device_seconds_charged for record in (bench.baseline, *records))
+    )
     assert {event["kind"] for event in events} == {"experiment", "decision"}

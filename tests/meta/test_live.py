@@ -13,7 +13,7 @@ from analysis.ledger import Ledger
 from analysis.ledger.events import Event, MatchArm, MatchConfig, MatchEvent, StudyEvent, VerificationEvent
 from analysis.ledger.writing_events import ProgramEvent
 from analysis.study import query
-from inner_loop.events import DecisionEvent, ExperimentEvent, FindingEvent, RunEndedEvent, RunStartedEvent
+from inner_loop.events import DecisionEvent, Experiment, FindingEvent, RunEndedEvent, RunStartedEvent
 from meta.cli.output import Output
 from meta.cli.progress import Progress
 from meta.cli.screen import header, screen
@@ -39,9 +39,9 @@ def begun(run_id: str, arm_id: str = "a1", **more: Any) -> RunStartedEvent:
     return example(RunStartedEvent, run_id=run_id, match_id="m1", arm_id=arm_id, program_id="p1", **more)
 
 
-def tried(number: int, metric: float | None = None, cost: float = 1.0, run_id: str = "r1") -> ExperimentEvent:
+def tried(number: int, metric: float | None = None, cost: float = 1.0, run_id: str = "r1") -> Experiment:
     known = {"experiment_id": f"e{number}", "number": number, "metric": metric, "device_seconds_charged": cost}
-    return example(ExperimentEvent, run_id=run_id, status="ok", started_at="2026-01-02T03:04:05Z", **known)
+    return example(Experiment, run_id=run_id, status="ok", started_at="2026-01-02T03:04:05Z", **known)
 
 
 def decided(number: int, decision: str) -> DecisionEvent:

@@ -15,6 +15,7 @@ from analysis.audit import GainEstimate, gain_over_seeds, keeps_its_gain, source
 from analysis.ledger import Ledger, check, read
 from arena import embedded
 from inner_loop.bench import Bench
+from inner_loop.contracts import Proposal
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Cheat, Gain, Ground, World
 from trainer.edits import Edit
@@ -82,7 +83,7 @@ def test_overwriting_the_ledger(world: World, tmp_path: Path) -> None:
     with researching(world, ground, books, 2) as bench:
         world.open()
         before = {path: path.read_bytes() for path in books.rglob("*") if path.is_file()}
-        record = bench.experiment(Edit(), source=cheat, description="the robber")
+        record = bench.experiment(Proposal(Edit(), source=cheat, description="the robber"))
         bench.decide(record, "discard", "failed")
     for path, data in before.items():
         assert path.read_bytes().startswith(data), f"{path} was changed"
@@ -90,7 +91,7 @@ def test_overwriting_the_ledger(world: World, tmp_path: Path) -> None:
     kinds = [row["kind"] for row in read(books / "ledger")]
     assert kinds == ["segment", "experiment", "decision", "experiment", "decision"]
     (row,) = [row for row in rows(books, "experiment") if row["number"] == 1]
-    assert (row["status"], row["metric"]) == ("crash", None) and "robbed" not in record.outcome.log
+    assert (row["status"], row["metric"]) == ("crash", None) and "robbed" not in record.log
     assert row["reason"] and "\n" not in row["reason"]  # text in a field of the row, no row
     if bench.head.number != 0:
         raise Gain("the robber became the head")
@@ -146,7 +147,7 @@ def test_picking_the_luckiest_seed(world: World, tmp_path: Path) -> None:
     """23 seed picking: the best of many replicates is claimed; what is verified is the source, under fresh seeds."""
     ground = world.ground("points")
     with researching(world, ground, tmp_path, 10) as bench:
-        tries = [bench.experiment(Edit(), replicate=number) for number in range(1, 11)]
+        tries = [bench.experiment(Proposal(Edit(), replicate=number)) for number in range(1, 11)]
         for one in tries:
             bench.decide(one, "discard", "a seed")
         best = min(tries, key=lambda one: one.metric or 9.0)
@@ -170,7 +171,7 @@ def test_a_lucky_seed_in_the_source(world: World, tmp_path: Path) -> None:
         for seed in range(1, 11)
     ]
     with researching(world, ground, tmp_path, 10) as bench:
-        tries = [bench.experiment(Edit(), source=source) for source in stubborn]
+        tries = [bench.experiment(Proposal(Edit(), source=source)) for source in stubborn]
         for one in tries:
             bench.decide(one, "discard", "a seed")
     best = min(tries, key=lambda one: one.metric or 9.0)
@@ -192,7 +193,7 @@ def test_fitting_the_feedback(world: World, tmp_path: Path) -> None:
     with researching(world, ground, tmp_path, 48) as bench:
         kept: list[int] = []
         for number in range(48):
-            record = bench.experiment(Edit(), source=noisy(ground, [*kept, number]))
+            record = bench.experiment(Proposal(Edit(), source=noisy(ground, [*kept, number])))
             better = record.metric is not None and record.metric < (bench.head.metric or 0.0)
             bench.decide(record, "keep" if better else "discard", "the search score")
             kept += [number] if better else []

@@ -11,7 +11,7 @@ from arena.jobs import Measurement, RunJob
 from arena.scratch import scratch
 from arena.trainers import Trainers
 from arena.worker import Worker
-from inner_loop.events import ExperimentEvent, RunEndedEvent
+from inner_loop.events import Experiment, RunEndedEvent
 from inner_loop.result import RunResult
 from tests.events import example
 from tests.redteam.conftest import Attack
@@ -193,7 +193,7 @@ def in_a_run(worker: Worker, source: Source) -> tuple[Outcome, Measurement]:
     own = worker.trainer.run(Spec(source, KNOWN))
     worker.emit(
         example(
-            ExperimentEvent,
+            Experiment,
             source_id=source.source_id,
             fraction=1.0,
             status=own.status,

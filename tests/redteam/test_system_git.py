@@ -134,7 +134,7 @@ os.chmod(".git/hooks/post-checkout", 0o755)
 @pytest.mark.exploit(34)
 def test_the_repository_of_a_run_holds_no_hook_of_a_source(tmp_path: Path) -> None:
     """34 a run's own repository: sources are written as blobs, by us; git runs in it once, to show them."""
-    repository = RunRepository(tmp_path / "run")
+    repository = RunRepository(tmp_path / "run", "nll")
     active = [path for path in (tmp_path / "run/.git/hooks").glob("*") if path.suffix != ".sample"]
     repository.close()
     assert active == []

@@ -18,7 +18,7 @@ from sqlalchemy.orm import undefer
 from analysis.ledger.run_state import RunState
 from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
-from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
+from inner_loop.events import DecisionEvent, Experiment, RunStartedEvent
 from programs.common.ids import content_id
 from programs.common.text import shortened
 
@@ -104,7 +104,7 @@ class Courses:
         }
 
 
-def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> ExperimentColumns:
+def experiment_row(event: Experiment, decision: DecisionEvent | None) -> ExperimentColumns:
     """What a page shows of an experiment."""
     return {
         "number": event.number,

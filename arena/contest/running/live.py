@@ -20,7 +20,7 @@ from arena.contest.tables import ContestEntry
 from arena.measuring import run_gain
 from arena.serving.clock import utc_now
 from arena.task_study import TaskStudy
-from inner_loop.events import Event, ExperimentEvent, RunEndedEvent
+from inner_loop.events import Event, Experiment, RunEndedEvent
 
 SECONDS = 0.5  # between two writes for one entry
 
@@ -71,7 +71,7 @@ class Live:
 
 def resumed(index: int | None, before: Sequence[Event]) -> RunProgress:
     """The progress of a run from its events in the ledger."""
-    charged = [e.device_seconds_charged for e in before if isinstance(e, ExperimentEvent)]
+    charged = [e.device_seconds_charged for e in before if isinstance(e, Experiment)]
     named = "screening" if index is None else index + 1
     now = utc_now().isoformat()
     return {"run": named, "experiments": len(charged), "charged": round(sum(charged), 3), "began": now, "at": now}

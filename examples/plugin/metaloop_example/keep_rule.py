@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.contracts import KeepVerdict
+from inner_loop.events import Experiment
 from inner_loop.keep.better import Better
-from inner_loop.record import Record
 from programs.charter import Keep
+from trainer.task import Task
 
 PER_LINE = 0.001
 
 
 class Simpler:
     name = "simpler"
-    extra = 0  # trainings that a judgement buys
 
-    def prepare(self, bench: Bench) -> None:
-        """Needs nothing."""
+    def baseline_seeds(self, task: Task) -> int:
+        return 1  # it needs no further seed of the baseline
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
+    def judge(
+        self,
+        bench: Bench,
+        candidate: Experiment,
+        parent: Experiment,
+        further: Sequence[Experiment] = (),  # what it has asked for by `MoreSeeds`; this rule asks for nothing
+        *,
+        earn: float = 0.0,
+    ) -> KeepVerdict:
         added = max(0, lines(candidate) - lines(parent))
         price = added * PER_LINE * abs(bench.baseline.metric or 0.0)
         return Better().judge(bench, candidate, parent, earn=earn + price)
 
 
-def lines(record: Record) -> int:
+def lines(record: Experiment) -> int:
     return sum(len(text.splitlines()) for _, text in record.source.files)
 
 

@@ -13,8 +13,8 @@ class Farthest:
 
     name = "farthest"
 
-    def __init__(self, because: tuple[str, ...]) -> None:
-        self.because = because  # the directives that its proposals cite
+    def __init__(self, directive_ids: tuple[str, ...]) -> None:
+        self.directive_ids = directive_ids  # the directives that its proposals cite
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         for place in rng.permutation(len(situation.knobs)):
@@ -22,9 +22,9 @@ class Farthest:
             moves = others(knob, config)
             for move in sorted(moves, key=lambda m: -abs(rung(m.knob, m.value) - rung(m.knob, m.old))):
                 if situation.allowed(move.edit):
-                    return Proposal(move.edit, self.name, self.because)
+                    return Proposal(move.edit, self.name, self.directive_ids)
         return None
 
 
 def make(start: ProposerStart) -> Farthest:
-    return Farthest(start.because)
+    return Farthest(start.directive_ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over
+from inner_loop.contracts import Proposal
 from inner_loop.keep.better import verdict
 from inner_loop.moves import others
 from inner_loop.run_context import RunContext
@@ -18,7 +19,7 @@ class Sweep:
         for knob in bench.task.edits.knobs:
             for move in others(knob, bench.head.config):
                 head = bench.head
-                candidate = bench.experiment(move.edit, parent=head)
+                candidate = bench.experiment(Proposal(move.edit, parent=head))
                 found = verdict(gain_over(bench, candidate, head), 0.0, bench.task.unit)
                 bench.decide(candidate, "keep" if found.keep else "discard", found.reason)
                 if found.keep:

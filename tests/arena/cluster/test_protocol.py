@@ -16,7 +16,7 @@ from arena.cluster.worker import Link
 from arena.executors.ray import make as on_ray
 from arena.jobs import BaselineJob, RunJob
 from arena.task_study import TaskStudy
-from inner_loop.events import Event, ExperimentEvent, RunEndedEvent, RunStartedEvent, experiment_id
+from inner_loop.events import Event, Experiment, RunEndedEvent, RunStartedEvent, experiment_id
 from programs.common.errors import TaskError, UsageError
 from tests.events import example
 from tests.studies import make_study, study_on
@@ -27,7 +27,7 @@ RUN = RunJob("r1", "m", "a", "p", "stock", "# x", 1, "selection", 1.0, "scripted
 
 
 def experiment(number: int, /, **other: Any) -> dict[str, Any]:
-    event = example(ExperimentEvent, run_id="r1", experiment_id=experiment_id("r1", number), number=number)
+    event = example(Experiment, run_id="r1", experiment_id=experiment_id("r1", number), number=number)
     return event.to_record() | other
 
 

@@ -42,7 +42,7 @@ from arena.measuring import run_job
 from arena.serving.clock import iso
 from arena.study import Study
 from arena.task_study import TaskStudy
-from inner_loop.events import CallEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
+from inner_loop.events import CallEvent, Experiment, RunEndedEvent, RunStartedEvent
 from programs.common.ids import content_id
 from programs.program import Program
 from tests.arena.contest.hosting import Browser, founded, newcomer, served
@@ -91,7 +91,7 @@ def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str
             told.append(("worker-0", start.to_record()))
             for n in range(2):
                 tried = example(
-                    ExperimentEvent,
+                    Experiment,
                     run_id=job.run_id,
                     experiment_id=content_id("e", job.run_id, str(n)),
                     number=n,

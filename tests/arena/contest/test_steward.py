@@ -36,7 +36,7 @@ from arena.match import announce
 from arena.measuring import run_job, settle
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
-from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
+from inner_loop.events import DecisionEvent, Experiment, RunEndedEvent, RunStartedEvent
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded, newcomer, numbered
 from tests.events import example
@@ -232,7 +232,7 @@ def test_where_stock_is_above_every_entry_the_best_entry_is_decided_on(steward: 
 def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(steward: Steward) -> None:
     hand = begun(steward)
     job = hand.job
-    before = [example(ExperimentEvent, device_seconds_charged=0.5), example(DecisionEvent)]
+    before = [example(Experiment, device_seconds_charged=0.5), example(DecisionEvent)]
     told = {"kind": "experiment", "run_id": job.run_id, "device_seconds_charged": 0.25, "status": "ok"}
     steward.live.take(hand.number, hand.index, told, before)
     (run,) = steward.live.runs[hand.number].values()

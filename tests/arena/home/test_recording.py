@@ -15,7 +15,7 @@ from arena.home.project import Project
 from arena.home.recording import TRUST, Reported, checked, reported
 from arena.home.results import contributors, state_of
 from arena.home.tables import RunLease
-from inner_loop.events import DecisionEvent, ExperimentEvent
+from inner_loop.events import DecisionEvent, Experiment
 from tests.arena.home.clients import Client, better, work
 
 EXPERIMENT: dict[str, Any] = {
@@ -35,7 +35,7 @@ def test_a_volunteers_record_becomes_the_leases_run_and_is_marked_as_self_report
     read = checked("r1", lines(EXPERIMENT, DECISION), 9)
     assert read is not None
     experiment, decision = read
-    assert isinstance(experiment, ExperimentEvent) and isinstance(decision, DecisionEvent)
+    assert isinstance(experiment, Experiment) and isinstance(decision, DecisionEvent)
     assert experiment.trust == TRUST and not experiment.findings and not experiment.cached
     assert experiment.run_id == decision.run_id == "r1"
     assert experiment.experiment_id == decision.experiment_id != "e1"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.events import CallEvent, ExperimentEvent
+from inner_loop.events import CallEvent, Experiment
 from inner_loop.models import prices
 from inner_loop.models import spend_limiter as limiters
 from inner_loop.models.client import ModelClient
@@ -136,7 +136,7 @@ def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) 
         "lost_tokens": 20,
         "lost_usd": 0.2,
     }
-    other = {**example(ExperimentEvent, run_id="r0").to_record(), "usd": 9.0, "tokens": 900}
+    other = {**example(Experiment, run_id="r0").to_record(), "usd": 9.0, "tokens": 900}
     recorded = [call, {**call, "run_id": "r1"}, other]
     resumed = SpendLimiter.of(kit(run_id="r0", recorded=recorded, **how))
     resumed.settle(started(resumed, Cost(45, 0.45)), Cost(45, 0.45))
