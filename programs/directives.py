@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -44,8 +43,7 @@ def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]
     """All directives of a program in the order of its lines."""
     blocks = []
     for field, line in settings.set_fields.items():
-        text = f"{field}: {json.dumps(settings.charter.get(field), ensure_ascii=False)}"
-        blocks.append(StatementBlock(CHARTER, CHARTER, line - 1, line, [text]))
+        blocks.append(StatementBlock(CHARTER, CHARTER, line - 1, line, [settings.field_text(field)]))
     named = _named([*blocks, *parsed.blocks])
     if ideas := [directive for directive in named if directive.kind == "idea"]:  # their order is one, too
         first, text = ideas[0], "\n".join(idea.directive_id for idea in ideas)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from programs.charter import fields
 from programs.common.errors import NotFound, ProgramError
-from programs.common.text import is_blank, newline_of, split_lines, with_newline
+from programs.common.text import is_blank, newline_of, one_line, split_lines, with_newline
 from programs.directives import CHARTER, ORDER
 from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
-from programs.settings import set_charter, unset_charter
+from programs.settings import set_charter, settings_of, unset_charter
 from programs.structure import Outline, StatementBlock, in_ideas, outline
 
+SETTINGS_HEADING = "How experiments are conducted"
+_SETTINGS_HOLD = "Where this program says otherwise elsewhere, these settings hold:"
 _MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
 Lines = Sequence[str]  # with their line ends
 
@@ -52,6 +56,25 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
     if new_text and end < len(parsed.lines):
         new_text = _ended(new_text, newline_of(text))
     return "".join([*parsed.lines[:start], new_text, *parsed.lines[end:]])
+
+
+def state_settings(text: str) -> str:
+    """The program with its settings in a last section, for a reader that Metaloop does not carry them out for: an agent
+    or a person. Without such a section where it sets nothing.
+
+    The section is written anew each time and never read back. It describes every field that is set, and the other
+    fields of the same group (``keep.pairs`` with ``keep.rule``). Raises ProgramError for a bad charter.
+    """
+    settings = settings_of(text)
+    groups = {name.partition(".")[0] for name in settings.set_fields}
+    stated = [(settings.field_text(name), info) for name, info in fields() if name.partition(".")[0] in groups]
+    with suppress(NotFound):
+        text = replace_section(text, SETTINGS_HEADING, "")
+    if not stated:
+        return text
+    lines = [f"- {one_line(value)} ({info.description})" for value, info in stated]
+    section = "\n".join(["", "", f"## {SETTINGS_HEADING}", "", _SETTINGS_HOLD, "", *lines, ""])
+    return text.rstrip() + with_newline(section, newline_of(text))
 
 
 def without(program: Program, directive_id: str) -> Program:

@@ -43,6 +43,10 @@ class CharterSettings:
         known = dict(fields()).keys() - {"version"}
         return {name: line for name, line in self.lines.items() if name in known}
 
+    def field_text(self, name: str) -> str:
+        """A dotted field with its value as JSON: ``screen.fraction: 0.25``."""
+        return f"{name}: {json.dumps(self.charter.get(name), ensure_ascii=False)}"
+
 
 @lru_cache(maxsize=64)  # mutators ask for those of one text again and again
 def settings_of(text: str, file: str = "program") -> CharterSettings:
