@@ -31,10 +31,6 @@ def _setting(default: Any, meaning: str, **limits: Any) -> Any:
     return Field(default=default, description=f"{meaning} Default {shown}.", **limits)
 
 
-def _stock_proposers() -> dict[str, float]:
-    return {"random": 1.0}
-
-
 def _in_canonical_order(shares: dict[str, float]) -> dict[str, float]:
     # The written order of the shares has no meaning; equal charters must dump to equal text.
     known = PROPOSERS.built_in if shares.keys() <= set(PROPOSERS.built_in) else PROPOSERS.names
@@ -84,7 +80,7 @@ class Charter(CharterPart):
 
     version: int = _setting(VERSION, "Version of the charter's format.", ge=1, le=VERSION)
     proposers: Shares = Field(
-        default_factory=_stock_proposers,
+        default_factory=lambda: {"random": 1.0},
         min_length=1,
         description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
         " their order, random = one edit drawn from all, local = neighbours of kept values, tpe = values like those of"
