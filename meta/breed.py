@@ -17,10 +17,9 @@ from meta.mutators.base import ChildProposal
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import Novelty
-from programs.charter_prose import HEADING, with_sentences
 from programs.common.bounded import fault_of
 from programs.common.errors import ProgramError
-from programs.edit import replace_ideas, with_missing_patches
+from programs.edit import SETTINGS_HEADING, replace_ideas, state_settings, with_missing_patches
 from programs.file_set import is_document
 from programs.ideas import ProgramIdea
 from programs.lint import lint
@@ -149,8 +148,8 @@ def judge(
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
         program = parent.with_text(proposal.text, name)
-        if f"## {HEADING}" in program.text:  # an export wrote its parent's settings there
-            program = program.with_text(with_sentences(program.text), name)
+        if f"## {SETTINGS_HEADING}" in program.text:  # an export wrote its parent's settings there
+            program = program.with_text(state_settings(program.text), name)
     except ProgramError as error:
         return Attempt(proposal, None, f"does not parse: {error.message}", faulty=True)
     if problem := lint_error(program):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -40,30 +39,29 @@ def directive_id(heading: str, kind: str, text: str, ordinal: int = 1) -> str:
     return content_id("d", normalise(heading), kind, normalise(text), *again)
 
 
-def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]:
+def read_directives(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]:
     """All directives of a program in the order of its lines."""
     blocks = []
     for field, line in settings.set_fields.items():
-        text = f"{field}: {json.dumps(settings.charter.get(field), ensure_ascii=False)}"
-        blocks.append(StatementBlock(CHARTER, CHARTER, line - 1, line, [text]))
-    named = _named([*blocks, *parsed.blocks])
-    if ideas := [directive for directive in named if directive.kind == "idea"]:  # their order is one, too
+        blocks.append(StatementBlock(CHARTER, CHARTER, line - 1, line, [settings.field_text(field)]))
+    directives = _number([*blocks, *parsed.blocks])
+    if ideas := [directive for directive in directives if directive.kind == "idea"]:  # their order is one, too
         first, text = ideas[0], "\n".join(idea.directive_id for idea in ideas)
         order = directive_id(first.heading, ORDER, text)
-        named.insert(first.position, Directive(order, first.heading, ORDER, text, 0, first.line))
-    return tuple(replace(directive, position=position) for position, directive in enumerate(named))
+        directives.insert(first.position, Directive(order, first.heading, ORDER, text, 0, first.line))
+    return tuple(replace(directive, position=position) for position, directive in enumerate(directives))
 
 
-def of_file(path: str, parsed: Outline, position: int) -> tuple[Directive, ...]:
+def read_file_directives(path: str, parsed: Outline, position: int) -> tuple[Directive, ...]:
     """The directives of a file beside the entry file, whose front matter is not read and whose lists are no ideas."""
     blocks = [
         replace(b, heading=FILE.join(filter(None, (path, b.heading))), kind="item" if b.kind == "idea" else b.kind)
         for b in parsed.blocks
     ]
-    return tuple(replace(d, file=path, position=position + d.position) for d in _named(blocks))
+    return tuple(replace(d, file=path, position=position + d.position) for d in _number(blocks))
 
 
-def _named(blocks: Iterable[StatementBlock]) -> list[Directive]:
+def _number(blocks: Iterable[StatementBlock]) -> list[Directive]:
     seen: Counter[str] = Counter()
     out = []
     for position, block in enumerate(blocks):

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from programs.charter import fields
 from programs.common.errors import NotFound, ProgramError
-from programs.common.text import is_blank, newline_of, split_lines, with_newline
+from programs.common.text import is_blank, newline_of, one_line
 from programs.directives import CHARTER, ORDER
 from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
-from programs.settings import set_charter, unset_charter
+from programs.settings import set_charter, settings_of, unset_charter
 from programs.structure import Outline, StatementBlock, in_ideas, outline
 
+SETTINGS_HEADING = "How experiments are conducted"
+_SETTINGS_HOLD = "Where this program says otherwise elsewhere, these settings hold:"
 _MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
-Lines = Sequence[str]  # with their line ends
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,40 @@ def sections(text: str) -> list[ProgramSection]:
 
 
 def replace_section(text: str, heading: str, new_text: str) -> str:
-    """The text with one section replaced, including its heading line; "" removes it. Raises NotFound."""
-    parsed = outline(text)
-    start, end = _span_of_section(parsed, heading)
+    """The text with its first section of that path, otherwise of that title, replaced, including its heading line; ""
+    removes it. The heading "" is the text before the first one. Raises NotFound."""
+    parsed, wanted = outline(text), heading.casefold()
+    start, end = parsed.body, parsed.headings[0].start if parsed.headings else len(parsed.lines)
+    if wanted:
+        found = [h for h in parsed.headings if h.name.casefold() == wanted]
+        found += [h for h in parsed.headings if h.title.casefold() == wanted]
+        if not found:
+            raise NotFound(f"no section {heading} in this program")
+        start, end = found[0].start, found[0].end
     if text.count("\n") == text.count("\r\n"):
-        new_text = with_newline(new_text.replace("\r\n", "\n"), newline_of(text))
+        new_text = new_text.replace("\r\n", "\n").replace("\n", newline_of(text))
     if new_text and end < len(parsed.lines):
         new_text = _ended(new_text, newline_of(text))
     return "".join([*parsed.lines[:start], new_text, *parsed.lines[end:]])
+
+
+def state_settings(text: str) -> str:
+    """The program with its settings in a last section, for a reader that Metaloop does not carry them out for: an agent
+    or a person. Without such a section where it sets nothing.
+
+    The section is written anew each time and never read back. It describes every field that is set, and the other
+    fields of the same group (``keep.pairs`` with ``keep.rule``). Raises ProgramError for a bad charter.
+    """
+    settings = settings_of(text)
+    groups = {name.partition(".")[0] for name in settings.set_fields}
+    stated = [(settings.field_text(name), info) for name, info in fields() if name.partition(".")[0] in groups]
+    with suppress(NotFound):
+        text = replace_section(text, SETTINGS_HEADING, "")
+    if not stated:
+        return text
+    lines = [f"- {one_line(value)} ({info.description})" for value, info in stated]
+    section = "\n".join(["", "", f"## {SETTINGS_HEADING}", "", _SETTINGS_HOLD, "", *lines, ""])
+    return text.rstrip() + section.replace("\n", newline_of(text))
 
 
 def without(program: Program, directive_id: str) -> Program:
@@ -89,9 +118,7 @@ def replace_ideas(text: str, items: Sequence[str]) -> str:
     if not groups and not items:
         return text
     if not groups:
-        heading = next((h.name for h in parsed.headings if in_ideas(h.path)), "Ideas")
-        lines, _, end = _end_of_section(text, heading)
-        return _with_ideas(parsed, _apart(lines, end, _list(items, "- ", newline), newline), items)
+        return _with_ideas(parsed, _with_first_list(parsed, text, _list(items, "- ", newline), newline), items)
     lines = list(parsed.lines)
     for start, end in reversed(groups):
         new = _list(items, _marker(lines[start]), newline) if start == groups[0][0] else ""
@@ -149,8 +176,8 @@ def with_missing_patches(text: str, near: Iterable[ProgramPatch]) -> str:
     if not patches:
         return text
     newline = newline_of(text)
-    blocks = with_newline("## Patches\n\n" + "\n".join(patch.text for patch in patches), newline)
-    return spaced(text, newline) + blocks
+    section = "## Patches\n\n" + "\n".join(patch.text for patch in patches)
+    return spaced(text, newline) + section.replace("\n", newline)
 
 
 def without_patch(text: str, patch: ProgramPatch) -> str:
@@ -172,40 +199,6 @@ def spaced(text: str, newline: str) -> str:
 
 def _statements(blocks: Iterable[StatementBlock]) -> list[tuple[str, str, str]]:
     return [(block.heading, block.kind, block.text) for block in blocks]
-
-
-def _span_of_section(parsed: Outline, heading: str) -> tuple[int, int]:
-    """Lines of the first section with that path, otherwise with that title."""
-    wanted = heading.casefold()
-    if not wanted:
-        return parsed.body, parsed.headings[0].start if parsed.headings else len(parsed.lines)
-    named = [h for h in parsed.headings if h.name.casefold() == wanted]
-    named += [h for h in parsed.headings if h.title.casefold() == wanted]
-    if not named:
-        raise NotFound(f"no section {heading} in this program")
-    return named[0].start, named[0].end
-
-
-def _end_of_section(text: str, heading: str) -> tuple[list[str], int, int]:
-    """The lines of a text with that section, created where it is missing; its first line, and the one after its last
-    that is not blank."""
-    newline = newline_of(text)
-    try:
-        start, end = _span_of_section(outline(text), heading)
-    except NotFound:
-        text = spaced(text, newline) + f"## {heading}{newline}{newline}"
-        start = end = len(split_lines(text))
-    lines = split_lines(text)
-    while end > start and is_blank(lines[end - 1]):
-        end -= 1
-    return lines, start, end
-
-
-def _apart(lines: Lines, end: int, new: str, newline: str) -> str:
-    """Lines with a text in them, and a blank line before and after it."""
-    head, tail = "".join(lines[:end]), "".join(lines[end:])
-    after = newline if tail and not is_blank(lines[end]) else ""
-    return (spaced(head, newline) if head else "") + new + after + tail
 
 
 def _cut(parsed: Outline, start: int, end: int) -> Iterable[str]:
@@ -231,6 +224,19 @@ def _idea_lists(parsed: Outline) -> list[tuple[int, int]]:
         else:
             groups.append((block.start, block.end))
     return groups
+
+
+def _with_first_list(parsed: Outline, text: str, new: str, newline: str) -> str:
+    """The text with a list at the end of its Ideas section, which is new if there is none."""
+    heading = next((h for h in parsed.headings if in_ideas(h.path)), None)
+    if heading is None:
+        return f"{spaced(text, newline)}## Ideas{newline}{newline}{new}"
+    end = heading.end
+    while is_blank(parsed.lines[end - 1]):
+        end -= 1
+    head, rest = "".join(parsed.lines[:end]), parsed.lines[end:]
+    blank = newline if rest and not is_blank(rest[0]) else ""
+    return spaced(head, newline) + new + blank + "".join(rest)
 
 
 def _outside(parsed: Outline) -> list[tuple[str, str, str]]:

@@ -61,10 +61,10 @@ class EvolvedFor:
         return "" if same else f"{name} was evolved for {self}: its gain with {other} has not been measured"
 
     def _line(self) -> str:
-        models = ", ".join(filter(None, (_UNSAFE.sub("-", model) for model in self.models)))
-        names = f" with {models}" if models else ""
+        researcher, *models = filter(None, (_UNSAFE.sub("-", name) for name in (self.researcher, *self.models)))
+        names = f" with {', '.join(models)}" if models else ""
         again = f"; rewritten for {self.rewritten}" if self.rewritten else ""
-        return f"<!-- metaloop: evolved for {_UNSAFE.sub('-', self.researcher)}{names}{again} -->"
+        return f"<!-- metaloop: evolved for {researcher}{names}{again} -->"
 
 
 def with_label(raw: bytes, label: EvolvedFor | None) -> bytes:

@@ -98,8 +98,11 @@ def require_size(files: Sequence[tuple[str, bytes]], where: str) -> None:
     if twice := sorted(folders & {path for path, _ in files}):
         raise ProgramError(f"{where}:1: {twice[0]} is a file and a folder", hint="give one of them another name")
     together = b"".join(raw for _, raw in files)
-    limits = {"files": (len(files), MAX_FILES), "bytes together": (len(together), MAX_BYTES)}
-    for what, (count, most) in {**limits, "lines together": (together.count(b"\n"), MAX_LINES)}.items():
+    for what, count, most in (
+        ("files", len(files), MAX_FILES),
+        ("bytes together", len(together), MAX_BYTES),
+        ("lines together", together.count(b"\n"), MAX_LINES),
+    ):
         if count > most:
             message = f"{where}:1: the program has {count:,} {what}; the maximum is {most:,}"
             raise ProgramError(message, hint="only the entry file and what it links to or names belong to a program")

@@ -43,12 +43,12 @@ class ProgramIdea:
     role: str = ""  # the name before the colon of "for NAME: …", whether or not a role has it
 
 
-def collect(
+def read_ideas(
     parsed: Outline, directives: Sequence[Directive], patches: Sequence[ProgramPatch] = ()
 ) -> tuple[ProgramIdea, ...]:
     ideas = []
-    listed = ([one for one in each if one.kind == "idea"] for each in (directives, parsed.blocks))
-    for d, block in zip(*listed, strict=True):
+    blocks = [block for block in parsed.blocks if block.kind == "idea"]
+    for d, block in zip((d for d in directives if d.kind == "idea"), blocks, strict=True):
         terms, conditions = split(block.terms)
         terms = by_edit_name(terms, patches)
         ideas.append(ProgramIdea(d.text, d.directive_id, d.line, terms, conditions, addressed_to(d.text)))

@@ -129,15 +129,8 @@ def check(raw: str | bytes, file: str, *of_task: Callable[[Any], str]) -> list[L
 
 
 def _charter(program: Program) -> Iterator[Finding]:
-    """Settings that have no effect."""
-    idle = _idle(program.charter, program)
-    for field, line in program.settings.set_fields.items():
-        if field in idle:
-            yield line, "no-effect", field, idle[field]
-
-
-def _idle(charter: Charter, program: Program) -> dict[str, str]:
-    """The fields that have no effect in a charter, and why."""
+    """Settings that have no effect, and why."""
+    charter = program.charter
     screens = charter.screen.fraction < 1
     rows = (
         ("keep.margin", charter.keep.rule != "margin", "keep.rule is not margin"),
@@ -150,12 +143,14 @@ def _idle(charter: Charter, program: Program) -> dict[str, str]:
         ),
         (
             "proposers",
-            "queue" in charter.proposers and not any(i.terms for i in program.ideas),
+            charter.has_queue and not any(idea.terms for idea in program.ideas),
             "it contains queue, but no idea names an edit in backticks",
         ),
         ("standups", len(roles(program)) < 2, "the program has fewer than two roles"),
     )
-    return {field: why for field, is_idle, why in rows if is_idle}
+    for field, is_idle, reason in rows:
+        if is_idle and field in program.settings.set_fields:
+            yield program.settings.lines[field], "no-effect", field, reason
 
 
 def _ideas(program: Program, unread: Callable[[str], str]) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ class ProgramPatch:
         return f"{fence}patch:{self.name} {self.file}".rstrip() + f"\n{body}\n{fence}\n"
 
 
-def collect(parsed: Outline) -> tuple[ProgramPatch, ...]:
+def read_patches(parsed: Outline) -> tuple[ProgramPatch, ...]:
     """The patches of an entry file, in their order, unusable ones too."""
     patches: list[ProgramPatch] = []
     for block in parsed.blocks:
@@ -70,7 +70,7 @@ def collect(parsed: Outline) -> tuple[ProgramPatch, ...]:
         if opened is None:
             continue
         name, file = opened.groups()
-        blocks, problem = _read(block.text.partition("\n")[2])
+        blocks, problem = _read_blocks(block.text.partition("\n")[2])
         if not _NAME.fullmatch(name):
             problem = "its name is not a word of at most 40 letters, digits and underscores"
         elif name.lower() in (other.name.lower() for other in patches):
@@ -81,7 +81,7 @@ def collect(parsed: Outline) -> tuple[ProgramPatch, ...]:
     return tuple(patches)
 
 
-def _read(text: str) -> tuple[tuple[Block, ...], str]:
+def _read_blocks(text: str) -> tuple[tuple[Block, ...], str]:
     """The blocks of a patch, or none and the problem."""
     try:
         blocks = blocks_of(text)

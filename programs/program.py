@@ -9,19 +9,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from programs import directives as _directives
-from programs import ideas as _ideas
-from programs import patches as _patches
 from programs.charter import Charter
 from programs.common.errors import EnvironmentProblem, ProgramError
 from programs.common.ids import content_id, normalise
 from programs.common.text import BOM, decode
-from programs.directives import CHARTER, ORDER, Directive
+from programs.directives import CHARTER, FILE, ORDER, Directive, read_directives, read_file_directives
 from programs.evolved_for import EvolvedFor, with_label, without_label
 from programs.file_set import ENTRY, HEAD, Files, gathered, is_document, packed, require_path, require_size, unpacked
 from programs.front_matter import without_front_matter
-from programs.ideas import ProgramIdea
-from programs.patches import ProgramPatch
+from programs.ideas import ProgramIdea, read_ideas
+from programs.patches import ProgramPatch, read_patches
 from programs.settings import CharterSettings, settings_of
 from programs.structure import PATH, outline
 
@@ -110,7 +107,7 @@ class Program:
             if directive.kind == CHARTER:
                 last = directive.text.partition(":")[0]
             headings = filter(None, directive.heading.split(PATH))
-            out[directive.directive_id] = _directives.FILE.join([*headings, last])
+            out[directive.directive_id] = FILE.join([*headings, last])
         return out
 
     def write(self, folder: Path) -> None:
@@ -214,12 +211,11 @@ def _parsed(raw: bytes, name: str, file: str, others: Files, living: Files, entr
     text = decode(raw, file)
     parsed = outline(text, file)
     settings = settings_of(text, file)
-    named = _directives.collect(parsed, settings)
-    patches = _patches.collect(parsed)
-    ideas = _ideas.collect(parsed, named, patches)
+    directives, patches = read_directives(parsed, settings), read_patches(parsed)
+    ideas = read_ideas(parsed, directives, patches)
     for path, other in others:
-        named += _directives.of_file(path, outline(decode(other, path), path), len(named))
-    return Program(((entry, raw), *others), settings.name or name, settings, named, ideas, living, patches)
+        directives += read_file_directives(path, outline(decode(other, path), path), len(directives))
+    return Program(((entry, raw), *others), settings.name or name, settings, directives, ideas, living, patches)
 
 
 def _bytes(text: str | bytes, file: str) -> bytes:

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from programs.charter import Charter, CharterValue, fields
 from programs.common.bounded import MOST_OPEN, require_short_yaml
 from programs.common.errors import ProgramError
-from programs.common.text import BOM, is_blank, newline_of, one_line, split_lines, with_newline
+from programs.common.text import BOM, is_blank, newline_of, one_line, split_lines
 from programs.front_matter import locate
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 120
 _LONGEST_MESSAGE = 1000
+_QUOTED = 60  # characters of a name or value in a message
 _MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, and the parser reads 20,000 a second
 
 
@@ -43,6 +44,10 @@ class CharterSettings:
         known = dict(fields()).keys() - {"version"}
         return {name: line for name, line in self.lines.items() if name in known}
 
+    def field_text(self, name: str) -> str:
+        """A dotted field with its value as JSON: ``screen.fraction: 0.25``."""
+        return f"{name}: {json.dumps(self.charter.get(name), ensure_ascii=False)}"
+
 
 @lru_cache(maxsize=64)  # mutators ask for those of one text again and again
 def settings_of(text: str, file: str = "program") -> CharterSettings:
@@ -59,7 +64,7 @@ def settings_of(text: str, file: str = "program") -> CharterSettings:
     try:
         return CharterSettings(Charter.model_validate(data), name, where)
     except ValidationError as error:
-        raise _complaint(error, where, block[0] + 1, file) from None
+        raise _errors_of(error, where, block[0] + 1, file) from None
 
 
 def charter_fields(text: str) -> dict[str, CharterValue]:
@@ -126,11 +131,13 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = first_line + (mark.line if mark else 0)
-        raise ProgramError(f"{file}:{line}: {_cut(error.problem or 'not valid YAML', 200)}", hint="YAML 1.2") from None
+        raise ProgramError(
+            f"{file}:{line}: {one_line(error.problem or 'not valid YAML', 200)}", hint="YAML 1.2"
+        ) from None
     except (YAMLError, RecursionError, TypeError, ValueError):  # absurd nesting, keys, characters and numbers
         raise unread from None
     if not isinstance(body, Mapping):
-        raise ProgramError(f"{file}:{first_line}: metaloop: must contain fields, not {_short(plain)}")
+        raise ProgramError(f"{file}:{first_line}: metaloop: must contain fields, not {_quote(plain)}")
     return plain, dict(_lines_of(body, "", first_line))
 
 
@@ -142,34 +149,30 @@ def _lines_of(node: Any, above: str, first_line: int) -> Iterator[tuple[str, int
             yield from _lines_of(value, f"{above}{key}.", first_line)
 
 
-def _complaint(error: ValidationError, where: Mapping[str, int], first_line: int, file: str) -> ProgramError:
+def _errors_of(error: ValidationError, where: Mapping[str, int], first_line: int, file: str) -> ProgramError:
     """One error with all complaints in file order."""
     rows = []
     for item in error.errors(include_url=False):
         path = [str(part) for part in item["loc"] if part != "[key]"]
         known = (where.get(".".join(path[:n])) for n in range(len(path), 0, -1))
-        rows.append((next(filter(None, known), first_line), _said(path, item)))
+        rows.append((next(filter(None, known), first_line), _explain(".".join(path), item)))
     rows.sort(key=lambda row: row[0])
-    said = [text if number == 0 else f"line {line}: {text}" for number, (line, text) in enumerate(rows)]
-    message = _cut("; ".join(said), _LONGEST_MESSAGE)
-    return ProgramError(f"{file}:{rows[0][0]}: {message}", hint="metaloop show stock --settings lists all settings")
+    (line, first), *others = rows
+    message = "; ".join([first, *(f"line {number}: {text}" for number, text in others)])
+    hint = "metaloop show stock --settings lists all settings"
+    return ProgramError(f"{file}:{line}: {one_line(message, _LONGEST_MESSAGE)}", hint=hint)
 
 
-def _said(path: Sequence[str], item: ErrorDetails) -> str:
-    """What pydantic says of a field; of an unknown one, the field with the nearest name."""
-    name, every = ".".join(path), [each for each, _ in fields()]
+def _explain(name: str, item: ErrorDetails) -> str:
+    """What is wrong with a field; for an unknown one, the field with the nearest name."""
     if item["type"] != "extra_forbidden":
-        return f"{_cut(name)}: {_cut(item['msg'], 200)}, not {_short(item['input'])}"
-    near = difflib.get_close_matches(name, every, 1, 0.5)
-    return f"unknown setting {_cut(name)}" + "".join(f"; did you mean {each}?" for each in near)
+        return f"{one_line(name, _QUOTED)}: {one_line(item['msg'], 200)}, not {_quote(item['input'])}"
+    near = difflib.get_close_matches(name, [field for field, _ in fields()], 1, 0.5)
+    return f"unknown setting {one_line(name, _QUOTED)}" + "".join(f"; did you mean {field}?" for field in near)
 
 
-def _short(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _cut(text: str, most: int = 60) -> str:
-    return one_line(text, most)
+def _quote(value: Any) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False, default=str), _QUOTED)
 
 
 def _tree(text: str) -> tuple[YAML, Any]:
@@ -234,7 +237,7 @@ def _with_block(text: str, block: str) -> str:
     """``text`` with its ``metaloop:`` block replaced by ``block`` (with LF line ends, may be empty)."""
     lines, newline = split_lines(text), newline_of(text)
     front = locate(lines)
-    block = with_newline(block, newline)
+    block = block.replace("\n", newline)
     mark = BOM if text.startswith(BOM) else ""
     if not front.end:
         return f"{mark}---{newline}{block}---{newline}{text.removeprefix(BOM)}" if block else text

@@ -109,7 +109,7 @@ def _parser() -> MarkdownIt:
 
 def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
     entries = [
-        (int(token.tag[1:]), one_line(tokens[i + 1].content), *_span(token))
+        (int(token.tag[1:]), join_lines(tokens[i + 1].content), *_span(token))
         for i, token in enumerate(tokens)
         if token.type == "heading_open" and token.level == 0
     ]
@@ -153,9 +153,9 @@ def _blocks(lines: Sequence[str], headings: Sequence[Heading], tokens: Sequence[
                 is_title = False
             case "inline":
                 block = None if opened else _block("paragraph", path, lines, *_span(token))
-                (block or opened[-1]).add(one_line(token.content), _terms(token))
+                (block or opened[-1]).add(join_lines(token.content), _terms(token))
             case "html_block" if opened and not opened[-1].parts:  # an item that begins with a tag is its text
-                opened[-1].add(one_line(token.content), _CODE.findall(token.content))
+                opened[-1].add(join_lines(token.content), _CODE.findall(token.content))
             case "fence" | "code_block" | "html_block":
                 kind = "paragraph" if token.type == "html_block" else "code"
                 block = _block(kind, path, lines, *_span(token))
@@ -175,13 +175,13 @@ def _terms(token: Token) -> list[str]:
     terms: list[str] = []
     for child in token.children or ():
         if child.type == "code_inline":
-            terms.append(one_line(child.content))
+            terms.append(join_lines(child.content))
         elif child.type == "text" and terms and any(arrow in child.content for arrow in _ARROWS):
             terms.append(ARROW)
     return terms[:-1] if terms and terms[-1] == ARROW else terms
 
 
-def one_line(text: str) -> str:
+def join_lines(text: str) -> str:
     """The text of a paragraph on one line: line breaks and the blanks around them become one space."""
     return " ".join(line.strip(" \t") for line in text.split("\n")).strip()
 

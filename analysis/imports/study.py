@@ -22,7 +22,7 @@ from analysis.ledger import SCHEMA, Ledger
 from analysis.ledger.writing_events import DirectiveEntry
 from programs.common.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.common.files import read_regular
-from programs.common.ids import content_id, content_ids
+from programs.common.ids import content_id
 from programs.common.safe_git import repository_above
 from programs.program import Program
 
@@ -156,13 +156,12 @@ def _commits(rows: Sequence[Row], repository: Path | None, log: str) -> tuple[di
 
 
 def _run_events(event: Event, run: ImportedRun, run_id: str, commits: dict[int, Joined]) -> Iterator[Event]:
-    named = content_ids("e", run_id)
     about: Event = {"metric": run.metric, "direction": run.direction}
     own: Event = {"run_id": run_id, "arm_id": content_id("a", run_id), "program_id": event["program_id"]}
     own |= {"match_id": _match_id(run.metric, run.direction), "import_id": event["import_id"]}
     yield {"kind": "run_started", **own, **about}
     for row in run.rows:
-        yield _row_event(named(str(row.number)), run_id, row, commits.get(row.line))
+        yield _row_event(content_id("e", run_id, str(row.number)), run_id, row, commits.get(row.line))
     best = run.rows[-1].best_so_far if run.rows else None
     gain = None if best is None or run.baseline is None else run.sign * (run.baseline - best)
     yield {"kind": "run_ended", "run_id": run_id, "state": STATE, "claimed_best": best, "claimed_gain": gain}

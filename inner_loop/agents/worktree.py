@@ -23,10 +23,10 @@ from inner_loop.events import Experiment
 from inner_loop.prompts import render
 from inner_loop.results_tsv import row
 from inner_loop.worktree import read_file
-from programs.charter_prose import with_sentences
 from programs.common.errors import EnvironmentProblem, UsageError
 from programs.common.safe_git import run
 from programs.common.text import MAX_BYTES
+from programs.edit import state_settings
 from programs.program import Program
 from trainer.constraints import sentences
 from trainer.sandbox.login_keys import is_key
@@ -46,8 +46,8 @@ def lay(
 ) -> None:
     """Make ``folder`` the worktree at ``head``, or at the untouched baseline. Previous content is removed.
 
-    Its program.md states the charter in sentences, because only the agent applies it. ``history``: the run's records; a
-    new run has only its baseline. EnvironmentProblem if git does not work here.
+    Its program.md states the settings in a section, because only the agent applies them.
+    ``history``: the run's records; a new run has only its baseline. EnvironmentProblem if git does not work here.
     """
     clear(folder)
     folder.mkdir(parents=True)
@@ -58,7 +58,7 @@ def lay(
     living = "".join("/" + re.sub(r"([\\#!*?\[\] ])", r"\\\1", path) + "\n" for path, _ in program.living)
     (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED + living, encoding="utf-8")
     files = {"README.md": readme.encode(), **dict(shown_files(task)), **program_files(program)}
-    files["program.md"] = with_sentences(program.text).encode()
+    files["program.md"] = state_settings(program.text).encode()
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -80,7 +80,7 @@ def program_files(program: Program) -> dict[str, bytes]:
     """The files of a program that has several, at their paths; the entry file is also program.md."""
     if not program.is_set:
         return {}
-    entry = {program.files[0][0]: with_sentences(program.text).encode()}
+    entry = {program.files[0][0]: state_settings(program.text).encode()}
     entry.pop("README.md", None)  # which describes the bench
     return {**entry, **dict(program.files[1:]), **dict(program.living)}
 

@@ -74,8 +74,8 @@ def export(
     kind: Annotated[
         str | None,
         flag(
-            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its charter "
-            "written as sentences.",
+            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its settings "
+            "described in a section.",
             "--for",
             type=click.Choice(("prose", *KINDS)),
         ),
@@ -87,7 +87,7 @@ def export(
     """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
     lists the written files on stdout.
 
-    --for prose writes the champion instead, with its charter (its settings) as sentences, for
+    --for prose writes the champion instead, with its settings described in a section, for
     loops that do not use Metaloop. --for chat and --for agent also begin with the best script
     of the study, and explain the notation of its ideas. --for scripted puts its
     list of ideas first, and refuses a program without an idea that a script can carry out.
@@ -143,7 +143,7 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
 
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
     """Write the champion of a study, the program ``chosen`` of it, or the program at a path, for another kind of
-    researcher; ``prose``: as it is, with its charter as sentences."""
+    researcher; ``prose``: as it is, with its settings in a section."""
     path = Path(study).expanduser() if study else None
     if path is not None and (path.suffix == ".md" or (path.is_dir() and not (path / resolve.MARK).exists())):
         if chosen:

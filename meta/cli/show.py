@@ -92,7 +92,7 @@ def show(
     """Show a program, directive, experiment, run, match, arm, source, credit row,
     audit or imported log by its id, or by any unique prefix of it. PROGRAM is a path, or
     the name of a starter: its text is shown. Metaloop enforces its settings for scripts
-    and models; agents get them as sentences."""
+    and models; agents get them as a section of the text."""
     if study is None and (what in shelf.names() or resolve.program_path(what).exists()):
         program = resolve.one_program(what)
         if settings:

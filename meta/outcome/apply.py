@@ -20,9 +20,9 @@ from arena.study import Study
 from meta.outcome.agent_text import for_agents, with_code_changes
 from meta.outcome.evidence_page import training_cost
 from meta.outcome.rewriting import edit_of
-from programs.charter_prose import with_sentences
 from programs.common.errors import NotFound, UsageError
 from programs.common.safe_git import BorrowedRepository, repository_above
+from programs.edit import state_settings
 from programs.folder import entry_of
 from programs.program import Program
 from trainer.source import Source
@@ -162,7 +162,7 @@ def repository_of(task: Task) -> Iterator[tuple[Path, BorrowedRepository]]:
 def program_files(task: Task, program: Program, before: Program | None, entry: str) -> dict[str, tuple[str, bytes]]:
     """The entry file, and the files beside it that are not as in the user's program ``before``: what → (path, text)."""
     text = with_code_changes(for_agents(program.text, task), task)
-    files = {"program": (entry, with_sentences(text).encode())}
+    files = {"program": (entry, state_settings(text).encode())}
     for name, text in program.further.items():
         if before is None or before.further.get(name) != text:
             path = str(Path(entry).parent / name)

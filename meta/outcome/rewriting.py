@@ -1,7 +1,7 @@
 """Rewrites a program for another kind of researcher than the one that it was evolved for.
 
-A reader (chat, agent) gets the charter as sentences, the best script of the study as the first idea, and a last section
-(`templates/for_readers.md.j2`) with what the study measured and what an agent cannot look up without Metaloop.
+A reader (chat, agent) gets the settings in a section, the best script of the study as the first idea, and a last
+section (`templates/for_readers.md.j2`) with what the study measured and what an agent cannot look up without Metaloop.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from arena.setup import reference
 from arena.study import Study
 from meta.mutators.queue_first import queue_first
 from meta.outcome.agent_text import copying, for_agents, training, with_code_changes
-from programs.charter_prose import with_sentences
 from programs.common.errors import UsageError
 from programs.common.templates import jinja_environment
-from programs.edit import replace_ideas
+from programs.edit import replace_ideas, state_settings
 from programs.ideas import ProgramIdea
 from programs.program import Program
 from programs.settings import take_charter
@@ -88,14 +87,14 @@ def edit_of(task: Task, source: Source, harvest: HarvestEvent) -> tuple[Edit, bo
 
 
 def rewritten(program: Program, kind: str, found: Findings = NOTHING) -> tuple[Program, list[str]]:
-    """``program`` for a researcher of this kind (scripted, chat or agent), or with its charter as sentences (prose);
+    """``program`` for a researcher of this kind (scripted, chat or agent), or with its settings in a section (prose);
     notes for the user. A program that was evolved for this kind keeps its ideas.
 
     Raises UsageError where a script would find nothing in it that it can carry out.
     """
     label = program.evolved_for
     if kind == "prose":
-        return replace(program.with_text(with_sentences(program.text)), evolved_for=label), []
+        return replace(program.with_text(state_settings(program.text)), evolved_for=label), []
     is_for_it = label is not None and kind in (label.kind, label.rewritten)
     text, notes = program.text, list[str]()
     if kind != "scripted":
@@ -140,7 +139,7 @@ def _for_reader(program: Program, kind: str, found: Findings) -> tuple[str, list
         first = [FIRST.format(gain=found.gain, terms=terms)]
     if first or len(ideas) < len(program.ideas):
         text = replace_ideas(text, [*first, *(idea.text for idea in ideas)])
-    text = with_sentences(text)
+    text = state_settings(text)
     if kind == "agent":
         text = take_charter(text, "")
     page = jinja_environment(TEMPLATES)

@@ -13,6 +13,7 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
@@ -169,23 +170,24 @@ def yaml_scalars(text: str) -> Iterator[tuple[YamlPath, Any]]:
             yield place, event
 
 
+@dataclass
 class _OpenNode:
-    """A mapping or sequence whose entries are being read. ``path``: None within a key that is no plain text."""
+    """A mapping or sequence whose entries are being read. ``path``: None within a key that is no plain text;
+    ``count``: of its keys and values so far; ``key``: the last one."""
 
-    def __init__(self, is_mapping: bool, path: YamlPath | None, shared: bool) -> None:
-        self.is_mapping, self.path, self.shared = is_mapping, path, shared
-        self._count = 0
-        self._key: str | None = None
+    is_mapping: bool
+    path: YamlPath | None
+    shared: bool
+    count: int = 0
+    key: str | int | None = None
 
     def next_place(self, event: Any) -> YamlPath | None:
         """Where the next entry is; None for a key, and for the value of a key that is no plain text."""
-        self._count += 1
-        if not self.is_mapping:
-            return None if self.path is None else (*self.path, self._count - 1)
-        if self._count % 2:
-            self._key = getattr(event, "value", None)
-            return None
-        return None if self.path is None or self._key is None else (*self.path, self._key)
+        is_key = self.is_mapping and self.count % 2 == 0
+        if is_key or not self.is_mapping:
+            self.key = getattr(event, "value", None) if is_key else self.count
+        self.count += 1
+        return None if is_key or self.path is None or self.key is None else (*self.path, self.key)
 
 
 def python_tree(text: str) -> ast.Module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable
 
 
 def normalise(text: str) -> str:
@@ -19,23 +18,8 @@ def content_id(letter: str, *parts: str | bytes) -> str:
     Letters: p program, d directive, b behaviour, s source, t task, a arm, m match, r run, e experiment,
     c credit, y study, v audit, o outcome in the cache, i imported log, n note of a model, x text.
     """
-    return content_ids(letter)(*parts)
-
-
-def content_ids(letter: str, *shared: str | bytes) -> Callable[..., str]:
-    """``content_id(letter, *shared, *others)`` as a function of the others, for many ids with equal first parts."""
     digest = hashlib.sha256()
-    _feed(digest, shared)
-
-    def named(*parts: str | bytes) -> str:
-        own = digest.copy()
-        _feed(own, parts)
-        return letter + own.hexdigest()[:12]
-
-    return named
-
-
-def _feed(digest: hashlib._Hash, parts: Iterable[str | bytes]) -> None:
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "big") + data)
+    return letter + digest.hexdigest()[:12]

@@ -141,11 +141,6 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def with_newline(text: str, newline: str) -> str:
-    """``text`` (with LF line ends) with another line end."""
-    return text if newline == "\n" else text.replace("\n", newline)
-
-
 def clipped(text: str, most: int) -> str:
     """As many whole lines as fit into ``most`` bytes, then a line that says that the rest was left out."""
     out, size = "", 0

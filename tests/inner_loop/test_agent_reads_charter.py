@@ -1,4 +1,4 @@
-"""An agent that is told to read program.md gets its charter in sentences, and follows it: here and without Metaloop."""
+"""An agent that is told to read program.md reads its settings there, and follows it: here and without Metaloop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from inner_loop.agents.worktree import lay, prompt
 from inner_loop.contracts import Proposal
-from programs.charter_prose import with_sentences
+from programs.edit import state_settings
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import open_bench
@@ -48,7 +48,7 @@ def test_the_same_agent_follows_the_same_charter_with_and_without_metaloop(
     here = said(folder).splitlines()
     assert here[0] == FOLLOWS and here[2].startswith("LR 0.1 ")
     assert len({e["source_id"] for e in played.experiments[1:4]}) == 3
-    alone, commits = plain_loop(tmp_path / "alone", with_sentences(WAVES).encode())
+    alone, commits = plain_loop(tmp_path / "alone", state_settings(WAVES).encode())
     assert alone[0] == FOLLOWS and commits[-1] == "start"
 
 

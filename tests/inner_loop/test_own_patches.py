@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inner_loop.behaviour import behaviour_id, misfit, resolved_ideas, with_patches
-from programs.charter_prose import with_sentences
-from programs.edit import with_missing_patches, without_patch
+from programs.edit import state_settings, with_missing_patches, without_patch
 from programs.lint import lint
 from programs.program import Program
 from trainer.edits import Edit, EditError
@@ -106,4 +105,4 @@ def test_a_patch_is_taken_out_with_its_ideas() -> None:
 
 
 def test_prose_of_the_charter_leaves_patches_as_they_are() -> None:
-    assert Program.parse(with_sentences(program().text)).patches[0].blocks == program().patches[0].blocks
+    assert Program.parse(state_settings(program().text)).patches[0].blocks == program().patches[0].blocks

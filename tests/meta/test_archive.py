@@ -15,8 +15,7 @@ from meta.claim import Against, claim
 from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
-from programs.charter_prose import with_sentences
-from programs.edit import without_ideas
+from programs.edit import state_settings, without_ideas
 from programs.program import Program
 from programs.settings import set_charter
 from tests.events import example
@@ -83,11 +82,11 @@ def test_novelty_of_a_refused_child_is_not_recorded() -> None:
     assert judge(proposal, parent, "a-v3", novelty).refusal == f"behaves like {admitted.program.program_id}"
 
 
-def test_sentences_that_an_export_wrote_follow_the_charter_of_a_child() -> None:
-    exported = Program.parse(with_sentences(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
+def test_settings_that_an_export_wrote_follow_the_charter_of_a_child() -> None:
+    exported = Program.parse(state_settings(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
     proposal = ChildProposal(set_charter(exported.text, "wave", 6), "change-field", "r", (), (exported.program_id,))
     child = judge(proposal, exported, "a-v2", Novelty([STROKES], "scripted")).program
-    assert child is not None and "Make 6 candidates" in child.text and "Make 3 candidates" not in child.text
+    assert child is not None and "\n- wave: 6 " in child.text and "\n- wave: 3 " not in child.text
 
 
 def test_starters_begin_with_stock_and_the_users_own() -> None:

@@ -113,8 +113,8 @@ def test_the_settings_of_a_model_s_champion_hold_where_its_prose_says_otherwise(
     (here / "chatty.md").write_bytes(text)
     for kind in ("chat", "agent"):
         shown = exported(here, "chatty.md", "--for", kind)["text"]
-        assert shown.index("score is better after one training") < shown.index("these rules hold:")
-        assert shown.count("by more than 1 SD of the baseline's metric") == 1
+        assert shown.index("score is better after one training") < shown.index("these settings hold:")
+        assert shown.count('\n- keep.rule: "margin" (') == 1
 
 
 def test_what_did_harm_and_was_hardly_kept_is_found(tmp_path: Path) -> None:

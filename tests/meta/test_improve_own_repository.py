@@ -60,7 +60,7 @@ def reader(folder: Path) -> tuple[str, ...]:
 
 
 def assert_works_without_metaloop(study: Path, folder: Path) -> None:
-    """The champion with its charter as sentences, followed by an agent that has git and python."""
+    """The champion with its settings in a section, followed by an agent that has git and python."""
     assert run(["export", str(study), "--for", "prose", "-o", str(folder / "winner.md")]) == 0
     said, commits = plain_loop(folder / "alone", (folder / "winner.md").read_bytes())
     assert said[0].startswith("follows: ") and said[1].startswith("baseline ") and len(said) > 2

@@ -7,10 +7,13 @@ import itertools
 import pytest
 
 from programs import edit, settings
+from programs.charter import fields
 from programs.common.errors import NotFound, ProgramError
 from programs.common.text import split_lines
+from programs.edit import SETTINGS_HEADING, state_settings
 from programs.front_matter import locate
 from programs.program import Program
+from programs.settings import set_charter
 from tests.programs.markdown import FIXTURES, MIXED
 
 EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
@@ -191,3 +194,31 @@ def test_replacing_a_section_keeps_line_ends() -> None:
     assert edit.replace_section(text, "a", "## A\n\nnew") == "# T\r\n\r\n## A\r\n\r\nnew\r\n## B\r\n"
     with pytest.raises(NotFound):
         edit.replace_section(text, "C", "")
+
+
+def test_state_settings_describes_each_set_field_with_its_group() -> None:
+    text = "# Research\n\nFind a better model.\n\n## Ideas\n- try `lr=0.1`\n"
+    for name, value in {"keep.rule": "paired", "wave": 6, "focus": ["a\nb"]}.items():
+        text = set_charter(text, name, value)
+    _, added = state_settings(text).split(f"\n\n## {SETTINGS_HEADING}\n")
+    lines = [line for line in added.splitlines() if line.startswith("- ")]
+    names = ["keep.rule", "keep.margin", "keep.pairs", "keep.least", "wave", "focus"]
+    assert [line[2:].partition(":")[0] for line in lines] == names
+    descriptions = dict(fields())
+    assert lines[2] == f"- keep.pairs: 2 ({descriptions['keep.pairs'].description})"
+    assert lines[5].startswith('- focus: ["a\\nb"] (')
+
+
+def test_state_settings_rewrites_the_section_and_keeps_the_rest() -> None:
+    text = set_charter("# Research\n\nFind it.\n\n## Ideas\n- try `lr=0.1`\n", "wave", 6)
+    once = state_settings(text)
+    assert once.startswith(text) and state_settings(once) == once and Program.parse(once).charter.wave == 6
+    again = state_settings(set_charter(once, "wave", 9))
+    assert "wave: 9" in again and "wave: 6" not in again and again.count(SETTINGS_HEADING) == 1
+    crlf = again.replace("\n", "\r\n")
+    assert state_settings(crlf) == crlf
+
+
+@pytest.mark.parametrize("text", ["# A\n\nGo.\n", "no newline at the end", "---\nother: tool\n---\n# x\n"])
+def test_state_settings_without_settings_keeps_the_text(text: str) -> None:
+    assert state_settings(text) == text

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
-from programs.common.text import newline_of, with_newline
+from programs.common.text import newline_of
 from programs.edit import sections
 from programs.program import Program
 from programs.settings import take_charter
@@ -55,7 +55,7 @@ def join_chapters(first: Program, second: Program, of_second: Container[str]) ->
         if chosen is not None and name in of_second:
             taken.append(name)
         if chosen:
-            parts.append(with_newline(chosen.replace("\r\n", "\n"), newline))
+            parts.append(chosen.replace("\r\n", "\n").replace("\n", newline))
     # A section ends with a blank line, so the next one cannot run into it; the text ends with one line end.
     apart = [part.rstrip("\r\n") + 2 * newline if part.strip() else part for part in parts[:-1]]
     last = parts[-1].rstrip("\r\n") + newline if parts[-1].strip() else parts[-1]

@@ -18,8 +18,8 @@ PROGRAM = Path("program.md").read_text()
 SOURCE = Path("train.py")
 CONSTANT = re.compile(r"^([A-Z][A-Z_]*) = ([0-9.e-]+)$", re.M)
 ideas = [(name.upper(), value) for name, value in re.findall(r"`(\w+)=([^`]+)`", PROGRAM)]
-wave = int((re.search(r"Make (\d+) candidates from the same kept version", PROGRAM) or [0, 1])[1])
-once = "Never run the same code twice" in PROGRAM
+wave = int((re.search(r"^- wave: (\d+) ", PROGRAM, re.M) or [0, 1])[1])
+once = "\n- no_repeat: true " in PROGRAM
 luck = random.Random(hashlib.sha256(PROGRAM.encode()).hexdigest())
 tried, best = set(), None
 

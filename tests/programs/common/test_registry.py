@@ -17,8 +17,7 @@ from inner_loop import proposers
 from inner_loop.researchers import RESEARCHERS, find_researcher
 from meta.kinds.contract import KINDS
 from meta.mutators.mix import MUTATORS, Mix, named_operators
-from programs import charter_prose
-from programs.charter import KEEP_RULES, PROPOSERS, RULE, Charter
+from programs.charter import KEEP_RULES, PROPOSERS, Charter, fields
 from programs.common import registry as registry_module
 from programs.common.errors import NotFound, TaskError, UsageError
 from programs.common.registry import Registry
@@ -50,8 +49,9 @@ def test_the_documentation_names_every_part(registry: Registry[Any]) -> None:
 
 
 def test_models_and_agents_read_what_each_proposer_and_keep_rule_does() -> None:
-    assert set(PROPOSERS.built_in) == {"queue", *charter_prose._SOURCES}
-    assert set(KEEP_RULES.built_in) <= RULE.keys()
+    descriptions = {name: info.description or "" for name, info in fields()}
+    assert all(f"{name} = " in descriptions["proposers"] for name in PROPOSERS.built_in)
+    assert all(f"{name} = " in descriptions["keep.rule"] for name in KEEP_RULES.built_in)
 
 
 def install(folder: Path, name: str, points: str) -> None:
