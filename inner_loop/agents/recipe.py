@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,50 +24,41 @@ from programs.common.errors import EnvironmentProblem, NotFound, UsageError
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class GatewaySetup(BaseModel, frozen=True, extra="forbid"):
-    """How an agent is pointed to the gateway: the variables of each API, and ``words`` of its command line and
-    values of variables (``set``) in which {NAME} is replaced by the base URL of the API with that name, {model} by that
-    of --model. ``models``: patterns of further models that it calls by itself."""
-
-    models: list[str] = []
-    words: list[str] = []
-    set: dict[str, str] = {}
-    api: dict[str, Upstream] = {}
-
-
-class Direct(BaseModel, frozen=True, extra="forbid"):
-    """What an agent with direct access to its vendor receives: names of variables with keys, and its login."""
-
-    environment: list[str] = []
-    home: dict[str, str] = {}
-
-
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or in place of {prompt} in them.
+    ``set``: variables with values.
 
-    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. ``gateway``: the
-    APIs that it reaches through the gateway; ``direct``: what it gets instead where it has the login itself. ``home``:
-    file in its home → our file. ``network``: full for an agent that has the login itself. ``by_hand``: how a user
-    starts it in a folder of their own, where it asks before it acts.
+    ``api``: the APIs that it reaches through the gateway. ``gateway_words`` and ``gateway_set`` point it there: words
+    of its command line and values of variables in which {NAME} is replaced by the base URL of the API with that name,
+    {model} by that of --model. ``models``: patterns of further models that it calls by itself.
+
+    ``environment`` and ``home``: variables and files (name in its home → our file) that it receives; those of a TOML
+    file only with its own login, and then also the variables of its APIs. ``by_hand``: how a user starts it in a folder
+    of their own, where it asks before it acts.
     """
 
     command: list[str] = Field(min_length=1)
     after: list[str] = []
     model: list[str] = []
-    environment: list[str] = []
     set: dict[str, str] = {}
-    gateway: GatewaySetup = GatewaySetup()
-    direct: Direct = Direct()
+    api: dict[str, Upstream] = {}
+    gateway_words: list[str] = []
+    gateway_set: dict[str, str] = {}
+    models: list[str] = []
+    environment: list[str] = []
     home: dict[str, str] = {}
-    readable: list[str] = []
-    network: Literal["none", "full"] = "none"
     install: str = ""
     by_hand: list[str] = []
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """To the APIs whose key is set here: their calls are counted and capped."""
-        return routes(self.gateway.api)
+        return routes(self.api)
+
+    @property
+    def api_variables(self) -> list[str]:
+        """The names of all variables with an address or a key of its APIs."""
+        return [name for upstream in self.api.values() for name in (*upstream.base, *upstream.keys, *upstream.tokens)]
 
     @property
     def takes_stdin(self) -> bool:
@@ -75,8 +67,30 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     def words(self, prompt: str, model: str, more: Sequence[str] = ()) -> list[str]:
         """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in
         the prompt."""
-        named = [word.replace("{model}", model) for word in self.model] if model else []
-        return [word.replace("{prompt}", prompt) for word in (*self.command, *more, *named, *self.after)]
+        model_words = [word.replace("{model}", model) for word in self.model] if model else []
+        return [word.replace("{prompt}", prompt) for word in (*self.command, *more, *model_words, *self.after)]
+
+    def through_gateway(self, bases: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+        """Words and variables that point the agent to the gateway; ``bases``: its base URLs, by the names of the
+        APIs."""
+
+        def fill(text: str) -> str:
+            for name, base in bases.items():
+                text = text.replace(f"{{{name}}}", base)
+            return text
+
+        return [fill(word) for word in self.gateway_words], {k: fill(v) for k, v in self.gateway_set.items()}
+
+    def passed_variables(self, ours: Mapping[str, str] = os.environ, *, everything: bool = False) -> dict[str, str]:
+        """The variables that the agent's process receives from our environment, those that the recipe names or
+        ``everything``, and those that it sets. Keys that the gateway uses are never passed on."""
+        names = set(ours if everything else self.environment) - set(self.api_variables)
+        return self.set | {name: text for name, text in ours.items() if text and name in names}
+
+    def home_files(self) -> dict[str, Path]:
+        """The files of the agent's home that exist here."""
+        paths = {name: Path(path).expanduser() for name, path in self.home.items()}
+        return {name: path for name, path in paths.items() if path.exists()}
 
 
 def names() -> list[str]:
@@ -102,24 +116,25 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
     if not name and not config.agent:
         hint = f"command:NAME ({', '.join(names())}) or --set agent=COMMAND"
         raise UsageError("--researcher command names no agent", hint=hint)
-    recipe = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
+    recipe = load(name) if name else Recipe(command=["-"], api=COMMON)
     changes: dict[str, object] = {}
     if config.agent:
         try:
             changes["command"] = shlex.split(config.agent) or ["-"]
         except ValueError as error:
             raise UsageError(f"--set agent: {error}", hint="quote it as for a shell") from None
-        changes["after"], changes["gateway"] = [], recipe.gateway.model_copy(update={"words": []})
-    direct = Direct()
+        changes |= {"after": [], "gateway_words": []}
+    environment, home = [_name(text) for text in config.agent_env], dict(map(_pair, config.agent_home))
     if config.agent_direct:
-        direct, changes["gateway"] = recipe.direct, GatewaySetup()
-    changes |= {
-        "environment": [*recipe.environment, *direct.environment, *map(_name, config.agent_env)],
-        "home": recipe.home | direct.home | dict(map(_pair, config.agent_home)),
-        "readable": [*recipe.readable, *config.agent_readable],
-    }
-    changes["network"] = config.agent_network or ("full" if config.agent_direct else "none")
-    return recipe.model_copy(update=changes)
+        environment = [*recipe.api_variables, *recipe.environment, *environment]
+        home = recipe.home | home
+        changes |= {"api": {}, "gateway_words": [], "gateway_set": {}}
+    return recipe.model_copy(update=changes | {"environment": environment, "home": home})
+
+
+def network_of(config: ModelConfig) -> Literal["none", "full"]:
+    """What an agent in a sandbox reaches besides its models."""
+    return config.agent_network or ("full" if config.agent_direct else "none")
 
 
 FOLLOWS = "this agent, or any other, follows it"  # beside the command of `own_agent`
@@ -130,56 +145,58 @@ def own_agent(prompt: str, researcher: str = "", command: str = "") -> str:
     ``command``, else of an agent that is installed here, else of Claude Code."""
     name = researcher.removeprefix("command:")
     if command and name not in names():
-        given = shlex.quote(prompt)
-        return command.replace("{prompt}", given) if "{prompt}" in command else f"echo {given} | {command}"
-    here = [name for name, is_here in installed().items() if is_here]
-    chosen = name if name in names() else next(iter(here), "claude")
+        quoted = shlex.quote(prompt)
+        return command.replace("{prompt}", quoted) if "{prompt}" in command else f"echo {quoted} | {command}"
+    found = [name for name, is_here in installed().items() if is_here]
+    chosen = name if name in names() else next(iter(found), "claude")
     return shlex.join(word.replace("{prompt}", prompt) for word in load(chosen).by_hand)
-
-
-def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ, *, everything: bool = False) -> dict[str, str]:
-    """The variables that the agent's process receives from our environment, those that the recipe names or
-    ``everything``, and those that it sets. Keys that the gateway uses are never passed on."""
-    held = {name for one in recipe.gateway.api.values() for name in (*one.base, *one.keys, *one.tokens)}
-    names = ours if everything else recipe.environment
-    return recipe.set | {name: ours[name] for name in names if ours.get(name) and name not in held}
-
-
-def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Words and variables that point the agent to the gateway; ``bases``: its base URLs, by the names of the APIs."""
-
-    def fill(text: str) -> str:
-        for name, base in bases.items():
-            text = text.replace(f"{{{name}}}", base)
-        return text
-
-    return [fill(word) for word in recipe.gateway.words], {k: fill(v) for k, v in recipe.gateway.set.items()}
-
-
-def home(recipe: Recipe) -> dict[str, Path]:
-    """The files of the agent's home that exist here."""
-    paths = {name: Path(path).expanduser() for name, path in recipe.home.items()}
-    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
     """The program on PATH, as it is started, and the folders or files that it needs in a sandbox. EnvironmentProblem
     with the installation command if it is missing."""
     word = recipe.command[0]
-    path = shutil.which(word)
+    path = shutil.which(os.path.expanduser(word))
     if path is None:
         hint = recipe.install or "give its path in --set agent, and --set agent_readable for the folder it needs"
         raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
-    given = Path(os.path.abspath(path))
-    return given if is_shown(given) or not sandboxed else given.resolve(), _needs(given.resolve())
+    program = Path(os.path.abspath(path))
+    return located(program) if sandboxed else (program, [])
 
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/nix/store"))
+_PREFIXES = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep=chr(10))"
 
 
 def is_shown(path: Path, readable: Iterable[Path] = ()) -> bool:
     """Whether a sandbox shows it, with these ``readable`` paths."""
     return any(path.is_relative_to(folder) for folder in (*_SYSTEM, *readable))
+
+
+def located(program: Path) -> tuple[Path, list[Path]]:
+    """A program as a sandbox starts it, and what it needs there. Python itself knows where it is: a program of that
+    name may be the script of a version manager."""
+    if program.name.startswith("python"):
+        done = subprocess.run([program, "-c", _PREFIXES], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            python, *prefixes = map(Path, done.stdout.splitlines())
+            return python, [prefix for prefix in dict.fromkeys(prefixes) if not is_shown(prefix)]
+    return (program if is_shown(program) else program.resolve()), _needs(program.resolve())
+
+
+def script_of(word: str, worktree: Path) -> Path | None:
+    """The user's file that a word of their command line names; None for another word, and for a file that the agent
+    has in its worktree."""
+    path = Path(os.path.abspath(os.path.expanduser(word)))
+    is_relative = ("/" in word or "." in word) and not (worktree / word).exists()
+    return path if path.is_file() and (is_relative or str(path) == word) else None
+
+
+def interpreter_needs(script: bytes) -> list[Path]:
+    """What the interpreter that a script's first line names needs in a sandbox."""
+    match = re.match(rb"#!\s*(/\S+)", script)
+    program = Path(os.fsdecode(match[1])) if match else None
+    return located(program)[1] if program and program.exists() else []
 
 
 def _needs(real: Path) -> list[Path]:

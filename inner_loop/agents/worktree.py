@@ -160,7 +160,7 @@ def commands(task: Task) -> dict[str, bytes]:
     return dict.fromkeys(names, shebang + (_HERE / "client.py").read_bytes())
 
 
-def variables(task: Task, worktree: Path) -> dict[str, str]:
+def worktree_variables(task: Task, worktree: Path) -> dict[str, str]:
     """Variables for the commands."""
     return {
         "METALOOP_WORKTREE": str(worktree),

@@ -52,7 +52,7 @@ class CommandDescription(ResearcherDescription):
         if not self.more or config.caps() or self.is_metered(config):
             return config
         direct = config.model_copy(update={"agent_direct": True})
-        has_login = not sandboxed or agent_recipe.home(agent_recipe.recipe_for(self.more, direct))
+        has_login = not sandboxed or agent_recipe.recipe_for(self.more, direct).home_files()
         return direct if has_login else config
 
     def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
@@ -61,8 +61,8 @@ class CommandDescription(ResearcherDescription):
         recipe = agent_recipe.recipe_for(self.more, config)
         agent_recipe.find(recipe)
         if not recipe.routes:
-            if self.more and (upstreams := recipe.gateway.api.values()):
-                keys = list(dict.fromkeys(key for upstream in upstreams for key in upstream.keys))
+            if self.more and recipe.api:
+                keys = list(dict.fromkeys(key for upstream in recipe.api.values() for key in upstream.keys))
                 raise CredentialMissing(
                     f"{self.more} needs {' or '.join(keys)}, which is not set",
                     hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, neither priced nor capped",
@@ -86,8 +86,8 @@ class CommandDescription(ResearcherDescription):
         if not sandboxed:
             return UNCONFINED
         recipe = agent_recipe.recipe_for(self.more, config)
-        is_remote = any(route.host not in LOCAL for route in recipe.routes)
-        return MAY_COST if is_remote or recipe.network != "none" else super().asks_consent(config, sandboxed)
+        leaves = agent_recipe.network_of(config) == "full" or any(route.host not in LOCAL for route in recipe.routes)
+        return MAY_COST if leaves else super().asks_consent(config, sandboxed)
 
     def is_metered(self, config: ModelConfig) -> bool:
         """Whether its calls pass the gateway, because the key of its API is set."""
@@ -106,7 +106,7 @@ class CommandDescription(ResearcherDescription):
         recipe, facts = agent_recipe.recipe_for(self.more, config), {"researcher": self.name}
         names = [route.name for route in recipe.routes]
         if not names:
-            reaches = "; it has this machine's network" if recipe.network == "full" else ""
+            reaches = "; it has this machine's network" if agent_recipe.network_of(config) == "full" else ""
             return f"own device; the agent's model calls are not priced, not capped{reaches}", facts
         most = f"at most {config.caps()}" if config.caps() else "no cap"
         return f"own device; the agent's calls of {', '.join(names)} are metered, {most}", facts
@@ -193,9 +193,11 @@ class CommandResearcher:
         )
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
-            runner = self._agent.runner(worktree, SESSION_SECONDS, self._task, server.path)
             try:
-                ended = self._agent.run(runner, prompt, attend=self._attending(session, server), begun=charge.begin)
+                ended = self._agent.run(
+                    prompt, worktree, self._task, server.path, seconds=SESSION_SECONDS,
+                    attend=self._attending(session, server), begun=charge.begin,
+                )  # fmt: skip
             finally:
                 charge.end()
                 for name, kept in self._noted().items():

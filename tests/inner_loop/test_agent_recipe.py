@@ -46,7 +46,7 @@ def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
     staff = ModelConfig(agent_env=("MY_KEY",), agent_home=(".x/y=~/z",), agent_readable=("/opt/x",))
     recipe = agent_recipe.recipe_for("codex", staff)
     assert "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
-    assert recipe.readable == ["/opt/x"] and recipe.command[0] == "codex"
+    assert recipe.command[0] == "codex" and ".codex/auth.json" not in recipe.home
     own = agent_recipe.recipe_for("", ModelConfig(agent="my-agent --do '{prompt}' -v"))
     assert own.words("a b", "m") == ["my-agent", "--do", "a b", "-v"] and not own.takes_stdin
     assert agent_recipe.recipe_for("codex", ModelConfig(agent="codex exec -")).environment == recipe.environment[:-1]
@@ -55,10 +55,10 @@ def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
 def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
     recipe = agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY",)))
     ours = {"MY_KEY": "k", "ANTHROPIC_API_KEY": "a", "OTHER_SECRET": "no", "CLAUDE_CODE_OAUTH_TOKEN": ""}
-    given = agent_recipe.environment(recipe, ours)
+    given = recipe.passed_variables(ours)
     assert given == {**recipe.set, "MY_KEY": "k"}  # the key of a model stays with the gateway
     direct = agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY",), agent_direct=True))
-    assert agent_recipe.environment(direct, ours) == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
+    assert direct.passed_variables(ours) == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
     assert ".claude/.credentials.json" in direct.home and not recipe.home
     with pytest.raises(UsageError, match="MY_KEY: a name, not a value") as error:
         agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY=sk-4711",)))
@@ -104,3 +104,32 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     assert single[1] == [tmp_path / "home" / "single"]
     inside = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="/usr/bin/env x")))
     assert inside == (Path("/usr/bin/env"), [])
+
+
+def test_python_is_shown_with_its_packages_behind_a_version_manager(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shim = tmp_path / "python9"
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program, needed = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="python9 agent.py")))
+    assert program.samefile(sys.executable)
+    assert all(agent_recipe.is_shown(Path(prefix), needed) for prefix in (sys.prefix, sys.base_prefix))
+    assert agent_recipe.interpreter_needs(f"#!{sys.executable} -B\n".encode()) == needed
+    assert not agent_recipe.interpreter_needs(b"#!/usr/bin/env python3\n") + agent_recipe.interpreter_needs(b"x = 1")
+
+
+def test_a_word_is_a_script_unless_the_worktree_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    worktree = tmp_path / "worktree"
+    worktree.mkdir()
+    (worktree / "train.py").touch()
+    for name in ("agent.py", "train.py", "run"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "agent.py"
+    for word in ("agent.py", "./agent.py", "~/agent.py", str(script)):
+        assert agent_recipe.script_of(word, worktree) == script
+    for word in ("train.py", "run", "none.py", "--yes", "."):
+        assert agent_recipe.script_of(word, worktree) is None
