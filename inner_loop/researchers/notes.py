@@ -64,8 +64,8 @@ class Note:
         return f"{self.by}: {self.text}"
 
 
-class Notebook:
-    """Changed only between experiments, in the order of turns, so that equal replies give equal notebooks. ``labels``:
+class Notes:
+    """Changed only between experiments, in the order of turns, so that equal replies give equal notes. ``labels``:
     of the program's statements, to their ids. ``idle``: turns without an experiment, (after so many experiments, why).
     """
 
