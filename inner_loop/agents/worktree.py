@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -42,12 +42,14 @@ _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
 
 def lay(
-    folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record | None, readme: str
-) -> None:
+    folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record | None, readme: str,
+    texts: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Make ``folder`` the worktree at ``head``, or at the untouched baseline. Previous content is removed.
 
     Its program.md states the charter in sentences, because only the agent applies it. ``history``: the run's records; a
-    new run has only its baseline. EnvironmentProblem if git does not work here.
+    new run has only its baseline. ``texts``: files with the notes of earlier sessions. EnvironmentProblem if git does
+    not work here.
     """
     clear(folder)
     folder.mkdir(parents=True)
@@ -74,6 +76,9 @@ def lay(
         header = f"commit\t{task.metric}\tmemory_gb\tstatus\tdescription"
         rows = [row(record, commits.get(record.number, "")) for record in history]
         (folder / "results.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    for name, text in (texts or {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def program_files(program: Program) -> dict[str, bytes]:
@@ -120,6 +125,17 @@ def notes(worktree: Path, name: str = NOTES) -> str:
     with suppress(UsageError, OSError):
         return read_file(worktree, name, _NOTES_BYTES).decode("utf-8", "replace")
     return ""
+
+
+def carried_notes(copies: Mapping[str, Path], worktree: Path | None) -> dict[str, str]:
+    """File → the notes of earlier sessions: of its copy, or of the worktree that a killed run has left."""
+    texts = dict[str, str]()
+    for name, copy in copies.items():
+        if copy.is_file():
+            texts[name] = copy.read_text(encoding="utf-8")
+        elif worktree is not None:
+            texts[name] = notes(worktree, name)
+    return {name: text for name, text in texts.items() if text}
 
 
 def _line(history: Sequence[Record], head: Record) -> list[Record]:
@@ -176,23 +192,16 @@ def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = T
 
     ``metered``: it is charged outside experiments. ``last``: see `AgentSession`.
     """
-    facts, task = facts_of(bench), bench.task
     return render(
         "agent",
-        task=task,
+        bench=bench,
+        task=bench.task,
+        facts=facts_of(bench),
         program=program,
-        description=task.description or task.name,
-        entry=entry(task),
-        baseline=f"{facts['baseline']:.6f}",
-        affordable=facts["affordable"],
-        budget=f"{bench.budget_seconds:.4g} s",
-        begun=len(bench.history) > 1,
-        head=f"{facts['head']:.6f}",
-        head_experiment=facts["head_experiment"],
-        command=own_command(task),
-        constraints=sentences(task.constraints),
+        entry=entry(bench.task),
+        command=own_command(bench.task),
+        constraints=sentences(bench.task.constraints),
         metered=metered,
         sandboxed=sandboxed,
-        kept_errors=bench.kept_errors,
         turn=None if last == float("inf") else int(last) - len(bench.history),
     )

@@ -251,7 +251,7 @@ class ChatProposals(WaveProposals):
         return tuple(ids[label] for label in turn.answer.follows if label in ids) if turn.answer else ()
 
     def _note(self, bench: Bench, turn: Turn) -> None:
-        """Add a turn to the notebook: the ideas that it follows, new ideas, its note, or why there is no experiment."""
+        """Add a turn to the notes: the ideas that it follows, new ideas, its note, or why there is no experiment."""
         answer, name = turn.answer, turn.role.name
         self._notes.settle(turn.idea, answer.follows if answer else (), answer.dropped if answer else ())
         if answer is not None:
