@@ -141,7 +141,7 @@ class ChatProposals(WaveProposals):
             turn = self._end_turn(bench, parent, wave)
             if turn is None:
                 break
-            self._note(bench, turn)
+            self._record_turn(bench, turn)
             if turn.edited is not None:
                 wave.append(self._proposal(bench, parent, turn))
         if wave:
@@ -157,7 +157,7 @@ class ChatProposals(WaveProposals):
         try:
             proposal.turn.take(proposal.turn.answer, parent.source, self._tried(bench, ()))
         except BadEdit as bad:
-            self._untried(bench, proposal.turn, "conflict", str(bad))
+            self._record_untried(bench, proposal.turn, "conflict", str(bad))
             return None
         return self._proposal(bench, parent, proposal.turn)
 
@@ -183,21 +183,22 @@ class ChatProposals(WaveProposals):
         these."""
         charter = self._charter
         fraction = bench.part(charter.screen.fraction)
-        each = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
-        if self._calling or (beside and not bench.meter.affords((len(beside) + 1) * each)):
+        cost = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
+        if self._calling or (beside and not bench.meter.affords((len(beside) + 1) * cost)):
             return
-        count, self._turns = self._turns, self._turns + 1
-        role = self._roles[count % len(self._roles)]
-        at, programs = self._context.seat
-        idea = next(iter(self._notes.open_ideas(role.name, parent.config, bench.history)), None)
-        self._call(bench, parent, beside, Turn(count * programs + at, role, idea, parent.source))
+        role = self._roles[self._turns % len(self._roles)]
+        place, programs = self._context.seat
+        ideas = self._notes.open_ideas(role.name, parent.config, bench.history)
+        turn = Turn(self._turns * programs + place, role, ideas[0] if ideas else None, parent.source)
+        self._turns += 1
+        self._call(bench, parent, beside, turn)
 
-    def _call(self, bench: Bench, parent: Record, beside: Sequence[Proposal], turn: Turn, error: str = "") -> None:
+    def _call(self, bench: Bench, parent: Record, beside: Sequence[Proposal], turn: Turn) -> None:
         """Start a turn's call, or another one, about the source that is kept now; none if that has outgrown the model's
         context."""
-        lost = len(self._lost)
+        role, idea, lost = turn.role, turn.idea, len(self._lost)
         try:
-            turn.messages = self._prompts.turn(bench, self._notes, parent, turn.role, turn.idea, beside, lost, error)
+            turn.messages = self._prompts.turn(bench, self._notes, parent, role, idea, beside, lost, turn.error)
         except UsageError as too_long:
             if len(bench.history) == 1:
                 raise
@@ -230,7 +231,7 @@ class ChatProposals(WaveProposals):
                 turn.answer, turn.edited, turn.error = None, None, str(bad)
                 if turn.calls > REPAIRS:
                     return turn
-                self._call(bench, parent, beside, turn, turn.error)
+                self._call(bench, parent, beside, turn)
         return None
 
     def _tried(self, bench: Bench, beside: Sequence[Proposal]) -> frozenset[str]:
@@ -250,7 +251,7 @@ class ChatProposals(WaveProposals):
         ids = self._prompts.ids
         return tuple(ids[label] for label in turn.answer.follows if label in ids) if turn.answer else ()
 
-    def _note(self, bench: Bench, turn: Turn) -> None:
+    def _record_turn(self, bench: Bench, turn: Turn) -> None:
         """Add a turn to the notes: the ideas that it follows, new ideas, its note, or why there is no experiment."""
         answer, name = turn.answer, turn.role.name
         self._notes.settle(turn.idea, answer.follows if answer else (), answer.dropped if answer else ())
@@ -261,15 +262,15 @@ class ChatProposals(WaveProposals):
         if turn.edited is None:
             fate: Fate = "pass" if answer else "unusable"
             self._lost.append(fate)
-            self._untried(bench, turn, fate, answer.passed if answer else turn.error)
+            self._record_untried(bench, turn, fate, answer.passed if answer else turn.error)
 
-    def _untried(self, bench: Bench, turn: Turn, fate: Fate, reason: str) -> None:
+    def _record_untried(self, bench: Bench, turn: Turn, fate: Fate, reason: str) -> None:
         """Record a turn without an experiment in the ledger, and for the results that all researchers see."""
         title, name, after = turn.answer.title if turn.answer else "", turn.role.name, len(bench.history)
         reason = line(reason, REASON)
         what = f"{title!r} by {name}" if title else f"a turn of {name}"
         shown = f"{name} passed: {reason}" if fate == "pass" else f"{what} was not tried: {reason}"
-        self._notes.idle.append((after, shown))
+        self._notes.untried.append((after, shown))
         if (turn.number, fate) not in self._recorded:
             event = TurnEvent(
                 run_id=self._context.run_id, number=turn.number, after=after, role=name, fate=fate, title=title,

@@ -45,6 +45,9 @@ SANDBOX_SETTINGS = ("agent_network", "agent_readable", "agent_home")  # without 
 class CommandDescription(ResearcherDescription):
     """A coding agent. ``more``: the name of its recipe; empty if the configuration gives a command."""
 
+    def _recipe(self, config: ModelConfig) -> agent_recipe.Recipe:
+        return agent_recipe.recipe_for(self.more, config)
+
     def settle(self, config: ModelConfig, sandboxed: bool) -> ModelConfig:
         """Also: without a key the agent uses the user's own login. Not with a spending limit, which could then not be
         kept; in a sandbox only if the login is in a file."""
@@ -52,13 +55,13 @@ class CommandDescription(ResearcherDescription):
         if not self.more or config.caps() or self.is_metered(config):
             return config
         direct = config.model_copy(update={"agent_direct": True})
-        has_login = not sandboxed or agent_recipe.recipe_for(self.more, direct).home_files()
+        has_login = not sandboxed or self._recipe(direct).home_files()
         return direct if has_login else config
 
     def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
         """Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix: also where a recipe's
         agent would have no model, or a spending limit could not hold."""
-        recipe = agent_recipe.recipe_for(self.more, config)
+        recipe = self._recipe(config)
         agent_recipe.find(recipe)
         if not recipe.routes:
             if self.more and recipe.api:
@@ -85,13 +88,13 @@ class CommandDescription(ResearcherDescription):
         """Whatever the agent can reach beyond this machine may cost money; without a sandbox it can do anything."""
         if not sandboxed:
             return UNCONFINED
-        recipe = agent_recipe.recipe_for(self.more, config)
+        recipe = self._recipe(config)
         leaves = agent_recipe.network_of(config) == "full" or any(route.host not in LOCAL for route in recipe.routes)
         return MAY_COST if leaves else super().asks_consent(config, sandboxed)
 
     def is_metered(self, config: ModelConfig) -> bool:
         """Whether its calls pass the gateway, because the key of its API is set."""
-        return bool(agent_recipe.recipe_for(self.more, config).routes)
+        return bool(self._recipe(config).routes)
 
     def try_once(
         self, task: Task, config: ModelConfig, sandboxed: bool, note: Callable[[str], None] = lambda _: None
@@ -103,7 +106,7 @@ class CommandDescription(ResearcherDescription):
 
     def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
         """It also says what is not counted."""
-        recipe, facts = agent_recipe.recipe_for(self.more, config), {"researcher": self.name}
+        recipe, facts = self._recipe(config), {"researcher": self.name}
         names = [route.name for route in recipe.routes]
         if not names:
             reaches = "; it has this machine's network" if agent_recipe.network_of(config) == "full" else ""

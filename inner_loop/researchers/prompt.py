@@ -163,7 +163,7 @@ class Prompts:
         log = _log(bench)
         for rows, with_log in SIZES:
             most, whole = min(rows, self._charter.history), rows > FEWEST
-            shown, left_out = result_rows(bench, book.idle, most, several=len(self._among) > 1, own=self._own)
+            shown, left_out = result_rows(bench, book.untried, most, several=len(self._among) > 1, own=self._own)
             queue = waiting[:SHOWN] if whole else []
             text = render(
                 "researcher.turn", **values, shown=shown, left_out=left_out, changes=not_kept(bench, most),
