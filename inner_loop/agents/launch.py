@@ -79,10 +79,9 @@ class AgentLaunch:
         recipe, gateway, study = self.recipe, self.gateway, self._context.study
         ours = os.environ if self._sandboxed else own_variables()
         variables = recipe.passed_variables(ours, everything=not self._sandboxed)
-        gateway_words: list[str] = []
-        if gateway is not None:
-            gateway_words, gateway_set = recipe.through_gateway(gateway.bases() | {"model": self._model})
-            variables |= gateway.variables() | gateway_set
+        bases = gateway.bases() if gateway else {}
+        if gateway:
+            variables |= gateway.variables() | recipe.gateway_variables(self._model, bases)
         hidden = (task.folder, *([study, *studies_in(study.parent)] if study else []))
         command, scripts, readable = self._command(worktree, hidden)
         runner = Runner(
@@ -97,7 +96,7 @@ class AgentLaunch:
             gateway=gateway.path if gateway else None,
             limits=AgentLimits(wall_seconds=seconds),
         )
-        words = recipe.model_copy(update={"command": command}).words(prompt, self._model, gateway_words)
+        words = recipe.model_copy(update={"command": command}).words(prompt, self._model, bases)
         return runner.run(words, stdin=prompt.encode() if recipe.takes_stdin else b"", attend=attend, begun=begun)
 
     def _command(self, worktree: Path, hidden: Sequence[Path]) -> tuple[list[str], dict[str, bytes], list[Path]]:
@@ -124,7 +123,6 @@ class AgentLaunch:
                 if script.stat().st_size <= _SCRIPT_BYTES:
                     scripts[script.name] = script.read_bytes()
                     words[at] = f"{TOOLS}/{script.name}"
-                    readable += agent_recipe.interpreter_needs(scripts[script.name])
         return words, scripts, readable
 
     def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:

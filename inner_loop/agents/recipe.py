@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -64,22 +64,16 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     def takes_stdin(self) -> bool:
         return not any("{prompt}" in word for word in (*self.command, *self.after))
 
-    def words(self, prompt: str, model: str, more: Sequence[str] = ()) -> list[str]:
-        """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in
-        the prompt."""
-        model_words = [word.replace("{model}", model) for word in self.model] if model else []
-        return [word.replace("{prompt}", prompt) for word in (*self.command, *more, *model_words, *self.after)]
+    def words(self, prompt: str, model: str, bases: Mapping[str, str] | None = None) -> list[str]:
+        """The command line. ``bases``: the gateway's base URLs, by the names of the APIs, where it goes there.
+        Placeholders are replaced only in the recipe's own words, never in the prompt."""
+        values = {**(bases or {}), "prompt": prompt, "model": model}
+        words = [*self.command, *(self.gateway_words if bases else ()), *(self.model if model else ()), *self.after]
+        return [_filled(word, values) for word in words]
 
-    def through_gateway(self, bases: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Words and variables that point the agent to the gateway; ``bases``: its base URLs, by the names of the
-        APIs."""
-
-        def fill(text: str) -> str:
-            for name, base in bases.items():
-                text = text.replace(f"{{{name}}}", base)
-            return text
-
-        return [fill(word) for word in self.gateway_words], {k: fill(v) for k, v in self.gateway_set.items()}
+    def gateway_variables(self, model: str, bases: Mapping[str, str]) -> dict[str, str]:
+        """Variables that point the agent to the gateway; as in `words`."""
+        return {name: _filled(text, {**bases, "model": model}) for name, text in self.gateway_set.items()}
 
     def passed_variables(self, ours: Mapping[str, str] = os.environ, *, everything: bool = False) -> dict[str, str]:
         """The variables that the agent's process receives from our environment, those that the recipe names or
@@ -91,6 +85,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         """The files of the agent's home that exist here."""
         paths = {name: Path(path).expanduser() for name, path in self.home.items()}
         return {name: path for name, path in paths.items() if path.exists()}
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)
 
 
 def names() -> list[str]:
@@ -165,6 +163,7 @@ def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
 
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/nix/store"))
+_FIRST_LINE_BYTES = 4096
 _PREFIXES = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep=chr(10))"
 
 
@@ -192,16 +191,10 @@ def script_of(word: str, worktree: Path) -> Path | None:
     return path if path.is_file() and (is_relative or str(path) == word) else None
 
 
-def interpreter_needs(script: bytes) -> list[Path]:
-    """What the interpreter that a script's first line names needs in a sandbox."""
-    match = re.match(rb"#!\s*(/\S+)", script)
-    program = Path(os.fsdecode(match[1])) if match else None
-    return located(program)[1] if program and program.exists() else []
-
-
 def _needs(real: Path) -> list[Path]:
     """The files of a program outside /usr: npm's packages with the programs beside them (not the prefix, which may
-    be ~/.local with logins in it), a virtual environment with its Python, or the file itself."""
+    be ~/.local with logins in it), a virtual environment with its Python, or the file itself and what the interpreter
+    that its first line names needs."""
     if is_shown(real):
         return []
     for parent in real.parents:
@@ -210,15 +203,11 @@ def _needs(real: Path) -> list[Path]:
             return [parent, *([prefix / "bin"] if (prefix / "bin").is_dir() else [])]
     root = real.parent.parent
     if (root / "pyvenv.cfg").is_file():
-        return [root, *_base_python(root)]
-    return [real]
-
-
-def _base_python(environment: Path) -> list[Path]:
-    """The installation behind a virtual environment, unless it is in /usr."""
-    home = re.search(r"^home\s*=\s*(.*\S)", (environment / "pyvenv.cfg").read_text(encoding="utf-8"), re.MULTILINE)
-    base = Path(home[1] if home else "/usr/bin").resolve().parent
-    return [] if is_shown(base) or len(base.parts) < 3 else [base]
+        return located(root / "bin" / "python")[1]
+    with real.open("rb") as file:
+        match = re.match(rb"#!\s*(/\S+)", file.readline(_FIRST_LINE_BYTES))
+    interpreter = Path(os.fsdecode(match[1])) if match else real
+    return [real, *(located(interpreter)[1] if match and interpreter.exists() else [])]
 
 
 def _name(text: str) -> str:
