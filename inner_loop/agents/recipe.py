@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -163,8 +163,7 @@ def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
 
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/nix/store"))
-_FIRST_LINE_BYTES = 4096
-_PREFIXES = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep=chr(10))"
+_PYTHON = re.compile(r"python[0-9.]*")
 
 
 def is_shown(path: Path, readable: Iterable[Path] = ()) -> bool:
@@ -173,14 +172,28 @@ def is_shown(path: Path, readable: Iterable[Path] = ()) -> bool:
 
 
 def located(program: Path) -> tuple[Path, list[Path]]:
-    """A program as a sandbox starts it, and what it needs there. Python itself knows where it is: a program of that
-    name may be the script of a version manager."""
-    if program.name.startswith("python"):
-        done = subprocess.run([program, "-c", _PREFIXES], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            python, *prefixes = map(Path, done.stdout.splitlines())
-            return python, [prefix for prefix in dict.fromkeys(prefixes) if not is_shown(prefix)]
-    return (program if is_shown(program) else program.resolve()), _needs(program.resolve())
+    """A program as a sandbox starts it, and the files that it needs there outside /usr; nothing of it is executed.
+
+    These are a virtual environment with its Python, npm's packages with the programs beside them (not the prefix, which
+    may be ~/.local with logins in it), an installation of Python, or the file itself with its interpreter. Where
+    `python` is a version manager's script, it stands for the Python that every sandbox has.
+    """
+    real = program.resolve()
+    for path in (program, real):
+        if (path.parent.parent / "pyvenv.cfg").is_file():
+            return path, [path.parent.parent, *_base_python(path.parent.parent)]
+    if is_shown(real):
+        return program if is_shown(program) else real, []
+    for parent in real.parents:
+        if parent.name == "node_modules":
+            prefix = parent.parent.parent if parent.parent.name == "lib" else parent.parent
+            return real, [parent, *([prefix / "bin"] if (prefix / "bin").is_dir() else [])]
+    with real.open("rb") as file:
+        first_line = re.match(rb"#!\s*(/\S+)", file.readline(4096))
+    if _PYTHON.fullmatch(program.name):
+        return (Path(sys.executable), []) if first_line else (real, [real.parent.parent])
+    interpreter = Path(os.fsdecode(first_line[1])) if first_line else real
+    return real, [real, *(located(interpreter)[1] if first_line and interpreter.is_file() else [])]
 
 
 def script_of(word: str, worktree: Path) -> Path | None:
@@ -191,23 +204,11 @@ def script_of(word: str, worktree: Path) -> Path | None:
     return path if path.is_file() and (is_relative or str(path) == word) else None
 
 
-def _needs(real: Path) -> list[Path]:
-    """The files of a program outside /usr: npm's packages with the programs beside them (not the prefix, which may
-    be ~/.local with logins in it), a virtual environment with its Python, or the file itself and what the interpreter
-    that its first line names needs."""
-    if is_shown(real):
-        return []
-    for parent in real.parents:
-        if parent.name == "node_modules":
-            prefix = parent.parent.parent if parent.parent.name == "lib" else parent.parent
-            return [parent, *([prefix / "bin"] if (prefix / "bin").is_dir() else [])]
-    root = real.parent.parent
-    if (root / "pyvenv.cfg").is_file():
-        return located(root / "bin" / "python")[1]
-    with real.open("rb") as file:
-        match = re.match(rb"#!\s*(/\S+)", file.readline(_FIRST_LINE_BYTES))
-    interpreter = Path(os.fsdecode(match[1])) if match else real
-    return [real, *(located(interpreter)[1] if match and interpreter.exists() else [])]
+def _base_python(environment: Path) -> list[Path]:
+    """The installation behind a virtual environment, unless it is in /usr."""
+    home = re.search(r"^home\s*=\s*(.*\S)", (environment / "pyvenv.cfg").read_text(encoding="utf-8"), re.MULTILINE)
+    base = Path(home[1] if home else "/usr/bin").resolve().parent
+    return [] if is_shown(base) or len(base.parts) < 3 else [base]
 
 
 def _name(text: str) -> str:

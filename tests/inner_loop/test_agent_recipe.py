@@ -93,16 +93,13 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
 
     tool = tmp_path / "home" / "tools" / "mini"
     (tool / "bin").mkdir(parents=True)
-    (tool / "pyvenv.cfg").touch()
-    packages = tmp_path / "python"
-    (tool / "bin" / "python").write_text(f"#!/bin/sh\nprintf '%s\\n' {tool}/bin/python {tool} {packages}\n")
-    (tool / "bin" / "python").chmod(0o755)
+    (tool / "pyvenv.cfg").write_text(f"home = {tmp_path}/python/3.11/bin\n")
     for place in (tool / "bin" / "mini", tmp_path / "home" / "single"):
         place.write_text(f"#!{sys.executable}\n")
         place.chmod(0o755)
     (tmp_path / "home" / "mini").symlink_to(tool / "bin" / "mini")
     monkeypatch.setenv("PATH", str(tmp_path / "home"))
-    assert agent_recipe.find(agent_recipe.load("mini-swe-agent"))[1] == [tool, packages]
+    assert agent_recipe.find(agent_recipe.load("mini-swe-agent"))[1] == [tool, tmp_path / "python" / "3.11"]
     single = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="single")))
     assert single == (
         tmp_path / "home" / "single",
@@ -112,16 +109,23 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     assert inside == (Path("/usr/bin/env"), [])
 
 
-def test_python_is_shown_with_its_packages_behind_a_version_manager(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    shim = tmp_path / "python9"
-    shim.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    shim.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    program, needed = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="python9 agent.py")))
-    assert program.samefile(sys.executable)
-    assert all(agent_recipe.is_shown(Path(prefix), needed) for prefix in (sys.prefix, sys.base_prefix))
+def test_python_is_shown_with_its_packages_and_nothing_of_an_agent_is_executed(tmp_path: Path) -> None:
+    for folder in ("venv", "python"):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+    python = tmp_path / "python" / "bin" / "python3.11"
+    python.write_bytes(b"ELF")
+    (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {python.parent}\n")
+    linked = tmp_path / "venv" / "bin" / "python"
+    linked.symlink_to(python)
+    both = [tmp_path / "venv", tmp_path / "python"]
+    assert agent_recipe.located(linked) == (linked, both)
+    assert agent_recipe.located(python) == (python, both[1:])
+    shim = tmp_path / "python3"
+    shim.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
+    assert agent_recipe.located(shim) == (Path(sys.executable), [])
+    script = tmp_path / "agent"
+    script.write_text(f"#!{linked} -B\n")
+    assert agent_recipe.located(script) == (script, [script, *both]) and not (tmp_path / "executed").exists()
 
 
 def test_a_word_is_a_script_unless_the_worktree_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
