@@ -91,7 +91,7 @@ class AgentLaunch:
             environment=worktree_variables(task, worktree) | variables,
             home=recipe.home_files(),
             experiment_socket=experiments,
-            tools=scripts | commands(task),
+            tools=commands(task) | scripts,
             hidden=hidden,
             gateway=gateway.path if gateway else None,
             limits=AgentLimits(wall_seconds=seconds),
@@ -121,8 +121,8 @@ class AgentLaunch:
 
                 readable.append(checked(script, hidden))
                 if script.stat().st_size <= _SCRIPT_BYTES:
-                    scripts[script.name] = script.read_bytes()
-                    words[at] = f"{TOOLS}/{script.name}"
+                    scripts[name := f"{at}/{script.name}"] = script.read_bytes()
+                    words[at] = f"{TOOLS}/{name}"
         return words, scripts, readable
 
     def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:

@@ -275,7 +275,7 @@ def test_a_script_of_the_users_own_works_by_its_name_alone(
     """In a home that is closed to others, as is the script."""
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
-    script = home / "my-agent.py"
+    script = home / ("experiment" if how == "relative" else "my-agent.py")  # a name that the sandbox has itself
     script.write_text(OWN_SCRIPT)
     script.chmod(0o700)
     home.chmod(0o700)
@@ -284,7 +284,7 @@ def test_a_script_of_the_users_own_works_by_its_name_alone(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
     command = {
-        "relative": "./my-agent.py",
+        "relative": "./experiment",
         "interpreter": f"{sys.executable} my-agent.py",
         "link": "bin/linked",
         "home": "~/my-agent.py",
