@@ -43,13 +43,13 @@ _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
 def lay(
     folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record | None, readme: str,
-    texts: Mapping[str, str] | None = None,
+    notes: Mapping[str, bytes] | None = None,
 ) -> None:  # fmt: skip
     """Make ``folder`` the worktree at ``head``, or at the untouched baseline. Previous content is removed.
 
     Its program.md states the charter in sentences, because only the agent applies it. ``history``: the run's records; a
-    new run has only its baseline. ``texts``: files with the notes of earlier sessions. EnvironmentProblem if git does
-    not work here.
+    new run has only its baseline. ``notes``: files of earlier sessions, which git leaves out. EnvironmentProblem if git
+    does not work here.
     """
     clear(folder)
     folder.mkdir(parents=True)
@@ -59,7 +59,7 @@ def lay(
     (folder / ".git" / "info").mkdir(exist_ok=True)
     living = "".join("/" + re.sub(r"([\\#!*?\[\] ])", r"\\\1", path) + "\n" for path, _ in program.living)
     (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED + living, encoding="utf-8")
-    files = {"README.md": readme.encode(), **dict(shown_files(task)), **program_files(program)}
+    files = {"README.md": readme.encode(), **dict(shown_files(task)), **program_files(program), **(notes or {})}
     files["program.md"] = with_sentences(program.text).encode()
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,9 +76,6 @@ def lay(
         header = f"commit\t{task.metric}\tmemory_gb\tstatus\tdescription"
         rows = [row(record, commits.get(record.number, "")) for record in history]
         (folder / "results.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    for name, text in (texts or {}).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
 
 
 def program_files(program: Program) -> dict[str, bytes]:
@@ -127,15 +124,11 @@ def notes(worktree: Path, name: str = NOTES) -> str:
     return ""
 
 
-def carried_notes(copies: Mapping[str, Path], worktree: Path | None) -> dict[str, str]:
-    """File → the notes of earlier sessions: of its copy, or of the worktree that a killed run has left."""
-    texts = dict[str, str]()
+def save_notes(worktree: Path, copies: Mapping[str, Path]) -> None:
+    """Copy the agent's files with notes, by their names in the worktree."""
     for name, copy in copies.items():
-        if copy.is_file():
-            texts[name] = copy.read_text(encoding="utf-8")
-        elif worktree is not None:
-            texts[name] = notes(worktree, name)
-    return {name: text for name, text in texts.items() if text}
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(notes(worktree, name), encoding="utf-8")
 
 
 def _line(history: Sequence[Record], head: Record) -> list[Record]:

@@ -202,9 +202,10 @@ class CommandResearcher:
         sandboxed, is_metered = self._context.sandboxed, charge.seconds is not None
         prompt = agent_worktree.prompt(bench, program, metered=is_metered, sandboxed=sandboxed, last=session.last)
         copies = self._copies_of_notes(program, folder)
-        # in a night, those in the worktree are another program's
-        texts = agent_worktree.carried_notes(copies, worktree if self._context.seat[1] == 1 else None)
-        agent_worktree.lay(worktree, self._task, program, bench.history, bench.head, prompt, texts)
+        if worktree.exists() and self._context.seat[1] == 1:  # of a killed run; else perhaps another program's
+            agent_worktree.save_notes(worktree, {name: copy for name, copy in copies.items() if not copy.exists()})
+        kept = {name: text for name, copy in copies.items() if copy.exists() and (text := copy.read_bytes())}
+        agent_worktree.lay(worktree, self._task, program, bench.history, bench.head, prompt, kept)
         requests, last_request, closing = 0, time.monotonic(), float("inf")
 
         def attend() -> bool:
@@ -228,9 +229,7 @@ class CommandResearcher:
                 )  # fmt: skip
             finally:
                 charge.end()
-                for name, copy in copies.items():
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    copy.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
+                agent_worktree.save_notes(worktree, copies)
 
     def _copies_of_notes(self, program: Program, folder: Path) -> dict[str, Path]:
         """The files in which an agent keeps notes, living files of the program included, and their copies in the run's

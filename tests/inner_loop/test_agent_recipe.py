@@ -9,7 +9,7 @@ import pytest
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.run_context import ModelConfig
-from programs.common.errors import EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import UsageError
 
 PROMPT = "Read program.md; {model} in a prompt is text"
 
@@ -65,16 +65,6 @@ def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
     assert "4711" not in error.value.message
     with pytest.raises(UsageError, match="agent_home"):
         agent_recipe.recipe_for("claude", ModelConfig(agent_home=("nothing",)))
-
-
-def test_what_is_not_there_is_said_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no recipe for an agent 'clod'") as missing:
-        agent_recipe.load("clod")
-    assert "claude" in missing.value.hint and "--set agent" in missing.value.hint
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EnvironmentProblem, match="'claude' is not installed") as absent:
-        agent_recipe.find(agent_recipe.load("claude"))
-    assert "npm install" in absent.value.hint
 
 
 def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -226,6 +226,13 @@ experiment && git commit -qam "one more"
     assert played.result.state == "finished" and played.result.forfeited == pytest.approx(5 * FULL)
 
 
+def test_notes_of_a_killed_run_are_in_the_next_worktree(play: Play, folder: Path) -> None:
+    (folder / "agent" / "worktree").mkdir(parents=True)
+    (folder / "agent" / "worktree" / "NOTES.md").write_text("left behind")
+    play("#!/bin/sh\ncat NOTES.md\n", folder=folder)
+    assert "left behind" in said(folder) and (folder / "agent" / "NOTES.md").read_text() == "left behind"
+
+
 def test_living_files_survive_a_reset_and_a_new_session(play: Play, folder: Path) -> None:
     script = """#!/bin/bash
 cat roles/critic.md

@@ -107,20 +107,6 @@ def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_s
     assert "on a GPU.\n" in gpu.system()
 
 
-@pytest.mark.parametrize(
-    ("charter", "said"),
-    [
-        ("no_repeat: true", "beats that of the source it changed, also by less than the noise."),
-        ("keep: {least: 0.02}", "by more than 0.02."),
-        ("keep: {rule: margin, margin: 1.5}", "by more than 1.5 standard deviations of that between training seeds."),
-        ("keep: {rule: paired, pairs: 3}", "on average over 3 fresh training seeds."),
-    ],
-)
-def test_a_prompt_says_when_an_edit_is_kept(charter: str, said: str) -> None:
-    program = Program.parse(f"---\nmetaloop:\n  {charter}\n---\n{HEADINGS}")
-    assert said in Prompts(program, Task.load("strokes"), roles(program), ModelConfig()).system()
-
-
 def test_an_idea_goes_to_the_role_that_it_names_and_one_in_effect_to_none(task: Task) -> None:
     ideas = "- For Bea: look again\n- set `lr=0.01`\n- for **nobody**: anything\n- raise it: `lr<0.02` → `lr=*2`\n"
     book = notebook(ideas, task.edits)
