@@ -297,7 +297,7 @@ def test_a_script_of_the_users_own_works_by_its_name_alone(
         "home": "~/my-agent.py",
         "PATH": "linked",
     }[how]
-    more = {} if sandboxed else {"agent_network": ""}
+    more: dict[str, Any] = {} if sandboxed else {"agent_network": ""}
     played = work(trainer, command, 3, sandboxed=sandboxed, **more)
     assert [e["decision"] for e in played.experiments] == ["baseline", "keep"]
 
