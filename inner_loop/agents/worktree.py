@@ -19,8 +19,8 @@ from pathlib import Path
 
 from inner_loop.agents.answer import facts_of
 from inner_loop.bench import Bench
+from inner_loop.events import Experiment
 from inner_loop.prompts import render
-from inner_loop.record import Record
 from inner_loop.results_tsv import row
 from inner_loop.worktree import read_file
 from programs.charter_prose import with_sentences
@@ -42,7 +42,7 @@ _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
 
 def lay(
-    folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record | None, readme: str,
+    folder: Path, task: Task, program: Program, history: Sequence[Experiment], head: Experiment | None, readme: str,
     notes: Mapping[str, bytes] | None = None,
 ) -> None:  # fmt: skip
     """Make ``folder`` the worktree at ``head``, or at the untouched baseline. Previous content is removed.
@@ -131,10 +131,10 @@ def save_notes(worktree: Path, copies: Mapping[str, Path]) -> None:
         copy.write_text(notes(worktree, name), encoding="utf-8")
 
 
-def _line(history: Sequence[Record], head: Record) -> list[Record]:
+def _line(history: Sequence[Experiment], head: Experiment) -> list[Experiment]:
     """The records from the baseline to the head, by their parents."""
     line = [head]
-    while (parent := line[-1].parent) is not None:
+    while (parent := line[-1].parent_number) is not None:
         line.append(history[parent])
     return [record for at, record in enumerate(reversed(line)) if at == 0 or record.source != history[0].source]
 

@@ -18,13 +18,12 @@ from typing import Any, Literal
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.citations import Citations, joined
 from inner_loop.contracts import Proposal
-from inner_loop.events import TurnEvent
+from inner_loop.events import Experiment, TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
 from inner_loop.models.prices import bill_line, estimate, require_ready
 from inner_loop.moves import known_edit
-from inner_loop.record import Record
 from inner_loop.researchers.description import ResearcherDescription
 from inner_loop.researchers.notes import LOST, Notes, QueuedIdea
 from inner_loop.researchers.prompt import Prompts
@@ -130,7 +129,7 @@ class ChatProposals(WaveProposals):
         if context.replay is None:  # LiteLLM takes seconds to load: load it while the baseline is trained
             threading.Thread(target=provider.litellm, daemon=True).start()
 
-    def draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
+    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
         """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row give none.
         Raises NoReply if no model answers."""
         wave: list[Proposal] = []
@@ -151,7 +150,7 @@ class ChatProposals(WaveProposals):
             bench.early = f"the last {most} turns led to no experiment: {counted}"
         return wave
 
-    def refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
+    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
         """The proposal on what another one of its wave left; it is noted if it cannot be tried beside that."""
         assert isinstance(proposal, ChatProposal) and proposal.turn.answer is not None
         try:
@@ -178,7 +177,7 @@ class ChatProposals(WaveProposals):
         if time.monotonic() > self._deadline:
             raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
 
-    def _begin_turn(self, bench: Bench, parent: Record, beside: Sequence[Proposal]) -> None:
+    def _begin_turn(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> None:
         """Start the call of the next turn, unless one is in flight or the budget does not cover its experiment beside
         these."""
         charter = self._charter
@@ -193,7 +192,7 @@ class ChatProposals(WaveProposals):
         self._turns += 1
         self._call(bench, parent, beside, turn)
 
-    def _call(self, bench: Bench, parent: Record, beside: Sequence[Proposal], turn: Turn) -> None:
+    def _call(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal], turn: Turn) -> None:
         """Start a turn's call, or another one, about the source that is kept now; none if that has outgrown the model's
         context."""
         role, idea, lost = turn.role, turn.idea, len(self._lost)
@@ -208,7 +207,7 @@ class ChatProposals(WaveProposals):
         turn.source, turn.tried = parent.source, self._tried(bench, beside)
         self._calling = turn, self._caller.submit(turn.converse, self.client, self._prompts)
 
-    def _end_turn(self, bench: Bench, parent: Record, beside: Sequence[Proposal]) -> Turn | None:
+    def _end_turn(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> Turn | None:
         """The turn in hand once its calls have ended, with its edit on the parent's source. If the edit does not apply
         there, the model is told why, and what the source is now. None without a turn."""
         while self._calling:
@@ -240,7 +239,7 @@ class ChatProposals(WaveProposals):
 
     # --- results of turns ----------------------------------------------------------------------------------------
 
-    def _proposal(self, bench: Bench, parent: Record, turn: Turn) -> ChatProposal:
+    def _proposal(self, bench: Bench, parent: Experiment, turn: Turn) -> ChatProposal:
         assert turn.answer is not None and turn.edited is not None
         return ChatProposal(
             known_edit(bench.task.edits, parent, turn.edited), f"{CHAT}{turn.role.name}",

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from programs.ideas import addressed_to, split
 from programs.program import Program
 from programs.roles import Role, addressee
@@ -33,7 +33,7 @@ class QueuedIdea:
     edit: ConditionalEdit | None = None
     chances: int = CHANCES
 
-    def suits(self, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()) -> bool:
+    def suits(self, role: str, config: Mapping[str, Value], history: Sequence[Experiment] = ()) -> bool:
         """Whether it is for that role, and asks for something that a source with these values does not have yet and
         that no experiment of the run has tried in vain."""
         if self.role not in ("", role) or self.edit is None:
@@ -46,10 +46,10 @@ def _has(config: Mapping[str, Value], edit: Edit) -> bool:
     return all(config.get(name) == value for name, value in edit.set.items()) and all(map(config.get, edit.apply))
 
 
-def _in_vain(record: Record, edit: Edit, history: Sequence[Record]) -> bool:
+def _in_vain(record: Experiment, edit: Edit, history: Sequence[Experiment]) -> bool:
     """Whether an experiment brought in these values and was not kept."""
-    tried = record.decision in NOT_KEPT and record.parent is not None and _has(record.config, edit)
-    return tried and not _has(history[record.parent or 0].config, edit)
+    tried = record.decision in NOT_KEPT and record.parent_number is not None and _has(record.config, edit)
+    return tried and not _has(history[record.parent_number or 0].config, edit)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class Notes:
             edit = read(space, idea.terms, idea.conditions)
             self._append(label_of[idea.directive_id], idea.text, "the program", idea.role, edit)
 
-    def open_ideas(self, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()) -> list[QueuedIdea]:
+    def open_ideas(
+        self, role: str, config: Mapping[str, Value], history: Sequence[Experiment] = ()
+    ) -> list[QueuedIdea]:
         """The ideas that suit a role and a source with these values. The first one is that of the role's turn."""
         return [idea for idea in self.queue if idea.suits(role, config, history)]
 

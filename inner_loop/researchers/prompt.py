@@ -15,9 +15,9 @@ from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric, seed_sd
 from inner_loop.contracts import NIGHT_RULES, Proposal
+from inner_loop.events import Experiment
 from inner_loop.models.contract import Message, fits, prompt_tokens
 from inner_loop.prompts import render
-from inner_loop.record import Record
 from inner_loop.researchers.notes import LOST, Notes, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, sentences_of, tail, within
 from inner_loop.researchers.results import changed_lines, changes, not_kept, result_rows
@@ -140,7 +140,7 @@ class Prompts:
         return fits(messages, self._context, self.reply_tokens, spare)
 
     def turn(
-        self, bench: Bench, book: Notes, parent: Record, role: Role, idea: QueuedIdea | None,
+        self, bench: Bench, book: Notes, parent: Experiment, role: Role, idea: QueuedIdea | None,
         training: Sequence[Proposal] = (), lost: int = 0, error: str = "",
     ) -> list[Message]:  # fmt: skip
         """The messages of one turn, as long as the model's context has room for. Deterministic except for the log,
@@ -228,6 +228,6 @@ def _allowed(knob: Knob) -> str:
     return ", ".join(f'"{value}"' if isinstance(value, str) else format_value(value) for value in knob.values)
 
 
-def _metric(bench: Bench, record: Record) -> str:
+def _metric(bench: Bench, record: Experiment) -> str:
     value = mean_metric(bench, record)
     return "unknown" if value is None else f"{value:.6g}"

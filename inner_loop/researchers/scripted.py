@@ -17,7 +17,7 @@ from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
 from inner_loop.trials import Trials, next_wave
@@ -37,10 +37,10 @@ class WaveProposals(Protocol):
 
     client: object = None
 
-    def draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
+    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
         """Up to ``size`` proposals that apply to the parent."""
 
-    def refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
+    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
         """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
 
     def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
@@ -100,7 +100,7 @@ class WaveResearcher:
         """Run the baseline's other seeds, and what the keep rule needs."""
         for replicate in range(1, self._charter.replicates):
             because, text = self._citations.cite("replicates"), f"baseline, seed {replicate}"
-            record = bench.experiment(Edit(), because=because, replicate=replicate, description=text)
+            record = bench.experiment(Edit(), directive_ids=because, replicate=replicate, description=text)
             bench.decide(record, "replicate", f"seed {replicate} of the baseline")
         self._rule.prepare(bench)
 
@@ -119,7 +119,7 @@ class WaveResearcher:
             self._side_by_side(bench, parent, wave)
         return True
 
-    def _one_after_another(self, bench: Bench, start: Record, chosen: list[Proposal]) -> None:
+    def _one_after_another(self, bench: Bench, start: Experiment, chosen: list[Proposal]) -> None:
         """Promoted candidates by rank, each applied to what the wave has kept so far."""
         parent = start
         for proposal in chosen:
@@ -130,17 +130,17 @@ class WaveResearcher:
             if self._decide(bench, candidate, parent):
                 parent = candidate
 
-    def _side_by_side(self, bench: Bench, parent: Record, wave: list[Proposal]) -> None:
+    def _side_by_side(self, bench: Bench, parent: Experiment, wave: list[Proposal]) -> None:
         """All of a wave in full from one parent; the best one is kept, if the rule keeps it."""
         candidates = self._trials.side_by_side(bench, parent, wave)
-        winner: Record | None = None
+        winner: Experiment | None = None
         for candidate in self._trials.best_first(bench, candidates, parent):
             if winner is not None:
                 bench.decide(candidate, "discard", f"experiment {winner.number} of the same wave was kept")
             elif self._decide(bench, candidate, parent):
                 winner = candidate
 
-    def _decide(self, bench: Bench, candidate: Record, parent: Record) -> bool:
+    def _decide(self, bench: Bench, candidate: Experiment, parent: Experiment) -> bool:
         verdict = self._trials.judge(bench, candidate, parent)
         bench.decide(candidate, verdict.decision, verdict.reason, verdict.compared)
         return verdict.keep
@@ -156,7 +156,7 @@ class ScriptedProposals(WaveProposals):
         ideas = resolved_ideas(program, task)
         self._proposer = proposers.make(program.charter, ideas, self._because, program.program_id)
 
-    def draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
+    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
@@ -168,10 +168,10 @@ class ScriptedProposals(WaveProposals):
             fresh = all(proposal.edit != other.edit for other in wave)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                wave.append(replace(proposal, because=proposal.because or self._because))
+                wave.append(replace(proposal, directive_ids=proposal.directive_ids or self._because))
         return wave
 
-    def refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
+    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
         situation = self._surroundings.situation(bench, parent)
         fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
         return proposal if fits else None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents import answer, worktree
-from inner_loop.events import ExperimentEvent
+from inner_loop.events import Experiment
 from inner_loop.record import experiment_event, recorded_outcome
 from inner_loop.researchers.notes import Notes
 from inner_loop.researchers.prompt import Prompts
@@ -32,7 +32,7 @@ def test_what_breaks_a_hard_constraint_is_never_kept_and_values_are_recorded(tmp
     assert played.result.final.source_id == tried[20]["source_id"]
     again = play(trainer, QUEUE, 3, recorded=played.events)
     assert not again.experiments and again.result.final == played.result.final
-    recorded = recorded_outcome(ExperimentEvent.parse(tried[60]))
+    recorded = recorded_outcome(Experiment.parse(tried[60]))
     assert (recorded.status, recorded.constraints) == ("invalid", tried[60]["constraints"])
 
 
@@ -40,7 +40,7 @@ def test_records_of_a_task_without_constraints_have_no_such_key(tmp_path: Path) 
     bench, events = open_bench(trainer_of(limited(tmp_path / "task", ""), fixed_steps=True))
     assert "constraints" not in events[0] and "constraints" not in bench.baseline.outcome.to_json()
     event = experiment_event("r", bench.baseline, None)
-    assert recorded_outcome(ExperimentEvent.parse(event.to_record())).constraints == {}
+    assert recorded_outcome(Experiment.parse(event.to_record())).constraints == {}
 
 
 def test_an_untouched_script_that_breaks_one_ends_the_run(tmp_path: Path) -> None:

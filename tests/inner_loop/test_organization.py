@@ -260,7 +260,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     given = task.budget_seconds
     assert f"A full training is given {given:.3g} s, and killed after {task.hard_line():.3g}" in later
     own = re.search(r"- 3: .*; 20 steps in [0-9.e-]+ s", later)  # stated where it is unusual
-    seconds = bench.history[3].outcome.training_seconds
+    seconds = bench.history[3].training_seconds
     assert bool(own) == (not 0.8 < seconds / given < 1.25)
     changed = later.partition("What the last discarded ones changed:")[2].partition("## Your turn")[0]
     assert "# 3\n+LR = 0.3\n" in changed and "-LR" not in changed and "# 5" not in changed  # its title has it
