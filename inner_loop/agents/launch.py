@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -14,8 +14,8 @@ from typing import cast
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
-from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
-from inner_loop.agents.worktree import commands, lay, temporary, variables
+from inner_loop.agents.running import AgentLimits, RunningAgent
+from inner_loop.agents.worktree import commands, lay, temporary, worktree_variables
 from inner_loop.events import CallEvent
 from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
@@ -29,6 +29,8 @@ from trainer.user_files import studies_in
 
 PROMPT = "Reply with the word `ready` and end. Run no command and change no file."
 SECONDS = 25.0  # of the first call
+_SCRIPT_BYTES = 4 << 20  # of a file of the user's command line that is copied into the sandbox
+_MISSING = re.compile("No such file|not found|No module named|cannot open")
 _REFUSED = re.compile(r"HTTP (400|401|403|404)\b")
 
 
@@ -37,25 +39,25 @@ class AgentLaunch:
 
     def __init__(self, name: str, context: RunContext) -> None:
         config = context.config
-        self._context = context
+        self._context, self._sandboxed = context, context.sandboxed
         self.recipe = agent_recipe.recipe_for(name, config)
         self.command = os.path.basename(self.recipe.command[0])
         self._model = config.models[0] if config.models else ""
-        self._network = self.recipe.network if context.sandboxed else "full"
+        self._network = agent_recipe.network_of(config) if context.sandboxed else "full"
         self.gateway: Gateway | None = None
 
     @cached_property
     def installed(self) -> tuple[Path, list[Path]]:
         """EnvironmentProblem if the agent is missing."""
-        return agent_recipe.find(self.recipe, sandboxed=self._context.sandboxed)
+        return agent_recipe.find(self.recipe, sandboxed=self._sandboxed)
 
     def open_gateway(self, stack: ExitStack) -> None:
         """The gateway to the agent's models, for all sessions; none if the agent has its own login, or the user no
         key."""
-        upstreams = self.recipe.gateway.api
-        if open_routes := self.recipe.routes:
+        recipe = self.recipe
+        if open_routes := recipe.routes:
             shared = self._network == "full"
-            gateway = Gateway(upstreams, open_routes, self._context, shared=shared, models=self.recipe.gateway.models)
+            gateway = Gateway(recipe.api, open_routes, self._context, shared=shared, models=recipe.models)
             self.gateway = stack.enter_context(gateway)
 
     @property
@@ -63,46 +65,65 @@ class AgentLaunch:
         """Why the agent's models answer no more calls."""
         return self.gateway.meter.problem if self.gateway else None
 
-    def runner(self, worktree: Path, seconds: float, task: Task, socket: Path) -> AgentRunner:
-        """What runs commands in the agent's worktree, for at most ``seconds``, without network and keys; ``task`` and
-        ``socket``: where they request experiments."""
-        if self._context.sandboxed:
+    def run(
+        self, prompt: str, worktree: Path, task: Task, experiments: Path, *, seconds: float, attend: Callable[[], bool],
+        begun: Callable[[RunningAgent], None] = lambda _: None,
+    ) -> RunningAgent:  # fmt: skip
+        """Start the agent with a prompt in its worktree, with its network and its keys, and wait for its end, at most
+        ``seconds``. ``experiments``: the socket at which it requests them. ``attend`` and ``begun``: as in
+        `AgentRunner.run`."""
+        if self._sandboxed:
             from inner_loop.agents.sandbox import AgentSandbox as Runner
         else:
             from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
-        runner = Runner(worktree, experiment_socket=socket, limits=AgentLimits(wall_seconds=seconds))
-        study = self._context.study
+        recipe, gateway, study = self.recipe, self.gateway, self._context.study
+        ours = os.environ if self._sandboxed else own_variables()
+        variables = recipe.passed_variables(ours, everything=not self._sandboxed)
+        bases = gateway.bases() if gateway else {}
+        if gateway:
+            variables |= gateway.variables() | recipe.gateway_variables(self._model, bases)
         hidden = (task.folder, *([study, *studies_in(study.parent)] if study else []))
-        return replace(runner, environment=variables(task, worktree), tools=commands(task), hidden=hidden)
-
-    def run(
-        self,
-        runner: AgentRunner,
-        prompt: str,
-        *,
-        attend: Callable[[], bool] | None = None,
-        begun: Callable[[RunningAgent], None] = lambda _: None,
-    ) -> RunningAgent:
-        """Start the agent with a prompt, its network and its keys, and wait for its end."""
-        recipe, sandboxed, gateway = self.recipe, self._context.sandboxed, self.gateway
-        ours = os.environ if sandboxed else own_variables()
-        named = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
-        more: list[str] = []
-        if gateway is not None:
-            more, pointing = agent_recipe.through(recipe, gateway.bases() | {"model": self._model})
-            named |= gateway.variables() | pointing
-        path, needed = self.installed
-        runner = replace(
-            runner,
+        command, scripts, readable = self._command(worktree, hidden)
+        runner = Runner(
+            worktree,
             network=self._network,
-            readable=(*needed, *(Path(path).expanduser() for path in recipe.readable)),
-            environment=named,
-            home=agent_recipe.home(recipe),
+            readable=tuple(readable),
+            environment=worktree_variables(task, worktree) | variables,
+            home=recipe.home_files(),
+            experiment_socket=experiments,
+            tools=commands(task) | scripts,
+            hidden=hidden,
             gateway=gateway.path if gateway else None,
+            limits=AgentLimits(wall_seconds=seconds),
         )
-        words = [str(path), *recipe.words(prompt, self._model, more)[1:]]
-        stdin = prompt.encode() if recipe.takes_stdin else b""
-        return runner.run(words, stdin=stdin, attend=attend, begun=begun)
+        words = recipe.model_copy(update={"command": command}).words(prompt, self._model, bases)
+        return runner.run(words, stdin=prompt.encode() if recipe.takes_stdin else b"", attend=attend, begun=begun)
+
+    def _command(self, worktree: Path, hidden: Sequence[Path]) -> tuple[list[str], dict[str, bytes], list[Path]]:
+        """The words of the agent's command, the scripts that are copied into its sandbox, and what it reads there.
+
+        Files that the user's own command line names have their whole path, as the agent starts in its worktree. In a
+        sandbox small ones are copied, because root's files may be closed to the agent's uid. UsageError for a file that
+        may not be shown.
+        """
+        program, needed = self.installed
+        words, scripts = [str(program), *self.recipe.command[1:]], dict[str, bytes]()
+        readable = [*needed, *(Path(path).expanduser() for path in self._context.config.agent_readable)]
+        folders = [path for path in readable if path.is_dir()]
+        for at, word in enumerate(words if self._context.config.agent else ()):
+            script = agent_recipe.script_of(word, worktree)
+            if script is None:
+                continue
+            words[at] = str(script)
+            if self._sandboxed and not agent_recipe.is_shown(script, folders):
+                from inner_loop.agents.sandbox import TOOLS
+                from trainer.sandbox.view import checked
+
+                readable.append(checked(script, hidden))
+                if script.stat().st_size <= _SCRIPT_BYTES:
+                    scripts[name := f"{at}/{script.name}"] = script.read_bytes()
+                    words[at] = f"{TOOLS}/{name}"
+        return words, scripts, readable
 
     def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:
         """What is wrong if an agent failed by itself; None if it exited normally or was killed.
@@ -112,17 +133,11 @@ class AgentLaunch:
         """
         if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
             return None
-        said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
-        last = one_line(said[-1])[:200] if said else "no output"
+        output = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
+        last = one_line(output[-1])[:200] if output else "no output"
         install = f" or installation ({self.recipe.install})" if self.recipe.install else ""
         hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
-        shown = [*self.installed[1], *(Path(path).expanduser().resolve() for path in self.recipe.readable)]
-        files = [Path(word).expanduser().resolve() for word in self.recipe.command[1:] if self._context.sandboxed]
-        hidden = [file for file in files if file.is_file() and not agent_recipe.is_shown(file, shown)]
-        if hidden := [file for file in hidden if any(file.name in line for line in said)]:
-            hint = f"the sandbox does not show {hidden[0]}: add --set agent_readable={hidden[0].parent}"
-            hint += "; the command needs its absolute path" * (str(hidden[0]) not in self.recipe.command)
-        elif ended.exit_code in (126, 127) and self._context.sandboxed:
+        if self._sandboxed and (ended.exit_code in (126, 127) or _MISSING.search(last)):
             hint = "missing files in the sandbox: add --set agent_readable=PATH, or use another path of the program"
         message = f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}"
         return EnvironmentProblem(message, hint=hint)
@@ -152,8 +167,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         lay(worktree, task, starter("stock"), (), None, PROMPT)
         launch.open_gateway(stack)
         server = stack.enter_context(ExperimentServer(answer))
-        runner = launch.runner(worktree, SECONDS, task, server.path)
-        ended = launch.run(runner, PROMPT, attend=attend)
+        ended = launch.run(PROMPT, worktree, task, server.path, seconds=SECONDS, attend=attend)
     if isinstance(launch.problem, UsageError):  # a cap is for the study to come
         raise launch.problem
     if problem := launch.failure(ended):

@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -42,12 +42,14 @@ _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
 
 def lay(
-    folder: Path, task: Task, program: Program, history: Sequence[Experiment], head: Experiment | None, readme: str
-) -> None:
+    folder: Path, task: Task, program: Program, history: Sequence[Experiment], head: Experiment | None, readme: str,
+    notes: Mapping[str, bytes] | None = None,
+) -> None:  # fmt: skip
     """Make ``folder`` the worktree at ``head``, or at the untouched baseline. Previous content is removed.
 
-    Its program.md states the settings in a section, because only the agent applies them.
-    ``history``: the run's records; a new run has only its baseline. EnvironmentProblem if git does not work here.
+    Its program.md states the settings in a section, because only the agent applies them. ``history``: the run's records;
+    a new run has only its baseline. ``notes``: files of earlier sessions, which git leaves out. EnvironmentProblem if
+    git does not work here.
     """
     clear(folder)
     folder.mkdir(parents=True)
@@ -57,7 +59,7 @@ def lay(
     (folder / ".git" / "info").mkdir(exist_ok=True)
     living = "".join("/" + re.sub(r"([\\#!*?\[\] ])", r"\\\1", path) + "\n" for path, _ in program.living)
     (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED + living, encoding="utf-8")
-    files = {"README.md": readme.encode(), **dict(shown_files(task)), **program_files(program)}
+    files = {"README.md": readme.encode(), **dict(shown_files(task)), **program_files(program), **(notes or {})}
     files["program.md"] = state_settings(program.text).encode()
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +124,13 @@ def notes(worktree: Path, name: str = NOTES) -> str:
     return ""
 
 
+def save_notes(worktree: Path, copies: Mapping[str, Path]) -> None:
+    """Copy the agent's files with notes, by their names in the worktree."""
+    for name, copy in copies.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(notes(worktree, name), encoding="utf-8")
+
+
 def _line(history: Sequence[Experiment], head: Experiment) -> list[Experiment]:
     """The records from the baseline to the head, by their parents."""
     line = [head]
@@ -160,7 +169,7 @@ def commands(task: Task) -> dict[str, bytes]:
     return dict.fromkeys(names, shebang + (_HERE / "client.py").read_bytes())
 
 
-def variables(task: Task, worktree: Path) -> dict[str, str]:
+def worktree_variables(task: Task, worktree: Path) -> dict[str, str]:
     """Variables for the commands."""
     return {
         "METALOOP_WORKTREE": str(worktree),
@@ -176,23 +185,16 @@ def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = T
 
     ``metered``: it is charged outside experiments. ``last``: see `AgentSession`.
     """
-    facts, task = facts_of(bench), bench.task
     return render(
         "agent",
-        task=task,
+        bench=bench,
+        task=bench.task,
+        facts=facts_of(bench),
         program=program,
-        description=task.description or task.name,
-        entry=entry(task),
-        baseline=f"{facts['baseline']:.6f}",
-        affordable=facts["affordable"],
-        budget=f"{bench.budget_seconds:.4g} s",
-        begun=len(bench.history) > 1,
-        head=f"{facts['head']:.6f}",
-        head_experiment=facts["head_experiment"],
-        command=own_command(task),
-        constraints=sentences(task.constraints),
+        entry=entry(bench.task),
+        command=own_command(bench.task),
+        constraints=sentences(bench.task.constraints),
         metered=metered,
         sandboxed=sandboxed,
-        kept_errors=bench.kept_errors,
         turn=None if last == float("inf") else int(last) - len(bench.history),
     )

@@ -15,10 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from inner_loop.bench import Bench, RunStopped, WallSpent
-from inner_loop.citations import joined
+from inner_loop.citations import Citations, joined
 from inner_loop.contracts import Proposal
 from inner_loop.events import Experiment, TurnEvent
 from inner_loop.models import provider
@@ -27,12 +25,12 @@ from inner_loop.models.contract import Message
 from inner_loop.models.prices import bill_line, estimate, require_ready
 from inner_loop.moves import known_edit
 from inner_loop.researchers.description import ResearcherDescription
-from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
+from inner_loop.researchers.notes import LOST, Notes, QueuedIdea
 from inner_loop.researchers.prompt import Prompts
 from inner_loop.researchers.quoting import line
 from inner_loop.researchers.reply import BadEdit, EditReply, parse
 from inner_loop.researchers.results import CHAT
-from inner_loop.researchers.scripted import ScriptedResearcher
+from inner_loop.researchers.scripted import WaveProposals, WaveResearcher
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.common.errors import UsageError
 from programs.program import Program
@@ -43,7 +41,7 @@ from trainer.task import Task
 REASON = 240  # characters of the reason that a turn led to no experiment
 REPAIRS = 2  # times that an unusable reply is answered with the error
 STOPPED = "asked to stop while waiting for a model"
-LOOK_SECONDS = 0.05  # between two checks whether the run is to end, while a model is waited for
+CHECK_SECONDS = 0.05  # between two checks whether the run is to end, while a model is waited for
 Fate = Literal["pass", "conflict", "unusable"]
 
 
@@ -109,63 +107,40 @@ class ChatDescription(ResearcherDescription):
         return bill_line(bill, config), {**facts, "tokens": bill.tokens, "usd": bill.usd}
 
 
-class ChatResearcher(ScriptedResearcher):
-    """Draws its waves from a model; screening, replicates, keep rule and confirmation are the charter's."""
-
-    description = ChatDescription
+class ChatProposals(WaveProposals):
+    """Draws waves from a model, turn by turn; the roles of the program take turns."""
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
-        super().__init__(program, task, np.random.default_rng(seed))
+        self._charter, self._focus = program.charter, Citations(program).cite("focus")
         self._context = context
         self._roles = roles(program)
         self._prompts = Prompts(program, task, self._roles, context.config, context.seat[1] > 1)
-        self._notebook = Notebook(program, self._prompts.ids, task.edits, self._roles)
+        self._notes = Notes(program, self._prompts.ids, task.edits, self._roles)
         self._deadline = time.monotonic() + (context.config.max_wall or float("inf"))
         shared = context.client
-        self.client = shared if isinstance(shared, ModelClient) else ModelClient(context, seed, deadline=self._deadline)
+        self.client: ModelClient = (
+            shared if isinstance(shared, ModelClient) else ModelClient(context, seed, deadline=self._deadline)
+        )
         self._caller = ThreadPoolExecutor(1)
-        self._asked: tuple[Turn, Future[None]] | None = None  # the turn in hand
+        self._calling: tuple[Turn, Future[None]] | None = None
         self._turns = 0
         self._lost: list[str] = []  # the fates of the last turns, as long as none led to an experiment
         self._recorded = {(e.number, e.fate) for e in context.recorded if isinstance(e, TurnEvent)}
         if context.replay is None:  # LiteLLM takes seconds to load: load it while the baseline is trained
             threading.Thread(target=provider.litellm, daemon=True).start()
 
-    def work(self, bench: Bench) -> None:
-        """Raises NoReply if no model answers, besides what every researcher may raise."""
-        try:
-            super().work(bench)
-        finally:
-            self.close(bench)
-
-    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
-        self._ask(bench, bench.head, training)
-
-    def close(self, bench: Bench) -> None:
-        """Wait for a call in flight: it costs money, and its event must be recorded."""
-        self.client.close()
-        self._caller.shutdown()
-
-    def _look(self) -> None:
-        """Between two steps, and while waiting for a model: raise if the run is to end."""
-        if self._context.should_stop():
-            raise RunStopped(STOPPED)
-        if time.monotonic() > self._deadline:
-            raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
-
-    # --- turns -----------------------------------------------------------------------------------------------------
-
-    def _draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
-        """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row give none."""
+    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
+        """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row give none.
+        Raises NoReply if no model answers."""
         wave: list[Proposal] = []
         most = LOST * len(self._roles)
         while len(wave) < size and len(self._lost) < most:
-            self._look()
-            self._ask(bench, parent, wave)
-            turn = self._answered(bench, parent, wave)
+            self._check_end()
+            self._begin_turn(bench, parent, wave)
+            turn = self._end_turn(bench, parent, wave)
             if turn is None:
                 break
-            self._note(bench, turn)
+            self._record_turn(bench, turn)
             if turn.edited is not None:
                 wave.append(self._proposal(bench, parent, turn))
         if wave:
@@ -175,26 +150,54 @@ class ChatResearcher(ScriptedResearcher):
             bench.early = f"the last {most} turns led to no experiment: {counted}"
         return wave
 
-    def _ask(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> None:
+    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
+        """The proposal on what another one of its wave left; it is noted if it cannot be tried beside that."""
+        assert isinstance(proposal, ChatProposal) and proposal.turn.answer is not None
+        try:
+            proposal.turn.take(proposal.turn.answer, parent.source, self._tried(bench, ()))
+        except BadEdit as bad:
+            self._record_untried(bench, proposal.turn, "conflict", str(bad))
+            return None
+        return self._proposal(bench, parent, proposal.turn)
+
+    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
+        self._begin_turn(bench, bench.head, training)
+
+    def close(self) -> None:
+        """Wait for a call in flight: it costs money, and its event must be recorded."""
+        self.client.close()
+        self._caller.shutdown()
+
+    # --- turns -----------------------------------------------------------------------------------------------------
+
+    def _check_end(self) -> None:
+        """Between two steps, and while waiting for a model: raise if the run is to end."""
+        if self._context.should_stop():
+            raise RunStopped(STOPPED)
+        if time.monotonic() > self._deadline:
+            raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
+
+    def _begin_turn(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> None:
         """Start the call of the next turn, unless one is in flight or the budget does not cover its experiment beside
         these."""
         charter = self._charter
         fraction = bench.part(charter.screen.fraction)
-        each = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
-        if self._asked or (beside and not bench.meter.affords((len(beside) + 1) * each)):
+        cost = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
+        if self._calling or (beside and not bench.meter.affords((len(beside) + 1) * cost)):
             return
-        count, self._turns = self._turns, self._turns + 1
-        role = self._roles[count % len(self._roles)]
-        at, programs = self._context.seat
-        idea = next(iter(self._notebook.open_ideas(role.name, parent.config, bench.history)), None)
-        self._call(bench, parent, beside, Turn(count * programs + at, role, idea, parent.source))
+        role = self._roles[self._turns % len(self._roles)]
+        place, programs = self._context.seat
+        ideas = self._notes.open_ideas(role.name, parent.config, bench.history)
+        turn = Turn(self._turns * programs + place, role, ideas[0] if ideas else None, parent.source)
+        self._turns += 1
+        self._call(bench, parent, beside, turn)
 
-    def _call(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal], turn: Turn, error: str = "") -> None:
+    def _call(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal], turn: Turn) -> None:
         """Start a turn's call, or another one, about the source that is kept now; none if that has outgrown the model's
         context."""
-        lost = len(self._lost)
+        role, idea, lost = turn.role, turn.idea, len(self._lost)
         try:
-            turn.messages = self._prompts.turn(bench, self._notebook, parent, turn.role, turn.idea, beside, lost, error)
+            turn.messages = self._prompts.turn(bench, self._notes, parent, role, idea, beside, lost, turn.error)
         except UsageError as too_long:
             if len(bench.history) == 1:
                 raise
@@ -202,20 +205,20 @@ class ChatResearcher(ScriptedResearcher):
             return
         bench.early = ""
         turn.source, turn.tried = parent.source, self._tried(bench, beside)
-        self._asked = turn, self._caller.submit(turn.converse, self.client, self._prompts)
+        self._calling = turn, self._caller.submit(turn.converse, self.client, self._prompts)
 
-    def _answered(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> Turn | None:
+    def _end_turn(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> Turn | None:
         """The turn in hand once its calls have ended, with its edit on the parent's source. If the edit does not apply
         there, the model is told why, and what the source is now. None without a turn."""
-        while self._asked:
-            turn, future = self._asked
-            while not wait([future], LOOK_SECONDS).done:
-                self._look()
-            self._asked = None
+        while self._calling:
+            turn, future = self._calling
+            while not wait([future], CHECK_SECONDS).done:
+                self._check_end()
+            self._calling = None
             try:
                 future.result()
             except Stopped:
-                self._look()
+                self._check_end()
                 raise RunStopped(STOPPED) from None
             if turn.answer is None or turn.source == parent.source:
                 return turn
@@ -227,7 +230,7 @@ class ChatResearcher(ScriptedResearcher):
                 turn.answer, turn.edited, turn.error = None, None, str(bad)
                 if turn.calls > REPAIRS:
                     return turn
-                self._call(bench, parent, beside, turn, turn.error)
+                self._call(bench, parent, beside, turn)
         return None
 
     def _tried(self, bench: Bench, beside: Sequence[Proposal]) -> frozenset[str]:
@@ -240,49 +243,48 @@ class ChatResearcher(ScriptedResearcher):
         assert turn.answer is not None and turn.edited is not None
         return ChatProposal(
             known_edit(bench.task.edits, parent, turn.edited), f"{CHAT}{turn.role.name}",
-            joined(self._cited(turn), self._citations.cite("focus")), turn.answer.title, turn.edited, turn=turn,
+            joined(self._cited(turn), self._focus), turn.answer.title, turn.edited, turn=turn,
         )  # fmt: skip
 
     def _cited(self, turn: Turn) -> tuple[str, ...]:
         ids = self._prompts.ids
         return tuple(ids[label] for label in turn.answer.follows if label in ids) if turn.answer else ()
 
-    def _refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
-        """The proposal after another one of its wave was kept; it is noted if it cannot be tried beside that."""
-        assert isinstance(proposal, ChatProposal) and proposal.turn.answer is not None
-        try:
-            proposal.turn.take(proposal.turn.answer, parent.source, self._tried(bench, ()))
-        except BadEdit as bad:
-            self._untried(bench, proposal.turn, "conflict", str(bad))
-            return None
-        return self._proposal(bench, parent, proposal.turn)
-
-    def _note(self, bench: Bench, turn: Turn) -> None:
-        """Add a turn to the notebook: the ideas that it follows, new ideas, its note, or why there is no experiment."""
+    def _record_turn(self, bench: Bench, turn: Turn) -> None:
+        """Add a turn to the notes: the ideas that it follows, new ideas, its note, or why there is no experiment."""
         answer, name = turn.answer, turn.role.name
-        self._notebook.settle(turn.idea, answer.follows if answer else (), answer.dropped if answer else ())
+        self._notes.settle(turn.idea, answer.follows if answer else (), answer.dropped if answer else ())
         if answer is not None:
-            self._notebook.add(answer.ideas, name)
+            self._notes.add(answer.ideas, name)
             if answer.note:
-                self._notebook.note(name, answer.note, len(bench.history))
+                self._notes.note(name, answer.note, len(bench.history))
         if turn.edited is None:
             fate: Fate = "pass" if answer else "unusable"
             self._lost.append(fate)
-            self._untried(bench, turn, fate, answer.passed if answer else turn.error)
+            self._record_untried(bench, turn, fate, answer.passed if answer else turn.error)
 
-    def _untried(self, bench: Bench, turn: Turn, fate: Fate, reason: str) -> None:
+    def _record_untried(self, bench: Bench, turn: Turn, fate: Fate, reason: str) -> None:
         """Record a turn without an experiment in the ledger, and for the results that all researchers see."""
         title, name, after = turn.answer.title if turn.answer else "", turn.role.name, len(bench.history)
         reason = line(reason, REASON)
         what = f"{title!r} by {name}" if title else f"a turn of {name}"
         shown = f"{name} passed: {reason}" if fate == "pass" else f"{what} was not tried: {reason}"
-        self._notebook.idle.append((after, shown))
+        self._notes.untried.append((after, shown))
         if (turn.number, fate) not in self._recorded:
             event = TurnEvent(
                 run_id=self._context.run_id, number=turn.number, after=after, role=name, fate=fate, title=title,
                 reason=reason, directive_ids=self._cited(turn),
             )  # fmt: skip
             self._context.emit(event)
+
+
+class ChatResearcher(WaveResearcher):
+    """Screening, replicates, keep rule and confirmation are the charter's."""
+
+    description = ChatDescription
+
+    def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
+        super().__init__(program, ChatProposals(program, task, seed, context))
 
 
 make = ChatResearcher

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,9 @@ SANDBOX_SETTINGS = ("agent_network", "agent_readable", "agent_home")  # without 
 class CommandDescription(ResearcherDescription):
     """A coding agent. ``more``: the name of its recipe; empty if the configuration gives a command."""
 
+    def _recipe(self, config: ModelConfig) -> agent_recipe.Recipe:
+        return agent_recipe.recipe_for(self.more, config)
+
     def settle(self, config: ModelConfig, sandboxed: bool) -> ModelConfig:
         """Also: without a key the agent uses the user's own login. Not with a spending limit, which could then not be
         kept; in a sandbox only if the login is in a file."""
@@ -51,17 +54,17 @@ class CommandDescription(ResearcherDescription):
         if not self.more or config.caps() or self.is_metered(config):
             return config
         direct = config.model_copy(update={"agent_direct": True})
-        has_login = not sandboxed or agent_recipe.home(agent_recipe.recipe_for(self.more, direct))
+        has_login = not sandboxed or self._recipe(direct).home_files()
         return direct if has_login else config
 
     def preflight(self, config: ModelConfig, sandboxed: bool) -> None:
         """Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix: also where a recipe's
         agent would have no model, or a spending limit could not hold."""
-        recipe = agent_recipe.recipe_for(self.more, config)
+        recipe = self._recipe(config)
         agent_recipe.find(recipe)
         if not recipe.routes:
-            if self.more and (upstreams := recipe.gateway.api.values()):
-                keys = list(dict.fromkeys(key for upstream in upstreams for key in upstream.keys))
+            if self.more and recipe.api:
+                keys = list(dict.fromkeys(key for upstream in recipe.api.values() for key in upstream.keys))
                 raise CredentialMissing(
                     f"{self.more} needs {' or '.join(keys)}, which is not set",
                     hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, neither priced nor capped",
@@ -84,13 +87,13 @@ class CommandDescription(ResearcherDescription):
         """Whatever the agent can reach beyond this machine may cost money; without a sandbox it can do anything."""
         if not sandboxed:
             return UNCONFINED
-        recipe = agent_recipe.recipe_for(self.more, config)
-        is_remote = any(route.host not in LOCAL for route in recipe.routes)
-        return MAY_COST if is_remote or recipe.network != "none" else super().asks_consent(config, sandboxed)
+        recipe = self._recipe(config)
+        leaves = agent_recipe.network_of(config) == "full" or any(route.host not in LOCAL for route in recipe.routes)
+        return MAY_COST if leaves else super().asks_consent(config, sandboxed)
 
     def is_metered(self, config: ModelConfig) -> bool:
         """Whether its calls pass the gateway, because the key of its API is set."""
-        return bool(agent_recipe.recipe_for(self.more, config).routes)
+        return bool(self._recipe(config).routes)
 
     def try_once(
         self, task: Task, config: ModelConfig, sandboxed: bool, note: Callable[[str], None] = lambda _: None
@@ -102,10 +105,10 @@ class CommandDescription(ResearcherDescription):
 
     def cost_line(self, task: Task, config: ModelConfig, experiments: int) -> tuple[str, dict[str, Any]]:
         """It also says what is not counted."""
-        recipe, facts = agent_recipe.recipe_for(self.more, config), {"researcher": self.name}
+        recipe, facts = self._recipe(config), {"researcher": self.name}
         names = [route.name for route in recipe.routes]
         if not names:
-            reaches = "; it has this machine's network" if recipe.network == "full" else ""
+            reaches = "; it has this machine's network" if agent_recipe.network_of(config) == "full" else ""
             return f"own device; the agent's model calls are not priced, not capped{reaches}", facts
         most = f"at most {config.caps()}" if config.caps() else "no cap"
         return f"own device; the agent's calls of {', '.join(names)} are metered, {most}", facts
@@ -134,15 +137,11 @@ class CommandResearcher:
         Raises NoReply if the agent fails before it ran anything (its key, its network, its command), or if a cap of the
         study is reached.
         """
-        with self.sessions(bench) as session:
-            while bench.is_open:
+        with self.sessions(bench) as session, suppress(WallSpent):
+            before = 0
+            while bench.is_open and len(bench.history) > before:
                 before = len(bench.history)
-                try:
-                    session(self._program, None)
-                except WallSpent:
-                    break
-                if len(bench.history) == before:
-                    break
+                session(self._program, None)
 
     @contextmanager
     def sessions(self, bench: Bench) -> Iterator[Callable[[Program, int | None], None]]:
@@ -150,128 +149,106 @@ class CommandResearcher:
         raises WallSpent after the wall limit, and NoReply as `work`."""
         _ = self._agent.installed
         recall(bench, self._context.recorded)
-        self._bench = bench
-        self._charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
+        charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
         for record in bench.history:
             if not record.decision and record.proposer == AGENT:  # after an interruption
                 decide_experiment(bench, record)
-        self._deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
+        deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
-            kept = self._context.folder / "agent" if self._context.folder else None
-            if kept is not None:
-                kept.mkdir(parents=True, exist_ok=True)
-            self._folder = kept.resolve() if kept else agent_worktree.temporary(stack)  # of the agent's output
+            run_folder = self._context.folder
+            folder = (run_folder / "agent").resolve() if run_folder else agent_worktree.temporary(stack)
+            folder.mkdir(parents=True, exist_ok=True)
             # without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above
-            home = self._folder if self._context.sandboxed else agent_worktree.temporary(stack)
-            self._worktree = home / "worktree"
+            worktree = (folder if self._context.sandboxed else agent_worktree.temporary(stack)) / "worktree"
             self._agent.open_gateway(stack)
-            stack.callback(agent_worktree.clear, self._worktree)
-            yield self._session
+            stack.callback(agent_worktree.clear, worktree)
 
-    def _session(self, program: Program, most: int | None) -> None:
-        if time.monotonic() >= self._deadline:
-            raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
-        bench = self._bench
-        self._program, before = program, len(bench.history)
-        ended = self._started(float("inf") if most is None else before + most)
+            def run_session(program: Program, most: int | None) -> None:
+                if time.monotonic() >= deadline:
+                    raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
+                session = AgentSession(
+                    bench, program, worktree, emit=self._context.emit, charge=charge,
+                    logs=run_folder / "logs" if run_folder else None,
+                    last=float("inf") if most is None else len(bench.history) + most,
+                )  # fmt: skip
+                self._run_session(session, folder, deadline)
+
+            yield run_session
+
+    def _run_session(self, session: AgentSession, folder: Path, deadline: float) -> None:
+        """One start of the agent, to its end, its record, and what its end means for the run. ``folder``: of its output
+        and notes."""
+        bench, before = session.bench, len(session.bench.history)
+        ended = self._run_agent(session, folder, deadline)
+        self._write_down(ended, folder, len(bench.history) - before)
         if bench.is_open and (problem := self._agent.problem):
             raise NoReply(problem)
-        if len(bench.history) == before:
-            self._complain(ended)
+        if len(bench.history) > before:
+            return
+        if failure := self._agent.failure(ended):
+            failure.ids = (bench.run_id,)
+            raise NoReply(failure)
+        if len(bench.history) == 1:  # some agents exit with 0 though they never reached their model: the run stands
+            first = bench.baseline
+            text = f"agent: ended without one experiment (exit code {ended.exit_code})"
+            about = {"run_id": bench.run_id, "experiment_id": first.experiment_id, "source_id": first.source.source_id}
+            self._context.emit(FindingEvent.of_line(text, **about, stream="search", seed=first.seed))
 
-    def _started(self, last: float) -> RunningAgent:
-        """One start of the agent, to its end. ``last``: see `AgentSession`."""
-        bench, worktree, charge = self._bench, self._worktree, self._charge
-        prompt = agent_worktree.prompt(
-            bench, self._program, metered=charge.seconds is not None, sandboxed=self._context.sandboxed, last=last
-        )
-        self._lay(prompt)
-        logs = self._context.folder / "logs" if self._context.folder else None
-        session = AgentSession(
-            bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs, last=last
-        )
-        before = len(bench.history)
-        with ExperimentServer(session.answer) as server:
-            runner = self._agent.runner(worktree, SESSION_SECONDS, self._task, server.path)
-            try:
-                ended = self._agent.run(runner, prompt, attend=self._attending(session, server), begun=charge.begin)
-            finally:
-                charge.end()
-                for name, kept in self._noted().items():
-                    kept.parent.mkdir(parents=True, exist_ok=True)
-                    kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
-        self._write_down(ended, len(bench.history) - before)
-        return ended
-
-    def _attending(self, session: AgentSession, server: ExperimentServer) -> Callable[[], bool]:
-        """What answers a waiting request, and is False when the session is to end. It raises RunStopped if the run is
-        to stop."""
-        requests, last, closing = 0, time.monotonic(), float("inf")
+    def _run_agent(self, session: AgentSession, folder: Path, deadline: float) -> RunningAgent:
+        """Answer the agent's requests in a fresh worktree until it ends or is ended: after the budget, the deadline, or
+        a long silence. Raises RunStopped if the run is to stop."""
+        bench, program, worktree, charge = session.bench, session.program, session.worktree, session.charge
+        sandboxed, is_metered = self._context.sandboxed, charge.seconds is not None
+        prompt = agent_worktree.prompt(bench, program, metered=is_metered, sandboxed=sandboxed, last=session.last)
+        copies = self._copies_of_notes(program, folder)
+        if worktree.exists() and self._context.seat[1] == 1:  # of a killed run; else perhaps another program's
+            agent_worktree.save_notes(worktree, {name: copy for name, copy in copies.items() if not copy.exists()})
+        kept = {name: text for name, copy in copies.items() if copy.exists() and (text := copy.read_bytes())}
+        agent_worktree.lay(worktree, self._task, program, bench.history, bench.head, prompt, kept)
+        requests, last_request, closing = 0, time.monotonic(), float("inf")
 
         def attend() -> bool:
-            nonlocal requests, last, closing
+            nonlocal requests, last_request, closing
             server.serve(POLL_SECONDS)
-            self._charge.book()
+            charge.book()
             now = time.monotonic()
             if self._context.should_stop():
-                raise RunStopped(f"run {self._context.run_id} was asked to stop while its agent was working")
+                raise RunStopped(f"run {bench.run_id} was asked to stop while its agent was working")
             if session.requests != requests:
-                requests, last = session.requests, now
+                requests, last_request = session.requests, now
             if not session.is_open or self._agent.problem:
                 closing = min(closing, now + GRACE_SECONDS)
-            return now < min(closing, self._deadline, last + IDLE_SECONDS)
+            return now < min(closing, deadline, last_request + IDLE_SECONDS)
 
-        return attend
+        with ExperimentServer(session.answer) as server:
+            try:
+                return self._agent.run(
+                    prompt, worktree, self._task, server.path, seconds=SESSION_SECONDS, attend=attend,
+                    begun=charge.begin,
+                )  # fmt: skip
+            finally:
+                charge.end()
+                agent_worktree.save_notes(worktree, copies)
 
-    def _lay(self, readme: str) -> None:
-        bench, worktree = self._bench, self._worktree
-        said = dict[str, str]()
-        for name, kept in self._noted().items():
-            if kept.is_file():
-                said[name] = kept.read_text(encoding="utf-8")
-            elif self._context.seat[1] == 1:  # else they are another program's
-                said[name] = agent_worktree.notes(worktree, name)
-        agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, readme)
-        for name, text in said.items():
-            if text:
-                (worktree / name).parent.mkdir(parents=True, exist_ok=True)
-                (worktree / name).write_text(text, encoding="utf-8")
-
-    def _noted(self) -> dict[str, Path]:
+    def _copies_of_notes(self, program: Program, folder: Path) -> dict[str, Path]:
         """The files in which an agent keeps notes, living files of the program included, and their copies in the run's
         folder; each program of a night has its own."""
-        folder = self._folder / self._program.program_id if self._context.seat[1] > 1 else self._folder
-        living = {name: folder / "living" / name for name, _ in self._program.living}
+        folder = folder / program.program_id if self._context.seat[1] > 1 else folder
+        living = {name: folder / "living" / name for name, _ in program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
 
-    def _write_down(self, ended: RunningAgent, experiments: int) -> None:
+    def _write_down(self, ended: RunningAgent, folder: Path, experiments: int) -> None:
         """Record the session's event and store the agent's output as text beside the run; it is not read again."""
         self._number += 1
-        name = f"session-{os.getpid()}-{self._number}"
         for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
-            (self._folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
+            file = folder / f"session-{os.getpid()}-{self._number}.{end}"
+            file.write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
         event = AgentSessionEvent(
             run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code, killed=ended.killed,
             experiments=experiments, wall_seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds,
             counted_by=ended.tree.counted_by, peak_memory_mb=ended.tree.peak_memory_mb,
         )  # fmt: skip
         self._context.emit(event)
-
-    def _complain(self, ended: RunningAgent) -> None:
-        """An agent that failed by itself before it ran anything gives no result.
-
-        If it exited normally or was killed, the program may have caused that: the run stands, with a finding, because
-        some agents exit with 0 though they never reached their model.
-        """
-        if problem := self._agent.failure(ended):
-            problem.ids = (self._context.run_id,)
-            raise NoReply(problem)
-        bench = self._bench
-        if len(bench.history) == 1:
-            first = bench.baseline
-            text = f"agent: ended without one experiment (exit code {ended.exit_code})"
-            about = {"run_id": bench.run_id, "experiment_id": first.experiment_id, "source_id": first.source.source_id}
-            self._context.emit(FindingEvent.of_line(text, **about, stream="search", seed=first.seed))
 
 
 make = CommandResearcher

@@ -18,7 +18,7 @@ from inner_loop.contracts import NIGHT_RULES, Proposal
 from inner_loop.events import Experiment
 from inner_loop.models.contract import Message, fits, prompt_tokens
 from inner_loop.prompts import render
-from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
+from inner_loop.researchers.notes import LOST, Notes, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, sentences_of, tail, within
 from inner_loop.researchers.results import changed_lines, changes, not_kept, result_rows
 from inner_loop.run_context import ModelConfig
@@ -140,7 +140,7 @@ class Prompts:
         return fits(messages, self._context, self.reply_tokens, spare)
 
     def turn(
-        self, bench: Bench, book: Notebook, parent: Experiment, role: Role, idea: QueuedIdea | None,
+        self, bench: Bench, book: Notes, parent: Experiment, role: Role, idea: QueuedIdea | None,
         training: Sequence[Proposal] = (), lost: int = 0, error: str = "",
     ) -> list[Message]:  # fmt: skip
         """The messages of one turn, as long as the model's context has room for. Deterministic except for the log,
@@ -163,7 +163,7 @@ class Prompts:
         log = _log(bench)
         for rows, with_log in SIZES:
             most, whole = min(rows, self._charter.history), rows > FEWEST
-            shown, left_out = result_rows(bench, book.idle, most, several=len(self._among) > 1, own=self._own)
+            shown, left_out = result_rows(bench, book.untried, most, several=len(self._among) > 1, own=self._own)
             queue = waiting[:SHOWN] if whole else []
             text = render(
                 "researcher.turn", **values, shown=shown, left_out=left_out, changes=not_kept(bench, most),

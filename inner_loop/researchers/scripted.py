@@ -1,11 +1,15 @@
-"""The researcher without a language model: it applies a program's charter and ideas exactly."""
+"""The researcher that works wave by wave: it screens, measures and keeps by a program's charter.
+
+What a wave consists of comes from `WaveProposals`: by the program's proposers and ideas here (the scripted researcher),
+from a model in `chat`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from inner_loop import keep, proposers
 from inner_loop.behaviour import resolved_ideas
@@ -28,44 +32,64 @@ if TYPE_CHECKING:
 DRAWS = 50
 
 
-class ScriptedResearcher:
+class WaveProposals(Protocol):
+    """The source of a researcher's proposals. ``client``: that of a model, for the other programs of a night."""
+
+    client: object = None
+
+    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
+        """Up to ``size`` proposals that apply to the parent."""
+
+    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
+        """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
+
+    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
+        """Begin with the next proposal while these are trained; a script needs no time to think."""
+        return None
+
+    def close(self) -> None:
+        """Called once, at the end; a script holds nothing open."""
+        return None
+
+
+class WaveResearcher:
     """Repeats rounds: draw a wave, screen it, train the promoted candidates, apply the keep rule.
 
-    All its choices follow from the program, the outcomes and `rng`, so a run can be resumed by replay.
+    All its choices follow from the program, the outcomes and its proposals, so a run can be resumed by replay.
     """
 
-    def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
-        self._rng = rng
+    def __init__(self, program: Program, proposals: WaveProposals) -> None:
+        self._proposals, self.client = proposals, proposals.client
         self._charter, self._citations = program.charter, Citations(program)
-        self._surroundings = Surroundings(program.charter, task.edits)
-        self._because = self._citations.cite("proposers", "focus")
-        ideas = resolved_ideas(program, task)
-        self._proposer = proposers.make(program.charter, ideas, self._because, program.program_id)
         self._rule = keep.make(program.charter.keep, self._citations)
         self._trials = Trials(program.charter, self._rule, self._citations)
 
     def work(self, bench: Bench) -> None:
-        bench.set_aside(self._for_confirmation(bench))
-        with suppress(BudgetSpent):
-            self._prepare(bench)
-            while self._round(bench):
-                pass
-        bench.set_aside(0.0)
-        if self._charter.confirm > 0:
-            confirm(bench, self._citations.cite("confirm"))
+        """Raises what the proposals raise, besides what every researcher may raise."""
+        try:
+            bench.set_aside(self._for_confirmation(bench))
+            with suppress(BudgetSpent):
+                self._prepare(bench)
+                while self._round(bench):
+                    pass
+            bench.set_aside(0.0)
+            if self._charter.confirm > 0:
+                confirm(bench, self._citations.cite("confirm"))
+        finally:
+            self.close(bench)
 
     def propose(self, bench: Bench) -> Proposal | None:
         """For a night: one edit of the head, by the settings that say what is tried."""
-        return next(iter(self._draw(bench, bench.head, 1)), None)
+        return next(iter(self._proposals.draw(bench, bench.head, 1)), None)
 
     def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
-        return self._refit(bench, bench.head, proposal)
+        return self._proposals.refit(bench, bench.head, proposal)
 
     def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
-        """A script needs no time to think."""
+        self._proposals.ahead(bench, training)
 
     def close(self, bench: Bench) -> None:
-        """A script holds nothing open."""
+        self._proposals.close()
 
     def _for_confirmation(self, bench: Bench) -> float:
         """Device-seconds to reserve; 0 if they do not cover one fresh seed for two candidates."""
@@ -86,7 +110,7 @@ class ScriptedResearcher:
         """One wave from the head; False when the budget or the edits are used up."""
         size, promoted = next_wave(bench, self._charter)
         parent = bench.head
-        wave = self._draw(bench, parent, size)
+        wave = self._proposals.draw(bench, parent, size)
         if not wave:
             return False
         self.ahead(bench, wave)
@@ -97,48 +121,16 @@ class ScriptedResearcher:
             self._side_by_side(bench, parent, wave)
         return True
 
-    def _draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
-        """Up to `size` proposals that apply to the parent."""
-        wave: list[Proposal] = []
-        for _ in range(size + DRAWS):
-            if len(wave) == size:
-                break
-            situation = self._surroundings.situation(bench, parent)
-            proposal = self._proposer.propose(situation, self._rng)
-            if proposal is None:
-                break
-            fresh = all(proposal.edit != other.edit for other in wave)
-            if fresh and self._applies(bench, situation, proposal.edit):
-                self._surroundings.plan(parent, proposal.edit)
-                wave.append(replace(proposal, directive_ids=proposal.directive_ids or self._because))
-        return wave
-
-    def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
-        try:
-            source = bench.source_of(edit, situation.parent)
-        except EditError:
-            source = None
-        if source is None or source == situation.parent.source or self._surroundings.repeats(source.source_id):
-            self._surroundings.does_not_apply(situation.parent, edit)
-            return False
-        return True
-
     def _one_after_another(self, bench: Bench, start: Experiment, chosen: list[Proposal]) -> None:
         """Promoted candidates by rank, each applied to what the wave has kept so far."""
         parent = start
         for proposal in chosen:
-            fitting = proposal if parent is start else self._refit(bench, parent, proposal)
+            fitting = proposal if parent is start else self._proposals.refit(bench, parent, proposal)
             if fitting is None:
                 continue
             candidate = self._trials.measure(bench, parent, fitting)
             if self._decide(bench, candidate, parent):
                 parent = candidate
-
-    def _refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
-        """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
-        situation = self._surroundings.situation(bench, parent)
-        fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
-        return proposal if fits else None
 
     def _side_by_side(self, bench: Bench, parent: Experiment, wave: list[Proposal]) -> None:
         """All of a wave in full from one parent; the best one is kept, if the rule keeps it."""
@@ -156,7 +148,48 @@ class ScriptedResearcher:
         return verdict.keep
 
 
-def make(program: Program, task: Task, seed: int, context: RunContext) -> ScriptedResearcher:
+class ScriptedProposals(WaveProposals):
+    """Proposals without a language model: by the program's proposers and ideas, all chance from ``rng``."""
+
+    def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._surroundings = Surroundings(program.charter, task.edits)
+        self._directive_ids = Citations(program).cite("proposers", "focus")
+        ideas = resolved_ideas(program, task)
+        self._proposer = proposers.make(program.charter, ideas, self._directive_ids, program.program_id)
+
+    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
+        wave: list[Proposal] = []
+        for _ in range(size + DRAWS):
+            if len(wave) == size:
+                break
+            situation = self._surroundings.situation(bench, parent)
+            proposal = self._proposer.propose(situation, self._rng)
+            if proposal is None:
+                break
+            fresh = all(proposal.edit != other.edit for other in wave)
+            if fresh and self._applies(bench, situation, proposal.edit):
+                self._surroundings.plan(parent, proposal.edit)
+                wave.append(replace(proposal, directive_ids=proposal.directive_ids or self._directive_ids))
+        return wave
+
+    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
+        situation = self._surroundings.situation(bench, parent)
+        fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
+        return proposal if fits else None
+
+    def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
+        try:
+            source = bench.source_of(edit, situation.parent)
+        except EditError:
+            source = None
+        if source is None or source == situation.parent.source or self._surroundings.repeats(source.source_id):
+            self._surroundings.does_not_apply(situation.parent, edit)
+            return False
+        return True
+
+
+def make(program: Program, task: Task, seed: int, context: RunContext) -> WaveResearcher:
     import numpy as np
 
-    return ScriptedResearcher(program, task, np.random.default_rng(seed))
+    return WaveResearcher(program, ScriptedProposals(program, task, np.random.default_rng(seed)))

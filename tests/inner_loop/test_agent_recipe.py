@@ -9,7 +9,7 @@ import pytest
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.run_context import ModelConfig
-from programs.common.errors import EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import UsageError
 
 PROMPT = "Read program.md; {model} in a prompt is text"
 
@@ -46,35 +46,25 @@ def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
     staff = ModelConfig(agent_env=("MY_KEY",), agent_home=(".x/y=~/z",), agent_readable=("/opt/x",))
     recipe = agent_recipe.recipe_for("codex", staff)
     assert "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
-    assert recipe.readable == ["/opt/x"] and recipe.command[0] == "codex"
-    own = agent_recipe.recipe_for("", ModelConfig(agent="my-agent --do '{prompt}' -v"))
-    assert own.words("a b", "m") == ["my-agent", "--do", "a b", "-v"] and not own.takes_stdin
+    assert recipe.command[0] == "codex" and ".codex/auth.json" not in recipe.home
+    own = agent_recipe.recipe_for("", ModelConfig(agent="my-agent --do '{prompt}' --use={model}"))
+    assert own.words("a {model}", "m") == ["my-agent", "--do", "a {model}", "--use=m"] and not own.takes_stdin
     assert agent_recipe.recipe_for("codex", ModelConfig(agent="codex exec -")).environment == recipe.environment[:-1]
 
 
 def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
     recipe = agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY",)))
     ours = {"MY_KEY": "k", "ANTHROPIC_API_KEY": "a", "OTHER_SECRET": "no", "CLAUDE_CODE_OAUTH_TOKEN": ""}
-    given = agent_recipe.environment(recipe, ours)
+    given = recipe.passed_variables(ours)
     assert given == {**recipe.set, "MY_KEY": "k"}  # the key of a model stays with the gateway
     direct = agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY",), agent_direct=True))
-    assert agent_recipe.environment(direct, ours) == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
+    assert direct.passed_variables(ours) == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
     assert ".claude/.credentials.json" in direct.home and not recipe.home
     with pytest.raises(UsageError, match="MY_KEY: a name, not a value") as error:
         agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY=sk-4711",)))
     assert "4711" not in error.value.message
     with pytest.raises(UsageError, match="agent_home"):
         agent_recipe.recipe_for("claude", ModelConfig(agent_home=("nothing",)))
-
-
-def test_what_is_not_there_is_said_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no recipe for an agent 'clod'") as missing:
-        agent_recipe.load("clod")
-    assert "claude" in missing.value.hint and "--set agent" in missing.value.hint
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EnvironmentProblem, match="'claude' is not installed") as absent:
-        agent_recipe.find(agent_recipe.load("claude"))
-    assert "npm install" in absent.value.hint
 
 
 def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -101,6 +91,43 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path / "home"))
     assert agent_recipe.find(agent_recipe.load("mini-swe-agent"))[1] == [tool, tmp_path / "python" / "3.11"]
     single = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="single")))
-    assert single[1] == [tmp_path / "home" / "single"]
+    assert single == (
+        tmp_path / "home" / "single",
+        [tmp_path / "home" / "single", *agent_recipe.located(Path(sys.executable))[1]],
+    )
     inside = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="/usr/bin/env x")))
     assert inside == (Path("/usr/bin/env"), [])
+
+
+def test_python_is_shown_with_its_packages_and_nothing_of_an_agent_is_executed(tmp_path: Path) -> None:
+    for folder in ("venv", "python"):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+    python = tmp_path / "python" / "bin" / "python3.11"
+    python.write_bytes(b"ELF")
+    (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {python.parent}\n")
+    linked = tmp_path / "venv" / "bin" / "python"
+    linked.symlink_to(python)
+    both = [tmp_path / "venv", tmp_path / "python"]
+    assert agent_recipe.located(linked) == (linked, both)
+    assert agent_recipe.located(python) == (python, both[1:])
+    shim = tmp_path / "python3"
+    shim.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
+    assert agent_recipe.located(shim) == (Path(sys.executable), [])
+    script = tmp_path / "agent"
+    script.write_text(f"#!{linked} -B\n")
+    assert agent_recipe.located(script) == (script, [script, *both]) and not (tmp_path / "executed").exists()
+
+
+def test_a_word_is_a_script_unless_the_worktree_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    worktree = tmp_path / "worktree"
+    worktree.mkdir()
+    (worktree / "train.py").touch()
+    for name in ("agent.py", "train.py", "run"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "agent.py"
+    for word in ("agent.py", "./agent.py", "~/agent.py", str(script)):
+        assert agent_recipe.script_of(word, worktree) == script
+    for word in ("train.py", "run", "none.py", "--yes", "."):
+        assert agent_recipe.script_of(word, worktree) is None

@@ -226,6 +226,13 @@ experiment && git commit -qam "one more"
     assert played.result.state == "finished" and played.result.forfeited == pytest.approx(5 * FULL)
 
 
+def test_notes_of_a_killed_run_are_in_the_next_worktree(play: Play, folder: Path) -> None:
+    (folder / "agent" / "worktree").mkdir(parents=True)
+    (folder / "agent" / "worktree" / "NOTES.md").write_text("left behind")
+    play("#!/bin/sh\ncat NOTES.md\n", folder=folder)
+    assert "left behind" in said(folder) and (folder / "agent" / "NOTES.md").read_text() == "left behind"
+
+
 def test_living_files_survive_a_reset_and_a_new_session(play: Play, folder: Path) -> None:
     script = """#!/bin/bash
 cat roles/critic.md
@@ -258,20 +265,71 @@ def test_an_agent_that_fails_before_it_ran_anything_is_an_error(play: Play, trai
         work(trainer, "")
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["whole path", "relative path"])
-def test_agent_whose_own_script_the_sandbox_hides_is_told_how_to_show_it(
-    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+OWN_SCRIPT = """#!/usr/bin/env python3
+import re, subprocess, sys
+sys.stdin.read()
+text = open("train.py").read()
+open("train.py", "w").write(re.sub("(?m)^LR = .*", "LR = 0.1", text))
+subprocess.run(["experiment"])
+"""
+
+
+@pytest.mark.parametrize("sandboxed", [pytest.param(True, marks=SANDBOXED), False], ids=["sandbox", "no sandbox"])
+@pytest.mark.parametrize("how", ["relative", "interpreter", "link", "home", "PATH"])
+def test_a_script_of_the_users_own_works_by_its_name_alone(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, sandboxed: bool
 ) -> None:
-    """Python ends with exit code 2 then, not with that of a missing program."""
+    """In a home that is closed to others, as is the script."""
+    home = tmp_path / "home"
+    (home / "bin").mkdir(parents=True)
+    script = home / ("experiment" if how == "relative" else "my-agent.py")  # a name that the sandbox has itself
+    script.write_text(OWN_SCRIPT)
+    script.chmod(0o700)
+    home.chmod(0o700)
+    (home / "bin" / "linked").symlink_to(script)
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
+    command = {
+        "relative": "./experiment",
+        "interpreter": f"{sys.executable} my-agent.py",
+        "link": "bin/linked",
+        "home": "~/my-agent.py",
+        "PATH": "linked",
+    }[how]
+    more: dict[str, Any] = {} if sandboxed else {"agent_network": ""}
+    played = work(trainer, command, 3, sandboxed=sandboxed, **more)
+    assert [e["decision"] for e in played.experiments] == ["baseline", "keep"]
+
+
+def test_a_script_that_agents_must_not_see_is_refused(trainer: Trainer, tmp_path: Path) -> None:
+    key = tmp_path / ".env"
+    key.write_text("KEY=4711")
+    for word, why in ((f"{BLOBS}/data.py", "which agents must not see"), (key, "may contain keys")):
+        with pytest.raises(UsageError, match=why):
+            work(trainer, f"cat {word}")
+
+
+def test_what_lies_beside_a_script_needs_its_folder(trainer: Trainer, tmp_path: Path) -> None:
     script = tmp_path / "scripts" / "agent.py"
     script.parent.mkdir()
-    script.write_text("raise SystemExit(5)\n")
-    monkeypatch.chdir(script.parent)
-    problem = work(trainer, f"{sys.executable} {script if whole else script.name} {{prompt}}").result.problem
-    assert problem is not None and "exit code 2: " in problem.message
-    assert f"--set agent_readable={script.parent}" in (problem.hint or "") and str(script) in (problem.hint or "")
-    seen = work(trainer, f"{sys.executable} {script} {{prompt}}", agent_readable=(str(script.parent),)).result.problem
-    assert seen is not None and "exit code 5" in seen.message and "agent_readable" not in (seen.hint or "")
+    script.write_text("import beside\nraise SystemExit(5)\n")
+    (script.parent / "beside.py").touch()
+    command = f"{sys.executable} {script}"
+    problem = work(trainer, command).result.problem
+    assert problem and problem.message.endswith("No module named 'beside'")
+    assert problem.hint and "--set agent_readable=PATH" in problem.hint
+    problem = work(trainer, command, agent_readable=(str(script.parent),)).result.problem
+    assert problem and "exit code 5" in problem.message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's folders are closed to the agent's uid")
+def test_a_readable_folder_may_hold_a_closed_study(play: Play, folder: Path, tmp_path: Path) -> None:
+    (folder / "agent").mkdir(parents=True)
+    folder.chmod(0o700)
+    tmp_path.chmod(0o700)
+    played = play(OWN_SCRIPT, 3, folder=folder, agent_readable=(str(folder.parent),))
+    assert [e["decision"] for e in played.experiments] == ["baseline", "keep"]
 
 
 def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(play: Play) -> None:

@@ -9,7 +9,7 @@ import pytest
 from inner_loop.agents import answer, worktree
 from inner_loop.contracts import Proposal
 from inner_loop.events import Experiment
-from inner_loop.researchers.notebook import Notebook
+from inner_loop.researchers.notes import Notes
 from inner_loop.researchers.prompt import Prompts
 from inner_loop.run_context import ModelConfig
 from programs.common.errors import TaskError
@@ -56,7 +56,7 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     agent = worktree.prompt(bench, QUEUE, metered=False)
     researcher = Role("researcher", "")
     prompts = Prompts(QUEUE, task, [researcher], ModelConfig())
-    book = Notebook(QUEUE, prompts.ids, task.edits, ())
+    book = Notes(QUEUE, prompts.ids, task.edits, ())
     system, turn = prompts.turn(bench, book, bench.head, researcher, None)
     for text in (agent, system.text):
         assert text.count(hard) == 1 and text.count(soft) == 1

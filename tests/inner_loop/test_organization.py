@@ -13,7 +13,7 @@ import pytest
 from inner_loop.bench import Bench
 from inner_loop.contracts import Proposal
 from inner_loop.repository import RunRepository
-from inner_loop.researchers.notebook import CHANCES, Notebook
+from inner_loop.researchers.notes import CHANCES, Notes
 from inner_loop.researchers.prompt import SHOWN, Prompts, _log, labelled, patch_text, provided
 from inner_loop.researchers.quoting import clean, fenced, file_block, line, tail, within
 from inner_loop.researchers.reply import parse
@@ -61,12 +61,12 @@ def test_every_statement_has_a_label_that_leads_to_its_directive_and_ideas_come_
     assert "metaloop:" not in prose
 
 
-def notebook(ideas: str, space: EditSpace | None = None) -> Notebook:
+def notebook(ideas: str, space: EditSpace | None = None) -> Notes:
     program = Program.parse(f"# P\n\n## Roles\n\n- Ada: bold\n- Bea: shy\n\n## Ideas\n\n{ideas}")
-    return Notebook(program, labelled(program)[2], space or EditSpace(), roles(program))
+    return Notes(program, labelled(program)[2], space or EditSpace(), roles(program))
 
 
-def texts_of(book: Notebook) -> list[str]:
+def texts_of(book: Notes) -> list[str]:
     return [idea.text for idea in book.queue]
 
 
@@ -106,20 +106,6 @@ def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_s
     assert "Each source is measured once" in once and "settings alone decide" in again
     gpu = Prompts(starter("stock"), replace(task, device="gpu"), [Role("researcher", "")], ModelConfig())
     assert "on a GPU.\n" in gpu.system()
-
-
-@pytest.mark.parametrize(
-    ("charter", "said"),
-    [
-        ("no_repeat: true", "beats that of the source it changed, also by less than the noise."),
-        ("keep: {least: 0.02}", "by more than 0.02."),
-        ("keep: {rule: margin, margin: 1.5}", "by more than 1.5 standard deviations of that between training seeds."),
-        ("keep: {rule: paired, pairs: 3}", "on average over 3 fresh training seeds."),
-    ],
-)
-def test_a_prompt_says_when_an_edit_is_kept(charter: str, said: str) -> None:
-    program = Program.parse(f"---\nmetaloop:\n  {charter}\n---\n{HEADINGS}")
-    assert said in Prompts(program, Task.load("strokes"), roles(program), ModelConfig()).system()
 
 
 def test_an_idea_goes_to_the_role_that_it_names_and_one_in_effect_to_none(task: Task) -> None:
@@ -236,7 +222,7 @@ def test_a_turn_has_its_own_idea_and_the_next_ones(trainer: Trainer) -> None:
     program, role = Program.parse(f"# P\n\nGo on.\n\n## Ideas\n\n{ideas}"), Role("researcher", "")
     bench, _ = open_bench(trainer)
     prompts = Prompts(program, trainer.task, [role], ModelConfig())
-    book = Notebook(program, prompts.ids, trainer.task.edits, ())
+    book = Notes(program, prompts.ids, trainer.task.edits, ())
     own, *others = book.open_ideas("researcher", bench.head.config, bench.history)
     system, turn = prompts.turn(bench, book, bench.head, role, own)
     assert "Go on." in system.text and "Idea number" not in system.text
@@ -252,7 +238,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     ideas = "- set `lr=0.3`\n- set `lr=0.3` `batch=4`\n- only then: `lr>50` → `batch=8`\n- set `batch=4`\n"
     program = Program.parse(f"# P\n\nGo on.\n\n## Ideas\n\n{ideas}")
     prompts = Prompts(program, task, [role], ModelConfig())
-    book = Notebook(program, prompts.ids, task.edits, ())
+    book = Notes(program, prompts.ids, task.edits, ())
     book.note("researcher", "old " * 120, 1)
     book.note("researcher", "new " * 120, 1)
     first = prompts.turn(bench, book, bench.head, role, None, lost=2)[1].text
@@ -291,7 +277,7 @@ def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Tr
     role, program = Role("researcher", ""), Program.parse("# P\n\nGo on.\n\n## Ideas\n\n- set `lr=0.3`\n")
     bench, _ = open_bench(trainer, kept_errors=KEPT)
     prompts = Prompts(program, trainer.task, [role], ModelConfig())
-    book = Notebook(program, prompts.ids, trainer.task.edits, ())
+    book = Notes(program, prompts.ids, trainer.task.edits, ())
     system, turn = prompts.turn(bench, book, bench.head, role, None)
     assert "by at least one standard error of the difference, where that is known" in system.text
     assert "not resolved" in system.text and "not resolved" not in turn.text

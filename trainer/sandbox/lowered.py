@@ -40,7 +40,7 @@ def closed_folder(path: str) -> str | None:
     parts = path.split("/")[1:-1]
     for depth in range(len(parts)):
         folder = "/" + "/".join(parts[: depth + 1])
-        if not os.stat(folder).st_mode & stat.S_IXOTH:
+        if os.path.exists(folder) and not os.stat(folder).st_mode & stat.S_IXOTH:
             return folder
     return None
 
@@ -56,16 +56,16 @@ def _become(uid: int) -> None:
 
 def _open_way(paths: list[str]) -> None:
     """Make the paths accessible to all users in this process's own mount namespace."""
-    wanted = {path: folder for path in sorted(set(paths)) if (folder := closed_folder(path))}
+    wanted = [path for path in sorted(set(paths)) if closed_folder(path)]
     if not wanted:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.unshare(_NEWNS), "a mount namespace of its own")
     _mount(libc, "none", "/", "", _RECURSIVE | _SLAVE)
     handles = {path: os.open(path, os.O_PATH) for path in wanted}  # before they are covered
-    for folder in sorted(set(wanted.values())):
-        _mount(libc, "none", folder, "tmpfs", _NOSUID_NODEV, "mode=755,size=1m")
     for path, handle in handles.items():
+        while folder := closed_folder(path):  # also one inside a path that is bound already
+            _mount(libc, "none", folder, "tmpfs", _NOSUID_NODEV, "mode=755,size=1m")
         if _is_there(path, handle):
             continue  # inside one that is bound already
         _make_target(path, folder=stat.S_ISDIR(os.fstat(handle).st_mode))

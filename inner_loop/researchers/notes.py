@@ -64,15 +64,16 @@ class Note:
         return f"{self.by}: {self.text}"
 
 
-class Notebook:
-    """Changed only between experiments, in the order of turns, so that equal replies give equal notebooks. ``labels``:
-    of the program's statements, to their ids. ``idle``: turns without an experiment, (after so many experiments, why).
+class Notes:
+    """Changed only between experiments, in the order of turns, so that equal replies give equal notes. ``labels``:
+    of the program's statements, to their ids. ``untried``: turns without an experiment, (after so
+    many experiments, why).
     """
 
     def __init__(self, program: Program, labels: Mapping[str, str], space: EditSpace, among: Sequence[Role]) -> None:
         self.queue: deque[QueuedIdea] = deque()
         self.notes: list[Note] = []
-        self.idle: list[tuple[int, str]] = []
+        self.untried: list[tuple[int, str]] = []
         self._space, self._among = space, among
         self._own = 0  # ideas of the researchers
         self._known: set[str] = set()
