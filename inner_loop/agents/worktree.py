@@ -47,7 +47,7 @@ def lay(
 ) -> None:  # fmt: skip
     """Make ``folder`` the worktree at ``head``, or at the untouched baseline. Previous content is removed.
 
-    Its program.md states the settings in a section, because only the agent applies them. ``history``: the run's records;
+    Its program.md states the settings in a section, because only the agent applies them. ``history``: the records;
     a new run has only its baseline. ``notes``: files of earlier sessions, which git leaves out. EnvironmentProblem if
     git does not work here.
     """
