@@ -134,11 +134,11 @@ class LocalHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing on stderr."""
 
-    def answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        if self.head(status, headers | {"Content-Length": str(len(data))}):
+    def send_whole(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        if self.send_head(status, headers | {"Content-Length": str(len(data))}):
             self.write(data)
 
-    def head(self, status: int, headers: dict[str, str]) -> bool:
+    def send_head(self, status: int, headers: dict[str, str]) -> bool:
         """Whether the agent is still connected, as for `write`."""
         self.send_response(status)
         for name, value in (headers | {"Connection": "close"}).items():
