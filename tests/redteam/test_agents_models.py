@@ -405,7 +405,7 @@ def test_fields_that_no_api_has_yet_are_forwarded(caller: Caller, api: ApiServer
 
 @pytest.mark.exploit(47)
 def test_fields_that_proxies_and_local_servers_would_follow_are_refused(caller: Caller, api: ApiServer) -> None:
-    """LiteLLM's proxy, Azure, xAI, Qwen, vLLM: addresses, keys, stored data, searches, programs; and a prompt that is in
+    """Of LiteLLM, Azure, xAI, Qwen, vLLM: addresses, keys, stored data, searches, programs; and a prompt that is in
     a field of another API."""
     names = (
         "api_base", "base_url", "api_key", "custom_llm_provider", "aws_role_name", "extra_headers",
