@@ -39,13 +39,14 @@ _REFUSED = re.compile(
     # more or longer replies than are reserved
     r"n|best_of|num_\w+|max_\w*tokens\w*|\w*beam\w*"
     # another model, price, account or address
-    r"|models|model_\w+|\w*(fallback|rout(e|ing)|provider|preset|deployment|profile|geo|region|tier|moderation)\w*"
-    r"|\w*(api_|url|header|host|proxy|aws_|azure|vertex|litellm|extra_|debug|account|organi[sz]ation|credential)\w*"
+    r"|(?!model$)\w*model\w*|\w*(fallback|rout(e|ing)|provider|preset|deployment|profile|geo|region|tier|moderation)\w*"
+    r"|\w*(api_|url|header|host|proxy|aws_|azure|vertex|google|litellm|extra_|account|organi[sz]ation|credential)\w*"
+    r"|user_\w+|\w*(debug|trace|enhancement)\w*"
     # a network or a machine at the vendor
     r"|\w*(search|web|fetch|mcp|plugin|server|connector|container|environment|agent|skill|function|code)\w*"
     # stored text, and replies that arrive later
-    r"|prompt|previous_\w+|context_management|\w*(conversation|session|thread|file|document|vector|source|retriev)\w*"
-    r"|\w*(audio|background|batch|compaction|callback)\w*"
+    r"|prompt|previous_\w+|context_management|\w*(conversation|session|thread|vector|source|retriev|cached|batch)\w*"
+    r"|\w*(file|document|image|audio|video|background|compaction|callback|defer)\w*"
     # a prompt that is not the one in the body
     r"|\w*(template|kwargs|params|processor|transform|embed)\w*"
 )
@@ -109,10 +110,10 @@ class ModelRequest:
 def parse_request(kind: Kind, data: bytes | bytearray) -> ModelRequest:
     """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
     try:
-        body = json_value(data)
-        if not isinstance(body, dict):
+        fields = json_value(data)
+        if not isinstance(fields, dict):
             raise RequestRefused(400, "the body is not a JSON object")
-        body = _forwarded_fields(kind, body)
+        body = _forwarded_fields(kind, fields)
         pictures = sum(_check_parts(kind, body[name], typed=False, text=True) for name in _CONTENT if name in body)
         lengths = [_read_length(body, name) for name in LENGTHS[kind] if name in body]
         hides_usage = kind == "chat" and body.get("stream") is True and _ask_for_usage(body)
@@ -129,7 +130,7 @@ def parse_request(kind: Kind, data: bytes | bytearray) -> ModelRequest:
 def _forwarded_fields(kind: Kind, fields: JsonObject) -> JsonObject:
     """The fields of a body that are forwarded, with the tools that the agent runs itself. Raises RequestRefused."""
     removed = _REMOVED | {"metadata"} if kind == "chat" else _REMOVED
-    body = {name: value for name, value in fields.items() if value is not None and name not in removed}
+    body: JsonObject = {name: value for name, value in fields.items() if value is not None and name not in removed}
     allowed = {*LENGTHS[kind], "context_management"} if kind == "messages" else {*LENGTHS[kind]}
     for name in body:
         if not _FIELD.fullmatch(name) or (name not in allowed and _REFUSED.fullmatch(name)):

@@ -2,9 +2,8 @@
 
 A small HTTP server on a Unix socket that is bound into the sandbox, where the first process gives it an address. It
 forwards model calls to one address for each API: no other path, no redirect, no header of the agent that could name
-another account. Callers are untrusted and need the token of the run. Connections are closed after one request, so that
-no second request can hide behind it. Streams are forwarded event by event; if the agent hangs up they are read to their
-end, because the API bills them anyway.
+another account. Callers are untrusted and need the token of the run. Streams are forwarded event by event; if the agent
+hangs up they are read to their end, because the API bills them anyway.
 
 Does not cover: a key that an API sends back in pieces or in a code of its own.
 """
@@ -15,24 +14,33 @@ import hmac
 import json
 import re
 import secrets
+import shutil
+import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingTCPServer
+from typing import Any
 
 import httpx
 
 from inner_loop.gateway.call_meter import CallMeter, MeteredCall
 from inner_loop.gateway.request import Kind, ModelRequest, parse_request
 from inner_loop.gateway.route import Protocol, Route, Upstream
-from inner_loop.gateway.serving import GATEWAY_PORT, ByteBudget, LocalHandler, LocalServer, RequestRefused
+from inner_loop.gateway.serving import CONNECTIONS, GATEWAY_PORT, ByteBudget, RequestRefused, private_socket
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
+from programs.common.closing import Closing
 from programs.common.errors import UsageError
 
 _CONNECT_SECONDS = 15.0
-_DRAIN_SECONDS = 3.0
+_DRAIN_SECONDS, _CLOSE_SECONDS = 3.0, 1.0
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SOCKET_SECONDS = 30.0
 _BODY_BYTES, _HELD_BYTES, _BODY_SECONDS = 16 << 20, 64 << 20, 60.0  # of one body, and of all at once
 _REPLY_BYTES = 64 << 20
@@ -46,16 +54,19 @@ _PATHS: dict[Protocol, re.Pattern[str]] = {
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
 _REQUEST_HEADERS = {"accept", "anthropic-beta", "anthropic-version", "openai-beta", "user-agent"}
 _REPLY_HEADERS = {"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"}
-_ERROR_TYPES: dict[Protocol, dict[int, str]] = {
-    "openai": {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found"},
-    "anthropic": {401: "authentication_error", 402: "billing_error", 404: "not_found_error"},
+_ERRORS = {  # Anthropic's type, OpenAI's code
+    401: ("authentication_error", "invalid_api_key"),
+    402: ("billing_error", "insufficient_quota"),
+    404: ("not_found_error", "not_found"),
 }
 
 
-class Gateway(LocalServer):
+class Gateway(Closing, ThreadingTCPServer):
     """Open from its creation to `close`. ``shared``: the sandbox has the machine's network, so the gateway listens
     on a port of 127.0.0.1, which other processes can reach but not use without the token. ``models``: patterns of
     models that the agent calls besides those of --model."""
+
+    daemon_threads = True
 
     def __init__(
         self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], context: RunContext, *, shared: bool,
@@ -71,13 +82,54 @@ class Gateway(LocalServer):
         self._parsing = threading.Lock()  # parsed, a body takes many times its bytes
         self._model_names, self._model_patterns = context.config.models, models
         self._upstreams = upstreams
-        super().__init__(Handler, shared=shared)
+        super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=shared)
+        self.path: Path | None = None
+        if not shared:
+            self.socket.close()
+            self.path, self.socket = private_socket()
+        self._free_threads = threading.BoundedSemaphore(CONNECTIONS)
+        self._connections: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Wait a moment for calls in flight, and settle the rest."""
+        """Wait a moment for calls in flight, settle the rest, and cut the connections that are open."""
         self.meter.close(_DRAIN_SECONDS)
-        super().close()
+        self.shutdown()
+        self._thread.join()
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        end = time.monotonic() + _CLOSE_SECONDS
+        while self._connections and time.monotonic() < end:
+            time.sleep(0.01)
+        self.server_close()
+        if self.path:
+            shutil.rmtree(self.path.parent, ignore_errors=True)
         self.client.close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for each connection, up to a limit."""
+        if self._free_threads.acquire(blocking=False):
+            self._connections.add(request)
+            super().process_request(request, client_address)
+            return
+        request.setblocking(False)
+        with suppress(OSError):  # it did not wait for it
+            request.send(_FULL)
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.discard(request)
+            self._free_threads.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """An agent that hung up is not an error of ours, nor is a connection that `close` cut."""
+        if not isinstance(sys.exc_info()[1], OSError) and self._thread.is_alive():
+            super().handle_error(request, client_address)
 
     def bases(self) -> dict[str, str]:
         """Name of an API → its base URL as the agent reaches it, whether or not there is a key for it."""
@@ -118,15 +170,20 @@ class Gateway(LocalServer):
         return data
 
 
-class Handler(LocalHandler):
-    """One request of an agent."""
+class Handler(BaseHTTPRequestHandler):
+    """One request of an agent; the connection is closed after it, so that no second one can hide behind it."""
 
     timeout = _SOCKET_SECONDS
+    protocol_version = default_request_version = "HTTP/1.1"
+    server_version, sys_version = "metaloop", ""
     server: Gateway
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on stderr."""
 
     def do_HEAD(self) -> None:
         """Clients check whether the server is running."""
-        self.send_whole(200, b"", {})
+        self._send_whole(200, b"", {})
 
     def do_GET(self) -> None:
         try:
@@ -227,12 +284,12 @@ class Handler(LocalHandler):
     def _forward_stream(self, response: httpx.Response, call: MeteredCall, hides_usage: bool) -> None:
         """Event by event. A broken stream ends for the agent without an end mark, as it did for us."""
         headers = self._reply_headers(response) | {"Transfer-Encoding": "chunked"}
-        is_connected = self.send_head(response.status_code, headers)
+        is_connected = self._send_head(response.status_code, headers)
         try:
             for event in self._events(response):
                 has_only_usage = call.reply.read_event(event)
                 if is_connected and not (has_only_usage and hides_usage):
-                    is_connected = self.write(b"%x\r\n%s\r\n" % (len(event), event))
+                    is_connected = self._write(b"%x\r\n%s\r\n" % (len(event), event))
         except httpx.HTTPError as error:
             call.fail(f"{type(error).__name__}: {error}")
             return
@@ -241,7 +298,7 @@ class Handler(LocalHandler):
             return
         call.answer()
         if is_connected:
-            self.write(b"0\r\n\r\n")
+            self._write(b"0\r\n\r\n")
 
     def _events(self, response: httpx.Response) -> Iterator[bytes]:
         """Server-sent events, each with the empty line that ends it; also text after the last one."""
@@ -263,7 +320,7 @@ class Handler(LocalHandler):
     def _forward_whole(self, response: httpx.Response, data: bytes) -> None:
         if 300 <= response.status_code < 400:
             raise RequestRefused(502, "the API redirects, which is not followed")
-        self.send_whole(response.status_code, data, self._reply_headers(response))
+        self._send_whole(response.status_code, data, self._reply_headers(response))
 
     def _reply_headers(self, response: httpx.Response) -> dict[str, str]:
         """Headers that an agent needs; none that sets a cookie or names an account."""
@@ -271,14 +328,32 @@ class Handler(LocalHandler):
         redact = self.server.redact
         return {name: redact(value.encode("latin-1", "replace")).decode("latin-1") for name, value in headers.items()}
 
+    def _send_whole(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        if self._send_head(status, headers | {"Content-Length": str(len(data))}):
+            self._write(data)
+
+    def _send_head(self, status: int, headers: dict[str, str]) -> bool:
+        """Whether the agent is still connected, as for `_write`."""
+        self.send_response(status)
+        for name, value in (headers | {"Connection": "close"}).items():
+            self.send_header(name, value)
+        with suppress(OSError):
+            self.end_headers()
+            return True
+        return False
+
+    def _write(self, data: bytes) -> bool:
+        with suppress(OSError):
+            self.wfile.write(data)
+            return True
+        return False
+
     def _refuse(self, status: int, message: str) -> None:
         """An error in a form that clients of both protocols read; they do not retry if that cannot help."""
-        routes = (route for route in self.server.routes if self.path.startswith(route.prefix))
-        protocol = next((route.protocol for route in routes), "openai")
-        form = _ERROR_TYPES[protocol].get(status, "api_error" if status >= 500 else "invalid_request_error")
-        error = {"type": form, "code": form, "message": message, "param": None}
+        form, code = _ERRORS.get(status, ("api_error" if status >= 500 else "invalid_request_error", None))
+        error = {"type": form, "code": code, "message": message, "param": None}
         headers = {"Content-Type": "application/json", "x-should-retry": "true" if status >= 500 else "false"}
-        self.send_whole(status, json.dumps({"type": "error", "error": error}).encode(), headers)
+        self._send_whole(status, json.dumps({"type": "error", "error": error}).encode(), headers)
 
 
 def _reply_pieces(response: httpx.Response) -> Iterator[bytes]:

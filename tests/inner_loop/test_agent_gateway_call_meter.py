@@ -59,7 +59,7 @@ def test_a_cap_ends_it_with_an_error_that_an_agent_can_read(api: ApiServer, kind
         error = answers[-1].json()
         assert "--set max_tokens=2600 is reached" in error["error"]["message"]
         assert answers[-1].headers["x-should-retry"] == "false"
-        assert error["error"]["type"] == ("billing_error" if kind == "messages" else "insufficient_quota")
+        assert error["error"]["type"] == "billing_error" and error["error"]["code"] == "insufficient_quota"
         assert isinstance(caller.gateway.meter.problem, CapReached)
     spent = SpendLimiter(tmp_path).spent()
     told = [call["tokens"] for call in caller.events]

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from inner_loop.gateway import server as agent_gateway
-from inner_loop.gateway import serving
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
@@ -255,7 +254,7 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
 def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reply is read to its end and paid, and the one connection there is serves the next request."""
     monkeypatch.setattr(agent_gateway.Handler, "timeout", 1.0)
-    monkeypatch.setattr(serving, "CONNECTIONS", 1)
+    monkeypatch.setattr(agent_gateway, "CONNECTIONS", 1)
     chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode()
     last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"

@@ -414,6 +414,7 @@ def test_fields_that_proxies_and_local_servers_would_follow_are_refused(caller: 
         "mm_processor_kwargs", "documents", "retrieval", "use_beam_search", "num_completions", "webhook", "callbacks",
         "connector_ids", "container_id", "vector_store_ids", "file_ids", "thread_id", "functions", "webhook_url",
         "code_interpreter", "max_new_tokens", "max_completion_tokens_total", "model_list", "region_name", "tiers",
+        "user_config", "cached_content", "google", "deferred", "safety_model", "image_config", "enhancements", "trace",
     )  # fmt: skip
     far = {"type": "input_image", "image_url": "https://x/?told"}
     for kind in PATHS_:
