@@ -193,7 +193,7 @@ class ReplyReader:
         """One server-sent event; True if it has only usage, as OpenAI's last chunk does."""
         text = b"\n".join(line[5:].strip() for line in data.splitlines() if line.startswith(b"data:"))
         body = _json_object(text)
-        has_only_usage = bool(body.get("usage")) and body.get("choices") == []
+        has_only_usage = bool(body.get("usage")) and not body.get("choices") and "type" not in body
         self.has_ended |= text == b"[DONE]" or has_only_usage or body.get("type") in _LAST_EVENTS
         for part in (body, *(as_dict(body.get(name)) for name in ("response", "message", "delta"))):
             self._read(part)

@@ -15,12 +15,11 @@ import json
 import re
 import secrets
 import shutil
-import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -32,17 +31,18 @@ import httpx
 from inner_loop.gateway.call_meter import CallMeter, MeteredCall
 from inner_loop.gateway.request import Kind, ModelRequest, parse_request
 from inner_loop.gateway.route import Protocol, Route, Upstream
-from inner_loop.gateway.serving import CONNECTIONS, GATEWAY_PORT, ByteBudget, RequestRefused, private_socket
+from inner_loop.gateway.serving import CONNECTIONS, GATEWAY_PORT, RequestRefused, private_socket
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
 from programs.common.closing import Closing
 from programs.common.errors import UsageError
 
 _CONNECT_SECONDS = 15.0
-_DRAIN_SECONDS, _CLOSE_SECONDS = 3.0, 1.0
+_DRAIN_SECONDS = 3.0
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SOCKET_SECONDS = 30.0
-_BODY_BYTES, _HELD_BYTES, _BODY_SECONDS = 16 << 20, 64 << 20, 60.0  # of one body, and of all at once
+_BODY_BYTES, _BODY_SECONDS = 16 << 20, 60.0
+_LARGE_BYTES, _LARGE_BODIES = 1 << 20, 4  # bodies of more bytes, of which so many are held at once
 _REPLY_BYTES = 64 << 20
 _SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may occur in any reply
 _METERED: dict[str, Kind] = {"chat/completions": "chat", "responses": "responses", "v1/messages": "messages"}
@@ -73,12 +73,12 @@ class Gateway(Closing, ThreadingTCPServer):
         models: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.routes = routes
-        self.held = ByteBudget(_HELD_BYTES)
         self.token = f"metaloop-{secrets.token_hex(20)}"
         self.meter = CallMeter(context)
         timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
         limits = httpx.Limits(max_connections=None)  # with proxies and certificates of our own environment
         self.client = httpx.Client(follow_redirects=False, timeout=timeout, limits=limits)
+        self._large_bodies = threading.BoundedSemaphore(_LARGE_BODIES)
         self._parsing = threading.Lock()  # parsed, a body takes many times its bytes
         self._model_names, self._model_patterns = context.config.models, models
         self._upstreams = upstreams
@@ -88,21 +88,14 @@ class Gateway(Closing, ThreadingTCPServer):
             self.socket.close()
             self.path, self.socket = private_socket()
         self._free_threads = threading.BoundedSemaphore(CONNECTIONS)
-        self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Wait a moment for calls in flight, settle the rest, and cut the connections that are open."""
+        """Wait a moment for calls in flight, and settle the rest."""
         self.meter.close(_DRAIN_SECONDS)
         self.shutdown()
         self._thread.join()
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        end = time.monotonic() + _CLOSE_SECONDS
-        while self._connections and time.monotonic() < end:
-            time.sleep(0.01)
         self.server_close()
         if self.path:
             shutil.rmtree(self.path.parent, ignore_errors=True)
@@ -111,7 +104,6 @@ class Gateway(Closing, ThreadingTCPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """A thread for each connection, up to a limit."""
         if self._free_threads.acquire(blocking=False):
-            self._connections.add(request)
             super().process_request(request, client_address)
             return
         request.setblocking(False)
@@ -123,11 +115,10 @@ class Gateway(Closing, ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._connections.discard(request)
             self._free_threads.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """An agent that hung up is not an error of ours, nor is a connection that `close` cut."""
+        """An agent that hung up is not an error of ours, nor is a call that `close` has cut."""
         if not isinstance(sys.exc_info()[1], OSError) and self._thread.is_alive():
             super().handle_error(request, client_address)
 
@@ -145,6 +136,18 @@ class Gateway(Closing, ThreadingTCPServer):
             variables |= dict.fromkeys(upstream.base, self.bases()[route.name])
             variables |= dict.fromkeys(upstream.keys, self.token)
         return variables
+
+    @contextmanager
+    def hold_body(self, length: int) -> Iterator[None]:
+        """Few large bodies at once. Raises RequestRefused where too many are held for too long."""
+        is_large = length > _LARGE_BYTES
+        if is_large and not self._large_bodies.acquire(timeout=_BODY_SECONDS):
+            raise RequestRefused(503, "too many large requests at once")
+        try:
+            yield
+        finally:
+            if is_large:
+                self._large_bodies.release()
 
     def parse(self, kind: Kind, data: bytearray) -> ModelRequest:
         """The request in a body. Raises RequestRefused, also for another model than those that the user named: it could
@@ -190,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
             self._check_token()
             route, path, kind = self._find_route()
             length = self._body_length()
-            with self.server.held.hold(length, _BODY_SECONDS):
+            with self.server.hold_body(length):
                 # counting tokens is free, and has the same restrictions
                 request = self.server.parse(kind or "messages", self._read_body(length)) if length or kind else None
                 if request is not None and kind is not None:

@@ -1,12 +1,9 @@
-"""What servers for the untrusted processes of a sandbox share: a Unix socket that is bound into it, and limits."""
+"""What servers for the untrusted processes of a sandbox share: a Unix socket that is bound into it."""
 
 from __future__ import annotations
 
 import socket
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from programs.common.errors import EnvironmentProblem
@@ -22,27 +19,6 @@ class RequestRefused(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-
-
-class ByteBudget:
-    """Memory for the bodies of requests that are held at once."""
-
-    def __init__(self, most: int) -> None:
-        self._free, self._changed = most, threading.Condition()
-
-    @contextmanager
-    def hold(self, count: int, seconds: float) -> Iterator[None]:
-        """So many bytes, once they are free. Raises RequestRefused if they are not within ``seconds``."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._free >= count, seconds):
-                raise RequestRefused(503, "too many large requests at once")
-            self._free -= count
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += count
-                self._changed.notify_all()
 
 
 def private_socket() -> tuple[Path, socket.socket]:

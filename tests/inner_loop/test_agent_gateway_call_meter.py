@@ -326,5 +326,8 @@ def test_a_chunk_of_a_stream_need_not_have_choices() -> None:
         assert not reading.read_event(b"data: " + json.dumps(chunk).encode())
     assert reading.finish == "" and not reading.has_ended
     assert not reading.read_event(b'data: {"choices": [{"finish_reason": "stop"}]}') and reading.finish == "stop"
-    assert reading.read_event(b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}')
-    assert reading.has_ended and reading.counts == {"prompt_tokens": 3, "completion_tokens": 4}
+    for chunk in ({"choices": []}, {}):
+        last = ReplyReader()
+        assert last.read_event(b"data: " + json.dumps(chunk | {"usage": {"prompt_tokens": 3}}).encode())
+        assert last.has_ended and last.counts == {"prompt_tokens": 3}
+    assert not reading.read_event(b'data: {"type": "message_delta", "usage": {"output_tokens": 3}}')
