@@ -227,8 +227,9 @@ def test_what_is_no_answer_is_told_and_counted(
     answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
-        caller.ask("chat")
+        status_code = caller.ask("chat").status_code
         (event,) = caller.events
+        assert status_code == {"bomb": 502, "elsewhere": 502}.get(answer, status_code)
         assert len(server.heard) == 1 and caller.gateway.meter.problem is None
         assert (b"gzip" in RAW[answer]) == ("compressed" in event["reason"])  # not unpacked, before any limit
         assert SpendLimiter(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
