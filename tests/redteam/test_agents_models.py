@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from inner_loop.gateway.request import ModelRequest, parse_request
+from inner_loop.gateway.serving import RequestRefused
 from programs.common.errors import UsageError
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
@@ -422,6 +424,46 @@ def test_fields_that_proxies_and_local_servers_would_follow_are_refused(caller: 
             assert name in refuse(caller, api, kind, {name: "x"})
         for name in ("input", "instructions", "system", "messages"):
             refuse(caller, api, kind, {name: user(far)})
+
+
+def parsed(kind: Any, **more: Any) -> ModelRequest:
+    return parse_request(kind, json.dumps(body(kind, **more)).encode())
+
+
+def test_the_longest_of_several_limits_of_a_reply_is_reserved() -> None:
+    assert parsed("chat", max_tokens=50, max_completion_tokens=900).length == 900
+    assert parsed("chat", max_tokens=900, max_completion_tokens=50).length == 900
+    assert parsed("messages", max_tokens=None).length is None
+
+
+@pytest.mark.parametrize("kind", PATHS)
+def test_pictures_of_each_api_are_charged_50_000_tokens(kind: str) -> None:
+    picture: dict[str, Any] = {
+        "chat": {"type": "image_url", "image_url": {"url": PICTURE}},
+        "responses": {"type": "input_image", "image_url": PICTURE},
+        "messages": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}},
+    }[kind]
+    place = "input" if kind == "responses" else "messages"
+    plain = parsed(kind).tokens_in
+    pictured = parsed(kind, **{place: [{"role": "user", "content": [picture, picture]}]}).tokens_in
+    assert 100_000 < pictured - plain < 100_500
+
+
+def test_a_document_as_base64_is_refused_and_its_text_is_not() -> None:
+    """Each page of a PDF is a picture, too, and a packed one has many."""
+    for media_type in ("application/pdf", None, "text/plain"):
+        source = {"type": "base64", "media_type": media_type, "data": "JVBERi0="}
+        with pytest.raises(RequestRefused, match="only pictures"):
+            parsed("messages", messages=[{"role": "user", "content": [{"type": "document", "source": source}]}])
+    source = {"type": "text", "media_type": "text/plain", "data": "a page"}
+    parsed("messages", messages=[{"role": "user", "content": [{"type": "document", "source": source}]}])
+
+
+def test_of_a_key_that_is_there_twice_what_was_checked_is_sent() -> None:
+    data = json.dumps(body("chat")).encode()[:-1] + b', "model": "m2", "tools": [{"type": "web_search"}], "tools": []}'
+    request = parse_request("chat", data)
+    sent = json.loads(request.content)
+    assert request.model == sent["model"] == "m2" and "tools" not in sent and request.content.count(b'"model"') == 1
 
 
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
