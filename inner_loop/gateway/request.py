@@ -1,6 +1,10 @@
-"""Requests of an agent to a model API: which ones the gateway forwards, in which form, and the usage in their replies.
+"""Which requests of an agent the gateway forwards, and in which form.
 
-A body is parsed and written again, so that exactly what was checked is sent. `fields` lists what may be in it.
+A body is parsed once and written again, so that exactly what was checked is sent. Nothing in it may make a server
+search, run code, fetch an address, read what the account has stored, call another model, or charge what no usage
+reports. Fields that `_REFUSED` and `_REMOVED` do not name are forwarded; messages and tools, which can name addresses
+at any depth, have only the types and keys listed here. Not covered: a server that gives a field a meaning of its own.
+Sources: openai 2.54, anthropic-sdk-python, codex-rs, https://openrouter.ai/docs/api-reference/parameters, vLLM.
 """
 
 from __future__ import annotations
@@ -8,45 +12,89 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from pydantic import JsonValue
 
-from inner_loop.gateway.fields import APIS, Kind, check, model_of
-from inner_loop.gateway.route import Protocol, Route
 from inner_loop.gateway.serving import RequestRefused
-from inner_loop.models.provider import TokenUsage, as_dict, reported
 from programs.common.bounded import BeyondLimits, json_value
-from programs.common.text import one_line
 
-METERED: dict[Protocol, dict[str, Kind]] = {
-    "openai": {"chat/completions": "chat", "responses": "responses"},
-    "anthropic": {"v1/messages": "messages"},
+Kind = Literal["chat", "responses", "messages"]
+JsonObject = dict[str, JsonValue]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+#: The fields that limit a reply.
+LENGTHS: dict[Kind, tuple[str, ...]] = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "responses": ("max_output_tokens",),
+    "messages": ("max_tokens",),
 }
-_FREE: dict[Protocol, re.Pattern[str]] = {
-    "openai": re.compile(r"GET models(/[A-Za-z0-9][A-Za-z0-9._:-]{0,100})?"),
-    "anthropic": re.compile(r"GET v1/models(/[A-Za-z0-9][A-Za-z0-9._:-]{0,100})?|POST v1/messages/count_tokens"),
-}
-_QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
+_CONTENT = ("messages", "input", "instructions", "system")
+_FIELD = re.compile("[a-z][a-z0-9_]{0,79}")  # some servers read MODEL as model
+_REFUSED = re.compile(
+    # more or longer replies than are reserved
+    r"n|best_of|num_\w+|max_\w*tokens\w*|\w*beam\w*"
+    # another model, price, account or address
+    r"|(?!model$)\w*model\w*|\w*(fallback|rout(e|ing)|provider|preset|deployment|profile|geo|region|tier|moderation)\w*"
+    r"|\w*(api_|url|header|host|proxy|aws_|azure|vertex|google|litellm|extra_|account|organi[sz]ation|credential)\w*"
+    r"|user_\w+|\w*(debug|trace|enhancement)\w*"
+    # a network or a machine at the vendor
+    r"|\w*(search|web|fetch|mcp|plugin|server|connector|container|environment|agent|skill|function|code)\w*"
+    # stored text, and replies that arrive later
+    r"|prompt|previous_\w+|context_management|\w*(conversation|session|thread|vector|source|retriev|cached|batch)\w*"
+    r"|\w*(file|document|image|audio|video|background|compaction|callback|defer)\w*"
+    # a prompt that is not the one in the body
+    r"|\w*(template|kwargs|params|processor|transform|embed)\w*"
+)
+#: The reply is the same without them, and some cost more or are stored. The last two are opencode's.
+_REMOVED = _words("""store service_tier speed prediction modalities audio client_metadata access_programs
+    reasoningEffort promptCacheKey""")
+_REMOVED_KEYS = _words("annotations logprobs provider_specific_fields internal_chat_message_metadata_passthrough")
+#: Objects in messages: what the three APIs call a text, a picture in the body, a call of an own tool and its result.
+_TYPES = _words("""message agent_message text input_text output_text summary_text reasoning_text encrypted_content
+    refusal image image_url input_image base64 document content ephemeral direct compaction
+    thinking redacted_thinking reasoning reasoning.text reasoning.summary reasoning.encrypted
+    function function_call function_call_output custom custom_tool_call custom_tool_call_output
+    tool_use tool_result tool_reference tool_search_call tool_search_output additional_tools
+    local_shell_call local_shell_call_output apply_patch_call apply_patch_call_output""")
+#: Keys of messages and tools whose value is a text or a number.
+_SCALARS = _words("""type role name text id index status phase author recipient context title description ttl scope mode
+    refusal reasoning reasoning_content thinking signature data media_type encrypted_content detail is_error
+    tool_call_id tool_use_id tool_name call_id namespace execution strict defer_loading disable_parallel_tool_use
+    eager_input_streaming max_characters display_width_px display_height_px display_number enable_zoom""")
+#: Keys with an object or a list of objects; for some, the objects need no type, or a text stands in their place.
+_OBJECTS = _words("""content output summary source tool_calls thinking_blocks reasoning_details cache_control caller
+    function custom allowed_tools""")
+_UNTYPED = _words("function custom allowed_tools")
+_TEXTS = _words("content output summary")
+#: Keys with whatever the agent's own tools take.
+_ARGUMENTS = _words("arguments input parameters input_schema format action operation")
+#: The tools that the agent runs itself; all other types run at the vendor, with a network and a price.
+_OWN_TOOLS = re.compile(
+    r"function|custom|namespace|tool_search|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+"
+)
+_CHOICES = _words("auto any none required tool function custom allowed_tools local_shell apply_patch")
+_CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # other edits of a context call the model
+_MODEL = re.compile(r"[!-~]{1,200}")  # it is shown on the user's terminal
+#: Models that search or run code at the vendor by themselves, at a price that no usage reports, or stand for others.
+_SEARCHING = re.compile(r"(?i)(?<!re)search|deep-?research|sonar|perplexity|compound|:online|@preset|router$|/auto$")
+#: Tokens of the dearest picture: 2,833 + 8 tiles of 5,667, https://platform.openai.com/docs/guides/images-vision
+_PICTURE = 50_000
 _HIDDEN = 2048  # tokens that vendors add to a prompt: templates, descriptions of tools
 _LONGEST = 10_000_000  # tokens; most that a request may set
-#: Why a reply ended, in OpenAI's words.
-_FINISH = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "completed": "stop",
-    "max_tokens": "length",
-    "max_output_tokens": "length",
-    "refusal": "content_filter",
-}
+_HINT = "this field is not forwarded; leave it out (docs/agents.md, Models and cost)"
 
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """A request that costs money. ``tokens_in``: the most tokens that its prompt can have; ``length``: the longest
-    reply, None if the body sets none; ``hides_usage``: whether the agent has not asked for usage in a stream."""
+    """A request that costs money. ``content``: the body to send; ``tokens_in``: the most tokens that its prompt can
+    have; ``length``: the longest reply, None if the body sets none; ``hides_usage``: whether the agent has not asked
+    for usage in a stream."""
 
-    kind: Kind
     model: str
     content: bytes
     tokens_in: int
@@ -59,121 +107,158 @@ class ModelRequest:
         return b'"1h"' in self.content
 
 
-def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, str, Kind | None]:
-    """The route, the path to append to its URL, and the kind of a metered request, None for a free one.
-
-    Raises RequestRefused for everything else: paths are compared exactly, so none leaves an API.
-    """
-    path, _, query = target.partition("?")
-    route = next((one for one in routes if path.startswith(one.prefix)), None)
-    if route is None:
-        raise RequestRefused(404, f"there is no API at {path[:80]!r}: {', '.join(one.prefix for one in routes)}")
-    rest = path[len(route.prefix) :]
-    if not _QUERY.fullmatch(query):
-        raise RequestRefused(400, "this query is not forwarded")
-    kind = METERED[route.protocol].get(rest) if method == "POST" else None
-    if kind is None and not _FREE[route.protocol].fullmatch(f"{method} {rest}"):
-        raise RequestRefused(404, f"{method} {rest[:80]} is not forwarded: only model calls are")
-    return route, f"/{rest}{'?' if query else ''}{query}", kind
-
-
-def ask(kind: Kind, data: bytes | bytearray) -> ModelRequest:
+def parse_request(kind: Kind, data: bytes | bytearray) -> ModelRequest:
     """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
     try:
-        body = json_value(data)
-        if not isinstance(body, dict):
+        fields = json_value(data)
+        if not isinstance(fields, dict):
             raise RequestRefused(400, "the body is not a JSON object")
-        model, pictures, hides = model_of(body), check(kind, body), False
-        if kind == "chat" and body.get("stream"):
-            options = body.get("stream_options") or {}
-            if not isinstance(options, dict):
-                raise RequestRefused(400, "stream_options: an object is expected")
-            hides = options.get("include_usage") is not True
-            body["stream_options"] = options | {"include_usage": True}
-        lengths = [length for name in APIS[kind].lengths if (length := _number(body, name)) is not None]
+        body = _forwarded_fields(kind, fields)
+        pictures = sum(_check_parts(kind, body[name], typed=False, text=True) for name in _CONTENT if name in body)
+        lengths = [_read_length(body, name) for name in LENGTHS[kind] if name in body]
+        hides_usage = kind == "chat" and body.get("stream") is True and _ask_for_usage(body)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except BeyondLimits as error:
         raise RequestRefused(413, f"the body is too large: {error}") from None
     except (ValueError, RecursionError):
         raise RequestRefused(400, "the body is not JSON, or nested too deeply") from None
     sent = content.encode("utf-8", "replace")
-    return ModelRequest(kind, model, sent, len(sent) + _HIDDEN + pictures, max(lengths, default=None), hides)
+    tokens_in = len(sent) + _HIDDEN + pictures
+    return ModelRequest(str(body["model"]), sent, tokens_in, max(lengths, default=None), hides_usage)
 
 
-def _number(body: dict[str, JsonValue], name: str) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LONGEST:
+def _forwarded_fields(kind: Kind, fields: JsonObject) -> JsonObject:
+    """The fields of a body that are forwarded, with the tools that the agent runs itself. Raises RequestRefused."""
+    removed = _REMOVED | {"metadata"} if kind == "chat" else _REMOVED
+    body: JsonObject = {name: value for name, value in fields.items() if value is not None and name not in removed}
+    allowed = {*LENGTHS[kind], "context_management"} if kind == "messages" else {*LENGTHS[kind]}
+    for name in body:
+        if not _FIELD.fullmatch(name) or (name not in allowed and _REFUSED.fullmatch(name)):
+            raise RequestRefused(400, f"{name[:80]}: {_HINT}")
+    model = body.get("model")
+    if not isinstance(model, str) or not _MODEL.fullmatch(model):
+        raise RequestRefused(400, "the body names no model")
+    if _SEARCHING.search(model):
+        hint = "--set agent_direct=true calls it, without a limit of its cost"
+        raise RequestRefused(400, f"{model[:80]}: models that search the web are not forwarded; {hint}")
+    if not isinstance(body.get("stream", False), bool):
+        raise RequestRefused(400, "stream: true or false is expected")
+    if "tools" in body and not _keep_own_tools(kind, body):
+        del body["tools"]
+        body.pop("tool_choice", None)
+    if "tool_choice" in body:
+        _check_choice(kind, body["tool_choice"])
+    if "context_management" in body:
+        _check_edits(body["context_management"])
+    if kind == "responses":
+        body["store"] = False  # stored text could be used later by its name, unseen here
+        items = body.get("input")
+        for item in items if isinstance(items, list) else ():
+            _check_item(item)
+    return body
+
+
+def _check_parts(kind: Kind, value: JsonValue, *, typed: bool, text: bool) -> int:
+    """Check an object or a list of objects; ``typed``: each needs a type; ``text``: or it is a text. Returns what its
+    pictures cost in tokens beyond one for each of their bytes. Raises RequestRefused."""
+    if text and isinstance(value, str):
+        return 0
+    tokens = 0
+    for part in value if isinstance(value, list) else [value]:
+        if not isinstance(part, dict):
+            raise RequestRefused(400, "content of a request is text or objects with a type")
+        if (typed or "type" in part) and str(part.get("type")) not in _TYPES:
+            raise RequestRefused(400, f"an item of type {str(part.get('type'))[:60]!r} is not forwarded here")
+        tokens += _check_keys(kind, part)
+    return tokens
+
+
+def _check_keys(kind: Kind, part: JsonObject) -> int:
+    """As `_check_parts`, for the keys of one object."""
+    tokens = 0
+    for key, value in list(part.items()):
+        if key in _REMOVED_KEYS or (value is None and key != "content"):
+            del part[key]
+        elif key == "tools":
+            _keep_own_tools(kind, part)
+        elif value is None:
+            continue
+        elif key in _OBJECTS or (key == "image_url" and isinstance(value, dict)):
+            typed = key not in _UNTYPED and key != "image_url"
+            tokens += _check_parts(kind, value, typed=typed, text=key in _TEXTS)
+        elif key in ("image_url", "url"):
+            if not str(value).startswith("data:image/"):
+                raise RequestRefused(400, f"{key}: send pictures in the body: other data cannot be metered")
+            tokens += _PICTURE - len(str(value))
+        elif key not in _ARGUMENTS and (key not in _SCALARS or isinstance(value, dict | list)):
+            raise RequestRefused(400, f"{key[:60]}: {_HINT}")
+    if part.get("type") == "base64":
+        if not str(part.get("media_type")).startswith("image/"):
+            raise RequestRefused(400, "base64: only pictures are forwarded")
+        tokens += _PICTURE - len(str(part.get("data")))
+    return tokens
+
+
+def _keep_own_tools(kind: Kind, holder: JsonObject) -> bool:
+    """Keep only the tools that the agent runs itself, also inside name spaces: codex and Claude Code offer a web search
+    by default. Returns whether any is left. Raises RequestRefused for a tool with other keys, and for one without a
+    type, unless it is Anthropic's, with a name and a schema: other APIs run what such an object names."""
+    tools, own_tools = holder["tools"], list[JsonValue]()
+    if not isinstance(tools, list):
+        raise RequestRefused(400, "tools is not a list")
+    for tool in tools:
+        if not isinstance(tool, dict):
+            continue
+        form = tool.get("type")
+        if form is None and not (
+            kind == "messages" and tool.get("name") and isinstance(tool.get("input_schema"), dict)
+        ):
+            raise RequestRefused(400, "tools: one without a type, or without a name and a schema, is not forwarded")
+        at_vendor = form == "tool_search" and tool.get("execution") != "client"
+        if form is None or (_OWN_TOOLS.fullmatch(str(form)) and not at_vendor):
+            _check_keys(kind, tool)
+            own_tools.append(tool)
+    holder["tools"] = own_tools
+    return bool(own_tools)
+
+
+def _check_choice(kind: Kind, choice: JsonValue) -> None:
+    if str(choice.get("type") if isinstance(choice, dict) else choice) not in _CHOICES:
+        raise RequestRefused(400, "tool_choice: tools that run at the vendor are not forwarded")
+    if isinstance(choice, dict):
+        _check_keys(kind, choice)
+
+
+def _check_edits(management: JsonValue) -> None:
+    edits = management.get("edits", []) if isinstance(management, dict) and management.keys() <= {"edits"} else None
+    for edit in edits if isinstance(edits, list) else [None]:
+        if not (isinstance(edit, dict) and _CLEARS.fullmatch(str(edit.get("type")))):
+            raise RequestRefused(400, "context_management: only clearing of tool uses and thinking is forwarded")
+
+
+def _check_item(item: JsonValue) -> None:
+    """Refuse an item of Responses that is only a name for text at the vendor."""
+    form = item.get("type", "message") if isinstance(item, dict) else None
+    if not isinstance(item, dict) or (form == "message" and not item.keys() >= {"role", "content"}):
+        raise RequestRefused(400, "an input item without role and content: text outside the request cannot be metered")
+    if form == "reasoning" and not item.get("encrypted_content"):
+        if not item.get("content") and item.get("id"):
+            hint = "ask for include=['reasoning.encrypted_content'] and send that"
+            raise RequestRefused(400, f"reasoning by its id: {hint}")
+        item.pop("id", None)
+
+
+def _read_length(body: JsonObject, name: str) -> int:
+    length = body[name]
+    if not isinstance(length, int) or isinstance(length, bool) or not 0 < length <= _LONGEST:
         raise RequestRefused(400, f"{name}: not a valid number")
-    return value
+    return length
 
 
-class ReplyReader:
-    """Reads a whole body, or event by event; ``usage`` is None until the reply is complete and has reported it.
-
-    OpenAI chat completions report it in the last chunk (``stream_options``), OpenAI responses in
-    ``response.completed``, Anthropic messages in ``message_start`` and, as new totals, in each ``message_delta``.
-    ``finish`` is one of OpenAI's words (stop, length, content_filter) or another that the API uses; ``model`` the API's
-    name of it. ``ended``: the reply is complete; some servers close a broken stream like a complete one.
-    """
-
-    def __init__(self, kind: Kind) -> None:
-        self.usage: TokenUsage | None = None
-        self.finish = self.model = ""
-        self.ended = False
-        self._kind = kind
-        self._counts: dict[str, Any] = {}
-
-    def whole(self, data: bytes) -> None:
-        self._whole(_object(data))
-
-    def _whole(self, body: dict[str, Any]) -> None:
-        self.ended = bool(body)
-        self._look(body)
-        self.usage = reported(body.get("usage"))
-
-    def event(self, data: bytes) -> bool:
-        """One server-sent event; True if it has only usage, as OpenAI's last chunk does."""
-        text = b"\n".join(line[5:].strip() for line in data.splitlines() if line.startswith(b"data:"))
-        body = _object(text)
-        named = body.get("type")
-        self.ended = self.ended or text == b"[DONE]"
-        if self._kind == "chat":
-            self._look(body)
-            if body.get("usage"):
-                self.usage = reported(body["usage"])
-                self.ended = self.ended or not body.get("choices")
-                return not body.get("choices")
-        elif named in ("response.completed", "response.incomplete"):
-            self._whole(as_dict(body.get("response")))
-        elif named in ("message_start", "message_delta"):
-            message = as_dict(body.get("message"))
-            self._look(message or as_dict(body.get("delta")))
-            counts = as_dict(message.get("usage") or body.get("usage"))
-            self._counts |= {name: value for name, value in counts.items() if value is not None}
-        elif named == "message_stop":
-            self.ended, self.usage = True, reported(self._counts)
-        return False
-
-    def _look(self, body: dict[str, Any]) -> None:
-        """The model's name, and why the reply ended."""
-        self.model = self.model or _word(body.get("model"), 200)
-        choices = body.get("choices")
-        at = as_dict(choices[0]) if isinstance(choices, list) and choices else body
-        word = at.get("finish_reason") or at.get("stop_reason") or at.get("status") or ""
-        if word == "incomplete":
-            word = as_dict(at.get("incomplete_details")).get("reason") or word
-        self.finish = _FINISH.get(str(word), _word(word, 40)) or self.finish
-
-
-def _word(value: JsonValue, most: int) -> str:
-    """A word from a server, safe for terminals and files."""
-    return one_line(str(value or "")[:most])
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        return as_dict(json_value(data, finite=False))
-    except ValueError:
-        return {}
+def _ask_for_usage(body: JsonObject) -> bool:
+    """Make a stream of chat completions report its usage. Returns whether the agent has not asked for it."""
+    options = body.get("stream_options", {})
+    if not isinstance(options, dict):
+        raise RequestRefused(400, "stream_options: an object is expected")
+    body["stream_options"] = options | {"include_usage": True}
+    return options.get("include_usage") is not True

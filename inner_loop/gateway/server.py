@@ -1,84 +1,132 @@
 """The gateway of model APIs: the only way from an agent's sandbox to its model; the user's key stays on this side.
 
 A small HTTP server on a Unix socket that is bound into the sandbox, where the first process gives it an address. It
-forwards requests to the APIs of its routes and nowhere else: no other path, no redirect, no header of the agent that
-could name another account. Each call is metered (`gateway/call_meter`).
+forwards model calls to one address for each API: no other path, no redirect, no header of the agent that could name
+another account. Callers are untrusted and need the token of the run. Streams are forwarded event by event; if the agent
+hangs up they are read to their end, because the API bills them anyway.
 
-Callers are untrusted, and need the token of the run. Connections are closed after one request, so that no second
-request can hide behind it. Streams are forwarded event by event; if the agent hangs up they are read to their end,
-because the API bills them anyway.
+Does not cover: a key that an API sends back in pieces or in a code of its own.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingTCPServer
+from typing import Any
 
 import httpx
-from pydantic import JsonValue
 
 from inner_loop.gateway.call_meter import CallMeter, MeteredCall
-from inner_loop.gateway.fields import Kind, searches
-from inner_loop.gateway.request import ModelRequest, ask, find
+from inner_loop.gateway.request import Kind, ModelRequest, parse_request
 from inner_loop.gateway.route import Protocol, Route, Upstream
-from inner_loop.gateway.serving import GATEWAY_PORT, ByteBudget, LocalHandler, LocalServer, RequestRefused
+from inner_loop.gateway.serving import CONNECTIONS, GATEWAY_PORT, RequestRefused, private_socket
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
+from programs.common.closing import Closing
 from programs.common.errors import UsageError
 
 _CONNECT_SECONDS = 15.0
 _DRAIN_SECONDS = 3.0
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SOCKET_SECONDS = 30.0
-_BODY_BYTES, _HELD_BYTES, _BODY_SECONDS = 16 << 20, 64 << 20, 60.0  # of one body, and of all at once
-_ANSWER_BYTES = 64 << 20
+_BODY_BYTES, _BODY_SECONDS = 16 << 20, 60.0
+_LARGE_BYTES, _LARGE_BODIES = 1 << 20, 4  # bodies of more bytes, of which so many are held at once
+_REPLY_BYTES = 64 << 20
 _SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may occur in any reply
-_SENT = {"accept", "anthropic-beta", "anthropic-version", "openai-beta", "user-agent"}
-_PASSED = {"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"}
-_WORDS = {  # OpenAI's and Anthropic's types of errors
-    401: ("invalid_api_key", "authentication_error"),
-    402: ("insufficient_quota", "billing_error"),
-    404: ("not_found", "not_found_error"),
+_METERED: dict[str, Kind] = {"chat/completions": "chat", "responses": "responses", "v1/messages": "messages"}
+#: Requests of each protocol; those that are not metered are free.
+_PATHS: dict[Protocol, re.Pattern[str]] = {
+    "openai": re.compile(r"POST (chat/completions|responses)|GET models(/[A-Za-z0-9][A-Za-z0-9._:-]{0,100})?"),
+    "anthropic": re.compile(r"POST v1/messages(/count_tokens)?|GET v1/models(/[A-Za-z0-9][A-Za-z0-9._:-]{0,100})?"),
+}
+_QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
+_REQUEST_HEADERS = {"accept", "anthropic-beta", "anthropic-version", "openai-beta", "user-agent"}
+_REPLY_HEADERS = {"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"}
+_ERRORS = {  # Anthropic's type, OpenAI's code
+    401: ("authentication_error", "invalid_api_key"),
+    402: ("billing_error", "insufficient_quota"),
+    404: ("not_found_error", "not_found"),
 }
 
 
-class Gateway(LocalServer):
+class Gateway(Closing, ThreadingTCPServer):
     """Open from its creation to `close`. ``shared``: the sandbox has the machine's network, so the gateway listens
     on a port of 127.0.0.1, which other processes can reach but not use without the token. ``models``: patterns of
     models that the agent calls besides those of --model."""
+
+    daemon_threads = True
 
     def __init__(
         self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], context: RunContext, *, shared: bool,
         models: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.routes = routes
-        self.held = ByteBudget(_HELD_BYTES)
-        self._parsing = threading.Lock()  # parsed, a body takes many times its bytes
-        self._named, self._patterns = context.config.models, models
         self.token = f"metaloop-{secrets.token_hex(20)}"
         self.meter = CallMeter(context)
         timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
-        many = httpx.Limits(max_connections=None)  # with proxies and certificates of our own environment
-        self.client = httpx.Client(follow_redirects=False, timeout=timeout, limits=many)
+        limits = httpx.Limits(max_connections=None)  # with proxies and certificates of our own environment
+        self.client = httpx.Client(follow_redirects=False, timeout=timeout, limits=limits)
+        self._large_bodies = threading.BoundedSemaphore(_LARGE_BODIES)
+        self._parsing = threading.Lock()  # parsed, a body takes many times its bytes
+        self._model_names, self._model_patterns = context.config.models, models
         self._upstreams = upstreams
-        super().__init__(Handler, shared=shared)
+        super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=shared)
+        self.path: Path | None = None
+        if not shared:
+            self.socket.close()
+            self.path, self.socket = private_socket()
+        self._free_threads = threading.BoundedSemaphore(CONNECTIONS)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Wait a moment for calls in flight, and settle the rest."""
         self.meter.close(_DRAIN_SECONDS)
-        super().close()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+        if self.path:
+            shutil.rmtree(self.path.parent, ignore_errors=True)
         self.client.close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for each connection, up to a limit."""
+        if self._free_threads.acquire(blocking=False):
+            super().process_request(request, client_address)
+            return
+        request.setblocking(False)
+        with suppress(OSError):  # it did not wait for it
+            request.send(_FULL)
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free_threads.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """An agent that hung up is not an error of ours, nor is a call that `close` has cut."""
+        if not isinstance(sys.exc_info()[1], OSError) and self._thread.is_alive():
+            super().handle_error(request, client_address)
 
     def bases(self) -> dict[str, str]:
         """Name of an API → its base URL as the agent reaches it, whether or not there is a key for it."""
         port = GATEWAY_PORT if self.path else self.socket.getsockname()[1]
         upstreams = self._upstreams.items()
-        return {name: f"http://127.0.0.1:{port}{one.prefix(name).rstrip('/')}" for name, one in upstreams}
+        return {name: f"http://127.0.0.1:{port}{upstream.prefix(name).rstrip('/')}" for name, upstream in upstreams}
 
     def variables(self) -> dict[str, str]:
         """The agent's: the gateway's addresses, and its token in place of keys."""
@@ -89,26 +137,35 @@ class Gateway(LocalServer):
             variables |= dict.fromkeys(upstream.keys, self.token)
         return variables
 
-    def request(self, kind: Kind, data: bytearray) -> ModelRequest:
+    @contextmanager
+    def hold_body(self, length: int) -> Iterator[None]:
+        """Few large bodies at once. Raises RequestRefused where too many are held for too long."""
+        is_large = length > _LARGE_BYTES
+        if is_large and not self._large_bodies.acquire(timeout=_BODY_SECONDS):
+            raise RequestRefused(503, "too many large requests at once")
+        try:
+            yield
+        finally:
+            if is_large:
+                self._large_bodies.release()
+
+    def parse(self, kind: Kind, data: bytearray) -> ModelRequest:
         """The request in a body. Raises RequestRefused, also for another model than those that the user named: it could
         have a network, or be dearer."""
         with self._parsing:
-            request = ask(kind, data)
-        model, names = request.model, self._named
-        if searches(model):
-            hint = "--set agent_direct=true calls it, without a limit of its cost"
-            raise RequestRefused(400, f"{model[:80]}: models that search the web are not forwarded; {hint}")
+            request = parse_request(kind, data)
+        model, names = request.model, self._model_names
         is_named = any(f"/{name}".endswith(f"/{model}") for name in names)
-        if is_named or any(fnmatchcase(model, pattern) for pattern in self._patterns):
+        if is_named or any(fnmatchcase(model, pattern) for pattern in self._model_patterns):
             return request
-        if not (names or self._patterns):
+        if not (names or self._model_patterns):
             hint = f"-m {model}; a study that has begun keeps its settings: start another"
             problem = UsageError(f"the agent asks for the model {model}, and --model names none", hint=hint)
             self.meter.problem = self.meter.problem or problem
-        known = ", ".join(names)[:80] or f"-m {model[:80]}"
-        raise RequestRefused(400, f"{model[:80]}: only models that --model names are forwarded: {known}")
+        allowed = ", ".join(names)[:80] or f"-m {model[:80]}"
+        raise RequestRefused(400, f"{model[:80]}: only models that --model names are forwarded: {allowed}")
 
-    def clean(self, data: bytes) -> bytes:
+    def redact(self, data: bytes) -> bytes:
         """A response without our keys: some APIs echo what they receive."""
         for route in self.routes:
             for form in forms(route.secret) if len(route.secret) >= _SECRET_CHARACTERS else ():
@@ -116,52 +173,69 @@ class Gateway(LocalServer):
         return data
 
 
-class Handler(LocalHandler):
-    """One request of an agent."""
+class Handler(BaseHTTPRequestHandler):
+    """One request of an agent; the connection is closed after it, so that no second one can hide behind it."""
 
     timeout = _SOCKET_SECONDS
+    protocol_version = default_request_version = "HTTP/1.1"
+    server_version, sys_version = "metaloop", ""
     server: Gateway
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on stderr."""
 
     def do_HEAD(self) -> None:
         """Clients check whether the server is running."""
-        self.answer(200, b"", {})
+        self._send_whole(200, b"", {})
 
     def do_GET(self) -> None:
-        protocol: Protocol = "anthropic" if self.path.startswith("/anthropic") else "openai"
         try:
-            self._let_in()
-            route, rest, kind = find(self.command, self.path, self.server.routes)
-            protocol = route.protocol
-            length = self._length()
-            with self.server.held.hold(length, _BODY_SECONDS):
+            self._check_token()
+            route, path, kind = self._find_route()
+            length = self._body_length()
+            with self.server.hold_body(length):
                 # counting tokens is free, and has the same restrictions
-                request = self.server.request(kind or "messages", self._body(length)) if length or kind else None
-                if request is None or kind is None:
-                    with self._open(route, rest, request.content if request else None) as response:
-                        self._whole(response, self._read(response))
-                    return
-                with self.server.meter.call(request, route) as call:
-                    self._forward(route, rest, request, call)
+                request = self.server.parse(kind or "messages", self._read_body(length)) if length or kind else None
+                if request is not None and kind is not None:
+                    with self.server.meter.call(request, route) as call:
+                        self._forward_metered(route, path, request, call)
+                else:
+                    with self._open(route, path, request) as response:
+                        self._forward_whole(response, self._read_reply(response))
         except RequestRefused as refused:
-            self._refuse(protocol, refused)
+            self._refuse(refused.status, refused.message)
         except httpx.TimeoutException:
-            self._refuse(protocol, RequestRefused(504, "the API did not answer in time"))
+            self._refuse(504, "the API did not answer in time")
         except httpx.HTTPError:
-            self._refuse(protocol, RequestRefused(502, "the API cannot be reached"))
+            self._refuse(502, "the API cannot be reached")
 
     do_POST = do_GET
 
-    def _let_in(self) -> None:
-        """Check the token, which the client sends as its key; it is not forwarded."""
+    def _check_token(self) -> None:
+        """The client sends the run's token as its key; it is not forwarded."""
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        token = self.server.token.encode()
         for key in (bearer, self.headers.get("x-api-key", "")):
-            if hmac.compare_digest(key.strip().encode("utf-8", "replace"), token):
+            if hmac.compare_digest(key.strip().encode("utf-8", "replace"), self.server.token.encode()):
                 return
         raise RequestRefused(401, "use the key from the environment")
 
-    def _length(self) -> int:
-        """The number of bytes of the body."""
+    def _find_route(self) -> tuple[Route, str, Kind | None]:
+        """The route, the path to append to its URL, and the kind of a metered request, None for a free one. Paths are
+        compared exactly, so none leaves an API."""
+        path, mark, query = self.path.partition("?")
+        route = next((route for route in self.server.routes if path.startswith(route.prefix)), None)
+        if route is None:
+            known = ", ".join(route.prefix for route in self.server.routes)
+            raise RequestRefused(404, f"there is no API at {path[:80]!r}: {known}")
+        if not _QUERY.fullmatch(query):
+            raise RequestRefused(400, "this query is not forwarded")
+        path = path.removeprefix(route.prefix)
+        if not _PATHS[route.protocol].fullmatch(f"{self.command} {path}"):
+            raise RequestRefused(404, f"{self.command} {path[:80]} is not forwarded: only model calls are")
+        return route, f"/{path}{mark}{query}", _METERED.get(path)
+
+    def _body_length(self) -> int:
+        """Bytes."""
         if self.headers.get("Content-Encoding", "identity") != "identity":
             raise RequestRefused(415, "the body has an unsupported encoding")
         if self.command == "GET":
@@ -173,7 +247,7 @@ class Handler(LocalHandler):
             raise RequestRefused(413, f"the body is limited to {_BODY_BYTES} bytes")
         return int(length)
 
-    def _body(self, length: int) -> bytearray:
+    def _read_body(self, length: int) -> bytearray:
         data, end = bytearray(), time.monotonic() + _BODY_SECONDS
         while len(data) < length:
             piece = self.rfile.read1(min(1 << 16, length - len(data)))
@@ -182,98 +256,114 @@ class Handler(LocalHandler):
                 raise RequestRefused(408, "the body did not arrive in time")
         return data
 
-    def _open(self, route: Route, rest: str, content: bytes | None) -> AbstractContextManager[httpx.Response]:
-        """The API's answer. Of the agent's headers those that are one line of ASCII and have no meaning for the key or
+    def _open(self, route: Route, path: str, request: ModelRequest | None) -> AbstractContextManager[httpx.Response]:
+        """The API's reply. Of the agent's headers those that are one line of ASCII and have no meaning for the key or
         the body are sent."""
-        headers = {"accept-encoding": "identity", **route.authorization}
+        headers = {"accept-encoding": "identity", "content-type": "application/json", **route.authorization}
         for name, value in self.headers.items():
-            if name.lower() in _SENT and value.isascii() and value.isprintable():
+            if name.lower() in _REQUEST_HEADERS and value.isascii() and value.isprintable():
                 headers[name.lower()] = value
-        if content is not None:
-            headers["content-type"] = "application/json"
-        return self.server.client.stream(self.command, route.url + rest, headers=headers, content=content)
+        content = request.content if request else None
+        return self.server.client.stream(self.command, route.url + path, headers=headers, content=content)
 
-    def _forward(self, route: Route, rest: str, request: ModelRequest, call: MeteredCall) -> None:
+    def _forward_metered(self, route: Route, path: str, request: ModelRequest, call: MeteredCall) -> None:
         try:
-            with self._open(route, rest, request.content) as response:
+            with self._open(route, path, request) as response:
                 if response.headers.get("content-type", "").startswith("text/event-stream") and response.is_success:
-                    self._stream(response, call, request.hides_usage)
+                    self._forward_stream(response, call, request.hides_usage)
                     return
-                data = self._read(response)
+                data = self._read_reply(response)
                 if response.is_success:
-                    call.reading.whole(data)
-                    call.answered()  # booked before the agent receives it
+                    call.reply.read_whole(data)
+                    call.answer()  # booked before the agent receives it
                 else:
-                    call.failed(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
-                self._whole(response, data)
+                    call.fail(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
+                self._forward_whole(response, data)
         except httpx.HTTPError as error:
             free = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            call.failed(f"{type(error).__name__}: {error}", free=free)
+            call.fail(f"{type(error).__name__}: {error}", free=free)
             raise
 
-    def _stream(self, response: httpx.Response, call: MeteredCall, hides_usage: bool) -> None:
-        """Forward event by event. A broken stream ends for the agent without an end mark, as it did for us."""
-        there = self.head(response.status_code, self._passed_headers(response) | {"Transfer-Encoding": "chunked"})
+    def _forward_stream(self, response: httpx.Response, call: MeteredCall, hides_usage: bool) -> None:
+        """Event by event. A broken stream ends for the agent without an end mark, as it did for us."""
+        headers = self._reply_headers(response) | {"Transfer-Encoding": "chunked"}
+        is_connected = self._send_head(response.status_code, headers)
         try:
             for event in self._events(response):
-                bare = call.reading.event(event)
-                if there and not (bare and hides_usage):
-                    there = self.write(b"%x\r\n%s\r\n" % (len(event), event))
+                has_only_usage = call.reply.read_event(event)
+                if is_connected and not (has_only_usage and hides_usage):
+                    is_connected = self._write(b"%x\r\n%s\r\n" % (len(event), event))
         except httpx.HTTPError as error:
-            call.failed(f"{type(error).__name__}: {error}")
+            call.fail(f"{type(error).__name__}: {error}")
             return
-        if not call.reading.ended:
-            call.failed("the stream broke off")
+        if not call.reply.has_ended:
+            call.fail("the stream broke off")
             return
-        call.answered()
-        if there:
-            self.write(b"0\r\n\r\n")
+        call.answer()
+        if is_connected:
+            self._write(b"0\r\n\r\n")
 
     def _events(self, response: httpx.Response) -> Iterator[bytes]:
         """Server-sent events, each with the empty line that ends it; also text after the last one."""
         rest = bytearray()
-        for piece in _pieces(response):
+        for piece in _reply_pieces(response):
             rest += piece
             if b"\n\n" not in rest[-len(piece) - 3 :].replace(b"\r\n", b"\n"):
                 continue  # without a copy of all for each piece
             *events, begun = bytes(rest).replace(b"\r\n", b"\n").split(b"\n\n")
             for event in events:
-                yield self.server.clean(event + b"\n\n")
+                yield self.server.redact(event + b"\n\n")
             rest = bytearray(begun)
         if rest.strip():
-            yield self.server.clean(bytes(rest))
+            yield self.server.redact(bytes(rest))
 
-    def _read(self, response: httpx.Response) -> bytes:
-        return self.server.clean(b"".join(_pieces(response)))
+    def _read_reply(self, response: httpx.Response) -> bytes:
+        return self.server.redact(b"".join(_reply_pieces(response)))
 
-    def _whole(self, response: httpx.Response, data: bytes) -> None:
+    def _forward_whole(self, response: httpx.Response, data: bytes) -> None:
         if 300 <= response.status_code < 400:
             raise RequestRefused(502, "the API redirects, which is not followed")
-        self.answer(response.status_code, data, self._passed_headers(response))
+        self._send_whole(response.status_code, data, self._reply_headers(response))
 
-    def _passed_headers(self, response: httpx.Response) -> dict[str, str]:
+    def _reply_headers(self, response: httpx.Response) -> dict[str, str]:
         """Headers that an agent needs; none that sets a cookie or names an account."""
-        headers = {name: response.headers[name].encode("latin-1", "replace") for name in _PASSED & {*response.headers}}
-        return {name: self.server.clean(value).decode("latin-1") for name, value in headers.items()}
+        headers = {name: response.headers[name] for name in _REPLY_HEADERS & {*response.headers}}
+        redact = self.server.redact
+        return {name: redact(value.encode("latin-1", "replace")).decode("latin-1") for name, value in headers.items()}
 
-    def _refuse(self, protocol: Protocol, refused: RequestRefused) -> None:
-        """An error in the API's own form; clients do not retry if that cannot help."""
-        others = ("server_error", "api_error") if refused.status >= 500 else ("invalid_request_error",) * 2
-        theirs, other = _WORDS.get(refused.status, others)
-        if protocol == "anthropic":
-            body: JsonValue = {"type": "error", "error": {"type": other, "message": refused.message}}
-        else:
-            body = {"error": {"message": refused.message, "type": theirs, "param": None, "code": theirs}}
-        again = "true" if refused.status >= 500 else "false"
-        headers = {"Content-Type": "application/json", "x-should-retry": again}
-        self.answer(refused.status, json.dumps(body).encode(), headers)
+    def _send_whole(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        if self._send_head(status, headers | {"Content-Length": str(len(data))}):
+            self._write(data)
+
+    def _send_head(self, status: int, headers: dict[str, str]) -> bool:
+        """Whether the agent is still connected, as for `_write`."""
+        self.send_response(status)
+        for name, value in (headers | {"Connection": "close"}).items():
+            self.send_header(name, value)
+        with suppress(OSError):
+            self.end_headers()
+            return True
+        return False
+
+    def _write(self, data: bytes) -> bool:
+        with suppress(OSError):
+            self.wfile.write(data)
+            return True
+        return False
+
+    def _refuse(self, status: int, message: str) -> None:
+        """An error in a form that clients of both protocols read; they do not retry if that cannot help."""
+        form, code = _ERRORS.get(status, ("api_error" if status >= 500 else "invalid_request_error", None))
+        error = {"type": form, "code": code, "message": message, "param": None}
+        headers = {"Content-Type": "application/json", "x-should-retry": "true" if status >= 500 else "false"}
+        self._send_whole(status, json.dumps({"type": "error", "error": error}).encode(), headers)
 
 
-def _pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The body of a response as it arrives, within a limit, which a compressed one would exceed before it is seen."""
+def _reply_pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The body of a reply as it arrives, within a limit, which a compressed one would exceed before it is seen."""
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx.DecodingError("the answer is compressed, which was not asked for")
-    left = _ANSWER_BYTES
+    left = _REPLY_BYTES
     for piece in response.iter_raw():
         left -= len(piece)
         if left < 0:

@@ -46,15 +46,11 @@ class Call:
     messages: list[Message]
     max_tokens: int
     form: Mapping[str, Any] | None
-    luck: random.Random
+    jitter: random.Random
     began: float = field(default_factory=time.monotonic)
     tries: Counter[str] = field(default_factory=Counter)
     empty: int = 0
     refused: dict[str, Fault] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
 
 
 class ModelClient:
@@ -70,7 +66,7 @@ class ModelClient:
         self._seed, self._deadline, self._numbers = seed, deadline, itertools.count(first)
         # answered calls of an earlier attempt; failed ones are made again
         self._recorded = {event.number: event for event in reversed(context.calls()) if event.status != "failed"}
-        self._replayed = recording(context.replay, context.run_id) if context.replay else None
+        self._replayed = read_recording(context.replay, context.run_id) if context.replay else None
         if context.record:
             try:
                 context.record.mkdir(parents=True, exist_ok=True)
@@ -147,7 +143,7 @@ class ModelClient:
                     call.event = self._attempt(call, model)
                     break
                 except Fault as fault:
-                    self._met(call, model, fault)
+                    self._note_fault(call, model, fault)
         except (CapReached, CredentialMissing, EnvironmentProblem) as problem:
             self._record(call, "failed", problem.message, keep=not isinstance(problem, CredentialMissing))
             raise NoReply(problem) from None
@@ -181,65 +177,63 @@ class ModelClient:
             if timeout <= 0:
                 cost = Cost()
                 raise Stopped
-            began = time.monotonic()
             call.event = replace(call.event, attempts=call.event.attempts + 1)
-            answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout, form=call.form)
-            usage = answer.usage or TokenUsage(tokens_in, answer.bytes // SAFE_BYTES + 1)
+            began = time.monotonic()
+            reply = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout, form=call.form)
+            usage = reply.usage or TokenUsage(tokens_in, reply.bytes // SAFE_BYTES + 1)
             usd = price.cost(usage) if price else None
-            cost, event = Cost(usage.tokens, usd or 0.0), call.event
-            call.event = replace(event, tokens=event.tokens + cost.tokens, usd=_sum(event.usd, usd))
+            cost = Cost(usage.tokens, usd or 0.0)
+            call.event = replace(call.event, tokens=call.event.tokens + cost.tokens, usd=_add(call.event.usd, usd))
         except Fault as fault:
             if fault.billed:  # at an unknown cost: its estimate
-                tokens, usd = (
-                    call.event.lost_tokens + cost.tokens,
-                    _sum(call.event.lost_usd, cost.usd if price else None),
-                )
-                call.event = replace(call.event, lost_tokens=tokens, lost_usd=usd)
+                lost_usd = _add(call.event.lost_usd, cost.usd if price else None)
+                call.event = replace(call.event, lost_tokens=call.event.lost_tokens + cost.tokens, lost_usd=lost_usd)
             else:
                 cost = Cost()
             raise
         finally:
             self._limiter.settle(key, cost)
-        if not answer.text.strip() and answer.finish not in ("length", "content_filter"):
+        if not reply.text.strip() and reply.finish not in ("length", "content_filter"):
             call.empty += 1
             if call.empty < EMPTY:
                 raise Fault("empty", "an empty reply")
         return replace(
             call.event, model=model, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out, tokens_cached=usage.cached,
-            reply_usd=usd, reply_seconds=time.monotonic() - began, finish=answer.finish, text=answer.text,
-            reason="; ".join(filter(None, (call.event.reason, "" if answer.usage else NO_USAGE))),
+            reply_usd=usd, reply_seconds=time.monotonic() - began, finish=reply.finish, text=reply.text,
+            reason="; ".join(filter(None, (call.event.reason, "" if reply.usage else NO_USAGE))),
         )  # fmt: skip
 
-    def _met(self, call: Call, model: str, fault: Fault) -> None:
-        """Note a fault; EnvironmentProblem when the time for retries is over. The wait before another attempt doubles
-        with each fault of the call, with a jitter of half either way; the other calls of this client wait, too
+    def _note_fault(self, call: Call, model: str, fault: Fault) -> None:
+        """EnvironmentProblem when the time for retries is over. The wait before another attempt doubles with each fault
+        of the call, with a jitter of half either way; the other calls of this client wait, too
         (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/)."""
         faults = (*call.event.faults, f"{model}: {fault.kind}: {fault.reason}"[:200])
         call.event = replace(call.event, faults=faults[-FAULTS:])
         if not fault.passes:
             call.refused[model] = fault
             return
-        wait = min(LONGEST_WAIT, self.context.config.backoff * 2.0 ** call.tries[model]) * (0.5 + call.luck.random())
+        wait = min(LONGEST_WAIT, self.context.config.backoff * 2.0 ** call.tries[model]) * (0.5 + call.jitter.random())
         call.tries[model] += 1
         if fault.retry_after is not None:
-            wait = fault.retry_after * (1.0 + 0.1 * call.luck.random())
+            wait = fault.retry_after * (1.0 + 0.1 * call.jitter.random())
         self._until[model] = max(self._until.get(model, 0.0), time.monotonic() + wait)
         self._require_time(call)
 
     def _require_time(self, call: Call, wait: float = 0.0) -> None:
-        if call.seconds + wait <= self.context.config.patience:
+        seconds, attempts, faults = time.monotonic() - call.began, call.event.attempts, call.event.faults
+        if seconds + wait <= self.context.config.patience:
             return
-        met = call.event.faults[-1] if call.event.faults else "all models are being skipped after faults of other calls"
-        tried = "one attempt" if call.event.attempts == 1 else f"{call.event.attempts} attempts"
+        last_fault = faults[-1] if faults else "all models are being skipped after faults of other calls"
         raise EnvironmentProblem(
-            f"no model answered in {call.seconds:.0f} s and {tried}; the last fault: {met}",
+            f"no model answered in {seconds:.0f} s and {attempts} attempt{'' if attempts == 1 else 's'}; "
+            f"the last fault: {last_fault}",
             hint="nothing is lost: the same command continues once a model answers",
         )
 
     def _pause(self, seconds: float) -> None:
         """Wait, but not beyond a request to stop."""
         end = time.monotonic() + seconds
-        while not self._closing.is_set() and not self.context.should_stop() and time.monotonic() < self._deadline:
+        while not (self._closing.is_set() or self.context.should_stop() or time.monotonic() >= self._deadline):
             left = end - time.monotonic()
             if left <= 0:
                 return
@@ -248,18 +242,20 @@ class ModelClient:
 
     def _record(self, call: Call, status: str, reason: str, *, keep: bool = True) -> CallEvent:
         """Emit the call's event. ``keep``: also into a recording."""
-        event = replace(call.event, status=status, reason=scrub(reason), wall_seconds=round(call.seconds, 4))
+        event = replace(
+            call.event, status=status, reason=scrub(reason), wall_seconds=round(time.monotonic() - call.began, 4)
+        )
         self.context.emit(event)
         if keep and self.context.record:
             asked = {"models": self.context.config.models, "messages": [asdict(message) for message in call.messages]}
             line = json.dumps({**event.to_record(), "asked": asked}, ensure_ascii=False)
-            with self._lock, _recorded_in(self.context.record, self.context.run_id).open("a", encoding="utf-8") as file:
+            with self._lock, _record_file(self.context.record, self.context.run_id).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         return event
 
 
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
+def _add(usd: float | None, more: float | None) -> float | None:
+    return None if usd is None or more is None else usd + more
 
 
 def _status(event: CallEvent) -> str:
@@ -270,17 +266,17 @@ def _status(event: CallEvent) -> str:
     return "truncated" if event.finish == "length" else "ok"
 
 
-def _recorded_in(folder: Path, run_id: str) -> Path:
+def _record_file(folder: Path, run_id: str) -> Path:
     """The file with a run's calls, a line for each: its event in the ledger with the prompt, without secrets."""
     return folder / f"{run_id or 'calls'}.jsonl"
 
 
-def recording(folder: Path, run_id: str) -> dict[tuple[int, str], CallEvent]:
+def read_recording(folder: Path, run_id: str) -> dict[tuple[int, str], CallEvent]:
     """The recorded calls of one run, by number and request. A call that was made again counts as it ended last; a torn
     last line of a killed run is skipped."""
     if not folder.is_dir():
         raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
-    path, calls = _recorded_in(folder, run_id), {}
+    path, calls = _record_file(folder, run_id), {}
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:

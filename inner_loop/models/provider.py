@@ -20,6 +20,12 @@ from inner_loop.models.scrub import scrub
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
 #: Providers of Claude models, which cache only marked text.
 MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropic/")
+_BY_STATUS: dict[int | None, Kind] = {
+    401: "key",
+    403: "key",
+    408: "timeout",
+    **dict.fromkeys((400, 404, 413, 422), "request"),
+}
 GRACE = 2.0  # seconds for the library's own timeout
 _loading = threading.Lock()
 _MOST = 1 << 40  # tokens of one reply, on either side
@@ -58,11 +64,11 @@ class ProviderReply:
 def litellm() -> Any:
     """The library, with its own price map, no output on stderr, and no traffic except the calls."""
     with _loading:
-        return _litellm()
+        return _load_litellm()
 
 
 @cache
-def _litellm() -> Any:
+def _load_litellm() -> Any:
     import logging
 
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -104,13 +110,13 @@ def ask(
     The library's own timeout is per read: a server that sends a byte now and then would block the call for ever. Such a
     call is left behind in its thread.
     """
-    results: list[ProviderReply | Exception] = []
+    results: list[ProviderReply | Fault] = []
 
     def attempt() -> None:
         try:
             results.append(_complete(model, messages, max_tokens, timeout, form))
-        except Exception as error:  # for the caller's thread
-            results.append(error)
+        except Fault as fault:  # for the caller's thread
+            results.append(fault)
 
     litellm()
     thread = threading.Thread(target=attempt, name="model-call", daemon=True)
@@ -118,7 +124,7 @@ def ask(
     thread.join(timeout + GRACE)
     if not results:
         raise Fault("timeout", f"the reply was not complete after {timeout:.0f} s", billed=True)
-    if isinstance(results[0], Exception):
+    if isinstance(results[0], Fault):
         raise results[0]
     return results[0]
 
@@ -126,9 +132,8 @@ def ask(
 def _complete(
     model: str, messages: Sequence[Message], max_tokens: int, timeout: float, form: Mapping[str, Any] | None
 ) -> ProviderReply:
-    library = litellm()
-    # Its logging passes each reply to threads of its own (a quarter of a call's cost here), and the ledger is our log.
-    # A version without this switch keeps logging.
+    # LiteLLM's logging passes each reply to threads of its own (a quarter of a call's cost here), and the ledger is our
+    # log. A version without this switch keeps logging.
     with suppress(ImportError, AttributeError):
         from litellm._internal_context import is_internal_call
 
@@ -137,29 +142,23 @@ def _complete(
     if sent and marked(model):
         sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
     try:
-        response = library.completion(
+        response = litellm().completion(
             model=model, messages=sent, max_tokens=max_tokens, timeout=timeout, num_retries=0, max_retries=0,
             **wire_of(form),
         )  # fmt: skip
     except Exception as error:  # boundary to a library whose providers raise any exception
         raise _fault(error) from None
-    return _answer(response)
+    try:
+        choice = response.choices[0]
+        usage = reported(response.usage.model_dump() if response.usage else None)
+        return ProviderReply(scrub(choice.message.content or ""), usage, str(choice.finish_reason or "stop"))
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
 
 
 def marked(model: str) -> bool:
     """Whether its provider caches only marked text."""
     return "claude" in model and model.startswith(MARKED)
-
-
-def _answer(response: Any) -> ProviderReply:
-    try:
-        choice = response.choices[0]
-        text = scrub(choice.message.content or "")
-        finish = str(choice.finish_reason or "stop")
-        usage = reported(response.usage.model_dump() if response.usage else None)
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
-    return ProviderReply(text, usage, finish)
 
 
 def _fault(error: Exception) -> Fault:
@@ -179,17 +178,13 @@ def _fault(error: Exception) -> Fault:
         return Fault("context", re.sub(r"^(?:[\w.]*(?:Error|Exception)(?::| -) )+", "", reason))
     if status == 429:
         return Fault("rate", reason, retry_after=retry_after)
-    if status in (401, 403):
-        return Fault("key", reason)
-    if name == "Timeout" or status == 408:
-        return Fault("timeout", reason, billed=True)
-    if status in (400, 404, 413, 422):
-        return Fault("request", reason)
+    if kind := _BY_STATUS.get(408 if name == "Timeout" else status):
+        return Fault(kind, reason, billed=kind == "timeout")
     if headers is not None:
         return Fault("server", reason, retry_after=retry_after)
-    connected = not {"ConnectError", "ConnectTimeout"} & {type(cause).__name__ for cause in causes}
-    kind: Kind = "malformed" if connected and "Connection error" not in reason else "connection"
-    return Fault(kind, reason, billed=connected)
+    is_connected = not {"ConnectError", "ConnectTimeout"} & {type(cause).__name__ for cause in causes}
+    kind = "malformed" if is_connected and "Connection error" not in reason else "connection"
+    return Fault(kind, reason, billed=is_connected)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

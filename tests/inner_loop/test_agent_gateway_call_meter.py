@@ -17,7 +17,7 @@ import pytest
 
 from inner_loop.events import CallEvent
 from inner_loop.gateway import server as agent_gateway
-from inner_loop.gateway.request import ReplyReader
+from inner_loop.gateway.call_meter import ReplyReader
 from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.models.spend_limiter import SpendLimiter
@@ -59,7 +59,7 @@ def test_a_cap_ends_it_with_an_error_that_an_agent_can_read(api: ApiServer, kind
         error = answers[-1].json()
         assert "--set max_tokens=2600 is reached" in error["error"]["message"]
         assert answers[-1].headers["x-should-retry"] == "false"
-        assert error["error"]["type"] == ("billing_error" if kind == "messages" else "insufficient_quota")
+        assert error["error"]["type"] == "billing_error" and error["error"]["code"] == "insufficient_quota"
         assert isinstance(caller.gateway.meter.problem, CapReached)
     spent = SpendLimiter(tmp_path).spent()
     told = [call["tokens"] for call in caller.events]
@@ -315,16 +315,27 @@ def _ask_for_ever(where: Any, study: Path) -> None:
     ],
 )
 def test_why_a_reply_ended_is_told_in_one_language(kind: Any, reply: dict[str, Any], finish: str) -> None:
-    reading = ReplyReader(kind)
-    reading.whole(json.dumps(reply | {"model": "m"}).encode())
-    assert (reading.finish, reading.model, reading.ended) == (finish, "m", True)
+    reading = ReplyReader()
+    reading.read_whole(json.dumps(reply | {"model": "m"}).encode())
+    assert (reading.finish, reading.model, reading.has_ended) == (finish, "m", True)
 
 
 def test_a_chunk_of_a_stream_need_not_have_choices() -> None:
-    reading = ReplyReader("chat")
+    reading = ReplyReader()
     for chunk in ({"model": "m"}, {"choices": None}, {"choices": []}, {"choices": "x"}):
-        assert not reading.event(b"data: " + json.dumps(chunk).encode())
-    assert reading.finish == "" and not reading.ended
-    assert not reading.event(b'data: {"choices": [{"finish_reason": "stop"}]}') and reading.finish == "stop"
-    assert reading.event(b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}')
-    assert reading.ended and reading.usage is not None and reading.usage.tokens == 7
+        assert not reading.read_event(b"data: " + json.dumps(chunk).encode())
+    assert reading.finish == "" and not reading.has_ended
+    assert not reading.read_event(b'data: {"choices": [{"finish_reason": "stop"}]}') and reading.finish == "stop"
+    for chunk in ({"choices": []}, {}):
+        last = ReplyReader()
+        assert last.read_event(b"data: " + json.dumps(chunk | {"usage": {"prompt_tokens": 3}}).encode())
+        assert last.has_ended and last.counts == {"prompt_tokens": 3}
+    assert not reading.read_event(b'data: {"type": "message_delta", "usage": {"output_tokens": 3}}')
+
+
+def test_an_incomplete_response_ends_with_its_usage() -> None:
+    reading = ReplyReader()
+    for name, counts in (("created", {}), ("incomplete", {"input_tokens": 3})):
+        event = {"type": f"response.{name}", "response": {"usage": counts}}
+        assert not reading.has_ended and not reading.read_event(b"data: " + json.dumps(event).encode())
+    assert reading.has_ended and reading.counts == {"input_tokens": 3}

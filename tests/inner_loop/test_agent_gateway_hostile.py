@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from inner_loop.gateway import server as agent_gateway
-from inner_loop.gateway import serving
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
@@ -228,8 +227,9 @@ def test_what_is_no_answer_is_told_and_counted(
     answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
-        caller.ask("chat")
+        status_code = caller.ask("chat").status_code
         (event,) = caller.events
+        assert status_code == {"bomb": 502, "elsewhere": 502}.get(answer, status_code)
         assert len(server.heard) == 1 and caller.gateway.meter.problem is None
         assert (b"gzip" in RAW[answer]) == ("compressed" in event["reason"])  # not unpacked, before any limit
         assert SpendLimiter(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
@@ -255,7 +255,7 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
 def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reply is read to its end and paid, and the one connection there is serves the next request."""
     monkeypatch.setattr(agent_gateway.Handler, "timeout", 1.0)
-    monkeypatch.setattr(serving, "CONNECTIONS", 1)
+    monkeypatch.setattr(agent_gateway, "CONNECTIONS", 1)
     chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode()
     last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"

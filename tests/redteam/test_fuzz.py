@@ -31,8 +31,8 @@ from arena.home.chain import Chain
 from arena.home.protocol import RunResult, parsed
 from arena.run_archive import ARCHIVE, unpacked
 from arena.serving.names import checked_name, skeletons
-from inner_loop.gateway.fields import APIS
-from inner_loop.gateway.request import RequestRefused, ask
+from inner_loop.gateway.request import LENGTHS, parse_request
+from inner_loop.gateway.serving import RequestRefused
 from inner_loop.researchers.reply import BadEdit, parse
 from meta.cli.main import run
 from meta.mutators.llm.reply import BadReply, build_child
@@ -185,13 +185,15 @@ def test_bodies_of_requests(tmp_path: Path) -> None:
 def test_requests_of_agents_to_models() -> None:
     rng = random.Random(5)
     for turn in range(20_000):
-        kind: Any = rng.choice(list(APIS))
+        kind: Any = rng.choice(list(LENGTHS))
         honest = body(kind) | ({"tools": [TOOL], "stream": True} if kind != "messages" else {})
         value = changed(changed(honest, rng), rng)
         raw = json.dumps(value).encode() if turn % 3 else spoilt(json.dumps(value).encode(), rng)
         with refused(RequestRefused):
-            sent = json.loads(ask(kind, raw).content)
-            assert sent.keys() <= {*APIS[kind].fields, "store", "stream_options"}
+            request = parse_request(kind, raw)
+            sent = json.loads(request.content)
+            assert sent["model"] == request.model and request.tokens_in >= len(request.content)
+            assert json.loads(parse_request(kind, request.content).content) == sent
 
 
 def test_results_of_volunteers() -> None:
