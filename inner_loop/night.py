@@ -26,7 +26,6 @@ from inner_loop.trials import request_of
 from inner_loop.wave import ExperimentRequest
 from programs.common.errors import UsageError
 from programs.program import Program
-from trainer.cards.freshness import takes_seed
 from trainer.edits import Edit
 from trainer.rows import Difference
 from trainer.source import Source
@@ -108,7 +107,7 @@ class Night:
             )
         self._recorded = {e.number: e for e in context.recorded if isinstance(e, NightTurnEvent)}
         self._repeats = True
-        self._second = "a second seed" if takes_seed(task) else "a second training"
+        self._second = "a second seed" if task.takes_seed else "a second training"
 
     @property
     def _first(self) -> Researcher:

@@ -31,7 +31,7 @@ from programs.common.files import write_whole
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters
-from trainer.cards.freshness import least
+from trainer.freshness import least
 
 
 def finish_study(study: Study, program: Program, decision: Decision, origin: str | None) -> Champion:

@@ -29,6 +29,7 @@ from trainer.laws.law import Law, law_of
 from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES, held_rows
 from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source, imported_modules, task_file_bytes
+from trainer.values.constants import is_number
 from trainer.values.declared_edits import edit_space
 
 TASKS = Path(__file__).resolve().parent / "tasks"
@@ -167,10 +168,38 @@ class Task:
     @cached_property
     def takes_split(self) -> bool:
         """Whether a command is told which rows to use: by {split}, or by METALOOP_SPLIT in its files."""
-        if self.run is None:
-            return False
+        return self.run is not None and ("{split}" in self.run.words or self._names(b"METALOOP_SPLIT"))
+
+    @cached_property
+    def takes_seed(self) -> bool:
+        """Whether a command uses the training seed: by {seed}, a constant, or METALOOP_TRAIN_SEED in its files."""
+        run = self.run
+        if run is None or run.seed_constant or "{seed}" in f"{run.command} {run.environment}":
+            return True
+        return self._names(b"METALOOP_TRAIN_SEED")
+
+    def _names(self, variable: bytes) -> bool:
+        """Whether a file of the task has the name of a variable."""
         texts = (*(text.encode() for _, text in self.baseline().files), *self.laid_files().values())
-        return "{split}" in self.run.words or any(b"METALOOP_SPLIT" in text for text in texts)
+        return any(variable in text for text in texts)
+
+    def card_number(self, *keys: str) -> float | None:
+        """A number of the card, which is an untrusted file; None where it has none."""
+        value: JsonValue = self.card
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return float(value) if is_number(value) else None
+
+    @property
+    def is_card_current(self) -> bool:
+        """Whether the card was measured on these files."""
+        card = self.card or {}
+        return (card.get("task_id"), card.get("baseline_source")) == (self.task_id, self.baseline().source_id)
+
+    @property
+    def seed_sd(self) -> float | None:
+        """SD of the metric between training seeds of the untouched source; None if no card of these files has it."""
+        return self.card_number("baseline", "sd") if self.is_card_current else None
 
     @property
     def data_noise(self) -> str:

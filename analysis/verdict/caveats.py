@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.tables import statement
 from analysis.verdict.decision import Caveat, Decision
 from analysis.wording import clean
-from trainer.cards.freshness import SAID
+from trainer.freshness import SAID
 
 if TYPE_CHECKING:
     import duckdb

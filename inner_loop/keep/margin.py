@@ -11,7 +11,6 @@ from inner_loop.contracts import KeepVerdict
 from inner_loop.keep.better import verdict
 from inner_loop.record import Record, measurements
 from programs.charter import Keep
-from trainer.cards.card_summary import summary
 from trainer.edits import Edit
 
 #: Training seeds of the baseline, used if the task's card has no measured sd.
@@ -30,7 +29,7 @@ class Margin:
         self._sd: float | None = None
 
     def prepare(self, bench: Bench) -> None:
-        self._sd = summary(bench.task).measured_sd
+        self._sd = bench.task.seed_sd
         if self._sd is not None:
             return
         have = len(measurements(bench.history, bench.baseline.source.source_id))

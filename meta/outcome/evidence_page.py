@@ -31,8 +31,8 @@ from programs.common.text import one_line
 from programs.diff import Diff, diff
 from programs.directives import ORDER, Directive
 from programs.evolved_for import EvolvedFor
-from trainer.cards.freshness import SAID, SPLIT
 from trainer.edits import Edit
+from trainer.freshness import SAID, SPLIT
 from trainer.sandbox import flag
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

@@ -11,7 +11,6 @@ from pathlib import Path
 from programs.common.errors import EnvironmentProblem, MetaloopError, NoSandbox, TaskError
 from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
-from trainer.cards.freshness import takes_seed
 from trainer.cards.measure import declared_edits
 from trainer.commands.blind_check import blind_findings
 from trainer.commands.cures import cure, traceback_in
@@ -168,10 +167,10 @@ def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: b
     if other != first:
         values = [first, other] if again == first else [first, again, other]
         differ = f"two seeds differ by {abs(other - first):.3g}; {same}"
-        if not takes_seed(task):
+        if not task.takes_seed:
             differ = f"three runs differ by up to {max(first, again, other) - min(first, again, other):.3g}"
         return CheckFinding("ok", "noise", differ, measured={"seed_sd": statistics.stdev(values)})
-    if takes_seed(task):
+    if task.takes_seed:
         return CheckFinding(
             "warning", "noise", "the seed changes nothing", "check that the code uses the seed that it gets"
         )

@@ -51,7 +51,7 @@ from arena.contest.stored import LedgerHead, MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.serving.clock import iso, utc_now
 from programs.common.errors import NotFound
-from trainer.cards.freshness import said
+from trainer.freshness import said
 from trainer.task import Task
 
 WHOLE = (ContestEntry.raw, ContestEntry.results)

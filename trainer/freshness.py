@@ -37,10 +37,10 @@ def freshness(task: Task) -> str:
         return TIMED
     if task.run is not None:
         if task.takes_split:
-            return SPLIT if takes_seed(task) else ROWS
+            return SPLIT if task.takes_seed else ROWS
         if task.held_rows(task.scoring["n_rows"] or 0):
-            return HELD if takes_seed(task) else ROWS
-        return SEEDS if takes_seed(task) else NOTHING
+            return HELD if task.takes_seed else ROWS
+        return SEEDS if task.takes_seed else NOTHING
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 
 
@@ -55,20 +55,11 @@ def said(tasks: Sequence[Task]) -> str:
     return SAID[freshness(worst)] + (f" To make it verifiable: {'; '.join(cure)}." if cure else "")
 
 
-def takes_seed(task: Task) -> bool:
-    """Whether a command uses the training seed: by {seed}, a constant, or METALOOP_TRAIN_SEED in its files."""
-    run = task.run
-    if run is None or run.seed_constant or "{seed}" in f"{run.command} {run.environment}":
-        return True
-    editable = (text.encode() for _, text in task.baseline().files)
-    return any(b"METALOOP_TRAIN_SEED" in body for body in (*editable, *task.laid_files().values()))
-
-
 def cures(task: Task) -> list[str]:
     """How to make the result of a command's task verifiable; empty if nothing is missing."""
     if task.run is None:
         return []
-    lines = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
+    lines = [] if task.takes_seed else ["put {seed} into the command, so that training again uses a fresh seed"]
     if not task.run.score_command:
         lines.append(
             "set [run] score_command and artifacts, so that a separate command scores the artifacts of training"
