@@ -184,11 +184,11 @@ class Task:
         return any(variable in text for text in texts)
 
     def card_number(self, *keys: str) -> float | None:
-        """A number of the card, which is an untrusted file; None where it has none."""
+        """A finite number of the card, which is an untrusted file; None where it has none."""
         value: JsonValue = self.card
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
-        return float(value) if is_number(value) else None
+        return float(value) if is_number(value) and math.isfinite(value) else None
 
     @property
     def is_card_current(self) -> bool:
