@@ -23,7 +23,7 @@ from programs.common.errors import NotFound, TaskError
 from programs.common.ids import content_id
 from trainer import constraints, task_file
 from trainer.constraints import Constraints
-from trainer.edits import EditSpace
+from trainer.edits import Edit, EditSpace
 from trainer.gpu import Device
 from trainer.laws.law import Law, law_of
 from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES, held_rows
@@ -115,6 +115,19 @@ class Task:
     @cached_property
     def _baseline(self) -> Source:
         return Source.from_folder(self.folder, self.editable)
+
+    def declared_edits(self, source: Source | None = None) -> list[tuple[Edit, str]]:
+        """Every declared edit that changes the untouched source, or another one, with its group."""
+        now = self.edits.config(source or self.baseline())
+        edits: list[tuple[Edit, str]] = []
+        for knob in self.edits.knobs:
+            values = [True] if knob.kind == "patch" else knob.values
+            others = [value for value in values if value != now.get(knob.name)]
+            edits += [
+                (Edit(apply=(knob.name,)) if knob.kind == "patch" else Edit({knob.name: value}), knob.group)
+                for value in others
+            ]
+        return edits
 
     @cached_property
     def imports(self) -> list[str]:
