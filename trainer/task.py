@@ -9,6 +9,7 @@ import py_compile
 import re
 import shlex
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -121,12 +122,12 @@ class Task:
         now = self.edits.config(source or self.baseline())
         edits: list[tuple[Edit, str]] = []
         for knob in self.edits.knobs:
-            values = [True] if knob.kind == "patch" else knob.values
-            others = [value for value in values if value != now.get(knob.name)]
-            edits += [
-                (Edit(apply=(knob.name,)) if knob.kind == "patch" else Edit({knob.name: value}), knob.group)
-                for value in others
-            ]
+            if knob.kind != "patch":
+                edits += [
+                    (Edit({knob.name: value}), knob.group) for value in knob.values if value != now.get(knob.name)
+                ]
+            elif not now.get(knob.name):
+                edits.append((Edit(apply=(knob.name,)), knob.group))
         return edits
 
     @cached_property
@@ -266,8 +267,8 @@ class Task:
         folder = _find(ref)
         path = folder / "task.toml"
         parsed, text = task_file.read(path)
-        _check_files(path, text, parsed)
-        _check_score(path, text, parsed)
+        for fault in _faults(folder, parsed):
+            task_file.complain(path, text, *fault)
         edits = edit_space(path, text, parsed)
         card, budget = _card(folder / "card.json"), parsed.budget
         data = parsed.data
@@ -303,7 +304,7 @@ class Task:
             device=budget.device,
             torch=parsed.task.torch,
             timed=parsed.task.timed,
-            constraints=_constraints(path, text, parsed),
+            constraints=parsed.constraints,
             repository=parsed.task.repository,
         )
 
@@ -324,58 +325,45 @@ def _find(ref: str | Path) -> Path:
     return folder
 
 
-def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
-    for key in ("editable", "read_only"):
-        for name in getattr(parsed.task, key):
+Fault = tuple[tuple[str, ...], str, str]  # where in task.toml; what is wrong; what helps
+
+
+def _faults(folder: Path, parsed: task_file.TaskFile) -> Iterator[Fault]:
+    """What is wrong between task.toml and the files of its folder, or between two of its sections."""
+    section, run, score = parsed.task, parsed.run, parsed.score
+    editable, read_only = ("task", "editable"), ("task", "read_only")
+    for where, names in ((editable, section.editable), (read_only, section.read_only)):
+        for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
-                task_file.complain(
-                    path, text, ("task", key), f"{name!r} is outside the task folder", "name a file inside it"
-                )
-            if not (path.parent / name).is_file():
-                task_file.complain(
-                    path, text, ("task", key), f"no file {name!r} in the folder", "create it or correct the name"
-                )
-    for name in parsed.task.editable:
-        if name in (parsed.score.file, parsed.score.rows):
+                yield where, f"{name!r} is outside the task folder", "name a file inside it"
+            if not (folder / name).is_file():
+                yield where, f"no file {name!r} in the folder", "create it or correct the name"
+    for name in section.editable:
+        if name in (score.file, score.rows):
             message = f"{name!r} is what [score] reads, so an edit of it would be the result"
-            task_file.complain(path, text, ("task", "editable"), message, "remove it from editable")
-        if (name == "data.py" and parsed.run is None) or name in parsed.task.read_only:
-            why = "is also read-only" if name in parsed.task.read_only else "generates the hidden data"
-            task_file.complain(
-                path, text, ("task", "editable"), f"{name!r} {why}", "remove it from one of the two lists"
-            )
-    if parsed.run is not None:
-        _check_scoring(path, text, parsed.task, parsed.run)
-    if parsed.run is None and "train.py" not in parsed.task.editable:
-        task_file.complain(
-            path, text, ("task", "editable"), "train.py is missing", "add it, because the launcher starts train.py"
-        )
-    if parsed.score.kind not in ("printed", "simulated") and not (path.parent / "data.py").is_file():
-        task_file.complain(path, text, ("task",), "no data.py in the folder", "write one with make(split, seed, out)")
-
-
-def _check_scoring(path: Path, text: str, section: task_file.TaskSection, run: task_file.RunSection) -> None:
-    """An artifact that lies in the task would be scored in place of what a training leaves."""
-    for name in (one for one in section.read_only if task_file.is_artifact(one, run.artifacts)):
-        message = f"{name!r} is an artifact, which the training has to write"
-        task_file.complain(path, text, ("task", "read_only"), message, "remove it from read_only or from artifacts")
-    for name in set(run.score_files) - set(section.read_only):
-        message = f"{name!r} is no read-only file of the task"
-        task_file.complain(path, text, ("run", "score_files"), message, "add it to read_only, too")
-
-
-def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
+            yield editable, message, "remove it from editable"
+        if name in section.read_only:
+            yield editable, f"{name!r} is also read-only", "remove it from one of the two lists"
+        if name == "data.py" and run is None:
+            yield editable, f"{name!r} generates the hidden data", "remove it from one of the two lists"
+    if run is None and "train.py" not in section.editable:
+        yield editable, "train.py is missing", "add it, because the launcher starts train.py"
+    artifacts, score_files = (run.artifacts, run.score_files) if run else ([], [])
+    for name in section.read_only:
+        if task_file.is_artifact(name, artifacts):  # it would be scored in place of what a training leaves
+            message = f"{name!r} is an artifact, which the training has to write"
+            yield read_only, message, "remove it from read_only or from artifacts"
+    for name in set(score_files) - set(section.read_only):
+        yield ("run", "score_files"), f"{name!r} is no read-only file of the task", "add it to read_only, too"
+    if score.kind not in ("printed", "simulated") and not (folder / "data.py").is_file():
+        yield ("task",), "no data.py in the folder", "write one with make(split, seed, out)"
     try:
-        scorer_kind(parsed.score.kind)
+        scorer_kind(score.kind)
     except TaskError as error:
-        task_file.complain(path, text, ("score", "kind"), error.message, error.hint)
-
-
-def _constraints(path: Path, text: str, parsed: task_file.TaskFile) -> Constraints:
-    for name, one in parsed.constraints.items():
-        if problem := constraints.problem(name, one, parsed.score.kind):
-            task_file.complain(path, text, ("constraints", name), *problem)
-    return parsed.constraints
+        yield ("score", "kind"), error.message, error.hint
+    for name, constraint in parsed.constraints.items():
+        if problem := constraints.problem(name, constraint, score.kind):
+            yield ("constraints", name), *problem
 
 
 def _fixed_files(folder: Path, task: Task | task_file.TaskSection) -> list[str]:
