@@ -271,7 +271,6 @@ class Task:
             task_file.complain(path, text, *fault)
         edits = edit_space(path, text, parsed)
         card, budget = _card(folder / "card.json"), parsed.budget
-        data = parsed.data
         measured = (card or {}).get("cost_seconds")
         cost = budget.cost or float(measured if isinstance(measured, int | float) else 1.5 * budget.seconds)
         return cls(
@@ -295,9 +294,9 @@ class Task:
             hard_extra=budget.hard_extra,
             wall_factor=budget.wall_factor,
             memory_mb=budget.memory_mb,
-            data_seed=data.seed,
+            data_seed=parsed.data.seed,
             family=parsed.family,
-            public=data.public,
+            public=parsed.data.public,
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
