@@ -27,19 +27,14 @@ _MEANS = {
 def score_keys(noise: str | None) -> dict[str, Any]:
     """The keys of [score] of an answer. Raises Unknown for one that is none."""
     name, _, value = (noise or "unknown").partition("=")
-    if name == "rows" and value:
-        if Path(value).is_absolute() or ".." in Path(value).parts or not value.endswith(ROW_FILES):
-            message = (
-                f"--noise {noise}: is not the name of a file in the repository that ends with {', '.join(ROW_FILES)}"
-            )
-            raise Unknown("noise", message, NOISE)
+    path = Path(value)
+    if name == "rows" and value.endswith(ROW_FILES) and not path.is_absolute() and ".." not in path.parts:
         return {"rows": value}
     if name == "n_rows" and value.isdecimal() and int(value):
         return {"n_rows": int(value)}
-    if name == "n_rows" and value.isdecimal():
-        raise Unknown("noise", f"--noise {noise}: the number of rows has to be at least 1", NOISE)
     if value or name not in _MEANS:
-        raise Unknown("noise", f"--noise {noise}: is not one of {', '.join(NOISE)}", NOISE)
+        forms = f"FILE is in the repository and ends with {', '.join(ROW_FILES)}, N is at least 1"
+        raise Unknown("noise", f"--noise {noise}: is not one of {', '.join(NOISE)}; {forms}", NOISE)
     return {"exact": True} if name == "exact" else {}
 
 
