@@ -39,7 +39,6 @@ from trainer.commands.repository import OwnRepository, hub_of, packages_of, read
 from trainer.commands.task_toml import TaskText, TriedRun, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
-from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.task_file import is_artifact
@@ -59,12 +58,11 @@ NO_SEED = "the command gets no seed: {seed} in --command, or --seed FILE.py:NAME
 
 @dataclass(frozen=True)
 class TaskDraft:
-    """A task.toml that was tried. ``runs``: the two runs behind it."""
+    """A task.toml that was tried in two runs."""
 
     source: OwnRepository
     toml: str
     facts: list[Fact]
-    runs: list[Outcome]
 
 
 class Drafting:
@@ -127,7 +125,7 @@ class Drafting:
             *left_out(source, editable, command.value, self.sandbox),
             *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in others),
         ]
-        return TaskDraft(source, toml, facts, [run.outcome for run in runs])
+        return TaskDraft(source, toml, facts)
 
     def _runs(self, plain: TaskText) -> list[TriedRun]:
         """Two runs of the untouched files under two seeds."""
