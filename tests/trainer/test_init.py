@@ -294,6 +294,11 @@ def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_no
             ladders(read(place), ["a.py"], wrong)
 
 
+def test_ladders_of_a_constant_assigned_twice_has_no_knob(tmp_path: Path) -> None:
+    place = write_files(tmp_path, {"a.py": "LR = 0.1\nWIDTH = 8\nLR = 0.2\n"})
+    assert [one.name for one in ladders(read(place), ["a.py"], {})] == ["WIDTH"]
+
+
 def test_the_seed_of_an_experiment_reaches_the_code_and_the_time_is_what_was_measured(tmp_path: Path) -> None:
     task = made(foreign_repos.original(tmp_path / "one"), ORIGINAL, tmp_path / "copy")
     text = (tmp_path / "copy/task.toml").read_text()

@@ -33,8 +33,7 @@ from trainer.commands.facts import (
 )
 from trainer.commands.ladders import ladders
 from trainer.commands.named_numbers import NamedNumber
-from trainer.commands.noise_answer import checked_noise, noise_fact
-from trainer.commands.questions import OpenQuestions, Unknown
+from trainer.commands.questions import OpenQuestions, Unknown, checked_noise, noise_fact
 from trainer.commands.repository import OwnRepository, hub_of, packages_of, read, readable_text
 from trainer.commands.task_toml import TaskText, TriedRun, Wanted, toml_value
 from trainer.data import DataStore

@@ -28,13 +28,14 @@ _FAR = (1000.0, 100.0, 10.0)  # factors of a value that is certainly bad; the sm
 _SEE = "check that direction in task.toml is right for this metric"
 
 State = Literal["alive", "no effect", "fails", "not tested"]
-LEVELS: dict[State, Level] = {"alive": "ok", "no effect": "warning", "fails": "warning", "not tested": "warning"}
-HINTS: dict[State, str] = {
-    "alive": "",
-    "no effect": "it stays: a longer training may show one; if the code does not use it, take it out of task.toml",
-    "fails": "correct its values in task.toml",
-    "not tested": "--knobs tests all of them, however long it takes",
-}
+ADVICE: dict[State, tuple[Level, str]] = {  # the level and the hint of a finding
+    "alive": ("ok", ""),
+    "no effect": (
+        "warning", "it stays: a longer training may show one; if the code does not use it, take it out of task.toml"
+    ),
+    "fails": ("warning", "correct its values in task.toml"),
+    "not tested": ("warning", "--knobs tests all of them, however long it takes"),
+}  # fmt: skip
 
 
 @dataclass
@@ -65,7 +66,8 @@ class KnobTrials:
             if edits:
                 state, message, label, gain = self._state([*edits[-1:], *edits[:-1]])  # the ends of its ladder first
                 states[knob.name] = state
-                yield CheckFinding(LEVELS[state], f"knob {knob.name}", f"{state}: {message}", HINTS[state], label, gain)
+                level, hint = ADVICE[state]
+                yield CheckFinding(level, f"knob {knob.name}", f"{state}: {message}", hint, label, gain)
         if set(states.values()) == {"no effect"}:
             hint = "check that the command runs the editable files, and that [score] reads the metric"
             yield CheckFinding("error", "knobs", f"none of {len(states)} changes {self.task.metric}", hint)

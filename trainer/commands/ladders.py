@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from programs.common.errors import UsageError
 from trainer.commands.repository import OwnRepository
 from trainer.commands.roles import role_of, values_to_try
-from trainer.values import constants, nested_values
+from trainer.values import nested_values
 from trainer.values.nested_values import Scalar
 
 MOST = 24
@@ -81,17 +81,12 @@ def _is_set(one: Ladder, command: str) -> bool:
 
 def _settings(repository: OwnRepository, file: str) -> Iterator[Ladder]:
     """All settings of a file that have a name."""
-    text = repository.text(file)
-    if file.endswith(".py"):
-        lines = {line.text.partition("=")[0].partition(":")[0].strip(): line.number for line in repository.lines(file)}
-        for name, value in constants.read(text).items():
-            if isinstance(value, bool | int | float | str):
-                yield Ladder(name, file, lines.get(name, 1), value, role=role_of(name, value))
-    for at, one in nested_values.read(file, text).items():
-        role = role_of(one.name, one.value)
-        if one.kind != "constant" and (role or one.kind not in _BY_ROLE):
-            values = tuple(dict.fromkeys((one.value, *one.choices))) if one.choices else ()
-            yield Ladder(one.name, file, one.line, one.value, one.owner, at, role, values)
+    for address, setting in nested_values.read(file, repository.text(file)).items():
+        role = role_of(setting.name, setting.value)
+        if role or setting.kind not in _BY_ROLE:
+            values = tuple(dict.fromkeys((setting.value, *setting.choices))) if setting.choices else ()
+            at = "" if setting.kind == "constant" else address
+            yield Ladder(setting.name, file, setting.line, setting.value, setting.owner, at, role, values)
 
 
 def _stated(repository: OwnRepository) -> dict[str, list[str]]:
