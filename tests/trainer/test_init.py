@@ -18,10 +18,9 @@ from tests.trainer.foreign_repos import COMPILED, MAKEFILE, NESTED, ORIGINAL, SH
 from trainer.cards import check_record
 from trainer.commands import named_numbers
 from trainer.commands.init import Drafting, write
-from trainer.commands.ladders import ladders
+from trainer.commands.ladders import ladders, role_of, values_to_try
 from trainer.commands.questions import Unknown
 from trainer.commands.repository import read
-from trainer.commands.roles import role_of, values_to_try
 from trainer.commands.task_toml import Wanted
 from trainer.experiment import Spec
 from trainer.scorers.printed import Printed

@@ -1,5 +1,5 @@
-"""What nothing decides when a task is made of a repository: open questions, all of them in one error. One of them is the
-noise of the validation rows (docs/night.md), `task init --noise`."""
+"""What nothing decides when a task is made of a repository: open questions, all of them in one error. One of them is
+the noise of the validation rows (docs/night.md), `task init --noise`."""
 
 from __future__ import annotations
 
