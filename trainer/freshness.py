@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SPLIT, HELD, ROWS, TIMED, SEEDS, NOTHING = "split", "held", "rows", "timed", "seeds", "nothing"
 
-SAID = {
+SENTENCES = {  # the freshest first
     SPLIT: "The run seeds, the training seeds and the data split are fresh: no researcher saw them.",
     EXACT: "The metric is exact: a count or a size, the same on any data.",
     HELD: "The run seeds and the training seeds are fresh, and the script is scored on rows that were held back from "
@@ -44,24 +44,16 @@ def freshness(task: Task) -> str:
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 
 
-def least(tasks: Sequence[Task]) -> str:
-    return max(map(freshness, tasks), key=tuple(SAID).index)
+def least_fresh(tasks: Sequence[Task]) -> Task:
+    """The task with the least that is fresh."""
+    return max(tasks, key=lambda task: tuple(SENTENCES).index(freshness(task)))
 
 
-def said(tasks: Sequence[Task]) -> str:
-    """A sentence on what is fresh, for the task with the least, and how to make it verifiable."""
-    worst = max(tasks, key=lambda task: tuple(SAID).index(freshness(task)))
-    cure = cures(worst)
-    return SAID[freshness(worst)] + (f" To make it verifiable: {'; '.join(cure)}." if cure else "")
-
-
-def cures(task: Task) -> list[str]:
-    """How to make the result of a command's task verifiable; empty if nothing is missing."""
-    if task.run is None:
-        return []
-    lines = [] if task.takes_seed else ["put {seed} into the command, so that training again uses a fresh seed"]
-    if not task.run.score_command:
-        lines.append(
+def describe_freshness(task: Task) -> str:
+    """A sentence on what is fresh, and another on how to make the result of a command verifiable."""
+    cures = [] if task.takes_seed else ["put {seed} into the command, so that training again uses a fresh seed"]
+    if task.run is not None and not task.run.score_command:
+        cures.append(
             "set [run] score_command and artifacts, so that a separate command scores the artifacts of training"
         )
-    return lines
+    return SENTENCES[freshness(task)] + (f" To make it verifiable: {'; '.join(cures)}." if cures else "")
