@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from inner_loop.bench import Bench
-from inner_loop.record import Record, measured_records, measurements
+from inner_loop.comparison import measured_records, measurements
+from inner_loop.events import Experiment
 from trainer.rows import EXACT, VALUES, Difference, paired, share_error
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
@@ -17,7 +18,7 @@ Decision = Literal["keep", "undecided", "discard"]
 WORDS = {KEEP: "better", UNDECIDED: "not resolved", DISCARD: "not better"}
 
 
-def difference(bench: Bench, candidate: Record, other: Record) -> Difference | None:
+def difference(bench: Bench, candidate: Experiment, other: Experiment) -> Difference | None:
     """The gain of a source over another one, in metric units, positive when better: the mean over the training seeds
     with which both were measured in full, each against the same seed. None without one.
 
@@ -56,7 +57,7 @@ def gain_text(found: Difference) -> str:
     return f"{found.value:+.3g}{error}"
 
 
-def gain_over_source(bench: Bench, found: Difference | None, other: Record, seeds: int = 1) -> str:
+def gain_over_source(bench: Bench, found: Difference | None, other: Experiment, seeds: int = 1) -> str:
     """A gain, its standard error, and what it was compared with, for the reason of a decision."""
     unit = f" {bench.task.unit}" if bench.task.unit else ""
     over = "with the same seed" if seeds == 1 else f"with the same {seeds} seeds"
@@ -65,20 +66,20 @@ def gain_over_source(bench: Bench, found: Difference | None, other: Record, seed
     return f"{gain_text(found)}{unit} against experiment {other.number}, {over}" if found else "nothing to compare"
 
 
-def gain_over(bench: Bench, candidate: Record, other: Record) -> float | None:
+def gain_over(bench: Bench, candidate: Experiment, other: Experiment) -> float | None:
     """Mean gain in metric units over the training seeds with which both sources were measured in full."""
     gains = [bench.gain(after, before) or 0.0 for before, after in same_seed_pairs(bench, candidate, other)]
     return sum(gains) / len(gains) if gains else None
 
 
-def same_seed_pairs(bench: Bench, candidate: Record, other: Record) -> list[tuple[Record, Record]]:
+def same_seed_pairs(bench: Bench, candidate: Experiment, other: Experiment) -> list[tuple[Experiment, Experiment]]:
     """(of the other source, of the candidate) for each training seed with which both were measured in full."""
     mine = measured_records(bench.history, candidate.source.source_id)
     theirs = measured_records(bench.history, other.source.source_id)
     return [(theirs[seed], mine[seed]) for seed in sorted(mine.keys() & theirs.keys())]
 
 
-def mean_metric(bench: Bench, record: Record) -> float | None:
+def mean_metric(bench: Bench, record: Experiment) -> float | None:
     """Mean metric of a record's source over all training seeds with which it was measured in full."""
     values = list(measurements(bench.history, record.source.source_id).values())
     return sum(values) / len(values) if values else None
@@ -124,13 +125,13 @@ def _seed_variance(bench: Bench) -> float | None:
     return None if sd is None else 2 * sd**2
 
 
-def _rows_variance(bench: Bench, pairs: Sequence[tuple[Record, Record]]) -> float | None:
+def _rows_variance(bench: Bench, pairs: Sequence[tuple[Experiment, Experiment]]) -> float | None:
     """The variance of a difference by the draw of the rows, which no seed reduces: paired where the values of rows are
     known, else by their number, as if the two sources did not share them. None if neither is known."""
     import numpy as np
 
     sides = [list(side) for side in zip(*pairs, strict=True)]
-    names = [[record.outcome.rows for record in side if record.outcome.rows] for side in sides]
+    names = [[record.rows for record in side if record.rows] for side in sides]
     if all(len(side) == len(pairs) for side in names):
         old, new = ([bench.data.searched_rows(name) for name in side] for side in names)
         if len({len(values) for values in (*old, *new)}) == 1:
@@ -143,16 +144,16 @@ def _rows_variance(bench: Bench, pairs: Sequence[tuple[Record, Record]]) -> floa
     return None
 
 
-def value(bench: Bench, record: Record) -> float:
+def value(bench: Bench, record: Experiment) -> float:
     """Mean metric with the sign of the task, so greater is better; minus infinity if nothing was measured."""
     mean = mean_metric(bench, record)
     return float("-inf") if mean is None else -bench.task.sign * mean
 
 
-def added_lines(candidate: Record, parent: Record) -> int:
+def added_lines(candidate: Experiment, parent: Experiment) -> int:
     """Lines of source that a candidate has more than its parent; negative if it is shorter."""
     return _lines(candidate) - _lines(parent)
 
 
-def _lines(record: Record) -> int:
+def _lines(record: Experiment) -> int:
     return sum(len(text.splitlines()) for _, text in record.source.files)

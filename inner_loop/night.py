@@ -17,9 +17,8 @@ from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BenchClosed
 from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_over_source
 from inner_loop.contracts import Proposal, Researcher
-from inner_loop.events import AgentHeadEvent, AgentSessionEvent, FindingEvent, NightTurnEvent
+from inner_loop.events import AgentHeadEvent, AgentSessionEvent, Experiment, FindingEvent, NightTurnEvent
 from inner_loop.models.contract import NoReply
-from inner_loop.record import Record
 from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
 from inner_loop.trials import request_of
@@ -149,7 +148,7 @@ class Night:
         if self._repeats and begun.ok:
             self._again(bench, [begun])
         if not begun.decision:
-            why = BEGUN if begun.ok else f"{begun.outcome.status}: {begun.outcome.reason}"
+            why = BEGUN if begun.ok else f"{begun.status}: {begun.reason}"
             bench.decide(begun, "keep" if begun.ok else "discard", why)
 
     # --- turns of one experiment ----------------------------------------------------------------------------------
@@ -227,9 +226,9 @@ class Night:
                 decision = "discard"
                 why = f"experiment {best.number} of the same round was kept; tried again on top of it"
             elif not record.ok:
-                why = f"{record.outcome.status}: {record.outcome.reason}"
+                why = f"{record.status}: {record.reason}"
             elif repeat and not repeat.ok:
-                why = f"{repeat.outcome.status} with {self._second}"
+                why = f"{repeat.status} with {self._second}"
             elif record in wins and self._repeats and not repeat:
                 decision, why = "undecided", f"no time for {self._second}: {why}"
             else:
@@ -238,7 +237,7 @@ class Night:
             kept = record if record is best else None
             self._told(bench, turn, [record, *filter(None, [repeat])], kept, _gain(found))
 
-    def _again(self, bench: Bench, wins: Sequence[Record]) -> dict[int, Record]:
+    def _again(self, bench: Bench, wins: Sequence[Experiment]) -> dict[int, Experiment]:
         """Train records with a second seed, once; number → its repeat, of those that the budget covers."""
         known = {one.source: one for one in bench.history if one.replicate == SECOND and one.full}
         for repeat in known.values():
@@ -247,7 +246,7 @@ class Night:
         new = [one for one in wins if one.source not in known]
         asks = [
             ExperimentRequest(
-                Edit(), one, one.because, replicate=SECOND, description=f"{one.description}, again", proposer=BY,
+                Edit(), one, one.directive_ids, replicate=SECOND, description=f"{one.description}, again", proposer=BY,
                 source=one.source, program_id=one.program_id,
             )
             for one in new
@@ -257,12 +256,12 @@ class Night:
             known[one.source] = repeat
         return {one.number: known[one.source] for one in wins if one.source in known}
 
-    def _compared(self, bench: Bench, record: Record, main: Record) -> Difference | None:
+    def _compared(self, bench: Bench, record: Experiment, main: Experiment) -> Difference | None:
         """The gain over `main` on the same seeds; None for a source that failed with any of them."""
         failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
         return None if failed else difference(bench, record, main)
 
-    def _wins(self, bench: Bench, record: Record, main: Record) -> bool:
+    def _wins(self, bench: Bench, record: Experiment, main: Experiment) -> bool:
         """Whether the first look is worth a second seed. Without second seeds, whether it is kept."""
         return self._decided(bench, self._compared(bench, record, main)) == "keep"
 
@@ -321,7 +320,12 @@ class Night:
         return tried and len(self._recorded) == told and sessions > told
 
     def _told(
-        self, bench: Bench, turn: NightTurn, trained: Sequence[Record], kept: Record | None = None, gain: float = 0.0
+        self,
+        bench: Bench,
+        turn: NightTurn,
+        trained: Sequence[Experiment],
+        kept: Experiment | None = None,
+        gain: float = 0.0,
     ) -> None:
         """Write a turn down, once."""
         event = NightTurnEvent(
@@ -334,7 +338,7 @@ class Night:
             main=bench.head.number,
             kept=kept.number if kept else None,
             gain=gain if kept else 0.0,
-            device_seconds_charged=sum(one.charged for one in trained),
+            device_seconds_charged=sum(one.device_seconds_charged for one in trained),
         )
         if turn.number not in self._recorded:
             self._context.emit(event)

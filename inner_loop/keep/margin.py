@@ -6,10 +6,10 @@ import statistics
 
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
-from inner_loop.comparison import gain_over
+from inner_loop.comparison import gain_over, measurements
 from inner_loop.contracts import KeepVerdict
+from inner_loop.events import Experiment
 from inner_loop.keep.better import verdict
-from inner_loop.record import Record, measurements
 from programs.charter import Keep
 from trainer.edits import Edit
 
@@ -37,7 +37,7 @@ class Margin:
             record = bench.experiment(
                 Edit(),
                 parent=bench.baseline,
-                because=self._because,
+                directive_ids=self._because,
                 replicate=replicate,
                 description=f"baseline, seed {replicate}: noise",
             )
@@ -45,7 +45,7 @@ class Margin:
         values = measurements(bench.history, bench.baseline.source.source_id).values()
         self._sd = statistics.stdev(values) if len(values) > 1 else None
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
+    def judge(self, bench: Bench, candidate: Experiment, parent: Experiment, *, earn: float = 0.0) -> KeepVerdict:
         if self._sd is None:
             reason = "undecided: the noise of the baseline is unknown, because further seeds of it failed"
             return KeepVerdict(False, reason, undecided=True)
