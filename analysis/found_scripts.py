@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from analysis.script_remarks import SEED_ALONE, script_remarks
 from analysis.wording import clean, count, decimals, estimate, interval_decimals, many, number
 from programs.common.templates import jinja_environment
-from trainer.cards.freshness import takes_seed
 from trainer.rows import COUNT, DRAWN, EXACT, ROWS, SEEDS, SPLIT, UNKNOWN, VALUES
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def measured(
     bounds = (low, high) if low != high and EXACT not in known.split() else (None, None)
     return {
         "unit": task.unit, "gain": gain, "low": bounds[0], "high": bounds[1], "n": n, "noise": known,
-        "metric": task.metric, "data": task.data_noise, "timed": task.timed, "seeded": takes_seed(task),
+        "metric": task.metric, "data": task.data_noise, "timed": task.timed, "seeded": task.takes_seed,
         "rows": task.scoring["n_rows"] if task.data_noise == COUNT else held_rows,
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from analysis.knowledge import EditTrial, of_trials, role_values_of, write
 from bench.common import figure
 from meta.cli.task_work import trainer_at
-from trainer.cards.measure import declared_edits, run_or_refuse
+from trainer.cards.measure import run_or_refuse
 from trainer.edits import Edit, EditError
 from trainer.experiment import Trainer
 from trainer.outcome import Status
@@ -36,7 +36,7 @@ Runs = list[tuple[Status, float | None]]
 
 def moves(task: Task, source: Source) -> list[Edit]:
     """Every declared edit that changes the script, and each other optimizer with each learning rate."""
-    edits = [edit for edit, _ in declared_edits(task, source)]
+    edits = [edit for edit, _ in task.declared_edits(source)]
     optimizer, rate = task.edits.knob("@optimizer"), task.edits.knob("@learning_rate")
     if optimizer is None or rate is None or optimizer.kind != "choice":
         return edits

@@ -8,8 +8,6 @@ from typing import Literal
 
 from inner_loop.bench import Bench
 from inner_loop.events import Experiment
-from trainer.cards.card_summary import summary
-from trainer.cards.freshness import takes_seed
 from trainer.rows import EXACT, VALUES, Difference, paired, share_error
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
@@ -62,7 +60,7 @@ def gain_over_source(bench: Bench, found: Difference | None, other: Experiment, 
     """A gain, its standard error, and what it was compared with, for the reason of a decision."""
     unit = f" {bench.task.unit}" if bench.task.unit else ""
     over = "with the same seed" if seeds == 1 else f"with the same {seeds} seeds"
-    if not takes_seed(bench.task):
+    if not bench.task.takes_seed:
         over = "in 1 training of each" if seeds == 1 else f"in {seeds} trainings of each"
     return f"{gain_text(found)}{unit} against experiment {other.number}, {over}" if found else "nothing to compare"
 
@@ -100,7 +98,7 @@ def mean_metric(bench: Bench, record: Experiment) -> float | None:
 def seed_sd(bench: Bench) -> float | None:
     """The standard deviation of the metric between training seeds: as the task's card has it, else pooled over the
     sources that this run has measured with several seeds. None if it is unknown."""
-    if sd := summary(bench.task).measured_sd:
+    if sd := bench.task.seed_sd:
         return sd
     groups = [list(group.values()) for group in _repeated(bench)]
     repeats = sum(len(group) - 1 for group in groups)

@@ -23,7 +23,6 @@ from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
 from programs.common.errors import UsageError
 from programs.program import Program
-from trainer.cards.freshness import takes_seed
 from trainer.rows import Difference
 from trainer.source import Source
 from trainer.task import Task
@@ -104,7 +103,7 @@ class Night:
             )
         self._recorded = {e.number: e for e in context.recorded if isinstance(e, NightTurnEvent)}
         self._repeats = True
-        self._second = "a second seed" if takes_seed(task) else "a second training"
+        self._second = "a second seed" if task.takes_seed else "a second training"
 
     @property
     def _first(self) -> Researcher:

@@ -31,7 +31,7 @@ from programs.common.files import write_whole
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters
-from trainer.cards.freshness import least
+from trainer.freshness import freshness, least_fresh
 
 
 def finish_study(study: Study, program: Program, decision: Decision, origin: str | None) -> Champion:
@@ -119,7 +119,7 @@ def decide(study: Study, program: Program, claim: Claim, own: Program | None) ->
         tasks=claim.tasks, champion=claim.champion, tested=named(claim.tested, name), p=claim.p,
         beside=claim.beside, bare=claim.bare, aa=claim.aa, own=name, learnt=claim.learnt,
         trust=weakest(event.trust for event in verified if counts(event.status, event.trust)),
-        fresh=least(tasks), match_ids=tuple(sorted(matches)),
+        fresh=freshness(least_fresh(tasks)), match_ids=tuple(sorted(matches)),
         scripts=tuple(FoundScript.of(task, event) for task, event in harvested if event is not None),
         simulated=tuple(task.name for task in tasks if task.law is not None), looks=study_looks(study),
     )  # fmt: skip

@@ -9,6 +9,7 @@ import py_compile
 import re
 import shlex
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,12 +24,13 @@ from programs.common.errors import NotFound, TaskError
 from programs.common.ids import content_id
 from trainer import constraints, task_file
 from trainer.constraints import Constraints
-from trainer.edits import EditSpace
+from trainer.edits import Edit, EditSpace
 from trainer.gpu import Device
 from trainer.laws.law import Law, law_of
 from trainer.rows import COUNT, DRAWN, EXACT, SPLIT, UNKNOWN, VALUES, held_rows
 from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source, imported_modules, task_file_bytes
+from trainer.values.constants import is_number
 from trainer.values.declared_edits import edit_space
 
 TASKS = Path(__file__).resolve().parent / "tasks"
@@ -115,6 +117,19 @@ class Task:
     def _baseline(self) -> Source:
         return Source.from_folder(self.folder, self.editable)
 
+    def declared_edits(self, source: Source | None = None) -> list[tuple[Edit, str]]:
+        """Every declared edit that changes the untouched source, or another one, with its group."""
+        now = self.edits.config(source or self.baseline())
+        edits: list[tuple[Edit, str]] = []
+        for knob in self.edits.knobs:
+            if knob.kind != "patch":
+                edits += [
+                    (Edit({knob.name: value}), knob.group) for value in knob.values if value != now.get(knob.name)
+                ]
+            elif not now.get(knob.name):
+                edits.append((Edit(apply=(knob.name,)), knob.group))
+        return edits
+
     @cached_property
     def imports(self) -> list[str]:
         """Names of the modules that its untouched Python files import, without its own."""
@@ -167,10 +182,38 @@ class Task:
     @cached_property
     def takes_split(self) -> bool:
         """Whether a command is told which rows to use: by {split}, or by METALOOP_SPLIT in its files."""
-        if self.run is None:
-            return False
+        return self.run is not None and ("{split}" in self.run.words or self._names(b"METALOOP_SPLIT"))
+
+    @cached_property
+    def takes_seed(self) -> bool:
+        """Whether a command uses the training seed: by {seed}, a constant, or METALOOP_TRAIN_SEED in its files."""
+        run = self.run
+        if run is None or run.seed_constant or "{seed}" in f"{run.command} {run.environment}":
+            return True
+        return self._names(b"METALOOP_TRAIN_SEED")
+
+    def _names(self, variable: bytes) -> bool:
+        """Whether a file of the task has the name of a variable."""
         texts = (*(text.encode() for _, text in self.baseline().files), *self.laid_files().values())
-        return "{split}" in self.run.words or any(b"METALOOP_SPLIT" in text for text in texts)
+        return any(variable in text for text in texts)
+
+    def card_number(self, *keys: str) -> float | None:
+        """A finite number of the card, which is an untrusted file; None where it has none."""
+        value: JsonValue = self.card
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return float(value) if is_number(value) and math.isfinite(value) else None
+
+    @property
+    def is_card_current(self) -> bool:
+        """Whether the card was measured on these files."""
+        card = self.card or {}
+        return (card.get("task_id"), card.get("baseline_source")) == (self.task_id, self.baseline().source_id)
+
+    @property
+    def seed_sd(self) -> float | None:
+        """SD of the metric between training seeds of the untouched source; None if no card of these files has it."""
+        return self.card_number("baseline", "sd") if self.is_card_current else None
 
     @property
     def data_noise(self) -> str:
@@ -224,11 +267,10 @@ class Task:
         folder = _find(ref)
         path = folder / "task.toml"
         parsed, text = task_file.read(path)
-        _check_files(path, text, parsed)
-        _check_score(path, text, parsed)
+        for fault in _faults(folder, parsed):
+            task_file.complain(path, text, *fault)
         edits = edit_space(path, text, parsed)
         card, budget = _card(folder / "card.json"), parsed.budget
-        data = parsed.data
         measured = (card or {}).get("cost_seconds")
         cost = budget.cost or float(measured if isinstance(measured, int | float) else 1.5 * budget.seconds)
         return cls(
@@ -252,16 +294,16 @@ class Task:
             hard_extra=budget.hard_extra,
             wall_factor=budget.wall_factor,
             memory_mb=budget.memory_mb,
-            data_seed=data.seed,
+            data_seed=parsed.data.seed,
             family=parsed.family,
-            public=data.public,
+            public=parsed.data.public,
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
             device=budget.device,
             torch=parsed.task.torch,
             timed=parsed.task.timed,
-            constraints=_constraints(path, text, parsed),
+            constraints=parsed.constraints,
             repository=parsed.task.repository,
         )
 
@@ -282,58 +324,45 @@ def _find(ref: str | Path) -> Path:
     return folder
 
 
-def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
-    for key in ("editable", "read_only"):
-        for name in getattr(parsed.task, key):
+Fault = tuple[tuple[str, ...], str, str]  # where in task.toml; what is wrong; what helps
+
+
+def _faults(folder: Path, parsed: task_file.TaskFile) -> Iterator[Fault]:
+    """What is wrong between task.toml and the files of its folder, or between two of its sections."""
+    section, run, score = parsed.task, parsed.run, parsed.score
+    editable, read_only = ("task", "editable"), ("task", "read_only")
+    for where, names in ((editable, section.editable), (read_only, section.read_only)):
+        for name in names:
             if Path(name).is_absolute() or ".." in Path(name).parts:
-                task_file.complain(
-                    path, text, ("task", key), f"{name!r} is outside the task folder", "name a file inside it"
-                )
-            if not (path.parent / name).is_file():
-                task_file.complain(
-                    path, text, ("task", key), f"no file {name!r} in the folder", "create it or correct the name"
-                )
-    for name in parsed.task.editable:
-        if name in (parsed.score.file, parsed.score.rows):
+                yield where, f"{name!r} is outside the task folder", "name a file inside it"
+            if not (folder / name).is_file():
+                yield where, f"no file {name!r} in the folder", "create it or correct the name"
+    for name in section.editable:
+        if name in (score.file, score.rows):
             message = f"{name!r} is what [score] reads, so an edit of it would be the result"
-            task_file.complain(path, text, ("task", "editable"), message, "remove it from editable")
-        if (name == "data.py" and parsed.run is None) or name in parsed.task.read_only:
-            why = "is also read-only" if name in parsed.task.read_only else "generates the hidden data"
-            task_file.complain(
-                path, text, ("task", "editable"), f"{name!r} {why}", "remove it from one of the two lists"
-            )
-    if parsed.run is not None:
-        _check_scoring(path, text, parsed.task, parsed.run)
-    if parsed.run is None and "train.py" not in parsed.task.editable:
-        task_file.complain(
-            path, text, ("task", "editable"), "train.py is missing", "add it, because the launcher starts train.py"
-        )
-    if parsed.score.kind not in ("printed", "simulated") and not (path.parent / "data.py").is_file():
-        task_file.complain(path, text, ("task",), "no data.py in the folder", "write one with make(split, seed, out)")
-
-
-def _check_scoring(path: Path, text: str, section: task_file.TaskSection, run: task_file.RunSection) -> None:
-    """An artifact that lies in the task would be scored in place of what a training leaves."""
-    for name in (one for one in section.read_only if task_file.is_artifact(one, run.artifacts)):
-        message = f"{name!r} is an artifact, which the training has to write"
-        task_file.complain(path, text, ("task", "read_only"), message, "remove it from read_only or from artifacts")
-    for name in set(run.score_files) - set(section.read_only):
-        message = f"{name!r} is no read-only file of the task"
-        task_file.complain(path, text, ("run", "score_files"), message, "add it to read_only, too")
-
-
-def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
+            yield editable, message, "remove it from editable"
+        if name in section.read_only:
+            yield editable, f"{name!r} is also read-only", "remove it from one of the two lists"
+        if name == "data.py" and run is None:
+            yield editable, f"{name!r} generates the hidden data", "remove it from one of the two lists"
+    if run is None and "train.py" not in section.editable:
+        yield editable, "train.py is missing", "add it, because the launcher starts train.py"
+    artifacts, score_files = (run.artifacts, run.score_files) if run else ([], [])
+    for name in section.read_only:
+        if task_file.is_artifact(name, artifacts):  # it would be scored in place of what a training leaves
+            message = f"{name!r} is an artifact, which the training has to write"
+            yield read_only, message, "remove it from read_only or from artifacts"
+    for name in set(score_files) - set(section.read_only):
+        yield ("run", "score_files"), f"{name!r} is no read-only file of the task", "add it to read_only, too"
+    if score.kind not in ("printed", "simulated") and not (folder / "data.py").is_file():
+        yield ("task",), "no data.py in the folder", "write one with make(split, seed, out)"
     try:
-        scorer_kind(parsed.score.kind)
+        scorer_kind(score.kind)
     except TaskError as error:
-        task_file.complain(path, text, ("score", "kind"), error.message, error.hint)
-
-
-def _constraints(path: Path, text: str, parsed: task_file.TaskFile) -> Constraints:
-    for name, one in parsed.constraints.items():
-        if problem := constraints.problem(name, one, parsed.score.kind):
-            task_file.complain(path, text, ("constraints", name), *problem)
-    return parsed.constraints
+        yield ("score", "kind"), error.message, error.hint
+    for name, constraint in parsed.constraints.items():
+        if problem := constraints.problem(name, constraint, score.kind):
+            yield ("constraints", name), *problem
 
 
 def _fixed_files(folder: Path, task: Task | task_file.TaskSection) -> list[str]:

@@ -29,6 +29,12 @@ class TomlSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
+def refuse_first(*faults: tuple[bool, str]) -> None:
+    """Raise ValueError with the message of the first fault that is true."""
+    if message := next((message for is_true, message in faults if is_true), None):
+        raise ValueError(message)
+
+
 class TaskSection(TomlSection):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="short name, lower case")
     description: str = ""
@@ -100,24 +106,10 @@ class ScoreSection(TomlSection):
     held_back: float | None = Field(default=None, ge=0, le=0.9, description="share of these rows that no search sees")
     exact: bool = Field(default=False, description="printed: the metric is a count or a size, the same on any data")
 
-    @model_validator(mode="after")
-    def _one_output_in_a_regression(self) -> ScoreSection:
-        if self.kind == "regression" and self.classes != 1:
-            raise ValueError("a regression has one output: classes = 1")
-        if self.kind in ("classification", "language_model") and self.classes == 1:
-            raise ValueError(f"{self.kind} needs two classes or more")
-        return self
-
     def settings(self) -> ScoreSettings:
         return cast(ScoreSettings, self.model_dump())
 
     _one_group = field_validator("pattern")(one_group)
-
-    @model_validator(mode="after")
-    def _pattern_where_printed(self) -> ScoreSection:
-        if (self.kind == "printed") != bool(self.pattern or self.key or self.rows) or (self.pattern and self.key):
-            raise ValueError("kind printed needs either pattern or key, or rows; other kinds have neither")
-        return self
 
     @field_validator("rows")
     @classmethod
@@ -127,13 +119,20 @@ class ScoreSection(TomlSection):
         return name
 
     @model_validator(mode="after")
-    def _one_answer_about_noise(self) -> ScoreSection:
-        if self.exact and (self.rows or self.n_rows):
-            raise ValueError("exact = true says that there are no rows: remove it, or rows and n_rows")
-        if self.rows and not self.n_rows:
-            raise ValueError("rows needs n_rows, the number of values in that file")
-        if self.held_back is not None and not self.rows:
-            raise ValueError("held_back needs rows, the file with a value for each row")
+    def _consistent(self) -> ScoreSection:
+        reads = bool(self.pattern or self.key or self.rows)
+        refuse_first(
+            (self.kind == "regression" and self.classes != 1, "a regression has one output: classes = 1"),
+            (self.kind in ("classification", "language_model") and self.classes == 1,
+             f"{self.kind} needs two classes or more"),
+            ((self.kind == "printed") != reads or bool(self.pattern and self.key),
+             "kind printed needs either pattern or key, or rows; other kinds have neither"),
+            (self.exact and bool(self.rows or self.n_rows),
+             "exact = true says that there are no rows: remove it, or rows and n_rows"),
+            (bool(self.rows) and not self.n_rows, "rows needs n_rows, the number of values in that file"),
+            (self.held_back is not None and not self.rows,
+             "held_back needs rows, the file with a value for each row"),
+        )  # fmt: skip
         return self
 
 
@@ -180,12 +179,13 @@ class RunSection(TomlSection):
 
     @model_validator(mode="after")
     def _scored_on_something(self) -> RunSection:
-        if bool(self.score_command) != bool(self.artifacts):
-            raise ValueError("score_command and artifacts need each other")
-        if self.score_files and not self.score_command:
-            raise ValueError("score_files needs score_command, which alone sees them")
-        if self.score_command == self.command:
-            raise ValueError("score_command is the training command; it must be another one, which reads the artifacts")
+        refuse_first(
+            (bool(self.score_command) != bool(self.artifacts), "score_command and artifacts need each other"),
+            (bool(self.score_files) and not self.score_command,
+             "score_files needs score_command, which alone sees them"),
+            (self.score_command == self.command,
+             "score_command is the training command; it must be another one, which reads the artifacts"),
+        )  # fmt: skip
         return self
 
 
@@ -296,22 +296,21 @@ class TaskFile(TomlSection):
     constraints: dict[str, ConstraintSection] = {}
 
     @model_validator(mode="after")
-    def _possible(self) -> TaskFile:
-        if self.budget.device == "gpu" and self.run is None:
-            raise ValueError("[budget] device gpu needs a section [run] with a command")
-        if self.score.kind == "language_model" and not self.task.torch:
-            raise ValueError("[score] kind language_model needs torch: its symbols are tensors")
-        return self
-
-    @model_validator(mode="after")
-    def _printed_where_run(self) -> TaskFile:
-        if self.run is not None and self.score.kind != "printed":
-            raise ValueError("[score] kind must be printed if there is a section [run]")
-        commands = [name for name in ("file", "key", "rows", "n_rows", "exact") if getattr(self.score, name)]
-        if self.run is None and commands:
-            raise ValueError(f"[score] {commands[0]} needs a section [run] with a command")
-        if self.run and self.score.exact and "{split}" in self.run.words:
-            raise ValueError("[score] exact = true says that other data change nothing, but [run] takes {split}")
+    def _consistent(self) -> TaskFile:
+        run, score = self.run, self.score
+        needs_command = next((key for key in ("file", "key", "rows", "n_rows", "exact") if getattr(score, key)), "")
+        refuse_first(
+            (self.budget.device == "gpu" and run is None, "[budget] device gpu needs a section [run] with a command"),
+            (score.kind == "language_model" and not self.task.torch,
+             "[score] kind language_model needs torch: its symbols are tensors"),
+            (run is not None and score.kind != "printed",
+             "[score] kind must be printed if there is a section [run]"),
+            (run is None and bool(needs_command), f"[score] {needs_command} needs a section [run] with a command"),
+            (run is not None and score.exact and "{split}" in run.words,
+             "[score] exact = true says that other data change nothing, but [run] takes {split}"),
+            ((score.kind == "simulated") != (self.law is not None),
+             "[score] kind simulated needs a section [law]; other kinds have none"),
+        )  # fmt: skip
         return self
 
     @model_validator(mode="after")
@@ -321,12 +320,6 @@ class TaskFile(TomlSection):
                 raise ValueError(f"[family.baseline] {name}: there is no constant [edits.{name}]")
             if not values or any(value not in self.edits[name].values for value in values):
                 raise ValueError(f"[family.baseline] {name}: {values} are not values of [edits.{name}]")
-        return self
-
-    @model_validator(mode="after")
-    def _law_where_simulated(self) -> TaskFile:
-        if (self.score.kind == "simulated") != (self.law is not None):
-            raise ValueError("[score] kind simulated needs a section [law]; other kinds have none")
         return self
 
 

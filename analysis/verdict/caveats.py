@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.tables import statement
 from analysis.verdict.decision import Caveat, Decision
 from analysis.wording import clean
-from trainer.cards.freshness import SAID
+from trainer.freshness import SENTENCES
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,8 +46,8 @@ TEXTS = {
         "The gain counts from the untouched script on: what this night added to the main it began with is not tested.",
     ),
     "simulated": (MIND, "Nothing was trained", "Formulas give the results of {detail}. Test it on a real task."),
-    "nothing": (MIND, "No fresh data and no fresh training seeds", SAID["nothing"]),
-    "seeds": (MIND, "Only seeds are fresh", SAID["seeds"]),
+    "nothing": (MIND, "No fresh data and no fresh training seeds", SENTENCES["nothing"]),
+    "seeds": (MIND, "Only seeds are fresh", SENTENCES["seeds"]),
     "drift": (
         MIND,
         "The machine's speed changed",

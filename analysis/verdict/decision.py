@@ -17,8 +17,8 @@ from analysis.looks import Looks
 from analysis.statistics import Mean, interval
 from analysis.verdict.origin import Origin
 from analysis.wording import interval_decimals
-from trainer.cards.freshness import NOTHING
-from trainer.cards.freshness import SEEDS as SEEDS_ONLY
+from trainer.freshness import NOTHING
+from trainer.freshness import SEEDS as SEEDS_ONLY
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -120,7 +120,7 @@ class Decision:
     ``tested``: the reference of the one announced test, with its one-sided ``p``; ``beside``: stock, if the reference
     is the user's own program. ``own``: the program given to ``improve``; ``same_as``: stock or champion, if the own
     program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh
-    (`trainer.cards.freshness`).
+    (`trainer.freshness`).
     """
 
     state: str

@@ -12,7 +12,6 @@ from inner_loop.contracts import KeepVerdict
 from inner_loop.events import Experiment
 from inner_loop.keep.better import verdict
 from programs.charter import Keep
-from trainer.cards.card_summary import summary
 from trainer.task import Task
 
 #: Training seeds of the baseline, used if the task's card has no measured sd.
@@ -28,7 +27,7 @@ class Margin:
         self._margin = margin
 
     def baseline_seeds(self, task: Task) -> int:
-        return BASELINE_SEEDS if summary(task).measured_sd is None else 1
+        return BASELINE_SEEDS if task.seed_sd is None else 1
 
     def judge(
         self,
@@ -39,7 +38,7 @@ class Margin:
         *,
         earn: float = 0.0,
     ) -> KeepVerdict:
-        sd = summary(bench.task).measured_sd
+        sd = bench.task.seed_sd
         if sd is None:
             metrics = measurements(bench.history, bench.baseline.source_id).values()
             if len(metrics) < 2:

@@ -6,6 +6,7 @@ import importlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,20 @@ from meta.cli.output import Column, Output, Row
 from meta.mutators.mix import MUTATORS
 from programs.charter import KEEP_RULES, PROPOSERS
 from programs.common.errors import EnvironmentProblem, MetaloopError
-from trainer import gpu
-from trainer.cards.trial import one_experiment
+from trainer import gpu, variants
 from trainer.commands.job import CommandJob
 from trainer.commands.launcher import CommandLauncher, require_sandbox
+from trainer.data import DataStore
+from trainer.experiment import Spec, Trainer
 from trainer.sandbox import bwrap, cgroup
 from trainer.sandbox.local import check_sandbox
 from trainer.sandbox.process_tree import CommandLimits
 from trainer.scoring import SCORERS
+from trainer.streams import Streams
+from trainer.task import Task
 
 DISK_GB = 2.0
+FRACTION = 0.25  # of the small task's budget; enough to reach a checkpoint on a busy machine
 COLUMNS = (Column("state"), Column("check", style="bold"), Column("found", wrap=True), Column("cure", "fix", wrap=True))
 ON_GPU = """
 import torch
@@ -118,8 +123,23 @@ def gpu_command() -> str:
 def sandbox() -> str:
     """Start a sandbox, try to escape from it, and train something in it."""
     check_sandbox()
-    one_experiment()
+    train_small_task()
     return f"bubblewrap ({bwrap.find_bwrap()}): self-test and an experiment passed"
+
+
+def train_small_task() -> None:
+    """Start the sandbox with torch, train and score. EnvironmentProblem if that fails: a sandbox that starts may still
+    fail by the system call filter, the memory limit or unreadable packages."""
+    with tempfile.TemporaryDirectory(prefix="metaloop-doctor-") as folder:
+        task = Task.load(variants.init(Path(folder) / "task"))
+        with Trainer(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data")) as trainer:
+            outcome = trainer.run(Spec(task.baseline(), seed=1, fraction=FRACTION))
+    if outcome.status != "ok":
+        last_line = (outcome.log.strip().splitlines() or [""])[-1]
+        raise EnvironmentProblem(
+            f"an experiment in the sandbox ended with {outcome.status}: {outcome.reason or last_line}",
+            hint="run metaloop task check strokes for details",
+        )
 
 
 def agents() -> str:

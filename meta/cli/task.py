@@ -15,7 +15,7 @@ from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
 from programs.common.errors import UsageError
 from trainer import variants
-from trainer.cards.card_summary import summary
+from trainer.cards.card import describe_card, separates_strategies
 from trainer.constraints import sentences
 from trainer.task import Task, builtin_tasks
 
@@ -117,17 +117,17 @@ for command in (show, init, check, measure):
 
 def described(task: Task) -> dict[str, Any]:
     """A task as a JSON object; times in device-seconds."""
-    card = summary(task)
+    headroom = task.card_number("headroom", "gain_sd")
     keys = "name task_id folder description metric unit direction public budget_seconds cost_seconds run_budget"
     return {
         **{key: getattr(task, key) for key in f"{keys} steps memory_mb editable read_only".split()},
         "constraints": sentences(task.constraints),
         "scoring": task.scoring.get("kind"),
         "edits": len(task.edits.knobs),
-        "headroom_sd": card.headroom_sd,
-        "headroom": "not measured" if card.headroom_sd is None else f"{card.headroom_sd:.0f} SD",
-        "resolved_share": card.resolved_share,
-        "seed_sd": card.seed_sd,
-        "separates": card.separates,
-        "card": card.sentence,
+        "headroom_sd": headroom,
+        "headroom": "not measured" if headroom is None else f"{headroom:.0f} SD",
+        "resolved_share": task.card_number("resolved_share"),
+        "seed_sd": task.card_number("baseline", "sd"),
+        "separates": separates_strategies(task),
+        "card": describe_card(task),
     }

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from trainer.cards import check_record
-from trainer.cards.card_summary import summary
 from trainer.rows import (
     DRAWN,
     EXACT,
@@ -52,8 +51,7 @@ def planned_looks(task: Task, looks: int, seeds: int) -> PlannedLooks | None:
     if task.run is None or kind in (DRAWN, EXACT):
         return None
     known, rows = check_record.measured(task), task.scoring["n_rows"]
-    card = summary(task)
-    sd = (card.seed_sd if card.state == "measured" else None) or known.get("seed_sd") or 0.0
+    sd = task.seed_sd or known.get("seed_sd") or 0.0
     held = task.held_rows(rows) if rows else 0
     error, step = None, None  # of a difference, with the rows of the final test
     if kind == VALUES and rows and "gain" in known:

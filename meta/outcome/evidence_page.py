@@ -31,8 +31,8 @@ from programs.common.text import one_line
 from programs.diff import Diff, diff
 from programs.directives import ORDER, Directive
 from programs.evolved_for import EvolvedFor
-from trainer.cards.freshness import SAID, SPLIT
 from trainer.edits import Edit
+from trainer.freshness import SENTENCES, SPLIT
 from trainer.sandbox import flag
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -59,7 +59,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         champion=champion, v=verdict, d=decision, config=config, rows=MOST_ROWS, lines=MOST_CHANGES,
         researcher=str(EvolvedFor.of(config.researcher, config.llm.models)),
         steps=steps, change=changed_lines(diff(first, program)) if first else [], night=turns, kept=kept,
-        credit=credit, without=len(statements) - len(credit), fresh=SAID[SPLIT] if decision.fresh == SPLIT else "",
+        credit=credit, without=len(statements) - len(credit), fresh=SENTENCES[SPLIT] if decision.fresh == SPLIT else "",
         learnt=study.program(config.knowledge.program_id).name if config.knowledge else "",
         public=public_lines(study), harvests=list(harvests(study)),
         steered=[row for row in steering_outcomes(study.folder, study.state) if row.state != "waiting"],

@@ -28,7 +28,6 @@ from programs.edit import replace_ideas, state_settings
 from programs.ideas import ProgramIdea
 from programs.program import Program
 from programs.settings import take_charter
-from trainer.cards.card_summary import summary
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.task import Task
@@ -64,7 +63,7 @@ def findings(study: Study, program: Program) -> Findings:
     with read_study(study.folder, views=("credit",)) as con:
         harm = {row["directive_id"]: row for row in rows(con.execute(statement("harmful_ideas"), parameters))}
         noise = con.execute("SELECT sd FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
-    found = Findings(task, harm=harm, sd=summary(task).measured_sd or (noise[0] if noise else None))
+    found = Findings(task, harm=harm, sd=task.seed_sd or (noise[0] if noise else None))
     best = study.state.harvests.get((task.name, HARVEST))
     script = FoundScript.of(task, best) if best else None
     if best is None or script is None or not script.is_better or study.config.further:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trainer.cards.card_summary import summary
+from trainer.cards.card import describe_card, separates_strategies
 from trainer.task import TASKS, Task
 
 
@@ -24,32 +24,34 @@ def carded(folder: Path, **changes: Any) -> Task:
     return Task.load(folder)
 
 
-def test_a_good_card_is_told(folder: Path) -> None:
-    told = summary(Task.load(folder))
-    assert (told.state, told.separates, told.sentence) == ("measured", True, "separates strategies")
-    assert told.headroom_sd is not None and told.headroom_sd > 15
+def test_card_with_headroom_and_resolution_separates(folder: Path) -> None:
+    task = Task.load(folder)
+    assert (task.is_card_current, separates_strategies(task)) == (True, True)
+    assert describe_card(task) == "separates strategies"
+    assert task.seed_sd == pytest.approx(0.0183, abs=1e-4)
 
 
-def test_what_is_missing_is_named(folder: Path) -> None:
-    assert summary(carded(folder, headroom={"gain_sd": 14.9})).sentence == "too little headroom"
-    assert summary(carded(folder, headroom={"gain_sd": 15}, resolved_share=0.3)).sentence == "too few detectable edits"
-    assert summary(carded(folder, headroom=None)).sentence == "no headroom measured"
+def test_card_below_a_limit_names_it(folder: Path) -> None:
+    assert describe_card(carded(folder, headroom={"gain_sd": 14.9})) == "too little headroom"
+    assert describe_card(carded(folder, headroom={"gain_sd": 15}, resolved_share=0.3)) == "too few detectable edits"
+    assert describe_card(carded(folder, headroom=None)) == "no headroom measured"
 
 
-def test_without_figures_nothing_is_claimed(folder: Path) -> None:
-    assert summary(carded(folder, measured=False)).sentence == "not measured"
+def test_card_without_figures_is_not_measured(folder: Path) -> None:
+    assert describe_card(carded(folder, measured=False)) == "not measured"
     (folder / "card.json").unlink()
-    assert summary(Task.load(folder)).state == "not measured"
+    assert describe_card(Task.load(folder)) == "not measured"
+    assert Task.load(folder).seed_sd is None
 
 
 @pytest.mark.parametrize("value", ["12", True, None, [1]])
-def test_what_is_no_number_is_not_measured(folder: Path, value: Any) -> None:
-    told = summary(carded(folder, headroom={"gain_sd": value}, resolved_share=value, baseline={"sd": value}))
-    assert (told.state, told.separates) == ("not measured", None)
+def test_card_value_that_is_no_number_is_not_measured(folder: Path, value: Any) -> None:
+    task = carded(folder, headroom={"gain_sd": value}, resolved_share=value, baseline={"sd": value})
+    assert (describe_card(task), separates_strategies(task), task.seed_sd) == ("not measured", None, None)
 
 
-def test_a_card_of_other_files_is_stale(folder: Path) -> None:
+def test_card_of_other_files_is_stale(folder: Path) -> None:
     source = folder / "train.py"
     source.write_text(source.read_text() + "# another\n")
-    told = summary(Task.load(folder))
-    assert told.state == "stale" and told.sentence.endswith("measure again")
+    task = Task.load(folder)
+    assert task.seed_sd is None and describe_card(task).endswith("measure again")

@@ -230,12 +230,12 @@ def test_a_crash_pays_what_it_held_and_the_hard_line_is_one_of_the_clock(driver:
         trainer.device.compiled = None
         crashes = task.baseline().with_text("train.py", SCRIPT.replace("print(f", "raise ValueError('x')\nprint(f"))
         crashed = trainer.run(Spec(crashes, seed=1))
-        assert crashed.status == "crash" and crashed.device_seconds >= 0.3
+        assert crashed.status == "crash" and crashed.device_seconds_charged >= 0.3
         trainer.task = replace(task, budget_seconds=0.4, hard_factor=1.25, hard_extra=0.1)
         sleeps = task.baseline().with_text("train.py", SCRIPT.replace("SLEEP = 0.3", "SLEEP = 3600"))
         late = trainer.run(Spec(sleeps, seed=1))
     assert late.status == "timeout" and "of wall time" in late.reason
-    assert late.device_seconds == late.wall_seconds < 30
+    assert late.device_seconds_charged == late.wall_seconds < 30
 
 
 def test_the_wait_for_the_gpu_is_nobodys_charge(driver: Driver, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_the_wait_for_the_gpu_is_nobodys_charge(driver: Driver, tmp_path: Path) 
             assert not outcomes
         run.join()
     assert trainer.waited >= 0.9 and outcomes[0].status == "ok"
-    assert outcomes[0].device_seconds == outcomes[0].wall_seconds
+    assert outcomes[0].device_seconds_charged == outcomes[0].wall_seconds
 
 
 def test_a_compile_cache_is_filled_once_and_not_by_a_failure(tmp_path: Path) -> None:

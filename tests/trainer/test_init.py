@@ -18,10 +18,9 @@ from tests.trainer.foreign_repos import COMPILED, MAKEFILE, NESTED, ORIGINAL, SH
 from trainer.cards import check_record
 from trainer.commands import named_numbers
 from trainer.commands.init import Drafting, write
-from trainer.commands.ladders import ladders
+from trainer.commands.ladders import ladders, role_of, values_to_try
 from trainer.commands.questions import Unknown
 from trainer.commands.repository import read
-from trainer.commands.roles import role_of, values_to_try
 from trainer.commands.task_toml import Wanted
 from trainer.experiment import Spec
 from trainer.scorers.printed import Printed
@@ -294,6 +293,11 @@ def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_no
             ladders(read(place), ["a.py"], wrong)
 
 
+def test_ladders_of_a_constant_assigned_twice_has_no_knob(tmp_path: Path) -> None:
+    place = write_files(tmp_path, {"a.py": "LR = 0.1\nWIDTH = 8\nLR = 0.2\n"})
+    assert [one.name for one in ladders(read(place), ["a.py"], {})] == ["WIDTH"]
+
+
 def test_the_seed_of_an_experiment_reaches_the_code_and_the_time_is_what_was_measured(tmp_path: Path) -> None:
     task = made(foreign_repos.original(tmp_path / "one"), ORIGINAL, tmp_path / "copy")
     text = (tmp_path / "copy/task.toml").read_text()
@@ -322,7 +326,7 @@ def test_a_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Pat
     found = Drafting(place).draft(PRINTS)
     assert [fact.value for fact in found.facts if fact.field == "timed"] == ["true"]
     task = Task.load(write(found, None))
-    assert task.timed and task.cost_seconds >= 1.0 and run(task).device_seconds >= 1.0
+    assert task.timed and task.cost_seconds >= 1.0 and run(task).device_seconds_charged >= 1.0
     assert not made(printing(tmp_path / "two", "loss: 3"), PRINTS).timed
 
 

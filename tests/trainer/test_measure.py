@@ -13,14 +13,14 @@ from tests.inner_loop.play import BLOBS
 from tests.trainer.foreign_repos import command_task
 from trainer import variants
 from trainer.cards.card import RESOLVED
-from trainer.cards.measure import declared_edits, known_floor, measure
+from trainer.cards.measure import known_floor, measure
 from trainer.data import DataStore
 from trainer.sandbox.local import LocalLauncher
 from trainer.task import Task
 
 
 def test_declared_edits_leave_out_what_the_baseline_has(task: Task) -> None:
-    labels = [edit.label() for edit, _ in declared_edits(task)]
+    labels = [edit.label() for edit, _ in task.declared_edits()]
     assert "lr=1" in labels and "+relu" in labels
     assert "lr=0.03" not in labels
     assert sum(label.startswith("lr=") for label in labels) == 4
@@ -43,7 +43,7 @@ def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Pa
     seen: list[str] = []
     card = measure(task, data=data, launcher=launcher, seeds=3, progress=seen.append)
     assert card.baseline.n == 3 and card.baseline.sd > 0
-    assert len(card.effects) == len(declared_edits(task))
+    assert len(card.effects) == len(task.declared_edits())
     assert len(seen) == card.experiments >= 3 + len(card.effects)
     assert all(e.resolved == (abs(e.gain_sd) >= RESOLVED) for e in card.effects if e.gain_sd is not None)
     assert card.headroom.tried > 0

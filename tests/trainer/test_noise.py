@@ -16,8 +16,7 @@ from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.check import require_checked
 from trainer.commands.init import Drafting
-from trainer.commands.noise_answer import score_keys
-from trainer.commands.questions import Unknown
+from trainer.commands.questions import Unknown, score_keys
 from trainer.commands.task_toml import Wanted
 from trainer.rows import COUNT, EXACT, SPLIT, UNKNOWN, VALUES
 

@@ -10,7 +10,7 @@ import pytest
 
 from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import changed, command_task
-from trainer.cards.resolution import resolution
+from trainer.commands.noise_check import resolution
 from trainer.data import scored_rows
 from trainer.outcome import Outcome
 from trainer.rows import RowStore, held_back

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.shelf import by_hand, patches
-from trainer.cards.measure import declared_edits
 from trainer.edits import Edit
 from trainer.source import Source
 from trainer.task import Task, builtin_tasks
@@ -23,7 +22,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 
 def test_every_declared_edit_gives_another_source_that_compiles(task: Task) -> None:
-    sources = [task.edits.apply(task.baseline(), edit) for edit, _ in declared_edits(task)]
+    sources = [task.edits.apply(task.baseline(), edit) for edit, _ in task.declared_edits()]
     for source in sources:
         compile(source.text(), "train.py", "exec")
     assert len({source.source_id for source in sources} - {task.baseline().source_id}) == len(sources)
@@ -54,7 +53,7 @@ def test_a_card_was_measured_on_this_baseline_and_tells_each_edit(task: Task) ->
         assert task.name not in SEPARATING
         return
     assert card["baseline_source"] == task.baseline().source_id, "measure the task anew"
-    assert card["baseline"]["n"] >= 4 and len(card["effects"]) == len(declared_edits(task))
+    assert card["baseline"]["n"] >= 4 and len(card["effects"]) == len(task.declared_edits())
     assert 0 < (card["floor"] or 1e-9) < card["headroom"]["metric"] < card["baseline"]["mean"]
     separates = card["headroom"]["gain_sd"] >= 15 and card["resolved_share"] >= 1 / 3
     assert separates == (task.name in SEPARATING)

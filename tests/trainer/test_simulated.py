@@ -63,11 +63,11 @@ def test_an_outcome_is_the_laws_and_always_the_same(task: Task) -> None:
 
 
 def test_a_fraction_is_charged_its_training_and_all_of_the_launch(task: Task) -> None:
-    costs = {f: trainer(task).run(Spec(task.baseline(), 1, fraction=f)).device_seconds for f in (1.0, 0.25)}
+    costs = {f: trainer(task).run(Spec(task.baseline(), 1, fraction=f)).device_seconds_charged for f in (1.0, 0.25)}
     assert costs[1.0] == pytest.approx(task.cost_seconds)
     assert costs[0.25] == pytest.approx(task.cost_seconds - 0.75 * task.budget_seconds)
     fixed = trainer(task, fixed_steps=True).run(Spec(task.baseline(), 1, fraction=0.25))
-    assert fixed.device_seconds == pytest.approx(25 * task.seconds_per_step) and fixed.steps == 25
+    assert fixed.device_seconds_charged == pytest.approx(25 * task.seconds_per_step) and fixed.steps == 25
 
 
 def test_what_confirms_is_verified_with_a_sandbox_or_without(task: Task) -> None:
@@ -79,7 +79,7 @@ def test_what_confirms_is_verified_with_a_sandbox_or_without(task: Task) -> None
 
 def test_crashes_and_sources_that_the_law_does_not_know(task: Task) -> None:
     crash = trainer(task).run(Spec(edited(task, term(min(LAW.crashes))), 1))
-    assert crash.status == "crash" and crash.metric is None and 0 < crash.device_seconds < task.cost_seconds
+    assert crash.status == "crash" and crash.metric is None and 0 < crash.device_seconds_charged < task.cost_seconds
     lost = task.baseline().with_text("train.py", "print('hello')\n")
     invalid = trainer(task).run(Spec(lost, 1))
     assert invalid.status == "invalid" and "the law does not cover a source without" in invalid.reason

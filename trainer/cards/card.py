@@ -12,7 +12,11 @@ from trainer.edits import Edit
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from trainer.task import Task
+
 RESOLVED = 2.0  # baseline SD; one run detects an edit whose effect is at least this large
+HEADROOM_SD = 15.0  # with less headroom, a run soon finds all improvements
+RESOLVED_SHARE = 1 / 3  # with a smaller share of detectable edits, runs mostly follow noise
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,29 @@ class Card:
             gain = f"{effect.gain_sd:+7.1f} SD" if effect.gain_sd is not None else f"{effect.status:>10}"
             lines.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
         return lines
+
+
+def separates_strategies(task: Task) -> bool | None:
+    """Whether the card of a task has sufficient headroom and resolution; None if they were not measured."""
+    headroom, share = task.card_number("headroom", "gain_sd"), task.card_number("resolved_share")
+    if headroom is None or share is None:
+        return None
+    return headroom >= HEADROOM_SD and share >= RESOLVED_SHARE
+
+
+def describe_card(task: Task) -> str:
+    """A short verdict on a task: whether it distinguishes strategies, and whether its card is up to date."""
+    headroom = task.card_number("headroom", "gain_sd")
+    figures = (headroom, task.card_number("resolved_share"), task.card_number("baseline", "sd"))
+    if task.card is None or task.card.get("measured") is False or figures == (None, None, None):
+        return "not measured"
+    separates = separates_strategies(task)
+    if separates is None:
+        verdict = "no headroom measured"
+    elif separates:
+        verdict = "separates strategies"
+    elif headroom is not None and headroom < HEADROOM_SD:
+        verdict = "too little headroom"
+    else:
+        verdict = "too few detectable edits"
+    return verdict if task.is_card_current else f"{verdict}, but the task's files have changed: measure again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import stat
@@ -10,46 +9,29 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from programs.common.bounded import python_tree
 from programs.common.errors import MetaloopError
 from trainer.cards import data_check
-from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
-from trainer.cards.measure import declared_edits
+from trainer.cards.check_record import CheckFinding, constraint_findings, edit_findings, unconstrained
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
-from trainer.experiment import Spec, Trainer, launcher_of
+from trainer.experiment import Spec, launcher_of
 from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
 from trainer.sandbox.launcher import Launcher
-from trainer.scoring import ScoreSettings
 from trainer.source import imported_modules, task_file_bytes
 from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 _OURS = {"meta", "programs", "inner_loop", "trainer", "arena", "analysis"}
-CLAUSES = (
-    "text",
-    "data",
-    "law",
-    "baseline",
-    "soft budget",
-    "fixed steps",
-    "chunks",
-    "streaming",
-    "referee",
-    "edits",
-    "by hand",
-)
-_WITH_LOGITS = ("classification", "regression", "language_model")  # kinds of scorer that predict
-# the functions that their source must define, each with a hint
-_NEEDED = {"load": "the referee calls load(path) and logits", "logits": "the referee calls logits(model, x)"}
-_OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")  # what their prepare.py should define
+CLAUSES = ("text", "data", "law", "baseline", "soft budget", "fixed steps", "edits", "by hand")
 # clauses that do not apply to a kind: it does not train by our clock, or its metric is printed
-_FREE = {kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"} for kind in data_check.SPLITLESS}
+_FREE = {kind: {"soft budget", "fixed steps"} for kind in data_check.SPLITLESS}
 _FREE["simulated"].add("by hand")  # its source is edited and never run
+_STEP = "step(model, state, symbols) must return the logits of logits(model, rows) at each position"
+_ROWS = "logits() must process rows independently (model.eval())"
 _BLIND = 0.98  # share of a blind guess's score above which a script has learnt nothing
 _SHORT = 1.0  # seconds; the start of train.py alone may use up a shorter budget
 
@@ -115,7 +97,7 @@ class _Checker:
                 yield from getattr(self, clause.replace(" ", "_"))()
 
     def text(self) -> Iterator[CheckFinding]:
-        """Read-only files import nothing from metaloop; train.py defines the required functions."""
+        """The Python files parse, and read-only ones import nothing from metaloop."""
         for path in sorted(self.task.folder.glob("*.py")):
             name = path.name
             try:
@@ -123,25 +105,9 @@ class _Checker:
             except SyntaxError as error:
                 yield _error("baseline", f"{path}:{error.lineno}: {error.msg}", "correct that line")
                 return
-            if name in self.task.editable:
-                continue
-            if ours := imported_modules(tree) & _OURS:
+            if name not in self.task.editable and (ours := imported_modules(tree) & _OURS):
                 message = f"{name} imports {', '.join(sorted(ours))}"
                 yield _error("imports", message, "the task must run without metaloop")
-        tree = python_tree(self.task.baseline().text())
-        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        for needed, hint in _NEEDED.items() if self.kind in _WITH_LOGITS else ():
-            if needed not in functions:
-                yield _error("functions", f"train.py defines no {needed}()", hint)
-        if self.kind == "language_model" and "step" not in functions:
-            yield CheckFinding("warning", "functions", "train.py defines no step()", "streaming calls logits instead")
-        prepare = self.task.folder / "prepare.py"
-        if prepare.name in self.task.read_only and self.kind in _WITH_LOGITS:
-            text = task_file_bytes(self.task.folder, prepare.name).decode("utf-8", "replace")
-            names = {name for node in python_tree(text).body for name in _defined(node)}
-            if missing := [name for name in _OFFERED if name not in names]:
-                message = f"does not define {', '.join(missing)}"
-                yield CheckFinding("warning", "prepare.py", message, "see metaloop task init")
 
     def data(self) -> Iterator[CheckFinding]:
         return data_check.findings(self.task, self.store, self.folder)
@@ -221,73 +187,27 @@ class _Checker:
         """The fraction of the budget for about ten steps."""
         return min(1.0, 10 / self.task.steps)
 
-    def _short(
-        self, seed: int, edit: Edit | None = None, trainer: Trainer | None = None, stream: Stream = "search"
-    ) -> Outcome:
+    def _short(self, seed: int, edit: Edit | None = None, stream: Stream = "search") -> Outcome:
         source = self.task.edits.apply(self.task.baseline(), edit or Edit())
-        return (trainer or self.fixed).run(Spec(source, seed, stream, fraction=self._few))
-
-    def chunks(self) -> Iterator[CheckFinding]:
-        """Rows are predicted independently: the size of a chunk does not matter."""
-        scoring: ScoreSettings = {**self.task.scoring, "chunk": max(1, self.task.scoring["chunk"] // 3)}
-        thirds = Trainer(
-            replace(unconstrained(self.task), scoring=scoring),
-            self.store,
-            launcher=self.trainer.launcher,
-            fixed_steps=True,
-        )
-        whole, parts = self._short(1), self._short(1, trainer=thirds)
-        if whole.metric is None or parts.metric is None:
-            yield _error("chunks", f"{parts.status}: {parts.reason}")
-        elif abs(whole.metric - parts.metric) > 1e-5 * abs(whole.metric):
-            message = f"the metric changes from {whole.metric:.6f} to {parts.metric:.6f} with smaller chunks"
-            yield _error("chunks", message, "logits() must process rows independently (model.eval())")
-        else:
-            yield CheckFinding("ok", "chunks", "rows are predicted independently")
-
-    def streaming(self) -> Iterator[CheckFinding]:
-        """A language model predicts the same symbol by symbol as in chunks, unchanged and after each declared edit."""
-        if self.kind != "language_model":
-            return
-        good, hint = 0, "step(model, state, symbols) must return the logits of logits(model, rows) at each position"
-        for edit, _ in [(Edit(), ""), *declared_edits(self.task)]:
-            try:
-                outcome = self._short(1, edit, stream="confirmation")
-            except EditError:
-                continue  # the clause "edits" reports it
-            problems = [outcome.reason] if outcome.status == "invalid" else []
-            problems += [finding for finding in outcome.findings if finding.startswith(("leak:", "step:"))]
-            good += outcome.status == "ok" and not problems
-            if problems:
-                yield _error("streaming", f"{edit.label()}: {problems[0]}", hint)
-        if good:
-            yield CheckFinding("ok", "streaming", f"{good} sources have the same score streamed and in chunks")
-
-    def referee(self) -> Iterator[CheckFinding]:
-        """Printed output does not change the metric."""
-        source = self.task.baseline()
-        text = source.text().replace("def main():\n", f"def main():\n    print('{self.task.metric}: -1.0')\n", 1)
-        outcome = self.fixed.run(Spec(source.with_text("train.py", text), 1, fraction=self._few))
-        if outcome.metric == -1.0 or outcome.metric != self._short(1).metric:
-            yield _error("referee", "a printed line changed the metric")
-        else:
-            yield CheckFinding("ok", "referee", "printed output does not change the metric")
+        return self.fixed.run(Spec(source, seed, stream, fraction=self._few))
 
     def edits(self) -> Iterator[CheckFinding]:
-        """Every declared edit applies, is read back, and trains for a few steps."""
-        good, before = 0, self.task.edits.config(self.task.baseline())
-        for edit, _ in declared_edits(self.task):
+        """The untouched source and every declared edit apply, train for a few steps, and have a verified score: each
+        row is predicted independently of the others, and a language model's symbols one by one as in whole rows."""
+        stream: Stream = "search" if self.kind in _FREE else "confirmation"
+        good, is_streamed = 0, self.kind == "language_model"
+        yield from (finding for finding in edit_findings(self.task) if finding.level == "error")
+        for edit in [Edit(), *(edit for edit, _ in self.task.declared_edits())]:
             try:
-                source = self.task.edits.apply(self.task.baseline(), edit)
-            except EditError as error:
-                yield _error("edits", f"{edit.label()}: {error.message}", error.hint)
-                continue
-            if self.task.edits.between(before, self.task.edits.config(source)) != edit:
-                yield _error("edits", f"{edit.label()}: applied, it reads as another edit", "check its find and with")
-                continue
-            outcome = self._short(1, edit)
-            if outcome.status == "ok":
-                good += 1
+                outcome = self._short(1, edit, stream)
+            except EditError:
+                continue  # which `edit_findings` reports
+            problems = [outcome.reason] if outcome.status == "invalid" else []
+            problems += [finding for finding in outcome.findings if finding.startswith(("leak:", "step:"))]
+            if problems and (is_streamed or not edit):
+                yield _error("edits", f"{edit.label()}: {problems[0]}", _STEP if is_streamed else _ROWS)
+            elif outcome.status == "ok":
+                good += bool(edit)
             else:
                 message = f"{edit.label()}: {outcome.status}: {outcome.reason}"
                 yield CheckFinding("warning", "edits", message, "is this intended?")
@@ -321,11 +241,3 @@ def _not_copied(folder: str, names: list[str]) -> set[str]:
     forms = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
     odd = {name for name, mode in forms.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))}
     return odd | {"__pycache__", ".git"}
-
-
-def _defined(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Assign):
-        return [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return [node.target.id] if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else []

@@ -14,6 +14,7 @@ from programs.common.bounded import json_value
 from programs.common.errors import Corrupt
 from programs.common.files import read_inside
 from trainer.constraints import Kind, softened
+from trainer.edits import EditError
 from trainer.gpu import hardware_class
 from trainer.outcome import Outcome
 from trainer.task import Task
@@ -62,6 +63,27 @@ def _judged(task: Task, baseline: Outcome) -> Iterator[CheckFinding]:
             yield CheckFinding(bad, clause, f"{one.amount(value)}: the untouched files break it; {limit}", hint)
         else:
             yield CheckFinding("ok", clause, f"{one.amount(value)}; {limit}")
+
+
+def edit_findings(task: Task) -> Iterator[CheckFinding]:
+    """An error for each declared edit that does not apply, or reads back as another one; else one with their number."""
+    before, errors = task.edits.config(task.baseline()), 0
+    edits = task.declared_edits()
+    for edit, _ in edits:
+        try:
+            source = task.edits.apply(task.baseline(), edit)
+            if task.edits.between(before, task.edits.config(source)) == edit:
+                continue
+            message, hint = "applied, it reads as another edit", "check its find and with"
+        except EditError as error:
+            message, hint = error.message, error.hint
+        errors += 1
+        yield CheckFinding("error", "edits", f"{edit.label()}: {message}", hint)
+    if not edits:
+        message = "none declared: only a researcher with a language model can edit"
+        yield CheckFinding("warning", "edits", message, "[edits.NAME] in task.toml, or --set values=… at init")
+    elif not errors:
+        yield CheckFinding("ok", "edits", f"{len(edits)} declared edits apply (not run)")
 
 
 NAME = "check.json"

@@ -32,20 +32,6 @@ def silent(_: str) -> None:
     """No progress shown."""
 
 
-def declared_edits(task: Task, source: Source | None = None) -> list[tuple[Edit, str]]:
-    """Every declared edit that changes the baseline (or another source), with its group."""
-    now = task.edits.config(source or task.baseline())
-    edits: list[tuple[Edit, str]] = []
-    for knob in task.edits.knobs:
-        if knob.kind == "patch":
-            if not now.get(knob.name):
-                edits.append((Edit(apply=(knob.name,)), knob.group))
-            continue
-        others = [value for value in knob.values if value != now.get(knob.name)]
-        edits += [(Edit({knob.name: value}), knob.group) for value in others]
-    return edits
-
-
 def run_or_refuse(trainer: Trainer, source: Source, seed: int) -> Outcome:
     """An experiment's outcome. Raises TaskError where experiments cannot run at all."""
     outcome = trainer.run(Spec(source, seed))
@@ -167,7 +153,7 @@ def measure(
             bench = _Bench(trainer, progress)
             bench.run(task.baseline(), 0, "warm-up")
             baseline, outcomes = bench.baseline(max(2, seeds))
-            edits = declared_edits(task)
+            edits = task.declared_edits()
             effects = [bench.effect(edit, group, baseline) for edit, group in edits]
             headroom = bench.headroom(effects, baseline)
         floor = known_floor(task, data.split("search")) if task.has_data else None

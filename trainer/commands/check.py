@@ -10,16 +10,13 @@ from pathlib import Path
 
 from programs.common.errors import EnvironmentProblem, MetaloopError, NoSandbox, TaskError
 from trainer.cards import check_record
-from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
-from trainer.cards.freshness import takes_seed
-from trainer.cards.measure import declared_edits
+from trainer.cards.check_record import CheckFinding, constraint_findings, edit_findings, unconstrained
 from trainer.commands.blind_check import blind_findings
 from trainer.commands.cures import cure, traceback_in
 from trainer.commands.knobs import SEED, KnobTrials
 from trainer.commands.noise_check import Baseline, noise_findings
 from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.data import DataStore
-from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.gpu import Gpu, hardware_class
 from trainer.outcome import Cache, Outcome
@@ -103,7 +100,7 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
     yield device_finding(trainer.gpu, outcome.utilization)
     yield from constraint_findings(task, outcome)
     yield _trust(trainer)
-    yield _edits(task)
+    yield from edit_findings(task)
     runs = [first, Baseline.train(trainer)] if again else [first]
     yield from noise_findings(trainer, runs)
     if not again:
@@ -168,10 +165,10 @@ def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: b
     if other != first:
         values = [first, other] if again == first else [first, again, other]
         differ = f"two seeds differ by {abs(other - first):.3g}; {same}"
-        if not takes_seed(task):
+        if not task.takes_seed:
             differ = f"three runs differ by up to {max(first, again, other) - min(first, again, other):.3g}"
         return CheckFinding("ok", "noise", differ, measured={"seed_sd": statistics.stdev(values)})
-    if takes_seed(task):
+    if task.takes_seed:
         return CheckFinding(
             "warning", "noise", "the seed changes nothing", "check that the code uses the seed that it gets"
         )
@@ -192,21 +189,3 @@ def _before(findings: list[CheckFinding] | None, equal: list[Outcome]) -> Iterat
         yield CheckFinding("warning", "check before", message, hint)
     else:
         yield CheckFinding("ok", "check before", f"the metric is {before:.6g}, as now")
-
-
-def _edits(task: Task) -> CheckFinding:
-    """Every declared edit applies and reads back as the same edit; none is run."""
-    before, good = task.edits.config(task.baseline()), 0
-    for edit, _ in declared_edits(task):
-        try:
-            source = task.edits.apply(task.baseline(), edit)
-        except EditError as error:
-            return CheckFinding("error", "edits", f"{edit.label()}: {error.message}", error.hint)
-        if task.edits.between(before, task.edits.config(source)) != edit:
-            message = f"{edit.label()}: applied, it reads as another edit"
-            return CheckFinding("error", "edits", message, "check its find and with")
-        good += 1
-    if not good:
-        message = "none declared: only a researcher with a language model can edit"
-        return CheckFinding("warning", "edits", message, "[edits.NAME] in task.toml, or --set values=… at init")
-    return CheckFinding("ok", "edits", f"{good} declared edits apply (not run)")

@@ -33,14 +33,11 @@ from trainer.commands.facts import (
 )
 from trainer.commands.ladders import ladders
 from trainer.commands.named_numbers import NamedNumber
-from trainer.commands.noise_answer import checked_noise, noise_fact
-from trainer.commands.questions import OpenQuestions, Unknown
-from trainer.commands.repository import OwnRepository, read
-from trainer.commands.shown import hub_of, packages_of, readable_text
+from trainer.commands.questions import OpenQuestions, Unknown, checked_noise, noise_fact
+from trainer.commands.repository import OwnRepository, hub_of, packages_of, read, readable_text
 from trainer.commands.task_toml import TaskText, TriedRun, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
-from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.task_file import is_artifact
@@ -60,12 +57,11 @@ NO_SEED = "the command gets no seed: {seed} in --command, or --seed FILE.py:NAME
 
 @dataclass(frozen=True)
 class TaskDraft:
-    """A task.toml that was tried. ``runs``: the two runs behind it."""
+    """A task.toml that was tried in two runs."""
 
     source: OwnRepository
     toml: str
     facts: list[Fact]
-    runs: list[Outcome]
 
 
 class Drafting:
@@ -128,7 +124,7 @@ class Drafting:
             *left_out(source, editable, command.value, self.sandbox),
             *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in others),
         ]
-        return TaskDraft(source, toml, facts, [run.outcome for run in runs])
+        return TaskDraft(source, toml, facts)
 
     def _runs(self, plain: TaskText) -> list[TriedRun]:
         """Two runs of the untouched files under two seeds."""

@@ -6,7 +6,7 @@ Runs of the same source and seed are the yardstick: what differs between those s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,21 +28,14 @@ _FAR = (1000.0, 100.0, 10.0)  # factors of a value that is certainly bad; the sm
 _SEE = "check that direction in task.toml is right for this metric"
 
 State = Literal["alive", "no effect", "fails", "not tested"]
-LEVELS: dict[State, Level] = {"alive": "ok", "no effect": "warning", "fails": "warning", "not tested": "warning"}
-HINTS: dict[State, str] = {
-    "alive": "",
-    "no effect": "it stays: a longer training may show one; if the code does not use it, take it out of task.toml",
-    "fails": "correct its values in task.toml",
-    "not tested": "--knobs tests all of them, however long it takes",
-}
-
-
-@dataclass(frozen=True)
-class TriedKnob:
-    """A knob and its other values, the ends of its ladder first."""
-
-    knob: Knob
-    edits: tuple[Edit, ...]
+ADVICE: dict[State, tuple[Level, str]] = {  # the level and the hint of a finding
+    "alive": ("ok", ""),
+    "no effect": (
+        "warning", "it stays: a longer training may show one; if the code does not use it, take it out of task.toml"
+    ),
+    "fails": ("warning", "correct its values in task.toml"),
+    "not tested": ("warning", "--knobs tests all of them, however long it takes"),
+}  # fmt: skip
 
 
 @dataclass
@@ -67,22 +60,23 @@ class KnobTrials:
 
     def findings(self) -> Iterator[CheckFinding]:
         """One for each knob, and one for the direction."""
-        alive: list[TriedKnob] = []
-        states: list[State] = []
-        for one in tried_knobs(self.task.edits.knobs, self.task.edits.config(self.task.baseline())):
-            state, message, edit, gain = self._state(one)
-            states.append(state)
-            alive += [one] if state == "alive" else []
-            yield CheckFinding(LEVELS[state], f"knob {one.knob.name}", f"{state}: {message}", HINTS[state], edit, gain)
-        if states and set(states) == {"no effect"}:
+        states: dict[str, State] = {}
+        for knob in self.task.edits.knobs:
+            edits = [edit for edit, _ in self.task.declared_edits() if knob.name in (*edit.set, *edit.apply)]
+            if edits:
+                state, message, label, gain = self._state([*edits[-1:], *edits[:-1]])  # the ends of its ladder first
+                states[knob.name] = state
+                level, hint = ADVICE[state]
+                yield CheckFinding(level, f"knob {knob.name}", f"{state}: {message}", hint, label, gain)
+        if set(states.values()) == {"no effect"}:
             hint = "check that the command runs the editable files, and that [score] reads the metric"
             yield CheckFinding("error", "knobs", f"none of {len(states)} changes {self.task.metric}", hint)
-        yield self._direction(alive)
+        yield self._direction([knob for knob in self.task.edits.knobs if states.get(knob.name) == "alive"])
 
-    def _state(self, tried: TriedKnob) -> tuple[State, str, str, float | None]:
-        """(state; in words; the edit that showed it; what that gained)."""
+    def _state(self, edits: Sequence[Edit]) -> tuple[State, str, str, float | None]:
+        """(state; in words; the edit that showed it; what that gained) of a knob, by its edits."""
         failed, seen = "", 0
-        for edit in tried.edits:
+        for edit in edits:
             if self.is_late:
                 return "not tested", f"after {MOST_SECONDS:g} s", "", None
             try:
@@ -113,13 +107,13 @@ class KnobTrials:
         away = min((metric - one for one in self.metrics), key=abs)
         return self.task.sign * away if abs(away) > _CLEAR * self.noise else 0.0
 
-    def _direction(self, alive: list[TriedKnob]) -> CheckFinding:
+    def _direction(self, alive: Sequence[Knob]) -> CheckFinding:
         """A far too large or small learning rate makes the metric worse; without one, both extremes of knobs do. One
         that is better at one end and worse at the other shows nothing, and one alone may be an exception."""
-        numbers = [one for one in alive if one.knob.kind in ("float", "int")]
-        rates = [one for one in numbers if one.knob.role == "learning_rate"]
-        for one in rates or numbers:
-            self._extremes(one.knob)
+        numbers = [knob for knob in alive if knob.kind in ("float", "int")]
+        rates = [knob for knob in numbers if knob.role == "learning_rate"]
+        for knob in rates or numbers:
+            self._extremes(knob)
         certain = _CERTAIN * self.noise
         sides = {name: [change for _, change in ends.values()] for name, ends in self.moved.items() if len(ends) == 2}
         worse = [name for name, ends in sides.items() if min(ends) > certain]
@@ -167,12 +161,3 @@ def _far(now: float, ladder: list[float]) -> dict[str, list[float]]:
         return {"down": [0 if now == 1 else 1], "up": [now * 10, now * 4, round(high)]}
     up = [1 - (1 - now) / _FAR[0]] if 0.5 < now < 1 else [now * factor for factor in _FAR]
     return {"down": [now / _FAR[0], low], "up": [*up, high]}
-
-
-def tried_knobs(knobs: tuple[Knob, ...], now: Mapping[str, object]) -> list[TriedKnob]:
-    made = []
-    for knob in knobs:
-        values = [value for value in ((True,) if knob.kind == "patch" else knob.values) if now.get(knob.name) != value]
-        edits = [Edit(apply=(knob.name,)) if knob.kind == "patch" else Edit({knob.name: value}) for value in values]
-        made += [TriedKnob(knob, (*edits[-1:], *edits[:-1]))] if edits else []
-    return made

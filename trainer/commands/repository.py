@@ -1,4 +1,5 @@
-"""The files of the user's repository, listed and read as data, without following links or running git.
+"""The files of the user's repository, listed and read as data, without following links or running git; and what else of
+the machine its command is shown: packages, caches, data elsewhere.
 
 ``git ls-files`` would use the repository's configuration, which can start programs (git-config(1), core.fsmonitor).
 """
@@ -35,12 +36,14 @@ _LEFT_OUT = (
 )
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
 _FOR_AGENTS = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md")
-_READMES = ("readme.md", "readme.rst", "readme.txt", "readme")
+_PROSE = {"readme.rst", "readme.txt", "readme", "notes.txt", "instructions.txt"}  # beside all .md
 _TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
 _INSTRUCTS = re.compile(
     r"^(?:docs?|prompts?|roles?|agents?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$"
 )
 _TEXT_BYTES, _LINE = 1 << 20, 400
+HUB = "~/.cache/huggingface"
+_ENVIRONMENTS = (".venv", "venv")
 
 
 @dataclass(frozen=True)
@@ -84,34 +87,29 @@ class OwnRepository:
 
     @cached_property
     def prose(self) -> list[str]:
-        """The files with instructions for agents or people, most important first."""
-        known = (*_FOR_AGENTS, *_READMES, "notes.txt", "instructions.txt")
-        top = [name for name in self.files if "/" not in name]
-        names = [name for want in known for name in top if name.lower() == want]
-        names += sorted(name for name in top if name.lower().endswith(".md") and name not in names)
-        below = [name for name in self.files if "/" in name and _INSTRUCTS.search(name.lower())]
-        return names + sorted(below, key=lambda name: (name.count("/"), name))
-
-    @cached_property
-    def for_agents(self) -> list[str]:
-        """Of the prose, the pages that instruct the one who changes the code; where a README says something else, it is
-        older."""
-        return [name for name in self.prose if name.lower() in _FOR_AGENTS or re.match(r"roles?/", name.lower())]
+        """The files with instructions for agents or people."""
+        return [name for name in self.files if _is_prose(name.lower())]
 
     @cached_property
     def program(self) -> list[str]:
         """The program beside the code: the first page for agents, and the pages that it names, if it can be read."""
-        own = self.for_agents[:1]
+        pages = {name.lower(): name for name in self.files}
+        first = [pages[name] for name in _FOR_AGENTS if name in pages][:1]
         with suppress(MetaloopError):
-            pages = [program_folder.load(self.folder / name) for name in own]
-            own += [path for page in pages for path, _ in (*page.files, *page.living)]
-        return own
+            programs = [program_folder.load(self.folder / name) for name in first]
+            first += [path for program in programs for path, _ in (*program.files, *program.living)]
+        return first
 
     @cached_property
     def code(self) -> list[str]:
         """All other text files, those near the top first."""
         rest = [name for name in self.files if name not in self.prose and self.files[name][0] <= _TEXT_BYTES]
         return sorted(rest, key=lambda name: (name.count("/"), name))
+
+
+def _is_prose(name: str) -> bool:
+    """``name``: in lower case."""
+    return bool(_INSTRUCTS.search(name) if "/" in name else name in _PROSE or name.endswith(".md"))
 
 
 def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> OwnRepository:
@@ -190,3 +188,55 @@ def _read(path: Path) -> str:
             return ""
         data = file.read(_TEXT_BYTES)
     return "" if b"\0" in data else data.decode("utf-8", "replace")
+
+
+def readable_text(text: str) -> str:
+    """A path for task.toml; one that starts with ``~/`` stays as written. UsageError if it may not be shown."""
+    path = Path(text).expanduser().absolute()
+    if reason := login_keys.refusal(path):
+        raise UsageError(f"--set readable={text}: {reason}", hint="name a folder that contains only data")
+    if not path.exists():
+        raise UsageError(f"--set readable={text}: does not exist", hint="name a file or folder of this machine")
+    return text if text.startswith("~/") else str(path)
+
+
+def packages_of(source: OwnRepository) -> list[str]:
+    """The virtual environment of the repository, and its interpreter if that is elsewhere."""
+    for name in _ENVIRONMENTS:
+        folder = source.folder / name
+        python = folder / "bin" / "python"
+        if (folder / "pyvenv.cfg").is_file() and not folder.is_symlink() and os.path.lexists(python):
+            base = Path(os.path.realpath(python)).parent.parent
+            outside = not base.is_relative_to("/usr") and not base.is_relative_to(folder)
+            return [str(folder), *([str(base)] if outside and any((base / "lib").glob("python3*/os.py")) else [])]
+    return []
+
+
+def hub_of(source: OwnRepository) -> list[str]:
+    """The folders of models, kernels and data sets of Hugging Face that are on this machine and named in the code."""
+    code = "\n".join(source.text(name) for name in source.code).lower()
+    found = []
+    hub = Path(HUB).expanduser()
+    for path in [*sorted(hub.glob("hub/*--*")), *sorted(hub.glob("datasets/*___*"))]:
+        name = path.name.replace("___", "/") if "___" in path.name else "/".join(path.name.split("--")[1:])
+        if path.is_dir() and name.lower() in code:
+            found.append(f"{HUB}/{path.parent.name}/{path.name}")
+    return found
+
+
+def links_of(source: OwnRepository, readable: Sequence[str]) -> dict[str, str]:
+    """Name in the repository → where it leads: links within it, its own node_modules, and what the user allows to be
+    read. Another link out of the repository is left out, because it may lead to the user's keys."""
+    root, shown = source.folder, {}
+    named = {text: Path(os.path.realpath(Path(text).expanduser())) for text in readable}
+    for name in source.links:
+        real = Path(os.path.realpath(root / name))
+        if any(real.is_relative_to(path) for path in named.values()):
+            shown[name] = str(real)
+        elif real.is_relative_to(root) and str(real.relative_to(root)) in source.files:
+            shown[name] = os.path.relpath(real, (root / name).parent)
+    for text, path in named.items():
+        if path.is_relative_to(root) and path != root:
+            shown[str(path.relative_to(root))] = str(Path(text).expanduser().absolute())
+    node = root / "node_modules"
+    return shown | ({node.name: str(node)} if node.is_dir() and not node.is_symlink() else {})

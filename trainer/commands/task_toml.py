@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from trainer.commands.ladders import Ladder
 from trainer.commands.named_numbers import NamedNumber
-from trainer.commands.noise_answer import score_keys
-from trainer.commands.repository import OwnRepository
-from trainer.commands.shown import HUB, links_of
+from trainer.commands.questions import score_keys
+from trainer.commands.repository import HUB, OwnRepository, links_of
 from trainer.gpu import usable
 from trainer.outcome import Outcome
 from trainer.task_file import is_artifact

@@ -15,40 +15,28 @@ from trainer.values import constants, nested_values
 
 def edit_space(path: Path, text: str, parsed: task_file.TaskFile) -> EditSpace:
     """``path`` and ``text``: of task.toml. Raises TaskError, with file and line."""
-    knobs: list[Knob] = []
     sources = {name: _source_text(path.parent / name) for name in parsed.task.editable}
+    knobs: dict[str, Knob] = {}  # by name in lower case
     for name, edit in parsed.edits.items():
-        files = {edit.file} | {one.file for one in edit.replace}
-        if not files <= sources.keys():
+        if not {edit.file, *(part.file for part in edit.replace)} <= sources.keys():
             task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
-        if any(known.name.lower() == name.lower() for known in knobs):
+        if name.lower() in knobs:
             message = "the name occurs twice (case is ignored)"
             task_file.complain(path, text, ("edits", name), message, "give it another name")
         if edit.kind != "patch":
             _check_place(path, text, name, edit, sources[edit.file])
-        values: tuple[Any, ...] = (False, True) if edit.kind == "patch" else tuple(edit.values)
-        if edit.kind == "float":
-            values = tuple(sorted(float(value) for value in values))
-        elif edit.kind == "int":
-            values = tuple(sorted(int(value) for value in values))
-        replacements = tuple(Replacement(one.file, one.find, one.with_) for one in edit.replace)
-        _check_anchors(path, text, name, replacements, sources)
-        knobs.append(
-            Knob(
-                name,
-                edit.kind,
-                values,
-                edit.low,
-                edit.high,
-                edit.group,
-                edit.note,
-                edit.file,
-                replacements,
-                edit.role,
-                edit.at,
-            )
-        )
-    return EditSpace(tuple(knobs))
+        _check_anchors(path, text, name, edit, sources)
+        knobs[name.lower()] = _knob(name, edit)
+    return EditSpace(tuple(knobs.values()))
+
+
+def _knob(name: str, edit: task_file.EditSection) -> Knob:
+    values: list[Any] = [False, True] if edit.kind == "patch" else edit.values
+    if edit.kind in ("float", "int"):
+        values = sorted(map(float if edit.kind == "float" else int, values))
+    replacements = tuple(Replacement(part.file, part.find, part.with_) for part in edit.replace)
+    fields = edit.model_dump(exclude={"values", "replace"})
+    return Knob(name, values=tuple(values), replacements=replacements, **fields)
 
 
 def _source_text(path: Path) -> str:
@@ -81,13 +69,12 @@ def _check_place(path: Path, text: str, name: str, edit: task_file.EditSection, 
         task_file.complain(path, text, ("edits", name), f"{edit.file} has no value {edit.at}", hint)
 
 
-def _check_anchors(
-    path: Path, text: str, name: str, replacements: tuple[Replacement, ...], sources: dict[str, str]
-) -> None:
+def _check_anchors(path: Path, text: str, name: str, edit: task_file.EditSection, sources: dict[str, str]) -> None:
+    """Each text that a patch replaces is in its file once."""
     changed = dict(sources)
-    for one in replacements:
-        count = changed[one.file].count(one.find)
+    for part in edit.replace:
+        count = changed[part.file].count(part.find)
         if count != 1:
-            message = f"the text of find occurs {count} times in {one.file}"
+            message = f"the text of find occurs {count} times in {part.file}"
             task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
-        changed[one.file] = changed[one.file].replace(one.find, one.replace)
+        changed[part.file] = changed[part.file].replace(part.find, part.with_)

@@ -35,7 +35,13 @@ def _ways() -> Mapping[str, tuple[str, bool]]:
 @lru_cache(maxsize=4096)
 def named_direction(name: str) -> tuple[str | None, bool]:
     """(the better direction of a metric of this name or None, whether that is certain)."""
-    return _direction(plain_name(name).split("_"))
+    parts, ways = plain_name(name).split("_"), _ways()
+    for end in range(len(parts), 0, -1):  # the last word of a name matters most: val_loss, error_rate, tok_per_sec
+        for start in range(max(0, end - 3), end):
+            if (text := "_".join(parts[start:end])) in ways:
+                way, clear = ways[text]
+                return (_turned(way, parts[:start]) if clear else way), clear
+    return None, False
 
 
 def certain_direction(name: str) -> str | None:
@@ -61,16 +67,6 @@ def may_be_share(name: str) -> bool:
     table = _table()
     known = {*table["lower"], *table["higher"], *table["timed"], *table["cost"], *table["amount"]}
     return bool(parts & {*table["share"]}) or not parts & known
-
-
-def _direction(parts: Sequence[str]) -> tuple[str | None, bool]:
-    ways = _ways()
-    for end in range(len(parts), 0, -1):  # the last word of a name matters most: val_loss, error_rate, tok_per_sec
-        for start in range(max(0, end - 3), end):
-            if (text := "_".join(parts[start:end])) in ways:
-                way, clear = ways[text]
-                return (_turned(way, parts[:start]) if clear else way), clear
-    return None, False
 
 
 def _turned(way: str, before: Sequence[str]) -> str:

@@ -10,14 +10,13 @@ Only the bytes of a value are rewritten, so comments and layout stay. Of equal c
 from __future__ import annotations
 
 import ast
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from trainer.values import config_values
-from trainer.values.constants import is_number, syntax_tree
+from trainer.values.constants import assignments, byte_span, is_number, line_starts, python_literal, syntax_tree
 
 Scalar = bool | int | float | str
 _MOST_TEXT = 1 << 18
@@ -75,12 +74,10 @@ def write(file: str, text: str, address: str, value: Scalar) -> str | None:
 
 
 def _literal(old: str, value: Scalar) -> str:
-    if isinstance(value, str) and old.startswith('"'):
-        return json.dumps(value, ensure_ascii=False)
     base, power, exponent = old.replace(" ", "").partition("**")
     if power and base == "2" and exponent.isdigit() and type(value) is int and value > 0 and value.bit_count() == 1:
         return f"2**{value.bit_length() - 1}"
-    return repr(value)
+    return python_literal(old, value)
 
 
 def _of_config(file: str, text: str) -> Iterator[tuple[str, NestedValue]]:
@@ -96,7 +93,7 @@ def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
         return
     reader = _PythonReader(text)
     for node in tree.body:
-        for name, value in _assignments(node):
+        for name, value in assignments(node):
             if isinstance(value, ast.Dict | ast.Tuple | ast.List | ast.Call):
                 yield from reader.entries(value, name, name)
             else:  # an edited product is a plain constant
@@ -104,21 +101,13 @@ def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
                 yield from reader.values(value, name, kind, name, "")
         if isinstance(node, ast.ClassDef):
             for one in node.body:
-                for name, value in _assignments(one):
+                for name, value in assignments(one):
                     yield from reader.values(_default(value), f"{node.name}.{name}", "field", name, node.name)
                 if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
                     yield from reader.defaults(one, f"{node.name}.{one.name}")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from reader.defaults(node, node.name)
     yield from reader.calls(tree)
-
-
-def _assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
-    """``NAME = value`` and ``NAME: type = value``."""
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        yield node.targets[0].id, node.value
-    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-        yield node.target.id, node.value
 
 
 def _default(node: ast.expr) -> ast.expr:
@@ -142,9 +131,7 @@ class _PythonReader:
     """Yields the values inside nodes, with their bytes."""
 
     def __init__(self, text: str) -> None:
-        self.starts = [0]
-        for line in text.encode().splitlines(keepends=True):  # ast counts columns in UTF-8 bytes
-            self.starts.append(self.starts[-1] + len(line))
+        self.starts = line_starts(text)
 
     def values(
         self, node: ast.expr, address: str, kind: str, name: str, owner: str
@@ -156,10 +143,8 @@ class _PythonReader:
                     yield from self.values(item, f"{address}[{index}]", kind, f"{name}_{index}", owner)
             return
         value = scalar(node)
-        if value is not None and node.end_lineno is not None and node.end_col_offset is not None:
-            start = self.starts[node.lineno - 1] + node.col_offset
-            end = self.starts[node.end_lineno - 1] + node.end_col_offset
-            yield address, NestedValue(value, start, end, node.lineno, kind, name, owner)
+        if value is not None:
+            yield address, NestedValue(value, *byte_span(node, self.starts), node.lineno, kind, name, owner)
 
     def entries(self, node: ast.expr, address: str, owner: str) -> Iterator[tuple[str, NestedValue]]:
         """The entries of a dict, also one written ``dict(a=1)``, and of dicts and tuples in it."""

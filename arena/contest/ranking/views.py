@@ -51,7 +51,7 @@ from arena.contest.stored import LedgerHead, MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.serving.clock import iso, utc_now
 from programs.common.errors import NotFound
-from trainer.cards.freshness import said
+from trainer.freshness import describe_freshness
 from trainer.task import Task
 
 WHOLE = (ContestEntry.raw, ContestEntry.results)
@@ -151,7 +151,8 @@ def board_view(
     view: BoardView = {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": contest.task.unit,
         "digits": board.get("digits", DIGITS),
-        "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"), "fresh": said([contest.task]),
+        "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"),
+        "fresh": describe_freshness(contest.task),
         "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,

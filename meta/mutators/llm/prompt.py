@@ -26,7 +26,6 @@ from programs.charter import fields
 from programs.common.text import clipped, split_lines
 from programs.edit import sections
 from programs.program import Program
-from trainer.cards.card_summary import summary
 from trainer.constraints import sentences
 from trainer.edits import Knob, format_value
 from trainer.task import Task
@@ -152,7 +151,6 @@ class Briefing:
                 replace(proposal, credit_id=ids.of(proposal.credit.credit_id, "c") if proposal.credit else "")
                 for proposal in _counted(self.tried)[: int(TRIED * share)]
             ]
-            known = summary(self.tasks[0])
             text = render(
                 "system.md.j2",
                 instruction=instruction.text,
@@ -163,7 +161,7 @@ class Briefing:
                 control=self.control,
                 turns=self.turns,
                 steps=self.steps,
-                seed_sd=known.seed_sd if known.state == "measured" else None,
+                seed_sd=self.tasks[0].seed_sd,
                 page=facts,
                 tried=clipped(render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4),
                 share=share,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SPLIT, HELD, ROWS, TIMED, SEEDS, NOTHING = "split", "held", "rows", "timed", "seeds", "nothing"
 
-SAID = {
+SENTENCES = {  # the freshest first
     SPLIT: "The run seeds, the training seeds and the data split are fresh: no researcher saw them.",
     EXACT: "The metric is exact: a count or a size, the same on any data.",
     HELD: "The run seeds and the training seeds are fresh, and the script is scored on rows that were held back from "
@@ -37,40 +37,23 @@ def freshness(task: Task) -> str:
         return TIMED
     if task.run is not None:
         if task.takes_split:
-            return SPLIT if takes_seed(task) else ROWS
+            return SPLIT if task.takes_seed else ROWS
         if task.held_rows(task.scoring["n_rows"] or 0):
-            return HELD if takes_seed(task) else ROWS
-        return SEEDS if takes_seed(task) else NOTHING
+            return HELD if task.takes_seed else ROWS
+        return SEEDS if task.takes_seed else NOTHING
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 
 
-def least(tasks: Sequence[Task]) -> str:
-    return max(map(freshness, tasks), key=tuple(SAID).index)
+def least_fresh(tasks: Sequence[Task]) -> Task:
+    """The task with the least that is fresh."""
+    return max(tasks, key=lambda task: tuple(SENTENCES).index(freshness(task)))
 
 
-def said(tasks: Sequence[Task]) -> str:
-    """A sentence on what is fresh, for the task with the least, and how to make it verifiable."""
-    worst = max(tasks, key=lambda task: tuple(SAID).index(freshness(task)))
-    cure = cures(worst)
-    return SAID[freshness(worst)] + (f" To make it verifiable: {'; '.join(cure)}." if cure else "")
-
-
-def takes_seed(task: Task) -> bool:
-    """Whether a command uses the training seed: by {seed}, a constant, or METALOOP_TRAIN_SEED in its files."""
-    run = task.run
-    if run is None or run.seed_constant or "{seed}" in f"{run.command} {run.environment}":
-        return True
-    editable = (text.encode() for _, text in task.baseline().files)
-    return any(b"METALOOP_TRAIN_SEED" in body for body in (*editable, *task.laid_files().values()))
-
-
-def cures(task: Task) -> list[str]:
-    """How to make the result of a command's task verifiable; empty if nothing is missing."""
-    if task.run is None:
-        return []
-    lines = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
-    if not task.run.score_command:
-        lines.append(
+def describe_freshness(task: Task) -> str:
+    """A sentence on what is fresh, and another on how to make the result of a command verifiable."""
+    cures = [] if task.takes_seed else ["put {seed} into the command, so that training again uses a fresh seed"]
+    if task.run is not None and not task.run.score_command:
+        cures.append(
             "set [run] score_command and artifacts, so that a separate command scores the artifacts of training"
         )
-    return lines
+    return SENTENCES[freshness(task)] + (f" To make it verifiable: {'; '.join(cures)}." if cures else "")
