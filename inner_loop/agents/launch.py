@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import cast
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
-from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
+from inner_loop.agents.job import LIMITS, agent_job
 from inner_loop.agents.worktree import commands, lay, temporary, variables
 from inner_loop.events import CallEvent
 from inner_loop.gateway.server import Gateway
@@ -22,8 +21,10 @@ from inner_loop.run_context import RunContext
 from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
 from programs.common.text import one_line
 from programs.shelf import starter
-from trainer.commands.plain import own_variables
-from trainer.sandbox.launcher import plain
+from trainer.jobs.job import Ended, LauncherFault
+from trainer.jobs.plain import user_variables
+from trainer.jobs.process_tree import Attend, ProcessTree
+from trainer.jobs.run import run_job
 from trainer.task import Task
 from trainer.user_files import studies_in
 
@@ -63,48 +64,45 @@ class AgentLaunch:
         """Why the agent's models answer no more calls."""
         return self.gateway.meter.problem if self.gateway else None
 
-    def runner(self, worktree: Path, seconds: float, task: Task, socket: Path) -> AgentRunner:
-        """What runs commands in the agent's worktree, for at most ``seconds``, without network and keys; ``task`` and
-        ``socket``: where they request experiments."""
-        if self._context.sandboxed:
-            from inner_loop.agents.sandbox import AgentSandbox as Runner
-        else:
-            from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
-        runner = Runner(worktree, experiment_socket=socket, limits=AgentLimits(wall_seconds=seconds))
-        study = self._context.study
-        hidden = (task.folder, *([study, *studies_in(study.parent)] if study else []))
-        return replace(runner, environment=variables(task, worktree), tools=commands(task), hidden=hidden)
-
     def run(
-        self,
-        runner: AgentRunner,
-        prompt: str,
-        *,
-        attend: Callable[[], bool] | None = None,
-        begun: Callable[[RunningAgent], None] = lambda _: None,
-    ) -> RunningAgent:
-        """Start the agent with a prompt, its network and its keys, and wait for its end."""
-        recipe, sandboxed, gateway = self.recipe, self._context.sandboxed, self.gateway
-        ours = os.environ if sandboxed else own_variables()
-        named = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
+        self, prompt: str, worktree: Path, task: Task, experiment_socket: Path, seconds: float, attend: Attend
+    ) -> Ended:
+        """Start the agent with a prompt in its worktree, with its network and its keys, and wait for its end, for at
+        most ``seconds``. ``task`` and ``experiment_socket``: where it requests experiments; ``attend``: see `run_job`.
+
+        Its exit code is that of a shell: 128 plus the signal that ended it.
+        """
+        recipe, sandboxed, gateway, study = self.recipe, self._context.sandboxed, self.gateway, self._context.study
+        ours = os.environ if sandboxed else user_variables()
+        environment = variables(task, worktree) | agent_recipe.environment(recipe, ours, everything=not sandboxed)
         more: list[str] = []
         if gateway is not None:
             more, pointing = agent_recipe.through(recipe, gateway.bases() | {"model": self._model})
-            named |= gateway.variables() | pointing
+            environment |= gateway.variables() | pointing
         path, needed = self.installed
-        runner = replace(
-            runner,
+        job = agent_job(
+            [str(path), *recipe.words(prompt, self._model, more)[1:]],
+            worktree,
+            sandboxed=sandboxed,
             network=self._network,
             readable=(*needed, *(Path(path).expanduser() for path in recipe.readable)),
-            environment=named,
+            environment=environment,
             home=agent_recipe.home(recipe),
+            experiment_socket=experiment_socket,
+            scripts=commands(task),
+            hidden=(task.folder, *([study, *studies_in(study.parent)] if study else [])),
             gateway=gateway.path if gateway else None,
+            stdin=prompt.encode() if recipe.takes_stdin else b"",
+            limits=replace(LIMITS, wall_seconds=seconds),
         )
-        words = [str(path), *recipe.words(prompt, self._model, more)[1:]]
-        stdin = prompt.encode() if recipe.takes_stdin else b""
-        return runner.run(words, stdin=stdin, attend=attend, begun=begun)
+        try:
+            ended = run_job(job, sandboxed=sandboxed, attend=attend)
+        except LauncherFault as fault:
+            raise EnvironmentProblem(f"{worktree}: {fault}", hint="find its processes with ps") from None
+        code = ended.exit_code
+        return replace(ended, exit_code=code if code >= 0 else 128 - code)
 
-    def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:
+    def failure(self, ended: Ended) -> EnvironmentProblem | None:
         """What is wrong if an agent failed by itself; None if it exited normally or was killed.
 
         A shell and env exit with 126 and 127 if a program is missing; in a sandbox, it may be missing only there. An
@@ -112,7 +110,7 @@ class AgentLaunch:
         """
         if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
             return None
-        said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
+        said = (ended.errors or ended.log).strip().splitlines()
         last = one_line(said[-1])[:200] if said else "no output"
         install = f" or installation ({self.recipe.install})" if self.recipe.install else ""
         hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
@@ -142,7 +140,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         requests.append(request)
         return AgentReply("the run has not begun", 2)
 
-    def attend() -> bool:
+    def attend(_: ProcessTree) -> bool:
         server.serve(0.1)
         return not (requests or launch.problem or any(call.status == "ok" for call in calls))
 
@@ -152,8 +150,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         lay(worktree, task, starter("stock"), (), None, PROMPT)
         launch.open_gateway(stack)
         server = stack.enter_context(ExperimentServer(answer))
-        runner = launch.runner(worktree, SECONDS, task, server.path)
-        ended = launch.run(runner, PROMPT, attend=attend)
+        ended = launch.run(PROMPT, worktree, task, server.path, SECONDS, attend)
     if isinstance(launch.problem, UsageError):  # a cap is for the study to come
         raise launch.problem
     if problem := launch.failure(ended):

@@ -20,7 +20,6 @@ from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import SECONDS, AgentLaunch, require_start
 from inner_loop.agents.recall import recall
-from inner_loop.agents.running import RunningAgent
 from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
@@ -30,8 +29,9 @@ from inner_loop.researchers.description import MAY_COST, ResearcherDescription
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.common.errors import CredentialMissing, UsageError
 from programs.program import Program
-from trainer.commands.launcher import require_sandbox
-from trainer.sandbox.launcher import plain
+from trainer.jobs.job import Ended
+from trainer.jobs.process_tree import Attend, ProcessTree
+from trainer.jobs.run import require_sandbox
 from trainer.task import Task
 
 POLL_SECONDS = 0.2
@@ -180,7 +180,7 @@ class CommandResearcher:
         if len(bench.history) == before:
             self._complain(ended)
 
-    def _started(self, last: float) -> RunningAgent:
+    def _started(self, last: float) -> Ended:
         """One start of the agent, to its end. ``last``: see `AgentSession`."""
         bench, worktree, charge = self._bench, self._worktree, self._charge
         prompt = agent_worktree.prompt(
@@ -193,9 +193,9 @@ class CommandResearcher:
         )
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
-            runner = self._agent.runner(worktree, SESSION_SECONDS, self._task, server.path)
+            attend = self._attending(session, server)
             try:
-                ended = self._agent.run(runner, prompt, attend=self._attending(session, server), begun=charge.begin)
+                ended = self._agent.run(prompt, worktree, self._task, server.path, SESSION_SECONDS, attend)
             finally:
                 charge.end()
                 for name, kept in self._noted().items():
@@ -204,13 +204,15 @@ class CommandResearcher:
         self._write_down(ended, len(bench.history) - before)
         return ended
 
-    def _attending(self, session: AgentSession, server: ExperimentServer) -> Callable[[], bool]:
+    def _attending(self, session: AgentSession, server: ExperimentServer) -> Attend:
         """What answers a waiting request, and is False when the session is to end. It raises RunStopped if the run is
         to stop."""
-        requests, last, closing = 0, time.monotonic(), float("inf")
+        requests, last, closing = -1, time.monotonic(), float("inf")
 
-        def attend() -> bool:
+        def attend(tree: ProcessTree) -> bool:
             nonlocal requests, last, closing
+            if requests < 0:
+                self._charge.begin(tree)
             server.serve(POLL_SECONDS)
             self._charge.book()
             now = time.monotonic()
@@ -245,20 +247,21 @@ class CommandResearcher:
         living = {name: folder / "living" / name for name, _ in self._program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
 
-    def _write_down(self, ended: RunningAgent, experiments: int) -> None:
+    def _write_down(self, ended: Ended, experiments: int) -> None:
         """Record the session's event and store the agent's output as text beside the run; it is not read again."""
         self._number += 1
         name = f"session-{os.getpid()}-{self._number}"
-        for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
-            (self._folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
+        for text, end in ((ended.log, "out"), (ended.errors, "err")):
+            (self._folder / f"{name}.{end}").write_text(text, encoding="utf-8")
         event = AgentSessionEvent(
-            run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code, killed=ended.killed,
+            run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code,
+            killed="budget" if ended.killed == "cpu" else ended.killed,
             experiments=experiments, wall_seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds,
-            counted_by=ended.tree.counted_by, peak_memory_mb=ended.tree.peak_memory_mb,
+            counted_by=ended.counted_by, peak_memory_mb=ended.peak_memory_mb,
         )  # fmt: skip
         self._context.emit(event)
 
-    def _complain(self, ended: RunningAgent) -> None:
+    def _complain(self, ended: Ended) -> None:
         """An agent that failed by itself before it ran anything gives no result.
 
         If it exited normally or was killed, the program may have caused that: the run stands, with a finding, because

@@ -21,9 +21,9 @@ from trainer.cards.measure import declared_edits
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer, launcher_of
+from trainer.jobs.job import Launcher
 from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
-from trainer.sandbox.launcher import Launcher
 from trainer.scoring import ScoreSettings
 from trainer.source import imported_modules, task_file_bytes
 from trainer.streams import Stream, Streams
