@@ -176,10 +176,13 @@ def test_all_pages_that_an_experiment_can_use_are_in_memory_before_it_starts(tmp
         assert libraries and not sum(absent_pages(*part) for part in parts if part[0] in libraries)
         assert not absent_pages(str(data / "inputs.npy"), 0, 4 << 20)
 
-        def look() -> None:
-            while len(children := descendants(launcher.template_pid or 0)[1:]) < 2:  # the monitor, the experiment
+        def look() -> bool:
+            while not inherited:
+                children = descendants(launcher.template_pid or 0)[1:]
+                if len(children) == 2:  # the monitor, the experiment
+                    inherited.extend(path for pid in children for path, _, _ in mappings(pid))
                 time.sleep(0.01)
-            inherited.extend(path for pid in children for path, _, _ in mappings(pid))
+            return True
 
         code = (
             "import os, time; time.sleep(1); print(os.path.getsize(os.environ['METALOOP_TRAIN_DATA'] + '/inputs.npy'))"

@@ -191,9 +191,10 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
     pid = light_launcher.template_pid
     assert pid
 
-    def kill() -> None:
+    def kill() -> bool:
         wait_for(lambda: len(descendants(pid)) == 3)  # itself, monitor, experiment
         os.kill(pid, signal.SIGKILL)
+        return True
 
     with pytest.raises(LauncherFault):
         light_launcher.run(_request("import time; time.sleep(600)", wall=100), kill)

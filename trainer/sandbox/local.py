@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 _START_SECONDS = 300.0  # importing torch on a busy machine from a cold disk has taken 80 s
+_LOOK_SECONDS = 0.05  # between two calls of ``attend``
 _GRACE_SECONDS = 30.0  # beyond the wall limit, after which the template counts as dead
 _CALIBRATION_FORKS = 7
 _PYTHON = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -210,7 +211,7 @@ class LocalLauncher:
                     if not attend():
                         wire.send(self._socket, {"stop": True})
                         break
-                    if select.select([self._socket], [], [], 0)[0]:
+                    if select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
                         break
                 told = self._receive(limits.wall_seconds + _GRACE_SECONDS)
                 ended = read_reply(merged(told, answer.read(wire.MESSAGE_BYTES)))
