@@ -333,3 +333,26 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
         os.close(order)
     assert done.stdout.splitlines() == ["None", "1 ['1000'] "], done.stderr
     assert (worktree / "made").stat().st_uid == 54321
+
+
+@pytest.mark.parametrize("closed", ["holder/closed", "holder/closed/task", "holder/study"])
+def test_a_shown_folder_may_hold_the_task_and_the_study_in_closed_folders(tmp_path: Path, closed: str) -> None:
+    """As root, whose sandbox runs as another user: a path in a folder closed to others cannot be masked there."""
+    holder = tmp_path / "holder"
+    hidden, worktree = (holder / "closed" / "task", holder / "study"), holder / "study" / "run" / "worktree"
+    for folder in (*hidden, worktree):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in ("closed/task/secret", "study/secret", "open"):
+        (holder / name).write_text(CANARY if "secret" in name else "shown")
+    (tmp_path / closed).chmod(0o700)
+    script = f"cat {holder}/open; cat {holder}/*/secret {holder}/*/*/secret; echo new > made"
+    ended = shell(worktree, script, readable=(holder,), hidden=hidden)
+    assert ended.log == "shown" and ended.exit_code == 0 and (worktree / "made").read_text() == "new\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_shown_folder_that_its_user_may_not_enter_is_refused_by_name(worktree: Path, tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.mkdir(mode=0o700)
+    with pytest.raises(UsageError, match=f"{tool} is closed to the user that runs the sandbox of root"):
+        shell(worktree, "true", readable=(tool,))

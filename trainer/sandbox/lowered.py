@@ -36,10 +36,12 @@ def main(descriptor: int) -> None:
 
 
 def closed_folder(path: str) -> str | None:
-    """The topmost folder above an absolute path that other users may not enter; None if there is none."""
+    """The topmost folder above an absolute path that exists and that other users may not enter; None without one."""
     parts = path.split("/")[1:-1]
     for depth in range(len(parts)):
         folder = "/" + "/".join(parts[: depth + 1])
+        if not os.path.exists(folder):
+            break
         if not os.stat(folder).st_mode & stat.S_IXOTH:
             return folder
     return None
@@ -56,16 +58,16 @@ def _become(uid: int) -> None:
 
 def _open_way(paths: list[str]) -> None:
     """Make the paths accessible to all users in this process's own mount namespace."""
-    wanted = {path: folder for path in sorted(set(paths)) if (folder := closed_folder(path))}
+    wanted = [path for path in sorted(set(paths)) if closed_folder(path)]
     if not wanted:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.unshare(_NEWNS), "a mount namespace of its own")
     _mount(libc, "none", "/", "", _RECURSIVE | _SLAVE)
     handles = {path: os.open(path, os.O_PATH) for path in wanted}  # before they are covered
-    for folder in sorted(set(wanted.values())):
-        _mount(libc, "none", folder, "tmpfs", _NOSUID_NODEV, "mode=755,size=1m")
     for path, handle in handles.items():
+        while folder := closed_folder(path):  # a path bound before may hold closed folders
+            _mount(libc, "none", folder, "tmpfs", _NOSUID_NODEV, "mode=755,size=1m")
         if _is_there(path, handle):
             continue  # inside one that is bound already
         _make_target(path, folder=stat.S_ISDIR(os.fstat(handle).st_mode))
