@@ -290,9 +290,6 @@ def _closed_packages() -> NoSandbox | None:
     return NoSandbox(message, hint=f"chmod -R a+rX {shlex.quote(prefix)}")
 
 
-_REPLIED = (
-    "exit_code", "killed", "cpu_seconds", "wall_seconds", "peak_memory_mb", "error", "error_kind", "log", "artifact",
-)  # fmt: skip
 _FIT: dict[str, Callable[[Any], bool]] = {
     "float": lambda value: type(value) in (int, float) and 0 <= value < 1e9,
     "int": lambda value: type(value) is int and -256 < value < 256,
@@ -319,7 +316,7 @@ def read_reply(message: Mapping[str, JsonValue]) -> Ended:
         raise LauncherFault(plain(message["broken"][:500]) if isinstance(message["broken"], str) else "broken")
     values: dict[str, Any] = {}
     for item in fields(Ended):
-        if item.name in _REPLIED:
+        if str(item.type) in _FIT:  # the others we measure and fetch ourselves
             values[item.name] = message.get(item.name, item.default)
             if not _FIT[str(item.type)](values[item.name]):
                 raise LauncherFault(f"the template's reply has no valid {item.name}")
