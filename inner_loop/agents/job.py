@@ -64,6 +64,7 @@ def agent_job(
         user="agent",
         stdin=stdin,
         errors_apart=True,
+        inherits=False,  # some are withheld
     )
     return _in_sandbox(job, readable, home or {}, experiment_socket, gateway) if sandboxed else job
 

@@ -102,6 +102,7 @@ class Job:
     user: str = "work"
     stdin: bytes = b""
     errors_apart: bool = False
+    inherits: bool = True  # without a sandbox: the user's variables beside ``environment``
     gpu: Gpu | None = None  # that it may use, alone
     compiled: Mapping[str, int] | None = None
 

@@ -62,10 +62,9 @@ def _environment(job: Job, stack: ExitStack) -> Mapping[str, str]:
 
     A login shell sets PATH anew, and bash reads BASH_ENV after that.
     """
-    variables = user_variables()
-    variables["PATH"] = os.pathsep.join(
-        [*job.tools, os.path.dirname(sys.executable), variables.get("PATH", os.defpath)]
-    )
+    user_path = os.environ.get("PATH", os.defpath)
+    variables = user_variables() if job.inherits else {}
+    variables["PATH"] = os.pathsep.join([*job.tools, os.path.dirname(sys.executable), user_path])
     variables |= {**(job.gpu.environment if job.gpu else {}), **job.environment}
     if job.scripts:
         scripts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-tools-")))
