@@ -9,7 +9,7 @@ from typing import Any
 from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
 from inner_loop.comparison import decide_by, difference, gain_text, same_seed_pairs, value
-from inner_loop.record import Record
+from inner_loop.events import Experiment
 from trainer.constraints import shown
 from trainer.jobs.job import plain
 from trainer.rows import Difference
@@ -46,7 +46,7 @@ def facts_of(bench: Bench) -> Facts:
     }
 
 
-def _experiment_facts(bench: Bench, record: Record, head: Record, notes: Sequence[str] = ()) -> Facts:
+def _experiment_facts(bench: Bench, record: Experiment, head: Experiment, notes: Sequence[str] = ()) -> Facts:
     """One experiment, and its comparison with ``head``, the head before it: the means of both over the seeds that both
     were trained with, the gain and its standard error."""
     found = None if record.source == head.source else difference(bench, record, head)
@@ -54,7 +54,7 @@ def _experiment_facts(bench: Bench, record: Record, head: Record, notes: Sequenc
     means = [sum(one.metric or 0.0 for one in side) / len(side) for side in zip(*pairs, strict=True)] or [None, None]
     return facts_of(bench) | {
         **_row(record),
-        "reason": record.outcome.reason,
+        "reason": record.reason,
         "gain_over_head": found.value if found else None,
         "gain_se": found.se if found else None,
         "better": decide_by(bench, found) == "keep",
@@ -65,15 +65,15 @@ def _experiment_facts(bench: Bench, record: Record, head: Record, notes: Sequenc
         "compared_experiment": head.number,
         "is_head": record.source == bench.head.source,
         "fraction": record.fraction,
-        "charged": record.charged,
+        "charged": record.device_seconds_charged,
         "notes": list(notes),
     }
 
 
-def _row(record: Record) -> Facts:
+def _row(record: Experiment) -> Facts:
     return {
         "experiment": record.number,
-        "status": record.outcome.status,
+        "status": record.status,
         "metric": record.metric,
         "decision": record.decision or "open",
         "gain": record.gain,
@@ -82,14 +82,14 @@ def _row(record: Record) -> Facts:
     }
 
 
-def measured(bench: Bench, record: Record, head: Record, notes: Sequence[str] = ()) -> AgentReply:
+def measured(bench: Bench, record: Experiment, head: Experiment, notes: Sequence[str] = ()) -> AgentReply:
     """The answer to `experiment`. ``head``: before it."""
     facts = _experiment_facts(bench, record, head, notes)
-    lines = [_verdict(record, facts), f"charged {_seconds(record.charged)}; {_budget(facts)}"]
-    if values := shown(bench.task.constraints, record.outcome.constraints):
+    lines = [_verdict(record, facts), f"charged {_seconds(record.device_seconds_charged)}; {_budget(facts)}"]
+    if values := shown(bench.task.constraints, record.constraints or {}):
         lines.append(f"constraints: {values}")
-    if not record.ok and record.outcome.log:
-        end = plain(record.outcome.log)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
+    if not record.ok and record.log:
+        end = plain(record.log)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
         lines += ["the end of train.py's output:", *("| " + line for line in end)]
     if not bench.is_open:
         lines.append("The budget is spent: stop here.")
@@ -97,20 +97,20 @@ def measured(bench: Bench, record: Record, head: Record, notes: Sequence[str] = 
     return AgentReply("\n".join(lines), 0 if record.ok else 1, facts)
 
 
-def log(bench: Bench, record: Record, head: Record, said: str, aliases: tuple[str, ...]) -> AgentReply:
+def log(bench: Bench, record: Experiment, head: Experiment, said: str, aliases: tuple[str, ...]) -> AgentReply:
     """The output of a training, then the summary. A line of the output cannot pass for one of the summary.
 
     ``head``: before it. ``aliases``: further names under which a program looks for the metric.
     """
-    facts, outcome, task = _experiment_facts(bench, record, head), record.outcome, bench.task
+    facts, task = _experiment_facts(bench, record, head), bench.task
     if not record.ok:
-        return AgentReply(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{_budget(facts)}", 1, facts)
+        return AgentReply(f"{_marked(said, ())}\n{record.status}: {record.reason}\n{_budget(facts)}", 1, facts)
     values: dict[str, str | int] = dict.fromkeys((task.metric, *aliases), f"{record.metric:.6f}")
     values |= {
-        "training_seconds": f"{record.charged:.3f}",
-        "total_seconds": f"{outcome.wall_seconds:.3f}",
-        "peak_vram_mb": f"{outcome.peak_memory_mb:.1f}",
-        **({"num_steps": outcome.steps} if outcome.steps is not None else {}),
+        "training_seconds": f"{record.device_seconds_charged:.3f}",
+        "total_seconds": f"{record.wall_seconds:.3f}",
+        "peak_vram_mb": f"{record.peak_memory_mb:.1f}",
+        **({"num_steps": record.steps} if record.steps is not None else {}),
         "experiment": record.number,
     }
     width = max(map(len, values)) + 2
@@ -159,10 +159,10 @@ def sandbox(seconds: float) -> str:
     return f"# your CPU time outside experiments: {_seconds(seconds)}, charged to the budget"
 
 
-def _verdict(record: Record, facts: Facts) -> str:
+def _verdict(record: Experiment, facts: Facts) -> str:
     start = f"experiment {record.number} "
     if not record.ok:
-        return f"{start}{record.outcome.status}: {record.outcome.reason}"
+        return f"{start}{record.status}: {record.reason}"
     start += f"ok: {facts['metric_name']} {_number(record.metric)}"
     if not record.full:
         return f"{start} at {record.fraction:g} of the full budget; compare it with others at that fraction only"

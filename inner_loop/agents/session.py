@@ -17,9 +17,8 @@ from inner_loop.agents.recall import source_event
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.comparison import WORDS, decide_by, difference, gain_over_source
-from inner_loop.events import AgentSandboxEvent, Emit, Event
+from inner_loop.events import AgentSandboxEvent, Emit, Event, Experiment
 from inner_loop.moves import known_edit
-from inner_loop.record import Record
 from inner_loop.worktree import read_file
 from programs.common.errors import UsageError
 from programs.common.text import one_line
@@ -35,11 +34,11 @@ GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spen
 _RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
 
 
-def decide_experiment(bench: Bench, record: Record) -> None:
+def decide_experiment(bench: Bench, record: Experiment) -> None:
     """Decide an agent's experiment by the run's rule (`inner_loop.comparison.decide_by`), against the head of now: what
     the agent does with its git plays no part. Only a first training in full, without a failure, can be kept."""
     if not record.ok:
-        bench.decide(record, "discard", f"{record.outcome.status}: {record.outcome.reason}")
+        bench.decide(record, "discard", f"{record.status}: {record.reason}")
     elif not record.full:
         bench.decide(record, "screen", f"at {record.fraction:g} of the budget")
     elif record.replicate:
@@ -174,7 +173,9 @@ class AgentSession:
             return self._log(record, head)
         return answers.measured(self.bench, record, head, notes)
 
-    def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: list[str]) -> Record:
+    def _measure(
+        self, source: Source, known: Experiment | None, request: AgentRequest, because: list[str]
+    ) -> Experiment:
         bench, parent = self.bench, known or self.bench.head
         number = len(bench.history)
         if number >= self.last:
@@ -187,7 +188,7 @@ class AgentSession:
             edit,
             parent=parent,
             source=source,
-            because=tuple(because),
+            directive_ids=tuple(because),
             fraction=request.fraction,
             replicate=bench.next_replicate() if known else 0,
             proposer=AGENT,
@@ -232,10 +233,10 @@ class AgentSession:
         said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
         return [said] if changed else []
 
-    def _log(self, record: Record, head: Record) -> AgentReply:
+    def _log(self, record: Experiment, head: Experiment) -> AgentReply:
         """An experiment's output, and its comparison with ``head``; that of an earlier attempt is in a file of the
         run's folder."""
-        said, path = record.outcome.log, self.logs / f"{record.number:04d}.log" if self.logs else None
+        said, path = record.log, self.logs / f"{record.number:04d}.log" if self.logs else None
         if not said and path and path.is_file():
             said = path.read_text(encoding="utf-8", errors="replace")
         return answers.log(self.bench, record, head, said, self._aliases)

@@ -19,8 +19,7 @@ from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import SECONDS, AgentLaunch, require_start
-from inner_loop.agents.recall import recall
-from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment
+from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment, recall
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.gateway.route import LOCAL

@@ -105,7 +105,7 @@ def test_findings_are_told_before_the_experiment_and_not_again(trainer: Trainer,
     assert (second["finding"], second["text"]) == ("other", "odd")
     assert first["experiment_id"] == experiment["experiment_id"] and first["stream"] == "search"
     again, told = open_bench(watchful, 3, recorded=typed(events))
-    assert told == [] and again.baseline.outcome.findings == bench.baseline.outcome.findings
+    assert told == [] and again.baseline.findings == bench.baseline.findings
 
 
 class _Unplugged(LocalLauncher):
