@@ -20,8 +20,8 @@ from bench.common import figure
 from trainer import variants
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
+from trainer.jobs.job import Ended, ForkedJob, Limits
 from trainer.sandbox.cgroup import Cgroup
-from trainer.sandbox.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 from trainer.scoring.referee import LEAST, meters_agree
 from trainer.source import Source
@@ -50,11 +50,11 @@ class Counted(LocalLauncher):
         self.group = group
         self.counts: list[Count] = []
 
-    def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
+    def run(self, job: ForkedJob, attend: Callable[[], bool] | None = None) -> Ended:
         self.start()
         assert self.group is not None
         before = self.group.cpu_seconds() or 0.0
-        ended = super().run(request, meanwhile)
+        ended = super().run(job, attend)
         self.counts.append(Count(ended.cpu_seconds, (self.group.cpu_seconds() or 0.0) - before))
         return ended
 
@@ -89,7 +89,7 @@ def _measure(task: Task, folder: Path, *, sandbox: bool, only: list[str] | None)
             trainer.run(Spec(task.baseline(), seed=1))
             launcher.counts.clear()
             for _ in range(FORKS):
-                launcher.run(ProcessRequest("noop", ProcessLimits(10.0, 60.0)))
+                launcher.run(ForkedJob(["noop"], limits=Limits(10.0, 60.0)))
             empty = statistics.median(count.true for count in launcher.counts)
             figure("constant", f"{launcher.constant:.4f} CPU-s metered, {empty:.4f} by the cgroup")
             for name, code in programs().items():

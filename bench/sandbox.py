@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.common import figure
-from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
+from trainer.jobs.job import ForkedJob, Limits
 from trainer.sandbox.local import LocalLauncher
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ for _ in sys.stdin:
     os.waitpid(pid, 0)
     print(used() - before, flush=True)
 """
-_NOTHING = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
+_NOTHING = ForkedJob(["noop"], limits=Limits(10.0, 60.0))
 
 
 class _BareFork:

@@ -16,9 +16,9 @@ from trainer import constraints
 from trainer.charging import Charge, charge_for
 from trainer.data import DataStore
 from trainer.gpu import hardware_class
+from trainer.jobs.job import ForkedJob, Launcher, LauncherFault, Limits
 from trainer.outcome import Cache, Outcome, Status, Trust
 from trainer.sandbox.blob import Blob
-from trainer.sandbox.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.scoring import InvalidPredictions, Score, lowest, mean_score, scorer_of
 from trainer.scoring.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
 from trainer.source import Source
@@ -281,7 +281,7 @@ class Trainer(Closing):
         except (TypeError, ValueError):
             raise TaskError(f"the scorer {self.task.scoring['kind']} returned {metric!r:.60}, not a number") from None
 
-    def _request(self, spec: Spec) -> ProcessRequest:
+    def _request(self, spec: Spec) -> ForkedJob:
         environment = {
             "METALOOP_TRAIN_SEED": str(spec.seed),
             "METALOOP_TRAIN_BUDGET": repr(self.task.budget_seconds * spec.fraction),
@@ -290,9 +290,9 @@ class Trainer(Closing):
         if self.fixed_steps:
             environment["METALOOP_TRAIN_STEPS"] = str(self.steps(spec.fraction))
         checkpoint_mb = self.task.scoring["checkpoint_mb"]
-        return ProcessRequest(
-            "train",
-            self._limits(spec.fraction, 2 * checkpoint_mb),
+        return ForkedJob(
+            ["train"],
+            limits=self._limits(spec.fraction, 2 * checkpoint_mb),
             files={**self.task.laid_files(), **{name: text.encode() for name, text in spec.source.files}},
             environment=environment,
             data=self._split(),
@@ -302,13 +302,13 @@ class Trainer(Closing):
     def _split(self) -> Path | None:
         return self.data.train() if self.task.has_data else None
 
-    def _limits(self, fraction: float, file_mb: int, trained: ExperimentTally | None = None) -> ProcessLimits:
+    def _limits(self, fraction: float, file_mb: int, trained: ExperimentTally | None = None) -> Limits:
         """Limits of training, or of each scoring process: the same limits minus the use by ``trained``."""
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
         cpu, wall = (line * factor for line in self.charge.lines(self.task, fraction))
         if trained is not None:
             cpu, wall = self.charge.left(self.task, trained, cpu, wall)
-        return ProcessLimits(cpu, wall, self.task.memory_mb, file_mb)
+        return Limits(cpu, wall, self.task.memory_mb, file_mb=file_mb)
 
 
 def _why(error: Exception) -> str:

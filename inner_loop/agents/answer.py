@@ -11,8 +11,8 @@ from inner_loop.bench import Bench
 from inner_loop.comparison import decide_by, difference, gain_text, same_seed_pairs, value
 from inner_loop.events import Experiment
 from trainer.constraints import shown
+from trainer.jobs.job import plain
 from trainer.rows import Difference
-from trainer.sandbox.launcher import plain
 
 SPENT = 3  # exit code of a refusal: the budget is spent
 _TAIL_LINES, _TAIL_BYTES = 20, 4000

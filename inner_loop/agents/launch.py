@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import cast
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
-from inner_loop.agents.running import AgentLimits, RunningAgent
+from inner_loop.agents.job import LIMITS, agent_job
 from inner_loop.agents.worktree import commands, lay, temporary, worktree_variables
 from inner_loop.events import CallEvent
 from inner_loop.gateway.server import Gateway
@@ -22,8 +22,10 @@ from inner_loop.run_context import RunContext
 from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
 from programs.common.text import one_line
 from programs.shelf import starter
-from trainer.commands.plain import own_variables
-from trainer.sandbox.launcher import plain
+from trainer.jobs.job import Ended, LauncherFault
+from trainer.jobs.plain import user_variables
+from trainer.jobs.process_tree import Attend, ProcessTree
+from trainer.jobs.run import run_job
 from trainer.task import Task
 from trainer.user_files import studies_in
 
@@ -66,38 +68,42 @@ class AgentLaunch:
         return self.gateway.meter.problem if self.gateway else None
 
     def run(
-        self, prompt: str, worktree: Path, task: Task, experiments: Path, *, seconds: float, attend: Callable[[], bool],
-        begun: Callable[[RunningAgent], None] = lambda _: None,
-    ) -> RunningAgent:  # fmt: skip
-        """Start the agent with a prompt in its worktree, with its network and its keys, and wait for its end, at most
-        ``seconds``. ``experiments``: the socket at which it requests them. ``attend`` and ``begun``: as in
-        `AgentRunner.run`."""
-        if self._sandboxed:
-            from inner_loop.agents.sandbox import AgentSandbox as Runner
-        else:
-            from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
+        self, prompt: str, worktree: Path, task: Task, experiment_socket: Path, seconds: float, attend: Attend
+    ) -> Ended:
+        """Start the agent with a prompt in its worktree, with its network and its keys, and wait for its end, for at
+        most ``seconds``. ``task`` and ``experiment_socket``: where it requests experiments; ``attend``: see `run_job`.
+
+        Its exit code is that of a shell: 128 plus the signal that ended it.
+        """
         recipe, gateway, study = self.recipe, self.gateway, self._context.study
-        ours = os.environ if self._sandboxed else own_variables()
+        ours = os.environ if self._sandboxed else user_variables()
         variables = recipe.passed_variables(ours, everything=not self._sandboxed)
         bases = gateway.bases() if gateway else {}
         if gateway:
             variables |= gateway.variables() | recipe.gateway_variables(self._model, bases)
         hidden = (task.folder, *([study, *studies_in(study.parent)] if study else []))
         command, scripts, readable = self._command(worktree, hidden)
-        runner = Runner(
+        job = agent_job(
+            recipe.model_copy(update={"command": command}).words(prompt, self._model, bases),
             worktree,
+            sandboxed=self._sandboxed,
             network=self._network,
-            readable=tuple(readable),
+            readable=readable,
             environment=worktree_variables(task, worktree) | variables,
             home=recipe.home_files(),
-            experiment_socket=experiments,
-            tools=commands(task) | scripts,
+            experiment_socket=experiment_socket,
+            scripts=commands(task) | scripts,
             hidden=hidden,
             gateway=gateway.path if gateway else None,
-            limits=AgentLimits(wall_seconds=seconds),
+            stdin=prompt.encode() if recipe.takes_stdin else b"",
+            limits=replace(LIMITS, wall_seconds=seconds),
         )
-        words = recipe.model_copy(update={"command": command}).words(prompt, self._model, bases)
-        return runner.run(words, stdin=prompt.encode() if recipe.takes_stdin else b"", attend=attend, begun=begun)
+        try:
+            ended = run_job(job, sandboxed=self._sandboxed, attend=attend)
+        except LauncherFault as fault:
+            raise EnvironmentProblem(f"{worktree}: {fault}", hint="find its processes with ps") from None
+        code = ended.exit_code
+        return replace(ended, exit_code=code if code >= 0 else 128 - code)
 
     def _command(self, worktree: Path, hidden: Sequence[Path]) -> tuple[list[str], dict[str, bytes], list[Path]]:
         """The words of the agent's command, the scripts that are copied into its sandbox, and what it reads there.
@@ -116,16 +122,16 @@ class AgentLaunch:
                 continue
             words[at] = str(script)
             if self._sandboxed and not agent_recipe.is_shown(script, folders):
-                from inner_loop.agents.sandbox import TOOLS
+                from trainer.jobs.sandboxed import SCRIPTS
                 from trainer.sandbox.view import checked
 
                 readable.append(checked(script, hidden))
                 if script.stat().st_size <= _SCRIPT_BYTES:
                     scripts[name := f"{at}/{script.name}"] = script.read_bytes()
-                    words[at] = f"{TOOLS}/{name}"
+                    words[at] = f"{SCRIPTS}/{name}"
         return words, scripts, readable
 
-    def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:
+    def failure(self, ended: Ended) -> EnvironmentProblem | None:
         """What is wrong if an agent failed by itself; None if it exited normally or was killed.
 
         A shell and env exit with 126 and 127 if a program is missing; in a sandbox, it may be missing only there. An
@@ -133,7 +139,7 @@ class AgentLaunch:
         """
         if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
             return None
-        output = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
+        output = (ended.errors or ended.log).strip().splitlines()
         last = one_line(output[-1])[:200] if output else "no output"
         install = f" or installation ({self.recipe.install})" if self.recipe.install else ""
         hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
@@ -157,7 +163,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         requests.append(request)
         return AgentReply("the run has not begun", 2)
 
-    def attend() -> bool:
+    def attend(_: ProcessTree) -> bool:
         server.serve(0.1)
         return not (requests or launch.problem or any(call.status == "ok" for call in calls))
 
@@ -167,7 +173,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         lay(worktree, task, starter("stock"), (), None, PROMPT)
         launch.open_gateway(stack)
         server = stack.enter_context(ExperimentServer(answer))
-        ended = launch.run(PROMPT, worktree, task, server.path, seconds=SECONDS, attend=attend)
+        ended = launch.run(PROMPT, worktree, task, server.path, SECONDS, attend)
     if isinstance(launch.problem, UsageError):  # a cap is for the study to come
         raise launch.problem
     if problem := launch.failure(ended):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from inner_loop.agents import answer as answers
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest
-from inner_loop.agents.running import RunningAgent
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.comparison import WORDS, decide_by, difference, gain_over_source
@@ -26,6 +25,7 @@ from programs.common.text import one_line
 from programs.program import Program
 from trainer.edits import Edit
 from trainer.experiment import SOURCE_BYTES
+from trainer.jobs.process_tree import ProcessTree
 from trainer.source import Source
 
 AGENT = "agent"  # the proposer of its experiments
@@ -73,7 +73,7 @@ class SandboxCharge:
         mine = (e for e in recorded if isinstance(e, AgentSandboxEvent) and e.run_id == bench.run_id)
         self._bench, self._emit = bench, emit
         self._ended = self._recorded = max((event.cpu_seconds for event in mine), default=0.0)
-        self._watch: RunningAgent | None = None
+        self._watch: ProcessTree | None = None
         self._last: float | None = None  # CPU-seconds at which the sandbox is killed, once the budget is spent
         self._counts = bench.counts_device_time
         self.book()
@@ -81,9 +81,9 @@ class SandboxCharge:
     @property
     def used(self) -> float:
         """CPU-seconds of all processes that have run in the run's sandboxes."""
-        return self._ended + (self._watch.tree.look() if self._watch else 0.0)
+        return self._ended + (self._watch.look() if self._watch else 0.0)
 
-    def begin(self, watch: RunningAgent) -> None:
+    def begin(self, watch: ProcessTree) -> None:
         """A sandbox has started."""
         self._watch, self._last = watch, None
         self.book()
@@ -109,7 +109,7 @@ class SandboxCharge:
             self._last = max(most, used) + GRACE_CPU_SECONDS
         if self._watch is not None:
             line = max(most, used) + GRACE_CPU_SECONDS if self._last is None else self._last
-            self._watch.tree.cpu_line = line - self._ended
+            self._watch.cpu_line = line - self._ended
 
     @property
     def seconds(self) -> float | None:

@@ -19,7 +19,6 @@ from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import SECONDS, AgentLaunch, require_start
-from inner_loop.agents.running import RunningAgent
 from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment, recall
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
@@ -29,8 +28,9 @@ from inner_loop.researchers.description import MAY_COST, ResearcherDescription
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.common.errors import CredentialMissing, UsageError
 from programs.program import Program
-from trainer.commands.launcher import require_sandbox
-from trainer.sandbox.launcher import plain
+from trainer.jobs.job import Ended
+from trainer.jobs.process_tree import ProcessTree
+from trainer.jobs.run import require_sandbox
 from trainer.task import Task
 
 POLL_SECONDS = 0.2
@@ -194,7 +194,7 @@ class CommandResearcher:
             about = {"run_id": bench.run_id, "experiment_id": first.experiment_id, "source_id": first.source.source_id}
             self._context.emit(FindingEvent.of_line(text, **about, stream="search", seed=first.seed))
 
-    def _run_agent(self, session: AgentSession, folder: Path, deadline: float) -> RunningAgent:
+    def _run_agent(self, session: AgentSession, folder: Path, deadline: float) -> Ended:
         """Answer the agent's requests in a fresh worktree until it ends or is ended: after the budget, the deadline, or
         a long silence. Raises RunStopped if the run is to stop."""
         bench, program, worktree, charge = session.bench, session.program, session.worktree, session.charge
@@ -205,10 +205,12 @@ class CommandResearcher:
             agent_worktree.save_notes(worktree, {name: copy for name, copy in copies.items() if not copy.exists()})
         kept = {name: text for name, copy in copies.items() if copy.exists() and (text := copy.read_bytes())}
         agent_worktree.lay(worktree, self._task, program, bench.history, bench.head, prompt, kept)
-        requests, last_request, closing = 0, time.monotonic(), float("inf")
+        requests, last_request, closing = -1, time.monotonic(), float("inf")
 
-        def attend() -> bool:
+        def attend(tree: ProcessTree) -> bool:
             nonlocal requests, last_request, closing
+            if requests < 0:
+                charge.begin(tree)
             server.serve(POLL_SECONDS)
             charge.book()
             now = time.monotonic()
@@ -222,10 +224,7 @@ class CommandResearcher:
 
         with ExperimentServer(session.answer) as server:
             try:
-                return self._agent.run(
-                    prompt, worktree, self._task, server.path, seconds=SESSION_SECONDS, attend=attend,
-                    begun=charge.begin,
-                )  # fmt: skip
+                return self._agent.run(prompt, worktree, self._task, server.path, SESSION_SECONDS, attend)
             finally:
                 charge.end()
                 agent_worktree.save_notes(worktree, copies)
@@ -237,16 +236,16 @@ class CommandResearcher:
         living = {name: folder / "living" / name for name, _ in program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
 
-    def _write_down(self, ended: RunningAgent, folder: Path, experiments: int) -> None:
+    def _write_down(self, ended: Ended, folder: Path, experiments: int) -> None:
         """Record the session's event and store the agent's output as text beside the run; it is not read again."""
         self._number += 1
-        for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
-            file = folder / f"session-{os.getpid()}-{self._number}.{end}"
-            file.write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
+        for text, end in ((ended.log, "out"), (ended.errors, "err")):
+            (folder / f"session-{os.getpid()}-{self._number}.{end}").write_text(text, encoding="utf-8")
         event = AgentSessionEvent(
-            run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code, killed=ended.killed,
+            run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code,
+            killed="budget" if ended.killed == "cpu" else ended.killed,
             experiments=experiments, wall_seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds,
-            counted_by=ended.tree.counted_by, peak_memory_mb=ended.tree.peak_memory_mb,
+            counted_by=ended.counted_by, peak_memory_mb=ended.peak_memory_mb,
         )  # fmt: skip
         self._context.emit(event)
 

@@ -24,13 +24,12 @@ from meta.mutators.mix import MUTATORS
 from programs.charter import KEEP_RULES, PROPOSERS
 from programs.common.errors import EnvironmentProblem, MetaloopError
 from trainer import gpu, variants
-from trainer.commands.job import CommandJob
-from trainer.commands.launcher import CommandLauncher, require_sandbox
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
+from trainer.jobs.job import Job, Limits
+from trainer.jobs.run import run_job
 from trainer.sandbox import bwrap, cgroup
 from trainer.sandbox.local import check_sandbox
-from trainer.sandbox.process_tree import CommandLimits
 from trainer.scoring import SCORERS
 from trainer.streams import Streams
 from trainer.task import Task
@@ -113,9 +112,8 @@ def gpu_command() -> str:
     """Use the first GPU as an experiment does, with this Python's torch: a product of vectors, torch.compile."""
     if not (usable := gpu.usable()):
         return "not tried: no GPU"
-    job = CommandJob([sys.executable, "-c", ON_GPU], {}, gpu=usable[0])
-    require_sandbox(True)
-    ended = CommandLauncher(True).carry_out(job, CommandLimits(1e6, 300.0, 1 << 17, processes=4096))
+    limits = Limits(1e6, 300.0, 1 << 17, processes=4096)
+    ended = run_job(Job([sys.executable, "-c", ON_GPU], limits=limits, gpu=usable[0]), sandboxed=True)
     lines = [line for line in ended.log.splitlines() if line.strip()] or [f"exit code {ended.exit_code}"]
     return good(lines[-1] == "compiled", f"in the sandbox: {lines[0]}; torch.compile: {lines[-1]}")
 

@@ -19,9 +19,9 @@ from trainer import sandbox
 from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.init import Drafting, TaskDraft, refuse_taken, write
-from trainer.commands.launcher import require_sandbox
 from trainer.commands.questions import Unknown
 from trainer.commands.task_toml import Wanted
+from trainer.jobs.run import require_sandbox
 from trainer.rows import UNKNOWN
 from trainer.task import Task
 

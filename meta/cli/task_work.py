@@ -23,9 +23,9 @@ from trainer.cards.check import check as find_faults
 from trainer.cards.measure import measure as measure_card
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
+from trainer.jobs.job import Launcher
 from trainer.laws.simulated import trainer_for
 from trainer.sandbox import flag as sandbox_flag
-from trainer.sandbox.launcher import Launcher
 from trainer.streams import Streams
 from trainer.task import Task
 

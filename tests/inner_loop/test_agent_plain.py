@@ -8,9 +8,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from inner_loop.agents.job import agent_job
 from tests.events import of
 from tests.inner_loop.test_command import Play, agent, play, said
 from trainer.experiment import Trainer
+from trainer.jobs.plain import run_plain
 
 __all__ = ["agent", "play"]
 
@@ -53,3 +55,9 @@ def test_an_agent_that_fails_or_is_missing_says_so(play: Play) -> None:
     result = play("#!/bin/sh\necho no login >&2; exit 127\n", sandboxed=False).result
     assert result.problem and "exit code 127: no login" in result.reason
     assert result.problem.hint and "sandbox" not in result.problem.hint
+
+
+def test_an_agent_has_no_variable_that_is_withheld_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", "key-4711")  # as one that only the gateway uses
+    ended = run_plain(agent_job(["env"], tmp_path, sandboxed=False, environment={"MINE": "1"}))
+    assert "MINE=1" in ended.log and "PATH=" in ended.log and "key-4711" not in ended.log

@@ -11,15 +11,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from inner_loop.agents.running import AgentLimits, Network, RunningAgent
-from inner_loop.agents.sandbox import AgentSandbox
+from inner_loop.agents.job import LIMITS, Network, agent_job
 from programs.common.errors import UsageError
 from tests.inner_loop.test_command import SANDBOXED
+from trainer.jobs.job import Ended
+from trainer.jobs.process_tree import ProcessTree
+from trainer.jobs.sandboxed import run_sandboxed
 from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file
 from trainer.task import TASKS
@@ -56,29 +59,29 @@ def server() -> Iterator[int]:
     listening.close()
 
 
-def shell(sandbox: AgentSandbox, script: str) -> RunningAgent:
-    return sandbox.run(["/bin/sh", "-c", script])
+def shell(worktree: Path, script: str, **access: Any) -> Ended:
+    return run_sandboxed(agent_job(["/bin/sh", "-c", script], worktree, **access))
 
 
-def python(sandbox: AgentSandbox, script: str, *words: str) -> RunningAgent:
-    return sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", script, *words])
+def python(worktree: Path, script: str, *words: str, **access: Any) -> Ended:
+    command = [os.path.realpath(sys.executable), "-I", "-S", "-c", script, *words]
+    return run_sandboxed(agent_job(command, worktree, **access))
 
 
 def test_an_agent_works_in_its_worktree_and_ends_with_its_exit_code(worktree: Path) -> None:
     (worktree / "train.py").write_text("old")
-    ended = AgentSandbox(worktree).run(["/bin/sh", "-c", "cat; pwd; echo new > train.py; exit 7"], stdin=b"told\n")
-    assert (ended.exit_code, ended.killed, ended.stderr) == (7, "", b"")
-    assert ended.stdout.decode().split() == ["told", str(worktree)]
+    ended = shell(worktree, "cat; pwd; echo new > train.py; exit 7", stdin=b"told\n")
+    assert (ended.exit_code, ended.killed, ended.errors) == (7, "", "")
+    assert ended.log.split() == ["told", str(worktree)]
     assert (worktree / "train.py").read_text() == "new\n"
     assert (worktree / "train.py").stat().st_uid == os.geteuid()
 
 
 def test_signals_and_commands_that_are_not_there_are_told_as_a_shell_does(worktree: Path) -> None:
     for network in get_args(Network):
-        sandbox = AgentSandbox(worktree, network)
-        assert shell(sandbox, "kill -9 $$").exit_code == 137
-        ended = sandbox.run(["no-such-program"])
-        assert ended.exit_code == 127 and b"No such file" in ended.stderr
+        assert shell(worktree, "kill -9 $$", network=network).exit_code == -9
+        ended = run_sandboxed(agent_job(["no-such-program"], worktree, network=network))
+        assert ended.exit_code == 127 and "No such file" in ended.errors
 
 
 def test_nothing_beside_the_worktree_is_seen(worktree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,18 +94,18 @@ def test_nothing_beside_the_worktree_is_seen(worktree: Path, monkeypatch: pytest
         cat /proc/*/environ /proc/*/cmdline /run/metaloop/*.json | tr '\\0' '\\n'
         for fd in 3 4 5 6 7 8 9 {leaked}; do cat /proc/self/fd/$fd; done
         ls /proc/{os.getpid()} ; ls /proc/1/root/ /proc/1/cwd/ ; env; true"""
-    ended = shell(AgentSandbox(worktree, environment={"MY_KEY": "given"}), script)
+    ended = shell(worktree, script, environment={"MY_KEY": "given"})
     os.close(leaked)
-    seen = ended.stdout + ended.stderr
-    assert ended.exit_code == 0 and CANARY.encode() not in seen and b"MY_KEY=given" in seen
+    seen = ended.log + ended.errors
+    assert ended.exit_code == 0 and CANARY not in seen and "MY_KEY=given" in seen
     found = "find / -path /proc -prune -o ( -name hidden.npy -o -name ledger.duckdb -o -name beside ) -print"
     (worktree / "link").unlink()
-    assert AgentSandbox(worktree).run(found.split()).stdout == b""
+    assert run_sandboxed(agent_job(found.split(), worktree)).log == ""
 
 
 def test_the_environment_is_what_was_given_and_nothing_else(worktree: Path) -> None:
-    ended = python(AgentSandbox(worktree, environment={"A": "1"}), "import os; print(*os.environ)")
-    assert set(ended.stdout.decode().split()) <= {"A", "PATH", "HOME", "TERM", "LANG", "LC_CTYPE"}
+    ended = python(worktree, "import os; print(*os.environ)", environment={"A": "1"})
+    assert set(ended.log.split()) <= {"A", "PATH", "HOME", "TERM", "LANG", "LC_CTYPE"}
 
 
 def test_metaloops_own_code_is_not_there_while_its_packages_are(worktree: Path) -> None:
@@ -111,10 +114,10 @@ for name in ("meta", "arena", "analysis", "inner_loop", "trainer", "programs"):
     try: __import__(name); print("seen", name)
     except ImportError: pass
 import numpy; print("numpy")"""
-    ended = AgentSandbox(worktree).run([sys.executable, "-c", script])
-    assert ended.stdout.decode().split() == ["numpy"], ended.stderr
+    ended = run_sandboxed(agent_job([sys.executable, "-c", script], worktree))
+    assert ended.log.split() == ["numpy"], ended.errors
     with pytest.raises(UsageError, match="must not see"):  # not even where a user shows it
-        shell(AgentSandbox(worktree, readable=(TASKS,)), "true")
+        shell(worktree, "true", readable=(TASKS,))
 
 
 def test_readable_paths_are_shown_and_hidden_ones_in_them_are_not(worktree: Path, tmp_path: Path) -> None:
@@ -126,13 +129,13 @@ def test_readable_paths_are_shown_and_hidden_ones_in_them_are_not(worktree: Path
     (tool / "secret" / "file").write_text(CANARY)
     (tool / "single").write_text(CANARY)
     hidden = (tool / "secret", tool / "single")
-    sandbox = AgentSandbox(worktree, readable=(tool,), hidden=hidden)
-    ended = shell(sandbox, f"tool; cat {tool}/secret/file {tool}/single; touch {tool}/x {tool}/secret/x || true")
-    assert ended.stdout == b"tool runs\n" and ended.stderr.count(b"Read-only") >= 1
+    script = f"tool; cat {tool}/secret/file {tool}/single; touch {tool}/x {tool}/secret/x || true"
+    ended = shell(worktree, script, readable=(tool,), hidden=hidden)
+    assert ended.log == "tool runs\n" and ended.errors.count("Read-only") >= 1
     assert not (tool / "x").exists()
     for path in (Path("/"), Path("/proc"), tmp_path / "no"):
         with pytest.raises(UsageError):
-            shell(AgentSandbox(worktree, readable=(path,)), "true")
+            shell(worktree, "true", readable=(path,))
 
 
 def test_the_system_cannot_be_written(worktree: Path) -> None:
@@ -142,19 +145,19 @@ def test_the_system_cannot_be_written(worktree: Path) -> None:
         grep -q " /proc/sys proc ro" /proc/mounts || echo settings
         unshare -U true && echo namespace; mount -t tmpfs none /tmp && echo mounted
         touch /tmp/x ~/x /dev/shm/x x && echo ok"""
-    assert shell(AgentSandbox(worktree), script).stdout == b"ok\n"
+    assert shell(worktree, script).log == "ok\n"
 
 
 def test_credentials_are_a_copy_in_the_home(worktree: Path, tmp_path: Path) -> None:
     secret = tmp_path / "auth.json"
     secret.write_text("token")
     secret.chmod(0o600)
-    sandbox = AgentSandbox(worktree, home={".codex/auth.json": secret})
-    ended = shell(sandbox, "cat ~/.codex/auth.json; echo new > ~/.codex/new && mv ~/.codex/new ~/.codex/auth.json")
-    assert ended.stdout == b"token" and ended.exit_code == 0 and secret.read_text() == "token"
+    script = "cat ~/.codex/auth.json; echo new > ~/.codex/new && mv ~/.codex/new ~/.codex/auth.json"
+    ended = shell(worktree, script, home={".codex/auth.json": secret})
+    assert ended.log == "token" and ended.exit_code == 0 and secret.read_text() == "token"
     for home in ({"../x": secret}, {"x": tmp_path / "none"}):
         with pytest.raises(UsageError):
-            shell(AgentSandbox(worktree, home=home), "true")
+            shell(worktree, "true", home=home)
 
 
 def test_the_door_answers(worktree: Path, tmp_path: Path) -> None:
@@ -170,11 +173,9 @@ def test_the_door_answers(worktree: Path, tmp_path: Path) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         script = "import os, socket; s = socket.socket(socket.AF_UNIX); s.connect(os.environ['METALOOP_DOOR'])"
-        ended = python(
-            AgentSandbox(worktree, experiment_socket=door),
-            script + "; s.sendall(b'train'); print(s.recv(100).decode())",
-        )
-    assert ended.stdout == b"TRAIN\n", ended.stderr
+        script += "; s.sendall(b'train'); print(s.recv(100).decode())"
+        ended = python(worktree, script, experiment_socket=door)
+    assert ended.log == "TRAIN\n", ended.errors
 
 
 REACH = """
@@ -188,8 +189,8 @@ except OSError as error: print(type(error).__name__)
 
 @pytest.mark.parametrize(("network", "said"), [("none", "ConnectionRefusedError"), ("full", "echo hi")])
 def test_each_network_reaches_what_it_says(network: Network, said: str, worktree: Path, server: int) -> None:
-    ended = python(AgentSandbox(worktree, network), REACH, str(server))
-    assert ended.stdout.decode().split("\n")[0] == said, ended.stderr
+    ended = python(worktree, REACH, str(server), network=network)
+    assert ended.log.split("\n")[0] == said, ended.errors
 
 
 def test_what_ignores_namespaces_is_refused(worktree: Path) -> None:
@@ -205,14 +206,12 @@ print(call(425, 1, 0), call(250 if x else 219, 0, -3, 0), call(272 if x else 97,
 socket.socket(socket.AF_UNIX).close(); socket.socket(socket.AF_INET6).close()
 if os.fork() == 0: os._exit(0)
 print(os.wait()[1])"""
-    assert python(AgentSandbox(worktree), script).stdout.split() == b"EAFNOSUPPORT ENOSYS EPERM EPERM ENOSYS 0".split()
+    assert python(worktree, script).log.split() == ["EAFNOSUPPORT", "ENOSYS", "EPERM", "EPERM", "ENOSYS", "0"]
 
 
 def test_a_fork_bomb_ends_at_the_limits(worktree: Path) -> None:
-    limits = AgentLimits(processes=64, wall_seconds=3, memory_mb=512)
-    ended = python(
-        AgentSandbox(worktree, limits=limits), "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
-    )
+    limits = replace(LIMITS, processes=64, wall_seconds=3, memory_mb=512)
+    ended = python(worktree, "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", limits=limits)
     assert ended.killed == "wall"
 
 
@@ -221,8 +220,8 @@ def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
         "setsid sh -c 'while true; do date +%N > alive; sleep 0.05; done' >/dev/null 2>&1 & "
         "until [ -s alive ]; do sleep 0.05; done; echo started"
     )
-    ended = shell(AgentSandbox(worktree), script)
-    assert ended.stdout == b"started\n" and ended.killed == ""
+    ended = shell(worktree, script)
+    assert ended.log == "started\n" and ended.killed == ""
     before = (worktree / "alive").read_text()
     time.sleep(1)
     assert (worktree / "alive").read_text() == before
@@ -230,42 +229,49 @@ def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
 
 def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
     sleep = f"sleep {20_000 + os.getpid()}"  # another test may let a sleep begin
-    limits = AgentLimits(wall_seconds=1)
-    ended = shell(AgentSandbox(worktree, limits=limits), f"trap '' TERM INT HUP; setsid {sleep} & {sleep}")
-    assert (ended.exit_code, ended.killed) == (137, "wall")
+    limits = replace(LIMITS, wall_seconds=1)
+    ended = shell(worktree, f"trap '' TERM INT HUP; setsid {sleep} & {sleep}", limits=limits)
+    assert (ended.exit_code, ended.killed) == (-9, "wall")
     alive = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert sleep not in alive.splitlines()
 
 
 def test_disk_and_file_size_are_bounded(worktree: Path) -> None:
-    limits = AgentLimits(disk_mb=20, file_mb=15)
-    ended = shell(AgentSandbox(worktree, limits=limits), "head -c 16M /dev/zero > a; stat -c %s a; rm a")
-    assert ended.stdout.split() == [str(15 << 20).encode()]
+    limits = replace(LIMITS, disk_mb=20, file_mb=15)
+    ended = shell(worktree, "head -c 16M /dev/zero > a; stat -c %s a; rm a", limits=limits)
+    assert ended.log.split() == [str(15 << 20)]
     script = "for i in 1 2 3; do head -c 10M /dev/urandom > $i; done; sleep 600"
-    assert shell(AgentSandbox(worktree, limits=limits), script).killed == "disk"
+    assert shell(worktree, script, limits=limits).killed == "disk"
 
 
 def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: Path) -> None:
     os.link(tmp_path / "beside", worktree / "inside")
     with pytest.raises(UsageError, match="also linked from outside"):
-        shell(AgentSandbox(worktree), "true")
+        shell(worktree, "true")
     (worktree / "inside").unlink()
     (worktree / ".git").write_text("gitdir: ../elsewhere\n")
     with pytest.raises(UsageError, match="linked git worktree"):
-        shell(AgentSandbox(worktree), "true")
+        shell(worktree, "true")
 
 
 def test_an_agent_is_stopped_when_it_is_attended_no_more(worktree: Path) -> None:
-    begun: list[RunningAgent] = []
-    ended = AgentSandbox(worktree).run(["/bin/sleep", "1000"], attend=lambda: False, begun=begun.append)
-    assert begun == [ended] and ended.killed == "asked" and ended.exit_code == 137
+    trees: list[ProcessTree] = []
+
+    def attend(tree: ProcessTree) -> bool:
+        trees.append(tree)
+        return len(trees) < 3
+
+    ended = run_sandboxed(agent_job(["/bin/sleep", "1000"], worktree), attend)
+    assert len(set(trees)) == 1 and len(trees) == 3 and ended.killed == "asked" and ended.exit_code == -9
 
 
 ABANDONED = """
 import sys; sys.path[:0] = {path!r}
 from pathlib import Path
-from inner_loop.agents.sandbox import AgentSandbox
-AgentSandbox(Path({worktree!r})).run(["/bin/sh", "-c", "while true; do date +%N > alive; sleep 0.05; done"])
+from inner_loop.agents.job import agent_job
+from trainer.jobs.sandboxed import run_sandboxed
+command = ["/bin/sh", "-c", "while true; do date +%N > alive; sleep 0.05; done"]
+run_sandboxed(agent_job(command, Path({worktree!r})))
 """
 
 
@@ -282,7 +288,7 @@ def test_an_agent_dies_with_the_process_that_started_it(worktree: Path) -> None:
         assert time.monotonic() < deadline, "the agent goes on"
         before = now
         time.sleep(1)
-    assert shell(AgentSandbox(worktree), "true").exit_code == 0 and worktree.stat().st_uid == os.geteuid()
+    assert shell(worktree, "true").exit_code == 0 and worktree.stat().st_uid == os.geteuid()
 
 
 AS_A_USER = """
@@ -290,13 +296,14 @@ import os, sys
 os.environ["HOME"] = "/nonexistent"
 sys.path[:0] = {path!r}
 from pathlib import Path
-from inner_loop.agents.sandbox import AgentSandbox
+from inner_loop.agents.job import agent_job
+from trainer.jobs.sandboxed import run_sandboxed
 from trainer.sandbox import bwrap
 assert os.geteuid() == 54321 and bwrap.dropped_uid() is None
 print(bwrap.probe())
 command = ["/bin/sh", "-c", "id -u; touch made; cat ../hidden.npy"]
-ended = AgentSandbox(Path({worktree!r})).run(command)
-print(ended.exit_code, ended.stdout.split(), ended.killed)
+ended = run_sandboxed(agent_job(command, Path({worktree!r})))
+print(ended.exit_code, ended.log.split(), ended.killed)
 """
 
 
@@ -324,5 +331,28 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
         )  # fmt: skip
     finally:
         os.close(order)
-    assert done.stdout.splitlines() == ["None", "1 [b'1000'] "], done.stderr
+    assert done.stdout.splitlines() == ["None", "1 ['1000'] "], done.stderr
     assert (worktree / "made").stat().st_uid == 54321
+
+
+@pytest.mark.parametrize("closed", ["holder/closed", "holder/closed/task", "holder/study"])
+def test_a_shown_folder_may_hold_the_task_and_the_study_in_closed_folders(tmp_path: Path, closed: str) -> None:
+    """As root, whose sandbox runs as another user: a path in a folder closed to others cannot be masked there."""
+    holder = tmp_path / "holder"
+    hidden, worktree = (holder / "closed" / "task", holder / "study"), holder / "study" / "run" / "worktree"
+    for folder in (*hidden, worktree):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in ("closed/task/secret", "study/secret", "open"):
+        (holder / name).write_text(CANARY if "secret" in name else "shown")
+    (tmp_path / closed).chmod(0o700)
+    script = f"cat {holder}/open; cat {holder}/*/secret {holder}/*/*/secret; echo new > made"
+    ended = shell(worktree, script, readable=(holder,), hidden=hidden)
+    assert ended.log == "shown" and ended.exit_code == 0 and (worktree / "made").read_text() == "new\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_shown_folder_that_its_user_may_not_enter_is_refused_by_name(worktree: Path, tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.mkdir(mode=0o700)
+    with pytest.raises(UsageError, match=f"{tool} is closed to the user that runs the sandbox of root"):
+        shell(worktree, "true", readable=(tool,))

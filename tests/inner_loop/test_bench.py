@@ -15,8 +15,8 @@ from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, prog
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Outcome, Spec, Trainer
+from trainer.jobs.job import LauncherFault
 from trainer.outcome import Cache
-from trainer.sandbox.launcher import LauncherFault
 from trainer.sandbox.local import LocalLauncher
 
 LR = Edit({"LR": 0.1})

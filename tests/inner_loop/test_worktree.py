@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop import worktree as trees
 from inner_loop.worktree import read_file
 from programs.common.errors import UsageError
 from programs.common.files import TooMuch
+from trainer.jobs import writable_folder as trees
 
 
 def test_files_are_read_without_following_links(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ RENTED = "echo 0 > /proc/sys/user/max_user_namespaces; exec"  # as in a containe
 LINUX_ALONE = """
 import importlib.abc, sys
 names = {"trainer.sandbox." + name for name in "bwrap filters view outer local".split()}
-names |= {"trainer.commands.process", "trainer.commands.view"}
+names |= {"trainer.jobs.sandboxed"}
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name in names or name.startswith("trainer.inside"):

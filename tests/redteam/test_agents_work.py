@@ -16,7 +16,7 @@ import pytest
 
 from inner_loop.agents import worktree as tools
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
-from inner_loop.agents.sandbox import AgentSandbox
+from inner_loop.agents.job import agent_job
 from inner_loop.agents.session import GRACE_CPU_SECONDS
 from inner_loop.gateway.serving import private_socket
 from tests.inner_loop.play import FULL, Played
@@ -26,6 +26,7 @@ from tests.trainer import foreign_repos
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
+from trainer.jobs.run import run_job
 from trainer.sandbox import bwrap
 from trainer.streams import Streams
 
@@ -223,10 +224,10 @@ def test_an_agent_cannot_trace_its_relay(tmp_path: Path) -> None:
     (tmp_path / "worktree").mkdir()
     path, gateway = private_socket()
     with gateway:
-        sandbox = AgentSandbox(tmp_path / "worktree", gateway=path)
-        ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", TRACE])
+        words = [os.path.realpath(sys.executable), "-I", "-S", "-c", TRACE]
+        ended = run_job(agent_job(words, tmp_path / "worktree", gateway=path), sandboxed=True)
     shutil.rmtree(path.parent)
-    assert ended.stdout.decode().splitlines() == ["relay EACCES EACCES EPERM", "child read"], ended.stderr
+    assert ended.log.splitlines() == ["relay EACCES EACCES EPERM", "child read"], ended.errors
 
 
 def through(name: str, words: list[str], command: str, place: Path) -> tuple[list[AgentRequest], str]:

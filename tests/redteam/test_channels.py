@@ -8,7 +8,7 @@ import pytest
 
 from tests.redteam.attempts import PRELUDE
 from tests.redteam.harness import Cheat, World
-from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
+from trainer.jobs.job import ForkedJob, Limits
 from trainer.sandbox.local import LocalLauncher
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def test_hidden_rows_do_not_reach_another_sandbox(world: World, channel: str) ->
             launcher.start()
             started.set()
             told.append(
-                launcher.run(ProcessRequest("train", ProcessLimits(100.0, 300.0), files={"train.py": hear.encode()}))
+                launcher.run(ForkedJob(["train"], limits=Limits(100.0, 300.0), files={"train.py": hear.encode()}))
             )
         finally:
             started.set()

@@ -52,8 +52,9 @@ from trainer.commands import named_numbers
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
+from trainer.jobs.job import Ended, LauncherFault
 from trainer.sandbox.blob import Blob
-from trainer.sandbox.launcher import Ended, LauncherFault, merged, read_reply
+from trainer.sandbox.local import merged, read_reply
 from trainer.scorers.printed import number_in
 from trainer.scoring import InvalidPredictions
 from trainer.scoring.referee import ExperimentTally, Failed, LocalReferee

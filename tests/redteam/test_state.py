@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.jobs.job import ForkedJob, Limits
 from trainer.sandbox import outer
-from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 from trainer.sandbox.tree import descendants
 
@@ -99,7 +99,7 @@ def ended_log(code: str, salt: int, sent: list[int]) -> str:
     try:
         launcher.start()
         files = {"train.py": f"SALT = {salt}\nSENT = {sent}\n{BOTH}{code}".encode()}
-        ended = launcher.run(ProcessRequest("train", ProcessLimits(100.0, 300.0), files=files))
+        ended = launcher.run(ForkedJob(["train"], limits=Limits(100.0, 300.0), files=files))
     finally:
         launcher.close()
     assert ended.exit_code == 0, ended
@@ -176,15 +176,18 @@ def test_all_pages_that_an_experiment_can_use_are_in_memory_before_it_starts(tmp
         assert libraries and not sum(absent_pages(*part) for part in parts if part[0] in libraries)
         assert not absent_pages(str(data / "inputs.npy"), 0, 4 << 20)
 
-        def look() -> None:
-            while len(children := descendants(launcher.template_pid or 0)[1:]) < 2:  # the monitor, the experiment
+        def look() -> bool:
+            while not inherited:
+                children = descendants(launcher.template_pid or 0)[1:]
+                if len(children) == 2:  # the monitor, the experiment
+                    inherited.extend(path for pid in children for path, _, _ in mappings(pid))
                 time.sleep(0.01)
-            inherited.extend(path for pid in children for path, _, _ in mappings(pid))
+            return True
 
         code = (
             "import os, time; time.sleep(1); print(os.path.getsize(os.environ['METALOOP_TRAIN_DATA'] + '/inputs.npy'))"
         )
-        request = ProcessRequest("train", ProcessLimits(100.0, 300.0), files={"train.py": code.encode()}, data=data)
+        request = ForkedJob(["train"], limits=Limits(100.0, 300.0), files={"train.py": code.encode()}, data=data)
         ended = launcher.run(request, look)
     finally:
         launcher.close()
@@ -200,7 +203,7 @@ def test_what_an_experiment_says_is_nowhere_in_the_memory_that_later_ones_inheri
     launcher = LocalLauncher(torch=False)
     try:
         launcher.start()
-        request = ProcessRequest("train", ProcessLimits(100.0, 300.0), files={"train.py": code.encode()})
+        request = ForkedJob(["train"], limits=Limits(100.0, 300.0), files={"train.py": code.encode()})
         ended = launcher.run(replace(request, environment={"METALOOP_TRAIN_X": told}))
         assert mark in ended.log and mark in ended.error
         held = memory(launcher.template_pid or 0)

@@ -10,8 +10,8 @@ import pytest
 from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Case, Ground
+from trainer.jobs.job import ForkedJob, Limits
 from trainer.outcome import Outcome
-from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
 from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task
@@ -302,7 +302,7 @@ def test_what_a_flood_costs_us(attack: Attack, world: Any) -> None:
     spent, code = 0.0, b"import os\nwhile True: os.write(1, b'x' * 65536)"
     own = time.process_time()
     for _ in range(3):
-        ended = ground.launcher.run(ProcessRequest("train", ProcessLimits(0.3, 100.0), files={"train.py": code}))
+        ended = ground.launcher.run(ForkedJob(["train"], limits=Limits(0.3, 100.0), files={"train.py": code}))
         assert ended.killed == "cpu"
         assert ended.cpu_seconds < 0.3 + LATE
         spent += ended.cpu_seconds

@@ -12,9 +12,9 @@ import pytest
 
 from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
+from trainer.jobs.job import ForkedJob, Limits
 from trainer.sandbox import outer
 from trainer.sandbox.blob import Blob
-from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
 
 FULL = {
     "one file": "_os.posix_fallocate(_os.open('f', 66), 0, 1 << 33)",
@@ -103,9 +103,7 @@ os._exit(0)
     ground = world.ground("points")
     with Blob() as one, Blob() as two:
         for target in (one, two):
-            request = ProcessRequest(
-                "train", ProcessLimits(2.0, 10.0), files={"train.py": code.encode()}, checkpoint_mb=1
-            )
+            request = ForkedJob(["train"], limits=Limits(2.0, 10.0), files={"train.py": code.encode()}, checkpoint_mb=1)
             ended = ground.launcher.run(replace(request, descriptors={"checkpoint_out": target.fd}))
             assert (ended.exit_code, ended.artifact) == (0, "")
             assert target.size == 1 << 20

@@ -11,12 +11,13 @@ import pytest
 from arena.verify_plan import read_source
 from inner_loop.agents.worktree import clear, notes
 from inner_loop.repository import RunRepository
-from inner_loop.worktree import give, read_file, size_mb, take_back
+from inner_loop.worktree import read_file
 from programs.common.errors import MetaloopError
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
 from trainer.commands.init import Drafting, write
 from trainer.commands.task_toml import Wanted
+from trainer.jobs.writable_folder import give, size_mb, take_back
 
 # what names a program, in the configuration of a repository
 KEYS = """

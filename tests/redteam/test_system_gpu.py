@@ -16,14 +16,13 @@ from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.trainer.foreign_repos import made
 from trainer.commands.compile_cache import CompileCache
-from trainer.commands.job import CommandEnded, CommandJob
-from trainer.commands.process import run_command
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.gpu import load, usable
-from trainer.sandbox.process_tree import CommandLimits
+from trainer.jobs.job import Ended, Job, Limits
+from trainer.jobs.sandboxed import run_sandboxed
 from trainer.streams import Streams
 
 
@@ -103,9 +102,9 @@ needs_gpu = pytest.mark.skipif(not usable(), reason="needs a GPU")
 NINE = "import torch\nprint(float(torch.ones(9, device='cuda').sum()))"
 
 
-def _run(code: str, seconds: float = 200.0) -> CommandEnded:
-    job = CommandJob([sys.executable, "-c", code], {}, gpu=usable()[0])
-    return run_command(job, CommandLimits(1e6, seconds, 1 << 16, processes=4096))
+def _run(code: str, seconds: float = 200.0) -> Ended:
+    limits = Limits(1e6, seconds, 1 << 16, processes=4096)
+    return run_sandboxed(Job([sys.executable, "-c", code], limits=limits, gpu=usable()[0]))
 
 
 @needs_gpu

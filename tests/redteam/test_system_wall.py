@@ -18,8 +18,8 @@ import pytest
 from tests.redteam.attempts import PRELUDE
 from tests.redteam.harness import World
 from trainer.inside import wire
+from trainer.jobs.job import ForkedJob, LauncherFault, Limits
 from trainer.sandbox import outer
-from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 
 # What runs instead of the template: it seals the root of experiments and loads the template's filter, then tries.
@@ -246,7 +246,7 @@ def _told(
     thread = threading.Thread(target=reply)
     thread.start()
     try:
-        return launcher._ask(ProcessRequest("noop", ProcessLimits(1.0, 1.0)), None)
+        return launcher._ask(ForkedJob(["noop"], limits=Limits(1.0, 1.0)), None)
     finally:
         thread.join()
         if launcher._socket is not None:

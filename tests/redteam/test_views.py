@@ -8,22 +8,21 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.agents.sandbox import AgentSandbox
+from inner_loop.agents.job import agent_job
 from inner_loop.agents.worktree import shown_files
 from programs.common.errors import TaskError, UsageError
 from tests.redteam.harness import Harm
 from tests.trainer.foreign_repos import command_task, store, write_files
 from trainer.commands.init import Drafting, write
-from trainer.commands.job import CommandJob
-from trainer.commands.process import run_command
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
-from trainer.commands.view import readable_path
+from trainer.commands.view import readable_path, with_shown_paths
 from trainer.data import DataStore
 from trainer.experiment import Spec
+from trainer.jobs.job import Job, Limits
+from trainer.jobs.sandboxed import run_sandboxed
 from trainer.outcome import Cache
 from trainer.sandbox import bwrap, login_keys
-from trainer.sandbox.process_tree import CommandLimits
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -93,10 +92,11 @@ def judge(said: str) -> None:
 
 
 def command(readable: list[str], *roots: str) -> str:
-    files = {"look.py": (LOOK.encode(), False), "conf/token": (KEY.encode(), False), "a.pem": (KEY.encode(), False)}
-    files["b.pem"] = (f"PRIVATE KEY {KEY}".encode(), False)
-    job = CommandJob(["python3", "look.py", "/task", *roots], files, readable=readable)
-    return run_command(job, CommandLimits(60.0, 200.0)).log.replace(KEY, "a certificate", 1)  # a.pem, which is none
+    files = {"look.py": LOOK.encode(), "conf/token": KEY.encode(), "a.pem": KEY.encode()}
+    files["b.pem"] = f"PRIVATE KEY {KEY}".encode()
+    job = Job(["python3", "look.py", "/task", *roots], files, Limits(60.0, 200.0))
+    log = run_sandboxed(with_shown_paths(job, readable, sandboxed=True)).log
+    return log.replace(KEY, "a certificate", 1)  # a.pem, which is none
 
 
 @pytest.mark.exploit(48)
@@ -125,12 +125,11 @@ def test_no_key_is_in_what_an_agent_sees(tmp_path: Path) -> None:
     for path in (login, login.with_name("more"), program.with_name("token")):
         path.write_text(KEY)
     _, installed = agent_recipe.find(agent_recipe.Recipe(command=[str(program)]))
-    sandbox = AgentSandbox(tmp_path / "worktree", readable=(data, *installed))
-    ended = sandbox.run(["python3", "-c", LOOK, str(data), str(prefix), "/home", "/tmp"])
-    judge(ended.stdout.decode())
+    words = ["python3", "-c", LOOK, str(data), str(prefix), "/home", "/tmp"]
+    judge(run_sandboxed(agent_job(words, tmp_path / "worktree", readable=(data, *installed))).log)
     for name in ("token", "weights.bin", "server.pem"):
         with pytest.raises(UsageError, match="may contain keys"):
-            AgentSandbox(tmp_path / "worktree", readable=(data / name,)).run(["true"])
+            agent_job(["true"], tmp_path / "worktree", readable=(data / name,))
 
 
 @pytest.mark.exploit(48)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from trainer.inside import metering
+from trainer.jobs.job import ForkedJob, Limits
 from trainer.sandbox import cgroup
 from trainer.sandbox.cgroup import Cgroup
-from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 
 MOUNT = "{id} 23 0:28 {root} {folder} rw,relatime shared:9 - {kind} cgroup rw"
@@ -185,7 +185,7 @@ def test_a_group_that_does_not_take_the_template_is_closed_and_not_counted_by(tm
 
 def test_what_a_group_counts_of_a_process_is_said_beside_our_own_count(tmp_path: Path) -> None:
     launcher = LocalLauncher(sandbox=False, torch=False)
-    noop = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
+    noop = ForkedJob(["noop"], limits=Limits(10.0, 60.0))
     try:
         assert launcher.run(noop).outside_cpu_seconds is None or launcher.group is not None
         launcher.group = Cgroup(_files(tmp_path, **{"cpu.stat": "usage_usec 5000000\n"}))

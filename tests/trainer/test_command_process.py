@@ -7,25 +7,27 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from programs.common.errors import EnvironmentProblem, TaskError
-from trainer.commands.job import CommandEnded, CommandJob
-from trainer.commands.process import run_command
-from trainer.commands.view import readable_path
+from trainer.commands.view import readable_path, with_shown_paths
+from trainer.jobs.job import Ended, Job, Limits
+from trainer.jobs.process_tree import ProcessTree
+from trainer.jobs.sandboxed import run_sandboxed
 from trainer.sandbox import bwrap, view
-from trainer.sandbox.process_tree import CommandLimits, ProcessTree
 from trainer.sandbox.tree import descendants
 
-LIMITS = CommandLimits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
+LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
 BURN = "import os\nwhile os.times().user < {seconds}: pass"
 
 
-def run(line: str, *, limits: CommandLimits = LIMITS, **job: object) -> CommandEnded:
-    files = {"given/a.txt": (b"given\n", False), "tool": (b"#!/bin/sh\necho tool runs\n", True)}
-    return run_command(CommandJob(["/bin/sh", "-c", line], files, **job), limits)  # type: ignore[arg-type]
+def run(line: str, *, limits: Limits = LIMITS, readable: Sequence[str] = (), **more: object) -> Ended:
+    files = {"given/a.txt": b"given\n", "tool": b"#!/bin/sh\necho tool runs\n"}
+    job = Job(["/bin/sh", "-c", line], files, limits, executable=["tool"], **more)  # type: ignore[arg-type]
+    return run_sandboxed(with_shown_paths(job, readable, sandboxed=True))
 
 
 def test_a_command_works_in_a_copy_of_its_files_and_leaves_what_was_asked_for() -> None:
@@ -43,7 +45,7 @@ def test_what_setting_up_a_sandbox_costs_is_not_charged() -> None:
         [sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, start_new_session=True
     ) as process:
         assert process.stdout is not None and process.stdout.readline()
-        tree = ProcessTree(process, LIMITS, first=process.pid)
+        tree = ProcessTree(process, Job([], limits=LIMITS), first=process.pid)
         assert tree.look() < 0.2
         tree.end()
 
@@ -79,7 +81,7 @@ def test_descendants_are_found_where_the_kernel_lists_no_children(monkeypatch: p
 
 def test_exit_codes_and_missing_programs_are_told() -> None:
     assert run("exit 7").exit_code == 7
-    ended = run_command(CommandJob(["no-such-program"], {}), LIMITS)
+    ended = run_sandboxed(Job(["no-such-program"], limits=LIMITS))
     assert ended.exit_code == 127 and "no-such-program" in ended.log
 
 
@@ -103,7 +105,7 @@ def test_cpu_of_a_child_that_nobody_waits_for_is_counted() -> None:
         "    while os.times().user < 0.6: pass\n    os._exit(0)\n"
         "try:\n    os.waitpid(pid, 0)\nexcept ChildProcessError: pass\n"
     )
-    assert run_command(CommandJob(["python3", "-c", line], {}), LIMITS).cpu_seconds > 0.45
+    assert run_sandboxed(Job(["python3", "-c", line], limits=LIMITS)).cpu_seconds > 0.45
 
 
 @pytest.mark.parametrize(

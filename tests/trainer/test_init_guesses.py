@@ -18,8 +18,8 @@ from trainer.commands.questions import Unknown
 from trainer.commands.task_toml import Wanted
 from trainer.edits import Edit
 from trainer.experiment import Spec
+from trainer.jobs.job import plain
 from trainer.outcome import Outcome
-from trainer.sandbox.launcher import plain
 
 PRINTS = Wanted(command="python train.py", editable=["train.py"], noise="unknown", seed="none")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.trainer.foreign_repos import store
 from trainer.cards.check import check
 from trainer.experiment import Spec, Trainer
-from trainer.sandbox.launcher import Launcher
+from trainer.jobs.job import Launcher
 from trainer.task import Task
 
 HEAD = """

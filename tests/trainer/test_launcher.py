@@ -21,10 +21,10 @@ from tests.serving import wait_for as _wait_for
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside import wire
+from trainer.jobs.job import Ended, ForkedJob, LauncherFault, Limits
 from trainer.outcome import Outcome
 from trainer.sandbox import bwrap
-from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, read_reply
-from trainer.sandbox.local import LocalLauncher
+from trainer.sandbox.local import LocalLauncher, read_reply
 from trainer.source import Source
 from trainer.task import Task
 
@@ -36,8 +36,8 @@ def launcher(bare_launcher: LocalLauncher) -> LocalLauncher:
     return bare_launcher
 
 
-def _request(code: str, cpu: float = 5.0, wall: float = 100.0, memory_mb: int = 512) -> ProcessRequest:
-    return ProcessRequest("train", ProcessLimits(cpu, wall, memory_mb), files={"train.py": code.encode()})
+def _request(code: str, cpu: float = 5.0, wall: float = 100.0, memory_mb: int = 512) -> ForkedJob:
+    return ForkedJob(["train"], limits=Limits(cpu, wall, memory_mb), files={"train.py": code.encode()})
 
 
 Launch = Callable[..., Ended]
@@ -161,12 +161,12 @@ time.sleep(600)
 """
     worker = f"""
 import json
-from trainer.sandbox.launcher import *
+from trainer.jobs.job import *
 from trainer.sandbox.local import LocalLauncher
 launcher = LocalLauncher(sandbox=False)
 launcher.start()
 print(json.dumps([launcher.template_pid, str(launcher._folder)]), flush=True)
-launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={{"train.py": {code.encode()!r}}}))
+launcher.run(ForkedJob(["train"], limits=Limits(600, 600), files={{"train.py": {code.encode()!r}}}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
     assert process.stdout

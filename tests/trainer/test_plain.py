@@ -12,20 +12,19 @@ import pytest
 from tests.trainer import wild_repos
 from tests.trainer.foreign_repos import ORIGINAL, store, write_files
 from trainer.commands.init import Drafting, write
-from trainer.commands.job import CommandJob
-from trainer.commands.plain import run_plain
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.experiment import Spec
-from trainer.sandbox.process_tree import CommandLimits
+from trainer.jobs.job import Job, Limits
+from trainer.jobs.plain import run_plain
 from trainer.task import Task
 
 SH = ("/bin/sh", "-c")
-LIMITS = CommandLimits(5.0, 20.0, memory_mb=200)
+LIMITS = Limits(5.0, 20.0, memory_mb=200)
 
 
-def job(line: str, **files: str) -> CommandJob:
-    return CommandJob((*SH, line), {name: (text.encode(), False) for name, text in files.items()})
+def job(line: str, limits: Limits = LIMITS, **files: str) -> Job:
+    return Job((*SH, line), {name: text.encode() for name, text in files.items()}, limits)
 
 
 @pytest.mark.parametrize(
@@ -37,9 +36,9 @@ def job(line: str, **files: str) -> CommandJob:
         ("while :; do echo 0123456789012345678901234567890123456789; done", replace(LIMITS, output_mb=1), "output"),
     ],
 )
-def test_each_limit_ends_the_whole_group(line: str, limits: CommandLimits, killed: str) -> None:
+def test_each_limit_ends_the_whole_group(line: str, limits: Limits, killed: str) -> None:
     began = time.monotonic()
-    ended = run_plain(job(f"{line} & wait"), limits)
+    ended = run_plain(job(f"{line} & wait", limits))
     assert ended.killed == killed and ended.exit_code < 0 and time.monotonic() - began < 15
 
 
@@ -49,7 +48,7 @@ def test_what_it_leaves_is_fetched_and_what_it_starts_is_ended_and_counted(tmp_p
         " echo x >> data.txt; exit 3"
     )
     made = replace(job(line, **{"data.txt": "d"}), wanted=["out.txt", "pid", "none"], kept=["data.txt"])
-    ended = run_plain(made, LIMITS)
+    ended = run_plain(made)
     assert (ended.exit_code, ended.killed, ended.log) == (3, "", "said\n") and ended.files["out.txt"] == b"1\n"
     assert ended.written == ("data.txt",) and ended.missing == ("none: No such file or directory",)
     assert ended.cpu_seconds > 0.05 and ended.peak_memory_mb > 1
@@ -60,7 +59,7 @@ def test_what_it_leaves_is_fetched_and_what_it_starts_is_ended_and_counted(tmp_p
 
 
 def test_a_program_that_is_not_there_is_told() -> None:
-    ended = run_plain(CommandJob(("no-such-program",), {}), LIMITS)
+    ended = run_plain(Job(("no-such-program",), limits=LIMITS))
     assert ended.exit_code == 127 and "no-such-program: No such file" in ended.log
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from programs.common.errors import NotFound
-from trainer.sandbox.launcher import Ended, ProcessLimits
+from trainer.jobs.job import Ended, Limits
 from trainer.scoring.referee import Failed, judge
 from trainer.source import Source
 
-LIMITS = ProcessLimits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
+LIMITS = Limits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
 
 
 def ended(code: int = 0, killed: str = "", *, cpu: float = 0.5, error: str = "", log: str = "") -> Ended:

@@ -22,8 +22,8 @@ import pytest
 from programs.common.errors import EnvironmentProblem
 from tests.serving import wait_for
 from trainer.inside.namespaces import INNER, WORK
+from trainer.jobs.job import Ended, ForkedJob, LauncherFault, Limits
 from trainer.sandbox import outer
-from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess
 from trainer.sandbox.local import LocalLauncher, check_sandbox
 from trainer.sandbox.tree import descendants
 from trainer.sandbox.view import View
@@ -42,8 +42,8 @@ def light_launcher() -> Iterator[LocalLauncher]:
     launcher.close()
 
 
-def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> ProcessRequest:
-    return ProcessRequest("train", ProcessLimits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
+def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> ForkedJob:
+    return ForkedJob(["train"], limits=Limits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def _children_cpu() -> float:
 def test_self_test_tells_a_hole(launcher: LocalLauncher) -> None:
     """A file that is bound, asked for as if it were the host's, is a hole; so is an unknown name in the environment."""
     settings = {"canary": os.__file__, "bound": outer.bound(), "environment": ["PATH"]}
-    ended = launcher.run(ProcessRequest("selftest", ProcessLimits(5, 30), settings=settings))
+    ended = launcher.run(ForkedJob(["selftest"], limits=Limits(5, 30), settings=settings))
     assert ended.error_kind == "Hole"
     assert os.__file__ in ended.error
     assert "OMP_NUM_THREADS" in ended.error
@@ -128,14 +128,14 @@ def test_one_folder_can_be_written(light_launcher: LocalLauncher) -> None:
     """By template and experiment each, beside devices, and the template's /proc, with which it limits experiments."""
     writable = []
 
-    def look() -> None:
+    def look() -> bool:
         template = light_launcher.template_pid or 0
         wait_for(lambda: len(descendants(template)) == 3)  # itself, monitor, experiment
         for pid in descendants(template):
             mounts = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
             places = {words[4] for words in mounts if words[5].startswith("rw")}
             writable.append({place for place in places if Path(place).name not in os.listdir("/dev") or "pts" in place})
-        raise StopProcess
+        return False
 
     light_launcher.run(_request("import time; time.sleep(600)"), look)
     assert writable == [{"/proc", outer.TEMPORARY}, {WORK}, {WORK}]
@@ -178,9 +178,9 @@ def test_two_meters_agree(script: Script, launcher: LocalLauncher) -> None:
 
 
 def test_a_process_is_stopped_when_asked(launcher: LocalLauncher) -> None:
-    def enough() -> None:
+    def enough() -> bool:
         time.sleep(0.2)
-        raise StopProcess
+        return False
 
     assert launcher.run(_request("import time; time.sleep(600)", wall=100), enough).killed == "asked"
     assert launcher.run(_request("print('next')")).log == "next\n"
@@ -191,9 +191,10 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
     pid = light_launcher.template_pid
     assert pid
 
-    def kill() -> None:
+    def kill() -> bool:
         wait_for(lambda: len(descendants(pid)) == 3)  # itself, monitor, experiment
         os.kill(pid, signal.SIGKILL)
+        return True
 
     with pytest.raises(LauncherFault):
         light_launcher.run(_request("import time; time.sleep(600)", wall=100), kill)
@@ -204,12 +205,12 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
 def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
     """kill -9 of a worker: bubblewrap, template, monitor and experiment are gone in a moment."""
     worker = """
-from trainer.sandbox.launcher import *
+from trainer.jobs.job import *
 from trainer.sandbox.local import LocalLauncher
 launcher = LocalLauncher(torch=False)
 launcher.start()
 print(launcher._process.pid, flush=True)
-launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))
+launcher.run(ForkedJob(["train"], limits=Limits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout

@@ -16,10 +16,10 @@ from tests.trainer.foreign_repos import changed, store
 from trainer.cards.check import check
 from trainer.cards.measure import measure
 from trainer.experiment import Spec, Trainer
+from trainer.jobs.job import ForkedJob, LauncherFault, Limits
 from trainer.laws.planted import random_law, simulated_task, term
 from trainer.laws.simulated import SimulatedTrainer, trainer_for
 from trainer.outcome import Cache
-from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.source import Source
 from trainer.task import Task
 
@@ -97,7 +97,7 @@ def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
         found.launcher.start()
         assert not found.run(Spec(task.baseline(), 1)).cached and not (tmp_path / "cache").exists()
         with pytest.raises(LauncherFault):
-            found.launcher.run(ProcessRequest("train", ProcessLimits(1.0, 1.0)))
+            found.launcher.run(ForkedJob(["train"], limits=Limits(1.0, 1.0)))
     assert type(trainer_for(Task.load("strokes"), store(task, tmp_path))) is Trainer
 
 

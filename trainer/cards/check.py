@@ -18,9 +18,9 @@ from trainer.cards.check_record import CheckFinding, constraint_findings, edit_f
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, launcher_of
+from trainer.jobs.job import Launcher
 from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
-from trainer.sandbox.launcher import Launcher
 from trainer.source import imported_modules, task_file_bytes
 from trainer.streams import Stream, Streams
 from trainer.task import Task

@@ -15,9 +15,9 @@ from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.gpu import hardware_class
+from trainer.jobs.job import Launcher
 from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
-from trainer.sandbox.launcher import Launcher
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task

@@ -11,12 +11,11 @@ from typing import Any
 
 from programs.common import bounded
 from trainer.cards.check_record import CheckFinding
-from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.knobs import SEED
 from trainer.commands.trainer import TRAINING, CommandTrainer
 from trainer.experiment import Spec
+from trainer.jobs.job import Ended, Job, Limits
 from trainer.outcome import Outcome
-from trainer.sandbox.launcher import ProcessLimits
 from trainer.scoring.referee import ExperimentTally
 
 CLAUSE = "constant"
@@ -29,9 +28,9 @@ class _BlindTrainer(CommandTrainer):
 
     artifacts: dict[str, bytes]
 
-    def _run(self, job: CommandJob, limits: ProcessLimits, tally: ExperimentTally, kind: str = "") -> CommandEnded:
+    def _run(self, job: Job, limits: Limits, tally: ExperimentTally, kind: str = "") -> Ended:
         if kind == TRAINING:
-            return CommandEnded(0, "", 0.0, 0.0, 0.0, "", self.artifacts, ())
+            return Ended(0, "", 0.0, 0.0, 0.0, files=self.artifacts)
         return super()._run(job, limits, tally, kind)
 
 

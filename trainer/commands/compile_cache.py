@@ -104,14 +104,3 @@ class CompileCache:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-
-def environment(folder: str) -> dict[str, str]:
-    """The compilers' cache folders below ``folder``."""
-    return {
-        "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
-        "TRITON_CACHE_DIR": f"{folder}/triton",
-        "CUDA_CACHE_PATH": f"{folder}/cuda",
-        "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
-        "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
-    }

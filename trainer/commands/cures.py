@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trainer.commands.job import HOME
+from trainer.commands.view import HOME
 from trainer.outcome import Outcome
 from trainer.task import Task
 

@@ -28,16 +28,15 @@ from programs.common.text import terminal_text
 from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.cures import traceback_in
-from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.launcher import CommandLauncher
 from trainer.commands.rows_file import MOST_MB, read_rows
+from trainer.commands.view import readable_path, with_shown_paths
 from trainer.data import DataStore, scored_rows
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpu import Gpu, load
+from trainer.jobs.job import Ended, Job, Killed, Limits
 from trainer.outcome import Cache, Outcome, Trust
 from trainer.rows import CONFIRM, SEARCH
-from trainer.sandbox.launcher import Ended, ProcessLimits
-from trainer.sandbox.process_tree import CommandLimits
 from trainer.scorers.printed import Printed
 from trainer.scoring import InvalidPredictions, Score
 from trainer.scoring.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
@@ -166,7 +165,7 @@ class CommandTrainer(Trainer):
         except InvalidPredictions as error:
             raise Failed("invalid", str(error)) from None
 
-    def _read_score(self, ended: CommandEnded, spec: Spec, tally: ExperimentTally) -> Score:
+    def _read_score(self, ended: Ended, spec: Spec, tally: ExperimentTally) -> Score:
         """The score that the last command left: a number, the mean of rows, or both. InvalidPredictions without one."""
         scoring, store = self.task.scoring, self.data.row_store
         self.result = tally.result = _result(ended, scoring["file"])
@@ -210,12 +209,12 @@ class CommandTrainer(Trainer):
     def _job(
         self,
         command: str | list[str],
-        files: Mapping[str, tuple[bytes, bool]],
+        files: Mapping[str, bytes],
         wanted: list[str],
         spec: Spec,
         fraction: float = 1.0,
         hidden: Sequence[str] = (),
-    ) -> CommandJob:
+    ) -> Job:
         """One command with its files, its seed, split and share of the budget, and the variables of the task.
         ``hidden``: files of the task that it does not see."""
         values = {
@@ -234,32 +233,32 @@ class CommandTrainer(Trainer):
         names = ("METALOOP_TRAIN_SEED", "METALOOP_TRAIN_BUDGET", "METALOOP_SPLIT")
         environment |= dict(zip(names, values.values(), strict=True))
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
-        return CommandJob(
+        return Job(
             words,
-            {name: file for name, file in files.items() if name not in hidden},
-            environment,
+            {name: data for name, data in files.items() if name not in hidden},
+            environment=environment,
+            executable=self.section.executable,
             wanted=wanted,
             bound={name: path for name, path in self._large.items() if name not in hidden},
             hidden=[self.task.folder / name for name in hidden],
         )
 
-    def _run(self, job: CommandJob, limits: ProcessLimits, tally: ExperimentTally, kind: str = "") -> CommandEnded:
+    def _run(self, job: Job, limits: Limits, tally: ExperimentTally, kind: str = "") -> Ended:
         """Run one command and record its costs; Failed if it fails or does not leave the wanted files.
 
         ``kind``: as for `ExperimentTally.add`.
         """
-        ended = self._carry_out(job, self._of_command(limits))
+        ended = self._carry_out(replace(job, limits=self._of_command(limits)))
         self.written = ended.written
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
-        killed = ended.killed if ended.killed in ("cpu", "wall") else ""
-        used = (ended.cpu_seconds, ended.wall_seconds, ended.peak_memory_mb)
-        result = Ended(_exit_code(ended.exit_code), killed, *used, log=ended.log)
+        killed: Killed = ended.killed if ended.killed in ("cpu", "wall") else ""
+        result = replace(ended, exit_code=_exit_code(ended.exit_code), killed=killed)
         tally.add(result, self.launcher.constant, kind)
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":
-            raise Failed("crash", f"killed: more than {CommandLimits.output_mb} MB of output")
+            raise Failed("crash", f"killed: more than {Limits.output_mb} MB of output")
         if result.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(result.log)):
             raise Failed("oom", last[:_LINE])
         judge(result, limits, failure="crash")
@@ -270,28 +269,27 @@ class CommandTrainer(Trainer):
             raise Failed("invalid", f"the command left no {ended.missing[0]}{most}")
         return ended
 
-    def _carry_out(self, job: CommandJob, limits: CommandLimits) -> CommandEnded:
+    def _carry_out(self, job: Job) -> Ended:
         """Run a job with what the task shows to its commands, and a private copy of the compile cache."""
         section, compiled = self.section, self.device.compiled
-        whole = replace(
+        job = replace(
             job,
-            readable=section.readable,
-            links=section.links,
             hidden=[*job.hidden, self.data.root, *studies_in(self.data.root.parent.parent)],
             kept=[name for name in self._small if name in job.files and name not in job.wanted],
             gpu=self.gpu,
             compiled=compiled.given() if compiled else None,
         )
-        ended = self.device.carry_out(whole, limits)
+        shown = with_shown_paths(job, section.readable, section.links, sandboxed=self.launcher.sandboxed)
+        ended = self.device.run(shown)
         if compiled:
             compiled.took()
         return ended
 
-    def _of_command(self, ours: ProcessLimits) -> CommandLimits:
+    def _of_command(self, ours: Limits) -> Limits:
         """The limits of a command: those of the experiment's process, and what the task allows its files."""
         result = self.task.scoring["checkpoint_mb"] if self.section.score_command else _RESULT_MB
         result = max(result, MOST_MB if self.task.scoring["rows"] else 0)
-        return CommandLimits(
+        return Limits(
             ours.cpu_seconds,
             ours.wall_seconds,
             ours.memory_mb,
@@ -300,7 +298,7 @@ class CommandTrainer(Trainer):
             result_mb=result,
         )
 
-    def _files(self, spec: Spec) -> dict[str, tuple[bytes, bool]]:
+    def _files(self, spec: Spec) -> dict[str, bytes]:
         """The repository's files with the edited ones, and with constants set to this experiment's seed and budget."""
         files = {**self._small, **{name: text.encode() for name, text in spec.source.files}}
         _set(files, self.section.seed_constant, lambda _: spec.seed)
@@ -308,16 +306,16 @@ class CommandTrainer(Trainer):
             _set(files, self.section.budget_constant, lambda now: _part(now, spec.fraction))
         return self._marked(files)
 
-    def _beside(self, ended: CommandEnded) -> dict[str, tuple[bytes, bool]]:
+    def _beside(self, ended: Ended) -> dict[str, bytes]:
         """The files for the scoring command: the task's read-only files and the artifacts."""
         if taken := sorted(ended.files.keys() & {*self.outputs}):
             raise Failed("invalid", f"the artifact {taken[0]} is a file that the scoring command has to write")
         return self._marked({**self._small, **ended.files})
 
-    def _marked(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
+    def _marked(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """With the folders of what the command writes."""
-        folders = {f"{folder}/.keep": (b"", False) for name in self.outputs if (folder := os.path.dirname(name))}
-        return folders | {name: (data, name in self.section.executable) for name, data in files.items()}
+        folders = {f"{folder}/.keep": b"" for name in self.outputs if (folder := os.path.dirname(name))}
+        return {**folders, **files}
 
 
 def packages_of(readable: Sequence[str]) -> list[str]:
@@ -338,8 +336,6 @@ def check_run(task: Task) -> None:
     """Raise TaskError if the section names a path that is missing or may not be shown."""
     if task.run is None:
         return
-    from trainer.commands.view import readable_path
-
     shown = [readable_path(text) for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]]
     for folder in shown:
         if (folder / "pyvenv.cfg").is_file() and (hidden := hidden_link(folder / "bin" / "python", shown)):
@@ -371,7 +367,7 @@ def _last_line(log: str) -> str:
     return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
 
 
-def _result(ended: CommandEnded, file: str) -> str:
+def _result(ended: Ended, file: str) -> str:
     if not file:
         return ended.log
     return terminal_text(ended.files.get(file, b"").decode("utf-8", "replace"))

@@ -1,15 +1,13 @@
-"""First process in the sandbox of a command or an agent: it starts it, relays its connections, kills what it leaves,
+"""First process in the sandbox of a job: it lays its files and starts it, relays its connections, kills what it leaves,
 and returns its files.
 
 A script that uses only the standard library, ``python -I -S -B supervise.py ORDER``, and imports very little, because
 every experiment waits for it. ORDER is a marshal file: ``command``, ``environment``, ``folder``, ``limits`` (names of
-resource.RLIMIT_* without the prefix) and the descriptor ``ready`` (written before the command starts).
-
-Of a command also ``files`` (name, size, mode), the descriptor ``given`` with their contents one after the other,
-``links`` (name, target), ``wanted`` (paths to fetch), ``wanted_bytes``, ``compiled`` (a folder, the descriptors of the
-packed files that it starts with and of those that it ends with, or None, and their size at most), and the descriptors
-``reply`` and ``go``. Of an agent ``relays``: paths of Unix sockets, each with a port of 127.0.0.1, whose connections
-are passed on to it; this process then exits with the agent's exit code, or 128 plus the signal that ended it.
+resource.RLIMIT_* without the prefix), ``files`` (name, size, mode), ``links`` (name, target), ``wanted`` (paths to
+fetch), ``wanted_bytes``, ``relays`` (paths of Unix sockets, each with a port of 127.0.0.1, whose connections are passed
+on to it), ``compiled`` (a folder, the descriptors of the packed files that it starts with and of those that it ends
+with, or None, and their size at most). Further descriptors: ``ready`` is written before the job starts, ``given`` has
+the contents of the files one after the other, ``reply`` gets the reply, and ``go`` lets this process end.
 
 The other processes cannot trace or signal this one: it is the init of its process namespace and not dumpable (prctl(2),
 PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive. Nothing outside trusts its
@@ -43,14 +41,11 @@ def main(path: str) -> None:
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the only one that Python handles, so that a command could send it
     if ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         sys.exit("this process can be traced")
-    if "reply" not in order:
-        code = run(order, relays(order["relays"]) if order["relays"] else ())
-        os._exit(code if code >= 0 else 128 - code)  # with which all others end
     laid = lay(order)
     folder, packed, target, most = order["compiled"]
     if packed is not None:
         unpack(packed, folder)
-    code = run(order)
+    code = run(order, relays(order["relays"]) if order["relays"] else ())
     end_all()
     if target is not None:  # only for a trusted source
         pack(folder, target, most)
@@ -67,9 +62,10 @@ def main(path: str) -> None:
         for _, data in fetched:
             pipe.write(data)
     os.read(order["go"], 1)  # wait, so that the CPU time of this process can be read from outside
+    os._exit(0)  # threads of relays may still run
 
 
-def run(order: dict[str, Any], threads: Iterable[Thread] = ()) -> int:
+def run(order: dict[str, Any], threads: Iterable[Thread]) -> int:
     """Start the command, and ``threads`` beside it; its exit code, negative for a signal."""
     os.write(order["ready"], b"1")
     os.close(order["ready"])
@@ -216,6 +212,8 @@ def fetch(order: dict[str, Any]) -> tuple[list[tuple[str, bytes]], list[str]]:
     fetched: list[tuple[str, bytes]] = []
     missing: list[str] = []
     left = order["wanted_bytes"]
+    if not order["wanted"]:
+        return fetched, missing
     os.chmod(order["folder"], 0o700)  # the command may have closed it
     root = os.open(order["folder"], os.O_RDONLY | os.O_DIRECTORY)
     for name in order["wanted"]:

@@ -9,9 +9,9 @@ from programs.common.errors import TaskError
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
+from trainer.jobs.job import Ended, Job, Launcher, LauncherFault
 from trainer.laws.law import Law
 from trainer.outcome import Cache, Outcome, Trust
-from trainer.sandbox.launcher import Ended, Launcher, LauncherFault, ProcessRequest
 from trainer.task import Task
 
 _VERIFYING = ("confirmation", "reserve")
@@ -97,7 +97,7 @@ class _Idle:
     def start(self, data: Path | None = None) -> None:
         """Does nothing."""
 
-    def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
+    def run(self, job: Job, attend: Any = None) -> Ended:
         raise LauncherFault("a simulated task launches no process")
 
     def close(self) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from trainer.commands.job import CommandJob
-from trainer.sandbox.process_tree import CommandLimits
+from trainer.commands.view import with_shown_paths
+from trainer.jobs.job import Job, Limits
+from trainer.jobs.run import run_job
 from trainer.task import Task
 
-LIMITS = CommandLimits(600.0, 1800.0, memory_mb=4096, disk_mb=2048, processes=64, output_mb=1, result_mb=1024)
+LIMITS = Limits(600.0, 1800.0, memory_mb=4096, disk_mb=2048, processes=64, output_mb=1, result_mb=1024)
 OUT, SEED = "out", "seed"
 _MAKE = f"""
 import pathlib, sys
@@ -29,16 +30,14 @@ def make(task: Task, split: str, seed: int, out: Path) -> str:
 
     Raises EnvironmentProblem if no sandbox can be made, TaskError for a folder that may not be shown.
     """
-    job = CommandJob(
+    job = Job(
         ["python", "-s", "-P", "-c", _MAKE, str(task.folder), split],
-        {SEED: (str(seed).encode(), False)},  # in a file, because all users of the machine can read a command line
+        {SEED: str(seed).encode()},  # in a file, because all users of the machine can read a command line
+        LIMITS,
         environment={"OMP_NUM_THREADS": "1"},
-        readable=[str(task.folder)],
         wanted=[OUT],
     )
-    from trainer.commands.process import run_command
-
-    ended = run_command(job, LIMITS)
+    ended = run_job(with_shown_paths(job, [str(task.folder)], sandboxed=True), sandboxed=True)
     if ended.killed or ended.exit_code or ended.missing:
         last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "no message")
         return f"too much {ended.killed}" if ended.killed else last if ended.exit_code else ended.missing[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -12,26 +13,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
+from programs.common.bounded import json_value
 from programs.common.errors import EnvironmentProblem, NoSandbox
 from trainer.inside import wire
+from trainer.jobs.job import Ended, ForkedJob, Killed, LauncherFault, Limits, plain
 from trainer.sandbox import bwrap, filters, outer
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.cgroup import Cgroup
-from trainer.sandbox.launcher import (
-    Ended,
-    LauncherFault,
-    ProcessLimits,
-    ProcessRequest,
-    StopProcess,
-    merged,
-    read_reply,
-)
 from trainer.sandbox.tree import descendants
 
 if TYPE_CHECKING:
@@ -40,6 +34,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 _START_SECONDS = 300.0  # importing torch on a busy machine from a cold disk has taken 80 s
+_LOOK_SECONDS = 0.05  # between two calls of ``attend``
 _GRACE_SECONDS = 30.0  # beyond the wall limit, after which the template counts as dead
 _CALIBRATION_FORKS = 7
 _PYTHON = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -169,54 +164,55 @@ class LocalLauncher:
     def _try_sandbox(self, canary: Path) -> None:
         names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
         settings: dict[str, JsonValue] = {"canary": str(canary), "bound": self._shown(), "environment": [*names]}
-        ended = self._ask(ProcessRequest("selftest", ProcessLimits(10.0, 60.0), settings=settings), None)
+        ended = self._ask(ForkedJob(["selftest"], limits=Limits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()
             raise NoSandbox(f"the sandbox is not secure: {ended.error}", hint="do not use it")
 
     def _calibrate(self) -> None:
-        noop = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
+        noop = ForkedJob(["noop"], limits=Limits(10.0, 60.0))
         self.constant = statistics.median(self._ask(noop, None).cpu_seconds for _ in range(_CALIBRATION_FORKS))
 
-    def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
-        """Run one process until it ends. ``meanwhile`` communicates with it and may raise StopProcess to kill it."""
-        self.start(request.data)
-        self._cap(request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB)
-        return self._ask(request, meanwhile)
+    def run(self, job: ForkedJob, attend: Callable[[], bool] | None = None) -> Ended:
+        """Run a job until it ends. ``attend`` is called while it runs, and ends it by returning False."""
+        self.start(job.data)
+        self._cap(job.limits.memory_mb + 2 * job.limits.largest_file_mb + _TEMPLATE_MB)
+        return self._ask(job, attend)
 
     def _cap(self, memory_mb: int) -> None:
         if self.group and memory_mb != self._capped:
             self.group.limit(memory_mb=memory_mb, processes=None)
             self._capped = memory_mb
 
-    def _ask(self, request: ProcessRequest, meanwhile: Callable[[], None] | None) -> Ended:
+    def _ask(self, job: ForkedJob, attend: Callable[[], bool] | None) -> Ended:
         """Send one request and wait for the result. LauncherFault, after stopping the template, for a bad reply."""
-        limits = request.limits
+        limits = job.limits
         message = {
-            "kind": request.kind,
-            "data": str(request.data) if request.data and not self.sandboxed else "",  # a candidate reads this message
-            "environment": dict(request.environment),
+            "kind": job.command[0],
+            "data": str(job.data) if job.data and not self.sandboxed else "",  # a candidate reads this message
+            "environment": dict(job.environment),
             "kept_environment": clean_environment(),
-            "settings": dict(request.settings),
-            "files": [(name, len(text)) for name, text in request.files.items()],
-            "checkpoint_bytes": request.checkpoint_mb << 20,
+            "settings": dict(job.settings),
+            "files": [(name, len(text)) for name, text in job.files.items()],
+            "checkpoint_bytes": job.checkpoint_mb << 20,
             "cpu_limit": limits.cpu_seconds,
             "wall_limit": limits.wall_seconds,
             "memory_mb": limits.memory_mb,
-            "file_mb": limits.file_mb,
+            "file_mb": limits.largest_file_mb,
         }
         before = self.group.cpu_seconds() if self.group else None
         try:
             assert self._socket is not None
-            asked, files = json.dumps(message).encode(), b"".join(request.files.values())
+            asked, files = json.dumps(message).encode(), b"".join(job.files.values())
             with Blob(asked) as order, Blob(files) as content, Blob() as answer:
                 named = {"request": order.fd, "files": content.fd, "answer": answer.fd}
-                wire.send(self._socket, {}, {**request.descriptors, **named})
-                try:
-                    if meanwhile:
-                        meanwhile()
-                except StopProcess:
-                    wire.send(self._socket, {"stop": True})
+                wire.send(self._socket, {}, {**job.descriptors, **named})
+                while attend:
+                    if not attend():
+                        wire.send(self._socket, {"stop": True})
+                        break
+                    if select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
+                        break
                 told = self._receive(limits.wall_seconds + _GRACE_SECONDS)
                 ended = read_reply(merged(told, answer.read(wire.MESSAGE_BYTES)))
         except (OSError, ValueError, LauncherFault) as error:
@@ -292,3 +288,38 @@ def _closed_packages() -> NoSandbox | None:
     prefix = sys.prefix if path.startswith(f"{sys.prefix}/") else sys.base_prefix
     message = f"no sandbox: it runs as another user, who may not read {path}"
     return NoSandbox(message, hint=f"chmod -R a+rX {shlex.quote(prefix)}")
+
+
+_FIT: dict[str, Callable[[Any], bool]] = {
+    "float": lambda value: type(value) in (int, float) and 0 <= value < 1e9,
+    "int": lambda value: type(value) is int and -256 < value < 256,
+    "Killed": lambda value: type(value) is str and value in get_args(Killed),
+    "str": lambda value: type(value) is str and len(value) <= 40_000,  # characters
+}
+
+
+def merged(told: Mapping[str, JsonValue], answer: bytes) -> dict[str, JsonValue]:
+    """What the template told, with its monitor's answer. ValueError if that is no object."""
+    said = json_value(answer) if answer else {"broken": f"the monitor ended with status {told.get('status')}"}
+    if not isinstance(said, dict):
+        raise ValueError("the monitor's answer is not an object")
+    spent, hidden = told.get("cpu_seconds"), said.get("hidden_cpu_seconds", 0.0)
+    total = spent + hidden if all(map(_FIT["float"], (spent, hidden))) else None
+    return {**said, **told, "cpu_seconds": total}
+
+
+def read_reply(message: Mapping[str, JsonValue]) -> Ended:
+    """Parse the template's reply, which an escaped experiment may have written. LauncherFault if it is invalid."""
+    if not isinstance(message, Mapping):
+        raise LauncherFault("the template's reply is not an object")
+    if "broken" in message:
+        raise LauncherFault(plain(message["broken"][:500]) if isinstance(message["broken"], str) else "broken")
+    values: dict[str, Any] = {}
+    for item in fields(Ended):
+        if str(item.type) in _FIT:  # the others we measure and fetch ourselves
+            values[item.name] = message.get(item.name, item.default)
+            if not _FIT[str(item.type)](values[item.name]):
+                raise LauncherFault(f"the template's reply has no valid {item.name}")
+            if item.type == "str":
+                values[item.name] = plain(values[item.name])
+    return Ended(**values)

@@ -36,11 +36,13 @@ def main(descriptor: int) -> None:
 
 
 def closed_folder(path: str) -> str | None:
-    """The topmost folder above an absolute path that other users may not enter; None if there is none."""
+    """The topmost folder above an absolute path that exists and that other users may not enter; None without one."""
     parts = path.split("/")[1:-1]
     for depth in range(len(parts)):
         folder = "/" + "/".join(parts[: depth + 1])
-        if os.path.exists(folder) and not os.stat(folder).st_mode & stat.S_IXOTH:
+        if not os.path.exists(folder):
+            break
+        if not os.stat(folder).st_mode & stat.S_IXOTH:
             return folder
     return None
 
@@ -64,7 +66,7 @@ def _open_way(paths: list[str]) -> None:
     _mount(libc, "none", "/", "", _RECURSIVE | _SLAVE)
     handles = {path: os.open(path, os.O_PATH) for path in wanted}  # before they are covered
     for path, handle in handles.items():
-        while folder := closed_folder(path):  # also one inside a path that is bound already
+        while folder := closed_folder(path):  # a path bound before may hold closed folders
             _mount(libc, "none", folder, "tmpfs", _NOSUID_NODEV, "mode=755,size=1m")
         if _is_there(path, handle):
             continue  # inside one that is bound already

@@ -11,6 +11,7 @@ import json
 import marshal
 import os
 import select
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -208,7 +209,8 @@ class _Options:
         for path in sorted({path.resolve() for path in hidden}):
             for real, path_inside in shown:
                 if path.is_relative_to(real) and path.exists():
-                    self._cover(path, os.path.normpath(f"{path_inside}/{path.relative_to(real)}"))
+                    covered = _closed_to_sandbox(real, path) or path
+                    self._cover(covered, os.path.normpath(f"{path_inside}/{covered.relative_to(real)}"))
 
     def _hide_keys(self) -> None:
         """Mask login keys in the paths shown since the last `_hide`."""
@@ -246,6 +248,15 @@ class _Options:
         return descriptor
 
 
+def _closed_to_sandbox(real: Path, path: Path) -> Path | None:
+    """The first folder on the way to a path, below ``real``, that root's sandbox may not enter: nothing in it can be
+    covered, or seen. None without one."""
+    if bwrap.dropped_uid() is None:
+        return None
+    way = [folder for folder in reversed(path.parents) if real in folder.parents]
+    return next((folder for folder in way if not folder.stat().st_mode & stat.S_IXOTH), None)
+
+
 def checked(path: Path, hidden: Iterable[Path] = (), reader: str = "agents") -> Path:
     """The absolute path, if it may be shown. UsageError if it is missing, too broad, or one of Metaloop's own."""
     real = path.resolve()
@@ -255,6 +266,8 @@ def checked(path: Path, hidden: Iterable[Path] = (), reader: str = "agents") -> 
         raise UsageError(f"{path} may contain keys and is not shown", hint="a login: --set agent_home=NAME=FILE")
     if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
         raise UsageError(f"{path} contains too much to be shown", hint="name the folder of the program in it")
+    if real.is_dir() and not real.stat().st_mode & stat.S_IXOTH and bwrap.dropped_uid() is not None:
+        raise UsageError(f"{path} is closed to the user that runs the sandbox of root", hint=f"chmod o+rx {path}")
     packages = (Path(__file__).resolve().parents[2] / name for name in OURS)
     for closed in (*packages, user_cache(), *hidden):
         if real.is_relative_to(closed.resolve()):

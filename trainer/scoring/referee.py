@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.data import DataStore
+from trainer.jobs.job import Ended, ForkedJob, Launcher, Limits
 from trainer.outcome import Status
 from trainer.sandbox.blob import Blob
-from trainer.sandbox.launcher import Ended, Kind, Launcher, ProcessLimits, ProcessRequest, StopProcess
 from trainer.scoring import InvalidPredictions, ScoreSettings, scorer_of
 from trainer.scoring.streaming import Channel
 from trainer.streams import DECIDING, Stream
@@ -98,7 +98,7 @@ def meters_agree(waited: float, outside: float) -> bool:
     return abs(outside - waited) <= max(share * outside, seconds)
 
 
-def judge(ended: Ended, limits: ProcessLimits, failure: Status) -> None:
+def judge(ended: Ended, limits: Limits, failure: Status) -> None:
     """Raise Failed if a process did not end successfully."""
     last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "")
     if ended.killed == "wall":
@@ -146,7 +146,7 @@ class LocalReferee:
         self,
         launcher: Launcher,
         data: DataStore,
-        request: ProcessRequest,
+        request: ForkedJob,
         checkpoint: Blob | None,
         *,
         stream: Stream,
@@ -246,18 +246,18 @@ class LocalReferee:
 
     def _ask(
         self,
-        kind: Kind,
+        kind: str,
         descriptors: dict[str, int],
         settings: dict[str, JsonValue],
-        limits: ProcessLimits,
-        meanwhile: Callable[[], None] | None = None,
+        limits: Limits,
+        attend: Callable[[], bool] | None = None,
     ) -> Ended:
         given = dict(descriptors)
-        request = replace(self.request, kind=kind, limits=limits, settings=settings, descriptors=given)
+        request = replace(self.request, command=[kind], limits=limits, settings=settings, descriptors=given)
         if self.checkpoint is not None:
             given["checkpoint"] = self.checkpoint.readable()
         try:
-            ended = redact_output(self.launcher.run(request, meanwhile))
+            ended = redact_output(self.launcher.run(request, attend))
             self.tally.add(ended, self.launcher.constant, kind)
             return ended
         finally:
@@ -283,8 +283,9 @@ class _Conversation:
         self.ours = [send, answer]
         self.channel = Channel(send, answer, shared, reply_bytes)
 
-    def hold(self) -> None:
-        """Hold the conversation, then stop the process. A candidate's failure is raised later, when it has ended."""
+    def hold(self) -> bool:
+        """Hold the conversation; False, because the process is to be stopped then. A candidate's failure is raised
+        later, when it has ended."""
         self._close_theirs()  # so that the pipes close when the process ends
         try:
             self.result = self.talk(self.channel)
@@ -292,7 +293,7 @@ class _Conversation:
             self.error = error
         finally:
             os.close(self.ours.pop(0))  # the end of the questions
-        raise StopProcess  # the result is known, and the process could delay its end
+        return False  # the result is known, and the process could delay its end
 
     def _close_theirs(self) -> None:
         while self.theirs:
