@@ -37,8 +37,8 @@ def require(task: Task, sandboxed: bool) -> None:
     if not runs_code(task):
         return
     if task.run is not None:
+        from trainer.attempts.command import check_run
         from trainer.commands.launcher import require_sandbox
-        from trainer.commands.trainer import check_run
 
         require_sandbox(sandboxed)
         if sandboxed:

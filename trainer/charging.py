@@ -13,6 +13,7 @@ from typing import Protocol
 
 from programs.common.errors import EnvironmentProblem
 from trainer import gpu
+from trainer.gpu import Gpu
 from trainer.scoring.referee import ExperimentTally
 from trainer.task import Task
 
@@ -22,9 +23,10 @@ IDLE_SHARE, _FEWEST = 0.5, 10  # lower utilization is a finding, if there are at
 
 
 class Charge(Protocol):
-    """``environment``: variables for train.py."""
+    """``environment``: variables for train.py. ``gpu``: that of the present or last experiment."""
 
     environment: dict[str, str]
+    gpu: Gpu | None
 
     def hold(self) -> AbstractContextManager[None]:
         """Wait for the right to use the device, and hold it."""
@@ -52,6 +54,7 @@ class CpuSeconds:
 
     def __init__(self) -> None:
         self.environment = {"METALOOP_TRAIN_DEVICE": "cpu"}
+        self.gpu: Gpu | None = None
 
     def hold(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -75,9 +78,9 @@ class CpuSeconds:
 class HeldSeconds:
     """Charges wall seconds on a GPU that no other experiment of this user has meanwhile."""
 
-    def __init__(self, gpus: tuple[gpu.Gpu, ...]) -> None:
+    def __init__(self, gpus: tuple[Gpu, ...]) -> None:
         self.gpus = gpus
-        self.gpu: gpu.Gpu | None = None  # while it is held
+        self.gpu: Gpu | None = None  # while it is held
         self.environment = {"METALOOP_TRAIN_DEVICE": "cuda"}
 
     @contextmanager
@@ -122,4 +125,4 @@ class HeldSeconds:
 
 def charge_for(task: Task) -> Charge:
     """How an experiment of the task is charged. EnvironmentProblem if it needs a GPU and there is none."""
-    return HeldSeconds(gpu.needed()) if task.device == "gpu" else CpuSeconds()
+    return HeldSeconds(gpu.needed()) if task.device == "gpu" and task.law is None else CpuSeconds()

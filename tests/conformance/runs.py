@@ -28,7 +28,6 @@ from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Trainer
 from trainer.laws.planted import COST, random_law, simulated_task
-from trainer.laws.simulated import trainer_for
 from trainer.outcome import Trust
 from trainer.scoring import InvalidPredictions, Score, Scorer, scorer_of
 from trainer.streams import Streams
@@ -67,7 +66,7 @@ class Conformance:
         """Of a simulated task, on which an experiment takes microseconds; the same one has the same result."""
         folder = tmp_path_factory.mktemp("conformance")
         task = Task.load(simulated_task(LAW, folder / "task"))
-        return trainer_for(task, DataStore(task, STREAMS, folder / "splits"), fixed_steps=True)
+        return Trainer(task, DataStore(task, STREAMS, folder / "splits"), fixed_steps=True)
 
 
 def open_bench(trainer: Trainer) -> Bench:

@@ -25,7 +25,6 @@ from trainer.data import DataStore
 from trainer.devices import Completed, Devices, busy_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
-from trainer.laws.simulated import SimulatedTrainer
 from trainer.task import Task
 
 Before = Callable[[Spec], None]
@@ -39,7 +38,7 @@ PROGRAMS = {
 }
 
 
-class Slow(SimulatedTrainer):
+class Slow(Trainer):
     """The law in a thread of its own; ``before`` each experiment something may happen."""
 
     instant = False
@@ -115,7 +114,7 @@ def test_several_devices_come_to_the_same_bits(slow: MakeSlow, name: str) -> Non
 
 
 def test_a_law_needs_no_threads(task: Task, tmp_path: Path) -> None:
-    trainer = SimulatedTrainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path), fixed_steps=True)
+    trainer = Trainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path), fixed_steps=True)
     before = threading.active_count()
     with Devices(trainer, 4) as devices:
         specs = [Spec(task.baseline(), seed) for seed in range(6)]

@@ -17,10 +17,9 @@ from trainer.commands.init import Drafting, write
 from trainer.commands.job import CommandJob
 from trainer.commands.process import run_command
 from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
 from trainer.commands.view import readable_path
 from trainer.data import DataStore
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Cache
 from trainer.sandbox import bwrap, login_keys
 from trainer.sandbox.process_tree import CommandLimits
@@ -185,7 +184,7 @@ def test_a_line_that_mentions_a_cache_does_not_show_it(
     if mention.startswith("# the data"):  # one is enough: each trains
         task = Task.load(place)
         data = DataStore(task, Streams.from_seed(1), tmp_path / "data")
-        trainer = CommandTrainer(task, data, cache=Cache(tmp_path / "cache"))
+        trainer = Trainer(task, data, cache=Cache(tmp_path / "cache"))
         outcome = trainer.run(Spec(task.baseline(), 1))
         assert outcome.status == "ok" and "LOOKED" in outcome.log, outcome
         kept = "".join(path.read_text() for path in (tmp_path / "cache").rglob("*") if path.is_file())
@@ -248,7 +247,7 @@ def test_command_with_readable_project_sees_no_secret_of_study(shown: str, tmp_p
     task = command_task(
         tmp_path / "task", {"train.py": code % str(tmp_path / "project")}, f"readable = ['{tmp_path / shown}']"
     )
-    trainer = CommandTrainer(task, store(task, study / "data"))
+    trainer = Trainer(task, store(task, study / "data"))
     try:
         outcome = trainer.run(Spec(task.baseline(), 1))
     except TaskError as error:

@@ -322,7 +322,7 @@ def test_a_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Pat
     found = Drafting(place).draft(PRINTS)
     assert [fact.value for fact in found.facts if fact.field == "timed"] == ["true"]
     task = Task.load(write(found, None))
-    assert task.timed and task.cost_seconds >= 1.0 and run(task).device_seconds >= 1.0
+    assert task.timed and task.cost_seconds >= 1.0 and run(task).device_seconds_charged >= 1.0
     assert not made(printing(tmp_path / "two", "loss: 3"), PRINTS).timed
 
 

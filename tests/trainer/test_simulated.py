@@ -17,9 +17,7 @@ from trainer.cards.check import check
 from trainer.cards.measure import measure
 from trainer.experiment import Spec, Trainer
 from trainer.laws.planted import random_law, simulated_task, term
-from trainer.laws.simulated import SimulatedTrainer, trainer_for
 from trainer.outcome import Cache
-from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.source import Source
 from trainer.task import Task
 
@@ -32,7 +30,7 @@ def task(tmp_path: Path) -> Task:
 
 
 def trainer(task: Task, **how: bool) -> Trainer:
-    return trainer_for(task, store(task, task.folder / "data"), **how)
+    return Trainer(task, store(task, task.folder / "data"), **how)
 
 
 def edited(task: Task, *terms: str) -> Source:
@@ -63,11 +61,11 @@ def test_an_outcome_is_the_laws_and_always_the_same(task: Task) -> None:
 
 
 def test_a_fraction_is_charged_its_training_and_all_of_the_launch(task: Task) -> None:
-    costs = {f: trainer(task).run(Spec(task.baseline(), 1, fraction=f)).device_seconds for f in (1.0, 0.25)}
+    costs = {f: trainer(task).run(Spec(task.baseline(), 1, fraction=f)).device_seconds_charged for f in (1.0, 0.25)}
     assert costs[1.0] == pytest.approx(task.cost_seconds)
     assert costs[0.25] == pytest.approx(task.cost_seconds - 0.75 * task.budget_seconds)
     fixed = trainer(task, fixed_steps=True).run(Spec(task.baseline(), 1, fraction=0.25))
-    assert fixed.device_seconds == pytest.approx(25 * task.seconds_per_step) and fixed.steps == 25
+    assert fixed.device_seconds_charged == pytest.approx(25 * task.seconds_per_step) and fixed.steps == 25
 
 
 def test_what_confirms_is_verified_with_a_sandbox_or_without(task: Task) -> None:
@@ -79,7 +77,7 @@ def test_what_confirms_is_verified_with_a_sandbox_or_without(task: Task) -> None
 
 def test_crashes_and_sources_that_the_law_does_not_know(task: Task) -> None:
     crash = trainer(task).run(Spec(edited(task, term(min(LAW.crashes))), 1))
-    assert crash.status == "crash" and crash.metric is None and 0 < crash.device_seconds < task.cost_seconds
+    assert crash.status == "crash" and crash.metric is None and 0 < crash.device_seconds_charged < task.cost_seconds
     lost = task.baseline().with_text("train.py", "print('hello')\n")
     invalid = trainer(task).run(Spec(lost, 1))
     assert invalid.status == "invalid" and "the law does not cover a source without" in invalid.reason
@@ -91,14 +89,9 @@ def test_crashes_and_sources_that_the_law_does_not_know(task: Task) -> None:
         assert trainer(task).run(Spec(task.baseline().with_text("train.py", odd), 1)).status == "invalid"
 
 
-def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
-    with trainer_for(task, store(task, tmp_path), cache=Cache(tmp_path / "cache")) as found:
-        assert isinstance(found, SimulatedTrainer) and found.launcher.constant == 0.0
-        found.launcher.start()
+def test_law_is_never_cached(task: Task, tmp_path: Path) -> None:
+    with Trainer(task, store(task, tmp_path), cache=Cache(tmp_path / "cache")) as found:
         assert not found.run(Spec(task.baseline(), 1)).cached and not (tmp_path / "cache").exists()
-        with pytest.raises(LauncherFault):
-            found.launcher.run(ProcessRequest("train", ProcessLimits(1.0, 1.0)))
-    assert type(trainer_for(Task.load("strokes"), store(task, tmp_path))) is Trainer
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from trainer.data import DataStore
 from trainer.outcome import Status
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.launcher import Ended, Kind, Launcher, ProcessLimits, ProcessRequest, StopProcess
-from trainer.scoring import InvalidPredictions, ScoreSettings, scorer_of
+from trainer.scoring import Failed, InvalidPredictions, ScoreSettings, scorer_of
 from trainer.scoring.streaming import Channel
 from trainer.streams import DECIDING, Stream
 
@@ -41,15 +41,6 @@ _OURS = re.compile(
 )
 
 
-class Failed(Exception):
-    """The candidate failed, with the status and reason for its Outcome."""
-
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status: Status = status
-        self.reason = " ".join(reason.split())  # on one line, whatever the candidate raised
-
-
 @dataclass
 class ExperimentTally:
     """The resources that an experiment has used so far, and the findings."""
@@ -68,6 +59,7 @@ class ExperimentTally:
     training_memory_mb: float = 0.0  # peak of its processes
     result: str = ""  # the text in which a command left its metric
     rows: str | None = None  # the name of its values of rows, `trainer.rows.RowStore`
+    steps: int | None = None  # of a simulated training
 
     @property
     def memory_mb(self) -> float:
