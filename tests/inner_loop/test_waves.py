@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: MakeSlow, monkeyp
     class Noticed(SimpleQueue[Any]):
         def put(self, item: Any, *how: Any) -> None:
             super().put(item, *how)
-            if getattr(getattr(item, "completed", None), "outcome", None) and item.completed.outcome.status == "fault":
+            if isinstance(item, Future) and item.exception() is None and item.result().outcome.status == "fault":
                 landed.set()
 
     class Faulty(Slow):

@@ -210,9 +210,17 @@ class CommandAttempt:
             words,
             {name: file for name, file in files.items() if name not in hidden},
             environment,
+            readable=self.section.readable,
             wanted=wanted,
+            links=self.section.links,
             bound={name: path for name, path in self._large.items() if name not in hidden},
-            hidden=[self.task.folder / name for name in hidden],
+            hidden=[
+                *(self.task.folder / name for name in hidden),
+                self.data.root,
+                *studies_in(self.data.root.parent.parent),
+            ],
+            kept=[name for name in self._small if name in files and name not in hidden and name not in wanted],
+            gpu=self.conditions.charge.gpu,
         )
 
     def _run(self, job: CommandJob, limits: ProcessLimits, tally: ExperimentTally, kind: str = "") -> CommandEnded:
@@ -220,7 +228,12 @@ class CommandAttempt:
 
         ``kind``: as for `ExperimentTally.add`.
         """
-        ended = self._carry_out(job, self._of_command(limits))
+        compiled = self.launcher.compiled
+        ended = self.launcher.carry_out(
+            replace(job, compiled=compiled.given() if compiled else None), self._of_command(limits)
+        )
+        if compiled:
+            compiled.took()
         self.written = ended.written
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
@@ -240,23 +253,6 @@ class CommandAttempt:
         if ended.missing:
             most = f", {self._of_command(limits).result_mb} MB at most" if "too large" in ended.missing[0] else ""
             raise Failed("invalid", f"the command left no {ended.missing[0]}{most}")
-        return ended
-
-    def _carry_out(self, job: CommandJob, limits: CommandLimits) -> CommandEnded:
-        """Run a job with what the task shows to its commands, and a private copy of the compile cache."""
-        section, compiled = self.section, self.launcher.compiled
-        whole = replace(
-            job,
-            readable=section.readable,
-            links=section.links,
-            hidden=[*job.hidden, self.data.root, *studies_in(self.data.root.parent.parent)],
-            kept=[name for name in self._small if name in job.files and name not in job.wanted],
-            gpu=self.conditions.charge.gpu,
-            compiled=compiled.given() if compiled else None,
-        )
-        ended = self.launcher.carry_out(whole, limits)
-        if compiled:
-            compiled.took()
         return ended
 
     def _of_command(self, ours: ProcessLimits) -> CommandLimits:
