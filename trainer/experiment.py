@@ -16,7 +16,7 @@ from trainer.attempts import SOURCE_BYTES, Attempt, Conditions, Spec
 from trainer.attempts.command import CommandAttempt
 from trainer.attempts.law import LawAttempt
 from trainer.attempts.template import TemplateAttempt
-from trainer.charging import Charge, charge_for
+from trainer.charging import charge_for
 from trainer.commands.launcher import CommandLauncher
 from trainer.data import DataStore
 from trainer.gpu import hardware_class
@@ -55,10 +55,7 @@ def attempt_of(conditions: Conditions, launcher: Launcher | None, sandbox: bool)
 
 
 class Trainer(Closing):
-    """Runs the experiments of one device, one after the other, on one warm launcher.
-
-    ``charge``: how the device is held and charged; the default depends on the task's device.
-    """
+    """Runs the experiments of one device, one after the other."""
 
     def __init__(
         self,
@@ -69,12 +66,11 @@ class Trainer(Closing):
         cache: Cache | None = None,
         fixed_steps: bool = False,
         sandbox: bool = True,
-        charge: Charge | None = None,
     ) -> None:
         self.task = task
         self.data = data
         self.fixed_steps = fixed_steps
-        self.charge = charge or charge_for(task)
+        self.charge = charge_for(task)
         self.conditions = Conditions(task, data, self.charge, fixed_steps)
         self.attempt = attempt_of(self.conditions, launcher, sandbox)
         self.cache = None if self.attempt.instant else cache

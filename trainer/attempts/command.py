@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from programs.common.errors import EnvironmentProblem, TaskError, UsageError
+from programs.common.errors import EnvironmentProblem, TaskError
 from programs.common.text import terminal_text
 from trainer.attempts import SOURCE_BYTES, Conditions, Spec, refuse_large
 from trainer.commands.compile_cache import CompileCache
@@ -65,8 +65,7 @@ class CommandAttempt:
 
     def __init__(self, conditions: Conditions, sandbox: bool) -> None:
         task = conditions.task
-        if task.run is None:
-            raise UsageError(f"{task.name} has no [run] section", hint="a task with one runs a command")
+        assert task.run is not None
         self.conditions, self.task, self.data = conditions, task, conditions.data
         self.key_parts: list[str] | None = packages_of(task.run.readable)  # the packages that the command brings
         compiled = CompileCache.of(task, self.key_parts) if sandbox and task.device == "gpu" else None
@@ -200,7 +199,7 @@ class CommandAttempt:
             if isinstance(command, str)
             else [_filled(word, values) for word in command]
         )
-        environment = dict(self.conditions.charge.environment)
+        environment = {"METALOOP_TRAIN_DEVICE": self.conditions.charge.device}
         if self.section.threads:
             environment |= dict.fromkeys(_THREADS, str(self.section.threads))
         names = ("METALOOP_TRAIN_SEED", "METALOOP_TRAIN_BUDGET", "METALOOP_SPLIT")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from programs.common.errors import TaskError
 from trainer.attempts import Conditions, Spec
 from trainer.outcome import Trust
 from trainer.scoring import Failed, Score
@@ -26,10 +25,8 @@ class LawAttempt:
     trust_of_failure: Trust | None = "scored"
 
     def __init__(self, conditions: Conditions) -> None:
-        task = conditions.task
-        if task.law is None:
-            raise TaskError(f"{task.folder}: task.toml has no [law]", hint='[score] kind = "simulated" needs one')
-        self.conditions, self.law = conditions, task.law
+        assert conditions.task.law is not None
+        self.conditions, self.law = conditions, conditions.task.law
 
     def prepare(self, spec: Spec) -> None:
         """Does nothing."""

@@ -91,7 +91,7 @@ class TemplateAttempt:
         environment = {
             "METALOOP_TRAIN_SEED": str(spec.seed),
             "METALOOP_TRAIN_BUDGET": repr(task.budget_seconds * spec.fraction),
-            **self.conditions.charge.environment,
+            "METALOOP_TRAIN_DEVICE": self.conditions.charge.device,
         }
         if self.conditions.fixed_steps:
             environment["METALOOP_TRAIN_STEPS"] = str(task.steps_of(spec.fraction))
