@@ -33,6 +33,7 @@ import numpy as np
 from analysis.effects.contributions import NightTurnRow, block_test
 from analysis.verdict.decision import LEVEL
 from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, night_turns, share_figure, sql
+from bench.simulated_tasks import random_law, simulated_task
 from bench.whole import LAWS
 from inner_loop.events import Event
 from inner_loop.run import run
@@ -42,7 +43,6 @@ from trainer.data import DataStore
 from trainer.edits import format_value
 from trainer.experiment import Trainer
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.variants import init_like

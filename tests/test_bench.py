@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from tests.forked import run_module
-from trainer.laws.planted import random_law, simulated_task
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIED = "--quick -n 2 --set generations=1 -b 0.4s"

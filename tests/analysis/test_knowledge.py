@@ -12,6 +12,7 @@ import pytest
 
 from analysis.knowledge import COLUMNS, Effect, of_trials, query, read, write
 from analysis.study import query as ask_study
+from bench.simulated_tasks import random_law, simulated_task
 from bench.sweep import Sweep, moves
 from programs.common.errors import NotFound, UsageError
 from programs.folder import load
@@ -19,7 +20,6 @@ from tests.meta.cli_study import metaloop
 from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
 from trainer.streams import Streams
 from trainer.task import Task
 

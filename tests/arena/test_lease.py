@@ -21,12 +21,12 @@ from arena.arms import Entry
 from arena.executors import executor_of
 from arena.lease import VARIABLE, Leases, processes
 from arena.standalone import play_entries
+from bench.simulated_tasks import random_law, simulated_task
 from programs.common.errors import UsageError
 from tests.studies import make_study, program, silent
 from trainer.data import DataStore
 from trainer.devices import carry_out
 from trainer.experiment import Spec, Trainer
-from trainer.laws.planted import random_law, simulated_task
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pytest
 
+from bench.simulated_tasks import COST, random_law, simulated_task
 from inner_loop import keep, proposers
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
@@ -27,7 +28,6 @@ from programs.program import Program
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Trainer
-from trainer.laws.planted import COST, random_law, simulated_task
 from trainer.outcome import Trust
 from trainer.scoring import InvalidPredictions, Score, Scorer, scorer_of
 from trainer.streams import Streams

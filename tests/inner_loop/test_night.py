@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent, NightTurnEvent
 from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION, Night
@@ -25,7 +26,6 @@ from trainer.devices import Devices
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
 from trainer.outcome import Outcome
 from trainer.rows import KEPT
 from trainer.source import Source

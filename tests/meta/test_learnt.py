@@ -12,6 +12,7 @@ from analysis.knowledge import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
 from arena.study import Study
+from bench.simulated_tasks import random_law, simulated_task
 from bench.sweep import Sweep
 from bench.whole import begin_study, play_study, resized
 from meta.kinds.plans import starters_of
@@ -25,7 +26,6 @@ from tests.meta.evolved import SHORT
 from tests.studies import TINY
 from trainer.data import DataStore
 from trainer.experiment import Trainer
-from trainer.laws.planted import random_law, simulated_task
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from arena.clock_rule import TRIES, CpuUse, Experiment, overrun, own_experiments, verification
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.events import ExperimentEvent
 from tests.events import example
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.laws.planted import random_law, simulated_task
 from trainer.outcome import Outcome, Status
 from trainer.streams import Streams
 from trainer.task import Task

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from programs.common.errors import TaskError
 from tests.trainer.limited_task import LATENCY, MEMORY, SIZE, SOFT, TASK, limited, trainer_of
 from trainer.cards.check import check
 from trainer.constraints import line_count, sentences
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.laws.planted import random_law, simulated_task
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.task import TASKS, Task

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task, term
 from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import changed, store
 from trainer.cards.check import check
 from trainer.cards.measure import measure
 from trainer.experiment import Spec, Trainer
-from trainer.laws.planted import random_law, simulated_task, term
 from trainer.outcome import Cache
 from trainer.source import Source
 from trainer.task import Task
@@ -136,7 +136,7 @@ def test_a_card_is_measured_like_any_other(task: Task) -> None:
 
 def test_a_planted_task_is_the_same_whatever_order_sets_have(tmp_path: Path) -> None:
     """Its id is part of every seed; sets of text are in another order in each process."""
-    code = "import sys, pathlib; from trainer.laws.planted import random_law, simulated_task; "
+    code = "import sys, pathlib; from bench.simulated_tasks import random_law, simulated_task; "
     code += "from trainer.task import Task; "
     code += "print(Task.load(simulated_task(random_law(2), pathlib.Path(sys.argv[1]))).task_id)"
     ids = set()
