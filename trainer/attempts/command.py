@@ -89,18 +89,14 @@ class CommandAttempt:
     @cached_property
     def _large(self) -> dict[str, Path]:
         """Read-only files that are mounted in place: copying them would take longer than the start of an experiment."""
-        paths = {name: self.task.folder / name for name in self._laid}
+        paths = {name: self.task.folder / name for name in self.task.read_only if name not in self.outputs}
         large = {name: path for name, path in paths.items() if path.stat().st_size >= _LARGE}
         return {name: path for name, path in large.items() if not self.sandboxed or _can_be_shown(path.stat())}
 
     @cached_property
     def _small(self) -> dict[str, bytes]:
-        return {n: data for n, data in self.task.read_only_files if n in self._laid and n not in self._large}
-
-    @property
-    def _laid(self) -> list[str]:
-        """The read-only files that a command finds: no result of an earlier run, which would count as its own."""
-        return [name for name in self.task.read_only if name not in self.outputs]
+        """The others that a command finds: no result of an earlier run, which would count as its own."""
+        return {n: data for n, data in self.task.read_only_files if n not in self._large and n not in self.outputs}
 
     def prepare(self, spec: Spec) -> None:
         """Fill the compile cache by one whole experiment, because only the command knows after which part of it
