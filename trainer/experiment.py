@@ -12,10 +12,8 @@ from programs.common.closing import Closing
 from programs.common.errors import EnvironmentProblem
 from programs.common.ids import content_id
 from trainer import constraints
-from trainer.attempts import SOURCE_BYTES, Attempt, Conditions, Spec
+from trainer.attempts import SOURCE_BYTES, Attempt, Conditions, LawAttempt, Spec, TemplateAttempt
 from trainer.attempts.command import CommandAttempt
-from trainer.attempts.law import LawAttempt
-from trainer.attempts.template import TemplateAttempt
 from trainer.charging import charge_for
 from trainer.commands.launcher import CommandLauncher
 from trainer.data import DataStore

@@ -47,7 +47,7 @@ from tests.analysis.test_knowledge import effect
 from tests.arena.contest.hostile.ground import fine, ground_in
 from tests.llm.gateway import body
 from tests.meta.cli_study import match_event, program_event
-from trainer.attempts.template import TemplateAttempt
+from trainer.attempts import TemplateAttempt
 from trainer.cards import check_record
 from trainer.commands import named_numbers
 from trainer.data import DataStore

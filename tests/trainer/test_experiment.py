@@ -14,7 +14,7 @@ import pytest
 from programs.common.errors import EnvironmentProblem, TaskError
 from tests.inner_loop.play import BLOBS
 from tests.trainer.foreign_repos import store
-from trainer.attempts.template import TemplateAttempt
+from trainer.attempts import TemplateAttempt
 from trainer.constraints import ConstraintSection
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
