@@ -17,7 +17,7 @@ from inner_loop import keep, proposers
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.contracts import ProposerStart, Situation
-from inner_loop.events import DecisionEvent, Event, ExperimentEvent
+from inner_loop.events import DecisionEvent, Event, Experiment
 from inner_loop.researchers.description import describe
 from inner_loop.run import run
 from inner_loop.run_context import RunContext
@@ -128,7 +128,7 @@ class ProposerConformance(Conformance):
         for _ in range(12):
             proposal = first.propose(here, one)
             assert proposal == second.propose(here, other)
-            assert proposal is not None and proposal.because and proposal.proposer in PROPOSERS.names
+            assert proposal is not None and proposal.directive_ids and proposal.proposer in PROPOSERS.names
             assert here.allowed(proposal.edit)
             if len(proposal.edit.apply) < 2:
                 assert bench.source_of(proposal.edit, here.parent) != here.parent.source
@@ -173,8 +173,8 @@ class ResearcherConformance(Conformance):
         assert isinstance(price + description.asks_consent(config, context.sandboxed), str) and isinstance(facts, dict)
 
 
-def tried(events: Sequence[Event]) -> list[ExperimentEvent]:
-    return [event for event in events if isinstance(event, ExperimentEvent)]
+def tried(events: Sequence[Event]) -> list[Experiment]:
+    return [event for event in events if isinstance(event, Experiment)]
 
 
 def has_tried(events: Sequence[Event], count: int) -> bool:

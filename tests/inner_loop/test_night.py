@@ -11,7 +11,7 @@ import pytest
 
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.events import DecisionEvent, Event, ExperimentEvent, NightTurnEvent
+from inner_loop.events import DecisionEvent, Event, Experiment, NightTurnEvent
 from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION, Night
 from inner_loop.result import RunResult
 from inner_loop.run import run
@@ -60,8 +60,8 @@ def turns_of(events: Sequence[Event]) -> list[NightTurnEvent]:
     return [event for event in events if isinstance(event, NightTurnEvent)]
 
 
-def experiments_of(events: Sequence[Event]) -> list[ExperimentEvent]:
-    return [event for event in events if isinstance(event, ExperimentEvent)]
+def experiments_of(events: Sequence[Event]) -> list[Experiment]:
+    return [event for event in events if isinstance(event, Experiment)]
 
 
 def test_each_program_has_its_turn_in_each_block_on_the_same_main(task: Task, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_night_of_a_command_without_a_seed_speaks_of_no_seed(tmp_path: Path) -> 
     own = command_task(tmp_path / "task", {"train.py": code}, knob)
     _, events = night(own, tmp_path, LEAST_REPEATED + 5, made=Trainer)
     reasons = [event.reason for event in events if isinstance(event, DecisionEvent)]
-    described = [event.description for event in events if isinstance(event, ExperimentEvent)]
+    described = [event.description for event in events if isinstance(event, Experiment)]
     assert any("in 2 trainings of each" in reason for reason in reasons), reasons
     assert not [text for text in (*reasons, *described) if "seed" in text]
 

@@ -11,7 +11,7 @@ import pytest
 
 from arena.clock_rule import TRIES, CpuUse, Experiment, overrun, own_experiments, verification
 from bench.simulated_tasks import random_law, simulated_task
-from inner_loop.events import ExperimentEvent
+from inner_loop.events import Experiment
 from tests.events import example
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
@@ -26,7 +26,7 @@ def used(training: float | None, prediction: float | None) -> Outcome:
 
 def row(training: float | None, prediction: float | None, source_id: str = "s1", fraction: float = 1.0) -> Experiment:
     return example(
-        ExperimentEvent,
+        Experiment,
         source_id=source_id,
         fraction=fraction,
         training_seconds=training,
