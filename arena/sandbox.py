@@ -37,7 +37,7 @@ def require(task: Task, sandboxed: bool) -> None:
     if not runs_code(task):
         return
     if task.run is not None:
-        from trainer.commands.trainer import check_run
+        from trainer.attempts.command import check_run
         from trainer.jobs.run import require_sandbox
 
         require_sandbox(sandboxed)

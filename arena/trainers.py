@@ -11,7 +11,7 @@ from arena.settings import StudyConfig
 from programs.common.closing import Closing
 from trainer.data import DataStore
 from trainer.devices import Devices
-from trainer.laws.simulated import trainer_for
+from trainer.experiment import Trainer
 from trainer.outcome import Cache
 
 MOST_OPEN = 3  # each holds a warm template with torch in it
@@ -42,7 +42,7 @@ class Trainers(Closing):
     def _start(self, config: StudyConfig) -> Devices:
         task = config.loaded_task()
         data = DataStore(task, config.streams, self.folder / "data", confined=bool(config.confined))
-        first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        first = Trainer(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
         if task.law is None and not on_cluster():
             leases = Leases(self.folder / "devices", config.workers * config.devices)
             first.lease, first.alone = leases.one, leases.alone

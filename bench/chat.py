@@ -35,7 +35,6 @@ from tests.llm.server import LlmServer
 from tests.llm.studies import THREE, planted
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.laws.simulated import SimulatedTrainer
 from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task
@@ -45,7 +44,7 @@ SECONDS = 2.0  # that the model thinks, and that an experiment takes
 EXPERIMENTS = 30
 
 
-class Slow(SimulatedTrainer):
+class Slow(Trainer):
     """A device that is held for a while by each experiment, of one run at a time."""
 
     seconds = 0.0

@@ -44,7 +44,7 @@ from arena.contest.tables import ContestEntry, Person
 from arena.serving.clock import utc_now
 from arena.serving.tokens import hashed
 from bench.common import figure
-from trainer.laws.planted import random_law, simulated_task
+from bench.simulated_tasks import random_law, simulated_task
 from trainer.task import Task
 
 MIX = {"/": 60, "/?page=2": 15, "/llms.txt": 8, "/api/v1/board": 12, "/queue": 5}

@@ -26,9 +26,9 @@ from analysis.study import open_study
 from analysis.tables import rows
 from bench.common import TRIED, figure, go_on, kept, share_figure
 from bench.nulls import SMALL, SMALL_BUDGET
+from bench.simulated_tasks import null_law, random_law, simulated_task
 from bench.whole import EXPERIMENTS, PLAN, whole_study
 from trainer.laws.law import Law
-from trainer.laws.planted import null_law, random_law, simulated_task
 from trainer.task import Task
 
 NULLS: Mapping[str, Callable[[int], Law]] = {

@@ -69,15 +69,14 @@ def measure() -> int:
     """What an experiment prints, and its charge: with kernels in the compile cache, and of another model without."""
     from trainer.data import DataStore
     from trainer.edits import Edit
-    from trainer.experiment import Spec
-    from trainer.laws.simulated import trainer_for
+    from trainer.experiment import Spec, Trainer
     from trainer.streams import Streams
     from trainer.task import Task
 
     task = Task.load(sys.argv[2])
     with (
         tempfile.TemporaryDirectory() as folder,
-        trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder))) as trainer,
+        Trainer(task, DataStore(task, Streams.from_seed(1), Path(folder))) as trainer,
     ):
         for name, edit in (("warm", Edit()), ("cold", Edit({}, ("rope",)))):
             outcome = trainer.run(Spec(task.edits.apply(task.baseline(), edit), 1))

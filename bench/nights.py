@@ -33,6 +33,7 @@ import numpy as np
 from analysis.effects.contributions import NightTurnRow, block_test
 from analysis.verdict.decision import LEVEL
 from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, night_turns, share_figure, sql
+from bench.simulated_tasks import random_law, simulated_task
 from bench.whole import LAWS
 from inner_loop.events import Event
 from inner_loop.run import run
@@ -40,9 +41,8 @@ from programs.program import Program
 from programs.settings import set_charter
 from trainer.data import DataStore
 from trainer.edits import format_value
+from trainer.experiment import Trainer
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
-from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.variants import init_like
@@ -210,7 +210,7 @@ def simulated(law: Law, task: Task, seed: int, programs: Sequence[Program], expe
     """One night of the programs, or one run of a single one."""
     streams, events = Streams.from_seed(seed), list[Event]()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_for(task, DataStore(task, streams, Path(folder)))
+        trainer = Trainer(task, DataStore(task, streams, Path(folder)))
         ended = run(
             programs[0], trainer, run_id=f"r{seed}", run_seed=seed, streams=streams, emit=events.append, folder=None,
             budget_seconds=experiments * task.cost_seconds, beside=programs[1:],

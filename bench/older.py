@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import checked_out, figure
-from trainer.laws.planted import random_law, simulated_task
+from bench.simulated_tasks import random_law, simulated_task
 
 METALOOP = (sys.executable, "-P", "-m", "meta.cli.main")  # of the code that PYTHONPATH names
 ROOT = Path(__file__).resolve().parents[1]

@@ -39,9 +39,9 @@ import numpy as np
 from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
 from bench.common import METALOOP, champion_of, checked_out, figure, go_on, kept, mean_of, share_figure, sql, tried
+from bench.simulated_tasks import random_law, simulated_task
 from bench.whole import EXPERIMENTS, LAWS, PLAN, whole_study
 from trainer.laws.law import Change, Law
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 BEST = """

@@ -22,8 +22,8 @@ from inner_loop.run import run
 from meta.breed import Refusal
 from programs.program import Program
 from trainer.data import DataStore
+from trainer.experiment import Trainer
 from trainer.laws.law import Change, Law
-from trainer.laws.simulated import SimulatedTrainer
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -67,7 +67,7 @@ class ExpectedGain:
             streams = Streams.from_seed(number)
             ended = run(
                 program,
-                SimulatedTrainer(replace(self.task, law=law), DataStore(self.task, streams, Path())),
+                Trainer(replace(self.task, law=law), DataStore(self.task, streams, Path())),
                 run_id=f"expected-{number}",
                 run_seed=number,
                 streams=streams,

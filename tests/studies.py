@@ -10,10 +10,10 @@ from analysis.study import open_study
 from analysis.tables import rows
 from arena.setup import StudySetup
 from arena.study import Study
+from bench.simulated_tasks import random_law, simulated_task
 from meta.kinds.plans import EvolvePlan, Race
 from programs.program import Program
 from tests.inner_loop.play import BLOBS
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 from trainer.variants import task_name
 

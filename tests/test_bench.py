@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from tests.forked import run_module
-from trainer.laws.planted import random_law, simulated_task
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIED = "--quick -n 2 --set generations=1 -b 0.4s"
@@ -95,7 +95,7 @@ NOT_HERE = {
 
 
 def commands() -> set[str]:
-    return {path.stem for path in (ROOT / "bench").glob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    return {path.stem for path in (ROOT / "bench").glob("*.py") if '\nif __name__ == "__main__"' in path.read_text()}
 
 
 def test_every_command_is_run_here_or_there_is_a_reason() -> None:

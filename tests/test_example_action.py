@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from programs.shelf import starter
-from trainer.laws.planted import random_law, simulated_task
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "github-action" / "compare.py"
 LISTED = (

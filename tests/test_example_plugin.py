@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from bench.simulated_tasks import simulated_task
 from tests.conformance.runs import LAW
 from tests.inner_loop.play import BLOBS
-from trainer.laws.planted import simulated_task
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 PROGRAM = """\

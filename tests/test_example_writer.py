@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from programs.shelf import starter
-from trainer.laws.planted import random_law, simulated_task
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "writer"
 WRITTEN = (

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
 
 from programs.common.errors import EnvironmentProblem
 from trainer import gpu
+from trainer.gpu import Gpu
 from trainer.scoring.referee import ExperimentTally
 from trainer.task import Task
 
@@ -21,51 +21,33 @@ _SLACK_MB = 600  # of a driver, a desktop: more memory in use before an experime
 IDLE_SHARE, _FEWEST = 0.5, 10  # lower utilization is a finding, if there are at least so many samples
 
 
-class Charge(Protocol):
-    """``environment``: variables for train.py."""
+class CpuSeconds:
+    """Charges the CPU time of one thread; other processes may use the CPU too.
 
-    environment: dict[str, str]
+    ``device``: what train.py computes on. ``gpu``: that of the present or last experiment.
+    """
+
+    device = "cpu"
+    gpu = None
 
     def hold(self) -> AbstractContextManager[None]:
         """Wait for the right to use the device, and hold it."""
-        ...
+        return nullcontext()
 
     def watch(self, tally: ExperimentTally) -> AbstractContextManager[None]:
         """Monitor the device before, during and after the block, and record the results in ``tally``."""
-        ...
+        return nullcontext()
 
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
         """CPU-seconds and wall seconds after which one process is killed."""
-        ...
-
-    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
-        """These limits for a scoring process: minus the use by training in ``tally``, plus the cost of scoring."""
-        ...
-
-    def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
-        """Device-seconds (charged, actually spent) of an experiment that took ``wall`` seconds from launch to score."""
-        ...
-
-
-class CpuSeconds:
-    """Charges the CPU time of one thread; other processes may use the CPU too."""
-
-    def __init__(self) -> None:
-        self.environment = {"METALOOP_TRAIN_DEVICE": "cpu"}
-
-    def hold(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def watch(self, tally: ExperimentTally) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def lines(self, task: Task, fraction: float) -> tuple[float, float]:
         return task.hard_line(fraction), task.wall_cap(fraction)
 
     def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
+        """These limits for a scoring process: minus the use by training in ``tally``, plus the cost of scoring."""
         return cpu + task.scoring_seconds - tally.cpu, wall
 
     def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
+        """Device-seconds (charged, actually spent) of an experiment that took ``wall`` seconds from launch to score."""
         if task.timed:
             return tally.wall, tally.wall
         # sleeping up to the wall cap costs the hard limit: otherwise a run of sleeping experiments would hardly end
@@ -73,12 +55,13 @@ class CpuSeconds:
 
 
 class HeldSeconds:
-    """Charges wall seconds on a GPU that no other experiment of this user has meanwhile."""
+    """Charges wall seconds on a GPU that no other experiment of this user has meanwhile; as `CpuSeconds`."""
 
-    def __init__(self, gpus: tuple[gpu.Gpu, ...]) -> None:
+    device = "cuda"
+
+    def __init__(self, gpus: tuple[Gpu, ...]) -> None:
         self.gpus = gpus
-        self.gpu: gpu.Gpu | None = None  # while it is held
-        self.environment = {"METALOOP_TRAIN_DEVICE": "cuda"}
+        self.gpu: Gpu | None = None
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -120,6 +103,9 @@ class HeldSeconds:
         return wall, wall
 
 
+Charge = CpuSeconds | HeldSeconds
+
+
 def charge_for(task: Task) -> Charge:
     """How an experiment of the task is charged. EnvironmentProblem if it needs a GPU and there is none."""
-    return HeldSeconds(gpu.needed()) if task.device == "gpu" else CpuSeconds()
+    return HeldSeconds(gpu.needed()) if task.device == "gpu" and task.law is None else CpuSeconds()

@@ -8,10 +8,10 @@ thread. Several devices are therefore measured as accurately as one.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -42,7 +42,7 @@ class Devices(Closing):
     def __init__(self, trainer: Trainer, count: int = 1) -> None:
         self.trainer = trainer
         self.count = count
-        self._hands: list[_Hand] = []
+        self._open: list[tuple[Trainer, ThreadPoolExecutor]] = []  # each executor is the one thread of its trainer
 
     def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
         """Carry out ``specs``, started in order; yields the position and result of each experiment when it ends.
@@ -60,75 +60,48 @@ class Devices(Closing):
 
     def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
         free = self._ready(min(self.count, len(specs)))
-        ended: SimpleQueue[_DeviceResult] = SimpleQueue()
         waiting = deque(enumerate(specs))
-        flying, going = 0, True
+        running: dict[Future[Completed], tuple[int, tuple[Trainer, ThreadPoolExecutor]]] = {}
+        ended: SimpleQueue[Future[Completed]] = SimpleQueue()
         failure: BaseException | None = None
+        going = True
         try:
             while True:
                 while waiting and free and going:
                     going = failure is None and go_on()
                     if going:
-                        free.pop(0).inbox.put((*waiting.popleft(), ended))
-                        flying += 1
-                if not flying:
+                        (position, spec), device = waiting.popleft(), free.pop(0)
+                        trainer, executor = device
+                        future = executor.submit(carry_out, trainer, spec)
+                        running[future] = position, device
+                        future.add_done_callback(ended.put)
+                if not running:
                     break
-                one = ended.get()
-                flying -= 1
-                free.append(one.hand)
-                failure = failure or one.failure
-                if one.completed is not None:
-                    yield one.position, one.completed
+                future = ended.get()
+                position, device = running.pop(future)
+                free.append(device)
+                failure = failure or future.exception()
+                if future.exception() is None:
+                    yield position, future.result()
         finally:
-            for _ in range(flying):  # if the caller leaves early, wait until no trainer is in use
-                ended.get()
+            wait(running)  # if the caller leaves early, until no trainer is in use
         if failure is not None:
             raise failure
 
-    def _ready(self, count: int) -> list[_Hand]:
-        while len(self._hands) < count:
-            trainer = self.trainer.another() if self._hands else self.trainer
+    def _ready(self, count: int) -> list[tuple[Trainer, ThreadPoolExecutor]]:
+        while len(self._open) < count:
+            trainer = self.trainer.another() if self._open else self.trainer
             trainer.lease, trainer.alone = self.trainer.lease, self.trainer.alone
-            hand = _Hand(trainer, len(self._hands))
-            hand.start()
-            self._hands.append(hand)
-        return self._hands[:count]
+            self._open.append((trainer, ThreadPoolExecutor(1, f"device-{len(self._open)}")))
+        return self._open[:count]
 
     def close(self) -> None:
         """Close the additional trainers, each in its own thread, and end the threads."""
-        for hand in self._hands:
-            hand.inbox.put(None)
-        for hand in self._hands:
-            hand.join()
-        self._hands.clear()
-
-
-@dataclass(frozen=True)
-class _DeviceResult:
-    hand: _Hand
-    position: int
-    completed: Completed | None
-    failure: BaseException | None = None
-
-
-class _Hand(threading.Thread):
-    """The thread of one device. It closes its trainer at the end, except the first, which belongs to the caller."""
-
-    def __init__(self, trainer: Trainer, number: int) -> None:
-        super().__init__(name=f"device-{number}", daemon=True)
-        self.trainer = trainer
-        self.number = number
-        self.inbox: SimpleQueue[tuple[int, Spec, SimpleQueue[_DeviceResult]] | None] = SimpleQueue()
-
-    def run(self) -> None:
-        while (job := self.inbox.get()) is not None:
-            position, spec, ended = job
-            try:
-                ended.put(_DeviceResult(self, position, carry_out(self.trainer, spec)))
-            except BaseException as error:  # thread boundary: the caller raises it
-                ended.put(_DeviceResult(self, position, None, error))
-        if self.number:
-            self.trainer.close()
+        for trainer, executor in self._open[1:]:
+            executor.submit(trainer.close)
+        for _, executor in self._open:
+            executor.shutdown()
+        self._open.clear()
 
 
 def carry_out(trainer: Trainer, spec: Spec) -> Completed:

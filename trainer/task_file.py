@@ -137,7 +137,7 @@ class ScoreSection(TomlSection):
 
 
 class RunSection(TomlSection):
-    """For a task that runs a command, see `trainer.commands.trainer`. A text is a line for sh, a list its words."""
+    """For a task that runs a command, see `trainer.attempts.command`. A text is a line for sh, a list its words."""
 
     command: str | list[str] = Field(
         min_length=1, description="command of an experiment; {seed}, {budget}, {split} are filled in"

@@ -15,13 +15,13 @@ from analysis.verdict.contrast import EarlierRuns
 from arena.study import Study
 from bench import planted_events
 from bench.contradiction.laws import Plant
+from bench.simulated_tasks import random_law, simulated_task
 from bench.whole import QUICK, begin_night, begin_study, play_study, resized
 from meta.claim import LEVEL, claim
 from meta.kinds.size import LEAST_EXPERIMENTS
 from meta.steering import ask
 from programs.program import Program
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 WRITTEN = ("seq", "prev", "hash", "schema", "at")

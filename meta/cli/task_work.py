@@ -24,7 +24,6 @@ from trainer.cards.measure import measure as measure_card
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.jobs.job import Launcher
-from trainer.laws.simulated import trainer_for
 from trainer.sandbox import flag as sandbox_flag
 from trainer.streams import Streams
 from trainer.task import Task
@@ -103,7 +102,7 @@ def launcher_of(task: Task, unsafe: bool) -> closing[Launcher]:
 def trainer_at(task: Task, unsafe: bool) -> Iterator[Trainer]:
     """A trainer of ``task`` outside any study, with data of its own that is thrown away."""
     with tempfile.TemporaryDirectory() as folder, launcher_of(task, unsafe) as launcher:
-        yield trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), launcher=launcher)
+        yield Trainer(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), launcher=launcher)
 
 
 def trains(task: Task, unsafe: bool) -> bool:

@@ -12,14 +12,14 @@ import pytest
 
 from analysis.knowledge import COLUMNS, Effect, of_trials, query, read, write
 from analysis.study import query as ask_study
+from bench.simulated_tasks import random_law, simulated_task
 from bench.sweep import Sweep, moves
 from programs.common.errors import NotFound, UsageError
 from programs.folder import load
 from tests.meta.cli_study import metaloop
 from trainer.data import DataStore
+from trainer.experiment import Trainer
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
-from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -87,7 +87,7 @@ def test_a_damaged_file_and_a_later_version_are_refused(tmp_path: Path) -> None:
 
 def test_a_sweep_tells_each_effect_by_role(tmp_path: Path) -> None:
     task = with_roles(tmp_path / "t", random_law(3))
-    trials = Sweep(trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path / "d"))).trials()
+    trials = Sweep(Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "d"))).trials()
     assert trials[0].edit == {} and set(trials[0].context) <= set(ROLES)
     starts = [trial for trial in trials if not trial.edit and trial.context == trials[0].context]
     assert trials[0].n == 4 and len(starts) >= 1

@@ -20,9 +20,9 @@ from analysis.trackers import TrackedRun, known, to_trackio, to_wandb, tracked, 
 from analysis.verdict.caveats import Caveat
 from analysis.verdict.decision import Compared, Decision
 from analysis.verdict.verdict import decided
+from bench.simulated_tasks import random_law, simulated_task
 from meta.cli.main import run
 from tests.meta.cli_study import metaloop
-from trainer.laws.planted import random_law, simulated_task
 
 VERDICT: dict[str, str | float] = {
     "winner": "lab",

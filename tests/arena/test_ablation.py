@@ -20,10 +20,10 @@ from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_study import TaskStudy
+from bench.simulated_tasks import simulated_task
 from programs.common.errors import NotFound, UsageError
 from tests.studies import program, silent, study_on
 from trainer.laws.law import Law
-from trainer.laws.planted import simulated_task
 from trainer.task import Task
 
 IDLE = [f"C{number}" for number in range(12)]  # more than a run without ideas can try

@@ -27,7 +27,7 @@ from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.server import FAULTS, REFUSAL, LlmServer, dead_server, every
 from tests.llm.studies import FIGURES, ONE, STANDINGS, THREE, found, planted, race
 from trainer.data import DataStore
-from trainer.laws.simulated import trainer_for
+from trainer.experiment import Trainer
 from trainer.task import Task
 
 __all__ = ["litellm_loaded", "server"]
@@ -48,7 +48,7 @@ def alone(
     """One run without a study, with the events that it emits."""
     events: list[Event] = []
     staffed = kit(events, recorded=recorded or [], **how)
-    with trainer_for(task, DataStore(task, STREAMS_OF_TESTS, Path("none")), fixed_steps=True) as trainer:
+    with Trainer(task, DataStore(task, STREAMS_OF_TESTS, Path("none")), fixed_steps=True) as trainer:
         result = run(
             Program.parse(text), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, researcher="chat",
             budget_seconds=task.run_budget, emit=into(events), folder=folder, recorded=typed(recorded or ()),

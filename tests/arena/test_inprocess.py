@@ -18,13 +18,13 @@ from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_study import TaskStudy
+from bench.simulated_tasks import COST, null_law, random_law, simulated_task
 from meta.confirmation import against
 from programs.common.errors import UsageError
 from programs.program import Program
 from programs.settings import set_charter
 from programs.shelf import starter
 from tests.studies import make_study, silent, study_on
-from trainer.laws.planted import COST, null_law, random_law, simulated_task
 from trainer.streams import Stream
 from trainer.task import Task
 

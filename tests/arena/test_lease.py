@@ -21,13 +21,12 @@ from arena.arms import Entry
 from arena.executors import executor_of
 from arena.lease import VARIABLE, Leases, processes
 from arena.standalone import play_entries
+from bench.simulated_tasks import random_law, simulated_task
 from programs.common.errors import UsageError
 from tests.studies import make_study, program, silent
 from trainer.data import DataStore
 from trainer.devices import carry_out
-from trainer.experiment import Spec
-from trainer.laws.planted import random_law, simulated_task
-from trainer.laws.simulated import trainer_for
+from trainer.experiment import Spec, Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -171,7 +170,7 @@ def together(folder: Path) -> float:
 
 def test_what_a_run_waits_for_a_device_is_no_part_of_its_experiment(tmp_path: Path) -> None:
     task = Task.load(simulated_task(random_law(seed=3), tmp_path / "task"))
-    trainer = trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    trainer = Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
 
     @contextmanager
     def late() -> Iterator[None]:

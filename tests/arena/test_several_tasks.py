@@ -18,10 +18,10 @@ from arena.lock import request_stop
 from arena.setup import beside
 from arena.standalone import alike, play_entries
 from arena.study import Study
+from bench.simulated_tasks import simulated_task
 from programs.shelf import starter
 from tests.studies import program, silent, study_on
 from trainer.laws.law import Law
-from trainer.laws.planted import simulated_task
 from trainer.task import Task
 
 RUNS = 6

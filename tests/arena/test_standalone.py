@@ -17,9 +17,9 @@ from arena.match import play
 from arena.standalone import RACE_FIRST, racer
 from arena.study import Study
 from arena.task_study import TaskStudy
+from bench.simulated_tasks import random_law, simulated_task
 from programs.shelf import starter
 from tests.studies import silent, study_on
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 NAMES = ("stock", "idea-queue", "local-screen", "confirm-last")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pytest
 
+from bench.simulated_tasks import COST, random_law, simulated_task
 from inner_loop import keep, proposers
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
@@ -28,8 +29,6 @@ from programs.program import Program
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Trainer
-from trainer.laws.planted import COST, random_law, simulated_task
-from trainer.laws.simulated import trainer_for
 from trainer.outcome import Trust
 from trainer.scoring import InvalidPredictions, Score, Scorer, scorer_of
 from trainer.streams import Streams
@@ -68,7 +67,7 @@ class Conformance:
         """Of a simulated task, on which an experiment takes microseconds; the same one has the same result."""
         folder = tmp_path_factory.mktemp("conformance")
         task = Task.load(simulated_task(LAW, folder / "task"))
-        return trainer_for(task, DataStore(task, STREAMS, folder / "splits"), fixed_steps=True)
+        return Trainer(task, DataStore(task, STREAMS, folder / "splits"), fixed_steps=True)
 
 
 def open_bench(trainer: Trainer) -> Bench:

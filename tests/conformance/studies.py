@@ -27,6 +27,7 @@ from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart
 from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
+from bench.simulated_tasks import COST, simulated_task
 from bench.whole import begin_study, play_study, resized
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import MUTATORS
@@ -35,7 +36,6 @@ from programs.program import Program
 from programs.shelf import starter, starters
 from tests.conformance.runs import LAW, Conformance
 from tests.studies import TINY
-from trainer.laws.planted import COST, simulated_task
 from trainer.task import Task
 
 ARMS = [f"a{i}" for i in range(6)]

@@ -10,7 +10,7 @@ from inner_loop.behaviour import behaviour_id, effective
 from tests.inner_loop.play import STREAMS_OF_TESTS, play, program
 from tests.studies import planted
 from trainer.data import DataStore
-from trainer.laws.simulated import SimulatedTrainer
+from trainer.experiment import Trainer
 from trainer.task import Task
 
 
@@ -20,7 +20,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 def test_the_least_gain_to_keep(task: Task, tmp_path: Path) -> None:
-    trainer = SimulatedTrainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path), fixed_steps=True)
+    trainer = Trainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path), fixed_steps=True)
 
     def kept(charter: str) -> list[float]:
         played = play(trainer, program(charter), 40, full=task.steps * task.seconds_per_step)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.contracts import Proposal
 from inner_loop.events import DecisionEvent, Event, Experiment, NightTurnEvent
@@ -21,14 +22,11 @@ from programs.program import Program
 from programs.settings import set_charter
 from programs.shelf import starter
 from tests.trainer.foreign_repos import command_task
-from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.devices import Devices
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
-from trainer.laws.simulated import SimulatedTrainer, trainer_for
 from trainer.outcome import Outcome
 from trainer.rows import KEPT
 from trainer.source import Source
@@ -47,7 +45,7 @@ def task(tmp_path: Path) -> Task:
 def night(
     task: Task, folder: Path, experiments: int, *, recorded: Sequence[Event] = (), devices: int = 1,
     programs: Sequence[Program] = (MINE, ELITE), start: Source | None = None, researcher: str = "scripted",
-    made: Callable[[Task, DataStore], Trainer] = trainer_for,
+    made: Callable[[Task, DataStore], Trainer] = Trainer,
 ) -> tuple[RunResult, list[Event]]:  # fmt: skip
     streams, events = Streams.from_seed(7), list[Event]()
     with closing(made(task, DataStore(task, streams, folder / "data"))) as trainer:
@@ -114,7 +112,7 @@ def test_night_of_a_command_without_a_seed_speaks_of_no_seed(tmp_path: Path) -> 
     code = "A = 1.0\nprint('loss:', A)\n"
     knob = "[edits.A]\nkind = 'float'\nvalues = [1.0, 0.5, 0.25]\n"
     own = command_task(tmp_path / "task", {"train.py": code}, knob)
-    _, events = night(own, tmp_path, LEAST_REPEATED + 5, made=CommandTrainer)
+    _, events = night(own, tmp_path, LEAST_REPEATED + 5, made=Trainer)
     reasons = [event.reason for event in events if isinstance(event, DecisionEvent)]
     described = [event.description for event in events if isinstance(event, Experiment)]
     assert any("in 2 trainings of each" in reason for reason in reasons), reasons
@@ -130,7 +128,7 @@ def test_a_short_night_keeps_at_once_and_gives_each_program_one_turn(task: Task,
 
 def test_a_repeat_at_a_part_of_the_budget_is_not_the_second_seed(task: Task, tmp_path: Path) -> None:
     streams = Streams.from_seed(7)
-    with closing(trainer_for(task, DataStore(task, streams, tmp_path / "data"))) as trainer:
+    with closing(Trainer(task, DataStore(task, streams, tmp_path / "data"))) as trainer:
         bench = Bench(
             trainer, run_id="r1", run_seed=1, streams=streams, budget_seconds=40 * task.cost_seconds,
             emit=lambda _: None, kept_errors=KEPT,
@@ -199,7 +197,7 @@ def test_a_kind_of_researcher_that_takes_no_turns_is_refused(
     assert SESSION > 1 and RunContext().seat == (0, 1)
 
 
-class Drifting(SimulatedTrainer):
+class Drifting(Trainer):
     """A machine that gets faster: each training of any source is better than the one before."""
 
     trained = 0

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,6 @@ from trainer.data import DataStore
 from trainer.devices import Completed, Devices, busy_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
-from trainer.laws.simulated import SimulatedTrainer
 from trainer.task import Task
 
 Before = Callable[[Spec], None]
@@ -39,7 +39,7 @@ PROGRAMS = {
 }
 
 
-class Slow(SimulatedTrainer):
+class Slow(Trainer):
     """The law in a thread of its own; ``before`` each experiment something may happen."""
 
     instant = False
@@ -115,7 +115,7 @@ def test_several_devices_come_to_the_same_bits(slow: MakeSlow, name: str) -> Non
 
 
 def test_a_law_needs_no_threads(task: Task, tmp_path: Path) -> None:
-    trainer = SimulatedTrainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path), fixed_steps=True)
+    trainer = Trainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path), fixed_steps=True)
     before = threading.active_count()
     with Devices(trainer, 4) as devices:
         specs = [Spec(task.baseline(), seed) for seed in range(6)]
@@ -213,7 +213,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: MakeSlow, monkeyp
     class Noticed(SimpleQueue[Any]):
         def put(self, item: Any, *how: Any) -> None:
             super().put(item, *how)
-            if getattr(getattr(item, "completed", None), "outcome", None) and item.completed.outcome.status == "fault":
+            if isinstance(item, Future) and item.exception() is None and item.result().outcome.status == "fault":
                 landed.set()
 
     class Faulty(Slow):

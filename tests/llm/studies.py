@@ -13,11 +13,11 @@ from arena.race import Allocation
 from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.run_context import ModelConfig
 from programs.program import Program
 from tests.llm.kits import staff
 from tests.studies import silent
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 THREE = """# Organization

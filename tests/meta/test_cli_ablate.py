@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from bench.simulated_tasks import simulated_task
 from meta.cli.study_result import effect_of_all
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS
 from tests.meta.opened_window import Window, until_read
 from trainer.laws.law import Law
-from trainer.laws.planted import simulated_task
 
 from .cli_study import cli, metaloop, on_terminal
 

@@ -6,11 +6,11 @@ import pytest
 
 from analysis.report.evidence import evidence
 from analysis.study import open_study
+from bench.simulated_tasks import random_law
 from bench.whole import resized, whole_study
 from meta.expected_gain import ExpectedGain
 from programs.program import Program
 from tests.studies import TINY, planted
-from trainer.laws.planted import random_law
 
 LAW = random_law(2)
 

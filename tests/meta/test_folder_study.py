@@ -25,7 +25,7 @@ from tests.meta.cli_study import cli, metaloop
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted
 from trainer.data import DataStore
-from trainer.laws.simulated import trainer_for
+from trainer.experiment import Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -132,7 +132,7 @@ def test_a_match_takes_a_folder_and_resumes_it(lab: Path, law: Task, tmp_path: P
 
 def test_an_agent_gets_every_file_and_keeps_the_living_ones(lab: Path, law: Task, tmp_path: Path) -> None:
     own = load(lab)
-    trainer = trainer_for(law, DataStore(law, Streams.from_seed(1), tmp_path / "d"), fixed_steps=True)
+    trainer = Trainer(law, DataStore(law, Streams.from_seed(1), tmp_path / "d"), fixed_steps=True)
     bench = open_bench(trainer)
     lay(tmp_path / "w", law, own, bench.history, bench.head, "bench\n")
     for name in ("roles/critic.md", "skills/screen.md", "log/found.md"):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from bench.whole import resized
 from tests.meta.cli_study import Call
 from tests.meta.evolved import evolved
 from tests.studies import TINY
 from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 

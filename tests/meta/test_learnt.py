@@ -12,6 +12,7 @@ from analysis.knowledge import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
 from arena.study import Study
+from bench.simulated_tasks import random_law, simulated_task
 from bench.sweep import Sweep
 from bench.whole import begin_study, play_study, resized
 from meta.kinds.plans import starters_of
@@ -24,8 +25,7 @@ from tests.meta.cli_study import metaloop
 from tests.meta.evolved import SHORT
 from tests.studies import TINY
 from trainer.data import DataStore
-from trainer.laws.planted import random_law, simulated_task
-from trainer.laws.simulated import trainer_for
+from trainer.experiment import Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -46,7 +46,7 @@ def kb(tmp_path_factory: pytest.TempPathFactory, tasks: list[Task]) -> Path:
     folder = tmp_path_factory.mktemp("kb")
     for task in tasks[:2]:
         data = DataStore(task, Streams.from_seed(1), folder / "data")
-        write(folder, of_trials(Sweep(trainer_for(task, data)).trials(), task, kind="sweep", source=task.name))
+        write(folder, of_trials(Sweep(Trainer(task, data)).trials(), task, kind="sweep", source=task.name))
     return folder
 
 

@@ -20,6 +20,7 @@ from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.setup import RunCost
 from arena.study import Study
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.run_context import ModelConfig
 from meta.cli.evolve_draft import EvolveOptions, SizeFlags, size_of, study_seconds
 from meta.cli.screen import header
@@ -34,7 +35,6 @@ from programs.program import Program
 from programs.shelf import starter
 from tests.meta.cli_study import metaloop
 from trainer.laws.law import Law
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 PROSE = "# Mine\n\nChange one thing of train.py. Keep it if the loss is lower.\n"

@@ -10,6 +10,7 @@ import pytest
 from analysis.study import query
 from arena.settings import StudyConfig
 from arena.study import Study
+from bench.simulated_tasks import random_law
 from bench.whole import begin_study, evolve_plan, play_study, resized
 from meta.cli.evolve import PLANNING
 from meta.kinds.past_study import past_study
@@ -21,7 +22,6 @@ from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
 from tests.meta.evolved import SHORT, evolved
 from tests.studies import TINY, make_study
-from trainer.laws.planted import random_law
 from trainer.task import Task
 
 from .cli_study import cli, metaloop

@@ -24,8 +24,8 @@ from tests.inner_loop.test_command import said, work
 from tests.redteam.harness import Harm
 from tests.trainer import foreign_repos
 from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
+from trainer.experiment import Trainer
 from trainer.jobs.run import run_job
 from trainer.sandbox import bwrap
 from trainer.streams import Streams
@@ -44,7 +44,7 @@ print(f"BURNT {time.process_time():.3f}", flush=True)
 
 
 @pytest.fixture
-def trainer(tmp_path: Path) -> Iterator[CommandTrainer]:
+def trainer(tmp_path: Path) -> Iterator[Trainer]:
     """Of a repository whose experiment is `python train.py`, which burns an eighth of a second."""
     place = tmp_path / "repo"
     place.mkdir()
@@ -53,7 +53,7 @@ def trainer(tmp_path: Path) -> Iterator[CommandTrainer]:
     (place / "other.py").write_text("# read only\n")
     wanted = Wanted(command="python train.py", metric="loss", direction="lower", budget=0.5, editable=["train.py"])
     task = foreign_repos.made(place, replace(wanted, noise="unknown"))
-    with CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")) as started:
+    with Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")) as started:
         yield started
 
 
@@ -74,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def played(trainer: CommandTrainer, agent: str, folder: Path, budget: float = BUDGET, **more: Any) -> Played:
+def played(trainer: Trainer, agent: str, folder: Path, budget: float = BUDGET, **more: Any) -> Played:
     return work(trainer, agent, budget / FULL, folder=folder, **more)
 
 
@@ -126,7 +126,7 @@ print("LAST", json.dumps(status()), flush=True)
 @pytest.mark.exploit(49)
 @pytest.mark.parametrize("counted", ["by a cgroup, where there is one", pytest.param("", marks=pytest.mark.slow)])
 def test_training_by_hand_is_charged_in_every_way(
-    counted: str, trainer: CommandTrainer, agent: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    counted: str, trainer: Trainer, agent: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """49 each way is looked at by itself: what it burnt, and by how much the agent's account grew."""
     if not counted:  # as on a machine where we may have no cgroup
@@ -164,7 +164,7 @@ sleep 600
 @pytest.mark.slow
 @pytest.mark.exploit(49)
 def test_what_is_burnt_beside_experiments_ends_with_the_budget(
-    trainer: CommandTrainer, agent: Callable[[str], str], folder: Path
+    trainer: Trainer, agent: Callable[[str], str], folder: Path
 ) -> None:
     """49 processes that go on while an experiment runs, and after the last one, are charged and ended."""
     budget = 6.0
@@ -180,7 +180,7 @@ def test_what_is_burnt_beside_experiments_ends_with_the_budget(
 
 @pytest.mark.exploit(49)
 def test_an_interruption_gives_nothing_back(
-    trainer: CommandTrainer, agent: Callable[[str], str], folder: Path, tmp_path: Path
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, tmp_path: Path
 ) -> None:
     """49 a resumed run knows what was used, and charges it once; a ledger without such events opens as it was."""
     script = '#!/bin/bash\necho "# 1" >> train.py; experiment; BURN=1.2 $METALOOP_PYTHON train.py\n'
@@ -278,6 +278,6 @@ def test_the_tasks_own_command_goes_through_the_door(
     assert (told == "asked\n") is routed
 
 
-def test_the_program_of_a_tasks_command_is_on_the_path(trainer: CommandTrainer) -> None:
+def test_the_program_of_a_tasks_command_is_on_the_path(trainer: Trainer) -> None:
     assert tools.own_command(trainer.task) == "python train.py"
     assert tools.commands(trainer.task).keys() == set(tools.NAMES)

@@ -47,6 +47,7 @@ from tests.analysis.test_knowledge import effect
 from tests.arena.contest.hostile.ground import fine, ground_in
 from tests.llm.gateway import body
 from tests.meta.cli_study import match_event, program_event
+from trainer.attempts import TemplateAttempt
 from trainer.cards import check_record
 from trainer.commands import named_numbers
 from trainer.data import DataStore
@@ -56,8 +57,8 @@ from trainer.jobs.job import Ended, LauncherFault
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.local import merged, read_reply
 from trainer.scorers.printed import number_in
-from trainer.scoring import InvalidPredictions
-from trainer.scoring.referee import ExperimentTally, Failed, LocalReferee
+from trainer.scoring import Failed, InvalidPredictions
+from trainer.scoring.referee import ExperimentTally, LocalReferee
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import TASKS, Task
@@ -271,7 +272,8 @@ def test_checkpoints(tmp_path: Path) -> None:
     rng, task, spec = random.Random(11), Task.load("strokes"), Spec(Task.load("strokes").baseline(), seed=1)
     data = DataStore(task, Streams.from_seed(1), tmp_path / "data")
     with Trainer(task, data, fixed_steps=True) as trainer, Blob() as blob:
-        request = trainer._request(replace(spec, fraction=0.1))
+        assert isinstance(trainer.attempt, TemplateAttempt)
+        request = trainer.attempt.request(replace(spec, fraction=0.1))
         assert trainer.launcher.run(replace(request, descriptors={"checkpoint_out": blob.fd})).exit_code == 0
         honest, inputs = blob.read(blob.size), np.load(data.split("search") / "inputs.npy")[:50]
         for turn in range(30):

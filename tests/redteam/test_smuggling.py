@@ -11,7 +11,7 @@ import pytest
 from tests.inner_loop.test_command import said
 from tests.redteam.harness import Harm
 from tests.redteam.test_agents_work import agent, folder, played, trainer
-from trainer.commands.trainer import CommandTrainer
+from trainer.experiment import Trainer
 from trainer.sandbox import bwrap
 
 __all__ = ["agent", "folder", "trainer"]  # fixtures
@@ -58,9 +58,7 @@ done
 
 
 @pytest.mark.exploit(43)
-def test_no_training_finds_what_was_left_for_it(
-    trainer: CommandTrainer, agent: Callable[[str], str], folder: Path
-) -> None:
+def test_no_training_finds_what_was_left_for_it(trainer: Trainer, agent: Callable[[str], str], folder: Path) -> None:
     """43 by the agent in its sandbox, nor by an earlier experiment."""
     found = played(trainer, agent(AGENT), folder)
     heard = said(folder)

@@ -17,9 +17,8 @@ from tests.redteam.conftest import Attack
 from tests.trainer.foreign_repos import made
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.gpu import load, usable
 from trainer.jobs.job import Ended, Job, Limits
 from trainer.jobs.sandboxed import run_sandboxed
@@ -80,8 +79,8 @@ def test_the_compile_cache_of_a_command_is_nobody_elses(tmp_path: Path) -> None:
     (repository / "README.md").write_text("`python train.py` prints the loss; lower is better. Edit only train.py.\n")
     command = "TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/none} python train.py"
     task = made(repository, Wanted(command=command, metric="loss", budget=60.0, noise="unknown"), tmp_path / "task")
-    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
-    trainer.device.compiled = cache = CompileCache(tmp_path / "compiled" / "task.pack")
+    trainer = Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    trainer.command.launcher.compiled = cache = CompileCache(tmp_path / "compiled" / "task.pack")
     lr = COMMAND.replace("LR = 0.1", "LR = 0.2")
     with trainer:
         first = trainer.run(Spec(task.baseline(), 2))

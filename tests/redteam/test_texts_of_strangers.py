@@ -22,6 +22,7 @@ from analysis.knowledge import query, read, write
 from analysis.study import query as ask_study
 from arena.contest.entering.lookup import find_entry
 from arena.contest.web.host import weight_of
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.events import FindingEvent
 from inner_loop.researchers.reply import parse
 from meta.mutators.llm.reply import BadReply, build_child, parse_reply
@@ -38,7 +39,6 @@ from tests.meta.cli_study import metaloop
 from tests.studies import planted
 from tests.trainer.limited_task import TASK
 from trainer.edits import EditSpace, Knob, read_value
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 from trainer.values import conditional, nested_values
 

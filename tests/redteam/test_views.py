@@ -15,10 +15,9 @@ from tests.redteam.harness import Harm
 from tests.trainer.foreign_repos import command_task, store, write_files
 from trainer.commands.init import Drafting, write
 from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
 from trainer.commands.view import readable_path, with_shown_paths
 from trainer.data import DataStore
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.jobs.job import Job, Limits
 from trainer.jobs.sandboxed import run_sandboxed
 from trainer.outcome import Cache
@@ -184,7 +183,7 @@ def test_a_line_that_mentions_a_cache_does_not_show_it(
     if mention.startswith("# the data"):  # one is enough: each trains
         task = Task.load(place)
         data = DataStore(task, Streams.from_seed(1), tmp_path / "data")
-        trainer = CommandTrainer(task, data, cache=Cache(tmp_path / "cache"))
+        trainer = Trainer(task, data, cache=Cache(tmp_path / "cache"))
         outcome = trainer.run(Spec(task.baseline(), 1))
         assert outcome.status == "ok" and "LOOKED" in outcome.log, outcome
         kept = "".join(path.read_text() for path in (tmp_path / "cache").rglob("*") if path.is_file())
@@ -247,7 +246,7 @@ def test_command_with_readable_project_sees_no_secret_of_study(shown: str, tmp_p
     task = command_task(
         tmp_path / "task", {"train.py": code % str(tmp_path / "project")}, f"readable = ['{tmp_path / shown}']"
     )
-    trainer = CommandTrainer(task, store(task, study / "data"))
+    trainer = Trainer(task, store(task, study / "data"))
     try:
         outcome = trainer.run(Spec(task.baseline(), 1))
     except TaskError as error:

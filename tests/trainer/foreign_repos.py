@@ -6,9 +6,8 @@ from pathlib import Path
 
 from trainer.commands.init import Drafting, write
 from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task
@@ -213,9 +212,9 @@ def store(task: Task, folder: Path) -> DataStore:
     return DataStore(task, Streams.from_seed(1), folder)
 
 
-def trainer_of(task: Task, **how: bool) -> CommandTrainer:
+def trainer_of(task: Task, **how: bool) -> Trainer:
     """With data beside the task."""
-    return CommandTrainer(task, store(task, task.folder.parent / "data"), **how)
+    return Trainer(task, store(task, task.folder.parent / "data"), **how)
 
 
 def run(task: Task, spec: Spec | None = None) -> Outcome:

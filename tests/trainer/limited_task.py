@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tests.trainer.foreign_repos import store
 from trainer.experiment import Trainer
-from trainer.laws.simulated import trainer_for
 from trainer.task import Task
 
 TRAIN = """import json, os, random
@@ -64,4 +63,4 @@ def limited(folder: Path, constraints: str, old: str = "", new: str = "") -> Tas
 
 
 def trainer_of(task: Task, *, fixed_steps: bool = False) -> Trainer:
-    return trainer_for(task, store(task, task.folder / "data"), fixed_steps=fixed_steps)
+    return Trainer(task, store(task, task.folder / "data"), fixed_steps=fixed_steps)

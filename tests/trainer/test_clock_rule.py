@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from arena.clock_rule import TRIES, CpuUse, overrun, own_experiments, verification
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.events import Experiment
 from tests.events import example
 from trainer.data import DataStore
-from trainer.experiment import Spec
-from trainer.laws.planted import random_law, simulated_task
-from trainer.laws.simulated import SimulatedTrainer
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome, Status
 from trainer.streams import Streams
 from trainer.task import Task
@@ -72,7 +71,7 @@ def test_full_experiments_of_the_same_source_count() -> None:
     assert own_experiments(rows, "s1") == (CpuUse(0.08, 0.01, rows[0].seed), CpuUse(None, None, rows[0].seed))
 
 
-class _Busy(SimulatedTrainer):
+class _Busy(Trainer):
     """On a machine whose other work makes trainings fail, or take longer, unless nothing else trains."""
 
     status: Status = "ok"

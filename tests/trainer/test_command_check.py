@@ -16,7 +16,7 @@ from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.check import check_command, device_finding, require_checked
 from trainer.commands.knobs import KnobTrials
-from trainer.commands.trainer import CommandTrainer
+from trainer.experiment import Trainer
 from trainer.gpu import Gpu
 from trainer.outcome import Outcome
 from trainer.task import TASKS, Task
@@ -106,13 +106,13 @@ def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_ch
     outside.write_text("3.0")
     text = TRAIN.replace("import random\n", f"import random\n\nGOAL = float(open({str(outside)!r}).read())\n")
     task = made(tmp_path, text.replace("- 3.0", "- GOAL"), seed=f'{SEED}readable = ["{outside}"]\n')
-    attempt = CommandTrainer._attempt
+    attempt = Trainer._attempt
 
-    def counted(self: CommandTrainer, spec: object) -> Outcome:
+    def counted(self: Trainer, spec: object) -> Outcome:
         runs[0] += 1
         return attempt(self, spec)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(CommandTrainer, "_attempt", counted)
+    monkeypatch.setattr(Trainer, "_attempt", counted)
     first = clauses(task)
     trained, runs[0] = runs[0], 0
     assert clauses(task)["knob LR"] == first["knob LR"] and runs[0] == 2 < trained

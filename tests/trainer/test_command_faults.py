@@ -8,9 +8,9 @@ import pytest
 
 from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import store, write_files
+from trainer.attempts.command import check_run, hidden_link
 from trainer.commands.named_numbers import NamedNumber
-from trainer.commands.trainer import CommandTrainer, check_run, hidden_link
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 from trainer.scorers.printed import Printed
 from trainer.scoring.referee import LEAST
@@ -42,7 +42,7 @@ def run(folder: Path, script: str, seconds: float = 20.0, memory: int = 256) -> 
         "task.toml": TOML.format(seconds=seconds, memory=memory), "run.sh": script, "data.txt": "x\n", "eval.py": "",
     })  # fmt: skip
     task = Task.load(folder)
-    outcome = CommandTrainer(task, store(task, folder / "data")).run(Spec(task.baseline(), 1))
+    outcome = Trainer(task, store(task, folder / "data")).run(Spec(task.baseline(), 1))
     assert (
         outcome.device_seconds_charged >= LEAST and outcome.device_seconds_spent >= LEAST and "\n" not in outcome.reason
     )

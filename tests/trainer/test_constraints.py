@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task
 from programs.common.errors import TaskError
 from tests.trainer.limited_task import LATENCY, MEMORY, SIZE, SOFT, TASK, limited, trainer_of
 from trainer.cards.check import check
 from trainer.constraints import line_count, sentences
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.laws.planted import random_law, simulated_task
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.task import TASKS, Task
@@ -46,7 +46,7 @@ def test_too_many_lines_are_refused_before_training_and_charged(tmp_path: Path) 
     assert outcome.log == "" and outcome.constraints == {"size": 13}
     assert outcome.device_seconds_charged == pytest.approx(task.scoring_seconds) and outcome.device_seconds_spent == 0.0
     fixed = trainer_of(task, fixed_steps=True)
-    assert fixed.run(Spec(long, 1)).device_seconds_charged == fixed.steps(1.0) * task.seconds_per_step
+    assert fixed.run(Spec(long, 1)).device_seconds_charged == task.steps_of(1.0) * task.seconds_per_step
     soft = limited(tmp_path / "soft", SIZE + SOFT)
     assert trainer_of(soft).run(Spec(long, 1)).status == "ok"
 

@@ -62,7 +62,7 @@ def fly(devices: Devices, wanted: list[Spec]) -> list[Completed]:
 
 
 def templates(devices: Devices) -> list[int]:
-    launchers = [hand.trainer.launcher for hand in devices._hands]
+    launchers = [trainer.launcher for trainer, _ in devices._open]
     pids = [each.template_pid for each in launchers if isinstance(each, LocalLauncher)]
     return [pid for pid in pids if pid is not None]
 

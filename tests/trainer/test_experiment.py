@@ -14,6 +14,7 @@ import pytest
 from programs.common.errors import EnvironmentProblem, TaskError
 from tests.inner_loop.play import BLOBS
 from tests.trainer.foreign_repos import store
+from trainer.attempts import TemplateAttempt
 from trainer.constraints import ConstraintSection
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
@@ -65,7 +66,8 @@ def test_a_scorer_cannot_raise_the_trust(trainer: Trainer, task: Task) -> None:
 
     def trust(scorer: Boaster, stream: Stream) -> Trust:
         own = Trainer(task, trainer.data, launcher=trainer.launcher, fixed_steps=True)
-        own.scorer = scorer
+        assert isinstance(own.attempt, TemplateAttempt)
+        own.attempt.scorer = scorer
         outcome = own.run(Spec(task.baseline(), seed=1, stream=stream))
         assert outcome.status == "ok" and type(outcome.metric) is float
         return outcome.trust
@@ -79,8 +81,9 @@ def test_a_scorer_cannot_raise_the_trust(trainer: Trainer, task: Task) -> None:
     assert trust(Boaster(None), "confirmation") == "verified"
     with pytest.raises(TaskError, match="returned the trust 'certain'"):
         trust(Boaster(cast("Trust", "certain")), "search")
+    assert isinstance(trainer.attempt, TemplateAttempt)
     with pytest.raises(TaskError, match="returned 'good', not a number"):
-        trainer._number("good")
+        trainer.attempt._number("good")
 
 
 def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ from tests.trainer.shelf import executing, module_of, patches
 from trainer import gpu
 from trainer.data import DataStore
 from trainer.edits import Edit
-from trainer.experiment import Spec
-from trainer.laws.simulated import trainer_for
+from trainer.experiment import Spec, Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -53,7 +52,7 @@ def test_it_is_a_command_that_prints_its_metric_and_needs_a_gpu(
     assert TASK.run is not None and TASK.scales and TASK.device == "gpu" and len(patches(TASK)) == 12
     monkeypatch.setenv(gpu.VARIABLE, "cpu")
     with pytest.raises(EnvironmentProblem, match="needs a GPU"):
-        trainer_for(TASK, DataStore(TASK, Streams.from_seed(1), tmp_path))
+        Trainer(TASK, DataStore(TASK, Streams.from_seed(1), tmp_path))
 
 
 def test_knobs_keep_shapes_that_a_gpu_likes() -> None:
@@ -110,7 +109,7 @@ def test_a_loss_that_is_no_number_ends_the_run(prepare: Any, monkeypatch: pytest
 @pytest.mark.slow
 def test_an_experiment_is_one_command_that_takes_a_part_of_the_budget(tmp_path: Path) -> None:
     task = replace(TASK, device="cpu", budget_seconds=20.0)
-    with trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path)) as trainer:
+    with Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path)) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1, fraction=0.1))
     assert outcome.status == "ok" and outcome.metric is not None and 1.5 < outcome.metric < 8.0, outcome.reason
     assert outcome.trust == "self-reported"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.simulated_tasks import null_law, random_law
 from trainer.laws.law import Law
-from trainer.laws.planted import null_law, random_law
 
 DRAWS = 4000
 BEFORE = {"LR": 0.1, "WIDTH": 8, "OPT": "sgd", "muon": False}

@@ -13,8 +13,7 @@ from tests.trainer import wild_repos
 from tests.trainer.foreign_repos import ORIGINAL, store, write_files
 from trainer.commands.init import Drafting, write
 from trainer.commands.task_toml import Wanted
-from trainer.commands.trainer import CommandTrainer
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.jobs.job import Job, Limits
 from trainer.jobs.plain import run_plain
 from trainer.task import Task
@@ -67,7 +66,7 @@ def test_a_repository_is_tried_and_trained_without_a_sandbox(tmp_path: Path) -> 
     place = wild_repos.heavy(tmp_path / "repo", megabytes=5)
     task = Task.load(write(Drafting(place, sandbox=False).draft(ORIGINAL), None))
     data = store(task, tmp_path / "data")
-    with CommandTrainer(task, data, sandbox=False) as trainer:
+    with Trainer(task, data, sandbox=False) as trainer:
         one, again, other = (trainer.run(Spec(task.baseline(), seed)) for seed in (1, 1, 2))
     assert one.status == "ok" and one.metric == again.metric != other.metric and one.trust == "unverified"
     assert (place / "shard.bin").stat().st_size == 5 << 20 and not (place / "__pycache__").exists()

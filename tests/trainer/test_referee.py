@@ -8,7 +8,8 @@ import pytest
 
 from programs.common.errors import NotFound
 from trainer.jobs.job import Ended, Limits
-from trainer.scoring.referee import Failed, judge
+from trainer.scoring import Failed
+from trainer.scoring.referee import judge
 from trainer.source import Source
 
 LIMITS = Limits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulated_tasks import random_law, simulated_task, term
 from programs.common.errors import TaskError
 from tests.trainer.foreign_repos import changed, store
 from trainer.cards.check import check
 from trainer.cards.measure import measure
 from trainer.experiment import Spec, Trainer
-from trainer.jobs.job import ForkedJob, LauncherFault, Limits
-from trainer.laws.planted import random_law, simulated_task, term
-from trainer.laws.simulated import SimulatedTrainer, trainer_for
 from trainer.outcome import Cache
 from trainer.source import Source
 from trainer.task import Task
@@ -32,7 +30,7 @@ def task(tmp_path: Path) -> Task:
 
 
 def trainer(task: Task, **how: bool) -> Trainer:
-    return trainer_for(task, store(task, task.folder / "data"), **how)
+    return Trainer(task, store(task, task.folder / "data"), **how)
 
 
 def edited(task: Task, *terms: str) -> Source:
@@ -91,14 +89,9 @@ def test_crashes_and_sources_that_the_law_does_not_know(task: Task) -> None:
         assert trainer(task).run(Spec(task.baseline().with_text("train.py", odd), 1)).status == "invalid"
 
 
-def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
-    with trainer_for(task, store(task, tmp_path), cache=Cache(tmp_path / "cache")) as found:
-        assert isinstance(found, SimulatedTrainer) and found.launcher.constant == 0.0
-        found.launcher.start()
+def test_law_is_never_cached(task: Task, tmp_path: Path) -> None:
+    with Trainer(task, store(task, tmp_path), cache=Cache(tmp_path / "cache")) as found:
         assert not found.run(Spec(task.baseline(), 1)).cached and not (tmp_path / "cache").exists()
-        with pytest.raises(LauncherFault):
-            found.launcher.run(ForkedJob(["train"], limits=Limits(1.0, 1.0)))
-    assert type(trainer_for(Task.load("strokes"), store(task, tmp_path))) is Trainer
 
 
 @pytest.mark.parametrize(
@@ -143,7 +136,7 @@ def test_a_card_is_measured_like_any_other(task: Task) -> None:
 
 def test_a_planted_task_is_the_same_whatever_order_sets_have(tmp_path: Path) -> None:
     """Its id is part of every seed; sets of text are in another order in each process."""
-    code = "import sys, pathlib; from trainer.laws.planted import random_law, simulated_task; "
+    code = "import sys, pathlib; from bench.simulated_tasks import random_law, simulated_task; "
     code += "from trainer.task import Task; "
     code += "print(Task.load(simulated_task(random_law(2), pathlib.Path(sys.argv[1]))).task_id)"
     ids = set()

@@ -10,8 +10,7 @@ import pytest
 
 from tests.inner_loop.play import BLOBS
 from trainer.data import DataStore
-from trainer.experiment import Spec
-from trainer.laws.simulated import trainer_for
+from trainer.experiment import Spec, Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -36,7 +35,7 @@ def test_splits_made_together_are_those_made_one_by_one(store: DataStore, tmp_pa
 
 
 def test_a_training_on_several_splits_has_the_scores_of_one_on_each(store: DataStore) -> None:
-    with trainer_for(store.task, store, fixed_steps=True) as trainer:
+    with Trainer(store.task, store, fixed_steps=True) as trainer:
         source = store.task.baseline()
         outcome = trainer.run(Spec(source, 3, "confirmation", splits=LABELS))
         single = {label: trainer.run(Spec(source, 3, "confirmation", splits=(label,))).metric for label in LABELS}

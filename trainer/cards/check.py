@@ -17,9 +17,8 @@ from trainer.cards import data_check
 from trainer.cards.check_record import CheckFinding, constraint_findings, edit_findings, unconstrained
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
-from trainer.experiment import Spec, launcher_of
+from trainer.experiment import Spec, Trainer, launcher_of
 from trainer.jobs.job import Launcher
-from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
 from trainer.source import imported_modules, task_file_bytes
 from trainer.streams import Stream, Streams
@@ -87,8 +86,8 @@ class _Checker:
         self.kind: str = task.scoring["kind"]
         self.store = data
         self.folder = folder
-        self.trainer = trainer_for(unconstrained(task), data, launcher=launcher)
-        self.fixed = trainer_for(unconstrained(task), data, launcher=launcher, fixed_steps=True)
+        self.trainer = Trainer(unconstrained(task), data, launcher=launcher)
+        self.fixed = Trainer(unconstrained(task), data, launcher=launcher, fixed_steps=True)
 
     def findings(self, only: Collection[str]) -> Iterator[CheckFinding]:
         """The findings of the named clauses, each a method of that name, in the order of CLAUSES."""
@@ -176,8 +175,8 @@ class _Checker:
             yield _error(clause, f"the same seed gave {one.metric!r} and {two.metric!r}", hint)
         if one.metric == other.metric:
             yield _error(clause, "two seeds gave the same metric", "use prepare.SEED")
-        if one.steps is not None and one.steps != self.fixed.steps(self._few):
-            message = f"train.py took {one.steps} steps instead of {self.fixed.steps(self._few)}"
+        if one.steps is not None and one.steps != self.task.steps_of(self._few):
+            message = f"train.py took {one.steps} steps instead of {self.task.steps_of(self._few)}"
             yield _error(clause, message, "see METALOOP_TRAIN_STEPS")
         if one.metric == two.metric != other.metric:
             yield CheckFinding("ok", clause, "bit-identical for a seed")

@@ -16,7 +16,6 @@ from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.gpu import hardware_class
 from trainer.jobs.job import Launcher
-from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.streams import Streams
@@ -149,7 +148,7 @@ def measure(
     """
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder) / "data")
-        with trainer_for(task, data, launcher=launcher) as trainer:
+        with Trainer(task, data, launcher=launcher) as trainer:
             bench = _Bench(trainer, progress)
             bench.run(task.baseline(), 0, "warm-up")
             baseline, outcomes = bench.baseline(max(2, seeds))

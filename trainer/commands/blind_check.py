@@ -12,39 +12,26 @@ from typing import Any
 from programs.common import bounded
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.knobs import SEED
-from trainer.commands.trainer import TRAINING, CommandTrainer
-from trainer.experiment import Spec
-from trainer.jobs.job import Ended, Job, Limits
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
-from trainer.scoring.referee import ExperimentTally
 
 CLAUSE = "constant"
 _LITTLE = 0.02  # of the budget
 _SEE = "a metric that needs the input, or a start that learns something"
 
 
-class _BlindTrainer(CommandTrainer):
-    """In place of each training it leaves these ``artifacts``, which are scored."""
-
-    artifacts: dict[str, bytes]
-
-    def _run(self, job: Job, limits: Limits, tally: ExperimentTally, kind: str = "") -> Ended:
-        if kind == TRAINING:
-            return Ended(0, "", 0.0, 0.0, 0.0, files=self.artifacts)
-        return super()._run(job, limits, tally, kind)
-
-
-def blind_findings(trainer: CommandTrainer, baseline: Outcome) -> Iterator[CheckFinding]:
+def blind_findings(trainer: Trainer, baseline: Outcome) -> Iterator[CheckFinding]:
     """``baseline``: the last training of ``trainer``, with artifacts. Nothing for a task without them and a budget."""
     task = trainer.task
     if task.scales:
         little = trainer.run(Spec(task.baseline(), SEED, fraction=_LITTLE))
         yield _compared(trainer, baseline, little, f"with {_LITTLE:.0%} of the budget")
-    names = ", ".join(trainer.left)
-    constant = constant_prediction(names, *trainer.left.values()) if len(trainer.left) == 1 else None
+    artifacts = trainer.command.left
+    names = ", ".join(artifacts)
+    constant = constant_prediction(names, *artifacts.values()) if len(artifacts) == 1 else None
     if constant is not None:
-        with _BlindTrainer(task, trainer.data, sandbox=trainer.launcher.sandboxed) as blind:
-            blind.artifacts = {names: constant}
+        with Trainer(task, trainer.data, sandbox=trainer.attempt.sandboxed) as blind:
+            blind.command.artifacts = {names: constant}
             outcome = blind.run(Spec(task.baseline(), SEED))
         yield _compared(trainer, baseline, outcome, f"with one prediction for all rows of {names}")
     elif names:
@@ -57,7 +44,7 @@ def blind_findings(trainer: CommandTrainer, baseline: Outcome) -> Iterator[Check
         )
 
 
-def _compared(trainer: CommandTrainer, baseline: Outcome, blind: Outcome, how: str) -> CheckFinding:
+def _compared(trainer: Trainer, baseline: Outcome, blind: Outcome, how: str) -> CheckFinding:
     task = trainer.task
     if blind.metric is None or baseline.metric is None:
         return CheckFinding("ok", CLAUSE, f"{how} there is no score: {blind.reason}")

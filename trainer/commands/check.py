@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from programs.common.errors import EnvironmentProblem, MetaloopError, NoSandbox, TaskError
+from trainer.attempts.command import check_run
 from trainer.cards import check_record
 from trainer.cards.check_record import CheckFinding, constraint_findings, edit_findings, unconstrained
 from trainer.commands.blind_check import blind_findings
 from trainer.commands.cures import cure, traceback_in
 from trainer.commands.knobs import SEED, KnobTrials
 from trainer.commands.noise_check import Baseline, noise_findings
-from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.data import DataStore
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.gpu import Gpu, hardware_class
 from trainer.outcome import Cache, Outcome
 from trainer.sandbox import flag
@@ -49,7 +49,7 @@ def check_command(
             if sandbox:
                 check_run(task)
             cache = Cache(check_record.folder())
-            with CommandTrainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
+            with Trainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
                 for finding in _findings(trainer, task, knobs, again):
                     progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
                     findings.append(finding)
@@ -80,7 +80,7 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
         raise TaskError(f"{task.name} fails its check: {failed.clause}: {failed.message}", hint=again)
 
 
-def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bool) -> Iterator[CheckFinding]:
+def _findings(trainer: Trainer, task: Task, knobs: bool | None, again: bool) -> Iterator[CheckFinding]:
     spec = Spec(task.baseline(), SEED)
     earlier = trainer.cache.get(trainer.key(spec)) if trainer.cache else None
     earlier_check = check_record.read(task, anywhere=True)
@@ -97,7 +97,7 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
         yield CheckFinding("warning", "baseline", message, "is its metric that of a whole run? else let it fail")
     yield _time(outcome, task)
     yield CheckFinding("ok", "memory", f"{outcome.peak_memory_mb:.0f} MB, {task.memory_mb} at most")
-    yield device_finding(trainer.gpu, outcome.utilization)
+    yield device_finding(trainer.charge.gpu, outcome.utilization)
     yield from constraint_findings(task, outcome)
     yield _trust(trainer)
     yield from edit_findings(task)
@@ -142,11 +142,14 @@ def device_finding(gpu: Gpu | None, used: float | None) -> CheckFinding:
     return CheckFinding("ok", "device", f"{name}: busy {used:.0%} of the time")
 
 
-def _trust(trainer: CommandTrainer) -> CheckFinding:
-    if not trainer.launcher.sandboxed:
+def _trust(trainer: Trainer) -> CheckFinding:
+    if not trainer.attempt.sandboxed:
         return CheckFinding("warning", "trust", "unverified: without a sandbox, code can change a score")
-    if trainer.trust == "scored":
-        hidden, message = trainer.section.score_files, "scored: by a separate command, from the artifacts of training"
+    if trainer.command.trust == "scored":
+        hidden, message = (
+            trainer.command.section.score_files,
+            "scored: by a separate command, from the artifacts of training",
+        )
         if hidden:
             return CheckFinding("ok", "trust", f"{message}, which ran without {', '.join(hidden)}")
         hint = "name the files with answers in [run] score_files: then only score_command sees them"
@@ -155,7 +158,7 @@ def _trust(trainer: CommandTrainer) -> CheckFinding:
     return CheckFinding("warning", "trust", "self-reported: the printed metric is not checked", hint)
 
 
-def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: bool) -> CheckFinding:
+def _noise(trainer: Trainer, task: Task, equal: list[Outcome], changed: bool) -> CheckFinding:
     """The same seed twice, and another one."""
     runs = [*equal, trainer.run(Spec(task.baseline(), SEED + 1), use_cache=not changed)]
     if bad := next((outcome for outcome in runs if outcome.metric is None), None):

@@ -37,7 +37,7 @@ from trainer.commands.questions import OpenQuestions, Unknown, checked_noise, no
 from trainer.commands.repository import OwnRepository, hub_of, packages_of, read, readable_text
 from trainer.commands.task_toml import TaskText, TriedRun, Wanted, toml_value
 from trainer.data import DataStore
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.task_file import is_artifact
@@ -139,18 +139,18 @@ class Drafting:
 
     def _run(self, task: Task, place: Path, seed: int) -> TriedRun:
         from trainer.commands.cures import cure
-        from trainer.commands.trainer import CommandTrainer
 
         assert task.run is not None
         self.progress(f"running {task.run.command} as it is, {'once' if seed == 1 else 'and again'}")
         data = DataStore(task, Streams.from_seed(seed), place / f"data{seed}")
-        with CommandTrainer(task, data, sandbox=self.sandbox) as trainer:
+        with Trainer(task, data, sandbox=self.sandbox) as trainer:
             outcome = trainer.run(Spec(task.baseline(), seed))
-            if not trainer.result or (task.scoring["rows"] and trainer.rows is None):
+            left = trainer.command
+            if not left.result or (task.scoring["rows"] and left.rows is None):
                 message = f"the command fails as it is: {outcome.status}: {outcome.reason}"
                 raise TaskError(message, hint=cure(outcome, task))
-            rows = 0 if trainer.rows is None else len(trainer.rows)
-            return TriedRun(outcome, trainer.result, rows, trainer.written)
+            rows = 0 if left.rows is None else len(left.rows)
+            return TriedRun(outcome, left.result, rows, left.written)
 
 
 def _before_running(source: OwnRepository, wanted: Wanted, questions: OpenQuestions) -> tuple[Fact, list[str], str]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.cards.check_record import CheckFinding, Level
-from trainer.commands.trainer import CommandTrainer
 from trainer.constraints import Constraints, broken
 from trainer.edits import Edit, EditError, Knob
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.values.constants import is_number
@@ -42,7 +41,7 @@ ADVICE: dict[State, tuple[Level, str]] = {  # the level and the hint of a findin
 class KnobTrials:
     """Trains with other values of the knobs. ``equal``: outcomes of the baseline under one seed, two at least."""
 
-    trainer: CommandTrainer
+    trainer: Trainer
     equal: list[Outcome]
     forced: bool = False
     limits: Constraints = field(default_factory=dict)  # a value that breaks one cannot be used

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.knobs import SEED
-from trainer.commands.trainer import CommandTrainer
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 from trainer.rows import COUNT, EXACT, UNKNOWN, VALUES, resolvable, share_error
 
@@ -34,13 +33,13 @@ class Baseline(NamedTuple):
     rows: Rows | None
 
     @classmethod
-    def train(cls, trainer: CommandTrainer) -> Baseline:
+    def train(cls, trainer: Trainer) -> Baseline:
         """Under one seed, whatever was trained before."""
         outcome = trainer.run(Spec(trainer.task.baseline(), SEED), use_cache=False)
-        return cls(outcome, trainer.result, trainer.rows)
+        return cls(outcome, trainer.command.result, trainer.command.rows)
 
 
-def noise_findings(trainer: CommandTrainer, equal: Sequence[Baseline]) -> Iterator[CheckFinding]:
+def noise_findings(trainer: Trainer, equal: Sequence[Baseline]) -> Iterator[CheckFinding]:
     """``equal``: one or two trainings under one seed."""
     task, (first, _, rows) = trainer.task, equal[0]
     if task.takes_split:
@@ -107,7 +106,7 @@ def _unpaired(error: float) -> float:
     return resolvable(math.sqrt(2) * error)
 
 
-def _split(trainer: CommandTrainer, search: Sequence[float]) -> CheckFinding:
+def _split(trainer: Trainer, search: Sequence[float]) -> CheckFinding:
     """The metric of both splits. Two that are equal show that the command does not look at its split."""
     outcome = trainer.run(Spec(trainer.task.baseline(), SEED, "confirmation"), use_cache=False)
     if outcome.metric is None:
@@ -125,7 +124,7 @@ def _split(trainer: CommandTrainer, search: Sequence[float]) -> CheckFinding:
     return CheckFinding("ok", CLAUSE, both)
 
 
-def _mean(trainer: CommandTrainer, rows: Rows, text: str) -> CheckFinding:
+def _mean(trainer: Trainer, rows: Rows, text: str) -> CheckFinding:
     """The mean of the rows against the metric that is printed, where one is."""
     task, name = trainer.task, trainer.task.scoring["rows"]
     mean = float(rows.mean())
@@ -133,7 +132,7 @@ def _mean(trainer: CommandTrainer, rows: Rows, text: str) -> CheckFinding:
     part = f"{held:,} of them are held back from the search" if held else "none of them is held back"
     if not (task.scoring["pattern"] or task.scoring["key"]):
         return CheckFinding("ok", CLAUSE, f"{len(rows):,} rows in {name}, their mean is {mean:.6g}; {part}")
-    printed = trainer.scorer.metric(text)
+    printed = trainer.command.scorer.metric(text)
     if _agree(printed, mean):
         return CheckFinding("ok", CLAUSE, f"{len(rows):,} rows in {name}, their mean is the metric; {part}")
     message = f"the printed {task.metric} is {printed:.6g}, but the mean of {name} is {mean:.6g}"
@@ -174,7 +173,7 @@ def _share(metric: float, rows: int, name: str) -> CheckFinding:
     return CheckFinding("ok", CLAUSE, f"{name} is a share of {rows:,} rows; their error is taken to be independent")
 
 
-def _exact(trainer: CommandTrainer, first: Outcome) -> CheckFinding:
+def _exact(trainer: Trainer, first: Outcome) -> CheckFinding:
     """The metric repeats to the last digit, with another seed too."""
     other = trainer.run(Spec(trainer.task.baseline(), SEED + 1), use_cache=False)
     if other.metric is None:

@@ -9,10 +9,9 @@ chunk score that is better than the streamed one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from programs.common.errors import TaskError
 from trainer.scoring import (
@@ -32,8 +31,7 @@ _AGAIN = 16  # rows that are streamed again, mixed with other rows
 GAP = 1e-4  # allowed difference of chunks and streaming, bits per byte; float32 on a CPU: 1e-7
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """Rows of a split: inputs and targets int64 [rows, positions] (targets below 0 do not count), bytes [rows]."""
 
     inputs: Any
@@ -142,7 +140,7 @@ class LanguageModel:
         rng = referee.rng("rows")
         public = public.take(rng.permutation(len(public.inputs))).head(_PUBLIC_BYTES)
         chosen = rng.permutation(len(text.inputs))[: max(1, min(_AGAIN, len(text.inputs) // 2))]
-        both = [np.concatenate(pair) for pair in zip(_parts(text.take(chosen)), _parts(public), strict=True)]
+        both = [np.concatenate(pair) for pair in zip(text.take(chosen), public, strict=True)]
         order = rng.permutation(len(both[0]))
         again = self.streamed(referee, Text(*both).take(order))[np.argsort(order)]
         refuse_different(
@@ -157,10 +155,6 @@ class LanguageModel:
             return ()
         kind = "leak" if whole < stepwise else "step"
         return (f"{kind}: chunks score {whole:.5f}, streaming {stepwise:.5f} on the same text",)
-
-
-def _parts(text: Text) -> tuple[Any, Any, Any]:
-    return text.inputs, text.targets, text.sizes
 
 
 def _log_softmax(logits: Any) -> Any:

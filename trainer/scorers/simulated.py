@@ -16,7 +16,7 @@ class Unscored:
         """``[score]`` has no further settings for this kind."""
 
     def score(self, referee: Referee) -> Score:
-        raise TaskError("a simulated task has nothing to score", hint="create its trainer with trainer_for")
+        raise TaskError("a simulated task has nothing to score", hint="its law gives the metric")
 
 
 make = Unscored

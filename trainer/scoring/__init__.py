@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, get_args
 
 from programs.common.errors import NotFound, TaskError
 from programs.common.registry import Registry
-from trainer.outcome import Trust
+from trainer.outcome import Status, Trust
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -143,8 +143,20 @@ DIVERGED = 2.0  # a loss above this multiple of a uniform prediction's counts as
 _PART = 1 << 20  # numbers processed at a time: 8 MB of float64
 
 
-class InvalidPredictions(Exception):
+class Failed(Exception):
+    """The candidate failed, with the status and reason for its Outcome."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.reason = " ".join(reason.split())  # on one line, whatever the candidate raised
+
+
+class InvalidPredictions(Failed):
     """Predictions that are of the wrong size, not finite, too late, or inconsistent; the candidate's fault."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("invalid", reason)
 
 
 def negative_log_likelihood(logits: Any, targets: Any) -> Any:

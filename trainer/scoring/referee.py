@@ -15,7 +15,7 @@ from trainer.data import DataStore
 from trainer.jobs.job import Ended, ForkedJob, Launcher, Limits
 from trainer.outcome import Status
 from trainer.sandbox.blob import Blob
-from trainer.scoring import InvalidPredictions, ScoreSettings, scorer_of
+from trainer.scoring import Failed, InvalidPredictions, ScoreSettings, scorer_of
 from trainer.scoring.streaming import Channel
 from trainer.streams import DECIDING, Stream
 
@@ -41,15 +41,6 @@ _OURS = re.compile(
 )
 
 
-class Failed(Exception):
-    """The candidate failed, with the status and reason for its Outcome."""
-
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status: Status = status
-        self.reason = " ".join(reason.split())  # on one line, whatever the candidate raised
-
-
 @dataclass
 class ExperimentTally:
     """The resources that an experiment has used so far, and the findings."""
@@ -68,6 +59,7 @@ class ExperimentTally:
     training_memory_mb: float = 0.0  # peak of its processes
     result: str = ""  # the text in which a command left its metric
     rows: str | None = None  # the name of its values of rows, `trainer.rows.RowStore`
+    steps: int | None = None  # of a simulated training
 
     @property
     def memory_mb(self) -> float:
@@ -224,24 +216,46 @@ class LocalReferee:
 
     def converse(self, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
         """Start a fresh process that answers questions, and let ``talk`` ask them."""
-        conversation = _Conversation(talk)
         limits = self.request.limits
         limits = replace(
             limits, cpu_seconds=limits.cpu_seconds * CONVERSATION, wall_seconds=limits.wall_seconds * CONVERSATION
         )
+        results: list[T | InvalidPredictions] = []
         with Blob(size=reply_bytes) as shared:
-            conversation.open(shared.fd, reply_bytes)
+            receive, send = os.pipe2(os.O_CLOEXEC)
+            answer, reply = os.pipe2(os.O_CLOEXEC)
+            pipes = {receive, send, answer, reply}  # those that are open
+
+            def close(*ends: int) -> None:
+                for end in ends:
+                    pipes.remove(end)
+                    os.close(end)
+
+            def hold() -> bool:
+                """Talk; False, because the process is stopped then.
+
+                A candidate's failure is raised later, when the process has ended.
+                """
+                close(receive, reply)  # so that the pipes close when the process ends
+                try:
+                    results.append(talk(Channel(send, answer, shared.fd, reply_bytes)))
+                except InvalidPredictions as error:
+                    results.append(error)
+                finally:
+                    close(send)  # the end of the questions
+                return False  # the result is known, and the process could delay its end
+
             try:
-                descriptors = conversation.theirs | {"shared": shared.fd}
-                ended = self._ask("converse", descriptors, settings, limits, conversation.hold)
+                descriptors = {"receive": receive, "reply": reply, "shared": shared.fd}
+                ended = self._ask("converse", descriptors, settings, limits, hold)
             finally:
-                conversation.close()
+                close(*pipes)
         if ended.killed != "asked":
             judge(ended, limits, failure="invalid")
-        if conversation.error is not None:
-            raise InvalidPredictions(ended.error) if ended.error else conversation.error
+        (result,) = results
+        if isinstance(result, InvalidPredictions):
+            raise InvalidPredictions(ended.error) if ended.error else result
         self.answered = True
-        result: T = conversation.result
         return result
 
     def _ask(
@@ -264,42 +278,3 @@ class LocalReferee:
             for name in ("checkpoint", "inputs"):
                 if name in given:
                     os.close(given[name])
-
-
-class _Conversation:
-    """Two pipes to a process, and the result of the conversation."""
-
-    def __init__(self, talk: Callable[[Channel], Any]) -> None:
-        self.talk = talk
-        self.theirs: dict[str, int] = {}
-        self.ours: list[int] = []
-        self.result: Any = None
-        self.error: InvalidPredictions | None = None
-
-    def open(self, shared: int, reply_bytes: int) -> None:
-        receive, send = os.pipe2(os.O_CLOEXEC)
-        answer, reply = os.pipe2(os.O_CLOEXEC)
-        self.theirs = {"receive": receive, "reply": reply}
-        self.ours = [send, answer]
-        self.channel = Channel(send, answer, shared, reply_bytes)
-
-    def hold(self) -> bool:
-        """Hold the conversation; False, because the process is to be stopped then. A candidate's failure is raised
-        later, when it has ended."""
-        self._close_theirs()  # so that the pipes close when the process ends
-        try:
-            self.result = self.talk(self.channel)
-        except InvalidPredictions as error:
-            self.error = error
-        finally:
-            os.close(self.ours.pop(0))  # the end of the questions
-        return False  # the result is known, and the process could delay its end
-
-    def _close_theirs(self) -> None:
-        while self.theirs:
-            os.close(self.theirs.popitem()[1])
-
-    def close(self) -> None:
-        self._close_theirs()
-        while self.ours:
-            os.close(self.ours.pop())

@@ -13,12 +13,7 @@ from typing import Any
 
 from trainer.scoring import InvalidPredictions, negative_log_likelihood
 
-
-class HangUp(InvalidPredictions):
-    """The process has closed its end; its own error message is more informative."""
-
-    def __init__(self) -> None:
-        super().__init__("the process that predicts has ended")
+_ENDED = "the process that predicts has ended"  # its own error message is more informative
 
 
 class Channel:
@@ -42,7 +37,7 @@ class Channel:
             except BlockingIOError:
                 _wait(self._writable, line)
             except BrokenPipeError:
-                raise HangUp from None
+                raise InvalidPredictions(_ENDED) from None
 
     def take(self, seconds: float) -> memoryview:
         """Wait for an answer and copy it once, so that later writes of the process have no effect.
@@ -54,7 +49,7 @@ class Channel:
             try:
                 if os.read(self._answer_fd, 1):
                     break
-                raise HangUp
+                raise InvalidPredictions(_ENDED)
             except BlockingIOError:
                 _wait(self._readable, line)
         reply = os.pread(self._shared_fd, self._reply_bytes, 0)

@@ -10,7 +10,7 @@ import pytest
 import verifiers.v1 as vf
 from metaloop_writer import WriterConfig, WriterTaskset
 
-from trainer.laws.planted import random_law, simulated_task
+from bench.simulated_tasks import random_law, simulated_task
 
 REPLY = "<program>\n---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Near\n\nTry neighbours.\n</program>"
 

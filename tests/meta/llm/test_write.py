@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from analysis.effects.rows import DirectiveUse, MutationCredit
+from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.models.client import ModelClient
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.calls import GenerationCalls
@@ -26,7 +27,6 @@ from tests.llm.server import LlmServer, dead_server
 from tests.llm.writer import reply
 from tests.meta.test_causal_words import CAUSAL, about
 from tests.planted_evidence import PLANTED, edit, evidence, idea, score
-from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 Make = Callable[..., Writer]

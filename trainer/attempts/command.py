@@ -1,4 +1,4 @@
-"""CommandTrainer: an experiment runs a command of a third-party repository on an edited copy of its files.
+"""An experiment runs a command of a third-party repository on an edited copy of its files.
 
 The metric is a number that the command prints or writes to a file. It is not checked, so it is `self-reported`. With a
 scoring command, the metric is `scored`: that command runs afterwards in a separate sandbox, on the task's read-only
@@ -22,24 +22,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from programs.common.errors import EnvironmentProblem, TaskError, UsageError
-from programs.common.ids import content_id
+from programs.common.errors import EnvironmentProblem, TaskError
 from programs.common.text import terminal_text
-from trainer.charging import HeldSeconds
+from trainer.attempts import SOURCE_BYTES, Conditions, Spec, refuse_large
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.cures import traceback_in
 from trainer.commands.launcher import CommandLauncher
 from trainer.commands.rows_file import MOST_MB, read_rows
 from trainer.commands.view import readable_path, with_shown_paths
-from trainer.data import DataStore, scored_rows
-from trainer.experiment import SOURCE_BYTES, Spec, Trainer
-from trainer.gpu import Gpu, load
+from trainer.data import scored_rows
+from trainer.gpu import load
 from trainer.jobs.job import Ended, Job, Killed, Limits
-from trainer.outcome import Cache, Outcome, Trust
+from trainer.outcome import Trust
 from trainer.rows import CONFIRM, SEARCH
 from trainer.scorers.printed import Printed
-from trainer.scoring import InvalidPredictions, Score
-from trainer.scoring.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
+from trainer.scoring import Failed, InvalidPredictions, Score
+from trainer.scoring.referee import OUT_OF_MEMORY, ExperimentTally, judge
 from trainer.streams import DECIDING
 from trainer.task import Task
 from trainer.user_files import studies_in
@@ -57,31 +55,26 @@ _LINKS = 20  # that are followed
 _MOST_NAMES = 5  # in a finding
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RESULT_MB = 1  # size of the file with the metric
-TRAINING = "command"  # kind of a process (`ExperimentTally.add`)
 
 
-class CommandTrainer(Trainer):
+class CommandAttempt:
     """Runs the experiments of a task that has a ``[run]`` section."""
 
-    scorer: Printed
+    instant = False
 
-    def __init__(
-        self,
-        task: Task,
-        data: DataStore,
-        *,
-        cache: Cache | None = None,
-        fixed_steps: bool = False,
-        sandbox: bool = True,
-    ) -> None:
-        if task.run is None:
-            raise UsageError(f"{task.name} has no [run] section", hint="create its trainer with trainer_for")
-        self.packages = packages_of(task.run.readable)
-        compiled = CompileCache.of(task, self.packages) if sandbox and task.device == "gpu" else None
-        self.device = CommandLauncher(sandbox, compiled)
-        super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
-        self._owns_launcher = True
+    def __init__(self, conditions: Conditions, sandbox: bool) -> None:
+        task = conditions.task
+        assert task.run is not None
+        self.conditions, self.task, self.data = conditions, task, conditions.data
+        self.key_parts: list[str] | None = packages_of(task.run.readable)  # the packages that the command brings
+        compiled = CompileCache.of(task, self.key_parts) if sandbox and task.device == "gpu" else None
+        self.launcher = CommandLauncher(sandbox, compiled)
+        self.sandboxed = sandbox
         self.section = task.run
+        self.scorer = Printed(task.scoring)
+        self.trust: Trust = "scored" if task.run.score_command else "self-reported"
+        self.trust_of_failure: Trust | None = self.trust
+        self.artifacts: Mapping[str, bytes] | None = None  # to score in place of those of a training
         self.left: Mapping[str, bytes] = {}  # the artifacts of the last training
         self.written: tuple[str, ...] = ()  # the read-only files that the last command wrote into
         self.result = ""  # the text in which the last command left its metric
@@ -89,81 +82,55 @@ class CommandTrainer(Trainer):
         outputs = (task.scoring["file"], task.scoring["rows"])
         self.outputs = [name for name in dict.fromkeys(outputs) if name]  # files of the command that scores
 
-    def another(self) -> CommandTrainer:
-        return CommandTrainer(
-            self.task, self.data, cache=self.cache, fixed_steps=self.fixed_steps, sandbox=self.launcher.sandboxed
-        )
-
-    def key(self, spec: Spec) -> str:
-        """That of every trainer, and the packages that the command brings."""
-        return content_id("o", super().key(spec), *self.packages)
+    def close(self) -> None:
+        self.launcher.close()
 
     @cached_property
     def _large(self) -> dict[str, Path]:
         """Read-only files that are mounted in place: copying them would take longer than the start of an experiment."""
-        paths = {name: self.task.folder / name for name in self._laid}
+        paths = {name: self.task.folder / name for name in self.task.read_only if name not in self.outputs}
         large = {name: path for name, path in paths.items() if path.stat().st_size >= _LARGE}
-        return {name: path for name, path in large.items() if not self.launcher.sandboxed or _can_be_shown(path.stat())}
+        return {name: path for name, path in large.items() if not self.sandboxed or _can_be_shown(path.stat())}
 
     @cached_property
     def _small(self) -> dict[str, bytes]:
-        return {n: data for n, data in self.task.read_only_files if n in self._laid and n not in self._large}
+        """The others that a command finds: no result of an earlier run, which would count as its own."""
+        return {n: data for n, data in self.task.read_only_files if n not in self._large and n not in self.outputs}
 
-    @property
-    def _laid(self) -> list[str]:
-        """The read-only files that a command finds: no result of an earlier run, which would count as its own."""
-        return [name for name in self.task.read_only if name not in self.outputs]
-
-    @property
-    def gpu(self) -> Gpu | None:
-        """The GPU of the present or last experiment."""
-        return self.charge.gpu if isinstance(self.charge, HeldSeconds) else None
-
-    @property
-    def trust(self) -> Trust:
-        return "scored" if self.section.score_command else "self-reported"
-
-    def _prepare(self) -> None:
+    def prepare(self, spec: Spec) -> None:
         """Fill the compile cache by one whole experiment, because only the command knows after which part of it
-        everything is compiled. If that fails, each experiment compiles its own.
+        everything is compiled. If that fails, each experiment compiles its own. Train the untouched files, too, if it
+        is not known how many rows this split has.
 
         EnvironmentProblem if the task limits a memory that this GPU's driver does not tell."""
+        self.launcher.start()
+        gpu = self.conditions.charge.gpu
         limited = any(one.kind == "memory_mb" and one.hard for one in self.task.constraints.values())
-        if self.gpu and limited and load(self.gpu).memory_mb is None:
-            why = f"the driver does not tell the memory of GPU {self.gpu.index}, which a constraint of the task limits"
+        if gpu and limited and load(gpu).memory_mb is None:
+            why = f"the driver does not tell the memory of GPU {gpu.index}, which a constraint of the task limits"
             raise EnvironmentProblem(why, hint="remove the constraint, or set hard = false")
-        if self.device.compiled:
+        baseline = replace(spec, source=self.task.baseline())
+        if self.launcher.compiled:
             with suppress(Failed):
-                self.device.compiled.ensure(
-                    lambda: self._train_and_score(Spec(self.task.baseline(), 1), ExperimentTally())
-                )
+                self.launcher.compiled.ensure(lambda: self.score(Spec(baseline.source, 1), ExperimentTally()))
+        if self._rows_label(spec) and self._expected_rows(spec) is None and spec != baseline:
+            with suppress(Failed):
+                self.score(baseline, ExperimentTally())
 
-    def _attempt(self, spec: Spec) -> Outcome:
-        if self._rows_label(spec) and self._expected_rows(spec) is None and spec.source != self.task.baseline():
-            self._attempt(replace(spec, source=self.task.baseline()))  # without charge: how many rows this split has
-        outcome = super()._attempt(spec)
-        return outcome if outcome.metric is not None else replace(outcome, trust=self.trust)
-
-    def _train_and_score(self, spec: Spec, tally: ExperimentTally) -> Score:
+    def score(self, spec: Spec, tally: ExperimentTally) -> Score:
         """The score; Failed if the command fails or gives no metric. ``tally`` records the cost in both cases."""
-        size = sum(len(text.encode()) for _, text in spec.source.files)
-        most = max(SOURCE_BYTES, sum(len(text.encode()) for _, text in self.task.baseline().files) + _GROWTH)
-        if size > most:
-            tally.cpu += LEAST
-            raise Failed("invalid", f"the source has {size} bytes, {most} at most")
-        scored = bool(self.section.score_command)
-        wanted = self.section.artifacts if scored else self.outputs
+        most = sum(len(text.encode()) for _, text in self.task.baseline().files) + _GROWTH
+        refuse_large(spec.source, max(SOURCE_BYTES, most), tally)
+        if not self.section.score_command:
+            return self._read_score(self._train(spec, self.outputs, tally), spec, tally)
+        self.left = self._train(spec, self.section.artifacts, tally).files if self.artifacts is None else self.artifacts
+        job = self._job(self.section.score_command, self._beside(self.left), self.outputs, spec)
+        return self._read_score(self._run(job, self.conditions.limits(1.0, 0, tally), tally), spec, tally)
+
+    def _train(self, spec: Spec, wanted: list[str], tally: ExperimentTally) -> Ended:
         fraction = spec.fraction if self.task.scales else 1.0
         job = self._job(self.section.command, self._files(spec), wanted, spec, fraction, self.section.score_files)
-        ended = self._run(job, self._limits(fraction, 0), tally, TRAINING)
-        if scored:
-            self.left = ended.files
-            job = self._job(self.section.score_command, self._beside(ended), self.outputs, spec)
-            ended = self._run(job, self._limits(1.0, 0, tally), tally)
-        try:
-            return self._read_score(ended, spec, tally)
-        except InvalidPredictions as error:
-            raise Failed("invalid", str(error)) from None
+        return self._run(job, self.conditions.limits(fraction, 0), tally, "command")
 
     def _read_score(self, ended: Ended, spec: Spec, tally: ExperimentTally) -> Score:
         """The score that the last command left: a number, the mean of rows, or both. InvalidPredictions without one."""
@@ -227,7 +194,7 @@ class CommandTrainer(Trainer):
             if isinstance(command, str)
             else [_filled(word, values) for word in command]
         )
-        environment = dict(self.charge.environment)
+        environment = {"METALOOP_TRAIN_DEVICE": self.conditions.charge.device}
         if self.section.threads:
             environment |= dict.fromkeys(_THREADS, str(self.section.threads))
         names = ("METALOOP_TRAIN_SEED", "METALOOP_TRAIN_BUDGET", "METALOOP_SPLIT")
@@ -240,7 +207,13 @@ class CommandTrainer(Trainer):
             executable=self.section.executable,
             wanted=wanted,
             bound={name: path for name, path in self._large.items() if name not in hidden},
-            hidden=[self.task.folder / name for name in hidden],
+            hidden=[
+                *(self.task.folder / name for name in hidden),
+                self.data.root,
+                *studies_in(self.data.root.parent.parent),
+            ],
+            kept=[name for name in self._small if name in files and name not in hidden and name not in wanted],
+            gpu=self.conditions.charge.gpu,
         )
 
     def _run(self, job: Job, limits: Limits, tally: ExperimentTally, kind: str = "") -> Ended:
@@ -248,7 +221,12 @@ class CommandTrainer(Trainer):
 
         ``kind``: as for `ExperimentTally.add`.
         """
-        ended = self._carry_out(replace(job, limits=self._of_command(limits)))
+        section, compiled = self.section, self.launcher.compiled
+        job = replace(job, limits=self._of_command(limits), compiled=compiled.given() if compiled else None)
+        shown = with_shown_paths(job, section.readable, section.links, sandboxed=self.launcher.sandboxed)
+        ended = self.launcher.run(shown)
+        if compiled:
+            compiled.took()
         self.written = ended.written
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
@@ -267,22 +245,6 @@ class CommandTrainer(Trainer):
         if ended.missing:
             most = f", {self._of_command(limits).result_mb} MB at most" if "too large" in ended.missing[0] else ""
             raise Failed("invalid", f"the command left no {ended.missing[0]}{most}")
-        return ended
-
-    def _carry_out(self, job: Job) -> Ended:
-        """Run a job with what the task shows to its commands, and a private copy of the compile cache."""
-        section, compiled = self.section, self.device.compiled
-        job = replace(
-            job,
-            hidden=[*job.hidden, self.data.root, *studies_in(self.data.root.parent.parent)],
-            kept=[name for name in self._small if name in job.files and name not in job.wanted],
-            gpu=self.gpu,
-            compiled=compiled.given() if compiled else None,
-        )
-        shown = with_shown_paths(job, section.readable, section.links, sandboxed=self.launcher.sandboxed)
-        ended = self.device.run(shown)
-        if compiled:
-            compiled.took()
         return ended
 
     def _of_command(self, ours: Limits) -> Limits:
@@ -306,11 +268,11 @@ class CommandTrainer(Trainer):
             _set(files, self.section.budget_constant, lambda now: _part(now, spec.fraction))
         return self._marked(files)
 
-    def _beside(self, ended: Ended) -> dict[str, bytes]:
+    def _beside(self, artifacts: Mapping[str, bytes]) -> dict[str, bytes]:
         """The files for the scoring command: the task's read-only files and the artifacts."""
-        if taken := sorted(ended.files.keys() & {*self.outputs}):
+        if taken := sorted(artifacts.keys() & {*self.outputs}):
             raise Failed("invalid", f"the artifact {taken[0]} is a file that the scoring command has to write")
-        return self._marked({**self._small, **ended.files})
+        return self._marked({**self._small, **artifacts})
 
     def _marked(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """With the folders of what the command writes."""
