@@ -13,7 +13,7 @@ from inner_loop.meter import RunMeter
 from inner_loop.replay import RunReplay
 from inner_loop.repository import RunRepository, recorded_source
 from inner_loop.results_tsv import ResultsTable
-from programs.common.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
+from programs.common.errors import Corrupt, EnvironmentProblem, MetaloopError, TaskError, UsageError
 from programs.common.text import one_line
 from trainer.devices import Completed, Devices, busy_seconds
 from trainer.edits import Edit
@@ -41,6 +41,15 @@ class WallSpent(BenchClosed):
 
 class RunStopped(BenchClosed):
     """The run was asked to stop. Finished experiments are recorded; the rest can be resumed."""
+
+
+class NoReply(BenchClosed):
+    """No model will answer: a cap is reached, a key is refused, or no server responded in time. The run ends early, and
+    can be resumed. ``problem`` is shown to the user."""
+
+    def __init__(self, problem: MetaloopError) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 def never() -> bool:

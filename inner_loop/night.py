@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from inner_loop.behaviour import failure_of, with_patches
-from inner_loop.bench import Bench, BenchClosed
+from inner_loop.bench import Bench, BenchClosed, NoReply
 from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_over_source
 from inner_loop.contracts import Proposal, Researcher
 from inner_loop.events import AgentHeadEvent, AgentSessionEvent, Experiment, FindingEvent, NightTurnEvent
-from inner_loop.models.contract import NoReply
 from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
 from programs.common.errors import UsageError
@@ -178,7 +177,7 @@ class Night:
         """`_proposal`; None from a program whose text cannot be handled, while the others go on."""
         try:
             return None if seat.failed else self._proposal(bench, seat, beside)
-        except (BenchClosed, NoReply):
+        except BenchClosed:
             raise
         except Exception as error:
             self._context.emit(FindingEvent.of_line(failure_of(error, [seat.program]), run_id=bench.run_id))

@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 from inner_loop.behaviour import failure_of, with_patches
-from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
+from inner_loop.bench import Bench, BudgetSpent, NoReply, RunStopped, WallSpent, never
 from inner_loop.contracts import Researcher
 from inner_loop.events import Emit, Event, FindingEvent
-from inner_loop.models.contract import NoReply
-from inner_loop.models.spend_limiter import ShareSpent
 from inner_loop.night import Night
 from inner_loop.repository import RunRepository
 from inner_loop.researchers import find_researcher
 from inner_loop.result import RunResult, result_of
 from inner_loop.run_context import RunContext
-from programs.common.errors import MetaloopError
+from programs.common.errors import MetaloopError, ShareSpent
 from programs.program import Program
 from trainer.devices import Devices
 from trainer.experiment import Trainer

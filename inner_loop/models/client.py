@@ -17,9 +17,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from inner_loop.bench import NoReply
 from inner_loop.events import CallEvent
 from inner_loop.models import prices, provider
-from inner_loop.models.contract import SAFE_BYTES, Message, NoReply, PromptTooLong, prompt_tokens, request_id
+from inner_loop.models.contract import SAFE_BYTES, Message, PromptTooLong, prompt_tokens, request_id
 from inner_loop.models.provider import Fault, TokenUsage
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter

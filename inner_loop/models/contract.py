@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from inner_loop.models.scrub import scrub
-from programs.common.errors import EnvironmentProblem, MetaloopError
+from programs.common.errors import EnvironmentProblem
 
 SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4
 FRAME = 16  # tokens that a chat template adds around each message and around all of them; OpenAI's adds 3 or 4
@@ -44,17 +44,6 @@ class Message:
     def stable(self) -> list[str]:
         """The part that identifies a message."""
         return [self.role, self.text]
-
-
-class NoReply(Exception):
-    """No model will answer: a cap is reached, a key is refused, or no server responded in time.
-
-    Control flow like `BenchClosed`: it ends a run early, which can be resumed. ``problem`` is shown to the user.
-    """
-
-    def __init__(self, problem: MetaloopError) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 class PromptTooLong(EnvironmentProblem):

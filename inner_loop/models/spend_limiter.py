@@ -23,7 +23,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.common.errors import CapReached, Corrupt
+from programs.common.errors import CapReached, Corrupt, ShareSpent
 from programs.common.files import write_whole
 
 LOOK_SECONDS = 0.02
@@ -56,10 +56,6 @@ class Spending(BaseModel, extra="forbid"):  # not a file of another version, wit
 
     spent: Cost = Cost()
     open: dict[str, OpenCall] = Field(default_factory=dict)
-
-
-class ShareSpent(CapReached):
-    """One run has spent its share of the caps: it ends with its current head and is not resumed."""
 
 
 class SpendLimiter:

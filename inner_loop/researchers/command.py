@@ -20,10 +20,9 @@ from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import SECONDS, AgentLaunch, require_start
 from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment, recall
-from inner_loop.bench import Bench, RunStopped, WallSpent
+from inner_loop.bench import Bench, NoReply, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.gateway.route import LOCAL
-from inner_loop.models.contract import NoReply
 from inner_loop.researchers.description import MAY_COST, ResearcherDescription
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.common.errors import CredentialMissing, UsageError

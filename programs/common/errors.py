@@ -8,6 +8,7 @@ MetaloopError                       kind          exit code
 ├── Ambiguous                       ambiguous     2   an id prefix with several matches
 ├── NotComparable                   not_comparable 2  different budget, baseline, instance or hardware
 ├── CapReached                      cap_reached   3   a cap stopped the command; it can be resumed
+│   └── ShareSpent                  cap_reached   3   one run has spent its share; it is not resumed
 ├── CredentialMissing               credential    4
 ├── EnvironmentProblem              environment   1   disk, worker
 │   └── NoSandbox                   environment   1   the option that some commands have instead is not in its hint
@@ -69,6 +70,10 @@ class Imported(NotComparable):
 class CapReached(MetaloopError):
     kind = "cap_reached"
     exit_code = 3
+
+
+class ShareSpent(CapReached):
+    """One run has spent its share of the caps: it ends with its current head and is not resumed."""
 
 
 class CredentialMissing(MetaloopError):

@@ -327,7 +327,7 @@ def test_what_lies_beside_a_script_needs_its_folder(trainer: Trainer, tmp_path: 
 def test_a_readable_folder_may_hold_a_closed_study(play: Play, folder: Path, tmp_path: Path) -> None:
     (folder / "agent").mkdir(parents=True)
     folder.chmod(0o700)
-    tmp_path.chmod(0o700)
+    folder.parent.chmod(0o755)
     played = play(OWN_SCRIPT, 3, folder=folder, agent_readable=(str(folder.parent),))
     assert [e["decision"] for e in played.experiments] == ["baseline", "keep"]
 

@@ -14,7 +14,8 @@ from arena.jobs import ErrorRecord
 from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
 from arena.study import Study
-from inner_loop.models.contract import Message, NoReply
+from inner_loop.bench import NoReply
+from inner_loop.models.contract import Message
 from inner_loop.run_context import RunContext, is_replayed
 
 HOSTS = ("credential", "cap_reached")  # kinds of problems that are always the host's

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from inner_loop.bench import NoReply
 from inner_loop.events import CallEvent
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.contract import Message, NoReply, PromptTooLong, fits, prompt_tokens
+from inner_loop.models.contract import Message, PromptTooLong, fits, prompt_tokens
 from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.run_context import ModelConfig

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from inner_loop.bench import NoReply
 from inner_loop.events import Event as AnyEvent
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.contract import Message
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from tests.llm.fixtures import dropped
 from tests.llm.kits import MODEL, Event, kit, model_client

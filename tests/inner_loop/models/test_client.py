@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from inner_loop.bench import NoReply
 from inner_loop.events import CallEvent
 from inner_loop.models.client import ModelClient
-from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.contract import Message
 from inner_loop.models.provider import marked
 from programs.common.errors import Corrupt, CredentialMissing
 from tests.llm.fixtures import dropped

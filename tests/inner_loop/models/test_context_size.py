@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from inner_loop.bench import NoReply
 from inner_loop.models.client import ModelClient
-from inner_loop.models.contract import Message, NoReply, PromptTooLong, fits
+from inner_loop.models.contract import Message, PromptTooLong, fits
 from inner_loop.models.prices import longest, settled
 from inner_loop.run_context import ModelConfig
 from programs.common.errors import UsageError

@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 import pytest
 
+from inner_loop.bench import NoReply
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient
-from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.contract import Message
 from inner_loop.models.reply_limits import MOST_BYTES
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter

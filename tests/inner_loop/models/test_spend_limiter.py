@@ -13,14 +13,23 @@ from typing import Any
 
 import pytest
 
+from inner_loop.bench import NoReply
 from inner_loop.events import CallEvent, Experiment
 from inner_loop.models import prices
 from inner_loop.models import spend_limiter as limiters
 from inner_loop.models.client import ModelClient
-from inner_loop.models.contract import Message, NoReply
-from inner_loop.models.spend_limiter import Cost, ShareSpent, SpendLimiter
+from inner_loop.models.contract import Message
+from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from inner_loop.run_context import ModelConfig
-from programs.common.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
+from programs.common.errors import (
+    CapReached,
+    Corrupt,
+    CredentialMissing,
+    EnvironmentProblem,
+    NotFound,
+    ShareSpent,
+    UsageError,
+)
 from tests.events import example
 from tests.inner_loop.models.spending import spend
 from tests.llm.fixtures import dropped
