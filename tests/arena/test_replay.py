@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from analysis.study import query
 from arena import replay
 from arena.replay import Commit, built_of, needed
+from inner_loop.repository import RunRepository
 from programs.common.errors import Corrupt
 from tests.arena.test_ablation import played, study_of
 from trainer.edits import Edit, EditSpace, Knob
@@ -71,8 +73,8 @@ def test_a_value_that_a_later_one_replaces_is_no_change_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("free", [1, 2], ids=["and a declared one", "alone"])
-def test_free_edits_are_replayed_from_their_diffs(tmp_path: Path, free: int) -> None:
-    """What the ledger holds of edits of files that no knob made: neither a value nor a patch."""
+def test_free_edits_are_replayed_from_the_repository_of_their_run(tmp_path: Path, free: int) -> None:
+    """Edits of files that no knob made: the ledger has neither a value nor a patch of them."""
     study = study_of(tmp_path / "s")
     run_id = played(study)
     study.look()
@@ -81,11 +83,12 @@ def test_free_edits_are_replayed_from_their_diffs(tmp_path: Path, free: int) -> 
     experiments = study.state.run(run_id).experiments
     for commit in declared[:free]:
         old = experiments[commit.experiment_id]
-        experiments[commit.experiment_id] = replace(old, edit=Edit(), description="a free\nedit")
+        experiments[commit.experiment_id] = replace(old, edit=Edit(), description="a free\nedit", source=commit.after)
+        RunRepository(study.folder / "runs" / run_id, "loss").write(experiments[commit.experiment_id])
     found = replay.commits_of(study, run_id, run["final_source_id"])
     assert [commit.label for commit in found[:free]] == ["a free edit"] * free
     for chosen in ([0], [1], [0, 1]):
         assert built_of(found, chosen) == built_of(declared, chosen)
-    experiments[found[0].experiment_id] = replace(experiments[found[0].experiment_id], diff="")
+    shutil.rmtree(study.folder / "runs" / run_id)
     with pytest.raises(Corrupt):
         replay.commits_of(study, run_id, run["final_source_id"])

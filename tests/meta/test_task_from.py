@@ -67,9 +67,9 @@ def test_export_prose_of_a_program(tmp_path: Path) -> None:
     path = tmp_path / "program.md"
     path.write_text("---\nmetaloop:\n  wave: 6\n---\n# Research\n")
     said = metaloop("export", path, "--for", "prose", "-o", tmp_path / "out.md").stderr
-    assert "Make 6 candidates" in (tmp_path / "out.md").read_text()
+    assert "wave: 6 (Candidates made from one parent" in (tmp_path / "out.md").read_text()
     assert f"'Read {tmp_path / 'out.md'} and follow it'" in said  # the line for one's own agent
-    assert "Make 6 candidates" in metaloop("export", path, "--for", "prose").stdout
+    assert "wave: 6 (Candidates made from one parent" in metaloop("export", path, "--for", "prose").stdout
 
 
 def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> None:

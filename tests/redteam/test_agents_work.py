@@ -188,10 +188,10 @@ def test_an_interruption_gives_nothing_back(
     told = [e for e in whole.events if e["kind"] == "agent" and e["what"] == "sandbox"]
     assert told[-1]["charged_seconds"] == pytest.approx(whole.result.sandbox) and whole.result.sandbox > 0.5
     (tmp_path / "bin" / "agent").write_text("#!/bin/sh\nexperiment status\n")
-    again = played(trainer, str(tmp_path / "bin" / "agent"), tmp_path / "again", recorded=whole.events)
+    again = played(trainer, str(tmp_path / "bin" / "agent"), folder, recorded=whole.events)
     assert whole.result.sandbox <= again.result.sandbox < whole.result.sandbox + 1.0 and not again.experiments
     older = [event for event in whole.events if event.get("what") != "sandbox"]
-    before = played(trainer, str(tmp_path / "bin" / "agent"), tmp_path / "older", recorded=older)
+    before = played(trainer, str(tmp_path / "bin" / "agent"), folder, recorded=older)
     assert before.result.sandbox < 0.5 and before.result.experiments == again.result.experiments
 
 
