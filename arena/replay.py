@@ -22,12 +22,13 @@ from arena.executors import at_work
 from arena.jobs import MeasureJob, Measurement
 from arena.match import announcement
 from arena.measuring import recorded, train
+from arena.run_archive import unpacked
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import with_patches
 from inner_loop.events import Experiment, RunEndedEvent, RunStartedEvent
 from inner_loop.merge import merge
-from inner_loop.repository import recorded_source
+from inner_loop.stored_sources import StoredSources
 from programs.common.errors import Corrupt, NotFound, UsageError
 from programs.common.ids import content_id
 from programs.common.text import one_line
@@ -85,11 +86,12 @@ def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
     if not chain or run.started is None:
         raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
     source, commits = study.task.baseline(), list[Commit]()
-    for e in chain:
-        edits = with_patches(study.task, study.program(e.program_id or run.started.program_id)).edits
-        after = recorded_source(e, source, edits, study.folder / "runs" / run_id)
-        commits.append(Commit(e.experiment_id, e.description, source, after, e.edit, edits))
-        source = after
+    with unpacked(study.folder, run_id) as folder, StoredSources(folder) as sources:
+        for e in chain:
+            edits = with_patches(study.task, study.program(e.program_id or run.started.program_id)).edits
+            after = sources.source_of(e, source, edits)
+            commits.append(Commit(e.experiment_id, e.description, source, after, e.edit, edits))
+            source = after
     if built_of(commits, range(len(commits)))[0].source_id != final_source_id:
         raise Corrupt(f"run {run_id}: its kept edits do not give {final_source_id}")
     return commits

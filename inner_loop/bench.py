@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from inner_loop.contracts import Proposal
 from inner_loop.events import DecisionEvent, Emit, Event, Experiment, FaultEvent, FindingEvent, experiment_id
 from inner_loop.meter import RunMeter
 from inner_loop.replay import RunReplay
-from inner_loop.repository import RunRepository, recorded_source
+from inner_loop.repository import RunRepository
 from inner_loop.results_tsv import ResultsTable
 from programs.common.errors import Corrupt, EnvironmentProblem, MetaloopError, TaskError, UsageError
 from programs.common.text import one_line
@@ -22,6 +22,9 @@ from trainer.rows import Difference
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
+
+if TYPE_CHECKING:
+    from inner_loop.stored_sources import StoredSources
 
 #: Fields of an outcome that a run's experiment does not have: it is scored on one split.
 _NOT_IN_ROW = ("splits", "further_seconds")
@@ -246,18 +249,17 @@ class Bench:
         if not self._replay.was_decided(decided):
             self._emit(decided)
 
-    def recall(self) -> None:
+    def recall(self, sources: StoredSources) -> None:
         """Restore what an earlier attempt recorded, for a researcher that would not propose the same again.
 
-        History, charges, decisions and head are as before; nothing is trained or emitted. Raises Corrupt where a source
-        cannot be made again.
+        History, charges, decisions and head are as before; nothing is trained or emitted. Raises Corrupt where
+        ``sources`` lack one.
         """
-        folder = self._repository.folder if self._repository else None
         while (recorded := self._replay.recorded(len(self.history))) is not None:
             if recorded.parent_number is None:
                 raise Corrupt(f"run {self.run_id}: experiment {recorded.number} has no parent")
             parent = self.history[recorded.parent_number]
-            source = recorded_source(recorded, parent.source, self.task.edits, folder)
+            source = sources.source_of(recorded, parent.source, self.task.edits)
             proposal = Proposal(
                 recorded.edit, source=source, parent=parent, fraction=recorded.fraction, replicate=recorded.replicate
             )

@@ -13,10 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from inner_loop.events import Experiment
-from programs.common.errors import Corrupt, EnvironmentProblem
+from programs.common.errors import EnvironmentProblem
 from programs.common.text import one_line
-from trainer.edits import EditSpace, format_value
-from trainer.source import Source
+from trainer.edits import format_value
 
 AUTHOR = "Metaloop <metaloop@localhost>"
 #: Settings and hooks of the user, or of a folder above, have no part in it.
@@ -28,7 +27,7 @@ class RunRepository:
 
     Branch `main` leads to the head. When the head moves to another branch, the old tip stays as `kept-NUMBER`. The same
     experiments give the same commit hashes, so a resumed run rebuilds the same repository. A source that no known edit
-    gives is committed when it was measured, as `refs/experiments/NUMBER`: `recorded_source` reads it.
+    gives is committed when it was measured, as `refs/experiments/NUMBER`: `inner_loop.stored_sources` reads it.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
@@ -96,34 +95,6 @@ class RunRepository:
         self._hashes[experiment.number] = (
             _run_git(self.folder, "fast-import", "--quiet", "--force", stdin=stream + b"get-mark :1\n").decode().strip()
         )
-
-
-def recorded_source(recorded: Experiment, parent: Source, edits: EditSpace, folder: Path | None) -> Source:
-    """The source of a recorded experiment: by its known edit of its parent's source, else from the run's ``folder``.
-    Raises Corrupt where neither gives it."""
-    if recorded.edit:
-        source: Source | None = edits.apply(parent, recorded.edit)
-    elif recorded.source_id == parent.source_id:
-        source = parent
-    else:
-        source = _committed_source(folder, recorded.number) if folder else None
-    if source is None or source.source_id != recorded.source_id:
-        raise Corrupt(
-            f"run {recorded.run_id}: the source of experiment {recorded.number} is not in the repository of the run",
-            hint="restore the folder runs of the study, or start it again as a new run",
-            ids=[recorded.run_id, recorded.experiment_id],
-        )
-    return source
-
-
-def _committed_source(folder: Path, number: int) -> Source | None:
-    name = f"refs/experiments/{number:04d}"
-    if not (folder / ".git" / name).is_file():
-        return None
-    listed = _run_git(folder, "ls-tree", "-r", "-z", "--name-only", name).decode().split("\0")
-    return Source(
-        tuple((path, _run_git(folder, "cat-file", "blob", f"{name}:{path}").decode()) for path in listed[:-1])
-    )
 
 
 def _data(text: str) -> bytes:

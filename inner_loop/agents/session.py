@@ -19,6 +19,7 @@ from inner_loop.comparison import WORDS, decide_by, difference, gain_over_source
 from inner_loop.contracts import Proposal
 from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event, Experiment
 from inner_loop.moves import known_edit
+from inner_loop.stored_sources import StoredSources
 from inner_loop.worktree import read_file
 from programs.common.errors import UsageError
 from programs.common.text import one_line
@@ -50,10 +51,11 @@ def decide_experiment(bench: Bench, record: Experiment) -> None:
         bench.decide(record, decision, reason, gain)
 
 
-def recall(bench: Bench, recorded: Sequence[Event]) -> None:
+def recall(bench: Bench, recorded: Sequence[Event], folder: Path | None) -> None:
     """Restore history, charges, decisions and head of an earlier attempt of an agent, which cannot be replayed, with
-    the heads that a night went back to. Raises Corrupt if that is impossible."""
-    bench.recall()
+    the heads that a night went back to. ``folder``: the run's. Raises Corrupt if that is impossible."""
+    with StoredSources(folder) as sources:
+        bench.recall(sources)
     heads = [event for event in recorded if isinstance(event, AgentHeadEvent) and event.run_id == bench.run_id]
     heads = [event for event in heads if event.after <= len(bench.history)]
     if heads and not any(r.decision == "keep" for r in bench.history[heads[-1].after :]):

@@ -147,7 +147,7 @@ class CommandResearcher:
         """Within it, each call is one session of a program, with so many experiments at most (None: any number). It
         raises WallSpent after the wall limit, and NoReply as `work`."""
         _ = self._agent.installed
-        recall(bench, self._context.recorded)
+        recall(bench, self._context.recorded, self._context.folder)
         charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
         for record in bench.history:
             if not record.decision and record.proposer == AGENT:  # after an interruption

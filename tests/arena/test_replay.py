@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from analysis.study import query
 from arena import replay
 from arena.replay import Commit, built_of, needed
+from arena.run_archive import pack
 from inner_loop.repository import RunRepository
 from programs.common.errors import Corrupt
 from tests.arena.test_ablation import played, study_of
@@ -89,6 +89,8 @@ def test_free_edits_are_replayed_from_the_repository_of_their_run(tmp_path: Path
     assert [commit.label for commit in found[:free]] == ["a free edit"] * free
     for chosen in ([0], [1], [0, 1]):
         assert built_of(found, chosen) == built_of(declared, chosen)
-    shutil.rmtree(study.folder / "runs" / run_id)
+    pack(study.folder, [run_id])
+    assert replay.commits_of(study, run_id, run["final_source_id"]) == found
+    (study.folder / "runs.zip").unlink()
     with pytest.raises(Corrupt):
         replay.commits_of(study, run_id, run["final_source_id"])

@@ -17,6 +17,7 @@ from inner_loop.citations import Citations
 from inner_loop.comparison import decide_by, difference, gain_text
 from inner_loop.contracts import Proposal
 from inner_loop.events import Experiment
+from inner_loop.stored_sources import StoredSources
 from inner_loop.trials import Trials
 from programs.charter import Charter, Keep
 from tests.events import of, typed
@@ -187,7 +188,7 @@ def test_recalled_decision_has_its_gain_and_error(cached: Trainer) -> None:
     bench, events = open_bench(cached, 4)
     bench.decide(bench.experiment(Proposal(Edit({"LR": 0.1}))), "undecided", "", Difference(0.004, 0.009))
     again, more = open_bench(cached, 4, recorded=typed(events))
-    again.recall()
+    again.recall(StoredSources(None))
     assert (again.history[1].decision, again.history[1].gain, again.history[1].gain_se) == ("undecided", 0.004, 0.009)
     assert not more, "nothing is recorded twice"
 

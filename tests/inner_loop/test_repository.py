@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from inner_loop.events import Experiment
-from inner_loop.repository import RunRepository, recorded_source
+from inner_loop.repository import RunRepository
+from inner_loop.stored_sources import StoredSources
 from programs.common.errors import Corrupt, EnvironmentProblem
 from tests.inner_loop.play import Played, open_bench, play, program
 from trainer.experiment import Trainer
@@ -130,8 +131,11 @@ def test_source_that_no_edit_gives_comes_back_from_the_repository(
     )  # fmt: skip
     RunRepository(tmp_path, "nll").write(record)
     row = Experiment.parse(record.to_record())
-    assert recorded_source(row, parent, bench.task.edits, tmp_path) == after
-    with pytest.raises(Corrupt, match="the source of experiment 1 is not in the repository of the run"):
-        recorded_source(row, parent, bench.task.edits, tmp_path / "elsewhere")
-    with pytest.raises(Corrupt):
-        recorded_source(replace(row, source_id="s0"), parent, bench.task.edits, tmp_path)
+    edits = bench.task.edits
+    with StoredSources(tmp_path) as sources, StoredSources(tmp_path / "elsewhere") as missing:
+        assert sources.source_of(row, parent, edits) == after
+        with pytest.raises(Corrupt, match="the source of experiment 1 is not in its repository"):
+            missing.source_of(row, parent, edits)
+        for wrong in (replace(row, source_id="s0"), replace(row, number=7)):
+            with pytest.raises(Corrupt):
+                sources.source_of(wrong, parent, edits)
