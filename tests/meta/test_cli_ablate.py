@@ -132,7 +132,7 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert effects == pytest.approx({"more of A": 0.4, "more of B": 0.2, "worse": -0.1}, abs=0.01)
     assert "left out: 1 of 4 kept rows" in done.stderr
     assert (made["changes"], made["helpful"], made["harmful"], made["seeds"]) == (3, 2, "worse", 3)
-    assert made["gain_of_all"] == pytest.approx(0.495, abs=0.006)
+    assert made["gain_of_all"] == pytest.approx(0.5, abs=0.006)  # .4 + .2 - .1 by the law
     again = cli("resume", made["study"], "--json", cwd=tmp_path)
     assert again.json["items"] == made["items"]
     shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
