@@ -109,7 +109,7 @@ class DecisionEvent(Event, kind="decision", sparse=("gain", "gain_se")):
     gain_se: float | None = None
 
 
-_NO_SOURCE = Source(())
+_EMPTY = Source(())
 
 
 class Experiment(
@@ -161,9 +161,9 @@ class Experiment(
     constraints: Mapping[str, float] | None = None
     program_id: str | None = None
     rows: str | None = None
-    source: Annotated[Source, BeforeValidator(lambda _: _NO_SOURCE)] = field(default=_NO_SOURCE, repr=False)
-    log: Annotated[str, BeforeValidator(lambda _: "")] = field(default="", repr=False)
-    decided: Annotated[DecisionEvent | None, BeforeValidator(lambda _: None)] = None
+    source: Annotated[Source, BeforeValidator(lambda _: _EMPTY)] = field(default=_EMPTY, repr=False, compare=False)
+    log: Annotated[str, BeforeValidator(lambda _: "")] = field(default="", repr=False, compare=False)
+    decided: Annotated[DecisionEvent | None, BeforeValidator(lambda _: None)] = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
