@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from inner_loop.contracts import Proposal
-from inner_loop.events import DecisionEvent, Emit, Event, Experiment, FaultEvent, FindingEvent, experiment_id
+from inner_loop.events import DecisionEvent, Emit, Event, Experiment, FaultEvent, FindingEvent, Proposal, experiment_id
 from inner_loop.meter import RunMeter
 from inner_loop.replay import RunReplay
 from inner_loop.repository import RunRepository
@@ -225,12 +224,12 @@ class Bench:
         """
         if self.devices > 1:
             count = self._affordable(proposals)
-            return self._train([self._completed(proposal) for proposal in proposals[:count]])
+            return self._train([self._resolve(proposal) for proposal in proposals[:count]])
         experiments: list[Experiment] = []
         for proposal in proposals:
             if not self._affordable([proposal]):
                 break
-            experiments += self._train([self._completed(proposal)])
+            experiments += self._train([self._resolve(proposal)])
         return experiments
 
     def decide(self, experiment: Experiment, decision: str, reason: str, compared: Difference | None = None) -> None:
@@ -296,7 +295,7 @@ class Bench:
             count += 1
         return count
 
-    def _completed(self, proposal: Proposal) -> Proposal:
+    def _resolve(self, proposal: Proposal) -> Proposal:
         """A proposal with its parent and source, at the fraction that the task can be given."""
         parent = proposal.parent or self.head
         return replace(
@@ -308,7 +307,7 @@ class Bench:
         )
 
     def _train(self, wave: Sequence[Proposal]) -> list[Experiment]:
-        """Train completed proposals side by side. They are recorded in the order of their numbers, each as soon as all
+        """Train resolved proposals side by side. They are recorded in the order of their numbers, each as soon as all
         before it have ended.
 
         Raises RunStopped if not all of them were launched, EnvironmentProblem after a failure of ours, which holds back

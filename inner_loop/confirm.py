@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from inner_loop.bench import Bench
 from inner_loop.comparison import value
-from inner_loop.contracts import Proposal
-from inner_loop.events import Experiment
+from inner_loop.events import Experiment, Proposal
 
 #: Most candidates that share the reserved budget, and the fewest fresh seeds of each.
 CANDIDATES, SEEDS = 4, 2

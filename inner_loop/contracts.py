@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from inner_loop.events import Experiment
+from inner_loop.events import Experiment, Proposal
 from programs.ideas import ProgramIdea
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.rows import Difference
-from trainer.source import Source
 from trainer.values.conditional import ConditionalEdit
 
 if TYPE_CHECKING:
@@ -21,27 +20,6 @@ if TYPE_CHECKING:
 
 #: Settings of a program that have no effect in a night, which has its own rules for them.
 NIGHT_RULES = ("keep", "replicates", "screen", "wave", "confirm", "simplicity")
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """An experiment that is asked for: an edit of a source, and the directives that led to it.
-
-    For an edit of text, ``source`` is the edited source and ``edit`` the equivalent known edit, if there is one.
-    ``parent``: the experiment whose source is edited; None: the bench's head. ``fraction``: of a full experiment's
-    budget. ``replicate``: selects the training seed, which is the same for every source of the run. ``program_id``: of
-    a night, whose turn it is.
-    """
-
-    edit: Edit = field(default_factory=Edit)
-    proposer: str = ""
-    directive_ids: tuple[str, ...] = ()
-    description: str = ""
-    source: Source | None = None
-    parent: Experiment | None = None
-    fraction: float = 1.0
-    replicate: int = 0
-    program_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""The events of a run: a frozen type for each kind. `analysis.ledger.events` has those of a study, and the reader.
+"""The events of a run: a frozen type for each kind, and the proposal of an experiment. `analysis.ledger.events` has
+those of a study, and the reader.
 
 A type's fields are the keys of its record, in order. A field that may be left out has a default. Times are in
 seconds, `started_at` is ISO 8601 in UTC, metrics are in the task's unit.
@@ -193,6 +194,27 @@ class Experiment(
         if self.decided is not None:
             raise RuntimeError(f"experiment {self.number} was decided already: {self.decision}")
         object.__setattr__(self, "decided", decided)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An experiment that is asked for: an edit of a source, and the directives that led to it.
+
+    For an edit of text, ``source`` is the edited source and ``edit`` the equivalent known edit, if there is one.
+    ``parent``: the experiment whose source is edited; None: the bench's head. ``fraction``: of a full experiment's
+    budget. ``replicate``: selects the training seed, which is the same for every source of the run. ``program_id``: of
+    a night, whose turn it is.
+    """
+
+    edit: Edit = field(default_factory=Edit)
+    proposer: str = ""
+    directive_ids: tuple[str, ...] = ()
+    description: str = ""
+    source: Source | None = None
+    parent: Experiment | None = None
+    fraction: float = 1.0
+    replicate: int = 0
+    program_id: str | None = None
 
 
 class TurnEvent(Event, kind="turn"):

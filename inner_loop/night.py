@@ -16,8 +16,8 @@ from typing import Protocol, runtime_checkable
 from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BenchClosed, NoReply
 from inner_loop.comparison import WORDS, Decision, decide_by, difference, gain_over_source
-from inner_loop.contracts import Proposal, Researcher
-from inner_loop.events import AgentHeadEvent, AgentSessionEvent, Experiment, FindingEvent, NightTurnEvent
+from inner_loop.contracts import Researcher
+from inner_loop.events import AgentHeadEvent, AgentSessionEvent, Experiment, FindingEvent, NightTurnEvent, Proposal
 from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
 from programs.common.errors import UsageError

@@ -9,8 +9,8 @@ from dataclasses import replace
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations, joined
 from inner_loop.comparison import added_lines, gain_over, measurements
-from inner_loop.contracts import KeepRule, KeepVerdict, MoreSeeds, Proposal
-from inner_loop.events import Experiment
+from inner_loop.contracts import KeepRule, KeepVerdict, MoreSeeds
+from inner_loop.events import Experiment, Proposal
 from programs.charter import Charter, promoted
 
 

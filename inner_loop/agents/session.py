@@ -16,8 +16,7 @@ from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.comparison import WORDS, decide_by, difference, gain_over_source
-from inner_loop.contracts import Proposal
-from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event, Experiment
+from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event, Experiment, Proposal
 from inner_loop.moves import known_edit
 from inner_loop.stored_sources import StoredSources
 from inner_loop.worktree import read_file

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, Proposer, ProposerStart, Situation
+from inner_loop.contracts import Proposer, ProposerStart, Situation
+from inner_loop.events import Proposal
 from inner_loop.proposers.queue import DoubtedQueue
 from programs.charter import PROPOSERS
 

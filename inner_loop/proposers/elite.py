@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from inner_loop.contracts import CitingProposer, Proposal, Situation
+from inner_loop.contracts import CitingProposer, Situation
 from inner_loop.elite import PARENTS, elite_child
-from inner_loop.events import Experiment
+from inner_loop.events import Experiment, Proposal
 
 DRAWS = 20
 

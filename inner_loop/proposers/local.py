@@ -6,8 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from inner_loop.contracts import CitingProposer, Proposal, Situation
-from inner_loop.events import Experiment
+from inner_loop.contracts import CitingProposer, Situation
+from inner_loop.events import Experiment, Proposal
 from inner_loop.moves import Move, changed, direction, neighbours
 from trainer.edits import Value
 

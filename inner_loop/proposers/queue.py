@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, Proposer, ProposerStart, Situation
-from inner_loop.events import Experiment
+from inner_loop.contracts import Proposer, ProposerStart, Situation
+from inner_loop.events import Experiment, Proposal
 from programs.ideas import ProgramIdea
 from trainer.edits import Edit
 from trainer.values.conditional import ConditionalEdit

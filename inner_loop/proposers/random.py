@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inner_loop.contracts import CitingProposer, Proposal, Situation
+from inner_loop.contracts import CitingProposer, Situation
+from inner_loop.events import Proposal
 from inner_loop.moves import others
 
 

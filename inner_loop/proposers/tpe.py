@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inner_loop.contracts import CitingProposer, Proposal, Situation
-from inner_loop.events import Experiment
+from inner_loop.contracts import CitingProposer, Situation
+from inner_loop.events import Experiment, Proposal
 from inner_loop.moves import others, rung
 from trainer.edits import Knob, Value
 

@@ -17,8 +17,7 @@ from typing import Any, Literal
 
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.citations import Citations, joined
-from inner_loop.contracts import Proposal
-from inner_loop.events import Experiment, TurnEvent
+from inner_loop.events import Experiment, Proposal, TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message

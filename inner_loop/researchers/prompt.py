@@ -14,8 +14,8 @@ from typing import Any
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric, seed_sd
-from inner_loop.contracts import NIGHT_RULES, Proposal
-from inner_loop.events import Experiment
+from inner_loop.contracts import NIGHT_RULES
+from inner_loop.events import Experiment, Proposal
 from inner_loop.models.contract import Message, fits, prompt_tokens
 from inner_loop.prompts import render
 from inner_loop.researchers.notes import LOST, Notes, QueuedIdea

@@ -16,8 +16,8 @@ from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations
 from inner_loop.confirm import confirm
-from inner_loop.contracts import Proposal, Situation
-from inner_loop.events import Experiment
+from inner_loop.contracts import Situation
+from inner_loop.events import Experiment, Proposal
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
 from inner_loop.trials import Trials, next_wave, prepare_rule

@@ -16,8 +16,8 @@ from bench.simulated_tasks import COST, random_law, simulated_task
 from inner_loop import keep, proposers
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
-from inner_loop.contracts import Proposal, ProposerStart, Situation
-from inner_loop.events import DecisionEvent, Event, Experiment
+from inner_loop.contracts import ProposerStart, Situation
+from inner_loop.events import DecisionEvent, Event, Experiment, Proposal
 from inner_loop.researchers.description import describe
 from inner_loop.run import run
 from inner_loop.run_context import RunContext

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inner_loop.bench import Bench
-from inner_loop.contracts import Proposal, Situation
-from inner_loop.events import Experiment
+from inner_loop.contracts import Situation
+from inner_loop.events import Experiment, Proposal
 from inner_loop.surroundings import Surroundings
 from programs.charter import Charter
 from tests.inner_loop.play import open_bench

@@ -14,7 +14,7 @@ import pytest
 from inner_loop.agents import worktree
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.session import AgentSession, SandboxCharge
-from inner_loop.contracts import Proposal
+from inner_loop.events import Proposal
 from inner_loop.results_tsv import row
 from programs.program import Program
 from tests.events import into, of

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.worktree import lay, prompt
-from inner_loop.contracts import Proposal
+from inner_loop.events import Proposal
 from programs.edit import state_settings
 from programs.program import Program
 from programs.shelf import starter

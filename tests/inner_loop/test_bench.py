@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.contracts import Proposal
+from inner_loop.events import Proposal
 from programs.common.errors import EnvironmentProblem
 from tests.events import into, of, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, program

@@ -15,8 +15,7 @@ from inner_loop import keep
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import decide_by, difference, gain_text
-from inner_loop.contracts import Proposal
-from inner_loop.events import Experiment
+from inner_loop.events import Experiment, Proposal
 from inner_loop.stored_sources import StoredSources
 from inner_loop.trials import Trials
 from programs.charter import Charter, Keep

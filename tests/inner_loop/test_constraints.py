@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents import answer, worktree
-from inner_loop.contracts import Proposal
-from inner_loop.events import Experiment
+from inner_loop.events import Experiment, Proposal
 from inner_loop.researchers.notes import Notes
 from inner_loop.researchers.prompt import Prompts
 from inner_loop.run_context import ModelConfig

@@ -12,7 +12,8 @@ from inner_loop import keep
 from inner_loop.bench import BudgetSpent
 from inner_loop.citations import Citations
 from inner_loop.comparison import measurements
-from inner_loop.contracts import KeepRule, Proposal
+from inner_loop.contracts import KeepRule
+from inner_loop.events import Proposal
 from inner_loop.keep.better import verdict
 from inner_loop.trials import prepare_rule, verdict_of
 from programs.charter import KEEP_RULES, Keep

@@ -11,8 +11,7 @@ import pytest
 
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.contracts import Proposal
-from inner_loop.events import DecisionEvent, Event, Experiment, NightTurnEvent
+from inner_loop.events import DecisionEvent, Event, Experiment, NightTurnEvent, Proposal
 from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION, Night
 from inner_loop.result import RunResult
 from inner_loop.run import run
@@ -208,7 +207,7 @@ class Drifting(Trainer):
         return outcome if outcome.metric is None else replace(outcome, metric=outcome.metric - 0.01 * self.trained)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 75: a win is compared with main as it was measured before")
+@pytest.mark.xfail(strict=True, reason="a win is compared with main as it was measured before")
 def test_level_that_drifts_between_rounds_keeps_no_change_without_an_effect(tmp_path: Path) -> None:
     task = Task.load(
         simulated_task(Law(dict.fromkeys("ABC", 1.0), {(name, 2.0): 0.0 for name in "ABC"}), tmp_path / "task")
@@ -238,7 +237,7 @@ def test_two_changes_that_do_not_add_up_gain_what_main_gains(tmp_path: Path, dev
     assert (gain, sum(one.gain for one in turns_of(events))) == pytest.approx((0.5, 0.5))
 
 
-@pytest.mark.xfail(strict=True, reason="issue 75: only another proposer tries an idea that lost on a later main")
+@pytest.mark.xfail(strict=True, reason="only another proposer tries an idea that lost on a later main")
 def test_idea_that_lost_alone_is_tried_again_on_a_later_main(tmp_path: Path) -> None:
     """A loses .1 alone, B gains .2, both together .5."""
     _, events = two_ideas(tmp_path, (-0.1, 0.2), 0.5)

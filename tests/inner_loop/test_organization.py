@@ -11,7 +11,7 @@ from statistics import stdev
 import pytest
 
 from inner_loop.bench import Bench
-from inner_loop.contracts import Proposal
+from inner_loop.events import Proposal
 from inner_loop.repository import RunRepository
 from inner_loop.researchers.notes import CHANCES, Notes
 from inner_loop.researchers.prompt import SHOWN, Prompts, _log, labelled, patch_text, provided

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped
-from inner_loop.contracts import Proposal
+from inner_loop.events import Proposal
 from programs.common.errors import EnvironmentProblem
 from tests.events import of, typed
 from tests.inner_loop import play as one_device

@@ -15,7 +15,7 @@ from analysis.audit import GainEstimate, gain_over_seeds, keeps_its_gain, source
 from analysis.ledger import Ledger, check, read
 from arena import embedded
 from inner_loop.bench import Bench
-from inner_loop.contracts import Proposal
+from inner_loop.events import Proposal
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Cheat, Gain, Ground, World
 from trainer.edits import Edit

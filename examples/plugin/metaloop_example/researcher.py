@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over
-from inner_loop.contracts import Proposal
+from inner_loop.events import Proposal
 from inner_loop.keep.better import verdict
 from inner_loop.moves import others
 from inner_loop.run_context import RunContext
