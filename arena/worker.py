@@ -27,7 +27,6 @@ from arena.settings import StudyConfig
 from arena.spend import spend_of
 from arena.trainers import Trainers
 from inner_loop.events import DecisionEvent, Event, Experiment, FaultEvent, RunEndedEvent, RunStartedEvent
-from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import RECORD as RECORD
 from inner_loop.run_context import REPLAY as REPLAY
@@ -179,24 +178,12 @@ class Worker:
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")
-        ended = self.ended(result)
+        spend = spend_of(self.run.calls)
+        ended = replace(result, calls=spend.calls, tokens=spend.tokens, usd=spend.usd, final=Source(()))
         self.emit(ended)
         if result.problem is not None:
             return JobResult(job.run_id, "interrupted", problem=describe(result.problem))
-        return self.verify(job, result, ended)
-
-    def ended(self, result: RunResult) -> RunEndedEvent:
-        figures = {key: value for key, value in vars(result).items() if key not in ("final", "problem")}
-        spend = spend_of(self.run.calls)
-        return RunEndedEvent(
-            **figures,
-            final_source_id=result.final.source_id,
-            claimed_best=result.final_metric,
-            calls=spend.calls,
-            tokens=spend.tokens,
-            usd=spend.usd,
-            claimed_gain=self.claimed_gain(result.baseline_metric, result.final_metric),
-        )
+        return self.verify(job, result.final, ended)
 
     def run_context(self, job: RunJob, folder: Path | None) -> RunContext:
         """The context of a researcher with a model. The command decides where calls are recorded and replayed."""
@@ -214,20 +201,16 @@ class Worker:
             replay=replay,
         )
 
-    def verify(self, job: RunJob, result: RunResult, ended: RunEndedEvent) -> JobResult:
+    def verify(self, job: RunJob, final: Source, ended: RunEndedEvent) -> JobResult:
         """Train the final source of a run on seeds that no researcher saw."""
-        untouched = result.final.source_id == self.trainer.task.baseline().source_id
+        untouched = ended.final_source_id == self.trainer.task.baseline().source_id
         specs = [
-            Spec(result.final, seed, job.stream, block=job.match_id, splits=(split,))
-            for seed, split in job.fresh(untouched)
+            Spec(final, seed, job.stream, block=job.match_id, splits=(split,)) for seed, split in job.fresh(untouched)
         ]
-        own = own_experiments(self.run.experiments.values(), result.final.source_id)
+        own = own_experiments(self.run.experiments.values(), ended.final_source_id)
         self.tell({"progress": {"kind": "measuring", "run_id": job.run_id}})
         measured = tuple(self.measure(spec, job.run_id, own) for spec in specs)
         return JobResult(job.run_id, "finished", measured, untouched, ended)
-
-    def claimed_gain(self, baseline: float | None, final: float | None) -> float | None:
-        return None if baseline is None or final is None else self.trainer.task.sign * (baseline - final)
 
 
 STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "stream", "researcher")

@@ -25,7 +25,7 @@ from unittest import mock
 
 from bench.common import appended, figure
 from inner_loop.agents import recipe as recipes
-from inner_loop.result import RunResult
+from inner_loop.events import RunEndedEvent
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.common.errors import EnvironmentProblem
@@ -153,7 +153,7 @@ class Sandboxes:
 class Played:
     """One run of an agent. ``events``: its ledger; ``server``: what its model was asked."""
 
-    result: RunResult
+    result: RunEndedEvent
     events: list[dict[str, Any]]
     sandboxes: Sandboxes
     server: ApiServer

@@ -22,9 +22,8 @@ from typing import Any
 import trainer
 from arena.lease import CHAT_RUNS
 from bench.common import figure
-from inner_loop.events import Event
+from inner_loop.events import Event, RunEndedEvent
 from inner_loop.models.provider import litellm
-from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
@@ -78,7 +77,9 @@ def served_apart(delay: float) -> Iterator[str]:
             process.terminate()
 
 
-def played(task: Task, team: ModelConfig, folder: Path, seconds: float, number: int = 0) -> tuple[RunResult, list[Any]]:
+def played(
+    task: Task, team: ModelConfig, folder: Path, seconds: float, number: int = 0
+) -> tuple[RunEndedEvent, list[Any]]:
     """One run of the three researchers with a git repository of its own."""
     events: list[Any] = []
     streams = Streams.from_seed(number)

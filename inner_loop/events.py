@@ -342,11 +342,14 @@ class AgentSessionEvent(AgentEvent, kind="agent", what="session"):
     peak_memory_mb: float
 
 
-class RunEndedEvent(Event, kind="run_ended"):
-    """The result of a run. Seconds are device-seconds except the two wall times.
+class RunEndedEvent(Event, kind="run_ended", memory=("final", "problem")):
+    """The result of a run. Seconds are device-seconds except the two wall times; metrics are in the task's unit.
 
-    Its experiments plus ``sandbox`` and ``forfeited`` minus ``overshoot`` equal ``charged``, which is its
-    budget if it finished.
+    A finished run is charged exactly its budget: its experiments plus `sandbox` and `forfeited` minus `overshoot`.
+    `sandbox` is the CPU time of an agent outside its experiments. The sum of all these costs equals `spent` plus
+    `cached_seconds`, except for work lost before a resume. ``repeats``: of its experiments, sources that were measured
+    before, with another seed. ``final``: the kept source, and ``problem``: what the user must fix before the run can
+    continue, are known where it ended, and are not part of the row.
     """
 
     run_id: str
@@ -354,7 +357,7 @@ class RunEndedEvent(Event, kind="run_ended"):
     final_metric: float | None = None
     baseline_metric: float | None = None
     experiments: int = 0
-    kept: int = 0
+    kept: int = 0  # without `main` of the night before
     charged: float
     spent: float
     cached_seconds: float = 0.0
@@ -371,6 +374,8 @@ class RunEndedEvent(Event, kind="run_ended"):
     tokens: int | None = None
     usd: float | None = None
     claimed_gain: float | None
+    final: Annotated[Source, BeforeValidator(lambda _: _EMPTY)] = field(default=_EMPTY, repr=False, compare=False)
+    problem: Annotated[Any, BeforeValidator(lambda _: None)] = field(default=None, compare=False)
 
 
 def experiment_id(run_id: str, number: int) -> str:

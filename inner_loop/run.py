@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Literal
 
 from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BudgetSpent, NoReply, RunStopped, WallSpent, never
 from inner_loop.contracts import Researcher
-from inner_loop.events import Emit, Event, FindingEvent
+from inner_loop.events import Emit, Event, FindingEvent, RunEndedEvent
 from inner_loop.night import Night
 from inner_loop.repository import RunRepository
 from inner_loop.researchers import find_researcher
-from inner_loop.result import RunResult, result_of
+from inner_loop.result import result_of
 from inner_loop.run_context import RunContext
 from programs.common.errors import MetaloopError, ShareSpent
 from programs.program import Program
@@ -52,7 +51,7 @@ def run(
     devices: Devices | None = None,
     beside: Sequence[Program] = (),
     start: Source | None = None,
-) -> RunResult:
+) -> RunEndedEvent:
     """Run one program on one task with one seed, from the untouched baseline until its budget is spent.
 
     `emit` receives each event before the next experiment starts; `recorded` are this run's events of an earlier
@@ -86,15 +85,12 @@ def run(
     return result_of(bench, state, time.perf_counter() - began, problem, reason)
 
 
-State = Literal["finished", "stopped"]
-
-
 def followed(
     bench: Bench, follower: Callable[[], Researcher], programs: Sequence[Program], emit: Emit
-) -> tuple[State, MetaloopError | None, str]:
+) -> tuple[str, MetaloopError | None, str]:
     """Let the researcher work until the end; its state, what has to be mended before it goes on, and why it ended. An
     exception that the texts of the programs cause ends the run with the best source so far."""
-    state: State = "finished"
+    state = "finished"
     problem: MetaloopError | None = None
     reason = ""
     try:

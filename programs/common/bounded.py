@@ -13,7 +13,6 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
@@ -134,60 +133,33 @@ def require_short_yaml(text: str, most: int = MOST_YAML) -> None:
 
 
 def yaml_scalars(text: str) -> Iterator[tuple[YamlPath, Any]]:
-    """The scalars of a YAML text, each with its keys and indices and its event of ruamel.yaml.
+    """The scalars of a YAML text, each with its keys and indices and its node of ruamel.yaml.
 
-    An alias is no scalar, and what an anchor marks belongs to several places: both are left out, and no alias is
-    followed. Raises BeyondLimits, or ruamel's YAMLError.
+    What an anchor marks belongs to several places: it is left out with its aliases, of which none is followed, and so
+    is the value of a key that is no plain text. Raises BeyondLimits, or ruamel's YAMLError.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.events import (
-        AliasEvent,
-        DocumentStartEvent,
-        MappingEndEvent,
-        MappingStartEvent,
-        ScalarEvent,
-        SequenceEndEvent,
-        SequenceStartEvent,
-    )
 
     require_short_yaml(text)
-    open_nodes: list[_OpenNode] = []
-    documents = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        documents += isinstance(event, DocumentStartEvent)
-        if documents > 1:
-            raise BeyondLimits("more than one document")
-        if isinstance(event, MappingEndEvent | SequenceEndEvent):
-            open_nodes.pop()
-        if not isinstance(event, ScalarEvent | AliasEvent | MappingStartEvent | SequenceStartEvent):
+    yaml = YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False
+    try:
+        root = yaml.compose(text)
+    except RecursionError:
+        raise BeyondLimits("nested too deeply") from None
+    waiting: list[tuple[YamlPath, Any]] = [((), root)] if root else []
+    while waiting:
+        path, node = waiting.pop()
+        if node.anchor:
             continue
-        above = open_nodes[-1] if open_nodes else None
-        place = above.next_place(event) if above else ()
-        shared = bool(event.anchor) or (above is not None and above.shared)
-        if isinstance(event, MappingStartEvent | SequenceStartEvent):
-            open_nodes.append(_OpenNode(isinstance(event, MappingStartEvent), place, shared))
-        elif isinstance(event, ScalarEvent) and place is not None and not shared:
-            yield place, event
-
-
-@dataclass
-class _OpenNode:
-    """A mapping or sequence whose entries are being read. ``path``: None within a key that is no plain text;
-    ``count``: of its keys and values so far; ``key``: the last one."""
-
-    is_mapping: bool
-    path: YamlPath | None
-    shared: bool
-    count: int = 0
-    key: str | int | None = None
-
-    def next_place(self, event: Any) -> YamlPath | None:
-        """Where the next entry is; None for a key, and for the value of a key that is no plain text."""
-        is_key = self.is_mapping and self.count % 2 == 0
-        if is_key or not self.is_mapping:
-            self.key = getattr(event, "value", None) if is_key else self.count
-        self.count += 1
-        return None if is_key or self.path is None or self.key is None else (*self.path, self.key)
+        below: list[tuple[YamlPath, Any]] = []
+        if node.id == "scalar":
+            yield path, node
+        elif node.id == "sequence":
+            below = [((*path, index), entry) for index, entry in enumerate(node.value)]
+        else:
+            below = [((*path, key.value), entry) for key, entry in node.value if key.id == "scalar"]
+        waiting += reversed(below)
 
 
 def python_tree(text: str) -> ast.Module:

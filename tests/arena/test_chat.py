@@ -14,8 +14,8 @@ import pytest
 
 from analysis.study import query
 from arena.study import Study
+from inner_loop.events import RunEndedEvent
 from inner_loop.researchers.chat import LOST
-from inner_loop.result import RunResult
 from inner_loop.run import run
 from programs.common.errors import CapReached, EnvironmentProblem
 from programs.program import Program
@@ -44,7 +44,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 def alone(
     task: Task, text: str, *, recorded: list[Event] | None = None, folder: Path | None = None, beside: str = "",
     **how: Any,
-) -> tuple[RunResult, list[Event]]:  # fmt: skip
+) -> tuple[RunEndedEvent, list[Event]]:  # fmt: skip
     """One run without a study, with the events that it emits."""
     events: list[Event] = []
     staffed = kit(events, recorded=recorded or [], **how)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inner_loop.bench import Bench
-from inner_loop.result import RunResult
+from inner_loop.events import RunEndedEvent
 from inner_loop.run import run
 from programs.program import Program
 from tests.events import into, of, typed
@@ -35,7 +35,7 @@ def program(charter: str = "", ideas: Sequence[str] = ()) -> Program:
 
 @dataclass
 class Played:
-    result: RunResult
+    result: RunEndedEvent
     events: list[Event]
 
     @property

@@ -11,9 +11,8 @@ import pytest
 
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.events import DecisionEvent, Event, Experiment, NightTurnEvent, Proposal
+from inner_loop.events import DecisionEvent, Event, Experiment, NightTurnEvent, Proposal, RunEndedEvent
 from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION, Night
-from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import RunContext
 from programs.common.errors import UsageError
@@ -45,7 +44,7 @@ def night(
     task: Task, folder: Path, experiments: int, *, recorded: Sequence[Event] = (), devices: int = 1,
     programs: Sequence[Program] = (MINE, ELITE), start: Source | None = None, researcher: str = "scripted",
     made: Callable[[Task, DataStore], Trainer] = Trainer,
-) -> tuple[RunResult, list[Event]]:  # fmt: skip
+) -> tuple[RunEndedEvent, list[Event]]:  # fmt: skip
     streams, events = Streams.from_seed(7), list[Event]()
     with closing(made(task, DataStore(task, streams, folder / "data"))) as trainer:
         result = run(

@@ -12,7 +12,6 @@ from arena.scratch import scratch
 from arena.trainers import Trainers
 from arena.worker import Worker
 from inner_loop.events import Experiment, RunEndedEvent
-from inner_loop.result import RunResult
 from tests.events import example
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Cheat, Gain, World
@@ -202,8 +201,8 @@ def in_a_run(worker: Worker, source: Source) -> tuple[Outcome, Measurement]:
         )
     )
     job = RunJob("r1", "m1", "a1", "p1", "cheat", "", 1, "confirmation", 1.0, "scripted", (FRESH,), ("",), "r1")
-    result = RunResult("r1", "finished", source, own.metric, None, 1, 1, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0)
-    (found,) = worker.verify(job, result, example(RunEndedEvent)).measurements
+    ended = example(RunEndedEvent, final_source_id=source.source_id)
+    (found,) = worker.verify(job, source, ended).measurements
     return own, found
 
 

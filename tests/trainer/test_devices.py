@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.result import RunResult
+from inner_loop.events import RunEndedEvent
 from inner_loop.run import run
 from programs.shelf import starter
 from tests.events import into
@@ -115,7 +115,7 @@ def test_templates_outlive_the_waves_and_end_with_the_devices(task: Task, data: 
     assert not alive(started[0])
 
 
-def play(task: Task, data: DataStore, devices: int, cache: Cache) -> tuple[RunResult, list[dict[str, object]]]:
+def play(task: Task, data: DataStore, devices: int, cache: Cache) -> tuple[RunEndedEvent, list[dict[str, object]]]:
     events: list[dict[str, object]] = []
     with Trainer(task, data, fixed_steps=True, cache=cache) as trainer, Devices(trainer, devices) as held:
         result = run(
