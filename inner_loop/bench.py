@@ -11,7 +11,6 @@ from inner_loop.events import DecisionEvent, Emit, Event, Experiment, FaultEvent
 from inner_loop.meter import RunMeter
 from inner_loop.replay import RunReplay
 from inner_loop.repository import RunRepository
-from inner_loop.results_tsv import ResultsTable
 from programs.common.errors import Corrupt, EnvironmentProblem, MetaloopError, TaskError, UsageError
 from programs.common.text import one_line
 from trainer.devices import Completed, Devices, busy_seconds
@@ -101,7 +100,6 @@ class Bench:
         self._streams = streams
         self._emit = emit
         self._repository = repository
-        self._table = ResultsTable(repository.folder, self.task.metric) if repository else None
         self._replay = RunReplay(run_id, recorded)
         self._should_stop = should_stop
         self._head: Experiment | None = None
@@ -243,8 +241,8 @@ class Bench:
         experiment.decide(decided)
         if decision in ("baseline", "keep"):
             self._move_head(experiment)
-        if self._table:
-            self._table.add(experiment, self._repository.hash_of(experiment) if self._repository else "")
+        if self._repository:
+            self._repository.add_row(experiment)
         if not self._replay.was_decided(decided):
             self._emit(decided)
 

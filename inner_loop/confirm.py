@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from inner_loop.bench import Bench
 from inner_loop.comparison import value
 from inner_loop.events import Experiment, Proposal
@@ -30,10 +32,15 @@ def confirm(bench: Bench, directive_ids: tuple[str, ...] = ()) -> Experiment:
         )
         for entrant, seed in again
     ]
-    fresh: dict[int, list[float]] = {entrant.number: [] for entrant in entrants}
+    losses: dict[int, list[float]] = {entrant.number: [] for entrant in entrants}
     for (entrant, _), record in zip(again, bench.experiments(proposals), strict=False):
-        _take(bench, entrant, record, fresh)
-    winner = _winner(bench, entrants, fresh)
+        bench.decide(record, "confirm", f"fresh seed for experiment {entrant.number}")
+        losses[entrant.number].append(math.inf if record.metric is None else bench.task.sign * record.metric)
+    complete = [entrant for entrant in entrants if math.inf not in losses[entrant.number]]
+    seeds = min((len(losses[entrant.number]) for entrant in complete), default=0)  # that all of these have in common
+    if not seeds:
+        return bench.head
+    winner = min(complete, key=lambda entrant: sum(losses[entrant.number][:seeds]))
     bench.move_head(winner)
     return winner
 
@@ -47,20 +54,3 @@ def best_sources(bench: Bench, count: int) -> list[Experiment]:
     head = firsts.pop(bench.head.source_id)
     ranked = sorted(firsts.values(), key=lambda record: -value(bench, record))
     return [head, *ranked[: count - 1]]
-
-
-def _take(bench: Bench, entrant: Experiment, record: Experiment, fresh: dict[int, list[float]]) -> None:
-    bench.decide(record, "confirm", f"fresh seed for experiment {entrant.number}")
-    if record.metric is None:
-        fresh.pop(entrant.number, None)
-    elif entrant.number in fresh:
-        fresh[entrant.number].append(record.metric)
-
-
-def _winner(bench: Bench, entrants: list[Experiment], fresh: dict[int, list[float]]) -> Experiment:
-    """The best mean over the seeds that all entrants without a failure have in common; without any, the head."""
-    seeds = min((len(values) for values in fresh.values()), default=0)
-    if not seeds:
-        return entrants[0]
-    standing = [entrant for entrant in entrants if entrant.number in fresh]
-    return min(standing, key=lambda entrant: bench.task.sign * sum(fresh[entrant.number][:seeds]))

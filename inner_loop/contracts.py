@@ -91,14 +91,14 @@ class KeepVerdict:
 class MoreSeeds:
     """What a keep rule asks for before it decides: each of ``sources`` trained once more, with one training seed.
 
-    ``replicate``: selects the seed. ``otherwise``: the verdict if the budget does not cover all of them.
+    ``replicate``: selects the seed. ``otherwise``: the verdict if the budget does not cover all of them. Their
+    experiments cite the settings of the keep rule.
     """
 
     sources: tuple[Experiment, ...]
     replicate: int
     reason: str
     otherwise: KeepVerdict
-    directive_ids: tuple[str, ...] = ()
 
 
 class KeepRule(Protocol):
@@ -108,6 +108,7 @@ class KeepRule(Protocol):
 
     def baseline_seeds(self, task: Task) -> int:
         """How many training seeds of the baseline it needs before anything is judged."""
+        return 1
 
     def judge(
         self,

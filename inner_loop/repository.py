@@ -6,20 +6,18 @@ Commits are written by `git fast-import` (https://git-scm.com/docs/git-fast-impo
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from inner_loop.events import Experiment
+from inner_loop.results_tsv import header, row
 from programs.common.errors import EnvironmentProblem
+from programs.common.safe_git import run
 from programs.common.text import one_line
 from trainer.edits import format_value
 
 AUTHOR = "Metaloop <metaloop@localhost>"
-#: Settings and hooks of the user, or of a folder above, have no part in it.
-_GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsync=none", "-c", "gc.auto=0")
 
 
 class RunRepository:
@@ -38,12 +36,16 @@ class RunRepository:
             place.mkdir(parents=True, exist_ok=True)
         unlock(self._git)
         lay_out(self._git)
+        self._results = folder / "results.tsv"
+        self._results.write_text(header(metric), encoding="utf-8")
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
 
-    def hash_of(self, experiment: Experiment) -> str:
-        """The commit of an experiment; empty if it has none."""
-        return self._hashes.get(experiment.number, "")
+    def add_row(self, experiment: Experiment) -> None:
+        """Add a decided experiment to results.tsv. Each opening starts the file again; a resumed run writes the same
+        rows."""
+        with self._results.open("a", encoding="utf-8") as file:
+            file.write(row(experiment, self._hashes.get(experiment.number, "")))
 
     def write(self, experiment: Experiment) -> None:
         """Store an experiment's diff against its parent, kept or not, as `diffs/NUMBER.diff`, its log, and its source
@@ -79,7 +81,7 @@ class RunRepository:
     def close(self) -> None:
         """Check out main, so that `git status` is clean."""
         if self._tip is not None:
-            _run_git(self.folder, "reset", "--hard", "--quiet", "main")
+            self._run_git("reset", "--hard", "--quiet", "main")
 
     def _commit(self, experiment: Experiment) -> None:
         """Commit a source on top of its parent's."""
@@ -92,9 +94,18 @@ class RunRepository:
         stream += b"deleteall\n"
         for name, text in experiment.source.files:
             stream += f"M 100644 inline {json.dumps(name)}\n".encode() + _data(text)
-        self._hashes[experiment.number] = (
-            _run_git(self.folder, "fast-import", "--quiet", "--force", stdin=stream + b"get-mark :1\n").decode().strip()
+        self._hashes[experiment.number] = self._run_git(
+            "fast-import", "--quiet", "--force", data=stream + b"get-mark :1\n"
         )
+
+    def _run_git(self, *words: str, data: bytes = b"") -> str:
+        """The output of git. Turns its errors, usually a full disk, into one line."""
+        done = run(["--git-dir", str(self._git), "--work-tree", str(self.folder), *words], data)
+        if done.returncode:
+            problem = one_line(done.stderr.decode("utf-8", "replace"), 300)
+            hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
+            raise EnvironmentProblem(f"{self.folder}: git failed: {problem}", hint=hint)
+        return done.stdout.decode().strip()
 
 
 def _data(text: str) -> bytes:
@@ -102,24 +113,14 @@ def _data(text: str) -> bytes:
     return f"data {len(data)}\n".encode() + data + b"\n"
 
 
-def _run_git(folder: Path, *words: str, stdin: bytes = b"") -> bytes:
-    """The output of git in a run's folder. Turns its errors, usually a full disk, into one line."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    done = subprocess.run([*_GIT, "-C", str(folder), *words], input=stdin, capture_output=True, env=environment)
-    if done.returncode:
-        problem = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
-        hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
-        raise EnvironmentProblem(f"{folder}: git failed: {problem}", hint=hint)
-    return done.stdout
-
-
 def lay_out(git_folder: Path) -> None:
     """The files that make a folder the repository of a run, whose other files are excluded from `git status`. Objects
     and branches that it has stay."""
     for name in ("info", "objects", "refs/heads"):
         (git_folder / name).mkdir(parents=True, exist_ok=True)
-    (git_folder / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n")
+    (git_folder / "config").write_text(
+        "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tfsync = none\n[gc]\n\tauto = 0\n"
+    )
     (git_folder / "info" / "exclude").write_text("/diffs/\n/results.tsv\n/logs/\n/agent/\n")
     (git_folder / "HEAD").write_text("ref: refs/heads/main\n")
 

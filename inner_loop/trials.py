@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.citations import Citations, joined
 from inner_loop.comparison import added_lines, gain_over, measurements
 from inner_loop.contracts import KeepRule, KeepVerdict, MoreSeeds
 from inner_loop.events import Experiment, Proposal
 from programs.charter import Charter, promoted
+from programs.program import Program
 
 
 class Trials:
     """Applies the charter's replicates, screening, simplicity and keep rule."""
 
-    def __init__(self, charter: Charter, rule: KeepRule, citations: Citations) -> None:
-        self._charter = charter
-        self._rule = rule
-        self._citations = citations
+    def __init__(self, program: Program, rule: KeepRule) -> None:
+        self._program, self._charter, self._rule = program, program.charter, rule
 
     def measure(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Experiment:
         """Run the candidate in full, with every training seed of the charter; stop at a failure.
@@ -41,29 +39,25 @@ class Trials:
         of every experiment are known before its wave is launched.
         """
         proposals = [replace(proposal, parent=parent) for proposal in wave]
-        if bench.devices == 1 and self._charter.replicates > 1:
-            candidates: list[Experiment] = []
-            for proposal in proposals:
-                first = bench.experiments([proposal])
-                if not first:
-                    break
-                candidates += first
-                self._replicate(bench, [(first[0], proposal)])
-            return candidates
-        candidates = bench.experiments(proposals)
-        self._replicate(bench, list(zip(candidates, proposals, strict=False)))
+        candidates: list[Experiment] = []
+        for group in [proposals] if bench.devices > 1 else [[proposal] for proposal in proposals]:
+            first = bench.experiments(group)
+            if not first:
+                break
+            candidates += first
+            self._replicate(bench, list(zip(first, group, strict=False)))
         return candidates
 
     def _replicate(self, bench: Bench, pairs: Sequence[tuple[Experiment, Proposal]]) -> None:
         """The charter's further seeds of candidates, until they fail or the budget is spent."""
         living = [(candidate, proposal) for candidate, proposal in pairs if candidate.ok]
-        cited = self._citations.cite("replicates")
+        cited = self._program.cite("replicates")
         for replicate in range(1, self._charter.replicates):
             proposals = [
                 replace(
                     proposal,
                     replicate=replicate,
-                    directive_ids=joined(proposal.directive_ids, cited),
+                    directive_ids=tuple(dict.fromkeys((*proposal.directive_ids, *cited))),
                     description=f"{candidate.description}, seed {replicate}",
                 )
                 for candidate, proposal in living
@@ -75,10 +69,15 @@ class Trials:
 
     def screen(self, bench: Bench, parent: Experiment, wave: Sequence[Proposal], promoted: int) -> list[Proposal]:
         """Run each proposal at a fraction of the budget; promote the best by that metric alone, best first."""
-        cited = self._citations.cite("screen.fraction", "screen.promote", "wave")
+        cited = self._program.cite("screen.fraction", "screen.promote", "wave")
         fraction = self._charter.screen.fraction
         proposals = [
-            replace(proposal, parent=parent, fraction=fraction, directive_ids=joined(proposal.directive_ids, cited))
+            replace(
+                proposal,
+                parent=parent,
+                fraction=fraction,
+                directive_ids=tuple(dict.fromkeys((*proposal.directive_ids, *cited))),
+            )
             for proposal in wave
         ]
         tried = list(zip(bench.experiments(proposals), wave, strict=False))  # the budget may end within the wave
@@ -95,12 +94,13 @@ class Trials:
         """The keep rule's verdict. The charter's least gain and added lines of source raise the required gain."""
         if not candidate.ok:
             return KeepVerdict(False, f"{candidate.status}: {candidate.reason}")
-        failed = self._failed_replicate(bench, candidate)
-        if failed is not None:
-            return KeepVerdict(False, f"{failed.status} under seed {failed.replicate}: {failed.reason}")
+        for later in bench.history[candidate.number + 1 :]:  # a source that fails with some seed is not kept
+            if later.source_id == candidate.source_id and later.full and not later.ok:
+                return KeepVerdict(False, f"{later.status} under seed {later.replicate}: {later.reason}")
         earn = self._charter.simplicity * max(0, added_lines(candidate, parent))
         earn = max(earn, self._charter.keep.least)
-        return verdict_of(self._rule, bench, candidate, parent, earn=earn)
+        cited = self._program.cite("keep.rule", "keep.pairs")
+        return verdict_of(self._rule, bench, candidate, parent, cited, earn=earn)
 
     def best_first(self, bench: Bench, candidates: Sequence[Experiment], parent: Experiment) -> list[Experiment]:
         """Candidates by gain over their parent; failed ones come last."""
@@ -110,12 +110,6 @@ class Trials:
             return float("inf") if gain is None else -gain
 
         return sorted(candidates, key=rank)
-
-    def _failed_replicate(self, bench: Bench, candidate: Experiment) -> Experiment | None:
-        """A later seed with which the candidate failed; a source that fails with some seed is not kept."""
-        later = bench.history[candidate.number + 1 :]
-        mine = (r for r in later if r.source_id == candidate.source_id and r.full)
-        return next((record for record in mine if not record.ok), None)
 
 
 def prepare_rule(rule: KeepRule, bench: Bench, directive_ids: tuple[str, ...] = ()) -> None:
@@ -130,21 +124,28 @@ def prepare_rule(rule: KeepRule, bench: Bench, directive_ids: tuple[str, ...] = 
 
 
 def verdict_of(
-    rule: KeepRule, bench: Bench, candidate: Experiment, parent: Experiment, *, earn: float = 0.0
+    rule: KeepRule,
+    bench: Bench,
+    candidate: Experiment,
+    parent: Experiment,
+    directive_ids: tuple[str, ...] = (),
+    *,
+    earn: float = 0.0,
 ) -> KeepVerdict:
-    """A keep rule's verdict, after all the further seeds that it asks for, as far as the budget covers them."""
+    """A keep rule's verdict, after all the further seeds that it asks for, as far as the budget covers them: these
+    experiments cite ``directive_ids``."""
     further: list[Experiment] = []
     while True:
         answer = rule.judge(bench, candidate, parent, further, earn=earn)
         if isinstance(answer, KeepVerdict):
             return answer
         try:
-            further += _more_seeds(bench, answer)
+            further += _more_seeds(bench, answer, directive_ids)
         except BudgetSpent:
             return answer.otherwise
 
 
-def _more_seeds(bench: Bench, request: MoreSeeds) -> list[Experiment]:
+def _more_seeds(bench: Bench, request: MoreSeeds, directive_ids: tuple[str, ...]) -> list[Experiment]:
     """What a keep rule asks for. BudgetSpent where the budget does not cover all of it."""
     if not bench.can_afford(count=len(request.sources)):
         raise BudgetSpent("no budget left for further seeds")
@@ -154,7 +155,7 @@ def _more_seeds(bench: Bench, request: MoreSeeds) -> list[Experiment]:
         experiment = bench.experiment(
             Proposal(
                 parent=source,
-                directive_ids=request.directive_ids,
+                directive_ids=directive_ids,
                 replicate=request.replicate,
                 description=description,
             )

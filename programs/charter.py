@@ -18,9 +18,7 @@ VERSION = 1
 PROPOSERS: Registry[Any] = Registry(
     "proposers", "inner_loop.proposers", ("start",), first=("queue", "random", "local", "tpe")
 )
-KEEP_RULES: Registry[Any] = Registry(
-    "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
-)
+KEEP_RULES: Registry[Any] = Registry("keep_rules", "inner_loop.keep", ("keep",), first=("better", "margin", "paired"))
 CharterValue = str | float | tuple[str, ...] | dict[str, float]  # of a dotted field; also int, bool
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 

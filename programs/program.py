@@ -110,6 +110,12 @@ class Program:
             out[directive.directive_id] = FILE.join([*headings, last])
         return out
 
+    def cite(self, *fields: str) -> tuple[str, ...]:
+        """The directive ids of those of the charter's fields that the program sets, in that order."""
+        charter = [directive for directive in self.directives if directive.kind == CHARTER]
+        ids = {directive.text.partition(":")[0]: directive.directive_id for directive in charter}
+        return tuple(ids[field] for field in fields if field in ids)
+
     def write(self, folder: Path) -> None:
         """Write every file below a folder, living ones too. Raises EnvironmentProblem."""
         try:

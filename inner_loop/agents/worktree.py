@@ -21,7 +21,7 @@ from inner_loop.agents.answer import facts_of
 from inner_loop.bench import Bench
 from inner_loop.events import Experiment
 from inner_loop.prompts import render
-from inner_loop.results_tsv import row
+from inner_loop.results_tsv import header, row
 from inner_loop.worktree import read_file
 from programs.common.errors import EnvironmentProblem, UsageError
 from programs.common.safe_git import run
@@ -73,9 +73,8 @@ def lay(
         _git(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
         commits[number] = _git(folder, "rev-parse", "HEAD").strip()
     if len(history) > 1:
-        header = f"commit\t{task.metric}\tmemory_gb\tstatus\tdescription"
         rows = [row(record, commits.get(record.number, "")) for record in history]
-        (folder / "results.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        (folder / "results.tsv").write_text("".join([header(task.metric), *rows]), encoding="utf-8")
 
 
 def program_files(program: Program) -> dict[str, bytes]:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from programs.charter import KEEP_RULES
 
 if TYPE_CHECKING:
-    from inner_loop.citations import Citations
     from inner_loop.contracts import KeepRule
     from programs.charter import Keep
 
 
-def make(keep: Keep, citations: Citations) -> KeepRule:
+def make(keep: Keep) -> KeepRule:
     """The rule that a charter names."""
-    rule: KeepRule = KEEP_RULES.get(keep.rule)(keep, citations)
+    rule: KeepRule = KEEP_RULES.get(keep.rule)(keep)
     return rule

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inner_loop.bench import Bench
-from inner_loop.citations import Citations
 from inner_loop.comparison import WORDS, difference, least_gain
-from inner_loop.contracts import KeepVerdict
+from inner_loop.contracts import KeepRule, KeepVerdict
 from inner_loop.events import Experiment
 from programs.charter import Keep
-from trainer.task import Task
 
 
-class Better:
+class Better(KeepRule):
     """Better by mean over the training seeds that both were measured with, by what the run asks of a gain."""
 
     name = "better"
-
-    def baseline_seeds(self, task: Task) -> int:
-        return 1
 
     def judge(
         self,
@@ -51,5 +46,5 @@ def verdict(
     return KeepVerdict(keep, f"{word}: {gain:+.6f}{error} {unit}{what}{need}", gain, se, undecided)
 
 
-def make(keep: Keep, citations: Citations) -> Better:
+def make(keep: Keep) -> Better:
     return Better()

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Sequence
 
 from inner_loop.bench import Bench
-from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over, measurements
 from inner_loop.contracts import KeepVerdict
 from inner_loop.events import Experiment
@@ -48,5 +47,5 @@ class Margin:
         return verdict(gain_over(bench, candidate, parent), max(earn, self._margin * sd), bench.task.unit)
 
 
-def make(keep: Keep, citations: Citations) -> Margin:
+def make(keep: Keep) -> Margin:
     return Margin(keep.margin)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inner_loop.bench import Bench
-from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
-from inner_loop.contracts import KeepVerdict, MoreSeeds
+from inner_loop.contracts import KeepRule, KeepVerdict, MoreSeeds
 from inner_loop.events import Experiment
 from inner_loop.keep.better import verdict
 from programs.charter import Keep
-from trainer.task import Task
 
 
-class Paired:
+class Paired(KeepRule):
     """A candidate that looks better is trained beside its parent with seeds that neither was chosen by.
 
     The first look picks candidates and is left out of the mean, which would be too high with it.
@@ -22,13 +20,8 @@ class Paired:
 
     name = "paired"
 
-    def __init__(self, pairs: int, directive_ids: tuple[str, ...] = ()) -> None:
-
+    def __init__(self, pairs: int) -> None:
         self._pairs = pairs
-        self._directive_ids = directive_ids
-
-    def baseline_seeds(self, task: Task) -> int:
-        return 1
 
     def judge(
         self,
@@ -56,8 +49,8 @@ class Paired:
         if len(gains) == self._pairs:
             return so_far
         reason = f"fresh pair of {candidate.number} and {parent.number}"
-        return MoreSeeds((candidate, parent), bench.next_replicate(), reason, so_far, self._directive_ids)
+        return MoreSeeds((candidate, parent), bench.next_replicate(), reason, so_far)
 
 
-def make(keep: Keep, citations: Citations) -> Paired:
-    return Paired(keep.pairs, citations.cite("keep.rule", "keep.pairs"))
+def make(keep: Keep) -> Paired:
+    return Paired(keep.pairs)

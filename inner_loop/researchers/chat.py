@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from inner_loop.bench import Bench, RunStopped, WallSpent
-from inner_loop.citations import Citations, joined
 from inner_loop.events import Experiment, Proposal, TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
@@ -110,7 +109,7 @@ class ChatProposals(WaveProposals):
     """Draws waves from a model, turn by turn; the roles of the program take turns."""
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
-        self._charter, self._focus = program.charter, Citations(program).cite("focus")
+        self._charter, self._focus = program.charter, program.cite("focus")
         self._context = context
         self._roles = roles(program)
         self._prompts = Prompts(program, task, self._roles, context.config, context.seat[1] > 1)
@@ -242,7 +241,7 @@ class ChatProposals(WaveProposals):
         assert turn.answer is not None and turn.edited is not None
         return ChatProposal(
             known_edit(bench.task.edits, parent, turn.edited), f"{CHAT}{turn.role.name}",
-            joined(self._cited(turn), self._focus), turn.answer.title, turn.edited, turn=turn,
+            tuple(dict.fromkeys((*self._cited(turn), *self._focus))), turn.answer.title, turn.edited, turn=turn,
         )  # fmt: skip
 
     def _cited(self, turn: Turn) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 from inner_loop import keep, proposers
 from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.citations import Citations
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Situation
 from inner_loop.events import Experiment, Proposal
@@ -60,9 +59,9 @@ class WaveResearcher:
 
     def __init__(self, program: Program, proposals: WaveProposals) -> None:
         self._proposals, self.client = proposals, proposals.client
-        self._charter, self._citations = program.charter, Citations(program)
-        self._rule = keep.make(program.charter.keep, self._citations)
-        self._trials = Trials(program.charter, self._rule, self._citations)
+        self._program, self._charter = program, program.charter
+        self._rule = keep.make(program.charter.keep)
+        self._trials = Trials(program, self._rule)
 
     def work(self, bench: Bench) -> None:
         """Raises what the proposals raise, besides what every researcher may raise."""
@@ -74,7 +73,7 @@ class WaveResearcher:
                     pass
             bench.set_aside(0.0)
             if self._charter.confirm > 0:
-                confirm(bench, self._citations.cite("confirm"))
+                confirm(bench, self._program.cite("confirm"))
         finally:
             self.close(bench)
 
@@ -101,10 +100,10 @@ class WaveResearcher:
         for replicate in range(1, self._charter.replicates):
             description = f"baseline, seed {replicate}"
             proposal = Proposal(
-                directive_ids=self._citations.cite("replicates"), replicate=replicate, description=description
+                directive_ids=self._program.cite("replicates"), replicate=replicate, description=description
             )
             bench.decide(bench.experiment(proposal), "replicate", f"seed {replicate} of the baseline")
-        prepare_rule(self._rule, bench, self._citations.cite("keep.rule", "keep.margin"))
+        prepare_rule(self._rule, bench, self._program.cite("keep.rule", "keep.margin"))
 
     def _round(self, bench: Bench) -> bool:
         """One wave from the head; False when the budget or the edits are used up."""
@@ -154,7 +153,7 @@ class ScriptedProposals(WaveProposals):
     def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
         self._rng = rng
         self._surroundings = Surroundings(program.charter, task.edits)
-        self._directive_ids = Citations(program).cite("proposers", "focus")
+        self._directive_ids = program.cite("proposers", "focus")
         ideas = resolved_ideas(program, task)
         self._proposer = proposers.make(program.charter, ideas, self._directive_ids, program.program_id)
 

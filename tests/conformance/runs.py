@@ -15,7 +15,6 @@ import pytest
 from bench.simulated_tasks import COST, random_law, simulated_task
 from inner_loop import keep, proposers
 from inner_loop.bench import Bench
-from inner_loop.citations import Citations
 from inner_loop.contracts import ProposerStart, Situation
 from inner_loop.events import DecisionEvent, Event, Experiment, Proposal
 from inner_loop.researchers.description import describe
@@ -82,7 +81,7 @@ class KeepRuleConformance(Conformance):
 
     def test_better_is_kept_and_worse_is_not(self, trainer: Trainer, name: str) -> None:
         """Candidates stay undecided; the further seeds that the rule asks for are decided."""
-        bench, rule = open_bench(trainer), keep.make(Keep(rule=name), Citations(PROGRAM))
+        bench, rule = open_bench(trainer), keep.make(Keep(rule=name))
         prepare_rule(rule, bench)
         assert rule.name == name
         for edit, kept in ((GOOD, True), (BAD, False), (FAILING, False)):

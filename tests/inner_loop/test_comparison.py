@@ -13,12 +13,11 @@ import pytest
 
 from inner_loop import keep
 from inner_loop.bench import Bench
-from inner_loop.citations import Citations
 from inner_loop.comparison import decide_by, difference, gain_text
 from inner_loop.events import Experiment, Proposal
 from inner_loop.stored_sources import StoredSources
 from inner_loop.trials import Trials
-from programs.charter import Charter, Keep
+from programs.charter import Keep
 from tests.events import of, typed
 from tests.inner_loop.play import open_bench, play, program
 from tests.trainer.foreign_repos import command_task, trainer_of
@@ -158,8 +157,8 @@ def test_a_second_seed_replaces_the_seeds_part_of_the_error_and_not_that_of_the_
 
 
 def test_rule_better_leaves_a_gain_within_its_error_undecided(bench: Bench) -> None:
-    rule = keep.make(Keep(), Citations(program()))
-    trials = Trials(Charter(), rule, Citations(program()))
+    rule = keep.make(Keep())
+    trials = Trials(program(), rule)
     with_metrics(with_score(bench, n_rows=100), {0: [0.24], 1: [0.22], 2: [0.1], 3: [0.9]})
     verdicts = [trials.judge(bench, source(bench, at), source(bench, 0)) for at in (1, 2, 3)]
     assert [verdict.decision for verdict in verdicts] == ["undecided", "keep", "discard"]

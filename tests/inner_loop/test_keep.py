@@ -10,7 +10,6 @@ import pytest
 
 from inner_loop import keep
 from inner_loop.bench import BudgetSpent
-from inner_loop.citations import Citations
 from inner_loop.comparison import measurements
 from inner_loop.contracts import KeepRule
 from inner_loop.events import Proposal
@@ -19,16 +18,15 @@ from inner_loop.trials import prepare_rule, verdict_of
 from programs.charter import KEEP_RULES, Keep
 from tests.conformance import KeepRuleConformance
 from tests.events import of
-from tests.inner_loop.play import STREAMS_OF_TESTS, open_bench, program
+from tests.inner_loop.play import STREAMS_OF_TESTS, open_bench
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 
 GOOD = Edit({"LR": 0.3, "MOMENTUM": 0.9})
-CITATIONS = Citations(program())
 
 
 def make(rule: str, **more: float) -> KeepRule:
-    return keep.make(Keep.model_validate({"rule": rule, **more}), CITATIONS)
+    return keep.make(Keep.model_validate({"rule": rule, **more}))
 
 
 @pytest.mark.parametrize("name", KEEP_RULES.built_in)

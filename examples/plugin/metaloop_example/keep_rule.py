@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inner_loop.bench import Bench
-from inner_loop.citations import Citations
-from inner_loop.contracts import KeepVerdict
+from inner_loop.contracts import KeepRule, KeepVerdict
 from inner_loop.events import Experiment
 from inner_loop.keep.better import Better
 from programs.charter import Keep
-from trainer.task import Task
 
 PER_LINE = 0.001
 
 
-class Simpler:
+class Simpler(KeepRule):
     name = "simpler"
-
-    def baseline_seeds(self, task: Task) -> int:
-        return 1  # it needs no further seed of the baseline
 
     def judge(
         self,
@@ -39,5 +34,5 @@ def lines(record: Experiment) -> int:
     return sum(len(text.splitlines()) for _, text in record.source.files)
 
 
-def make(keep: Keep, citations: Citations) -> Simpler:
+def make(keep: Keep) -> Simpler:
     return Simpler()
