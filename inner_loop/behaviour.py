@@ -15,6 +15,7 @@ from programs.common.bounded import fault_of, python_tree
 from programs.common.ids import content_id, normalise
 from programs.common.text import BOM, one_line
 from programs.directives import Directive
+from programs.edit import without
 from programs.ideas import ProgramIdea
 from programs.patches import ProgramPatch
 from programs.program import Program
@@ -149,15 +150,4 @@ def _works(directive: Directive, program: Program, task: Task, used: set[str]) -
         return len(used) > 1
     if directive.kind != "charter":
         return False
-    field = directive.text.partition(":")[0]
-    return effective(program.charter, task) != effective(_without(program.charter, field), task)
-
-
-def _without(charter: Charter, field: str) -> Charter:
-    """The charter with one dotted field reset to its default."""
-    part = data = charter.model_dump(mode="json", exclude_unset=True)
-    *outer, last = field.split(".")
-    for name in outer:
-        part = part.get(name, {})
-    part.pop(last, None)
-    return Charter.model_validate(data)
+    return effective(program.charter, task) != effective(without(program, directive.directive_id).charter, task)

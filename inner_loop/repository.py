@@ -12,8 +12,7 @@ from pathlib import Path
 
 from inner_loop.events import Experiment
 from inner_loop.results_tsv import header, row
-from programs.common.errors import EnvironmentProblem
-from programs.common.safe_git import run
+from programs.common.safe_git import run_in
 from programs.common.text import one_line
 from trainer.edits import format_value
 
@@ -81,7 +80,7 @@ class RunRepository:
     def close(self) -> None:
         """Check out main, so that `git status` is clean."""
         if self._tip is not None:
-            self._run_git("reset", "--hard", "--quiet", "main")
+            run_in(self.folder, "reset", "--hard", "--quiet", "main")
 
     def _commit(self, experiment: Experiment) -> None:
         """Commit a source on top of its parent's."""
@@ -94,18 +93,9 @@ class RunRepository:
         stream += b"deleteall\n"
         for name, text in experiment.source.files:
             stream += f"M 100644 inline {json.dumps(name)}\n".encode() + _data(text)
-        self._hashes[experiment.number] = self._run_git(
-            "fast-import", "--quiet", "--force", data=stream + b"get-mark :1\n"
+        self._hashes[experiment.number] = run_in(
+            self.folder, "fast-import", "--quiet", "--force", data=stream + b"get-mark :1\n"
         )
-
-    def _run_git(self, *words: str, data: bytes = b"") -> str:
-        """The output of git. Turns its errors, usually a full disk, into one line."""
-        done = run(["--git-dir", str(self._git), "--work-tree", str(self.folder), *words], data)
-        if done.returncode:
-            problem = one_line(done.stderr.decode("utf-8", "replace"), 300)
-            hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
-            raise EnvironmentProblem(f"{self.folder}: git failed: {problem}", hint=hint)
-        return done.stdout.decode().strip()
 
 
 def _data(text: str) -> bytes:

@@ -24,7 +24,7 @@ from inner_loop.prompts import render
 from inner_loop.results_tsv import header, row
 from inner_loop.worktree import read_file
 from programs.common.errors import EnvironmentProblem, UsageError
-from programs.common.safe_git import run
+from programs.common.safe_git import run_in
 from programs.common.text import MAX_BYTES
 from programs.edit import state_settings
 from programs.program import Program
@@ -53,7 +53,7 @@ def lay(
     """
     clear(folder)
     folder.mkdir(parents=True)
-    _git(folder, "init", "--quiet", "--initial-branch=main")
+    run_in(folder, "init", "--quiet", "--initial-branch=main")
     with (folder / ".git" / "config").open("a", encoding="utf-8") as config:
         config.write(_AUTHOR)
     (folder / ".git" / "info").mkdir(exist_ok=True)
@@ -69,9 +69,9 @@ def lay(
     commits: dict[int, str] = {}
     for number, (source, subject) in sorted(line.items()):
         source.write(folder)
-        _git(folder, "add", "--all")
-        _git(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
-        commits[number] = _git(folder, "rev-parse", "HEAD").strip()
+        run_in(folder, "add", "--all")
+        run_in(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
+        commits[number] = run_in(folder, "rev-parse", "HEAD")
     if len(history) > 1:
         rows = [row(record, commits.get(record.number, "")) for record in history]
         (folder / "results.tsv").write_text("".join([header(task.metric), *rows]), encoding="utf-8")
@@ -136,15 +136,6 @@ def _line(history: Sequence[Experiment], head: Experiment) -> list[Experiment]:
     while (parent := line[-1].parent_number) is not None:
         line.append(history[parent])
     return [record for at, record in enumerate(reversed(line)) if at == 0 or record.source != history[0].source]
-
-
-def _git(folder: Path, *words: str) -> str:
-    """git in a folder that we have just made and that no other process uses."""
-    done = run(["--git-dir", str(folder / ".git"), "--work-tree", str(folder), *words])
-    if done.returncode:
-        said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
-        raise EnvironmentProblem(f"{folder}: git {words[0]} failed: {said}", hint="metaloop doctor")
-    return done.stdout.decode("utf-8", "replace")
 
 
 def entry(task: Task) -> str:

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from programs.common.errors import Corrupt
+from programs.common.errors import Corrupt, EnvironmentProblem
 from programs.common.files import irregular, is_regular, read_regular
-from programs.common.text import word_list
+from programs.common.text import one_line, word_list
 
 SECONDS = 600.0
 MOST_OUTPUT = 64 << 20
@@ -79,6 +79,17 @@ def run(
         stderr.seek(0)
         code = -signal.SIGKILL if len(out) > most else code  # it may have ended before
         return subprocess.CompletedProcess(list(words), code, out, stderr.read(1 << 16))
+
+
+def run_in(folder: Path, *words: str, data: bytes = b"") -> str:
+    """What git prints in a work tree that we have made and no other process uses. Turns its errors, usually a full
+    disk, into one line."""
+    done = run(["--git-dir", str(folder / ".git"), "--work-tree", str(folder), *words], data)
+    if done.returncode:
+        problem = one_line(done.stderr.decode(errors="replace"), 300)
+        hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
+        raise EnvironmentProblem(f"{folder}: git {words[0]} failed: {problem}", hint=hint)
+    return done.stdout.decode(errors="replace").strip()
 
 
 def repository_above(folder: Path) -> Path | None:

@@ -106,7 +106,7 @@ def test_a_lock_that_a_killed_git_left_is_no_harm_and_what_git_refuses_is_one_li
     play(trainer, program("proposers: {queue: 1}", IDEAS), 2, folder=folder)
     assert git(folder, "status", "--short") == ""
     (folder / ".git" / "index").write_bytes(b"DIRC" + bytes(40))
-    with pytest.raises(EnvironmentProblem, match="git failed") as caught:
+    with pytest.raises(EnvironmentProblem, match="git reset failed") as caught:
         play(trainer, program("proposers: {queue: 1}", IDEAS), 2, folder=folder)
     assert "\n" not in caught.value.message and caught.value.hint
 
