@@ -15,8 +15,8 @@ from arena.scratch import Say, secret_hash
 from arena.study import Study
 from arena.verify import Audit, How, verify_source
 from arena.verify_study import claim_of, run_of, runs_to_confirm, samples_of, spent_by, verify_run, verify_study
-from inner_loop.worktree import read_file
 from programs.common.errors import NotFound, UsageError
+from programs.common.files import read_beneath
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 from trainer.task import Task
@@ -106,5 +106,5 @@ def read_source(path: Path, task: Task) -> Source:
     name = alike[0] if len(alike) == 1 else "train.py"
     root = path.parents[name.count("/")] if path.as_posix().endswith(f"/{name}") else path.parent
     found = {file: file for file in files if (root / file).is_file()} | {name: os.path.relpath(path, root)}
-    texts = {file: read_file(root, found[file], SOURCE_BYTES).decode("utf-8", "replace") for file in found}
+    texts = {file: read_beneath(root, found[file], SOURCE_BYTES).decode("utf-8", "replace") for file in found}
     return Source(tuple((file, texts.get(file, baseline.text(file))) for file in files))

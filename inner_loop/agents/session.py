@@ -1,6 +1,7 @@
 """The bench's side of an agent's session: its requests are read, run, charged and answered here.
 
-The work tree is untrusted (`inner_loop.worktree`), and only the task's editable files count. The agent's statements
+The work tree is untrusted: its files are read as data (`read_beneath`), and git is never run in it from here, because
+its configuration, hooks and attributes can start programs. Only the task's editable files count. The agent's statements
 about its results, in messages, results.tsv or commits, are text and nothing else.
 """
 
@@ -19,8 +20,8 @@ from inner_loop.comparison import WORDS, decide_by, difference, gain_over_source
 from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event, Experiment, Proposal
 from inner_loop.moves import known_edit
 from inner_loop.stored_sources import StoredSources
-from inner_loop.worktree import read_file
 from programs.common.errors import UsageError
+from programs.common.files import read_beneath
 from programs.common.text import one_line
 from programs.program import Program
 from trainer.edits import Edit
@@ -212,7 +213,7 @@ class AgentSession:
         files: list[tuple[str, str]] = []
         for name in self.bench.task.editable:
             try:
-                files.append((name, read_file(self.worktree, name, SOURCE_BYTES).decode()))
+                files.append((name, read_beneath(self.worktree, name, SOURCE_BYTES).decode()))
             except UnicodeDecodeError:
                 raise UsageError(f"{name} is not UTF-8") from None
         return Source(tuple(files))
@@ -237,7 +238,7 @@ class AgentSession:
         changed = []
         for name, data in shown_files(self.bench.task):
             with suppress(UsageError):
-                if name in program_files(self.program) or read_file(self.worktree, name, len(data)) == data:
+                if name in program_files(self.program) or read_beneath(self.worktree, name, len(data)) == data:
                     continue
             changed.append(name)
         said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"

@@ -22,8 +22,8 @@ from inner_loop.bench import Bench
 from inner_loop.events import Experiment
 from inner_loop.prompts import render
 from inner_loop.results_tsv import header, row
-from inner_loop.worktree import read_file
 from programs.common.errors import EnvironmentProblem, UsageError
+from programs.common.files import read_beneath
 from programs.common.safe_git import run_in
 from programs.common.text import MAX_BYTES
 from programs.edit import state_settings
@@ -119,7 +119,7 @@ def clear(folder: Path) -> None:
 def notes(worktree: Path, name: str = NOTES) -> str:
     """The notes that an agent keeps, as far as they are text; empty if there are none."""
     with suppress(UsageError, OSError):
-        return read_file(worktree, name, _NOTES_BYTES).decode("utf-8", "replace")
+        return read_beneath(worktree, name, _NOTES_BYTES).decode("utf-8", "replace")
     return ""
 
 

@@ -18,31 +18,31 @@ from trainer.edits import Knob, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import Trial
 
 #: Knobs that one proposal may change; trials before the estimator takes over from uniform draws; asks before giving up.
 FREE, STARTUP, ASKS = 3, 5, 8
-NAME = "run"  # of the study within its storage
 
 
 class TpeProposer(CitingProposer):
     """Each proposal depends on this run's history alone, with a sampler of its own seed.
 
-    The trials of the last proposal's study are kept where the history has only grown since: to make them all anew takes
-    a time that grows with the square of the run's experiments.
+    The last proposal's study is kept where the history has only grown since: to make all its trials anew takes a time
+    that grows with the square of the run's experiments.
     """
 
     name = "tpe"
 
-    _trials: _Trials | None = None
+    _study: Study | None = None
+    _knobs: Sequence[Knob] = ()
+    _measured: Sequence[tuple[Experiment, float]] = ()
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         movable = [knob for knob in situation.knobs if others(knob, situation.parent.config)]
         if not movable:
             return None
-        study = self._study(situation, int(rng.integers(2**31)))
+        study = self._known(situation, int(rng.integers(2**31)))
         for _ in range(ASKS):
             free = rng.choice(len(movable), size=min(FREE, len(movable)), replace=False)
             trial = study.ask()
@@ -55,50 +55,32 @@ class TpeProposer(CitingProposer):
                 return Proposal(edit, self.name, self._directive_ids)
         return None
 
-    def _study(self, situation: Situation, seed: int) -> Study:
+    def _known(self, situation: Situation, sampler_seed: int) -> Study:
+        """A study with the experiments so far and their gains, in order."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         gains = _gains(situation)
         measured = [(record, gains[record.number]) for record in situation.history if record.number in gains]
         knobs = [knob for knob in situation.space.knobs if len(knob.values) > 1]
-        if self._trials is None or not self._trials.continued_by(measured, knobs):
-            self._trials = _Trials(knobs)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=False)
-        return self._trials.study(measured, sampler)
-
-
-make = TpeProposer
-
-
-class _Trials:
-    """Optuna's trials of experiments and their gains, in order; those that earlier proposals asked for have failed."""
-
-    def __init__(self, knobs: Sequence[Knob]) -> None:
-        from optuna.storages import InMemoryStorage
-        from optuna.study import StudyDirection
-
-        self._storage, self._knobs = InMemoryStorage(), knobs
-        self._storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
-        self._measured: Sequence[tuple[Experiment, float]] = ()
-
-    def continued_by(self, measured: Sequence[tuple[Experiment, float]], knobs: Sequence[Knob]) -> bool:
-        """False where a known gain has changed, as that of a failed experiment does with the worst gain."""
-        return knobs == self._knobs and list(self._measured) == list(measured[: len(self._measured)])
-
-    def study(self, measured: Sequence[tuple[Experiment, float]], sampler: BaseSampler) -> Study:
-        import optuna
-
-        study = optuna.Study(NAME, self._storage, sampler=sampler)
+        sampler = optuna.samplers.TPESampler(seed=sampler_seed, n_startup_trials=STARTUP, multivariate=False)
+        # a known gain may have changed, as that of a failed experiment does with the worst gain
+        if self._study is None or knobs != self._knobs or self._measured != measured[: len(self._measured)]:
+            self._study, self._knobs, self._measured = optuna.create_study(direction="maximize"), knobs, []
+        study = self._study
+        study.sampler = sampler
         for running in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
             study.tell(running.number, state=optuna.trial.TrialState.FAIL)  # the sampler keeps away from those that run
         for record, gain in measured[len(self._measured) :]:
-            known = [knob for knob in self._knobs if knob.name in record.config]
+            known = [knob for knob in knobs if knob.name in record.config]
             params = {knob.name: rung(knob, record.config[knob.name]) for knob in known}
             distributions = {knob.name: _distribution(knob) for knob in known}
             study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=gain))
         self._measured = measured
         return study
+
+
+make = TpeProposer
 
 
 def _gains(situation: Situation) -> dict[int, float]:

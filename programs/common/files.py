@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from programs.common.errors import Corrupt
+from programs.common.errors import Corrupt, UsageError
 
 MOST_LINE = MOST_TEXT = 64 << 20  # bytes; the longest records hold a few files of text
 _CHUNK = 1 << 16
@@ -29,10 +29,11 @@ class TooMuch(Exception):
     """A folder with more, deeper or less readable content than a normal one."""
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """The open file. Raises OSError if it cannot be opened; Corrupt if it is a link, or no regular file."""
+def open_regular(path: Path, folder: int | None = None) -> BinaryIO:
+    """The open file, from an open ``folder`` if one is given. Raises OSError if it cannot be opened; Corrupt if it is
+    a link, or no regular file."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise irregular(path) from None
@@ -79,6 +80,34 @@ def read_regular(path: Path, most: int = MOST_TEXT) -> bytes:
         data = file.read(most + 1)
     if len(data) > most:
         raise Corrupt(f"{path}: larger than {most:,} bytes", hint="restore it from a copy")
+    return data
+
+
+def read_beneath(root: Path, name: str, most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes below a folder that an untrusted program may write,
+    reached without symbolic links. UsageError for anything else.
+
+    It is opened component by component, so it is safe while the program runs; a FIFO or a device does not block.
+    """
+    *above, last = name.split("/")
+    if any(part in ("", ".", "..") for part in (*above, last)) or "\0" in name:
+        raise UsageError(f"{name!r} is not a file of the worktree")
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in above:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        with open_regular(Path(last), folder) as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror} (symbolic links are not followed)") from None
+    except Corrupt:
+        raise UsageError(f"{name} is not a regular file") from None
+    finally:
+        os.close(folder)
+    if len(data) > most:
+        raise UsageError(f"{name} has more than {most} bytes")
     return data
 
 

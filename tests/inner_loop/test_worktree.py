@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.worktree import read_file
 from programs.common.errors import UsageError
-from programs.common.files import TooMuch
+from programs.common.files import TooMuch, read_beneath
 from trainer.jobs import writable_folder as trees
 
 
@@ -25,12 +24,12 @@ def test_files_are_read_without_following_links(tmp_path: Path) -> None:
     os.mkfifo(root / "fifo")
     (root / "sparse").touch()
     os.truncate(root / "sparse", 1 << 40)
-    assert read_file(root, "sub/file", 4) == b"data"
+    assert read_beneath(root, "sub/file", 4) == b"data"
     for name in ("link", "folder/secret", "fifo", "sparse", "sub", "../secret", "/etc/passwd", "", "none", "sub//file"):
         with pytest.raises(UsageError):
-            read_file(root, name, 100)
+            read_beneath(root, name, 100)
     with pytest.raises(UsageError, match="more than 3 bytes"):
-        read_file(root, "sub/file", 3)
+        read_beneath(root, "sub/file", 3)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -11,8 +11,8 @@ import pytest
 from arena.verify_plan import read_source
 from inner_loop.agents.worktree import clear, notes
 from inner_loop.repository import RunRepository
-from inner_loop.worktree import read_file
 from programs.common.errors import MetaloopError
+from programs.common.files import read_beneath
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
 from trainer.commands.init import Drafting, write
@@ -68,7 +68,7 @@ def submission(tmp_path: Path, world: World) -> Path:
 def test_hooks_and_attributes(submission: Path, tmp_path: Path, world: World) -> None:
     """34 everything of ours that reads a stranger's folder, over one that traps each program that git may start."""
     name = next(iter(world.ground("points").task.editable))
-    told = [read_file(submission, name, 1 << 20).decode(), notes(submission), str(size_mb(submission))]
+    told = [read_beneath(submission, name, 1 << 20).decode(), notes(submission), str(size_mb(submission))]
     found = Drafting(submission).draft(Wanted(command="echo loss: 1", editable=[name], seed="none", noise="unknown"))
     told += [found.toml, *(str(fact) for fact in found.facts)]
     write(found, tmp_path / "task")
