@@ -19,7 +19,6 @@ PROPOSERS: Registry[Any] = Registry(
     "proposers", "inner_loop.proposers", ("start",), first=("queue", "random", "local", "tpe")
 )
 KEEP_RULES: Registry[Any] = Registry("keep_rules", "inner_loop.keep", ("keep",), first=("better", "margin", "paired"))
-CharterValue = str | float | tuple[str, ...] | dict[str, float]  # of a dotted field; also int, bool
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
@@ -122,7 +121,7 @@ class Charter(CharterPart):
 
     def get(self, field: str) -> Any:
         """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""
-        if field not in dict(fields()):
+        if field not in FIELDS:
             raise KeyError(field)
         return attrgetter(field)(self)
 
@@ -132,11 +131,14 @@ def promoted(size: int, share: float) -> int:
     return max(1, round(share * size))
 
 
-def fields(model: type[BaseModel] = Charter, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every field that can be set, as (dotted name, pydantic field), in the order of the class."""
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     for name, info in model.model_fields.items():
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from fields(inner, f"{prefix}{name}.")
+            yield from _fields(inner, f"{prefix}{name}.")
         else:
             yield prefix + name, info
+
+
+#: Every field that can be set, by its dotted name, in the order of the class.
+FIELDS = dict(_fields(Charter))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from programs.charter import fields
+from programs.charter import FIELDS
 from programs.common.errors import NotFound, ProgramError
 from programs.common.text import is_blank, newline_of, one_line
 from programs.directives import CHARTER, ORDER
@@ -73,7 +73,7 @@ def state_settings(text: str) -> str:
     """
     settings = settings_of(text)
     groups = {name.partition(".")[0] for name in settings.set_fields}
-    stated = [(settings.field_text(name), info) for name, info in fields() if name.partition(".")[0] in groups]
+    stated = [(settings.field_text(name), info) for name, info in FIELDS.items() if name.partition(".")[0] in groups]
     with suppress(NotFound):
         text = replace_section(text, SETTINGS_HEADING, "")
     if not stated:

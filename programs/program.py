@@ -167,9 +167,7 @@ class Program:
         """
         file = file or name
         raw = _bytes(text, file)
-        if is_document(raw):
-            if others or living:
-                raise ProgramError(f"{file}:1: the entry file is a text of several files", hint="name its folder")
+        if is_document(raw) and not (others or living):  # else `_whole` refuses it
             entry, files, living = unpacked(decode(raw, file), file)
             raw, others = _bytes(files.pop(entry), file), files
         raw, label = without_label(raw)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from programs.charter import Charter, CharterValue, fields
+from programs.charter import FIELDS, Charter
 from programs.common.bounded import MOST_OPEN, require_short_yaml
 from programs.common.errors import ProgramError
 from programs.common.text import BOM, is_blank, newline_of, one_line, split_lines
@@ -41,7 +41,7 @@ class CharterSettings:
     @property
     def set_fields(self) -> dict[str, int]:
         """The line of each dotted field of the charter that is set, in the order of the lines."""
-        known = dict(fields()).keys() - {"version"}
+        known = FIELDS.keys() - {"version"}
         return {name: line for name, line in self.lines.items() if name in known}
 
     def field_text(self, name: str) -> str:
@@ -67,12 +67,6 @@ def settings_of(text: str, file: str = "program") -> CharterSettings:
         raise _errors_of(error, where, block[0] + 1, file) from None
 
 
-def charter_fields(text: str) -> dict[str, CharterValue]:
-    """The dotted charter fields that a text sets, with their values."""
-    settings = settings_of(text)
-    return {field: settings.charter.get(field) for field in settings.set_fields}
-
-
 def set_charter(text: str, field: str, value: Any) -> str:
     """The text with one dotted field (``screen.fraction``) set. Raises ProgramError for a bad field or value."""
     yaml, tree = _tree(text)
@@ -90,9 +84,9 @@ def set_charter(text: str, field: str, value: Any) -> str:
 
 def unset_charter(text: str, field: str) -> str:
     """The text without one dotted field; the same text where it is not set. Raises ProgramError if unknown."""
-    if field not in dict(fields()):
+    if field not in FIELDS:
         raise ProgramError(f"program:1: unknown setting {field}")
-    if field not in charter_fields(text):
+    if field not in settings_of(text).set_fields:
         return text
     yaml, tree = _tree(text)
     _delete(tree, ["metaloop", *field.split(".")])
@@ -167,7 +161,7 @@ def _explain(name: str, item: ErrorDetails) -> str:
     """What is wrong with a field; for an unknown one, the field with the nearest name."""
     if item["type"] != "extra_forbidden":
         return f"{one_line(name, _QUOTED)}: {one_line(item['msg'], 200)}, not {_quote(item['input'])}"
-    near = difflib.get_close_matches(name, [field for field, _ in fields()], 1, 0.5)
+    near = difflib.get_close_matches(name, FIELDS, 1, 0.5)
     return f"unknown setting {one_line(name, _QUOTED)}" + "".join(f"; did you mean {field}?" for field in near)
 
 

@@ -20,7 +20,7 @@ from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, brief, columns
 from meta.cli.views import View, show
 from meta.learnt import sentence, with_list
-from programs.charter import fields
+from programs.charter import FIELDS
 from programs.common.errors import NotFound, ProgramError, UsageError
 from programs.diff import diff as compare
 from programs.diff import moved
@@ -30,7 +30,6 @@ from programs.folder import entry_of, left_out
 from programs.lint import LintMessage, check
 from programs.lint import lint as examine
 from programs.program import Program
-from programs.settings import charter_fields
 from programs.shelf import starters
 from trainer.edits import Edit, format_value
 from trainer.task import Task
@@ -159,10 +158,10 @@ def ideas_for(program: Program, task: Task) -> list[str]:
 
 def setting_rows(program: Program) -> list[Row]:
     """Every field of the charter with its value: the default, or the one in the program's front matter."""
-    stated = charter_fields(program.text)
+    stated = program.settings.set_fields
     return [
         {"setting": name, "value": brief(program.charter.get(name)), "set": name in stated, "meaning": info.description}
-        for name, info in fields()
+        for name, info in FIELDS.items()
     ]
 
 

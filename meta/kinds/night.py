@@ -25,7 +25,6 @@ from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import in_words
 from meta.night import night_is_short
 from programs.program import Program
-from programs.settings import charter_fields
 
 if TYPE_CHECKING:
     from meta.cli.output import Output
@@ -109,7 +108,7 @@ def turns_line(config: StudyConfig, plan: NightPlan) -> str:
 
 def unused_rules(programs: Sequence[Program]) -> str:
     """The settings of the programs that a night does not use, because it has rules of its own for them."""
-    fields = {name.partition(".")[0] for program in programs for name in charter_fields(program.text)}
+    fields = {name.partition(".")[0] for program in programs for name in program.settings.set_fields}
     unused = sorted(fields & {*NIGHT_RULES})
     return f"a night has its own for {listed(unused, len(unused))}" if unused else ""
 

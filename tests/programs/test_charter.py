@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from programs.charter import fields
+from programs.charter import FIELDS
 from programs.common.errors import ProgramError
 from programs.program import Program
-from programs.settings import charter_fields, set_charter
+from programs.settings import set_charter, settings_of
 
 
 def complaint(block: str) -> ProgramError:
@@ -86,9 +86,8 @@ def test_equal_charters_are_equal_text_however_written() -> None:
 
 
 def test_every_field_tells_its_default() -> None:
-    names = [name for name, _ in fields()]
-    assert "screen.fraction" in names
-    assert all("Default" in (info.description or "") for _, info in fields())
+    assert "screen.fraction" in FIELDS
+    assert all("Default" in (info.description or "") for info in FIELDS.values())
 
 
 def test_a_name_in_the_front_matter_is_the_display_name() -> None:
@@ -97,4 +96,4 @@ def test_a_name_in_the_front_matter_is_the_display_name() -> None:
 
 def test_writing_one_field_leaves_every_digit_of_another() -> None:
     text = set_charter("Go.\n", "keep.margin", 5.162038290587798e-09)
-    assert charter_fields(set_charter(text, "wave", 2))["keep.margin"] == 5.162038290587798e-09
+    assert settings_of(set_charter(text, "wave", 2)).charter.keep.margin == 5.162038290587798e-09

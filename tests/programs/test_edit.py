@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from programs import edit, settings
-from programs.charter import fields
+from programs.charter import FIELDS
 from programs.common.errors import NotFound, ProgramError
 from programs.common.text import split_lines
 from programs.edit import SETTINGS_HEADING, state_settings
@@ -34,6 +34,12 @@ def statements(text: str) -> list[tuple[str, str, str]]:
     return [(d.heading, d.kind, d.text) for d in Program.parse(text).directives if d.kind not in ("order", "charter")]
 
 
+def values(text: str) -> dict[str, object]:
+    """The charter fields that a text sets."""
+    found = settings.settings_of(text)
+    return {field: found.charter.get(field) for field in found.set_fields}
+
+
 def removed(text: str, directive_id: str) -> str:
     return edit.without(Program.parse(text), directive_id).text
 
@@ -45,20 +51,20 @@ def test_setting_a_charter_field_touches_only_our_block(text: str) -> None:
         assert Program.parse(changed).charter.get(field) == value
         assert foreign(changed) == foreign(text)
         assert statements(changed) == statements(text)
-        before = {f: v for f, v in settings.charter_fields(text).items() if f != field}
-        assert {f: v for f, v in settings.charter_fields(changed).items() if f != field} == before
+        before = {f: v for f, v in values(text).items() if f != field}
+        assert {f: v for f, v in values(changed).items() if f != field} == before
         assert changed.count("\r\n") >= text.count("\r\n")
-        if field not in settings.charter_fields(text) and "metaloop:" not in text:
+        if field not in values(text) and "metaloop:" not in text:
             assert settings.unset_charter(changed, field) == text
 
 
 @EVERY
 def test_unsetting_every_field_leaves_the_stock_charter(text: str) -> None:
     changed = text
-    for field in settings.charter_fields(text):
+    for field in values(text):
         changed = settings.unset_charter(changed, field)
         assert foreign(changed) == foreign(text)
-    assert settings.charter_fields(changed) == {}
+    assert values(changed) == {}
     assert statements(changed) == statements(text)
 
 
@@ -204,8 +210,7 @@ def test_state_settings_describes_each_set_field_with_its_group() -> None:
     lines = [line for line in added.splitlines() if line.startswith("- ")]
     names = ["keep.rule", "keep.margin", "keep.pairs", "keep.least", "wave", "focus"]
     assert [line[2:].partition(":")[0] for line in lines] == names
-    descriptions = dict(fields())
-    assert lines[2] == f"- keep.pairs: 2 ({descriptions['keep.pairs'].description})"
+    assert lines[2] == f"- keep.pairs: 2 ({FIELDS['keep.pairs'].description})"
     assert lines[5].startswith('- focus: ["a\\nb"] (')
 
 

@@ -22,7 +22,7 @@ from meta.mutators.llm.idea_use import IdeaMarks, kept_by_others
 from meta.mutators.llm.templates import render
 from meta.mutators.llm.traces import MOST_BYTES as MOST_TRACES
 from meta.mutators.llm.traces import Trace, select_traces
-from programs.charter import fields
+from programs.charter import FIELDS
 from programs.common.text import clipped, split_lines
 from programs.edit import sections
 from programs.program import Program
@@ -173,7 +173,7 @@ class Briefing:
         """The fields that the researcher follows: all where a job may set ``new`` ones, else those of the parents."""
         set_there = {d.text.partition(":")[0] for p in programs for d in p.directives if d.kind == "charter"}
         unread = UNREAD if self.scripted else ()
-        return [(name, info) for name, info in fields() if name not in unread and (new or name in set_there)]
+        return [(name, info) for name, info in FIELDS.items() if name not in unread and (new or name in set_there)]
 
     def _number_ideas(self, programs: Sequence[Program], n: int, marks: IdeaMarks, share: float) -> str:
         """A parent's text with its ideas numbered on from those of the parents before it; for the scripted researcher

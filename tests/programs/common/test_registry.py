@@ -17,7 +17,7 @@ from inner_loop import proposers
 from inner_loop.researchers import RESEARCHERS, find_researcher
 from meta.kinds.contract import KINDS
 from meta.mutators.mix import MUTATORS, Mix, named_operators
-from programs.charter import KEEP_RULES, PROPOSERS, Charter, fields
+from programs.charter import FIELDS, KEEP_RULES, PROPOSERS, Charter
 from programs.common import registry as registry_module
 from programs.common.errors import NotFound, TaskError, UsageError
 from programs.common.registry import Registry
@@ -49,7 +49,7 @@ def test_the_documentation_names_every_part(registry: Registry[Any]) -> None:
 
 
 def test_models_and_agents_read_what_each_proposer_and_keep_rule_does() -> None:
-    descriptions = {name: info.description or "" for name, info in fields()}
+    descriptions = {name: info.description or "" for name, info in FIELDS.items()}
     assert all(f"{name} = " in descriptions["proposers"] for name in PROPOSERS.built_in)
     assert all(f"{name} = " in descriptions["keep.rule"] for name in KEEP_RULES.built_in)
 
