@@ -42,7 +42,8 @@ class Surroundings:
                 return False
             if self._charter.no_repeat and was_tried(edit):
                 return False
-            return not (self._charter.avoid_failures and self._is_banned(edit))
+            touched = frozenset(changed(edit))
+            return not any(failed <= touched for failed in self._banned)  # all changes of a failed edit
 
         return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried)
 
@@ -62,11 +63,6 @@ class Surroundings:
         for record in bench.history[self._seen :]:
             self._tried.add(after(record.config, Edit()))
             self._sources.add(record.source_id)
-            if record.status in FAILED and record.edit:
+            if self._charter.avoid_failures and record.status in FAILED and record.edit:
                 self._banned.add(frozenset(changed(record.edit)))
         self._seen = len(bench.history)
-
-    def _is_banned(self, edit: Edit) -> bool:
-        """Whether the edit includes all changes of a failed edit."""
-        touched = frozenset(changed(edit))
-        return any(failed <= touched for failed in self._banned)

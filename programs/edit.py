@@ -16,7 +16,7 @@ from programs.charter import FIELDS
 from programs.common.errors import NotFound, ProgramError
 from programs.common.text import is_blank, newline_of, one_line
 from programs.directives import CHARTER, ORDER
-from programs.patches import ProgramPatch, missing, named_in
+from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.settings import set_charter, settings_of, unset_charter
 from programs.structure import Outline, StatementBlock, in_ideas, outline
@@ -170,13 +170,20 @@ def without_ideas(program: Program) -> Program:
 
 
 def with_missing_patches(text: str, near: Iterable[ProgramPatch]) -> str:
-    """The text with a section Patches at its end for patches that its ideas name and only other programs define."""
+    """The text with a section Patches at its end for patches of other programs that its ideas name, as ``patch:zoom``
+    or by the name of the edit, and that it does not define. The first one of a name counts."""
     program = Program.parse(text)
-    patches = missing([term for idea in program.ideas for term in idea.terms], program.patches, near)
+    terms = {term for idea in program.ideas for term in idea.terms}
+    names, own = {named_in(term) for term in terms}, {patch.name.lower() for patch in program.patches}
+    patches: dict[str, str] = {}
+    for patch in near:
+        name = patch.name.lower()
+        if not patch.problem and name not in own and (name in names or patch.edit_name in terms):
+            patches.setdefault(name, patch.text)
     if not patches:
         return text
     newline = newline_of(text)
-    section = "## Patches\n\n" + "\n".join(patch.text for patch in patches)
+    section = "## Patches\n\n" + "\n".join(patches.values())
     return spaced(text, newline) + section.replace("\n", newline)
 
 

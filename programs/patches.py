@@ -27,7 +27,6 @@ FORM = f"{SEARCH}, lines, {MIDDLE}, lines, {REPLACE}, each mark on a line of its
 _MARK = re.compile(rf"^({SEARCH}|{MIDDLE}|{REPLACE})[^\S\n]*$\n?", re.MULTILINE)
 _FENCE = re.compile(r"(?:[-*+][ \t]|[ \t>])*(?:`{3,}|~{3,})[ \t]*patch:(\S*)[ \t]*(\S*)[ \t]*")
 _NAME = re.compile(r"[A-Za-z]\w{0,39}", re.ASCII)
-_EDIT = re.compile(r"patch_\w+_[0-9a-f]{6}", re.ASCII)  # of `ProgramPatch.edit_name`
 _TERM = re.compile(r"\+?\s*patch:\s*([A-Za-z]\w*)", re.ASCII)
 
 Block = tuple[str, str]
@@ -119,16 +118,3 @@ def by_edit_name(terms: Iterable[str], patches: Sequence[ProgramPatch]) -> tuple
     and no task can read it."""
     usable = {patch.name.lower(): patch.edit_name for patch in patches if not patch.problem}
     return tuple(usable.get(named_in(term), term) for term in terms)
-
-
-def missing(terms: Iterable[str], own: Sequence[ProgramPatch], near: Iterable[ProgramPatch]) -> list[ProgramPatch]:
-    """Those of ``near`` that the words of a program's ideas name, as ``patch:zoom`` or by the name of the edit, and
-    that the program does not define. The first one of a name counts."""
-    wanted = {term for term in terms if named_in(term) or _EDIT.fullmatch(term)}
-    taken, patches = {patch.name.lower() for patch in own}, list[ProgramPatch]()
-    for patch in near:
-        named = patch.edit_name in wanted or any(named_in(term) == patch.name.lower() for term in wanted)
-        if named and not patch.problem and patch.name.lower() not in taken:
-            taken.add(patch.name.lower())
-            patches.append(patch)
-    return patches
