@@ -15,10 +15,10 @@ from programs.common.bounded import fault_of, python_tree
 from programs.common.ids import content_id, normalise
 from programs.common.text import BOM, one_line
 from programs.directives import Directive
-from programs.edit import without
 from programs.ideas import ProgramIdea
 from programs.patches import ProgramPatch
 from programs.program import Program
+from programs.settings import settings_of, unset_charter
 from programs.shelf import starter
 from trainer.edits import Edit, EditError, EditSpace, Knob, Replacement
 from trainer.experiment import SOURCE_BYTES
@@ -150,4 +150,5 @@ def _works(directive: Directive, program: Program, task: Task, used: set[str]) -
         return len(used) > 1
     if directive.kind != "charter":
         return False
-    return effective(program.charter, task) != effective(without(program, directive.directive_id).charter, task)
+    default = settings_of(unset_charter(program.text, directive.text.partition(":")[0])).charter
+    return effective(program.charter, task) != effective(default, task)

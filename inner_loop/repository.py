@@ -12,7 +12,7 @@ from pathlib import Path
 
 from inner_loop.events import Experiment
 from inner_loop.results_tsv import header, row
-from programs.common.safe_git import run_in
+from programs.common.git_command import run_in
 from programs.common.text import one_line
 from trainer.edits import format_value
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from analysis.ledger.json_values import first_fault, read_as
-from programs.common import safe_git
 from programs.common.errors import Corrupt
+from programs.common.git_command import run
 from programs.common.safe_git import BorrowedRepository, GitFolder
 from programs.common.text import one_line
 
@@ -177,7 +177,7 @@ def merged(base: str, ours: str, theirs: str) -> str | None:
         paths = [Path(folder, name) for name in ("ours", "base", "theirs")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_bytes(text.encode())
-        done = safe_git.run(["merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)])
+        done = run(["merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)])
     if done.returncode == 0:
         return done.stdout.decode()
     # marks in a text are no conflicts, and to look for those among them takes hours

@@ -24,7 +24,7 @@ from inner_loop.prompts import render
 from inner_loop.results_tsv import header, row
 from programs.common.errors import EnvironmentProblem, UsageError
 from programs.common.files import read_beneath
-from programs.common.safe_git import run_in
+from programs.common.git_command import run_in
 from programs.common.text import MAX_BYTES
 from programs.edit import state_settings
 from programs.program import Program

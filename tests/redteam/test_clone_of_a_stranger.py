@@ -14,7 +14,7 @@ import pytest
 from analysis.imports.repository import opened
 from arena.home.chain import Chain
 from meta.cli.main import run
-from programs.common import safe_git
+from programs.common import git_command
 from programs.common.errors import Corrupt
 from trainer.task import Task
 
@@ -144,7 +144,7 @@ def test_trees_that_unfold_for_ever_and_huge_objects_are_refused(clone: Path, mo
     for _ in range(10):
         entry = store(clone, "tree", b"".join(f"{mode} {n}\0".encode() + bytes.fromhex(entry) for n in range(10)))
         mode = "40000"
-    monkeypatch.setattr(safe_git, "MOST_OUTPUT", 1 << 20)
+    monkeypatch.setattr(git_command, "MOST_OUTPUT", 1 << 20)
     with Chain.borrowed(clone) as chain, pytest.raises(Corrupt):
         chain.files(entry)
     big = store(clone, "blob", bytes(64 << 20))
