@@ -15,12 +15,9 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from trainer.inside import metering, namespaces, seccomp, selftest, serving
-
-if TYPE_CHECKING:
-    from trainer.inside.experiment_folder import ExperimentFolder
 
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors for the experiment
 _SCRIPT = "train.py"
@@ -29,7 +26,7 @@ _MB = 1 << 20
 _BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
 
 
-def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> None:
+def confine(request: dict[str, Any], descriptors: dict[str, int], base_bytes: int) -> None:
     """Set session, limits, environment, folder and descriptors, and in a sandbox drop all rights.
 
     Adds the numbers of the descriptors to ``request`` as ``inputs_fd`` and so on.
@@ -45,7 +42,7 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
         # torch alone maps some 700 MB of addresses, which are excluded from the limit
         resource.RLIMIT_AS: base_bytes + request["memory_mb"] * _MB,
     }
-    if work.sandboxed:
+    if request["sandboxed"]:
         limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
         limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
     for kind, value in limits.items():
@@ -54,22 +51,20 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
     os.environ.clear()
     os.environ.update(request["kept_environment"])
     os.environ.update(request["environment"])
-    folder = str(work.folder)
-    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(work.checkpoint), "TMPDIR": folder, "HOME": folder})
-    if work.data:
-        os.environ["METALOOP_TRAIN_DATA"] = work.data
-    request["checkpoint"] = str(work.checkpoint)
+    folder = request["folder"]
+    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": request["checkpoint"], "TMPDIR": folder, "HOME": folder})
+    if request["data"]:
+        os.environ["METALOOP_TRAIN_DATA"] = request["data"]
     tempfile.tempdir = None  # before the fork it may have been set to the template's folder
-    os.chdir(work.folder)
-    sys.path.insert(0, str(work.folder))
+    os.chdir(folder)
+    sys.path.insert(0, folder)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if work.sandboxed:
+    if request["sandboxed"]:
         namespaces.renounce()
-        metering.die_with_parent()
+    metering.die_with_parent()
+    if request["sandboxed"]:
         seccomp.load(bytes.fromhex(request["filter"]))
-    else:
-        metering.die_with_parent()
 
 
 def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
@@ -185,11 +180,11 @@ def report(error: BaseException) -> None:
     traceback.print_exception(error)
 
 
-def main(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> NoReturn:
+def main(request: dict[str, Any], descriptors: dict[str, int], base_bytes: int) -> NoReturn:
     """Run the request and end with _exit, to skip the clean-up of a 200 MB interpreter."""
     code = 1
     try:
-        confine(request, work, descriptors, base_bytes)
+        confine(request, descriptors, base_bytes)
         if request["kind"] in _KINDS:  # otherwise this is the calibration, which does nothing
             _KINDS[request["kind"]](request)
         code = 0
