@@ -23,7 +23,6 @@ PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors for t
 _SCRIPT = "train.py"
 _STATUS = 3  # the descriptor for error reports
 _MB = 1 << 20
-_BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
 
 
 def confine(request: dict[str, Any], descriptors: dict[str, int], base_bytes: int) -> None:
@@ -163,19 +162,13 @@ def converse(request: dict[str, Any]) -> None:
 _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run}
 
 
-def _informative(lines: list[str]) -> list[str]:
-    """The lines of an error up to the most informative one: the last one without the additions of compilers."""
-    kept = [line for line in lines if line.strip() and not line.startswith(_BOILERPLATE)] or lines
-    short = [line for line in kept if "out of memory" in line or "MemoryError" in line]
-    return short[:1] or kept
-
-
 def report(error: BaseException) -> None:
     """Write the traceback to the log; send its type and last line to the monitor through the status pipe."""
-    last = _informative("".join(traceback.format_exception_only(error)).strip().splitlines())
+    texts = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
+    text = next((line for line in texts if "out of memory" in line), texts[-1])
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
     suffix = f" (line {lines[-1]})" if lines else ""
-    message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + suffix}
+    message = {"kind": type(error).__name__, "line": text[:480] + suffix}
     os.write(_STATUS, json.dumps(message).encode())
     traceback.print_exception(error)
 
