@@ -12,7 +12,6 @@ import signal
 import stat
 import tempfile
 import time
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from trainer.inside import child, metering, namespaces
@@ -32,10 +31,8 @@ class ProcessMonitor:
         self.meter = metering.CpuMeter()
         self.log = b""
         self.killed = ""
-        self.pid = 0
         self.files_mb = 0.0  # at most at one time, as far as it was looked at
         self.own = 0.0  # CPU-seconds of this process before monitoring
-        signal.signal(signal.SIGTERM, lambda *_: self._stop("asked"))
 
     def run(self, descriptors: dict[str, int], base_bytes: int) -> dict[str, Any]:
         """Fork, monitor, clean up; returns most of the reply to the launcher."""
@@ -43,21 +40,17 @@ class ProcessMonitor:
         status_read, status_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         started = time.monotonic()
         self.own = time.process_time()
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.pid = os.fork()
+        if self.pid == 0:
             given = {name: descriptors[name] for name in child.PASSED if name in descriptors}
             child.main(self.request, given | {"log": log_write, "status": status_write}, base_bytes)
-        self.pid = pid
-        if self.killed:  # a request to stop arrived before the fork
-            self._stop(self.killed)
         os.close(log_write)
         os.close(status_write)
         for name in child.PASSED:  # so that the other side of a conversation notices the experiment's end
             if name in descriptors:
                 os.close(descriptors.pop(name))
         os.set_blocking(log_read, False)
-        status = self._until_end(pid, log_read, started)
+        status = self._until_end(log_read, descriptors["stop"], started)
         if not self.sandboxed and not self.meter.kill_all():
             raise RuntimeError("some processes of the experiment could not be killed")
         self._drain(log_read)
@@ -73,11 +66,12 @@ class ProcessMonitor:
             "log": self.log.decode("utf-8", "replace"),
         }
 
-    def _until_end(self, pid: int, log: int, started: float) -> int:
-        """Poll until the main process ends; returns its wait status."""
-        pidfd = os.pidfd_open(pid)
+    def _until_end(self, log: int, stop: int, started: float) -> int:
+        """Poll until the main process ends; returns its wait status. The worker stops it by closing its end of
+        ``stop``, also by its own end."""
+        pidfd = os.pidfd_open(self.pid)
         poll = select.poll()
-        for descriptor in (pidfd, log):
+        for descriptor in (pidfd, log, stop):
             poll.register(descriptor, select.POLLIN)
         wait = MIN_LOOK
         while True:
@@ -86,16 +80,19 @@ class ProcessMonitor:
                 self.files_mb = max(self.files_mb, _held_mb(self.request["folder"]))
             if log in ready and not self._drain(log):
                 poll.unregister(log)
+            if stop in ready:
+                self._stop("asked")
+                poll.unregister(stop)
             if pidfd in ready:
-                ended = self.meter.reap(pid, 0)
+                ended = self.meter.reap(self.pid, 0)
                 return ended[1] if ended else 0
-            wait = self._look(pid, time.monotonic() - started)
+            wait = self._look(time.monotonic() - started)
 
-    def _look(self, pid: int, wall: float) -> float:
+    def _look(self, wall: float) -> float:
         """Kill the experiment if it exceeds a limit; otherwise the time until it can at the earliest, within bounds."""
         # includes our own CPU time since its start, because reading a flood of output is caused by the experiment
         # in a sandbox the kernel refuses further processes
-        pids = [pid] if self.sandboxed else metering.descendants()
+        pids = [self.pid] if self.sandboxed else metering.descendants()
         used = self.meter.look(pids) + time.process_time() - self.own
         limit, cap = self.request["cpu_limit"], self.request["wall_limit"]
         if used > limit:
@@ -112,9 +109,7 @@ class ProcessMonitor:
 
     def _stop(self, why: str) -> None:
         self.killed = self.killed or why
-        if self.pid:
-            with suppress(ProcessLookupError):
-                (os.kill if self.sandboxed else os.killpg)(self.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)  # what it started is killed after its end, or ends with its namespace
 
     def _drain(self, log: int) -> bool:
         """Read available output and keep its end; False when all writers are gone."""

@@ -203,13 +203,14 @@ class LocalLauncher:
         before = self.group.cpu_seconds() if self.group else None
         try:
             assert self._socket is not None
-            asked, files = json.dumps(message).encode(), b"".join(job.files.values())
-            with Blob(asked) as order, Blob(files) as content, Blob() as answer:
-                named = {"request": order.fd, "files": content.fd, "answer": answer.fd}
+            request, files = json.dumps(message).encode(), b"".join(job.files.values())
+            ours, theirs = socket.socketpair()  # the process is killed when our end closes
+            with Blob(request) as order, Blob(files) as content, Blob() as answer, ours, theirs:
+                named = {"request": order.fd, "files": content.fd, "answer": answer.fd, "stop": theirs.fileno()}
                 wire.send(self._socket, {}, {**job.descriptors, **named})
                 while attend:
                     if not attend():
-                        wire.send(self._socket, {"stop": True})
+                        ours.close()
                         break
                     if select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
                         break
