@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from programs.common.errors import EnvironmentProblem, TaskError
 from programs.common.text import terminal_text
-from trainer.attempts import SOURCE_BYTES, Conditions, Spec, refuse_large
+from trainer.attempts import SOURCE_BYTES, Attempt, Conditions, Spec, refuse_large
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.cures import traceback_in
 from trainer.commands.rows_file import MOST_MB, read_rows
@@ -59,23 +59,21 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RESULT_MB = 1  # size of the file with the metric
 
 
-class CommandAttempt:
+class CommandAttempt(Attempt):
     """Runs the experiments of a task that has a ``[run]`` section."""
-
-    instant = False
 
     def __init__(self, conditions: Conditions, sandbox: bool) -> None:
         task = conditions.task
         assert task.run is not None
         self.conditions, self.task, self.data = conditions, task, conditions.data
-        self.key_parts: list[str] | None = packages_of(task.run.readable)  # the packages that the command brings
+        self.key_parts = packages_of(task.run.readable)  # the packages that the command brings
         compiled = CompileCache.of(task, self.key_parts) if sandbox and task.device == "gpu" else None
         self.compiled, self.constant = compiled, 0.0  # CPU-seconds of an empty command
         self.sandboxed = sandbox
         self.section = task.run
         self.scorer = Printed(task.scoring)
         self.trust: Trust = "scored" if task.run.score_command else "self-reported"
-        self.trust_of_failure: Trust | None = self.trust
+        self.trust_of_failure = self.trust
         self.artifacts: Mapping[str, bytes] | None = None  # to score in place of those of a training
         self.left: Mapping[str, bytes] = {}  # the artifacts of the last training
         self.written: tuple[str, ...] = ()  # the read-only files that the last command wrote into
@@ -83,9 +81,6 @@ class CommandAttempt:
         self.rows: Rows | None = None  # all values of rows that it left
         outputs = (task.scoring["file"], task.scoring["rows"])
         self.outputs = [name for name in dict.fromkeys(outputs) if name]  # files of the command that scores
-
-    def close(self) -> None:
-        """Does nothing: no process outlives its experiment."""
 
     @cached_property
     def _large(self) -> dict[str, Path]:

@@ -5,6 +5,7 @@ Nothing here is trusted once train.py has started; the referee uses only the siz
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -68,15 +69,11 @@ def confine(request: dict[str, Any], descriptors: dict[str, int], base_bytes: in
 
 def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
     """Redirect output to the log, put the status pipe at 3 and passed descriptors from 4 on, and close the rest."""
-    null = os.open("/dev/null", os.O_RDWR)
     passed = [name for name in PASSED if name in descriptors]
+    sources = {"null": os.open("/dev/null", os.O_RDWR), **descriptors}
     # first move all to high numbers, so that no target overwrites a source that is still needed
-    high = {name: os.dup(number) for name, number in descriptors.items()}
-    floor = 4 + len(PASSED)
-    while any(number < floor for number in high.values()):
-        high = {name: os.dup(number) if number < floor else number for name, number in high.items()}
-    null = os.dup(null)
-    targets = [(null, 0), (high["log"], 1), (high["log"], 2), (high["status"], _STATUS)]
+    high = {name: fcntl.fcntl(number, fcntl.F_DUPFD, 4 + len(PASSED)) for name, number in sources.items()}
+    targets = [(high["null"], 0), (high["log"], 1), (high["log"], 2), (high["status"], _STATUS)]
     targets += [(high[name], 4 + number) for number, name in enumerate(passed)]
     for source, target in targets:
         os.dup2(source, target, inheritable=target < 3)

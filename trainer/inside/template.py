@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, shown_files, wire
+from trainer.inside import metering, monitor, namespaces, pages, seccomp, shown_files, wire
 
 
 def warm() -> None:
@@ -90,16 +90,16 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         shown_files.copy(settings["shown"], namespaces.INNER)
         namespaces.seal()
 
-    def parent_died(*_: object) -> None:
-        if not root or os.getppid() != worker:  # the process has ended, not only the thread that started us
-            end_all()
-            os._exit(1)
-
-    def end_all() -> None:
+    def end() -> None:
         """Of a sandbox the kernel ends all with this process, the init of its namespace."""
         if root:
             metering.CpuMeter().kill_all()
-            shutil.rmtree(root, ignore_errors=True)  # the worker is gone and cannot do it
+            shutil.rmtree(root, ignore_errors=True)  # the worker may be gone and cannot do it
+        os._exit(0)
+
+    def parent_died(*_: object) -> None:
+        if not root or os.getppid() != worker:  # the process has ended, not only the thread that started us
+            end()
 
     signal.signal(signal.SIGTERM, parent_died)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -119,21 +119,17 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         seccomp.load(bytes.fromhex(settings["wall"]))
     gc.freeze()
     gc.enable()
-    hugepages.collapse()
+    pages.collapse()
     if not root:
         for name in ("bz2", "hashlib", "lzma", "sqlite3"):  # whose libraries no experiment sees
             with suppress(ImportError):
                 importlib.import_module(name)
         shown_files.keep(namespaces.INNER + namespaces.DATA)
-        shown_files.populate()
+        pages.populate()
     try:
         Template(socket.socket(fileno=descriptor), root, settings["filter"]).serve()
-    except ConnectionError:
-        end_all()
     finally:
-        if root:
-            metering.CpuMeter().kill_all()
-        os._exit(0)
+        end()
 
 
 if __name__ == "__main__":
