@@ -36,7 +36,7 @@ class CompileCache:
     def of(cls, task: Task, packages: Sequence[str]) -> CompileCache:
         """``packages``: names and versions of what the command brings."""
         parts = (task.baseline().source_id, hardware_class(task.device))
-        name = content_id("k", *parts, platform.python_version(), *packages)
+        name = content_id("k", "files", *parts, platform.python_version(), *packages)
         return cls(user_cache() / "compiled" / f"{task.name}-{name}.pack")
 
     def ensure(self, fill: Callable[[], object]) -> None:
