@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _BARE = """
 import gc, os, resource, sys, time
-from trainer.inside import hugepages, template
+from trainer.inside import pages, template
 template.warm()
 gc.collect(); gc.freeze()
 if sys.argv[1] == "huge":
-    hugepages.collapse()
+    pages.collapse()
 def used():
     found = resource.getrusage(resource.RUSAGE_CHILDREN)
     return found.ru_utime + found.ru_stime + time.process_time()

@@ -38,13 +38,11 @@ class CpuSeconds:
         """Monitor the device before, during and after the block, and record the results in ``tally``."""
         return nullcontext()
 
-    def lines(self, task: Task, fraction: float) -> tuple[float, float]:
-        """CPU-seconds and wall seconds after which one process is killed."""
-        return task.hard_line(fraction), task.wall_cap(fraction)
-
-    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
-        """These limits for a scoring process: minus the use by training in ``tally``, plus the cost of scoring."""
-        return cpu + task.scoring_seconds - tally.cpu, wall
+    def lines(self, task: Task, fraction: float, factor: float, trained: ExperimentTally | None) -> tuple[float, float]:
+        """CPU-seconds and wall seconds after which one process is killed, times ``factor``. For a scoring process:
+        minus the use by training in ``trained``, plus the cost of scoring."""
+        cpu = task.hard_line(fraction) * factor
+        return cpu + task.scoring_seconds - trained.cpu if trained else cpu, task.wall_cap(fraction) * factor
 
     def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
         """Device-seconds (charged, actually spent) of an experiment that took ``wall`` seconds from launch to score."""
@@ -93,11 +91,9 @@ class HeldSeconds:
             elif share is not None and share < IDLE_SHARE and len(watch.looks) >= _FEWEST:
                 tally.findings.append(f"gpu: utilization {share:.0%}, as measured by the driver")
 
-    def lines(self, task: Task, fraction: float) -> tuple[float, float]:
-        return _NO_LIMIT, task.hard_line(fraction)
-
-    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
-        return cpu, wall + task.scoring_seconds - tally.wall
+    def lines(self, task: Task, fraction: float, factor: float, trained: ExperimentTally | None) -> tuple[float, float]:
+        wall = task.hard_line(fraction) * factor
+        return _NO_LIMIT, wall + task.scoring_seconds - trained.wall if trained else wall
 
     def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
         return wall, wall

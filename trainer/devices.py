@@ -11,10 +11,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from queue import SimpleQueue
 
 from programs.common.closing import Closing
 from trainer.experiment import Spec, Trainer
@@ -59,30 +58,22 @@ class Devices(Closing):
         yield from self._side_by_side(specs, go_on)
 
     def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
-        free = self._ready(min(self.count, len(specs)))
-        waiting = deque(enumerate(specs))
+        free, waiting = self._ready(min(self.count, len(specs))), deque(enumerate(specs))
         running: dict[Future[Completed], tuple[int, tuple[Trainer, ThreadPoolExecutor]]] = {}
-        ended: SimpleQueue[Future[Completed]] = SimpleQueue()
         failure: BaseException | None = None
-        going = True
+        may_start = True
         try:
-            while True:
-                while waiting and free and going:
-                    going = failure is None and go_on()
-                    if going:
-                        (position, spec), device = waiting.popleft(), free.pop(0)
-                        trainer, executor = device
-                        future = executor.submit(carry_out, trainer, spec)
-                        running[future] = position, device
-                        future.add_done_callback(ended.put)
-                if not running:
-                    break
-                future = ended.get()
-                position, device = running.pop(future)
-                free.append(device)
-                failure = failure or future.exception()
-                if future.exception() is None:
-                    yield position, future.result()
+            while running or (waiting and may_start):
+                while waiting and free and may_start:
+                    if may_start := failure is None and go_on():
+                        (position, spec), (trainer, executor) = waiting.popleft(), free.pop(0)
+                        running[executor.submit(carry_out, trainer, spec)] = position, (trainer, executor)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    position, device = running.pop(future)
+                    free.append(device)
+                    failure = failure or future.exception()
+                    if future.exception() is None:
+                        yield position, future.result()
         finally:
             wait(running)  # if the caller leaves early, until no trainer is in use
         if failure is not None:

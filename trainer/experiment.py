@@ -15,7 +15,6 @@ from trainer import constraints
 from trainer.attempts import SOURCE_BYTES, Attempt, Conditions, LawAttempt, Spec, TemplateAttempt
 from trainer.attempts.command import CommandAttempt
 from trainer.charging import charge_for
-from trainer.commands.launcher import CommandLauncher
 from trainer.data import DataStore
 from trainer.gpu import hardware_class
 from trainer.jobs.job import Launcher, LauncherFault
@@ -32,9 +31,7 @@ _LATE_SECONDS = 0.02  # CPU time for stopping and saving that is not reported
 
 
 def launcher_of(task: Task, sandbox: bool = True) -> Launcher:
-    """A launcher that is not started yet."""
-    if task.run is not None:
-        return CommandLauncher(sandbox)
+    """A launcher that is not started yet; a task with a command only asks it whether to use a sandbox."""
     from trainer.sandbox.local import LocalLauncher  # for Linux alone
 
     return LocalLauncher(sandbox=sandbox, torch=task.torch, imports=task.imports)

@@ -6,11 +6,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import wait
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -210,11 +209,11 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: MakeSlow, monkeyp
     faulty: list[int] = []
     landed = threading.Event()
 
-    class Noticed(SimpleQueue[Any]):
-        def put(self, item: Any, *how: Any) -> None:
-            super().put(item, *how)
-            if isinstance(item, Future) and item.exception() is None and item.result().outcome.status == "fault":
-                landed.set()
+    def noticed(futures: Any, **how: Any) -> Any:
+        waited = wait(futures, **how)
+        if any(future.result().outcome.status == "fault" for future in waited.done):
+            landed.set()
+        return waited
 
     class Faulty(Slow):
         def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
@@ -224,7 +223,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: MakeSlow, monkeyp
             outcome = super().run(spec, use_cache=use_cache)
             return replace(outcome, status="fault", reason="no disk") if spec.seed in faulty else outcome
 
-    monkeypatch.setattr("trainer.devices.SimpleQueue", Noticed)
+    monkeypatch.setattr("trainer.devices.wait", noticed)
     trainer = Faulty(slow().task, slow().data)
     faulty.append(STREAMS_OF_TESTS.seed("search", "train", 3, 2))
     bench, events = open_bench(trainer, 2, 20)

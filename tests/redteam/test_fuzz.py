@@ -55,7 +55,7 @@ from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
 from trainer.jobs.job import Ended, LauncherFault
 from trainer.sandbox.blob import Blob
-from trainer.sandbox.local import merged, read_reply
+from trainer.sandbox.local import read_reply
 from trainer.scorers.printed import number_in
 from trainer.scoring import Failed, InvalidPredictions
 from trainer.scoring.referee import ExperimentTally, LocalReferee
@@ -257,7 +257,7 @@ def test_what_an_experiment_that_escaped_might_say() -> None:
         theirs.send((spoilt(raw, rng) if turn % 2 else raw) or b"\0")
         with refused(LauncherFault, ValueError, OSError):
             answer = wire.receive(ours)
-            assert answer is not None and read_reply(merged(answer[0], raw))
+            assert answer is not None and read_reply(answer[0], raw)
         os.write(write, spoilt(b'{"kind": "ValueError", "line": "ValueError: bad"}', rng)[:4_000])
         with refused():
             monitor._read_status(read)

@@ -80,7 +80,7 @@ def test_the_compile_cache_of_a_command_is_nobody_elses(tmp_path: Path) -> None:
     command = "TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/none} python train.py"
     task = made(repository, Wanted(command=command, metric="loss", budget=60.0, noise="unknown"), tmp_path / "task")
     trainer = Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
-    trainer.command.launcher.compiled = cache = CompileCache(tmp_path / "compiled" / "task.pack")
+    trainer.command.compiled = cache = CompileCache(tmp_path / "compiled" / "task.pack")
     lr = COMMAND.replace("LR = 0.1", "LR = 0.2")
     with trainer:
         first = trainer.run(Spec(task.baseline(), 2))

@@ -143,7 +143,7 @@ def test_a_rows_file_that_is_too_large_is_refused_without_a_sandbox(tmp_path: Pa
     text = task.baseline().text().replace("file.write(", "file.truncate(65 << 20); file.write(")
     outcome = trainer_of(task, sandbox=False).run(Spec(task.baseline().with_text("train.py", text), 1))
     assert (outcome.status, outcome.reason) == (
-        "invalid", "the command left no out/losses.csv: is too large, 64 MB at most",
+        "invalid", "the command left no out/losses.csv: is too large, 68157440 bytes, 64 MB at most",
     )  # fmt: skip
 
 

@@ -193,7 +193,7 @@ def test_wall_time_is_charged_and_the_driver_s_word_is_kept(driver: Driver, tmp_
     task = gpu_task(tmp_path / "repo")
     driver(loads=["100, 0"] * 2 + ["4100, 80"])
     with trainer_of(task) as trainer:
-        trainer.command.launcher.compiled = None
+        trainer.command.compiled = None
         outcome = trainer.run(Spec(task.baseline(), seed=1))
         assert trainer.charge.gpu is not None and trainer.charge.gpu.index == 0
     assert (outcome.status, outcome.metric) == ("ok", 0.1)
@@ -206,7 +206,7 @@ def test_others_on_the_gpu_and_a_driver_that_fails_are_findings(driver: Driver, 
     task = gpu_task(tmp_path / "repo")
     driver(loads=["4100, 80"])
     with trainer_of(task) as trainer:
-        trainer.command.launcher.compiled = None
+        trainer.command.compiled = None
         busy = trainer.run(Spec(task.baseline(), 1))
         assert busy.findings == ("gpu: 4100 MB in use by others before the experiment",)
         driver(loads=["4100, 80"], status=9)
@@ -227,13 +227,13 @@ def test_a_limit_of_memory_that_nobody_tells_stops_before_the_training(driver: D
 def test_a_crash_pays_what_it_held_and_the_hard_line_is_one_of_the_clock(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
     with trainer_of(task) as trainer:
-        trainer.command.launcher.compiled = None
+        trainer.command.compiled = None
         crashes = task.baseline().with_text("train.py", SCRIPT.replace("print(f", "raise ValueError('x')\nprint(f"))
         crashed = trainer.run(Spec(crashes, seed=1))
         assert crashed.status == "crash" and crashed.device_seconds_charged >= 0.3
         sleeps = task.baseline().with_text("train.py", SCRIPT.replace("SLEEP = 0.3", "SLEEP = 3600"))
     with trainer_of(replace(task, budget_seconds=0.4, hard_factor=1.25, hard_extra=0.1)) as trainer:
-        trainer.command.launcher.compiled = None
+        trainer.command.compiled = None
         late = trainer.run(Spec(sleeps, seed=1))
     assert late.status == "timeout" and "of wall time" in late.reason
     assert late.device_seconds_charged == late.wall_seconds < 30
@@ -242,8 +242,7 @@ def test_a_crash_pays_what_it_held_and_the_hard_line_is_one_of_the_clock(driver:
 def test_the_wait_for_the_gpu_is_nobodys_charge(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
     with trainer_of(task) as trainer:
-        trainer.command.launcher.compiled = None
-        trainer.command.launcher.start()
+        trainer.command.compiled, trainer.command.constant = None, 0.01
         with held(gpu.usable()[:1]), held(gpu.usable()[1:]):
             outcomes: list[Outcome] = []
             run = threading.Thread(target=lambda: outcomes.append(trainer.run(Spec(task.baseline(), seed=1))))

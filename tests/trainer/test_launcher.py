@@ -212,6 +212,6 @@ def test_descriptors_have_names_that_are_texts_and_differ(names: list[Any]) -> N
 @pytest.mark.parametrize("exit_code", [True, 1.0, "1", None, 256, -256])
 def test_a_reply_whose_exit_code_is_none_is_refused(exit_code: object) -> None:
     good = {"exit_code": 1, "killed": "", "cpu_seconds": 0.1, "wall_seconds": 0.1, "peak_memory_mb": 1.0}
-    assert read_reply(good).exit_code == 1
+    assert read_reply(good, b"{}").exit_code == 1
     with pytest.raises(LauncherFault, match="no valid exit_code"):
-        read_reply({**good, "exit_code": exit_code})  # type: ignore[dict-item]
+        read_reply({**good, "exit_code": exit_code}, b"{}")  # type: ignore[dict-item]

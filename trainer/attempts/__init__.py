@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from programs.common.errors import TaskError
 from trainer.charging import Charge
@@ -57,30 +56,29 @@ class Conditions:
     def limits(self, fraction: float, file_mb: int, trained: ExperimentTally | None = None) -> Limits:
         """Limits of training, or of each scoring process: the same limits minus the use by ``trained``."""
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
-        cpu, wall = (line * factor for line in self.charge.lines(self.task, fraction))
-        if trained is not None:
-            cpu, wall = self.charge.left(self.task, trained, cpu, wall)
+        cpu, wall = self.charge.lines(self.task, fraction, factor, trained)
         return Limits(cpu, wall, self.task.memory_mb, file_mb=file_mb)
 
 
-class Attempt(Protocol):
-    """How one device trains and scores.
+class Attempt:
+    """How one device trains and scores; each way defines `score`.
 
     ``instant``: an experiment is too fast to need a thread or a cache. ``key_parts``: what an outcome depends on beside
     the parts of every cache key; None: nothing. ``trust_of_failure``: the trust of an outcome without a metric; None:
     what the stream gives.
     """
 
-    instant: bool
+    instant = False
     sandboxed: bool
-    key_parts: list[str] | None
-    trust_of_failure: Trust | None
+    key_parts: list[str] | None = None
+    trust_of_failure: Trust | None = None
 
     def prepare(self, spec: Spec) -> None:
         """What an experiment needs and is not charged for. EnvironmentProblem or LauncherFault if that fails."""
 
     def score(self, spec: Spec, tally: ExperimentTally) -> Score:
         """The score; Failed if the candidate fails. ``tally`` records the cost in both cases."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """End its processes."""
@@ -93,15 +91,11 @@ def refuse_large(source: Source, most_bytes: int, tally: ExperimentTally) -> Non
         raise Failed("invalid", f"the source has {size} bytes, {most_bytes} at most")
 
 
-class TemplateAttempt:
+class TemplateAttempt(Attempt):
     """Forks of a warm template train and predict, in separate, untrusted processes.
 
     ``owned``: whether the launcher is closed with it.
     """
-
-    instant = False
-    key_parts: list[str] | None = None
-    trust_of_failure: Trust | None = None
 
     def __init__(self, conditions: Conditions, launcher: Launcher, *, owned: bool) -> None:
         self.conditions = conditions
@@ -194,7 +188,7 @@ class TemplateAttempt:
             self.launcher.close()
 
 
-class LawAttempt:
+class LawAttempt(Attempt):
     """The law of the task gives the outcome, in microseconds: without processes or hidden data.
 
     A row is `scored`, on the deciding streams `verified`, with and without a sandbox, because the task's own law gives
@@ -207,15 +201,11 @@ class LawAttempt:
 
     instant = True
     sandboxed = True  # nothing runs, so nothing can escape
-    key_parts: list[str] | None = None
-    trust_of_failure: Trust | None = "scored"
+    trust_of_failure = "scored"
 
     def __init__(self, conditions: Conditions) -> None:
         assert conditions.task.law is not None
         self.conditions, self.law = conditions, conditions.task.law
-
-    def prepare(self, spec: Spec) -> None:
-        """Does nothing."""
 
     def score(self, spec: Spec, tally: ExperimentTally) -> Score:
         """The law's metric; Failed for a source that crashes, or that the law does not cover."""
@@ -240,6 +230,3 @@ class LawAttempt:
         if result.metric is None:
             raise Failed("crash", result.crash)
         return result.metric
-
-    def close(self) -> None:
-        """Does nothing."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,15 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 from programs.common.errors import EnvironmentProblem, TaskError
 from programs.common.text import terminal_text
-from trainer.attempts import SOURCE_BYTES, Conditions, Spec, refuse_large
+from trainer.attempts import SOURCE_BYTES, Attempt, Conditions, Spec, refuse_large
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.cures import traceback_in
-from trainer.commands.launcher import CommandLauncher
 from trainer.commands.rows_file import MOST_MB, read_rows
 from trainer.commands.view import readable_path, with_shown_paths
 from trainer.data import scored_rows
 from trainer.gpu import load
 from trainer.jobs.job import Ended, Job, Killed, Limits
+from trainer.jobs.run import require_sandbox, run_job
 from trainer.outcome import Trust
 from trainer.rows import CONFIRM, SEARCH
 from trainer.scorers.printed import Printed
@@ -47,6 +48,7 @@ from trainer.values.constants import is_number
 if TYPE_CHECKING:
     from trainer.rows import Rows
 
+_CALIBRATION_RUNS = 3
 _GROWTH = 32 << 10  # bytes that an edit may add to sources above the usual limit
 _LARGE = 4 << 20  # bytes; larger read-only files are mounted instead of copied
 _LINE = 300  # characters of a reason
@@ -57,23 +59,21 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RESULT_MB = 1  # size of the file with the metric
 
 
-class CommandAttempt:
+class CommandAttempt(Attempt):
     """Runs the experiments of a task that has a ``[run]`` section."""
-
-    instant = False
 
     def __init__(self, conditions: Conditions, sandbox: bool) -> None:
         task = conditions.task
         assert task.run is not None
         self.conditions, self.task, self.data = conditions, task, conditions.data
-        self.key_parts: list[str] | None = packages_of(task.run.readable)  # the packages that the command brings
+        self.key_parts = packages_of(task.run.readable)  # the packages that the command brings
         compiled = CompileCache.of(task, self.key_parts) if sandbox and task.device == "gpu" else None
-        self.launcher = CommandLauncher(sandbox, compiled)
+        self.compiled, self.constant = compiled, 0.0  # CPU-seconds of an empty command
         self.sandboxed = sandbox
         self.section = task.run
         self.scorer = Printed(task.scoring)
         self.trust: Trust = "scored" if task.run.score_command else "self-reported"
-        self.trust_of_failure: Trust | None = self.trust
+        self.trust_of_failure = self.trust
         self.artifacts: Mapping[str, bytes] | None = None  # to score in place of those of a training
         self.left: Mapping[str, bytes] = {}  # the artifacts of the last training
         self.written: tuple[str, ...] = ()  # the read-only files that the last command wrote into
@@ -81,9 +81,6 @@ class CommandAttempt:
         self.rows: Rows | None = None  # all values of rows that it left
         outputs = (task.scoring["file"], task.scoring["rows"])
         self.outputs = [name for name in dict.fromkeys(outputs) if name]  # files of the command that scores
-
-    def close(self) -> None:
-        self.launcher.close()
 
     @cached_property
     def _large(self) -> dict[str, Path]:
@@ -103,16 +100,20 @@ class CommandAttempt:
         is not known how many rows this split has.
 
         EnvironmentProblem if the task limits a memory that this GPU's driver does not tell."""
-        self.launcher.start()
+        require_sandbox(self.sandboxed)
+        if not self.constant:
+            empty = Job(["true"], limits=Limits(10.0, 60.0))
+            runs = [run_job(empty, sandboxed=self.sandboxed) for _ in range(_CALIBRATION_RUNS)]
+            self.constant = statistics.median(ended.cpu_seconds for ended in runs)
         gpu = self.conditions.charge.gpu
         limited = any(one.kind == "memory_mb" and one.hard for one in self.task.constraints.values())
         if gpu and limited and load(gpu).memory_mb is None:
             why = f"the driver does not tell the memory of GPU {gpu.index}, which a constraint of the task limits"
             raise EnvironmentProblem(why, hint="remove the constraint, or set hard = false")
         baseline = replace(spec, source=self.task.baseline())
-        if self.launcher.compiled:
+        if self.compiled:
             with suppress(Failed):
-                self.launcher.compiled.ensure(lambda: self.score(Spec(baseline.source, 1), ExperimentTally()))
+                self.compiled.ensure(lambda: self.score(Spec(baseline.source, 1), ExperimentTally()))
         if self._rows_label(spec) and self._expected_rows(spec) is None and spec != baseline:
             with suppress(Failed):
                 self.score(baseline, ExperimentTally())
@@ -221,18 +222,18 @@ class CommandAttempt:
 
         ``kind``: as for `ExperimentTally.add`.
         """
-        section, compiled = self.section, self.launcher.compiled
-        job = replace(job, limits=self._of_command(limits), compiled=compiled.given() if compiled else None)
-        shown = with_shown_paths(job, section.readable, section.links, sandboxed=self.launcher.sandboxed)
-        ended = self.launcher.run(shown)
-        if compiled:
-            compiled.took()
+        job = replace(job, limits=self._of_command(limits))
+        job = self.compiled.given_to(job) if self.compiled else job
+        shown = with_shown_paths(job, self.section.readable, self.section.links, sandboxed=self.sandboxed)
+        ended = run_job(shown, sandboxed=self.sandboxed)
+        if self.compiled:
+            self.compiled.take(ended)
         self.written = ended.written
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
         killed: Killed = ended.killed if ended.killed in ("cpu", "wall") else ""
         result = replace(ended, exit_code=_exit_code(ended.exit_code), killed=killed)
-        tally.add(result, self.launcher.constant, kind)
+        tally.add(result, self.constant, kind)
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":

@@ -9,34 +9,34 @@ its sandbox; without a sandbox the user's own cache folders are used.
 from __future__ import annotations
 
 import fcntl
+import marshal
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from programs.common.ids import content_id
 from trainer.gpu import hardware_class
-from trainer.sandbox.blob import Blob
+from trainer.jobs.job import COMPILED, COMPILED_MB, Ended, Job
 from trainer.task import Task
 from trainer.user_files import user_cache
 
 
 class CompileCache:
-    """A packed folder (`trainer.inside.supervise.pack`) in the file ``path``."""
+    """The files of the compilers' caches, in the file ``path``. ``settled``: whether this process has filled it, tried
+    to, or found it filled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.settled = False  # whether this process has filled it, tried to, or found it filled
-        self._file = -1
-        self._grown: Blob | None = None
-        self._out: Blob | None = None
+        self.settled = self._is_growing = False
+        self._files: dict[str, bytes] = {}
 
     @classmethod
     def of(cls, task: Task, packages: Sequence[str]) -> CompileCache:
         """``packages``: names and versions of what the command brings."""
         parts = (task.baseline().source_id, hardware_class(task.device))
-        name = content_id("k", *parts, platform.python_version(), *packages)
+        name = content_id("k", "files", *parts, platform.python_version(), *packages)
         return cls(user_cache() / "compiled" / f"{task.name}-{name}.pack")
 
     def ensure(self, fill: Callable[[], object]) -> None:
@@ -47,60 +47,37 @@ class CompileCache:
         if self.settled:
             return
         self.settled = True
-        with self._alone():
-            if not self.path.is_file():
-                with self._growing():
-                    fill()
-
-    def given(self) -> dict[str, int]:
-        """Descriptors for one process: the cache to start from and, while it is being filled, one for the result."""
-        descriptors: dict[str, int] = {}
-        if self._grown is not None:
-            descriptors["compiled"] = self._grown.fd
-        elif self.path.is_file():
-            if self._file < 0:
-                self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            descriptors["compiled"] = self._file
-        if self._out is not None:
-            descriptors["compiled_out"] = self._out.fd
-        return descriptors
-
-    def took(self) -> None:
-        """Called after each process: while the cache is being filled, the next one starts from its result."""
-        if self._out is not None and self._out.size:
-            if self._grown is not None:
-                self._grown.close()
-            self._grown, self._out = self._out, Blob()
-
-    @contextmanager
-    def _growing(self) -> Iterator[None]:
-        self._out = Blob()
-        try:
-            yield
-            if self._grown is not None:
-                self._store(self._grown)
-        finally:
-            for blob in filter(None, (self._grown, self._out)):
-                blob.close()
-            self._grown = self._out = None
-
-    def _store(self, blob: Blob) -> None:
-        draft = self.path.with_suffix(".partial")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-            done = 0
-            while done < blob.size:
-                done += os.sendfile(file.fileno(), blob.fd, done, blob.size - done)
-            os.fsync(file.fileno())
-        draft.rename(self.path)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path.with_suffix(".lock"), "a", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            if not self.path.is_file():
+                self._fill(fill)
+            if self.path.is_file():
+                self._files = marshal.loads(self.path.read_bytes())
 
-    def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+    def _fill(self, fill: Callable[[], object]) -> None:
+        self._is_growing = True
+        try:
+            fill()
+            if self._files:
+                draft = self.path.with_suffix(".partial")
+                with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+                    file.write(marshal.dumps(self._files))
+                    os.fsync(file.fileno())
+                draft.rename(self.path)
+        finally:
+            self._files, self._is_growing = {}, False
+
+    def given_to(self, job: Job) -> Job:
+        """The job with a copy of the cache; while the cache is being filled, the result is fetched."""
+        job = replace(job, files={**job.files, **self._files}, compiles=True)
+        if not self._is_growing:
+            return job
+        limits = replace(job.limits, result_mb=job.limits.result_mb + COMPILED_MB)
+        return replace(job, limits=limits, wanted=[*job.wanted, COMPILED])
+
+    def take(self, ended: Ended) -> None:
+        """While the cache is being filled, the next process starts from the result of this one."""
+        if self._is_growing:
+            fetched = {name: data for name, data in ended.files.items() if name.startswith(f"{COMPILED}/")}
+            self._files = fetched or self._files

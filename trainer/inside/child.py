@@ -5,6 +5,7 @@ Nothing here is trusted once train.py has started; the referee uses only the siz
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -15,21 +16,17 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from trainer.inside import metering, namespaces, seccomp, selftest, serving
-
-if TYPE_CHECKING:
-    from trainer.inside.experiment_folder import ExperimentFolder
 
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors for the experiment
 _SCRIPT = "train.py"
 _STATUS = 3  # the descriptor for error reports
 _MB = 1 << 20
-_BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
 
 
-def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> None:
+def confine(request: dict[str, Any], descriptors: dict[str, int], base_bytes: int) -> None:
     """Set session, limits, environment, folder and descriptors, and in a sandbox drop all rights.
 
     Adds the numbers of the descriptors to ``request`` as ``inputs_fd`` and so on.
@@ -45,7 +42,7 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
         # torch alone maps some 700 MB of addresses, which are excluded from the limit
         resource.RLIMIT_AS: base_bytes + request["memory_mb"] * _MB,
     }
-    if work.sandboxed:
+    if request["sandboxed"]:
         limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
         limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
     for kind, value in limits.items():
@@ -54,35 +51,29 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
     os.environ.clear()
     os.environ.update(request["kept_environment"])
     os.environ.update(request["environment"])
-    folder = str(work.folder)
-    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(work.checkpoint), "TMPDIR": folder, "HOME": folder})
-    if work.data:
-        os.environ["METALOOP_TRAIN_DATA"] = work.data
-    request["checkpoint"] = str(work.checkpoint)
+    folder = request["folder"]
+    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": request["checkpoint"], "TMPDIR": folder, "HOME": folder})
+    if request["data"]:
+        os.environ["METALOOP_TRAIN_DATA"] = request["data"]
     tempfile.tempdir = None  # before the fork it may have been set to the template's folder
-    os.chdir(work.folder)
-    sys.path.insert(0, str(work.folder))
+    os.chdir(folder)
+    sys.path.insert(0, folder)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if work.sandboxed:
+    if request["sandboxed"]:
         namespaces.renounce()
-        metering.die_with_parent()
+    metering.die_with_parent()
+    if request["sandboxed"]:
         seccomp.load(bytes.fromhex(request["filter"]))
-    else:
-        metering.die_with_parent()
 
 
 def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
     """Redirect output to the log, put the status pipe at 3 and passed descriptors from 4 on, and close the rest."""
-    null = os.open("/dev/null", os.O_RDWR)
     passed = [name for name in PASSED if name in descriptors]
+    sources = {"null": os.open("/dev/null", os.O_RDWR), **descriptors}
     # first move all to high numbers, so that no target overwrites a source that is still needed
-    high = {name: os.dup(number) for name, number in descriptors.items()}
-    floor = 4 + len(PASSED)
-    while any(number < floor for number in high.values()):
-        high = {name: os.dup(number) if number < floor else number for name, number in high.items()}
-    null = os.dup(null)
-    targets = [(null, 0), (high["log"], 1), (high["log"], 2), (high["status"], _STATUS)]
+    high = {name: fcntl.fcntl(number, fcntl.F_DUPFD, 4 + len(PASSED)) for name, number in sources.items()}
+    targets = [(high["null"], 0), (high["log"], 1), (high["log"], 2), (high["status"], _STATUS)]
     targets += [(high[name], 4 + number) for number, name in enumerate(passed)]
     for source, target in targets:
         os.dup2(source, target, inheritable=target < 3)
@@ -168,28 +159,22 @@ def converse(request: dict[str, Any]) -> None:
 _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run}
 
 
-def _informative(lines: list[str]) -> list[str]:
-    """The lines of an error up to the most informative one: the last one without the additions of compilers."""
-    kept = [line for line in lines if line.strip() and not line.startswith(_BOILERPLATE)] or lines
-    short = [line for line in kept if "out of memory" in line or "MemoryError" in line]
-    return short[:1] or kept
-
-
 def report(error: BaseException) -> None:
     """Write the traceback to the log; send its type and last line to the monitor through the status pipe."""
-    last = _informative("".join(traceback.format_exception_only(error)).strip().splitlines())
+    texts = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
+    text = next((line for line in texts if "out of memory" in line), texts[-1])
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
     suffix = f" (line {lines[-1]})" if lines else ""
-    message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + suffix}
+    message = {"kind": type(error).__name__, "line": text[:480] + suffix}
     os.write(_STATUS, json.dumps(message).encode())
     traceback.print_exception(error)
 
 
-def main(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> NoReturn:
+def main(request: dict[str, Any], descriptors: dict[str, int], base_bytes: int) -> NoReturn:
     """Run the request and end with _exit, to skip the clean-up of a 200 MB interpreter."""
     code = 1
     try:
-        confine(request, work, descriptors, base_bytes)
+        confine(request, descriptors, base_bytes)
         if request["kind"] in _KINDS:  # otherwise this is the calibration, which does nothing
             _KINDS[request["kind"]](request)
         code = 0

@@ -13,14 +13,15 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+from trainer.inside.namespaces import check
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def become_subreaper() -> None:
     """Make this process the parent of its orphaned descendants, instead of init. Raises OSError if that fails."""
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
+    check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "child subreaper")
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:

@@ -29,7 +29,8 @@ _LAST_CAPABILITY = 63
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> None:
+def check(result: int, what: str) -> None:
+    """Raise OSError if a function of the C library has not returned 0."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -37,7 +38,7 @@ def _check(result: int, what: str) -> None:
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     done = _libc.mount(source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), options.encode())
-    _check(done, f"mount {target}")
+    check(done, f"mount {target}")
 
 
 def _write(path: str, text: str) -> None:
@@ -48,7 +49,7 @@ def _write(path: str, text: str) -> None:
 def _enter(others: int) -> None:
     """Move this process into new user and mount namespaces, and ``others``, with the same ids."""
     uid, gid = os.getuid(), os.getgid()
-    _check(_libc.unshare(_NEWUSER | _NEWNS | others), "unshare")
+    check(_libc.unshare(_NEWUSER | _NEWNS | others), "unshare")
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{uid} {uid} 1")
     _write("/proc/self/gid_map", f"{gid} {gid} 1")
@@ -84,8 +85,8 @@ def isolate(megabytes: int, *, training: bool = True) -> None:
     if not training:
         _mount("tmpfs", INNER + DATA, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=1,mode=0755")
     os.chdir(INNER)
-    _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
-    _check(_libc.umount2(b".", _DETACH), "umount")
+    check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    check(_libc.umount2(b".", _DETACH), "umount")
     os.chdir(WORK)
 
 
@@ -101,4 +102,4 @@ def renounce() -> None:
 
 def _drop_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")

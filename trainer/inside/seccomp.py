@@ -9,6 +9,8 @@ import ctypes
 import errno
 import os
 
+from trainer.inside.namespaces import check
+
 _SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SET_MODE_FILTER = 1
 # TSYNC: apply to all threads or none. SPEC_ALLOW: up to Linux 5.15 a filter otherwise disables speculative loads, which
@@ -33,12 +35,10 @@ def load(code: bytes) -> None:
 
     Set limits, session and capabilities before, because a candidate's filter forbids that. Raises OSError.
     """
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "no_new_privs is refused")
+    check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     loaded = _Program(len(code) // 8, code)
     number = _SYS_SECCOMP.get(os.uname().machine, -1)
     result = _libc.syscall(number, _SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, ctypes.addressof(loaded))
     if result > 0:  # the id of a thread with its own filters
         raise OSError(errno.EBUSY, f"the filter of system calls cannot be applied to thread {result}")
-    if result < 0:
-        raise OSError(ctypes.get_errno(), "the filter of system calls is refused")
+    check(result, "the filter of system calls")

@@ -31,9 +31,9 @@ class Hole(Exception):
     """Something succeeded that the sandbox must prevent."""
 
 
-def _succeeds(action: Callable[[], object]) -> bool:
+def _succeeds(action: Callable[..., object], *arguments: object) -> bool:
     try:
-        action()
+        action(*arguments)
     except OSError:
         return False
     return True
@@ -61,25 +61,25 @@ def holes(request: dict[str, Any]) -> Iterator[str]:
         if path not in on_the_way and os.path.lexists(path):
             yield f"sees {path}"
     for path in ("/", DATA, os.path.dirname(os.__file__)):
-        if os.path.isdir(path) and _succeeds(lambda path=path: os.mkdir(f"{path}/written")):  # type: ignore[misc]
+        if os.path.isdir(path) and _succeeds(os.mkdir, f"{path}/written"):
             yield f"writes into {path}"
     for name in DEVICES:
-        if _succeeds(lambda name=name: os.utime(f"/dev/{name}")):  # type: ignore[misc]
+        if _succeeds(os.utime, f"/dev/{name}"):
             yield f"sets the times of /dev/{name}"
     for family in _FAMILIES:
-        if _succeeds(lambda family=family: socket.socket(family, socket.SOCK_STREAM)):  # type: ignore[misc]
+        if _succeeds(socket.socket, family, socket.SOCK_STREAM):
             yield f"opens a socket of family {family}"
     if _succeeds(_fork):
         yield "starts a process"
-    if _succeeds(lambda: os.sched_setaffinity(0, {0})):
+    if _succeeds(os.sched_setaffinity, 0, {0}):
         yield "chooses its processors"
     if ctypes.CDLL(None).unshare(_NEWUSER) == 0:
         yield "makes namespaces"
-    if _succeeds(lambda: os.kill(-1, 0)):
+    if _succeeds(os.kill, -1, 0):
         yield "signals other processes"
     if strange := sorted(set(os.environ) - set(settings["environment"])):
         yield f"has {', '.join(strange)} in its environment"
-    if beyond := [number for number in range(4, 256) if _succeeds(lambda number=number: os.fstat(number))]:  # type: ignore[misc]
+    if beyond := [number for number in range(4, 256) if _succeeds(os.fstat, number)]:
         yield f"holds the descriptors {beyond}"
     if os.getuid() == 0 or os.getppid() != 0:
         yield "is root, or sees its parent"

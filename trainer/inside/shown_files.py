@@ -7,7 +7,6 @@ path; all their pages are mapped from its start on, so that none tells whether i
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import sys
@@ -18,19 +17,6 @@ _OTHERS = {"dist-packages", "site-packages"}  # below the standard library
 _NOT_IMPORTED = (".a", ".cuh", ".h", ".hpp", ".o", ".pyi")
 _CACHED = f".{sys.implementation.cache_tag}.pyc"
 _KEPT: list[mmap.mmap] = []
-_POPULATE_READ = 22  # madvise of Linux 5.14; older kernels refuse it, and pages are mapped when they are used
-
-
-def mapped() -> dict[str, list[tuple[int, int]]]:
-    """The files that this process has mapped: path → start and bytes of each mapping."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    with open("/proc/self/maps") as file:
-        for line in file:
-            span, _, _, _, _, *path = line.rstrip("\n").split(maxsplit=5)
-            if path and path[0].startswith("/"):
-                start, end = (int(number, 16) for number in span.split("-"))
-                found.setdefault(path[0], []).append((start, end - start))
-    return found
 
 
 def keep(folder: str) -> None:
@@ -42,15 +28,6 @@ def keep(folder: str) -> None:
                     kept = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
                     kept.madvise(mmap.MADV_DONTFORK)
                     _KEPT.append(kept)
-
-
-def populate() -> None:
-    """Map all pages of the files that this process has mapped."""
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for spans in mapped().values():
-        for start, size in spans:
-            madvise(start, size, _POPULATE_READ)
 
 
 def copy(paths: Iterable[str], root: str) -> None:

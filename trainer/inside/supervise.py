@@ -5,9 +5,8 @@ A script that uses only the standard library, ``python -I -S -B supervise.py ORD
 every experiment waits for it. ORDER is a marshal file: ``command``, ``environment``, ``folder``, ``limits`` (names of
 resource.RLIMIT_* without the prefix), ``files`` (name, size, mode), ``links`` (name, target), ``wanted`` (paths to
 fetch), ``wanted_bytes``, ``relays`` (paths of Unix sockets, each with a port of 127.0.0.1, whose connections are passed
-on to it), ``compiled`` (a folder, the descriptors of the packed files that it starts with and of those that it ends
-with, or None, and their size at most). Further descriptors: ``ready`` is written before the job starts, ``given`` has
-the contents of the files one after the other, ``reply`` gets the reply, and ``go`` lets this process end.
+on to it). Further descriptors: ``ready`` is written before the job starts, ``given`` has the contents of the files one
+after the other, ``reply`` gets the reply, and ``go`` lets this process end.
 
 The other processes cannot trace or signal this one: it is the init of its process namespace and not dumpable (prctl(2),
 PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive. Nothing outside trusts its
@@ -41,26 +40,23 @@ def main(path: str) -> None:
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the only one that Python handles, so that a command could send it
     if ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         sys.exit("this process can be traced")
-    laid = lay(order)
-    folder, packed, target, most = order["compiled"]
-    if packed is not None:
-        unpack(packed, folder)
+    folder = order["folder"]
+    with open(order["given"], "rb") as given:
+        lay(folder, ((name, given.read(size), mode) for name, size, mode in order["files"]), order["links"])
+    laid = states(folder, order["kept"])
     code = run(order, relays(order["relays"]) if order["relays"] else ())
     end_all()
-    if target is not None:  # only for a trusted source
-        pack(folder, target, most)
-    fetched, missing = fetch(order)
+    fetched, missing = fetch(folder, order["wanted"], order["wanted_bytes"])
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     # one line per item, with texts in hexadecimal, so that the untrusted reply is easy to parse
     lines = [f"ended {code} {used.ru_utime + used.ru_stime:.6f} {used.ru_maxrss / 1024:.3f}"]
-    lines += [f"file {len(data)} {_hex(name)}" for name, data in fetched]
+    lines += [f"file {len(data)} {_hex(name)}" for name, data in fetched.items()]
     lines += [f"missing {_hex(text)}" for text in missing]
-    lines += [f"written {_hex(name)}" for name in written(order, laid)]
+    lines += [f"written {_hex(name)}" for name, state in states(folder, laid).items() if state != laid[name]]
     head = "\n".join(lines).encode()
     with open(order["reply"], "wb") as pipe:
         pipe.write(len(head).to_bytes(4, "little") + head)
-        for _, data in fetched:
-            pipe.write(data)
+        pipe.writelines(fetched.values())
     os.read(order["go"], 1)  # wait, so that the CPU time of this process can be read from outside
     os._exit(0)  # threads of relays may still run
 
@@ -113,52 +109,33 @@ def relays(ports: dict[str, int]) -> list[Thread]:
     return [threading.Thread(target=serve, args=each, daemon=True) for each in servers]
 
 
-def pack(folder: str, target: int, limit: int) -> None:
-    """Write the regular files below a folder to a descriptor as a tar archive; nothing if it exceeds the limit."""
-    import tarfile
-
-    with open(target, "wb", closefd=False) as file, tarfile.open(fileobj=file, mode="w") as archive:
-        archive.add(folder, ".", filter=lambda one: one if one.isreg() or one.isdir() else None)
-    if os.fstat(target).st_size > limit:
-        os.ftruncate(target, 0)
-
-
-def unpack(source: int, folder: str) -> None:
-    """Extract an archive below a folder; others may read the same descriptor, so its position stays as it is."""
-    import mmap
-    import tarfile
-
-    with mmap.mmap(source, 0, access=mmap.ACCESS_READ) as file, tarfile.open(fileobj=file) as archive:
-        archive.extractall(folder, filter="data")
+def lay(folder: str, files: Iterable[tuple[str, bytes, int]], links: Iterable[tuple[str, str]] = ()) -> None:
+    """Write files (name, content, mode) and symbolic links (name, target) into a folder."""
+    for name, data, mode in files:
+        path = _path_for(folder, name)
+        with open(path, "wb") as file:
+            file.write(data)
+        os.chmod(path, mode)
+    for name, target in links:
+        os.symlink(target, _path_for(folder, name))
 
 
-def lay(order: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Write the files into the empty in-memory folder; returns inode and change time of the read-only ones."""
-    with open(order["given"], "rb") as given:
-        for name, size, mode in order["files"]:
-            path = os.path.join(order["folder"], name)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(given.read(size))
-            os.chmod(path, mode)
-    for name, target in order["links"]:
-        path = os.path.join(order["folder"], name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.symlink(target, path)
-    return {name: state for name in order["kept"] if (state := _state(order, name)) is not None}
+def _path_for(folder: str, name: str) -> str:
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return path
 
 
-def written(order: dict[str, Any], laid: dict[str, tuple[int, int]]) -> list[str]:
-    """The read-only files that the command changed, replaced or deleted; a user cannot set a file's change time."""
-    return [name for name, before in laid.items() if _state(order, name) != before]
-
-
-def _state(order: dict[str, Any], name: str) -> tuple[int, int] | None:
-    try:
-        form = os.lstat(os.path.join(order["folder"], name))
-    except OSError:
-        return None
-    return form.st_ino, form.st_ctime_ns
+def states(folder: str, names: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+    """Inode and change time, which a user cannot set, of files; None for one that is not there."""
+    found: dict[str, tuple[int, int] | None] = dict.fromkeys(names)
+    for name in found:
+        try:
+            status = os.lstat(os.path.join(folder, name))
+            found[name] = status.st_ino, status.st_ctime_ns
+        except OSError:
+            continue
+    return found
 
 
 def _hex(text: str) -> str:
@@ -207,24 +184,25 @@ def end_all() -> None:
             return
 
 
-def fetch(order: dict[str, Any]) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """The wanted files (of a folder, all files in it), and those that could not be fetched, with the reason."""
-    fetched: list[tuple[str, bytes]] = []
+def fetch(folder: str, wanted: Iterable[str], most: int) -> tuple[dict[str, bytes], list[str]]:
+    """The wanted files (of a folder, all files in it), of ``most`` bytes together, and those that could not be fetched,
+    with the reason."""
+    fetched: dict[str, bytes] = {}
     missing: list[str] = []
-    left = order["wanted_bytes"]
-    if not order["wanted"]:
+    if not wanted:
         return fetched, missing
-    os.chmod(order["folder"], 0o700)  # the command may have closed it
-    root = os.open(order["folder"], os.O_RDONLY | os.O_DIRECTORY)
-    for name in order["wanted"]:
+    os.chmod(folder, 0o700)  # the command may have closed it
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for name in wanted:
         try:
-            for path, data in _take(root, name.rstrip("/"), left, 0):
-                left -= len(data)
-                fetched.append((path, data))
+            for path, data in _take(root, name.rstrip("/"), most, 0):
+                most -= len(data)
+                fetched[path] = data
                 if len(fetched) > _MOST_FILES:
                     raise ValueError(f"more than {_MOST_FILES} files")
         except (OSError, ValueError) as error:
             missing.append(f"{name}: {getattr(error, 'strerror', None) or error}")
+    os.close(root)
     return fetched, missing
 
 
@@ -241,8 +219,8 @@ def _take(root: int, name: str, left: int, depth: int) -> Iterator[tuple[str, by
         if stat.S_ISDIR(form.st_mode):
             if depth > _DEEPEST:
                 raise ValueError("nested too deeply")
-            for one in sorted(os.listdir(current)):
-                for item in _take(root, f"{name}/{one}", left, depth + 1):
+            for inner in sorted(entry.name for entry in os.scandir(current) if not entry.is_symlink()):
+                for item in _take(root, f"{name}/{inner}", left, depth + 1):
                     left -= len(item[1])
                     yield item
             return

@@ -10,7 +10,6 @@ import gc
 import importlib
 import json
 import os
-import select
 import shutil
 import signal
 import site
@@ -20,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, shown_files, wire
+from trainer.inside import metering, monitor, namespaces, pages, seccomp, shown_files, wire
 
 
 def warm() -> None:
@@ -61,8 +60,7 @@ class Template:
         """Answer requests until the worker closes the socket."""
         wire.send(self.control, {"ready": os.getpid()})
         while (request := wire.receive(self.control)) is not None:
-            if "stop" not in request[0]:  # which can arrive after the process has ended
-                wire.send(self.control, self._carry_out(request[1]))
+            wire.send(self.control, self._carry_out(request[1]))
 
     def _carry_out(self, descriptors: dict[str, int]) -> dict[str, Any]:
         """Fork a monitor and wait for its end; returns its status, and the CPU-seconds of all processes.
@@ -77,27 +75,11 @@ class Template:
             monitor.main(descriptors, self.root, self.candidate, self.base_bytes)
         for descriptor in descriptors.values():
             os.close(descriptor)
-        self._until_end(pid)
         ended = meter.reap(pid, 0)
         reply: dict[str, Any] = {"status": ended[1] if ended else 0}
         if self.root and not meter.kill_all():
             reply = {"broken": "some processes of the experiment could not be killed"}
         return {**reply, "cpu_seconds": meter.total + time.process_time() - own}
-
-    def _until_end(self, pid: int) -> None:
-        """Wait for the monitor. Kills it and raises ConnectionResetError if the worker is gone."""
-        poll, pidfd = select.poll(), os.pidfd_open(pid)
-        for descriptor in (pidfd, self.control.fileno()):
-            poll.register(descriptor, select.POLLIN)
-        try:
-            while pidfd not in dict(poll.poll()):
-                request = wire.receive(self.control)  # can only be a stop request, or the end of the connection
-                with suppress(OSError):
-                    os.kill(pid, signal.SIGTERM if request else signal.SIGKILL)
-                if request is None:
-                    raise ConnectionResetError("the worker is gone")
-        finally:
-            os.close(pidfd)
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
@@ -108,16 +90,16 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         shown_files.copy(settings["shown"], namespaces.INNER)
         namespaces.seal()
 
-    def parent_died(*_: object) -> None:
-        if not root or os.getppid() != worker:  # the process has ended, not only the thread that started us
-            end_all()
-            os._exit(1)
-
-    def end_all() -> None:
+    def end() -> None:
         """Of a sandbox the kernel ends all with this process, the init of its namespace."""
         if root:
             metering.CpuMeter().kill_all()
-            shutil.rmtree(root, ignore_errors=True)  # the worker is gone and cannot do it
+            shutil.rmtree(root, ignore_errors=True)  # the worker may be gone and cannot do it
+        os._exit(0)
+
+    def parent_died(*_: object) -> None:
+        if not root or os.getppid() != worker:  # the process has ended, not only the thread that started us
+            end()
 
     signal.signal(signal.SIGTERM, parent_died)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -137,21 +119,17 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         seccomp.load(bytes.fromhex(settings["wall"]))
     gc.freeze()
     gc.enable()
-    hugepages.collapse()
+    pages.collapse()
     if not root:
         for name in ("bz2", "hashlib", "lzma", "sqlite3"):  # whose libraries no experiment sees
             with suppress(ImportError):
                 importlib.import_module(name)
         shown_files.keep(namespaces.INNER + namespaces.DATA)
-        shown_files.populate()
+        pages.populate()
     try:
         Template(socket.socket(fileno=descriptor), root, settings["filter"]).serve()
-    except ConnectionError:
-        end_all()
     finally:
-        if root:
-            metering.CpuMeter().kill_all()
-        os._exit(0)
+        end()
 
 
 if __name__ == "__main__":

