@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from programs.common.errors import TaskError
 from trainer.scoring import (
-    InvalidPredictions,
     Referee,
     Score,
     ScoreSettings,
+    finite_logits,
     negative_log_likelihood,
     refuse_different,
     refuse_diverged,
@@ -161,10 +161,7 @@ def _log_softmax(logits: Any) -> Any:
     """The log-softmax in float64, [n, classes]. InvalidPredictions if not finite."""
     import numpy as np
 
-    if not np.isfinite(logits).all():
-        raise InvalidPredictions("predictions are not finite")
-    rows = logits.astype(np.float64)
-    rows -= rows.max(axis=1, keepdims=True)
+    rows = finite_logits(logits)
     return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
 
 

@@ -164,10 +164,6 @@ class LocalReferee:
         return self.tally.log
 
     @property
-    def task_folder(self) -> Path:
-        return self.data.task.folder
-
-    @property
     def split(self) -> Path:
         return self.data.split(self.stream)
 
