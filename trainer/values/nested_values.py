@@ -114,9 +114,10 @@ def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
     if tree is None:
         return
     starts = line_starts(text)
-    for place in (part for whole in _places(tree) for part in whole.parts()):
-        if (value := scalar(place.node)) is not None:
-            yield place.address, NestedValue(value, *byte_span(place.node, starts), place.node.lineno, *place[2:])
+    for address, node, kind, name, owner, choices, scope in (part for place in _places(tree) for part in place.parts()):
+        if (value := scalar(node)) is not None:
+            start, end = byte_span(node, starts)
+            yield address, NestedValue(value, start, end, node.lineno, kind, name, owner, choices, scope)
 
 
 def _places(tree: ast.Module) -> Iterator[_Place]:
