@@ -43,14 +43,14 @@ def one_group(pattern: str) -> str:
 class ConstraintSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: Kind = Field(description="memory_mb, seconds, lines, or printed: a number in the output (true is 1)")
+    kind: Kind  # printed: a number in the output (true is 1)
     at_most: Limit | None = None
     at_least: Limit | None = None
-    equals: Limit | None = Field(default=None, description="printed: a number that no edit may change")
-    hard: StrictBool = Field(default=True, description="false: recorded, but decides nothing")
-    pattern: str = Field(default="", max_length=200, description="printed: regular expression with one group")
-    key: str = Field(default="", max_length=200, description="printed: path of the number in JSON")
-    unit: str = Field(default="", max_length=20, description="printed: unit of the number")
+    equals: Limit | None = None  # printed: a number that no edit may change
+    hard: StrictBool = True  # false: recorded, but decides nothing
+    pattern: str = Field(default="", max_length=200)  # printed: regular expression with one group
+    key: str = Field(default="", max_length=200)  # printed: path of the number in JSON
+    unit: str = Field(default="", max_length=20)  # printed: unit of the number
 
     _one_group = field_validator("pattern")(one_group)
 
@@ -146,11 +146,9 @@ def problem(name: str, one: ConstraintSection, score: str) -> tuple[str, str] | 
     return None
 
 
-def softened(constraints: Constraints, *kinds: Kind) -> Constraints:
-    """The same constraints, but none of those kinds decides anything."""
-    return {
-        name: one.model_copy(update={"hard": False}) if one.kind in kinds else one for name, one in constraints.items()
-    }
+def softened(constraints: Constraints) -> Constraints:
+    """The same constraints, but none decides anything."""
+    return {name: one.model_copy(update={"hard": False}) for name, one in constraints.items()}
 
 
 def line_count(source: Source) -> int:

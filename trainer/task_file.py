@@ -20,13 +20,19 @@ from trainer.values.constants import is_number
 from trainer.values.roles import ROLES
 
 Value = bool | int | float | str
-Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
 ROW_FILES = (".csv", ".txt", ".npy", ".jsonl")  # forms of the file with a value for each row
 Most = 1 << 30  # upper bound of counts: more than any task needs, and below the kernel's limits
+Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
+Count = Annotated[int, Field(ge=1, le=Most)]
+Kilo = Annotated[int, Field(ge=1, le=Most >> 10)]  # of KB or MB
+Number = Annotated[int, Field(ge=0, le=Most)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Text = Annotated[str, Field(max_length=200)]
 
 
 class TomlSection(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def refuse_first(*faults: tuple[bool, str]) -> None:
@@ -36,75 +42,55 @@ def refuse_first(*faults: tuple[bool, str]) -> None:
 
 
 class TaskSection(TomlSection):
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="short name, lower case")
+    name: Id
     description: str = ""
-    metric: str = Field(description="what is measured, e.g. nll")
-    unit: str = Field(default="", description="unit of the metric, e.g. nats")
+    metric: str  # what is measured, e.g. nll
+    unit: str = ""  # of the metric, e.g. nats
     direction: Literal["lower", "higher"] = "lower"
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
-    repository: str = Field(default="", description="of a copy: where it was copied from, for improve --apply")
-    timed: bool = Field(
-        default=False, description="the metric is a time or a rate: nothing else runs beside, and wall time is charged"
-    )
-    torch: bool = Field(default=True, description="false: its experiments start without torch and use NumPy arrays")
+    repository: str = ""  # of a copy: where it was copied from, for improve --apply
+    timed: bool = False  # the metric is a time or a rate: nothing else runs beside, and wall time is charged
+    torch: bool = True  # false: its experiments start without torch and use NumPy arrays
 
 
 class BudgetSection(TomlSection):
-    seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
-    cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
-    run: Positive | None = Field(default=None, description="default --run-budget, seconds; unset: 24 experiments")
-    steps: int = Field(default=100, gt=0, le=Most, description="fixed-step mode: steps of a full experiment")
-    seconds_per_step: Positive | None = Field(default=None, description="fixed-step mode: nominal charge of a step")
-    hard_factor: float = Field(default=1.25, ge=1, description="hard limit as a multiple of the soft budget")
-    hard_extra: float = Field(default=0.1, ge=0, description="added to the hard limit, CPU-seconds")
-    wall_factor: float = Field(
-        default=20.0, ge=1, description="limit of wall time as a multiple of the hard limit (at least 10 s)"
-    )
-    memory_mb: int = Field(default=2048, ge=64, le=Most, description="address space in addition to torch's own, MB")
-    device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu: seconds are wall time of an exclusive GPU")
+    """Seconds are CPU-seconds, on a GPU wall seconds."""
+
+    seconds: Positive  # soft training budget of one full experiment
+    cost: Positive | None = None  # typical charge of one full experiment
+    run: Positive | None = None  # default --run-budget; unset: 24 experiments
+    steps: Count = 100  # fixed-step mode: steps of a full experiment
+    seconds_per_step: Positive | None = None  # fixed-step mode: nominal charge of a step
+    hard_factor: float = Field(default=1.25, ge=1)  # hard limit as a multiple of the soft budget
+    hard_extra: float = Field(default=0.1, ge=0)  # added to the hard limit
+    wall_factor: float = Field(default=20.0, ge=1)  # limit of wall time over the hard limit (at least 10 s)
+    memory_mb: int = Field(default=2048, ge=64, le=Most)  # address space in addition to torch's own
+    device: Literal["cpu", "gpu"] = "cpu"  # gpu: seconds are wall time of an exclusive GPU
 
 
 class DataSection(TomlSection):
-    seed: int = Field(default=1, ge=0, description="seed of the training split")
-    grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
-    variant: int | None = Field(
-        default=None, ge=0, le=Most, description="number of the data set, if data.py has several"
-    )
-    public: bool = Field(default=False, description="anyone can read its hidden data: not allowed in contests")
+    seed: int = Field(default=1, ge=0)  # of the training split
+    grammar: Number | None = None  # number of a generated language
+    variant: Number | None = None  # number of the data set, if data.py has several
+    public: bool = False  # anyone can read its hidden data: not allowed in contests
 
 
 class ScoreSection(TomlSection):
-    kind: str = Field(
-        default="classification",
-        description="classification, regression, language_model, printed, simulated, or an entry point",
-    )
-    classes: int = Field(
-        default=10,
-        ge=1,
-        le=Most,
-        description="width of the logits: classes, symbols of a language model, or 1 for a regression",
-    )
-    chunk: int = Field(default=500, gt=0, le=Most, description="rows per call of logits()")
-    checkpoint_mb: int = Field(default=64, gt=0, le=Most, description="largest checkpoint that is scored")
-    stream_kb: int = Field(default=48, gt=0, le=Most >> 10, description="language_model: hidden text that is streamed")
-    tolerance: float = Field(default=1e-3, gt=0, le=1, description="allowed difference of two predictions of a row")
-    seconds: Positive = Field(default=600, description="limit of one conversation with the model, wall seconds")
-    pattern: str = Field(
-        default="", max_length=200, description="printed: regular expression whose only group is the metric"
-    )
-    file: str = Field(
-        default="", max_length=400, description="printed, by a command: file to which it writes the metric"
-    )
-    key: str = Field(default="", max_length=200, description="printed: path of the metric in JSON, e.g. gemm.seconds")
-    rows: str = Field(
-        default="", max_length=400, description="printed, by a command: file with a value for each validation row"
-    )
-    n_rows: int | None = Field(
-        default=None, ge=1, le=Most, description="printed: rows of that file; without one, of the share that is printed"
-    )
-    held_back: float | None = Field(default=None, ge=0, le=0.9, description="share of these rows that no search sees")
-    exact: bool = Field(default=False, description="printed: the metric is a count or a size, the same on any data")
+    kind: str = "classification"  # or regression, language_model, printed, simulated, or an entry point
+    classes: Count = 10  # width of the logits: classes, symbols of a language model, or 1 for a regression
+    chunk: Count = 500  # rows per call of logits()
+    checkpoint_mb: Count = 64  # largest checkpoint that is scored
+    stream_kb: Kilo = 48  # language_model: hidden text that is streamed
+    tolerance: float = Field(default=1e-3, gt=0, le=1)  # allowed difference of two predictions of a row
+    seconds: Positive = 600  # limit of one conversation with the model, wall seconds
+    pattern: Text = ""  # printed: regular expression whose only group is the metric
+    file: str = Field(default="", max_length=400)  # printed, by a command: file to which it writes the metric
+    key: Text = ""  # printed: path of the metric in JSON, e.g. gemm.seconds
+    rows: str = Field(default="", max_length=400)  # printed, by a command: file with a value for each validation row
+    n_rows: Count | None = None  # printed: rows of that file; without one, of the share that is printed
+    held_back: float | None = Field(default=None, ge=0, le=0.9)  # share of these rows that no search sees
+    exact: bool = False  # printed: the metric is a count or a size, the same on any data
 
     def settings(self) -> ScoreSettings:
         return cast(ScoreSettings, self.model_dump())
@@ -139,23 +125,19 @@ class ScoreSection(TomlSection):
 class RunSection(TomlSection):
     """For a task that runs a command, see `trainer.attempts.command`. A text is a line for sh, a list its words."""
 
-    command: str | list[str] = Field(
-        min_length=1, description="command of an experiment; {seed}, {budget}, {split} are filled in"
-    )
+    command: str | list[str] = Field(min_length=1)  # of an experiment; {seed}, {budget}, {split} are filled in
     environment: dict[str, str] = {}
-    readable: list[str] = Field(default=[], description="further paths of this machine that it may read")
-    executable: list[str] = Field(default=[], description="files to make executable")
-    links: dict[str, str] = Field(default={}, description="name in its folder → a readable or relative path")
-    seed_constant: str = Field(default="", description="FILE:NAME, set to the training seed before the run")
-    budget_constant: str = Field(default="", description="FILE:NAME, reduced for a fraction of the budget")
-    score_command: str | list[str] = Field(default="", description="runs afterwards, separately, on the artifacts")
-    artifacts: list[str] = Field(default=[], description="files or folders from training for score_command")
-    score_files: list[str] = Field(default=[], description="read-only files that score_command alone sees")
-    disk_mb: int = Field(default=1024, gt=0, le=Most >> 10, description="size of the work copy, in memory, MB")
-    processes: int = Field(default=512, gt=0, le=Most, description="limit of processes and threads")
-    threads: int = Field(
-        default=0, ge=0, le=1024, description="threads of numerical libraries; 0: as many as the machine gives"
-    )
+    readable: list[str] = []  # further paths of this machine that it may read
+    executable: list[str] = []  # files to make executable
+    links: dict[str, str] = {}  # name in its folder → a readable or relative path
+    seed_constant: str = ""  # FILE:NAME, set to the training seed before the run
+    budget_constant: str = ""  # FILE:NAME, reduced for a fraction of the budget
+    score_command: str | list[str] = ""  # runs afterwards, separately, on the artifacts
+    artifacts: list[str] = []  # files or folders from training for score_command
+    score_files: list[str] = []  # read-only files that score_command alone sees
+    disk_mb: Kilo = 1024  # size of the work copy, in memory
+    processes: Count = 512  # limit of processes and threads
+    threads: int = Field(default=0, ge=0, le=1024)  # of numerical libraries; 0: as many as the machine gives
 
     @field_validator("seed_constant", "budget_constant")
     @classmethod
@@ -205,11 +187,11 @@ class EditSection(TomlSection):
     values: list[Value] = []
     low: float | None = None
     high: float | None = None
-    role: str = Field(default="", description="what the knob is in any task: a name of docs/ideas.md")
+    role: str = ""  # what the knob is in any task: a name of docs/ideas.md
     group: str = ""
     note: str = ""
     file: str = "train.py"
-    at: str = Field(default="", max_length=200, description="address of the value, if it is no constant")
+    at: Text = ""  # address of the value, if it is no constant
     replace: list[ReplaceSection] = []
 
     @model_validator(mode="after")
@@ -241,30 +223,29 @@ class EditSection(TomlSection):
 
 Gain = Annotated[float, Field(ge=-1e9, le=1e9)]
 Spread = Annotated[float, Field(ge=0, le=1e9)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class InteractionSection(TomlSection):
-    edits: list[str] = Field(min_length=2, max_length=2, description="two edits as an idea names them")
-    gain: Gain = Field(description="gain of both together beyond the sum of their effects")
+    edits: list[str] = Field(min_length=2, max_length=2)  # two edits as an idea names them
+    gain: Gain  # of both together beyond the sum of their effects
 
 
 class LawSection(TomlSection):
     """For a task of kind simulated; all values are in the metric's unit, see `trainer.laws.law`."""
 
-    metric: Gain = Field(default=2.0, description="expected metric of the untouched source")
-    seed: int = Field(default=1, ge=0, description="of all random draws of the law")
-    noise: Spread = Field(default=0.0, description="SD between training seeds at the baseline")
-    shrink: Share = Field(default=0.0, description="share by which it decreases when all headroom is reached")
-    trajectory: Spread = Field(default=0.0, description="SD of an edit's effect between training seeds")
-    drift: Spread = Field(default=0.0, description="SD of the metric of verifications from match to match")
-    crash_rate: Share = Field(default=0.0, description="share of edited sources that crash")
-    slow: Spread = Field(default=0.0, description="how much worse the metric is with almost no training")
-    misleading: Spread = Field(default=0.0, description="SD, from source to source, of the error that shortening adds")
-    tail: float = Field(default=0.0, description="degrees of freedom of the noise, above 2 (Student's t); 0: normal")
-    effects: dict[str, Gain] = Field(default={}, description="edit as in an idea: its gain over the baseline")
+    metric: Gain = 2.0  # expected metric of the untouched source
+    seed: int = Field(default=1, ge=0)  # of all random draws of the law
+    noise: Spread = 0.0  # SD between training seeds at the baseline
+    shrink: Share = 0.0  # share by which it decreases when all headroom is reached
+    trajectory: Spread = 0.0  # SD of an edit's effect between training seeds
+    drift: Spread = 0.0  # SD of the metric of verifications from match to match
+    crash_rate: Share = 0.0  # share of edited sources that crash
+    slow: Spread = 0.0  # how much worse the metric is with almost no training
+    misleading: Spread = 0.0  # SD, from source to source, of the error that shortening adds
+    tail: float = 0.0  # degrees of freedom of the noise, above 2 (Student's t); 0: normal
+    effects: dict[str, Gain] = {}  # edit as in an idea: its gain over the baseline
     interactions: list[InteractionSection] = []
-    crashes: list[str] = Field(default=[], description="edits that always crash")
+    crashes: list[str] = []  # edits that always crash
 
     @field_validator("tail")
     @classmethod
@@ -277,11 +258,9 @@ class LawSection(TomlSection):
 class FamilySection(TomlSection):
     """For a task that has relatives, see `trainer.variants`."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name that all members share")
-    baseline: dict[str, list[str | float | int]] = Field(
-        default={}, description="knobs whose value in train.py a member draws, each with the values to draw from"
-    )
-    share: Share = Field(default=0.5, description="share of them that a member draws; the others stay")
+    name: Id  # that all members share
+    baseline: dict[str, list[str | float | int]] = {}  # knob → values of which a member draws that of its train.py
+    share: Share = 0.5  # of these knobs that a member draws; the others stay
 
 
 class TaskFile(TomlSection):
@@ -341,6 +320,9 @@ def line_of(text: str, location: Sequence[str | int]) -> int:
         if path == names[: len(path)] and len(path) > best_depth:
             best, best_depth = number, len(path)
     return best
+
+
+Fault = tuple[tuple[str, ...], str, str]  # where in task.toml; what is wrong; what helps
 
 
 def complain(path: Path, text: str, location: Sequence[str | int], message: str, hint: str = "") -> NoReturn:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from programs import folder as program_folder
-from programs.common.errors import MetaloopError, NotFound, UsageError
+from programs.common.errors import Corrupt, MetaloopError, NotFound, UsageError
+from programs.common.files import read_regular
 from trainer.sandbox import login_keys
 
 _FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
@@ -36,11 +36,7 @@ _LEFT_OUT = (
 )
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
 _FOR_AGENTS = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md")
-_PROSE = {"readme.rst", "readme.txt", "readme", "notes.txt", "instructions.txt"}  # beside all .md
-_TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
-_INSTRUCTS = re.compile(
-    r"^(?:docs?|prompts?|roles?|agents?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$"
-)
+_PROSE = {"readme.txt", "readme", "notes.txt", "instructions.txt"}  # beside .md and .rst
 _TEXT_BYTES, _LINE = 1 << 20, 400
 HUB = "~/.cache/huggingface"
 _ENVIRONMENTS = (".venv", "venv")
@@ -88,7 +84,11 @@ class OwnRepository:
     @cached_property
     def prose(self) -> list[str]:
         """The files with instructions for agents or people."""
-        return [name for name in self.files if _is_prose(name.lower())]
+        names = {name: name.lower() for name in self.files}
+        return [
+            name for name, low in names.items()
+            if low in _PROSE or (low.endswith((".md", ".rst")) and low.count("/") < 2)
+        ]  # fmt: skip
 
     @cached_property
     def program(self) -> list[str]:
@@ -105,11 +105,6 @@ class OwnRepository:
         """All other text files, those near the top first."""
         rest = [name for name in self.files if name not in self.prose and self.files[name][0] <= _TEXT_BYTES]
         return sorted(rest, key=lambda name: (name.count("/"), name))
-
-
-def _is_prose(name: str) -> bool:
-    """``name``: in lower case."""
-    return bool(_INSTRUCTS.search(name) if "/" in name else name in _PROSE or name.endswith(".md"))
 
 
 def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> OwnRepository:
@@ -156,16 +151,13 @@ def _walk(
         if not name.isprintable():  # this includes names that are not UTF-8
             left.append(f"{inner or '.'}: a name with unprintable characters")
         elif stat.S_ISDIR(form.st_mode):
-            hidden = entry.name.startswith(".") and entry.name not in _TOOLS
-            if entry.name in _FOLDERS or hidden or (Path(entry.path) / "pyvenv.cfg").is_file():
+            if entry.name in _FOLDERS or entry.name.startswith(".") or (Path(entry.path) / "pyvenv.cfg").is_file():
                 continue  # a virtual environment can have any name, and a package may be called env
             if depth >= _DEEPEST:
                 left.append(f"{name}: nested too deeply")
                 continue
             yield from _walk(root, name, depth + 1, left, links)
         elif stat.S_ISREG(form.st_mode):
-            if name.startswith(".") and "/" in name and not _INSTRUCTS.search(name.lower()):
-                continue
             if login_keys.holds_key(Path(entry.path)):
                 left.append(f"{name}: may contain keys")
             elif not entry.name.startswith(".") or entry.name == ".python-version":
@@ -179,14 +171,9 @@ def _walk(
 def _read(path: Path) -> str:
     """The text of a file, up to a limit; never through a link, and not from a pipe that replaced the file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        data = read_regular(path, _TEXT_BYTES)
+    except (OSError, Corrupt):
         return ""
-    with open(descriptor, "rb") as file:
-        form = os.fstat(descriptor)
-        if not stat.S_ISREG(form.st_mode) or form.st_size > _TEXT_BYTES:
-            return ""
-        data = file.read(_TEXT_BYTES)
     return "" if b"\0" in data else data.decode("utf-8", "replace")
 
 

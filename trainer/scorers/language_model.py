@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 
 from programs.common.errors import TaskError
 from trainer.scoring import (
-    InvalidPredictions,
-    Referee,
     Score,
     ScoreSettings,
+    finite_logits,
     negative_log_likelihood,
+    read_rows,
     refuse_different,
     refuse_diverged,
 )
+from trainer.scoring.referee import Referee
 from trainer.scoring.streaming import stream_losses
 
 _PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe per 20 rows, at least 4
@@ -43,7 +44,7 @@ class Text(NamedTuple):
         """Read the task's files; TaskError if the numbers of bytes are invalid."""
         import numpy as np
 
-        inputs, targets, sizes = (np.load(split / f"{name}.npy") for name in ("inputs", "targets", "bytes"))
+        (inputs, targets), sizes = read_rows(split), np.load(split / "bytes.npy")
         if sizes.shape != inputs.shape[:1] or (sizes < 0).any() or not 0 < float(sizes.sum()) < math.inf:
             message = f"{split / 'bytes.npy'}: no number of bytes for each row"
             raise TaskError(message, hint="data.py must write it")
@@ -161,10 +162,7 @@ def _log_softmax(logits: Any) -> Any:
     """The log-softmax in float64, [n, classes]. InvalidPredictions if not finite."""
     import numpy as np
 
-    if not np.isfinite(logits).all():
-        raise InvalidPredictions("predictions are not finite")
-    rows = logits.astype(np.float64)
-    rows -= rows.max(axis=1, keepdims=True)
+    rows = finite_logits(logits)
     return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
 
 

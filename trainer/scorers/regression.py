@@ -5,65 +5,33 @@ Predicting the targets' mean has the score 1. The candidate gets only the inputs
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-from trainer.scoring import (
-    InvalidPredictions,
-    Referee,
-    Score,
-    ScoreSettings,
-    predict_among,
-    refuse_different,
-    refuse_diverged,
-)
-
-_SHARE = 4  # a verification predicts one row in four again
+from trainer.scoring import InvalidPredictions, RowScorer, refuse_diverged
 
 
-class Regression:
-    """Standard deviations. ``[score] tolerance``: allowed difference of a row's error between processes."""
+class Regression(RowScorer):
+    """Standard deviations. A verification has rows with targets below the median."""
 
-    per_position = False
-    needs_checkpoint = True
+    unit = "standard deviations"
 
-    def __init__(self, scoring: ScoreSettings) -> None:
-        self.tolerance: float = scoring.get("tolerance", 1e-3)
-
-    def score(self, referee: Referee) -> Score:
+    def losses(self, answers: Any, targets: Any, scale: float) -> Any:
+        """Prediction minus target, float64 [n]; InvalidPredictions if not finite."""
         import numpy as np
 
-        inputs, targets = (np.load(referee.split / f"{name}.npy") for name in ("inputs", "targets"))
-        scale = float(targets.std())
-        errors = _errors(referee.predict(inputs), targets, scale)
-        if referee.verifying and not referee.checked:
-            self._verify(referee, inputs, targets, errors)
-        metric = refuse_diverged(float(np.sqrt((errors**2).mean())), 1.0, "standard deviations")
-        return Score(metric, "verified" if referee.verifying else "scored")
+        if not np.isfinite(answers).all():
+            raise InvalidPredictions("predictions are not finite")
+        return (answers[:, 0].astype(np.float64) - targets) / scale
 
-    def _verify(self, referee: Referee, inputs: Any, targets: Any, errors: Any) -> None:
-        """Predict some rows again, among other rows and in another process: their predictions must not change.
+    def metric(self, losses: Any) -> float:
+        return refuse_diverged(math.sqrt((losses**2).mean()), 1.0, self.unit)
 
-        This detects a model that learns from the rows it predicts. All rows have targets below the median, so that
-        their statistics differ from those of all rows.
-        """
+    def kind_of_rows(self, rng: Any) -> Callable[[Any], Any]:
         import numpy as np
 
-        rng = referee.rng("rows")
-        chosen = rng.permutation(np.flatnonzero(targets <= np.median(targets)))[: max(1, len(inputs) // _SHARE)]
-        public, theirs = (np.load(referee.public_split / f"{name}.npy") for name in ("inputs", "targets"))
-        low = rng.permutation(np.flatnonzero(theirs <= np.median(theirs)))[: len(chosen)]
-        again = _errors(predict_among(referee, inputs[chosen], public[low], rng), targets[chosen], float(targets.std()))
-        what = "a row's prediction depends on the other rows"
-        refuse_different(errors[chosen], again, self.tolerance, what, "standard deviations")
-
-
-def _errors(answers: Any, targets: Any, scale: float) -> Any:
-    """Prediction minus target, float64 [n], in standard deviations; InvalidPredictions if not finite."""
-    import numpy as np
-
-    if not np.isfinite(answers).all():
-        raise InvalidPredictions("predictions are not finite")
-    return (answers[:, 0].astype(np.float64) - targets) / scale
+        return lambda targets: np.flatnonzero(targets <= np.median(targets))
 
 
 make = Regression

@@ -6,18 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, get_args
 
 from programs.common.errors import NotFound, TaskError
 from programs.common.registry import Registry
 from trainer.outcome import Status, Trust
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
+    from trainer.scoring.referee import Referee
 
-    from trainer.scoring.streaming import Channel
-
-T = TypeVar("T")
 SCORED_WITHOUT_ITS_CODE = ("classification", "regression", "language_model", "printed", "simulated")  # kinds of [score]
 
 
@@ -72,46 +69,6 @@ def lowest(*trusts: Trust) -> Trust:
     return min(trusts, key=order.index)
 
 
-class Referee(Protocol):
-    """What a scorer can use: the hidden data, and fresh processes of the candidate."""
-
-    @property
-    def task_folder(self) -> Path:
-        """The task's trusted files."""
-
-    @property
-    def split(self) -> Path:
-        """The hidden split of the stream."""
-
-    @property
-    def public_split(self) -> Path:
-        """The search split, on which the researcher's feedback is scored."""
-
-    @property
-    def verifying(self) -> bool:
-        """Whether the score must be `verified`: on the streams confirmation and reserve."""
-
-    @property
-    def checked(self) -> bool:
-        """Whether the answers of this trained model were checked on another split already; a check may be left out."""
-
-    @property
-    def log(self) -> str:
-        """The output of train.py, up to a limit. A score from it alone is at most self-reported."""
-
-    def rng(self, label: str) -> Any:
-        """A numpy Generator that the candidate cannot predict.
-
-        It does not depend on the source, so that equal models with equal seeds have bit-equal metrics.
-        """
-
-    def predict(self, inputs: Any) -> Any:
-        """A private copy of a fresh process's logits, float32 [rows, (positions,) classes]. InvalidPredictions."""
-
-    def converse(self, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
-        """Run ``talk`` with a fresh process that answers symbol by symbol (`trainer.inside.serving`)."""
-
-
 class Scorer(Protocol):
     """Computes the Score of a candidate; the task defines whether lower or higher is better."""
 
@@ -159,6 +116,17 @@ class InvalidPredictions(Failed):
         super().__init__("invalid", reason)
 
 
+def finite_logits(logits: Any) -> Any:
+    """A copy in float64, [n, classes], less the largest of each row. InvalidPredictions if they are not finite."""
+    import numpy as np
+
+    if not np.isfinite(logits).all():
+        raise InvalidPredictions("predictions are not finite")
+    rows = logits.astype(np.float64)
+    rows -= rows.max(axis=1, keepdims=True)
+    return rows
+
+
 def negative_log_likelihood(logits: Any, targets: Any) -> Any:
     """Nats of each target, float64 [n], by our own log-softmax of ``logits`` [n, classes]; 0 for targets below 0.
 
@@ -170,10 +138,7 @@ def negative_log_likelihood(logits: Any, targets: Any) -> Any:
     step = max(1, _PART // logits.shape[1])
     for start in range(0, len(targets), step):
         part, wanted = logits[start : start + step], targets[start : start + step]
-        if not np.isfinite(part).all():
-            raise InvalidPredictions("predictions are not finite")
-        rows = part.astype(np.float64)
-        rows -= rows.max(axis=1, keepdims=True)
+        rows = finite_logits(part)
         picked = rows[np.arange(len(rows)), np.maximum(wanted, 0)]
         np.exp(rows, out=rows)
         losses[start : start + step] = np.where(wanted < 0, 0.0, np.log(rows.sum(axis=1)) - picked)
@@ -187,15 +152,6 @@ def refuse_diverged(loss: float, guess: float, unit: str) -> float:
     return loss
 
 
-def predict_among(referee: Any, inputs: Any, company: Any, rng: Any) -> Any:
-    """Predictions of ``inputs`` when they are asked for in random order among the rows of ``company``."""
-    import numpy as np
-
-    order = rng.permutation(len(inputs) + len(company))
-    positions = np.argsort(order)[: len(inputs)]  # of the inputs
-    return referee.predict(np.concatenate([inputs, company.astype(inputs.dtype)])[order])[positions]
-
-
 def refuse_different(first: Any, second: Any, tolerance: float, what: str, unit: str = "nats") -> None:
     """InvalidPredictions unless two arrays of losses agree within ``tolerance``, absolute plus relative."""
     import numpy as np
@@ -203,3 +159,67 @@ def refuse_different(first: Any, second: Any, tolerance: float, what: str, unit:
     apart = np.abs(first - second)
     if wrong := int((apart > tolerance * (1.0 + np.abs(first))).sum()):
         raise InvalidPredictions(f"{what}: {wrong} of {apart.size} differ, by up to {apart.max():.3g} {unit}")
+
+
+_SHARE = 4  # a verification predicts one row in four again
+
+
+class RowScorer:
+    """A scorer of rows that are predicted independently of each other. ``[score] tolerance``: allowed difference of the
+    loss of a row between processes, in ``unit``.
+
+    A verification predicts some rows again, among other rows and in another process: their losses must not change. This
+    detects a model that learns from the rows it predicts (batch statistics, clusters of the test set). The rows are of
+    a kind whose statistics differ far from those of all rows.
+    """
+
+    per_position = False
+    needs_checkpoint = True
+    unit: str
+
+    def __init__(self, scoring: ScoreSettings) -> None:
+        self.classes: int = scoring["classes"]
+        self.tolerance: float = scoring.get("tolerance", 1e-3)
+
+    def losses(self, answers: Any, targets: Any, scale: float) -> Any:
+        """The loss of each row, [n]. ``scale``: SD of all targets."""
+        raise NotImplementedError
+
+    def metric(self, losses: Any) -> float:
+        """InvalidPredictions if it diverged."""
+        raise NotImplementedError
+
+    def kind_of_rows(self, rng: Any) -> Callable[[Any], Any]:
+        """A function of targets, which gives the indices of the rows of one kind."""
+        raise NotImplementedError
+
+    def score(self, referee: Referee) -> Score:
+        inputs, targets = read_rows(referee.split)
+        scale = float(targets.std())
+        losses = self.losses(referee.predict(inputs), targets, scale)
+        if referee.verifying and not referee.checked:
+            rng = referee.rng("rows")
+            of_a_kind = self.kind_of_rows(rng)
+            chosen = rng.permutation(of_a_kind(targets))[: max(1, len(inputs) // _SHARE)]
+            public, theirs = read_rows(referee.public_split)
+            company = public[rng.permutation(of_a_kind(theirs))[: len(chosen)]]
+            again = self.losses(_predict_among(referee, inputs[chosen], company, rng), targets[chosen], scale)
+            what = "a row's prediction depends on the other rows"
+            refuse_different(losses[chosen], again, self.tolerance, what, self.unit)
+        return Score(self.metric(losses), "verified" if referee.verifying else "scored")
+
+
+def read_rows(split: Path) -> tuple[Any, Any]:
+    """The inputs and the targets of a split."""
+    import numpy as np
+
+    return np.load(split / "inputs.npy"), np.load(split / "targets.npy")
+
+
+def _predict_among(referee: Referee, inputs: Any, company: Any, rng: Any) -> Any:
+    """Predictions of ``inputs`` when they are asked for in random order among the rows of ``company``."""
+    import numpy as np
+
+    order = rng.permutation(len(inputs) + len(company))
+    positions = np.argsort(order)[: len(inputs)]  # of the inputs
+    return referee.predict(np.concatenate([inputs, company.astype(inputs.dtype)])[order])[positions]
