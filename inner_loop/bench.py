@@ -94,7 +94,7 @@ class Bench:
         self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Experiment] = []
         self.experiment_wall_seconds = 0.0
-        self.program_id: str | None = None  # whose session it is, of a night
+        self.repeats_wins = False  # each win is trained with a second seed, before it is decided (`inner_loop.night`)
         self.early = ""  # why the researcher ended before the budget was spent, where it says so
         self._trainer = trainer
         self._devices = devices or Devices(trainer)
@@ -164,6 +164,10 @@ class Bench:
         if key not in self._sources:
             self._sources[key] = self.task.edits.apply(source, edit) if edit else source
         return self._sources[key]
+
+    def proposed_source(self, proposal: Proposal) -> Source:
+        """The source of a proposal. Raises EditError if its edit does not apply."""
+        return proposal.source or self.source_of(proposal.edit, proposal.parent)
 
     def next_replicate(self) -> int:
         """The number of the next unused training seed of this run."""
@@ -248,8 +252,9 @@ class Bench:
         if not self._replay.was_decided(decided):
             self._emit(decided)
 
-    def recall(self, sources: StoredSources) -> None:
-        """Restore what an earlier attempt recorded, for a researcher that would not propose the same again.
+    def recall(self, sources: StoredSources) -> Proposal | None:
+        """Restore what an earlier attempt recorded, for a researcher that would not propose the same again, up to the
+        first experiment without a decision: its proposal is returned, which is not trained again either.
 
         History, charges, decisions and head are as before; nothing is trained or emitted. Raises Corrupt where
         ``sources`` lack one.
@@ -260,12 +265,16 @@ class Bench:
             parent = self.history[recorded.parent_number]
             source = sources.source_of(recorded, parent.source, self.task.edits)
             proposal = Proposal(
-                recorded.edit, source=source, parent=parent, fraction=recorded.fraction, replicate=recorded.replicate
-            )
+                recorded.edit, recorded.proposer, source=source, parent=parent, fraction=recorded.fraction,
+                replicate=recorded.replicate,
+            )  # fmt: skip
+            decided = self._replay.decision(recorded.experiment_id)
+            if decided is None:
+                return proposal
             (experiment,) = self._train([proposal])
-            if decided := self._replay.decision(experiment.experiment_id):
-                compared = None if decided.gain is None else Difference(decided.gain, decided.gain_se)
-                self.decide(experiment, decided.decision, decided.reason, compared)
+            compared = None if decided.gain is None else Difference(decided.gain, decided.gain_se)
+            self.decide(experiment, decided.decision, decided.reason, compared)
+        return None
 
     def move_head(self, experiment: Experiment) -> None:
         """Make another measured experiment the head, such as the winner of a confirmation."""
@@ -301,7 +310,7 @@ class Bench:
         return replace(
             proposal,
             parent=parent,
-            source=proposal.source or self.source_of(proposal.edit, parent),
+            source=self.proposed_source(proposal),
             fraction=self.part(proposal.fraction),
             description=proposal.description or proposal.edit.label(),
         )
@@ -367,7 +376,7 @@ class Bench:
             directive_ids=proposal.directive_ids,
             diff=parent.source.diff(source) if parent else "",
             started_at=result.started_at,
-            program_id=proposal.program_id or self.program_id,
+            program_id=proposal.program_id,
             source=source,
             **measured | {"constraints": dict(outcome.constraints) or None},
         )

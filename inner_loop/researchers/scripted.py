@@ -6,7 +6,7 @@ from a model in `chat`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -16,13 +16,14 @@ from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations
 from inner_loop.confirm import confirm
-from inner_loop.contracts import Situation
+from inner_loop.contracts import Situation, Turn, TurnResearcher
 from inner_loop.events import Experiment, Proposal
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
 from inner_loop.trials import Trials, next_wave, prepare_rule
 from programs.program import Program
 from trainer.edits import Edit, EditError
+from trainer.source import Source
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 #: Extra draws of a wave for proposals that do not apply or repeat a source.
 DRAWS = 50
+REDRAWS = 5  # for a proposal that no other turn of the same round makes
 
 
 class WaveProposals(Protocol):
@@ -52,7 +54,7 @@ class WaveProposals(Protocol):
         return None
 
 
-class WaveResearcher:
+class WaveResearcher(TurnResearcher):
     """Repeats rounds: draw a wave, screen it, train the promoted candidates, apply the keep rule.
 
     All its choices follow from the program, the outcomes and its proposals, so a run can be resumed by replay.
@@ -76,11 +78,17 @@ class WaveResearcher:
             if self._charter.confirm > 0:
                 confirm(bench, self._citations.cite("confirm"))
         finally:
-            self.close(bench)
+            self.close()
 
-    def propose(self, bench: Bench) -> Proposal | None:
-        """For a night: one edit of the head, by the settings that say what is tried."""
-        return next(iter(self._proposals.draw(bench, bench.head, 1)), None)
+    def turn(self, bench: Bench, most: int, taken: Collection[Source] = ()) -> Turn:
+        """One edit of the head, by the settings that say what is tried."""
+        for _ in range(REDRAWS):
+            proposal = next(iter(self._proposals.draw(bench, bench.head, 1)), None)
+            if proposal is None:
+                return
+            if bench.proposed_source(proposal) not in taken:
+                yield proposal
+                return
 
     def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
         return self._proposals.refit(bench, bench.head, proposal)
@@ -88,7 +96,7 @@ class WaveResearcher:
     def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
         self._proposals.ahead(bench, training)
 
-    def close(self, bench: Bench) -> None:
+    def close(self) -> None:
         self._proposals.close()
 
     def _for_confirmation(self, bench: Bench) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from inner_loop.agents.worktree import clear
-from inner_loop.night import NO_EXPERIMENT
+from inner_loop.night import NOTHING_LEFT
 from inner_loop.researchers import command
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
@@ -84,7 +84,7 @@ def play(trainer: Trainer, agent: MakeAgent) -> Play:
 
 def test_a_night_whose_sessions_bring_no_experiment_says_so(play: Play, folder: Path) -> None:
     played = play("#!/bin/sh\ncat > /dev/null\n", folder=folder, beside=[STOCK])
-    assert (played.result.state, played.result.reason) == ("finished", NO_EXPERIMENT)
+    assert (played.result.state, played.result.reason) == ("finished", NOTHING_LEFT)
 
 
 def said(folder: Path) -> str:
