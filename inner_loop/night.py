@@ -136,10 +136,14 @@ class Night:
         empty, most = 0, 2 * len(self._seats)
         width = bench.devices if self._seats[0].researcher.turn_size == 1 else 1
         coming = next(turns)
-        while bench.is_open and empty < most:
+
+        def goes_on() -> bool:
+            return empty < most and (bench.is_open or bool(coming.trained))
+
+        while goes_on():
             with ExitStack() as stack:
                 drawn: list[Proposed] = []
-                while len(drawn) < width and empty < most:
+                while len(drawn) < width and goes_on():
                     turn, coming = coming, next(turns)
                     steps = stack.enter_context(closing(self._steps(bench, turn, [one for _, _, one in drawn])))
                     proposal = self._first_of(bench, turn, steps)

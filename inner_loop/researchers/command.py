@@ -19,7 +19,7 @@ from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import POLL_SECONDS, SECONDS, AgentLaunch, require_start
-from inner_loop.agents.session import AgentSession, SandboxCharge
+from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge
 from inner_loop.bench import Bench, NoReply, RunStopped, WallSpent
 from inner_loop.comparison import judge
 from inner_loop.contracts import Turn, TurnResearcher, next_proposal
@@ -163,7 +163,8 @@ class CommandResearcher(TurnResearcher):
         _ = self._agent.installed
         run_folder = self._context.folder
         with StoredSources(run_folder) as sources:
-            self._cut = bench.recall(sources)
+            cut = bench.recall(sources)
+        self._cut = cut if cut and cut.proposer == AGENT else None  # the night itself repeats what it trains
         self._charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
         self._deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         self._folder = (run_folder / "agent").resolve() if run_folder else agent_worktree.temporary(self._open)

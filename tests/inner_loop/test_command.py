@@ -87,6 +87,70 @@ def test_a_night_whose_sessions_bring_no_experiment_says_so(play: Play, folder: 
     assert (played.result.state, played.result.reason) == ("finished", NOTHING_LEFT)
 
 
+#: It tries a value that follows from the number of experiments so far, so that a night of it can be repeated.
+COUNTING = """#!/usr/bin/env python3
+import json, re, subprocess
+code = 0
+while code != 3:
+    status = subprocess.run(["experiment", "status", "--json"], capture_output=True, text=True)
+    number = len(json.loads(status.stdout)["experiments"])
+    text = re.sub("(?m)^LR = .*", f"LR = {0.01 * (1 + 7 * number % 23)}", open("train.py").read())
+    open("train.py", "w").write(text)
+    code = subprocess.run(["experiment"]).returncode
+"""
+
+
+@pytest.fixture
+def night_of(
+    trainer: Trainer, agent: MakeAgent, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Played]:
+    """A night of two programs whose agent can be repeated, with second seeds."""
+    monkeypatch.setattr("inner_loop.night.LEAST_REPEATED", 10)
+    counting = agent(COUNTING)
+
+    def play_night(recorded: Sequence[Event] = ()) -> Played:
+        return work(
+            trainer, counting, 13, folder=folder, recorded=recorded, beside=[STOCK], sandboxed=False, agent_network=""
+        )
+
+    return play_night
+
+
+def test_agent_in_a_night_has_each_win_trained_again_and_decided_at_once(night_of: Callable[..., Played]) -> None:
+    played = night_of()
+    rows, turns = played.experiments, of(played.events, "night_turn")
+    kept = [row for row in rows if row["decision"] == "keep"]
+    assert len(rows) == 13 and kept
+    for row in kept:
+        again = rows[row["number"] + 1]
+        assert (again["source_id"], again["replicate"], again["decision"]) == (row["source_id"], 1, "replicate")
+        assert [e["experiment_id"] for e in of(played.events, "decision")].index(row["experiment_id"]) == row[
+            "number"
+        ] + 1
+    for row in rows[2:]:
+        heads = [0, *(one["number"] for one in kept if one["number"] < row["number"])]
+        assert row["decision"] == "replicate" or row["parent_number"] == heads[-1]
+    assert [turn["count"] for turn in turns[:1]] == [
+        6 + sum(row["replicate"] for row in rows[2 : 2 + turns[0]["count"]])
+    ]
+    assert turns[-1]["main"] == kept[-1]["number"] and played.result.final.source_id == kept[-1]["source_id"]
+    assert {turn["program_id"] for turn in turns} == {TEXT.program_id, STOCK.program_id}
+    assert all(row["program_id"] == turns[row["number"] >= turns[1]["first"]]["program_id"] for row in rows[2:])
+
+
+@pytest.mark.parametrize("step", [14, pytest.param(1, marks=pytest.mark.slow)])
+def test_agent_night_cut_at_any_event_goes_on_to_the_same_main(night_of: Callable[..., Played], step: int) -> None:
+    whole = night_of()
+    lasting = [event for event in whole.events if event["kind"] != "agent"]
+    turns = of(lasting, "night_turn")
+    for cut in range(2, len(lasting), step):
+        rest = night_of(recorded=lasting[:cut])
+        events = [*lasting[:cut], *(event for event in rest.events if event["kind"] != "agent")]
+        assert rest.result.final == whole.result.final and of(events, "night_turn") == turns, cut
+        assert [e["kind"] for e in events] == [e["kind"] for e in lasting], cut
+        assert told(events) == told(lasting), cut
+
+
 def said(folder: Path) -> str:
     return "".join(path.read_text() for path in sorted((folder / "agent").glob("session-*")))
 
