@@ -107,13 +107,12 @@ class Stand:
     def ask(self, verb: str = "run", **more: object) -> AgentReply:
         """The answer to a request, whose experiment is trained and decided as in a run."""
         answering = self.desk.answer(AgentRequest.model_validate({"verb": verb, **more}))
-        try:
+        with pytest.raises(StopIteration) as end:
             record = self.bench.experiment(next(answering))
             self.bench.decide(record, *judge(self.bench, record, self.bench.head))
             answering.send(record)
-        except StopIteration as end:
-            return end.value
-        raise AssertionError("an answer asks for one experiment")
+        reply: AgentReply = end.value.value
+        return reply
 
     @property
     def decided(self) -> list[str]:
