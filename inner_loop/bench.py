@@ -246,7 +246,7 @@ class Bench:
         )  # fmt: skip
         experiment.decide(decided)
         if decision in ("baseline", "keep"):
-            self._move_head(experiment)
+            self.move_head(experiment)
         if self._table:
             self._table.add(experiment, self._repository.hash_of(experiment) if self._repository else "")
         if not self._replay.was_decided(decided):
@@ -279,7 +279,9 @@ class Bench:
     def move_head(self, experiment: Experiment) -> None:
         """Make another measured experiment the head, such as the winner of a confirmation."""
         if experiment is not self._head:
-            self._move_head(experiment)
+            if self._repository:
+                self._repository.move(experiment)
+            self._head = experiment
 
     def close(self) -> None:
         """End the run: no further experiments; the repository's folder shows the head."""
@@ -288,11 +290,6 @@ class Bench:
             self._repository.close()
 
     # --- internal ------------------------------------------------------------------------------------------------
-
-    def _move_head(self, experiment: Experiment) -> None:
-        if self._repository:
-            self._repository.move(experiment)
-        self._head = experiment
 
     def _affordable(self, proposals: Sequence[Proposal]) -> int:
         """How many of these the remaining budget covers, each at its expected cost."""
@@ -382,7 +379,7 @@ class Bench:
         )
 
     def _record_ended(self, ended: Mapping[int, Experiment]) -> None:
-        """Experiment the experiments that have ended up to the first gap, or the first failure of ours."""
+        """Record the experiments that have ended up to the first gap, or the first failure of ours."""
         while (experiment := ended.get(len(self.history))) is not None and experiment.status != "fault":
             is_new = self._replay.recorded(experiment.number) is None
             self.meter.add(experiment)

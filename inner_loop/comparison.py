@@ -13,9 +13,8 @@ from trainer.task import Task
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
 LEAST_REPEATS = 2
-KEEP, UNDECIDED, DISCARD = "keep", "undecided", "discard"
 Decision = Literal["keep", "undecided", "discard"]
-WORDS = {KEEP: "better", UNDECIDED: "not resolved", DISCARD: "not better"}
+WORDS = {"keep": "better", "undecided": "not resolved", "discard": "not better"}
 
 
 def difference(bench: Bench, candidate: Experiment, other: Experiment) -> Difference | None:
@@ -57,13 +56,13 @@ def judge(
     """What becomes of an experiment by its gain over another one, as `Bench.decide` takes it. Only a first training in
     full, of a source that has failed with no seed, can be kept. ``repeat``: its training with a second seed."""
     if not record.ok:
-        return DISCARD, f"{record.status}: {record.reason}", None
+        return "discard", f"{record.status}: {record.reason}", None
     if not record.full:
         return "screen", f"at {record.fraction:g} of the budget", None
     if record.replicate:
         return "replicate", f"experiment {record.parent_number} again, with seed {record.replicate}", None
     if repeat and not repeat.ok:
-        return DISCARD, f"{repeat.status} with {second_training(bench.task)}", None
+        return "discard", f"{repeat.status} with {second_training(bench.task)}", None
     failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
     found = None if failed else difference(bench, record, other)
     decision = decide_by(bench, found)

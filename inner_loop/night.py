@@ -43,16 +43,18 @@ class Seat:
 
 @dataclass
 class NightTurn:
-    """A turn of a program. ``trained``: its experiments, second seeds included; ``kept``: those that became `main`."""
+    """A turn of a program. ``steps``: what it proposes; ``trained``: its experiments, second seeds included; ``kept``:
+    those that became `main`."""
 
     number: int
     block: int
     seat: Seat
     trained: list[Experiment] = field(default_factory=list)
     kept: list[Experiment] = field(default_factory=list)
+    steps: Turn = field(init=False)
 
 
-Proposed = tuple[NightTurn, Turn, Proposal]  # what a turn proposes next
+Proposed = tuple[NightTurn, Proposal]  # what a turn proposes next
 
 
 class Night:
@@ -145,23 +147,23 @@ class Night:
                 drawn: list[Proposed] = []
                 while len(drawn) < width and goes_on():
                     turn, coming = coming, next(turns)
-                    steps = stack.enter_context(closing(self._steps(bench, turn, [one for _, _, one in drawn])))
-                    proposal = self._first_of(bench, turn, steps)
+                    turn.steps = stack.enter_context(closing(self._steps(bench, turn, [one for _, one in drawn])))
+                    proposal = self._first_of(bench, turn)
                     empty = 0 if proposal or turn.trained else empty + 1
                     if proposal:
-                        drawn.append((turn, steps, proposal))
+                        drawn.append((turn, proposal))
                     else:
                         self._record(bench, turn)
-                coming.seat.researcher.ahead(bench, [one for _, _, one in drawn])
+                coming.seat.researcher.ahead(bench, [one for _, one in drawn])
                 empty = 0 if drawn else empty
                 while drawn:
                     drawn = self._train(bench, drawn)
         bench.early = (bench.early or NOTHING_LEFT) if bench.is_open else ""
 
-    def _first_of(self, bench: Bench, turn: NightTurn, steps: Turn) -> Proposal | None:
+    def _first_of(self, bench: Bench, turn: NightTurn) -> Proposal | None:
         """The first proposal of a turn; None from a program whose text cannot be handled, while the others go on."""
         try:
-            return None if turn.seat.failed else next(steps, None)
+            return None if turn.seat.failed else next(turn.steps, None)
         except BenchClosed:
             raise
         except Exception as error:
@@ -188,7 +190,7 @@ class Night:
         records = bench.experiments(
             [
                 replace(proposal, parent=proposal.parent or main, program_id=turn.seat.program.program_id)
-                for turn, _, proposal in drawn
+                for turn, proposal in drawn
             ]
         )
         judged = {record.number: judge(bench, record, main) for record in records}
@@ -199,7 +201,7 @@ class Night:
         sure = [one for one in sure if one.number in again or not bench.repeats_wins]
         gains = {number: found.value for number, (_, _, found) in judged.items() if found}
         best = max(sure, key=lambda one: gains[one.number], default=None)
-        for (turn, steps, proposal), record in zip(drawn, records, strict=False):
+        for (turn, proposal), record in zip(drawn, records, strict=False):
             (decision, why, found), repeat = judged[record.number], again.get(record.number)
             if best is not None and record in sure and record is not best:
                 turn.seat.waiting.append(proposal)
@@ -211,8 +213,8 @@ class Night:
             bench.decide(record, decision, why, found)
             turn.trained += [record, *filter(None, [repeat])]
             turn.kept += [record] if record is best else []
-            if proposed := next_proposal(steps, record):
-                following.append((turn, steps, proposed))
+            if proposed := next_proposal(turn.steps, record):
+                following.append((turn, proposed))
             else:
                 self._record(bench, turn)
         return following

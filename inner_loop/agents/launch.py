@@ -26,7 +26,7 @@ from programs.common.text import one_line
 from programs.shelf import starter
 from trainer.jobs.job import Ended, LauncherFault
 from trainer.jobs.plain import user_variables
-from trainer.jobs.process_tree import Attend, ProcessTree
+from trainer.jobs.process_tree import ProcessTree
 from trainer.jobs.run import run_job
 from trainer.task import Task
 from trainer.user_files import studies_in
@@ -75,25 +75,10 @@ class AgentLaunch:
         self, prompt: str, worktree: Path, task: Task, experiment_socket: Path, seconds: float,
         watch: Callable[[ProcessTree], None] = lambda _: None,
     ) -> Iterator[Future[Ended]]:  # fmt: skip
-        """The end of the agent, which a thread waits for, so that its requests can be answered here; as by `run`. With
-        the context it is ended. ``watch`` gets its processes, in that thread."""
-        is_over = threading.Event()
-
-        def attend(tree: ProcessTree) -> bool:
-            watch(tree)
-            return not is_over.wait(POLL_SECONDS)
-
-        with ThreadPoolExecutor(1) as thread:
-            try:
-                yield thread.submit(self.run, prompt, worktree, task, experiment_socket, seconds, attend)
-            finally:
-                is_over.set()
-
-    def run(
-        self, prompt: str, worktree: Path, task: Task, experiment_socket: Path, seconds: float, attend: Attend
-    ) -> Ended:
-        """Start the agent with a prompt in its worktree, with its network and its keys, and wait for its end, for at
-        most ``seconds``. ``task`` and ``experiment_socket``: where it requests experiments; ``attend``: see `run_job`.
+        """The agent, started with a prompt in its worktree, with its network and its keys, as the future of its end,
+        which comes with that of the context, or after ``seconds``. ``task`` and ``experiment_socket``: where it
+        requests experiments, which are answered here while a thread waits for it; that calls ``watch`` with its
+        processes.
 
         Its exit code is that of a shell: 128 plus the signal that ended it.
         """
@@ -120,12 +105,25 @@ class AgentLaunch:
             stdin=prompt.encode() if recipe.takes_stdin else b"",
             limits=replace(LIMITS, wall_seconds=seconds),
         )
-        try:
-            ended = run_job(job, sandboxed=self._sandboxed, attend=attend)
-        except LauncherFault as fault:
-            raise EnvironmentProblem(f"{worktree}: {fault}", hint="find its processes with ps") from None
-        code = ended.exit_code
-        return replace(ended, exit_code=code if code >= 0 else 128 - code)
+        is_over = threading.Event()
+
+        def attend(tree: ProcessTree) -> bool:
+            watch(tree)
+            return not is_over.wait(POLL_SECONDS)
+
+        def end() -> Ended:
+            try:
+                ended = run_job(job, sandboxed=self._sandboxed, attend=attend)
+            except LauncherFault as fault:
+                raise EnvironmentProblem(f"{worktree}: {fault}", hint="find its processes with ps") from None
+            code = ended.exit_code
+            return replace(ended, exit_code=code if code >= 0 else 128 - code)
+
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                yield thread.submit(end)
+            finally:
+                is_over.set()
 
     def _command(self, worktree: Path, hidden: Sequence[Path]) -> tuple[list[str], dict[str, bytes], list[Path]]:
         """The words of the agent's command, the scripts that are copied into its sandbox, and what it reads there.

@@ -216,16 +216,17 @@ class CommandResearcher(TurnResearcher):
     def _session(self, session: AgentSession) -> Generator[Proposal, Experiment, Ended]:
         """Answer the agent's requests in a fresh worktree until it ends or is ended: after the budget, the deadline, or
         a long silence. Raises RunStopped if the run is to stop."""
-        first, bench, program, worktree = self.client, session.bench, session.program, session.worktree
-        charge, agent, sandboxed = session.charge, first._agent, self._context.sandboxed
-        is_metered = charge.seconds is not None
-        prompt = agent_worktree.prompt(bench, program, metered=is_metered, sandboxed=sandboxed, most=session.most)
-        copies = self._copies_of_notes(program, first._folder)
+        bench, worktree, charge, agent = session.bench, session.worktree, session.charge, self.client._agent
+        prompt = agent_worktree.prompt(
+            bench, self._program, metered=charge.seconds is not None, sandboxed=self._context.sandboxed,
+            most=session.most,
+        )  # fmt: skip
+        copies = self._copies_of_notes()
         if worktree.exists() and self._context.seat[1] == 1:  # of a killed run; else perhaps another program's
             agent_worktree.save_notes(worktree, {name: copy for name, copy in copies.items() if not copy.exists()})
         kept = {name: text for name, copy in copies.items() if copy.exists() and (text := copy.read_bytes())}
-        agent_worktree.lay(worktree, self._task, program, bench.history, bench.head, prompt, kept)
-        end, last_request = first._deadline, time.monotonic()
+        agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, prompt, kept)
+        end, last_request = self.client._deadline, time.monotonic()
         try:
             with (
                 ExperimentServer() as server,
@@ -245,11 +246,13 @@ class CommandResearcher(TurnResearcher):
             charge.end()
             agent_worktree.save_notes(worktree, copies)
 
-    def _copies_of_notes(self, program: Program, folder: Path) -> dict[str, Path]:
+    def _copies_of_notes(self) -> dict[str, Path]:
         """The files in which an agent keeps notes, living files of the program included, and their copies in the run's
         folder; each program of a night has its own."""
-        folder = folder / program.program_id if self._context.seat[1] > 1 else folder
-        living = {name: folder / "living" / name for name, _ in program.living}
+        folder = self.client._folder
+        if self._context.seat[1] > 1:
+            folder /= self._program.program_id
+        living = {name: folder / "living" / name for name, _ in self._program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
 
     def _write_down(self, ended: Ended, experiments: int) -> None:
