@@ -93,7 +93,7 @@ class Bench:
         self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Experiment] = []
         self.experiment_wall_seconds = 0.0
-        self.program_id: str | None = None  # whose session it is, of a night
+        self.repeats_wins = False  # each win is trained with a second seed, before it is decided (`inner_loop.night`)
         self.early = ""  # why the researcher ended before the budget was spent, where it says so
         self._trainer = trainer
         self._devices = devices or Devices(trainer)
@@ -162,6 +162,10 @@ class Bench:
         if key not in self._sources:
             self._sources[key] = self.task.edits.apply(source, edit) if edit else source
         return self._sources[key]
+
+    def proposed_source(self, proposal: Proposal) -> Source:
+        """The source of a proposal. Raises EditError if its edit does not apply."""
+        return proposal.source or self.source_of(proposal.edit, proposal.parent)
 
     def next_replicate(self) -> int:
         """The number of the next unused training seed of this run."""
@@ -240,14 +244,15 @@ class Bench:
         )  # fmt: skip
         experiment.decide(decided)
         if decision in ("baseline", "keep"):
-            self._move_head(experiment)
+            self.move_head(experiment)
         if self._repository:
             self._repository.add_row(experiment)
         if not self._replay.was_decided(decided):
             self._emit(decided)
 
-    def recall(self, sources: StoredSources) -> None:
-        """Restore what an earlier attempt recorded, for a researcher that would not propose the same again.
+    def recall(self, sources: StoredSources) -> Proposal | None:
+        """Restore what an earlier attempt recorded, for a researcher that would not propose the same again, up to the
+        first experiment without a decision: its proposal is returned, which is not trained again either.
 
         History, charges, decisions and head are as before; nothing is trained or emitted. Raises Corrupt where
         ``sources`` lack one.
@@ -258,17 +263,23 @@ class Bench:
             parent = self.history[recorded.parent_number]
             source = sources.source_of(recorded, parent.source, self.task.edits)
             proposal = Proposal(
-                recorded.edit, source=source, parent=parent, fraction=recorded.fraction, replicate=recorded.replicate
-            )
+                recorded.edit, recorded.proposer, source=source, parent=parent, fraction=recorded.fraction,
+                replicate=recorded.replicate,
+            )  # fmt: skip
+            decided = self._replay.decision(recorded.experiment_id)
+            if decided is None:
+                return proposal
             (experiment,) = self._train([proposal])
-            if decided := self._replay.decision(experiment.experiment_id):
-                compared = None if decided.gain is None else Difference(decided.gain, decided.gain_se)
-                self.decide(experiment, decided.decision, decided.reason, compared)
+            compared = None if decided.gain is None else Difference(decided.gain, decided.gain_se)
+            self.decide(experiment, decided.decision, decided.reason, compared)
+        return None
 
     def move_head(self, experiment: Experiment) -> None:
         """Make another measured experiment the head, such as the winner of a confirmation."""
         if experiment is not self._head:
-            self._move_head(experiment)
+            if self._repository:
+                self._repository.move(experiment)
+            self._head = experiment
 
     def close(self) -> None:
         """End the run: no further experiments; the repository's folder shows the head."""
@@ -277,11 +288,6 @@ class Bench:
             self._repository.close()
 
     # --- internal ------------------------------------------------------------------------------------------------
-
-    def _move_head(self, experiment: Experiment) -> None:
-        if self._repository:
-            self._repository.move(experiment)
-        self._head = experiment
 
     def _affordable(self, proposals: Sequence[Proposal]) -> int:
         """How many of these the remaining budget covers, each at its expected cost."""
@@ -299,7 +305,7 @@ class Bench:
         return replace(
             proposal,
             parent=parent,
-            source=proposal.source or self.source_of(proposal.edit, parent),
+            source=self.proposed_source(proposal),
             fraction=self.part(proposal.fraction),
             description=proposal.description or proposal.edit.label(),
         )
@@ -365,13 +371,13 @@ class Bench:
             directive_ids=proposal.directive_ids,
             diff=parent.source.diff(source) if parent else "",
             started_at=result.started_at,
-            program_id=proposal.program_id or self.program_id,
+            program_id=proposal.program_id,
             source=source,
             **measured | {"constraints": dict(outcome.constraints) or None},
         )
 
     def _record_ended(self, ended: Mapping[int, Experiment]) -> None:
-        """Experiment the experiments that have ended up to the first gap, or the first failure of ours."""
+        """Record the experiments that have ended up to the first gap, or the first failure of ours."""
         while (experiment := ended.get(len(self.history))) is not None and experiment.status != "fault":
             is_new = self._replay.recorded(experiment.number) is None
             self.meter.add(experiment)

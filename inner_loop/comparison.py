@@ -9,12 +9,12 @@ from typing import Literal
 from inner_loop.bench import Bench
 from inner_loop.events import Experiment
 from trainer.rows import EXACT, VALUES, Difference, paired, share_error
+from trainer.task import Task
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
 LEAST_REPEATS = 2
-KEEP, UNDECIDED, DISCARD = "keep", "undecided", "discard"
 Decision = Literal["keep", "undecided", "discard"]
-WORDS = {KEEP: "better", UNDECIDED: "not resolved", DISCARD: "not better"}
+WORDS = {"keep": "better", "undecided": "not resolved", "discard": "not better"}
 
 
 def difference(bench: Bench, candidate: Experiment, other: Experiment) -> Difference | None:
@@ -33,21 +33,44 @@ def difference(bench: Bench, candidate: Experiment, other: Experiment) -> Differ
     return Difference(gain, math.sqrt(variance) or None, None if rows is None else math.sqrt(rows))
 
 
-def decide_by(bench: Bench, found: Difference | None, *, repeated: bool = False) -> Decision:
-    """Keep a gain of at least the least one; a smaller difference is undecided. ``repeated``: see `least_gain`."""
+def decide_by(bench: Bench, found: Difference | None) -> Decision:
+    """Keep a gain of at least the least one; a smaller difference is undecided."""
     if found is None:
         return "discard"
-    least = least_gain(bench, found, repeated)
+    least = least_gain(bench, found)
     if found.value > 0 and found.value >= least:
         return "keep"
     return "undecided" if abs(found.value) < least else "discard"
 
 
-def least_gain(bench: Bench, found: Difference, repeated: bool = False) -> float:
+def least_gain(bench: Bench, found: Difference) -> float:
     """The gain from which on a source with this difference is kept, in metric units: as many standard errors as the run
-    asks for; 0, where none is known or asked for: any gain is. ``repeated``: wins are trained with a second seed, which
-    replaces the seeds' part of the error; the rows are the same for all tries, so their part stays."""
-    return bench.kept_errors * ((found.rows_se if repeated else found.se) or 0.0)
+    asks for; 0, where none is known or asked for: any gain is. The second seed of a run that repeats wins replaces the
+    seeds' part of the error; the rows are the same for all tries, so their part stays."""
+    return bench.kept_errors * ((found.rows_se if bench.repeats_wins else found.se) or 0.0)
+
+
+def judge(
+    bench: Bench, record: Experiment, other: Experiment, repeat: Experiment | None = None
+) -> tuple[str, str, Difference | None]:
+    """What becomes of an experiment by its gain over another one, as `Bench.decide` takes it. Only a first training in
+    full, of a source that has failed with no seed, can be kept. ``repeat``: its training with a second seed."""
+    if not record.ok:
+        return "discard", f"{record.status}: {record.reason}", None
+    if not record.full:
+        return "screen", f"at {record.fraction:g} of the budget", None
+    if record.replicate:
+        return "replicate", f"experiment {record.parent_number} again, with seed {record.replicate}", None
+    if repeat and not repeat.ok:
+        return "discard", f"{repeat.status} with {second_training(bench.task)}", None
+    failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
+    found = None if failed else difference(bench, record, other)
+    decision = decide_by(bench, found)
+    return decision, f"{WORDS[decision]}: {gain_over_source(bench, found, other, 2 if repeat else 1)}", found
+
+
+def second_training(task: Task) -> str:
+    return "a second seed" if task.takes_seed else "a second training"
 
 
 def gain_text(found: Difference) -> str:

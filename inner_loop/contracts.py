@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from inner_loop.events import Experiment, Proposal
 from programs.ideas import ProgramIdea
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.rows import Difference
+from trainer.source import Source
 from trainer.values.conditional import ConditionalEdit
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from inner_loop.bench import Bench
     from trainer.task import Task
+
+#: A turn of a researcher: it yields proposals, and is sent the experiment of each, which is decided by then.
+Turn = Generator[Proposal, Experiment, None]
 
 #: Settings of a program that have no effect in a night, which has its own rules for them.
 NIGHT_RULES = ("keep", "replicates", "screen", "wave", "confirm", "simplicity")
@@ -131,3 +135,44 @@ class Researcher(Protocol):
     """
 
     def work(self, bench: Bench) -> None: ...
+
+
+@runtime_checkable
+class TurnResearcher(Researcher, Protocol):
+    """A researcher that can take turns with others on one lineage of train.py (`inner_loop.night`): it proposes, and
+    the night trains and decides.
+
+    ``turn_size``: the most experiments of a turn. ``client``: what it shares with the other programs of a night, which
+    have it as `RunContext.client`.
+    """
+
+    turn_size: int = 1
+    client: object = None
+
+    def open(self, bench: Bench) -> None:
+        """Called before the first turn. One that cannot be replayed restores what the run has recorded."""
+        return None
+
+    def close(self) -> None:
+        """Called at the end, also without `open`."""
+        return None
+
+    def turn(self, bench: Bench, most: int, taken: Collection[Source] = ()) -> Turn:
+        """At most so many proposals on the bench's head, the first of another source than those ``taken``; none where
+        it has nothing more to try."""
+
+    def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
+        """A proposal made for an earlier head, on the head of now; None where it does not apply."""
+        return None
+
+    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
+        """Ask a model for the next proposal while others train, so that no training waits for it."""
+        return None
+
+
+def next_proposal(turn: Turn, experiment: Experiment) -> Proposal | None:
+    """What a turn proposes after it was sent the decided experiment of its last proposal; None at its end."""
+    try:
+        return turn.send(experiment)
+    except StopIteration:
+        return None

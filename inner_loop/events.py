@@ -234,8 +234,8 @@ class TurnEvent(Event, kind="turn"):
 class NightTurnEvent(Event, kind="night_turn"):
     """A turn of a program on the lineage of a night: ``count`` experiments, second seeds included, the first of them
     with the number ``first``.
-    ``main``: the experiment that is `main` after it; ``kept``: the one that the turn made `main`, and its gain over the
-    one before, of means over their seeds (0 without one)."""
+    ``main``: the experiment that is `main` after it; ``kept``: the last one that the turn made `main`, and its gain
+    over the `main` before the turn, of means over their seeds (0 without one)."""
 
     run_id: str
     number: int
@@ -319,13 +319,6 @@ class AgentSandboxEvent(AgentEvent, kind="agent", what="sandbox"):
 
     cpu_seconds: float
     charged_seconds: float
-    after: int
-
-
-class AgentHeadEvent(AgentEvent, kind="agent", what="head"):
-    """After ``after`` experiments a night made experiment ``number`` its `main` again."""
-
-    number: int
     after: int
 
 

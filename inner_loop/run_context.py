@@ -113,7 +113,7 @@ class RunContext:
     sandboxed: bool = True
     replay: Path | None = None  # METALOOP_REPLAY=DIR: answers come from there, and no socket is opened
     seat: tuple[int, int] = (0, 1)  # of a night's programs: which one, and how many take turns
-    client: object = None  # the ModelClient of the programs that take turns
+    client: object = None  # what the programs that take turns share, see `TurnResearcher`
 
     def calls(self) -> list[CallEvent]:
         """The calls of an earlier attempt of this run."""

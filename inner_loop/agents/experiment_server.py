@@ -1,8 +1,7 @@
 """Receives an agent's requests through a Unix socket that is bound into its sandbox, one at a time.
 
 Callers are untrusted. A request is one line of JSON, limited in size and time; a slow, flooding or vanished caller
-delays only the agent. Answers are computed in the thread that calls `serve`, because experiments are launched from
-there.
+delays only the agent.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -52,36 +50,53 @@ class AgentReply:
 
 
 class ExperimentServer(Closing):
-    """Listens at ``path`` until `close`. ``answer`` receives each valid request."""
+    """Listens at ``path`` until `close`. After `wait` has returned a request, `reply` answers it."""
 
-    def __init__(self, answer: Callable[[AgentRequest], AgentReply]) -> None:
-        self._answer = answer
+    def __init__(self) -> None:
         self.path, self._listening = private_socket()
+        self._caller: socket.socket | None = None
+        self._style = "text"
 
     def close(self) -> None:
+        self._hang_up()
         self._listening.close()
         shutil.rmtree(self.path.parent, ignore_errors=True)
 
-    def serve(self, seconds: float) -> None:
-        """Wait up to ``seconds`` for a caller and answer it. An exception from ``answer`` ends the run."""
+    def wait(self, seconds: float) -> AgentRequest | None:
+        """The request of the next caller, who is waited for up to ``seconds``; None without one. An invalid one is
+        answered here."""
         self._listening.settimeout(seconds)
         try:
-            caller, _ = self._listening.accept()
+            self._caller, _ = self._listening.accept()
         except OSError:
-            return  # nobody, or gone meanwhile
-        with caller:
-            body = _read_line(caller)
-            if body is None:
-                return
-            try:
-                request = AgentRequest.model_validate_json(body)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "request"
-                _send(caller, AgentReply(f"invalid request: {where}: {first['msg']}", 2).encode("text"))
-                return
-            if not _hung_up(caller):  # its experiment would be charged and the result lost
-                _send(caller, self._answer(request).encode(request.style))
+            return None  # nobody, or gone meanwhile
+        body = _read_line(self._caller)
+        try:
+            request = AgentRequest.model_validate_json(body) if body else None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "request"
+            self._style = "text"
+            self.reply(AgentReply(f"invalid request: {where}: {first['msg']}", 2))
+            return None
+        if request is None or _has_hung_up(self._caller):  # its experiment would be charged and the result lost
+            self._hang_up()
+            return None
+        self._style = request.style
+        return request
+
+    def reply(self, reply: AgentReply) -> None:
+        """Answer the last request. The agent need not read it: what was done stays done."""
+        if self._caller is not None:
+            with suppress(OSError):
+                self._caller.settimeout(_ANSWER_SECONDS)
+                self._caller.sendall(reply.encode(self._style))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._caller is not None:
+            self._caller.close()
+        self._caller = None
 
 
 def _read_line(caller: socket.socket) -> bytes | None:
@@ -99,7 +114,7 @@ def _read_line(caller: socket.socket) -> bytes | None:
     return None
 
 
-def _hung_up(caller: socket.socket) -> bool:
+def _has_hung_up(caller: socket.socket) -> bool:
     caller.setblocking(False)
     try:
         return caller.recv(1, socket.MSG_PEEK) == b""
@@ -107,10 +122,3 @@ def _hung_up(caller: socket.socket) -> bool:
         return False
     except OSError:
         return True
-
-
-def _send(caller: socket.socket, data: bytes) -> None:
-    """The agent need not read it: what was done stays done."""
-    with suppress(OSError):
-        caller.settimeout(_ANSWER_SECONDS)
-        caller.sendall(data)

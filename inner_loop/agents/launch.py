@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +26,14 @@ from programs.common.text import one_line
 from programs.shelf import starter
 from trainer.jobs.job import Ended, LauncherFault
 from trainer.jobs.plain import user_variables
-from trainer.jobs.process_tree import Attend, ProcessTree
+from trainer.jobs.process_tree import ProcessTree
 from trainer.jobs.run import run_job
 from trainer.task import Task
 from trainer.user_files import studies_in
 
 PROMPT = "Reply with the word `ready` and end. Run no command and change no file."
 SECONDS = 25.0  # of the first call
+POLL_SECONDS = 0.1
 _SCRIPT_BYTES = 4 << 20  # of a file of the user's command line that is copied into the sandbox
 _MISSING = re.compile("No such file|not found|No module named|cannot open")
 _REFUSED = re.compile(r"HTTP (400|401|403|404)\b")
@@ -67,11 +70,15 @@ class AgentLaunch:
         """Why the agent's models answer no more calls."""
         return self.gateway.meter.problem if self.gateway else None
 
-    def run(
-        self, prompt: str, worktree: Path, task: Task, experiment_socket: Path, seconds: float, attend: Attend
-    ) -> Ended:
-        """Start the agent with a prompt in its worktree, with its network and its keys, and wait for its end, for at
-        most ``seconds``. ``task`` and ``experiment_socket``: where it requests experiments; ``attend``: see `run_job`.
+    @contextmanager
+    def started(
+        self, prompt: str, worktree: Path, task: Task, experiment_socket: Path, seconds: float,
+        watch: Callable[[ProcessTree], None] = lambda _: None,
+    ) -> Iterator[Future[Ended]]:  # fmt: skip
+        """The agent, started with a prompt in its worktree, with its network and its keys, as the future of its end,
+        which comes with that of the context, or after ``seconds``. ``task`` and ``experiment_socket``: where it
+        requests experiments, which are answered here while a thread waits for it; that calls ``watch`` with its
+        processes.
 
         Its exit code is that of a shell: 128 plus the signal that ended it.
         """
@@ -98,12 +105,25 @@ class AgentLaunch:
             stdin=prompt.encode() if recipe.takes_stdin else b"",
             limits=replace(LIMITS, wall_seconds=seconds),
         )
-        try:
-            ended = run_job(job, sandboxed=self._sandboxed, attend=attend)
-        except LauncherFault as fault:
-            raise EnvironmentProblem(f"{worktree}: {fault}", hint="find its processes with ps") from None
-        code = ended.exit_code
-        return replace(ended, exit_code=code if code >= 0 else 128 - code)
+        is_over = threading.Event()
+
+        def attend(tree: ProcessTree) -> bool:
+            watch(tree)
+            return not is_over.wait(POLL_SECONDS)
+
+        def end() -> Ended:
+            try:
+                ended = run_job(job, sandboxed=self._sandboxed, attend=attend)
+            except LauncherFault as fault:
+                raise EnvironmentProblem(f"{worktree}: {fault}", hint="find its processes with ps") from None
+            code = ended.exit_code
+            return replace(ended, exit_code=code if code >= 0 else 128 - code)
+
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                yield thread.submit(end)
+            finally:
+                is_over.set()
 
     def _command(self, worktree: Path, hidden: Sequence[Path]) -> tuple[list[str], dict[str, bytes], list[Path]]:
         """The words of the agent's command, the scripts that are copied into its sandbox, and what it reads there.
@@ -157,27 +177,22 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
     its model's name or price.
     """
     calls: list[CallEvent] = []
-    requests: list[AgentRequest] = []
-
-    def answer(request: AgentRequest) -> AgentReply:
-        requests.append(request)
-        return AgentReply("the run has not begun", 2)
-
-    def attend(_: ProcessTree) -> bool:
-        server.serve(0.1)
-        return not (requests or launch.problem or any(call.status == "ok" for call in calls))
-
+    request: AgentRequest | None = None
     launch = AgentLaunch(name, replace(context, emit=lambda event: calls.append(cast(CallEvent, event))))
     with ExitStack() as stack:
         worktree = temporary(stack) / "worktree"
         lay(worktree, task, starter("stock"), (), None, PROMPT)
         launch.open_gateway(stack)
-        server = stack.enter_context(ExperimentServer(answer))
-        ended = launch.run(PROMPT, worktree, task, server.path, SECONDS, attend)
+        server = stack.enter_context(ExperimentServer())
+        running = stack.enter_context(launch.started(PROMPT, worktree, task, server.path, SECONDS))
+        while not (running.done() or request or launch.problem or any(call.status == "ok" for call in calls)):
+            request = server.wait(POLL_SECONDS)
+        server.reply(AgentReply("the run has not begun", 2))
+    ended = running.result()
     if isinstance(launch.problem, UsageError):  # a cap is for the study to come
         raise launch.problem
     if problem := launch.failure(ended):
         raise problem
-    if calls and not requests and all(_REFUSED.match(call.reason) for call in calls):
+    if calls and not request and all(_REFUSED.match(call.reason) for call in calls):
         message = f"the agent {launch.command!r}: its model refuses its calls: {one_line(calls[-1].reason)[:200]}"
         raise EnvironmentProblem(message, hint="check its key and its --model")

@@ -1,4 +1,4 @@
-"""The bench's side of an agent's session: its requests are read, run, charged and answered here.
+"""The bench's side of an agent's session: its requests are read, proposed, charged and answered here.
 
 The work tree is untrusted: its files are read as data (`read_beneath`), and git is never run in it from here, because
 its configuration, hooks and attributes can start programs. Only the task's editable files count. The agent's statements
@@ -7,19 +7,17 @@ about its results, in messages, results.tsv or commits, are text and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inner_loop.agents import answer as answers
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.comparison import WORDS, decide_by, difference, gain_over_source
-from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event, Experiment, Proposal
+from inner_loop.events import AgentSandboxEvent, Emit, Event, Experiment, Proposal
 from inner_loop.moves import known_edit
-from inner_loop.stored_sources import StoredSources
 from programs.common.errors import UsageError
 from programs.common.files import read_beneath
 from programs.common.text import one_line
@@ -35,31 +33,7 @@ GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spen
 _RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
 
 
-def decide_experiment(bench: Bench, record: Experiment) -> None:
-    """Decide an agent's experiment by the run's rule (`inner_loop.comparison.decide_by`), against the head of now: what
-    the agent does with its git plays no part. Only a first training in full, without a failure, can be kept."""
-    if not record.ok:
-        bench.decide(record, "discard", f"{record.status}: {record.reason}")
-    elif not record.full:
-        bench.decide(record, "screen", f"at {record.fraction:g} of the budget")
-    elif record.replicate:
-        bench.decide(record, "replicate", f"experiment {record.parent_number} again, with seed {record.replicate}")
-    else:
-        gain = difference(bench, record, bench.head)
-        decision = decide_by(bench, gain)
-        reason = f"{WORDS[decision]}: {gain_over_source(bench, gain, bench.head)}"
-        bench.decide(record, decision, reason, gain)
-
-
-def recall(bench: Bench, recorded: Sequence[Event], folder: Path | None) -> None:
-    """Restore history, charges, decisions and head of an earlier attempt of an agent, which cannot be replayed, with
-    the heads that a night went back to. ``folder``: the run's. Raises Corrupt if that is impossible."""
-    with StoredSources(folder) as sources:
-        bench.recall(sources)
-    heads = [event for event in recorded if isinstance(event, AgentHeadEvent) and event.run_id == bench.run_id]
-    heads = [event for event in heads if event.after <= len(bench.history)]
-    if heads and not any(r.decision == "keep" for r in bench.history[heads[-1].after :]):
-        bench.move_head(bench.history[heads[-1].number])
+Answer = Generator[Proposal, Experiment, AgentReply]
 
 
 class SandboxCharge:
@@ -78,21 +52,19 @@ class SandboxCharge:
         self._watch: ProcessTree | None = None
         self._last: float | None = None  # CPU-seconds at which the sandbox is killed, once the budget is spent
         self._counts = bench.counts_device_time
-        self.book()
 
     @property
     def used(self) -> float:
         """CPU-seconds of all processes that have run in the run's sandboxes."""
         return self._ended + (self._watch.look() if self._watch else 0.0)
 
-    def begin(self, watch: ProcessTree) -> None:
-        """A sandbox has started."""
-        self._watch, self._last = watch, None
-        self.book()
+    def watch(self, tree: ProcessTree) -> None:
+        """A sandbox has started. Another thread may call this, and nothing else here."""
+        self._watch = tree
 
     def end(self) -> None:
         """The latest sandbox has ended with all its processes."""
-        self._ended, self._watch = self.used, None
+        self._ended, self._watch, self._last = self.used, None, None
         self.book(record=True)
 
     def book(self, launching: float = 0.0, *, record: bool = False) -> None:
@@ -121,34 +93,31 @@ class SandboxCharge:
 
 @dataclass
 class AgentSession:
-    """``emit`` records an event; ``logs`` contains NUMBER.log of experiments of earlier attempts. ``last``: the number
-    of experiments of the run at which the session ends."""
+    """``logs`` contains NUMBER.log of experiments of earlier attempts. ``experiments``: its own so far, of ``most``."""
 
     bench: Bench
     program: Program
     worktree: Path
-    emit: Emit = field(kw_only=True)
-    charge: SandboxCharge = field(kw_only=True)
-    logs: Path | None = field(default=None, kw_only=True)
-    last: float = field(default=float("inf"), kw_only=True)
+    charge: SandboxCharge
+    logs: Path | None = None
+    most: float = float("inf")
+    experiments: int = 0
 
     def __post_init__(self) -> None:
         bench, program = self.bench, self.program
         # the stock program looks for val_bpb, whatever the task's metric
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
         self._aliases = ("val_bpb",) if stock else ()
-        self.requests = 0
 
     @property
     def is_open(self) -> bool:
-        return self.bench.is_open and len(self.bench.history) < self.last
+        return self.bench.is_open and self.experiments < self.most
 
-    def answer(self, request: AgentRequest) -> AgentReply:
-        """Raises RunStopped and EnvironmentProblem, which end the run; the agent's mistakes are answered."""
-        self.requests += 1
+    def answer(self, request: AgentRequest) -> Answer:
+        """The answer to a request; the agent's mistakes are answered, too."""
         self.charge.book()
         try:
-            answer = self._answer(request)
+            answer = yield from self._answer(request)
         except UsageError as error:
             return answers.refused(self.bench, error.message)
         except BudgetSpent:
@@ -160,9 +129,9 @@ class AgentSession:
         facts = {**facts, "sandbox_seconds": seconds}
         return replace(answer, text=f"{answer.text}\n{answers.sandbox(seconds)}", facts=facts)
 
-    def _answer(self, request: AgentRequest) -> AgentReply:
+    def _answer(self, request: AgentRequest) -> Answer:
         if request.verb == "run":
-            return self._run(request)
+            return (yield from self._run(request))
         if request.verb == "log":
             history, number = self.bench.history, -1 if request.number is None else request.number
             if number >= len(history):
@@ -170,7 +139,7 @@ class AgentSession:
             return self._log(history[number], self.bench.head)
         return self._directives() if request.verb == "directives" else answers.status(self.bench)
 
-    def _run(self, request: AgentRequest) -> AgentReply:
+    def _run(self, request: AgentRequest) -> Answer:
         source, notes, head = self._source(), self._notes(), self.bench.head
         same = (record for record in self.bench.history if record.source == source)
         known = next((record for record in same if record.fraction in (1.0, request.fraction)), None)
@@ -180,33 +149,30 @@ class AgentSession:
         else:
             because, unknown = self._because(request.because)
             notes += [f"no directive {', '.join(unknown)} here: `experiment directives` lists them"] if unknown else []
-            record = self._measure(source, known, request, because)
+            record = yield self._proposal(source, known, request, because)
+            self.experiments += 1
         if request.style == "log":
             return self._log(record, head)
         return answers.measured(self.bench, record, head, notes)
 
-    def _measure(
+    def _proposal(
         self, source: Source, known: Experiment | None, request: AgentRequest, because: list[str]
-    ) -> Experiment:
+    ) -> Proposal:
         bench, parent = self.bench, known or self.bench.head
-        number = len(bench.history)
-        if number >= self.last:
-            raise BudgetSpent("the experiments of this session are used")
+        if self.experiments >= self.most or not bench.can_afford(request.fraction):
+            raise BudgetSpent
         edit = Edit() if known else known_edit(self.bench.task.edits, parent, source)
-        self.charge.book(bench.cost(request.fraction))
-        proposal = Proposal(
+        self.charge.book(bench.cost(request.fraction) * (2 if bench.repeats_wins else 1))
+        return Proposal(
             edit,
             AGENT,
             tuple(because),
-            one_line(request.message)[:_DESCRIPTION] or (edit.label() if edit else f"change {number}"),
+            one_line(request.message)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(bench.history)}"),
             source,
             parent,
             request.fraction,
             replicate=bench.next_replicate() if known else 0,
         )
-        record = bench.experiment(proposal)
-        decide_experiment(bench, record)
-        return record
 
     def _source(self) -> Source:
         """The editable files as they are in the work tree now. UsageError if one is not text or too large."""

@@ -170,10 +170,10 @@ def worktree_variables(task: Task, worktree: Path) -> dict[str, str]:
     }
 
 
-def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = True, last: float = float("inf")) -> str:
+def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = True, most: float = float("inf")) -> str:
     """The agent's situation and tools; how it works is described by the program in its worktree.
 
-    ``metered``: it is charged outside experiments. ``last``: see `AgentSession`.
+    ``metered``: it is charged outside experiments. ``most``: experiments of the session.
     """
     return render(
         "agent",
@@ -186,5 +186,5 @@ def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = T
         constraints=sentences(bench.task.constraints),
         metered=metered,
         sandboxed=sandboxed,
-        turn=None if last == float("inf") else int(last) - len(bench.history),
+        turn=None if most == float("inf") else most,
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from inner_loop.bench import Bench, RunStopped, WallSpent
-from inner_loop.events import Experiment, Proposal, TurnEvent
+from inner_loop.events import Proposal, TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
@@ -28,7 +28,7 @@ from inner_loop.researchers.prompt import Prompts
 from inner_loop.researchers.quoting import line
 from inner_loop.researchers.reply import BadEdit, EditReply, parse
 from inner_loop.researchers.results import CHAT
-from inner_loop.researchers.scripted import WaveProposals, WaveResearcher
+from inner_loop.researchers.scripted import WaveResearcher
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.common.errors import UsageError
 from programs.program import Program
@@ -44,7 +44,7 @@ Fate = Literal["pass", "conflict", "unusable"]
 
 
 @dataclass
-class Turn:
+class ChatTurn:
     """One turn: a prompt, and calls until a reply can be applied to ``source``. ``tried``: ids of sources that it must
     not return to. At its end, ``answer`` is the reply, and ``edited`` the edited source unless it passed; else
     ``error`` says what was wrong with the last one."""
@@ -86,7 +86,7 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatProposal(Proposal):
-    turn: Turn = field(compare=False)
+    turn: ChatTurn = field(compare=False)
 
 
 class ChatDescription(ResearcherDescription):
@@ -105,11 +105,15 @@ class ChatDescription(ResearcherDescription):
         return bill_line(bill, config), {**facts, "tokens": bill.tokens, "usd": bill.usd}
 
 
-class ChatProposals(WaveProposals):
-    """Draws waves from a model, turn by turn; the roles of the program take turns."""
+class ChatResearcher(WaveResearcher):
+    """Draws waves from a model, turn by turn; the roles of the program take turns. Screening, replicates, keep rule and
+    confirmation are the charter's."""
+
+    description = ChatDescription
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
-        self._charter, self._focus = program.charter, program.cite("focus")
+        super().__init__(program)
+        self._focus = program.cite("focus")
         self._context = context
         self._roles = roles(program)
         self._prompts = Prompts(program, task, self._roles, context.config, context.seat[1] > 1)
@@ -120,27 +124,27 @@ class ChatProposals(WaveProposals):
             shared if isinstance(shared, ModelClient) else ModelClient(context, seed, deadline=self._deadline)
         )
         self._caller = ThreadPoolExecutor(1)
-        self._calling: tuple[Turn, Future[None]] | None = None
+        self._calling: tuple[ChatTurn, Future[None]] | None = None
         self._turns = 0
         self._lost: list[str] = []  # the fates of the last turns, as long as none led to an experiment
         self._recorded = {(e.number, e.fate) for e in context.recorded if isinstance(e, TurnEvent)}
         if context.replay is None:  # LiteLLM takes seconds to load: load it while the baseline is trained
             threading.Thread(target=provider.litellm, daemon=True).start()
 
-    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
+    def draw(self, bench: Bench, size: int) -> list[Proposal]:
         """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row give none.
         Raises NoReply if no model answers."""
         wave: list[Proposal] = []
         most = LOST * len(self._roles)
         while len(wave) < size and len(self._lost) < most:
             self._check_end()
-            self._begin_turn(bench, parent, wave)
-            turn = self._end_turn(bench, parent, wave)
+            self._begin_turn(bench, wave)
+            turn = self._end_turn(bench, wave)
             if turn is None:
                 break
             self._record_turn(bench, turn)
             if turn.edited is not None:
-                wave.append(self._proposal(bench, parent, turn))
+                wave.append(self._proposal(bench, turn))
         if wave:
             self._lost = []  # a partial wave is still something to try
         elif len(self._lost) >= most:
@@ -148,18 +152,18 @@ class ChatProposals(WaveProposals):
             bench.early = f"the last {most} turns led to no experiment: {counted}"
         return wave
 
-    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
+    def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
         """The proposal on what another one of its wave left; it is noted if it cannot be tried beside that."""
         assert isinstance(proposal, ChatProposal) and proposal.turn.answer is not None
         try:
-            proposal.turn.take(proposal.turn.answer, parent.source, self._tried(bench, ()))
+            proposal.turn.take(proposal.turn.answer, bench.head.source, self._tried(bench, ()))
         except BadEdit as bad:
             self._record_untried(bench, proposal.turn, "conflict", str(bad))
             return None
-        return self._proposal(bench, parent, proposal.turn)
+        return self._proposal(bench, proposal.turn)
 
     def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
-        self._begin_turn(bench, bench.head, training)
+        self._begin_turn(bench, training)
 
     def close(self) -> None:
         """Wait for a call in flight: it costs money, and its event must be recorded."""
@@ -175,7 +179,7 @@ class ChatProposals(WaveProposals):
         if time.monotonic() > self._deadline:
             raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
 
-    def _begin_turn(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> None:
+    def _begin_turn(self, bench: Bench, beside: Sequence[Proposal]) -> None:
         """Start the call of the next turn, unless one is in flight or the budget does not cover its experiment beside
         these."""
         charter = self._charter
@@ -185,28 +189,28 @@ class ChatProposals(WaveProposals):
             return
         role = self._roles[self._turns % len(self._roles)]
         place, programs = self._context.seat
-        ideas = self._notes.open_ideas(role.name, parent.config, bench.history)
-        turn = Turn(self._turns * programs + place, role, ideas[0] if ideas else None, parent.source)
+        ideas = self._notes.open_ideas(role.name, bench.head.config, bench.history)
+        turn = ChatTurn(self._turns * programs + place, role, ideas[0] if ideas else None, bench.head.source)
         self._turns += 1
-        self._call(bench, parent, beside, turn)
+        self._call(bench, beside, turn)
 
-    def _call(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal], turn: Turn) -> None:
+    def _call(self, bench: Bench, beside: Sequence[Proposal], turn: ChatTurn) -> None:
         """Start a turn's call, or another one, about the source that is kept now; none if that has outgrown the model's
         context."""
         role, idea, lost = turn.role, turn.idea, len(self._lost)
         try:
-            turn.messages = self._prompts.turn(bench, self._notes, parent, role, idea, beside, lost, turn.error)
+            turn.messages = self._prompts.turn(bench, self._notes, role, idea, beside, lost, turn.error)
         except UsageError as too_long:
             if len(bench.history) == 1:
                 raise
             bench.early = too_long.message
             return
         bench.early = ""
-        turn.source, turn.tried = parent.source, self._tried(bench, beside)
+        turn.source, turn.tried = bench.head.source, self._tried(bench, beside)
         self._calling = turn, self._caller.submit(turn.converse, self.client, self._prompts)
 
-    def _end_turn(self, bench: Bench, parent: Experiment, beside: Sequence[Proposal]) -> Turn | None:
-        """The turn in hand once its calls have ended, with its edit on the parent's source. If the edit does not apply
+    def _end_turn(self, bench: Bench, beside: Sequence[Proposal]) -> ChatTurn | None:
+        """The turn in hand once its calls have ended, with its edit on the head's source. If the edit does not apply
         there, the model is told why, and what the source is now. None without a turn."""
         while self._calling:
             turn, future = self._calling
@@ -218,17 +222,17 @@ class ChatProposals(WaveProposals):
             except Stopped:
                 self._check_end()
                 raise RunStopped(STOPPED) from None
-            if turn.answer is None or turn.source == parent.source:
+            if turn.answer is None or turn.source == bench.head.source:
                 return turn
             try:
-                turn.take(turn.answer, parent.source, self._tried(bench, beside))
-                turn.source = parent.source
+                turn.take(turn.answer, bench.head.source, self._tried(bench, beside))
+                turn.source = bench.head.source
                 return turn
             except BadEdit as bad:
                 turn.answer, turn.edited, turn.error = None, None, str(bad)
                 if turn.calls > REPAIRS:
                     return turn
-                self._call(bench, parent, beside, turn)
+                self._call(bench, beside, turn)
         return None
 
     def _tried(self, bench: Bench, beside: Sequence[Proposal]) -> frozenset[str]:
@@ -237,18 +241,18 @@ class ChatProposals(WaveProposals):
 
     # --- results of turns ----------------------------------------------------------------------------------------
 
-    def _proposal(self, bench: Bench, parent: Experiment, turn: Turn) -> ChatProposal:
+    def _proposal(self, bench: Bench, turn: ChatTurn) -> ChatProposal:
         assert turn.answer is not None and turn.edited is not None
         return ChatProposal(
-            known_edit(bench.task.edits, parent, turn.edited), f"{CHAT}{turn.role.name}",
+            known_edit(bench.task.edits, bench.head, turn.edited), f"{CHAT}{turn.role.name}",
             tuple(dict.fromkeys((*self._cited(turn), *self._focus))), turn.answer.title, turn.edited, turn=turn,
         )  # fmt: skip
 
-    def _cited(self, turn: Turn) -> tuple[str, ...]:
+    def _cited(self, turn: ChatTurn) -> tuple[str, ...]:
         ids = self._prompts.ids
         return tuple(ids[label] for label in turn.answer.follows if label in ids) if turn.answer else ()
 
-    def _record_turn(self, bench: Bench, turn: Turn) -> None:
+    def _record_turn(self, bench: Bench, turn: ChatTurn) -> None:
         """Add a turn to the notes: the ideas that it follows, new ideas, its note, or why there is no experiment."""
         answer, name = turn.answer, turn.role.name
         self._notes.settle(turn.idea, answer.follows if answer else (), answer.dropped if answer else ())
@@ -261,7 +265,7 @@ class ChatProposals(WaveProposals):
             self._lost.append(fate)
             self._record_untried(bench, turn, fate, answer.passed if answer else turn.error)
 
-    def _record_untried(self, bench: Bench, turn: Turn, fate: Fate, reason: str) -> None:
+    def _record_untried(self, bench: Bench, turn: ChatTurn, fate: Fate, reason: str) -> None:
         """Record a turn without an experiment in the ledger, and for the results that all researchers see."""
         title, name, after = turn.answer.title if turn.answer else "", turn.role.name, len(bench.history)
         reason = line(reason, REASON)
@@ -274,15 +278,6 @@ class ChatProposals(WaveProposals):
                 reason=reason, directive_ids=self._cited(turn),
             )  # fmt: skip
             self._context.emit(event)
-
-
-class ChatResearcher(WaveResearcher):
-    """Screening, replicates, keep rule and confirmation are the charter's."""
-
-    description = ChatDescription
-
-    def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
-        super().__init__(program, ChatProposals(program, task, seed, context))
 
 
 make = ChatResearcher

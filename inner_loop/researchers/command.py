@@ -10,29 +10,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
-from inner_loop.agents.launch import SECONDS, AgentLaunch, require_start
-from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge, decide_experiment, recall
+from inner_loop.agents.launch import POLL_SECONDS, SECONDS, AgentLaunch, require_start
+from inner_loop.agents.session import AGENT, AgentSession, SandboxCharge
 from inner_loop.bench import Bench, NoReply, RunStopped, WallSpent
-from inner_loop.events import AgentSessionEvent, FindingEvent
+from inner_loop.comparison import judge
+from inner_loop.contracts import Turn, TurnResearcher, next_proposal
+from inner_loop.events import AgentSessionEvent, Experiment, FindingEvent, Proposal
 from inner_loop.gateway.route import LOCAL
 from inner_loop.researchers.description import MAY_COST, ResearcherDescription
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
+from inner_loop.stored_sources import StoredSources
 from programs.common.errors import CredentialMissing, UsageError
 from programs.program import Program
 from trainer.jobs.job import Ended
-from trainer.jobs.process_tree import ProcessTree
 from trainer.jobs.run import require_sandbox
+from trainer.source import Source
 from trainer.task import Task
 
-POLL_SECONDS = 0.2
+TURN = 6  # experiments
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
 IDLE_SECONDS = 1800.0  # without a request, after which an agent is ended
 SESSION_SECONDS = 24 * 3600.0
@@ -116,11 +119,13 @@ class CommandDescription(ResearcherDescription):
         return agent_recipe.installed()
 
 
-class CommandResearcher:
-    """``more``: the name of a recipe, as in ``command:claude``; empty if the configuration gives a command. An agent
-    has no seed."""
+class CommandResearcher(TurnResearcher):
+    """A turn is one session. ``more``: the name of a recipe, as in ``command:claude``; empty if the configuration gives
+    a command. An agent has no seed. ``client``: of the programs of a night the first one's researcher, which has the
+    gateway and the charge of all sessions."""
 
     description = CommandDescription
+    turn_size = TURN
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> None:
         agent_worktree.require_free(program, task)
@@ -129,117 +134,134 @@ class CommandResearcher:
         self._context = context
         self._agent = AgentLaunch(more, context)
         self._number = 0
+        self._open = ExitStack()
+        self._cut: Proposal | None = None  # of an experiment that was recorded, but not decided
+        shared = context.client
+        self.client: CommandResearcher = shared if isinstance(shared, CommandResearcher) else self
 
     def work(self, bench: Bench) -> None:
-        """Run sessions until the budget is spent, the agent gives up, or the wall limit is reached.
-
-        Raises NoReply if the agent fails before it ran anything (its key, its network, its command), or if a cap of the
-        study is reached.
-        """
-        with self.sessions(bench) as session, suppress(WallSpent):
+        """Take turns alone until the budget is spent, the agent gives up, or the wall limit is reached."""
+        self.open(bench)
+        try:
             before = 0
             while bench.is_open and len(bench.history) > before:
                 before = len(bench.history)
-                session(self._program, None)
+                with closing(self.turn(bench)) as turn:
+                    proposal = next(turn, None)
+                    while proposal is not None:
+                        record = bench.experiment(proposal)
+                        bench.decide(record, *judge(bench, record, bench.head))
+                        proposal = next_proposal(turn, record)
+        finally:
+            self.close()
 
-    @contextmanager
-    def sessions(self, bench: Bench) -> Iterator[Callable[[Program, int | None], None]]:
-        """Within it, each call is one session of a program, with so many experiments at most (None: any number). It
-        raises WallSpent after the wall limit, and NoReply as `work`."""
-        _ = self._agent.installed
-        recall(bench, self._context.recorded, self._context.folder)
-        charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
-        for record in bench.history:
-            if not record.decision and record.proposer == AGENT:  # after an interruption
-                decide_experiment(bench, record)
-        deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
-        with ExitStack() as stack:
-            run_folder = self._context.folder
-            folder = (run_folder / "agent").resolve() if run_folder else agent_worktree.temporary(stack)
-            folder.mkdir(parents=True, exist_ok=True)
-            # without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above
-            worktree = (folder if self._context.sandboxed else agent_worktree.temporary(stack)) / "worktree"
-            self._agent.open_gateway(stack)
-            stack.callback(agent_worktree.clear, worktree)
-
-            def run_session(program: Program, most: int | None) -> None:
-                if time.monotonic() >= deadline:
-                    raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
-                session = AgentSession(
-                    bench, program, worktree, emit=self._context.emit, charge=charge,
-                    logs=run_folder / "logs" if run_folder else None,
-                    last=float("inf") if most is None else len(bench.history) + most,
-                )  # fmt: skip
-                self._run_session(session, folder, deadline)
-
-            yield run_session
-
-    def _run_session(self, session: AgentSession, folder: Path, deadline: float) -> None:
-        """One start of the agent, to its end, its record, and what its end means for the run. ``folder``: of its output
-        and notes."""
-        bench, before = session.bench, len(session.bench.history)
-        ended = self._run_agent(session, folder, deadline)
-        self._write_down(ended, folder, len(bench.history) - before)
-        if bench.is_open and (problem := self._agent.problem):
-            raise NoReply(problem)
-        if len(bench.history) > before:
+    def open(self, bench: Bench) -> None:
+        """Restore what an earlier attempt recorded, and open the gateway. EnvironmentProblem if the agent is missing,
+        Corrupt if a source is."""
+        if self.client is not self:
             return
-        if failure := self._agent.failure(ended):
+        _ = self._agent.installed
+        run_folder = self._context.folder
+        with StoredSources(run_folder) as sources:
+            cut = bench.recall(sources)
+        self._cut = cut if cut and cut.proposer == AGENT else None  # the night itself repeats what it trains
+        self._charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
+        self._deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
+        self._folder = (run_folder / "agent").resolve() if run_folder else agent_worktree.temporary(self._open)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above
+        place = self._folder if self._context.sandboxed else agent_worktree.temporary(self._open)
+        self._worktree = place / "worktree"
+        self._agent.open_gateway(self._open)
+        self._open.callback(agent_worktree.clear, self._worktree)
+
+    def close(self) -> None:
+        self._open.close()
+
+    def turn(self, bench: Bench, most: float = float("inf"), taken: Collection[Source] = ()) -> Turn:
+        """Propose what an agent asks for in one session, of at most so many experiments.
+
+        Raises NoReply if the agent fails before it ran anything (its key, its network, its command), or if a cap of the
+        study is reached, and WallSpent after the wall limit.
+        """
+        first = self.client
+        if first._cut is not None:
+            cut, first._cut = first._cut, None
+            most -= 1
+            yield cut
+        first._charge.book()
+        if not bench.is_open or most <= 0:
+            return
+        if time.monotonic() >= first._deadline:
+            raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
+        if problem := first._agent.problem:
+            raise NoReply(problem)
+        logs = self._context.folder / "logs" if self._context.folder else None
+        session = AgentSession(bench, self._program, first._worktree, first._charge, logs, most)
+        ended = yield from self._session(session)
+        self._write_down(ended, session.experiments)
+        if session.experiments:
+            return
+        if bench.is_open and (problem := first._agent.problem):
+            raise NoReply(problem)
+        if failure := first._agent.failure(ended):
             failure.ids = (bench.run_id,)
             raise NoReply(failure)
         if len(bench.history) == 1:  # some agents exit with 0 though they never reached their model: the run stands
-            first = bench.baseline
+            baseline = bench.baseline
             text = f"agent: ended without one experiment (exit code {ended.exit_code})"
-            about = {"run_id": bench.run_id, "experiment_id": first.experiment_id, "source_id": first.source.source_id}
-            self._context.emit(FindingEvent.of_line(text, **about, stream="search", seed=first.seed))
+            about = {name: getattr(baseline, name) for name in ("run_id", "experiment_id", "source_id", "seed")}
+            self._context.emit(FindingEvent.of_line(text, **about, stream="search"))
 
-    def _run_agent(self, session: AgentSession, folder: Path, deadline: float) -> Ended:
+    def _session(self, session: AgentSession) -> Generator[Proposal, Experiment, Ended]:
         """Answer the agent's requests in a fresh worktree until it ends or is ended: after the budget, the deadline, or
         a long silence. Raises RunStopped if the run is to stop."""
-        bench, program, worktree, charge = session.bench, session.program, session.worktree, session.charge
-        sandboxed, is_metered = self._context.sandboxed, charge.seconds is not None
-        prompt = agent_worktree.prompt(bench, program, metered=is_metered, sandboxed=sandboxed, last=session.last)
-        copies = self._copies_of_notes(program, folder)
+        bench, worktree, charge, agent = session.bench, session.worktree, session.charge, self.client._agent
+        prompt = agent_worktree.prompt(
+            bench, self._program, metered=charge.seconds is not None, sandboxed=self._context.sandboxed,
+            most=session.most,
+        )  # fmt: skip
+        copies = self._copies_of_notes()
         if worktree.exists() and self._context.seat[1] == 1:  # of a killed run; else perhaps another program's
             agent_worktree.save_notes(worktree, {name: copy for name, copy in copies.items() if not copy.exists()})
         kept = {name: text for name, copy in copies.items() if copy.exists() and (text := copy.read_bytes())}
-        agent_worktree.lay(worktree, self._task, program, bench.history, bench.head, prompt, kept)
-        requests, last_request, closing = -1, time.monotonic(), float("inf")
+        agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, prompt, kept)
+        end, last_request = self.client._deadline, time.monotonic()
+        try:
+            with (
+                ExperimentServer() as server,
+                agent.started(prompt, worktree, self._task, server.path, SESSION_SECONDS, charge.watch) as running,
+            ):
+                while not running.done() and time.monotonic() < min(end, last_request + IDLE_SECONDS):
+                    if request := server.wait(POLL_SECONDS):
+                        server.reply((yield from session.answer(request)))
+                        last_request = time.monotonic()
+                    charge.book()
+                    if self._context.should_stop():
+                        raise RunStopped(f"run {bench.run_id} was asked to stop while its agent was working")
+                    if not session.is_open or agent.problem:
+                        end = min(end, time.monotonic() + GRACE_SECONDS)
+            return running.result()
+        finally:
+            charge.end()
+            agent_worktree.save_notes(worktree, copies)
 
-        def attend(tree: ProcessTree) -> bool:
-            nonlocal requests, last_request, closing
-            if requests < 0:
-                charge.begin(tree)
-            server.serve(POLL_SECONDS)
-            charge.book()
-            now = time.monotonic()
-            if self._context.should_stop():
-                raise RunStopped(f"run {bench.run_id} was asked to stop while its agent was working")
-            if session.requests != requests:
-                requests, last_request = session.requests, now
-            if not session.is_open or self._agent.problem:
-                closing = min(closing, now + GRACE_SECONDS)
-            return now < min(closing, deadline, last_request + IDLE_SECONDS)
-
-        with ExperimentServer(session.answer) as server:
-            try:
-                return self._agent.run(prompt, worktree, self._task, server.path, SESSION_SECONDS, attend)
-            finally:
-                charge.end()
-                agent_worktree.save_notes(worktree, copies)
-
-    def _copies_of_notes(self, program: Program, folder: Path) -> dict[str, Path]:
+    def _copies_of_notes(self) -> dict[str, Path]:
         """The files in which an agent keeps notes, living files of the program included, and their copies in the run's
         folder; each program of a night has its own."""
-        folder = folder / program.program_id if self._context.seat[1] > 1 else folder
-        living = {name: folder / "living" / name for name, _ in program.living}
+        folder = self.client._folder
+        if self._context.seat[1] > 1:
+            folder /= self._program.program_id
+        living = {name: folder / "living" / name for name, _ in self._program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
 
-    def _write_down(self, ended: Ended, folder: Path, experiments: int) -> None:
+    def _write_down(self, ended: Ended, experiments: int) -> None:
         """Record the session's event and store the agent's output as text beside the run; it is not read again."""
-        self._number += 1
+        first = self.client
+        first._number += 1
         for text, end in ((ended.log, "out"), (ended.errors, "err")):
-            (folder / f"session-{os.getpid()}-{self._number}.{end}").write_text(text, encoding="utf-8")
+            name = f"session-{os.getpid()}-{first._number}.{end}"
+            (first._folder / name).write_text(text, encoding="utf-8")
         event = AgentSessionEvent(
             run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code,
             killed="budget" if ended.killed == "cpu" else ended.killed,

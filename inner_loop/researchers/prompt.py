@@ -140,18 +140,18 @@ class Prompts:
         return fits(messages, self._context, self.reply_tokens, spare)
 
     def turn(
-        self, bench: Bench, book: Notes, parent: Experiment, role: Role, idea: QueuedIdea | None,
+        self, bench: Bench, book: Notes, role: Role, idea: QueuedIdea | None,
         training: Sequence[Proposal] = (), lost: int = 0, error: str = "",
     ) -> list[Message]:  # fmt: skip
         """The messages of one turn, as long as the model's context has room for. Deterministic except for the log,
         which is marked as volatile. ``training``: what is being trained, or will be beside this turn's edit; ``lost``:
         turns in a row without an experiment; ``error``: why an earlier reply does not apply to this source."""
-        waiting = [one for one in book.open_ideas(role.name, parent.config, bench.history) if one is not idea]
+        waiting = [one for one in book.open_ideas(role.name, bench.head.config, bench.history) if one is not idea]
         notes = book.notes_for(role.name, self._charter.standups, len(bench.history))[-SHOWN:]
         texts = [note.text if note.by == role.name else str(note) for note in notes]
-        drawn = [(line(one.description, 100), parent.source.diff(one.source)) for one in training if one.source]
+        drawn = [(line(one.description, 100), bench.head.source.diff(one.source)) for one in training if one.source]
         values = self._fixed | {
-            "bench": bench, "parent": parent, "role": role, "idea": idea, "lost": lost, "error": error,
+            "bench": bench, "role": role, "idea": idea, "lost": lost, "error": error,
             "metric": partial(_metric, bench),
             "sd": seed_sd(bench),
             "has_unresolved": any(one.decision == "undecided" for one in bench.history),

@@ -1,70 +1,51 @@
 """The researcher that works wave by wave: it screens, measures and keeps by a program's charter.
 
-What a wave consists of comes from `WaveProposals`: by the program's proposers and ideas here (the scripted researcher),
-from a model in `chat`.
+What a wave consists of is drawn by a subclass: by the program's proposers and ideas here (the scripted researcher), by
+a model in `chat`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
 
 from inner_loop import keep, proposers
 from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.confirm import confirm
-from inner_loop.contracts import Situation
+from inner_loop.contracts import Situation, Turn, TurnResearcher
 from inner_loop.events import Experiment, Proposal
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
 from inner_loop.trials import Trials, next_wave, prepare_rule
 from programs.program import Program
 from trainer.edits import Edit, EditError
+from trainer.source import Source
 from trainer.task import Task
-
-if TYPE_CHECKING:
-    import numpy as np
 
 #: Extra draws of a wave for proposals that do not apply or repeat a source.
 DRAWS = 50
+REDRAWS = 5  # for a proposal that no other turn of the same round makes
 
 
-class WaveProposals(Protocol):
-    """The source of a researcher's proposals. ``client``: that of a model, for the other programs of a night."""
+class WaveResearcher(TurnResearcher):
+    """Repeats rounds: draw a wave, screen it, train the promoted candidates, apply the keep rule. A subclass draws.
 
-    client: object = None
-
-    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
-        """Up to ``size`` proposals that apply to the parent."""
-
-    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
-        """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
-
-    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
-        """Begin with the next proposal while these are trained; a script needs no time to think."""
-        return None
-
-    def close(self) -> None:
-        """Called once, at the end; a script holds nothing open."""
-        return None
-
-
-class WaveResearcher:
-    """Repeats rounds: draw a wave, screen it, train the promoted candidates, apply the keep rule.
-
-    All its choices follow from the program, the outcomes and its proposals, so a run can be resumed by replay.
+    All its choices follow from the program, the outcomes and what is drawn, so a run can be resumed by replay.
     """
 
-    def __init__(self, program: Program, proposals: WaveProposals) -> None:
-        self._proposals, self.client = proposals, proposals.client
+    def __init__(self, program: Program) -> None:
         self._program, self._charter = program, program.charter
         self._rule = keep.make(program.charter.keep)
         self._trials = Trials(program, self._rule)
 
+    def draw(self, bench: Bench, size: int) -> list[Proposal]:
+        """Up to ``size`` proposals that apply to the bench's head."""
+        raise NotImplementedError
+
     def work(self, bench: Bench) -> None:
-        """Raises what the proposals raise, besides what every researcher may raise."""
+        """Raises what `draw` raises, besides what every researcher may raise."""
         try:
             bench.set_aside(self._for_confirmation(bench))
             with suppress(BudgetSpent):
@@ -75,20 +56,17 @@ class WaveResearcher:
             if self._charter.confirm > 0:
                 confirm(bench, self._program.cite("confirm"))
         finally:
-            self.close(bench)
+            self.close()
 
-    def propose(self, bench: Bench) -> Proposal | None:
-        """For a night: one edit of the head, by the settings that say what is tried."""
-        return next(iter(self._proposals.draw(bench, bench.head, 1)), None)
-
-    def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
-        return self._proposals.refit(bench, bench.head, proposal)
-
-    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
-        self._proposals.ahead(bench, training)
-
-    def close(self, bench: Bench) -> None:
-        self._proposals.close()
+    def turn(self, bench: Bench, most: int, taken: Collection[Source] = ()) -> Turn:
+        """One edit of the head, by the settings that say what is tried."""
+        for _ in range(REDRAWS):
+            proposal = next(iter(self.draw(bench, 1)), None)
+            if proposal is None:
+                return
+            if bench.proposed_source(proposal) not in taken:
+                yield proposal
+                return
 
     def _for_confirmation(self, bench: Bench) -> float:
         """Device-seconds to reserve; 0 if they do not cover one fresh seed for two candidates."""
@@ -109,7 +87,7 @@ class WaveResearcher:
         """One wave from the head; False when the budget or the edits are used up."""
         size, promoted = next_wave(bench, self._charter)
         parent = bench.head
-        wave = self._proposals.draw(bench, parent, size)
+        wave = self.draw(bench, size)
         if not wave:
             return False
         self.ahead(bench, wave)
@@ -124,7 +102,7 @@ class WaveResearcher:
         """Promoted candidates by rank, each applied to what the wave has kept so far."""
         parent = start
         for proposal in chosen:
-            fitting = proposal if parent is start else self._proposals.refit(bench, parent, proposal)
+            fitting = proposal if parent is start else self.refit(bench, proposal)
             if fitting is None:
                 continue
             candidate = self._trials.measure(bench, parent, fitting)
@@ -147,33 +125,36 @@ class WaveResearcher:
         return verdict.keep
 
 
-class ScriptedProposals(WaveProposals):
-    """Proposals without a language model: by the program's proposers and ideas, all chance from ``rng``."""
+class ScriptedResearcher(WaveResearcher):
+    """All chance comes from the seed."""
 
-    def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
-        self._rng = rng
+    def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
+        import numpy as np
+
+        super().__init__(program)
+        self._rng = np.random.default_rng(seed)
         self._surroundings = Surroundings(program.charter, task.edits)
         self._directive_ids = program.cite("proposers", "focus")
         ideas = resolved_ideas(program, task)
         self._proposer = proposers.make(program.charter, ideas, self._directive_ids, program.program_id)
 
-    def draw(self, bench: Bench, parent: Experiment, size: int) -> list[Proposal]:
+    def draw(self, bench: Bench, size: int) -> list[Proposal]:
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
                 break
-            situation = self._surroundings.situation(bench, parent)
+            situation = self._surroundings.situation(bench, bench.head)
             proposal = self._proposer.propose(situation, self._rng)
             if proposal is None:
                 break
             fresh = all(proposal.edit != other.edit for other in wave)
             if fresh and self._applies(bench, situation, proposal.edit):
-                self._surroundings.plan(parent, proposal.edit)
+                self._surroundings.plan(bench.head, proposal.edit)
                 wave.append(replace(proposal, directive_ids=proposal.directive_ids or self._directive_ids))
         return wave
 
-    def refit(self, bench: Bench, parent: Experiment, proposal: Proposal) -> Proposal | None:
-        situation = self._surroundings.situation(bench, parent)
+    def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
+        situation = self._surroundings.situation(bench, bench.head)
         fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
         return proposal if fits else None
 
@@ -188,7 +169,4 @@ class ScriptedProposals(WaveProposals):
         return True
 
 
-def make(program: Program, task: Task, seed: int, context: RunContext) -> WaveResearcher:
-    import numpy as np
-
-    return WaveResearcher(program, ScriptedProposals(program, task, np.random.default_rng(seed)))
+make = ScriptedResearcher

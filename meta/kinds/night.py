@@ -12,7 +12,7 @@ from arena.settings import StudyConfig
 from arena.setup import RunCost
 from arena.study import Study
 from inner_loop.contracts import NIGHT_RULES
-from inner_loop.night import NO_EXPERIMENT, NOTHING_LEFT
+from inner_loop.night import NOTHING_LEFT
 from meta.cli.study_result import show_study_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, study_cost
@@ -74,7 +74,7 @@ class NightKind(StudyKind[NightPlan]):
     def result(self, out: Output, study: Study, plan: NightPlan, applies: bool = False) -> Sequence[str]:
         study.follow()  # what the workers wrote
         reasons = [run.ended.reason for run in study.state.runs.values() if run.ended is not None]
-        if reasons and reasons[0] in (NOTHING_LEFT, NO_EXPERIMENT):
+        if reasons and reasons[0] == NOTHING_LEFT:
             out.note(f"the night ended early: {reasons[0]}")
             if study.config.researcher == "scripted":
                 out.note("more settings and values in task.toml give it more to try,")

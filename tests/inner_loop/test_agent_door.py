@@ -14,6 +14,7 @@ import pytest
 from inner_loop.agents import worktree
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.session import AgentSession, SandboxCharge
+from inner_loop.comparison import judge
 from inner_loop.events import Proposal
 from inner_loop.results_tsv import row
 from programs.program import Program
@@ -41,49 +42,39 @@ def call(path: Path, data: bytes, told: list[bytes], wait: float = 200.0) -> thr
 
 
 def test_a_request_is_understood_or_refused_and_never_half() -> None:
-    seen: list[AgentRequest] = []
-
-    def answer(request: AgentRequest) -> AgentReply:
-        seen.append(request)
-        return AgentReply("heard", 7, {"said": request.message})
-
     bad = (b"{}", b"[]", b"nonsense", b'{"verb":"run","charged":0}', b'{"verb":"run","fraction":0}',
            b'{"verb":"run","fraction":1e999}', b'{"verb":"spend"}', b'{"verb":"log","number":-1}',
            b'{"verb":"run","message":7}')  # fmt: skip
-    with ExperimentServer(answer) as door:
+    with ExperimentServer() as door:
         for body in bad:
             told: list[bytes] = []
             thread = call(door.path, body + b"\n", told)
-            door.serve(100)
+            assert door.wait(100) is None
             thread.join()
-            assert json.loads(told[0])["code"] == 2 and not seen, body
+            assert json.loads(told[0])["code"] == 2, body
         told = []
         thread = call(door.path, b'{"verb":"run","style":"json","message":"hi"}\n', told)
-        door.serve(100)
+        request = door.wait(100)
+        assert request is not None
+        door.reply(AgentReply("heard", 7, {"said": request.message}))
         thread.join()
-        assert json.loads(told[0]) == {"text": '{"said": "hi"}', "code": 7} and len(seen) == 1
+        assert json.loads(told[0]) == {"text": '{"said": "hi"}', "code": 7}
         place = door.path
     assert not place.exists()
 
 
 def test_who_is_slow_or_has_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inner_loop.agents.experiment_server._REQUEST_SECONDS", 0.3)
-    seen: list[AgentRequest] = []
-
-    def answer(request: AgentRequest) -> AgentReply:
-        seen.append(request)
-        return AgentReply("")
-
-    with ExperimentServer(answer) as door:
+    with ExperimentServer() as door:
         for data, stays in ((b"{", True), (b"", False), (b'{"verb":"run"}\n', False)):
             caller = socket.socket(socket.AF_UNIX)
             caller.connect(str(door.path))
             caller.sendall(data)
             if not stays:
                 caller.close()
-            door.serve(3600)  # returns as soon as it is settled
+            # returns as soon as it is settled; the last one had hung up before its experiment began
+            assert door.wait(3600) is None
             caller.close()
-    assert not seen  # the last one had hung up before its experiment began
 
 
 class Stand:
@@ -98,9 +89,8 @@ class Stand:
         for name, data in trainer.task.read_only_files:
             (folder / name).write_bytes(data)
         self.desk = AgentSession(
-            self.bench, TEXT, folder, emit=into(self.events), charge=SandboxCharge(self.bench, into(self.events)),
-            logs=folder.parent,
-        )  # fmt: skip
+            self.bench, TEXT, folder, charge=SandboxCharge(self.bench, into(self.events)), logs=folder.parent
+        )
 
     def lay(self, source: Source) -> Source:
         source.write(self.folder)
@@ -115,7 +105,14 @@ class Stand:
         return self.lay(self.base.with_text("train.py", text))
 
     def ask(self, verb: str = "run", **more: object) -> AgentReply:
-        return self.desk.answer(AgentRequest.model_validate({"verb": verb, **more}))
+        """The answer to a request, whose experiment is trained and decided as in a run."""
+        answering = self.desk.answer(AgentRequest.model_validate({"verb": verb, **more}))
+        with pytest.raises(StopIteration) as end:
+            record = self.bench.experiment(next(answering))
+            self.bench.decide(record, *judge(self.bench, record, self.bench.head))
+            answering.send(record)
+        reply: AgentReply = end.value.value
+        return reply
 
     @property
     def decided(self) -> list[str]:
@@ -165,7 +162,7 @@ def test_head_that_an_agent_reads_is_what_a_new_experiment_is_compared_with(stan
     bench.experiment(Proposal(Edit(), replicate=1))
     text, head = stand.ask("status").text, re.escape(f"{bench.baseline.metric:.6f}")
     assert re.search(rf"baseline {head}, head {head} \(experiment 0\), best {head}", text)
-    prompt = worktree.prompt(bench, TEXT, metered=False, sandboxed=True, last=8)
+    prompt = worktree.prompt(bench, TEXT, metered=False, sandboxed=True, most=8)
     assert f"experiment 0, {bench.task.metric} {bench.baseline.metric:.6f}." in prompt
     stand.edit(LR=0.1)
     assert re.search(rf"better than the head {head} \(experiment 0, the same seed\)", stand.ask().text)

@@ -56,13 +56,13 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     researcher = Role("researcher", "")
     prompts = Prompts(QUEUE, task, [researcher], ModelConfig())
     book = Notes(QUEUE, prompts.ids, task.edits, ())
-    system, turn = prompts.turn(bench, book, bench.head, researcher, None)
+    system, turn = prompts.turn(bench, book, researcher, None)
     for text in (agent, system.text):
         assert text.count(hard) == 1 and text.count(soft) == 1
     measured = answer.measured(bench, slower, bench.head).text
     assert "(needed at most 6 ms)" in turn.text and "(needed at most 6 ms)" in measured
     without = limited(tmp_path / "without", "")
     other, _ = open_bench(trainer_of(without, fixed_steps=True))
-    system, _ = Prompts(QUEUE, without, [researcher], ModelConfig()).turn(other, book, other.head, researcher, None)
+    system, _ = Prompts(QUEUE, without, [researcher], ModelConfig()).turn(other, book, researcher, None)
     assert "onstraint" not in worktree.prompt(other, QUEUE, metered=False) + system.text
     assert "constraints:" not in answer.measured(other, other.baseline, other.head).text

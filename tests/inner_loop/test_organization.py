@@ -224,7 +224,7 @@ def test_a_turn_has_its_own_idea_and_the_next_ones(trainer: Trainer) -> None:
     prompts = Prompts(program, trainer.task, [role], ModelConfig())
     book = Notes(program, prompts.ids, trainer.task.edits, ())
     own, *others = book.open_ideas("researcher", bench.head.config, bench.history)
-    system, turn = prompts.turn(bench, book, bench.head, role, own)
+    system, turn = prompts.turn(bench, book, role, own)
     assert "Go on." in system.text and "Idea number" not in system.text
     assert [f"] Idea number {n} " in turn.text for n in range(2, 14)] == [n <= 2 + SHOWN for n in range(2, 14)]
     assert f"The next ideas, of {len(others)}:" in turn.text and f"[{own.label}] {own.text}\nTry it" in turn.text
@@ -241,7 +241,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     book = Notes(program, prompts.ids, task.edits, ())
     book.note("researcher", "old " * 120, 1)
     book.note("researcher", "new " * 120, 1)
-    first = prompts.turn(bench, book, bench.head, role, None, lost=2)[1].text
+    first = prompts.turn(bench, book, role, None, lost=2)[1].text
     assert "standard deviation" not in first and "discarded ones" not in first and "A full training" not in first
     assert re.findall(r"(?m)^- \[(d\d)\]", first) == ["d3", "d4", "d6"]
     assert "2 turns in a row led to no experiment; 4 end the run" in first
@@ -255,7 +255,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     bench.decide(bench.experiment(Proposal(Edit(), source=more, description="remarks")), "discard", "")
     bench.decide(bench.experiment(Proposal(Edit({"LR": 0.2}), description="LR = 0.2")), "discard", "")
     monkeypatch.setattr("inner_loop.bench.Bench.counts_device_time", True)
-    later = prompts.turn(bench, book, bench.head, role, None)[1].text
+    later = prompts.turn(bench, book, role, None)[1].text
     sd = stdev(record.metric for record in bench.history[:3])
     assert f"has a standard deviation of about {sd:.2g}." in later
     given = task.budget_seconds
@@ -270,7 +270,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     assert offered == ["d4", "d6"]  # what was tried in vain is not offered again
     hidden = Program.parse("---\nmetaloop:\n  history: 0\n---\n# P\n\nGo on.\n")
     blind = Prompts(hidden, task, [role], ModelConfig())
-    assert "# line 1" not in blind.turn(bench, book, bench.head, role, None)[1].text
+    assert "# line 1" not in blind.turn(bench, book, role, None)[1].text
 
 
 def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Trainer) -> None:
@@ -278,7 +278,7 @@ def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Tr
     bench, _ = open_bench(trainer, kept_errors=KEPT)
     prompts = Prompts(program, trainer.task, [role], ModelConfig())
     book = Notes(program, prompts.ids, trainer.task.edits, ())
-    system, turn = prompts.turn(bench, book, bench.head, role, None)
+    system, turn = prompts.turn(bench, book, role, None)
     assert "by at least one standard error of the difference, where that is known" in system.text
     assert "not resolved" in system.text and "not resolved" not in turn.text
     idea = Edit({"LR": 0.3})
@@ -286,7 +286,7 @@ def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Tr
     bench.decide(
         bench.experiment(Proposal(Edit({"LR": 0.1}), description="LR = 0.1")), "keep", "", Difference(0.05, 0.01)
     )
-    text = prompts.turn(bench, book, bench.head, role, None)[1].text
+    text = prompts.turn(bench, book, role, None)[1].text
     assert re.search(r"(?m)^- 1: faster: [0-9.]+, not resolved: \+0\.004 ± 0\.0091", text) and "undecided" not in text
     assert re.search(r"(?m)^- 2: LR = 0\.1: [0-9.]+ \(\+0\.05 ± 0\.01\), keep", text)
     assert "whether it helps is not known, and it may be tried again" in text

@@ -234,24 +234,22 @@ def through(name: str, words: list[str], command: str, place: Path) -> tuple[lis
     """What the door is asked when a program of that name is called in the work tree."""
     asked: list[AgentRequest] = []
 
-    def answer(request: AgentRequest) -> AgentReply:
-        asked.append(request)
-        return AgentReply("asked")
-
     program = place / "bin" / name
     program.parent.mkdir(exist_ok=True)
     program.write_bytes(
         f"#!{sys.executable} -ISB\n".encode() + (Path(tools.__file__).parent / "client.py").read_bytes()
     )
     program.chmod(0o755)
-    with ExperimentServer(answer) as door:
+    with ExperimentServer() as door:
         env = {
             "METALOOP_DOOR": str(door.path), "METALOOP_COMMAND": command, "METALOOP_WORKTREE": str(place),
             "METALOOP_PYTHON": "/bin/echo", "PATH": f"{program.parent}:/usr/bin:/bin", "METALOOP_ENTRY": "train.py",
         }  # fmt: skip
         with subprocess.Popen([program, *words], env=env, cwd=place, stdout=subprocess.PIPE, text=True) as process:
             while process.poll() is None:
-                door.serve(0.05)
+                if request := door.wait(0.05):
+                    asked.append(request)
+                    door.reply(AgentReply("asked"))
             assert process.stdout is not None
             return asked, process.stdout.read()
 
