@@ -159,15 +159,16 @@ class Knob:
 
     def legal(self, value: Value) -> Value | None:
         """``value`` as this knob stores it (with the right case and number type), None if it is not allowed."""
+        if self.kind not in ("float", "int"):
+            wanted = str(value).lower()
+            return next((known for known in self.values if str(known).lower() == wanted), None)
+        if not constants.is_number(value):
+            return None
         if self.kind == "float":
-            return self._legal_float(value)
-        if self.kind == "int":
-            if isinstance(value, bool | str) or not abs(value) < _LARGEST or value != int(value):
-                return None
-            known = int(value) in self.values
-            return int(value) if known or self._is_within(value) else None
-        wanted = str(value).lower()
-        return next((known for known in self.values if str(known).lower() == wanted), None)
+            return float(value) if self._is_within(value) else None
+        if not abs(value) < _LARGEST or value != int(value):
+            return None
+        return int(value) if int(value) in self.values or self._is_within(value) else None
 
     def meant(self, value: Value) -> Value | None:
         """`legal`, and for a choice also by another task's name for the same (`roles.meaning`): adam for adamw."""
@@ -176,11 +177,6 @@ class Knob:
             return known
         wanted = meaning(self.role, value)
         return next((known for known in self.values if meaning(self.role, known) == wanted), None)
-
-    def _legal_float(self, value: Value) -> Value | None:
-        if not constants.is_number(value):
-            return None
-        return float(value) if self._is_within(value) else None
 
     def _is_within(self, value: float) -> bool:
         return self.bounds is not None and self.bounds[0] <= value <= self.bounds[1]

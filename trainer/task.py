@@ -324,10 +324,7 @@ def _find(ref: str | Path) -> Path:
     return folder
 
 
-Fault = tuple[tuple[str, ...], str, str]  # where in task.toml; what is wrong; what helps
-
-
-def _faults(folder: Path, parsed: task_file.TaskFile) -> Iterator[Fault]:
+def _faults(folder: Path, parsed: task_file.TaskFile) -> Iterator[task_file.Fault]:
     """What is wrong between task.toml and the files of its folder, or between two of its sections."""
     section, run, score = parsed.task, parsed.run, parsed.score
     editable, read_only = ("task", "editable"), ("task", "read_only")

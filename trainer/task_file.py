@@ -322,6 +322,9 @@ def line_of(text: str, location: Sequence[str | int]) -> int:
     return best
 
 
+Fault = tuple[tuple[str, ...], str, str]  # where in task.toml; what is wrong; what helps
+
+
 def complain(path: Path, text: str, location: Sequence[str | int], message: str, hint: str = "") -> NoReturn:
     """Raise TaskError ``file:line: where: message``."""
     where = ".".join(str(part) for part in location)

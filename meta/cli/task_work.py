@@ -28,7 +28,7 @@ from trainer.sandbox import flag as sandbox_flag
 from trainer.streams import Streams
 from trainer.task import Task
 
-FINDINGS = View("", hide=["hint", "edit", "gain", "measured"])
+FINDINGS = View("", hide=["hint", "measured"])
 
 
 @verb(

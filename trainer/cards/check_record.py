@@ -25,16 +25,13 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """The result of one clause of the check, with the cure if it is not ok. ``edit``, ``gain``: of a knob, what a
-    training with this value gained over one without, if the two can be distinguished. ``measured``: numbers of the
-    untouched files that plans need (`measured`)."""
+    """The result of one clause of the check, with the cure if it is not ok. ``measured``: numbers of the untouched
+    files that plans need (`measured`)."""
 
     level: Level
     clause: str
     message: str
     hint: str = ""
-    edit: str = ""
-    gain: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 

@@ -63,25 +63,25 @@ class KnobTrials:
         for knob in self.task.edits.knobs:
             edits = [edit for edit, _ in self.task.declared_edits() if knob.name in (*edit.set, *edit.apply)]
             if edits:
-                state, message, label, gain = self._state([*edits[-1:], *edits[:-1]])  # the ends of its ladder first
+                state, message = self._state([*edits[-1:], *edits[:-1]])  # the ends of its ladder first
                 states[knob.name] = state
                 level, hint = ADVICE[state]
-                yield CheckFinding(level, f"knob {knob.name}", f"{state}: {message}", hint, label, gain)
+                yield CheckFinding(level, f"knob {knob.name}", f"{state}: {message}", hint)
         if set(states.values()) == {"no effect"}:
             hint = "check that the command runs the editable files, and that [score] reads the metric"
             yield CheckFinding("error", "knobs", f"none of {len(states)} changes {self.task.metric}", hint)
         yield self._direction([knob for knob in self.task.edits.knobs if states.get(knob.name) == "alive"])
 
-    def _state(self, edits: Sequence[Edit]) -> tuple[State, str, str, float | None]:
-        """(state; in words; the edit that showed it; what that gained) of a knob, by its edits."""
+    def _state(self, edits: Sequence[Edit]) -> tuple[State, str]:
+        """(state; in words) of a knob, by its edits."""
         failed, seen = "", 0
         for edit in edits:
             if self.is_late:
-                return "not tested", f"after {MOST_SECONDS:g} s", "", None
+                return "not tested", f"after {MOST_SECONDS:g} s"
             try:
                 outcome = self._run(self.task.edits.apply(self.task.baseline(), edit))
             except EditError as error:
-                return "fails", f"{edit.label()}: {error.message}", "", None
+                return "fails", f"{edit.label()}: {error.message}"
             why = broken(self.limits, outcome.constraints) if outcome.metric is not None else outcome.reason
             if outcome.metric is None or why:
                 failed = failed or f"{edit.label()}: {'invalid' if outcome.metric else outcome.status}: {why}"
@@ -89,11 +89,11 @@ class KnobTrials:
             seen += 1
             if worse := self._worse(outcome.metric):
                 how = f"{self.metrics[0]:.6g} → {outcome.metric:.6g} ({'worse' if worse > 0 else 'better'})"
-                return "alive", f"{edit.label()} changes {self.task.metric}: {how}", edit.label(), -worse
+                return "alive", f"{edit.label()} changes {self.task.metric}: {how}"
         if failed:
-            return "fails", failed, "", None
+            return "fails", failed
         noise = f", beyond the noise of {self.noise:.3g}" if self.noise else ""
-        return "no effect", f"{seen} other values do not change {self.task.metric}{noise}", "", None
+        return "no effect", f"{seen} other values do not change {self.task.metric}{noise}"
 
     def _run(self, source: Source) -> Outcome:
         """An outcome of an earlier check counts if the command ended by itself; otherwise it is tried again."""

@@ -18,7 +18,8 @@ from functools import cached_property
 from pathlib import Path
 
 from programs import folder as program_folder
-from programs.common.errors import MetaloopError, NotFound, UsageError
+from programs.common.errors import Corrupt, MetaloopError, NotFound, UsageError
+from programs.common.files import read_regular
 from trainer.sandbox import login_keys
 
 _FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
@@ -179,14 +180,9 @@ def _walk(
 def _read(path: Path) -> str:
     """The text of a file, up to a limit; never through a link, and not from a pipe that replaced the file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        data = read_regular(path, _TEXT_BYTES)
+    except (OSError, Corrupt):
         return ""
-    with open(descriptor, "rb") as file:
-        form = os.fstat(descriptor)
-        if not stat.S_ISREG(form.st_mode) or form.st_size > _TEXT_BYTES:
-            return ""
-        data = file.read(_TEXT_BYTES)
     return "" if b"\0" in data else data.decode("utf-8", "replace")
 
 

@@ -21,7 +21,10 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
+_EQUAL = ("==", "!=")  # the signs that text has, too
 OPTIONAL = "?"  # after a term
 _STEPS = {"up": 1, "down": -1}
 _SWITCH = {"on": True, "off": False}
@@ -110,19 +113,18 @@ def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison
     """What an idea asks for on this task; None if the task lacks a knob or a role of it, or does not allow a value.
 
     A term with a question mark (``@dropout=0?``) is left out on a task that cannot read it, an optimizer with its
-    learning rate. Words that cannot name an
-    edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
+    learning rate. Words that cannot name an edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
     """
     terms = _possible(space, terms)
-    read_conditions = [_condition(space, one) for one in conditions]
+    understood = tuple(filter(None, (_condition(space, one) for one in conditions)))
     relative = {term: one for term in terms if (one := _relative(space, term)) is not None}
     rest = [term for term in terms if term not in relative]
     fixed = space.parse_terms(rest) if any(map(space.names_edit, rest)) else Edit()
-    if fixed is None or any(one is None for one in read_conditions) or not (fixed or relative):
+    if fixed is None or len(understood) < len(conditions) or not (fixed or relative):
         return None
     own = {*fixed.set, *fixed.apply}
     moved = tuple(one for one in relative.values() if one.knob.name not in own)
-    return ConditionalEdit(fixed, tuple(one for one in read_conditions if one is not None), moved)
+    return ConditionalEdit(fixed, understood, moved)
 
 
 def _possible(space: EditSpace, terms: Sequence[str]) -> list[str]:
@@ -179,13 +181,10 @@ def _condition(space: EditSpace, written: Comparison) -> Condition | None:
     value = read_value(written.value)
     if knob.kind == "patch":
         value = _SWITCH.get(written.value.lower(), value)
-    if written.sign in _SIGNS:
-        comparable = knob.kind in ("float", "int") and is_number(value)
-        return Condition(knob, written.sign, value) if comparable else None
-    known = knob.kind in ("float", "int") and is_number(value)
-    by_role = written.name.startswith(ROLE)
-    legal = value if known else knob.meant(value) if by_role else knob.legal(value)
-    return None if legal is None else Condition(knob, written.sign, legal)
+    if knob.kind in ("float", "int") and is_number(value):
+        return Condition(knob, written.sign, value)
+    legal = knob.meant(value) if written.name.startswith(ROLE) else knob.legal(value)
+    return None if legal is None or written.sign not in _EQUAL else Condition(knob, written.sign, legal)
 
 
 def _relative(space: EditSpace, term: str) -> RelativeValue | None:
@@ -204,12 +203,6 @@ def _relative(space: EditSpace, term: str) -> RelativeValue | None:
 
 def compares(current: Value, sign: str, value: Value) -> bool:
     """Whether a comparison holds; text is neither below nor above anything."""
-    if compare := _SIGNS.get(sign):
-        return is_number(current) and is_number(value) and compare(float(current), float(value))
-    return _same(current, value) == (sign == "==")
-
-
-def _same(first: Value, second: Value) -> bool:
-    if is_number(first) and is_number(second):
-        return float(first) == float(second)
-    return str(first).lower() == str(second).lower()
+    if is_number(current) and is_number(value):
+        return _SIGNS[sign](float(current), float(value))
+    return sign in _EQUAL and (str(current).lower() == str(value).lower()) == (sign == "==")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,33 @@ def edit_space(path: Path, text: str, parsed: task_file.TaskFile) -> EditSpace:
     sources = {name: _source_text(path.parent / name) for name in parsed.task.editable}
     knobs: dict[str, Knob] = {}  # by name in lower case
     for name, edit in parsed.edits.items():
-        if not {edit.file, *(part.file for part in edit.replace)} <= sources.keys():
-            task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
+        for where, message, hint in _faults(name, edit, sources):
+            task_file.complain(path, text, ("edits", name, *where), message, hint)
         if name.lower() in knobs:
             message = "the name occurs twice (case is ignored)"
             task_file.complain(path, text, ("edits", name), message, "give it another name")
-        if edit.kind != "patch":
-            _check_place(path, text, name, edit, sources[edit.file])
-        _check_anchors(path, text, name, edit, sources)
         knobs[name.lower()] = _knob(name, edit)
     return EditSpace(tuple(knobs.values()))
+
+
+def _faults(name: str, edit: task_file.EditSection, sources: dict[str, str]) -> Iterator[task_file.Fault]:
+    """The value that a knob sets is in its file, and each text that a patch replaces is there once."""
+    if not {edit.file, *(part.file for part in edit.replace)} <= sources.keys():
+        yield (), "names a file that is not editable", "see [task] editable"
+    known = nested_values.read(edit.file, sources[edit.file])
+    if edit.at and edit.at not in known:
+        near = get_close_matches(edit.at, known, 3, 0.4)
+        hint = f"near: {', '.join(near)}" if near else "docs/tasks.md shows the forms of an address"
+        yield (), f"{edit.file} has no value {edit.at}", hint
+    elif not edit.at and edit.kind != "patch" and name not in constants.read(sources[edit.file]):
+        message = f"{edit.file} has no constant {name} at the top level"
+        yield (), message, f"add a line '{name} = value', or correct the name"
+    changed = dict(sources)
+    for part in edit.replace:
+        if (count := changed[part.file].count(part.find)) != 1:
+            message = f"the text of find occurs {count} times in {part.file}"
+            yield ("replace", "find"), message, "it must occur exactly once"
+        changed[part.file] = changed[part.file].replace(part.find, part.with_)
 
 
 def _knob(name: str, edit: task_file.EditSection) -> Knob:
@@ -55,26 +73,3 @@ def _source_text(path: Path) -> str:
         hint = "the baseline must run: correct that line"
         raise TaskError(f"{path}:{line}: not valid Python: {message}", hint=hint) from None
     return text
-
-
-def _check_place(path: Path, text: str, name: str, edit: task_file.EditSection, source: str) -> None:
-    """The value that a knob sets is in its file."""
-    if not edit.at and name not in constants.read(source):
-        hint = f"add a line '{name} = value', or correct the name"
-        task_file.complain(path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint)
-    known = nested_values.read(edit.file, source)
-    if edit.at and edit.at not in known:
-        near = get_close_matches(edit.at, known, 3, 0.4)
-        hint = f"near: {', '.join(near)}" if near else "docs/tasks.md shows the forms of an address"
-        task_file.complain(path, text, ("edits", name), f"{edit.file} has no value {edit.at}", hint)
-
-
-def _check_anchors(path: Path, text: str, name: str, edit: task_file.EditSection, sources: dict[str, str]) -> None:
-    """Each text that a patch replaces is in its file once."""
-    changed = dict(sources)
-    for part in edit.replace:
-        count = changed[part.file].count(part.find)
-        if count != 1:
-            message = f"the text of find occurs {count} times in {part.file}"
-            task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
-        changed[part.file] = changed[part.file].replace(part.find, part.with_)

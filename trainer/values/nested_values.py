@@ -12,8 +12,9 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from trainer.values import config_values
 from trainer.values.constants import assignments, byte_span, is_number, line_starts, python_literal, syntax_tree
@@ -87,32 +88,59 @@ def _of_config(file: str, text: str) -> Iterator[tuple[str, NestedValue]]:
         yield path, NestedValue(one.value, one.start, one.end, line, "key", name.partition("[")[0], owner)
 
 
+class _Place(NamedTuple):
+    """An expression with an address, and the fields of its `NestedValue`."""
+
+    address: str
+    node: ast.expr
+    kind: str
+    name: str
+    owner: str = ""
+    choices: tuple[Scalar, ...] = ()
+    scope: str = ""
+
+    def parts(self) -> Iterator[_Place]:
+        """Itself; of a tuple or list its numbers."""
+        if not isinstance(self.node, ast.Tuple | ast.List):
+            yield self
+        elif 1 < len(self.node.elts) <= 8:
+            for index, item in enumerate(self.node.elts):
+                if is_number(scalar(item)):
+                    yield self._replace(address=f"{self.address}[{index}]", node=item, name=f"{self.name}_{index}")
+
+
 def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
     tree = syntax_tree(text)
     if tree is None:
         return
-    reader = _PythonReader(text)
+    starts = line_starts(text)
+    for address, node, kind, name, owner, choices, scope in (part for place in _places(tree) for part in place.parts()):
+        if (value := scalar(node)) is not None:
+            start, end = byte_span(node, starts)
+            yield address, NestedValue(value, start, end, node.lineno, kind, name, owner, choices, scope)
+
+
+def _places(tree: ast.Module) -> Iterator[_Place]:
     for node in tree.body:
         for name, value in assignments(node):
-            if isinstance(value, ast.Dict | ast.Tuple | ast.List | ast.Call):
-                yield from reader.entries(value, name, name)
+            if isinstance(value, ast.Dict | ast.Call):
+                yield from _entries(value, name, name)
+            elif isinstance(value, ast.Tuple | ast.List):
+                yield _Place(name, value, "entry", name, name)
             else:  # an edited product is a plain constant
-                kind = "product" if isinstance(value, ast.BinOp) else "constant"
-                yield from reader.values(value, name, kind, name, "")
+                yield _Place(name, value, "product" if isinstance(value, ast.BinOp) else "constant", name)
         if isinstance(node, ast.ClassDef):
-            for one in node.body:
-                for name, value in assignments(one):
-                    yield from reader.values(_default(value), f"{node.name}.{name}", "field", name, node.name)
-                if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
-                    yield from reader.defaults(one, f"{node.name}.{one.name}")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from reader.defaults(node, node.name)
-    yield from reader.calls(tree)
+            for inner in node.body:
+                for name, value in assignments(inner):
+                    yield _Place(f"{node.name}.{name}", _default(value), "field", name, node.name)
+                yield from _defaults(inner, f"{node.name}.")
+        yield from _defaults(node)
+    yield from _calls(tree)
 
 
 def _default(node: ast.expr) -> ast.expr:
     """What ``field(default=…)`` of a dataclass, ``Field(…)`` and ``typer.Option(…)`` set."""
-    if not isinstance(node, ast.Call) or callee(node) not in _FIELDS:
+    if not isinstance(node, ast.Call) or _callee(node) not in _FIELDS:
         return node
     for keyword in node.keywords:
         if keyword.arg == "default":
@@ -122,94 +150,69 @@ def _default(node: ast.expr) -> ast.expr:
     return node.args[0] if node.args else node
 
 
-def callee(node: ast.Call) -> str:
+def _callee(node: ast.Call) -> str:
     """The last name of what is called."""
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
-class _PythonReader:
-    """Yields the values inside nodes, with their bytes."""
-
-    def __init__(self, text: str) -> None:
-        self.starts = line_starts(text)
-
-    def values(
-        self, node: ast.expr, address: str, kind: str, name: str, owner: str
-    ) -> Iterator[tuple[str, NestedValue]]:
-        """A scalar, or the numbers of a tuple."""
-        if isinstance(node, ast.Tuple | ast.List) and 1 < len(node.elts) <= 8:
-            for index, item in enumerate(node.elts):
-                if is_number(scalar(item)):
-                    yield from self.values(item, f"{address}[{index}]", kind, f"{name}_{index}", owner)
-            return
-        value = scalar(node)
-        if value is not None:
-            yield address, NestedValue(value, *byte_span(node, self.starts), node.lineno, kind, name, owner)
-
-    def entries(self, node: ast.expr, address: str, owner: str) -> Iterator[tuple[str, NestedValue]]:
-        """The entries of a dict, also one written ``dict(a=1)``, and of dicts and tuples in it."""
-        pairs: list[tuple[str, ast.expr]] = []
-        if isinstance(node, ast.Dict):
-            pairs = [
-                (key.value, value)
-                for key, value in zip(node.keys, node.values, strict=True)
-                if isinstance(key, ast.Constant) and isinstance(key.value, str)
-            ]
-        elif isinstance(node, ast.Call) and callee(node) in _HOLDERS:
-            pairs = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
-        elif isinstance(node, ast.Tuple | ast.List):
-            yield from self.values(node, address, "entry", owner, owner)
-        for key, value in pairs:
-            inner = f"{address}[{key}]"
-            if isinstance(value, ast.Dict | ast.Call):
-                yield from self.entries(value, inner, owner)
-            elif key.isidentifier():
-                yield from self.values(value, inner, "entry", key, owner)
-
-    def defaults(
-        self, node: ast.FunctionDef | ast.AsyncFunctionDef, function: str
-    ) -> Iterator[tuple[str, NestedValue]]:
-        for argument, value in parameter_defaults(node):
-            yield from self.values(_default(value), f"{function}({argument})", "default", argument, function)
-
-    def calls(self, tree: ast.Module) -> Iterator[tuple[str, NestedValue]]:
-        """Those of all calls, in the order of the text; a sum of thousands of terms is a tree as deep."""
-        waiting: list[tuple[ast.AST, str]] = [(tree, "")]  # with the function around it
-        while waiting:
-            node, scope = waiting.pop()
-            if isinstance(node, ast.Call):
-                yield from ((address, replace(one, scope=scope)) for address, one in self.call(node))
-            name = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ""
-            waiting += [(inner, scope or name) for inner in reversed(list(ast.iter_child_nodes(node)))]
-
-    def call(self, node: ast.Call) -> Iterator[tuple[str, NestedValue]]:
-        """The default of an option that it declares, else its keywords."""
-        function = callee(node)
-        if function in ("add_argument", "option", "add_option"):
-            texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-            option = next((text.partition("/")[0] for text in texts if text.startswith("--")), "")
-            given = {keyword.arg: keyword.value for keyword in node.keywords}
-            if option and "default" in given and "action" not in given:
-                listed = given.get("choices")
-                items = listed.elts if isinstance(listed, ast.List | ast.Tuple) else []
-                allowed = tuple(value for item in items if (value := scalar(item)) is not None)
-                name = option.lstrip("-").replace("-", "_")
-                for address, one in self.values(given["default"], option, "option", name, function):
-                    yield address, replace(one, choices=allowed)
-        elif function and function not in _HOLDERS | _FIELDS:
-            for keyword in node.keywords:
-                if keyword.arg:
-                    address = f"{function}({keyword.arg}=)"
-                    yield from self.values(keyword.value, address, "call", keyword.arg, function)
+def _entries(node: ast.Dict | ast.Call, address: str, owner: str) -> Iterator[_Place]:
+    """The entries of a dict, also one written ``dict(a=1)``, and of dicts and tuples in it."""
+    pairs: list[tuple[str, ast.expr]] = []
+    if isinstance(node, ast.Dict):
+        pairs = [
+            (key.value, value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if isinstance(key, ast.Constant) and isinstance(key.value, str)
+        ]
+    elif _callee(node) in _HOLDERS:
+        pairs = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
+    for key, value in pairs:
+        inner = f"{address}[{key}]"
+        if isinstance(value, ast.Dict | ast.Call):
+            yield from _entries(value, inner, owner)
+        elif key.isidentifier():
+            yield _Place(inner, value, "entry", key, owner)
 
 
-def parameter_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tuple[str, ast.expr]]:
-    """The parameters of a function that have a default, with it."""
-    plain = [*node.args.posonlyargs, *node.args.args]
-    first = len(plain) - len(node.args.defaults)
-    pairs = [(one.arg, value) for one, value in zip(plain[first:], node.args.defaults, strict=True)]
-    keyed = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    return pairs + [(one.arg, value) for one, value in keyed if value is not None]
+def _defaults(node: ast.stmt, within: str = "") -> Iterator[_Place]:
+    """The parameters of a function that have a default."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        function, arguments = within + node.name, node.args
+        plain = [*arguments.posonlyargs, *arguments.args]
+        pairs = [*zip(plain[len(plain) - len(arguments.defaults) :], arguments.defaults, strict=True)]
+        keyed = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        for parameter, value in [*pairs, *((one, value) for one, value in keyed if value is not None)]:
+            yield _Place(f"{function}({parameter.arg})", _default(value), "default", parameter.arg, function)
+
+
+def _calls(tree: ast.Module) -> Iterator[_Place]:
+    """The arguments of all calls, in the order of the text; a sum of thousands of terms is a tree as deep."""
+    waiting: list[tuple[ast.AST, str]] = [(tree, "")]  # with the function around it
+    while waiting:
+        node, scope = waiting.pop()
+        if isinstance(node, ast.Call):
+            yield from (place._replace(scope=scope) for place in _arguments(node))
+        name = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+        waiting += [(inner, scope or name) for inner in reversed(list(ast.iter_child_nodes(node)))]
+
+
+def _arguments(node: ast.Call) -> Iterator[_Place]:
+    """The default of an option that a call declares, else its keywords."""
+    function = _callee(node)
+    if function in ("add_argument", "option", "add_option"):
+        texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        option = next((text.partition("/")[0] for text in texts if text.startswith("--")), "")
+        keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+        if option and "default" in keywords and "action" not in keywords:
+            listed = keywords.get("choices")
+            items = listed.elts if isinstance(listed, ast.List | ast.Tuple) else []
+            choices = tuple(value for item in items if (value := scalar(item)) is not None)
+            name = option.lstrip("-").replace("-", "_")
+            yield _Place(option, keywords["default"], "option", name, function, choices)
+    elif function and function not in _HOLDERS | _FIELDS:
+        for keyword in node.keywords:
+            if keyword.arg:
+                yield _Place(f"{function}({keyword.arg}=)", keyword.value, "call", keyword.arg, function)
 
 
 def scalar(node: ast.expr, parts: int = _MOST_PARTS) -> Scalar | None:
