@@ -146,11 +146,9 @@ def problem(name: str, one: ConstraintSection, score: str) -> tuple[str, str] | 
     return None
 
 
-def softened(constraints: Constraints, *kinds: Kind) -> Constraints:
-    """The same constraints, but none of those kinds decides anything."""
-    return {
-        name: one.model_copy(update={"hard": False}) if one.kind in kinds else one for name, one in constraints.items()
-    }
+def softened(constraints: Constraints) -> Constraints:
+    """The same constraints, but none decides anything."""
+    return {name: one.model_copy(update={"hard": False}) for name, one in constraints.items()}
 
 
 def line_count(source: Source) -> int:

@@ -58,7 +58,7 @@ from trainer.sandbox.blob import Blob
 from trainer.sandbox.local import merged, read_reply
 from trainer.scorers.printed import number_in
 from trainer.scoring import Failed, InvalidPredictions
-from trainer.scoring.referee import ExperimentTally, LocalReferee
+from trainer.scoring.referee import ExperimentTally, Referee
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import TASKS, Task
@@ -279,7 +279,7 @@ def test_checkpoints(tmp_path: Path) -> None:
         for turn in range(30):
             carried_out = b"cos\nsystem\n(S'touch /tmp/out; exit 7'\ntR."
             with Blob(spoilt(honest if turn else carried_out, rng)) as checkpoint, refused(InvalidPredictions, Failed):
-                referee = LocalReferee(
+                referee = Referee(
                     trainer.launcher, data, request, checkpoint,
                     stream="search", seed=1, scoring=task.scoring, tally=ExperimentTally(),
                 )  # fmt: skip

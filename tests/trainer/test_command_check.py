@@ -16,7 +16,6 @@ from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.check import check_command, device_finding, require_checked
 from trainer.commands.knobs import KnobTrials
-from trainer.experiment import Trainer
 from trainer.gpu import Gpu
 from trainer.outcome import Outcome
 from trainer.task import TASKS, Task
@@ -97,28 +96,6 @@ def test_a_task_none_of_whose_knobs_changes_anything_fails(tmp_path: Path) -> No
     assert clauses(task)["knobs"].level == "error"
     with pytest.raises(TaskError, match="knobs: none of 3 changes loss"):
         require_checked(task, False, print)
-
-
-def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outside, runs = tmp_path / "target.txt", [0]
-    outside.write_text("3.0")
-    text = TRAIN.replace("import random\n", f"import random\n\nGOAL = float(open({str(outside)!r}).read())\n")
-    task = made(tmp_path, text.replace("- 3.0", "- GOAL"), seed=f'{SEED}readable = ["{outside}"]\n')
-    attempt = Trainer._attempt
-
-    def counted(self: Trainer, spec: object) -> Outcome:
-        runs[0] += 1
-        return attempt(self, spec)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trainer, "_attempt", counted)
-    first = clauses(task)
-    trained, runs[0] = runs[0], 0
-    assert clauses(task)["knob LR"] == first["knob LR"] and runs[0] == 2 < trained
-    outside.write_text("4.0")
-    runs[0] = 0
-    assert clauses(task)["knob LR"] != first["knob LR"] and runs[0] == trained
 
 
 def test_what_is_within_the_noise_of_equal_runs_shows_no_effect(tmp_path: Path) -> None:

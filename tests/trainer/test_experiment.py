@@ -20,7 +20,8 @@ from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Cache, Outcome, Trust
 from trainer.sandbox.local import LocalLauncher
-from trainer.scoring import Referee, Score
+from trainer.scoring import Score
+from trainer.scoring.referee import Referee
 from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task

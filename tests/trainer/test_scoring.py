@@ -15,7 +15,6 @@ from trainer.scorers.language_model import Text
 from trainer.scoring import (
     SCORERS,
     InvalidPredictions,
-    Referee,
     Score,
     Scorer,
     ScoreSettings,
@@ -24,6 +23,7 @@ from trainer.scoring import (
     refuse_diverged,
     scorer_of,
 )
+from trainer.scoring.referee import Referee
 from trainer.task_file import ScoreSection
 
 #: Scorers whose candidates other files of tests/trainer make and score.

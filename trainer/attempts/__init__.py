@@ -14,7 +14,7 @@ from trainer.jobs.job import ForkedJob, Launcher, Limits
 from trainer.outcome import Trust
 from trainer.sandbox.blob import Blob
 from trainer.scoring import Failed, Score, lowest, mean_score, scorer_of
-from trainer.scoring.referee import LEAST, ExperimentTally, LocalReferee, judge
+from trainer.scoring.referee import LEAST, ExperimentTally, Referee, judge
 from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task
@@ -129,7 +129,7 @@ class TemplateAttempt:
             scores: dict[str, Score] = {}
             for label in spec.splits:
                 before = tally.cpu
-                referee = LocalReferee(
+                referee = Referee(
                     self.launcher,
                     self.conditions.data.labelled(label),
                     replace(request, limits=limits),
@@ -144,7 +144,7 @@ class TemplateAttempt:
                 tally.further_cpu += tally.cpu - before if len(scores) > 1 else 0.0
         return mean_score(scores)
 
-    def _score(self, referee: LocalReferee, tally: ExperimentTally) -> Score:
+    def _score(self, referee: Referee, tally: ExperimentTally) -> Score:
         import numpy  # noqa: F401 -- so that the first experiment does not pay for the import
 
         started = time.thread_time()

@@ -7,18 +7,17 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from programs.common.bounded import json_value
 from programs.common.errors import Corrupt
 from programs.common.files import read_inside
-from trainer.constraints import Kind, softened
+from trainer.constraints import softened
 from trainer.edits import EditError
 from trainer.gpu import hardware_class
 from trainer.outcome import Outcome
 from trainer.task import Task
-from trainer.user_files import user_cache, write_private
+from trainer.user_files import write_private
 
 Level = Literal["ok", "warning", "error"]
 
@@ -37,7 +36,7 @@ class CheckFinding:
 
 def unconstrained(task: Task) -> Task:
     """The task with all constraints soft, so that the values of an untouched source that breaks one are measured."""
-    return replace(task, constraints=softened(task.constraints, *get_args(Kind)))
+    return replace(task, constraints=softened(task.constraints))
 
 
 def constraint_findings(task: Task, baseline: Outcome) -> Iterator[CheckFinding]:
@@ -84,11 +83,6 @@ def edit_findings(task: Task) -> Iterator[CheckFinding]:
 
 
 NAME = "check.json"
-
-
-def folder() -> Path:
-    """Of outcomes that a second check reuses."""
-    return user_cache() / "checks"
 
 
 def _of(task: Task) -> dict[str, str]:

@@ -48,7 +48,7 @@ def check_command(
         try:
             if sandbox:
                 check_run(task)
-            cache = Cache(check_record.folder())
+            cache = Cache(Path(folder) / "outcomes")
             with Trainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
                 for finding in _findings(trainer, task, knobs, again):
                     progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
@@ -81,12 +81,9 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
 
 
 def _findings(trainer: Trainer, task: Task, knobs: bool | None, again: bool) -> Iterator[CheckFinding]:
-    spec = Spec(task.baseline(), SEED)
-    earlier = trainer.cache.get(trainer.key(spec)) if trainer.cache else None
     earlier_check = check_record.read(task, anywhere=True)
     first = Baseline.train(trainer)
     outcome = first.outcome
-    changed = earlier is not None and earlier.metric != outcome.metric  # something outside the task, or it is noise
     if outcome.metric is None:
         yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
         return
@@ -106,13 +103,13 @@ def _findings(trainer: Trainer, task: Task, knobs: bool | None, again: bool) -> 
     if not again:
         return
     equal = [run.outcome for run in runs]
-    noise = _noise(trainer, task, equal, changed)
+    noise = _noise(trainer, task, equal)
     yield noise
     yield from _before(earlier_check, equal)
     yield from blind_findings(trainer, outcome)
     cheap = outcome.wall_seconds <= _CHEAP_SECONDS if knobs is None else knobs
     if task.edits.knobs and cheap and noise.level != "error":
-        yield from KnobTrials(trainer, equal, bool(knobs), task.constraints, changed).findings()
+        yield from KnobTrials(trainer, equal, bool(knobs), task.constraints).findings()
     elif task.edits.knobs:
         why = "a run takes too long" if knobs is None else "not wanted"
         message = f"not tested, and neither are the knobs: {why}"
@@ -158,9 +155,9 @@ def _trust(trainer: Trainer) -> CheckFinding:
     return CheckFinding("warning", "trust", "self-reported: the printed metric is not checked", hint)
 
 
-def _noise(trainer: Trainer, task: Task, equal: list[Outcome], changed: bool) -> CheckFinding:
+def _noise(trainer: Trainer, task: Task, equal: list[Outcome]) -> CheckFinding:
     """The same seed twice, and another one."""
-    runs = [*equal, trainer.run(Spec(task.baseline(), SEED + 1), use_cache=not changed)]
+    runs = [*equal, trainer.run(Spec(task.baseline(), SEED + 1))]
     if bad := next((outcome for outcome in runs if outcome.metric is None), None):
         return CheckFinding("error", "noise", f"a repeated run fails: {bad.status}: {bad.reason}", cure(bad, task))
     first, again, other = (outcome.metric or 0.0 for outcome in runs)

@@ -101,7 +101,7 @@ class Drafting:
         )
         questions.ask()
         settings = ladders(source, editable, wanted.values, command.value)
-        knobs, others = ([one for one in settings if bool(one.reason) is bad] for bad in (False, True))
+        knobs = [one for one in settings if not one.reason]
         invariants = invariants_of(runs, metric, settings)
         toml = plain.toml(metric, direction.value, runs, knobs, invariants)
         budget = f"{wanted.budget:g} s given" if wanted.budget else ""
@@ -122,7 +122,7 @@ class Drafting:
             *(Fact("equals", one.name, one.values[-1], EQUALS if timed else PROPOSED) for one in invariants),
             *(Fact("knob", one.name, f"{one.file}:{one.line}", tried_values(one)) for one in knobs),
             *left_out(source, editable, command.value, self.sandbox),
-            *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in others),
+            *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in settings if one.reason),
         ]
         return TaskDraft(source, toml, facts)
 

@@ -15,7 +15,6 @@ from trainer.constraints import Constraints, broken
 from trainer.edits import Edit, EditError, Knob
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
-from trainer.source import Source
 from trainer.values.constants import is_number
 
 SEED = 1
@@ -45,7 +44,6 @@ class KnobTrials:
     equal: list[Outcome]
     forced: bool = False
     limits: Constraints = field(default_factory=dict)  # a value that breaks one cannot be used
-    fresh: bool = False  # do not reuse outcomes of an earlier check
     moved: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # knob → side → (value, worse by)
 
     def __post_init__(self) -> None:
@@ -79,9 +77,10 @@ class KnobTrials:
             if self.is_late:
                 return "not tested", f"after {MOST_SECONDS:g} s"
             try:
-                outcome = self._run(self.task.edits.apply(self.task.baseline(), edit))
+                source = self.task.edits.apply(self.task.baseline(), edit)
             except EditError as error:
                 return "fails", f"{edit.label()}: {error.message}"
+            outcome = self.trainer.run(Spec(source, SEED))
             why = broken(self.limits, outcome.constraints) if outcome.metric is not None else outcome.reason
             if outcome.metric is None or why:
                 failed = failed or f"{edit.label()}: {'invalid' if outcome.metric else outcome.status}: {why}"
@@ -94,12 +93,6 @@ class KnobTrials:
             return "fails", failed
         noise = f", beyond the noise of {self.noise:.3g}" if self.noise else ""
         return "no effect", f"{seen} other values do not change {self.task.metric}{noise}"
-
-    def _run(self, source: Source) -> Outcome:
-        """An outcome of an earlier check counts if the command ended by itself; otherwise it is tried again."""
-        outcome = self.trainer.run(Spec(source, SEED), use_cache=not self.fresh)
-        again = outcome.cached and outcome.status not in ("ok", "invalid")
-        return self.trainer.run(Spec(source, SEED), use_cache=False) if again else outcome
 
     def _worse(self, metric: float) -> float:
         """By how much a metric is worse than the nearest of the equal runs; 0 where it is no farther than noise."""
@@ -147,7 +140,7 @@ class KnobTrials:
                 changed = None if self.is_late else knob.write(text, value)
                 if changed is None:
                     break
-                outcome = self._run(self.task.baseline().with_text(knob.file, changed))
+                outcome = self.trainer.run(Spec(self.task.baseline().with_text(knob.file, changed), SEED))
                 if outcome.metric is not None:
                     self.moved.setdefault(knob.name, {})[side] = value, self._worse(outcome.metric)
                     break

@@ -108,7 +108,7 @@ def _unpaired(error: float) -> float:
 
 def _split(trainer: Trainer, search: Sequence[float]) -> CheckFinding:
     """The metric of both splits. Two that are equal show that the command does not look at its split."""
-    outcome = trainer.run(Spec(trainer.task.baseline(), SEED, "confirmation"), use_cache=False)
+    outcome = trainer.run(Spec(trainer.task.baseline(), SEED, "confirmation"))
     if outcome.metric is None:
         return CheckFinding(
             "error", CLAUSE, f"it fails with the split confirm: {outcome.status}: {outcome.reason}", _SEE
@@ -175,7 +175,7 @@ def _share(metric: float, rows: int, name: str) -> CheckFinding:
 
 def _exact(trainer: Trainer, first: Outcome) -> CheckFinding:
     """The metric repeats to the last digit, with another seed too."""
-    other = trainer.run(Spec(trainer.task.baseline(), SEED + 1), use_cache=False)
+    other = trainer.run(Spec(trainer.task.baseline(), SEED + 1))
     if other.metric is None:
         return CheckFinding("error", CLAUSE, f"it fails with another seed: {other.status}: {other.reason}")
     if other.metric != first.metric:

@@ -151,7 +151,7 @@ def _lines(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Sections of task.toml without empty values."""
     lines: list[str] = []
     for name, values in sections.items():
-        known = {key: value for key, value in values.items() if value or key in ("read_only", "equals")}
+        known = {key: value for key, value in values.items() if value or key in ("read_only", "equals", "low", "high")}
         lines += [f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in known.items()), ""]
     return lines
 
@@ -168,12 +168,10 @@ def _invariants(numbers: Sequence[NamedNumber]) -> list[str]:
 
 
 def _knob(knob: Ladder) -> list[str]:
-    file, where = f"file = {toml_value(knob.file)}", f"  # {knob.file}:{knob.line}"
-    values = [f"values = {toml_value(list(knob.values))}", *([f"at = {toml_value(knob.at)}"] if knob.at else [])]
-    values += [f"role = {toml_value(knob.role)}"] if knob.role else []
-    limits = [f"low = {toml_value(knob.values[0])}", f"high = {toml_value(knob.values[-1])}"]
-    limits = limits if knob.kind != "choice" else []
-    return [f"[edits.{knob.name}]{where}", f'kind = "{knob.kind}"', *values, *limits, file, ""]
+    limits = {} if knob.kind == "choice" else {"low": knob.values[0], "high": knob.values[-1]}
+    keys = {"kind": knob.kind, "values": knob.values, "at": knob.at, "role": knob.role, **limits, "file": knob.file}
+    header, *lines = _lines({f"edits.{knob.name}": keys})
+    return [f"{header}  # {knob.file}:{knob.line}", *lines]
 
 
 def toml_value(value: object) -> str:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from programs.common.errors import TaskError
 from trainer.scoring import (
-    Referee,
     Score,
     ScoreSettings,
     finite_logits,
@@ -23,6 +22,7 @@ from trainer.scoring import (
     refuse_different,
     refuse_diverged,
 )
+from trainer.scoring.referee import Referee
 from trainer.scoring.streaming import stream_losses
 
 _PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe per 20 rows, at least 4

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from programs.common.bounded import LARGEST, MOST_DIGITS, json_value
-from trainer.scoring import InvalidPredictions, Referee, Score, ScoreSettings
+from trainer.scoring import InvalidPredictions, Score, ScoreSettings
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
+    from trainer.scoring.referee import Referee
 
 _LINE = 400  # characters; longer lines are ignored
 _WORDS = dict.fromkeys(("true", "yes", "ok", "pass", "passed"), 1.0) | dict.fromkeys(

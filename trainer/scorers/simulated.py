@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from programs.common.errors import TaskError
-from trainer.scoring import Referee, Score, ScoreSettings
+from trainer.scoring import Score, ScoreSettings
+
+if TYPE_CHECKING:
+    from trainer.scoring.referee import Referee
 
 
 class Unscored:

@@ -6,18 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, get_args
 
 from programs.common.errors import NotFound, TaskError
 from programs.common.registry import Registry
 from trainer.outcome import Status, Trust
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
+    from trainer.scoring.referee import Referee
 
-    from trainer.scoring.streaming import Channel
-
-T = TypeVar("T")
 SCORED_WITHOUT_ITS_CODE = ("classification", "regression", "language_model", "printed", "simulated")  # kinds of [score]
 
 
@@ -70,42 +67,6 @@ def lowest(*trusts: Trust) -> Trust:
     if unknown := set(trusts) - set(order):
         raise TaskError(f"a scorer returned the trust {unknown.pop()!r}", hint=f"one of {', '.join(order)}")
     return min(trusts, key=order.index)
-
-
-class Referee(Protocol):
-    """What a scorer can use: the hidden data, and fresh processes of the candidate."""
-
-    @property
-    def split(self) -> Path:
-        """The hidden split of the stream."""
-
-    @property
-    def public_split(self) -> Path:
-        """The search split, on which the researcher's feedback is scored."""
-
-    @property
-    def verifying(self) -> bool:
-        """Whether the score must be `verified`: on the streams confirmation and reserve."""
-
-    @property
-    def checked(self) -> bool:
-        """Whether the answers of this trained model were checked on another split already; a check may be left out."""
-
-    @property
-    def log(self) -> str:
-        """The output of train.py, up to a limit. A score from it alone is at most self-reported."""
-
-    def rng(self, label: str) -> Any:
-        """A numpy Generator that the candidate cannot predict.
-
-        It does not depend on the source, so that equal models with equal seeds have bit-equal metrics.
-        """
-
-    def predict(self, inputs: Any) -> Any:
-        """A private copy of a fresh process's logits, float32 [rows, (positions,) classes]. InvalidPredictions."""
-
-    def converse(self, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
-        """Run ``talk`` with a fresh process that answers symbol by symbol (`trainer.inside.serving`)."""
 
 
 class Scorer(Protocol):

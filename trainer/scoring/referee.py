@@ -1,4 +1,4 @@
-"""LocalReferee: gives a scorer predictions of fresh, untrusted processes, which never see the targets."""
+"""Referee: gives a scorer predictions of fresh, untrusted processes, which never see the targets."""
 
 from __future__ import annotations
 
@@ -128,10 +128,11 @@ def redact_output(ended: Ended) -> Ended:
     return replace(ended, error=error, log="", exit_code=code)
 
 
-class LocalReferee:
-    """Implements `trainer.scoring.Referee` for one trained checkpoint.
+class Referee:
+    """What a scorer can use of one trained checkpoint: the hidden data, and fresh processes of the candidate.
 
-    ``request`` contains the common fields of all requests; their costs are added to ``tally``.
+    ``request`` contains the common fields of all requests; their costs are added to ``tally``. ``checked``: whether the
+    answers of this trained model were checked on another split already; a check may be left out.
     """
 
     def __init__(
@@ -160,29 +161,37 @@ class LocalReferee:
 
     @property
     def log(self) -> str:
+        """The output of train.py, up to a limit. A score from it alone is at most self-reported."""
         self.read_log = True
         return self.tally.log
 
     @property
     def split(self) -> Path:
+        """The hidden split of the stream."""
         return self.data.split(self.stream)
 
     @property
     def public_split(self) -> Path:
+        """The search split, on which the researcher's feedback is scored."""
         return self.data.labelled("").split("search")
 
     @property
     def verifying(self) -> bool:
+        """Whether the score must be `verified`: on the streams confirmation and reserve."""
         return self.stream in DECIDING
 
     def rng(self, label: str) -> np.random.Generator:
-        """A generator that the candidate cannot predict; replays and other sources with this seed draw the same."""
+        """A generator that the candidate cannot predict.
+
+        It does not depend on the source, so that equal models with equal seeds have bit-equal metrics.
+        """
         import numpy as np
 
         return np.random.default_rng(self.data.streams.data_seed(self.stream, "referee", label, self.seed))
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw logits of a fresh process that has only ``inputs``, the source and the checkpoint."""
+        """A private copy of the logits, [rows, (positions,) classes], of a fresh process that has only ``inputs``, the
+        source and the checkpoint. InvalidPredictions."""
         import numpy as np
 
         positional = scorer_of(self.scoring).per_position
@@ -211,7 +220,7 @@ class LocalReferee:
         return logits
 
     def converse(self, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
-        """Start a fresh process that answers questions, and let ``talk`` ask them."""
+        """Run ``talk`` with a fresh process that answers symbol by symbol (`trainer.inside.serving`)."""
         limits = self.request.limits
         limits = replace(
             limits, cpu_seconds=limits.cpu_seconds * CONVERSATION, wall_seconds=limits.wall_seconds * CONVERSATION

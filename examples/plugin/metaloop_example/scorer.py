@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.scoring import Referee, Score, ScoreSettings
+from trainer.scoring import Score, ScoreSettings
+from trainer.scoring.referee import Referee
 
 
 class ErrorRate:
