@@ -83,7 +83,7 @@ WILD = {
                'x = """\n[' + " a" * 30_000 + '\n"""\n'],
     "a.json": ['{"a": ' + "9" * 5_000 + "}", "[" * 60_000],
 }  # fmt: skip
-KEPT = {"config.yaml": (HONEST, "optim.steps", 100), "train.py": ("def fit(lr=0.5): pass\n", "fit(lr)", 0.5)}
+KEPT = {"config.yaml": (HONEST, "optim.steps", 100), "train.py": ("class Config:\n    lr = 0.5\n", "Config.lr", 0.5)}
 
 
 @pytest.mark.parametrize(("file", "text"), [(file, text) for file, texts in WILD.items() for text in texts])

@@ -272,14 +272,14 @@ def test_values_to_try_hold_the_present_one(value: bool | float, role: str, othe
 def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_none(tmp_path: Path) -> None:
     code = (
         "SEED = 1\nVAL_SPLIT = 0.2\nLR = 0.1\nNAME = 'x'\nOPT = {'beta1': 0.9}\nclass Config:\n    depth: int = 4\n"
-        "def fit(noise=3.0, momentum=0.9): ...\nfit(noise=2.5, weight_decay=0.1)\n"
+        "p.add_argument('--momentum', default=0.9)\n"
     )
     place = write_files(tmp_path, {
         "a.py": code, "b.yaml": "optim:\n  lr: 0.3\n", "c.toml": "BLOCK = 64\n",
     })  # fmt: skip
     found = ladders(read(place), ["a.py", "b.yaml", "c.toml"], {})
     knobs = {one.name: one for one in found if not one.reason}
-    assert set(knobs) == {"LR", "beta1", "depth", "momentum", "weight_decay", "optim_lr", "BLOCK"}
+    assert set(knobs) == {"LR", "beta1", "depth", "momentum", "optim_lr", "BLOCK"}
     assert {one.name for one in found if one.reason} == {"SEED", "VAL_SPLIT", "NAME"}
     assert knobs["BLOCK"].kind == "int" and knobs["optim_lr"].at == "optim.lr"
     given = ladders(read(place), ["a.py", "c.toml"], {"NAME": "y,z", "BLOCK": "8"})

@@ -1,8 +1,8 @@
 """Knobs for a researcher without a language model: settings of the editable files, each with other values to try.
 
-In Python: constants, numbers in fields of classes and in dicts, defaults of options, and those defaults of parameters
-and arguments of calls whose name says a role; in YAML, JSON and TOML the keys (`trainer.values.nested_values`). Whether
-a value can be used, and changes anything, is found by running (`trainer.commands.check`).
+In Python: constants, numbers in fields of classes and in dicts, and defaults of options; in YAML, JSON and TOML the
+keys (`trainer.values.nested_values`). Whether a value can be used, and changes anything, is found by running
+(`trainer.commands.check`).
 
 A setting may have a role, by its whole name, and then gets the values usual for that role. A wrong role is worse than
 none, because ideas that were learnt elsewhere follow it: a value outside of the role's range means another thing, and
@@ -30,7 +30,6 @@ _MEASURES = re.compile(  # names of what a measurement rests on
     re.IGNORECASE,
 )
 _IDEA = re.compile(r"`(\w+)=([^`\s]+)`")
-_BY_ROLE = ("call", "default")  # kinds of values of which there are many, most without effect
 
 _NUMBERS = {  # role → names of a number, in lower case, words joined by _
     "learning_rate": "lr learning_rate base_lr max_lr peak_lr init_lr initial_lr learningrate eta step_size lr0",
@@ -139,11 +138,10 @@ def _is_set(one: Ladder, command: str) -> bool:
 def _settings(repository: OwnRepository, file: str) -> Iterator[Ladder]:
     """All settings of a file that have a name."""
     for address, setting in nested_values.read(file, repository.text(file)).items():
+        values = tuple(dict.fromkeys((setting.value, *setting.choices))) if setting.choices else ()
+        at = "" if setting.kind == "constant" else address
         role = role_of(setting.name, setting.value)
-        if role or setting.kind not in _BY_ROLE:
-            values = tuple(dict.fromkeys((setting.value, *setting.choices))) if setting.choices else ()
-            at = "" if setting.kind == "constant" else address
-            yield Ladder(setting.name, file, setting.line, setting.value, setting.owner, at, role, values)
+        yield Ladder(setting.name, file, setting.line, setting.value, setting.owner, at, role, values)
 
 
 def _stated(repository: OwnRepository) -> dict[str, list[str]]:

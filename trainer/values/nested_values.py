@@ -1,10 +1,9 @@
 """Values of a file that are no plain constants of its top level: each has an address, and can be read and rewritten.
 
-In Python ``Config.lr`` is a field of a class, ``fit(lr)`` a default of a parameter, ``--lr`` that of a command-line
-option, ``OPT[lr]`` an entry of a dict, ``BETAS[0]`` of a tuple, ``AdamW(lr=)`` a number in the only call that has it,
-and ``TOKENS`` a product such as ``2**19``. In YAML, TOML and JSON ``optim.lr`` is the path of a key.
-Only the bytes of a value are rewritten, so comments and layout stay. Of equal calls ``main: AdamW(lr=)`` is the one in
-``main``; any other address that occurs twice in a file is not used.
+In Python ``Config.lr`` is a field of a class, ``--lr`` the default of a command-line option, ``OPT[lr]`` an entry of a
+dict, ``BETAS[0]`` of a tuple, and ``TOKENS`` a product such as ``2**19``. In YAML, TOML and JSON ``optim.lr`` is the
+path of a key. Only the bytes of a value are rewritten, so comments and layout stay. An address that occurs twice in a
+file is not used.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _MOST_TEXT = 1 << 18
 _LONGEST, _LARGEST = 200, 1 << 62
 _HOLDERS = {"dict", "SimpleNamespace", "Namespace", "EasyDict", "ConfigDict", "AttrDict", "Box", "DotMap"}
 _MOST_PARTS = 50  # of a product, one within the other
-_FIELDS = {"field", "Field", "Option", "Argument", "ib", "attrib", "Param"}
+_FIELDS = {"field", "Field", "ib", "attrib", "Param"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class NestedValue:
     name: str
     owner: str = ""
     choices: tuple[Scalar, ...] = ()
-    scope: str = ""  # of a call: the function around it
 
 
 @lru_cache(maxsize=128)  # a run reads the same few sources repeatedly
@@ -49,10 +47,6 @@ def read(file: str, text: str) -> Mapping[str, NestedValue]:
     if len(text) > _MOST_TEXT:
         return {}
     values = list(_of_python(text) if file.endswith(".py") else _of_config(file, text))
-    times = Counter(address for address, _ in values)
-    values = [
-        (f"{one.scope}: {address}" if one.scope and times[address] > 1 else address, one) for address, one in values
-    ]
     times = Counter(address for address, _ in values)
     starts = Counter(one.start for _, one in values)
     return {address: one for address, one in values if times[address] == 1 and starts[one.start] == 1}
@@ -97,7 +91,6 @@ class _Place(NamedTuple):
     name: str
     owner: str = ""
     choices: tuple[Scalar, ...] = ()
-    scope: str = ""
 
     def parts(self) -> Iterator[_Place]:
         """Itself; of a tuple or list its numbers."""
@@ -114,10 +107,10 @@ def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
     if tree is None:
         return
     starts = line_starts(text)
-    for address, node, kind, name, owner, choices, scope in (part for place in _places(tree) for part in place.parts()):
+    for address, node, kind, name, owner, choices in (part for place in _places(tree) for part in place.parts()):
         if (value := scalar(node)) is not None:
             start, end = byte_span(node, starts)
-            yield address, NestedValue(value, start, end, node.lineno, kind, name, owner, choices, scope)
+            yield address, NestedValue(value, start, end, node.lineno, kind, name, owner, choices)
 
 
 def _places(tree: ast.Module) -> Iterator[_Place]:
@@ -133,13 +126,11 @@ def _places(tree: ast.Module) -> Iterator[_Place]:
             for inner in node.body:
                 for name, value in assignments(inner):
                     yield _Place(f"{node.name}.{name}", _default(value), "field", name, node.name)
-                yield from _defaults(inner, f"{node.name}.")
-        yield from _defaults(node)
-    yield from _calls(tree)
+    yield from _options(tree)
 
 
 def _default(node: ast.expr) -> ast.expr:
-    """What ``field(default=…)`` of a dataclass, ``Field(…)`` and ``typer.Option(…)`` set."""
+    """What ``field(default=…)`` of a dataclass and ``Field(…)`` set."""
     if not isinstance(node, ast.Call) or _callee(node) not in _FIELDS:
         return node
     for keyword in node.keywords:
@@ -174,45 +165,22 @@ def _entries(node: ast.Dict | ast.Call, address: str, owner: str) -> Iterator[_P
             yield _Place(inner, value, "entry", key, owner)
 
 
-def _defaults(node: ast.stmt, within: str = "") -> Iterator[_Place]:
-    """The parameters of a function that have a default."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        function, arguments = within + node.name, node.args
-        plain = [*arguments.posonlyargs, *arguments.args]
-        pairs = [*zip(plain[len(plain) - len(arguments.defaults) :], arguments.defaults, strict=True)]
-        keyed = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        for parameter, value in [*pairs, *((one, value) for one, value in keyed if value is not None)]:
-            yield _Place(f"{function}({parameter.arg})", _default(value), "default", parameter.arg, function)
-
-
-def _calls(tree: ast.Module) -> Iterator[_Place]:
-    """The arguments of all calls, in the order of the text; a sum of thousands of terms is a tree as deep."""
-    waiting: list[tuple[ast.AST, str]] = [(tree, "")]  # with the function around it
+def _options(tree: ast.Module) -> Iterator[_Place]:
+    """The defaults of the options that calls declare, in the order of the text."""
+    waiting: list[ast.AST] = [tree]  # a sum of thousands of terms is a tree as deep
     while waiting:
-        node, scope = waiting.pop()
-        if isinstance(node, ast.Call):
-            yield from (place._replace(scope=scope) for place in _arguments(node))
-        name = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ""
-        waiting += [(inner, scope or name) for inner in reversed(list(ast.iter_child_nodes(node)))]
-
-
-def _arguments(node: ast.Call) -> Iterator[_Place]:
-    """The default of an option that a call declares, else its keywords."""
-    function = _callee(node)
-    if function in ("add_argument", "option", "add_option"):
-        texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-        option = next((text.partition("/")[0] for text in texts if text.startswith("--")), "")
-        keywords = {keyword.arg: keyword.value for keyword in node.keywords}
-        if option and "default" in keywords and "action" not in keywords:
-            listed = keywords.get("choices")
-            items = listed.elts if isinstance(listed, ast.List | ast.Tuple) else []
-            choices = tuple(value for item in items if (value := scalar(item)) is not None)
-            name = option.lstrip("-").replace("-", "_")
-            yield _Place(option, keywords["default"], "option", name, function, choices)
-    elif function and function not in _HOLDERS | _FIELDS:
-        for keyword in node.keywords:
-            if keyword.arg:
-                yield _Place(f"{function}({keyword.arg}=)", keyword.value, "call", keyword.arg, function)
+        node = waiting.pop()
+        waiting += reversed(list(ast.iter_child_nodes(node)))
+        if isinstance(node, ast.Call) and _callee(node) in ("add_argument", "option", "add_option"):
+            texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            option = next((text.partition("/")[0] for text in texts if text.startswith("--")), "")
+            keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+            if option and "default" in keywords and "action" not in keywords:
+                listed = keywords.get("choices")
+                items = listed.elts if isinstance(listed, ast.List | ast.Tuple) else []
+                choices = tuple(value for item in items if (value := scalar(item)) is not None)
+                name = option.lstrip("-").replace("-", "_")
+                yield _Place(option, keywords["default"], "option", name, _callee(node), choices)
 
 
 def scalar(node: ast.expr, parts: int = _MOST_PARTS) -> Scalar | None:
