@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
@@ -37,11 +36,7 @@ _LEFT_OUT = (
 )
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
 _FOR_AGENTS = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md")
-_PROSE = {"readme.rst", "readme.txt", "readme", "notes.txt", "instructions.txt"}  # beside all .md
-_TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
-_INSTRUCTS = re.compile(
-    r"^(?:docs?|prompts?|roles?|agents?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$"
-)
+_PROSE = {"readme.txt", "readme", "notes.txt", "instructions.txt"}  # beside .md and .rst
 _TEXT_BYTES, _LINE = 1 << 20, 400
 HUB = "~/.cache/huggingface"
 _ENVIRONMENTS = (".venv", "venv")
@@ -89,7 +84,11 @@ class OwnRepository:
     @cached_property
     def prose(self) -> list[str]:
         """The files with instructions for agents or people."""
-        return [name for name in self.files if _is_prose(name.lower())]
+        names = {name: name.lower() for name in self.files}
+        return [
+            name for name, low in names.items()
+            if low in _PROSE or (low.endswith((".md", ".rst")) and low.count("/") < 2)
+        ]  # fmt: skip
 
     @cached_property
     def program(self) -> list[str]:
@@ -106,11 +105,6 @@ class OwnRepository:
         """All other text files, those near the top first."""
         rest = [name for name in self.files if name not in self.prose and self.files[name][0] <= _TEXT_BYTES]
         return sorted(rest, key=lambda name: (name.count("/"), name))
-
-
-def _is_prose(name: str) -> bool:
-    """``name``: in lower case."""
-    return bool(_INSTRUCTS.search(name) if "/" in name else name in _PROSE or name.endswith(".md"))
 
 
 def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> OwnRepository:
@@ -157,16 +151,13 @@ def _walk(
         if not name.isprintable():  # this includes names that are not UTF-8
             left.append(f"{inner or '.'}: a name with unprintable characters")
         elif stat.S_ISDIR(form.st_mode):
-            hidden = entry.name.startswith(".") and entry.name not in _TOOLS
-            if entry.name in _FOLDERS or hidden or (Path(entry.path) / "pyvenv.cfg").is_file():
+            if entry.name in _FOLDERS or entry.name.startswith(".") or (Path(entry.path) / "pyvenv.cfg").is_file():
                 continue  # a virtual environment can have any name, and a package may be called env
             if depth >= _DEEPEST:
                 left.append(f"{name}: nested too deeply")
                 continue
             yield from _walk(root, name, depth + 1, left, links)
         elif stat.S_ISREG(form.st_mode):
-            if name.startswith(".") and "/" in name and not _INSTRUCTS.search(name.lower()):
-                continue
             if login_keys.holds_key(Path(entry.path)):
                 left.append(f"{name}: may contain keys")
             elif not entry.name.startswith(".") or entry.name == ".python-version":
