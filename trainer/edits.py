@@ -208,6 +208,15 @@ class EditSpace:
             return next((knob for knob in self.knobs if knob.role == wanted[1:]), None)
         return next((knob for knob in self.knobs if knob.name.lower() == wanted), None)
 
+    @cached_property
+    def _patches(self) -> set[str]:
+        return {knob.name for knob in self.knobs if knob.kind == "patch"}
+
+    def edit(self, values: Mapping[str, Value]) -> Edit:
+        """The edit that sets these values of knobs; a patch is applied where its value is true."""
+        settings = {name: value for name, value in values.items() if name not in self._patches}
+        return Edit(settings, tuple(name for name, value in values.items() if name in self._patches and value))
+
     @staticmethod
     def names_edit(term: str) -> bool:
         """Whether a backticked word has the form of an edit."""
@@ -230,8 +239,7 @@ class EditSpace:
         Text that cannot name an edit (``train.py``, ``a + b``) is ignored. The result is None if the task lacks one of
         the terms or does not allow its value.
         """
-        settings: dict[str, Value] = {}
-        patches: list[str] = []
+        values: dict[str, Value] = {}
         for term in terms:
             match = _TERM.fullmatch(term.strip())
             if match is None:
@@ -243,12 +251,8 @@ class EditSpace:
             value = knob.meant(stated) if match[1].startswith(ROLE) else knob.legal(stated)
             if value is None or (match[2] is None and knob.kind != "patch"):
                 return None
-            if knob.kind != "patch":
-                settings[knob.name] = value
-            elif value and knob.name not in patches:
-                patches.append(knob.name)
-        edit = Edit(settings, tuple(patches))
-        return edit if edit else None
+            values[knob.name] = value
+        return self.edit(values) or None
 
     def apply(self, source: Source, edit: Edit) -> Source:
         """The edited source. Patches are applied first, so that the same edit can set a constant that they add.
@@ -277,16 +281,8 @@ class EditSpace:
 
     def between(self, old: Mapping[str, Value], new: Mapping[str, Value]) -> Edit:
         """The edit that changes one config into another; a patch can be applied but not removed."""
-        settings: dict[str, Value] = {}
-        patches: list[str] = []
-        for knob in self.knobs:
-            if knob.name not in new or old.get(knob.name) == new[knob.name]:
-                continue
-            if knob.kind != "patch":
-                settings[knob.name] = new[knob.name]
-            elif new[knob.name]:
-                patches.append(knob.name)
-        return Edit(settings, tuple(patches))
+        names = [knob.name for knob in self.knobs if knob.name in new]
+        return self.edit({name: new[name] for name in names if old.get(name) != new[name]})
 
     def _known(self, name: str, *, patch: bool) -> Knob:
         knob = self.knob(name)

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "crash", "timeout", "oom", "invalid", "fault"]
 Trust = Literal["unverified", "self-reported", "scored", "verified"]  # weakest first
-
-
-_SPARSE = ("constraints", "splits", "rows", "further_seconds")
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,12 @@ class Outcome:
     further_seconds: float = 0.0
 
     def to_json(self) -> dict[str, JsonValue]:
-        """All fields, without those that hardly any outcome has, where they are empty."""
-        data: dict[str, JsonValue] = asdict(self)
-        return {name: value for name, value in data.items() if value or name not in _SPARSE}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
-        known = {item.name for item in fields(cls)}
-        given = {key: value for key, value in data.items() if key in known}
-        return cls(**{**given, "findings": tuple(given.get("findings", ()))})
+        """Raises TypeError for other fields, as another version had."""
+        return cls(**{**data, "findings": tuple(data["findings"])})
 
 
 class Cache:

@@ -120,15 +120,12 @@ class Task:
     def declared_edits(self, source: Source | None = None) -> list[tuple[Edit, str]]:
         """Every declared edit that changes the untouched source, or another one, with its group."""
         now = self.edits.config(source or self.baseline())
-        edits: list[tuple[Edit, str]] = []
-        for knob in self.edits.knobs:
-            if knob.kind != "patch":
-                edits += [
-                    (Edit({knob.name: value}), knob.group) for value in knob.values if value != now.get(knob.name)
-                ]
-            elif not now.get(knob.name):
-                edits.append((Edit(apply=(knob.name,)), knob.group))
-        return edits
+        return [
+            (edit, knob.group)
+            for knob in self.edits.knobs
+            for value in knob.values
+            if value != now.get(knob.name) and (edit := self.edits.edit({knob.name: value}))
+        ]
 
     @cached_property
     def imports(self) -> list[str]:

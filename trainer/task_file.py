@@ -23,8 +23,8 @@ Value = bool | int | float | str
 ROW_FILES = (".csv", ".txt", ".npy", ".jsonl")  # forms of the file with a value for each row
 Most = 1 << 30  # upper bound of counts: more than any task needs, and below the kernel's limits
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
-Count = Annotated[int, Field(gt=0, le=Most)]
-Kilo = Annotated[int, Field(gt=0, le=Most >> 10)]  # of KB or MB
+Count = Annotated[int, Field(ge=1, le=Most)]
+Kilo = Annotated[int, Field(ge=1, le=Most >> 10)]  # of KB or MB
 Number = Annotated[int, Field(ge=0, le=Most)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]

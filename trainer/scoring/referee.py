@@ -226,35 +226,25 @@ class Referee:
             limits, cpu_seconds=limits.cpu_seconds * CONVERSATION, wall_seconds=limits.wall_seconds * CONVERSATION
         )
         results: list[T | InvalidPredictions] = []
-        with Blob(size=reply_bytes) as shared:
-            receive, send = os.pipe2(os.O_CLOEXEC)
-            answer, reply = os.pipe2(os.O_CLOEXEC)
-            pipes = {receive, send, answer, reply}  # those that are open
-
-            def close(*ends: int) -> None:
-                for end in ends:
-                    pipes.remove(end)
-                    os.close(end)
+        (receive, send), (answer, reply) = _pipe(), _pipe()
+        with Blob(size=reply_bytes) as shared, receive, send, answer, reply:
 
             def hold() -> bool:
                 """Talk; False, because the process is stopped then.
 
                 A candidate's failure is raised later, when the process has ended.
                 """
-                close(receive, reply)  # so that the pipes close when the process ends
-                try:
-                    results.append(talk(Channel(send, answer, shared.fd, reply_bytes)))
-                except InvalidPredictions as error:
-                    results.append(error)
-                finally:
-                    close(send)  # the end of the questions
+                receive.close()  # so that the pipes close when the process ends
+                reply.close()
+                with send:  # whose end is that of the questions
+                    try:
+                        results.append(talk(Channel(send.fileno(), answer.fileno(), shared.fd, reply_bytes)))
+                    except InvalidPredictions as error:
+                        results.append(error)
                 return False  # the result is known, and the process could delay its end
 
-            try:
-                descriptors = {"receive": receive, "reply": reply, "shared": shared.fd}
-                ended = self._ask("converse", descriptors, settings, limits, hold)
-            finally:
-                close(*pipes)
+            descriptors = {"receive": receive.fileno(), "reply": reply.fileno(), "shared": shared.fd}
+            ended = self._ask("converse", descriptors, settings, limits, hold)
         if ended.killed != "asked":
             judge(ended, limits, failure="invalid")
         (result,) = results
@@ -283,3 +273,9 @@ class Referee:
             for name in ("checkpoint", "inputs"):
                 if name in given:
                     os.close(given[name])
+
+
+def _pipe() -> tuple[io.FileIO, io.FileIO]:
+    """Both ends, of which each can be closed twice."""
+    receive, send = os.pipe2(os.O_CLOEXEC)
+    return io.FileIO(receive), io.FileIO(send, "w")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from programs.common import bounded
@@ -23,15 +22,12 @@ _LINE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class ConfigValue:
-    value: Scalar
-    start: int
-    end: int
+Found = Iterator[tuple[str, Scalar, int, int]]
 
 
-def read(file: str, text: str) -> Iterator[tuple[str, ConfigValue]]:
-    """(path of keys, joined by dots; its value). Nothing for other files, and for texts that do not parse."""
+def read(file: str, text: str) -> Found:
+    """(path of keys, joined by dots; its value; its first byte, and the one after its last). Nothing for other files,
+    and for texts that do not parse."""
     if file.endswith(".toml"):
         yield from _of_toml(text)
     elif file.endswith((*_YAML, _JSON)):
@@ -51,7 +47,7 @@ def literal(file: str, old: str, value: Scalar) -> str:
     return text
 
 
-def _of_yaml(text: str, is_json: bool) -> Iterator[tuple[str, ConfigValue]]:
+def _of_yaml(text: str, is_json: bool) -> Found:
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -68,7 +64,7 @@ def _of_yaml(text: str, is_json: bool) -> Iterator[tuple[str, ConfigValue]]:
         if value is None or (is_json and _at(data, keys) != value):
             continue
         start = len(text[: scalar.start_mark.index].encode())
-        yield path, ConfigValue(value, start, start + len(raw.encode()))
+        yield path, value, start, start + len(raw.encode())
 
 
 def _address(keys: tuple[str | int, ...]) -> str:
@@ -106,7 +102,7 @@ def _at(data: Any, keys: tuple[str | int, ...]) -> Any:
     return data
 
 
-def _of_toml(text: str) -> Iterator[tuple[str, ConfigValue]]:
+def _of_toml(text: str) -> Found:
     """Lines ``key = value`` below ``[table]``, where the whole file, as parsed, has this value at this place."""
     try:
         data = bounded.toml_table(text)
@@ -127,5 +123,5 @@ def _of_toml(text: str) -> Iterator[tuple[str, ConfigValue]]:
             before = start + len(body[: match.start("value")].encode())
             actual = _at(data, tuple(keys))
             if value is not None and actual == value and type(actual) is type(value):
-                yield ".".join(keys), ConfigValue(value, before, before + len(raw.encode()))
+                yield ".".join(keys), value, before, before + len(raw.encode())
         start += len(line.encode())

@@ -76,10 +76,10 @@ def _literal(old: str, value: Scalar) -> str:
 
 
 def _of_config(file: str, text: str) -> Iterator[tuple[str, NestedValue]]:
-    for path, one in config_values.read(file, text):
+    for path, value, start, end in config_values.read(file, text):
         owner, _, name = path.rpartition(".")
-        line = text.encode()[: one.start].count(b"\n") + 1
-        yield path, NestedValue(one.value, one.start, one.end, line, "key", name.partition("[")[0], owner)
+        line = text.encode()[:start].count(b"\n") + 1
+        yield path, NestedValue(value, start, end, line, "key", name.partition("[")[0], owner)
 
 
 class _Place(NamedTuple):
@@ -186,13 +186,8 @@ def _options(tree: ast.Module) -> Iterator[_Place]:
 def scalar(node: ast.expr, parts: int = _MOST_PARTS) -> Scalar | None:
     """The value of a literal, or of a product or power of numbers; None for other expressions, and for numbers beyond
     floats. ``parts``: how deep they may be within each other."""
-    try:
-        return _scalar(node, parts) if parts else None
-    except OverflowError:  # a tiny number to a negative power
+    if not parts:
         return None
-
-
-def _scalar(node: ast.expr, parts: int) -> Scalar | None:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):
             return node.value if len(node.value) <= _LONGEST and node.value.isprintable() else None
@@ -208,7 +203,10 @@ def _scalar(node: ast.expr, parts: int) -> Scalar | None:
     if isinstance(node.op, ast.Mult):
         value = left * right
     elif isinstance(node.op, ast.Pow) and abs(left) <= 1000 and abs(right) <= 62 and (left != 0 or right > 0):
-        value = left**right
+        try:
+            value = left**right
+        except OverflowError:  # a tiny number to a negative power
+            return None
     elif isinstance(node.op, ast.Div) and right != 0:
         value = left / right
     else:
