@@ -32,7 +32,7 @@ Text = Annotated[str, Field(max_length=200)]
 
 
 class TomlSection(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def refuse_first(*faults: tuple[bool, str]) -> None:

@@ -34,16 +34,14 @@ def task_name(folder: Path) -> str:
 
 def with_value(toml: str, section: str, key: str, value: str | int) -> str:
     """task.toml with another value of a key that it has. UsageError if the key has no line of its own."""
-    lines, here = toml.splitlines(keepends=True), ""
-    for at, line in enumerate(lines):
-        if header := re.match(r"""\s*\[+\s*["']?([\w.-]+)""", line):
-            here = header[1]
-        elif here == section and (old := re.match(rf"""(\s*){key}\s*=\s*("[^"]*"|'[^']*'|[^\s#]+)""", line)):
-            lines[at] = f"{old[1]}{key} = {json.dumps(value)}{line[old.end() :]}"  # ids of members depend on it
-            break
-    with suppress(tomllib.TOMLDecodeError, KeyError, TypeError):
-        if tomllib.loads(made := "".join(lines))[section][key] == value:
-            return made
+    with suppress(tomllib.TOMLDecodeError, KeyError, AttributeError):
+        wanted = tomllib.loads(toml)
+        wanted[section].update({key: value})
+        for line in re.finditer(rf"""(?m)^([ \t]*){key}[ \t]*=[ \t]*(?:"[^"\n]*"|'[^'\n]*'|[^\s#]+)""", toml):
+            written = f"{line[1]}{key} = {json.dumps(value)}"  # ids of members depend on its bytes
+            changed = toml[: line.start()] + written + toml[line.end() :]
+            if tomllib.loads(changed) == wanted:
+                return changed
     raise UsageError(f"task.toml: cannot replace {key} of [{section}]", hint=f"write {key} = … on a line of its own")
 
 

@@ -143,11 +143,8 @@ def _trust(trainer: Trainer) -> CheckFinding:
     if not trainer.attempt.sandboxed:
         return CheckFinding("warning", "trust", "unverified: without a sandbox, code can change a score")
     if trainer.command.trust == "scored":
-        hidden, message = (
-            trainer.command.section.score_files,
-            "scored: by a separate command, from the artifacts of training",
-        )
-        if hidden:
+        message = "scored: by a separate command, from the artifacts of training"
+        if hidden := trainer.command.section.score_files:
             return CheckFinding("ok", "trust", f"{message}, which ran without {', '.join(hidden)}")
         hint = "name the files with answers in [run] score_files: then only score_command sees them"
         return CheckFinding("warning", "trust", f"{message}, but the training can read all that it reads", hint)

@@ -19,6 +19,7 @@ from trainer.scoring import (
     ScoreSettings,
     finite_logits,
     negative_log_likelihood,
+    read_rows,
     refuse_different,
     refuse_diverged,
 )
@@ -43,7 +44,7 @@ class Text(NamedTuple):
         """Read the task's files; TaskError if the numbers of bytes are invalid."""
         import numpy as np
 
-        inputs, targets, sizes = (np.load(split / f"{name}.npy") for name in ("inputs", "targets", "bytes"))
+        (inputs, targets), sizes = read_rows(split), np.load(split / "bytes.npy")
         if sizes.shape != inputs.shape[:1] or (sizes < 0).any() or not 0 < float(sizes.sum()) < math.inf:
             message = f"{split / 'bytes.npy'}: no number of bytes for each row"
             raise TaskError(message, hint="data.py must write it")

@@ -32,6 +32,10 @@ def _ways() -> Mapping[str, tuple[str, bool]]:
     return {word: (way, group != "weak") for group, way in groups.items() for word in _table()[group]}
 
 
+def _words(name: str) -> list[str]:
+    return plain_name(_JOINT.sub("_", name)).split("_")
+
+
 @lru_cache(maxsize=4096)
 def named_direction(name: str) -> tuple[str | None, bool]:
     """(the better direction of a metric of this name or None, whether that is certain)."""
@@ -47,7 +51,7 @@ def named_direction(name: str) -> tuple[str | None, bool]:
 def certain_direction(name: str) -> str | None:
     """The better direction of a number that a program prints, where its whole name, but for words such as ``val`` and
     ``mean``, is in a short list; None for every other name."""
-    table, words = _table(), plain_name(_JOINT.sub("_", name)).split("_")
+    table, words = _table(), _words(name)
     while len(words) > 1 and {words[0], words[-1]} & {*table["neutral"]}:
         words = words[1:] if words[0] in table["neutral"] else words[:-1]
     return next((way for way in ("lower", "higher") if "_".join(words) in table[f"certain_{way}"]), None)
@@ -55,14 +59,14 @@ def certain_direction(name: str) -> str | None:
 
 def is_timed(name: str) -> bool:
     """Whether a metric of this name is a time, or a rate per second."""
-    words = plain_name(_JOINT.sub("_", name)).split("_")
+    words = _words(name)
     ends = {"_".join(words[start:]) for start in range(len(words))}
     return bool(_RATE.search(name.strip()) or ends & {*_table()["timed"]})
 
 
 def may_be_share(name: str) -> bool:
     """Whether a metric of this name may be a share of rows: it has a word for one, or no word of the tables."""
-    words = plain_name(_JOINT.sub("_", name)).split("_")
+    words = _words(name)
     parts = {"_".join(words[start:end]) for end in range(len(words) + 1) for start in range(max(0, end - 3), end)}
     table = _table()
     known = {*table["lower"], *table["higher"], *table["timed"], *table["cost"], *table["amount"]}
