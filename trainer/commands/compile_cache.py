@@ -29,7 +29,7 @@ class CompileCache:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.settled = self._is_growing = False
+        self.settled = self._is_growing = self._has_grown = False
         self._files: dict[str, bytes] = {}
 
     @classmethod
@@ -59,7 +59,7 @@ class CompileCache:
         self._is_growing = True
         try:
             fill()
-            if self._files:
+            if self._has_grown:  # perhaps by nothing, so that this is known, too
                 draft = self.path.with_suffix(".partial")
                 with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
                     file.write(marshal.dumps(self._files))
@@ -80,4 +80,4 @@ class CompileCache:
         """While the cache is being filled, the next process starts from the result of this one."""
         if self._is_growing:
             fetched = {name: data for name, data in ended.files.items() if name.startswith(f"{COMPILED}/")}
-            self._files = fetched or self._files
+            self._files, self._has_grown = fetched or self._files, True
