@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -197,12 +197,8 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.hold_body(length):
                 # counting tokens is free, and has the same restrictions
                 request = self.server.parse(kind or "messages", self._read_body(length)) if length or kind else None
-                if request is not None and kind is not None:
-                    with self.server.meter.call(request, route) as call:
-                        self._forward_metered(route, path, request, call)
-                else:
-                    with self._open(route, path, request) as response:
-                        self._forward_whole(response, self._read_reply(response))
+                with self.server.meter.call(request, route) if request and kind else nullcontext() as call:
+                    self._forward(route, path, request, call)
         except RequestRefused as refused:
             self._refuse(refused.status, refused.message)
         except httpx.TimeoutException:
@@ -269,23 +265,29 @@ class Handler(BaseHTTPRequestHandler):
         content = request.content if request else None
         return self.server.client.stream(self.command, route.url + path, headers=headers, content=content)
 
-    def _forward_metered(self, route: Route, path: str, request: ModelRequest, call: MeteredCall) -> None:
+    def _forward(self, route: Route, path: str, request: ModelRequest | None, call: MeteredCall | None) -> None:
+        """``call``: None for a free request."""
         try:
             with self._open(route, path, request) as response:
-                if response.headers.get("content-type", "").startswith("text/event-stream") and response.is_success:
+                is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+                if request and call and is_stream and response.is_success:
                     self._forward_stream(response, call, request.hides_usage)
-                    return
-                data = self._read_reply(response)
-                if response.is_success:
-                    call.reply.read_whole(data)
-                    call.answer()  # booked before the agent receives it
                 else:
-                    call.fail(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
-                self._forward_whole(response, data)
+                    self._forward_whole(response, call)
         except httpx.HTTPError as error:
-            free = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | Redirected)
-            call.fail(f"{type(error).__name__}: {error}", free=free)
+            if call:
+                free = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | Redirected)
+                call.fail(f"{type(error).__name__}: {error}", free=free)
             raise
+
+    def _forward_whole(self, response: httpx.Response, call: MeteredCall | None) -> None:
+        data = self.server.redact(response.read())
+        if call and response.is_success:
+            call.reply.read_whole(data)
+            call.answer()  # booked before the agent receives it
+        elif call:
+            call.fail(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
+        self._send_whole(response.status_code, data, self._reply_headers(response))
 
     def _forward_stream(self, response: httpx.Response, call: MeteredCall, hides_usage: bool) -> None:
         """Event by event. A broken stream ends for the agent without an end mark, as it did for us."""
@@ -319,12 +321,6 @@ class Handler(BaseHTTPRequestHandler):
             rest = bytearray(begun)
         if rest.strip():
             yield self.server.redact(bytes(rest))
-
-    def _read_reply(self, response: httpx.Response) -> bytes:
-        return self.server.redact(response.read())
-
-    def _forward_whole(self, response: httpx.Response, data: bytes) -> None:
-        self._send_whole(response.status_code, data, self._reply_headers(response))
 
     def _reply_headers(self, response: httpx.Response) -> dict[str, str]:
         """Headers that an agent needs; none that sets a cookie or names an account."""
