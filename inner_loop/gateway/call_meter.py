@@ -24,7 +24,7 @@ from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import LOOK_SECONDS, Cost, SpendLimiter
 from inner_loop.run_context import RunContext
 from programs.common.bounded import json_value
-from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
+from programs.common.errors import EnvironmentProblem, MetaloopError
 from programs.common.text import one_line
 
 UNKNOWN_REPLY = 32_768  # longest reply in tokens of an unknown model, if the request sets no length
@@ -102,11 +102,7 @@ class CallMeter:
         with self._ending_the_run():
             self._pause(0.0)
             if config.max_usd is not None and price is None:
-                raise UsageError(
-                    f"--max-usd: no price is known for {request.model}, which the agent asks for",
-                    hint=f"dollars per million tokens: --set prices={full_name}=0.5/1.5; or cap by --set max_tokens=N",
-                    ids=[self._context.run_id],
-                )
+                raise prices.unpriced(f"{request.model}, which the agent asks for", full_name)
             if self.problem is None:
                 key = self._limiter.start(estimate, route.name, self._pause)
         if self.problem is not None:

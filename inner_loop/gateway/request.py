@@ -33,7 +33,8 @@ LENGTHS: dict[Kind, tuple[str, ...]] = {
     "responses": ("max_output_tokens",),
     "messages": ("max_tokens",),
 }
-_CONTENT = ("messages", "input", "instructions", "system")
+#: The fields that can name addresses at any depth, beside tools.
+_CHECKED = ("messages", "input", "instructions", "system", "tool_choice", "context_management")
 _FIELD = re.compile("[a-z][a-z0-9_]{0,79}")  # some servers read MODEL as model
 _REFUSED = re.compile(
     # more or longer replies than are reserved
@@ -54,31 +55,35 @@ _REFUSED = re.compile(
 _REMOVED = _words("""store service_tier speed prediction modalities audio client_metadata access_programs
     reasoningEffort promptCacheKey""")
 _REMOVED_KEYS = _words("annotations logprobs provider_specific_fields internal_chat_message_metadata_passthrough")
-#: Objects in messages: what the three APIs call a text, a picture in the body, a call of an own tool and its result.
-_TYPES = _words("""message agent_message text input_text output_text summary_text reasoning_text encrypted_content
-    refusal image image_url input_image base64 document content ephemeral direct compaction
-    thinking redacted_thinking reasoning reasoning.text reasoning.summary reasoning.encrypted
-    function function_call function_call_output custom custom_tool_call custom_tool_call_output
-    tool_use tool_result tool_reference tool_search_call tool_search_output additional_tools
-    local_shell_call local_shell_call_output apply_patch_call apply_patch_call_output""")
+#: Objects in messages: what the three APIs call a text, a picture in the body, a call of an own tool and its result;
+#: choices of tools; edits of a context that call no model.
+_TYPES = re.compile(
+    r"""message|agent_message|text|input_text|output_text|summary_text|reasoning_text|encrypted_content|refusal
+    |image|image_url|input_image|base64|document|content|ephemeral|direct|compaction|thinking
+    |redacted_thinking|reasoning|reasoning\.text|reasoning\.summary|reasoning\.encrypted|function
+    |function_call|function_call_output|custom|custom_tool_call|custom_tool_call_output|tool_use|tool_result
+    |tool_reference|tool_search_call|tool_search_output|additional_tools|local_shell_call
+    |local_shell_call_output|apply_patch_call|apply_patch_call_output|auto|any|none|required|tool
+    |allowed_tools|local_shell|apply_patch|clear_(tool_uses|thinking)_\d+""",
+    re.VERBOSE,
+)
 #: Keys of messages and tools whose value is a text or a number.
 _SCALARS = _words("""type role name text id index status phase author recipient context title description ttl scope mode
     refusal reasoning reasoning_content thinking signature data media_type encrypted_content detail is_error
     tool_call_id tool_use_id tool_name call_id namespace execution strict defer_loading disable_parallel_tool_use
     eager_input_streaming max_characters display_width_px display_height_px display_number enable_zoom""")
-#: Keys with an object or a list of objects; for some, the objects need no type, or a text stands in their place.
+#: Keys with an object or a list of objects; with some the objects need no type, or a text stands in their place.
 _OBJECTS = _words("""content output summary source tool_calls thinking_blocks reasoning_details cache_control caller
-    function custom allowed_tools""")
-_UNTYPED = _words("function custom allowed_tools")
-_TEXTS = _words("content output summary")
-#: Keys with whatever the agent's own tools take.
-_ARGUMENTS = _words("arguments input parameters input_schema format action operation")
+    function custom allowed_tools image_url edits""")
+_UNTYPED = _words("function custom allowed_tools image_url messages input instructions system context_management")
+_TEXTS = _words("content output summary messages input instructions system")
+#: Keys with whatever the agent's own tools and edits take.
+_ARGUMENTS = _words("""arguments input parameters input_schema format action operation
+    keep trigger clear_at_least exclude_tools clear_tool_inputs""")
 #: The tools that the agent runs itself; all other types run at the vendor, with a network and a price.
 _OWN_TOOLS = re.compile(
     r"function|custom|namespace|tool_search|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+"
 )
-_CHOICES = _words("auto any none required tool function custom allowed_tools local_shell apply_patch")
-_CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # other edits of a context call the model
 _MODEL = re.compile(r"[!-~]{1,200}")  # it is shown on the user's terminal
 #: Models that search or run code at the vendor by themselves, at a price that no usage reports, or stand for others.
 _SEARCHING = re.compile(r"(?i)(?<!re)search|deep-?research|sonar|perplexity|compound|:online|@preset|router$|/auto$")
@@ -114,7 +119,7 @@ def parse_request(kind: Kind, data: bytes | bytearray) -> ModelRequest:
         if not isinstance(fields, dict):
             raise RequestRefused(400, "the body is not a JSON object")
         body = _forwarded_fields(kind, fields)
-        pictures = sum(_check_parts(kind, body[name], typed=False, text=True) for name in _CONTENT if name in body)
+        pictures = sum(_check_field(name, body[name]) for name in _CHECKED if name in body)
         lengths = [_read_length(body, name) for name in LENGTHS[kind] if name in body]
         hides_usage = kind == "chat" and body.get("stream") is True and _ask_for_usage(body)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -143,53 +148,59 @@ def _forwarded_fields(kind: Kind, fields: JsonObject) -> JsonObject:
         raise RequestRefused(400, f"{model[:80]}: models that search the web are not forwarded; {hint}")
     if not isinstance(body.get("stream", False), bool):
         raise RequestRefused(400, "stream: true or false is expected")
-    if "tools" in body and not _keep_own_tools(kind, body):
+    if "tools" in body and not _keep_own_tools(body["tools"], bare=kind == "messages"):
         del body["tools"]
         body.pop("tool_choice", None)
-    if "tool_choice" in body:
-        _check_choice(kind, body["tool_choice"])
-    if "context_management" in body:
-        _check_edits(body["context_management"])
     if kind == "responses":
         body["store"] = False  # stored text could be used later by its name, unseen here
-        items = body.get("input")
-        for item in items if isinstance(items, list) else ():
-            _check_item(item)
     return body
 
 
-def _check_parts(kind: Kind, value: JsonValue, *, typed: bool, text: bool) -> int:
-    """Check an object or a list of objects; ``typed``: each needs a type; ``text``: or it is a text. Returns what its
-    pictures cost in tokens beyond one for each of their bytes. Raises RequestRefused."""
-    if text and isinstance(value, str):
+def _check_field(name: str, value: JsonValue) -> int:
+    """As `_check_parts`, for a field of the body."""
+    try:
+        return _check_parts(name, {"type": value} if name == "tool_choice" and isinstance(value, str) else value)
+    except RequestRefused as refused:
+        raise RequestRefused(400, f"{name}: {refused.message}") from None
+
+
+def _check_parts(key: str, value: JsonValue) -> int:
+    """Check the objects, or the text, at a key. Returns what their pictures cost in tokens beyond one for each of their
+    bytes. Raises RequestRefused."""
+    if value is None or (key in _TEXTS and isinstance(value, str)):
         return 0
     tokens = 0
     for part in value if isinstance(value, list) else [value]:
         if not isinstance(part, dict):
-            raise RequestRefused(400, "content of a request is text or objects with a type")
-        if (typed or "type" in part) and str(part.get("type")) not in _TYPES:
-            raise RequestRefused(400, f"an item of type {str(part.get('type'))[:60]!r} is not forwarded here")
-        tokens += _check_keys(kind, part)
+            raise RequestRefused(400, "text, or objects with a type, are expected")
+        form = str(part["type"]) if "type" in part else ""
+        if not (_TYPES.fullmatch(form) or (key in _UNTYPED and not form)):
+            raise RequestRefused(400, f"an item of type {form[:60]!r} is not forwarded here")
+        if key == "input" and form in ("", "message") and not part.keys() >= {"role", "content"}:
+            raise RequestRefused(400, "an item without role and content: text outside the request cannot be metered")
+        if form == "reasoning" and not (part.get("encrypted_content") or part.get("content")) and part.get("id"):
+            hint = "ask for include=['reasoning.encrypted_content'] and send that"
+            raise RequestRefused(400, f"reasoning by its id: {hint}")
+        if form == "reasoning" and not part.get("encrypted_content"):
+            part.pop("id", None)
+        tokens += _check_keys(part)
     return tokens
 
 
-def _check_keys(kind: Kind, part: JsonObject) -> int:
+def _check_keys(part: JsonObject) -> int:
     """As `_check_parts`, for the keys of one object."""
     tokens = 0
     for key, value in list(part.items()):
         if key in _REMOVED_KEYS or (value is None and key != "content"):
             del part[key]
         elif key == "tools":
-            _keep_own_tools(kind, part)
-        elif value is None:
-            continue
-        elif key in _OBJECTS or (key == "image_url" and isinstance(value, dict)):
-            typed = key not in _UNTYPED and key != "image_url"
-            tokens += _check_parts(kind, value, typed=typed, text=key in _TEXTS)
-        elif key in ("image_url", "url"):
-            if not str(value).startswith("data:image/"):
+            _keep_own_tools(value)
+        elif key in ("image_url", "url") and isinstance(value, str):
+            if not value.startswith("data:image/"):
                 raise RequestRefused(400, f"{key}: send pictures in the body: other data cannot be metered")
-            tokens += _PICTURE - len(str(value))
+            tokens += _PICTURE - len(value)
+        elif key in _OBJECTS:
+            tokens += _check_parts(key, value)
         elif key not in _ARGUMENTS and (key not in _SCALARS or isinstance(value, dict | list)):
             raise RequestRefused(400, f"{key[:60]}: {_HINT}")
     if part.get("type") == "base64":
@@ -199,53 +210,25 @@ def _check_keys(kind: Kind, part: JsonObject) -> int:
     return tokens
 
 
-def _keep_own_tools(kind: Kind, holder: JsonObject) -> bool:
-    """Keep only the tools that the agent runs itself, also inside name spaces: codex and Claude Code offer a web search
-    by default. Returns whether any is left. Raises RequestRefused for a tool with other keys, and for one without a
-    type, unless it is Anthropic's, with a name and a schema: other APIs run what such an object names."""
-    tools, own_tools = holder["tools"], list[JsonValue]()
+def _keep_own_tools(tools: JsonValue, *, bare: bool = False) -> list[JsonValue]:
+    """Keep in the list only the tools that the agent runs itself, also inside name spaces: codex and Claude Code offer
+    a web search by default. ``bare``: a tool with a name and a schema needs no type; other APIs run what such an object
+    names. Returns the list. Raises RequestRefused for a tool with other keys."""
     if not isinstance(tools, list):
         raise RequestRefused(400, "tools is not a list")
+    own_tools = []
     for tool in tools:
         if not isinstance(tool, dict):
             continue
         form = tool.get("type")
-        if form is None and not (
-            kind == "messages" and tool.get("name") and isinstance(tool.get("input_schema"), dict)
-        ):
+        if form is None and not (bare and tool.get("name") and isinstance(tool.get("input_schema"), dict)):
             raise RequestRefused(400, "tools: one without a type, or without a name and a schema, is not forwarded")
         at_vendor = form == "tool_search" and tool.get("execution") != "client"
         if form is None or (_OWN_TOOLS.fullmatch(str(form)) and not at_vendor):
-            _check_keys(kind, tool)
+            _check_keys(tool)
             own_tools.append(tool)
-    holder["tools"] = own_tools
-    return bool(own_tools)
-
-
-def _check_choice(kind: Kind, choice: JsonValue) -> None:
-    if str(choice.get("type") if isinstance(choice, dict) else choice) not in _CHOICES:
-        raise RequestRefused(400, "tool_choice: tools that run at the vendor are not forwarded")
-    if isinstance(choice, dict):
-        _check_keys(kind, choice)
-
-
-def _check_edits(management: JsonValue) -> None:
-    edits = management.get("edits", []) if isinstance(management, dict) and management.keys() <= {"edits"} else None
-    for edit in edits if isinstance(edits, list) else [None]:
-        if not (isinstance(edit, dict) and _CLEARS.fullmatch(str(edit.get("type")))):
-            raise RequestRefused(400, "context_management: only clearing of tool uses and thinking is forwarded")
-
-
-def _check_item(item: JsonValue) -> None:
-    """Refuse an item of Responses that is only a name for text at the vendor."""
-    form = item.get("type", "message") if isinstance(item, dict) else None
-    if not isinstance(item, dict) or (form == "message" and not item.keys() >= {"role", "content"}):
-        raise RequestRefused(400, "an input item without role and content: text outside the request cannot be metered")
-    if form == "reasoning" and not item.get("encrypted_content"):
-        if not item.get("content") and item.get("id"):
-            hint = "ask for include=['reasoning.encrypted_content'] and send that"
-            raise RequestRefused(400, f"reasoning by its id: {hint}")
-        item.pop("id", None)
+    tools[:] = own_tools
+    return tools
 
 
 def _read_length(body: JsonObject, name: str) -> int:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -32,6 +32,7 @@ from inner_loop.gateway.call_meter import CallMeter, MeteredCall
 from inner_loop.gateway.request import Kind, ModelRequest, parse_request
 from inner_loop.gateway.route import Protocol, Route, Upstream
 from inner_loop.gateway.serving import CONNECTIONS, GATEWAY_PORT, RequestRefused, private_socket
+from inner_loop.models.reply_limits import Redirected, Refused, limited
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
 from programs.common.closing import Closing
@@ -43,7 +44,7 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: c
 _SOCKET_SECONDS = 30.0
 _BODY_BYTES, _BODY_SECONDS = 16 << 20, 60.0
 _LARGE_BYTES, _LARGE_BODIES = 1 << 20, 4  # bodies of more bytes, of which so many are held at once
-_REPLY_BYTES = 64 << 20
+_REPLY_BYTES = 64 << 20  # of a stream, an event for each token
 _SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may occur in any reply
 _METERED: dict[str, Kind] = {"chat/completions": "chat", "responses": "responses", "v1/messages": "messages"}
 #: Requests of each protocol; those that are not metered are free.
@@ -77,7 +78,7 @@ class Gateway(Closing, ThreadingTCPServer):
         self.meter = CallMeter(context)
         timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
         limits = httpx.Limits(max_connections=None)  # with proxies and certificates of our own environment
-        self.client = httpx.Client(follow_redirects=False, timeout=timeout, limits=limits)
+        self.client = limited(httpx.Client(timeout=timeout, limits=limits), _REPLY_BYTES)
         self._large_bodies = threading.BoundedSemaphore(_LARGE_BODIES)
         self._parsing = threading.Lock()  # parsed, a body takes many times its bytes
         self._model_names, self._model_patterns = context.config.models, models
@@ -196,16 +197,14 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.hold_body(length):
                 # counting tokens is free, and has the same restrictions
                 request = self.server.parse(kind or "messages", self._read_body(length)) if length or kind else None
-                if request is not None and kind is not None:
-                    with self.server.meter.call(request, route) as call:
-                        self._forward_metered(route, path, request, call)
-                else:
-                    with self._open(route, path, request) as response:
-                        self._forward_whole(response, self._read_reply(response))
+                with self.server.meter.call(request, route) if request and kind else nullcontext() as call:
+                    self._forward(route, path, request, call)
         except RequestRefused as refused:
             self._refuse(refused.status, refused.message)
         except httpx.TimeoutException:
             self._refuse(504, "the API did not answer in time")
+        except Refused as refused:
+            self._refuse(502, f"the API sent {refused}")
         except httpx.HTTPError:
             self._refuse(502, "the API cannot be reached")
 
@@ -259,30 +258,36 @@ class Handler(BaseHTTPRequestHandler):
     def _open(self, route: Route, path: str, request: ModelRequest | None) -> AbstractContextManager[httpx.Response]:
         """The API's reply. Of the agent's headers those that are one line of ASCII and have no meaning for the key or
         the body are sent."""
-        headers = {"accept-encoding": "identity", "content-type": "application/json", **route.authorization}
+        headers = {"content-type": "application/json", **route.authorization}
         for name, value in self.headers.items():
             if name.lower() in _REQUEST_HEADERS and value.isascii() and value.isprintable():
                 headers[name.lower()] = value
         content = request.content if request else None
         return self.server.client.stream(self.command, route.url + path, headers=headers, content=content)
 
-    def _forward_metered(self, route: Route, path: str, request: ModelRequest, call: MeteredCall) -> None:
+    def _forward(self, route: Route, path: str, request: ModelRequest | None, call: MeteredCall | None) -> None:
+        """``call``: None for a free request."""
         try:
             with self._open(route, path, request) as response:
-                if response.headers.get("content-type", "").startswith("text/event-stream") and response.is_success:
+                is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+                if request and call and is_stream and response.is_success:
                     self._forward_stream(response, call, request.hides_usage)
-                    return
-                data = self._read_reply(response)
-                if response.is_success:
-                    call.reply.read_whole(data)
-                    call.answer()  # booked before the agent receives it
                 else:
-                    call.fail(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
-                self._forward_whole(response, data)
+                    self._forward_whole(response, call)
         except httpx.HTTPError as error:
-            free = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            call.fail(f"{type(error).__name__}: {error}", free=free)
+            if call:
+                free = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | Redirected)
+                call.fail(f"{type(error).__name__}: {error}", free=free)
             raise
+
+    def _forward_whole(self, response: httpx.Response, call: MeteredCall | None) -> None:
+        data = self.server.redact(response.read())
+        if call and response.is_success:
+            call.reply.read_whole(data)
+            call.answer()  # booked before the agent receives it
+        elif call:
+            call.fail(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
+        self._send_whole(response.status_code, data, self._reply_headers(response))
 
     def _forward_stream(self, response: httpx.Response, call: MeteredCall, hides_usage: bool) -> None:
         """Event by event. A broken stream ends for the agent without an end mark, as it did for us."""
@@ -306,7 +311,7 @@ class Handler(BaseHTTPRequestHandler):
     def _events(self, response: httpx.Response) -> Iterator[bytes]:
         """Server-sent events, each with the empty line that ends it; also text after the last one."""
         rest = bytearray()
-        for piece in _reply_pieces(response):
+        for piece in response.iter_raw():
             rest += piece
             if b"\n\n" not in rest[-len(piece) - 3 :].replace(b"\r\n", b"\n"):
                 continue  # without a copy of all for each piece
@@ -316,14 +321,6 @@ class Handler(BaseHTTPRequestHandler):
             rest = bytearray(begun)
         if rest.strip():
             yield self.server.redact(bytes(rest))
-
-    def _read_reply(self, response: httpx.Response) -> bytes:
-        return self.server.redact(b"".join(_reply_pieces(response)))
-
-    def _forward_whole(self, response: httpx.Response, data: bytes) -> None:
-        if 300 <= response.status_code < 400:
-            raise RequestRefused(502, "the API redirects, which is not followed")
-        self._send_whole(response.status_code, data, self._reply_headers(response))
 
     def _reply_headers(self, response: httpx.Response) -> dict[str, str]:
         """Headers that an agent needs; none that sets a cookie or names an account."""
@@ -357,15 +354,3 @@ class Handler(BaseHTTPRequestHandler):
         error = {"type": form, "code": code, "message": message, "param": None}
         headers = {"Content-Type": "application/json", "x-should-retry": "true" if status >= 500 else "false"}
         self._send_whole(status, json.dumps({"type": "error", "error": error}).encode(), headers)
-
-
-def _reply_pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The body of a reply as it arrives, within a limit, which a compressed one would exceed before it is seen."""
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise httpx.DecodingError("the answer is compressed, which was not asked for")
-    left = _REPLY_BYTES
-    for piece in response.iter_raw():
-        left -= len(piece)
-        if left < 0:
-            raise httpx.ReadError("the answer is too long")
-        yield piece

@@ -181,7 +181,7 @@ class ModelClient:
             call.event = replace(call.event, attempts=call.event.attempts + 1)
             began = time.monotonic()
             reply = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout, form=call.form)
-            usage = reply.usage or TokenUsage(tokens_in, reply.bytes // SAFE_BYTES + 1)
+            usage = reply.usage or TokenUsage(tokens_in, len(reply.text.encode()) // SAFE_BYTES + 1)
             usd = price.cost(usage) if price else None
             cost = Cost(usage.tokens, usd or 0.0)
             call.event = replace(call.event, tokens=call.event.tokens + cost.tokens, usd=_add(call.event.usd, usd))

@@ -40,11 +40,6 @@ class Message:
         """Without secrets."""
         return replace(self, text=scrub(self.text), volatile=scrub(self.volatile))
 
-    @property
-    def stable(self) -> list[str]:
-        """The part that identifies a message."""
-        return [self.role, self.text]
-
 
 class PromptTooLong(EnvironmentProblem):
     """A prompt exceeds the context of every model that may answer; another prompt may fit. Its message contains
@@ -57,7 +52,9 @@ def request_id(
     models: Sequence[str], messages: Sequence[Message], max_tokens: int, form: Mapping[str, Any] | None = None
 ) -> str:
     """SHA-256 of a request: the models that may answer, the messages without volatile text, the length, the form."""
-    body = [list(models), [message.stable for message in messages], max_tokens, *([wire_of(form)] if form else [])]
+    body = [list(models), [[message.role, message.text] for message in messages], max_tokens]
+    if form:
+        body.append(wire_of(form))
     return hashlib.sha256(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
 
 

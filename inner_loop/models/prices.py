@@ -38,27 +38,13 @@ class TokenPrice:
             writing = WRITING if marked(self.model) else 1.0
             written = (usage.written - usage.written_hour) * writing + usage.written_hour * WRITING_HOUR
             return (plain + usage.cached * rate_cached + written * rate_in) / 1e6
-        return float(sum(litellm().cost_per_token(model=self.model, usage_object=_litellm_usage(usage))))
-
-
-def _litellm_usage(usage: TokenUsage) -> Any:
-    litellm()
-    from litellm.types.utils import CacheCreationTokenDetails, PromptTokensDetailsWrapper, Usage
-
-    stored = CacheCreationTokenDetails(
-        ephemeral_5m_input_tokens=usage.written - usage.written_hour, ephemeral_1h_input_tokens=usage.written_hour
-    )
-    details = PromptTokensDetailsWrapper(
-        cached_tokens=usage.cached,
-        cache_creation_tokens=usage.written,
-        cache_creation_token_details=stored if usage.written else None,
-    )
-    return Usage(
-        prompt_tokens=usage.tokens_in,
-        completion_tokens=usage.tokens_out,
-        total_tokens=usage.tokens,
-        prompt_tokens_details=details,
-    )
+        details: dict[str, Any] = {"cached_tokens": usage.cached, "cache_creation_tokens": usage.written}
+        if usage.written:
+            hour = usage.written_hour
+            parts = {"ephemeral_5m_input_tokens": usage.written - hour, "ephemeral_1h_input_tokens": hour}
+            details["cache_creation_token_details"] = parts
+        counts = litellm().Usage(usage.tokens_in, usage.tokens_out, usage.tokens, prompt_tokens_details=details)
+        return float(sum(litellm().cost_per_token(model=self.model, usage_object=counts)))
 
 
 def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
@@ -105,10 +91,13 @@ def require_ready(config: ModelConfig) -> None:
                 hint=f"export {missing[0]}=…; for a local server, any value will do",
             )
         if config.max_usd is not None and price_of(model, config) is None:
-            raise UsageError(
-                f"--max-usd: no price is known for {model}",
-                hint=f"dollars per million tokens: --set prices={model}=0.5/1.5; or cap by --set max_tokens=N",
-            )
+            raise unpriced(model, model)
+
+
+def unpriced(model: str, name: str) -> UsageError:
+    """The problem of a cap in dollars and a model without a price, which can be given for its full ``name``."""
+    hint = f"dollars per million tokens: --set prices={name}=0.5/1.5; or cap by --set max_tokens=N"
+    return UsageError(f"--max-usd: no price is known for {model}", hint=hint)
 
 
 def provider_of(model: str) -> str:

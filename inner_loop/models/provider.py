@@ -56,10 +56,6 @@ class ProviderReply:
     usage: TokenUsage | None
     finish: str
 
-    @property
-    def bytes(self) -> int:
-        return len(self.text.encode())
-
 
 def litellm() -> Any:
     """The library, with its own price map, no output on stderr, and no traffic except the calls."""
@@ -74,10 +70,19 @@ def _load_litellm() -> Any:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     gc.disable()  # what is imported stays: looking through it for garbage took a quarter of the time
     try:
-        library = _imported()
+        with warnings.catch_warnings():  # theirs, of their own types
+            warnings.simplefilter("ignore")
+            import litellm as library
+
+            library.ModelResponse()
+            library.ModelResponse(stream=True)
+        with suppress(ImportError):  # else imported by the first call, while it is timed
+            import openai.resources  # noqa: F401
+        from inner_loop.models.reply_limits import limit  # it needs httpx, which takes as long as the command itself
     finally:
         gc.freeze()
         gc.enable()
+    limit(library)
     library.suppress_debug_info = True
     library.telemetry = False
     library.drop_params = True
@@ -85,21 +90,6 @@ def _load_litellm() -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # they quote what a server sent
     return library
-
-
-def _imported() -> Any:
-    with warnings.catch_warnings():  # theirs, of their own types
-        warnings.simplefilter("ignore")
-        import litellm
-
-        litellm.ModelResponse()
-        litellm.ModelResponse(stream=True)
-        with suppress(ImportError):  # else imported by the first call, while it is timed
-            import openai.resources  # noqa: F401
-    from inner_loop.models.reply_limits import limit  # it needs httpx, which takes as long as the command itself
-
-    limit(litellm)
-    return litellm
 
 
 def ask(
