@@ -1,10 +1,10 @@
 """Harvest: the best train.py that the experiments of a study allow, found by a last search and measured afresh.
 
 The search starts from the best edits by the mixed model of all experiments and from the best final sources of all runs,
-and goes on from the best of what it has trained (`inner_loop.proposers.elite`). Each training has its own seed and is
-scored on the split that runs see. The finalists are trained again and chosen among by the split `selection`; the winner
-is trained once more, and its gain is measured on the split `confirmation`. So neither the seeds nor the data behind the
-announced figure chose anything.
+and goes on from the best of what it has trained (`inner_loop.scripted.proposers.elite`). Each training has its own
+seed and is scored on the split that runs see. The finalists are trained again and chosen among by the split
+`selection`; the winner is trained once more, and its gain is measured on the split `confirmation`. So neither the seeds
+nor the data behind the announced figure chose anything.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from arena.measuring import gain_estimate, measure_baseline, recorded, split_of,
 from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
-from inner_loop.proposers.elite import PARENTS, elite_edit
+from inner_loop.scripted.proposers.elite import PARENTS, elite_edit
 from trainer.edits import Edit, EditError, Value
 from trainer.source import Source
 from trainer.streams import Stream

@@ -16,9 +16,11 @@ from programs.common.registry import Registry
 
 VERSION = 1
 PROPOSERS: Registry[Any] = Registry(
-    "proposers", "inner_loop.proposers", ("start",), first=("queue", "random", "local", "tpe")
+    "proposers", "inner_loop.scripted.proposers", ("start",), first=("queue", "random", "local", "tpe")
 )
-KEEP_RULES: Registry[Any] = Registry("keep_rules", "inner_loop.keep", ("keep",), first=("better", "margin", "paired"))
+KEEP_RULES: Registry[Any] = Registry(
+    "keep_rules", "inner_loop.scripted.keep", ("keep",), first=("better", "margin", "paired")
+)
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
 

@@ -21,7 +21,7 @@ def render(name: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    from inner_loop.researchers.quoting import file_block
+    from inner_loop.chat.quoting import file_block
 
     made = jinja_environment(FOLDER, whole=True)
     made.filters["file_block"] = file_block

@@ -16,6 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from inner_loop.bench import Bench, RunStopped, WallSpent
+from inner_loop.chat.notes import LOST, Notes, QueuedIdea
+from inner_loop.chat.prompt import Prompts
+from inner_loop.chat.quoting import line
+from inner_loop.chat.reply import BadEdit, EditReply, parse
+from inner_loop.chat.results import CHAT
 from inner_loop.events import Proposal, TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
@@ -23,11 +28,6 @@ from inner_loop.models.contract import Message
 from inner_loop.models.prices import bill_line, estimate, require_ready
 from inner_loop.moves import known_edit
 from inner_loop.researchers.description import ResearcherDescription
-from inner_loop.researchers.notes import LOST, Notes, QueuedIdea
-from inner_loop.researchers.prompt import Prompts
-from inner_loop.researchers.quoting import line
-from inner_loop.researchers.reply import BadEdit, EditReply, parse
-from inner_loop.researchers.results import CHAT
 from inner_loop.researchers.scripted import WaveResearcher
 from inner_loop.run_context import ModelConfig, RunContext, is_replayed
 from programs.common.errors import UsageError

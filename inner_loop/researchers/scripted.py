@@ -10,15 +10,15 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
-from inner_loop import keep, proposers
 from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.confirm import confirm
 from inner_loop.contracts import Situation, Turn, TurnResearcher
 from inner_loop.events import Experiment, Proposal
 from inner_loop.run_context import RunContext
-from inner_loop.surroundings import Surroundings
-from inner_loop.trials import Trials, next_wave, prepare_rule
+from inner_loop.scripted import keep, proposers
+from inner_loop.scripted.confirm import confirm
+from inner_loop.scripted.surroundings import Surroundings
+from inner_loop.scripted.trials import Trials, next_wave, prepare_rule
 from programs.program import Program
 from trainer.edits import Edit, EditError
 from trainer.source import Source

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from bench.simulated_tasks import COST, random_law, simulated_task
-from inner_loop import keep, proposers
 from inner_loop.bench import Bench
 from inner_loop.contracts import ProposerStart, Situation
 from inner_loop.events import DecisionEvent, Event, Experiment, Proposal
 from inner_loop.researchers.description import describe
 from inner_loop.run import run
 from inner_loop.run_context import RunContext
-from inner_loop.surroundings import Surroundings
-from inner_loop.trials import prepare_rule, verdict_of
+from inner_loop.scripted import keep, proposers
+from inner_loop.scripted.surroundings import Surroundings
+from inner_loop.scripted.trials import prepare_rule, verdict_of
 from programs.charter import PROPOSERS, Charter, Keep
 from programs.ideas import ProgramIdea
 from programs.program import Program

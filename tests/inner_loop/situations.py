@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inner_loop.bench import Bench
 from inner_loop.contracts import Situation
 from inner_loop.events import Experiment, Proposal
-from inner_loop.surroundings import Surroundings
+from inner_loop.scripted.surroundings import Surroundings
 from programs.charter import Charter
 from tests.inner_loop.play import open_bench
 from trainer.edits import Edit

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.researchers.notes import LOST
+from inner_loop.chat.notes import LOST
 from programs.common.errors import UsageError
 from programs.shelf import starter
 from tests.arena.test_chat import alone, of

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inner_loop import keep
 from inner_loop.bench import Bench
 from inner_loop.comparison import decide_by, difference, gain_text
 from inner_loop.events import Experiment, Proposal
+from inner_loop.scripted import keep
+from inner_loop.scripted.trials import Trials
 from inner_loop.stored_sources import StoredSources
-from inner_loop.trials import Trials
 from programs.charter import Keep
 from tests.events import of, typed
 from tests.inner_loop.play import open_bench, play, program

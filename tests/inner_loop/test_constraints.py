@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents import answer, worktree
+from inner_loop.chat.notes import Notes
+from inner_loop.chat.prompt import Prompts
 from inner_loop.events import Experiment, Proposal
-from inner_loop.researchers.notes import Notes
-from inner_loop.researchers.prompt import Prompts
 from inner_loop.run_context import ModelConfig
 from programs.common.errors import TaskError
 from programs.roles import Role

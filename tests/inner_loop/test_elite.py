@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inner_loop.moves import changed
-from inner_loop.proposers.elite import CROSSOVER, MOST_CHANGED, elite_edit
+from inner_loop.scripted.proposers.elite import CROSSOVER, MOST_CHANGED, elite_edit
 from trainer.edits import EditSpace, Knob
 
 LADDERS = tuple(Knob(f"L{i}", "float", (0.0, 0.1, 1.0, 2.0, 3.0)) for i in range(12))

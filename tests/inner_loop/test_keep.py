@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from inner_loop import keep
 from inner_loop.bench import BudgetSpent
 from inner_loop.comparison import measurements
 from inner_loop.contracts import KeepRule
 from inner_loop.events import Proposal
-from inner_loop.keep.better import verdict
-from inner_loop.trials import prepare_rule, verdict_of
+from inner_loop.scripted import keep
+from inner_loop.scripted.keep.better import verdict
+from inner_loop.scripted.trials import prepare_rule, verdict_of
 from programs.charter import KEEP_RULES, Keep
 from tests.conformance import KeepRuleConformance
 from tests.events import of

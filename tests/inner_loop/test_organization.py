@@ -11,13 +11,13 @@ from statistics import stdev
 import pytest
 
 from inner_loop.bench import Bench
+from inner_loop.chat.notes import CHANCES, Notes
+from inner_loop.chat.prompt import SHOWN, Prompts, _log, labelled, patch_text, provided
+from inner_loop.chat.quoting import clean, fenced, file_block, line, tail, within
+from inner_loop.chat.reply import parse
+from inner_loop.chat.results import result_rows
 from inner_loop.events import Proposal
 from inner_loop.repository import RunRepository
-from inner_loop.researchers.notes import CHANCES, Notes
-from inner_loop.researchers.prompt import SHOWN, Prompts, _log, labelled, patch_text, provided
-from inner_loop.researchers.quoting import clean, fenced, file_block, line, tail, within
-from inner_loop.researchers.reply import parse
-from inner_loop.researchers.results import result_rows
 from inner_loop.run_context import ModelConfig
 from programs.edit import replace_ideas
 from programs.lint import lint

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inner_loop import proposers
 from inner_loop.bench import Bench
 from inner_loop.contracts import ProposerStart
 from inner_loop.events import DecisionEvent, Experiment
 from inner_loop.moves import after, changed, neighbours, others
-from inner_loop.proposers.elite import EliteProposer, parents
-from inner_loop.proposers.local import LocalProposer
-from inner_loop.proposers.queue import QueueProposer
-from inner_loop.proposers.random import RandomProposer
-from inner_loop.proposers.tpe import TpeProposer
+from inner_loop.scripted import proposers
+from inner_loop.scripted.proposers.elite import EliteProposer, parents
+from inner_loop.scripted.proposers.local import LocalProposer
+from inner_loop.scripted.proposers.queue import QueueProposer
+from inner_loop.scripted.proposers.random import RandomProposer
+from inner_loop.scripted.proposers.tpe import TpeProposer
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import ProgramIdea, split
 from tests.conformance import ProposerConformance

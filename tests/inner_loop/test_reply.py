@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inner_loop.researchers.reply import BadEdit, parse
+from inner_loop.chat.reply import BadEdit, parse
 from trainer.source import Source
 
 TEXT = "a = 1\nb = 2\n\ndef f():\n    a = 1\n    return a\n"

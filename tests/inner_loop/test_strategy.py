@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from inner_loop.confirm import confirm
 from inner_loop.events import Proposal
+from inner_loop.scripted.confirm import confirm
 from programs.charter import promoted
 from tests.inner_loop.play import FULL, Event, Played, open_bench, play, program
 from trainer.edits import Edit

@@ -13,7 +13,7 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from bench.whole import resized
 from inner_loop.agents.worktree import lay, require_free
-from inner_loop.researchers.prompt import labelled
+from inner_loop.chat.prompt import labelled
 from meta.kinds.plans import starters_of
 from meta.mutators.llm.drop_file import drop_file
 from programs.common.errors import UsageError

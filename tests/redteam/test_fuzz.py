@@ -31,9 +31,9 @@ from arena.home.chain import Chain
 from arena.home.protocol import RunResult, parsed
 from arena.run_archive import ARCHIVE, unpacked
 from arena.serving.names import checked_name, skeletons
+from inner_loop.chat.reply import BadEdit, parse
 from inner_loop.gateway.request import LENGTHS, parse_request
 from inner_loop.gateway.serving import RequestRefused
-from inner_loop.researchers.reply import BadEdit, parse
 from meta.cli.main import run
 from meta.mutators.llm.reply import BadReply, build_child
 from meta.mutators.llm.reply import parse_reply as reply_of

@@ -23,8 +23,8 @@ from analysis.study import query as ask_study
 from arena.contest.entering.lookup import find_entry
 from arena.contest.web.host import weight_of
 from bench.simulated_tasks import random_law, simulated_task
+from inner_loop.chat.reply import parse
 from inner_loop.events import FindingEvent
-from inner_loop.researchers.reply import parse
 from meta.mutators.llm.reply import BadReply, build_child, parse_reply
 from programs.common import bounded
 from programs.common import registry as registry_module

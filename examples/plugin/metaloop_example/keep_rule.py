@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inner_loop.bench import Bench
 from inner_loop.contracts import KeepRule, KeepVerdict
 from inner_loop.events import Experiment
-from inner_loop.keep.better import Better
+from inner_loop.scripted.keep.better import Better
 from programs.charter import Keep
 
 PER_LINE = 0.001

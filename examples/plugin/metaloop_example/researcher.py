@@ -5,9 +5,9 @@ from __future__ import annotations
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over
 from inner_loop.events import Proposal
-from inner_loop.keep.better import verdict
 from inner_loop.moves import others
 from inner_loop.run_context import RunContext
+from inner_loop.scripted.keep.better import verdict
 from programs.program import Program
 from trainer.task import Task
 

@@ -10,7 +10,7 @@ import jinja2
 
 from analysis.report.evidence_text import fact, quoted
 from analysis.wording import significant
-from inner_loop.researchers.quoting import mark_of
+from inner_loop.chat.quoting import mark_of
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line
 

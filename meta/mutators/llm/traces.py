@@ -15,8 +15,8 @@ from analysis.study import read_study
 from analysis.tables import rows, statement
 from arena.study import Study
 from arena.task_study import tasks_of
+from inner_loop.chat.reply import BadEdit, parse
 from inner_loop.models.scrub import scrub
-from inner_loop.researchers.reply import BadEdit, parse
 from meta.mutators.llm.templates import render
 from programs.common.text import clipped
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.researchers.reply import BadEdit
+from inner_loop.chat.reply import BadEdit
 from meta.mutators.llm.reply import BadReply, WrittenChild, build_child, match_rows, parse_reply, schema
 from meta.mutators.llm.templates import fenced
 from programs.common.bounded import handling_text

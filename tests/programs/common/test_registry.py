@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from analysis.effects.attribution import METHODS
 from arena.choice import EXECUTORS
 from arena.race import RACE_RULES
-from inner_loop import proposers
 from inner_loop.researchers import RESEARCHERS, find_researcher
+from inner_loop.scripted import proposers
 from meta.kinds.contract import KINDS
 from meta.mutators.mix import MUTATORS, Mix, named_operators
 from programs.charter import FIELDS, KEEP_RULES, PROPOSERS, Charter

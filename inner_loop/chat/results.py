@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from inner_loop.bench import Bench
+from inner_loop.chat.quoting import clean, fenced, line
 from inner_loop.comparison import gain_text
 from inner_loop.events import Experiment
-from inner_loop.researchers.quoting import clean, fenced, line
 from trainer.constraints import shown
 from trainer.rows import Difference
 

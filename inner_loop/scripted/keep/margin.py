@@ -9,7 +9,7 @@ from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, measurements
 from inner_loop.contracts import KeepVerdict
 from inner_loop.events import Experiment
-from inner_loop.keep.better import verdict
+from inner_loop.scripted.keep.better import verdict
 from programs.charter import Keep
 from trainer.task import Task
 

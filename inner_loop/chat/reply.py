@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inner_loop.researchers.quoting import line
+from inner_loop.chat.quoting import line
 from programs.common.bounded import handling_text
 from programs.patches import BadBlock, Block, blocks_of
 from trainer.experiment import SOURCE_BYTES

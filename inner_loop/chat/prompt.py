@@ -13,14 +13,14 @@ from typing import Any
 
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
+from inner_loop.chat.notes import LOST, Notes, QueuedIdea
+from inner_loop.chat.quoting import clean, fenced, line, sentences_of, tail, within
+from inner_loop.chat.results import changed_lines, changes, not_kept, result_rows
 from inner_loop.comparison import mean_metric, seed_sd
 from inner_loop.contracts import NIGHT_RULES
 from inner_loop.events import Experiment, Proposal
 from inner_loop.models.contract import Message, fits, prompt_tokens
 from inner_loop.prompts import render
-from inner_loop.researchers.notes import LOST, Notes, QueuedIdea
-from inner_loop.researchers.quoting import clean, fenced, line, sentences_of, tail, within
-from inner_loop.researchers.results import changed_lines, changes, not_kept, result_rows
 from inner_loop.run_context import ModelConfig
 from programs.common.errors import UsageError
 from programs.common.text import BOM, split_lines

@@ -9,7 +9,7 @@ import numpy as np
 
 from inner_loop.contracts import Proposer, ProposerStart, Situation
 from inner_loop.events import Proposal
-from inner_loop.proposers.queue import DoubtedQueue
+from inner_loop.scripted.proposers.queue import DoubtedQueue
 from programs.charter import PROPOSERS
 
 if TYPE_CHECKING:

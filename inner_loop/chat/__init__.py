@@ -1,0 +1,1 @@
+"""What a model that proposes changes reads and answers."""

@@ -1,0 +1,1 @@
+"""What the scripted researcher proposes, screens, keeps and confirms by."""
