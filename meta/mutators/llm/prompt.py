@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from analysis.effects.rows import canonical, plain
-from analysis.report.evidence import Evidence, MutationCredit
+from analysis.effects.rows import CreditRow, canonical, plain
+from analysis.report.evidence import Evidence
 from analysis.report.evidence_text import RowIds, page, quoted
 from analysis.study import read_study
 from analysis.tables import rows, statement, typed_rows
@@ -64,7 +64,7 @@ class Tried:
     parents: str
     reason: str
     accepted: bool
-    credit: MutationCredit | None = None
+    credit: CreditRow | None = None
     credit_id: str = ""
     times: int = 1
 
