@@ -10,15 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.statistics import (
-    error_of,
-    interval,
-    limits,
-    shared_error,
-    skewed_difference,
-    t_quantile,
-    welch_difference,
-)
+from analysis.statistics import Estimate, error_of, shared_error, skewed_difference, t_quantile, welch_difference
 from trainer.rows import DRAWN, EXACT, ROWS, SEEDS
 
 if TYPE_CHECKING:
@@ -30,29 +22,33 @@ SPLIT = 0.2  # of a gain: how much another hidden split alone may reduce it (a f
 
 
 @dataclass(frozen=True)
-class GainEstimate:
-    """A mean gain in the task's unit, positive is better, from ``n`` values, with its 95% interval.
+class GainEstimate(Estimate):
+    """A mean gain in the task's unit, positive is better, from ``n`` values.
 
     ``noise``: what the interval contains, words of `trainer.rows`. Without any, or where the metric is exact, there is
-    no interval, and ``se`` is None. ``start``, ``end``: mean metrics of the untouched source and of this one in the
-    same measurement. ``held_rows``: number of held-back rows that it is on.
+    no interval, and ``se`` is None. ``luck``: how much lower the interval reaches, because the source is the best of
+    many on the same rows. ``start``, ``end``: mean metrics of the untouched source and of this one in the same
+    measurement. ``held_rows``: number of held-back rows that it is on.
     """
 
-    gain: float
-    se: float | None
-    df: float
-    low: float | None
-    high: float | None
-    n: int
     noise: str = ""
+    luck: float = 0.0
     start: float | None = None
     end: float | None = None
     held_rows: int | None = None
 
     @property
+    def gain(self) -> float:
+        return self.or_zero
+
+    def interval(self, miss: float = 0.025) -> tuple[float | None, float | None]:
+        low, high = super().interval(miss)
+        return None if low is None else low - self.luck, high
+
+    @property
     def without_interval(self) -> GainEstimate:
         """The same of which nothing is known but its value."""
-        return replace(self, se=None, df=0.0, low=None, high=None, noise="")
+        return replace(self, se=None, df=0.0, noise="")
 
 
 def gain_over_seeds(
@@ -68,19 +64,18 @@ def gain_over_seeds(
     n = len(gains)
     mean = math.fsum(gains) / n
     if data_noise == EXACT:
-        return GainEstimate(mean, None, 0.0, None, None, n, EXACT)
+        return GainEstimate(mean, n=n, noise=EXACT)
     if ignores_seed or (n > 1 and len(set(gains)) == 1 and len(set(untouched)) > 1):
         spread = untouched or gains
         se, df, n = math.sqrt(error_of(spread) * (len(spread) + 1)), len(spread) - 1.0, 1
     elif untouched:
-        _, found, df = welch_difference(gains, untouched)
-        se = found or 0.0
+        difference = welch_difference(gains, untouched)
+        se, df = difference.se or 0.0, difference.df
     else:
         se, df = math.sqrt(error_of(gains)), n - 1.0
     if not se:
-        return GainEstimate(mean, None, 0.0, None, None, n)
-    low, high = interval(mean, se, df)
-    return GainEstimate(mean, se, df, low, high, n, f"{SEEDS} {ROWS}" if data_noise == DRAWN else SEEDS)
+        return GainEstimate(mean, n=n)
+    return GainEstimate(mean, se, df, n=n, noise=f"{SEEDS} {ROWS}" if data_noise == DRAWN else SEEDS)
 
 
 def gain_over_rows(gains: Rows) -> GainEstimate:
@@ -92,16 +87,15 @@ def gain_over_rows(gains: Rows) -> GainEstimate:
     """
     gain, squares = float(gains.mean()), float((gains**2).sum())
     if not squares or len(gains) < 2:
-        return GainEstimate(gain, None, 0.0, None, None, len(gains))
+        return GainEstimate(gain, n=len(gains))
     se = math.sqrt(float(gains.var(ddof=1)) / len(gains))
     df = max(squares**2 / float((gains**4).sum()) - 1.0, 1e-9)
-    return GainEstimate(gain, se or None, df, *interval(gain, se or None, df), len(gains), ROWS)
+    return GainEstimate(gain, se or None, df, n=len(gains), noise=ROWS)
 
 
 def keeps_its_gain(trained: GainEstimate, untrained: GainEstimate) -> bool:
     """Whether a source is better than the baseline without training, by more than KEPT_SHARE of its gain."""
-    shown = untrained.low is not None and untrained.low > 0
-    return shown and untrained.gain > KEPT_SHARE * max(trained.gain, 0.0)
+    return untrained.is_positive and untrained.gain > KEPT_SHARE * max(trained.gain, 0.0)
 
 
 def source_verdict(trained: GainEstimate, failed: Sequence[str], embedded: str, seeds: int) -> str:
@@ -115,7 +109,7 @@ def source_verdict(trained: GainEstimate, failed: Sequence[str], embedded: str, 
         return f"invalid: {embedded}"
     if trained.noise == EXACT and trained.gain:
         return "better than the baseline" if trained.gain > 0 else "worse"
-    if trained.low is not None and trained.low > 0:
+    if trained.is_positive:
         return "better than the baseline"
     return "worse" if trained.high is not None and trained.high < 0 else "not shown"
 
@@ -126,12 +120,12 @@ class Lead:
 
     first: GainEstimate
     second: GainEstimate
-    lead: GainEstimate
+    lead: Estimate
 
     @property
     def holds(self) -> bool:
         """Whether the lead's interval lies above 0: the one-sided test at 2.5% that a study announces."""
-        return self.lead.low is not None and self.lead.low > 0
+        return self.lead.is_positive
 
 
 def lead(
@@ -145,20 +139,19 @@ def lead(
 
     ``touched``: the share of each arm's measurements that were compared with the baseline. The others gain exactly 0.
     """
-    apart = skewed_difference(first, second, shared_error(untouched, *touched))
-    between = GainEstimate(apart.value, apart.se, apart.df, *limits(apart), len(first))
+    between = skewed_difference(first, second, shared_error(untouched, *touched))
     ours, theirs = (gain_over_seeds(arm, untouched, data_noise) for arm in (first, second))
     return Lead(ours, theirs, between)
 
 
-def too_high(recorded: GainEstimate, fresh: GainEstimate) -> bool:
+def too_high(recorded: Estimate, fresh: Estimate) -> bool:
     """Whether a recorded gain, less SPLIT of it, exceeds the fresh one beyond what both errors allow at CONTRADICTION.
 
     The two are taken as independent; they share runs, so that the true chance of a false alarm is smaller.
     """
     if recorded.se is None or fresh.se is None:
         return False
-    change = fresh.gain - recorded.gain + SPLIT * abs(recorded.gain)
+    change = fresh.or_zero - recorded.or_zero + SPLIT * abs(recorded.or_zero)
     variance = recorded.se**2 + fresh.se**2
     if variance == 0.0:
         return change < 0

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.statistics import Mean, divides, mean_interval, pooled_sd
+from analysis.statistics import Estimate, mean_interval, pooled_sd
 from analysis.tables import statement
 from programs.shelf import starter
 
@@ -29,7 +29,7 @@ class GainScale:
     unit: str
     size: float
     of_stock: bool
-    stock: Mean
+    stock: Estimate
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class TaskScale:
 def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> GainScale:
     """The scale, from the gains of stock's runs (all its arms) and those of each other program."""
     mean = mean_interval(stock)
-    if divides(mean):
-        return GainScale(task, unit, mean.mean or 1.0, True, mean)
+    if mean.is_positive:
+        return GainScale(task, unit, mean.value or 1.0, True, mean)
     spread = pooled_sd([stock, *others])
     return GainScale(task, unit, spread[0] if spread and spread[0] else 1.0, False, mean)
 
@@ -61,4 +61,4 @@ def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
     for task, unit, stock, others in asked.fetchall():
         scale = scale_of(task, unit or "", stock, others)
         mean = scale.stock
-        yield TaskScale(task, unit, scale.size, scale.of_stock, mean.mean, mean.low, mean.high, mean.n)
+        yield TaskScale(task, unit, scale.size, scale.of_stock, mean.value, mean.low, mean.high, mean.n)

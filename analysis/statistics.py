@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 # Degrees of freedom, at most, of the spread pooled over all other arms when it is mixed with an arm's own (as limma
 # moderates variances, Smyth 2004): the SD of three or four runs is too often off by a factor of two.
@@ -17,37 +16,98 @@ LEAST_RUNS = 10  # below, skewness is so uncertain that a larger correction woul
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A mean with its standard error and two-sided 95% t interval; se, low and high are None below two values."""
+class Estimate:
+    """An estimate and its error. ``value``: None where nothing was measured. ``se``: its standard error, with ``df``
+    degrees of freedom; None where it is unknown. ``skewness``: of its error, as `skewed_difference` estimates it (0:
+    taken as symmetric). ``n``: the number of values behind it."""
 
-    mean: float | None
-    se: float | None
-    n: int
-    low: float | None
-    high: float | None
+    value: float | None = None
+    se: float | None = None
+    df: float = 0.0
+    skewness: float = 0.0
+    n: int = 0
+
+    @property
+    def or_zero(self) -> float:
+        """The value; 0 where nothing was measured."""
+        return self.value or 0.0
+
+    def interval(self, miss: float = 0.025) -> tuple[float | None, float | None]:
+        """The t interval that misses with the chance ``miss`` on each side. It agrees with `one_sided`: skewness moves
+        each end outwards by its own correction. (None, None) without an SE, and where it is 0: values that are all
+        equal show that their noise is not known, not that there is none."""
+        if self.value is None or not self.se or self.df <= 0:
+            return None, None
+        q = t_quantile(1.0 - miss, self.df)
+        bend = 1 / 6 + q * q / 3
+        below, above = (q + max(0.0, side * self.skewness) * bend for side in (-1.0, 1.0))
+        return self.value - below * self.se, self.value + above * self.se
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the 95% interval."""
+        return self.interval()[0]
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the 95% interval."""
+        return self.interval()[1]
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether the 95% interval lies above 0. The one rule for a gain that may divide others."""
+        return self.low is not None and self.low > 0.0
+
+    def p(self) -> float | None:
+        """Two-sided, against 0; None without an SE, 1 if value and SE are both 0."""
+        from scipy.special import stdtr
+
+        if self.value is None or self.se is None or self.df <= 0:
+            return None
+        if self.se == 0.0:
+            return 1.0 if self.value == 0.0 else 0.0
+        return float(2.0 * stdtr(self.df, -abs(self.value / self.se)))
+
+    def one_sided(self) -> float:
+        """p of "not above 0"; 1 without an SE, also where no value differs: that shows no error of 0. The larger of the
+        t test's and of the one corrected for skewness.
+
+        An error that is skewed to the left makes large t too frequent: the quantile q of t becomes q - s (1/6 + q²/3)
+        with s the skewness of the estimate (Cornish and Fisher 1938; for a studentised mean Johnson 1978, two samples
+        Guo and Luh 2000). p is where the corrected quantile equals t. A positive s is not corrected: that would only
+        help the claim, and with two arms of the same skewness the estimate of s is noise that doubles the level.
+        """
+        from scipy.special import stdtr
+
+        if self.value is None or not self.se or self.df <= 0:
+            return 1.0
+        t, s = self.value / self.se, max(0.0, -self.skewness)
+        if t > 0.0:  # the root of q + s (1/6 + q²/3) = t
+            rest = max(0.0, t - s / 6)
+            t = 2 * rest / (1 + math.sqrt(1 + 4 * s / 3 * rest))
+        return float(stdtr(self.df, -t))
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference of two independent estimates; without an SE where one has none."""
+        if self.value is None or other.value is None:
+            return Estimate()
+        difference = self.value - other.value
+        if not self.se or not other.se:
+            return Estimate(difference)
+        df = satterthwaite([(self.se**2, self.df), (other.se**2, other.df)])
+        return Estimate(difference, math.hypot(self.se, other.se), df)
+
+    def over(self, size: float) -> Estimate:
+        """The same in units of ``size``."""
+        return replace(self, value=self.value and self.value / size, se=self.se and self.se / size)
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """An arm's score: as measured (mean, se with df degrees of freedom, 0 if unknown, n) and shrunk towards the mean of
-    all arms (shrunk_mean, shrunk_se)."""
+    """An arm's score: as measured, its SE moderated by all arms, and shrunk towards the mean of all arms."""
 
-    mean: float
-    se: float
-    n: int
-    shrunk_mean: float
-    shrunk_se: float
-    df: float = 0.0
-
-
-class ErrorEstimate(NamedTuple):
-    """An estimate, its se (None: unknown), degrees of freedom, and the skewness of its error as `skewed_difference`
-    estimates it (0: taken as symmetric)."""
-
-    value: float
-    se: float | None
-    df: float
-    skewness: float = 0.0
+    measured: Estimate
+    shrunk: Estimate
 
 
 def t_quantile(p: float, df: float) -> float:
@@ -57,49 +117,22 @@ def t_quantile(p: float, df: float) -> float:
     return float(stdtrit(df, p))
 
 
-def t_test(estimate: float, se: float | None, df: float) -> float | None:
-    """Two-sided p of estimate against 0; None without an SE, 1 if estimate and SE are both 0."""
-    from scipy.special import stdtr
-
-    if se is None or df <= 0:
-        return None
-    if se == 0.0:
-        return 1.0 if estimate == 0.0 else 0.0
-    return float(2.0 * stdtr(df, -abs(estimate / se)))
-
-
-def interval(estimate: float, se: float | None, df: float, level: float = 0.025) -> tuple[float | None, float | None]:
-    """t interval, 95% if ``level``, the chance to miss on each side, is not given; (None, None) without an SE, and
-    where it is 0: values that are all equal show that their noise is not known, not that there is none."""
-    if not se or df <= 0:
-        return None, None
-    half = t_quantile(1.0 - level, df) * se
-    return estimate - half, estimate + half
-
-
-def mean_interval(values: Sequence[float]) -> Mean:
-    """Mean, standard error over the values and 95% t interval."""
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """The mean with its standard error over the values."""
     n = len(values)
-    if n == 0:
-        return Mean(None, None, 0, None, None)
-    mean = math.fsum(values) / n
-    if n == 1:
-        return Mean(mean, None, 1, None, None)
-    se = math.sqrt(_variance(values) / n)
-    low, high = interval(mean, se, n - 1)
-    return Mean(mean, se, n, low, high)
+    mean = math.fsum(values) / n if n else None
+    return Estimate(mean, math.sqrt(_variance(values) / n), n - 1.0, n=n) if n > 1 else Estimate(mean, n=n)
 
 
-def mean_together(arms: Iterable[tuple[float | None, float | None, int]]) -> Mean:
-    """``mean_interval`` of all values of several samples, from the mean, standard error and size of each."""
-    known = [(mean, se or 0.0, n) for mean, se, n in arms if mean is not None]
+def mean_together(arms: Iterable[Estimate]) -> Estimate:
+    """`mean_interval` all values of several samples, from that of each."""
+    known = [(arm.value, arm.se or 0.0, arm.n) for arm in arms if arm.value is not None]
     n = sum(size for _, _, size in known)
     if n < 2:
-        return Mean(known[0][0] if known else None, None, n, None, None)
+        return Estimate(known[0][0] if known else None, n=n)
     mean = math.fsum(m * size for m, _, size in known) / n
     squares = math.fsum(se**2 * size * (size - 1) + size * (m - mean) ** 2 for m, se, size in known)
-    se = math.sqrt(squares / (n - 1) / n)
-    return Mean(mean, se, n, *interval(mean, se, n - 1))
+    return Estimate(mean, math.sqrt(squares / (n - 1) / n), n - 1.0, n=n)
 
 
 def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
@@ -107,45 +140,43 @@ def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
     return math.fsum(part for part, _ in parts) ** 2 / math.fsum(part**2 / df for part, df in parts)
 
 
-def mean_over_tasks(tasks: Sequence[tuple[ErrorEstimate, float]]) -> ErrorEstimate:
-    """Mean of independent estimates, each divided by the scale of its task; no se where one has none. Satterthwaite's
-    degrees of freedom."""
-    each = [(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in tasks]
-    mean, parts = math.fsum(value for value, *_ in each) / len(each), [(se, df, s) for _, se, df, s in each]
+def mean_over_tasks(tasks: Sequence[Estimate]) -> Estimate:
+    """Mean of independent estimates in one unit; no se where one has none. Satterthwaite's degrees of freedom. ``n``:
+    the smallest."""
+    mean, n = math.fsum(task.or_zero for task in tasks) / len(tasks), min(task.n for task in tasks)
+    parts = [(task.se, task.df, task.skewness) for task in tasks]
     if any(se is None or df <= 0 for se, df, _ in parts):
-        return ErrorEstimate(mean, None, 0.0)
+        return Estimate(mean, n=n)
     total = math.fsum((se or 0.0) ** 2 for se, *_ in parts)
     if total == 0.0:
-        return ErrorEstimate(mean, 0.0, math.fsum(df for _, df, _ in parts))
+        return Estimate(mean, 0.0, math.fsum(df for _, df, _ in parts), n=n)
     df = satterthwaite([((se or 0.0) ** 2, df) for se, df, _ in parts])
     third = math.fsum(s * (se or 0.0) ** 3 for se, _, s in parts)
-    return ErrorEstimate(mean, math.sqrt(total) / len(each), df, third / total**1.5)
+    return Estimate(mean, math.sqrt(total) / len(tasks), df, third / total**1.5, n)
 
 
-def welch_difference(
-    a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
-) -> tuple[float | None, float | None, float]:
-    """(mean of a minus mean of b, its se, degrees of freedom by Satterthwaite): with ``t_test`` Welch (1947).
+def welch_difference(a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Estimate:
+    """Mean of a minus mean of b, degrees of freedom by Satterthwaite; its `p` is that of Welch (1947). ``n``: values of
+    the smaller sample.
 
     ``shared``: variance, and its degrees of freedom, of an error of the difference that is not in the values.
     """
-    if not a or not b:
-        return None, None, 0.0
+    n = min(len(a), len(b))
+    if not n:
+        return Estimate()
     difference = math.fsum(a) / len(a) - math.fsum(b) / len(b)
-    if len(a) < 2 or len(b) < 2:
-        return difference, None, 0.0
+    if n < 2:
+        return Estimate(difference, n=n)
     va, vb = _variance(a) / len(a), _variance(b) / len(b)
     total = va + vb + shared[0]
     if total == 0.0:
-        return difference, 0.0, float(len(a) + len(b) - 2)
+        return Estimate(difference, 0.0, float(len(a) + len(b) - 2), n=n)
     df = total**2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1) + shared[0] ** 2 / shared[1])
-    return difference, math.sqrt(total), df
+    return Estimate(difference, math.sqrt(total), df, n=n)
 
 
-def skewed_difference(
-    a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
-) -> ErrorEstimate:
-    """`welch_difference` with the skewness of the difference: what `one_sided` and `limits` correct for.
+def skewed_difference(a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Estimate:
+    """`welch_difference` with the skewness of the difference: what `one_sided` and `interval` correct for.
 
     The third moment of a mean of n values is that of the values / n². The sample's own (unbiased, but divided by an se
     that the same tail has inflated) shows half of a strong skewness at n = 10 and two thirds at n = 20, so it is
@@ -153,40 +184,10 @@ def skewed_difference(
     give false claims in at most 3.1% of studies at a level of 2.5%, for 10 to 24 runs an arm (`python -m bench.nulls
     level`).
     """
-    difference, se, df = welch_difference(a, b, shared)
-    if difference is None or not se:
-        return ErrorEstimate(difference or 0.0, se, df)
-    return ErrorEstimate(difference, se, df, (_third_moment(a) - _third_moment(b)) / se**3)
-
-
-def one_sided(estimate: ErrorEstimate) -> float:
-    """p of "not above 0"; 1 without an SE, also where no value differs: that shows no error of 0. The larger of the t
-    test's and of the one corrected for skewness.
-
-    An error that is skewed to the left makes large t too frequent: the quantile q of t becomes q - s (1/6 + q²/3) with
-    s the skewness of the estimate (Cornish and Fisher 1938; for a studentised mean Johnson 1978, two samples Guo and
-    Luh 2000). p is where the corrected quantile equals t. A positive s is not corrected: that would
-    only help the claim, and with two arms of the same skewness the estimate of s is noise that doubles the level.
-    """
-    from scipy.special import stdtr
-
-    if not estimate.se or estimate.df <= 0:
-        return 1.0
-    t, s = estimate.value / estimate.se, max(0.0, -estimate.skewness)
-    if t > 0.0:  # the root of q + s (1/6 + q²/3) = t
-        rest = max(0.0, t - s / 6)
-        t = 2 * rest / (1 + math.sqrt(1 + 4 * s / 3 * rest))
-    return float(stdtr(estimate.df, -t))
-
-
-def limits(estimate: ErrorEstimate) -> tuple[float | None, float | None]:
-    """Two-sided 95% limits that agree with `one_sided`: each end is moved outwards by its own correction."""
-    if not estimate.se or estimate.df <= 0:
-        return None, None
-    q = t_quantile(0.975, estimate.df)
-    bend = 1 / 6 + q * q / 3
-    below, above = (q + max(0.0, side * estimate.skewness) * bend for side in (-1.0, 1.0))
-    return estimate.value - below * estimate.se, estimate.value + above * estimate.se
+    found = welch_difference(a, b, shared)
+    if not found.se:
+        return found
+    return replace(found, skewness=(_third_moment(a) - _third_moment(b)) / found.se**3)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -209,7 +210,7 @@ def bh(ps: Sequence[float | None]) -> list[float | None]:
     return qs
 
 
-def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[int]) -> list[Posterior]:
+def posterior(arms: Sequence[Estimate]) -> list[Posterior]:
     """Empirical-Bayes scores of arms that are compared: each mean shrunk towards the mean of all.
 
     Normal-normal model, between-arm variance by the method of moments (DerSimonian and Laird 1986), with Morris' (1983)
@@ -218,46 +219,46 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     arms; an arm with one run uses the pooled spread. If no arm has two runs, half of the variance counts as
     luck.
     """
-    if not means:
-        return []
-    (variances, dfs), k = _variances(means, ses, ns), len(means)
-    if k == 1:  # nothing to shrink towards
-        return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]), dfs[0])]
+    (variances, dfs), k = _variances(arms), len(arms)
+    means = [arm.or_zero for arm in arms]
+    measured = [
+        replace(arm, value=mean, se=math.sqrt(variance), df=df)
+        for arm, mean, variance, df in zip(arms, means, variances, dfs, strict=True)
+    ]
+    if k < 2:  # nothing to shrink towards
+        return [Posterior(arm, Estimate(arm.value, arm.se)) for arm in measured]
     between = between_variance(means, variances)
     grand = _weighted(means, [1.0 / (v + between) for v in variances])
     few = max(k - 3, 1)  # two or three arms shrink as little as four
     result = []
-    for mean, variance, df, n in zip(means, variances, dfs, ns, strict=True):
+    for arm, mean, variance in zip(measured, means, variances, strict=True):
         luck = few / (few + 2) * variance / (variance + between)
         spread = (1.0 - luck * (k - 1) / k) * variance + 2.0 / few * luck**2 * (mean - grand) ** 2
-        shrunk = grand + (1.0 - luck) * (mean - grand)
-        result.append(Posterior(mean, math.sqrt(variance), n, shrunk, math.sqrt(spread), df))
+        result.append(Posterior(arm, Estimate(grand + (1.0 - luck) * (mean - grand), math.sqrt(spread))))
     return result
 
 
-def pooled(
-    estimates: Sequence[float], ses: Sequence[float | None], dfs: Sequence[float]
-) -> list[tuple[float, float] | None]:
-    """(posterior mean, posterior sd) of estimates of many programs or directives, each shrunk towards their mean; None
-    if it has no SE or there is nothing to pool it with. ``dfs``: degrees of freedom of the SEs.
+def pooled(estimates: Sequence[Estimate]) -> list[Estimate | None]:
+    """The posterior mean and SD of estimates of many programs or directives, each shrunk towards their mean; None
+    if it has no SE or there is nothing to pool it with.
 
     Normal-normal empirical Bayes (Efron and Morris 1975): the spread of the true values is the moment estimate of
     DerSimonian and Laird (1986), the common mean is weighted by precision, and its own error is included. The SEs are
     moderated as in `posterior`: two values that happen to agree are no precise estimate.
     """
-    known = [i for i, se in enumerate(ses) if se is not None and se > 0.0]
-    out: list[tuple[float, float] | None] = [None] * len(estimates)
+    known = [i for i, estimate in enumerate(estimates) if estimate.se]
+    out: list[Estimate | None] = [None] * len(estimates)
     if len(known) < 3:
         return out
-    means = [estimates[i] for i in known]
-    variances, _ = _variances(means, [ses[i] for i in known], [dfs[i] + 1 for i in known])
+    means = [estimates[i].or_zero for i in known]
+    variances, _ = _variances([estimates[i] for i in known])
     between = between_variance(means, variances)
     weights = [1.0 / (v + between) for v in variances]
     centre = _weighted(means, weights)
     for i, mean, variance in zip(known, means, variances, strict=True):
         luck = variance / (variance + between)
         spread = (1.0 - luck) * variance + luck**2 / math.fsum(weights)
-        out[i] = centre + (1.0 - luck) * (mean - centre), math.sqrt(spread)
+        out[i] = Estimate(centre + (1.0 - luck) * (mean - centre), math.sqrt(spread))
     return out
 
 
@@ -270,14 +271,9 @@ def between_variance(means: Sequence[float], variances: Sequence[float]) -> floa
     return max(0.0, (spread - (len(means) - 1)) / scale)
 
 
-def divides(mean: Mean) -> bool:
-    """Whether gains may be divided by this mean gain: its 95% interval lies above 0. The one rule for every ratio."""
-    return mean.mean is not None and mean.low is not None and mean.low > 0.0
-
-
-def ratio(gain: float | None, divisor: Mean) -> float | None:
+def ratio(gain: float | None, divisor: Estimate) -> float | None:
     """``gain`` as a multiple of another mean gain; None where that may not divide."""
-    return gain / divisor.mean if gain is not None and divisor.mean and divides(divisor) else None
+    return gain / divisor.value if gain is not None and divisor.value and divisor.is_positive else None
 
 
 def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
@@ -331,20 +327,20 @@ def moderated(spreads: Sequence[tuple[float, float]]) -> list[tuple[float, float
     return mixed
 
 
-def _variances(
-    means: Sequence[float], ses: Sequence[float | None], ns: Sequence[float]
-) -> tuple[list[float], list[float]]:
-    """(variances of the means, their degrees of freedom), `moderated`; variances are always positive."""
+def _variances(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
+    """(variances of means, their degrees of freedom), `moderated`; variances are always positive."""
     spreads = [
-        (n - 1, n * se * se) if se is not None and math.isfinite(se) and n > 1 else (0.0, 0.0)
-        for se, n in zip(ses, ns, strict=True)
+        (e.df, (e.df + 1) * e.se * e.se) if e.se is not None and math.isfinite(e.se) and e.df > 0 else (0.0, 0.0)
+        for e in estimates
     ]
+    means = [e.or_zero for e in estimates]
     tiny = max((abs(m) for m in means), default=0.0) ** 2 * 1e-12 + 1e-24
     if not any(df for df, _ in spreads):
         half = _variance(means) / 2.0 if len(means) > 1 else 0.0
         return [max(half, tiny)] * len(means), [0.0] * len(means)
     mixed = moderated(spreads)
-    return [max(v / max(n, 1), tiny) for (v, _), n in zip(mixed, ns, strict=True)], [df for _, df in mixed]
+    variances = [max(v / (e.df + 1), tiny) for (v, _), e in zip(mixed, estimates, strict=True)]
+    return variances, [df for _, df in mixed]
 
 
 def shared_error(baseline: Sequence[float], touched_a: float, touched_b: float) -> tuple[float, float]:

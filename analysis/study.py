@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import duckdb
     from pydantic import JsonValue
 
-_COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
+_COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN", "Design": "VARCHAR"}
 COMPUTED_VIEWS = ("standings", "scales", "credit", "transfer", "contributions")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
@@ -104,12 +104,12 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal
         con.execute(f"CREATE {held} MACRO {statement('program_scores')}")  # a macro over the table
     if "credit" in views:
         from analysis.effects.attribution import METHODS, credit
-        from analysis.effects.rows import CreditViewRow
+        from analysis.effects.rows import CreditRow
 
         own = not METHODS.points  # what a package computes may depend on anything
 
         def attribute() -> None:
-            add("credit", CreditViewRow, lambda: credit(con), own)
+            add("credit", CreditRow, lambda: credit(con), own)
 
         if made.copy is None or not own:
             attribute()
@@ -165,8 +165,9 @@ def ledger_folder(path: Path | str) -> Path:
 
 
 def _add(con: duckdb.DuckDBPyConnection, held: str, name: str, kind: type[Any], records: Records) -> None:
-    """Creates a table from frozen dataclasses of plain fields, a column per field."""
-    structure = {field: _COLUMN[str(hint).split(" | ")[0]] for field, hint in kind.__annotations__.items()}
+    """Creates a table from frozen dataclasses of plain fields, a column per field without metadata."""
+    columns = {each.name: str(each.type).split(" | ")[0] for each in fields(kind) if not each.metadata}
+    structure = {name: _COLUMN[hint] for name, hint in columns.items()}
     data = json.dumps([plain(asdict(record)) for record in records])
     con.execute(
         f"CREATE {held} TABLE {name} AS SELECT unnest(from_json(?, ?), recursive := true)",

@@ -92,11 +92,11 @@ def verdict_fields(verdict: Verdict) -> dict[str, str | float]:
     d = verdict.decision
     assert d is not None
     figures = {
-        "gain": d.champion.mean,
-        "reference_gain": d.tested.gain.mean,
-        "difference": d.tested.difference,
-        "low": d.tested.low,
-        "high": d.tested.high,
+        "gain": d.champion.value,
+        "reference_gain": d.tested.gain.value,
+        "difference": d.tested.lead.value,
+        "low": d.tested.lead.low,
+        "high": d.tested.lead.high,
         "p": d.p,
         "ratio": d.tested.ratio,
     }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.statistics import interval, mean_interval, ratio
+from analysis.statistics import Estimate, mean_interval, ratio
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from programs.shelf import starter
@@ -50,7 +50,7 @@ def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
 def _cell(stock_gains: Sequence[float], trusts: Sequence[str | None], **arm: Any) -> Cell:
     """The cell of a row of `queries/transfer.sql`."""
     stock = mean_interval(stock_gains)
-    low, high = interval(arm["gain"], arm["se"], arm["n"] - 1)
+    low, high = Estimate(arm["gain"], arm["se"], arm["n"] - 1).interval()
     return Cell(
-        **arm, low=low, high=high, stock_gain=stock.mean, ratio=ratio(arm["gain"], stock), trust=weakest(trusts)
+        **arm, low=low, high=high, stock_gain=stock.value, ratio=ratio(arm["gain"], stock), trust=weakest(trusts)
     )

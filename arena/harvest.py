@@ -20,9 +20,9 @@ from types import MappingProxyType
 import numpy as np
 
 from analysis.effects.experiments import edit_effects
-from analysis.effects.mixed_model import PosteriorEstimate
 from analysis.ledger.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent, VerificationEvent
 from analysis.scope import Scope
+from analysis.statistics import Estimate
 from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.trust import weakest
@@ -113,9 +113,7 @@ def untouched(task: Task) -> HarvestCandidate:
     return HarvestCandidate(task.baseline(), "untouched", Edit())
 
 
-def best_edits(
-    task: Task, effects: dict[tuple[str, str], PosteriorEstimate], certain: bool = False
-) -> tuple[Source, Edit]:
+def best_edits(task: Task, effects: dict[tuple[str, str], Estimate], certain: bool = False) -> tuple[Source, Edit]:
     """The untouched source with the value of each knob that has the best posterior mean, if that is a gain.
 
     ``certain``: only values whose 95% interval is above zero. An edit that conflicts with better ones is left out.
@@ -124,11 +122,11 @@ def best_edits(
     for knob in task.edits.knobs:
         for (name, text), effect in effects.items():
             value = knob.legal(json.loads(text)) if name == knob.name.lower() else None
-            least = effect.low if certain else effect.mean
-            if value is None or least <= 0.0 or effect.mean <= best.get(knob.name, (0.0, None))[0]:
+            least = (effect.low or 0.0) if certain else effect.or_zero
+            if value is None or least <= 0.0 or effect.or_zero <= best.get(knob.name, (0.0, None))[0]:
                 continue
             single = Edit({}, (knob.name,)) if knob.kind == "patch" else Edit({knob.name: value})
-            best[knob.name] = effect.mean, single
+            best[knob.name] = effect.or_zero, single
     baseline = source = task.baseline()
     for _, edit in sorted(best.values(), key=lambda pair: -pair[0]):
         try:

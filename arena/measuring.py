@@ -14,7 +14,7 @@ import numpy as np
 from analysis.audit import GainEstimate, gain_over_rows, gain_over_seeds
 from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, ReplayEvent, VerificationEvent
 from analysis.ledger.run_state import StudyState
-from analysis.statistics import interval, satterthwaite
+from analysis.statistics import satterthwaite
 from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
@@ -286,7 +286,7 @@ def over_rows(
     shown = scored_rows(task, streams, stream, len(middle))
     mean = np.mean([middle if values is None else values for values in new], axis=0)
     rows = gain_over_rows(task.sign * (middle - mean)[shown])
-    found = replace(seeds, gain=rows.gain, held_rows=held or None)
+    found = replace(seeds, value=rows.value, held_rows=held or None)
     if rows.se is None:
         return found.without_interval
     return with_rows(found, rows.se**2, rows.df)
@@ -304,16 +304,14 @@ def over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], look
     luck = 0.0 if task.takes_split else luck_of_looks(error, looks)
     if not task.takes_split and seeds.gain < 5 * (error + luck):
         return seeds.without_interval
-    found = with_rows(seeds, error**2, rows - 1.0)
-    return replace(found, low=None if found.low is None else found.low - luck)
+    return replace(with_rows(seeds, error**2, rows - 1.0), luck=luck)
 
 
 def with_rows(seeds: GainEstimate, variance: float, df: float) -> GainEstimate:
     """An estimate over seeds with the rows' ``variance``, which has ``df`` degrees of freedom, in its interval."""
     parts = [(variance, df), *([(seeds.se**2, seeds.df)] if seeds.se else [])]
     se, whole_df = math.sqrt(math.fsum(part for part, _ in parts)), satterthwaite(parts)
-    low, high = interval(seeds.gain, se, whole_df)
-    return replace(seeds, se=se, df=whole_df, low=low, high=high, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
+    return replace(seeds, se=se, df=whole_df, noise=f"{SEEDS} {ROWS}" if seeds.se else ROWS)
 
 
 def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:

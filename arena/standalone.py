@@ -82,7 +82,6 @@ def racer(study: Study, match: Match, runs: int, batch: int | None, rule: str = 
 def leader(study: Study, match: Match) -> tuple[Arm, float]:
     """The arm with the highest posterior gain, and the probability that another is better by a relevant amount."""
     raced = [score for score in scores(TaskMatch(TaskStudy(study), match)) if score.raced and score.gains]
-    means = [mean_interval(score.gains) for score in raced]
-    scored = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
-    first = max(range(len(raced)), key=lambda i: scored[i].shrunk_mean)
+    scored = posterior([mean_interval(score.gains) for score in raced])
+    first = max(range(len(raced)), key=lambda i: scored[i].shrunk.or_zero)
     return next(arm for arm in match.arms if arm.arm_id == raced[first].arm_id), in_doubt(scored)

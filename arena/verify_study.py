@@ -264,10 +264,10 @@ def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> AuditFigures
         "high": fresh.first.high,
         "recorded_gain": recorded.first.gain,
         "claimed_gain": sum(claimed) / len(claimed) if claimed else None,
-        "difference": fresh.lead.gain,
+        "difference": fresh.lead.or_zero,
         "difference_low": fresh.lead.low,
         "difference_high": fresh.lead.high,
-        "recorded_difference": recorded.lead.gain,
+        "recorded_difference": recorded.lead.or_zero,
     }
 
 

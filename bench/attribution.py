@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from analysis.effects import designs
-from analysis.statistics import interval
 from analysis.study import query
 from bench.common import figure, share_interval
 from bench.planted_laws import SIX_OF_TWENTY, RunLaw, planted_directives
@@ -46,9 +45,8 @@ def factorial(replicates: int = REPLICATES) -> None:
         gains = np.array(rows) @ truth + rng.standard_normal(48)
         for value, effect in zip(truth, designs.estimate(rows, gains.tolist(), blocks), strict=True):
             assert effect is not None
-            low, high = interval(effect.estimate, effect.se, effect.df)
-            errors["factorial"].append(effect.estimate - value)
-            hits.append((low or 0.0) <= value <= (high or 0.0))
+            errors["factorial"].append(effect.or_zero - value)
+            hits.append((effect.low or 0.0) <= value <= (effect.high or 0.0))
         whole = rng.standard_normal(4).mean()
         errors["leave-one-out"] += [whole - rng.standard_normal(4).mean() for _ in factors]
     for name, goal in (("factorial", "<= 0.3"), ("leave-one-out", "")):

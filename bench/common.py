@@ -67,7 +67,7 @@ def mean_of(values: Sequence[float], digits: int = 3) -> str:
     """``mean [low, high] of n``, with a 95% interval where there is one."""
     mean = mean_interval(values)
     ends = "" if mean.low is None or mean.high is None else f" [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
-    return f"{mean.mean or 0.0:.{digits}f}{ends} of {mean.n}"
+    return f"{mean.or_zero:.{digits}f}{ends} of {mean.n}"
 
 
 def sql(study: Path, statement: str) -> list[dict[str, Any]]:

@@ -143,7 +143,7 @@ def matched(task: Task, seeds: int, number: int, folder: Path) -> Gains:
         arms = arms_of(con, match.match_id)
     assert arms is not None
     found = contrast(arms)
-    return {f"{CHAMPION} - stock": (found.difference, found.low, found.high)}
+    return {f"{CHAMPION} - stock": (found.lead.value, *found.lead.interval())}
 
 
 def confirmed(task: Task, seeds: int, number: int, folder: Path) -> Gains:
@@ -152,7 +152,7 @@ def confirmed(task: Task, seeds: int, number: int, folder: Path) -> Gains:
     config = config_of("evolve", task, number, [Entry(champion), Entry(starter("stock"))])
     with Study.create(folder, config) as study, executor_of(study, silent) as executor:
         claim = confirm(TaskSet.of(study), executor, champion, resized(QUICK, final=final), silent)
-    return {"champion - stock": (claim.tested.difference, claim.tested.low, claim.tested.high)}
+    return {"champion - stock": (claim.tested.lead.value, *claim.tested.lead.interval())}
 
 
 def config_of(kind: str, task: Task, number: int, entries: Sequence[Entry]) -> StudyConfig:

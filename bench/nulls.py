@@ -28,13 +28,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.statistics import ErrorEstimate, one_sided, skewed_difference
+from analysis.statistics import Estimate, skewed_difference
 from analysis.study import query
 from bench.common import cpu_seconds, figure, go_on, kept, mean_of, share_figure
 from bench.drawn_studies import Design, World, studies
@@ -126,7 +126,7 @@ def raised(gains: Mapping[str, Sequence[float]], by: float) -> dict[str, Sequenc
 def welch(gains: Mapping[str, Sequence[float]]) -> bool:
     """Whether it claims that the champion is better than stock, both of its arms taken together."""
     apart = skewed_difference(gains["champion"], [*gains["control"], *gains.get("a/a", ())])
-    return one_sided(apart._replace(skewness=0.0)) < LEVEL
+    return replace(apart, skewness=0.0).one_sided() < LEVEL
 
 
 def study(file: Path, wanted: Mapping[str, int], workers: int) -> None:
@@ -253,21 +253,21 @@ def diverged(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     return rng.standard_normal(shape) - LOST * (rng.binomial(VERIFIED, DIVERGED, shape) / VERIFIED - DIVERGED)
 
 
-def rejected(pairs: Iterator[ErrorEstimate]) -> tuple[list[bool], list[bool]]:
+def rejected(pairs: Iterator[Estimate]) -> tuple[list[bool], list[bool]]:
     """Whether the announced test, and plain Welch, claims that the first is better."""
-    both = [(one_sided(each) < LEVEL, one_sided(each._replace(skewness=0.0)) < LEVEL) for each in pairs]
+    both = [(each.one_sided() < LEVEL, replace(each, skewness=0.0).one_sided() < LEVEL) for each in pairs]
     return [ours for ours, _ in both], [plain for _, plain in both]
 
 
 def arms(
     first: Draw, second: Draw, size: tuple[int, int], count: int, seed: int, by: float = 0.0
-) -> Iterator[ErrorEstimate]:
+) -> Iterator[Estimate]:
     rng = np.random.Generator(np.random.PCG64(seed))
     a, b = first((count, size[0]), rng) + by, second((count, size[1]), rng)
     return (skewed_difference(x.tolist(), y.tolist()) for x, y in zip(a, b, strict=True))
 
 
-def shares(name: str, pairs: Iterator[ErrorEstimate], goal: str = "") -> None:
+def shares(name: str, pairs: Iterator[Estimate], goal: str = "") -> None:
     ours, plain = rejected(pairs)
     share_figure(name, ours, goal)
     share_figure("  … plain Welch", plain)

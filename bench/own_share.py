@@ -105,7 +105,7 @@ def simulated(job: Job, study: Path) -> Shown:
     [best] = sql(study, BEST)
     share = own_share(study, champion.program_id, claim.start, claim.tested)
     script = None if further else laws[0].gain(best["config"])
-    return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, script, [], None, 0.0)
+    return Shown(job.how, job.seed, claim.stock.or_zero, claim.champion.or_zero, share, script, [], None, 0.0)
 
 
 def several_laws(seed: int) -> list[Law]:
@@ -149,8 +149,8 @@ def trained(job: Job, study: Path) -> Shown:
     share = own_share(study, str(event["program_id"]), decision.start, decision.tested)
     script = next((one.gain for one in decision.scripts), None)
     shown = [(result.champion, result.tested) for result in decision.held_out if not result.is_tested]
-    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in shown if a and b), None)
-    gains = decision.tested.gain.mean or 0.0, decision.champion.mean or 0.0
+    variant = next(((a.or_zero, b.gain.or_zero) for a, b in shown if a and b), None)
+    gains = decision.tested.gain.or_zero, decision.champion.or_zero
     return Shown(job.how, job.seed, *gains, share, script, [], variant, 0.0)
 
 
@@ -160,7 +160,7 @@ def own_share(study: Path, champion: str, start: Compared | None, over_stock: Co
     if row["operator"] in ("starter", "knowledge"):
         return 0.0, None, None
     told = start or over_stock
-    return told.difference, told.low, told.high
+    return told.lead.value, *told.lead.interval()
 
 
 def show(seen: Sequence[Shown], how: str) -> None:

@@ -60,9 +60,8 @@ class Study:
     def ranked(self) -> list[tuple[str, float, float]]:
         """(program, shrunken mean, its se), best first."""
         means = {who: mean_interval(own) for who, own in self.gains.items() if own}
-        scores = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],
-                           [m.n for m in means.values()])  # fmt: skip
-        rows = [(who, s.shrunk_mean, s.shrunk_se) for who, s in zip(means, scores, strict=True)]
+        scores = posterior(list(means.values()))
+        rows = [(who, s.shrunk.or_zero, s.shrunk.se or 0.0) for who, s in zip(means, scores, strict=True)]
         return sorted(rows, key=lambda row: -row[1])
 
     def evolve(self, own: Sequence[str] = ()) -> str:
@@ -122,7 +121,7 @@ class Study:
                 for seed, gain in enumerate(drawn.tolist()):
                     write_run(self.ledger, "ablation", who, seed, gain)
         estimates = zip(factors, designs.estimate(held, gains, seeds), strict=True)
-        return {directive: effect.estimate for directive, effect in estimates if effect is not None}
+        return {directive: effect.or_zero for directive, effect in estimates if effect is not None}
 
 
 def write_program(ledger: Ledger, name: str, directives: Sequence[str], **more: Any) -> None:

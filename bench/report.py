@@ -84,7 +84,7 @@ def whole(folder: Path) -> None:
 def parts(folder: Path) -> None:
     """The same step by step."""
     from analysis.effects import attribution
-    from analysis.effects.rows import CreditViewRow
+    from analysis.effects.rows import CreditRow
     from analysis.report import page
     from analysis.study import _add, _compute, _tables, ledger_folder
     from analysis.verdict import standings
@@ -98,7 +98,7 @@ def parts(folder: Path) -> None:
     credit_rows = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):
         figure(f"  of it {name}", f"{seconds:.2f} s")
-    _add(con, "", "credit", CreditViewRow, credit_rows)
+    _add(con, "", "credit", CreditRow, credit_rows)
     timed("view transfer", lambda: _compute(con, ("transfer",), "", made))
     timed("report page", lambda: page.report(con, str(folder)))
     figure("peak memory", f"{peak():.2f} GiB")

@@ -38,7 +38,7 @@ class Archive:
         new = {own: twin for own, twin in self.twins.items() if all(s.program_id != own for s in scores)}
         alike = [replace(s, program_id=own) for own, twin in new.items() for s in scores if s.program_id == twin]
         self.scores = sorted(
-            (s for s in [*scores, *alike] if s.program_id in programs), key=lambda s: (-s.shrunk_mean, s.program_id)
+            (s for s in [*scores, *alike] if s.program_id in programs), key=lambda s: (-s.shrunk.or_zero, s.program_id)
         )
         self.children = children
 
@@ -54,7 +54,7 @@ class Archive:
         The incumbent is the best of ``first_among`` where these are given. Where enough programs have ``more_than``
         runs, so that what promoted them has been measured again, only these are drawn.
         """
-        again = [s.program_id for s in self.scores if s.n > more_than]
+        again = [s.program_id for s in self.scores if s.gain.n > more_than]
         pool = again if len(again) >= n else [s.program_id for s in self.scores]
         incumbent = (self.best(first_among) or self.best())[0].program_id
         chosen = self.only({incumbent, *pool}).parents(rng, n, [incumbent])
@@ -92,7 +92,9 @@ class Archive:
     def _drawn(self, score: ProgramScore, rng: np.random.Generator) -> list[float]:
         """A draw of its gain on each task."""
         bred = 0.5 * self.children[score.program_id]
-        return [on.shrunk_mean + on.shrunk_se * (rng.standard_normal() - bred) for on in score.tasks or (score,)]
+        return [
+            on.shrunk.or_zero + (on.shrunk.se or 0.0) * (rng.standard_normal() - bred) for on in score.tasks or (score,)
+        ]
 
 
 Paired = tuple[str, str, int]  # task, match, run seed

@@ -12,18 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from analysis.scales import GainScale
-from analysis.statistics import (
-    ErrorEstimate,
-    Mean,
-    interval,
-    limits,
-    mean_interval,
-    mean_over_tasks,
-    one_sided,
-    ratio,
-    shared_error,
-    skewed_difference,
-)
+from analysis.statistics import Estimate, mean_interval, mean_over_tasks, ratio, shared_error, skewed_difference
 from analysis.verdict.decision import (
     BETTER,
     ArmGain,
@@ -48,24 +37,24 @@ class Claim:
 
     ``tested``: the reference, the user's own program where it is an arm (its name is then `OWN`), else stock, with the
     runs of its A/A arm; ``aa`` compares the two on each task. ``beside``: stock beside an own program. ``p``: the
-    one-sided Welch test of champion minus reference, corrected for skewness (`analysis.statistics.one_sided`): the one
+    one-sided Welch test of champion minus reference, corrected for skewness (`analysis.statistics.Estimate`): the one
     test that the study announces, at LEVEL. ``bare``: the champion without its ideas. ``start``: the program that the
     champion started from, ``learnt``: one with ideas learnt on other tasks; each where it is an arm, with its name
     given later, and nothing is tested on them.
     """
 
-    champion: Mean
+    champion: Estimate
     tested: Compared
     p: float
     beside: Compared | None = None
-    bare: Mean | None = None
+    bare: Estimate | None = None
     tasks: tuple[OnOneTask, ...] = ()
     aa: tuple[ArmsDifference, ...] = ()
     start: Compared | None = None
     learnt: Compared | None = None
 
     @property
-    def stock(self) -> Mean:
+    def stock(self) -> Estimate:
         return (self.beside or self.tested).gain
 
     @property
@@ -101,21 +90,17 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
     independent."""
     alone = [claim(gains, measured, (scale.task, scale.unit)) for scale, gains, measured in measured_on]
     tasks = tuple(
-        OnOneTask(s.task, s.unit, s.size, s.of_stock, on.champion, on.tested.gain, on.tested.low, on.tested.high)
+        OnOneTask(s.task, s.unit, s.size, s.of_stock, on.champion, on.tested.gain, on.tested.lead)
         for (s, _, _), on in zip(measured_on, alone, strict=True)
     )
     sides = [(*pooled(gains, measured), scale.size) for scale, gains, measured in measured_on]
 
-    def mean(role: str) -> Mean:
-        means = [(mean_interval(gains.get(role) or ()), size) for gains, _, size in sides]
-        if any(mean.mean is None for mean, _ in means):
-            return Mean(None, None, 0, None, None)
-        estimates = [(ErrorEstimate(mean.mean or 0.0, mean.se, mean.n - 1.0), size) for mean, size in means]
-        middle, se, df, _ = mean_over_tasks(estimates)
-        return Mean(middle, se, min(mean.n for mean, _ in means), *interval(middle, se, df))
+    def mean(role: str) -> Estimate:
+        means = [mean_interval(gains.get(role) or ()).over(size) for gains, _, size in sides]
+        return mean_over_tasks(means) if all(one.n for one in means) else Estimate()
 
-    def apart(role: str) -> ErrorEstimate:
-        return mean_over_tasks([(difference(gains, measured, role), size) for gains, measured, size in sides])
+    def apart(role: str) -> Estimate:
+        return mean_over_tasks([difference(gains, measured, role).over(size) for gains, measured, size in sides])
 
     roles = set.intersection(*({role for role in gains if gains[role]} for gains, _, _ in sides))
     return replace(_claim(roles, mean, apart), tasks=tasks, aa=tuple(each for on in alone for each in on.aa))
@@ -123,20 +108,20 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
 
 def _claim(
     roles: Collection[str],
-    mean: Callable[[str], Mean],
-    apart: Callable[[str], ErrorEstimate],
+    mean: Callable[[str], Estimate],
+    apart: Callable[[str], Estimate],
 ) -> Claim:
     """``roles``: those with runs, on every task; ``apart``: champion minus the program of a role."""
     reference, champion = OWN if OWN in roles else STOCK, mean("champion")
 
     def beside(role: str, name: str = "") -> Compared:
         gain, lead = mean(role), apart(role)
-        return Compared(name, gain, lead.value, *limits(lead), ratio(champion.mean, gain))
+        return Compared(name, gain, lead, ratio(champion.value, gain))
 
     return Claim(
         champion,
         beside(reference, OWN if reference == OWN else "stock"),
-        one_sided(apart(reference)),
+        apart(reference).one_sided(),
         beside=beside(STOCK, "stock") if reference == OWN and STOCK in roles else None,
         bare=mean("without-ideas") if "without-ideas" in roles else None,
         start=beside(START) if START in roles else None,
@@ -150,7 +135,7 @@ def arms_of(gains: Gains, task: str, unit: str) -> tuple[ArmsDifference, ...]:
     arms = [mean_interval(gains.get(role) or ()) for role in (STOCK, TWIN)]
     if not all(arm.n for arm in arms):
         return ()
-    return (arms_difference(*(ArmGain(None, None, task, unit, arm.n, arm.mean, arm.se) for arm in arms)),)
+    return (arms_difference(*(ArmGain(None, None, task, unit, arm.n, arm.value, arm.se) for arm in arms)),)
 
 
 def pooled(gains: Gains, measured: Against) -> tuple[Gains, Against]:
@@ -162,7 +147,7 @@ def pooled(gains: Gains, measured: Against) -> tuple[Gains, Against]:
     return {**gains, STOCK: both}, replace(measured, touched={**measured.touched, STOCK: share})
 
 
-def difference(gains: Gains, measured: Against, role: str) -> ErrorEstimate:
+def difference(gains: Gains, measured: Against, role: str) -> Estimate:
     """Champion minus the program of a role."""
     touched = [measured.touched.get(side, 0.0) for side in ("champion", role)]
     return skewed_difference(gains["champion"], gains[role], shared_error(measured.baseline, *touched))

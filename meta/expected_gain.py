@@ -56,9 +56,9 @@ class ExpectedGain:
         """Why the child is not worth a race; empty if it is expected to gain more than its parent, by more than the
         standard error of the simulation."""
         more = mean_interval([a - b for a, b in zip(self.of(child), self.of(parent), strict=True)])
-        assert more.mean is not None and more.se is not None
-        said = f"is not expected to gain more than its parent ({more.mean:+.2g} {self.task.unit})"
-        return "" if more.mean > more.se else said
+        assert more.value is not None and more.se is not None
+        said = f"is not expected to gain more than its parent ({more.value:+.2g} {self.task.unit})"
+        return "" if more.value > more.se else said
 
     def _of(self, program: Program) -> list[float]:
         """Gains of the scripts that its runs end with, one for each law, in metric units."""

@@ -16,15 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.effects.experiments import Effects, MethodInput
-from analysis.effects.rows import (
-    CreditEstimate,
-    CreditViewRow,
-    DirectiveCredit,
-    EditCredit,
-    MutationCredit,
-    corrected,
-    row,
-)
+from analysis.effects.rows import CreditRow, corrected
 from analysis.scope import Scope, scopes
 from programs.common.errors import UsageError
 from programs.common.registry import Registry
@@ -32,7 +24,7 @@ from programs.common.registry import Registry
 if TYPE_CHECKING:
     import duckdb
 
-METHODS: Registry[Callable[[MethodInput], Sequence[CreditEstimate]]] = Registry(
+METHODS: Registry[Callable[[MethodInput], Sequence[CreditRow]]] = Registry(
     "attribution_methods",
     "analysis.effects",
     ("known",),
@@ -46,24 +38,15 @@ class TaskCredits:
     """All credit rows of a task with their q, in the order of the methods, and the model behind them."""
 
     effects: Effects
-    rows: list[CreditEstimate]
+    rows: list[CreditRow]
 
-    @property
-    def edits(self) -> list[EditCredit]:
-        return [each for each in self.rows if isinstance(each, EditCredit)]
-
-    @property
-    def directives(self) -> list[DirectiveCredit]:
-        return [each for each in self.rows if isinstance(each, DirectiveCredit)]
-
-    @property
-    def mutations(self) -> list[MutationCredit]:
-        return [each for each in self.rows if isinstance(each, MutationCredit)]
+    def of(self, method: str) -> tuple[CreditRow, ...]:
+        return tuple(row for row in self.rows if row.method == method)
 
 
-def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[CreditViewRow]:
+def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[CreditRow]:
     """All rows of the view `credit`, over every task of a study."""
-    return [row(item) for scope in searched(con, exclude_matches) for item in credits(scope).rows]
+    return [row for scope in searched(con, exclude_matches) for row in credits(scope).rows]
 
 
 def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = (), *, only: bool = False) -> list[Scope]:
@@ -79,7 +62,7 @@ def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()
 
 def credits(scope: Scope) -> TaskCredits:
     """The rows of one task: the source of the view, the pages, the mutators and the prompts."""
-    known, rows = MethodInput(scope), list[CreditEstimate]()
+    known, rows = MethodInput(scope), list[CreditRow]()
     for name in METHODS.names:
         made = METHODS.get(name)(known)
         if name in METHODS.added:
@@ -88,9 +71,9 @@ def credits(scope: Scope) -> TaskCredits:
     return TaskCredits(known.effects, rows)
 
 
-def _check(name: str, scope: Scope, rows: Sequence[CreditEstimate]) -> None:
+def _check(name: str, scope: Scope, rows: Sequence[CreditRow]) -> None:
     """What a package's method yields: estimates of this task, under its own name."""
     for each in rows:
-        if not isinstance(each, CreditEstimate) or each.task != scope.task or each.method != name:
+        if not isinstance(each, CreditRow) or each.task != scope.task or each.method != name:
             message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {each!r}"
             raise UsageError(message[:300], hint="mend or uninstall its package")

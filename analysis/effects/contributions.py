@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.statistics import limits, skewed_difference
+from analysis.statistics import skewed_difference
 from analysis.tables import statement, typed_rows
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contributio
     mine = [row for row in night if row.program_id == program_id]
     seconds, gain = math.fsum(row.device_seconds_charged for row in mine), math.fsum(row.gain for row in mine)
     each = skewed_difference([row.gain for row in mine], [0.0] * len(mine))
-    low, high = limits(each)
+    low, high = each.interval()
     per_hour = 3600 * len(mine) / seconds if seconds else 0.0
 
     def at(value: float | None) -> float | None:

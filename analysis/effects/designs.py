@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.statistics import Estimate
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -27,15 +29,6 @@ if TYPE_CHECKING:
 
 MOST = 500  # factors
 TINY = 1e-8
-
-
-@dataclass(frozen=True)
-class RegressionEffect:
-    """A coefficient. ``df``: Satterthwaite's degrees of freedom of its SE; se is None without residuals."""
-
-    estimate: float
-    se: float | None
-    df: float
 
 
 @dataclass(frozen=True)
@@ -107,9 +100,7 @@ def plan(factors: Sequence[str], runs: int, seed: int) -> FactorialDesign:
     return FactorialDesign(tuple(factors), tuple(tuple((row > 0).tolist()) for row in signed), runs // order)
 
 
-def estimate(
-    held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]
-) -> list[RegressionEffect | None]:
+def estimate(held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]) -> list[Estimate | None]:
     """Effect of holding each factor: least squares with an intercept a block, robust errors; rows are runs.
 
     None for an aliased factor, as in an unfinished design or with factors that are always switched together.
@@ -121,7 +112,7 @@ def estimate(
     return least_squares(x, np.array(gains, dtype=np.float64), np.array([names[b] for b in blocks]))
 
 
-def least_squares(x: Floats, y: Floats, block: Ints) -> list[RegressionEffect | None]:
+def least_squares(x: Floats, y: Floats, block: Ints) -> list[Estimate | None]:
     """Coefficients of the columns of x [n, p] on y [n], with an intercept for each ``block`` [n].
 
     None for a column that is aliased with the others and the blocks, so that its effect is not identified. Rows are
@@ -147,7 +138,7 @@ def least_squares(x: Floats, y: Floats, block: Ints) -> list[RegressionEffect | 
     ]
 
 
-def _effect(estimate: float, variance: float, g: Floats) -> RegressionEffect:
+def _effect(estimate: float, variance: float, g: Floats) -> Estimate:
     """The variance's degrees of freedom: 2 E² / Var of the quadratic form with factor ``g``, under equal noise. Column
     i of g: the contribution of row i's residual to the estimate, as a function of the noise of all rows."""
     import numpy as np
@@ -155,9 +146,9 @@ def _effect(estimate: float, variance: float, g: Floats) -> RegressionEffect:
     inner = g.T @ g
     trace, squares = float(np.trace(inner)), float(np.sum(inner * inner))
     if trace <= TINY * float(np.sum(g * g) + TINY) or squares <= 0.0:
-        return RegressionEffect(estimate, None, 0.0)
+        return Estimate(estimate)
     df = trace**2 / squares
-    return RegressionEffect(estimate, variance**0.5 if df > 0.99 else None, df)
+    return Estimate(estimate, variance**0.5 if df > 0.99 else None, df)
 
 
 def order_of(factors: int) -> int:

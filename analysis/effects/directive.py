@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.effects.experiments import MethodInput
-from analysis.effects.mixed_model import PosteriorEstimate
-from analysis.effects.rows import DirectiveCredit
+from analysis.effects.rows import CreditRow, figures
 from analysis.scope import Scope
+from analysis.statistics import Estimate
 from programs.common.ids import content_id
 
 HABIT = 0.5  # share of experiments above which a statement counts as cited by habit
@@ -38,7 +38,7 @@ class HeldDirective:
     experiments: int
 
 
-def make(known: MethodInput) -> list[DirectiveCredit]:
+def make(known: MethodInput) -> list[CreditRow]:
     """One row per directive that was followed, best first; ``q`` is still missing."""
     scope = known.scope
     cited = scope.rows("directive_held", HeldDirective)
@@ -48,10 +48,10 @@ def make(known: MethodInput) -> list[DirectiveCredit]:
         for row, gain in zip(cited, gains, strict=True)
         if row.kind == "idea" or row.n <= HABIT * row.experiments
     ]
-    return sorted(credits, key=lambda c: (-c.estimate, c.directive_id))
+    return sorted(credits, key=lambda c: (-c.gain, c.directive_id))
 
 
-def _gains(known: MethodInput, cited: list[HeldDirective]) -> list[PosteriorEstimate | None]:
+def _gains(known: MethodInput, cited: list[HeldDirective]) -> list[Estimate | None]:
     """The mean gain of the experiments that cite each directive; None where they change nothing."""
     import numpy as np
 
@@ -68,14 +68,12 @@ def _gains(known: MethodInput, cited: list[HeldDirective]) -> list[PosteriorEsti
     return [answer if some else None for answer, some in zip(answers, changed, strict=True)]
 
 
-def _credit(scope: Scope, row: HeldDirective, gain: PosteriorEstimate | None) -> DirectiveCredit:
+def _credit(scope: Scope, row: HeldDirective, gain: Estimate | None) -> CreditRow:
     programs = tuple(row.program_ids)
-    return DirectiveCredit(
-        credit_id=content_id("c", "directive", scope.task, row.directive_id), task=scope.task,
-        estimate=gain.mean if gain else 0.0, se=gain.sd if gain else None, low=gain.low if gain else None,
-        high=gain.high if gain else None, n=row.n, q=None, p=gain.p if gain else None, df=gain.df if gain else 0.0,
-        design="observational", unit=scope.unit, label=row.text, directive_id=row.directive_id, text=row.text,
-        heading=row.heading, kind=row.kind, program_ids=programs,
-        program_id=programs[0] if len(programs) == 1 else None, device_seconds=row.seconds, failures=row.failures,
-        runs_held=row.runs or row.runs_cited, runs=row.runs_cited,
+    return CreditRow(
+        credit_id=content_id("c", "directive", scope.task, row.directive_id), task=scope.task, method="directive",
+        **figures(gain or Estimate(0.0)), n=row.n, design="observational", unit=scope.unit, label=row.text,
+        directive_id=row.directive_id, kind=row.kind, program_ids=programs,
+        program_id=programs[0] if len(programs) == 1 else None,
+        device_seconds=row.seconds, failures=row.failures, runs_held=row.runs or row.runs_cited, runs=row.runs_cited,
     )  # fmt: skip

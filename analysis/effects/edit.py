@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.effects.experiments import Effects, MethodInput
-from analysis.effects.mixed_model import PosteriorEstimate
-from analysis.effects.rows import LEAST_RUNS, EditCredit, Key, Value, canonical, plain
+from analysis.effects.rows import LEAST_RUNS, CreditRow, Key, Value, canonical, figures, plain
 from analysis.scope import Scope
+from analysis.statistics import Estimate
 from programs.common.ids import content_id
 
 
@@ -43,33 +43,31 @@ class EditTries:
     seconds: float
 
 
-def make(known: MethodInput) -> list[EditCredit]:
+def make(known: MethodInput) -> list[CreditRow]:
     """One row per (knob, value) that was tried, best `score` first; ``q`` is still missing.
 
     The untouched source's own value has the effect 0; a value that never ran counts as 0.
     """
     scope, effects = known.scope, known.effects
-    answers: dict[Key, PosteriorEstimate | None] = {**effects.edits()}
+    answers: dict[Key, Estimate | None] = {**effects.edits()}
     answers |= {(row.key, canonical(row.value)): None for row in scope.rows("baseline_values", KnobValue)}
     credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("edit_tries", EditTries)]
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
 
-def _credit(
-    scope: Scope, tries: EditTries, answers: Mapping[Key, PosteriorEstimate | None], effects: Effects
-) -> EditCredit:
+def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, Estimate | None], effects: Effects) -> CreditRow:
     value: Value = json.loads(tries.value_text)
     key = tries.key, canonical(value)
     effect, is_isolated, runs = answers.get(key), True, tries.runs
     if effect:
         seeds, isolated = (int(of[effects.column[key]]) for of in (effects.seeds, effects.isolated))
         is_isolated, runs = isolated >= min(seeds, LEAST_RUNS), min(runs, seeds)
-    known = effect if is_isolated else None
-    return EditCredit(
-        credit_id=content_id("c", "edit", scope.task, *key), task=scope.task, estimate=effect.mean if effect else 0.0,
-        se=effect.sd if effect else None, low=known.low if known else None, high=known.high if known else None,
-        n=tries.tries, q=None, p=known.p if known else None, df=effect.df if effect else 0.0,
-        design="observational" if tries.chosen else "randomised", unit=scope.unit, knob=tries.knob, value=value,
-        label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}", failures=tries.failures, runs=runs,
-        is_isolated=is_isolated, is_measured=key in answers, device_seconds=tries.seconds,
+    known = figures(effect or Estimate(0.0 if key in answers else None))
+    if not is_isolated:
+        known |= {"low": None, "high": None, "p": None}
+    return CreditRow(
+        credit_id=content_id("c", "edit", scope.task, *key), task=scope.task, method="edit", **known, n=tries.tries,
+        design="observational" if tries.chosen else "randomised", unit=scope.unit, knob=tries.knob,
+        value=plain(value), constant=value, label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}",
+        failures=tries.failures, runs=runs, is_isolated=is_isolated, device_seconds=tries.seconds,
     )  # fmt: skip

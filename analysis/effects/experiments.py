@@ -10,10 +10,11 @@ from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from analysis.effects.mixed_model import ExperimentTable, Fitted, PosteriorEstimate, fit
+from analysis.effects.mixed_model import ExperimentTable, Fitted, fit
 from analysis.effects.rows import Key, Value, canonical
 from analysis.effects.settings import settings
 from analysis.scope import Scope
+from analysis.statistics import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,7 @@ class Effects:
         """Whether two of these edits are known to conflict."""
         return any(frozenset(pair) in self.conflicts for pair in combinations(edits, 2))
 
-    def edits(self) -> dict[Key, PosteriorEstimate]:
+    def edits(self) -> dict[Key, Estimate]:
         """The effect of each edit on the untouched source."""
         import numpy as np
 
@@ -113,7 +114,7 @@ class Effects:
         weights[np.arange(len(weights)), self.fitted.levels + np.array(list(self.column.values()))] = 1.0
         return dict(zip(self.column, self.fitted.answers(weights), strict=True))
 
-    def bundle(self, edits: Iterable[Key]) -> PosteriorEstimate | None:
+    def bundle(self, edits: Iterable[Key]) -> Estimate | None:
         """The effect of these edits together on the untouched source; None if one was never tried."""
         wanted = list(edits)
         if self.fitted is None or not wanted or any(key not in self.column for key in wanted):

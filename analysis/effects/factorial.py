@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from analysis.effects import designs
 from analysis.effects.experiments import MethodInput
-from analysis.effects.rows import CreditEstimate
+from analysis.effects.rows import CreditRow, figures
 from analysis.scope import Scope
-from analysis.statistics import interval, pooled, t_test
+from analysis.statistics import Estimate, pooled
 from programs.common.ids import content_id
 
 
@@ -27,7 +27,7 @@ class AblationRun:
     held: list[str]
 
 
-def factorial_credits(scope: Scope) -> list[CreditEstimate]:
+def factorial_credits(scope: Scope) -> list[CreditRow]:
     """One row per factor of each ablation, best first; ``shrunk``: pooled over all of them; ``q`` is still missing.
 
     The factors of a run come from its program, not from the plan, so that a directive that was removed together with
@@ -45,21 +45,16 @@ def factorial_credits(scope: Scope) -> list[CreditEstimate]:
             for factor, text, effect in zip(runs[0].factors, runs[0].texts, fitted, strict=True)
             if effect is not None
         ]
-    effects = [effect for *_, effect in found]
-    shrunk = pooled([e.estimate for e in effects], [e.se for e in effects], [e.df for e in effects])
     out = []
-    for (directive, text, runs, effect), post in zip(found, shrunk, strict=True):
-        low, high = interval(effect.estimate, effect.se, effect.df)
-        program_id, match_id = runs[0].program_id, runs[0].match_id
-        out.append(CreditEstimate(
+    for (directive, text, runs, effect), shrunk in zip(found, pooled([effect for *_, effect in found]), strict=True):
+        program_id, match_id, shrunk = runs[0].program_id, runs[0].match_id, shrunk or Estimate()
+        out.append(CreditRow(
             credit_id=content_id("c", "factorial", scope.task, directive, program_id, match_id), method="factorial",
-            task=scope.task, estimate=effect.estimate, se=effect.se, low=low, high=high, n=len(runs), q=None,
-            p=t_test(effect.estimate, effect.se, effect.df), df=effect.df, design="randomised", unit=scope.unit,
-            label=text, directive_id=directive, program_id=program_id, match_id=match_id,
-            shrunk=post[0] if post else None, shrunk_se=post[1] if post else None,
+            task=scope.task, **figures(effect), n=len(runs), design="randomised", unit=scope.unit, label=text,
+            directive_id=directive, program_id=program_id, match_id=match_id, shrunk=shrunk.value, shrunk_se=shrunk.se,
         ))  # fmt: skip
-    return sorted(out, key=lambda c: (-c.estimate, c.credit_id))
+    return sorted(out, key=lambda c: (-c.gain, c.credit_id))
 
 
-def make(known: MethodInput) -> list[CreditEstimate]:
+def make(known: MethodInput) -> list[CreditRow]:
     return factorial_credits(known.scope)

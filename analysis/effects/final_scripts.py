@@ -74,16 +74,15 @@ def final_scripts(scope: Scope, effects: Effects) -> list[FinalScript]:
     for row, group in zip(rows, at.tolist(), strict=True):
         if group >= 0 and (columns := tuple(sorted(effects.held[[group]].indices.tolist()))):
             groups[columns].append(row)
-    means = [mean_interval([row.gain for row in runs]) for runs in groups.values()]
-    scores = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
+    scores = posterior([mean_interval([row.gain for row in runs]) for runs in groups.values()])
     names = {column: key for key, column in effects.column.items()}
     scripts = [
         FinalScript(
             edits=tuple(names[column] for column in columns if column in names),
             columns=columns,
             run_ids=tuple(run.run_id for run in sorted(runs, key=lambda run: (-run.gain, run.run_id))),
-            mean=score.shrunk_mean,
-            sd=score.shrunk_se,
+            mean=score.shrunk.or_zero,
+            sd=score.shrunk.se or 0.0,
         )
         for (columns, runs), score in zip(groups.items(), scores, strict=True)
     ]
@@ -122,5 +121,5 @@ def _predicted(
         unseen.append(unknown + missing)
         tried.append(int(beside(rest)[new[0]] if new else holding(rest).sum()))
     answers = effects.fitted.answers(np.array(weights), unseen) if weights else []
-    rows = [OnTop(key, a.mean, a.sd, n) for key, a, n in zip(changes, answers, tried, strict=True)]
+    rows = [OnTop(key, a.or_zero, a.se or 0.0, n) for key, a, n in zip(changes, answers, tried, strict=True)]
     return sorted(rows, key=lambda row: (-row.mean, row.key))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.effects.experiments import MethodInput
-from analysis.effects.rows import CreditEstimate
-from analysis.statistics import mean_interval, t_test
+from analysis.effects.rows import CreditRow, figures
+from analysis.statistics import mean_interval
 from programs.common.ids import content_id
 
 
@@ -25,15 +25,14 @@ class LeftOutCommit:
     losses: list[float]
 
 
-def make(known: MethodInput) -> list[CreditEstimate]:
+def make(known: MethodInput) -> list[CreditRow]:
     """One row per commit, by run and position in the run; ``q`` is still missing."""
     scope, out = known.scope, []
     for row in scope.rows("left_out", LeftOutCommit):
-        mean = mean_interval(row.losses)
-        out.append(CreditEstimate(
+        losses = mean_interval(row.losses)
+        out.append(CreditRow(
             credit_id=content_id("c", "leave-one-out", scope.task, row.run_id, row.experiment_id), task=scope.task,
-            method="leave-one-out", estimate=mean.mean or 0.0, se=mean.se, low=mean.low, high=mean.high, n=mean.n,
-            q=None, p=t_test(mean.mean or 0.0, mean.se, mean.n - 1), df=mean.n - 1, design="paired", unit=scope.unit,
-            label=row.label, run_id=row.run_id, program_id=row.program_id, experiment_id=row.experiment_id,
+            method="leave-one-out", **figures(losses), n=losses.n, design="paired", unit=scope.unit, label=row.label,
+            run_id=row.run_id, program_id=row.program_id, experiment_id=row.experiment_id,
         ))  # fmt: skip
     return out

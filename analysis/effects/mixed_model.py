@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from analysis.statistics import POOLED_DF, interval, t_test
+from analysis.statistics import POOLED_DF, Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,21 +53,6 @@ class ExperimentTable:
     source: Ints
     held: csr_array
     width: int
-
-
-@dataclass(frozen=True)
-class PosteriorEstimate:
-    """A sum of effects: posterior mean, SD and 95% interval, and the two-sided p of no effect.
-
-    ``df``: degrees of freedom of interval and test.
-    """
-
-    mean: float
-    sd: float
-    low: float
-    high: float
-    df: float
-    p: float | None
 
 
 @dataclass(frozen=True)
@@ -161,8 +146,9 @@ class Fitted:
                     out[column] += 1.0
         return out, unseen
 
-    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
-        """The estimate of each row of ``weights`` [m, columns]; ``unseen`` [m]: number of unknown pairs in each."""
+    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[Estimate]:
+        """The posterior mean and SD of each row of ``weights`` [m, columns], a sum of effects; ``unseen`` [m]: unknown
+        pairs in each."""
         import numpy as np
 
         with _one_thread():
@@ -170,11 +156,8 @@ class Fitted:
             variance = np.maximum(np.einsum("ij,ij->i", towards, weights), 0.0)
             ratio, df = self._observed(towards / self.noise)
         variance += self.variances.pair * self.noise * np.asarray(unseen if unseen is not None else 0.0)
-        out, figures = [], ((weights @ self.mean).tolist(), np.sqrt(variance * ratio).tolist(), df.tolist())
-        for mean, sd, own in zip(*figures, strict=True):
-            low, high = interval(mean, sd, own)
-            out.append(PosteriorEstimate(mean, sd, low or 0.0, high or 0.0, own, t_test(mean, sd, own)))
-        return out
+        figures = (weights @ self.mean).tolist(), np.sqrt(variance * ratio).tolist(), df.tolist()
+        return [Estimate(mean, sd, own) for mean, sd, own in zip(*figures, strict=True)]
 
     def projected(self, block: SeedBlock, by: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
         """(P ``by`` [n, m], P y [n], diagonal of P [n]) of the rows of a block, where P is the inverse of the marginal

@@ -15,27 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from analysis import statistics
 from analysis.effects.experiments import MethodInput
-from analysis.effects.rows import Design, MutationCredit
+from analysis.effects.rows import CreditRow, Design, figures
 from analysis.scope import Scope
-from analysis.statistics import interval, mean_interval, pooled, t_test, welch_difference
+from analysis.statistics import Estimate, mean_interval, pooled, welch_difference
 from programs.common.ids import content_id
 
 LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
-
-
-class Comparison(NamedTuple):
-    """The child's side minus the other one."""
-
-    estimate: float
-    se: float | None
-    df: float
-    n: int
-    design: Design
 
 
 @dataclass(frozen=True)
@@ -50,45 +39,45 @@ class Family:
     parents: list[float]
     pairs: list[float]
 
-    def compared(self) -> Comparison:
-        if len(self.pairs) >= LEAST_PAIRS:
-            mean = mean_interval(self.pairs)
-            return Comparison(mean.mean or 0.0, mean.se, mean.n - 1, mean.n, "paired")
-        difference, se, df = welch_difference(self.children, self.parents)
-        return Comparison(difference or 0.0, se, df, len(self.children), "observational")
+    @property
+    def design(self) -> Design:
+        return "paired" if len(self.pairs) >= LEAST_PAIRS else "observational"
+
+    @property
+    def difference(self) -> Estimate:
+        """The child's side minus the other one; ``n``: pairs, or the child's runs."""
+        if self.design == "paired":
+            return mean_interval(self.pairs)
+        return replace(welch_difference(self.children, self.parents), n=len(self.children))
 
 
-def mutation_credits(scope: Scope) -> list[MutationCredit]:
+def mutation_credits(scope: Scope) -> list[CreditRow]:
     """One row per accepted child that ran and whose parents ran, at the same budget; best first."""
     scope.table("family_runs")
     families = scope.rows("family_pairs", Family)
     scope.con.execute("DROP TABLE family_runs")
-    made = moderated([family.compared() for family in families])
-    posts = pooled([one.estimate for one in made], [one.se for one in made], [one.df for one in made])
-    rows = []
-    for family, one, post in zip(families, made, posts, strict=True):
-        low, high = interval(one.estimate, one.se, one.df)
-        rows.append(MutationCredit(
-            credit_id=content_id("c", "mutation", scope.task, family.child_id), task=scope.task, estimate=one.estimate,
-            se=one.se, low=low, high=high, n=one.n, q=None, p=t_test(one.estimate, one.se, one.df), df=one.df,
-            design=one.design, unit=scope.unit, label=f"{family.operator}: {family.name}", program_id=family.child_id,
-            child_id=family.child_id, name=family.name, operator=family.operator, parent_ids=tuple(family.parent_ids),
-            shrunk=post[0] if post else None, shrunk_se=post[1] if post else None,
+    rows, gains = [], moderated(families)
+    for family, gain, shrunk in zip(families, gains, pooled(gains), strict=True):
+        shrunk = shrunk or Estimate()
+        rows.append(CreditRow(
+            credit_id=content_id("c", "mutation", scope.task, family.child_id), task=scope.task, method="mutation",
+            **figures(gain), n=gain.n, design=family.design, unit=scope.unit,
+            label=f"{family.operator}: {family.name}", program_id=family.child_id, child_id=family.child_id,
+            shrunk=shrunk.value, shrunk_se=shrunk.se,
         ))  # fmt: skip
-    return sorted(rows, key=lambda c: (-c.estimate, c.child_id))
+    return sorted(rows, key=lambda c: (-c.gain, c.child_id))
 
 
-def moderated(every: Sequence[Comparison]) -> list[Comparison]:
-    """The same with the variance of each one's pairs mixed with that of all other pairs (`statistics.moderated`): few
-    pairs may agree by chance."""
-    paired = [one for one in every if one.design == "paired" and one.se]
-    mixed = iter(statistics.moderated([(one.df, one.n * (one.se or 0.0) ** 2) for one in paired]))
-    return [_with_error(one, *next(mixed)) if one in paired else one for one in every]
+def moderated(families: Sequence[Family]) -> list[Estimate]:
+    """The difference of each, with the variance of its pairs mixed with that of all other pairs
+    (`statistics.moderated`): few pairs may agree by chance."""
+    gains = [family.difference for family in families]
+    paired = [i for i, family in enumerate(families) if family.design == "paired" and gains[i].se]
+    spreads = statistics.moderated([(gains[i].df, gains[i].n * (gains[i].se or 0.0) ** 2) for i in paired])
+    for i, (variance, df) in zip(paired, spreads, strict=True):
+        gains[i] = replace(gains[i], se=math.sqrt(variance / gains[i].n), df=df)
+    return gains
 
 
-def _with_error(one: Comparison, variance: float, df: float) -> Comparison:
-    return one._replace(se=math.sqrt(variance / one.n), df=df)
-
-
-def make(known: MethodInput) -> list[MutationCredit]:
+def make(known: MethodInput) -> list[CreditRow]:
     return mutation_credits(known.scope)

@@ -4,49 +4,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypedDict
 
-from analysis.statistics import bh
+from analysis.statistics import Estimate, bh
 from trainer.values.constants import is_number
 
 Value = str | float | int | bool
 Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text
 Design = Literal["randomised", "paired", "observational"]
 LEAST_RUNS = 3  # of a row that may be significant
-
-
-Credit = TypeVar("Credit", bound="CreditEstimate")
+NO_COLUMN = {"column": False}  # metadata of a field that the view does not show
 
 
 @dataclass(frozen=True)
-class CreditEstimate:
-    """One estimate. estimate, se, low and high are in the metric's unit; positive is better. The ids say what it is
-    about, and `metaloop show` lists their runs; ``program_id`` also names the only program with a directive."""
+class CreditRow:
+    """One estimate, a row of the view `credit`; ``docs/views.md`` has its columns. Gains are in ``unit``, the metric's;
+    positive is better. The ids say what it is about, and `metaloop show` lists their runs."""
 
     credit_id: str
     task: str
-    estimate: float
-    se: float | None  # None for a single run
-    low: float | None  # two-sided 95% t interval
-    high: float | None
-    n: int  # tries (edits), experiments (directives), pairs of runs (mutations), runs or seeds
-    q: float | None  # Benjamini-Hochberg, over the rows of a method on a task (`corrected`)
+    method: str
     design: Design
     unit: str
-    p: float | None = field(default=None, kw_only=True)  # two-sided, of no effect
-    df: float = field(default=0.0, kw_only=True)  # of interval and test
-    of: tuple[str, ...] = field(default=(), kw_only=True)  # of a mean over tasks: ids of the averaged rows
-    method: str = field(default="", kw_only=True)
-    label: str = field(default="", kw_only=True)
-    program_id: str | None = field(default=None, kw_only=True)
-    directive_id: str | None = field(default=None, kw_only=True)
-    match_id: str | None = field(default=None, kw_only=True)
-    run_id: str | None = field(default=None, kw_only=True)
-    experiment_id: str | None = field(default=None, kw_only=True)
-    runs: int | None = field(default=None, kw_only=True)  # independent ones; None: n
-    shrunk: float | None = field(default=None, kw_only=True)  # partially pooled with the others of the method
-    shrunk_se: float | None = field(default=None, kw_only=True)
+    label: str
+    estimate: float | None  # None: nothing was measured
+    se: float | None
+    low: float | None  # of the 95% interval
+    high: float | None
+    p: float | None  # two-sided, of no effect
+    df: float  # of interval and test
+    n: int  # tries (edits), scripts (directives), pairs of runs (mutations), runs or seeds
+    q: float | None = None  # Benjamini-Hochberg, over the rows of a method on a task (`corrected`)
+    causal: bool = field(init=False)  # whether pages may use causal words: randomised or paired designs only
+    program_id: str | None = None  # also names the only program with a directive
+    directive_id: str | None = None
+    child_id: str | None = None
+    knob: str | None = None
+    value: str | None = None
+    failures: int | None = None  # tries that crashed, timed out, ran out of memory or were invalid
+    runs: int | None = None  # independent ones with such an experiment; None: n
+    runs_held: int | None = None  # of programs that contain the directive
+    device_seconds: float | None = None
+    shrunk: float | None = None  # partially pooled with the others of the method
+    shrunk_se: float | None = None
+    match_id: str | None = None
+    run_id: str | None = None
+    experiment_id: str | None = None
+    # False: nearly all tries had another edit beside it that hurts, so the estimate is how it repairs that one. No
+    # interval and no q then: effects do not add up there.
+    is_isolated: bool = True
+    constant: Value | None = field(default=None, metadata=NO_COLUMN)  # the value of an edit
+    kind: str = field(default="", metadata=NO_COLUMN)  # of a directive
+    program_ids: tuple[str, ...] = field(default=(), metadata=NO_COLUMN)  # with a directive
+    of: tuple[str, ...] = field(default=(), metadata=NO_COLUMN)  # of a mean over tasks: ids of the averaged rows
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "causal", self.design != "observational")
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -54,45 +68,46 @@ class CreditEstimate:
         return self.of or (self.credit_id,)
 
     @property
-    def rests_on(self) -> int:
-        """The number of independent runs or trainings."""
-        return self.n if self.runs is None else self.runs
-
-    @property
-    def causal(self) -> bool:
-        """Whether pages may use causal words for this row: randomised or paired designs only."""
-        return self.design in ("randomised", "paired")
+    def gain(self) -> float:
+        """The estimate; 0 where nothing was measured."""
+        return self.estimate or 0.0
 
     @property
     def proven(self) -> bool:
         """Whether the interval excludes 0 and the false discovery rate holds at 5%."""
         return self.q is not None and self.q < 0.05 and ((self.low or 0.0) > 0.0 or (self.high or 0.0) < 0.0)
 
-
-@dataclass(frozen=True)
-class EditCredit(CreditEstimate):
-    """The effect of setting a knob (or applying a patch: value True) on the untouched source, given that it runs."""
-
-    knob: str
-    value: Value
-    label: str = field(kw_only=True)  # "lr=0.002" or "+muon", as an idea names it
-    failures: int  # tries that crashed, timed out, ran out of memory or were invalid
-    runs: int = field(kw_only=True)  # with a try of it, and seeds of its own
-    device_seconds: float  # charged for these tries
-    # False: nearly all tries had another edit beside it that hurts, so the estimate is how it repairs that one. No
-    # interval and no q then: effects do not add up there.
-    is_isolated: bool = field(default=True, kw_only=True)
-    is_measured: bool = field(default=True, kw_only=True)  # False: no try of it ran
-    method: str = field(default="edit", kw_only=True)
+    @property
+    def change(self) -> tuple[str, Value]:
+        """The knob and the value of an edit."""
+        return self.knob or "", True if self.constant is None else self.constant
 
     @property
     def key(self) -> Key:
-        return self.knob.lower(), canonical(self.value)
+        """Of an edit."""
+        knob, value = self.change
+        return knob.lower(), canonical(value)
 
     @property
     def score(self) -> float:
         """The sort key of ideas: the expected gain of one more try; a failed try gains 0."""
-        return self.estimate * (1.0 - self.failures / self.n) if self.n else 0.0
+        return self.gain * (1.0 - (self.failures or 0) / self.n) if self.n else 0.0
+
+
+class Figures(TypedDict):
+    """What a row takes from an estimate."""
+
+    estimate: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    df: float
+
+
+def figures(estimate: Estimate) -> Figures:
+    low, high = estimate.interval()
+    return Figures(estimate=estimate.value, se=estimate.se, low=low, high=high, p=estimate.p(), df=estimate.df)
 
 
 @dataclass(frozen=True)
@@ -109,84 +124,15 @@ class DirectiveUse:
     gain: float | None
 
 
-@dataclass(frozen=True)
-class DirectiveCredit(CreditEstimate):
-    """Mean gain of the experiments that cite a directive, kept or not; a failed one gains 0."""
-
-    directive_id: str = field(kw_only=True)
-    text: str
-    heading: str
-    kind: str
-    program_ids: tuple[str, ...]
-    device_seconds: float
-    failures: int
-    runs_held: int  # finished or running runs of programs that have it
-    runs: int = field(kw_only=True)  # of these, runs with an experiment that cites it
-    method: str = field(default="directive", kw_only=True)
-
-
-@dataclass(frozen=True)
-class MutationCredit(CreditEstimate):
-    """Verified gain of a child program minus that of its parent, of several one of them. ``shrunk``: expected gain."""
-
-    child_id: str
-    name: str
-    operator: str
-    parent_ids: tuple[str, ...]
-    method: str = field(default="mutation", kw_only=True)
-
-
-@dataclass(frozen=True)
-class CreditViewRow:
-    """A row of the view `credit`."""
-
-    credit_id: str
-    task: str
-    program_id: str | None
-    directive_id: str | None
-    child_id: str | None
-    method: str
-    design: str
-    estimate: float | None
-    se: float | None
-    unit: str
-    n: int
-    q: float | None
-    low: float | None
-    high: float | None
-    label: str
-    knob: str | None
-    value: str | None
-    causal: bool
-    failures: int | None
-    runs: int | None
-    runs_held: int | None
-    device_seconds: float | None
-    shrunk: float | None
-    shrunk_se: float | None
-    match_id: str | None
-    run_id: str | None
-    experiment_id: str | None
-    p: float | None
-
-
-def corrected(rows: Sequence[Credit]) -> list[Credit]:
+def corrected(rows: Sequence[CreditRow]) -> list[CreditRow]:
     """The rows of one method on one task with their q (Benjamini-Hochberg).
 
     Rows with fewer than LEAST_RUNS runs or without any spread get none: a few equal runs do not prove that others would
     be equal. Rows without spread get no interval either, instead of one of width 0.
     """
-    tested = [row.p if row.rests_on >= LEAST_RUNS and row.se else None for row in rows]
+    tested = [row.p if (row.n if row.runs is None else row.runs) >= LEAST_RUNS and row.se else None for row in rows]
     known = [row if row.se else replace(row, low=None, high=None) for row in rows]
     return [replace(row, q=q) for row, q in zip(known, bh(tested), strict=True)]
-
-
-def row(item: CreditEstimate) -> CreditViewRow:
-    """The view's row of a credit."""
-    named = {each.name: getattr(item, each.name, None) for each in fields(CreditViewRow)}
-    if isinstance(item, EditCredit):
-        named |= {"value": plain(item.value), "estimate": item.estimate if item.is_measured else None}
-    return CreditViewRow(**named)  # type: ignore[arg-type]
 
 
 def canonical(value: Value) -> str:

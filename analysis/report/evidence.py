@@ -9,26 +9,16 @@ from typing import TYPE_CHECKING
 
 from analysis.effects.attribution import credits
 from analysis.effects.final_scripts import FinalScript, final_scripts
-from analysis.effects.rows import DirectiveCredit, DirectiveUse, EditCredit, MutationCredit, Value
+from analysis.effects.rows import CreditRow, DirectiveUse, Value
 from analysis.scales import GainScale
 from analysis.scope import Scope
-from analysis.statistics import interval, mean_interval, posterior
+from analysis.statistics import Estimate, mean_interval, posterior
 from trainer.edits import EditSpace
 
 if TYPE_CHECKING:
     import duckdb
 
     from analysis.effects.experiments import Effects
-
-__all__ = [
-    "DirectiveCredit",
-    "EditCredit",
-    "Evidence",
-    "MutationCredit",
-    "ProgramScore",
-    "Value",
-    "evidence",
-]
 
 
 @dataclass(frozen=True)
@@ -38,18 +28,16 @@ class ProgramScore:
     program_id: str
     name: str
     task: str
-    mean: float
-    se: float  # over runs, moderated by the spread of all programs' runs
-    n: int
-    shrunk_mean: float  # posterior given all programs of the study; selection uses it
-    shrunk_se: float
-    low: float | None  # two-sided 95% t interval of the mean, from se
-    high: float | None
+    gain: Estimate  # over runs, its SE moderated by the spread of all programs' runs
+    shrunk: Estimate  # posterior given all programs of the study; selection uses it
     claimed: float | None  # mean claim of its runs; not used for ranking
     words: int | None
     generation: int | None
-    df: float = 0.0  # degrees of freedom of se and interval
     tasks: tuple[ProgramScore, ...] = ()  # of a mean over tasks: the scores that it averages, in one unit
+
+    def order(self) -> tuple[float, float, str]:
+        """The sort key: best first."""
+        return -self.shrunk.or_zero, -self.gain.or_zero, self.program_id
 
 
 @dataclass(frozen=True)
@@ -78,9 +66,9 @@ class Evidence:
 
     task: str
     unit: str
-    edits: tuple[EditCredit, ...]
-    directives: tuple[DirectiveCredit, ...]
-    mutations: tuple[MutationCredit, ...]
+    edits: tuple[CreditRow, ...]
+    directives: tuple[CreditRow, ...]
+    mutations: tuple[CreditRow, ...]
     programs: tuple[ProgramScore, ...]
     runs: int
     experiments: int
@@ -124,9 +112,9 @@ def evidence(
     return Evidence(
         task=task,
         unit=scope.unit,
-        edits=tuple(known.edits),
-        directives=tuple(known.directives),
-        mutations=tuple(known.mutations),
+        edits=known.of("edit"),
+        directives=known.of("directive"),
+        mutations=known.of("mutation"),
         programs=tuple(program_scores(scope)),
         runs=total.runs,
         experiments=total.experiments,
@@ -141,19 +129,12 @@ def program_scores(scope: Scope) -> list[ProgramScore]:
     runs: dict[str, list[ScoredRun]] = defaultdict(list)
     for run in scope.rows("program_runs", ScoredRun):
         runs[run.program_id].append(run)
-    means = {program_id: mean_interval([run.gain for run in mine]) for program_id, mine in runs.items()}
-    scores = posterior(
-        [m.mean or 0.0 for m in means.values()], [m.se for m in means.values()], [m.n for m in means.values()]
-    )
+    scores = posterior([mean_interval([run.gain for run in each]) for each in runs.values()])
     table = []
-    for program_id, score in zip(means, scores, strict=True):
-        first = runs[program_id][0]
-        claims = [run.claimed for run in runs[program_id] if run.claimed is not None]
-        low, high = interval(score.mean, score.se, score.df)
+    for (program_id, each), score in zip(runs.items(), scores, strict=True):
+        first, claims = each[0], [run.claimed for run in each if run.claimed is not None]
         table.append(ProgramScore(
-            program_id=program_id, name=first.name, task=scope.task, mean=score.mean, se=score.se, n=score.n,
-            shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se, low=low, high=high,
+            program_id=program_id, name=first.name, task=scope.task, gain=score.measured, shrunk=score.shrunk,
             claimed=sum(claims) / len(claims) if claims else None, words=first.words, generation=first.generation,
-            df=score.df,
         ))  # fmt: skip
-    return sorted(table, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
+    return sorted(table, key=ProgramScore.order)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.effects.final_scripts import FinalScript, OnTop, dispensable, on_top
-from analysis.effects.rows import CreditEstimate, DirectiveCredit, EditCredit, Key
+from analysis.effects.rows import CreditRow, Key
 from analysis.report.evidence import Evidence
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line
@@ -54,13 +54,13 @@ class EditRow:
     """One edit: ``top`` on top of the best final script, ``credit`` on the untouched one; either may be missing."""
 
     label: str
-    credit: EditCredit | None
+    credit: CreditRow | None
     top: OnTop | None
 
     @property
     def mean(self) -> float:
         """Of the figure that decides: on top of the best script where it is predicted, else on the untouched one."""
-        return self.top.mean if self.top else self.credit.estimate if self.credit else 0.0
+        return self.top.mean if self.top else self.credit.gain if self.credit else 0.0
 
     @property
     def sd(self) -> float:
@@ -92,7 +92,7 @@ class TaskBrief:
     lost: Sequence[EditRow]
     unclear: Sequence[EditRow]
     failed: Sequence[str]
-    statements: Sequence[DirectiveCredit]
+    statements: Sequence[CreditRow]
     unknown: Sequence[str]  # values of the task that no experiment has tried
     hidden: Mapping[str, int]  # better, lower, … → edits that the page leaves out
 
@@ -176,11 +176,11 @@ def _by(row: OnTop, size: float) -> OnTop:
     return OnTop(row.key, row.mean / size, row.sd / size, row.tried)
 
 
-def _statements(directives: Sequence[DirectiveCredit], share: float) -> list[DirectiveCredit]:
+def _statements(directives: Sequence[CreditRow], share: float) -> list[CreditRow]:
     """Those that say something which no row of an edit says: ideas of several edits, the charter, prose. The largest
     gains and losses, none near zero."""
-    own = [d for d in directives if d.kind != "idea" or _edits_of(d.text) != 1]
-    clear = [d for d in own if abs(d.estimate) > (d.se or 0.0)]
+    own = [d for d in directives if d.kind != "idea" or _edits_of(d.label) != 1]
+    clear = [d for d in own if abs(d.gain) > (d.se or 0.0)]
     size = max(2, int(STATEMENTS * share))
     worst = size // 3
     return clear if len(clear) <= size else [*clear[: size - worst], *clear[len(clear) - worst :]]
@@ -202,12 +202,12 @@ def sized(mean: float, sd: float | None, digits: int = 2) -> str:
     return f"{mean:+.{digits}g}" + (f" ± {sd:.1g}" if sd else "")
 
 
-def fact(item: CreditEstimate) -> str:
+def fact(item: CreditRow) -> str:
     """``+0.12 nats, 95% 0.08 to 0.16, n=14, randomised, q=0.001``."""
     known = item.low is not None and item.high is not None
     interval = f"95% {item.low:+.3g} to {item.high:+.3g}" if known else "no interval"
     q = "" if item.q is None else f", q={item.q:.2g}"
-    return f"{item.estimate:+.3g} {item.unit}, {interval}, n={item.n}, {item.design}{q}"
+    return f"{item.gain:+.3g} {item.unit}, {interval}, n={item.n}, {item.design}{q}"
 
 
 def quoted(text: str, limit: int = 160) -> str:

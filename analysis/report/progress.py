@@ -144,9 +144,9 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
 def _interval(strip: Sequence[RunGain], x: float, y: Axis) -> list[Line]:
     """A cross at a program's mean, as high as its interval; nothing of a single run."""
     found = mean_interval([run.gain for run in strip])
-    if found.mean is None or found.low is None or found.high is None:
+    if found.value is None or found.low is None or found.high is None:
         return []
-    return [(x, y(found.low), x, y(found.high)), (x - CROSS, y(found.mean), x + CROSS, y(found.mean))]
+    return [(x, y(found.low), x, y(found.high)), (x - CROSS, y(found.value), x + CROSS, y(found.value))]
 
 
 def _best(runs: Iterable[RunGain], champion: str | None) -> tuple[float, str]:

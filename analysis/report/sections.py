@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.statistics import interval
+from analysis.statistics import Estimate
 
 Row = dict[str, Any]
 # By chart: names of its legend that not every study has, and the column or letter that they are drawn from.
@@ -40,7 +40,7 @@ class Part:
 
 
 def with_interval(row: Row) -> Row:
-    low, high = (None, None) if row["gain"] is None else interval(row["gain"], row["se"], row["df"] or 0)
+    low, high = Estimate(row["gain"], row["se"], row["df"] or 0).interval()
     return {**{key: value for key, value in row.items() if key not in ("se", "df")}, "low": low, "high": high}
 
 

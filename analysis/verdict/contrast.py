@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.statistics import ErrorEstimate, interval, satterthwaite, t_test, welch_difference
+from analysis.statistics import Estimate, satterthwaite, welch_difference
 from analysis.tables import statement, typed_rows
 from analysis.verdict.power import runs_needed
 
@@ -38,17 +38,14 @@ class EarlierRuns:
 
 @dataclass(frozen=True)
 class Contrast:
-    """``first`` minus ``second``, with a 95% interval (Welch) and its two-sided p. ``n``: runs of each; ``added``: of
+    """The ``lead`` of ``first`` over ``second`` (Welch). ``n``: runs of each; ``added``: of
     them, those of earlier studies (name, runs of each). ``needed``: runs of each that show this difference with 80%
     power; None where it is shown, where the spread is unknown, and where a million runs are too few."""
 
     first: str
     second: str
     unit: str
-    difference: float
-    low: float | None
-    high: float | None
-    p: float | None
+    lead: Estimate
     n: int
     n_other: int
     needed: int | None
@@ -57,12 +54,13 @@ class Contrast:
     @property
     def is_shown(self) -> bool:
         """Whether the interval excludes 0."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+        low, high = self.lead.interval()
+        return low is not None and high is not None and not low <= 0 <= high
 
     @property
     def better(self) -> str:
         """The name of the program that is shown to be better; empty where neither is."""
-        return "" if not self.is_shown else self.first if self.difference > 0 else self.second
+        return "" if not self.is_shown else self.first if self.lead.or_zero > 0 else self.second
 
 
 def arms_of(con: duckdb.DuckDBPyConnection, match_id: str) -> Arms | None:
@@ -79,22 +77,19 @@ def contrast(arms: Arms, earlier: Sequence[EarlierRuns] = ()) -> Contrast:
     pair = (first.program_id, second.program_id)
     earlier = [one for one in earlier if (one.arms[0].program_id, one.arms[1].program_id) == pair]
     studies = [arms, *(one.arms for one in earlier)]
-    each: list[tuple[float, ErrorEstimate]] = []
+    each: list[tuple[float, Estimate]] = []
     for ours, theirs in studies:
-        difference, se, df = welch_difference(ours.gains, theirs.gains)
         n, m = len(ours.gains), len(theirs.gains)
-        each.append((n * m / (n + m), ErrorEstimate(difference or 0.0, se, df)))
+        each.append((n * m / (n + m), welch_difference(ours.gains, theirs.gains)))
     total = sum(weight for weight, _ in each)
-    value = sum(weight * one.value for weight, one in each) / total
+    value = sum(weight * one.or_zero for weight, one in each) / total
     errors = [((weight / total * one.se) ** 2, one.df) for weight, one in each if one.se is not None]
     known = len(errors) == len(each)
     se = (math.sqrt(sum(error for error, _ in errors)) if known else 0.0) or None  # equal values show no error of 0
     df = satterthwaite(errors) if known and se else sum(one.df for _, one in each)
-    low, high = interval(value, se, df)
     n, m = (sum(len(study[side].gains) for study in studies) for side in (0, 1))
-    p = t_test(value, se, df)
     added = [(one.study, len(one.arms[0].gains), len(one.arms[1].gains)) for one in earlier]
-    found = Contrast(first.name, second.name, first.unit or "", value, low, high, p, n, m, None, added)
+    found = Contrast(first.name, second.name, first.unit or "", Estimate(value, se, df), n, m, None, added)
     if found.is_shown or not se:
         return found
     return replace(found, needed=runs_needed(abs(value), se / math.sqrt(1 / n + 1 / m)))

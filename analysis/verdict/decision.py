@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from analysis.found_scripts import FoundScript
 from analysis.ledger.json_values import read_as
 from analysis.looks import Looks
-from analysis.statistics import Mean, interval
+from analysis.statistics import Estimate
 from analysis.verdict.origin import Origin
 from analysis.wording import interval_decimals
 from trainer.freshness import NOTHING
@@ -42,26 +42,20 @@ class ArmGain:
 
 @dataclass(frozen=True)
 class ArmsDifference:
-    """A/A: stock's second arm minus its first, on one task, with a 95% interval; no interval with one run of each."""
+    """A/A: ``lead`` of stock's second arm over its first, on one task, from the runs of both."""
 
     task: str
     unit: str
-    difference: float
-    low: float | None
-    high: float | None
-    n: int
-    n_other: int
+    lead: Estimate
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The champion against another program: its name, its gain, champion minus it with a 95% interval, the ratio."""
+    """The champion against another program: its name, its gain, the champion's lead over it, the ratio."""
 
     name: str
-    gain: Mean
-    difference: float
-    low: float | None
-    high: float | None
+    gain: Estimate
+    lead: Estimate
     ratio: float | None
 
 
@@ -74,10 +68,9 @@ class OnOneTask:
     unit: str
     scale: float
     of_stock: bool
-    champion: Mean
-    tested: Mean
-    low: float | None
-    high: float | None
+    champion: Estimate
+    tested: Estimate
+    lead: Estimate
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ class HeldOut:
 
     task: str
     unit: str
-    champion: Mean | None
+    champion: Estimate | None
     tested: Compared | None
     p: float | None
     holds: bool
@@ -127,11 +120,11 @@ class Decision:
     name: str
     unit: str
     tasks: tuple[OnOneTask, ...]
-    champion: Mean
+    champion: Estimate
     tested: Compared
     p: float | None  # None: no test was possible, of a night
     beside: Compared | None = None
-    bare: Mean | None = None  # the champion without its ideas
+    bare: Estimate | None = None  # the champion without its ideas
     aa: tuple[ArmsDifference, ...] = ()
     own: str = ""
     same_as: str = ""
@@ -157,7 +150,7 @@ class Decision:
     def digits(self) -> int:
         """Decimal places of its gains and differences: those of the announced one (of a night, of `main`), so that a
         figure looks the same wherever it is shown."""
-        shown = (self.script if self.night else None) or self.tested
+        shown = (self.script if self.night else None) or self.tested.lead
         return interval_decimals(shown.low, shown.high)
 
     @property
@@ -215,8 +208,7 @@ def arms_difference(first: ArmGain, second: ArmGain) -> ArmsDifference:
     if first.se is not None and second.se is not None:
         squares = sum(arm_se**2 * n * (n - 1) for arm_se, n in ((first.se, first.n), (second.se, second.n)))
         se = math.sqrt(squares / df * (1 / first.n + 1 / second.n))
-    low, high = interval(difference, se, df)
-    return ArmsDifference(first.task or "", first.unit or "", difference, low, high, first.n, second.n)
+    return ArmsDifference(first.task or "", first.unit or "", Estimate(difference, se, df, n=first.n + second.n))
 
 
 def twins(arms: Iterable[ArmGain]) -> ArmsDifference | None:

@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.effects.rows import (
-    CreditEstimate,
-    DirectiveCredit,
-    EditCredit,
-    MutationCredit,
-    Value,
-    corrected,
-)
+from analysis.effects.rows import CreditRow, corrected, figures
 from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
-from analysis.statistics import ErrorEstimate, interval, mean_over_tasks, t_test
+from analysis.statistics import Estimate, mean_over_tasks
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Row = TypeVar("Row", bound=CreditEstimate)
 Item = TypeVar("Item", bound="DataclassInstance")
-GAINS = ("estimate", "se", "low", "high", "shrunk", "shrunk_se", "mean", "sd", "shrunk_mean", "claimed")
+GAINS = ("estimate", "se", "low", "high", "shrunk", "shrunk_se", "mean", "sd", "gain", "claimed")
 COUNTS = ("failures", "runs", "device_seconds", "runs_held")
 Parts = Sequence[Evidence]
 
@@ -47,8 +39,8 @@ def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
         task=task,
         unit=UNIT,
         edits=tuple(sorted(edits, key=lambda e: (-e.score, e.credit_id))),
-        directives=tuple(sorted(directives, key=lambda d: (-d.estimate, d.directive_id))),
-        mutations=tuple(sorted(mutations, key=lambda m: (-m.estimate, m.child_id))),
+        directives=tuple(sorted(directives, key=lambda d: (-d.gain, d.directive_id))),
+        mutations=tuple(sorted(mutations, key=lambda m: (-m.gain, m.child_id))),
         programs=tuple(_programs(divided, task)),
         runs=sum(part.runs for part in divided),
         experiments=sum(part.experiments for part in divided),
@@ -72,71 +64,67 @@ def scaled(part: Evidence, scale: GainScale) -> Evidence:
 
 def _by(item: Item, size: float) -> Item:
     """The same with its gains divided by ``size``."""
-    known = {name: getattr(item, name, None) for name in GAINS}
-    figures: dict[str, Any] = {name: value / size for name, value in known.items() if value is not None}
-    if isinstance(item, CreditEstimate):
-        figures["unit"] = UNIT
-    return replace(item, **figures)
+    known = {each.name: getattr(item, each.name) for each in fields(item) if each.name in GAINS}
+    divided: dict[str, Any] = {
+        name: value.over(size) if isinstance(value, Estimate) else value / size
+        for name, value in known.items()
+        if value is not None
+    }
+    if isinstance(item, CreditRow):
+        divided["unit"] = UNIT
+    return replace(item, **divided)
 
 
-def _alike(parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callable[[Row], Hashable]) -> list[list[Row]]:
+def _alike(
+    parts: Parts, rows: Callable[[Evidence], Iterable[CreditRow]], key: Callable[[CreditRow], Hashable]
+) -> list[list[CreditRow]]:
     """Groups the rows of the parts by key, in order of first appearance."""
-    groups: dict[Hashable, list[Row]] = {}
+    groups: dict[Hashable, list[CreditRow]] = {}
     for part in parts:
         for row in rows(part):
             groups.setdefault(key(row), []).append(row)
     return list(groups.values())
 
 
-def _change(edit: EditCredit) -> tuple[str, Value]:
+def _change(edit: CreditRow) -> tuple[str, str]:
     """2 and 2.0 are one value."""
-    text = f"{float(edit.value):.6g}" if is_number(edit.value) else str(edit.value).casefold()
-    return edit.knob.casefold(), text
+    knob, value = edit.change
+    text = f"{float(value):.6g}" if is_number(value) else str(value).casefold()
+    return knob.casefold(), text
 
 
-def _mean(rows: Sequence[Row], task: str) -> Row:
+def _mean(rows: Sequence[CreditRow], task: str) -> CreditRow:
     """The mean of independent rows, with its SE and p, and the weakest design. An edit's is over the tasks on which it
     ran; without interval and p where those of a row are unknown."""
     if len(rows) == 1:
         return rows[0]
-    ran = [row for row in rows if getattr(row, "is_measured", True)] or rows
-    first = next((row for row in ran if not getattr(row, "is_isolated", True)), ran[0])
-    estimate, se, df, _ = mean_over_tasks([(ErrorEstimate(row.estimate, row.se, row.df), 1.0) for row in ran])
-    is_known = all(row.p is not None for row in ran)
-    low, high = interval(estimate, se, df) if is_known else (None, None)
+    ran = [row for row in rows if row.estimate is not None]
+    first = next((row for row in ran if not row.is_isolated), (ran or rows)[0])
+    known = figures(mean_over_tasks([Estimate(row.estimate, row.se, row.df) for row in ran]) if ran else Estimate())
+    if any(row.p is None for row in ran):
+        known |= {"low": None, "high": None, "p": None}
     designs = {row.design for row in rows}
-    more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if getattr(first, name, None) is not None}
-    if isinstance(first, DirectiveCredit):
-        more["program_ids"] = tuple(dict.fromkeys(p for row in rows for p in getattr(row, "program_ids", ())))
-    if isinstance(first, MutationCredit):
-        shrunk = [(row.shrunk, row.shrunk_se) for row in rows if isinstance(row, MutationCredit)]
-        known = [(value, error) for value, error in shrunk if value is not None and error is not None]
-        more["shrunk"], more["shrunk_se"] = _average(known) if len(known) == len(rows) else (None, None)
+    more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if getattr(first, name) is not None}
+    shrunk = Estimate()
+    if all(row.shrunk is not None and row.shrunk_se is not None for row in rows):
+        shrunk = mean_over_tasks([Estimate(row.shrunk, row.shrunk_se, 1.0) for row in rows])
     return replace(
         first,
         task=task,
-        estimate=estimate,
-        se=se,
-        low=low,
-        high=high,
+        **known,
         n=sum(row.n for row in rows),
-        df=df,
-        p=t_test(estimate, se, df) if is_known else None,
         design="observational" if "observational" in designs else first.design if len(designs) == 1 else "paired",
         of=tuple(row.credit_id for row in rows),
+        program_ids=tuple(dict.fromkeys(program_id for row in rows for program_id in row.program_ids)),
+        shrunk=shrunk.value,
+        shrunk_se=shrunk.se,
         **more,
     )
 
 
-def _sum(rows: Sequence[Row], name: str) -> float:
+def _sum(rows: Sequence[CreditRow], name: str) -> float:
     values = [getattr(row, name) for row in rows]
     return math.fsum(values) if isinstance(values[0], float) else sum(values)
-
-
-def _average(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """(mean, its standard error) of independent values with a standard error each."""
-    mean = math.fsum(value for value, _ in values) / len(values)
-    return mean, math.sqrt(math.fsum(se * se for _, se in values)) / len(values)
 
 
 def _programs(parts: Parts, task: str) -> list[ProgramScore]:
@@ -147,27 +135,17 @@ def _programs(parts: Parts, task: str) -> list[ProgramScore]:
         for program_id in by_task[0]
         if all(program_id in scores for scores in by_task)
     ]
-    return sorted(scores, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
+    return sorted(scores, key=ProgramScore.order)
 
 
 def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
     """The mean over tasks."""
-    mean, se = _average([(s.mean, s.se) for s in scores])
-    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.df), 1.0) for s in scores])
-    low, high = interval(mean, se, over.df)
-    shrunk, shrunk_se = _average([(s.shrunk_mean, s.shrunk_se) for s in scores])
     claims = [s.claimed for s in scores if s.claimed is not None]
     return replace(
         scores[0],
         task=task,
-        mean=mean,
-        se=se,
-        df=over.df,
-        n=min(s.n for s in scores),
-        low=low,
-        high=high,
-        shrunk_mean=shrunk,
-        shrunk_se=shrunk_se,
+        gain=mean_over_tasks([s.gain for s in scores]),
+        shrunk=mean_over_tasks([replace(s.shrunk, df=1.0) for s in scores]),
         claimed=math.fsum(claims) / len(claims) if len(claims) == len(scores) else None,
         tasks=tuple(scores),
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.statistics import error_of, mean_interval, posterior, t_quantile
+from analysis.statistics import Estimate, error_of, mean_interval, posterior, t_quantile
 from analysis.tables import statement, typed_rows
 from analysis.trust import weakest
 
@@ -166,7 +166,7 @@ def counted_gains(runs: Sequence[StandingRun]) -> list[float]:
 
 
 def standing(
-    runs: Sequence[StandingRun], ranks: tuple[int, int] | None = None, score: tuple[float, float] | None = None
+    runs: Sequence[StandingRun], ranks: tuple[int, int] | None = None, score: Estimate | None = None
 ) -> Standing:
     """The standing of one arm, from its runs; ``ranks`` and ``score`` depend on the other arms."""
     first = runs[0]
@@ -179,7 +179,7 @@ def standing(
         program_id=first.program_id,
         task=first.task,
         n=mean.n,
-        gain=mean.mean,
+        gain=mean.value,
         se=mean.se,
         low=mean.low,
         high=mean.high,
@@ -187,8 +187,8 @@ def standing(
         rank_high=ranks[1] if ranks else None,
         device_seconds_charged=sum(r.device_seconds_charged or 0.0 for r in runs),
         t95=t_quantile(0.975, mean.n - 1) if mean.n > 1 else None,
-        shrunk_gain=score[0] if score else None,
-        shrunk_se=score[1] if score else None,
+        shrunk_gain=score.value if score else None,
+        shrunk_se=score.se if score else None,
         claimed=_mean(claims) if claims else None,
         runs=len(runs),
         failed_seeds=sum(r.failed_seeds for r in counted),
@@ -214,11 +214,10 @@ def _utilization(runs: Sequence[StandingRun]) -> float | None:
     return sum(busy for _, busy in timed) / wall if wall else None
 
 
-def _posteriors(gains: Mapping[ArmKey, Sequence[float]]) -> dict[ArmKey, tuple[float, float]]:
+def _posteriors(gains: Mapping[ArmKey, Sequence[float]]) -> dict[ArmKey, Estimate]:
     arms = [arm for arm, values in gains.items() if values]
-    means = [mean_interval(gains[arm]) for arm in arms]
-    shrunk = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
-    return {arm: (p.shrunk_mean, p.shrunk_se) for arm, p in zip(arms, shrunk, strict=True)}
+    scores = posterior([mean_interval(gains[arm]) for arm in arms])
+    return {arm: score.shrunk for arm, score in zip(arms, scores, strict=True)}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.found_scripts import script_sentence
 from analysis.ledger.json_values import read_as
-from analysis.statistics import Mean, interval, satterthwaite
+from analysis.statistics import Estimate
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from analysis.verdict.caveats import NOTE, caveats
@@ -120,8 +120,8 @@ class Verdict:
         """The difference that was tested, or what `main` of a night gains; empty where it is not shown."""
         if self.contrast and self.contrast.better:
             c = self.contrast
-            low, high = sorted(map(abs, (c.low or 0.0, c.high or 0.0)))
-            return f"{c.better} by {estimate(abs(c.difference), low, high, c.unit, self.digits, signed=False)}"
+            low, high = sorted(map(abs, (c.lead.low or 0.0, c.lead.high or 0.0)))
+            return f"{c.better} by {estimate(abs(c.lead.or_zero), low, high, c.unit, self.digits, signed=False)}"
         d = self.decision
         if d is None or self.state != "better":
             return ""
@@ -130,7 +130,7 @@ class Verdict:
             gain = estimate(script.gain, script.low, script.high, script.unit, script.digits)
             limits = " on the same data" * script.on_same_data + " over seeds alone" * script.leaves_rows_out
             return gain + ", exact" * script.is_exact + limits
-        return estimate(d.tested.difference, d.tested.low, d.tested.high, self.unit, self.digits)
+        return estimate(d.tested.lead.value, *d.tested.lead.interval(), self.unit, self.digits)
 
     @property
     def summary(self) -> str:
@@ -245,13 +245,13 @@ def runs_of_each(d: Decision) -> int | None:
     return None if d.holds or d.tasks or d.night else runs_to_show(d.champion, d.tested)
 
 
-def runs_to_show(ours: Mean, other: Compared) -> int | None:
+def runs_to_show(ours: Estimate, other: Compared) -> int | None:
     """Runs of each program with which a champion's difference to another is seen with 80% power; None where it is no
     gain, or the spread between runs is unknown."""
     if not ours.se or not other.gain.se:
         return None
     sd = math.sqrt((ours.se**2 * ours.n + other.gain.se**2 * other.gain.n) / 2)
-    return runs_needed(other.difference, sd)
+    return runs_needed(other.lead.or_zero, sd)
 
 
 def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> Verdict:
@@ -268,7 +268,7 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> Verdi
             "better" if effects["significant"] else "open",
         )
     if against:
-        digits, state = interval_decimals(against.low, against.high), "better" if against.is_shown else "open"
+        digits, state = interval_decimals(*against.lead.interval()), "better" if against.is_shown else "open"
     unit = (effects or facts)["unit"] or ""
     found = Verdict(state, unit, digits, "", board, weakest(facts["trust"] or []), contrast=against,
                     match_id=facts["match_id"],
@@ -310,16 +310,13 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
     """The champion, what it is compared with, stock's two arms, and the best train.py."""
 
     def other(one: Compared, role: str) -> VerdictRow:
-        within = (one.difference, one.low, one.high)
         return VerdictRow(
             one.name or "with learnt ideas",
             role,
-            one.gain.mean,
-            one.gain.low,
-            one.gain.high,
-            one.gain.n,
+            *_mean(one.gain),
             "run",
-            *within,
+            one.lead.value,
+            *one.lead.interval(),
         )
 
     if d.night:
@@ -334,8 +331,8 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
     if d.learnt:
         yield other(d.learnt, "learnt elsewhere")
     if d.bare and d.bare.n:
-        apart = (None, None, None) if d.tasks else minus(d.champion, d.bare)
-        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), "run", *apart)
+        lead = Estimate() if d.tasks else d.champion.minus(d.bare)
+        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), "run", lead.value, *lead.interval())
     if d.beside:
         yield other(d.beside, "stock")
     for on in d.tasks:
@@ -344,7 +341,7 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
     for aa in d.aa:
         where = f", {aa.task}" * bool(d.tasks)
         unit = aa.unit * (aa.unit != d.unit)
-        mean = (aa.difference, aa.low, aa.high, aa.n + aa.n_other)
+        mean = _mean(aa.lead)
         yield VerdictRow(f"stock (A/A{where}) minus stock", "", *mean, "run", unit=unit)
     yield from scripts_of(d)
 
@@ -359,19 +356,8 @@ def scripts_of(d: Decision) -> Iterator[VerdictRow]:
         yield VerdictRow(name, "", *mean, counted, unit=unit, noise=script.noise)
 
 
-def minus(one: Mean, other: Mean) -> tuple[float | None, float | None, float | None]:
-    """The difference of two means with Welch's 95% interval."""
-    if one.mean is None or other.mean is None:
-        return None, None, None
-    difference = one.mean - other.mean
-    if not one.se or not other.se:
-        return difference, None, None
-    parts = [(one.se**2, one.n - 1.0), (other.se**2, other.n - 1.0)]
-    return difference, *interval(difference, math.hypot(one.se, other.se), satterthwaite(parts))
-
-
-def _mean(mean: Mean) -> tuple[float | None, float | None, float | None, int]:
-    return mean.mean, mean.low, mean.high, mean.n
+def _mean(mean: Estimate) -> tuple[float | None, float | None, float | None, int]:
+    return mean.value, *mean.interval(), mean.n
 
 
 def of_board(con: duckdb.DuckDBPyConnection, match_id: str | None) -> Iterator[VerdictRow]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.statistics import interval, welch_difference
+from analysis.statistics import welch_difference
 from arena.home.chain import Chain, Trailers, Voided
 from arena.home.checks import checked_files, source_of
 from arena.home.e_values import LEAST_PAIRS, Moments, confidence, level, log_e_value
@@ -155,9 +155,9 @@ def _audited(
         failed = len(own) - len(after)
         verdict = f"failed on {failed} seeds" if failed else "open"
         return AuditedBlock(entry.block, commit, entry.gain, None, None, None, verdict)
-    gain, se, df = welch_difference(before, after)
-    low, high = interval(gain or 0.0, se, df)
+    gain = welch_difference(before, after)
+    low, high = gain.interval()
     verdict = "open"
     if low is not None and high is not None:
         verdict = "confirmed" if low > 0 else "contradicted" if high < max(0.0, entry.low) else "open"
-    return AuditedBlock(entry.block, commit, entry.gain, gain, low, high, verdict)
+    return AuditedBlock(entry.block, commit, entry.gain, gain.value, low, high, verdict)

@@ -52,6 +52,4 @@ class Racer(Protocol):
 
 def shrunken(gains: Sequence[Sequence[float]]) -> list[float]:
     """Empirical-Bayes means of the arms' gains."""
-    measured = [mean_interval(arm) for arm in gains]
-    scored = posterior([m.mean or 0.0 for m in measured], [m.se for m in measured], [m.n for m in measured])
-    return [score.shrunk_mean for score in scored]
+    return [score.shrunk.or_zero for score in posterior([mean_interval(arm) for arm in gains])]

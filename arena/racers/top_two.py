@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.statistics import Mean, Posterior, between_variance, mean_interval, posterior
+from analysis.statistics import Estimate, Posterior, between_variance, mean_interval, posterior
 from arena.racers.contract import ArmScore, RaceStart
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def top_two(scored: Sequence[Posterior], rng: np.random.Generator) -> int:
     """The place of the arm that gets the next run: leader of one draw, or of the first draw with another leader."""
     import numpy as np
 
-    means, ses = np.array([s.shrunk_mean for s in scored]), np.array([s.shrunk_se for s in scored])
+    means, ses = np.array([(s.shrunk.or_zero, s.shrunk.se) for s in scored]).T
     leaders = (means + ses * rng.standard_normal((DRAWS, len(scored)))).argmax(axis=1)
     leader = int(leaders[0])
     if rng.random() < 0.5:
@@ -97,12 +97,15 @@ def in_doubt(scored: Sequence[Posterior], indifference: float = INDIFFERENCE) ->
     1 - Π P(not better), as if the comparisons with the leader were independent; the spread is the estimated sd
     between the arms (DerSimonian and Laird).
     """
-    leader = max(scored, key=lambda s: s.shrunk_mean)
-    margin = indifference * math.sqrt(between_variance([s.mean for s in scored], [s.se**2 for s in scored]))
+    measured, shrunk = [s.measured for s in scored], [s.shrunk for s in scored]
+    leader = max(shrunk, key=lambda s: s.or_zero)
+    margin = indifference * math.sqrt(
+        between_variance([m.or_zero for m in measured], [(m.se or 0.0) ** 2 for m in measured])
+    )
     settled = 1.0
-    for other in scored:
+    for other in shrunk:
         if other is not leader:
-            z = (leader.shrunk_mean + margin - other.shrunk_mean) / math.hypot(leader.shrunk_se, other.shrunk_se)
+            z = (leader.or_zero + margin - other.or_zero) / math.hypot(leader.se or 0.0, other.se or 0.0)
             settled *= 0.5 * math.erfc(-z / math.sqrt(2.0))
     return 1.0 - settled
 
@@ -112,7 +115,7 @@ class _Replay:
 
     def __init__(self, raced: Sequence[ArmScore], first: int) -> None:
         self.used = [(arm.arm_id, arm.gains[:first]) for arm in raced]
-        self.means: list[Mean] = [mean_interval(gains) for _, gains in self.used]
+        self.means: list[Estimate] = [mean_interval(gains) for _, gains in self.used]
         self.requested: dict[int, int] | None = None
 
     @property
@@ -125,7 +128,7 @@ class _Replay:
         return bool(raced) and len(raced) == len(self.used) and now == self.used
 
     def posterior(self) -> list[Posterior]:
-        return posterior([m.mean or 0.0 for m in self.means], [m.se for m in self.means], [m.n for m in self.means])
+        return posterior(self.means)
 
     def take(self, raced: Sequence[ArmScore]) -> None:
         """Use the runs that were asked for."""

@@ -55,15 +55,15 @@ def of_screen(screen: str, text: str, found: Verdict) -> Iterator[str]:
 
 def of_decision(d: Decision) -> Iterator[str]:
     """What a decision may not state together."""
-    low, high = d.tested.low, d.tested.high
+    lead, (low, high) = d.tested.lead.or_zero, d.tested.lead.interval()
     if d.holds != (d.p is not None and d.p < LEVEL):
         yield f"{d.state} with p {d.p} at a level of {LEVEL}"
-    if d.holds and (d.tested.difference <= 0 or (low is not None and low <= 0)):
-        yield f"{d.state} with a difference of {d.tested.difference} from {low}"
+    if d.holds and (lead <= 0 or (low is not None and low <= 0)):
+        yield f"{d.state} with a difference of {lead} from {low}"
     if not d.holds and low is not None and low > 0:
         yield f"{d.state} with an interval above 0, from {low}"
-    if low is not None and high is not None and not low <= d.tested.difference <= high:
-        yield f"a difference of {d.tested.difference} outside its interval from {low} to {high}"
+    if low is not None and high is not None and not low <= lead <= high:
+        yield f"a difference of {lead} outside its interval from {low} to {high}"
     for on in d.held_out:
         if on.holds and not d.holds:
             yield f"{on.task}: holds, although the test that it depends on does not"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import duckdb
 
 from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
-from analysis.statistics import interval, t_test, welch_difference
+from analysis.statistics import welch_difference
 from analysis.tables import statement
 from analysis.verdict.decision import LEVEL, Decision
 from analysis.verdict.verdict import VIEWS, verdict_of
@@ -97,7 +97,11 @@ def show_standings(out: Output, folder: Path, match: str | None = None, *, every
     with_rows, decision = {row["match_id"] for row in rows}, verdict.decision
     is_about = verdict.match_id in with_rows or (decision is not None and any(map(decision.rests_on, with_rows)))
     sentences = list(map(plain_text, verdict.sentences)) if is_about else []
-    contrast = asdict(verdict.contrast) if verdict.contrast else None
+    contrast = None
+    if verdict.contrast:
+        lead = verdict.contrast.lead
+        limits = {"difference": lead.value, "low": lead.low, "high": lead.high, "p": lead.p()}
+        contrast = {**asdict(verdict.contrast), **limits}
     extra: dict[str, object] = {"study": resolve.shown(folder), "found": sentences, "contrast": contrast}
     if turns:
         extra["turns"] = turns
@@ -197,10 +201,10 @@ def compare_studies(out: Output, first: Path, second: Path) -> None:
 def difference_row(first: dict[str, Any], second: dict[str, Any], program: str) -> dict[str, object]:
     """The gains of two programs on a task (rows of `in_both`), the second minus the first."""
     old, new = first["gains"], second["gains"]
-    difference, se, df = welch_difference(new, old)
-    low, high = interval(difference or 0.0, se, df)
+    difference = welch_difference(new, old)
     return {
         "on": f"gain on {first['task']}, in {first['unit']}", "task": first["task"], "program": program,
-        "first": sum(old) / len(old), "second": sum(new) / len(new), "difference": difference, "low": low, "high": high,
-        "p": t_test(difference or 0.0, se, df), "runs": f"{len(old)} / {len(new)}",
+        "first": sum(old) / len(old), "second": sum(new) / len(new), "difference": difference.value,
+        "low": difference.low, "high": difference.high,
+        "p": difference.p(), "runs": f"{len(old)} / {len(new)}",
     }  # fmt: skip

@@ -158,7 +158,7 @@ def effect_of_all(rows: Sequence[Mapping[str, Any]], gains: Sequence[float]) -> 
     above = [row for row in rows if (row["low"] or 0.0) > 0.0]
     harmful = [one_line(row["label"]) for row in rows if (row["high"] or 0.0) < 0.0]
     return {
-        "gain_of_all": gain.mean, "low": gain.low, "high": gain.high, "unit": rows[0]["unit"], "seeds": gain.n,
+        "gain_of_all": gain.value, "low": gain.low, "high": gain.high, "unit": rows[0]["unit"], "seeds": gain.n,
         "changes": len(rows), "helpful": len(above), "harmful": ", ".join(harmful),
         "corrected": sum(row["q"] is not None and row["q"] < 0.05 for row in above),
     }  # fmt: skip

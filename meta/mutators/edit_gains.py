@@ -10,8 +10,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
-from analysis.effects.rows import Value
-from analysis.report.evidence import EditCredit, Evidence
+from analysis.effects.rows import CreditRow, Value
+from analysis.report.evidence import Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
 from trainer.values.constants import is_number
@@ -23,7 +23,7 @@ class GainTable:
     """The posterior of every tried edit, in metric units, and of ideas with several edits; positive is better."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows = {key_of(edit.knob, edit.value): edit for edit in evidence.edits}
+        self.rows = {key_of(*edit.change): edit for edit in evidence.edits}
         self._effects = evidence.effects
         self.space, self.untouched = evidence.space, evidence.untouched
         self.ideas = {d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0}
@@ -32,45 +32,45 @@ class GainTable:
         """Expected gain of trying an idea and the credit rows behind it: the tries that cite it, else its edits
         together. None where it has no edit, or one that was never tried alone."""
         if (credit := self.ideas.get(idea.directive_id)) is not None and len(idea.terms) > 1:
-            return credit.estimate, credit.ids
+            return credit.gain, credit.ids
         keys = [key for term in idea.terms if (key := key_of_term(term))]
         rows = [self.rows[key] for key in keys if key in self.rows]
         if not rows or len(rows) < len(keys):
             return None, ()
         return self.together(rows), tuple(credit_id for row in rows for credit_id in row.ids)
 
-    def together(self, rows: Sequence[EditCredit]) -> float:
+    def together(self, rows: Sequence[CreditRow]) -> float:
         """The gain of these edits at once: from the model if it knows them, else their sum."""
-        share = math.prod(1.0 - row.failures / row.n for row in rows if row.n)
+        share = math.prod(1.0 - (row.failures or 0) / row.n for row in rows if row.n)
         bundle = self._effects.bundle([row.key for row in rows]) if self._effects is not None else None
-        return math.fsum(row.score for row in rows) if bundle is None else bundle.mean * share
+        return math.fsum(row.score for row in rows) if bundle is None else bundle.or_zero * share
 
     def trained(self, knob: str) -> list[Value]:
         """The values of a knob (in lower case) in any config that was trained, apart from the untouched one."""
         edits = self._effects.column if self._effects is not None else ()
         return [json.loads(value) for name, value in edits if name == knob]
 
-    def by_knob(self) -> Mapping[str, list[EditCredit]]:
+    def by_knob(self) -> Mapping[str, list[CreditRow]]:
         """Rows of each knob, best first."""
-        knobs: dict[str, list[EditCredit]] = {}
+        knobs: dict[str, list[CreditRow]] = {}
         for (knob, _), row in self.rows.items():
             knobs.setdefault(knob, []).append(row)
         return {knob: sorted(rows, key=best_first) for knob, rows in knobs.items()}
 
 
-def term_of(edit: EditCredit) -> str:
+def term_of(edit: CreditRow) -> str:
     """As an idea writes it in backticks: ``lr=0.02`` or ``muon``."""
     return edit.label.removeprefix("+").strip()
 
 
-def best_first(edit: EditCredit) -> tuple[float, str]:
+def best_first(edit: CreditRow) -> tuple[float, str]:
     """The sort key of edits by their gains."""
     return -edit.score, term_of(edit)
 
 
-def is_clear(edit: EditCredit) -> bool:
+def is_clear(edit: CreditRow) -> bool:
     """Whether the gain is larger than 0 with 84% probability: one posterior SD below it."""
-    ran = edit.score / edit.estimate if edit.estimate else 1.0
+    ran = edit.score / edit.gain if edit.gain else 1.0
     return edit.score - (edit.se or 0.0) * ran > 0
 
 

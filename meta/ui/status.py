@@ -118,7 +118,7 @@ class ArmStatus:
         self.claimed = min(heads, key=lambda metric: sign * metric, default=None)
         self.claimed_gain = sum(claims) / len(claims) if claims else None
         self.claims = len(claims)
-        self.gain, self.low, self.high, self.n = gain.mean, gain.low, gain.high, gain.n
+        self.gain, self.low, self.high, self.n = gain.value, gain.low, gain.high, gain.n
         self.state = weakest(run.trust for run in runs)  # of trust
         self.spent = sum(run.charged for run in runs)
         self.doing = under_way[-1] if under_way else "done" if runs else "waiting"

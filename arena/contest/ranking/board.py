@@ -132,7 +132,7 @@ def aa_difference(rows: Sequence[RankedRow], unit: str, where: str = "") -> str 
     """The A/A difference in a sentence; None without two arms of stock. ``where``: in which runs."""
     aa = aa_of(rows, unit)
     return (
-        f"Stock (A/A) minus stock (control){where}: {estimate(aa.difference, aa.low, aa.high, aa.unit)}."
+        f"Stock (A/A) minus stock (control){where}: {estimate(aa.lead.value, *aa.lead.interval(), aa.unit)}."
         if aa
         else None
     )

@@ -10,7 +10,7 @@ from typing import cast
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import error_of, interval
+from analysis.statistics import Estimate, error_of
 from analysis.wording import decimals, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest.contest import Contest
@@ -298,7 +298,7 @@ def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, sc
         if row["role"] == "program" and row["number"] in scores.values:
             _, low, high = scores.interval(row["number"], level)
         else:
-            low, high = interval(row["gain"], row["se"], row["n"] - 1, level)
+            low, high = Estimate(row["gain"], row["se"], row["n"] - 1).interval(level)
         may_be_first = row["number"] in first or not (decided["winners"] or row["role"] == "program")
         rank_range = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
         ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **rank_range}))

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from analysis.statistics import Mean, interval, mean_interval
+from analysis.statistics import Estimate, mean_interval
 from analysis.verdict.standings import ALPHA
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ Key = TypeVar("Key", bound=Hashable)
 class Scores(Generic[Key]):
     """Average gains of arms, and the tests between them. ``cells``: arm → mean gain; se None: one run."""
 
-    def __init__(self, cells: Mapping[Key, Mean]) -> None:
+    def __init__(self, cells: Mapping[Key, Estimate]) -> None:
         import numpy as np
 
-        measured = {key: cell for key, cell in cells.items() if cell.mean is not None}
+        measured = {key: cell for key, cell in cells.items() if cell.value is not None}
         self.keys = list(measured)
         # the last arm is an extra one that gains exactly 0
-        self._mean = np.array([*(cell.mean for cell in measured.values()), 0.0])
+        self._mean = np.array([*(cell.value for cell in measured.values()), 0.0])
         errors = [math.nan if cell.se is None else cell.se**2 for cell in measured.values()]
         self._error = np.array([*errors, 0.0])
         self._n = np.array([*(float(cell.n) for cell in measured.values()), math.inf])
@@ -72,7 +72,7 @@ class Scores(Generic[Key]):
         if math.isnan(variance):
             return difference, None, None, None
         se = math.sqrt(variance)
-        return difference, se, *interval(difference, se, df, level)
+        return difference, se, *Estimate(difference, se, df).interval(level)
 
     def _against(self, a: int) -> tuple[Array, Array, Array]:
         """(difference of the averages of arm ``a`` and each arm, its variance, df); the last arm gains 0."""

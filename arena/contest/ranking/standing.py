@@ -163,7 +163,7 @@ def _gain(entry: ContestEntry) -> VoidGain | None:
     if not gains:
         return None
     one = mean_interval(gains)
-    return {"n": one.n, "gain": one.mean or 0.0, "low": one.low, "high": one.high}
+    return {"n": one.n, "gain": one.or_zero, "low": one.low, "high": one.high}
 
 
 def version(database: Database) -> tuple[int, int]:

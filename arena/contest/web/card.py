@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.report.card import MOST_ROWS, CardRow, drawn
-from analysis.statistics import interval, mean_together
+from analysis.statistics import Estimate, mean_together
 from analysis.wording import listed, many
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import since
@@ -55,8 +55,6 @@ def headline(said: Announcement) -> str:
 def stock_of(said: Announcement) -> CardRow:
     """Stock's two arms as one sample, as the announcement counts them."""
     arms = [row for row in said["rows"] if row["role"] != "program"]
-    one = mean_together((row["gain"], row["se"], row["n"]) for row in arms)
-    low, high = None, None
-    if one.mean is not None and one.se is not None:
-        low, high = interval(one.mean, one.se, one.n - 1, ALPHA / 2 / len(said["race"]["looks"]))
+    one = mean_together(Estimate(row["gain"], row["se"], n=row["n"]) for row in arms)
+    low, high = one.interval(ALPHA / 2 / len(said["race"]["looks"]))
     return CardRow(STOCK, said["gain"] - said["over_stock"], low, high)

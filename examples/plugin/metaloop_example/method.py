@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analysis.effects.experiments import MethodInput
-from analysis.effects.rows import CreditEstimate
-from analysis.statistics import mean_interval, t_test
+from analysis.effects.rows import CreditRow, figures
+from analysis.statistics import mean_interval
 from programs.common.ids import content_id
 
 PAIRS = """
@@ -18,16 +18,14 @@ GROUP BY r.program_id ORDER BY r.program_id
 """
 
 
-def make(known: MethodInput) -> list[CreditEstimate]:
+def make(known: MethodInput) -> list[CreditRow]:
     scope, rows = known.scope, []
     for program_id, name, gains in scope.con.execute(
         PAIRS, {"task": scope.task, "exclude": list(scope.exclude)}
     ).fetchall():
-        mean = mean_interval(gains)
-        rows.append(CreditEstimate(
-            credit_id=content_id("c", "over-stock", scope.task, program_id), task=scope.task,
-            estimate=mean.mean or 0.0, se=mean.se, low=mean.low, high=mean.high, n=mean.n, q=None, design="paired",
-            unit=scope.unit, p=t_test(mean.mean or 0.0, mean.se, mean.n - 1), method="over-stock", label=name,
-            program_id=program_id,
+        gain = mean_interval(gains)
+        rows.append(CreditRow(
+            credit_id=content_id("c", "over-stock", scope.task, program_id), task=scope.task, method="over-stock",
+            **figures(gain), n=gain.n, design="paired", unit=scope.unit, label=name, program_id=program_id,
         ))  # fmt: skip
     return rows

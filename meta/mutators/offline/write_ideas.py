@@ -22,8 +22,9 @@ import numpy as np
 
 from analysis.effects.experiments import Effects, key_of
 from analysis.effects.final_scripts import FinalScript, OnTop, on_top
+from analysis.effects.rows import CreditRow
 from analysis.effects.rows import Key as CreditKey
-from analysis.report.evidence import EditCredit, Evidence
+from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import GainTable, Key, best_first, is_clear, key_of_term, parse_idea, term_of
 from meta.mutators.queue_first import queue_first
@@ -86,7 +87,9 @@ def write_items(evidence: Evidence) -> list[Item]:
     effects = evidence.effects
     if effects is None or effects.fitted is None:
         return []
-    rows = {edit.key: edit for edit in GainTable(evidence).rows.values() if 2 * edit.failures <= edit.n}  # most ran
+    rows = {
+        edit.key: edit for edit in GainTable(evidence).rows.values() if 2 * (edit.failures or 0) <= edit.n
+    }  # most ran
     best = find_best(evidence, effects, rows)
     additions = find_additions(effects, best[0] if best else UNTOUCHED, rows)
     clear: dict[str, OnTop] = {}
@@ -100,7 +103,7 @@ def write_items(evidence: Evidence) -> list[Item]:
     return drop_repeats(_combined([rows[key] for key in change]) for change in changes)
 
 
-def find_best(evidence: Evidence, effects: Effects, rows: Mapping[CreditKey, EditCredit]) -> list[FinalScript]:
+def find_best(evidence: Evidence, effects: Effects, rows: Mapping[CreditKey, CreditRow]) -> list[FinalScript]:
     """The best configuration that runs ended with and the best one by the model, the larger posterior mean first; only
     those that gained."""
     scale = evidence.scale.size if evidence.scale else 1.0  # the model is in the task's unit
@@ -121,7 +124,7 @@ def has_failed(item: Item, evidence: Evidence) -> bool:
     return all(part.effects and part.effects.fail_together(terms) for part in evidence.parts or (evidence,))
 
 
-def grow_script(effects: Effects, rows: Mapping[CreditKey, EditCredit]) -> FinalScript:
+def grow_script(effects: Effects, rows: Mapping[CreditKey, CreditRow]) -> FinalScript:
     """The untouched script with one edit more at a time, the one that is expected to add most; while one adds more
     than its posterior SD."""
     script = UNTOUCHED
@@ -132,7 +135,7 @@ def grow_script(effects: Effects, rows: Mapping[CreditKey, EditCredit]) -> Final
     return script
 
 
-def find_additions(effects: Effects, script: FinalScript, rows: Mapping[CreditKey, EditCredit]) -> list[OnTop]:
+def find_additions(effects: Effects, script: FinalScript, rows: Mapping[CreditKey, CreditRow]) -> list[OnTop]:
     """The edits that are expected to add to a script, the largest first, without those that failed beside one of its
     own."""
     return [
@@ -178,17 +181,18 @@ def propose_neighbours(table: GainTable) -> list[Item]:
     configs count as tried."""
     items, by_knob = list[Item](), table.by_knob()
     for row in filter(is_clear, sorted((rows[0] for rows in by_knob.values()), key=best_first)):
-        name, rows = row.knob.lower(), by_knob[row.knob.casefold()]
-        knob, values = table.space.knob(name), [*(r.value for r in rows), *table.trained(name)]
+        knob_name, best = row.change
+        name, rows = knob_name.lower(), by_knob[knob_name.casefold()]
+        knob, values = table.space.knob(name), [*(r.constant for r in rows), *table.trained(name)]
         values += [table.untouched[knob.name]] if knob and knob.name in table.untouched else []
         tried = [value for value in values if isinstance(value, int | float)]
-        for value in untried_beside(row.value, tried) if is_number(row.value) else ():
+        for value in untried_beside(best, tried) if is_number(best) else ():
             if knob is None or knob.legal(value) is not None:
                 items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", row.ids))
     return items
 
 
-def _combined(rows: Sequence[EditCredit]) -> Item:
+def _combined(rows: Sequence[CreditRow]) -> Item:
     terms = [term_of(row) for row in rows]
     quoted = " ".join(f"`{term}`" for term in terms)
     credit_ids = tuple(credit_id for row in rows for credit_id in row.ids)
