@@ -13,9 +13,10 @@ from inner_loop.replay import RunReplay
 from inner_loop.repository import RunRepository
 from programs.common.errors import Corrupt, EnvironmentProblem, MetaloopError, TaskError, UsageError
 from programs.common.text import one_line
-from trainer.devices import Completed, Devices, busy_seconds
+from trainer.devices import Devices, busy_seconds
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
+from trainer.outcome import Outcome
 from trainer.rows import Difference
 from trainer.source import Source
 from trainer.streams import Streams
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from inner_loop.stored_sources import StoredSources
 
 #: Fields of an outcome that a run's experiment does not have: it is scored on one split.
-_NOT_IN_ROW = ("splits", "further_seconds")
+_NOT_IN_ROW = ("splits", "further_seconds", "began", "ended")
 
 
 class BenchClosed(Exception):
@@ -337,22 +338,22 @@ class Bench:
             stopped = stopped or self._should_stop()
             return not stopped and not faulty
 
-        completed: list[Completed] = []
-        for at, result in self._devices.run([spec for _, _, spec in waiting], may_start):
-            completed.append(result)
+        outcomes: list[Outcome] = []
+        for at, outcome in self._devices.run([spec for _, _, spec in waiting], may_start):
+            outcomes.append(outcome)
             number, proposal, spec = waiting[at]
-            ended[number] = self._experiment(number, proposal, spec, result)
-            faulty = faulty or result.outcome.status == "fault"
+            ended[number] = self._experiment(number, proposal, spec, outcome)
+            faulty = faulty or outcome.status == "fault"
             self._record_ended(ended)
-        self.experiment_wall_seconds += busy_seconds(completed)
+        self.experiment_wall_seconds += busy_seconds(outcomes)
         if fault := ended.get(len(self.history)):
             self._refuse(fault)
         if stopped:
             raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
         return self.history[first:]
 
-    def _experiment(self, number: int, proposal: Proposal, spec: Spec, result: Completed) -> Experiment:
-        source, parent, outcome = spec.source, proposal.parent, result.outcome
+    def _experiment(self, number: int, proposal: Proposal, spec: Spec, outcome: Outcome) -> Experiment:
+        source, parent = spec.source, proposal.parent
         measured = {item.name: getattr(outcome, item.name) for item in fields(outcome) if item.name not in _NOT_IN_ROW}
         return Experiment(
             run_id=self.run_id,
@@ -370,7 +371,6 @@ class Bench:
             proposer=proposal.proposer,
             directive_ids=proposal.directive_ids,
             diff=parent.source.diff(source) if parent else "",
-            started_at=result.started_at,
             program_id=proposal.program_id,
             source=source,
             **measured | {"constraints": dict(outcome.constraints) or None},

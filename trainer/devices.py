@@ -8,28 +8,15 @@ thread. Several devices are therefore measured as accurately as one.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from programs.common.closing import Closing
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 
 MOST_DEVICES = 64
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A completed experiment. ``began`` and ``ended``: seconds of the monotonic clock; ``started_at``: UTC."""
-
-    outcome: Outcome
-    started_at: str
-    began: float
-    ended: float
 
 
 class Devices(Closing):
@@ -43,7 +30,7 @@ class Devices(Closing):
         self.count = count
         self._open: list[tuple[Trainer, ThreadPoolExecutor]] = []  # each executor is the one thread of its trainer
 
-    def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
+    def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Outcome]]:
         """Carry out ``specs``, started in order; yields the position and result of each experiment when it ends.
 
         ``go_on`` is called before each start. After it has returned False, nothing more is started; running experiments
@@ -53,13 +40,13 @@ class Devices(Closing):
             for position, spec in enumerate(specs):
                 if not go_on():
                     return
-                yield position, carry_out(self.trainer, spec)
+                yield position, self.trainer.run(spec)
             return
         yield from self._side_by_side(specs, go_on)
 
-    def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
+    def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Outcome]]:
         free, waiting = self._ready(min(self.count, len(specs))), deque(enumerate(specs))
-        running: dict[Future[Completed], tuple[int, tuple[Trainer, ThreadPoolExecutor]]] = {}
+        running: dict[Future[Outcome], tuple[int, tuple[Trainer, ThreadPoolExecutor]]] = {}
         failure: BaseException | None = None
         may_start = True
         try:
@@ -67,7 +54,7 @@ class Devices(Closing):
                 while waiting and free and may_start:
                     if may_start := failure is None and go_on():
                         (position, spec), (trainer, executor) = waiting.popleft(), free.pop(0)
-                        running[executor.submit(carry_out, trainer, spec)] = position, (trainer, executor)
+                        running[executor.submit(trainer.run, spec)] = position, (trainer, executor)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     position, device = running.pop(future)
                     free.append(device)
@@ -95,18 +82,10 @@ class Devices(Closing):
         self._open.clear()
 
 
-def carry_out(trainer: Trainer, spec: Spec) -> Completed:
-    """Run one experiment and record its times."""
-    started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    began = time.monotonic()
-    outcome = trainer.run(spec)
-    return Completed(outcome, started_at, began + trainer.waited, time.monotonic())
-
-
-def busy_seconds(completed: Sequence[Completed]) -> float:
+def busy_seconds(outcomes: Sequence[Outcome]) -> float:
     """Wall seconds in which at least one of the experiments was running."""
     total, until = 0.0, float("-inf")
-    for one in sorted(completed, key=lambda one: one.began):
+    for one in sorted(outcomes, key=lambda one: one.began):
         total += max(0.0, one.ended - max(one.began, until))
         until = max(until, one.ended)
     return total

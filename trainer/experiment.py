@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from programs.common.closing import Closing
 from programs.common.errors import EnvironmentProblem
@@ -119,13 +120,16 @@ class Trainer(Closing):
 
         Never raises for the candidate's errors; ``fault`` is a failure of our own machinery.
         """
+        started_at, began = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         self.waited = 0.0
         key = self.key(spec) if self.cache else ""
-        if self.cache and use_cache and (known := self.cache.get(key)) is not None:
-            return replace(known, cached=True, device_seconds_spent=0.0)
-        reason = ""
-        for _ in range(_ATTEMPTS):
+        outcome = self.cache.get(key) if self.cache and use_cache else None
+        if outcome is not None:
+            outcome = replace(outcome, cached=True, device_seconds_spent=0.0)
+        reason, attempts = "", _ATTEMPTS
+        while outcome is None and attempts:
             requested = time.monotonic()
+            attempts -= 1
             try:
                 # waiting for a device counts neither against the attempt's limits nor in its times
                 with self.alone() if alone else self.lease(), self.charge.hold():
@@ -136,8 +140,8 @@ class Trainer(Closing):
                 continue
             if self.cache:
                 self.cache.put(key, outcome)
-            return outcome
-        return Outcome("fault", None, 0.0, 0.0, 0.0, reason=reason)
+        outcome = outcome or Outcome("fault", None, 0.0, 0.0, 0.0, reason=reason)
+        return replace(outcome, started_at=started_at, began=began + self.waited, ended=time.monotonic())
 
     def _attempt(self, spec: Spec) -> Outcome:
         if (untrained := self._untrained(spec)) is not None:

@@ -32,7 +32,8 @@ class Outcome:
     ``peak_memory_mb``: of the largest process, or of the GPU as sampled from outside. ``constraints``: the value of
     each constraint of the task that was measured. ``splits``: the metric on each of several hidden splits, by its
     label; the metric is then their mean; ``further_seconds``: the part of ``device_seconds_spent`` for all but the
-    first. ``rows``: the name of the values of rows behind the metric (`trainer.rows.RowStore`).
+    first. ``rows``: the name of the values of rows behind the metric (`trainer.rows.RowStore`). ``started_at``: UTC;
+    ``began``, ``ended``: seconds of the monotonic clock, without waiting for a device.
     """
 
     status: Status
@@ -54,6 +55,9 @@ class Outcome:
     splits: Mapping[str, float] = field(default_factory=dict, hash=False)
     rows: str | None = None
     further_seconds: float = 0.0
+    started_at: str = field(default="", compare=False)
+    began: float = field(default=0.0, compare=False)
+    ended: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, JsonValue]:
         return asdict(self)

@@ -22,7 +22,7 @@ from tests.inner_loop import play as one_device
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
 from tests.studies import planted
 from trainer.data import DataStore
-from trainer.devices import Completed, Devices, busy_seconds
+from trainer.devices import Devices, busy_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.task import Task
@@ -211,7 +211,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: MakeSlow, monkeyp
 
     def noticed(futures: Any, **how: Any) -> Any:
         waited = wait(futures, **how)
-        if any(future.result().outcome.status == "fault" for future in waited.done):
+        if any(future.result().status == "fault" for future in waited.done):
             landed.set()
         return waited
 
@@ -258,7 +258,7 @@ def test_what_a_trainer_raises_reaches_the_bench(slow: MakeSlow) -> None:
 )
 def test_busy_seconds_count_each_second_once(spans: list[Any], busy: float) -> None:
     outcome = Outcome("ok", 1.0, 1.0, 1.0, 1.0)
-    assert busy_seconds([Completed(outcome, "", *span) for span in spans]) == pytest.approx(busy)
+    assert busy_seconds([replace(outcome, began=begun, ended=end) for begun, end in spans]) == pytest.approx(busy)
 
 
 def test_each_experiment_of_a_wave_is_charged_its_own_use(slow: MakeSlow) -> None:

@@ -17,9 +17,9 @@ from programs.shelf import starter
 from tests.events import into
 from tests.inner_loop.play import BLOBS
 from trainer.data import DataStore
-from trainer.devices import Completed, Devices
+from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
-from trainer.outcome import Cache
+from trainer.outcome import Cache, Outcome
 from trainer.sandbox.local import LocalLauncher
 from trainer.streams import Streams
 from trainer.task import Task
@@ -55,7 +55,7 @@ def specs(task: Task, *fractions: float, first: int = 1) -> list[Spec]:
     return [Spec(task.baseline(), first + n, "search", fraction) for n, fraction in enumerate(fractions)]
 
 
-def fly(devices: Devices, wanted: list[Spec]) -> list[Completed]:
+def fly(devices: Devices, wanted: list[Spec]) -> list[Outcome]:
     """Landings in the order of the specs."""
     landed = dict(devices.run(wanted, lambda: True))
     return [landed[place] for place in range(len(wanted))]
@@ -80,11 +80,10 @@ def test_two_at_once_are_metered_apart(pair: Devices) -> None:
     The full one takes three times as much, which a busy machine does not hide.
     """
     fly(pair, specs(STROKES, 1.0, 1.0))  # both templates are up
-    alone = [fly(pair, specs(STROKES, fraction))[0].outcome for fraction in (1.0, 0.1) for _ in range(3)]
+    alone = [fly(pair, specs(STROKES, fraction))[0] for fraction in (1.0, 0.1) for _ in range(3)]
     full, small = (sorted(o.device_seconds_spent for o in alone[at : at + 3])[1] for at in (0, 3))
     together = fly(pair, specs(STROKES, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1, first=20))
-    for place, landing in enumerate(together):
-        outcome = landing.outcome
+    for place, outcome in enumerate(together):
         assert outcome.status == "ok", outcome.reason
         assert outcome.findings == ()  # the cgroup of its template, where there is one, says the same as wait4
         if place % 2:  # nearer to what it takes alone than to what both take
@@ -102,15 +101,15 @@ def test_templates_outlive_the_waves_and_end_with_the_devices(task: Task, data: 
             time.sleep(0.3)
             again = fly(devices, specs(task, 0.1, 0.1))
             assert templates(devices) == pids  # none had to be started anew
-            assert [one.outcome.metric for one in again] == [one.outcome.metric for one in first]
+            assert [one.metric for one in again] == [one.metric for one in first]
             os.kill(pids[0], signal.SIGKILL)
             os.kill(pids[1], signal.SIGKILL)
             after = fly(devices, specs(task, 0.1, 0.1))
-            assert [one.outcome.metric for one in after] == [one.outcome.metric for one in first]
+            assert [one.metric for one in after] == [one.metric for one in first]
             started = templates(devices)
             assert not set(started) & set(pids)
             alone = trainer.run(specs(task, 0.1)[0])  # by the caller, on a template that a device's thread started
-            assert alone.metric == first[0].outcome.metric and templates(devices) == started
+            assert alone.metric == first[0].metric and templates(devices) == started
         assert not alive(started[1])
     assert not alive(started[0])
 
