@@ -121,7 +121,7 @@ class Study:
                 for seed, gain in enumerate(drawn.tolist()):
                     write_run(self.ledger, "ablation", who, seed, gain)
         estimates = zip(factors, designs.estimate(held, gains, seeds), strict=True)
-        return {directive: effect.estimate for directive, effect in estimates if effect is not None}
+        return {directive: effect.or_zero for directive, effect in estimates if effect is not None}
 
 
 def write_program(ledger: Ledger, name: str, directives: Sequence[str], **more: Any) -> None:

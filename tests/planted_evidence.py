@@ -10,31 +10,32 @@ from scipy.sparse import csr_array
 
 from analysis.effects.experiments import Effects, RowFinder
 from analysis.effects.mixed_model import ExperimentTable, fit
-from analysis.effects.rows import DirectiveCredit, Value
-from analysis.report.evidence import EditCredit, Evidence, ProgramScore
+from analysis.effects.rows import CreditRow, Value, figures, plain
+from analysis.report.evidence import Evidence, ProgramScore
+from analysis.statistics import Estimate
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from programs.program import Program
 
 SEEDS = 4
 
 
-def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: int = 8, **more: Any) -> EditCredit:
+def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: int = 8, **more: Any) -> CreditRow:
     label = f"+{knob}" if value is True else f"{knob.lower()}={value}"
-    made = EditCredit(
-        f"c-{knob}-{value}", "t", gain, se, None, None, 2 * runs, None, "randomised", "nats", knob=knob, value=value,
-        label=label, failures=0, runs=runs, device_seconds=1.0,
+    row = CreditRow(
+        f"c-{knob}-{value}", "t", "edit", "randomised", "nats", label, **figures(Estimate(gain, se)), n=2 * runs,
+        knob=knob, value=plain(value), constant=value, failures=0, runs=runs, device_seconds=1.0,
     )  # fmt: skip
-    return replace(made, **more)
+    return replace(row, **more)
 
 
-def idea(directive_id: str, text: str, kept_gain: float) -> DirectiveCredit:
-    return DirectiveCredit(
-        f"c-{directive_id}", "t", kept_gain, None, None, None, 10, None, "observational", "nats", text, "Ideas", "idea",
-        (), device_seconds=1.0, failures=0, runs_held=10, directive_id=directive_id, runs=10,
+def idea(directive_id: str, text: str, kept_gain: float) -> CreditRow:
+    return CreditRow(
+        f"c-{directive_id}", "t", "directive", "observational", "nats", text, **figures(Estimate(kept_gain)), n=10,
+        kind="idea", device_seconds=1.0, failures=0, runs_held=10, directive_id=directive_id, runs=10,
     )  # fmt: skip
 
 
-def evidence(*edits: EditCredit, ideas: tuple[DirectiveCredit, ...] = ()) -> Evidence:
+def evidence(*edits: CreditRow, ideas: tuple[CreditRow, ...] = ()) -> Evidence:
     return Evidence("t", "nats", edits, ideas, mutations=(), programs=(), runs=1, experiments=1)
 
 
@@ -42,7 +43,7 @@ def with_model(facts: Evidence) -> Evidence:
     """The same with a model of experiments that agree with its edits: under each of SEEDS seeds the untouched script,
     and each edit alone with a normal error of its SE."""
     keys, size = [edit.key for edit in facts.edits], 1 + len(facts.edits)
-    gains, errors = [0.0, *(edit.estimate for edit in facts.edits)], [0.01, *(edit.se or 0.0 for edit in facts.edits)]
+    gains, errors = [0.0, *(edit.gain for edit in facts.edits)], [0.01, *(edit.se or 0.0 for edit in facts.edits)]
     outcome = np.random.default_rng(1).normal(gains, errors, (SEEDS, size)).ravel()
     seed, number = np.repeat(np.arange(SEEDS), size), np.tile(np.arange(size), SEEDS)
     held = csr_array(np.eye(size)[number, 1:])
@@ -53,7 +54,9 @@ def with_model(facts: Evidence) -> Evidence:
 
 
 def score(program_id: str) -> ProgramScore:
-    return ProgramScore(program_id, "p", "t", 0.1, 0.01, 4, 0.1, 0.01, None, None, None, words=10, generation=0)
+    return ProgramScore(
+        program_id, "p", "t", Estimate(0.1, 0.01, n=4), Estimate(0.1, 0.01), None, words=10, generation=0
+    )
 
 
 PLANTED = evidence(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Head = tuple[int, str]  # sequence number and hash of a segment's last valid record
-SCHEMA = 7  # of a study: its ledger and its study.toml
+SCHEMA = 8  # of a study: its ledger and its study.toml
 MARK = b',"hash":"'
 TAIL = len(MARK) + 64 + len(b'"}')
 FIRST = 256  # bytes of a line, with seq, at and prev

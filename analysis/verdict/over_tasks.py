@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.effects.rows import CreditRow, corrected, figures
@@ -64,7 +64,7 @@ def scaled(part: Evidence, scale: GainScale) -> Evidence:
 
 def _by(item: Item, size: float) -> Item:
     """The same with its gains divided by ``size``."""
-    known = {name: getattr(item, name, None) for name in GAINS}
+    known = {each.name: getattr(item, each.name) for each in fields(item) if each.name in GAINS}
     divided: dict[str, Any] = {
         name: value.over(size) if isinstance(value, Estimate) else value / size
         for name, value in known.items()
@@ -98,9 +98,9 @@ def _mean(rows: Sequence[CreditRow], task: str) -> CreditRow:
     ran; without interval and p where those of a row are unknown."""
     if len(rows) == 1:
         return rows[0]
-    ran = [row for row in rows if row.estimate is not None] or rows
-    first = next((row for row in ran if not row.is_isolated), ran[0])
-    known = figures(mean_over_tasks([Estimate(row.estimate, row.se, row.df) for row in ran]))
+    ran = [row for row in rows if row.estimate is not None]
+    first = next((row for row in ran if not row.is_isolated), (ran or rows)[0])
+    known = figures(mean_over_tasks([Estimate(row.estimate, row.se, row.df) for row in ran]) if ran else Estimate())
     if any(row.p is None for row in ran):
         known |= {"low": None, "high": None, "p": None}
     designs = {row.design for row in rows}

@@ -97,7 +97,11 @@ def show_standings(out: Output, folder: Path, match: str | None = None, *, every
     with_rows, decision = {row["match_id"] for row in rows}, verdict.decision
     is_about = verdict.match_id in with_rows or (decision is not None and any(map(decision.rests_on, with_rows)))
     sentences = list(map(plain_text, verdict.sentences)) if is_about else []
-    contrast = asdict(verdict.contrast) if verdict.contrast else None
+    contrast = None
+    if verdict.contrast:
+        lead = verdict.contrast.lead
+        limits = {"difference": lead.value, "low": lead.low, "high": lead.high, "p": lead.p()}
+        contrast = {**asdict(verdict.contrast), **limits}
     extra: dict[str, object] = {"study": resolve.shown(folder), "found": sentences, "contrast": contrast}
     if turns:
         extra["turns"] = turns

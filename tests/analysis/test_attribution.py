@@ -11,9 +11,8 @@ import pytest
 
 from analysis.effects.attribution import credit as credit_rows
 from analysis.effects.attribution import credits as credits_of
-from analysis.effects.edit import EditCredit
 from analysis.effects.experiments import edit_effects
-from analysis.effects.rows import DirectiveUse
+from analysis.effects.rows import CreditRow, DirectiveUse
 from analysis.effects.support import support
 from analysis.ledger import Ledger
 from analysis.scope import Scope
@@ -30,9 +29,9 @@ BASELINE = {"LR": 0.001, "OPT": "sgd", "WIDTH": 32, "muon": False, "flip": False
 WORLD = synthetic.World(EFFECTS, BASELINE, crashes=frozenset({("trap", True)}), noise=0.02)
 
 
-def edits(folder: Path) -> dict[tuple[str, Any], EditCredit]:
+def edits(folder: Path) -> dict[tuple[str, Any], CreditRow]:
     with open_study(folder, views=()) as con:
-        return {(credit.knob, credit.value): credit for credit in credits_of(Scope(con, "strokes")).edits}
+        return {credit.change: credit for credit in credits_of(Scope(con, "strokes")).of("edit")}
 
 
 @pytest.fixture(scope="module", params=["lower", "higher"])
@@ -99,9 +98,10 @@ def test_what_one_edit_adds_to_another_and_what_a_bundle_is_worth(tmp_path: Path
     parts = known.fitted.answers(np.diag(pair)[pair != 0])
     both, free = known.bundle([("a", "1"), ("b", "1")]), known.bundle([("a", "1"), ("c", "1")])
     assert alone and both and free and known.bundle([("b", "7")]) is None
-    assert alone.mean == pytest.approx(0.2, abs=0.08)
-    assert sum(part.mean for part in parts) == pytest.approx(free.mean)  # the parts of a sum add up
-    assert both.low <= 0.3 <= both.high and free.low <= 0.4 <= free.high
+    assert alone.value == pytest.approx(0.2, abs=0.08)
+    assert sum(part.or_zero for part in parts) == pytest.approx(free.value)  # the parts of a sum add up
+    for found, gain in ((both, 0.3), (free, 0.4)):
+        assert found.low is not None and found.high is not None and found.low <= gain <= found.high
 
 
 def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(
             synthetic.end(ledger, f"r{k}")
     rate, alone = edits(tmp_path)["LR", 0.01], edits(tmp_path)["OPT", "adamw"]
     assert not rate.is_isolated and not rate.proven and rate.low is rate.q is None and rate.runs == 5
-    assert alone.is_isolated and alone.proven and alone.estimate < -0.5 and edits(tmp_path)["centre", True].proven
+    assert alone.is_isolated and alone.proven and alone.gain < -0.5 and edits(tmp_path)["centre", True].proven
 
 
 @pytest.mark.parametrize("diverged", [0.0, 1e6])
@@ -152,8 +152,8 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path, di
         if diverged and knob == "K1":
             continue
         told = credits[knob.lower(), "1"]
-        assert abs(told.mean - effect) < 4 * told.sd < 0.8, (knob, told)
-        assert (i % 2 == 0) == (told.sd < 0.03)  # what was only looked at is known less well
+        assert told.se and abs(told.or_zero - effect) < 4 * told.se < 0.8, (knob, told)
+        assert (i % 2 == 0) == (told.se < 0.03)  # what was only looked at is known less well
 
 
 @pytest.mark.parametrize(("gain", "noise", "diverged"), [(0.01, 1e-4, 0.0), (0.0, 0.0, -1e6), (0.01, 1e-4, -1e6)])

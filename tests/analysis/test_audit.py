@@ -83,7 +83,7 @@ def test_noise_of_a_gain_is_named_and_no_interval_has_width_zero() -> None:
 def test_a_few_rows_that_differ_show_nothing() -> None:
     """Of n that differ, all to the better: by chance in one case of 2ⁿ, and 2.5% are the limit."""
     found = {n: gain_over_rows(np.array([1.0] * n + [0.0] * (90 - n))) for n in (0, 1, 4, 5, 8)}
-    assert [found[n].low is not None and found[n].low > 0 for n in found] == [False, False, False, False, True]
+    assert [found[n].is_positive for n in found] == [False, False, False, False, True]
     assert found[0].low is None and found[0].noise == "" and found[8].noise == "rows"
     many = gain_over_rows(np.random.default_rng(1).normal(0.1, 1.0, 400))
     assert many.df > 100 and many.low is not None and many.high is not None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.effects.designs import FactorialDesign, estimate, hadamard, least_squares, order_of, plan
-from analysis.statistics import interval, welch_difference
+from analysis.statistics import welch_difference
 
 FACTORS = tuple(f"d{i}" for i in range(11))
 
@@ -77,9 +77,8 @@ def test_planted_effects_are_estimated_with_the_promised_error_and_covered() -> 
     for _ in range(100):
         for truth, found in zip(effects, estimate(*gains(design, effects, rng), blocks), strict=True):
             assert found is not None and found.se is not None and found.df == pytest.approx(33)
-            low, high = interval(found.estimate, found.se, found.df)
-            errors.append(found.estimate - truth)
-            inside.append((low or 0) <= truth <= (high or 0))
+            errors.append(found.or_zero - truth)
+            inside.append((found.low or 0) <= truth <= (found.high or 0))
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(design.se, rel=0.06)
     assert 0.93 <= np.mean(inside) <= 0.97
 
@@ -89,9 +88,9 @@ def test_factors_that_fall_together_and_unfinished_designs_tell_nothing_wrong() 
     rng = np.random.default_rng(4)
     found = estimate(held, [float(row[2]) + rng.normal(0, 0.1) for row in held], [0] * 12)
     assert found[0] is None and found[1] is None
-    assert found[2] is not None and found[2].estimate == pytest.approx(1.0, abs=0.2)
+    assert found[2] is not None and found[2].value == pytest.approx(1.0, abs=0.2)
     saturated = estimate([[True], [False]], [1.0, 0.0], [0, 0])[0]
-    assert saturated is not None and saturated.estimate == 1.0 and saturated.se is None
+    assert saturated is not None and saturated.value == 1.0 and saturated.se is None
 
 
 def test_one_child_beside_its_parent_is_a_paired_t_test() -> None:
@@ -100,7 +99,7 @@ def test_one_child_beside_its_parent_is_a_paired_t_test() -> None:
     x = np.tile([0.0, 1.0], 8)[:, None]
     differences = y[1::2] - y[::2]
     found = least_squares(x, y, block)[0]
-    assert found is not None and found.estimate == pytest.approx(differences.mean())
+    assert found is not None and found.value == pytest.approx(differences.mean())
     assert found.se == pytest.approx(differences.std(ddof=1) / np.sqrt(8))
 
 
@@ -108,5 +107,5 @@ def test_two_groups_have_the_error_of_welch() -> None:
     rng = np.random.default_rng(2)
     a, b = rng.normal(1, 2, 7), rng.normal(0, 1, 5)
     found = least_squares(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int))[0]
-    difference, se, _ = welch_difference(a.tolist(), b.tolist())
-    assert found is not None and (found.estimate, found.se) == pytest.approx((difference, se))
+    welch = welch_difference(a.tolist(), b.tolist())
+    assert found is not None and (found.value, found.se) == pytest.approx((welch.value, welch.se))

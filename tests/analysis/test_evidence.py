@@ -13,7 +13,7 @@ from analysis.ledger import Ledger
 from analysis.report.evidence import Evidence, evidence
 from analysis.report.evidence_text import RowIds, label, page, quoted, task_brief
 from analysis.scales import UNIT, GainScale
-from analysis.statistics import POOLED_DF, interval, mean_interval
+from analysis.statistics import POOLED_DF, mean_interval
 from analysis.study import open_study, query
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import WORLD
@@ -65,8 +65,7 @@ def test_evidence_agrees_with_the_view(folder: Path, facts: Evidence) -> None:
     assert {credit.credit_id for credit in credits} == rows.keys()
     for credit in credits:
         row = rows[credit.credit_id]
-        estimate = credit.estimate if getattr(credit, "is_measured", True) else None
-        assert (estimate, credit.se, credit.q, credit.n, credit.design) == (
+        assert (credit.estimate, credit.se, credit.q, credit.n, credit.design) == (
             row["estimate"], row["se"], row["q"], row["n"], row["design"])  # fmt: skip
         assert row["causal"] == (row["design"] in ("randomised", "paired"))
     assert {c.design for c in facts.mutations} == {"paired"}
@@ -76,10 +75,10 @@ def test_evidence_agrees_with_the_view(folder: Path, facts: Evidence) -> None:
 def test_programs_have_posteriors(facts: Evidence) -> None:
     assert {score.program_id for score in facts.programs} == {"stock", "queue"}
     best, other = facts.programs
-    assert best.shrunk_mean >= other.shrunk_mean and best.n == other.n == 9
-    assert abs(best.shrunk_mean - best.mean) <= abs(best.mean - other.mean)
-    assert (best.low, best.high) == interval(best.mean, best.se, best.df)  # one error for both
-    assert best.df == best.n - 1 + min(POOLED_DF, other.n - 1)
+    assert best.shrunk.or_zero >= other.shrunk.or_zero and best.gain.n == other.gain.n == 9
+    gain = best.gain.or_zero
+    assert abs(best.shrunk.or_zero - gain) <= abs(gain - other.gain.or_zero)
+    assert best.gain.df == 8 + min(POOLED_DF, 8)
 
 
 def test_matches_and_generations_can_be_set_aside(folder: Path) -> None:
@@ -87,8 +86,8 @@ def test_matches_and_generations_can_be_set_aside(folder: Path) -> None:
         fewer = evidence(con, "strokes", exclude_matches=["m2"])
         first = evidence(con, "strokes", until_generation=0)
         nothing = evidence(con, "strokes", exclude_matches=["m0", "m1", "m2"])
-    assert fewer.runs == 12 and {score.n for score in fewer.programs} == {6}
-    assert first.runs == 6 and {score.n for score in first.programs} == {3}
+    assert fewer.runs == 12 and {score.gain.n for score in fewer.programs} == {6}
+    assert first.runs == 6 and {score.gain.n for score in first.programs} == {3}
     assert nothing.edits == nothing.programs == () and nothing.runs == 0
     assert "No edit has been tried yet." in page(nothing, RowIds())
 
@@ -135,7 +134,9 @@ def test_predictions_on_top_count_what_was_tried_there(facts: Evidence) -> None:
     bundle = effects.bundle(script.edits)
     [last, *_] = dispensable(effects, script)
     rest = effects.bundle([key for key in script.edits if key != last.key])
-    assert bundle is not None and rest is not None and last.mean == pytest.approx(rest.mean - bundle.mean, rel=0.05)
+    assert (
+        bundle is not None and rest is not None and last.mean == pytest.approx(rest.or_zero - bundle.or_zero, rel=0.05)
+    )
 
 
 def test_the_brief_gives_each_edit_one_row_and_none_to_those_near_zero() -> None:

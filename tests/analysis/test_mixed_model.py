@@ -12,14 +12,13 @@ from scipy.sparse import csr_array
 
 from analysis.effects.mixed_model import (
     ExperimentTable,
-    PosteriorEstimate,
     Variances,
     design,
     estimated,
     fit,
     solved,
 )
-from analysis.statistics import POOLED_DF, bh
+from analysis.statistics import POOLED_DF, Estimate, bh
 
 VALUES = 3  # of a knob
 Floats = NDArray[np.float64]
@@ -68,7 +67,7 @@ def table_of(outcome: Sequence[float], block: Sequence[int], held: csr_array, sh
     return ExperimentTable(np.array(outcome), numbers, *how, held, held.shape[1])
 
 
-def answers(table: ExperimentTable) -> list[PosteriorEstimate]:
+def answers(table: ExperimentTable) -> list[Estimate]:
     fitted = fit(table)
     assert fitted is not None
     weights = np.zeros((table.width, len(fitted.mean)))
@@ -81,10 +80,10 @@ def test_nothing_is_found_where_nothing_works(law: dict[str, float]) -> None:
     ps: list[float] = []
     for seed in range(5):
         found = answers(greedy(np.zeros((10, VALUES)), seed, **law))  # type: ignore[arg-type]
-        own = [answer.p for answer in found if answer.p is not None]
+        own = [p for answer in found if (p := answer.p()) is not None]
         assert min(q for q in bh(own) if q is not None) > 0.05
-        assert sum(a.low > 0.0 or a.high < 0.0 for a in found) <= 0.07 * len(found)
-        assert all((a.p < 0.05) == (a.low > 0.0 or a.high < 0.0) for a in found if a.p is not None)
+        assert sum(not a.low <= 0.0 <= a.high for a in found) <= 0.07 * len(found)
+        assert all((a.p() < 0.05) == (not a.low <= 0.0 <= a.high) for a in found)
         ps += own
     assert np.mean(np.array(ps) < 0.05) < 0.09
 
@@ -96,7 +95,7 @@ def test_intervals_hold_planted_effects() -> None:
         effects = np.where(rng.random((10, VALUES)) < 0.4, rng.normal(0, 0.1, (10, VALUES)), 0.0)
         for answer, truth in zip(answers(greedy(effects, seed)), effects.ravel(), strict=True):
             outside, total = outside + (not answer.low <= truth <= answer.high), total + 1
-            errors.append(answer.mean - truth)
+            errors.append(answer.value - truth)
     assert 0.02 <= outside / total <= 0.09
     assert abs(float(np.mean(errors))) < 0.01
 
@@ -111,7 +110,7 @@ def test_a_run_that_strays_alone_does_not_decide(seed: int) -> None:
         rows += [(rng.normal(0, 0.02) + 0.6 * (run == 0 and 0 in held), run, held) for held in tried]
     outcome, block, held = zip(*rows, strict=True)
     told = answers(table_of(outcome, block, held_by(held, 7)))[0]
-    assert told.p is not None and told.p > 0.01 and told.low < 0.0
+    assert told.p() > 0.01 and told.low < 0.0
 
 
 def test_what_cannot_be_told_stays_unknown() -> None:
@@ -121,12 +120,12 @@ def test_what_cannot_be_told_stays_unknown() -> None:
     outcome = (both * 0.5 + rng.normal(0, 0.02, 24)).tolist()
     table = table_of(outcome, [seed for seed in range(12) for _ in range(2)], csr_array(np.stack([both, both], axis=1)))
     first, second = answers(table)
-    assert first.p is not None and first.p > 0.1 and first.low < 0.0 < first.high and first.sd > 0.1
+    assert first.p() > 0.1 and first.low < 0.0 < first.high and first.se > 0.1
     fitted = fit(table)
     assert fitted is not None
     weights, _ = fitted.weights([0, 1])
     [joint] = fitted.answers(weights[None, :])
-    assert abs(joint.mean - 0.5) < 4 * 0.02 * (2 / 12) ** 0.5 and joint.sd < 0.05 and second.sd > 0.1
+    assert abs(joint.value - 0.5) < 4 * 0.02 * (2 / 12) ** 0.5 and joint.se < 0.05 and second.se > 0.1
 
 
 def test_equal_outcomes_and_too_few_have_no_model() -> None:
@@ -137,7 +136,7 @@ def test_equal_outcomes_and_too_few_have_no_model() -> None:
 def test_edits_have_no_effect_where_only_short_trainings_differ() -> None:
     """No noise is left, and the rounding of large numbers is no effect either."""
     table = table_of([1e9] * 3 + [7e8] * 3, [0, 1, 2] * 2, csr_array(np.eye(6)), [0] * 3 + [1] * 3)
-    assert min(answer.p or 0.0 for answer in answers(table)) > 0.9
+    assert min(answer.p() for answer in answers(table)) > 0.9
     fitted = fit(table)
     assert fitted is not None and fitted.weights([0, 1], [2])[1] == 3  # pairs that no experiment had
 
@@ -244,4 +243,4 @@ def test_the_posterior_of_blocks_is_that_of_one_dense_matrix(table: ExperimentTa
     ratio = (POOLED_DF + count * sum(found) / fitted.noise / expected.sum(axis=0)) / (POOLED_DF + count)
     told = fitted.answers(np.eye(len(columns.kind)))
     assert [answer.df for answer in told] == pytest.approx(POOLED_DF + count, rel=1e-6)
-    assert [answer.sd for answer in told] == pytest.approx(np.sqrt(np.diag(fitted.covariance) * ratio), rel=1e-6)
+    assert [answer.se for answer in told] == pytest.approx(np.sqrt(np.diag(fitted.covariance) * ratio), rel=1e-6)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple, replace
 
 import duckdb
 import numpy as np
 import pytest
 
-from analysis.effects.mutation import Comparison, Family, moderated
-from analysis.statistics import interval, mean_interval, welch_difference
+from analysis.effects.mutation import Family, moderated
+from analysis.statistics import Estimate, mean_interval, welch_difference
 from analysis.tables import statement, typed_rows
 
 Run = tuple[str, str, int, str, float, bool]  # child, match, run seed, program, gain, whether the match was earlier
@@ -20,7 +21,7 @@ CREATE TABLE family_runs (child_id VARCHAR, match_id VARCHAR, run_seed BIGINT, p
 """
 
 
-def compared(runs: Sequence[Run]) -> list[Comparison]:
+def families(runs: Sequence[Run]) -> list[Family]:
     with duckdb.connect() as con:
         con.execute(COLUMNS)
         columns = [list(column) for column in zip(*runs, strict=True)]
@@ -29,7 +30,7 @@ def compared(runs: Sequence[Run]) -> list[Comparison]:
             f"INSERT INTO family_runs SELECT *, a = d, '', a, ['first', 'good'] FROM ({rows}) AS t(a, b, c, d, e, f)",
             columns,
         )
-        return [family.compared() for family in typed_rows(con.execute(statement("family_pairs")), Family)]
+        return typed_rows(con.execute(statement("family_pairs")), Family)
 
 
 def of(match: str, who: str, gains: Iterable[float], is_earlier: bool = False, child: str = "child") -> list[Run]:
@@ -37,38 +38,47 @@ def of(match: str, who: str, gains: Iterable[float], is_earlier: bool = False, c
     return [(child, match, seed, who, gain, is_earlier) for seed, gain in enumerate(gains)]
 
 
+def family(pairs: list[float]) -> Family:
+    return Family("child", "write-ideas", "", ["first"], pairs, [0.0, 0.0], pairs)
+
+
 def test_with_the_seeds_of_its_parents_each_seed_is_one_difference() -> None:
     """Differences 1, 2, 3: mean 2, sd 1, two degrees of freedom."""
     runs = of("m", "child", [6.0, 7.0, 8.0]) + of("m", "first", [5.0] * 3)
-    assert compared(runs) == [(2.0, pytest.approx(1.0 / math.sqrt(3)), 2, 3, "paired")]
+    [found] = families(runs)
+    assert (found.design, found.difference) == ("paired", mean_interval([1.0, 2.0, 3.0]))
 
 
 def test_one_pair_is_no_pairing() -> None:
     children, parents = [3.0, 4.0], [1.0, 2.5, 2.0]
     runs = of("m", "child", children) + of("m", "first", parents[:1]) + of("old", "first", parents[1:])
-    assert compared(runs) == [(*map(pytest.approx, welch_difference(children, parents)), 2, "observational")]
+    [found] = families(runs)
+    assert found.design == "observational"
+    assert astuple(found.difference) == pytest.approx(astuple(welch_difference(children, parents)))
 
 
 def test_the_same_seed_of_another_match_is_no_pair() -> None:
-    [found] = compared(of("new", "child", [0.0, 1.0, 2.0]) + of("old", "first", [0.0] * 3))
-    assert found.design == "observational" and found.se == pytest.approx(mean_interval([0.0, 1.0, 2.0]).se)
+    [found] = families(of("new", "child", [0.0, 1.0, 2.0]) + of("old", "first", [0.0] * 3))
+    assert found.design == "observational" and found.difference.se == pytest.approx(mean_interval([0.0, 1.0, 2.0]).se)
 
 
 def test_without_runs_of_both_sides_nothing_is_said() -> None:
-    assert compared(of("m", "child", [1.0])) == [] == compared(of("m", "first", [1.0]))
-    assert compared(of("m", "child", [1.0]) + of("m", "first", [0.0])) == [(1.0, None, 0.0, 1, "observational")]
+    assert families(of("m", "child", [1.0])) == [] == families(of("m", "first", [1.0]))
+    [found] = families(of("m", "child", [1.0]) + of("m", "first", [0.0]))
+    assert (found.design, found.difference) == ("observational", Estimate(1.0, n=1))
 
 
 def test_two_pairs_that_agree_are_no_precise_difference() -> None:
     """Of five children with two pairs each, one has a hundredth of the others' SE: it gets nearly theirs."""
-    agreeing, other = Comparison(0.5, 0.003, 1, 2, "paired"), Comparison(0.1, 0.3, 1, 2, "paired")
+    agreeing, other = family([0.497, 0.503]), family([-0.2, 0.4])
     first, *rest = moderated([agreeing, *[other] * 4])
     assert first.se == pytest.approx(0.3 * math.sqrt(4 / 5), rel=0.01) and first.df == 5
-    assert all(one.se == pytest.approx(first.se) for one in rest)
-    odd, _ = moderated([Comparison(0.5, 3.0, 1, 2, "paired"), Comparison(0.1, 0.3, 19, 20, "paired")])
+    assert all(gain.se == pytest.approx(first.se) for gain in rest)
+    many = family([0.1 + math.sqrt(1.8 * 19 / 20) * sign for sign in (-1, 1) * 10])
+    odd, _ = moderated([family([-2.5, 3.5]), many])
     assert odd.se == pytest.approx(math.sqrt((1 * 18.0 + 8 * 1.8) / 9 / 2)) and odd.df == 9  # variances of their pairs
-    unpaired = Comparison(0.2, 0.1, 3.0, 4, "observational")
-    assert moderated([agreeing, unpaired]) == [agreeing, unpaired]
+    unpaired = replace(other, pairs=[])
+    assert moderated([agreeing, unpaired]) == [agreeing.difference, unpaired.difference]
 
 
 def test_a_child_of_two_is_compared_with_the_parent_that_was_the_better_one_before() -> None:
@@ -76,15 +86,15 @@ def test_a_child_of_two_is_compared_with_the_parent_that_was_the_better_one_befo
     runs = of("m", "child", [5, 6, 7, 8]) + of("m", "good", [6, 5, 8, 7]) + of("m", "first", [9, 9])
     before = of("old", "good", [3.0], True) + of("old", "first", [1.0], True)
     for more, estimate, n in (([], -3.5, 2), (before, 0.0, 4), ([*before, *of("new", "first", [9.0] * 9)], 0.0, 4)):
-        [found] = compared([*runs, *more])
-        assert (found.estimate, found.n, found.design) == (estimate, n, "paired")
+        [found] = families([*runs, *more])
+        assert (found.difference.value, found.difference.n, found.design) == (estimate, n, "paired")
 
 
 def test_a_parent_that_ran_beside_the_child_goes_before_one_that_did_not() -> None:
     """The child gained .5 more on each of four seeds; the other parent has two better runs in another match."""
     runs = of("m", "child", [1.5, 2.5, 3.5, 4.5]) + of("m", "good", [1, 2, 3, 4])
-    [found] = compared([*runs, *of("old", "first", [6, 7], True)])
-    assert (found.estimate, found.n, found.design) == (0.5, 4, "paired")
+    [found] = families([*runs, *of("old", "first", [6, 7], True)])
+    assert (found.difference.value, found.difference.n, found.design) == (0.5, 4, "paired")
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -98,8 +108,8 @@ def test_equal_programs_help_and_hurt_in_a_fortieth_of_the_cases_each(paired: bo
         for parent in ("first", "good"):
             runs += of("m" if paired else "other", parent, rng.standard_normal(3).tolist(), not paired, child)
             runs += of("old", parent, rng.standard_normal(earlier).tolist(), True, child)
-    for estimate, se, df, *_ in compared(runs):
-        low, high = interval(estimate, se, df)
+    for each in families(runs):
+        low, high = each.difference.interval()
         assert low is not None and high is not None
         found.append((low > 0, high < 0))
     helps, hurts = np.mean(found, axis=0)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.report.evidence import EditCredit, Evidence
+from analysis.effects.rows import CreditRow
+from analysis.report.evidence import Evidence
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import mean_interval
 from analysis.verdict.over_tasks import over_tasks
@@ -33,13 +34,13 @@ def test_edits_and_directives_have_their_mean_over_the_tasks_that_tried_them() -
 def test_mean_of_an_edit_that_failed_on_a_task_counts_its_failures_once() -> None:
     """Its gain where it ran is 0.5 in the scale of the task; on the other task all 16 tries failed."""
     ran = edit("LR", 2, 1.0, se=0.4, df=15, p=0.02)
-    failed = replace(edit("LR", 2, 0.0, se=None), failures=16, is_measured=False)
+    failed = replace(edit("LR", 2, 0.0, se=None), failures=16, estimate=None)
     for parts in ((ran, failed), (failed, ran)):
         [row] = over_tasks([one_edit(part) for part in parts], [in_scale(2.0)] * 2).edits
-        assert (row.estimate, row.se, row.n, row.failures, row.is_measured) == (0.5, 0.2, 32, 16, True)
+        assert (row.estimate, row.se, row.n, row.failures) == (0.5, 0.2, 32, 16)
         assert row.score == pytest.approx(0.25) and row.low is not None and row.p is not None
     [none] = over_tasks([one_edit(failed)] * 2, [in_scale(2.0)] * 2).edits
-    assert (none.estimate, none.score, none.low, none.is_measured) == (0.0, 0.0, None, False)
+    assert (none.estimate, none.score, none.low) == (None, 0.0, None)
 
 
 def test_mean_of_an_edit_not_isolated_on_a_task_has_no_interval() -> None:
@@ -50,7 +51,7 @@ def test_mean_of_an_edit_not_isolated_on_a_task_has_no_interval() -> None:
         assert (row.low, row.high, row.p, row.q, row.is_isolated) == (None, None, None, None, False)
 
 
-def one_edit(row: EditCredit) -> Evidence:
+def one_edit(row: CreditRow) -> Evidence:
     return Evidence("t", "nats", (row,), (), (), (), 3, 30)
 
 

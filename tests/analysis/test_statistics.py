@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import astuple
 
 import numpy as np
@@ -10,35 +11,34 @@ import pytest
 
 from analysis.statistics import (
     POOLED_DF,
-    ErrorEstimate,
+    Estimate,
     bh,
     holm,
-    interval,
-    limits,
     mean_interval,
     mean_over_tasks,
     mean_together,
-    one_sided,
     pooled,
     posterior,
     ratio,
     skewed_difference,
-    t_test,
     welch_difference,
 )
 
 
 def test_mean_interval_knows_what_it_cannot_know() -> None:
-    assert mean_interval([]).mean is None
-    one = mean_interval([2.0])
-    assert (one.mean, one.n, one.se, one.low, one.high) == (2.0, 1, None, None, None)
+    assert mean_interval([]) == Estimate() and Estimate().interval() == (None, None) and Estimate().p() is None
+    alone = mean_interval([2.0])
+    assert alone == Estimate(2.0, n=1) and alone.interval() == (None, None)
     three = mean_interval([1.0, 2.0, 3.0])
     assert three.se == pytest.approx(1 / math.sqrt(3)) and three.low == pytest.approx(2 - 4.302653 / math.sqrt(3))
 
 
 def welch(a: list[float], b: list[float]) -> float | None:
-    difference, se, df = welch_difference(a, b)
-    return None if difference is None else t_test(difference, se, df)
+    return welch_difference(a, b).p()
+
+
+def arms(means: Sequence[float], ses: Sequence[float | None], n: int) -> list[Estimate]:
+    return [Estimate(mean, se, n - 1.0, n=n) for mean, se in zip(means, ses, strict=True)]
 
 
 def test_welch_agrees_with_scipy() -> None:
@@ -59,17 +59,17 @@ def test_corrections_by_hand() -> None:
 
 
 def test_posterior_shrinks_towards_the_grand_mean() -> None:
-    equal = posterior([0.9, 1.0, 1.1, 1.0], [0.3, 0.3, 0.3, 0.3], [4, 4, 4, 4])
-    assert [p.shrunk_mean for p in equal] == pytest.approx([0.9333, 1.0, 1.0667, 1.0], abs=1e-3)
-    apart = posterior([0.0, 1.0, 2.0], [0.01, 0.01, 0.01], [4, 4, 4])
-    assert [p.shrunk_mean for p in apart] == pytest.approx([0, 1, 2], abs=0.01)
-    few = posterior([0.0, 1.0, 2.0], [0.3, 0.3, None], [4, 4, 1])
-    assert few[2].shrunk_mean < 2.0 and few[2].se > few[0].se
-    assert posterior([], [], []) == []
-    [alone] = posterior([2.0], [None], [1])
-    assert alone.shrunk_mean == 2.0 and math.isfinite(alone.shrunk_se)
-    luck = posterior([0.0, 2.0], [None, None], [1, 1])
-    assert 0.0 < luck[0].shrunk_mean < 1.0 < luck[1].shrunk_mean < 2.0
+    equal = posterior(arms([0.9, 1.0, 1.1, 1.0], [0.3] * 4, 4))
+    assert [p.shrunk.value for p in equal] == pytest.approx([0.9333, 1.0, 1.0667, 1.0], abs=1e-3)
+    apart = posterior(arms([0.0, 1.0, 2.0], [0.01] * 3, 4))
+    assert [p.shrunk.value for p in apart] == pytest.approx([0, 1, 2], abs=0.01)
+    few = posterior([*arms([0.0, 1.0], [0.3, 0.3], 4), Estimate(2.0, n=1)])
+    assert few[2].shrunk.or_zero < 2.0 and (few[2].measured.se or 0.0) > (few[0].measured.se or 0.0)
+    assert posterior([]) == []
+    [alone] = posterior([Estimate(2.0, n=1)])
+    assert alone.shrunk.value == 2.0 and alone.shrunk.se is not None and math.isfinite(alone.shrunk.se)
+    luck = posterior([Estimate(0.0, n=1), Estimate(2.0, n=1)])
+    assert 0.0 < luck[0].shrunk.or_zero < 1.0 < luck[1].shrunk.or_zero < 2.0
 
 
 def test_posterior_beats_raw_means_and_its_se_is_honest() -> None:
@@ -79,10 +79,10 @@ def test_posterior_beats_raw_means_and_its_se_is_honest() -> None:
         truth = rng.normal(1.0, 0.2, 8)
         runs = [list(rng.normal(t, 0.35, 4)) for t in truth]
         means = [mean_interval(r) for r in runs]
-        found = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [4] * 8)
-        raw += [(m.mean or 0.0) - t for m, t in zip(means, truth, strict=True)]
-        shrunk += [p.shrunk_mean - t for p, t in zip(found, truth, strict=True)]
-        z += [(p.shrunk_mean - t) / p.shrunk_se for p, t in zip(found, truth, strict=True)]
+        found = [score.shrunk for score in posterior(means)]
+        raw += [m.or_zero - t for m, t in zip(means, truth, strict=True)]
+        shrunk += [s.or_zero - t for s, t in zip(found, truth, strict=True)]
+        z += [(s.or_zero - t) / (s.se or 0.0) for s, t in zip(found, truth, strict=True)]
     assert np.std(shrunk) < 0.88 * np.std(raw)
     assert np.mean(np.abs(z) < 2.0) > 0.93
 
@@ -93,8 +93,8 @@ def test_interval_of_a_moderated_mean_covers_its_truth(arms: int, runs: int) -> 
     rng, inside = np.random.default_rng(3), []
     for _ in range(1500):
         means = [mean_interval(rng.normal(0.0, 1.0, runs).tolist()) for _ in range(arms)]
-        [first, *_] = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
-        low, high = interval(first.mean, first.se, first.df)
+        first = posterior(means)[0].measured
+        low, high = first.interval()
         inside.append(low is not None and high is not None and low <= 0.0 <= high)
         assert first.df == runs - 1 + min(POOLED_DF, (arms - 1) * (runs - 1))
     assert 0.935 <= np.mean(inside) <= 0.965
@@ -103,20 +103,19 @@ def test_interval_of_a_moderated_mean_covers_its_truth(arms: int, runs: int) -> 
 def test_a_ratio_needs_a_divisor_whose_interval_lies_above_0() -> None:
     """The one rule, for scales, pages and views alike."""
     clear, vague = mean_interval([1.0, 1.2, 1.1]), mean_interval([1.0, -0.8, 1.1])
-    assert clear.mean and ratio(2.2, clear) == pytest.approx(2.0) and ratio(None, clear) is None
-    assert vague.mean and vague.mean > 0 and ratio(2.2, vague) is None
+    assert clear.value and ratio(2.2, clear) == pytest.approx(2.0) and ratio(None, clear) is None
+    assert vague.or_zero > 0 and not vague.is_positive and ratio(2.2, vague) is None
     assert all(ratio(2.2, mean_interval(values)) is None for values in ([1.0], [], [-1, -2]))
 
 
 def test_a_mean_over_tasks_has_satterthwaite_degrees_of_freedom_and_never_their_sum() -> None:
     """Three tasks with two pairs each, one of which dominates: about one degree of freedom, not three."""
-    tasks = [ErrorEstimate(1.0, se, 1.0) for se in (1.0, 0.01, 0.01)]
-    mean = mean_over_tasks([(task, 1.0) for task in tasks])
+    tasks = [Estimate(1.0, se, 1.0) for se in (1.0, 0.01, 0.01)]
+    mean = mean_over_tasks(tasks)
     assert mean.value == 1.0 and mean.se == pytest.approx(1 / 3, rel=1e-3) and mean.df == pytest.approx(1.0, abs=1e-3)
-    low, _ = interval(mean.value, mean.se, mean.df)
-    assert low == pytest.approx(1.0 - 12.7 / 3, rel=0.01)
-    assert mean_over_tasks([(tasks[0], 2.0), (tasks[0], 2.0)]).value == 0.5
-    assert mean_over_tasks([(tasks[0], 1.0), (ErrorEstimate(1.0, None, 0.0), 1.0)]).se is None
+    assert mean.low == pytest.approx(1.0 - 12.7 / 3, rel=0.01)
+    assert mean_over_tasks([tasks[0].over(2.0)] * 2).value == 0.5
+    assert mean_over_tasks([tasks[0], Estimate(1.0)]).se is None
 
 
 def _skewed(skewness: float, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -131,7 +130,7 @@ def _rejected(first: float, second: float, by: float = 0.0, draws: int = 4000, n
     rng = np.random.Generator(np.random.PCG64(1))
     a, b = _skewed(first, (draws, n), rng) + by, _skewed(second, (draws, n), rng)
     pairs = [(x.tolist(), y.tolist()) for x, y in zip(a, b, strict=True)]
-    ours = sum(one_sided(skewed_difference(x, y)) < 0.025 for x, y in pairs)
+    ours = sum(skewed_difference(x, y).one_sided() < 0.025 for x, y in pairs)
     plain = sum((welch(x, y) or 1.0) < 0.05 and sum(x) > sum(y) for x, y in pairs)
     return ours / draws, plain / draws
 
@@ -154,22 +153,22 @@ def test_limits_and_the_test_agree_and_p_falls_as_the_difference_grows() -> None
     for skewness in (-2.0, 0.0, 2.0):
         a, b = _skewed(skewness, (2, 10), rng)
         estimates = [skewed_difference((a + by).tolist(), b.tolist()) for by in np.linspace(-3.0, 6.0, 50)]
-        ps = [one_sided(estimate) for estimate in estimates]
+        ps = [estimate.one_sided() for estimate in estimates]
         assert ps == sorted(ps, reverse=True) and ps[-1] < 0.025 < ps[0]
-        assert [p < 0.025 for p in ps] == [(limits(estimate)[0] or 0.0) > 0.0 for estimate in estimates]
+        assert [p < 0.025 for p in ps] == [estimate.is_positive for estimate in estimates]
 
 
 def test_an_estimate_without_spread_or_with_too_few_values() -> None:
-    assert one_sided(skewed_difference([1.0], [0.0, 1.0])) == 1.0
-    assert limits(skewed_difference([1.0], [0.0, 1.0])) == (None, None)
+    few = skewed_difference([1.0], [0.0, 1.0])
+    assert few.one_sided() == 1.0 and few.interval() == (None, None)
     equal, better, worse = ([1.0, 1.0], [2.0, 2.0], [0.0, 0.0])
-    assert [one_sided(skewed_difference(a, equal)) for a in (equal, better, worse)] == [1.0, 1.0, 1.0]
-    assert limits(skewed_difference(better, equal)) == (None, None)
+    assert [skewed_difference(a, equal).one_sided() for a in (equal, better, worse)] == [1.0, 1.0, 1.0]
+    assert skewed_difference(better, equal).interval() == (None, None)
 
 
 def test_the_mean_of_samples_together_is_that_of_all_their_values() -> None:
     one, other = [1.0, 2.5, 2.0, 0.5], [4.0, 3.0, 3.5]
-    together = mean_together((mean.mean, mean.se, mean.n) for mean in map(mean_interval, (one, other)))
+    together = mean_together(map(mean_interval, (one, other)))
     assert astuple(together) == pytest.approx(astuple(mean_interval([*one, *other])))
 
 
@@ -177,17 +176,16 @@ def test_pooling_is_nearer_the_truth_and_owns_up_to_what_is_left() -> None:
     rng = np.random.default_rng(5)
     truth = rng.normal(0.3, 0.5, 400)
     seen = truth + 0.5 * rng.standard_normal(400)
-    told = [post for post in pooled(seen.tolist(), [0.5] * 400, [9] * 400) if post]
-    means, sds = (np.array(part) for part in zip(*told, strict=True))
+    means, sds = np.array([(post.value, post.se) for post in pooled(arms(seen, [0.5] * 400, 10)) if post]).T
     assert np.mean((means - truth) ** 2) < 0.7 * np.mean((seen - truth) ** 2)
     assert np.mean(np.abs(means - truth) < 1.96 * sds) == pytest.approx(0.95, abs=0.03)
-    assert pooled([1.0, 2.0], [0.1, 0.1], [9, 9]) == [None, None]
-    assert pooled([1.0, 2.0, 3.0, 4.0], [0.1, 0.1, 0.1, None], [9, 9, 9, 0])[3] is None
+    assert pooled(arms([1.0, 2.0], [0.1, 0.1], 10)) == [None, None]
+    assert pooled([*arms([1.0, 2.0, 3.0], [0.1] * 3, 10), Estimate(4.0)])[3] is None
 
 
 def test_two_pairs_that_agree_are_pooled_like_others() -> None:
     """A tiny standard error of one degree of freedom is luck: the estimate is shrunk nearly as with the usual error."""
     rest, error = [0.05, -0.1, 0.0, 0.1, -0.05], 0.3
-    [lucky, *_], [usual, *_] = (pooled([0.5, *rest], [se, *[error] * 5], [1] * 6) for se in (0.0005, error))
+    [lucky, *_], [usual, *_] = (pooled(arms([0.5, *rest], [se, *[error] * 5], 2)) for se in (0.0005, error))
     assert lucky is not None and usual is not None
-    assert lucky[0] == pytest.approx(usual[0], abs=0.05) and lucky[0] < 0.2 and lucky[1] > 0.05
+    assert lucky.value == pytest.approx(usual.value, abs=0.05) and lucky.or_zero < 0.2 and (lucky.se or 0.0) > 0.05

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from analysis.statistics import Mean
+from analysis.statistics import Estimate
 from analysis.study import open_study
 from analysis.tables import rows, statement
 from analysis.trackers import TrackedRun, known, to_trackio, to_wandb, tracked, verdict_fields
@@ -165,11 +165,10 @@ def test_client_that_is_missing_or_fails_is_one_line(
 
 def test_verdict_has_its_numbers_and_every_caveat() -> None:
     decision = Decision(
-        "better", "lab", "nats", (), Mean(1.0, 0.1, 4, 0.8, 1.2),
-        Compared("stock", Mean(0.5, 0.1, 4, 0.3, 0.7), 0.5, 0.2, None, 2.0), 0.001,
+        "better", "lab", "nats", (), Estimate(1.0), Compared("stock", Estimate(0.5), Estimate(0.5), 2.0), 0.001,
         trust="unverified",
     )  # fmt: skip
     fields = verdict_fields(replace(decided(decision), caveats=(Caveat("stop", "Weak trust", "No sandbox."),)))
     numbers = {key: value for key, value in fields.items() if isinstance(value, float)}
-    assert numbers == {"gain": 1.0, "reference_gain": 0.5, "difference": 0.5, "low": 0.2, "p": 0.001, "ratio": 2.0}
+    assert numbers == {"gain": 1.0, "reference_gain": 0.5, "difference": 0.5, "p": 0.001, "ratio": 2.0}
     assert "lab beats stock" in str(fields["headline"]) and fields["caveats"] == "Weak trust. No sandbox."

@@ -31,7 +31,7 @@ def test_where_nothing_differs_claims_are_rare_and_intervals_hold_zero() -> None
     made = [claim for _, claim in studies(World(), SMALL, 1500, 1)]
     share = sum(claim.holds for claim in made) / len(made)
     assert share_interval(sum(claim.holds for claim in made), len(made))[0] <= 0.025 and share < 0.05
-    covered = sum((claim.tested.low or 0.0) <= 0 <= (claim.tested.high or 0.0) for claim in made)
+    covered = sum(claim.tested.lead.low <= 0 <= claim.tested.lead.high for claim in made)
     assert share_interval(covered, len(made))[1] > 0.94
 
 

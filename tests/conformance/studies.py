@@ -142,7 +142,7 @@ class AttributionConformance(StudyConformance):
         for row in rows:
             assert (row.task, row.q) == (scope.task, None)
             assert row.design in ("randomised", "paired", "observational") and row.unit
-            assert row.n >= 1 and row.rests_on >= 0
+            assert row.n >= 1
             assert row.se is None or row.se >= 0
             assert row.p is None or 0 <= row.p <= 1
             assert row.low is None or row.high is None or row.low <= row.estimate <= row.high

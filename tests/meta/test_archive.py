@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.ledger.writing_events import ProgramEvent
 from analysis.report.evidence import ProgramScore
+from analysis.statistics import Estimate
 from meta.archive import Archive, front, not_behind, surpasses
 from meta.breed import judge
 from meta.claim import Against, claim
@@ -27,8 +28,8 @@ STROKES = Task.load("strokes")
 
 def score(program_id: str, mean: float, se: float = 0.01) -> ProgramScore:
     return ProgramScore(
-        program_id=program_id, name=program_id, task="t", mean=mean, se=se, n=4, shrunk_mean=mean, shrunk_se=se,
-        low=None, high=None, claimed=None, words=1, generation=0,
+        program_id=program_id, name=program_id, task="t", gain=Estimate(mean, se, n=4), shrunk=Estimate(mean, se),
+        claimed=None, words=1, generation=0,
     )  # fmt: skip
 
 
@@ -124,13 +125,13 @@ def test_a_claim_owns_up_to_the_error_of_the_baseline_that_does_not_cancel() -> 
     off = claim(gains, Against(baseline, {"champion": 1.0, "control": 0.0}))
     alike = claim(gains, Against(baseline, {"champion": 1.0, "control": 1.0}))
     assert known.holds and known == alike
-    assert not off.holds and off.tested.difference == known.tested.difference
-    assert off.tested.low is not None and off.tested.high is not None and off.tested.low < 0 < off.tested.high
+    assert not off.holds and off.tested.lead.value == known.tested.lead.value
+    assert off.tested.lead.low < 0 < off.tested.lead.high
 
 
 def test_parents_of_several_tasks_come_from_the_front_of_the_draws() -> None:
     def on(name: str, north: float, south: float) -> ProgramScore:
-        tasks = tuple(replace(score(name, gain), shrunk_se=1e-6) for gain in (north, south))
+        tasks = tuple(score(name, gain, 1e-6) for gain in (north, south))
         return replace(score(name, (north + south) / 2), tasks=tasks)
 
     names = ["both", "north", "south", "worse"]

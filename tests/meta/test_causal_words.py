@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from analysis.effects.rows import MutationCredit
 from analysis.report.evidence_text import RowIds, page
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix
@@ -19,11 +17,6 @@ CAUSAL = re.compile(
     r"\b(earn\w*|gained|caus\w*|effects?|because|due to|thanks to|makes?|made|brought|helps?|improv\w*|"
     r"difference|worth)\b", re.IGNORECASE,
 )  # fmt: skip
-SHARED: dict[str, Any] = {
-    "task": "t", "estimate": 0.2, "se": 0.01, "low": 0.18, "high": 0.22, "n": 9, "q": 0.001, "unit": "nats",
-}  # fmt: skip
-CHILD = MutationCredit(credit_id="c-child", design="observational", child_id="p2", name="kid", operator="reorder",
-                       parent_ids=("p1",), **SHARED)  # fmt: skip
 CHOSEN = edit("MOMENTUM", 0.9, 0.2, low=0.1, high=0.3, q=0.01, design="observational")
 
 

@@ -13,9 +13,8 @@ from scipy.stats import t as student
 from analysis.found_scripts import FoundScript
 from analysis.ledger.events import BaselineEvent, VerificationEvent
 from analysis.scales import GainScale
-from analysis.statistics import Mean, interval, mean_interval, welch_difference
+from analysis.statistics import Estimate, mean_interval, welch_difference
 from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, OnOneTask, twins
-from analysis.verdict.verdict import minus
 from arena.arms import Entry, enter
 from arena.match import announce
 from arena.task_study import TaskStudy
@@ -44,12 +43,12 @@ def test_of_equal_tasks_the_error_shrinks_and_the_degrees_of_freedom_add_up() ->
     one = claim(gains(1.0), KNOWN)
     both = claim_over([(scale("a", 1.0), gains(1.0), KNOWN), (scale("b", 50.0), gains(50.0), KNOWN)])
     se = math.sqrt(1 / 6 / 2)
-    assert both.tested.difference == pytest.approx(one.tested.difference) == pytest.approx(0.7)
+    assert both.tested.lead.value == pytest.approx(one.tested.lead.value) == pytest.approx(0.7)
     assert both.p == pytest.approx(student.sf(0.7 / se, 20))
-    assert (both.tested.low, both.tested.high) == pytest.approx(student.interval(0.95, 20, 0.7, se))
+    assert both.tested.lead.interval() == pytest.approx(student.interval(0.95, 20, 0.7, se))
     assert one.p == pytest.approx(student.sf(0.7 / math.sqrt(1 / 6), 10))
     assert [on.task for on in both.tasks] == ["a", "b"]
-    assert both.champion.mean == pytest.approx(0.7) and both.champion.n == 6
+    assert both.champion.value == pytest.approx(0.7) and both.champion.n == 6
 
 
 def test_the_degrees_of_freedom_of_unequal_tasks_are_those_of_satterthwaite() -> None:
@@ -76,8 +75,8 @@ def test_the_program_that_the_champion_started_from_is_compared_beside_the_test(
     assert none.start is None and alone.start and both.start
     assert claim(gains(1.0, own=start)).stock == none.stock == mean_interval(BASE)
     for one in (alone, both):
-        assert one.start and one.start.difference == pytest.approx((one.champion.mean or 0) - sum(start) / 4)
-        assert one.start.low is not None and one.start.low < one.start.difference < (one.start.high or 0)
+        assert one.start and one.start.lead.value == pytest.approx(one.champion.or_zero - sum(start) / 4)
+        assert one.start.lead.low < one.start.lead.value < one.start.lead.high
     assert (alone.p, alone.tested) == (none.p, none.tested)  # no part of the test
 
 
@@ -110,39 +109,37 @@ def drawn(rng: np.random.Generator, shift: float = 0.0) -> dict[str, list[float]
 def test_the_interval_of_stock_s_arms_covers_zero_in_95_percent_and_no_claim_depends_on_it() -> None:
     rng = np.random.default_rng(20)
     made = [claim(drawn(rng)) for _ in range(2000)]
-    outside = sum(aa.low is not None and aa.high is not None and aa.low * aa.high > 0 for one in made for aa in one.aa)
+    outside = sum(aa.lead.low * aa.lead.high > 0 for one in made for aa in one.aa)
     assert 0.035 < outside / len(made) < 0.065
     assert 0.015 < sum(one.holds for one in made) / len(made) < 0.035
     apart = claim({"champion": [9.0, 9.1, 9.2, 8.9], "control": [0.1, 0.2, 0.15, 0.12], "a/a": [5.0, 5.1, 5.2, 5.1]})
     (aa,) = apart.aa
-    assert aa.low is not None and aa.low > 4 and apart.holds and apart.p < 0.025
+    assert aa.lead.low > 4 and apart.holds and apart.p < 0.025
 
 
 def test_the_interval_of_stock_s_arms_is_that_of_a_t_test_with_one_variance() -> None:
     few = {"champion": [1.0, 1.2], "control": [0.1, 0.2, 0.15, 0.12], "a/a": [5.0, 5.1, 5.2]}
     (aa,) = claim(few).aa
-    arms = [ArmGain("p", role, "", "", len(few[role]), *(astuple(mean_interval(few[role]))[:2])) for role in few]
+    arms = [ArmGain("p", role, "", "", len(few[role]), *astuple(mean_interval(few[role]))[:2]) for role in few]
     assert aa == twins([replace(arms[1], role="control"), arms[2]])
     squares = sum(float(np.var(few[role])) * len(few[role]) for role in ("control", "a/a"))  # pooled, over 5 df
     half = 2.570582 * (squares / 5 * (1 / 4 + 1 / 3)) ** 0.5
-    assert aa.difference == pytest.approx(5.1 - 0.1425)
-    assert (aa.low, aa.high) == (pytest.approx(aa.difference - half), pytest.approx(aa.difference + half))
+    assert aa.lead.value == pytest.approx(5.1 - 0.1425)
+    assert aa.lead.interval() == pytest.approx((aa.lead.value - half, aa.lead.value + half))
 
 
 def test_a_champion_without_its_ideas_is_apart_by_welch_s_interval() -> None:
     with_them, without = [1.0, 1.2, 1.5], [0.2, 0.9, 0.5, 0.4]
-    difference, se, df = welch_difference(with_them, without)
-    assert difference is not None
-    told = minus(mean_interval(with_them), mean_interval(without))
-    assert told == pytest.approx((difference, *interval(difference, se, df)))
-    assert minus(mean_interval(with_them), mean_interval([0.5]))[1:] == (None, None)
+    lead = mean_interval(with_them).minus(mean_interval(without))
+    assert astuple(lead)[:3] == pytest.approx(astuple(welch_difference(with_them, without))[:3])
+    assert mean_interval(with_them).minus(mean_interval([0.5])).interval() == (None, None)
+    assert mean_interval(with_them).minus(Estimate()) == Estimate()
 
 
 def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> None:
     found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified", noise="seeds") for task, low in
              (("first", -0.1), ("second", 0.1))]  # fmt: skip
-    tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None)
-             for one in found]  # fmt: skip
+    tasks = [OnOneTask(script.task, "u", 1.0, True, *3 * (Estimate(0.0),)) for script in found]
     measured = claim(gains(1.0))
     of_two = Decision(OPEN, "a", "u", (), measured.champion, measured.tested, measured.p, scripts=tuple(found))
     assert is_worth_applying(of_two) and not is_worth_applying(replace(of_two, tasks=tuple(tasks)))

@@ -16,7 +16,7 @@ from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
 from analysis.ledger.run_state import StudyState
 from analysis.report.card import lines_of
-from analysis.statistics import Mean
+from analysis.statistics import Estimate
 from analysis.study import open_study, query
 from analysis.trackers import tracked
 from analysis.verdict.caveats import caveats
@@ -95,7 +95,7 @@ def test_every_screen_shows_the_same_verdict(
     standings = query(folder, "SELECT role, gain FROM standings WHERE purpose = 'confirmation'")
     gain = {row["role"]: row["gain"] for row in standings}
     assert rows[d.name, "champion"].gain == pytest.approx(gain["champion"])
-    assert rows["stock", "stock"].n == 10 and rows["stock", "stock"].difference == pytest.approx(d.tested.difference)
+    assert rows["stock", "stock"].n == 10 and rows["stock", "stock"].difference == pytest.approx(d.tested.lead.value)
     [aa] = [row for row in found.rows if "A/A" in row.program]
     assert aa.gain == pytest.approx(gain["a/a"] - gain["control"]) and (plant is not AHEAD or (aa.low or 0) > 0)
     assert found.note and all(found.note in rules.flat(shown[name]) for name in ("evidence", "report"))
@@ -150,22 +150,26 @@ def test_a_broken_sentence_is_reported(ahead: Path, shown_ahead: dict[str, str])
 
 def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(decision: Decision) -> None:
     d = decision
-    start = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
+    start = Compared("learnt", Estimate(0.8), Estimate(0.2, 0.05, 1e9), d.tested.ratio)
     added = replace(d, origin=Origin("learnt", 2), start=start)
     assert [row.difference for row in decided(added).rows if row.role == "start"] == [0.2]
     assert "Evolution added +0.20" in decided(added).sentences[1] and "significant" not in decided(added).sentences[1]
-    assert decided(replace(added, start=replace(start, low=-0.1))).sentences[1].endswith("(not significant).")
+    assert (
+        decided(replace(added, start=replace(start, lead=Estimate(0.2, 0.15, 1e9))))
+        .sentences[1]
+        .endswith("(not significant).")
+    )
     assert "nothing better than learnt" in decided(replace(d, origin=Origin("learnt"))).sentences[1]
     assert "was not measured" in decided(replace(d, origin=Origin("learnt", 1))).sentences[1]
     of_stock = "Evolution added this difference to stock, the program it started from."
     assert decided(replace(d, origin=Origin("stock", 1))).sentences[1] == of_stock
     beside = replace(d, own="mine", tested=replace(d.tested, name="mine"), beside=replace(start, name="stock"))
     assert "Evolution added +0.20" in decided(replace(beside, origin=Origin("stock", 1))).sentences[1]
-    there = HeldOut("far", "nats", Mean(0.5, 0.1, 4, 0.3, 0.7), replace(start, name="stock"), 0.03, False)
+    there = HeldOut("far", "nats", Estimate(0.5), replace(start, name="stock"), 0.03, False)
     alike = HeldOut("near", "nats", None, None, None, False)
     tested, none = decided(replace(d, origin=None, held_out=(there, alike))).sentences[1:]
     assert (
-        "0.500 nats, stock 0.800: +0.200 [0.100, 0.300] (one-sided p = 0.03 after Holm)" in tested and "not run" in none
+        "0.500 nats, stock 0.800: +0.200 [0.102, 0.298] (one-sided p = 0.03 after Holm)" in tested and "not run" in none
     )
 
 
@@ -212,7 +216,7 @@ def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahe
 def test_the_row_of_the_a_a_difference_and_the_plan_count_the_runs_of_both_of_stocks_arms(decision: Decision) -> None:
     (aa,) = decision.aa
     row = next(row for row in decided(decision).rows if "minus stock" in row.program)
-    assert (row.gain, row.n) == (aa.difference, aa.n + aa.n_other) and aa.n_other
+    assert (row.gain, row.n) == (aa.lead.value, aa.lead.n)
     pooled = power_sentence(10, of="of the champion and 14 of stock", more=4)
     assert "with 10 runs of the champion and 14 of stock, the test detects a difference of 1.2 SD" in pooled
     assert "1.3 SD" in power_sentence(10)
@@ -220,10 +224,10 @@ def test_the_row_of_the_a_a_difference_and_the_plan_count_the_runs_of_both_of_st
 
 def test_a_difference_that_is_not_shown_comes_with_the_runs_that_would_show_it(ahead: Path, decision: Decision) -> None:
     d = decision
-    small = replace(d, state=OPEN, p=0.2, tested=replace(d.tested, difference=0.05, low=-0.1, high=0.2))
+    small = replace(d, state=OPEN, p=0.2, tested=replace(d.tested, lead=Estimate(0.05, 0.08, 1e9)))
     last = decided(small).sentences[-1]
     assert re.fullmatch(r"To show this difference with 80% power, it takes about [\d,]+ runs of each\.", last)
-    less = replace(small, tested=replace(small.tested, difference=-0.05))
+    less = replace(small, tested=replace(small.tested, lead=Estimate(-0.05, 0.08, 1e9)))
     assert "80% power" not in decided(less).text
 
 
@@ -308,7 +312,7 @@ def test_improve_is_tested_against_the_users_own_program(tmp_path: Path) -> None
     averages = "SELECT role, avg(verified_gain) AS gain FROM runs WHERE purpose = 'confirmation' GROUP BY 1"
     gains = {row["role"]: row["gain"] for row in query(folder, averages)}
     assert decision.against_own and decision.tested.name == "mine" and decision.beside is not None
-    assert decision.tested.difference == pytest.approx(gains["champion"] - gains["own"])
+    assert decision.tested.lead.value == pytest.approx(gains["champion"] - gains["own"])
     assert [row.role for row in decided(decision).rows if row.program == "stock"] == ["stock"]
 
 
@@ -330,7 +334,7 @@ def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(m
     assert query(made("one"), runs) == []  # its champion was unchanged
     start, d = champion.decision.start, champion.decision
     assert start is not None and start.name == "idea-queue" and start.gain.n == 3 and d.tested.name == "stock"
-    assert start.difference == pytest.approx((d.champion.mean or 0) - (start.gain.mean or 0))
+    assert start.lead.value == pytest.approx(d.champion.or_zero - start.gain.or_zero)
 
 
 def test_a_card_marks_what_is_cut() -> None:

@@ -50,12 +50,12 @@ def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) 
     _, champion = ended
     sql = "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1"
     gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
-    assert gains["champion"] == pytest.approx((champion.decision.champion.mean, TINY.final["champion"]))
+    assert gains["champion"] == pytest.approx((champion.decision.champion.value, TINY.final["champion"]))
     (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
     pooled = (first * n + second * other) / (n + other)
     tested, (aa,) = champion.decision.tested.gain, champion.decision.aa
-    assert (tested.mean, tested.n) == (pytest.approx(pooled), n + other)
-    assert aa.difference == pytest.approx(second - first) and (aa.n, aa.n_other) == (n, other)
+    assert (tested.value, tested.n) == (pytest.approx(pooled), n + other)
+    assert (aa.lead.value, aa.lead.n) == (pytest.approx(second - first), n + other)
 
 
 def test_its_records_are_events_and_events_are_its_records(ended: Ended) -> None:

@@ -12,9 +12,9 @@ from typing import ClassVar
 import pytest
 from scipy.stats import ttest_ind
 
-from analysis.effects.mixed_model import PosteriorEstimate
 from analysis.found_scripts import FoundScript
 from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
+from analysis.statistics import Estimate, t_quantile
 from analysis.study import open_study, query
 from analysis.verdict.caveats import caveats
 from arena.drain import Drained
@@ -203,8 +203,8 @@ def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -
     known = task.edits.config(task.baseline())
     values = [value for value in first.values if value != known[first.name]]
 
-    def effect(mean: float, low: float) -> PosteriorEstimate:
-        return PosteriorEstimate(mean, 0.1, low, 2 * mean - low, 9.0, 0.5)
+    def effect(mean: float, low: float) -> Estimate:
+        return Estimate(mean, (mean - low) / t_quantile(0.975, 9.0), 9.0)
 
     other = next(value for value in second.values if value != known[second.name])
     worse = next(value for value in third.values if value != known[third.name])

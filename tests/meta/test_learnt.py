@@ -115,7 +115,7 @@ def test_a_quick_study_is_compared_with_what_was_learnt_and_does_not_start_from_
     assert [row["role"] for row in ran] == ["learnt"] * 3
     assert apart not in study.state.generations[0].program_ids and study.state.programs[apart].operator == "knowledge"
     found = champion.decision.learnt
-    assert found is not None and found.gain.mean == pytest.approx(fmean(row["verified_gain"] for row in ran))
+    assert found is not None and found.gain.value == pytest.approx(fmean(row["verified_gain"] for row in ran))
     assert [row.n for row in decided(champion.decision).rows if row.role == "learnt elsewhere"] == [3]
     assert starters_of(study.config)[-1] == learnt.program
 

@@ -67,8 +67,8 @@ def test_its_figures_are_those_of_the_runs_there(ended: Path, decision: Decision
         assert there.champion is not None and there.tested is not None
         sql = f"SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE task = '{there.task}' GROUP BY 1"
         gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
-        assert gains["champion"] == pytest.approx((there.champion.mean, 2))
-        assert gains["control"] == pytest.approx((there.tested.gain.mean, 2))
+        assert gains["champion"] == pytest.approx((there.champion.value, 2))
+        assert gains["control"] == pytest.approx((there.tested.gain.value, 2))
     baselines = ask("SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1")
     assert baselines == [{"task": "far", "n": 8}, {"task": "farther", "n": 8}]
     seeds = "SELECT run_seed, stream FROM runs"

@@ -94,13 +94,13 @@ def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gaine
         search = f"SELECT verified_gain FROM runs WHERE task = '{on.task}' AND stream = 'selection'"
         found = ask(f"{search} AND program_id = '{stock}'")
         before = mean_interval([row["verified_gain"] for row in found])
-        assert on.of_stock == ((before.low or 0.0) > 0.0)
-        assert not on.of_stock or on.scale == pytest.approx(before.mean)
+        assert on.of_stock == before.is_positive
+        assert not on.of_stock or on.scale == pytest.approx(before.value)
         both = gains(ask, on.task, "control") + gains(ask, on.task, "a/a")  # the same program: one sample
         ours, stocks = mean_interval(gains(ask, on.task, "champion")), mean_interval(both)
-        assert (on.champion.mean, on.tested.mean) == pytest.approx((ours.mean, stocks.mean))
-        apart.append(((ours.mean or 0.0) - (stocks.mean or 0.0)) / on.scale)
-    assert d.tested.difference == pytest.approx(sum(apart) / 2)
+        assert (on.champion.value, on.tested.value) == pytest.approx((ours.value, stocks.value))
+        apart.append((ours.or_zero - stocks.or_zero) / on.scale)
+    assert d.tested.lead.value == pytest.approx(sum(apart) / 2)
     assert [on.task for on in d.tasks] == ["north", "south"] and (champion_of(folder) or {})["holds"] == d.holds
 
 

@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
 def test_where_nothing_pays_gains_are_noise(tmp_path: Path) -> None:
     task = Task.load(simulated_task(null_law(2), tmp_path / "task", experiments=8))
     _, claim = whole_study(task, resized(TINY, generations=0), 3)
-    assert abs(claim.champion.mean or 0.0) < 0.15 and abs(claim.stock.mean or 0.0) < 0.15
+    assert abs(claim.champion.or_zero) < 0.15 and abs(claim.stock.or_zero) < 0.15
 
 
 def test_real_training_is_refused(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
     study = begin_study(tmp_path / "here", task, QUICK, run_budget=0.8, seed=5, confirm_seeds=CONFIRM_SEEDS)
     champion, claim = search_here(study)
     assert told["program_id"] == champion.program_id and told["decision"]["p"] == claim.p
-    assert told["decision"]["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
+    assert told["decision"]["champion"]["value"] == claim.champion.value and told["trust"] == "verified"
     assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))
     assert isinstance(told["holds"], bool)
     again = cli("resume", "s", "--json", cwd=tmp_path)

@@ -56,7 +56,5 @@ def stock_of(said: Announcement) -> CardRow:
     """Stock's two arms as one sample, as the announcement counts them."""
     arms = [row for row in said["rows"] if row["role"] != "program"]
     one = mean_together(Estimate(row["gain"], row["se"], n=row["n"]) for row in arms)
-    low, high = None, None
-    if one.value is not None and one.se is not None:
-        low, high = one.interval(ALPHA / 2 / len(said["race"]["looks"]))
+    low, high = one.interval(ALPHA / 2 / len(said["race"]["looks"]))
     return CardRow(STOCK, said["gain"] - said["over_stock"], low, high)

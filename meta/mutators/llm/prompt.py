@@ -57,14 +57,15 @@ class Control:
 
 @dataclass(frozen=True)
 class Tried:
-    """A proposal. ``parents``: their names. ``credit``: of a child that ran, with its short id. ``times``: how often it
-    was proposed."""
+    """A proposal. ``parents``, ``child``: their names. ``credit``: of a child that ran, with its short id. ``times``:
+    how often it was proposed."""
 
     operator: str
     parents: str
     reason: str
     accepted: bool
     credit: CreditRow | None = None
+    child: str = ""
     credit_id: str = ""
     times: int = 1
 
@@ -257,6 +258,7 @@ def write_briefing(study: Study, evidence: Evidence, traces: Sequence[Trace] = (
             PROGRAM_ID.sub(lambda match: names.get(match[0], match[0]), m.reason),
             m.accepted,
             credit.get(m.child_id) if m.accepted and m.child_id else None,
+            names.get(m.child_id or "", ""),
         )
         for m in reversed(study.state.mutations)
     ]

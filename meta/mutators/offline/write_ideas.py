@@ -181,11 +181,12 @@ def propose_neighbours(table: GainTable) -> list[Item]:
     configs count as tried."""
     items, by_knob = list[Item](), table.by_knob()
     for row in filter(is_clear, sorted((rows[0] for rows in by_knob.values()), key=best_first)):
-        name, rows = row.key[0], by_knob[row.change[0].casefold()]
-        knob, values = table.space.knob(name), [*(r.value for r in rows), *table.trained(name)]
+        knob_name, best = row.change
+        name, rows = knob_name.lower(), by_knob[knob_name.casefold()]
+        knob, values = table.space.knob(name), [*(r.constant for r in rows), *table.trained(name)]
         values += [table.untouched[knob.name]] if knob and knob.name in table.untouched else []
         tried = [value for value in values if isinstance(value, int | float)]
-        for value in untried_beside(row.value, tried) if is_number(row.value) else ():
+        for value in untried_beside(best, tried) if is_number(best) else ():
             if knob is None or knob.legal(value) is not None:
                 items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", row.ids))
     return items

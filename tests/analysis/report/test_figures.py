@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from analysis.statistics import Estimate
 from analysis.study import query
 from analysis.wording import brief, count, duration, estimate, interval_decimals, number
 from tests.analysis.report.parsed import Parsed
@@ -23,8 +24,9 @@ def only(folder: Path, sql: str) -> dict[str, Any]:
 
 
 def test_the_verdict_and_the_tiles(ended: Path, shown: Parsed) -> None:
-    row = only(ended, "SELECT details -> 'decision' -> 'tested' AS tested FROM champions")["tested"]
-    assert f"beats stock by {estimate(row['difference'], row['low'], row['high'], 'nats', 3)} (planned" in shown.text
+    row = only(ended, "SELECT details -> 'decision' -> 'tested' -> 'lead' AS lead FROM champions")["lead"]
+    lead = Estimate(**row)
+    assert f"beats stock by {estimate(lead.value, lead.low, lead.high, 'nats', 3)} (planned" in shown.text
     counts = only(
         ended, "SELECT (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM experiments) AS experiments"
     )

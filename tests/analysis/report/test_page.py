@@ -53,7 +53,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> HostilePage:
 
 def test_a_finished_study_has_all_parts_in_order(html: str) -> None:
     assert re.findall(r'<section id="([a-z]+)"', html) == PARTS.split()
-    assert "champion beats stock by " in html and "0.470 to 0.570" in html
+    assert "champion beats stock by " in html and "0.469 to 0.571" in html
 
 
 def test_what_others_wrote_stays_text(hostile: HostilePage) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.effects.rows import DirectiveUse, MutationCredit
+from analysis.effects.rows import CreditRow, DirectiveUse, figures
+from analysis.statistics import Estimate
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.models.client import ModelClient
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
@@ -184,10 +185,7 @@ def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has() -> N
 
 def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> None:
     chosen = edit("MOMENTUM", 0.9, 0.2, low=0.1, high=0.3, q=0.01, design="observational")
-    child = MutationCredit(
-        credit_id="c-child", design="observational", child_id="p2", name="kid", operator="bold", parent_ids=("p1",),
-        task="t", estimate=0.2, se=0.01, low=0.18, high=0.22, n=9, q=0.001, unit="nats",
-    )  # fmt: skip
+    child = CreditRow("c-child", "t", "mutation", "observational", "nats", "bold: kid", **figures(Estimate(0.2)), n=9)
     for design, causal in (("observational", False), ("paired", True)):
         facts = evidence(replace(chosen, design=design), ideas=(idea("d1", "a `lr=1` `wd=2` b", 0.3),))
         tried = [Tried("bold", "one", "new", True, replace(child, design=design))]
