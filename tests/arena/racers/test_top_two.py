@@ -6,7 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
-from analysis.statistics import Posterior
+from analysis.statistics import Estimate, Posterior
 from arena.race import ArmScore, TopTwo
 from arena.racers.top_two import in_doubt, top_two
 from tests.arena.racers import play
@@ -51,21 +51,23 @@ def test_equal_gains_without_noise_end_at_the_most() -> None:
     assert sum(map(len, gains.values())) == 10
 
 
+def score(mean: float, se: float) -> Posterior:
+    return Posterior(Estimate(mean, se), Estimate(mean, se))
+
+
 def test_doubt_is_the_chance_that_another_is_better_by_more_than_matters() -> None:
     """Two arms: the exact normal probability, over draws."""
-    scored = [Posterior(1.0, 0.5, 4, 1.0, 0.5), Posterior(0.4, 0.4, 4, 0.4, 0.4)]
+    scored = [score(1.0, 0.5), score(0.4, 0.4)]
     rng = np.random.default_rng(4)
     a, b = 1.0 + 0.5 * rng.standard_normal(200_000), 0.4 + 0.4 * rng.standard_normal(200_000)
     assert abs(in_doubt(scored, 0.0) - fmean((b > a).tolist())) < 0.005
-    three = [Posterior(9.0, 0.5, 4, 9.0, 0.5), Posterior(8.8, 0.5, 4, 8.8, 0.5), Posterior(0.0, 0.5, 4, 0.0, 0.5)]
+    three = [score(9.0, 0.5), score(8.8, 0.5), score(0.0, 0.5)]
     assert in_doubt(three, 0.0) > in_doubt(three, 0.1) > in_doubt(three, 0.2) > 0.0
 
 
 def test_half_of_the_runs_go_to_the_leader_and_half_to_a_rival() -> None:
     """The leader of nearly every draw gets the toss of a fair coin; two rivals share the rest by how near they are."""
-    scored = [
-        Posterior(3.0, 0.5, 4, 3.0, 0.5), Posterior(2.0, 0.5, 4, 2.0, 0.5), Posterior(-9.0, 0.5, 4, -9.0, 0.5),
-    ]  # fmt: skip
+    scored = [score(3.0, 0.5), score(2.0, 0.5), score(-9.0, 0.5)]
     rng = np.random.default_rng(5)
     picked = np.bincount([top_two(scored, rng) for _ in range(4000)], minlength=3) / 4000
     assert abs(picked[0] - 0.5) < 0.04 and abs(picked[1] - 0.5) < 0.04 and picked[2] == 0.0
