@@ -8,21 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.ledger import require_whole, segments, verify
 from analysis.ledger.compact import computed, opened, states
-from analysis.tables import SQL_VIEWS, answer, make, plain, statement
+from analysis.tables import SQL_VIEWS, answer, column_types, make, plain, statement
 from programs.common.errors import EnvironmentProblem, NotFound
 
 if TYPE_CHECKING:
     import duckdb
     from pydantic import JsonValue
 
-_COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN", "Design": "VARCHAR"}
 COMPUTED_VIEWS = ("standings", "scales", "credit", "transfer", "contributions")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
@@ -166,10 +165,8 @@ def ledger_folder(path: Path | str) -> Path:
 
 def _add(con: duckdb.DuckDBPyConnection, held: str, name: str, kind: type[Any], records: Records) -> None:
     """Creates a table from frozen dataclasses of plain fields, a column per field without metadata."""
-    columns = {each.name: str(each.type).split(" | ")[0] for each in fields(kind) if not each.metadata}
-    structure = {name: _COLUMN[hint] for name, hint in columns.items()}
     data = json.dumps([plain(asdict(record)) for record in records])
     con.execute(
         f"CREATE {held} TABLE {name} AS SELECT unnest(from_json(?, ?), recursive := true)",
-        [data, json.dumps([structure])],
+        [data, json.dumps([column_types(kind)])],
     )

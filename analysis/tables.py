@@ -27,7 +27,30 @@ SQL_VIEWS = word_list("""
     mutations champions harvest harvest_experiments faults findings turns night_turns audits edits ablations
     replays import_rows imports quarantine constraints
 """)
-LARGE_VIEWS = frozenset({"events", "experiments", "edits", "import_rows"})  # with rows for each experiment
+RECORDS = ("recorded.lines", "recorded.places")  # what `events` is made of
+LARGE_VIEWS = frozenset({*RECORDS, "experiments", "edits", "import_rows"})  # with rows for each experiment
+#: Of the records of a kind with the same values of these columns, `recorded.KIND` has the first in its order.
+KEYS = {
+    "ablation": "ablation_id",
+    "baseline": "match_id, task, stream, seed, splits::VARCHAR",
+    "finding": "run_id, experiment_id, source_id, stream, seed, finding, text",
+    "harvest": "task, search",
+    "harvest_experiment": "task, search, stage, number",
+    "match": "match_id",
+    "match_ended": "match_id",
+    "mutation": "generation, attempt, child_id, parent_ids, operator",
+    "night_turn": "run_id, number",
+    "program": "program_id",
+    "replay": "ablation_id, commits, seed",
+    "run_started": "run_id",
+    "turn": "run_id, number, fate",
+    "verification": "run_id, stream, seed",
+}
+ORDERS = {"ablation": "place DESC", "match_ended": "place DESC"} | dict.fromkeys(
+    ("baseline", "verification"), "coalesce(status, '') = 'fault', place"
+)
+_TYPES = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN", "Design": "VARCHAR",
+          "tuple[str, ...]": "VARCHAR[]"}  # fmt: skip
 _NUMBERS = frozenset({"DOUBLE", "BIGINT", "INTEGER", "BOOLEAN", "DOUBLE[]", "BIGINT[]"})
 _PLAIN = frozenset(
     {"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"}
@@ -43,28 +66,51 @@ def statement(name: str, folder: str = "queries") -> str:
 def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> None:
     """Makes a table of each of SQL_VIEWS out of the segments; with ``folder``, writes each as Parquet there.
 
-    The statements read `events`, and those with a row for each experiment `records`, which has all events: in a large
-    ledger, experiments and decisions are read only where they are needed.
+    The statements read `events`, those with a row for each experiment `recorded.lines`, and the others of one kind of
+    event `recorded.KIND`, which has a column for each field of its type.
     """
+    from analysis.ledger.events import TYPES, DecisionEvent, Experiment
+
+    line = dict.fromkeys(("kind", "run_id", "match_id"), "VARCHAR") | {"seq": "BIGINT", "at": "TIMESTAMP"}
+    line |= column_types(Experiment) | column_types(DecisionEvent) | {"schema": "BIGINT", "line": "BIGINT"}
     con.execute("SET VARIABLE segments = ?", [[exact_path(file) for file in files]])
-    for name in SQL_VIEWS:
-        made = statement(name, "views")
-        if folder is None:
-            con.execute(f"CREATE TABLE {name} AS FROM ({made}) {'ORDER BY place' if name == 'events' else ''}")
+    con.execute("SET VARIABLE line = ?", [json.dumps(line)])
+    con.execute("CREATE SCHEMA recorded")
+    for name in (*RECORDS, *SQL_VIEWS):
+        query = statement(name.removeprefix("recorded."), "views")
+        if folder is None or name == "events":
+            few = "WHERE kind NOT IN ('experiment', 'decision')" if folder else ""
+            con.execute(f"CREATE TABLE {name} AS FROM ({query}) {few} {'ORDER BY place' if name == 'events' else ''}")
         else:
-            con.execute(f"COPY ({made}) TO '{quoted(folder / name)}.parquet'")
-            show(con, name, folder, "" if name != "events" else "WHERE kind NOT IN ('experiment', 'decision')")
+            con.execute(f"COPY ({query}) TO '{quoted(folder / name)}.parquet'")
+            show(con, name, folder)
         if name == "events":
-            source = parquet(folder / f"{name}.parquet") if folder else name
-            con.execute(f"CREATE TEMP VIEW records AS FROM {source}")
-    con.execute("DROP VIEW records")
+            for (kind, what), event in TYPES.items():
+                if kind and not what:
+                    con.execute(f'CREATE VIEW recorded."{kind}" AS {_recorded(kind, event)}')
+    con.execute("DROP SCHEMA recorded CASCADE")
 
 
-def show(con: duckdb.DuckDBPyConnection, name: str, folder: Path, how: str = "") -> None:
+def _recorded(kind: str, event: type[DataclassInstance]) -> str:
+    columns = json.dumps(column_types(event))
+    return f"""
+        FROM (SELECT place, written_at, record, unnest(from_json(record, '{columns}'))
+            FROM events WHERE kind = '{kind}')
+        QUALIFY row_number() OVER (
+            PARTITION BY {KEYS.get(kind, "place")} ORDER BY {ORDERS.get(kind, "place")}) = 1"""
+
+
+def column_types(kind: type[DataclassInstance]) -> dict[str, str]:
+    """The type of the column of each field without metadata, as `from_json` has it: ``…_at`` is a time, anything
+    with parts JSON."""
+    hints = {each.name: str(each.type).split(" | ")[0] for each in fields(kind) if not each.metadata}
+    return {name: "TIMESTAMP" if name.endswith("_at") else _TYPES.get(hint, "JSON") for name, hint in hints.items()}
+
+
+def show(con: duckdb.DuckDBPyConnection, name: str, folder: Path) -> None:
     """Makes what `make` wrote into a view, or a table if it is small."""
     kind = "VIEW" if name in LARGE_VIEWS else "TABLE"
-    file = folder / f"{name}.parquet"
-    con.execute(f"CREATE {kind} {name} AS FROM {parquet(file)} {how}")
+    con.execute(f"CREATE {kind} {name} AS FROM {parquet(folder / f'{name}.parquet')}")
 
 
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from analysis.effects.mixed_model import ExperimentTable, Fitted, fit
-from analysis.effects.rows import Key, Value, canonical
+from analysis.effects.rows import Key, canonical
 from analysis.effects.settings import settings
 from analysis.scope import Scope
 from analysis.statistics import Estimate
@@ -41,14 +41,15 @@ class TriedValue:
 
 @dataclass(frozen=True)
 class FailedScript:
-    """``base``: the settings of the task's untouched source."""
+    """``base``: the settings of the task's untouched source; both are JSON, which few readers need."""
 
-    config: dict[str, Value]
-    base: dict[str, Value]
+    config: str
+    base: str
 
     @property
     def edits(self) -> list[Key]:
-        return [(name.lower(), canonical(v)) for name, v in self.config.items() if v != self.base.get(name)]
+        base = json.loads(self.base)
+        return [(name.lower(), canonical(v)) for name, v in json.loads(self.config).items() if v != base.get(name)]
 
 
 class RowFinder:

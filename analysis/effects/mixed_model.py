@@ -94,6 +94,16 @@ class SeedBlock:
         half: Floats = np.linalg.solve(np.linalg.cholesky(np.eye(len(pulled)) + pulled @ factor), pulled)
         return own, half
 
+    def products(self, variances: Variances) -> tuple[Floats, Floats, float]:
+        """(xᵀ V⁻¹ x [k, k], xᵀ V⁻¹ y [k], yᵀ V⁻¹ y), where V is the covariance of the rows, divided by the noise."""
+        import numpy as np
+
+        own, half = self.inverse(variances)
+        scale = np.sqrt(own)
+        x, y = (self.x.T * scale).T, self.y * scale
+        half_x, half_y = half @ self.x, half @ self.y
+        return x.T @ x - half_x.T @ half_x, x.T @ y - half_x.T @ half_y, float(y @ y - half_y @ half_y)
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -159,13 +169,13 @@ class Fitted:
         figures = (weights @ self.mean).tolist(), np.sqrt(variance * ratio).tolist(), df.tolist()
         return [Estimate(mean, sd, own) for mean, sd, own in zip(*figures, strict=True)]
 
-    def projected(self, block: SeedBlock, by: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
-        """(P ``by`` [n, m], P y [n], diagonal of P [n]) of the rows of a block, where P is the inverse of the marginal
-        covariance without what the levels take up (Patterson and Thompson), times the noise."""
+    def projected(self, block: SeedBlock) -> tuple[Floats, Floats, Floats]:
+        """(P times ``block.shared``, P y [n], diagonal of P [n]) of the rows of a block, where P is the inverse of the
+        marginal covariance without what the levels take up (Patterson and Thompson), times the noise."""
         inverse = block.inverse(self.variances)
         pulled = _times(*inverse, block.x)
         taken = pulled @ (self.covariance[block.at[:, None], block.at] / self.noise)
-        product = _times(*inverse, by) - taken @ (pulled.T @ by)
+        product = _times(*inverse, block.shared) - taken @ (pulled.T @ block.shared)
         diagonal = inverse[0] - (inverse[1] ** 2).sum(axis=0) - (taken * pulled).sum(axis=1)
         return product, _times(*inverse, block.y - block.x @ self.mean[block.at]), diagonal
 
@@ -178,10 +188,11 @@ class Fitted:
 
         seen, expected, squares = (np.zeros(len(towards)) for _ in range(3))
         for block in self._blocks:
-            left, rest, _ = self.projected(block, block.x)
+            gram, moment, _ = block.products(self.variances)
+            left = gram - gram @ (self.covariance[block.at[:, None], block.at] / self.noise) @ gram
             own = towards[:, block.at]
-            h = np.einsum("ij,ij->i", own @ (block.x.T @ left), own)
-            seen += (own @ (block.x.T @ rest)) ** 2 / self.noise
+            h = np.einsum("ij,ij->i", own @ left, own)
+            seen += (own @ (moment - gram @ self.mean[block.at])) ** 2 / self.noise
             expected += h
             squares += h**2
         known = np.maximum(expected, TINY)
@@ -300,11 +311,10 @@ def solved(columns: Columns, blocks: list[SeedBlock], variances: Variances) -> F
     size = len(columns.kind)
     gram, moment, total = np.zeros((size, size)), np.zeros(size), 0.0
     for block in blocks:
-        inverse = block.inverse(variances)
-        pulled = _times(*inverse, block.x)
-        gram[block.at[:, None], block.at] += pulled.T @ block.x
-        moment[block.at] += pulled.T @ block.y
-        total += float(block.y @ _times(*inverse, block.y))
+        in_block, moment_in_block, square = block.products(variances)
+        gram[block.at[:, None], block.at] += in_block
+        moment[block.at] += moment_in_block
+        total += square
     missing = (np.diag(gram) == 0.0) & (columns.kind == "")  # a level that no row has: any precision will do
     spread = np.linalg.inv(gram + np.diag(1.0 / columns.prior(variances) + missing)).astype(float)
     mean = spread @ moment
@@ -345,7 +355,7 @@ def _closer(fitted: Fitted) -> Variances:
     old, noise = fitted.variances, fitted.noise
     freedom, squares = dict.fromkeys(vars(old), 0.0), dict.fromkeys(vars(old), 0.0)
     for block in fitted._blocks:
-        left, rest, diagonal = fitted.projected(block, block.shared)
+        left, rest, diagonal = fitted.projected(block)
         fitting, pulling = (block.shared * left).sum(axis=0), (rest @ block.shared) ** 2
         for name, free, square in (
             ("seed", fitting[0], pulling[0]),

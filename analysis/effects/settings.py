@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _LOCK = threading.Lock()
 TABLES = {
-    "setting_names": "id BIGINT, task VARCHAR, knob VARCHAR, value VARCHAR",
-    "settings": "run BIGINT, number BIGINT, id BIGINT",
+    "helper.setting_names": "id BIGINT, task VARCHAR, knob VARCHAR, value VARCHAR",
+    "helper.settings": "run BIGINT, number BIGINT, id BIGINT",
 }
 
 
@@ -40,7 +40,7 @@ def settings(con: duckdb.DuckDBPyConnection) -> None:
 def _make(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE SCHEMA helper")
     for name, columns in TABLES.items():
-        con.execute(f"CREATE TABLE helper.{name} ({columns})")
+        con.execute(f"CREATE TABLE {name} ({columns})")
     for (task,) in con.execute("SELECT DISTINCT task FROM run_starts WHERE task IS NOT NULL ORDER BY task").fetchall():
         _add(con, task)
 
@@ -58,5 +58,5 @@ def _add(con: duckdb.DuckDBPyConnection, task: str) -> None:
     }
     con.execute(f"CREATE TEMP TABLE settings_held AS {statement('settings_held')}", given)
     for name in TABLES:
-        con.execute(statement(name), {"task": task, "names": names})
+        con.execute(statement(name.removeprefix("helper.")), {"task": task, "names": names})
     con.execute("DROP TABLE settings_held")

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import analysis
+import inner_loop
 import programs
 from analysis.effects.settings import TABLES, settings
 from analysis.ledger import verify
-from analysis.tables import SQL_VIEWS, make, parquet, quoted, show
+from analysis.tables import RECORDS, SQL_VIEWS, make, parquet, quoted, show, statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,12 +59,12 @@ def opened(con: duckdb.DuckDBPyConnection, ledger: Path, files: Sequence[Path]) 
     except (OSError, duckdb.Error):
         return None
     _bounded(con, home)
-    for name in SQL_VIEWS:
-        show(con, name, copy)
-    con.execute("CREATE SCHEMA helper")
-    for name in TABLES:
-        file = copy / f"{name}.parquet"
-        con.execute(f"CREATE VIEW helper.{name} AS FROM {parquet(file)}")
+    con.execute("CREATE SCHEMA recorded; CREATE SCHEMA helper")
+    for name in (*RECORDS, *SQL_VIEWS, *TABLES):
+        if name == "events":
+            con.execute(f"CREATE VIEW events AS {statement('events', 'views')}")
+        else:
+            show(con, name, copy)
     return copy
 
 
@@ -116,7 +117,7 @@ def _create(ledger: Path, files: Sequence[Path], copy: Path) -> Path:
             make(con, files, temporary)
             settings(con)
             for name in TABLES:
-                con.execute(f"COPY helper.{name} TO '{quoted(temporary / name)}.parquet'")
+                con.execute(f"COPY {name} TO '{quoted(temporary / name)}.parquet'")
             sound.result()
         if states(files) != before:  # the segments changed, so the name does not match the bytes
             copy = copy.with_name(f"{copy.name}-{os.getpid()}-{time.monotonic_ns()}")
@@ -144,8 +145,9 @@ def key(files: Sequence[Path]) -> str:
 
 def makers() -> list[Path]:
     """The files of our code that a copy's tables depend on."""
-    package = Path(__file__).parents[1]
-    return [package / "tables.py", package / "effects" / "settings.py", *sorted(package.glob("[vq]*/*.sql"))]
+    package, run_events = Path(__file__).parents[1], Path(inner_loop.__path__[0]) / "events.py"
+    code = [package / "tables.py", package / "effects" / "settings.py", *package.glob("ledger/*events.py"), run_events]
+    return sorted([*code, *package.glob("[vq]*/*.sql")])
 
 
 def _hashed(chunk: tuple[Path, int]) -> bytes:

@@ -14,11 +14,11 @@ from typing import Self
 from pydantic import JsonValue
 
 import analysis.ledger.writing_events  # noqa: F401 - `read_event` knows the types that have been imported
-from inner_loop.events import Event, read_event
+from inner_loop.events import TYPES, DecisionEvent, Event, Experiment, read_event
 from trainer.constraints import ConstraintRecord
 from trainer.edits import Edit, Value
 
-__all__ = ["Event", "read_event"]
+__all__ = ["TYPES", "DecisionEvent", "Event", "Experiment", "read_event"]
 
 LEDGER_KEYS = frozenset({"seq", "prev", "hash", "schema", "kind"})
 

@@ -1,10 +1,9 @@
 -- One row per arm of a match: which program plays there, and as what.
-WITH recorded AS (
-    SELECT place, record ->> 'match_id' AS match_id,
-        unnest(from_json(record -> 'arms', '[{"arm_id": "VARCHAR", "program_id": "VARCHAR", "role": "VARCHAR", "names": "VARCHAR"}]'),
-            recursive := true)
-    FROM events WHERE kind = 'match')
+WITH listed AS (
+    SELECT place, match_id, unnest(from_json(arms,
+        '[{"arm_id": "VARCHAR", "program_id": "VARCHAR", "role": "VARCHAR", "names": "VARCHAR"}]'), recursive := true)
+    FROM recorded.match)
 SELECT match_id, arm_id, program_id, role, names
-FROM recorded
+FROM listed
 QUALIFY row_number() OVER (PARTITION BY match_id, arm_id ORDER BY place) = 1
 ORDER BY place, arm_id

@@ -2,14 +2,8 @@
 -- no price is known. A turn of a chat researcher has three numbers, of its call and of two repairs; the programs of a
 -- night count their turns one after the other, in the order of the plan.
 WITH night AS (SELECT coalesce(max(from_json(config -> 'plan' -> 'turns', '["VARCHAR"]')), []) AS seats FROM studies),
-recorded AS (
-    SELECT place, run_id, written_at, unnest(from_json(record, '{
-        "number": "BIGINT", "purpose": "VARCHAR", "model": "VARCHAR", "status": "VARCHAR", "tokens": "BIGINT",
-        "lost_tokens": "BIGINT", "usd": "DOUBLE", "wall_seconds": "DOUBLE", "attempts": "BIGINT",
-        "faults": ["VARCHAR"], "lost_usd": "DOUBLE", "reason": "VARCHAR", "request": "VARCHAR", "tokens_in": "BIGINT",
-        "tokens_out": "BIGINT", "tokens_cached": "BIGINT", "finish": "VARCHAR", "text": "VARCHAR"}'))
-    FROM events WHERE kind = 'call'),
-turned AS (SELECT *, CASE WHEN run_id IS NOT NULL AND purpose IN ('turn', 'repair') THEN number // 3 END AS turn FROM recorded)
+turned AS (SELECT *, CASE WHEN run_id IS NOT NULL AND purpose IN ('turn', 'repair') THEN number // 3 END AS turn
+    FROM recorded.call)
 SELECT run_id, number, purpose, turn,
     CASE WHEN turn IS NOT NULL AND len(seats) > 0 THEN seats[turn % len(seats) + 1] ELSE program_id END AS program_id, model, status, tokens, usd, wall_seconds, attempts, faults, reason, tokens_in,
     tokens_out, tokens_cached, lost_tokens, lost_usd, finish, request, text, written_at

@@ -1,16 +1,9 @@
 -- One row per run. verified_gain: mean over the seeds of verifications on the stream that ranks this run.
 -- trust: the weakest of those that were scored at all, or ran unsandboxed; what was imported is self-reported.
 -- (Sums are ordered, so that a resumed study gives the same bits whatever order its records came in.)
-WITH recorded AS (
-    SELECT place, written_at, unnest(from_json(record, '{
-        "run_id": "VARCHAR", "state": "VARCHAR", "charged": "DOUBLE", "spent": "DOUBLE", "cached_seconds": "DOUBLE",
-        "forfeited": "DOUBLE", "overshoot": "DOUBLE", "sandbox": "DOUBLE", "tokens": "BIGINT", "usd": "DOUBLE", "claimed_best": "DOUBLE",
-        "claimed_gain": "DOUBLE", "final_source_id": "VARCHAR", "wall_seconds": "DOUBLE",
-        "experiment_wall_seconds": "DOUBLE", "reason": "VARCHAR", "calls": "BIGINT"}'))
-    FROM events WHERE kind = 'run_ended'),
-begun AS (SELECT record ->> 'run_id' AS run_id, max(place) AS resumed FROM events WHERE kind = 'run_started' GROUP BY ALL),
+WITH begun AS (SELECT run_id, max(place) AS resumed FROM events WHERE kind = 'run_started' GROUP BY ALL),
 ended AS (  -- of two ends of one run the first finished one counts, else the last, unless the run was resumed after it
-    SELECT recorded.* FROM recorded LEFT JOIN begun USING (run_id) WHERE state = 'finished' OR (place < resumed) IS NOT TRUE
+    SELECT e.* FROM recorded.run_ended AS e LEFT JOIN begun USING (run_id) WHERE state = 'finished' OR (place < resumed) IS NOT TRUE
     QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY coalesce(state, '') <> 'finished',
         CASE WHEN state = 'finished' THEN place ELSE -place END) = 1),
 tried AS (

@@ -15,9 +15,11 @@ import pytest
 
 from analysis import tables
 from analysis.effects import settings as effect_settings
-from analysis.ledger import Ledger, compact
+from analysis.ledger import Ledger, compact, writing_events
+from analysis.ledger import events as study_events
 from analysis.ledger import read as read_ledger
 from analysis.study import VIEWS, _kept, open_study, query
+from inner_loop import events as run_events
 from programs.common.errors import Corrupt
 from tests.analysis import synthetic
 from tests.analysis.imports import samples
@@ -105,8 +107,15 @@ def test_events_where_a_clock_went_back_have_the_order_of_the_study(folder: Path
 
 def test_key_of_a_copy_depends_on_all_code_that_makes_it() -> None:
     """After an upgrade that changes only this code, a copy of before would be read."""
-    assert {Path(tables.__file__), Path(effect_settings.__file__)} <= set(compact.makers())
+    code = (tables, effect_settings, study_events, writing_events, run_events)
+    assert {Path(module.__file__) for module in code} <= set(compact.makers())
     assert {path.stem for path in compact.makers()} >= {"experiments", "settings_held", "setting_names"}
+
+
+def test_a_field_of_an_event_is_a_column_by_its_type() -> None:
+    types = tables.column_types(study_events.AblationEvent)
+    assert (types["factors"], types["seeds"], types["plan"]) == ("VARCHAR[]", "BIGINT", "JSON")
+    assert types["planned_at"] == "TIMESTAMP"
 
 
 def test_a_copy_is_read_where_there_is_one(folder: Path, cache: Path) -> None:

@@ -123,7 +123,9 @@ def test_changes_that_failed_together_are_offered_apart(clash: tuple[tuple[str, 
 def test_edits_that_failed_on_one_task_stay_for_the_others(failing: tuple[int, ...], offered: bool) -> None:
     facts = with_model(evidence(edit("A", 1, 0.3), edit("B", 1, 0.2)))
     assert facts.effects is not None
-    failed = replace(facts, effects=replace(facts.effects, failed=[FailedScript({"A": 1, "B": 1}, {"A": 0, "B": 0})]))
+    failed = replace(
+        facts, effects=replace(facts.effects, failed=[FailedScript('{"A": 1, "B": 1}', '{"A": 0, "B": 0}')])
+    )
     both = over_tasks([failed if number in failing else facts for number in (0, 1)], [SCALE, SCALE])
     assert ({"a=1", "b=1"} in [{*idea.terms} for idea in child_of("Go.", both).ideas]) is offered
 
