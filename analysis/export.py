@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from analysis.study import VIEWS, open_study
-from analysis.tables import quoted, statement
+from analysis.views.tables import quoted, statement
 from inner_loop.models.scrub import scrub
 from programs.common.errors import EnvironmentProblem, UsageError
 from programs.common.text import no_formula, printable
@@ -34,7 +34,7 @@ _KEYS = re.compile(
 
 
 def open_written(path: Path | str) -> duckdb.DuckDBPyConnection:
-    """The study at ``path`` with the table of ``queries/written.sql``. Raises as open_study."""
+    """The study at ``path`` with the table of ``queries/other/training_rows.sql``. Raises as open_study."""
     con = open_study(path, views=("credit",))
     add_written(con)
     return con
@@ -42,7 +42,7 @@ def open_written(path: Path | str) -> duckdb.DuckDBPyConnection:
 
 def add_written(con: duckdb.DuckDBPyConnection) -> None:
     con.create_function("clean", clean, ["VARCHAR"], "VARCHAR")
-    con.execute(statement(WRITTEN))
+    con.execute(statement("other/training_rows"))
 
 
 def clean(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.ledger import require_whole, segments, verify
 from analysis.ledger.compact import computed, opened, states
-from analysis.tables import SQL_VIEWS, answer, column_types, make, plain, statement
+from analysis.views.tables import SQL_VIEWS, answer, column_types, make, plain, statement
 from programs.common.errors import EnvironmentProblem, NotFound
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _tables(ledger: Path) -> _Tables:
             verify(ledger)
             make(con, segments(ledger))
         for macro in ("seed_noise", "void_arms"):
-            con.execute(f"CREATE MACRO {statement(macro)}")
+            con.execute(f"CREATE MACRO {statement(f'verdict/{macro}')}")
         require_whole(ledger)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
@@ -97,10 +97,10 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal
 
         add("standings", Standing, lambda: standings(con))
     if "scales" in views:
-        from analysis.scales import TaskScale, task_scales
+        from analysis.views.scales import TaskScale, task_scales
 
         add("scales", TaskScale, lambda: list(task_scales(con)))
-        con.execute(f"CREATE {held} MACRO {statement('program_scores')}")  # a macro over the table
+        con.execute(f"CREATE {held} MACRO {statement('verdict/program_scores')}")  # a macro over the table
     if "credit" in views:
         from analysis.effects.attribution import METHODS, credit
         from analysis.effects.rows import CreditRow

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import read_study
-from analysis.tables import rows, statement
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
+from analysis.views.tables import rows, statement
 from analysis.wording import arm_name
 from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
 
@@ -24,8 +24,8 @@ from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
 @dataclass(frozen=True)
 class Step:
     """An experiment of a run. ``at``: when it ended, in seconds since 1970, if that is known. ``words``: `status`,
-    `decision` and `description`. ``values``: the numbers of `queries/tracked_runs.sql`; what an experiment does not
-    have, a failed one its metric, is left out."""
+    `decision` and `description`. ``values``: the numbers of `queries/other/tracked_runs.sql`; what an experiment does
+    not have, a failed one its metric, is left out."""
 
     number: int
     at: float | None
@@ -63,7 +63,7 @@ class TrackedStudy:
 def tracked(folder: Path) -> TrackedStudy:
     """The study in a folder, all of it from one reading of the ledger. Raises as `analysis.study.read_study`."""
     with read_study(folder, views=VIEWS) as con:
-        found, verdict = rows(con.execute(statement("tracked_runs"))), verdict_of(con)
+        found, verdict = rows(con.execute(statement("other/tracked_runs"))), verdict_of(con)
     name = folder.resolve().name
     runs = [_run(row, name) for row in found]
     if not verdict.decision:

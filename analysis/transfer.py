@@ -1,7 +1,7 @@
 """Does a program that wins on its training tasks win on other tasks? Programs × tasks of a study on several tasks.
 
-A cell is one program on one task: its verified gain over the runs of one stream (`queries/transfer.sql`), beside
-stock's gain on the same task and stream. Training tasks (`home` in the view) chose the programs.
+A cell is one program on one task: its verified gain over the runs of one stream (`queries/verdict/transfer.sql`),
+beside stock's gain on the same task and stream. Training tasks (`home` in the view) chose the programs.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.statistics import Estimate, mean_interval, ratio
-from analysis.tables import rows, statement
-from analysis.trust import weakest
+from analysis.views.tables import rows, statement
 from programs.shelf import starter
+from trainer.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,12 +43,12 @@ class Cell:
 
 def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
     """The rows of the view, by task, training tasks first, best first. Empty if all runs are on one task."""
-    asked = con.execute(statement("transfer"), {"stock": starter("stock").program_id})
+    asked = con.execute(statement("verdict/transfer"), {"stock": starter("stock").program_id})
     return [_cell(**row) for row in rows(asked)]
 
 
 def _cell(stock_gains: Sequence[float], trusts: Sequence[str | None], **arm: Any) -> Cell:
-    """The cell of a row of `queries/transfer.sql`."""
+    """The cell of a row of `queries/verdict/transfer.sql`."""
     stock = mean_interval(stock_gains)
     low, high = Estimate(arm["gain"], arm["se"], arm["n"] - 1).interval()
     return Cell(

@@ -6,7 +6,7 @@ import io
 import tokenize
 from collections.abc import Sequence
 
-from analysis.audit import GainEstimate, keeps_its_gain
+from analysis.verdict.recheck import GainEstimate, keeps_its_gain
 from arena.sandbox import runs_code
 from trainer.source import Source
 from trainer.task import Task

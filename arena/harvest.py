@@ -21,11 +21,10 @@ import numpy as np
 
 from analysis.effects.experiments import edit_effects
 from analysis.ledger.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent, VerificationEvent
-from analysis.scope import Scope
 from analysis.statistics import Estimate
 from analysis.study import read_study
-from analysis.tables import rows, statement
-from analysis.trust import weakest
+from analysis.views.scope import Scope
+from analysis.views.tables import rows, statement
 from arena.clock_rule import CpuUse, own_experiments
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
@@ -38,6 +37,7 @@ from trainer.edits import Edit, EditError, Value
 from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task
+from trainer.trust import weakest
 
 HARVEST = "harvest"
 WAVE = 4  # children of the same parents, trained side by side
@@ -73,7 +73,7 @@ def best_final(on: TaskStudy, executor: Executor) -> HarvestEvent | None:
     chose nothing. None where it is the untouched source. Raises Drained."""
     ended = on.state.harvests.get((on.task.name, HARVEST))
     with read_study(on.folder, views=()) as con:
-        runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
+        runs = rows(con.execute(statement("other/harvest_runs"), {"task": on.task.name, "most": STARTS}))
     better = [row for row in runs if row["final_source_id"] != on.task.baseline().source_id]
     if ended is not None or not better:
         return ended
@@ -98,7 +98,7 @@ def final_of(on: TaskStudy, row: Mapping[str, str]) -> HarvestCandidate:
 def starts(on: TaskStudy) -> list[HarvestCandidate]:
     """The mixed model's best configurations and the best final sources of runs, each source once."""
     with read_study(on.folder, views=()) as con:
-        runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
+        runs = rows(con.execute(statement("other/harvest_runs"), {"task": on.task.name, "most": STARTS}))
         apart = con.execute("SELECT match_id FROM matches WHERE purpose = 'ablation'").fetchall()
         effects = edit_effects(Scope(con, on.task.name, tuple(match_id for (match_id,) in apart))).edits()
     bundles = (best_edits(on.task, effects), best_edits(on.task, effects, certain=True))

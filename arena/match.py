@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from analysis.ledger.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
-from analysis.trust import weakest
 from analysis.wording import in_turns
 from arena.arms import Match, TaskMatch
 from arena.drain import drained
@@ -26,6 +25,7 @@ from arena.measuring import measure_baseline, run_gain, run_job, settle, settled
 from arena.race import ArmScore, Racer
 from arena.task_study import TaskStudy
 from trainer.constraints import records
+from trainer.trust import weakest
 
 Combine = Callable[[Sequence[list[ArmScore]]], list[ArmScore]]
 

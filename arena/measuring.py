@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from analysis.audit import GainEstimate, gain_over_rows, gain_over_seeds
 from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, ReplayEvent, VerificationEvent
 from analysis.ledger.run_state import StudyState
 from analysis.statistics import satterthwaite
+from analysis.verdict.recheck import GainEstimate, gain_over_rows, gain_over_seeds
 from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor

@@ -15,7 +15,7 @@ from analysis.imports.repository import opened
 from analysis.imports.table import UnreadableLog
 from analysis.ledger.events import AblationEvent, MatchEndedEvent, ReplayEvent
 from analysis.study import read_study
-from analysis.tables import statement
+from analysis.views.tables import statement
 from arena.arms import enter
 from arena.executor import Executor, Progress
 from arena.executors import at_work
@@ -104,7 +104,7 @@ def commits_of_import(folder: Path, run_id: str, task: Task) -> tuple[list[Commi
     to what was kept before. Raises UsageError or NotFound.
     """
     with read_study(folder, views=()) as con:
-        rows = con.execute(statement("kept_rows"), {"run_id": run_id}).fetchall()
+        rows = con.execute(statement("other/kept_rows"), {"run_id": run_id}).fetchall()
     if not rows:
         raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
     repository = next((repository for _, _, name, repository, _ in rows if name and repository), None)

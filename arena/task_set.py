@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.report.evidence import Evidence, evidence
-from analysis.scales import GainScale, scale_of
-from analysis.verdict.over_tasks import over_tasks
+from analysis.evidence.over_tasks import over_tasks
+from analysis.evidence.task_evidence import Evidence, evidence
+from analysis.views.scales import GainScale, scale_of
 from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
 from arena.executor import Executor, Progress
 from arena.match import play_on_tasks

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
 
-from analysis.audit import GainEstimate, gain_over_seeds, source_verdict
 from analysis.ledger.events import AuditEvent
-from analysis.trust import counts, weakest
+from analysis.verdict.recheck import GainEstimate, gain_over_seeds, source_verdict
 from arena import embedded
 from arena.clock_rule import CpuUse
 from arena.jobs import MeasureJob, Measurement
@@ -31,6 +30,7 @@ from trainer.sandbox import flag
 from trainer.source import Source
 from trainer.streams import Stream, Streams
 from trainer.task import Task
+from trainer.trust import counts, weakest
 
 if TYPE_CHECKING:
     from trainer.rows import Rows

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from analysis.audit import GainEstimate, Lead, lead, study_verdict
 from analysis.ledger import Ledger, check, segments
 from analysis.study import read_study
-from analysis.tables import rows, statement, typed_rows
 from analysis.verdict.power import runs_needed
+from analysis.verdict.recheck import GainEstimate, Lead, lead, study_verdict
+from analysis.views.tables import rows, statement, typed_rows
 from arena.choice import hardware_of_jobs
 from arena.clock_rule import CpuUse, own_experiments
 from arena.measuring import untouched_metrics
@@ -101,7 +101,7 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
 
     Raises NotFound where no such pair has been played.
     """
-    standings = typed_rows(con.execute(statement("audited_arms")), AuditedArm)
+    standings = typed_rows(con.execute(statement("verdict/audited_arms")), AuditedArm)
     last = [row for row in standings if row.match_id == standings[0].match_id]
     stock = next((row for row in last if row.name == "stock" and row.role != "a/a"), None)
     others = [row for row in last if row.role in ("champion", "program") and row is not stock]
@@ -110,7 +110,7 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     if stock is None or not others:
         hint = "verify one of its runs: metaloop verify RUN -s STUDY"
         raise NotFound("this study has no match of a program against stock", hint=hint)
-    sql = statement("audited_runs")
+    sql = statement("verdict/audited_runs")
     first = typed_rows(con.execute(sql, {"arm": others[0].arm_id}), AuditedRun)
     arms = [row.arm_id for row in own or [stock, *twins]]
     second = [run for arm in arms for run in typed_rows(con.execute(sql, {"arm": arm}), AuditedRun)]
@@ -310,7 +310,7 @@ def surroundings(study: Study, audit: Audit) -> AuditFigures:
 def spent_by(study: Study) -> float:
     """Device-seconds that the study has spent so far, as its overview has them: with earlier checks and ablations."""
     with read_study(study.folder, views=()) as con:
-        [total] = rows(con.execute(statement("overview")))
+        [total] = rows(con.execute(statement("verdict/overview")))
     return float(total["research_seconds"] + total["verification_seconds"])
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import open_study
-from analysis.tables import rows
+from analysis.views.tables import rows
 from bench.common import TRIED, figure, go_on, kept, share_figure
 from bench.nulls import SMALL, SMALL_BUDGET
 from bench.simulated_tasks import null_law, random_law, simulated_task

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from analysis.verdict.claim import Claim, claim
 from arena.race import ArmScore, SequentialHalving, Stage, shrunken
 from bench.planted_laws import RunLaw
-from meta.claim import Claim, claim
 
 STOCK = 0  # place of stock among the programs
 

@@ -36,13 +36,13 @@ import numpy as np
 
 from analysis.statistics import Estimate, skewed_difference
 from analysis.study import query
+from analysis.verdict.claim import LEVEL, Against, claim
 from bench.common import cpu_seconds, figure, go_on, kept, mean_of, share_figure
 from bench.drawn_studies import Design, World, studies
 from bench.noop_task import noop_task
 from bench.planted_laws import RunLaw
 from bench.simulated_tasks import COST, null_law, simulated_task
 from bench.whole import EXPERIMENTS, LAWS, PLAN, QUICK, begin_night, begin_study, play_study, resized, whole_study
-from meta.claim import LEVEL, Against, claim
 from programs.shelf import starter
 from trainer.laws.law import Law
 from trainer.task import Task

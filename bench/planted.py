@@ -21,8 +21,8 @@ import numpy as np
 
 from analysis.effects.mutation import mutation_credits
 from analysis.ledger import Ledger
-from analysis.scope import Scope
 from analysis.study import open_study
+from analysis.views.scope import Scope
 from arena.race import shrunken
 from bench.common import figure, share_interval
 from bench.planted_events import Population

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from analysis.knowledge import EditTrial, of_trials, role_values_of, write
+from analysis.knowledge.store import EditTrial, of_trials, role_values_of, write
 from bench.common import figure
 from meta.cli.task_work import trainer_at
 from trainer.cards.measure import run_or_refuse

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.verdict.claim import Champion, Claim
 from arena.executor import Progress
 from arena.executors.in_process import InProcessExecutor
 from arena.study import Study
 from bench.common import TRIED
-from meta.claim import Champion, Claim
 from meta.evolve import search
 from meta.expected_gain import refusal_by_gain
 from meta.kinds import size

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.report.evidence import ProgramScore
+from analysis.evidence.task_evidence import ProgramScore
 from meta.mutators.base import ParentProgram
 from programs.program import Program
 

@@ -9,8 +9,8 @@ from itertools import count
 
 import numpy as np
 
+from analysis.evidence.task_evidence import Evidence
 from analysis.ledger.writing_events import MutationEvent, PromptMessage
-from analysis.report.evidence import Evidence
 from arena.study import Study
 from meta.archive import Archive
 from meta.mutators.base import ChildProposal

@@ -13,16 +13,15 @@ from analysis.found_scripts import FoundScript
 from analysis.ledger.events import ChampionEvent
 from analysis.ledger.run_state import StudyState
 from analysis.looks import Looks, looks_of
-from analysis.scales import UNIT
 from analysis.study import read_study
-from analysis.trust import counts, weakest
 from analysis.verdict.caveats import caveats
+from analysis.verdict.claim import Champion, Claim, named
 from analysis.verdict.decision import Decision, HeldOut, decision_of, state_of
 from analysis.verdict.origin import origin_of
+from analysis.views.scales import UNIT
 from arena.harvest import HARVEST
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import Champion, Claim, named
 from meta.confirmation import same_as
 from meta.lineage import write_programs_git
 from meta.night import NIGHT, NightResult, night_is_short
@@ -32,6 +31,7 @@ from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters
 from trainer.freshness import freshness, least_fresh
+from trainer.trust import counts, weakest
 
 
 def finish_study(study: Study, program: Program, decision: Decision, origin: str | None) -> Champion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from analysis.verdict.claim import Against, Claim, claim, claim_over
 from analysis.verdict.origin import ancestors
 from arena.arms import Entry
 from arena.executor import Executor, Progress
@@ -13,7 +14,6 @@ from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
-from meta.claim import Against, Claim, claim, claim_over
 from meta.kinds.plans import EvolvePlan, Role
 from meta.novelty import differ
 from programs.edit import without_ideas

@@ -12,9 +12,10 @@ from functools import partial
 
 import numpy as np
 
+from analysis.evidence.task_evidence import Evidence
 from analysis.ledger.writing_events import GenerationEvent
-from analysis.report.evidence import Evidence
 from analysis.study import read_study
+from analysis.verdict.claim import Claim
 from arena.arms import Entry
 from arena.executor import Executor, Progress
 from arena.race import RACE_RULES, RaceStart
@@ -23,7 +24,6 @@ from arena.task_set import TaskSet, evidence_of
 from arena.task_study import tasks_of
 from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import Refusal, breed, write_down
-from meta.claim import Claim
 from meta.confirmation import FINAL, confirm, kept_apart
 from meta.kinds.plans import EvolvePlan, Race
 from meta.mutators.base import ModelMutator

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from analysis.statistics import mean_interval
 from arena.study import Study
 from inner_loop.run import run

@@ -1,6 +1,6 @@
 """Writes what a knowledge base has learnt into a program: a list of ideas by role, each with where it comes from.
 
-Whether an idea gains on a task is estimated by the model of that task's effects (`analysis.report.coverage`).
+Whether an idea gains on a task is estimated by the model of that task's effects (`analysis.knowledge.choose`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from analysis.knowledge import SHIPPED, family_of, files_of, read
-from analysis.report.coverage import JOINT, LearntIdea, choose, task_values
+from analysis.knowledge.choose import JOINT, LearntIdea, choose, task_values
+from analysis.knowledge.store import SHIPPED, family_of, files_of, read
 from analysis.wording import listed, many
 from arena.settings import UsedKnowledge
 from meta.breed import has_edit

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.effects.contributions import block_test, contributions, equal_blocks, seed_sd, turns_of
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from analysis.study import read_study
+from analysis.verdict.claim import OWN, Claim, claim
 from analysis.verdict.decision import LEVEL, Contributed
 from arena.arms import Entry
 from arena.executor import Executor, Progress
@@ -19,7 +20,6 @@ from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
 from arena.task_study import tasks_of
 from meta.breed import judge, next_version, write_down
-from meta.claim import OWN, Claim, claim
 from meta.evolve import Writers
 from meta.kinds.plans import NightPlan, starters_of
 from meta.mutators.base import ParentProgram

@@ -15,13 +15,13 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.statistics import holm
+from analysis.verdict.claim import Claim, named
 from analysis.verdict.decision import LEVEL, HeldOut
 from arena.executor import Progress
 from arena.executors import executor_of
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import held_out_tasks
-from meta.claim import Claim, named
 from meta.confirmation import arms, play_final
 from meta.kinds.plans import EvolvePlan
 from meta.novelty import differ

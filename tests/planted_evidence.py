@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from analysis.effects.experiments import Effects, RowFinder
 from analysis.effects.mixed_model import ExperimentTable, fit
 from analysis.effects.rows import CreditRow, Value, figures, plain
-from analysis.report.evidence import Evidence, ProgramScore
+from analysis.evidence.task_evidence import Evidence, ProgramScore
 from analysis.statistics import Estimate
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from programs.program import Program

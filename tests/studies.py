@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import open_study
-from analysis.tables import rows
+from analysis.views.tables import rows
 from arena.setup import StudySetup
 from arena.study import Study
 from bench.simulated_tasks import random_law, simulated_task

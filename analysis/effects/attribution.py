@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from analysis.effects.experiments import Effects, MethodInput
 from analysis.effects.rows import CreditRow, corrected
-from analysis.scope import Scope, scopes
+from analysis.views.scope import Scope, scopes
 from programs.common.errors import UsageError
 from programs.common.registry import Registry
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.statistics import skewed_difference
-from analysis.tables import statement, typed_rows
+from analysis.views.tables import statement, typed_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -100,7 +100,7 @@ def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contributio
 
 def seed_sd(con: duckdb.DuckDBPyConnection, run_id: str) -> float | None:
     """The SD between seeds by what a run has trained twice; None without any."""
-    found = con.execute(statement("repeats_sd"), {"run": run_id}).fetchone()
+    found = con.execute(statement("effects/repeats_sd"), {"run": run_id}).fetchone()
     return found[0] if found else None
 
 

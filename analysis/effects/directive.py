@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import CreditRow, figures
-from analysis.scope import Scope
 from analysis.statistics import Estimate
+from analysis.views.scope import Scope
 from programs.common.ids import content_id
 
 HABIT = 0.5  # share of experiments above which a statement counts as cited by habit
@@ -41,7 +41,7 @@ class HeldDirective:
 def make(known: MethodInput) -> list[CreditRow]:
     """One row per directive that was followed, best first; ``q`` is still missing."""
     scope = known.scope
-    cited = scope.rows("directive_held", HeldDirective)
+    cited = scope.rows("effects/directive_held", HeldDirective)
     gains = _gains(known, cited)
     credits = [
         _credit(scope, row, gain)
@@ -59,7 +59,7 @@ def _gains(known: MethodInput, cited: list[HeldDirective]) -> list[Estimate | No
     if effects.fitted is None or not count:
         return [None] * count
     group = {row.directive_id: i for i, row in enumerate(cited)}
-    use = known.scope.columns("directive_use")
+    use = known.scope.columns("effects/directive_use")
     rows = effects.finder.positions(use["run"], use["number"])
     weights = effects.changes(rows, np.array([group[each] for each in use["directive_id"]], dtype=np.int64), count)
     weights /= np.array([row.n for row in cited])[:, None]

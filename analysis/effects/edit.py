@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from analysis.effects.experiments import Effects, MethodInput
 from analysis.effects.rows import LEAST_RUNS, CreditRow, Key, Value, canonical, figures, plain
-from analysis.scope import Scope
 from analysis.statistics import Estimate
+from analysis.views.scope import Scope
 from programs.common.ids import content_id
 
 
@@ -50,8 +50,8 @@ def make(known: MethodInput) -> list[CreditRow]:
     """
     scope, effects = known.scope, known.effects
     answers: dict[Key, Estimate | None] = {**effects.edits()}
-    answers |= {(row.key, canonical(row.value)): None for row in scope.rows("baseline_values", KnobValue)}
-    credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("edit_tries", EditTries)]
+    answers |= {(row.key, canonical(row.value)): None for row in scope.rows("effects/baseline_values", KnobValue)}
+    credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("effects/edit_tries", EditTries)]
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
 

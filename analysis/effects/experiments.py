@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from analysis.effects.mixed_model import ExperimentTable, Fitted, fit
 from analysis.effects.rows import Key, canonical
 from analysis.effects.settings import settings
-from analysis.scope import Scope
 from analysis.statistics import Estimate
+from analysis.views.scope import Scope
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,8 +174,8 @@ def edit_effects(scope: Scope) -> Effects:
     import numpy as np
 
     settings(scope.con)
-    data, marks, code = (scope.columns(name) for name in ("effect_rows", "effect_held", "effect_code"))
-    names = scope.rows("effect_names", TriedValue)
+    data, marks, code = (scope.columns(f"effects/effect_{name}") for name in ("rows", "held", "code"))
+    names = scope.rows("effects/effect_names", TriedValue)
     finder = RowFinder(data["run"], data["number"])
     parent, row = finder.positions(data["run"], data["parent"]), finder.positions(marks["run"], marks["number"])
     values = [(name.knob.lower(), canonical(json.loads(name.value))) for name in names]
@@ -191,7 +191,7 @@ def edit_effects(scope: Scope) -> Effects:
     held, column = every[:, :width], {key: i for i, key in enumerate(keys[:width])}
     seeds = _seeds_with(held, data["seed"])
     isolated = _seeds_with(_without_harm(fitted, held), data["seed"]) if fitted else seeds
-    failed = scope.rows("failed_scripts", FailedScript)
+    failed = scope.rows("effects/failed_scripts", FailedScript)
     return Effects(fitted, column, seeds, isolated, held, parent, finder, failed)
 
 

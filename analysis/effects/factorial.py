@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from analysis.effects import designs
 from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import CreditRow, figures
-from analysis.scope import Scope
 from analysis.statistics import Estimate, pooled
+from analysis.views.scope import Scope
 from programs.common.ids import content_id
 
 
@@ -34,7 +34,7 @@ def factorial_credits(scope: Scope) -> list[CreditRow]:
     its enclosing one counts as removed. A block is a run seed.
     """
     matches: dict[str, list[AblationRun]] = defaultdict(list)
-    for row in scope.rows("factorial_runs", AblationRun):
+    for row in scope.rows("effects/factorial_runs", AblationRun):
         matches[row.match_id].append(row)
     found = []
     for runs in matches.values():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from analysis.effects.experiments import Effects
     from analysis.effects.rows import Key
-    from analysis.scope import Scope
+    from analysis.views.scope import Scope
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def final_scripts(scope: Scope, effects: Effects) -> list[FinalScript]:
     """Every configuration that a verified run ended with, the untouched script excluded, best posterior mean first."""
     import numpy as np
 
-    rows = scope.rows("final_scripts", FinalRun)
+    rows = scope.rows("effects/final_scripts", FinalRun)
     if not rows or effects.fitted is None:
         return []
     at = effects.finder.positions(np.array([row.run for row in rows]), np.array([row.number for row in rows]))

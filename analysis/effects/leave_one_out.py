@@ -28,7 +28,7 @@ class LeftOutCommit:
 def make(known: MethodInput) -> list[CreditRow]:
     """One row per commit, by run and position in the run; ``q`` is still missing."""
     scope, out = known.scope, []
-    for row in scope.rows("left_out", LeftOutCommit):
+    for row in scope.rows("effects/leave_one_out_losses", LeftOutCommit):
         losses = mean_interval(row.losses)
         out.append(CreditRow(
             credit_id=content_id("c", "leave-one-out", scope.task, row.run_id, row.experiment_id), task=scope.task,

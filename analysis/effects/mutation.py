@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from analysis import statistics
 from analysis.effects.experiments import MethodInput
 from analysis.effects.rows import CreditRow, Design, figures
-from analysis.scope import Scope
 from analysis.statistics import Estimate, mean_interval, pooled, welch_difference
+from analysis.views.scope import Scope
 from programs.common.ids import content_id
 
 LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
@@ -53,8 +53,8 @@ class Family:
 
 def mutation_credits(scope: Scope) -> list[CreditRow]:
     """One row per accepted child that ran and whose parents ran, at the same budget; best first."""
-    scope.table("family_runs")
-    families = scope.rows("family_pairs", Family)
+    scope.table("effects/family_runs")
+    families = scope.rows("effects/family_pairs", Family)
     scope.con.execute("DROP TABLE family_runs")
     rows, gains = [], moderated(families)
     for family, gain, shrunk in zip(families, gains, pooled(gains), strict=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from analysis.tables import statement
+from analysis.views.tables import statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,17 +46,17 @@ def _make(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _add(con: duckdb.DuckDBPyConnection, task: str) -> None:
-    keys = con.execute(statement("setting_knobs"), {"task": task}).fetchall()
+    keys = con.execute(statement("effects/setting_knobs"), {"task": task}).fetchall()
     names = sorted({knob for (knobs,) in keys for knob in knobs})
     paths = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
-    first = con.execute(statement("setting_base"), {"task": task, "paths": paths}).fetchone()
+    first = con.execute(statement("effects/setting_base"), {"task": task, "paths": paths}).fetchone()
     given = {
         "task": task,
         "paths": paths,
         "knobs": list(range(len(names))),
         "base": first[0] if first else [None] * len(names),
     }
-    con.execute(f"CREATE TEMP TABLE settings_held AS {statement('settings_held')}", given)
+    con.execute(f"CREATE TEMP TABLE settings_held AS {statement('effects/settings_held')}", given)
     for name in TABLES:
-        con.execute(statement(name.removeprefix("helper.")), {"task": task, "names": names})
+        con.execute(statement(name.replace("helper.", "effects/")), {"task": task, "names": names})
     con.execute("DROP TABLE settings_held")

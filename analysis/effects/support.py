@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.tables import rows, statement
+from analysis.views.tables import rows, statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,7 +20,7 @@ def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[
     The statement is self-contained, with the row's values filled in, for `metaloop sql`.
     """
     method = credit["method"]
-    text = statement(f"rests_on_{method.replace('-', '_') if method in _METHODS else 'added'}")
+    text = statement(f"effects/rests_on_{method.replace('-', '_') if method in _METHODS else 'added'}")
     sql = " ".join(line.partition("--")[0].strip() for line in text.splitlines()).strip()
     sql = re.sub(r"\$(\w+)", lambda named: quoted(credit[named[1]]), sql)
     return rows(con.execute(sql)), sql

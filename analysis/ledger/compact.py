@@ -26,7 +26,7 @@ import inner_loop
 import programs
 from analysis.effects.settings import TABLES, settings
 from analysis.ledger import verify
-from analysis.tables import RECORDS, SQL_VIEWS, make, parquet, quoted, show, statement
+from analysis.views.tables import RECORDS, SQL_VIEWS, make, parquet, quoted, show, statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -146,8 +146,13 @@ def key(files: Sequence[Path]) -> str:
 def makers() -> list[Path]:
     """The files of our code that a copy's tables depend on."""
     package, run_events = Path(__file__).parents[1], Path(inner_loop.__path__[0]) / "events.py"
-    code = [package / "tables.py", package / "effects" / "settings.py", *package.glob("ledger/*events.py"), run_events]
-    return sorted([*code, *package.glob("[vq]*/*.sql")])
+    code = [
+        package / "views" / "tables.py",
+        package / "effects" / "settings.py",
+        *package.glob("ledger/*events.py"),
+        run_events,
+    ]
+    return sorted([*code, *package.glob("views/*.sql"), *package.glob("queries/*/*.sql")])
 
 
 def _hashed(chunk: tuple[Path, int]) -> bytes:

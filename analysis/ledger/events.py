@@ -274,7 +274,7 @@ class DocumentEvent(Event):
 
 
 class ChampionEvent(DocumentEvent, kind="champion"):
-    """The end of a study: its decision (`analysis.verdict.decision`) and the claim's figures (`meta.claim`)."""
+    """The end of a study: its decision and the figures of its claim (`analysis.verdict`)."""
 
 
 class AuditEvent(DocumentEvent, kind="audit"):

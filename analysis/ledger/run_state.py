@@ -37,7 +37,6 @@ from analysis.ledger.writing_events import (
     ProgramEvent,
     SteerEvent,
 )
-from analysis.trust import counts, weakest
 from inner_loop.events import (
     TYPES,
     AgentEvent,
@@ -53,6 +52,7 @@ from inner_loop.events import (
 from programs.common.bounded import json_value
 from programs.common.errors import Corrupt
 from programs.common.files import lines_of, open_regular
+from trainer.trust import counts, weakest
 
 _HEAD = re.compile(rb'\{"seq":\d+,"at":"([^"]*)","prev":"[0-9a-f]*","schema":%d,"kind":"([a-z_]+)"' % SCHEMA)
 

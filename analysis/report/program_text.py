@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.report import cells
 from analysis.report.source import ReportSource
-from analysis.tables import typed_rows
+from analysis.views.tables import typed_rows
 from analysis.wording import clean, decimals, interval_decimals, many, number
 from programs.common.errors import ProgramError
 from programs.directives import Directive

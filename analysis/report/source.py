@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from analysis.tables import Record, rows, typed_rows
+from analysis.views.tables import Record, rows, typed_rows
 from analysis.wording import clean
 
 if TYPE_CHECKING:

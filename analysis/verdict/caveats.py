@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from analysis.tables import statement
 from analysis.verdict.decision import Caveat, Decision
+from analysis.views.tables import statement
 from analysis.wording import clean
 from trainer.freshness import SENTENCES
 
@@ -95,7 +95,7 @@ def caveats(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) ->
     """Those that apply to an open study (with the view `standings`), the most serious first, at most MOST.
     ``decision``: where it is not in the ledger yet."""
     given = json.dumps(decision.record()) if decision else None
-    answer = con.execute(statement("caveats"), {"decision": given})
+    answer = con.execute(statement("verdict/caveats"), {"decision": given})
     found = {code: (n, detail) for code, n, detail in answer.fetchall()}
     known = [
         Caveat(level, title, clean(text.format(n=found[code][0], detail=found[code][1])))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.statistics import Estimate, satterthwaite, welch_difference
-from analysis.tables import statement, typed_rows
 from analysis.verdict.power import runs_needed
+from analysis.views.tables import statement, typed_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,7 +65,7 @@ class Contrast:
 
 def arms_of(con: duckdb.DuckDBPyConnection, match_id: str) -> Arms | None:
     """The two programs that the user named first, or the only one and stock; of an open study with `standings`."""
-    arms = typed_rows(con.execute(statement("contrast"), {"match": match_id}), ArmRuns)
+    arms = typed_rows(con.execute(statement("verdict/contrast"), {"match": match_id}), ArmRuns)
     return (arms[0], arms[1]) if len(arms) == 2 else None
 
 

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.tables import statement
+from analysis.views.tables import statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -88,5 +88,5 @@ def detectable(a: RunSample, b: RunSample, level: float = LEVEL) -> float | None
 def measured_sd(con: duckdb.DuckDBPyConnection) -> float | None:
     """The SD between runs of one program, with the budget and hardware of the latest match, without held-out tasks;
     None if no program has two verified runs."""
-    ((sd,),) = con.execute(statement("noise")).fetchall()
+    ((sd,),) = con.execute(statement("verdict/sd_between_runs")).fetchall()
     return None if sd is None else float(sd)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.statistics import Estimate, error_of, mean_interval, posterior, t_quantile
-from analysis.tables import statement, typed_rows
-from analysis.trust import weakest
+from analysis.views.tables import statement, typed_rows
+from trainer.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
@@ -93,7 +93,7 @@ class Standing:
 def standings(con: duckdb.DuckDBPyConnection) -> list[Standing]:
     """The standings of every match of a study, best first within a match; reads the views `runs`, `verifications`."""
     by_match: dict[tuple[str | None, str | None], list[StandingRun]] = defaultdict(list)
-    for run in typed_rows(con.execute(statement("standing_runs")), StandingRun):
+    for run in typed_rows(con.execute(statement("verdict/standing_runs")), StandingRun):
         by_match[run.match_id, run.task].append(run)
     return [standing for runs in by_match.values() for standing in rank(runs)]
 

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from analysis.found_scripts import script_sentence
 from analysis.ledger.json_values import read_as
 from analysis.statistics import Estimate
-from analysis.tables import rows, statement
-from analysis.trust import weakest
 from analysis.verdict.caveats import NOTE, caveats
 from analysis.verdict.contrast import Contrast, EarlierRuns, arms_of, contrast
 from analysis.verdict.decision import LEVEL, Caveat, Compared, Decision, decision_of
 from analysis.verdict.power import runs_needed
+from analysis.views.tables import rows, statement
 from analysis.wording import (
     arm_name,
     clean,
@@ -37,6 +36,7 @@ from analysis.wording import (
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line
 from trainer.rows import EXACT
+from trainer.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
@@ -221,8 +221,8 @@ def aligned(table: Sequence[dict[str, str]]) -> str:
 
 def verdict_of(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> Verdict:
     """Of an open study with VIEWS. ``decision``: where it is not in the ledger yet."""
-    (facts,) = rows(con.execute(statement("verdict")))
-    (cost,) = rows(con.execute(statement("overview")))
+    (facts,) = rows(con.execute(statement("verdict/verdict")))
+    (cost,) = rows(con.execute(statement("verdict/overview")))
     spent = cost["research_seconds"] + cost["verification_seconds"]
     event = facts["champion"] or {}
     d = decision or (decision_of(event) if "decision" in event else None)

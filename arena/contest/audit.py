@@ -88,9 +88,10 @@ def _check(study: Study, scratch: Path) -> CheckedExport:
         raise Corrupt("contest.json: the ledger lacks its ledger_head", hint=HINT)
     count = _check_settings(study, config)
     contest = _contest_of(study, config, record, scratch)
+    count += _check_figures(study, contest)  # before pages are written, whose sentences rest on its figures
     write_pages(contest, again)
     (again / "README.md").write_text(index(config.title, folder), encoding="utf-8")
-    count += _check_figures(study, contest) + _check_files(folder, again)
+    count += _check_files(folder, again)
     compared = {path.name for path in again.iterdir()} | {MARK, RULES, "study.toml", "ledger"}
     others = [f"ledger/{path.name}" for path in sorted((folder / "ledger").iterdir()) if path.suffix != ".jsonl"]
     marks = {

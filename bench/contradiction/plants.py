@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from analysis.ledger import Ledger, read
+from analysis.verdict.claim import LEVEL, claim
 from analysis.verdict.contrast import EarlierRuns
 from arena.study import Study
 from bench import planted_events
 from bench.contradiction.laws import Plant
 from bench.simulated_tasks import random_law, simulated_task
 from bench.whole import QUICK, begin_night, begin_study, play_study, resized
-from meta.claim import LEVEL, claim
 from meta.kinds.size import LEAST_EXPERIMENTS
 from meta.steering import ask
 from programs.program import Program

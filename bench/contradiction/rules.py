@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from analysis.verdict.caveats import TEXTS
+from analysis.verdict.claim import LEVEL
 from analysis.verdict.decision import Decision
 from analysis.verdict.verdict import Verdict
 from analysis.wording import plain_text
-from meta.claim import LEVEL
 
 #: How many of the verdict's sentences a screen has room for; others have all.
 ROOM = {"card": 1, "window": 1, "status, json": 1}

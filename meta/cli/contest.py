@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated
 
-from analysis.knowledge import SHIPPED, family_of, query
+from analysis.knowledge.store import SHIPPED, family_of, query
 from analysis.wording import duration, many, share
 from arena import sandbox
 from arena.choice import require_chosen

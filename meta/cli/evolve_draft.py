@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-from analysis.knowledge import SHIPPED, family_of, write
+from analysis.knowledge.store import SHIPPED, family_of, write
 from analysis.wording import duration
 from arena.settings import StudyConfig
 from arena.setup import RunCost

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from analysis.tables import record, statement
 from analysis.verdict.contrast import ArmRuns, EarlierRuns
+from analysis.views.tables import record, statement
 from arena.arms import Entry
 from arena.choice import hardware_of_jobs
 from arena.race import RACE_RULES
@@ -163,7 +163,7 @@ def earlier_runs(
 
 def runs_in(folder: Path, pair: Sequence[Program], terms: Mapping[str, object]) -> EarlierRuns:
     """The runs of two programs in an earlier study. Raises NotComparable without them, or where its terms differ."""
-    rows = resolve.ask(folder, statement("in_both"))
+    rows = resolve.ask(folder, statement("verdict/comparable_runs"))
     known = {
         row["program_id"]: record(row, ArmRuns)
         for row in rows

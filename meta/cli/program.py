@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from analysis.knowledge import SHIPPED, Effect, of_study, read
+from analysis.knowledge.choose import choose, task_values
+from analysis.knowledge.store import SHIPPED, Effect, of_study, read
 from analysis.ledger.run_state import StudyState
-from analysis.report.coverage import choose, task_values
 from arena.settings import StudyConfig
 from inner_loop.behaviour import misfit, resolved_ideas
 from meta.cli import resolve

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.table_cells import usd
-from analysis.trust import gain_name
 from analysis.wording import count, duration, many, plain_number, share
 from meta.cli.output import Output, clean, fit
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
+from trainer.trust import gain_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.ledger.run_state import StudyState
 from analysis.study import COMPUTED_VIEWS, read_study
-from analysis.tables import rows
+from analysis.views.tables import rows
 from arena.private import exposed
 from meta.cli.output import Output
 from programs import folder as program_folders

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from analysis.ledger.events import MatchEvent
 from analysis.table_cells import usd
-from analysis.trust import gain_name, marked
 from analysis.wording import count, duration, many, plain_number, share
 from meta.cli.output import Column, clean, fit, table
 from meta.cli.views import named
 from meta.ui.status import ArmStatus, StudyStatus, match_title
+from trainer.trust import gain_name, marked
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,9 +12,9 @@ import duckdb
 
 from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
 from analysis.statistics import welch_difference
-from analysis.tables import statement
 from analysis.verdict.decision import LEVEL, Decision
 from analysis.verdict.verdict import VIEWS, verdict_of
+from analysis.views.tables import statement
 from analysis.wording import listed, plain_text
 from arena.contest.listing import labels_by_arm
 from arena.contest.settings import is_export
@@ -180,7 +180,7 @@ def compare_nights(out: Output, folders: Sequence[Path]) -> None:
 def compare_studies(out: Output, first: Path, second: Path) -> None:
     """The difference of the champions, and of each program that ran in the deciding matches of both studies. Raises
     NotComparable where the studies have no task in common on equal terms."""
-    old, new = (resolve.ask(folder, statement("in_both")) for folder in (first, second))
+    old, new = (resolve.ask(folder, statement("verdict/comparable_runs")) for folder in (first, second))
     pairs = [(one, other) for one in old for other in new if one["task"] == other["task"]]
     differ = {words for one, other in pairs for key, words in SAME.items() if one[key] != other[key]}
     alike = [(one, other) for one, other in pairs if all(one[key] == other[key] for key in SAME)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from analysis.knowledge import Effect, of_study
+from analysis.knowledge.store import Effect, of_study
 from analysis.ledger import state_of
 from analysis.ledger.run_state import StudyState
 from analysis.study import ledger_folder, read_study

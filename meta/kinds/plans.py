@@ -84,7 +84,7 @@ class AnnouncedTest(Part):
 
 
 class WelchTest(AnnouncedTest):
-    """Of an evolution (`meta.claim`)."""
+    """Of an evolution (`analysis.verdict.claim`)."""
 
     method: Literal["Welch"] = "Welch"
     sides: Literal[1] = 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.report.evidence import Evidence
-from analysis.report.evidence_text import RowIds, page
+from analysis.evidence.page_text import RowIds, page
+from analysis.evidence.task_evidence import Evidence
+from analysis.verdict.claim import Champion
 from arena.drain import drain_on_interrupt
 from arena.executor import ClosingExecutor, Progress
 from arena.executors import at_work, executor_of
@@ -13,7 +14,6 @@ from arena.harvest import harvest
 from arena.study import Study
 from arena.task_set import TaskSet
 from meta.champion import decide_evolution, decide_night, finish_study, recorded_decision
-from meta.claim import Champion
 from meta.evolve import Writers, search
 from meta.expected_gain import refusal_by_gain
 from meta.kinds.plans import EvolvePlan, NightPlan

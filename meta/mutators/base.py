@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from analysis.report.evidence import Evidence, ProgramScore
+from analysis.evidence.task_evidence import Evidence, ProgramScore
 from programs.program import Program
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from analysis.effects.rows import CreditRow, Value
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
 from trainer.values.constants import is_number

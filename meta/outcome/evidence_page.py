@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.evidence.page_text import quoted
 from analysis.found_scripts import FoundScript, script_sentence
 from analysis.ledger.events import HarvestEvent
 from analysis.ledger.run_state import StudyState
-from analysis.report.evidence_text import quoted
 from analysis.report.program_text import CreditRow
 from analysis.report.source import ReportSource
 from analysis.study import read_study
-from analysis.tables import rows, statement
+from analysis.verdict.claim import Champion
 from analysis.verdict.verdict import verdict_of
+from analysis.views.tables import rows, statement
 from analysis.wording import brief, chance, duration, estimate, many
 from arena.harvest import HARVEST
 from arena.public import public_lines
 from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
-from meta.claim import Champion
 from meta.steering import steering_outcomes
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line
@@ -45,10 +45,10 @@ def evidence_page(study: Study, champion: Champion) -> str:
     program, decision, config = champion.program, champion.decision, study.config
     with read_study(study.folder) as con:
         verdict = verdict_of(con, decision=decision)
-        steps = rows(con.execute(statement("lineage_steps"), {"program": program.program_id}))
+        steps = rows(con.execute(statement("writers/lineage_steps"), {"program": program.program_id}))
         statements = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
-        turns = rows(con.execute(statement("night_contributed"))) if decision.night else []
-        kept = rows(con.execute(statement("night_kept"))) if decision.night else []
+        turns = rows(con.execute(statement("writers/night_contributed"))) if decision.night else []
+        kept = rows(con.execute(statement("writers/night_kept"))) if decision.night else []
         limits = rows(con.execute("FROM constraints WHERE role IN ('champion', 'control') ORDER BY task, name, role"))
     credit = [row for row in statements if row.estimate is not None]
     credit.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))

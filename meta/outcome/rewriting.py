@@ -15,7 +15,7 @@ from typing import Any
 from analysis.found_scripts import FoundScript
 from analysis.ledger.events import HarvestEvent
 from analysis.study import read_study
-from analysis.tables import rows, statement
+from analysis.views.tables import rows, statement
 from analysis.wording import duration, estimate, listed, many, plain_text
 from arena.harvest import HARVEST
 from arena.setup import reference
@@ -61,7 +61,7 @@ def findings(study: Study, program: Program) -> Findings:
     """Those of a study about a program. A study of several tasks has no best script to begin with."""
     task, parameters = study.task, {"program": program.program_id}
     with read_study(study.folder, views=("credit",)) as con:
-        harm = {row["directive_id"]: row for row in rows(con.execute(statement("harmful_ideas"), parameters))}
+        harm = {row["directive_id"]: row for row in rows(con.execute(statement("writers/harmful_ideas"), parameters))}
         noise = con.execute("SELECT sd FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
     found = Findings(task, harm=harm, sd=task.seed_sd or (noise[0] if noise else None))
     best = study.state.harvests.get((task.name, HARVEST))

@@ -23,7 +23,6 @@ from analysis.report.axis import Axis
 from analysis.report.page import report as html_report
 from analysis.study import read_study
 from analysis.table_cells import usd
-from analysis.trust import gain_name
 from arena import serving
 from arena.serving.headers import HEADERS, same_site
 from arena.serving.problems import add_handlers
@@ -31,6 +30,7 @@ from meta.ui import records
 from meta.ui.studies import FollowedImport, FollowedStudy, Studies
 from programs.common.errors import MetaloopError, NotFound
 from programs.common.templates import jinja_environment
+from trainer.trust import gain_name
 
 HERE, CONTEST = Path(__file__).parent, Path(serving.__file__).parent
 REPORT = Path(analysis.__file__).parent / "templates" / "report"

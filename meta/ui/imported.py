@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import read_study
-from analysis.tables import rows
 from analysis.verdict.verdict import verdict_of
+from analysis.views.tables import rows
 from meta.ui.live import read_settings
 
 COUNTS = """

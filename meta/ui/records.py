@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import read_study
-from analysis.tables import SQL_VIEWS, rows
+from analysis.views.tables import SQL_VIEWS, rows
 from programs.common.errors import NotFound
 
 Row = dict[str, Any]

@@ -10,11 +10,11 @@ from typing import Any
 from analysis.ledger.events import MatchArm, MatchEvent
 from analysis.ledger.run_state import RunState
 from analysis.statistics import mean_interval
-from analysis.trust import weakest
 from analysis.wording import duration
 from meta.kinds.cost import OVERHEAD
 from meta.kinds.plans import stored_plan
 from meta.ui.live import LiveStudy, model_usage
+from trainer.trust import weakest
 
 CONTROLS = ("without-ideas", "ablation")  # operators of variants that only compare; no program of the study
 LONGEST_CHANGE = 160  # letters of a kept change, which may quote an idea of any length

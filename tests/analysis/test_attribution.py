@@ -15,8 +15,8 @@ from analysis.effects.experiments import edit_effects
 from analysis.effects.rows import CreditRow, DirectiveUse
 from analysis.effects.support import support
 from analysis.ledger import Ledger
-from analysis.scope import Scope
 from analysis.study import open_study, query
+from analysis.views.scope import Scope
 from bench.planted_events import experiment
 from tests.analysis import synthetic
 
@@ -232,7 +232,9 @@ def test_trainings_of_a_candidate_again_are_no_tries_of_its_idea(tmp_path: Path)
     assert second["estimate"] == pytest.approx(0.3 * 3 / 4, abs=0.05) and (second["n"], second["failures"]) == (4, 1)
     with open_study(tmp_path, views=()) as con:
         tries, _ = support(con, first)
-        [use] = [one for one in Scope(con, "strokes").rows("idea_use", DirectiveUse) if one.directive_id == "d1"]
+        [use] = [
+            one for one in Scope(con, "strokes").rows("evidence/idea_use", DirectiveUse) if one.directive_id == "d1"
+        ]
         failed, _ = support(con, second)
     assert len(tries) == 4 and all(one["over_parent"] == pytest.approx(0.5, abs=0.05) for one in tries)
     assert sorted(one["over_parent"] for one in failed) == pytest.approx([0.0, 0.3, 0.3, 0.3], abs=0.05)

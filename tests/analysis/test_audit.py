@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.audit import (
+from analysis.verdict.recheck import (
     GainEstimate,
     Lead,
     gain_over_rows,

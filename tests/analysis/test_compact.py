@@ -13,12 +13,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from analysis import tables
 from analysis.effects import settings as effect_settings
 from analysis.ledger import Ledger, compact, writing_events
 from analysis.ledger import events as study_events
 from analysis.ledger import read as read_ledger
 from analysis.study import VIEWS, _kept, open_study, query
+from analysis.views import tables
 from inner_loop import events as run_events
 from programs.common.errors import Corrupt
 from tests.analysis import synthetic

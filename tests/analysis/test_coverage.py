@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.knowledge import Effect
-from analysis.report.coverage import Candidate, RoleCondition, TaskValues, choose, task_values
+from analysis.knowledge.choose import Candidate, RoleCondition, TaskValues, choose, task_values
+from analysis.knowledge.store import Effect
 from trainer.edits import Value
 
 

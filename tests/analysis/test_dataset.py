@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from analysis.export import add_written, clean
-from analysis.tables import rows
+from analysis.views.tables import rows
 
 KEY = "ghp_0123456789abcdefghij0123"
 BORN = [  # child, generation, parents; each an attempt of its own

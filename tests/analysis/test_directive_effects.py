@@ -16,7 +16,7 @@ from analysis.report.program_text import CreditRow
 from analysis.report.source import ReportSource
 from analysis.statistics import bh
 from analysis.study import open_study, query
-from analysis.tables import rows
+from analysis.views.tables import rows
 from bench.planted_events import Population, mutation
 from bench.planted_laws import DirectiveLaw, RunLaw
 

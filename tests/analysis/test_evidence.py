@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from analysis.effects.final_scripts import dispensable, on_top
+from analysis.evidence.page_text import RowIds, label, page, quoted, task_brief
+from analysis.evidence.task_evidence import Evidence, evidence
 from analysis.ledger import Ledger
-from analysis.report.evidence import Evidence, evidence
-from analysis.report.evidence_text import RowIds, label, page, quoted, task_brief
-from analysis.scales import UNIT, GainScale
 from analysis.statistics import POOLED_DF, mean_interval
 from analysis.study import open_study, query
+from analysis.views.scales import UNIT, GainScale
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import WORLD
 from tests.planted_evidence import edit, idea

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from analysis.knowledge import COLUMNS, Effect, of_trials, query, read, write
+from analysis.knowledge.store import COLUMNS, Effect, of_trials, query, read, write
 from analysis.study import query as ask_study
 from bench.simulated_tasks import random_law, simulated_task
 from bench.sweep import Sweep, moves

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.effects.mutation import Family, moderated
 from analysis.statistics import Estimate, mean_interval, welch_difference
-from analysis.tables import statement, typed_rows
+from analysis.views.tables import statement, typed_rows
 
 Run = tuple[str, str, int, str, float, bool]  # child, match, run seed, program, gain, whether the match was earlier
 COLUMNS = """
@@ -30,7 +30,7 @@ def families(runs: Sequence[Run]) -> list[Family]:
             f"INSERT INTO family_runs SELECT *, a = d, '', a, ['first', 'good'] FROM ({rows}) AS t(a, b, c, d, e, f)",
             columns,
         )
-        return typed_rows(con.execute(statement("family_pairs")), Family)
+        return typed_rows(con.execute(statement("effects/family_pairs")), Family)
 
 
 def of(match: str, who: str, gains: Iterable[float], is_earlier: bool = False, child: str = "child") -> list[Run]:

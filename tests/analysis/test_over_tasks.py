@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from analysis.effects.rows import CreditRow
-from analysis.report.evidence import Evidence
-from analysis.scales import UNIT, GainScale
+from analysis.evidence.over_tasks import over_tasks
+from analysis.evidence.task_evidence import Evidence
 from analysis.statistics import mean_interval
-from analysis.verdict.over_tasks import over_tasks
+from analysis.views.scales import UNIT, GainScale
 from tests.planted_evidence import edit, idea
 
 

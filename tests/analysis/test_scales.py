@@ -11,10 +11,10 @@ import duckdb
 import pytest
 
 from analysis.report.sections import with_interval
-from analysis.scales import scale_of, task_scales
 from analysis.statistics import pooled_sd
 from analysis.study import open_study
-from analysis.tables import rows, statement
+from analysis.views.scales import scale_of, task_scales
+from analysis.views.tables import rows, statement
 from programs.shelf import starter
 from tests.analysis import synthetic
 
@@ -56,7 +56,7 @@ def test_null_control_leaves_unfinished_runs_out(tmp_path: Path) -> None:
             for arm in ("a1", "a2"):
                 synthetic.run(ledger, f"{arm}-{seed}", "m1", arm, "stock", seed, [gain], state=state)
     with open_study(tmp_path, views=()) as con:
-        [row] = rows(con.execute(statement("null_control"), {"task": "strokes"}))
+        [row] = rows(con.execute(statement("writers/null_control"), {"task": "strokes"}))
     assert (row["first"], row["second"], row["runs"]) == (pytest.approx(1.1), pytest.approx(1.1), 2)
 
 
@@ -79,7 +79,7 @@ def scored(runs: Sequence[Run]) -> dict[str, Scored]:
                     "score_stream TEXT, purpose TEXT)")  # fmt: skip
         con.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         con.execute("CREATE TABLE scales AS SELECT DISTINCT task, 1.0 AS size FROM runs")
-        con.execute(f"CREATE MACRO {statement('program_scores')}")
+        con.execute(f"CREATE MACRO {statement('verdict/program_scores')}")
         found = con.execute("SELECT program_id, n, gain, se, df FROM program_scores()").fetchall()
     return {row[0]: Scored(*row) for row in found}
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from analysis import report
+from analysis.evidence.task_evidence import evidence
 from analysis.ledger import Ledger, read, segments
-from analysis.report.evidence import evidence
 from analysis.study import VIEWS, open_study, query, read_study
-from analysis.tables import rows
+from analysis.views.tables import rows
 from programs.common.errors import Corrupt, NotFound, UsageError
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import WORLD as MANY_EDITS

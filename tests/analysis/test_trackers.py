@@ -15,11 +15,11 @@ import pytest
 
 from analysis.statistics import Estimate
 from analysis.study import open_study
-from analysis.tables import rows, statement
 from analysis.trackers import TrackedRun, known, to_trackio, to_wandb, tracked, verdict_fields
 from analysis.verdict.caveats import Caveat
 from analysis.verdict.decision import Compared, Decision
 from analysis.verdict.verdict import decided
+from analysis.views.tables import rows, statement
 from bench.simulated_tasks import random_law, simulated_task
 from meta.cli.main import run
 from tests.meta.cli_study import metaloop
@@ -129,9 +129,9 @@ def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_th
                 "UPDATE experiments SET metric = ?, gain = ?, decision = ?, fraction = ? WHERE number = ?",
                 [metric, 1 - metric, decision, fraction, number],
             )
-        found = rows(con.execute(statement("tracked_runs")))
+        found = rows(con.execute(statement("other/tracked_runs")))
         con.execute("UPDATE runs SET state = 'running'")
-        (going,) = [row["steps"] for row in rows(con.execute(statement("tracked_runs"))) if row["steps"]]
+        (going,) = [row["steps"] for row in rows(con.execute(statement("other/tracked_runs"))) if row["steps"]]
     (row,) = [row for row in found if row["steps"]]
     values = [known(step["values"]) for step in row["steps"]]
     assert [step.get("metric") for step in values] == [1.0, None, 0.9, 0.95, 0.8, None]

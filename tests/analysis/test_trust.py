@@ -8,10 +8,10 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.study import open_study, query
-from analysis.trust import marked, weakest
 from analysis.verdict.caveats import caveats
 from analysis.verdict.verdict import VIEWS
 from tests.analysis import synthetic
+from trainer.trust import marked, weakest
 
 
 def test_the_weakest_holds_and_a_word_nobody_knows_is_weaker_still() -> None:

@@ -10,8 +10,8 @@ from scipy import stats
 
 from analysis.effects.mutation import mutation_credits
 from analysis.ledger import Ledger
-from analysis.scope import Scope
 from analysis.study import open_study
+from analysis.views.scope import Scope
 from bench.planted_events import Population
 from bench.planted_laws import DirectiveLaw, RunLaw, planted_directives
 

@@ -14,9 +14,9 @@ from duckdb import DuckDBPyConnection
 
 from analysis.effects.attribution import METHODS, credits, searched
 from analysis.effects.experiments import MethodInput
-from analysis.report.evidence import evidence
-from analysis.scope import scopes
+from analysis.evidence.task_evidence import evidence
 from analysis.study import query, read_study
+from analysis.views.scope import scopes
 from arena import match
 from arena.arms import Entry, enter
 from arena.choice import EXECUTORS

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.ledger import read
+from analysis.verdict.claim import Champion
 from arena.study import Study
 from bench.whole import begin_study, play_study
-from meta.claim import Champion
 from meta.kinds.plans import EvolvePlan
 from trainer.task import Task
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from analysis.evidence.task_evidence import ProgramScore
 from analysis.ledger.writing_events import ProgramEvent
-from analysis.report.evidence import ProgramScore
 from analysis.statistics import Estimate
+from analysis.verdict.claim import Against, claim
 from meta.archive import Archive, front, not_behind, surpasses
 from meta.breed import judge
-from meta.claim import Against, claim
 from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.report.evidence_text import RowIds, page
+from analysis.evidence.page_text import RowIds, page
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix
 from programs.shelf import starter

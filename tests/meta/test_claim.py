@@ -12,13 +12,13 @@ from scipy.stats import t as student
 
 from analysis.found_scripts import FoundScript
 from analysis.ledger.events import BaselineEvent, VerificationEvent
-from analysis.scales import GainScale
 from analysis.statistics import Estimate, mean_interval, welch_difference
+from analysis.verdict.claim import Against, Gains, claim, claim_over
 from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, OnOneTask, twins
+from analysis.views.scales import GainScale
 from arena.arms import Entry, enter
 from arena.match import announce
 from arena.task_study import TaskStudy
-from meta.claim import Against, Gains, claim, claim_over
 from meta.cli.study_result import is_worth_applying
 from meta.confirmation import against
 from programs.shelf import starter

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.study import open_study
-from analysis.tables import rows, statement
+from analysis.views.tables import rows, statement
 from arena.harvest import HARVEST
 from arena.study import Study
 from bench.whole import resized
@@ -139,7 +139,7 @@ def test_what_did_harm_and_was_hardly_kept_is_found(tmp_path: Path) -> None:
                              ideas=list(effects), directives=ids)  # fmt: skip
     config(tmp_path)
     with open_study(tmp_path) as con:
-        (row,) = rows(con.execute(statement("harmful_ideas"), {"program": program.program_id}))
+        (row,) = rows(con.execute(statement("writers/harmful_ideas"), {"program": program.program_id}))
         (known,) = con.execute(
             "SELECT -estimate, -high, -low FROM credit WHERE method = 'directive' AND directive_id = $1", ids[1:]
         ).fetchall()

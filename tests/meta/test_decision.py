@@ -20,6 +20,7 @@ from analysis.statistics import Estimate
 from analysis.study import open_study, query
 from analysis.trackers import tracked
 from analysis.verdict.caveats import caveats
+from analysis.verdict.claim import Champion
 from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
@@ -30,7 +31,6 @@ from bench.contradiction.laws import HIGH, Plant, stock
 from bench.contradiction.screens import screens
 from bench.contradictions import bases, judged, of_facts
 from bench.whole import resized
-from meta.claim import Champion
 from meta.cli.output import Output
 from meta.cli.study_result import next_commands, show_study_result
 from meta.kinds.power import power_sentence

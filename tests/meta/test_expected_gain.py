@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.report.evidence import evidence
+from analysis.evidence.task_evidence import evidence
 from analysis.study import open_study
 from bench.simulated_tasks import random_law
 from bench.whole import resized, whole_study

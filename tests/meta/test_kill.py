@@ -17,7 +17,7 @@ import pytest
 
 from analysis.ledger import check
 from analysis.study import VIEWS, open_study
-from analysis.tables import rows
+from analysis.views.tables import rows
 from bench.whole import begin_study, resized
 from tests.inner_loop.play import BLOBS
 from tests.meta.evolved import SHORT

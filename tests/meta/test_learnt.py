@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from analysis.knowledge import of_trials, write
+from analysis.knowledge.store import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
 from arena.study import Study

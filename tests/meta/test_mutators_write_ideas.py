@@ -11,12 +11,12 @@ import pytest
 from analysis.effects.experiments import FailedScript
 from analysis.effects.final_scripts import FinalScript, on_top
 from analysis.effects.rows import Value
-from analysis.report.evidence import Evidence
-from analysis.report.evidence import evidence as measured
-from analysis.scales import GainScale
+from analysis.evidence.over_tasks import over_tasks
+from analysis.evidence.task_evidence import Evidence
+from analysis.evidence.task_evidence import evidence as measured
 from analysis.statistics import mean_interval
 from analysis.study import open_study
-from analysis.verdict.over_tasks import over_tasks
+from analysis.views.scales import GainScale
 from meta.mutators.base import ParentProgram
 from meta.mutators.edit_gains import GainTable, key_of_term
 from meta.mutators.offline.write_ideas import UNTOUCHED, WriteIdeas, untried_beside

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from arena.setup import StudySetup
 from arena.study import Study
 from bench.whole import QUICK, begin_night, begin_study, evolve_plan

@@ -13,12 +13,12 @@ from scipy.stats import ttest_ind
 
 from analysis.statistics import pooled_sd
 from analysis.study import read_study
+from analysis.verdict.claim import Claim, claim
 from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.power import measured_sd
 from arena.study import Study
 from bench.common import champion_of
 from bench.whole import evolve_plan, play_study, resized
-from meta.claim import Claim, claim
 from meta.cli.views import view
 from meta.mutators.llm.prompt import write_briefing
 from meta.reserve import (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from analysis.ledger import read
-from analysis.scales import UNIT
 from analysis.statistics import mean_interval
 from analysis.verdict.verdict import decided
+from analysis.views.scales import UNIT
 from arena.race import ArmScore
 from arena.study import Study
 from arena.task_set import TaskSet

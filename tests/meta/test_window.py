@@ -20,7 +20,6 @@ from analysis.report.page import Page
 from analysis.report.source import ReportSource
 from analysis.study import open_study
 from analysis.study import query as ask
-from analysis.trust import WHY
 from analysis.verdict.verdict import decided, verdict_of
 from analysis.wording import brief, duration, number, span
 from meta.cli.screen import screen
@@ -31,6 +30,7 @@ from tests.arena.contest.test_browser import go, until
 from tests.arena.home.test_client import host_of, text
 from tests.meta.opened_window import TOKEN, Window, first, until_read
 from tests.serving import serving
+from trainer.trust import WHY
 
 LONG_NAMES = "document.querySelectorAll('.named').forEach((one) => one.textContent = 'champion idea-queue-learnt-v4')"
 WHOLE = "[...document.querySelectorAll('pre.program')]"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.audit import GainEstimate, gain_over_seeds, keeps_its_gain, source_verdict
 from analysis.ledger import Ledger, check, read
+from analysis.verdict.recheck import GainEstimate, gain_over_seeds, keeps_its_gain, source_verdict
 from arena import embedded
 from inner_loop.bench import Bench
 from inner_loop.events import Proposal

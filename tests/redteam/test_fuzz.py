@@ -23,9 +23,9 @@ import pytest
 from analysis.imports.columns import Stated
 from analysis.imports.runs import runs_of
 from analysis.imports.table import UnreadableLog, read_log
-from analysis.knowledge import query as query_effects
-from analysis.knowledge import read as read_effects
-from analysis.knowledge import write as write_effects
+from analysis.knowledge.store import query as query_effects
+from analysis.knowledge.store import read as read_effects
+from analysis.knowledge.store import write as write_effects
 from analysis.ledger import Ledger
 from arena.home.chain import Chain
 from arena.home.protocol import RunResult, parsed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.knowledge import query, read, write
+from analysis.knowledge.store import query, read, write
 from tests.analysis.test_knowledge import effect
 from tests.arena.contest.hosting import founded
 from tests.meta.cli_study import metaloop, write_study

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis.report.evidence_text import RowIds, page
+from analysis.evidence.page_text import RowIds, page
 from meta.cli.output import bare, clean
 from meta.outcome import evidence_page
 from programs.common.errors import ProgramError

@@ -18,7 +18,7 @@ from sqlalchemy import event
 from analysis.imports.columns import Stated
 from analysis.imports.runs import runs_of
 from analysis.imports.table import UnreadableLog, read_log
-from analysis.knowledge import query, read, write
+from analysis.knowledge.store import query, read, write
 from analysis.study import query as ask_study
 from arena.contest.entering.lookup import find_entry
 from arena.contest.web.host import weight_of

@@ -227,7 +227,7 @@ class CommandAttempt(Attempt):
         shown = with_shown_paths(job, self.section.readable, self.section.links, sandboxed=self.sandboxed)
         ended = run_job(shown, sandboxed=self.sandboxed)
         if self.compiled:
-            self.compiled.take(ended)
+            ended = self.compiled.take(ended)
         self.written = ended.written
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")

@@ -76,8 +76,9 @@ class CompileCache:
         limits = replace(job.limits, result_mb=job.limits.result_mb + COMPILED_MB)
         return replace(job, limits=limits, wanted=[*job.wanted, COMPILED])
 
-    def take(self, ended: Ended) -> None:
+    def take(self, ended: Ended) -> Ended:
         """While the cache is being filled, the next process starts from the result of this one."""
         if self._is_growing:
             fetched = {name: data for name, data in ended.files.items() if name.startswith(f"{COMPILED}/")}
             self._files, self._has_grown = fetched or self._files, True
+        return replace(ended, missing=tuple(line for line in ended.missing if not line.startswith(f"{COMPILED}/")))

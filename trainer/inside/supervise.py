@@ -195,7 +195,7 @@ def fetch(folder: str, wanted: Iterable[str], most: int) -> tuple[dict[str, byte
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for name in wanted:
         try:
-            for path, data in _take(root, name.rstrip("/"), most, 0):
+            for path, data in _take(root, name.rstrip("/"), most, 0, missing):
                 most -= len(data)
                 fetched[path] = data
                 if len(fetched) > _MOST_FILES:
@@ -206,8 +206,9 @@ def fetch(folder: str, wanted: Iterable[str], most: int) -> tuple[dict[str, byte
     return fetched, missing
 
 
-def _take(root: int, name: str, left: int, depth: int) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of a regular file, or of each file below a folder. No link in any part of the path is followed."""
+def _take(root: int, name: str, left: int, depth: int, missing: list[str]) -> Iterator[tuple[str, bytes]]:
+    """(path, bytes) of a regular file, or of each file below a folder. No link in any part of the path is followed;
+    those in a folder are ``missing``."""
     current, descriptor = root, -1
     try:
         for part in name.split("/"):
@@ -219,8 +220,11 @@ def _take(root: int, name: str, left: int, depth: int) -> Iterator[tuple[str, by
         if stat.S_ISDIR(form.st_mode):
             if depth > _DEEPEST:
                 raise ValueError("nested too deeply")
-            for inner in sorted(entry.name for entry in os.scandir(current) if not entry.is_symlink()):
-                for item in _take(root, f"{name}/{inner}", left, depth + 1):
+            for inner in sorted(os.scandir(current), key=lambda entry: entry.name):
+                if inner.is_symlink():
+                    missing.append(f"{name}/{inner.name}: symbolic links are not taken")
+                    continue
+                for item in _take(root, f"{name}/{inner.name}", left, depth + 1, missing):
                     left -= len(item[1])
                     yield item
             return

@@ -11,7 +11,6 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis.ledger.run_state import RunState
-from analysis.trust import counts, weakest
 from analysis.verdict.decision import ArmGain, ArmsDifference, twins
 from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
@@ -25,6 +24,7 @@ from arena.spend import spend_of
 from arena.study import Study
 from programs.common.ids import content_id
 from programs.common.text import word_list
+from trainer.trust import counts, weakest
 
 PATIENCE = 4.0  # minimum time between refreshes, in multiples of the time that the last one took
 QUICK_SECONDS = 0.1

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from arena.drain import drained
 from arena.executor import Progress
 from arena.study import Study

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
 

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from analysis.effects.rows import CreditRow, canonical, plain
-from analysis.report.evidence import Evidence
-from analysis.report.evidence_text import RowIds, page, quoted
+from analysis.evidence.page_text import RowIds, page, quoted
+from analysis.evidence.task_evidence import Evidence
 from analysis.study import read_study
-from analysis.tables import rows, statement, typed_rows
+from analysis.views.tables import rows, statement, typed_rows
 from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.models.contract import Message
@@ -248,8 +248,8 @@ def write_briefing(study: Study, evidence: Evidence, traces: Sequence[Trace] = (
     """From the study's ledger as it is now."""
     names = {program_id: program.name for program_id, program in study.state.programs.items()}
     with read_study(study.folder, views=("contributions",)) as con:
-        turns = rows(con.execute(statement("night_contributed")))
-        control = typed_rows(con.execute(statement("null_control"), {"task": study.task.name}), Control)
+        turns = rows(con.execute(statement("writers/night_contributed")))
+        control = typed_rows(con.execute(statement("writers/null_control"), {"task": study.task.name}), Control)
     credit = {m.child_id: m for m in evidence.mutations}
     tried = [
         Tried(

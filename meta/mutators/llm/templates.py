@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from analysis.report.evidence_text import fact, quoted
+from analysis.evidence.page_text import fact, quoted
 from analysis.wording import significant
 from inner_loop.chat.quoting import mark_of
 from programs.common.templates import jinja_environment

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.study import read_study
-from analysis.tables import rows, statement
+from analysis.views.tables import rows, statement
 from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.chat.reply import BadEdit, parse
@@ -42,10 +42,10 @@ def gather_traces(study: Study, generation: int) -> list[Trace]:
     tasks = [task_study.task for task_study in tasks_of(study)]
     units = {task.name: task.unit for task in tasks}
     with read_study(study.folder, views=()) as con:
-        runs = rows(con.execute(statement("trace_runs"), {"tasks": [*units], "generation": generation}))
+        runs = rows(con.execute(statement("writers/trace_runs"), {"tasks": [*units], "generation": generation}))
         run_ids = {"runs": [run["run_id"] for run in runs]}
-        tried = rows(con.execute(statement("trace_experiments"), run_ids))
-        why = _rationales(con.execute(statement("trace_calls"), run_ids).fetchall())
+        tried = rows(con.execute(statement("writers/trace_experiments"), run_ids))
+        why = _rationales(con.execute(statement("writers/trace_calls"), run_ids).fetchall())
     experiments: dict[str, list[Row]] = defaultdict(list)
     for row in tried:
         change = row["diff"] or json.dumps(row["edit"], ensure_ascii=False, default=str)

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from inner_loop.behaviour import misfit
 from inner_loop.events import CallEvent
 from inner_loop.models.contract import Message, bytes_of

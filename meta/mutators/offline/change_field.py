@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.charter import Charter
 from programs.settings import set_charter, unset_charter

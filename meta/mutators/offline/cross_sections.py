@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 import numpy as np
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.common.text import newline_of
 from programs.edit import sections

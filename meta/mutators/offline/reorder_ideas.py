@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import GainTable
 from meta.mutators.queue_first import queue_first

@@ -24,7 +24,7 @@ from analysis.effects.experiments import Effects, key_of
 from analysis.effects.final_scripts import FinalScript, OnTop, on_top
 from analysis.effects.rows import CreditRow
 from analysis.effects.rows import Key as CreditKey
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import GainTable, Key, best_first, is_clear, key_of_term, parse_idea, term_of
 from meta.mutators.queue_first import queue_first

@@ -16,8 +16,8 @@ from analysis.report import page
 from analysis.report.card import card
 from analysis.report.source import Answer, ReportSource
 from analysis.study import open_study, query
-from analysis.tables import rows
 from analysis.verdict.verdict import verdict_of
+from analysis.views.tables import rows
 from analysis.wording import clean
 from tests.analysis import synthetic
 from tests.analysis.report import studies

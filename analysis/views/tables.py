@@ -60,7 +60,7 @@ _PLAIN = frozenset(
 @cache
 def statement(name: str, folder: str = "queries") -> str:
     """The text of one of our SQL files."""
-    return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
+    return (Path(__file__).parent.parent / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> None:

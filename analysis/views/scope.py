@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from analysis.tables import Record, statement, typed_rows
+from analysis.views.tables import Record, statement, typed_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,8 +44,9 @@ class Scope:
         return {column: np.asarray(values) for column, values in arrays.items()}
 
     def table(self, name: str, **more: Parameter) -> None:
-        """Creates a temporary table of that name from the statement's rows; the caller drops it."""
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self.text(name)}", self.given(name, **more))
+        """Creates a temporary table of the statement's name from its rows; the caller drops it."""
+        table = name.rpartition("/")[2]
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {self.text(name)}", self.given(name, **more))
 
     @cached_property
     def unit(self) -> str:

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.knowledge import Effect
+from analysis.knowledge.store import Effect
 from trainer.edits import Value
 from trainer.values.conditional import compares
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.ledger.json_values import read_as
-from analysis.tables import answer, exact_path, parquet, quoted, rows, typed_rows
+from analysis.views.tables import answer, exact_path, parquet, quoted, rows, typed_rows
 from programs.common.bounded import json_value
 from programs.common.errors import NotFound, UsageError
 from programs.common.files import irregular, is_regular

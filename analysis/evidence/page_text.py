@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from analysis.effects.final_scripts import FinalScript, OnTop, dispensable, on_top
 from analysis.effects.rows import CreditRow, Key
-from analysis.report.evidence import Evidence
+from analysis.evidence.task_evidence import Evidence
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line
 from programs.program import Program

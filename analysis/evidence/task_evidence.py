@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from analysis.effects.attribution import credits
 from analysis.effects.final_scripts import FinalScript, final_scripts
 from analysis.effects.rows import CreditRow, DirectiveUse, Value
-from analysis.scales import GainScale
-from analysis.scope import Scope
 from analysis.statistics import Estimate, mean_interval, posterior
+from analysis.views.scales import GainScale
+from analysis.views.scope import Scope
 from trainer.edits import EditSpace
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def evidence(
     later = con.execute(excluded, [until_generation]).fetchall()
     scope = Scope(con, task, (*exclude_matches, *(match_id for (match_id,) in later)))
     known = credits(scope)
-    [total] = scope.rows("totals", EvidenceTotals)
+    [total] = scope.rows("evidence/totals", EvidenceTotals)
     return Evidence(
         task=task,
         unit=scope.unit,
@@ -120,14 +120,14 @@ def evidence(
         experiments=total.experiments,
         effects=known.effects,
         finals=tuple(final_scripts(scope, known.effects)),
-        uses=tuple(scope.rows("idea_use", DirectiveUse)),
+        uses=tuple(scope.rows("evidence/idea_use", DirectiveUse)),
     )
 
 
 def program_scores(scope: Scope) -> list[ProgramScore]:
     """Every program with a verified run, best posterior first."""
     runs: dict[str, list[ScoredRun]] = defaultdict(list)
-    for run in scope.rows("program_runs", ScoredRun):
+    for run in scope.rows("evidence/program_runs", ScoredRun):
         runs[run.program_id].append(run)
     scores = posterior([mean_interval([run.gain for run in each]) for each in runs.values()])
     table = []

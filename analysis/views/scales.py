@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.statistics import Estimate, mean_interval, pooled_sd
-from analysis.tables import statement
+from analysis.views.tables import statement
 from programs.shelf import starter
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequ
 
 def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
     """From the verified runs of all selecting matches, in the order of the tasks' first match."""
-    asked = con.execute(statement("scales"), {"stock": starter("stock").program_id})
+    asked = con.execute(statement("verdict/scales"), {"stock": starter("stock").program_id})
     for task, unit, stock, others in asked.fetchall():
         scale = scale_of(task, unit or "", stock, others)
         mean = scale.stock

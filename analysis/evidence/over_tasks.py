@@ -12,9 +12,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.effects.rows import CreditRow, corrected, figures
-from analysis.report.evidence import Evidence, ProgramScore
-from analysis.scales import UNIT, GainScale
+from analysis.evidence.task_evidence import Evidence, ProgramScore
 from analysis.statistics import Estimate, mean_over_tasks
+from analysis.views.scales import UNIT, GainScale
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:

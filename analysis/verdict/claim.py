@@ -1,8 +1,8 @@
 """The claim of a study, one pre-declared one-sided test on a stream that nothing else has used; and the decision.
 
 On several tasks it is still one test, of the mean over tasks of champion minus stock, each divided by the task's scale:
-stock's mean gain in the search (`analysis.scales`). The scales are known before the first run of the confirmation, from
-other runs, so the test is of a linear form and holds its level however little stock gains anywhere.
+stock's mean gain in the search (`analysis.views.scales`). The scales are known before the first run of the
+confirmation, from other runs, so the test is of a linear form and holds its level however little stock gains anywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from analysis.scales import GainScale
 from analysis.statistics import Estimate, mean_interval, mean_over_tasks, ratio, shared_error, skewed_difference
 from analysis.verdict.decision import (
     BETTER,
@@ -24,6 +23,7 @@ from analysis.verdict.decision import (
     state_of,
 )
 from analysis.verdict.decision import LEVEL as LEVEL
+from analysis.views.scales import GainScale
 from programs.program import Program
 
 STOCK, TWIN, OWN, START, LEARNT = "control", "a/a", "own", "start", "learnt"  # roles

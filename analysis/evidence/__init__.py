@@ -1,0 +1,1 @@
+"""The evidence that writers of programs read, people and models alike."""

@@ -1,0 +1,1 @@
+"""What is learnt of one study is kept here, and chosen for the next."""
