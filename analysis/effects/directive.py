@@ -72,8 +72,8 @@ def _credit(scope: Scope, row: HeldDirective, gain: Estimate | None) -> CreditRo
     programs = tuple(row.program_ids)
     return CreditRow(
         credit_id=content_id("c", "directive", scope.task, row.directive_id), task=scope.task, method="directive",
-        **figures(gain or Estimate(0.0)), n=row.n, design="observational", unit=scope.unit, label=row.text,
-        directive_id=row.directive_id, kind=row.kind, program_ids=programs,
+        stream="search", **figures(gain or Estimate(0.0)), n=row.n, design="observational", unit=scope.unit,
+        label=row.text, directive_id=row.directive_id, kind=row.kind, program_ids=programs,
         program_id=programs[0] if len(programs) == 1 else None,
         device_seconds=row.seconds, failures=row.failures, runs_held=row.runs or row.runs_cited, runs=row.runs_cited,
     )  # fmt: skip

@@ -66,8 +66,9 @@ def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, Estimate | Non
     if not is_isolated:
         known |= {"low": None, "high": None, "p": None}
     return CreditRow(
-        credit_id=content_id("c", "edit", scope.task, *key), task=scope.task, method="edit", **known, n=tries.tries,
-        design="observational" if tries.chosen else "randomised", unit=scope.unit, knob=tries.knob,
-        value=plain(value), constant=value, label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}",
+        credit_id=content_id("c", "edit", scope.task, *key), task=scope.task, method="edit", stream="search",
+        **known, n=tries.tries, design="observational" if tries.chosen else "randomised", unit=scope.unit,
+        knob=tries.knob, value=plain(value), constant=value,
+        label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}",
         failures=tries.failures, runs=runs, is_isolated=is_isolated, device_seconds=tries.seconds,
     )  # fmt: skip

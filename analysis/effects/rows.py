@@ -51,6 +51,7 @@ class CreditRow:
     match_id: str | None = None
     run_id: str | None = None
     experiment_id: str | None = None
+    stream: str = "selection"  # whose rows the estimate is about; `search`: those that chose what was kept
     # False: nearly all tries had another edit beside it that hurts, so the estimate is how it repairs that one. No
     # interval and no q then: effects do not add up there.
     is_isolated: bool = True
