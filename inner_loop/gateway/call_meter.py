@@ -92,11 +92,19 @@ class CallMeter:
         for call in list(self._open):
             call.fail("the run ended during the call")
 
-    def settle(self, call: MeteredCall, event: CallEvent, cost: Cost) -> None:
-        """Only the first settlement of a call counts."""
+    def settle(self, call: MeteredCall, event: CallEvent, cost: Cost, reason: str = "") -> None:
+        """Charge and record a call as its event says. Only its first settlement counts. ``reason``: why its cost is
+        not the reported one."""
         with self._settling:
             if call not in self._open:
                 return
+            if reason:
+                reason = scrub(reason)
+                event = replace(event, reason=reason[:300], faults=(f"{event.model}: {reason}"[:200],))
+            if not event.tokens:
+                usd = cost.usd if call.price or not cost.tokens else None
+                event = replace(event, lost_tokens=cost.tokens, lost_usd=usd)
+            event = replace(event, wall_seconds=call.seconds)
             with self._ending_the_run():
                 self._limiter.settle(call.key, cost)
                 if event.status != "failed" or event.lost_tokens or next(self._failures) < FAILED:
@@ -179,31 +187,23 @@ class MeteredCall:
         event = replace(self.event, status=status, model=reply.model or self.event.model, finish=reply.finish)
         usage = reported(reply.counts)
         if usage is None:
-            self._settle(event, self.estimate, "the reply reports no usage")
+            self.meter.settle(self, event, self.estimate, "the reply reports no usage")
             return
         usd = self.price.cost(usage) if self.price else None
         event = replace(
             event, tokens=usage.tokens, usd=usd, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out,
-            tokens_cached=usage.cached, reply_usd=usd, reply_seconds=self._seconds,
+            tokens_cached=usage.cached, reply_usd=usd, reply_seconds=self.seconds,
         )  # fmt: skip
-        self._settle(event, Cost(usage.tokens, usd or 0.0))
+        self.meter.settle(self, event, Cost(usage.tokens, usd or 0.0))
 
     def fail(self, reason: str, *, free: bool = False) -> None:
         """The call failed, before the API produced anything or else at an unknown cost."""
-        self._settle(self.event, Cost() if free else self.estimate, reason)
+        self.meter.settle(self, self.event, Cost() if free else self.estimate, reason)
 
     @property
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """Since the call began."""
         return round(time.monotonic() - self.began, 4)
-
-    def _settle(self, event: CallEvent, cost: Cost, reason: str = "") -> None:
-        if reason:
-            reason = scrub(reason)
-            event = replace(event, reason=reason[:300], faults=(f"{event.model}: {reason}"[:200],))
-        if not event.tokens:
-            usd = cost.usd if self.price or not cost.tokens else None
-            event = replace(event, lost_tokens=cost.tokens, lost_usd=usd)
-        self.meter.settle(self, replace(event, wall_seconds=self._seconds), cost)
 
 
 def _clean_word(value: object, most: int) -> str:
