@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inner_loop.events import CallEvent
@@ -50,6 +50,7 @@ class CallMeter:
         self._context = context
         self._limiter = SpendLimiter.of(context)
         self._open: set[MeteredCall] = set()
+        self._settling = threading.Lock()
         self._closing = threading.Event()
         self._failures = itertools.count()
         self._numbers = itertools.count(max((event.number for event in context.calls()), default=-1) + 1)
@@ -57,43 +58,6 @@ class CallMeter:
     @contextmanager
     def call(self, request: ModelRequest, route: Route) -> Iterator[MeteredCall]:
         """One call. Raises RequestRefused if it may not be made."""
-        call = self._start(request, route)
-        self._open.add(call)
-        try:
-            yield call
-        finally:
-            call.fail("the call was aborted")  # unless it was settled
-
-    def close(self, seconds: float) -> None:
-        """Start no further calls, give those in flight ``seconds`` to end, and charge the rest their estimates."""
-        self._closing.set()
-        end = time.monotonic() + seconds
-        while self._open and time.monotonic() < end:
-            time.sleep(LOOK_SECONDS)
-        for call in list(self._open):
-            call.fail("the run ended during the call")
-
-    def settle(self, call: MeteredCall, event: CallEvent, cost: Cost) -> None:
-        """Called once for each call."""
-        with self._ending_the_run():
-            self._limiter.settle(call.key, cost)
-            if event.status != "failed" or event.lost_tokens or next(self._failures) < FAILED:
-                self._context.emit(event)
-        self._open.discard(call)
-
-    @contextmanager
-    def _ending_the_run(self) -> Iterator[None]:
-        """An error of our own in here ends the run; in the thread of a call it would go unnoticed."""
-        try:
-            yield
-        except MetaloopError as error:
-            self.problem = self.problem or error
-        except OSError as error:  # the disk of purse.json
-            message = f"{error.filename or 'the study'}: {error.strerror or error}"
-            hint = "the same command continues once this is fixed"
-            self.problem = self.problem or EnvironmentProblem(message, hint=hint)
-
-    def _start(self, request: ModelRequest, route: Route) -> MeteredCall:
         config, full_name = self._context.config, f"{route.name}/{request.model}"
         names = sorted((full_name, request.model), key=lambda name: name not in config.prices)
         price = next((price for name in names if (price := prices.price_of(name, config))), None)
@@ -112,58 +76,56 @@ class CallMeter:
             request=hashlib.sha256(request.content).hexdigest(), model=request.model, tokens=0, usd=0.0,
             wall_seconds=0.0,
         )  # fmt: skip
-        return MeteredCall(self, key, event, price, estimate)
+        call = MeteredCall(self, key, event, price, estimate)
+        self._open.add(call)
+        try:
+            yield call
+        finally:
+            call.fail("the call was aborted")  # unless it was settled
+
+    def close(self, seconds: float) -> None:
+        """Start no further calls, give those in flight ``seconds`` to end, and charge the rest their estimates."""
+        self._closing.set()
+        end = time.monotonic() + seconds
+        while self._open and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+        for call in list(self._open):
+            call.fail("the run ended during the call")
+
+    def settle(self, call: MeteredCall, event: CallEvent, cost: Cost, reason: str = "") -> None:
+        """Charge and record a call as its event says. Only its first settlement counts. ``reason``: why its cost is
+        not the reported one."""
+        with self._settling:
+            if call not in self._open:
+                return
+            if reason:
+                reason = scrub(reason)
+                event = replace(event, reason=reason[:300], faults=(f"{event.model}: {reason}"[:200],))
+            if not event.tokens:
+                usd = cost.usd if call.price or not cost.tokens else None
+                event = replace(event, lost_tokens=cost.tokens, lost_usd=usd)
+            event = replace(event, wall_seconds=call.seconds)
+            with self._ending_the_run():
+                self._limiter.settle(call.key, cost)
+                if event.status != "failed" or event.lost_tokens or next(self._failures) < FAILED:
+                    self._context.emit(event)
+            self._open.remove(call)
+
+    @contextmanager
+    def _ending_the_run(self) -> Iterator[None]:
+        """An error of our own in here ends the run; in the thread of a call it would go unnoticed."""
+        try:
+            yield
+        except MetaloopError as error:
+            self.problem = self.problem or error
+        except OSError as error:  # the disk of purse.json
+            message = f"{error.filename or 'the study'}: {error.strerror or error}"
+            hint = "the same command continues once this is fixed"
+            self.problem = self.problem or EnvironmentProblem(message, hint=hint)
 
     def _pause(self, seconds: float) -> None:
         if self._closing.wait(seconds):
             raise RequestRefused(503, "the run is ending")
-
-
-class MeteredCall:
-    """One call in flight, with what was read of its reply. Only its first settlement counts."""
-
-    def __init__(
-        self, meter: CallMeter, key: str, event: CallEvent, price: prices.TokenPrice | None, estimate: Cost
-    ) -> None:
-        self.key, self.reply = key, ReplyReader()
-        self._meter, self._event, self._price, self._estimate = meter, event, price, estimate
-        self._began = time.monotonic()
-        self._settling = threading.Lock()
-
-    def answer(self) -> None:
-        """The reply is read completely; its reported usage is the cost. Its text is in the session's output."""
-        reply = self.reply
-        status = {"length": "truncated", "content_filter": "refused"}.get(reply.finish, "ok")
-        event = replace(self._event, status=status, model=reply.model or self._event.model, finish=reply.finish)
-        usage = reported(reply.counts)
-        if usage is None:
-            self._settle(event, self._estimate, "the reply reports no usage")
-            return
-        usd = self._price.cost(usage) if self._price else None
-        event = replace(
-            event, tokens=usage.tokens, usd=usd, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out,
-            tokens_cached=usage.cached, reply_usd=usd, reply_seconds=self._seconds,
-        )  # fmt: skip
-        self._settle(event, Cost(usage.tokens, usd or 0.0))
-
-    def fail(self, reason: str, *, free: bool = False) -> None:
-        """The call failed, before the API produced anything or else at an unknown cost."""
-        self._settle(self._event, Cost() if free else self._estimate, reason)
-
-    @property
-    def _seconds(self) -> float:
-        return round(time.monotonic() - self._began, 4)
-
-    def _settle(self, event: CallEvent, cost: Cost, reason: str = "") -> None:
-        if not self._settling.acquire(blocking=False):
-            return
-        if reason:
-            reason = scrub(reason)
-            event = replace(event, reason=reason[:300], faults=(f"{event.model}: {reason}"[:200],))
-        if not event.tokens:
-            usd = cost.usd if self._price or not cost.tokens else None
-            event = replace(event, lost_tokens=cost.tokens, lost_usd=usd)
-        self._meter.settle(self, replace(event, wall_seconds=self._seconds), cost)
 
 
 class ReplyReader:
@@ -204,6 +166,44 @@ class ReplyReader:
         if finish == "incomplete":
             finish = as_dict(choice.get("incomplete_details")).get("reason") or finish
         self.finish = _FINISH.get(str(finish), _clean_word(finish, 40)) or self.finish
+
+
+@dataclass(eq=False)
+class MeteredCall:
+    """One call in flight, with what was read of its reply."""
+
+    meter: CallMeter
+    key: str
+    event: CallEvent
+    price: prices.TokenPrice | None
+    estimate: Cost
+    reply: ReplyReader = field(default_factory=ReplyReader)
+    began: float = field(default_factory=time.monotonic)
+
+    def answer(self) -> None:
+        """The reply is read completely; its reported usage is the cost. Its text is in the session's output."""
+        reply = self.reply
+        status = {"length": "truncated", "content_filter": "refused"}.get(reply.finish, "ok")
+        event = replace(self.event, status=status, model=reply.model or self.event.model, finish=reply.finish)
+        usage = reported(reply.counts)
+        if usage is None:
+            self.meter.settle(self, event, self.estimate, "the reply reports no usage")
+            return
+        usd = self.price.cost(usage) if self.price else None
+        event = replace(
+            event, tokens=usage.tokens, usd=usd, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out,
+            tokens_cached=usage.cached, reply_usd=usd, reply_seconds=self.seconds,
+        )  # fmt: skip
+        self.meter.settle(self, event, Cost(usage.tokens, usd or 0.0))
+
+    def fail(self, reason: str, *, free: bool = False) -> None:
+        """The call failed, before the API produced anything or else at an unknown cost."""
+        self.meter.settle(self, self.event, Cost() if free else self.estimate, reason)
+
+    @property
+    def seconds(self) -> float:
+        """Since the call began."""
+        return round(time.monotonic() - self.began, 4)
 
 
 def _clean_word(value: object, most: int) -> str:

@@ -59,23 +59,19 @@ COMMON = {
 
 @dataclass(frozen=True)
 class Route:
-    """One API behind the gateway. ``url`` has no slash at its end; ``prefix`` is its path at the gateway; ``secret``
-    is sent as the header ``authorization``, or ``x-api-key``."""
+    """One API behind the gateway. ``url`` has no slash at its end; ``prefix`` is its path at the gateway;
+    ``authorization`` is the header that contains the ``secret``."""
 
     name: str
     protocol: Protocol
     url: str
     prefix: str
-    bearer: bool
     secret: str = field(repr=False)
+    authorization: dict[str, str] = field(repr=False)
 
     @property
     def host(self) -> str:
         return urlsplit(self.url).hostname or ""
-
-    @property
-    def authorization(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.secret}"} if self.bearer else {"x-api-key": self.secret}
 
 
 def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.environ) -> tuple[Route, ...]:
@@ -86,8 +82,9 @@ def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.envir
         if secret := key or _first(upstream.tokens, ours):
             variable = next((one for one in upstream.base if ours.get(one)), "")
             url = _address(ours[variable], variable) if variable else upstream.url
-            bearer = upstream.protocol == "openai" or not key
-            open_routes.append(Route(name, upstream.protocol, url, upstream.prefix(name), bearer, secret))
+            is_bearer = upstream.protocol == "openai" or not key
+            header = {"authorization": f"Bearer {secret}"} if is_bearer else {"x-api-key": secret}
+            open_routes.append(Route(name, upstream.protocol, url, upstream.prefix(name), secret, header))
     return tuple(open_routes)
 
 

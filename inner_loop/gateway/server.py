@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -79,7 +79,7 @@ class Gateway(Closing, ThreadingTCPServer):
         timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
         limits = httpx.Limits(max_connections=None)  # with proxies and certificates of our own environment
         self.client = limited(httpx.Client(timeout=timeout, limits=limits), _REPLY_BYTES)
-        self._large_bodies = threading.BoundedSemaphore(_LARGE_BODIES)
+        self.large_bodies = threading.BoundedSemaphore(_LARGE_BODIES)
         self._parsing = threading.Lock()  # parsed, a body takes many times its bytes
         self._model_names, self._model_patterns = context.config.models, models
         self._upstreams = upstreams
@@ -88,7 +88,7 @@ class Gateway(Closing, ThreadingTCPServer):
         if not shared:
             self.socket.close()
             self.path, self.socket = private_socket()
-        self._free_threads = threading.BoundedSemaphore(CONNECTIONS)
+        self.connections = threading.BoundedSemaphore(CONNECTIONS)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
         self._thread.start()
 
@@ -101,22 +101,6 @@ class Gateway(Closing, ThreadingTCPServer):
         if self.path:
             shutil.rmtree(self.path.parent, ignore_errors=True)
         self.client.close()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for each connection, up to a limit."""
-        if self._free_threads.acquire(blocking=False):
-            super().process_request(request, client_address)
-            return
-        request.setblocking(False)
-        with suppress(OSError):  # it did not wait for it
-            request.send(_FULL)
-        self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free_threads.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """An agent that hung up is not an error of ours, nor is a call that `close` has cut."""
@@ -137,18 +121,6 @@ class Gateway(Closing, ThreadingTCPServer):
             variables |= dict.fromkeys(upstream.base, self.bases()[route.name])
             variables |= dict.fromkeys(upstream.keys, self.token)
         return variables
-
-    @contextmanager
-    def hold_body(self, length: int) -> Iterator[None]:
-        """Few large bodies at once. Raises RequestRefused where too many are held for too long."""
-        is_large = length > _LARGE_BYTES
-        if is_large and not self._large_bodies.acquire(timeout=_BODY_SECONDS):
-            raise RequestRefused(503, "too many large requests at once")
-        try:
-            yield
-        finally:
-            if is_large:
-                self._large_bodies.release()
 
     def parse(self, kind: Kind, data: bytearray) -> ModelRequest:
         """The request in a body. Raises RequestRefused, also for another model than those that the user named: it could
@@ -185,6 +157,16 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing on stderr."""
 
+    def handle(self) -> None:
+        """One request, unless too many connections are open."""
+        if not self.server.connections.acquire(blocking=False):
+            self.wfile.write(_FULL)
+            return
+        try:
+            super().handle()
+        finally:
+            self.server.connections.release()
+
     def do_HEAD(self) -> None:
         """Clients check whether the server is running."""
         self._send_whole(200, b"", {})
@@ -194,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
             self._check_token()
             route, path, kind = self._find_route()
             length = self._body_length()
-            with self.server.hold_body(length):
+            with self.server.large_bodies if length > _LARGE_BYTES else nullcontext():
                 # counting tokens is free, and has the same restrictions
                 request = self.server.parse(kind or "messages", self._read_body(length)) if length or kind else None
                 with self.server.meter.call(request, route) if request and kind else nullcontext() as call:
@@ -292,7 +274,9 @@ class Handler(BaseHTTPRequestHandler):
     def _forward_stream(self, response: httpx.Response, call: MeteredCall, hides_usage: bool) -> None:
         """Event by event. A broken stream ends for the agent without an end mark, as it did for us."""
         headers = self._reply_headers(response) | {"Transfer-Encoding": "chunked"}
-        is_connected = self._send_head(response.status_code, headers)
+        with suppress(OSError):
+            self._send_head(response.status_code, headers)
+        is_connected = True
         try:
             for event in self._events(response):
                 has_only_usage = call.reply.read_event(event)
@@ -329,20 +313,17 @@ class Handler(BaseHTTPRequestHandler):
         return {name: redact(value.encode("latin-1", "replace")).decode("latin-1") for name, value in headers.items()}
 
     def _send_whole(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        if self._send_head(status, headers | {"Content-Length": str(len(data))}):
-            self._write(data)
+        self._send_head(status, headers | {"Content-Length": str(len(data))})
+        self.wfile.write(data)
 
-    def _send_head(self, status: int, headers: dict[str, str]) -> bool:
-        """Whether the agent is still connected, as for `_write`."""
+    def _send_head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in (headers | {"Connection": "close"}).items():
             self.send_header(name, value)
-        with suppress(OSError):
-            self.end_headers()
-            return True
-        return False
+        self.end_headers()
 
     def _write(self, data: bytes) -> bool:
+        """Whether the agent is still connected."""
         with suppress(OSError):
             self.wfile.write(data)
             return True
