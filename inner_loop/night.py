@@ -88,9 +88,9 @@ class Night:
         try:
             for seat in self._seats:
                 seat.researcher.open(bench)
-            restored = bool(bench.history[1:])
             self._begin(bench)
-            self._play(bench, self._turns_after(bench) if restored else self._turns())
+            is_replayed = self._seats[0].researcher.turn_size == 1
+            self._play(bench, self._turns() if is_replayed else self._turns_after(bench))
         finally:
             for seat in self._seats:
                 seat.researcher.close()
@@ -107,8 +107,8 @@ class Night:
             block += 1
 
     def _turns_after(self, bench: Bench) -> Iterator[NightTurn]:
-        """The turns that follow the recorded ones, where these were restored: first the rest of the one that was
-        cut."""
+        """The turns that follow the recorded ones, of agents, whose experiments are restored and not replayed: first
+        the rest of the one that was cut."""
         turns, after = self._turns(), 0
         for recorded in self._recorded.values():
             next(turns)
@@ -167,6 +167,8 @@ class Night:
         except BenchClosed:
             raise
         except Exception as error:
+            if turn.seat.researcher.turn_size > 1:
+                raise
             self._context.emit(FindingEvent.of_line(failure_of(error, [turn.seat.program]), run_id=bench.run_id))
             turn.seat.failed = True
             return None
@@ -216,6 +218,9 @@ class Night:
             if proposed := next_proposal(turn.steps, record):
                 following.append((turn, proposed))
             else:
+                self._record(bench, turn)
+        for turn, _ in drawn[len(records) :]:  # the budget did not cover them
+            if turn.trained:
                 self._record(bench, turn)
         return following
 

@@ -59,7 +59,7 @@ class SandboxCharge:
         return self._ended + (self._watch.look() if self._watch else 0.0)
 
     def watch(self, tree: ProcessTree) -> None:
-        """A sandbox has started. Another thread may call this, and nothing else here."""
+        """The processes of the sandbox that runs now. Another thread may call this, and nothing else here."""
         self._watch = tree
 
     def end(self) -> None:
@@ -159,10 +159,10 @@ class AgentSession:
         self, source: Source, known: Experiment | None, request: AgentRequest, because: list[str]
     ) -> Proposal:
         bench, parent = self.bench, known or self.bench.head
+        self.charge.book(bench.cost(request.fraction) * (2 if bench.repeats_wins else 1))
         if self.experiments >= self.most or not bench.can_afford(request.fraction):
             raise BudgetSpent
         edit = Edit() if known else known_edit(self.bench.task.edits, parent, source)
-        self.charge.book(bench.cost(request.fraction) * (2 if bench.repeats_wins else 1))
         return Proposal(
             edit,
             AGENT,

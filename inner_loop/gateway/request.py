@@ -55,18 +55,18 @@ _REFUSED = re.compile(
 _REMOVED = _words("""store service_tier speed prediction modalities audio client_metadata access_programs
     reasoningEffort promptCacheKey""")
 _REMOVED_KEYS = _words("annotations logprobs provider_specific_fields internal_chat_message_metadata_passthrough")
-#: Objects in messages: what the three APIs call a text, a picture in the body, a call of an own tool and its result;
-#: choices of tools; edits of a context that call no model.
+#: Objects in messages: what the three APIs call a text, a picture in the body, a call of an own tool and its result.
 _TYPES = re.compile(
     r"""message|agent_message|text|input_text|output_text|summary_text|reasoning_text|encrypted_content|refusal
     |image|image_url|input_image|base64|document|content|ephemeral|direct|compaction|thinking
     |redacted_thinking|reasoning|reasoning\.text|reasoning\.summary|reasoning\.encrypted|function
     |function_call|function_call_output|custom|custom_tool_call|custom_tool_call_output|tool_use|tool_result
     |tool_reference|tool_search_call|tool_search_output|additional_tools|local_shell_call
-    |local_shell_call_output|apply_patch_call|apply_patch_call_output|auto|any|none|required|tool
-    |allowed_tools|local_shell|apply_patch|clear_(tool_uses|thinking)_\d+""",
+    |local_shell_call_output|apply_patch_call|apply_patch_call_output""",
     re.VERBOSE,
 )
+_CHOICES = _words("auto any none required tool allowed_tools function custom local_shell apply_patch")
+_CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # edits of a context that call no model
 #: Keys of messages and tools whose value is a text or a number.
 _SCALARS = _words("""type role name text id index status phase author recipient context title description ttl scope mode
     refusal reasoning reasoning_content thinking signature data media_type encrypted_content detail is_error
@@ -74,12 +74,10 @@ _SCALARS = _words("""type role name text id index status phase author recipient 
     eager_input_streaming max_characters display_width_px display_height_px display_number enable_zoom""")
 #: Keys with an object or a list of objects; with some the objects need no type, or a text stands in their place.
 _OBJECTS = _words("""content output summary source tool_calls thinking_blocks reasoning_details cache_control caller
-    function custom allowed_tools image_url edits""")
-_UNTYPED = _words("function custom allowed_tools image_url messages input instructions system context_management")
+    function custom allowed_tools image_url""")
+_UNTYPED = _words("function custom allowed_tools image_url messages input instructions system")
 _TEXTS = _words("content output summary messages input instructions system")
-#: Keys with whatever the agent's own tools and edits take.
-_ARGUMENTS = _words("""arguments input parameters input_schema format action operation
-    keep trigger clear_at_least exclude_tools clear_tool_inputs""")
+_ARGUMENTS = _words("arguments input parameters input_schema format action operation")  # whatever own tools take
 #: The tools that the agent runs itself; all other types run at the vendor, with a network and a price.
 _OWN_TOOLS = re.compile(
     r"function|custom|namespace|tool_search|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+"
@@ -159,7 +157,18 @@ def _forwarded_fields(kind: Kind, fields: JsonObject) -> JsonObject:
 def _check_field(name: str, value: JsonValue) -> int:
     """As `_check_parts`, for a field of the body."""
     try:
-        return _check_parts(name, {"type": value} if name == "tool_choice" and isinstance(value, str) else value)
+        if name == "tool_choice":
+            choice: JsonObject = value if isinstance(value, dict) else {"type": value}
+            if str(choice.get("type")) not in _CHOICES:
+                raise RequestRefused(400, "tools that run at the vendor are not forwarded")
+            return _check_keys(choice)
+        if name == "context_management":
+            edits = value.get("edits") if isinstance(value, dict) and value.keys() == {"edits"} else None
+            for edit in edits if isinstance(edits, list) else [None]:
+                if not (isinstance(edit, dict) and _CLEARS.fullmatch(str(edit.get("type")))):
+                    raise RequestRefused(400, "only clearing of tool uses and thinking is forwarded")
+            return 0
+        return _check_parts(name, value)
     except RequestRefused as refused:
         raise RequestRefused(400, f"{name}: {refused.message}") from None
 
@@ -173,8 +182,8 @@ def _check_parts(key: str, value: JsonValue) -> int:
     for part in value if isinstance(value, list) else [value]:
         if not isinstance(part, dict):
             raise RequestRefused(400, "text, or objects with a type, are expected")
-        form = str(part["type"]) if "type" in part else ""
-        if not (_TYPES.fullmatch(form) or (key in _UNTYPED and not form)):
+        form = str(part.get("type", ""))
+        if not (_TYPES.fullmatch(form) or (key in _UNTYPED and "type" not in part)):
             raise RequestRefused(400, f"an item of type {form[:60]!r} is not forwarded here")
         if key == "input" and form in ("", "message") and not part.keys() >= {"role", "content"}:
             raise RequestRefused(400, "an item without role and content: text outside the request cannot be metered")

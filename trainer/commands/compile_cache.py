@@ -9,9 +9,9 @@ its sandbox; without a sandbox the user's own cache folders are used.
 from __future__ import annotations
 
 import fcntl
-import marshal
 import os
 import platform
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,10 +50,18 @@ class CompileCache:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path.with_suffix(".lock"), "a", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self.path.is_file():
+            if (stored := self._stored()) is None:
                 self._fill(fill)
-            if self.path.is_file():
-                self._files = marshal.loads(self.path.read_bytes())
+                stored = self._stored()
+            self._files = stored or {}
+
+    def _stored(self) -> dict[str, bytes] | None:
+        """What the file holds; None without one, and where it is damaged."""
+        try:
+            with zipfile.ZipFile(self.path) as pack:
+                return {name: pack.read(name) for name in pack.namelist()}
+        except (OSError, zipfile.BadZipFile):
+            return None
 
     def _fill(self, fill: Callable[[], object]) -> None:
         self._is_growing = True
@@ -62,7 +70,9 @@ class CompileCache:
             if self._has_grown:  # perhaps by nothing, so that this is known, too
                 draft = self.path.with_suffix(".partial")
                 with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-                    file.write(marshal.dumps(self._files))
+                    with zipfile.ZipFile(file, "w") as pack:
+                        for name, data in self._files.items():
+                            pack.writestr(name, data)
                     os.fsync(file.fileno())
                 draft.rename(self.path)
         finally:
@@ -80,5 +90,8 @@ class CompileCache:
         """While the cache is being filled, the next process starts from the result of this one."""
         if self._is_growing:
             fetched = {name: data for name, data in ended.files.items() if name.startswith(f"{COMPILED}/")}
+            if any(line.startswith(f"{COMPILED}:") for line in ended.missing):  # too large: none is better than a part
+                fetched, self._files = {}, {}
             self._files, self._has_grown = fetched or self._files, True
-        return replace(ended, missing=tuple(line for line in ended.missing if not line.startswith(f"{COMPILED}/")))
+        other = [line for line in ended.missing if not line.startswith((f"{COMPILED}/", f"{COMPILED}:"))]
+        return replace(ended, missing=tuple(other))

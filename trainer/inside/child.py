@@ -24,6 +24,7 @@ PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors for t
 _SCRIPT = "train.py"
 _STATUS = 3  # the descriptor for error reports
 _MB = 1 << 20
+_BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")  # of compilers
 
 
 def confine(request: dict[str, Any], descriptors: dict[str, int], base_bytes: int) -> None:
@@ -162,7 +163,8 @@ _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": 
 def report(error: BaseException) -> None:
     """Write the traceback to the log; send its type and last line to the monitor through the status pipe."""
     texts = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
-    text = next((line for line in texts if "out of memory" in line), texts[-1])
+    texts = [line for line in texts if not line.startswith(_BOILERPLATE)] or texts
+    text = next((line for line in texts if "out of memory" in line or "MemoryError" in line), texts[-1])
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
     suffix = f" (line {lines[-1]})" if lines else ""
     message = {"kind": type(error).__name__, "line": text[:480] + suffix}

@@ -108,9 +108,11 @@ class LocalLauncher:
             if not self.constant:
                 self._calibrate()
         except LauncherFault as fault:
-            said = log.read_text("utf-8", "replace").strip().splitlines()
+            lines: list[str] = []
+            with suppress(OSError):  # a template that ends removes its folder
+                lines = log.read_text("utf-8", "replace").strip().splitlines()
             self._stop()
-            raise self._unable(said[-1] if said else str(fault)) from None
+            raise self._unable(lines[-1] if lines else str(fault)) from None
 
     def _unable(self, reason: str) -> EnvironmentProblem:
         if self.sandboxed:
