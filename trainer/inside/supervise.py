@@ -11,6 +11,8 @@ after the other, ``reply`` gets the reply, and ``go`` lets this process end.
 The other processes cannot trace or signal this one: it is the init of its process namespace and not dumpable (prctl(2),
 PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive. Nothing outside trusts its
 relays: an agent may use the sockets directly, where the same gateway answers.
+
+`lay`, `states` and `fetch` serve jobs without a sandbox, too; importing this file and calling them needs no Linux.
 """
 
 from __future__ import annotations
