@@ -141,16 +141,16 @@ def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
 
 
 def mean_over_tasks(tasks: Sequence[Estimate]) -> Estimate:
-    """Mean of independent estimates in one unit; no se where one has none. Satterthwaite's degrees of freedom. ``n``:
-    the smallest."""
+    """Mean of independent estimates in one unit; no se where one has none. Satterthwaite's degrees of freedom; 0 where
+    those of one are not known. ``n``: the smallest."""
     mean, n = math.fsum(task.or_zero for task in tasks) / len(tasks), min(task.n for task in tasks)
     parts = [(task.se, task.df, task.skewness) for task in tasks]
-    if any(se is None or df <= 0 for se, df, _ in parts):
+    if any(se is None for se, _, _ in parts):
         return Estimate(mean, n=n)
     total = math.fsum((se or 0.0) ** 2 for se, *_ in parts)
     if total == 0.0:
         return Estimate(mean, 0.0, math.fsum(df for _, df, _ in parts), n=n)
-    df = satterthwaite([((se or 0.0) ** 2, df) for se, df, _ in parts])
+    df = satterthwaite([((se or 0.0) ** 2, df) for se, df, _ in parts]) if all(part[1] > 0 for part in parts) else 0.0
     third = math.fsum(s * (se or 0.0) ** 3 for se, _, s in parts)
     return Estimate(mean, math.sqrt(total) / len(tasks), df, third / total**1.5, n)
 

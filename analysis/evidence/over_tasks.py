@@ -107,7 +107,7 @@ def _mean(rows: Sequence[CreditRow], task: str) -> CreditRow:
     more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if getattr(first, name) is not None}
     shrunk = Estimate()
     if all(row.shrunk is not None and row.shrunk_se is not None for row in rows):
-        shrunk = mean_over_tasks([Estimate(row.shrunk, row.shrunk_se, 1.0) for row in rows])
+        shrunk = mean_over_tasks([Estimate(row.shrunk, row.shrunk_se) for row in rows])
     return replace(
         first,
         task=task,
@@ -145,7 +145,7 @@ def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
         scores[0],
         task=task,
         gain=mean_over_tasks([s.gain for s in scores]),
-        shrunk=mean_over_tasks([replace(s.shrunk, df=1.0) for s in scores]),
+        shrunk=mean_over_tasks([s.shrunk for s in scores]),
         claimed=math.fsum(claims) / len(claims) if len(claims) == len(scores) else None,
         tasks=tuple(scores),
     )
