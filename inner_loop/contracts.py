@@ -142,11 +142,12 @@ class TurnResearcher(Researcher, Protocol):
     """A researcher that can take turns with others on one lineage of train.py (`inner_loop.night`): it proposes, and
     the night trains and decides.
 
-    ``turn_size``: the most experiments of a turn. ``client``: what it shares with the other programs of a night, which
-    have it as `RunContext.client`.
+    ``turn_size``: the most experiments of a turn. ``is_replayed``: whether it proposes the same again when a run is
+    resumed. ``client``: what it shares with the other programs of a night, which have it as `RunContext.client`.
     """
 
     turn_size: int = 1
+    is_replayed: bool = True
     client: object = None
 
     def open(self, bench: Bench) -> None:

@@ -89,8 +89,7 @@ class Night:
             for seat in self._seats:
                 seat.researcher.open(bench)
             self._begin(bench)
-            is_replayed = self._seats[0].researcher.turn_size == 1
-            self._play(bench, self._turns() if is_replayed else self._turns_after(bench))
+            self._play(bench, self._turns() if self._seats[0].researcher.is_replayed else self._turns_after(bench))
         finally:
             for seat in self._seats:
                 seat.researcher.close()
@@ -167,7 +166,7 @@ class Night:
         except BenchClosed:
             raise
         except Exception as error:
-            if turn.seat.researcher.turn_size > 1:
+            if not turn.seat.researcher.is_replayed:
                 raise
             self._context.emit(FindingEvent.of_line(failure_of(error, [turn.seat.program]), run_id=bench.run_id))
             turn.seat.failed = True

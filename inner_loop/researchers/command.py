@@ -126,6 +126,7 @@ class CommandResearcher(TurnResearcher):
 
     description = CommandDescription
     turn_size = TURN
+    is_replayed = False
 
     def __init__(self, program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> None:
         agent_worktree.require_free(program, task)
