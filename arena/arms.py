@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis.wording import in_turns
-from arena.task_study import TaskStudy
+from arena.study.task_study import TaskStudy
 from programs.common.ids import content_id
 from programs.diff import diff
 from programs.directives import CHARTER

@@ -17,13 +17,13 @@ from pydantic import JsonValue
 from analysis.ledger.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
 from analysis.wording import in_turns
 from arena.arms import Match, TaskMatch
-from arena.drain import drained
-from arena.executor import Executor, Progress, rebuild
-from arena.jobs import ErrorRecord, JobResult, RunJob
-from arena.lock import request_stop
 from arena.measuring import measure_baseline, run_gain, run_job, settle, settled, settled_gains, splits_of_runs
 from arena.race import ArmScore, Racer
-from arena.task_study import TaskStudy
+from arena.study.lock import request_stop
+from arena.study.stop import drained
+from arena.study.task_study import TaskStudy
+from arena.work.executor import Executor, Progress, rebuild
+from arena.work.jobs import ErrorRecord, JobResult, RunJob
 from trainer.constraints import records
 from trainer.trust import weakest
 

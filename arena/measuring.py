@@ -16,10 +16,10 @@ from analysis.ledger.run_state import StudyState
 from analysis.statistics import satterthwaite
 from analysis.verdict.recheck import GainEstimate, gain_over_rows, gain_over_seeds
 from arena.arms import Arm, Match
-from arena.drain import drained
-from arena.executor import Executor
-from arena.jobs import BaselineJob, JobResult, MeasureJob, Measurement, RunJob
-from arena.task_study import TaskStudy
+from arena.study.stop import drained
+from arena.study.task_study import TaskStudy
+from arena.work.executor import Executor
+from arena.work.jobs import BaselineJob, JobResult, MeasureJob, Measurement, RunJob
 from inner_loop.events import FindingEvent
 from programs.common.errors import TaskError
 from programs.common.ids import content_id

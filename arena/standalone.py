@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from analysis.statistics import mean_interval, posterior
 from arena.arms import Arm, Entry, Match, TaskMatch, enter
-from arena.executor import Progress
-from arena.executors import at_work
 from arena.match import play, scores
 from arena.race import RACE_RULES, Allocation, Racer, RaceStart, in_doubt
-from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy, tasks_of
+from arena.work.executor import Progress
+from arena.work.executors import at_work
 from inner_loop.behaviour import behaviour_id
 from programs.common.ids import content_id
 from trainer.task import Task

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import trainer
-from arena.lease import CHAT_RUNS
+from arena.work.lease import CHAT_RUNS
 from bench.common import figure
 from inner_loop.events import Event, RunEndedEvent
 from inner_loop.models.provider import litellm

@@ -1,4 +1,4 @@
-"""Honest verifications that the rule of `arena.clock_rule` refuses: `python -m bench.clock [N] [--load 8]`.
+"""Honest verifications that the rule of `arena.work.clock_rule` refuses: `python -m bench.clock [N] [--load 8]`.
 
 Sources of strokes with one to three edits drawn at random; each is trained once as an experiment and, if that is
 scored, four times as a verification under other seeds, by real training. Prints how much CPU the verifications used
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arena.clock_rule import CpuUse, excess, overrun, verification
+from arena.work.clock_rule import CpuUse, excess, overrun, verification
 from bench.common import figure
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError

@@ -22,9 +22,9 @@ from typing import Any
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.setup import StudySetup
 from arena.standalone import play_entries
-from arena.study import Study
+from arena.study.setup import StudySetup
+from arena.study.study import Study
 from bench.common import figure, ratio
 from programs.shelf import starter
 from trainer.task import Task

@@ -36,15 +36,15 @@ from statistics import fmean, stdev
 
 from analysis.study import read_study
 from analysis.verdict.contrast import arms_of, contrast
+from arena.after.harvest import HARVEST
 from arena.arms import Entry
-from arena.executors import executor_of
-from arena.harvest import HARVEST
-from arena.settings import StudyConfig
-from arena.setup import StudySetup
+from arena.audit.verify import How, Sample, carry_out
 from arena.standalone import play_entries
-from arena.study import Study
-from arena.task_set import TaskSet
-from arena.verify import How, Sample, carry_out
+from arena.study.settings import StudyConfig
+from arena.study.setup import StudySetup
+from arena.study.study import Study
+from arena.study.task_set import TaskSet
+from arena.work.executors import executor_of
 from bench.common import cpu_seconds, figure, go_on, kept, share_figure
 from bench.whole import QUICK, resized, silent
 from meta.confirmation import confirm

@@ -25,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
-from arena.executors import executor_of
-from arena.harvest import Search, untouched
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.after.harvest import Search, untouched
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executors import executor_of
 from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql, tried
 from trainer.task import Task
 from trainer.variants import init_like

@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
+from arena.audit.verify import How, Sample, carry_out
 from arena.home import volunteer
 from arena.home.checks import source_of
 from arena.home.client import HostClient, VolunteerFolder
@@ -42,7 +43,6 @@ from arena.home.e_values import HOPE, LEAST_PAIRS, MOST_PAIRS, PRIOR, level
 from arena.home.project import Project
 from arena.home.protocol import RunResult, RunWork
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
-from arena.verify import How, Sample, carry_out
 from bench.common import METALOOP, figure, share_interval
 from trainer.streams import Streams
 

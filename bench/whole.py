@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.verdict.claim import Champion, Claim
-from arena.executor import Progress
-from arena.executors.in_process import InProcessExecutor
-from arena.study import Study
+from arena.study.study import Study
+from arena.work.executor import Progress
+from arena.work.executors.in_process import InProcessExecutor
 from bench.common import TRIED
 from meta.evolve import search
 from meta.expected_gain import refusal_by_gain

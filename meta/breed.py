@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.evidence.task_evidence import Evidence
 from analysis.ledger.writing_events import MutationEvent, PromptMessage
-from arena.study import Study
+from arena.study.study import Study
 from meta.archive import Archive
 from meta.mutators.base import ChildProposal
 from meta.mutators.mix import Mix

@@ -19,9 +19,9 @@ from analysis.verdict.claim import Champion, Claim, named
 from analysis.verdict.decision import Decision, HeldOut, decision_of, state_of
 from analysis.verdict.origin import origin_of
 from analysis.views.scales import UNIT
-from arena.harvest import HARVEST
-from arena.study import Study
-from arena.task_set import TaskSet
+from arena.after.harvest import HARVEST
+from arena.study.study import Study
+from arena.study.task_set import TaskSet
 from meta.confirmation import same_as
 from meta.lineage import write_programs_git
 from meta.night import NIGHT, NightResult, night_is_short

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from analysis.verdict.claim import Against, Claim, claim, claim_over
 from analysis.verdict.origin import ancestors
 from arena.arms import Entry
-from arena.executor import Executor, Progress
 from arena.measuring import untouched_metrics
 from arena.race import Allocation
-from arena.study import Study
-from arena.task_set import TaskSet
-from arena.task_study import TaskStudy
+from arena.study.study import Study
+from arena.study.task_set import TaskSet
+from arena.study.task_study import TaskStudy
+from arena.work.executor import Executor, Progress
 from inner_loop.behaviour import resolved_ideas
 from meta.kinds.plans import EvolvePlan, Role
 from meta.novelty import differ

@@ -17,11 +17,11 @@ from analysis.ledger.writing_events import GenerationEvent
 from analysis.study import read_study
 from analysis.verdict.claim import Claim
 from arena.arms import Entry
-from arena.executor import Executor, Progress
 from arena.race import RACE_RULES, RaceStart
-from arena.study import Study
-from arena.task_set import TaskSet, evidence_of
-from arena.task_study import tasks_of
+from arena.study.study import Study
+from arena.study.task_set import TaskSet, evidence_of
+from arena.study.task_study import tasks_of
+from arena.work.executor import Executor, Progress
 from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import Refusal, breed, write_down
 from meta.confirmation import FINAL, confirm, kept_apart

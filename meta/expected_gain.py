@@ -17,7 +17,7 @@ import numpy as np
 
 from analysis.evidence.task_evidence import Evidence
 from analysis.statistics import mean_interval
-from arena.study import Study
+from arena.study.study import Study
 from inner_loop.run import run
 from meta.breed import Refusal
 from programs.program import Program

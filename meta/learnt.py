@@ -14,7 +14,7 @@ from pathlib import Path
 from analysis.knowledge.choose import JOINT, LearntIdea, choose, task_values
 from analysis.knowledge.store import SHIPPED, family_of, files_of, read
 from analysis.wording import listed, many
-from arena.settings import UsedKnowledge
+from arena.study.settings import UsedKnowledge
 from meta.breed import has_edit
 from meta.mutators.edit_gains import parse_idea
 from meta.mutators.queue_first import queue_first

@@ -10,7 +10,7 @@ from git import Actor, Commit, IndexFile, Repo
 from git.index.typ import BaseIndexEntry
 from gitdb import IStream  # type: ignore[import-untyped]
 
-from arena.study import Study
+from arena.study.study import Study
 from meta.kinds.plans import starters_of
 from programs.program import Program
 

@@ -11,14 +11,14 @@ from analysis.evidence.task_evidence import Evidence
 from analysis.study import read_study
 from analysis.verdict.claim import OWN, Claim, claim
 from analysis.verdict.decision import LEVEL, Contributed
+from arena.after.harvest import best_final
 from arena.arms import Entry
-from arena.executor import Executor, Progress
-from arena.harvest import best_final
 from arena.race import Allocation
-from arena.setup import RunCost
-from arena.study import Study
-from arena.task_set import TaskSet, evidence_of
-from arena.task_study import tasks_of
+from arena.study.setup import RunCost
+from arena.study.study import Study
+from arena.study.task_set import TaskSet, evidence_of
+from arena.study.task_study import tasks_of
+from arena.work.executor import Executor, Progress
 from meta.breed import judge, next_version, write_down
 from meta.evolve import Writers
 from meta.kinds.plans import NightPlan, starters_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from arena.task_set import TaskSet
-from arena.task_study import TaskStudy
+from arena.study.task_set import TaskSet
+from arena.study.task_study import TaskStudy
 from inner_loop.behaviour import behaviour_id
 from programs.common.ids import content_id
 from programs.program import Program

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from analysis.ledger.writing_events import GenerationEvent, ProgramEvent
 from arena.arms import Entry
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
 from inner_loop.contracts import NIGHT_RULES
 from meta.kinds.plans import starters_of
 from meta.novelty import Novelty

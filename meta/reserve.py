@@ -17,11 +17,11 @@ import numpy as np
 from analysis.statistics import holm
 from analysis.verdict.claim import Claim, named
 from analysis.verdict.decision import LEVEL, HeldOut
-from arena.executor import Progress
-from arena.executors import executor_of
-from arena.study import Study
-from arena.task_set import TaskSet
-from arena.task_study import held_out_tasks
+from arena.study.study import Study
+from arena.study.task_set import TaskSet
+from arena.study.task_study import held_out_tasks
+from arena.work.executor import Progress
+from arena.work.executors import executor_of
 from meta.confirmation import arms, play_final
 from meta.kinds.plans import EvolvePlan
 from meta.novelty import differ

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from analysis.ledger.run_state import StudyState
 from analysis.ledger.writing_events import SteerEvent
-from arena.study import Study
+from arena.study.study import Study
 from meta.archive import Archive
 from meta.breed import Attempt, lint_error, next_version
 from meta.mutators.base import ChildProposal

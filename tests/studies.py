@@ -8,8 +8,8 @@ from typing import Any
 
 from analysis.study import open_study
 from analysis.views.tables import rows
-from arena.setup import StudySetup
-from arena.study import Study
+from arena.study.setup import StudySetup
+from arena.study.study import Study
 from bench.simulated_tasks import random_law, simulated_task
 from meta.kinds.plans import EvolvePlan, Race
 from programs.program import Program

@@ -278,7 +278,7 @@ class ChampionEvent(DocumentEvent, kind="champion"):
 
 
 class AuditEvent(DocumentEvent, kind="audit"):
-    """The result of `metaloop verify` (`arena.verify`)."""
+    """The result of `metaloop verify` (`arena.audit.verify`)."""
 
 
 class ContestEvent(DocumentEvent, kind="contest"):

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from arena.cluster.files import Files, files_of, run_files, write_files
-from arena.settings import StudyConfig
-from arena.setup import versions
-from arena.worker import RECORD, REPLAY
+from arena.study.settings import StudyConfig
+from arena.study.setup import versions
+from arena.work.worker import RECORD, REPLAY
 from programs.common.errors import EnvironmentProblem
 from trainer.data import DataStore
 from trainer.streams import Stream

@@ -25,10 +25,10 @@ from analysis.ledger.run_state import RunState
 from arena.cluster.actor import Split, WorkerActor, node_path, parcel_of, sweep
 from arena.cluster.connect import connect, devices_of_nodes, needs
 from arena.cluster.files import Files, run_files, write_files
-from arena.executor import Progress, StopRequest, rebuild
-from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, RunJob, WorkerMessage, to_json
-from arena.settings import StudyConfig
-from arena.worker import shown
+from arena.study.settings import StudyConfig
+from arena.work.executor import Progress, StopRequest, rebuild
+from arena.work.jobs import ErrorRecord, Job, JobResult, MeasureJob, RunJob, WorkerMessage, to_json
+from arena.work.worker import shown
 from inner_loop.events import Event, Experiment, read_event
 from programs.common.errors import EnvironmentProblem
 

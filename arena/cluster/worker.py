@@ -1,4 +1,4 @@
-"""``python -m arena.cluster.worker FOLDER INDEX PARENT STUDY``: the worker of arena/worker.py on another machine.
+"""``python -m arena.cluster.worker FOLDER INDEX PARENT STUDY``: the worker of arena/work/worker.py on another machine.
 
 Its events go to the driver's ledger, and it goes on when they are written. An actor (arena/cluster/actor.py) starts it.
 """
@@ -20,11 +20,11 @@ from typing import Any, TextIO
 from pydantic import JsonValue
 
 from analysis.ledger.json_values import plain
-from arena.jobs import Job, RunJob, WorkerMessage, from_json
-from arena.sandbox import require
-from arena.settings import StudyConfig
-from arena.setup import versions
-from arena.worker import Worker, bound_to, describe, serve
+from arena.study.settings import StudyConfig
+from arena.study.setup import versions
+from arena.work.jobs import Job, RunJob, WorkerMessage, from_json
+from arena.work.sandbox import require
+from arena.work.worker import Worker, bound_to, describe, serve
 from inner_loop.run_context import RunContext
 from programs.common.errors import EnvironmentProblem, MetaloopError
 from trainer.gpu import hardware_class

@@ -31,10 +31,10 @@ from arena.contest.settings import MARK, RULES, ContestConfig
 from arena.contest.stored import Announcement
 from arena.contest.tables import Act, ContestDatabase, ContestEntry, EntryParent, Person
 from arena.measuring import run_gain
-from arena.private import ANNOUNCED
 from arena.serving.clock import iso
 from arena.serving.names import FORMER
-from arena.task_study import tasks_of
+from arena.study.private_files import ANNOUNCED
+from arena.study.task_study import tasks_of
 from inner_loop.behaviour import behaviour_id
 from programs.common.bounded import json_value
 from programs.common.errors import Corrupt
@@ -44,7 +44,7 @@ from programs.common.text import one_line
 from programs.program import Program
 
 if TYPE_CHECKING:
-    from arena.study import Study
+    from arena.study.study import Study
 
 #: What does not follow from the ledger: it is not compared, or taken from the export.
 BESIDE = ("as_of", "device_seconds", "now", "people", "reached", "report", "version")

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
 
+from arena.audit.scratch import secret_hash
 from arena.contest.ranking.announced import headline
 from arena.contest.running.queue import Costs
 from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export
 from arena.contest.stored import Announcement, LedgerHead, NamedEntry, StateFact
 from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact, Person
-from arena.scratch import secret_hash
 from arena.serving.clock import utc_now
 from arena.serving.names import FORMER
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from programs.common.errors import Corrupt, UsageError
 from programs.common.text import one_line
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from arena.study import Study
+    from arena.study.study import Study
 
 HEAD_EVERY = timedelta(days=1)  # between two heads of the ledger on the pages
 LEAST_REASON, MOST_REASON = 3, 500  # characters of why it is closed early

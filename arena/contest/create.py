@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.wording import duration, many
+from arena.audit.scratch import secret_hash
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import store
 from arena.contest.ranking.race import MOST_LEADERS, looks_until
 from arena.contest.settings import MARK, RULES, ContestConfig, text_hash
 from arena.contest.tables import ContestDatabase
-from arena.scratch import secret_hash
 from arena.serving.clock import shown
-from arena.setup import RunCost, StudySetup
-from arena.study import Study
+from arena.study.setup import RunCost, StudySetup
+from arena.study.study import Study
 from inner_loop.behaviour import behaviour_id
 from inner_loop.run_context import ModelConfig
 from programs.common.errors import UsageError
@@ -33,7 +33,7 @@ from trainer.user_files import write_private
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from arena.settings import StudyConfig
+    from arena.study.settings import StudyConfig
 
 MOST_ENTRIES = 1000  # of all people together
 SCREEN_SHARE, SCREEN_LEAST = 0.1, 3.5  # of a run's budget; experiments that must fit

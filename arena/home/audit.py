@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from analysis.statistics import welch_difference
+from arena.audit.scratch import Say
+from arena.audit.verify import How, Sample, carry_out
 from arena.home.chain import Chain, Trailers, Voided
 from arena.home.checks import checked_files, source_of
 from arena.home.e_values import LEAST_PAIRS, Moments, confidence, level, log_e_value
-from arena.scratch import Say
-from arena.verify import How, Sample, carry_out
 from programs.common.errors import Corrupt, UsageError
 from trainer.task import Task
 

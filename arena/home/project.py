@@ -11,9 +11,9 @@ from typing import cast
 from arena.home.bundle import Bundle, pack, refuse_unfit
 from arena.home.chain import Chain
 from arena.home.tables import BlockRow, ProjectDatabase
-from arena.settings import StudyConfig
-from arena.setup import StudySetup, require_free
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.setup import StudySetup, require_free
+from arena.study.study import Study
 from programs.common.errors import NotFound, OtherVersion
 from programs.program import Program
 from trainer.task import Task

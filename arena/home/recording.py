@@ -24,8 +24,8 @@ from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.match import announcement
 from arena.serving.clock import utc_now
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
 from inner_loop.events import (
     DecisionEvent,
     Event,

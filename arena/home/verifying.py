@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session as Connection
 
 from analysis.ledger import state_of
 from analysis.ledger.events import BlockEvent, PairEvent
-from arena.executor import Executor
 from arena.home import policy
 from arena.home.chain import Trailers, Voided
 from arena.home.checks import rebased, source_of
@@ -25,9 +24,10 @@ from arena.home.project import Project
 from arena.home.recording import RunRecorder, totals
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer, main_block, standing, tested_before
 from arena.home.voiding import again, enter_void, trained_pairs, void
-from arena.jobs import MeasureJob, Measurement
 from arena.serving.clock import utc_now
-from arena.study import Study
+from arena.study.study import Study
+from arena.work.executor import Executor
+from arena.work.jobs import MeasureJob, Measurement
 from trainer.streams import Stream
 
 STREAM: Stream = "confirmation"

@@ -13,7 +13,7 @@ from arena.home.chain import Voided
 from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, main_block
 from arena.serving.clock import utc_now
-from arena.study import Study
+from arena.study.study import Study
 
 
 def void(project: Project, study: Study, number: int, because: str) -> str:

@@ -19,16 +19,16 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from analysis.ledger import read
-from arena import sandbox
 from arena.arms import Entry
-from arena.drain import drained
+from arena.audit.verify_study import final_source
 from arena.home import protocol
 from arena.home.bundle import MOST_BODY, unpack
 from arena.home.client import HostClient, JoinedProject, LeaseFile, Unreachable, VolunteerFolder
-from arena.setup import StudySetup
 from arena.standalone import play_entries
-from arena.study import Study
-from arena.verify_study import final_source
+from arena.study.setup import StudySetup
+from arena.study.stop import drained
+from arena.study.study import Study
+from arena.work import sandbox
 from inner_loop.run_context import ModelConfig
 from programs.common.errors import EnvironmentProblem, NotFound, UsageError
 from programs.program import Program

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from arena.drain import Drained
-from arena.executors import executor_of
 from arena.home.project import Project
 from arena.home.verifying import Say, Verifier
 from arena.serving.process import as_process
-from arena.study import Study
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.work.executors import executor_of
 
 IDLE_SECONDS = 0.3
 

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from arena.lock import request_stop
 from arena.serving.database import Database
+from arena.study.lock import request_stop
 from programs.common.errors import Busy, MetaloopError, UsageError
 from programs.common.text import one_line, wrapped
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from arena.settings import StudyConfig
-from arena.setup import StudySetup
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.setup import StudySetup
+from arena.study.study import Study
 from meta.cli import driver, resolve
 from meta.cli.commands import verb
 from meta.cli.flags import BudgetFlag, PlayingFlags, RunBudgetFlag, StartFlags

@@ -6,8 +6,8 @@ import os
 import shlex
 from pathlib import Path
 
-from arena.known_tasks import remember, unknown_tasks
-from arena.settings import StudyConfig
+from arena.study.known_tasks import remember, unknown_tasks
+from arena.study.settings import StudyConfig
 from meta.cli.output import ask
 from programs.common.errors import UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE

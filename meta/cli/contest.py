@@ -11,11 +11,11 @@ from typing import Annotated
 
 from analysis.knowledge.store import SHIPPED, family_of, query
 from analysis.wording import duration, many, share
-from arena import sandbox
-from arena.choice import require_chosen
 from arena.contest.create import MOST_ENTRIES, ContestOptions, check_options, create_contest
 from arena.contest.plan import NOISE, ClosePlan, plan_close
 from arena.serving.clock import shown
+from arena.work import sandbox
+from arena.work.choice import require_chosen
 from inner_loop.models.prices import settled
 from inner_loop.run_context import ModelConfig
 from meta.cli import resolve

@@ -14,8 +14,8 @@ from typing import Literal
 
 from analysis.effects.attribution import METHODS
 from analysis.wording import many
-from arena.choice import EXECUTORS
 from arena.race import RACE_RULES
+from arena.work.choice import EXECUTORS
 from inner_loop.researchers import RESEARCHERS
 from inner_loop.researchers.description import describe
 from meta.cli.commands import verb

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.wording import duration, many
-from arena import sandbox
-from arena.drain import Drained
-from arena.run_archive import compact
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.run_archive import compact
+from arena.study.settings import StudyConfig
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.work import sandbox
 from inner_loop.researchers.description import describe
 from inner_loop.run_context import ModelConfig
 from meta.cli import resolve

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from analysis.knowledge.store import SHIPPED, family_of, write
 from analysis.wording import duration
-from arena.settings import StudyConfig
-from arena.setup import RunCost
+from arena.study.settings import StudyConfig
+from arena.study.setup import RunCost
 from inner_loop.researchers.description import describe
 from inner_loop.run_context import ModelConfig
 from meta.cli import resolve

@@ -18,9 +18,9 @@ from analysis.trackers import client_errors, to_trackio, to_wandb, tracked
 from analysis.verdict.decision import decision_of
 from analysis.verdict.verdict import decided
 from analysis.wording import many, plain_text
-from arena.lock import is_taken
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.lock import is_taken
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
 from inner_loop.agents.recipe import FOLLOWS, own_agent
 from meta.champion import label_of
 from meta.cli import resolve

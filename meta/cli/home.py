@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from analysis.wording import duration
-from arena import sandbox
-from arena.choice import require_chosen
+from arena.audit.verify import How
 from arena.home.audit import problems, retrain
 from arena.home.chain import Chain
 from arena.home.client import HostClient, JoinedProject, VolunteerFolder
@@ -19,9 +18,10 @@ from arena.home.project import Project
 from arena.home.results import state_of
 from arena.home.tables import OPEN, BlockRow
 from arena.home.volunteer import LocalResearcher, VolunteerSession
-from arena.lock import is_taken
-from arena.setup import StudySetup
-from arena.verify import How
+from arena.study.lock import is_taken
+from arena.study.setup import StudySetup
+from arena.work import sandbox
+from arena.work.choice import require_chosen
 from inner_loop.models.prices import settled
 from meta.cli import resolve, views
 from meta.cli.commands import noun, verb

@@ -10,10 +10,10 @@ from typing import Annotated
 from analysis.verdict.contrast import ArmRuns, EarlierRuns
 from analysis.views.tables import record, statement
 from arena.arms import Entry
-from arena.choice import hardware_of_jobs
 from arena.race import RACE_RULES
-from arena.setup import StudySetup, beside
 from arena.standalone import RACE_RULE, alike
+from arena.study.setup import StudySetup, beside
+from arena.work.choice import hardware_of_jobs
 from inner_loop.researchers.description import describe
 from meta.cli import driver, resolve
 from meta.cli.commands import verb

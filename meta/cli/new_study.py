@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.wording import duration, many
-from arena.settings import MOST_WORKERS
-from arena.setup import require_free
+from arena.study.settings import MOST_WORKERS
+from arena.study.setup import require_free
 from meta.cli import resolve
 from meta.cli.flags import PlayingFlags
 from meta.cli.options import command_line

@@ -11,7 +11,7 @@ from typing import Annotated
 from analysis.knowledge.choose import choose, task_values
 from analysis.knowledge.store import SHIPPED, Effect, of_study, read
 from analysis.ledger.run_state import StudyState
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from inner_loop.behaviour import misfit, resolved_ideas
 from meta.cli import resolve
 from meta.cli.commands import noun, verb

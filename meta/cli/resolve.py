@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.ledger.run_state import StudyState
 from analysis.study import COMPUTED_VIEWS, read_study
 from analysis.views.tables import rows
-from arena.private import exposed
+from arena.study.private_files import exposed
 from meta.cli.output import Output
 from programs import folder as program_folders
 from programs import shelf

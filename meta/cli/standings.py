@@ -18,7 +18,7 @@ from analysis.views.tables import statement
 from analysis.wording import listed, plain_text
 from arena.contest.listing import labels_by_arm
 from arena.contest.settings import is_export
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from meta.cli import resolve, views
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from arena.lock import is_taken, request_stop
+from arena.study.lock import is_taken, request_stop
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy

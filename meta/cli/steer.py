@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from arena.lock import is_taken
-from arena.study import Study
+from arena.study.lock import is_taken
+from arena.study.study import Study
 from meta import steering
 from meta.breed import lint_error
 from meta.cli import resolve, views

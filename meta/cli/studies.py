@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from analysis.wording import many, plain_text
-from arena.lock import is_taken
+from arena.study.lock import is_taken
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.options import argument

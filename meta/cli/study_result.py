@@ -11,8 +11,8 @@ from analysis.statistics import mean_interval
 from analysis.verdict.decision import Decision
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
 from analysis.wording import plain_text
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
 from inner_loop.agents.recipe import FOLLOWS, own_agent
 from meta.cli import resolve, views
 from meta.cli.credit import doubts

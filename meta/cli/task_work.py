@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from arena.sandbox import require
+from arena.work.sandbox import require
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.flags import PlayingFlags

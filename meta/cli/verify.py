@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from analysis.wording import duration
-from arena import sandbox
-from arena.public import public_line
-from arena.study import Study
-from arena.verify import Audit, How
-from arena.verify_plan import PlannedCheck, plan_run, plan_source, plan_study
-from arena.verify_study import intact
+from arena.audit.verify import Audit, How
+from arena.audit.verify_plan import PlannedCheck, plan_run, plan_source, plan_study
+from arena.audit.verify_study import intact
+from arena.study.public_data import public_line
+from arena.study.study import Study
+from arena.work import sandbox
 from meta.cli import resolve
 from meta.cli.commands import verb
 from meta.cli.consent import consent

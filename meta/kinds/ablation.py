@@ -11,11 +11,11 @@ from analysis.ledger.run_state import RunState
 from analysis.statistics import t_quantile
 from analysis.verdict.power import RunSample, detectable
 from analysis.wording import many
-from arena.ablation import ablate, design_of, design_seed, switches
-from arena.executor import Progress
-from arena.settings import StudyConfig
-from arena.setup import RunCost
-from arena.study import Study
+from arena.after.ablation import ablate, design_of, design_seed, switches
+from arena.study.settings import StudyConfig
+from arena.study.setup import RunCost
+from arena.study.study import Study
+from arena.work.executor import Progress
 from meta.champion import write_page_again
 from meta.cli.study_result import ONE_SEED, show_ablation_result
 from meta.kinds.contract import StudyKind

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from analysis.ledger.json_values import first_fault
 from analysis.ledger.run_state import RunState
-from arena.executor import Progress
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
+from arena.work.executor import Progress
 from meta.kinds.cost import Cost
 from meta.kinds.plans import Plan, starters_of
 from programs.common.errors import Corrupt, NotComparable

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from arena import sandbox
-from arena.settings import StudyConfig
-from arena.setup import RunCost
+from arena.study.settings import StudyConfig
+from arena.study.setup import RunCost
+from arena.work import sandbox
 from meta.kinds.looks import PlannedLooks, planned_looks
 from programs.common.errors import UsageError
 from trainer.task import Task

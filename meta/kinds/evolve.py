@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.wording import many
-from arena.executor import Progress
-from arena.settings import StudyConfig
-from arena.setup import RunCost, held_out_tasks
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.setup import RunCost, held_out_tasks
+from arena.study.study import Study
+from arena.work.executor import Progress
 from inner_loop.behaviour import resolved_ideas
 from meta.cli.study_result import show_study_result
 from meta.cli.task_work import trains

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from arena.arms import Entry
-from arena.executor import Progress
-from arena.settings import StudyConfig
-from arena.setup import RunCost
 from arena.standalone import RACE_RULE, alike, leader, match_on, play_entries
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.settings import StudyConfig
+from arena.study.setup import RunCost
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executor import Progress
 from meta.cli.study_result import show_match_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, study_cost

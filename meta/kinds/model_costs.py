@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from inner_loop.models.prices import UNPRICED
 from inner_loop.researchers.description import describe
 from inner_loop.run_context import is_replayed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from arena.settings import StudyConfig
-from arena.setup import CONFIRM_SEEDS, StudySetup, beside, held_out_tasks
+from arena.study.settings import StudyConfig
+from arena.study.setup import CONFIRM_SEEDS, StudySetup, beside, held_out_tasks
 from inner_loop.run_context import ModelConfig
 from meta.kinds.past_study import PastStudy
 from meta.kinds.plans import EvolvePlan, NightPlan, Plan

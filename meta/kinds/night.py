@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analysis.wording import duration, listed, many
-from arena.executor import Progress
-from arena.settings import StudyConfig
-from arena.setup import RunCost
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.setup import RunCost
+from arena.study.study import Study
+from arena.work.executor import Progress
 from inner_loop.contracts import NIGHT_RULES
 from inner_loop.night import NOTHING_LEFT
 from meta.cli.study_result import show_study_result

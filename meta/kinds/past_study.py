@@ -13,8 +13,8 @@ from analysis.ledger import state_of
 from analysis.ledger.run_state import StudyState
 from analysis.study import ledger_folder, read_study
 from analysis.wording import listed
-from arena.harvest import HARVEST
-from arena.settings import FromStudy, StudyConfig
+from arena.after.harvest import HARVEST
+from arena.study.settings import FromStudy, StudyConfig
 from meta.kinds.contract import plan_of
 from meta.kinds.plans import SEARCHES, EvolvePlan, NightPlan
 from meta.population import descendants

@@ -1,5 +1,5 @@
 """The plans of the kinds of study. A plan is `[plan]` of study.toml: all that a kind needs to go on with a study beside
-the settings that every study has (task, run budget, seeds of verification: `arena.settings`).
+the settings that every study has (task, run budget, seeds of verification: `arena.study.settings`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from analysis.ledger.json_values import read_as
 from analysis.verdict.contrast import EarlierRuns
 from analysis.verdict.decision import LEVEL
 from arena.race import Stage
-from arena.settings import StudyConfig
-from arena.setup import LEAST_HARVEST, RunCost
+from arena.study.settings import StudyConfig
+from arena.study.setup import LEAST_HARVEST, RunCost
 from programs.program import Program
 
 Role = Literal["champion", "control", "own", "without-ideas", "a/a", "one-line", "start", "learnt"]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from analysis.evidence.page_text import RowIds, page
 from analysis.evidence.task_evidence import Evidence
 from analysis.verdict.claim import Champion
-from arena.drain import drain_on_interrupt
-from arena.executor import ClosingExecutor, Progress
-from arena.executors import at_work, executor_of
-from arena.harvest import harvest
-from arena.study import Study
-from arena.task_set import TaskSet
+from arena.after.harvest import harvest
+from arena.study.stop import drain_on_interrupt
+from arena.study.study import Study
+from arena.study.task_set import TaskSet
+from arena.work.executor import ClosingExecutor, Progress
+from arena.work.executors import at_work, executor_of
 from meta.champion import decide_evolution, decide_night, finish_study, recorded_decision
 from meta.evolve import Writers, search
 from meta.expected_gain import refusal_by_gain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from meta.novelty import like_stock
 from programs.charter import Charter
 from programs.common.errors import UsageError

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from analysis.ledger.events import AblationEvent
 from analysis.ledger.run_state import RunState
 from analysis.wording import many
-from arena.executor import Progress
-from arena.replay import Commit, built_of, commits_of, commits_of_import, needed, replay_run, trainings
-from arena.settings import StudyConfig
-from arena.study import Study
-from arena.verify_study import run_of
+from arena.after.replay import Commit, built_of, commits_of, commits_of_import, needed, replay_run, trainings
+from arena.audit.verify_study import run_of
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
+from arena.work.executor import Progress
 from meta.cli.study_result import show_ablation_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, study_cost, training_seconds

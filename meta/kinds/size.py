@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, RunCost
+from arena.study.setup import BASELINE_SEEDS, CONFIRM_SEEDS, RunCost
 from meta.kinds.cost import Work
 from meta.kinds.plans import EvolvePlan, Race, Role
 from meta.kinds.study_tasks import StudyTasks

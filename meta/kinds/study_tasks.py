@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from trainer.task import Task
 
 

@@ -15,8 +15,8 @@ from analysis.study import read_study
 from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.wording import listed, number, plain_text
-from arena.harvest import HARVEST
-from arena.study import Study
+from arena.after.harvest import HARVEST
+from arena.study.study import Study
 from meta.outcome.agent_text import for_agents, with_code_changes
 from meta.outcome.evidence_page import training_cost
 from meta.outcome.rewriting import edit_of

@@ -20,11 +20,11 @@ from analysis.verdict.claim import Champion
 from analysis.verdict.verdict import verdict_of
 from analysis.views.tables import rows, statement
 from analysis.wording import brief, chance, duration, estimate, many
-from arena.harvest import HARVEST
-from arena.public import public_lines
-from arena.setup import reference
-from arena.study import Study
-from arena.task_study import tasks_of
+from arena.after.harvest import HARVEST
+from arena.study.public_data import public_lines
+from arena.study.setup import reference
+from arena.study.study import Study
+from arena.study.task_study import tasks_of
 from meta.steering import steering_outcomes
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line

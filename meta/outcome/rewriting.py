@@ -17,9 +17,9 @@ from analysis.ledger.events import HarvestEvent
 from analysis.study import read_study
 from analysis.views.tables import rows, statement
 from analysis.wording import duration, estimate, listed, many, plain_text
-from arena.harvest import HARVEST
-from arena.setup import reference
-from arena.study import Study
+from arena.after.harvest import HARVEST
+from arena.study.setup import reference
+from arena.study.study import Study
 from meta.mutators.queue_first import queue_first
 from meta.outcome.agent_text import copying, for_agents, training, with_code_changes
 from programs.common.errors import UsageError

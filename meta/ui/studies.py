@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.report.progress import Progress, RunGain, of_night, of_runs
-from arena.lock import is_taken
+from arena.study.lock import is_taken
 from meta.cli.resolve import studies_below
 from meta.steering import steering_outcomes
 from meta.ui.imported import ImportStatus, is_import

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.ledger import Ledger, check, missing, require_whole, segments, verify
 from analysis.study import open_study
-from arena.study import Study
+from arena.study.study import Study
 from inner_loop.events import RunEndedEvent
 from programs.common.errors import Corrupt
 from tests.analysis.segments import lines, sealed, synced, write

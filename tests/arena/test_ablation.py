@@ -10,16 +10,16 @@ import pytest
 
 from analysis.effects import designs
 from analysis.study import query
-from arena import replay
-from arena.ablation import design_of, design_seed, play_design, program_of, switches, variant
+from arena.after import replay
+from arena.after.ablation import design_of, design_seed, play_design, program_of, switches, variant
 from arena.arms import Entry, enter
-from arena.drain import Drained
-from arena.executors.in_process import InProcessExecutor
-from arena.lock import request_stop
 from arena.match import play
 from arena.race import Allocation
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.lock import request_stop
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executors.in_process import InProcessExecutor
 from bench.simulated_tasks import simulated_task
 from programs.common.errors import NotFound, UsageError
 from tests.studies import program, silent, study_on

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.study import Study
+from arena.study.study import Study
 from inner_loop.events import RunEndedEvent
 from inner_loop.researchers.chat import LOST
 from inner_loop.run import run

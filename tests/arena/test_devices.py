@@ -12,9 +12,9 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.settings import StudyConfig
 from arena.standalone import play_entries
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
 from programs.common.errors import UsageError
 from tests.arena.test_executor import workers_of
 from tests.studies import make_study, program, silent

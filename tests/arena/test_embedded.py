@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from arena import embedded
-from arena.jobs import Measurement
-from arena.verify import How, Round, Sample, Taken, findings
+from arena.audit import embedded
+from arena.audit.verify import How, Round, Sample, Taken, findings
+from arena.work.jobs import Measurement
 from tests.inner_loop.play import BLOBS
 from trainer.streams import Streams
 from trainer.task import Task

@@ -21,14 +21,14 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.drain import Drained
-from arena.executor import rebuild
-from arena.executors.local import LocalExecutor, WorkerProcess, make
-from arena.jobs import BaselineJob, MeasureJob
-from arena.lock import is_taken
 from arena.standalone import play_entries
-from arena.study import Study
-from arena.task_study import tasks_of
+from arena.study.lock import is_taken
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.study.task_study import tasks_of
+from arena.work.executor import rebuild
+from arena.work.executors.local import LocalExecutor, WorkerProcess, make
+from arena.work.jobs import BaselineJob, MeasureJob
 from programs.common.errors import EnvironmentProblem, UsageError
 from tests.studies import make_study, program, silent
 
@@ -50,7 +50,7 @@ def workers_of(folder: Path) -> list[int]:
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"arena.worker" in words and str(folder).encode() in words:
+                if b"arena.work.worker" in words and str(folder).encode() in words:
                     found.append(int(entry.name))
     return found
 
@@ -159,7 +159,7 @@ def test_what_a_worker_cannot_get_over_is_one_error_here(tmp_path: Path) -> None
 
 def test_a_worker_tells_its_error_though_its_log_is_on_a_full_disk(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-P", "-m", "arena.worker", str(tmp_path), "0", str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "arena.work.worker", str(tmp_path), "0", str(os.getpid())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=full, check=False)
     assert done.returncode == 1 and json.loads(done.stdout)["error"]["kind"] == "not_found"
 
@@ -168,7 +168,7 @@ def test_a_worker_works_for_process_1_of_a_container(tmp_path: Path) -> None:
     enter = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
     if shutil.which("unshare") is None or subprocess.run([*enter, "true"], capture_output=True).returncode:
         pytest.skip("no process namespace can be made here")
-    script = "import os, sys; from pathlib import Path; from arena.executors.local import WorkerProcess; "
+    script = "import os, sys; from pathlib import Path; from arena.work.executors.local import WorkerProcess; "
     script += "print(os.getpid(), WorkerProcess(Path(sys.argv[1]), 0).receive()[0]['error']['kind'])"
     done = subprocess.run(
         [*enter, sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
@@ -177,7 +177,7 @@ def test_a_worker_works_for_process_1_of_a_container(tmp_path: Path) -> None:
 
 
 def test_a_worker_whose_parent_is_gone_does_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "arena.worker", str(tmp_path), "0", "1"]
+    command = [sys.executable, "-P", "-m", "arena.work.worker", str(tmp_path), "0", "1"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

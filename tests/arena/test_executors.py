@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from arena.choice import VARIABLE, chosen, on_cluster, require_chosen
-from arena.executors import executor_of
-from arena.executors.in_process import InProcessExecutor
-from arena.executors.local import LocalExecutor
+from arena.work.choice import VARIABLE, chosen, on_cluster, require_chosen
+from arena.work.executors import executor_of
+from arena.work.executors.in_process import InProcessExecutor
+from arena.work.executors.local import LocalExecutor
 from programs.common.errors import NotFound
 from tests.conformance import ExecutorConformance
 from tests.conformance.studies import MakeExecutor, silent, simulated

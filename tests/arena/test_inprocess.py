@@ -10,14 +10,14 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry, Match, enter
-from arena.drain import Drained
-from arena.executors.in_process import InProcessExecutor
-from arena.executors.local import LocalExecutor
-from arena.lock import request_stop
 from arena.match import play
 from arena.race import Allocation
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.lock import request_stop
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executors.in_process import InProcessExecutor
+from arena.work.executors.local import LocalExecutor
 from bench.simulated_tasks import COST, null_law, random_law, simulated_task
 from meta.confirmation import against
 from programs.common.errors import UsageError

@@ -18,9 +18,9 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.executors import executor_of
-from arena.lease import VARIABLE, Leases, processes
 from arena.standalone import play_entries
+from arena.work.executors import executor_of
+from arena.work.lease import VARIABLE, Leases, processes
 from bench.simulated_tasks import random_law, simulated_task
 from programs.common.errors import UsageError
 from tests.studies import make_study, program, silent

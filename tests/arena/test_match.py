@@ -11,7 +11,7 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry, Match
 from arena.standalone import play_entries
-from arena.study import Study
+from arena.study.study import Study
 from tests.inner_loop.play import BLOBS
 from tests.studies import RUN_BUDGET, make_study, program, silent, study_on
 from trainer.data import DataStore

@@ -14,9 +14,9 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry
 from arena.contest.contest import Contest
-from arena.private import exposed
-from arena.settings import StudyConfig
 from arena.standalone import play_entries
+from arena.study.private_files import exposed
+from arena.study.settings import StudyConfig
 from tests.arena.contest.hosting import founded
 from tests.meta.cli_study import metaloop
 from tests.studies import make_study, program, silent

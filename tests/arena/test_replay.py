@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
-from arena import replay
-from arena.replay import Commit, built_of, needed
-from arena.run_archive import pack
+from arena.after import replay
+from arena.after.replay import Commit, built_of, needed
+from arena.study.run_archive import pack
 from inner_loop.repository import RunRepository
 from programs.common.errors import Corrupt
 from tests.arena.test_ablation import played, study_of

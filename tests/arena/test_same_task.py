@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from arena.public import public_line, public_lines
-from arena.settings import HeldOutTask
-from arena.setup import reference
-from arena.study import Study
-from arena.task_study import held_out_tasks
-from arena.trainers import Trainers
+from arena.study.public_data import public_line, public_lines
+from arena.study.settings import HeldOutTask
+from arena.study.setup import reference
+from arena.study.study import Study
+from arena.study.task_study import held_out_tasks
+from arena.work.trainers import Trainers
 from programs.common.errors import NotComparable
 from tests.inner_loop.play import BLOBS
 from tests.studies import study_on

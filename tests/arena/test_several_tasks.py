@@ -13,11 +13,11 @@ from analysis.statistics import mean_interval, ratio
 from analysis.study import open_study, query
 from analysis.transfer import Cell, transfer_cells
 from arena.arms import Entry
-from arena.drain import Drained
-from arena.lock import request_stop
-from arena.setup import beside
 from arena.standalone import alike, play_entries
-from arena.study import Study
+from arena.study.lock import request_stop
+from arena.study.setup import beside
+from arena.study.stop import Drained
+from arena.study.study import Study
 from bench.simulated_tasks import simulated_task
 from programs.shelf import starter
 from tests.studies import program, silent, study_on

@@ -10,13 +10,13 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry, enter
-from arena.drain import Drained
-from arena.executors.in_process import InProcessExecutor
-from arena.lock import request_stop
 from arena.match import play
 from arena.standalone import RACE_FIRST, racer
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.lock import request_stop
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executors.in_process import InProcessExecutor
 from bench.simulated_tasks import random_law, simulated_task
 from programs.shelf import starter
 from tests.studies import silent, study_on

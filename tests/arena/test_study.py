@@ -10,10 +10,10 @@ import pytest
 
 from analysis.ledger import SCHEMA
 from analysis.ledger.events import VerificationEvent
-from arena import sandbox
-from arena.lock import is_taken
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.lock import is_taken
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
+from arena.work import sandbox
 from programs.common.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
 from tests.events import example
 from tests.studies import make_study

@@ -9,18 +9,18 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry, Match, enter
-from arena.executors import executor_of
-from arena.executors.in_process import InProcessExecutor
-from arena.executors.local import LocalExecutor
-from arena.jobs import BaselineJob, from_json, to_json
 from arena.match import play
 from arena.measuring import baseline_metric, measure_baseline, run_job, settle
 from arena.race import Allocation
-from arena.settings import FurtherTask
-from arena.setup import reference
-from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
-from arena.trainers import MOST_OPEN, Trainers
+from arena.study.settings import FurtherTask
+from arena.study.setup import reference
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy, tasks_of
+from arena.work.executors import executor_of
+from arena.work.executors.in_process import InProcessExecutor
+from arena.work.executors.local import LocalExecutor
+from arena.work.jobs import BaselineJob, from_json, to_json
+from arena.work.trainers import MOST_OPEN, Trainers
 from programs.common.errors import NotComparable, NotFound
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS

@@ -11,10 +11,8 @@ import pytest
 from analysis.ledger import Ledger, check, read, segments
 from analysis.study import open_study, query
 from arena.arms import Entry
-from arena.standalone import play_entries
-from arena.study import Study
-from arena.verify import Audit, How, Sample, carry_out, verify_source
-from arena.verify_study import (
+from arena.audit.verify import Audit, How, Sample, carry_out, verify_source
+from arena.audit.verify_study import (
     AuditedArm,
     AuditedClaim,
     AuditedRun,
@@ -27,6 +25,8 @@ from arena.verify_study import (
     verify_run,
     verify_study,
 )
+from arena.standalone import play_entries
+from arena.study.study import Study
 from programs.common.errors import Corrupt, NotFound
 from programs.shelf import starter
 from tests.studies import make_study, program, silent

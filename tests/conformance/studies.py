@@ -19,14 +19,14 @@ from analysis.study import query, read_study
 from analysis.views.scope import scopes
 from arena import match
 from arena.arms import Entry, enter
-from arena.choice import EXECUTORS
-from arena.drain import Drained
-from arena.executor import ClosingExecutor, Progress
-from arena.lock import request_stop
 from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart
-from arena.setup import StudySetup
-from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
+from arena.study.lock import request_stop
+from arena.study.setup import StudySetup
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy, tasks_of
+from arena.work.choice import EXECUTORS
+from arena.work.executor import ClosingExecutor, Progress
 from bench.simulated_tasks import COST, simulated_task
 from bench.whole import begin_study, play_study, resized
 from meta.mutators.base import ParentProgram

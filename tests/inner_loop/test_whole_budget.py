@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from arena.verify import How, Sample
+from arena.audit.verify import How, Sample
 from inner_loop.behaviour import behaviour_id, inert_directives
 from programs.shelf import starter
 from tests.inner_loop.play import play, program

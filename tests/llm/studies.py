@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from arena.arms import Entry, enter
-from arena.executors.in_process import InProcessExecutor
 from arena.match import play
 from arena.race import Allocation
-from arena.setup import StudySetup
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.setup import StudySetup
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executors.in_process import InProcessExecutor
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.run_context import ModelConfig
 from programs.program import Program

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.ledger import Ledger
-from arena.settings import StudyConfig, Versions
+from arena.study.settings import StudyConfig, Versions
 from bench.planted_events import end, experiment, start, verify
 from meta.cli import main
 from programs.program import Program

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.ledger import read
 from analysis.verdict.claim import Champion
-from arena.study import Study
+from arena.study.study import Study
 from bench.whole import begin_study, play_study
 from meta.kinds.plans import EvolvePlan
 from trainer.task import Task

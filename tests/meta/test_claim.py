@@ -18,7 +18,7 @@ from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, OnOneTask
 from analysis.views.scales import GainScale
 from arena.arms import Entry, enter
 from arena.match import announce
-from arena.task_study import TaskStudy
+from arena.study.task_study import TaskStudy
 from meta.cli.study_result import is_worth_applying
 from meta.confirmation import against
 from programs.shelf import starter

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from tests.meta.cli_study import ALONE, metaloop
 from tests.studies import drawn_law
 

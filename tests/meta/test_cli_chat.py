@@ -12,7 +12,7 @@ import pytest
 from analysis import table_cells, wording
 from analysis.ledger.events import StudyEvent
 from analysis.study import query
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from inner_loop.events import CallEvent
 from meta.cli.output import Output
 from meta.cli.screen import header, screen

@@ -13,8 +13,8 @@ import pytest
 from analysis.ledger import Ledger
 from analysis.study import open_study
 from analysis.views.tables import rows, statement
-from arena.harvest import HARVEST
-from arena.study import Study
+from arena.after.harvest import HARVEST
+from arena.study.study import Study
 from bench.whole import resized
 from inner_loop.behaviour import resolved_ideas
 from meta.outcome.agent_text import copied_first, for_agents, training, with_code_changes

@@ -81,7 +81,7 @@ def test_errors_have_the_kind_and_exit_code_of_the_contract() -> None:
 
 
 def test_a_drained_study_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from arena.drain import Drained
+    from arena.study.stop import Drained
 
     problem = errors.classify(Drained("stopped on request", hint="metaloop resume x"))
     assert problem.exit_code == errors.DRAINED == 130

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query as ask
-from arena.run_archive import compact, unpacked
-from arena.study import Study
-from arena.verify_study import final_source
+from arena.audit.verify_study import final_source
+from arena.study.run_archive import compact, unpacked
+from arena.study.study import Study
 from meta.cli.output import ESCAPES
 from meta.ui.studies import Studies
 from programs.common.errors import Corrupt, OtherVersion

@@ -14,11 +14,11 @@ from analysis.ledger.events import LEDGER_KEYS, DocumentEvent, read_event
 from analysis.study import query
 from analysis.verdict.decision import decision_of
 from arena.arms import Entry, enter
-from arena.executors.local import LocalExecutor
 from arena.match import play
 from arena.race import Allocation
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executors.local import LocalExecutor
 from bench.common import champion_of
 from bench.whole import begin_study, evolve_plan, play_study, resized
 from meta.evolve import Evolution

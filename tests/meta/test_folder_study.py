@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from git import Repo
 
-from arena.ablation import variant
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.after.ablation import variant
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
 from bench.whole import resized
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.chat.prompt import labelled

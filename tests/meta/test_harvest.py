@@ -17,9 +17,7 @@ from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
 from analysis.statistics import Estimate, t_quantile
 from analysis.study import open_study, query
 from analysis.verdict.caveats import caveats
-from arena.drain import Drained
-from arena.executors.in_process import InProcessExecutor
-from arena.harvest import (
+from arena.after.harvest import (
     HARVEST,
     Search,
     best_edits,
@@ -27,11 +25,13 @@ from arena.harvest import (
     harvest,
     untouched,
 )
-from arena.jobs import Job, JobResult, MeasureJob
 from arena.measuring import baseline_metric, measure_baseline
-from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, LEAST_HARVEST, RunCost
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, LEAST_HARVEST, RunCost
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executors.in_process import InProcessExecutor
+from arena.work.jobs import Job, JobResult, MeasureJob
 from bench.whole import begin_study, play_study, resized
 from meta.cli.output import Output
 from meta.cli.study_result import show_study_result

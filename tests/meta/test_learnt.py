@@ -11,7 +11,7 @@ import pytest
 from analysis.knowledge.store import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
-from arena.study import Study
+from arena.study.study import Study
 from bench.simulated_tasks import random_law, simulated_task
 from bench.sweep import Sweep
 from bench.whole import begin_study, play_study, resized

@@ -7,7 +7,7 @@ from pathlib import Path
 from git import Repo
 
 from analysis.ledger.writing_events import MutationEvent
-from arena.study import Study
+from arena.study.study import Study
 from meta.lineage import write_programs_git
 from programs.shelf import starter
 from tests.studies import study_on

@@ -16,10 +16,10 @@ import pytest
 
 from analysis.study import query
 from analysis.verdict.decision import decision_of
-from arena.drain import drained
-from arena.harvest import HARVEST
-from arena.setup import RunCost
-from arena.study import Study
+from arena.after.harvest import HARVEST
+from arena.study.setup import RunCost
+from arena.study.stop import drained
+from arena.study.study import Study
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.run_context import ModelConfig
 from meta.cli.evolve_draft import EvolveOptions, SizeFlags, size_of, study_seconds

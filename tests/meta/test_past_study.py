@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
 from bench.simulated_tasks import random_law
 from bench.whole import begin_study, evolve_plan, play_study, resized
 from meta.cli.evolve import PLANNING

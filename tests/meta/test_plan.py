@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arena.setup import RunCost
+from arena.study.setup import RunCost
 from meta.kinds import size
 from meta.kinds.plans import EvolvePlan
 from meta.novelty import Novelty

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from analysis.evidence.task_evidence import Evidence
-from arena.setup import StudySetup
-from arena.study import Study
+from arena.study.setup import StudySetup
+from arena.study.study import Study
 from bench.whole import QUICK, begin_night, begin_study, evolve_plan
 from meta.kinds.contract import plan_of
 from meta.kinds.plans import AblationPlan, MatchPlan, NightPlan, Plan, ReplayPlan, starters_of

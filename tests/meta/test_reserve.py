@@ -16,7 +16,7 @@ from analysis.study import read_study
 from analysis.verdict.claim import Claim, claim
 from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.power import measured_sd
-from arena.study import Study
+from arena.study.study import Study
 from bench.common import champion_of
 from bench.whole import evolve_plan, play_study, resized
 from meta.cli.views import view

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.ledger import read
 from analysis.study import query
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from inner_loop.run_context import LIMITS
 from meta.cli.resume import resume
 from meta.kinds.match import MatchKind
@@ -115,7 +115,7 @@ def test_what_was_added_to_a_study_of_its_kind_is_resumed_too(here: Path, tmp_pa
 
     metaloop("ablate", "local", "-t", here / "law", "-b", "0.4s", "-j", "1", "--seed", "3", "-s", "a", cwd=tmp_path)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("arena.ablation.play", killed)
+        patched.setattr("arena.after.ablation.play", killed)
         metaloop("ablate", "tpe-local", "-s", "a", cwd=tmp_path, code=130)
     for said in ("plan: ", "already finished"):
         assert said in metaloop("resume", "a", cwd=tmp_path).stderr

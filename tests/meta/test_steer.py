@@ -13,8 +13,8 @@ import pytest
 from analysis.ledger.run_state import StudyState
 from analysis.ledger.writing_events import MutationEvent
 from analysis.study import query
-from arena.drain import Drained
-from arena.study import Study
+from arena.study.stop import Drained
+from arena.study.study import Study
 from bench.whole import begin_study, play_study, resized
 from bench.whole import whole_study as whole_study_of
 from meta.steering import ask, steering_outcomes, take_in, waiting_requests

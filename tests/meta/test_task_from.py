@@ -73,7 +73,7 @@ def test_export_prose_of_a_program(tmp_path: Path) -> None:
 
 
 def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> None:
-    from arena.verify_plan import read_source
+    from arena.audit.verify_plan import read_source
     from programs.common.errors import UsageError
 
     task = foreign_repos.made(foreign_repos.nested(tmp_path / "theirs"), foreign_repos.NESTED)

@@ -11,8 +11,8 @@ from analysis.statistics import mean_interval
 from analysis.verdict.verdict import decided
 from analysis.views.scales import UNIT
 from arena.race import ArmScore
-from arena.study import Study
-from arena.task_set import TaskSet
+from arena.study.study import Study
+from arena.study.task_set import TaskSet
 from bench.common import champion_of
 from bench.whole import resized
 from meta.champion import write_page_again

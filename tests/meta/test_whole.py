@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.verdict.claim import Claim
-from arena.setup import CONFIRM_SEEDS
+from arena.study.setup import CONFIRM_SEEDS
 from bench.simulated_tasks import null_law, simulated_task
 from bench.whole import QUICK, begin_study, resized, search_here
 from bench.whole import whole_study as whole_study_of

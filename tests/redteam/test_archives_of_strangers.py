@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.run_archive import ARCHIVE, MOST_BYTES, pack, unpacked
+from arena.study.run_archive import ARCHIVE, MOST_BYTES, pack, unpacked
 from programs.common.errors import Corrupt, ProgramError
 from programs.folder import from_zip
 from tests.redteam.forged_zip import BZIP2, DEFLATED, ENCRYPTED, LZMA, STORED, XZ, forged, zeros

@@ -13,7 +13,7 @@ import pytest
 
 from analysis.ledger import Ledger, check, read
 from analysis.verdict.recheck import GainEstimate, gain_over_seeds, keeps_its_gain, source_verdict
-from arena import embedded
+from arena.audit import embedded
 from inner_loop.bench import Bench
 from inner_loop.events import Proposal
 from tests.redteam.conftest import Attack

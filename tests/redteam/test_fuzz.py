@@ -29,8 +29,8 @@ from analysis.knowledge.store import write as write_effects
 from analysis.ledger import Ledger
 from arena.home.chain import Chain
 from arena.home.protocol import RunResult, parsed
-from arena.run_archive import ARCHIVE, unpacked
 from arena.serving.names import checked_name, skeletons
+from arena.study.run_archive import ARCHIVE, unpacked
 from inner_loop.chat.reply import BadEdit, parse
 from inner_loop.gateway.request import LENGTHS, parse_request
 from inner_loop.gateway.serving import RequestRefused

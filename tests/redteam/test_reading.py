@@ -152,7 +152,7 @@ for _number in range(3, 256):
         _wanted.append(("descriptor", _number, np.load(io.BytesIO(os.pread(_number, 1 << 24, 0))).shape))
     except (OSError, ValueError, EOFError):
         pass
-for _module in ("data", "trainer.data", "trainer.streams", "arena.study", "meta", "programs"):
+for _module in ("data", "trainer.data", "trainer.streams", "arena.study.study", "meta", "programs"):
     try:
         __import__(_module)
         _wanted.append(_module)

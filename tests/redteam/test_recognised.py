@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from arena.clock_rule import CpuUse
-from arena.jobs import Measurement, RunJob
-from arena.scratch import scratch
-from arena.trainers import Trainers
-from arena.worker import Worker
+from arena.audit.scratch import scratch
+from arena.work.clock_rule import CpuUse
+from arena.work.jobs import Measurement, RunJob
+from arena.work.trainers import Trainers
+from arena.work.worker import Worker
 from inner_loop.events import Experiment, RunEndedEvent
 from tests.events import example
 from tests.redteam.conftest import Attack

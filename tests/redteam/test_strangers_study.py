@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from analysis.ledger.events import ChampionEvent
-from arena.scratch import scratch
-from arena.settings import StudyConfig
-from arena.setup import StudySetup
-from arena.study import Study
-from arena.trainers import Trainers
+from arena.audit.scratch import scratch
+from arena.study.settings import StudyConfig
+from arena.study.setup import StudySetup
+from arena.study.study import Study
+from arena.work.trainers import Trainers
 from inner_loop.events import RunEndedEvent, RunStartedEvent
 from meta.cli.consent import consent
 from meta.cli.main import run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.verify_plan import read_source
+from arena.audit.verify_plan import read_source
 from inner_loop.agents.worktree import clear, notes
 from inner_loop.repository import RunRepository
 from programs.common.errors import MetaloopError

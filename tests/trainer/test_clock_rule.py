@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.clock_rule import TRIES, CpuUse, overrun, own_experiments, verification
+from arena.work.clock_rule import TRIES, CpuUse, overrun, own_experiments, verification
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.events import Experiment
 from tests.events import example

@@ -24,7 +24,7 @@ from arena.contest.settings import Phase
 from arena.contest.stored import Announcement
 from arena.contest.tables import ENDED, Act, ContestEntry, Person, state_label
 from arena.serving.clock import Moment, utc_now
-from arena.study import Study
+from arena.study.study import Study
 from programs.common.errors import Busy, NotFound, UsageError
 from programs.common.ids import content_id
 from programs.common.text import one_line

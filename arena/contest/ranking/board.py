@@ -20,8 +20,8 @@ from arena.contest.running import arms
 from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, RankedRow
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.serving.clock import utc_now
-from arena.spend import spend_of
-from arena.study import Study
+from arena.study.study import Study
+from arena.work.spend import spend_of
 from programs.common.ids import content_id
 from programs.common.text import word_list
 from trainer.trust import counts, weakest

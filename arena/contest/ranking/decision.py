@@ -27,9 +27,9 @@ from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLo
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.measuring import settled_gains
 from arena.serving.clock import utc_now
-from arena.setup import RunCost
-from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
+from arena.study.setup import RunCost
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy, tasks_of
 from programs.common.ids import content_id
 
 NOBODY: Announcement = {

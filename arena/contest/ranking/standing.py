@@ -22,10 +22,10 @@ from arena.contest.entering.copies import copies, copy_sentence
 from arena.contest.running.queue import forecast, in_line, turns
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
-from arena.lock import is_taken
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
 from arena.serving.throttled_cache import ThrottledCache
+from arena.study.lock import is_taken
 
 DIGITS = 3  # decimal places of gains before the first board
 CACHED_SECONDS = 2.0  # of the order of the queue

@@ -8,11 +8,11 @@ from dataclasses import replace
 from analysis.ledger.events import EntryEvent
 from arena.arms import Arm, Match, TaskMatch
 from arena.contest.tables import ContestEntry
-from arena.jobs import RunJob
 from arena.match import announcement
 from arena.measuring import run_job
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.jobs import RunJob
 from programs.common.ids import content_id
 from programs.program import Program
 from trainer.streams import Stream

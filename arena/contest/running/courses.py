@@ -24,7 +24,7 @@ from programs.common.text import shortened
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
-    from arena.study import Study
+    from arena.study.study import Study
 
 MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # stored experiments of a run; characters of a text, of a diff
 SCREENING, CONTEST, CONFIRMATION = "screening", "contest", "confirmation"  # purposes

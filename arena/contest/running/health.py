@@ -21,8 +21,8 @@ from arena.contest.ranking.race import leaders_of
 from arena.contest.ranking.standing import whole_board
 from arena.contest.settings import Phase
 from arena.contest.tables import ENDED, Act, ContestEntry
-from arena.lock import is_taken
 from arena.serving.clock import utc_now
+from arena.study.lock import is_taken
 
 LITTLE_DISK = 1 << 30  # bytes free; less is a problem
 

@@ -19,7 +19,7 @@ from arena.contest.stored import RunColumns, RunProgress, SeedResult
 from arena.contest.tables import ContestEntry
 from arena.measuring import run_gain
 from arena.serving.clock import utc_now
-from arena.task_study import TaskStudy
+from arena.study.task_study import TaskStudy
 from inner_loop.events import Event, Experiment, RunEndedEvent
 
 SECONDS = 0.5  # between two writes for one entry

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 from arena.contest.contest import Contest
-from arena.jobs import ErrorRecord
 from arena.serving.clock import utc_now
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.study import Study
+from arena.work.jobs import ErrorRecord
 from inner_loop.bench import NoReply
 from inner_loop.models.contract import Message
 from inner_loop.run_context import RunContext, is_replayed

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, TypedDict, cast
 
+from arena.audit.scratch import secret_hash
 from arena.contest.settings import ContestConfig
-from arena.scratch import secret_hash
 from programs.common.errors import Corrupt
 from programs.common.ids import content_id
 from trainer.streams import DECIDING, Stream
 
 if TYPE_CHECKING:
-    from arena.study import Study
+    from arena.study.study import Study
 
 MOST_RUNS = 2_000  # of an entry in a match: more than `contest init` allows
 

@@ -28,13 +28,13 @@ from arena.contest.running.live import Live, run_result, store_result
 from arena.contest.running.pause import Pause, is_the_hosts
 from arena.contest.running.queue import ActiveRun, Waiting, in_line, next_of
 from arena.contest.tables import ContestEntry
-from arena.executor import Executor
-from arena.jobs import ErrorRecord, JobResult, RunJob
 from arena.match import announce
 from arena.measuring import measure_baseline, run_gain, run_job, settle, splits_of_runs
 from arena.serving.database import BEAT_SECONDS
-from arena.study import Study
-from arena.task_study import tasks_of
+from arena.study.study import Study
+from arena.study.task_study import tasks_of
+from arena.work.executor import Executor
+from arena.work.jobs import ErrorRecord, JobResult, RunJob
 from inner_loop.events import RunEndedEvent
 from programs.common.ids import content_id
 

@@ -24,14 +24,14 @@ from arena.contest.running.pause import HOSTS, answers
 from arena.contest.running.steward import Say, Steward, end
 from arena.contest.settings import REPORT
 from arena.contest.stored import Announcement
-from arena.drain import Drained
-from arena.executor import Executor
-from arena.executors import executor_of
-from arena.jobs import ErrorRecord, MeasureJob
-from arena.run_archive import compact
 from arena.serving.clock import utc_now
 from arena.serving.process import as_process
-from arena.study import Study
+from arena.study.run_archive import compact
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.work.executor import Executor
+from arena.work.executors import executor_of
+from arena.work.jobs import ErrorRecord, MeasureJob
 from programs.common.errors import MetaloopError
 
 IDLE_SECONDS = 0.3

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from arena.choice import EXECUTORS
-from arena.executor import ClosingExecutor, Progress
-from arena.jobs import Job, JobResult
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.choice import EXECUTORS
+from arena.work.executor import ClosingExecutor, Progress
+from arena.work.jobs import Job, JobResult
 
 
 class Timed:

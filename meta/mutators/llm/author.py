@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from analysis.evidence.task_evidence import Evidence
-from arena.drain import drained
-from arena.executor import Progress
-from arena.study import Study
+from arena.study.stop import drained
+from arena.study.study import Study
+from arena.work.executor import Progress
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.run_context import RunContext, tapes

@@ -14,8 +14,8 @@ from analysis.evidence.page_text import RowIds, page, quoted
 from analysis.evidence.task_evidence import Evidence
 from analysis.study import read_study
 from analysis.views.tables import rows, statement, typed_rows
-from arena.study import Study
-from arena.task_study import tasks_of
+from arena.study.study import Study
+from arena.study.task_study import tasks_of
 from inner_loop.models.contract import Message
 from meta.mutators.base import ParentProgram
 from meta.mutators.llm.idea_use import IdeaMarks, kept_by_others

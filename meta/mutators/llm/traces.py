@@ -13,8 +13,8 @@ from typing import Any
 
 from analysis.study import read_study
 from analysis.views.tables import rows, statement
-from arena.study import Study
-from arena.task_study import tasks_of
+from arena.study.study import Study
+from arena.study.task_study import tasks_of
 from inner_loop.chat.reply import BadEdit, parse
 from inner_loop.models.scrub import scrub
 from meta.mutators.llm.templates import render

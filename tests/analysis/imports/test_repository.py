@@ -11,7 +11,7 @@ from analysis.imports.columns import Stated
 from analysis.imports.repository import LARGEST_DIFF, opened
 from analysis.imports.study import import_logs
 from analysis.imports.table import UnreadableLog
-from arena.replay import commits_of_import
+from arena.after.replay import commits_of_import
 from programs.common.errors import UsageError
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import ask, bring_in, git, repository

@@ -13,9 +13,9 @@ from arena.cluster.actor import lay_tasks, parcel_of
 from arena.cluster.executor import JobRecord
 from arena.cluster.files import files_of, run_files, write_files
 from arena.cluster.worker import Link
-from arena.executors.ray import make as on_ray
-from arena.jobs import BaselineJob, RunJob
-from arena.task_study import TaskStudy
+from arena.study.task_study import TaskStudy
+from arena.work.executors.ray import make as on_ray
+from arena.work.jobs import BaselineJob, RunJob
 from inner_loop.events import Event, Experiment, RunEndedEvent, RunStartedEvent, experiment_id
 from programs.common.errors import TaskError, UsageError
 from tests.events import example

@@ -13,11 +13,11 @@ import pytest
 from analysis.ledger import check, segments
 from analysis.study import query
 from arena.arms import Entry
-from arena.choice import VARIABLE
-from arena.drain import Drained
+from arena.audit.verify_study import final_source
 from arena.standalone import play_entries
-from arena.study import Study
-from arena.verify_study import final_source
+from arena.study.stop import Drained
+from arena.study.study import Study
+from arena.work.choice import VARIABLE
 from bench.cluster import TWICE, kill_node, play, standings, two_nodes
 from programs.common.errors import EnvironmentProblem
 from tests.studies import make_study, program, silent

@@ -22,8 +22,8 @@ from arena.contest.running.arms import CONFIRMATION
 from arena.contest.running.steward import MOST_ATTEMPTS, Steward
 from arena.contest.running.work import carry_on
 from arena.contest.tables import Person
-from arena.study import Study
-from arena.task_study import tasks_of
+from arena.study.study import Study
+from arena.study.task_study import tasks_of
 from programs.common.errors import NotFound, UsageError
 from tests.arena.contest.hosting import RUNS, Browser, decided, founded, joined, newcomer, numbered, served, winner
 from tests.arena.contest.test_run import entered, quiet

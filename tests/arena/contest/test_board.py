@@ -40,8 +40,8 @@ from arena.contest.tables import ContestEntry
 from arena.match import announcement
 from arena.measuring import run_job
 from arena.serving.clock import iso
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
 from inner_loop.events import CallEvent, Experiment, RunEndedEvent, RunStartedEvent
 from programs.common.ids import content_id
 from programs.program import Program

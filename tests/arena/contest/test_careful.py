@@ -17,7 +17,7 @@ from arena.contest.entering.acts import arms_of
 from arena.contest.ranking.decision import decided, left_out
 from arena.contest.running.steward import MOST_ATTEMPTS, Steward
 from arena.contest.running.work import carry_on
-from arena.study import Study
+from arena.study.study import Study
 from tests.arena.contest.hosting import founded, numbered
 from tests.arena.contest.test_run import entered as people
 from tests.arena.contest.test_run import quiet

@@ -16,7 +16,7 @@ from arena.contest.ranking.race import follow
 from arena.contest.running.pace import WAS_VOID, in_race, not_in_race
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry, Person
-from arena.study import Study
+from arena.study.study import Study
 from tests.arena.contest.test_run import entered
 
 GAINS = {

@@ -22,7 +22,7 @@ from arena.contest.ranking.views import board_view, entry_of, entry_view
 from arena.contest.running.work import carry_on
 from arena.contest.stored import entry_label
 from arena.contest.tables import ContestEntry, Person
-from arena.study import Study
+from arena.study.study import Study
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, newcomer, numbered, served
 from tests.meta.cli_study import cli, metaloop

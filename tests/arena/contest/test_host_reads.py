@@ -19,7 +19,7 @@ from arena.contest.running import work
 from arena.contest.running.steward import Steward
 from arena.contest.settings import REPORT, RULES
 from arena.contest.stored import Announcement
-from arena.study import Study
+from arena.study.study import Study
 from programs.common.errors import NotFound
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, decided, founded, newcomer, numbered, served, winner

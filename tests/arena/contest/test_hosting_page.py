@@ -12,7 +12,7 @@ from arena.contest.entering.entries import change
 from arena.contest.plan import measured_power
 from arena.contest.tables import BoardRow
 from arena.serving.clock import utc_now
-from arena.study import Study
+from arena.study.study import Study
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, numbered, served
 from tests.arena.contest.test_board import filled
 from tests.meta.cli_study import metaloop

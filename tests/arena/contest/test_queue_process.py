@@ -19,9 +19,9 @@ from arena.contest.running import work
 from arena.contest.running.steward import Steward
 from arena.contest.tables import ContestEntry
 from arena.home.project import Project
-from arena.lock import is_taken, request_stop
 from arena.serving.process import Keeper
-from arena.study import Study
+from arena.study.lock import is_taken, request_stop
+from arena.study.study import Study
 from tests.arena.contest.hosting import RUNS, founded
 from tests.arena.contest.test_steward import measured
 from tests.arena.home.clients import new_project

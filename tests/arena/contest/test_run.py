@@ -29,7 +29,7 @@ from arena.contest.running.work import carry_on
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.serving.process import as_process
-from arena.study import Study
+from arena.study.study import Study
 from meta.cli.contest_host import follow, remaining
 from meta.cli.main import run
 from meta.cli.output import Output

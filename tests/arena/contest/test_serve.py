@@ -23,7 +23,7 @@ from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
 from arena.serving.process import address, trusted
 from arena.serving.wire import listen
-from arena.study import Study
+from arena.study.study import Study
 from meta.cli.main import run
 from programs.common.errors import EnvironmentProblem, NotComparable, UsageError
 from tests.arena.contest.hosting import Browser, founded, joined, served

@@ -19,7 +19,7 @@ from arena.contest.running.pace import WAS_VOID
 from arena.contest.running.steward import Steward
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
-from arena.study import Study
+from arena.study.study import Study
 from meta.cli.contest_entrant import of_folder, show
 from meta.cli.output import Output
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner

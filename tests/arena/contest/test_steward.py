@@ -30,12 +30,12 @@ from arena.contest.running.live import progress_of
 from arena.contest.running.steward import MOST_ATTEMPTS, Feed, InHand, Steward
 from arena.contest.settings import REPORT
 from arena.contest.web.render import doing
-from arena.executors import executor_of
-from arena.jobs import JobResult, Measurement, RunJob
 from arena.match import announce
 from arena.measuring import run_job, settle
-from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy, tasks_of
+from arena.work.executors import executor_of
+from arena.work.jobs import JobResult, Measurement, RunJob
 from inner_loop.events import DecisionEvent, Experiment, RunEndedEvent, RunStartedEvent
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded, newcomer, numbered

@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import select
 
-from arena.executors import executor_of
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.protocol import Introduction, LeaseRequest, ResultAnswer, RunResult, RunWork, parsed
 from arena.home.tables import ProposalRow
 from arena.home.verifying import Verifier
-from arena.setup import StudySetup
-from arena.study import Study
+from arena.study.setup import StudySetup
+from arena.study.study import Study
+from arena.work.executors import executor_of
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.studies import silent

@@ -23,7 +23,6 @@ import pytest
 import tomli_w
 from sqlalchemy import select
 
-from arena import sandbox
 from arena.home.bundle import Bundle, unpack
 from arena.home.client import HostClient, LeaseFile, VolunteerFolder
 from arena.home.host import ProjectHost
@@ -35,6 +34,7 @@ from arena.home.tables import ProposalRow, RunLease, Volunteer
 from arena.home.volunteer import VolunteerSession
 from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
+from arena.work import sandbox
 from programs.common.errors import Busy, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.common.text import one_line
 from programs.shelf import starter

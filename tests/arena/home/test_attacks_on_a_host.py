@@ -27,7 +27,7 @@ from arena.home.voiding import void
 from arena.serving import throttled_cache
 from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
-from arena.study import Study
+from arena.study.study import Study
 from programs.common.errors import UsageError
 from tests.arena.home.clients import RESULT, Client, better, states, work
 from tests.arena.home.serving import get, serving

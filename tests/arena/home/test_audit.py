@@ -17,14 +17,14 @@ from urllib.request import Request, urlopen
 import pytest
 from sqlalchemy import select
 
+from arena.audit.verify import How
 from arena.home.audit import problems, retrain
 from arena.home.chain import COMMITTER, Chain, Trailers, Voided
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.tables import BlockRow, Volunteer
 from arena.home.voiding import void
-from arena.study import Study
-from arena.verify import How
+from arena.study.study import Study
 from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.arena.home.serving import get, serving
 from tests.meta.cli_study import metaloop, on_terminal

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from arena.choice import VARIABLE
-from arena.executors import executor_of
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.tables import Pair
 from arena.home.verifying import MEASURED, Verifier
-from arena.study import Study
+from arena.study.study import Study
+from arena.work.choice import VARIABLE
+from arena.work.executors import executor_of
 from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.meta.cli_study import metaloop
 from tests.studies import silent

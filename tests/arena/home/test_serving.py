@@ -11,7 +11,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from arena import sandbox
 from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
 from arena.home.host import ProjectHost
 from arena.home.project import Project
@@ -20,6 +19,7 @@ from arena.home.results import BlockSummary, state_of
 from arena.home.tables import BlockRow, RunLease, Volunteer
 from arena.home.volunteer import MOST_GB, VolunteerSession
 from arena.serving.clock import utc_now
+from arena.work import sandbox
 from meta.cli.main import run
 from programs.common.errors import OtherVersion, UsageError
 from tests.arena.home.clients import Client, better, states, work

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.study import Study
+from arena.study.study import Study
 from bench.whole import begin_study, resized, search_here
 from inner_loop.models.prices import settled
 from inner_loop.run_context import ModelConfig

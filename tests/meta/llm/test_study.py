@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.drain import Drained
-from arena.study import Study
+from arena.study.stop import Drained
+from arena.study.study import Study
 from bench.whole import begin_study, resized, search_here
 from programs.folder import load
 from programs.program import Program

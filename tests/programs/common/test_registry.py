@@ -11,8 +11,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from analysis.effects.attribution import METHODS
-from arena.choice import EXECUTORS
 from arena.race import RACE_RULES
+from arena.work.choice import EXECUTORS
 from inner_loop.researchers import RESEARCHERS, find_researcher
 from inner_loop.scripted import proposers
 from meta.kinds.contract import KINDS

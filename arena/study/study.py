@@ -13,11 +13,11 @@ from analysis.ledger import Ledger, missing
 from analysis.ledger.events import Event, StudyEvent
 from analysis.ledger.run_state import LedgerTail, StudyState
 from analysis.ledger.writing_events import DirectiveEntry, ProgramEvent
-from arena import lock
-from arena.choice import on_cluster
-from arena.known_tasks import remember
-from arena.settings import StudyConfig
-from arena.setup import require_free
+from arena.study import lock
+from arena.study.known_tasks import remember
+from arena.study.settings import StudyConfig
+from arena.study.setup import require_free
+from arena.work.choice import on_cluster
 from programs.common.errors import Corrupt, EnvironmentProblem, NotComparable
 from programs.common.ids import content_id
 from programs.program import Program

@@ -14,13 +14,13 @@ from analysis.effects import designs
 from analysis.effects.designs import FactorialDesign
 from analysis.ledger.events import AblationEvent
 from arena.arms import Entry, Match, enter
-from arena.executor import Executor, Progress
-from arena.executors import at_work
 from arena.match import play
 from arena.race import Allocation
-from arena.setup import RunCost
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.setup import RunCost
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executor import Executor, Progress
+from arena.work.executors import at_work
 from inner_loop.behaviour import inert_directives
 from programs.common.errors import NotFound, ProgramError, UsageError
 from programs.common.ids import content_id

@@ -15,13 +15,13 @@ from analysis.study import read_study
 from analysis.verdict.power import runs_needed
 from analysis.verdict.recheck import GainEstimate, Lead, lead, study_verdict
 from analysis.views.tables import rows, statement, typed_rows
-from arena.choice import hardware_of_jobs
-from arena.clock_rule import CpuUse, own_experiments
+from arena.audit.scratch import Say
+from arena.audit.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
 from arena.measuring import untouched_metrics
-from arena.run_archive import FOLDERS, unpacked
-from arena.scratch import Say
-from arena.study import Study
-from arena.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
+from arena.study.run_archive import FOLDERS, unpacked
+from arena.study.study import Study
+from arena.work.choice import hardware_of_jobs
+from arena.work.clock_rule import CpuUse, own_experiments
 from inner_loop.events import FindingEvent
 from programs.common.errors import Corrupt, NotFound, UsageError
 from trainer.source import Source

@@ -14,13 +14,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from arena.choice import on_cluster
+from arena.work.choice import on_cluster
 from programs.common.errors import UsageError
 from trainer.gpu import usable
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from arena.settings import StudyConfig
+    from arena.study.settings import StudyConfig
 
 VARIABLE = "METALOOP_RUNS_PER_DEVICE"  # of this process and those that it starts; without it one run, of chat CHAT_RUNS
 MOST = 8  # each run is a process with a warm template

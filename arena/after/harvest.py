@@ -25,13 +25,13 @@ from analysis.statistics import Estimate
 from analysis.study import read_study
 from analysis.views.scope import Scope
 from analysis.views.tables import rows, statement
-from arena.clock_rule import CpuUse, own_experiments
-from arena.executor import Executor
-from arena.jobs import MeasureJob, Measurement
+from arena.audit.verify_study import final_source
 from arena.measuring import gain_estimate, measure_baseline, recorded, split_of, train, untouched_metrics
-from arena.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS
-from arena.task_study import TaskStudy
-from arena.verify_study import final_source
+from arena.study.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS
+from arena.study.task_study import TaskStudy
+from arena.work.clock_rule import CpuUse, own_experiments
+from arena.work.executor import Executor
+from arena.work.jobs import MeasureJob, Measurement
 from inner_loop.scripted.proposers.elite import PARENTS, elite_edit
 from trainer.edits import Edit, EditError, Value
 from trainer.source import Source

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import read_study
-from arena import embedded, sandbox
-from arena.scratch import Say, secret_hash
-from arena.study import Study
-from arena.verify import Audit, How, verify_source
-from arena.verify_study import claim_of, run_of, runs_to_confirm, samples_of, spent_by, verify_run, verify_study
+from arena.audit import embedded
+from arena.audit.scratch import Say, secret_hash
+from arena.audit.verify import Audit, How, verify_source
+from arena.audit.verify_study import claim_of, run_of, runs_to_confirm, samples_of, spent_by, verify_run, verify_study
+from arena.study.study import Study
+from arena.work import sandbox
 from programs.common.errors import NotFound, UsageError
 from programs.common.files import read_beneath
 from trainer.experiment import SOURCE_BYTES

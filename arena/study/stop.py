@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from arena.executor import Progress
-from arena.lock import request_stop
-from arena.study import Study
+from arena.study.lock import request_stop
+from arena.study.study import Study
+from arena.work.executor import Progress
 from programs.common.errors import CapReached
 from trainer.sandbox import flag
 

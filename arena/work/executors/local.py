@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from analysis.ledger.run_state import StudyState
-from arena.executor import Progress, StopRequest, rebuild
-from arena.executors.in_process import InProcessExecutor, trains
-from arena.jobs import Job, JobResult, RunJob, WorkerMessage, to_json
+from arena.work.executor import Progress, StopRequest, rebuild
+from arena.work.executors.in_process import InProcessExecutor, trains
+from arena.work.jobs import Job, JobResult, RunJob, WorkerMessage, to_json
 from programs.common.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
-    from arena.study import Study
-    from arena.task_study import TaskStudy
+    from arena.study.study import Study
+    from arena.study.task_study import TaskStudy
 
 MOST_DEATHS = 3  # of workers, in all
 LOOK_SECONDS = 0.3  # between two looks for a stop request
 
 
 def make(study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> LocalExecutor | InProcessExecutor:
-    from arena.lease import processes
+    from arena.work.lease import processes
 
     if trains(tasks):
         return LocalExecutor(study.folder, processes(study.config), progress, study.locks)
@@ -37,7 +37,7 @@ def make(study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> LocalE
 
 
 class WorkerProcess:
-    """One ``python -m arena.worker``, and the job that it has in hand."""
+    """One ``python -m arena.work.worker``, and the job that it has in hand."""
 
     def __init__(self, folder: Path, index: int, inherited: Sequence[int] = ()) -> None:
         (folder / "log").mkdir(exist_ok=True)
@@ -45,7 +45,7 @@ class WorkerProcess:
         self.job: Job | None = None
         with open(folder / "log" / f"worker-{index}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid())],
+                [sys.executable, "-P", "-m", "arena.work.worker", str(folder), str(index), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -8,7 +8,7 @@ from programs.common.errors import MetaloopError
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from arena.study import Study
+    from arena.study.study import Study
 
 
 def public_line(task: Task) -> str:

@@ -15,7 +15,7 @@ VARIABLE = "METALOOP_EXECUTOR"  # names the executor, of this process and those 
 # A `make` may have two methods beside the call: `check()` raises UsageError where jobs cannot be carried out so, and
 # `hardware(device)` returns the hardware class of the machines, where they are others than this one.
 EXECUTORS: Registry[Callable[..., Any]] = Registry(
-    "executors", "arena.executors", ("study", "progress", "tasks"), first=("local", "ray")
+    "executors", "arena.work.executors", ("study", "progress", "tasks"), first=("local", "ray")
 )
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-from arena.choice import EXECUTORS, chosen
-from arena.drain import drain_on_interrupt
-from arena.lease import processes
-from arena.task_study import TaskStudy, tasks_of
+from arena.study.stop import drain_on_interrupt
+from arena.study.task_study import TaskStudy, tasks_of
+from arena.work.choice import EXECUTORS, chosen
+from arena.work.lease import processes
 
 if TYPE_CHECKING:
-    from arena.executor import ClosingExecutor, Progress
-    from arena.study import Study
+    from arena.study.study import Study
+    from arena.work.executor import ClosingExecutor, Progress
 
 
 def executor_of(study: Study, progress: Progress, tasks: Sequence[TaskStudy] = ()) -> ClosingExecutor:

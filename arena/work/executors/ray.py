@@ -9,9 +9,9 @@ from programs.common.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.cluster.executor import RayExecutor
-    from arena.executor import Progress
-    from arena.study import Study
-    from arena.task_study import TaskStudy
+    from arena.study.study import Study
+    from arena.study.task_study import TaskStudy
+    from arena.work.executor import Progress
     from trainer.gpu import Device
 
 

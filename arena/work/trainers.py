@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
-from arena.choice import on_cluster
-from arena.lease import Leases
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
+from arena.work.choice import on_cluster
+from arena.work.lease import Leases
 from programs.common.closing import Closing
 from trainer.data import DataStore
 from trainer.devices import Devices

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from arena.choice import hardware_of_jobs
-from arena.sandbox import holds
-from arena.settings import FromStudy, FurtherTask, HeldOutTask, StudyConfig, UsedKnowledge, Versions
+from arena.study.settings import FromStudy, FurtherTask, HeldOutTask, StudyConfig, UsedKnowledge, Versions
+from arena.work.choice import hardware_of_jobs
+from arena.work.sandbox import holds
 from inner_loop.run_context import ModelConfig
 from programs.common.errors import UsageError
 from programs.common.ids import content_id
@@ -24,7 +24,7 @@ from trainer.task import Task
 BASELINE_SEEDS = 8
 VERIFY_SEEDS = 2
 CONFIRM_SEEDS = 4  # of runs that decide a claim
-FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8  # of the harvest (`arena.harvest`)
+FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8  # of the harvest (`arena.after.harvest`)
 LEAST_HARVEST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # its experiments, 8 of them of the search
 
 

@@ -16,12 +16,12 @@ from pydantic import JsonValue
 
 from analysis.ledger.events import AuditEvent
 from analysis.verdict.recheck import GainEstimate, gain_over_seeds, source_verdict
-from arena import embedded
-from arena.clock_rule import CpuUse
-from arena.jobs import MeasureJob, Measurement
+from arena.audit import embedded
+from arena.audit.scratch import Say, measure, scratch, secret_hash
 from arena.measuring import over_a_share, over_rows
-from arena.scratch import Say, measure, scratch, secret_hash
-from arena.setup import reference
+from arena.study.setup import reference
+from arena.work.clock_rule import CpuUse
+from arena.work.jobs import MeasureJob, Measurement
 from inner_loop.events import FindingEvent
 from programs.common.errors import TaskError
 from programs.common.ids import content_id

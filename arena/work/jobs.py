@@ -13,7 +13,7 @@ from pydantic import JsonValue, TypeAdapter
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
 from analysis.ledger.events import Event, read_event
-from arena.clock_rule import CpuUse
+from arena.work.clock_rule import CpuUse
 from inner_loop.events import RunEndedEvent
 from trainer.streams import DECIDING, Stream
 
@@ -84,7 +84,7 @@ class BaselineJob:
 class MeasureJob:
     """One training of any source, given as name and text of its files; ``fraction`` of an experiment's full budget.
 
-    ``own``: what experiments of that source used (`arena.clock_rule`); a verification that uses more is invalid.
+    ``own``: what experiments of that source used (`arena.work.clock_rule`); a verification that uses more is invalid.
     ``split`` names one of further hidden splits of the stream; empty: the study's own.
     """
 

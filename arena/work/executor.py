@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from pydantic import JsonValue
 
-from arena.jobs import ErrorRecord, Job, JobResult
+from arena.work.jobs import ErrorRecord, Job, JobResult
 from programs.common.errors import MetaloopError
 
 Progress = Callable[[Mapping[str, JsonValue]], None]

@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Sequence
 
 from analysis.verdict.recheck import GainEstimate, keeps_its_gain
-from arena.sandbox import runs_code
+from arena.work.sandbox import runs_code
 from trainer.source import Source
 from trainer.task import Task
 

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena.choice import hardware_of_jobs, on_cluster
-from arena.executor import Progress
-from arena.executors.local import LocalExecutor
-from arena.jobs import MeasureJob, Measurement
-from arena.lease import within_devices
-from arena.settings import StudyConfig
-from arena.setup import reference, versions
+from arena.study.settings import StudyConfig
+from arena.study.setup import reference, versions
+from arena.work.choice import hardware_of_jobs, on_cluster
+from arena.work.executor import Progress
+from arena.work.executors.local import LocalExecutor
+from arena.work.jobs import MeasureJob, Measurement
+from arena.work.lease import within_devices
 from programs.common.errors import EnvironmentProblem
 from trainer.streams import Streams
 from trainer.task import Task

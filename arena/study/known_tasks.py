@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from arena.settings import StudyConfig
+from arena.study.settings import StudyConfig
 from programs.common.ids import content_id
 from trainer.task import Task
 from trainer.user_files import private_folder, user_cache

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from analysis.ledger.events import Event
 from analysis.ledger.run_state import StudyState
-from arena.settings import StudyConfig
-from arena.setup import RunCost
-from arena.study import Study
+from arena.study.settings import StudyConfig
+from arena.study.setup import RunCost
+from arena.study.study import Study
 from trainer.data import DataStore
 from trainer.streams import Stream, Streams
 from trainer.task import Task

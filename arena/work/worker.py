@@ -21,11 +21,11 @@ from pydantic import JsonValue
 
 from analysis.ledger import Ledger
 from analysis.ledger.run_state import RunState
-from arena.clock_rule import CpuUse, own_experiments, verification
-from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, Measurement, RunJob, WorkerMessage, from_json
-from arena.settings import StudyConfig
-from arena.spend import spend_of
-from arena.trainers import Trainers
+from arena.study.settings import StudyConfig
+from arena.work.clock_rule import CpuUse, own_experiments, verification
+from arena.work.jobs import ErrorRecord, Job, JobResult, MeasureJob, Measurement, RunJob, WorkerMessage, from_json
+from arena.work.spend import spend_of
+from arena.work.trainers import Trainers
 from inner_loop.events import DecisionEvent, Event, Experiment, FaultEvent, RunEndedEvent, RunStartedEvent
 from inner_loop.run import run
 from inner_loop.run_context import RECORD as RECORD
@@ -261,7 +261,7 @@ def bound_to(parent: int) -> bool:
 
 
 def main() -> None:
-    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
+    """``python -m arena.work.worker FOLDER INDEX PARENT``: the study, which worker of it, the starting process."""
     if not bound_to(int(sys.argv[3])):
         return
     # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.

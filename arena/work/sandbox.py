@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arena.choice import require_chosen
+from arena.work.choice import require_chosen
 from trainer.data import check_cache
 from trainer.task import Task
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from arena.executor import Progress
-from arena.jobs import Job, JobResult, WorkerMessage
-from arena.sandbox import runs_code
-from arena.settings import StudyConfig
-from arena.task_study import TaskStudy, tasks_of
-from arena.trainers import Trainers
-from arena.worker import Worker
+from arena.study.settings import StudyConfig
+from arena.study.task_study import TaskStudy, tasks_of
+from arena.work.executor import Progress
+from arena.work.jobs import Job, JobResult, WorkerMessage
+from arena.work.sandbox import runs_code
+from arena.work.trainers import Trainers
+from arena.work.worker import Worker
 from programs.common.closing import Closing
 from programs.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from arena.study import Study
+    from arena.study.study import Study
 
 
 def make(study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> InProcessExecutor:

@@ -14,12 +14,12 @@ from analysis.evidence.over_tasks import over_tasks
 from analysis.evidence.task_evidence import Evidence, evidence
 from analysis.views.scales import GainScale, scale_of
 from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
-from arena.executor import Executor, Progress
 from arena.match import play_on_tasks
 from arena.measuring import settled_gains
 from arena.race import ArmScore, Racer
-from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy, tasks_of
+from arena.work.executor import Executor, Progress
 from programs.shelf import starter
 from trainer.streams import Stream
 from trainer.task import Task

@@ -17,14 +17,14 @@ from analysis.ledger.events import AblationEvent, MatchEndedEvent, ReplayEvent
 from analysis.study import read_study
 from analysis.views.tables import statement
 from arena.arms import enter
-from arena.executor import Executor, Progress
-from arena.executors import at_work
-from arena.jobs import MeasureJob, Measurement
 from arena.match import announcement
 from arena.measuring import recorded, train
-from arena.run_archive import unpacked
-from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.study.run_archive import unpacked
+from arena.study.study import Study
+from arena.study.task_study import TaskStudy
+from arena.work.executor import Executor, Progress
+from arena.work.executors import at_work
+from arena.work.jobs import MeasureJob, Measurement
 from inner_loop.behaviour import with_patches
 from inner_loop.events import Experiment, RunEndedEvent, RunStartedEvent
 from inner_loop.merge import merge

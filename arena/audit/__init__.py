@@ -1,0 +1,1 @@
+"""Verifying studies again, also those of others."""

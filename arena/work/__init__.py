@@ -1,0 +1,1 @@
+"""Carrying out runs: jobs, the worker, executors and the clock."""
