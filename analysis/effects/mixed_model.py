@@ -16,7 +16,9 @@ few runs that agree, or a few outliers, do not decide alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -38,6 +40,7 @@ PAIRS, SEEN = 300, 3  # pairs of edits with a column, the most frequent ones; bl
 REPEATED = 200  # sources with a deviation of their own in short trainings, the most frequent ones
 LEAST, MOST = 1e-4, 1e4  # variances
 ROUNDS, CLOSE, FARTHEST = 40, 0.01, 20.0  # of the fixed point: at most, the relative change at its end, longest step
+TOGETHER = 50  # blocks whose sums a thread makes
 TINY = 1e-12
 
 
@@ -203,15 +206,19 @@ class Fitted:
         """
         import numpy as np
 
-        seen, expected, squares = (np.zeros(len(towards)) for _ in range(3))
-        for block in self._blocks:
-            gram, moment, _ = block.products(self.variances)
-            left = gram - gram @ (self.covariance[block.at[:, None], block.at] / self.noise) @ gram
-            own = towards[:, block.at]
-            h = np.einsum("ij,ij->i", own @ left, own)
-            seen += (own @ (moment - gram @ self.mean[block.at])) ** 2 / self.noise
-            expected += h
-            squares += h**2
+        def observed(blocks: Sequence[SeedBlock]) -> tuple[Floats, ...]:
+            seen, expected, squares = (np.zeros(len(towards)) for _ in range(3))
+            for block in blocks:
+                gram, moment, _ = block.products(self.variances)
+                left = gram - gram @ (self.covariance[block.at[:, None], block.at] / self.noise) @ gram
+                own = towards[:, block.at]
+                h = np.einsum("ij,ij->i", own @ left, own)
+                seen += (own @ (moment - gram @ self.mean[block.at])) ** 2 / self.noise
+                expected += h
+                squares += h**2
+            return seen, expected, squares
+
+        seen, expected, squares = _summed(self._blocks, observed)
         known = np.maximum(expected, TINY)
         blocks = np.where(expected > TINY, expected**2 / np.maximum(squares, TINY**2), 0.0)
         return (POOLED_DF + blocks * seen / known) / (POOLED_DF + blocks), POOLED_DF + blocks
@@ -229,6 +236,13 @@ def _times(own: Floats, half: Floats, table: NDArray[Any]) -> Floats:
     """``table`` [n, any] times the inverse that `SeedBlock.inverse` gave as (``own``, ``half``)."""
     product: Floats = (table.T * own).T - half.T @ (half @ table)
     return product
+
+
+def _summed(blocks: list[SeedBlock], sums: Callable[[Sequence[SeedBlock]], tuple[Floats, ...]]) -> list[Floats]:
+    """The sums over all blocks, by threads: those of each TOGETHER blocks, added in order, are equal on any machine."""
+    parts = [blocks[start : start + TOGETHER] for start in range(0, len(blocks), TOGETHER)]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return [sum(each[1:], each[0]) for each in zip(*threads.map(sums, parts), strict=True)]
 
 
 @cache
@@ -336,17 +350,22 @@ def solved(columns: Columns, blocks: list[SeedBlock], variances: Variances) -> F
     import numpy as np
 
     size = len(columns.kind)
-    gram, moment, total = np.zeros((size, size)), np.zeros(size), 0.0
-    for block in blocks:
-        in_block, moment_in_block, square = block.products(variances)
-        gram[block.at[:, None], block.at] += in_block
-        moment[block.at] += moment_in_block
-        total += square
+
+    def equations(blocks: Sequence[SeedBlock]) -> tuple[Floats, Floats, Floats]:
+        gram, moment, total = np.zeros((size, size)), np.zeros(size), np.zeros(())
+        for block in blocks:
+            in_block, moment_in_block, square = block.products(variances)
+            gram[block.at[:, None], block.at] += in_block
+            moment[block.at] += moment_in_block
+            total += square
+        return gram, moment, total
+
+    gram, moment, total = _summed(blocks, equations)
     missing = (np.diag(gram) == 0.0) & (columns.kind == "")  # a level that no row has: any precision will do
     spread = np.linalg.inv(gram + np.diag(1.0 / columns.prior(variances) + missing)).astype(float)
     mean = spread @ moment
     freedom = max(sum(len(block.y) for block in blocks) - columns.levels, 1)
-    noise = max(total - float(moment @ mean), TINY * max(total, TINY)) / freedom
+    noise = max(float(total - moment @ mean), TINY * max(float(total), TINY)) / freedom
     return Fitted(columns, variances, noise, mean, spread * noise, blocks)
 
 
