@@ -315,9 +315,9 @@ def _dense(table: csr_array, rows: Ints) -> tuple[Ints, NDArray[np.int8]]:
     """(columns that any of the rows has, the rows in these columns)."""
     import numpy as np
 
-    some = table[rows]
-    columns = np.unique(some.indices)
-    return columns.astype(np.int64), some[:, columns].toarray().astype(np.int8)
+    some = table[rows].astype(np.int8)
+    columns = np.flatnonzero(np.bincount(some.indices))
+    return columns, some[:, columns].toarray()
 
 
 def _block(every: csr_array, is_change: NDArray[np.bool_], size: int, rows: Ints, y: Floats, short: Ints) -> SeedBlock:
