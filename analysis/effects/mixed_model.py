@@ -181,8 +181,8 @@ class Fitted:
         import numpy as np
 
         with _one_thread():
-            towards = weights @ self.covariance
-            variance = np.maximum(np.einsum("ij,ij->i", towards, weights), 0.0)
+            towards = self.covariance @ weights.T
+            variance = np.maximum(np.einsum("ji,ij->i", towards, weights), 0.0)
             ratio, df = self._observed(towards / self.noise)
         variance += self.variances.pair * self.noise * np.asarray(unseen if unseen is not None else 0.0)
         figures = (weights @ self.mean).tolist(), np.sqrt(variance * ratio).tolist(), df.tolist()
@@ -200,20 +200,20 @@ class Fitted:
         return product, _times(*inverse, block.y - block.x @ self.mean[block.at]), diagonal
 
     def _observed(self, towards: Floats) -> tuple[Floats, Floats]:
-        """(variance relative to the model's, degrees of freedom) of estimates with ``towards`` [m, columns], both [m].
+        """(variance relative to the model's, degrees of freedom) of estimates with ``towards`` [columns, m], both [m].
 
         Block b adds a_b to an estimate; the model expects the variance h_b of it.
         """
         import numpy as np
 
         def observed(blocks: Sequence[SeedBlock]) -> tuple[Floats, ...]:
-            seen, expected, squares = (np.zeros(len(towards)) for _ in range(3))
+            seen, expected, squares = np.zeros((3, towards.shape[1]))
             for block in blocks:
                 gram, moment, _ = block.products(self.variances)
                 left = gram - gram @ (self.covariance[block.at[:, None], block.at] / self.noise) @ gram
-                own = towards[:, block.at]
-                h = np.einsum("ij,ij->i", own @ left, own)
-                seen += (own @ (moment - gram @ self.mean[block.at])) ** 2 / self.noise
+                own = towards[block.at]
+                h = np.einsum("ij,ij->j", left @ own, own)
+                seen += ((moment - gram @ self.mean[block.at]) @ own) ** 2 / self.noise
                 expected += h
                 squares += h**2
             return seen, expected, squares
@@ -228,7 +228,7 @@ def _half(gram: Floats, pulled: Floats) -> Floats:
     """h with hᵀ h = pulledᵀ (1 + gram)⁻¹ pulled."""
     import numpy as np
 
-    half: Floats = np.linalg.solve(np.linalg.cholesky(np.eye(len(gram)) + gram), pulled)
+    half: Floats = np.linalg.inv(np.linalg.cholesky(np.eye(len(gram)) + gram)) @ pulled
     return half
 
 
