@@ -1,6 +1,6 @@
 """How long the views, the attribution and the report of a large study take, and how much memory.
 
-python -m bench.report [EXPERIMENTS] [--folder DIR] [--parts]
+python -m bench.report [EXPERIMENTS] [--night] [--folder DIR] [--parts]
 
 The study is written here: a hash-chained ledger whose records are as long as those of a default study (1.9 KB an
 experiment with its decision), 100 experiments a run, 16 arms a match. It is opened, and its report made, twice, each
@@ -37,6 +37,7 @@ GOAL_SECONDS, GOAL_GIB = 10.0, 2.0
 def main() -> None:
     parser = argparse.ArgumentParser(description="time the report of a large study")
     parser.add_argument("experiments", nargs="?", type=int, default=100_000)
+    parser.add_argument("--night", action="store_true", help="one run under one training seed, as a long night is")
     parser.add_argument("--folder", type=Path, help="keep the study here, and use it again")
     parser.add_argument("--parts", action="store_true", help="time each view, method and part instead")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
@@ -48,7 +49,7 @@ def main() -> None:
         folder = given.folder or Path(spare)
         if not (folder / "ledger").is_dir():
             began = time.perf_counter()
-            write(folder, given.experiments)
+            write(folder, given.experiments, given.night)
             figure("written in", f"{time.perf_counter() - began:.1f} s")
         size = sum(path.stat().st_size for path in (folder / "ledger").iterdir())
         figure("ledger", f"{size / 1e6:.0f} MB")
@@ -124,16 +125,16 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def write(folder: Path, experiments: int) -> None:
+def write(folder: Path, experiments: int, is_night: bool = False) -> None:
     """A study of about so many experiments, in four segments as four writers would leave them."""
     rng = random.Random(0)
-    runs = max(experiments // PER_RUN, 2 * ARMS)
+    runs, steps = (1, experiments) if is_night else (max(experiments // PER_RUN, 2 * ARMS), PER_RUN)
     with Ledger(folder / "ledger", "main") as ledger:
         write_head(ledger, runs)
     for worker in range(3):
         with Ledger(folder / "ledger", f"worker-{worker}") as ledger:
             for number in range(worker, runs, 3):
-                write_run(ledger, number, rng)
+                write_run(ledger, number, steps, rng)
 
 
 def write_head(ledger: Ledger, runs: int) -> None:
@@ -174,13 +175,13 @@ def directive(program: int, position: int) -> str:
     return f"d{program:06x}{position:06x}"
 
 
-def write_run(ledger: Ledger, number: int, rng: random.Random) -> None:
+def write_run(ledger: Ledger, number: int, steps: int, rng: random.Random) -> None:
     """One run: greedy one-change steps; a tenth of the tries crash, one in three is kept."""
     match, arm = number % MATCHES, number // MATCHES % ARMS
     run_id, program, config = f"r{number:012x}", match * ARMS + arm, dict.fromkeys(KNOBS, 0.0)
     planted_events.start(ledger, run_id, f"m{match:012x}", f"a{match:06x}{arm:06x}", f"p{program:012x}", number)
     parent, source, best = 0, identity(config), 1.5
-    for step in range(PER_RUN):
+    for step in range(steps):
         knob = rng.choice(tuple(KNOBS)) if step else ""
         value = rng.choice(KNOBS[knob]) if step else 0.0
         crashed, kept = step > 0 and rng.random() < 0.1, step > 0 and rng.random() < 0.3

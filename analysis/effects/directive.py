@@ -9,9 +9,7 @@ to compare its experiments with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from analysis.effects.experiments import MethodInput
+from analysis.effects.experiments import HeldDirective, MethodInput
 from analysis.effects.rows import CreditRow, figures
 from analysis.statistics import Estimate
 from analysis.views.scope import Scope
@@ -20,52 +18,15 @@ from programs.common.ids import content_id
 HABIT = 0.5  # share of experiments above which a statement counts as cited by habit
 
 
-@dataclass(frozen=True)
-class HeldDirective:
-    """A directive for which ``n`` scripts were tried, in ``runs_cited`` runs with ``experiments`` scripts in all.
-    ``runs``: those of the programs that have it."""
-
-    directive_id: str
-    text: str
-    heading: str
-    kind: str
-    program_ids: list[str]
-    runs: int
-    n: int
-    failures: int
-    seconds: float
-    runs_cited: int
-    experiments: int
-
-
 def make(known: MethodInput) -> list[CreditRow]:
     """One row per directive that was followed, best first; ``q`` is still missing."""
     scope = known.scope
-    cited = scope.rows("effects/directive_held", HeldDirective)
-    gains = _gains(known, cited)
     credits = [
         _credit(scope, row, gain)
-        for row, gain in zip(cited, gains, strict=True)
+        for row, gain in zip(known.cited, known.answers[1], strict=True)
         if row.kind == "idea" or row.n <= HABIT * row.experiments
     ]
     return sorted(credits, key=lambda c: (-c.gain, c.directive_id))
-
-
-def _gains(known: MethodInput, cited: list[HeldDirective]) -> list[Estimate | None]:
-    """The mean gain of the experiments that cite each directive; None where they change nothing."""
-    import numpy as np
-
-    effects, count = known.effects, len(cited)
-    if effects.fitted is None or not count:
-        return [None] * count
-    group = {row.directive_id: i for i, row in enumerate(cited)}
-    use = known.scope.columns("effects/directive_use")
-    rows = effects.finder.positions(use["run"], use["number"])
-    weights = effects.changes(rows, np.array([group[each] for each in use["directive_id"]], dtype=np.int64), count)
-    weights /= np.array([row.n for row in cited])[:, None]
-    changed = np.any(weights != 0.0, axis=1).tolist()
-    answers = effects.fitted.answers(weights)
-    return [answer if some else None for answer, some in zip(answers, changed, strict=True)]
 
 
 def _credit(scope: Scope, row: HeldDirective, gain: Estimate | None) -> CreditRow:

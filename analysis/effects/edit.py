@@ -49,7 +49,7 @@ def make(known: MethodInput) -> list[CreditRow]:
     The untouched source's own value has the effect 0; a value that never ran counts as 0.
     """
     scope, effects = known.scope, known.effects
-    answers: dict[Key, Estimate | None] = {**effects.edits()}
+    answers: dict[Key, Estimate | None] = {**known.answers[0]}
     answers |= {(row.key, canonical(row.value)): None for row in scope.rows("effects/baseline_values", KnobValue)}
     credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("effects/edit_tries", EditTries)]
     return sorted(credits, key=lambda c: (-c.score, c.label))

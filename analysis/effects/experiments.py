@@ -107,13 +107,16 @@ class Effects:
 
     def edits(self) -> dict[Key, Estimate]:
         """The effect of each edit on the untouched source."""
+        if self.fitted is None:
+            return {}
+        return dict(zip(self.column, self.fitted.answers(self.edit_weights()), strict=True))
+
+    def edit_weights(self) -> Floats:
+        """[edits, columns of the model]: each edit alone."""
         import numpy as np
 
-        if self.fitted is None or not self.column:
-            return {}
-        weights = np.zeros((len(self.column), len(self.fitted.mean)))
-        weights[np.arange(len(weights)), self.fitted.levels + np.array(list(self.column.values()))] = 1.0
-        return dict(zip(self.column, self.fitted.answers(weights), strict=True))
+        assert self.fitted is not None
+        return np.eye(len(self.column), len(self.fitted.mean), self.fitted.levels)
 
     def bundle(self, edits: Iterable[Key]) -> Estimate | None:
         """The effect of these edits together on the untouched source; None if one was never tried."""
@@ -143,6 +146,24 @@ class Effects:
         return out
 
 
+@dataclass(frozen=True)
+class HeldDirective:
+    """A directive for which ``n`` scripts were tried, in ``runs_cited`` runs with ``experiments`` scripts in all.
+    ``runs``: those of the programs that have it."""
+
+    directive_id: str
+    text: str
+    heading: str
+    kind: str
+    program_ids: list[str]
+    runs: int
+    n: int
+    failures: int
+    seconds: float
+    runs_cited: int
+    experiments: int
+
+
 class MethodInput:
     """What a method of attribution works from: one task of a study, and the model of its experiments."""
 
@@ -153,6 +174,32 @@ class MethodInput:
     def effects(self) -> Effects:
         """The mixed model of all experiments: `edits()`, `bundle(edits)`."""
         return edit_effects(self.scope)
+
+    @cached_property
+    def cited(self) -> list[HeldDirective]:
+        """The directives that experiments cite."""
+        return self.scope.rows("effects/directive_held", HeldDirective)
+
+    @cached_property
+    def answers(self) -> tuple[dict[Key, Estimate], list[Estimate | None]]:
+        """(`Effects.edits`, the mean gain of the scripts tried for each of `cited`, None where they change nothing).
+
+        All by one call of the model, which goes through the experiments again.
+        """
+        import numpy as np
+
+        effects = self.effects
+        if effects.fitted is None:
+            return {}, [None] * len(self.cited)
+        group = {row.directive_id: i for i, row in enumerate(self.cited)}
+        use = self.scope.columns("effects/directive_use")
+        rows = effects.finder.positions(use["run"], use["number"])
+        groups = np.array([group[each] for each in use["directive_id"]], dtype=np.int64)
+        gains = effects.changes(rows, groups, len(group)) / np.array([row.n for row in self.cited])[:, None]
+        answers = effects.fitted.answers(np.concatenate([effects.edit_weights(), gains]))
+        edits = dict(zip(effects.column, answers, strict=False))
+        changed = gains.any(axis=1).tolist()
+        return edits, [gain if some else None for gain, some in zip(answers[len(edits) :], changed, strict=True)]
 
 
 def key_of(term: str) -> Key:

@@ -16,7 +16,9 @@ few runs that agree, or a few outliers, do not decide alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -38,6 +40,7 @@ PAIRS, SEEN = 300, 3  # pairs of edits with a column, the most frequent ones; bl
 REPEATED = 200  # sources with a deviation of their own in short trainings, the most frequent ones
 LEAST, MOST = 1e-4, 1e4  # variances
 ROUNDS, CLOSE, FARTHEST = 40, 0.01, 20.0  # of the fixed point: at most, the relative change at its end, longest step
+TOGETHER = 50  # blocks whose sums a thread makes
 TINY = 1e-12
 
 
@@ -70,39 +73,55 @@ class Variances:
 
 @dataclass(frozen=True)
 class SeedBlock:
-    """The rows of one seed. ``x`` [n, k]: the columns ``at`` of the model; ``shared`` [n, any]: a column of ones, then
-    the changes that several rows have; ``alone`` [n]: how many changes of each that no other row has."""
+    """The rows of one seed. ``table`` [n, any]: the columns ``at`` of the model, then others that the covariance of the
+    rows needs; ``shared``: where it has a column of ones, then the changes that several rows have; ``alone`` [n]: how
+    many changes of each that no other row has."""
 
     rows: Ints
     at: Ints
-    x: NDArray[np.int8]
-    shared: NDArray[np.int8]
+    table: NDArray[np.int8]
+    shared: Ints
     alone: Ints
     y: Floats
     short: NDArray[np.bool_]
+
+    @property
+    def x(self) -> NDArray[np.int8]:
+        return self.table[:, : len(self.at)]
 
     def inverse(self, variances: Variances) -> tuple[Floats, Floats]:
         """Of the covariance of the rows, divided by the noise: diag(d) - hᵀ h for the (d [n], h [shared, n]) returned.
 
         By Woodbury's identity, so that a seed with thousands of rows costs no more than its columns.
         """
-        import numpy as np
-
-        own = 1.0 / (np.where(self.short, variances.short_noise, 1.0) + variances.seed_edit * self.alone)
-        factor = self.shared * np.sqrt([variances.seed, *[variances.seed_edit] * (self.shared.shape[1] - 1)])
-        pulled = factor.T * own
-        half: Floats = np.linalg.solve(np.linalg.cholesky(np.eye(len(pulled)) + pulled @ factor), pulled)
-        return own, half
+        own = self._precision(variances)
+        factor = (self.table[:, self.shared] * self._spread(variances)).T
+        return own, _half((factor * own) @ factor.T, factor * own)
 
     def products(self, variances: Variances) -> tuple[Floats, Floats, float]:
         """(xᵀ V⁻¹ x [k, k], xᵀ V⁻¹ y [k], yᵀ V⁻¹ y), where V is the covariance of the rows, divided by the noise."""
         import numpy as np
 
-        own, half = self.inverse(variances)
-        scale = np.sqrt(own)
-        x, y = (self.x.T * scale).T, self.y * scale
-        half_x, half_y = half @ self.x, half @ self.y
-        return x.T @ x - half_x.T @ half_x, x.T @ y - half_x.T @ half_y, float(y @ y - half_y @ half_y)
+        scale, spread, k = np.sqrt(self._precision(variances)), self._spread(variances), len(self.at)
+        table, y = (self.table.T * scale).T, self.y * scale
+        gram, moment = table.T @ table, table.T @ y
+        pulled = (np.column_stack([gram[:, :k], moment])[self.shared].T * spread).T
+        half = _half(gram[np.ix_(self.shared, self.shared)] * np.outer(spread, spread), pulled)
+        x, last = half[:, :k], half[:, k]
+        return gram[:k, :k] - x.T @ x, moment[:k] - x.T @ last, float(y @ y - last @ last)
+
+    def _precision(self, variances: Variances) -> Floats:
+        """Of each row, of what it shares with no other one, times the noise."""
+        import numpy as np
+
+        precision: Floats = 1.0 / (np.where(self.short, variances.short_noise, 1.0) + variances.seed_edit * self.alone)
+        return precision
+
+    def _spread(self, variances: Variances) -> Floats:
+        """The SD of the effect of each shared column, relative to the noise."""
+        import numpy as np
+
+        return np.sqrt([variances.seed, *[variances.seed_edit] * (len(self.shared) - 1)])
 
 
 @dataclass(frozen=True)
@@ -162,48 +181,68 @@ class Fitted:
         import numpy as np
 
         with _one_thread():
-            towards = weights @ self.covariance
-            variance = np.maximum(np.einsum("ij,ij->i", towards, weights), 0.0)
+            towards = self.covariance @ weights.T
+            variance = np.maximum(np.einsum("ji,ij->i", towards, weights), 0.0)
             ratio, df = self._observed(towards / self.noise)
         variance += self.variances.pair * self.noise * np.asarray(unseen if unseen is not None else 0.0)
         figures = (weights @ self.mean).tolist(), np.sqrt(variance * ratio).tolist(), df.tolist()
         return [Estimate(mean, sd, own) for mean, sd, own in zip(*figures, strict=True)]
 
     def projected(self, block: SeedBlock) -> tuple[Floats, Floats, Floats]:
-        """(P times ``block.shared``, P y [n], diagonal of P [n]) of the rows of a block, where P is the inverse of the
+        """(P times the shared columns, P y [n], diagonal of P [n]) of a block's rows, where P is the inverse of the
         marginal covariance without what the levels take up (Patterson and Thompson), times the noise."""
         inverse = block.inverse(self.variances)
         pulled = _times(*inverse, block.x)
         taken = pulled @ (self.covariance[block.at[:, None], block.at] / self.noise)
-        product = _times(*inverse, block.shared) - taken @ (pulled.T @ block.shared)
+        shared = block.table[:, block.shared]
+        product = _times(*inverse, shared) - taken @ (pulled.T @ shared)
         diagonal = inverse[0] - (inverse[1] ** 2).sum(axis=0) - (taken * pulled).sum(axis=1)
         return product, _times(*inverse, block.y - block.x @ self.mean[block.at]), diagonal
 
     def _observed(self, towards: Floats) -> tuple[Floats, Floats]:
-        """(variance relative to the model's, degrees of freedom) of estimates with ``towards`` [m, columns], both [m].
+        """(variance relative to the model's, degrees of freedom) of estimates with ``towards`` [columns, m], both [m].
 
         Block b adds a_b to an estimate; the model expects the variance h_b of it.
         """
         import numpy as np
 
-        seen, expected, squares = (np.zeros(len(towards)) for _ in range(3))
-        for block in self._blocks:
-            gram, moment, _ = block.products(self.variances)
-            left = gram - gram @ (self.covariance[block.at[:, None], block.at] / self.noise) @ gram
-            own = towards[:, block.at]
-            h = np.einsum("ij,ij->i", own @ left, own)
-            seen += (own @ (moment - gram @ self.mean[block.at])) ** 2 / self.noise
-            expected += h
-            squares += h**2
+        def observed(blocks: Sequence[SeedBlock]) -> tuple[Floats, ...]:
+            seen, expected, squares = np.zeros((3, towards.shape[1]))
+            for block in blocks:
+                gram, moment, _ = block.products(self.variances)
+                left = gram - gram @ (self.covariance[block.at[:, None], block.at] / self.noise) @ gram
+                own = towards[block.at]
+                h = np.einsum("ij,ij->j", left @ own, own)
+                seen += ((moment - gram @ self.mean[block.at]) @ own) ** 2 / self.noise
+                expected += h
+                squares += h**2
+            return seen, expected, squares
+
+        seen, expected, squares = _summed(self._blocks, observed)
         known = np.maximum(expected, TINY)
         blocks = np.where(expected > TINY, expected**2 / np.maximum(squares, TINY**2), 0.0)
         return (POOLED_DF + blocks * seen / known) / (POOLED_DF + blocks), POOLED_DF + blocks
+
+
+def _half(gram: Floats, pulled: Floats) -> Floats:
+    """h with hᵀ h = pulledᵀ (1 + gram)⁻¹ pulled."""
+    import numpy as np
+
+    half: Floats = np.linalg.inv(np.linalg.cholesky(np.eye(len(gram)) + gram)) @ pulled
+    return half
 
 
 def _times(own: Floats, half: Floats, table: NDArray[Any]) -> Floats:
     """``table`` [n, any] times the inverse that `SeedBlock.inverse` gave as (``own``, ``half``)."""
     product: Floats = (table.T * own).T - half.T @ (half @ table)
     return product
+
+
+def _summed(blocks: list[SeedBlock], sums: Callable[[Sequence[SeedBlock]], tuple[Floats, ...]]) -> list[Floats]:
+    """The sums over all blocks, by threads: those of each TOGETHER blocks, added in order, are equal on any machine."""
+    parts = [blocks[start : start + TOGETHER] for start in range(0, len(blocks), TOGETHER)]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return [sum(each[1:], each[0]) for each in zip(*threads.map(sums, parts), strict=True)]
 
 
 @cache
@@ -247,11 +286,11 @@ def design(table: ExperimentTable) -> tuple[Columns, list[SeedBlock]]:
         parts.append(_repeated(table))
         kinds.append("short_source")
     kind = np.repeat(kinds, [part.shape[1] for part in parts])
-    x, outcome = csr_array(hstack(parts, format="csr")), table.outcome - np.median(table.outcome)
-    blocks = [
-        SeedBlock(rows, *_dense(x, rows), *_shared(table.held, rows), outcome[rows], table.short[rows] > 0)
-        for rows in groups
-    ]
+    parts += [csr_array(np.ones((len(order), 1))), table.held[:, table.width :]]
+    every = csr_array(hstack(parts, format="csr"))
+    outcome, size = table.outcome - np.median(table.outcome), len(kind)
+    is_change = np.concatenate([kind == "effect", [False], np.repeat(True, every.shape[1] - size - 1)])
+    blocks = [_block(every, is_change, size, rows, outcome[rows], table.short[rows]) for rows in groups]
     return Columns(levels, kind, {pair: levels + table.width + i for i, pair in enumerate(pairs)}), blocks
 
 
@@ -276,19 +315,21 @@ def _dense(table: csr_array, rows: Ints) -> tuple[Ints, NDArray[np.int8]]:
     """(columns that any of the rows has, the rows in these columns)."""
     import numpy as np
 
-    some = table[rows]
-    columns = np.unique(some.indices)
-    return columns.astype(np.int64), some[:, columns].toarray().astype(np.int8)
+    some = table[rows].astype(np.int8)
+    columns = np.flatnonzero(np.bincount(some.indices))
+    return columns, some[:, columns].toarray()
 
 
-def _shared(held: csr_array, rows: Ints) -> tuple[NDArray[np.int8], Ints]:
-    """`SeedBlock.shared` and `SeedBlock.alone` of the rows of a seed."""
+def _block(every: csr_array, is_change: NDArray[np.bool_], size: int, rows: Ints, y: Floats, short: Ints) -> SeedBlock:
+    """Of these ``rows`` of ``every``: ``size`` columns of the model, a column of ones and changes without an effect."""
     import numpy as np
 
-    changes = _dense(held, rows)[1]
-    alone = changes.sum(axis=0) == 1
-    ones = np.ones((len(rows), 1), dtype=np.int8)
-    return np.hstack([ones, changes[:, ~alone]]), changes[:, alone].sum(axis=1)
+    columns, table = _dense(every, rows)
+    alone = is_change[columns] & (table.sum(axis=0) == 1)
+    kept = np.flatnonzero((columns <= size) | ~alone)
+    places = np.flatnonzero(columns[kept] >= size)[:1], np.flatnonzero((is_change[columns] & ~alone)[kept])
+    at = columns[columns < size]
+    return SeedBlock(rows, at, table[:, kept], np.concatenate(places), table[:, alone].sum(axis=1), y, short > 0)
 
 
 def _pairs(edits: csr_array, groups: Sequence[Ints]) -> list[tuple[int, int]]:
@@ -309,17 +350,22 @@ def solved(columns: Columns, blocks: list[SeedBlock], variances: Variances) -> F
     import numpy as np
 
     size = len(columns.kind)
-    gram, moment, total = np.zeros((size, size)), np.zeros(size), 0.0
-    for block in blocks:
-        in_block, moment_in_block, square = block.products(variances)
-        gram[block.at[:, None], block.at] += in_block
-        moment[block.at] += moment_in_block
-        total += square
+
+    def equations(blocks: Sequence[SeedBlock]) -> tuple[Floats, Floats, Floats]:
+        gram, moment, total = np.zeros((size, size)), np.zeros(size), np.zeros(())
+        for block in blocks:
+            in_block, moment_in_block, square = block.products(variances)
+            gram[block.at[:, None], block.at] += in_block
+            moment[block.at] += moment_in_block
+            total += square
+        return gram, moment, total
+
+    gram, moment, total = _summed(blocks, equations)
     missing = (np.diag(gram) == 0.0) & (columns.kind == "")  # a level that no row has: any precision will do
     spread = np.linalg.inv(gram + np.diag(1.0 / columns.prior(variances) + missing)).astype(float)
     mean = spread @ moment
     freedom = max(sum(len(block.y) for block in blocks) - columns.levels, 1)
-    noise = max(total - float(moment @ mean), TINY * max(total, TINY)) / freedom
+    noise = max(float(total - moment @ mean), TINY * max(float(total), TINY)) / freedom
     return Fitted(columns, variances, noise, mean, spread * noise, blocks)
 
 
@@ -356,7 +402,8 @@ def _closer(fitted: Fitted) -> Variances:
     freedom, squares = dict.fromkeys(vars(old), 0.0), dict.fromkeys(vars(old), 0.0)
     for block in fitted._blocks:
         left, rest, diagonal = fitted.projected(block)
-        fitting, pulling = (block.shared * left).sum(axis=0), (rest @ block.shared) ** 2
+        shared = block.table[:, block.shared]
+        fitting, pulling = (shared * left).sum(axis=0), (rest @ shared) ** 2
         for name, free, square in (
             ("seed", fitting[0], pulling[0]),
             ("seed_edit", fitting[1:].sum() + block.alone @ diagonal, pulling[1:].sum() + block.alone @ rest**2),
