@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -59,7 +59,7 @@ _HEAD = re.compile(rb'\{"seq":\d+,"at":"([^"]*)","prev":"[0-9a-f]*","schema":%d,
 
 @dataclass
 class RunState:
-    """A run so far. ``verifications`` by seed, of any stream; ``calls`` of models in the order of arrival."""
+    """A run so far. ``verifications`` by seed; ``calls`` of models in the order of arrival."""
 
     started: RunStartedEvent | None = None
     ended: RunEndedEvent | None = None
@@ -71,16 +71,14 @@ class RunState:
     verifications: dict[int, VerificationEvent] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
-        """Of an experiment the first record counts, of a decision the last, of an end the first that finished; of a
-        verification the first without an infrastructure fault."""
+        """Of an experiment and a verification the first record counts, of a decision the last, of an end the first that
+        finished."""
         if isinstance(event, Experiment):
             self.experiments.setdefault(event.experiment_id, event)
         elif isinstance(event, DecisionEvent):
             self.decisions[event.experiment_id] = event
         elif isinstance(event, VerificationEvent):
-            before = self.verifications.get(event.seed)
-            if before is None or before.status == "fault" != event.status:
-                self.verifications[event.seed] = event
+            self.verifications.setdefault(event.seed, event)
         elif isinstance(event, CallEvent):
             self.calls.append(event)
         elif isinstance(event, NightTurnEvent):
@@ -99,22 +97,15 @@ class RunState:
         return self.ended.state if self.ended else "running"
 
     @property
-    def ranking(self) -> list[VerificationEvent]:
-        """The verifications of the stream that ranks the run."""
-        verified = self.verifications.values()
-        stream = ranking_stream((v.stream for v in verified), self.started.stream if self.started else "")
-        return [v for v in verified if v.stream == stream]
-
-    @property
     def gain(self) -> float | None:
-        """Verified gain: the mean over fresh seeds so far, in the metric's unit. A source that failed with a seed
-        gains 0 for it; infrastructure faults are ignored. The view `runs` has the same (`verified_gain`)."""
-        return mean_over_seeds({v.seed: counted_gain(v.status, v.gain) for v in self.ranking})
+        """Verified gain: the mean over the fresh seeds so far, in the metric's unit; by seed, as in the view `runs`."""
+        gains = [event.gain for _, event in sorted(self.verifications.items())]
+        return sum(gains) / len(gains) if gains else None
 
     @property
     def trust(self) -> str | None:
         """The weakest of the verifications that count."""
-        return weakest(v.trust for v in self.ranking if counts(v.status, v.trust))
+        return weakest(v.trust for v in self.verifications.values() if counts(v.status, v.trust))
 
     @property
     def measured(self) -> int:
@@ -338,25 +329,6 @@ class LedgerTail:
             raise schema_problem(path, record.get("schema"))
         event = parsed(record, path) if self.kinds is None or record.get("kind") in self.kinds else None
         return str(record.get("at", "")), event
-
-
-def ranking_stream(streams: Iterable[str], own: str) -> str:
-    """The stream whose verifications rank a run: its own one, or the first that there is."""
-    order = (own, "selection", "confirmation", "reserve", "search")
-    return min(streams, key=lambda stream: order.index(stream) if stream in order else len(order), default=own)
-
-
-def counted_gain(status: str, gain: float | None) -> float | None:
-    """The gain of one seed; None for an infrastructure fault."""
-    if status == "ok":
-        return gain
-    return None if status == "fault" else 0.0
-
-
-def mean_over_seeds(gains: Mapping[int, float | None]) -> float | None:
-    """In the order of the view, so that the bits are the same."""
-    there = [gain for _, gain in sorted(gains.items()) if gain is not None]
-    return sum(there) / len(there) if there else None
 
 
 def parsed(record: Mapping[str, JsonValue], source: Path) -> Event | None:

@@ -1,4 +1,4 @@
--- One row per run. verified_gain: mean over the seeds of verifications on the stream that ranks this run.
+-- One row per run. verified_gain: mean over the seeds of its verifications.
 -- trust: the weakest of those that were scored at all, or ran unsandboxed; what was imported is self-reported.
 -- (Sums are ordered, so that a resumed study gives the same bits whatever order its records came in.)
 WITH begun AS (SELECT run_id, max(place) AS resumed FROM events WHERE kind = 'run_started' GROUP BY ALL),
@@ -15,15 +15,11 @@ called AS (  -- while a run is under way, and before its end was written
         CASE WHEN bool_and(usd IS NOT NULL) THEN sum(usd ORDER BY number) END AS usd
     FROM calls WHERE run_id IS NOT NULL GROUP BY run_id),
 scored AS (
-    SELECT v.run_id, v.stream, avg(v.gain ORDER BY v.seed) AS gain, count(v.gain) AS seeds,
-        count(*) FILTER (v.status NOT IN ('ok', 'baseline', 'fault')) AS failed,
-        arg_min(nullif(v.trust, ''), coalesce(list_position(
-            ['unverified', 'self-reported', 'scored', 'verified'], v.trust), 0))
-            FILTER (v.status = 'ok' OR v.trust = 'unverified') AS trust
-    FROM verifications AS v LEFT JOIN run_starts AS r USING (run_id) GROUP BY v.run_id, v.stream, r.stream
-    -- the stream of the run's own match; a run of the search stream is ranked by the selection stream
-    QUALIFY row_number() OVER (PARTITION BY v.run_id ORDER BY v.stream IS DISTINCT FROM r.stream,
-        list_position(['selection', 'confirmation', 'reserve', 'search'], v.stream)) = 1)
+    SELECT run_id, any_value(stream) AS stream, avg(gain ORDER BY seed) AS gain, count(*) AS seeds,
+        count(*) FILTER (status NOT IN ('ok', 'baseline')) AS failed,
+        arg_min(nullif(trust, ''), coalesce(list_position(['unverified', 'self-reported', 'scored', 'verified'], trust), 0))
+            FILTER (status = 'ok' OR trust = 'unverified') AS trust
+    FROM verifications GROUP BY run_id)
 SELECT run_id, match_id, arm_id, r.program_id, task, run_seed, r.stream, researcher,
     coalesce(state, 'running') AS state, device_seconds_budget,
     coalesce(ended.charged, tried.charged, CASE WHEN state IS DISTINCT FROM 'imported' THEN 0.0 END)

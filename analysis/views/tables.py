@@ -29,7 +29,7 @@ SQL_VIEWS = word_list("""
 """)
 RECORDS = ("recorded.lines", "recorded.places")  # what `events` is made of
 LARGE_VIEWS = frozenset({*RECORDS, "experiments", "edits", "import_rows"})  # with rows for each experiment
-#: Of the records of a kind with the same values of these columns, `recorded.KIND` has the first in its order.
+#: Of the records of a kind with the same values of these columns, `recorded.KIND` has one.
 KEYS = {
     "ablation": "ablation_id",
     "baseline": "match_id, task, stream, seed, splits::VARCHAR",
@@ -44,11 +44,9 @@ KEYS = {
     "replay": "ablation_id, commits, seed",
     "run_started": "run_id",
     "turn": "run_id, number, fate",
-    "verification": "run_id, stream, seed",
+    "verification": "run_id, seed",
 }
-ORDERS = {"ablation": "place DESC", "match_ended": "place DESC"} | dict.fromkeys(
-    ("baseline", "verification"), "coalesce(status, '') = 'fault', place"
-)
+LAST_HOLDS = ("ablation", "match_ended")  # else the first record of a key
 _TYPES = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN", "Design": "VARCHAR",
           "tuple[str, ...]": "VARCHAR[]"}  # fmt: skip
 _NUMBERS = frozenset({"DOUBLE", "BIGINT", "INTEGER", "BOOLEAN", "DOUBLE[]", "BIGINT[]"})
@@ -97,7 +95,7 @@ def _recorded(kind: str, event: type[DataclassInstance]) -> str:
         FROM (SELECT place, written_at, record, unnest(from_json(record, '{columns}'))
             FROM events WHERE kind = '{kind}')
         QUALIFY row_number() OVER (
-            PARTITION BY {KEYS.get(kind, "place")} ORDER BY {ORDERS.get(kind, "place")}) = 1"""
+            PARTITION BY {KEYS.get(kind, "place")} ORDER BY place{" DESC" if kind in LAST_HOLDS else ""}) = 1"""
 
 
 def column_types(kind: type[DataclassInstance]) -> dict[str, str]:

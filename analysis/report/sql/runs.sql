@@ -15,8 +15,7 @@ drawn AS (
     FROM experiments AS e LEFT JOIN import_rows AS l ON l.run_id = e.run_id AND l.experiment_id = e.experiment_id
     WHERE e.run_id IN (SELECT run_id FROM chosen) GROUP BY e.run_id),
 ended AS (
-    SELECT v.run_id, avg(v.metric) AS final FROM verifications AS v
-    JOIN chosen AS c ON c.run_id = v.run_id AND c.score_stream = v.stream GROUP BY v.run_id)
+    SELECT run_id, avg(metric) AS final FROM verifications SEMI JOIN chosen USING (run_id) GROUP BY run_id)
 SELECT coalesce(c.name, i.name, c.program_id) AS program, left(c.run_id, 7) AS run, c.run_id AS id, c.role, c.experiments, c.kept,
     c.claimed_gain, c.verified_gain, c.trust, c.task, c.direction, coalesce(m.metric, i.metric, 'metric') AS metric,
     list_contains($deciding, c.match_id) AS deciding, coalesce(n.sd, i.noise_sd) AS sd, e.final, d.points

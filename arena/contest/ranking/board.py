@@ -24,7 +24,6 @@ from arena.study.study import Study
 from arena.work.spend import spend_of
 from programs.common.ids import content_id
 from programs.common.text import word_list
-from trainer.trust import counts, weakest
 
 PATIENCE = 4.0  # minimum time between refreshes, in multiples of the time that the last one took
 QUICK_SECONDS = 0.1
@@ -178,17 +177,17 @@ def standing_run(run: RunState, void: bool) -> StandingRun:
     """The columns of the view `runs` that standings are made from."""
     assert run.started is not None
     started, ended = run.started, run.ended
-    scores = [v for _, v in sorted(run.verifications.items()) if v.stream == started.stream]
+    verified = run.verifications.values()
     calls = spend_of(run.calls) if run.calls else None
     spend = ended if ended and ended.tokens is not None else calls
     return StandingRun(
         match_id=started.match_id, arm_id=started.arm_id, program_id=started.program_id,
         task=started.task, stream=started.stream, state=ended.state if ended else "running",
         claimed_gain=ended.claimed_gain if ended else None, verified_gain=run.gain,
-        failed_seeds=sum(v.status not in ("ok", "baseline", "fault") for v in scores),
-        trust=weakest(v.trust for v in scores if counts(v.status, v.trust)), device_seconds_charged=run.charged,
+        failed_seeds=sum(event.status not in ("ok", "baseline") for event in verified),
+        trust=run.trust, device_seconds_charged=run.charged,
         tokens=spend.tokens if spend else None, usd=spend.usd if spend else None,
         wall_seconds=ended.wall_seconds if ended else None,
         experiment_wall_seconds=ended.experiment_wall_seconds if ended else None,
-        score_stream=started.stream if scores else None, role=None, name=None, words=None, purpose=None, void=void,
+        score_stream=started.stream if verified else None, role=None, name=None, words=None, purpose=None, void=void,
     )  # fmt: skip

@@ -117,7 +117,7 @@ def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str
             )
             told.append(("worker-0", ended.to_record()))
             for seed in job.verify_seeds:
-                status = rng.choice(("ok", "ok", "ok", "crash", "baseline", "fault"))
+                status = rng.choice(("ok", "ok", "ok", "crash", "baseline"))
                 told.append(("main", {
                     "kind": "verification", **own, "task": study.task.name, "stream": job.stream, "seed": seed,
                     "status": status, "metric": 1.0, "baseline_metric": 2.0, "gain": rng.gauss(number, 0.01),
