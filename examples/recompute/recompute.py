@@ -1,0 +1,124 @@
+"""Recompute the verdict of a study with scipy, from the tables that `metaloop sql` prints.
+
+    python recompute.py verdict STUDY          an evolution: the planned test of the champion
+
+It needs `metaloop` on the PATH, numpy and scipy, and imports nothing of Metaloop: every formula here is a sentence of
+docs/. Each figure is printed beside what `metaloop` shows; the exit status is 1 where a digit differs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+from scipy import optimize, stats
+
+DIGITS = ".6g"  # of figures in tables
+
+
+def metaloop(*words: str) -> Any:
+    """The data that a command prints."""
+    ended = subprocess.run(["metaloop", *words, "--json"], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        sys.exit(ended.stderr)
+    return json.loads(ended.stdout)
+
+
+def agree(name: str, recomputed: float, shown: float | str) -> bool:
+    """Print a figure beside what Metaloop shows; whether they agree in the digits of a text, else in six."""
+    if isinstance(shown, str):
+        digits = len(shown.partition(".")[2])
+        texts = f"{recomputed:.{digits}f}", f"{float(shown):.{digits}f}"
+    else:
+        texts = f"{recomputed:{DIGITS}}", f"{shown:{DIGITS}}"
+    print(f"{name:40} {texts[0]:>14} {texts[1]:>14}{'' if texts[0] == texts[1] else '   DIFFERS'}")
+    return texts[0] == texts[1]
+
+
+def numbers(sentence: str) -> list[str]:
+    """The numbers of a sentence, as written."""
+    return re.findall(r"[-+]?\d+\.\d+", sentence.replace("\N{MINUS SIGN}", "-"))
+
+
+# -- the verdict of an evolution -----------------------------------------------------------------------------------
+
+
+def third_moment(gains: np.ndarray) -> float:
+    """Of the error of the mean (docs/design.md, Attribution and selection)."""
+    n = len(gains)
+    return float(stats.kstat(gains, 3)) * (0.5 + 20 / max(n, 10)) / n**2 if n > 2 else 0.0
+
+
+def skewed_interval(value: float, se: float, df: float, skewness: float) -> tuple[float, float]:
+    """95%, corrected for the skewness of the error."""
+    q = stats.t.ppf(0.975, df)
+    correction = abs(skewness) * (1 / 6 + q**2 / 3)
+    return value - (q + correction * (skewness < 0)) * se, value + (q + correction * (skewness > 0)) * se
+
+
+def skewed_p(value: float, se: float, df: float, skewness: float) -> float:
+    """One-sided, of "not above 0"."""
+    t, s = value / se, max(0.0, -skewness)
+    if s and t > 0:
+        t = optimize.brentq(lambda u: u + s * (1 / 6 + u**2 / 3) - t, 0, t) if t > s / 6 else 0.0
+    return float(stats.t.sf(t, df))
+
+
+def verdict(study: str) -> bool:
+    """The champion against stock, whose two arms are one sample; against the user's own program where that ran."""
+    gains: dict[str, list[float]] = {}
+    succeeded: dict[str, list[bool]] = {}
+    runs = metaloop("sql", study, "FROM runs WHERE purpose = 'confirmation' AND verified_gain IS NOT NULL")
+    role = {run["run_id"]: run["role"].replace("a/a", "control") for run in runs}
+    for run in runs:
+        gains.setdefault(role[run["run_id"]], []).append(run["verified_gain"])
+    trainings = metaloop("sql", study, "FROM verifications WHERE stream = 'confirmation'")
+    for training in trainings:
+        succeeded.setdefault(role[training["run_id"]], []).append(training["status"] == "ok")
+    splits = {training["split"] for training in trainings}
+    untouched = np.array([
+        np.mean([row["splits"][split] if split else row["metric"] for split in splits])
+        for row in metaloop("sql", study, "FROM baselines WHERE stream = 'confirmation' AND status = 'ok'")
+    ])  # fmt: skip
+    reference = "own" if "own" in gains else "control"
+    champion, other = np.array(gains["champion"]), np.array(gains[reference])
+    lead = champion.mean() - other.mean()
+    share = np.mean(succeeded["champion"]) - np.mean(succeeded[reference])
+    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in (champion, other)]
+    parts.append((share**2 * untouched.var(ddof=1) / len(untouched), len(untouched) - 1))
+    variance = sum(part for part, _ in parts)
+    se, df = variance**0.5, variance**2 / sum(part**2 / freedom for part, freedom in parts)
+    skewness = (third_moment(champion) - third_moment(other)) / se**3
+
+    [recorded] = metaloop("sql", study, "SELECT details->'decision' AS d FROM champions ORDER BY named_at DESC LIMIT 1")
+    tested = recorded["d"]["tested"]["lead"]
+    sentence = numbers(metaloop("standings", study)["found"][0])
+    low, high = skewed_interval(lead, se, df, skewness)
+    print(f"shares of trainings that succeeded: they differ by {share:.3f}")
+    return all([
+        agree("champion minus reference", lead, tested["value"]),
+        agree("its standard error", se, tested["se"]),
+        agree("its degrees of freedom", df, tested["df"]),
+        agree("skewness of its error", skewness, tested["skewness"]),
+        agree("champion minus reference, printed", lead, sentence[0]),
+        agree("lower end of its 95% interval, printed", low, sentence[1]),
+        agree("upper end, printed", high, sentence[2]),
+        agree("one-sided p", skewed_p(lead, se, df, skewness), recorded["d"]["p"]),
+    ])  # fmt: skip
+
+
+PARTS = {"verdict": verdict}
+
+
+def main(part: str, *studies: str) -> int:
+    return 0 if PARTS[part](*studies) else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in PARTS:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))
