@@ -22,7 +22,10 @@ from trainer.task import Task
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "recompute" / "recompute.py"
 #: part → its studies, and the column of the rows that it reads of which a digit is changed
-PARTS = {"verdict": (("evolution",), "verified_gain")}
+PARTS = {
+    "verdict": (("evolution",), "verified_gain"),
+    "contrast": (("later", "earlier"), "verified_gain"),
+}
 Run = Callable[..., Any]
 pytestmark = pytest.mark.slow
 
@@ -35,6 +38,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = {"champion": 4, "control": 3, "a/a": 3, "without-ideas": 0}
     plan = resized(TINY, starters=2, opening_more=2, generation_more=2, harvest_percent=0, final=runs)
     evolved(folder / "evolution", task, plan, run_budget=6 * task.cost_seconds, seed=3)
+    (folder / "listed.md").write_text("# Listed\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n")
+    match = ("match", "local", "listed.md", "-t", "./law", "--no-controls", "-b", "0.4s", "-y")
+    metaloop(*match, "-n", "3", "--seed", "5", "-s", "earlier", cwd=folder)
+    metaloop(*match, "-n", "2", "--seed", "9", "-s", "later", "--add", "earlier", cwd=folder)
     return folder
 
 

@@ -1,6 +1,7 @@
-"""Recompute the verdict of a study with scipy, from the tables that `metaloop sql` prints.
+"""Recompute figures of studies with scipy, from the tables that `metaloop sql` prints.
 
-    python recompute.py verdict STUDY          an evolution: the planned test of the champion
+    python recompute.py verdict STUDY            an evolution: the planned test of the champion
+    python recompute.py contrast STUDY EARLIER   `metaloop match A B --add EARLIER`: A minus B, over both studies
 
 It needs `metaloop` on the PATH, numpy and scipy, and imports nothing of Metaloop: every formula here is a sentence of
 docs/. Each figure is printed beside what `metaloop` shows; the exit status is 1 where a digit differs.
@@ -111,7 +112,40 @@ def verdict(study: str) -> bool:
     ])  # fmt: skip
 
 
-PARTS = {"verdict": verdict}
+# -- one program against another, with the runs of an earlier study ------------------------------------------------
+
+
+def contrast(study: str, earlier: str) -> bool:
+    """The difference of two programs, averaged over studies by their numbers of runs (docs/attribution.md)."""
+    shown = metaloop("standings", study)["contrast"]
+    weights, differences, errors, freedoms = [], [], [], []
+    for name in (study, earlier):
+        runs = metaloop("sql", name, "FROM runs WHERE state = 'finished' AND verified_gain IS NOT NULL")
+        first, second = (
+            np.array([run["verified_gain"] for run in runs if run["name"] == shown[side]])
+            for side in ("first", "second")
+        )
+        parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in (first, second)]
+        errors.append(sum(part for part, _ in parts))
+        freedoms.append(errors[-1] ** 2 / sum(part**2 / freedom for part, freedom in parts))
+        differences.append(first.mean() - second.mean())
+        weights.append(len(first) * len(second) / (len(first) + len(second)))
+    weight = np.array(weights) / sum(weights)
+    difference, variances = float(weight @ differences), weight**2 * errors
+    se = variances.sum() ** 0.5
+    df = variances.sum() ** 2 / (variances**2 / freedoms).sum()
+    low, high = stats.t.interval(0.95, df, difference, se)
+    return all([
+        agree("first minus second", difference, shown["difference"]),
+        agree("its standard error", se, shown["lead"]["se"]),
+        agree("its degrees of freedom", df, shown["lead"]["df"]),
+        agree("lower end of its 95% interval", low, shown["low"]),
+        agree("upper end", high, shown["high"]),
+        agree("two-sided p", 2 * stats.t.sf(abs(difference) / se, df), shown["p"]),
+    ])  # fmt: skip
+
+
+PARTS = {"verdict": verdict, "contrast": contrast}
 
 
 def main(part: str, *studies: str) -> int:
