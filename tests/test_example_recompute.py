@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +24,11 @@ SCRIPT = Path(__file__).parents[1] / "examples" / "recompute" / "recompute.py"
 PARTS = {
     "verdict": (("evolution",), "verified_gain"),
     "contrast": (("later", "earlier"), "verified_gain"),
+    "ablation": (("ablation",), "verified_gain"),
 }
-Run = Callable[..., Any]
+SMALL = (
+    "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Small\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n- And `LADDER2=10`.\n"
+)
 pytestmark = pytest.mark.slow
 
 
@@ -42,6 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     match = ("match", "local", "listed.md", "-t", "./law", "--no-controls", "-b", "0.4s", "-y")
     metaloop(*match, "-n", "3", "--seed", "5", "-s", "earlier", cwd=folder)
     metaloop(*match, "-n", "2", "--seed", "9", "-s", "later", "--add", "earlier", cwd=folder)
+    (folder / "small.md").write_text(SMALL)
+    size = ("-b", "0.4s", "--budget", "20s", "--seed", "2")
+    metaloop("ablate", "small.md", "-t", "./law", *size, "-y", "-s", "ablation", cwd=folder)
     return folder
 
 

@@ -2,6 +2,7 @@
 
     python recompute.py verdict STUDY            an evolution: the planned test of the champion
     python recompute.py contrast STUDY EARLIER   `metaloop match A B --add EARLIER`: A minus B, over both studies
+    python recompute.py ablation STUDY           `metaloop ablate PROGRAM`: the effect of each directive
 
 It needs `metaloop` on the PATH, numpy and scipy, and imports nothing of Metaloop: every formula here is a sentence of
 docs/. Each figure is printed beside what `metaloop` shows; the exit status is 1 where a digit differs.
@@ -145,7 +146,50 @@ def contrast(study: str, earlier: str) -> bool:
     ])  # fmt: skip
 
 
-PARTS = {"verdict": verdict, "contrast": contrast}
+# -- a planned ablation --------------------------------------------------------------------------------------------
+
+
+def ablation(study: str) -> bool:
+    """The effects of directives, by least squares with an intercept per run seed (docs/attribution.md)."""
+    [planned] = metaloop("sql", study, "FROM ablations WHERE method = 'factorial'")
+    runs = metaloop("sql", study, "FROM runs WHERE purpose = 'ablation' AND verified_gain IS NOT NULL")
+    held = {(row["program_id"], row["directive_id"]) for row in metaloop("sql", study, "FROM directives")}
+    gains, seeds = np.array([run["verified_gain"] for run in runs]), sorted({run["run_seed"] for run in runs})
+    x = np.array([
+        [(run["program_id"], factor) in held for factor in planned["factors"]]
+        + [run["run_seed"] == seed for seed in seeds]
+        for run in runs
+    ], dtype=float)  # fmt: skip
+    weights = np.linalg.pinv(x)  # effects and intercepts: weights @ gains
+    residuals = np.eye(len(runs)) - x @ weights  # residuals @ gains
+    scale = 1 / np.sqrt(np.diag(residuals))  # HC2
+    effects, errors = weights @ gains, weights * (residuals @ gains * scale)
+    rows = {row["directive_id"]: row for row in metaloop("credit", study, "--method", "factorial", "--all")["items"]}
+    view = metaloop("sql", study, "SELECT directive_id, df, p FROM credit WHERE method = 'factorial'")
+    more = {row["directive_id"]: row for row in view}
+    found, ps = [], []
+    for i, factor in enumerate(planned["factors"]):
+        noise = residuals * (weights[i] * scale)  # (errors of an effect) as a function of the noise of all runs
+        inner = noise.T @ noise
+        df = np.trace(inner) ** 2 / np.sum(inner**2)  # Bell and McCaffrey
+        se = np.sqrt(np.sum(errors[i] ** 2))
+        low, high = stats.t.interval(0.95, df, effects[i], se)
+        ps.append(2 * stats.t.sf(abs(effects[i]) / se, df))
+        row, name = rows[factor], rows[factor]["label"][:24]
+        found += [
+            agree(f"{name}: effect", effects[i], row["estimate"]),
+            agree(f"{name}: se", se, row["se"]),
+            agree(f"{name}: df", df, more[factor]["df"]),
+            agree(f"{name}: low", low, row["low"]),
+            agree(f"{name}: high", high, row["high"]),
+            agree(f"{name}: p", ps[-1], more[factor]["p"]),
+        ]
+    for factor, q in zip(planned["factors"], stats.false_discovery_control(ps), strict=True):
+        found.append(agree(f"{rows[factor]['label'][:24]}: q", q, rows[factor]["q"]))
+    return all(found)
+
+
+PARTS = {"verdict": verdict, "contrast": contrast, "ablation": ablation}
 
 
 def main(part: str, *studies: str) -> int:
