@@ -25,6 +25,7 @@ PARTS = {
     "verdict": (("evolution",), "verified_gain"),
     "contrast": (("later", "earlier"), "verified_gain"),
     "ablation": (("ablation",), "verified_gain"),
+    "night": (("night",), "gain"),
 }
 SMALL = (
     "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Small\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n- And `LADDER2=10`.\n"
@@ -47,6 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.md").write_text(SMALL)
     size = ("-b", "0.4s", "--budget", "20s", "--seed", "2")
     metaloop("ablate", "small.md", "-t", "./law", *size, "-y", "-s", "ablation", cwd=folder)
+    metaloop("improve", "listed.md", "-t", "./law", "--budget", "4s", "--seed", "2", "-s", "night", "-y", cwd=folder)
     return folder
 
 

@@ -3,6 +3,7 @@
     python recompute.py verdict STUDY            an evolution: the planned test of the champion
     python recompute.py contrast STUDY EARLIER   `metaloop match A B --add EARLIER`: A minus B, over both studies
     python recompute.py ablation STUDY           `metaloop ablate PROGRAM`: the effect of each directive
+    python recompute.py night STUDY              `improve` for a night: its one test, its turns, the gain of main
 
 It needs `metaloop` on the PATH, numpy and scipy, and imports nothing of Metaloop: every formula here is a sentence of
 docs/. Each figure is printed beside what `metaloop` shows; the exit status is 1 where a digit differs.
@@ -46,6 +47,23 @@ def numbers(sentence: str) -> list[str]:
     return re.findall(r"[-+]?\d+\.\d+", sentence.replace("\N{MINUS SIGN}", "-"))
 
 
+def welch(first: np.ndarray, second: np.ndarray, shared: float = 0, shared_df: float = 1) -> tuple[float, float, float]:
+    """First minus second, its standard error and degrees of freedom. ``shared``: variance of an error beside these."""
+    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in (first, second)] + [(shared, shared_df)]
+    variance = sum(part for part, _ in parts)
+    df = variance**2 / sum(part**2 / freedom for part, freedom in parts)
+    return float(first.mean() - second.mean()), variance**0.5, df
+
+
+def untouched(study: str, trainings: list[dict[str, Any]]) -> np.ndarray:
+    """The untouched script's metrics on the rows of these trainings of the confirmation: a mean for each seed."""
+    splits = {training["split"] for training in trainings}
+    baselines = metaloop("sql", study, "FROM baselines WHERE stream = 'confirmation' AND status = 'ok'")
+    return np.array([
+        np.mean([row["splits"][split] if split else row["metric"] for split in splits]) for row in baselines
+    ])  # fmt: skip
+
+
 # -- the verdict of an evolution -----------------------------------------------------------------------------------
 
 
@@ -81,19 +99,12 @@ def verdict(study: str) -> bool:
     trainings = metaloop("sql", study, "FROM verifications WHERE stream = 'confirmation'")
     for training in trainings:
         succeeded.setdefault(role[training["run_id"]], []).append(training["status"] == "ok")
-    splits = {training["split"] for training in trainings}
-    untouched = np.array([
-        np.mean([row["splits"][split] if split else row["metric"] for split in splits])
-        for row in metaloop("sql", study, "FROM baselines WHERE stream = 'confirmation' AND status = 'ok'")
-    ])  # fmt: skip
+    baseline = untouched(study, trainings)
     reference = "own" if "own" in gains else "control"
     champion, other = np.array(gains["champion"]), np.array(gains[reference])
-    lead = champion.mean() - other.mean()
     share = np.mean(succeeded["champion"]) - np.mean(succeeded[reference])
-    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in (champion, other)]
-    parts.append((share**2 * untouched.var(ddof=1) / len(untouched), len(untouched) - 1))
-    variance = sum(part for part, _ in parts)
-    se, df = variance**0.5, variance**2 / sum(part**2 / freedom for part, freedom in parts)
+    shared = share**2 * baseline.var(ddof=1) / len(baseline)
+    lead, se, df = welch(champion, other, shared, len(baseline) - 1)
     skewness = (third_moment(champion) - third_moment(other)) / se**3
 
     [recorded] = metaloop("sql", study, "SELECT details->'decision' AS d FROM champions ORDER BY named_at DESC LIMIT 1")
@@ -126,10 +137,10 @@ def contrast(study: str, earlier: str) -> bool:
             np.array([run["verified_gain"] for run in runs if run["name"] == shown[side]])
             for side in ("first", "second")
         )
-        parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in (first, second)]
-        errors.append(sum(part for part, _ in parts))
-        freedoms.append(errors[-1] ** 2 / sum(part**2 / freedom for part, freedom in parts))
-        differences.append(first.mean() - second.mean())
+        difference, error, freedom = welch(first, second)
+        differences.append(difference)
+        errors.append(error**2)
+        freedoms.append(freedom)
         weights.append(len(first) * len(second) / (len(first) + len(second)))
     weight = np.array(weights) / sum(weights)
     difference, variances = float(weight @ differences), weight**2 * errors
@@ -162,7 +173,8 @@ def ablation(study: str) -> bool:
     ], dtype=float)  # fmt: skip
     weights = np.linalg.pinv(x)  # effects and intercepts: weights @ gains
     residuals = np.eye(len(runs)) - x @ weights  # residuals @ gains
-    scale = 1 / np.sqrt(np.diag(residuals))  # HC2
+    free = np.diag(residuals)
+    scale = np.where(free > 1e-8, 1 / np.sqrt(np.maximum(free, 1e-8)), 0)  # HC2; 0 for a run alone with its seed
     effects, errors = weights @ gains, weights * (residuals @ gains * scale)
     rows = {row["directive_id"]: row for row in metaloop("credit", study, "--method", "factorial", "--all")["items"]}
     view = metaloop("sql", study, "SELECT directive_id, df, p FROM credit WHERE method = 'factorial'")
@@ -189,7 +201,65 @@ def ablation(study: str) -> bool:
     return all(found)
 
 
-PARTS = {"verdict": verdict, "contrast": contrast, "ablation": ablation}
+# -- a night -------------------------------------------------------------------------------------------------------
+
+
+def night(study: str) -> bool:
+    """The second program's turns against the first's, both programs' gains an hour, the gain of `main`."""
+    turns = metaloop("sql", study, "FROM night_turns ORDER BY number")
+    [config] = metaloop("sql", study, "SELECT config->'plan' AS plan FROM studies")
+    [decided] = metaloop("sql", study, "SELECT details->'decision' AS d FROM champions ORDER BY named_at DESC LIMIT 1")
+    [repeats] = metaloop("sql", study, SD_BETWEEN_SEEDS)
+    agreed = [
+        agree("one-sided p of the turns", turns_p(turns, config["plan"]["turns"], repeats["sd"]), decided["d"]["p"])
+    ]
+
+    for shown in metaloop("sql", study, "FROM contributions"):
+        mine = [turn for turn in turns if turn["program_id"] == shown["program_id"]]
+        gains = np.array([turn["gain"] for turn in mine])
+        per_hour = 3600 * len(mine) / sum(turn["device_seconds_charged"] for turn in mine)
+        se = gains.std(ddof=1) / len(gains) ** 0.5
+        low, high = skewed_interval(gains.mean(), se, len(gains) - 1, third_moment(gains) / se**3)
+        agreed += [
+            agree(f"{shown['program_id']}: gain an hour", gains.mean() * per_hour, shown["gain_per_hour"]),
+            agree(f"{shown['program_id']}: low", low * per_hour, shown["low"]),
+            agree(f"{shown['program_id']}: high", high * per_hour, shown["high"]),
+        ]
+
+    trainings = metaloop("sql", study, "FROM verifications WHERE stream = 'confirmation'")
+    gains, baseline = np.array([training["gain"] for training in trainings]), untouched(study, trainings)
+    [shown] = metaloop("sql", study, "SELECT gain, se, low, high FROM harvest")
+    _, se, df = welch(gains, baseline)
+    low, high = stats.t.interval(0.95, df, gains.mean(), se)
+    recomputed = {"gain": gains.mean(), "se": se, "low": low, "high": high}
+    return all([*agreed, *(agree(f"main: {name}", recomputed[name], shown[name]) for name in recomputed)])
+
+
+SD_BETWEEN_SEEDS = """
+SELECT sqrt(sum(squares) / sum(n - 1)) AS sd
+FROM (SELECT var_pop(metric) * count(*) AS squares, count(*) AS n FROM experiments
+      WHERE status = 'ok' AND fraction = 1 GROUP BY source_id HAVING n > 1)
+"""
+
+
+def turns_p(turns: list[dict[str, Any]], programs: list[str], sd: float | None) -> float:
+    """One-sided p of the second program's turns being better, by random orders within blocks (docs/night.md)."""
+    blocks: dict[int, tuple[list[float], list[float]]] = {}
+    for turn in turns:
+        score = np.log1p(max(0.0, turn["gain"]) / sd) if sd else float(turn["kept"] is not None)
+        for place, program in enumerate(programs[:2]):
+            if turn["program_id"] == program:
+                blocks.setdefault(turn["block"], ([], []))[place].append(score)
+    found, drawn, rng = 0.0, np.zeros(9_999), np.random.default_rng(1)
+    for first, second in blocks.values():
+        if len(first) == len(second) and any(first + second):
+            found += np.mean(second) - np.mean(first)
+            orders = rng.permuted(np.tile(second + first, (9_999, 1)), axis=1)
+            drawn += orders[:, : len(second)].mean(axis=1) - orders[:, len(second) :].mean(axis=1)
+    return float((1 + np.sum(drawn >= found - 1e-12)) / 10_000)
+
+
+PARTS = {"verdict": verdict, "contrast": contrast, "ablation": ablation, "night": night}
 
 
 def main(part: str, *studies: str) -> int:
