@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 import time
-from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 GONE_SECONDS = 8.0  # without an answer from the head; Ray itself would end this process after a minute
 KNOCK_SECONDS = 2.0
-HARDWARE_SECONDS = 60.0  # for the nodes' hardware classes: each has to import Metaloop first
+HARDWARE_SECONDS = 60.0  # for a node to import Metaloop and answer
 
 
 @dataclass
@@ -60,7 +57,6 @@ def connect(devices: int) -> Cluster:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future default; avoids Ray's warning
     require()
-    _take_token()
     import ray
 
     if not ray.is_initialized():
@@ -72,16 +68,6 @@ def connect(devices: int) -> Cluster:
             here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_system_config": calm}
             _init(address="local", num_cpus=devices, **here)
     return Cluster(ray.get_runtime_context().gcs_address, time.monotonic())
-
-
-def _take_token() -> None:
-    """Make ``ray.init`` send the token, if there is one, as ``ray start`` does.
-
-    Call it before Ray is imported, because Ray reads the setting then.
-    """
-    token = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if "ray" not in sys.modules and (token or Path("~/.ray/auth_token").expanduser().is_file()):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def address() -> str:
@@ -149,27 +135,20 @@ def needs(resource: str, devices: int) -> dict[str, int]:
     return {"num_cpus": devices} if resource == "CPU" else {"num_cpus": 0, "num_gpus": devices}
 
 
-def common_hardware(device: Device) -> str:
-    """The hardware class of most CPUs or GPUs of the cluster; empty if a local one would be started."""
+def hardware_of_cluster(device: Device) -> str:
+    """The hardware class of the node that answers first; empty if a local cluster would be started."""
     if not address():
         return ""
     connect(0)
     import ray
 
     resource = device.upper()
-    ask = ray.remote(max_retries=0)(_hardware)
     options = needs(resource, 1) if resource == "GPU" else {"num_cpus": 0}  # without a GPU, a task sees none
-    calls = {
-        ask.options(**options, label_selector={"ray.io/node-id": name}).remote(device): count
-        for name, count in devices_of_nodes(resource).items()
-        if count
-    }
-    answered = ray.wait(list(calls), num_returns=len(calls), timeout=HARDWARE_SECONDS)[0] if calls else []
-    votes: Counter[str] = Counter()
-    for call in answered:
-        with suppress(ray.exceptions.RayError):
-            votes[ray.get(call)] += calls[call]
-    return max(sorted(votes), key=lambda name: votes[name], default="")
+    remote = ray.remote(max_retries=0)(_hardware).options(**options)
+    try:
+        return str(ray.get(remote.remote(device), timeout=HARDWARE_SECONDS))
+    except ray.exceptions.RayError:
+        return ""
 
 
 def _hardware(device: Device) -> str:

@@ -30,7 +30,7 @@ def require_chosen() -> None:
 
 
 def hardware_of_jobs(device: Device = "cpu") -> str:
-    """The hardware class of a new study's jobs on that device: this machine's, or what most of a cluster is."""
+    """The hardware class of a new study's jobs on that device: this machine's, or that of a cluster."""
     from trainer.gpu import hardware_class
 
     there = getattr(EXECUTORS.get(chosen()), "hardware", None)

@@ -180,10 +180,8 @@ _RESULT = TypeAdapter(JobResult)
 
 
 class WorkerMessage(TypedDict, total=False):
-    """A message of a worker to its parent. ``event``, ``wait``: on another machine only, where its ledger is not."""
+    """A message of a worker to its parent."""
 
-    event: Mapping[str, JsonValue]
-    wait: bool  # whether the worker waits for an answer
     ready: int
     progress: Mapping[str, JsonValue]
     result: Mapping[str, JsonValue]

@@ -12,10 +12,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import JsonValue
 
@@ -41,14 +40,6 @@ Tell = Callable[[WorkerMessage], None]
 SHOWN = ("run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
 
 
-class EventSink(Protocol):
-    """The destination of events: a ledger segment, or the connection to the process that writes it."""
-
-    def append(self, event: Mapping[str, JsonValue], sync: bool = True) -> object: ...
-
-    def close(self) -> None: ...
-
-
 def shown(event: Event) -> dict[str, JsonValue] | None:
     """The progress message of an event; None for an event that is not shown."""
     if not isinstance(event, Experiment | DecisionEvent):
@@ -61,7 +52,7 @@ class Worker:
 
     ``repositories``: whether each run leaves its git repository; all figures of a study come from the ledger.
     ``sync_each``: whether every experiment waits for the disk, or only the end of a run, where they cost nothing.
-    ``ledger``: where events go in place of a segment of its own.
+    ``spending``: the study whose folder has the spending of models, where it is not ``folder``.
     """
 
     def __init__(
@@ -73,7 +64,7 @@ class Worker:
         *,
         repositories: bool = True,
         sync_each: bool = True,
-        ledger: EventSink | None = None,
+        spending: Path | None = None,
     ) -> None:
         self.folder = folder
         self.index = index
@@ -84,7 +75,8 @@ class Worker:
         self.tell = tell
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
-        self.ledger: EventSink = ledger or Ledger(folder / "ledger", f"worker-{index}")
+        self.spending = spending or folder
+        self.ledger = Ledger(folder / "ledger", f"worker-{index}")
         self.run = RunState()  # the one in hand, with what an interrupted attempt left
 
     def should_stop(self) -> bool:
@@ -191,7 +183,7 @@ class Worker:
         return RunContext(
             config=self.config.llm,
             run_id=job.run_id,
-            study=self.folder,
+            study=self.spending,
             folder=folder,
             recorded=job.recorded,
             emit=self.emit,
@@ -235,16 +227,10 @@ def describe(error: BaseException) -> ErrorRecord:
     }
 
 
-def serve(
-    folder: Path,
-    index: int,
-    jobs: Iterable[Job],
-    tell: Tell,
-    make: Callable[[Path, int, Trainers, Tell], Worker] = Worker,
-) -> None:
+def serve(folder: Path, index: int, jobs: Iterable[Job], tell: Tell, spending: Path | None = None) -> None:
     """Run ``jobs`` as they arrive and send each result."""
     with Trainers(folder, StudyConfig.read(folder / "study.toml")) as trainers:
-        worker = make(folder, index, trainers, tell)
+        worker = Worker(folder, index, trainers, tell, spending=spending)
         worker.tell({"ready": os.getpid()})
         for job in jobs:
             worker.tell({"result": replace(worker.carry_out(job), worker=index).to_json()})
@@ -261,7 +247,8 @@ def bound_to(parent: int) -> bool:
 
 
 def main() -> None:
-    """``python -m arena.work.worker FOLDER INDEX PARENT``: the study, which worker of it, the starting process."""
+    """``python -m arena.work.worker FOLDER INDEX PARENT [STUDY]``: the study, which worker of it, the starting process,
+    and the study whose folder has the spending of models, if it is another."""
     if not bound_to(int(sys.argv[3])):
         return
     # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.
@@ -274,7 +261,8 @@ def main() -> None:
 
     jobs = (from_json(json.loads(line)) for line in sys.stdin)
     try:
-        serve(Path(sys.argv[1]), int(sys.argv[2]), jobs, tell)
+        spending = Path(sys.argv[4]) if sys.argv[4:] and sys.argv[4] else None
+        serve(Path(sys.argv[1]), int(sys.argv[2]), jobs, tell, spending)
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the reason travels to the parent

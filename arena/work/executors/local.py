@@ -37,15 +37,15 @@ def make(study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> LocalE
 
 
 class WorkerProcess:
-    """One ``python -m arena.work.worker``, and the job that it has in hand."""
+    """One ``python -m arena.work.worker``, and the job that it has in hand. ``spending``: see there."""
 
-    def __init__(self, folder: Path, index: int, inherited: Sequence[int] = ()) -> None:
+    def __init__(self, folder: Path, index: int, inherited: Sequence[int] = (), spending: str = "") -> None:
         (folder / "log").mkdir(exist_ok=True)
         self.index = index
         self.job: Job | None = None
         with open(folder / "log" / f"worker-{index}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.work.worker", str(folder), str(index), str(os.getpid())],
+                [sys.executable, "-P", "-m", "arena.work.worker", str(folder), str(index), str(os.getpid()), spending],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

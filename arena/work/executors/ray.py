@@ -34,10 +34,10 @@ class OnRay:
         require()
 
     def hardware(self, device: Device) -> str:
-        """The hardware class of most of the nodes' devices; empty without a cluster."""
-        from arena.cluster.connect import common_hardware
+        """The hardware class of a node; empty without a cluster."""
+        from arena.cluster.connect import hardware_of_cluster
 
-        return common_hardware(device)
+        return hardware_of_cluster(device)
 
 
 make = OnRay()

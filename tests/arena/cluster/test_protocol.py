@@ -1,23 +1,21 @@
-"""What a worker elsewhere sends is written once; folders arrive as they were sent."""
+"""What a worker elsewhere sends is of its job; folders arrive as they were sent."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from arena.cluster import files
-from arena.cluster.actor import lay_tasks, parcel_of
-from arena.cluster.executor import JobRecord
+from arena.cluster.actor import lay_tasks, parts_of
+from arena.cluster.executor import events_of
 from arena.cluster.files import files_of, run_files, write_files
-from arena.cluster.worker import Link
 from arena.study.task_study import TaskStudy
 from arena.work.executors.ray import make as on_ray
 from arena.work.jobs import BaselineJob, RunJob
-from inner_loop.events import Event, Experiment, RunEndedEvent, RunStartedEvent, experiment_id
-from programs.common.errors import TaskError, UsageError
+from inner_loop.events import Experiment, experiment_id
+from programs.common.errors import EnvironmentProblem, TaskError, UsageError
 from tests.events import example
 from tests.studies import make_study, study_on
 from tests.trainer.foreign_repos import changed, command_task
@@ -31,22 +29,6 @@ def experiment(number: int, /, **other: Any) -> dict[str, Any]:
     return event.to_record() | other
 
 
-def other(kind: type[Event], **given: Any) -> dict[str, Any]:
-    return example(kind, run_id="r1", **given).to_record()
-
-
-def test_events_are_written_once() -> None:
-    record = JobRecord(RUN)
-    assert record.take(other(RunStartedEvent)) is not None
-    assert record.take(other(RunStartedEvent)) is None  # of a second worker
-    assert record.take(experiment(0)) is not None and record.take(experiment(1)) is not None
-    assert record.take(experiment(1)) is None
-    assert [getattr(event, "number", None) for event in record.run.recorded] == [0, 1]
-    assert record.take(other(RunEndedEvent, state="stopped")) is not None
-    assert record.take(other(RunEndedEvent, state="finished")) is not None
-    assert record.take(other(RunEndedEvent, state="finished")) is None
-
-
 @pytest.mark.parametrize(
     "event",
     [
@@ -55,36 +37,18 @@ def test_events_are_written_once() -> None:
     ],
 )  # fmt: skip
 def test_an_event_of_another_run_or_without_its_fields_is_refused(event: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
-        JobRecord(RUN).take(event)
+    with pytest.raises(EnvironmentProblem, match="node 1 sent an event that is"):
+        events_of(RUN, [experiment(0), event], "node 1")
 
 
-def test_a_fault_of_a_baseline_is_written() -> None:
-    record = JobRecord(BaselineJob("selection", 1))
-    assert record.take({"kind": "fault", "run_id": None, "reason": "disk"}) is not None
-
-
-def test_a_worker_goes_on_once_its_event_is_written(tmp_path: Path) -> None:
-    up, down = tmp_path / "up", tmp_path / "down"
-    down.write_text('{"stop": false}\n{"stop": true}\n')
-    with up.open("w") as channel, down.open() as answers:
-        link = Link(channel, answers)
-        link.append({"kind": "decision", "value": float("nan")}, sync=False)
-        link.append({"kind": "experiment"})
-        assert not link.stopping()  # as of a moment ago
-        link.append({"kind": "experiment"})
-        assert link.stopping()
-        link.send({"progress": {}})
-    told = [json.loads(line) for line in up.read_text().splitlines()]
-    assert [(one["event"]["kind"], one["wait"]) for one in told] == [
-        ("decision", False), ("experiment", True), ("experiment", True),
-    ]  # fmt: skip
-    assert told[0]["event"]["value"] is None
+def test_a_fault_of_a_baseline_belongs_to_no_run() -> None:
+    fault = {"kind": "fault", "run_id": None, "reason": "disk"}
+    assert [event.to_record()["reason"] for event in events_of(BaselineJob("selection", 1), [fault], "n")] == ["disk"]
 
 
 def test_a_task_arrives_as_it_was_sent(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
-    there = lay_tasks(parcel_of(study.config, study.folder, "x"), tmp_path / "there")
+    there = lay_tasks(parts_of(study.config, study.folder, "x"), tmp_path / "there")
     assert there.task_id == Task.load(there.task).task_id and there.task.startswith(str(tmp_path / "there"))
 
 

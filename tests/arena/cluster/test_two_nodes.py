@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from arena.study.study import Study
 from arena.work.choice import VARIABLE
 from bench.cluster import TWICE, kill_node, play, standings, two_nodes
 from programs.common.errors import EnvironmentProblem
+from tests.meta.cli_study import metaloop
 from tests.studies import make_study, program, silent
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[ray]'")
@@ -108,7 +112,8 @@ def test_ctrl_c_drains_and_another_executor_goes_on(
     first, *left = [event["text"] for event in told if event["kind"] == "note"]
     assert first.startswith("stopping") and len(left) == 2
     assert all("did not answer: delete" in text and "the study's secret" in text for text in left)
-    assert 3 <= query(study.folder, "SELECT count(*) AS n FROM experiments")[0]["n"] <= 9
+    whole = sum(run["experiments"] for run in undisturbed[0])
+    assert 3 <= query(study.folder, "SELECT count(*) AS n FROM experiments")[0]["n"] < whole
     os.environ[VARIABLE] = "local"
     play_entries(Study.open(study.folder), ENTRIES, RUNS, silent)
     assert standings(study.folder) == undisturbed and of_each(study.folder)["twice"] == 0
@@ -132,3 +137,31 @@ def test_a_node_that_joins_takes_over_and_none_of_the_class_is_one_line(tmp_path
         EnvironmentProblem, match=r"no usable node in the Ray cluster: node .* is not used: its hardware class is"
     ):
         play_entries(Study.open(other.folder), ENTRIES, 1, silent)
+
+
+def test_a_night_of_two_devices_ends_as_if_its_node_had_not_died(tmp_path: Path, cluster: Any) -> None:
+    words = ["improve", "stock", "-t", "strokes", "--budget", "4s", "--seed", "2", "-y"]
+    words += ["--set", "fixed_steps=true", "--set", "devices_per_run=2"]
+    os.environ[VARIABLE] = "local"
+    metaloop(*words, "-s", tmp_path / "here")
+    os.environ[VARIABLE] = "ray"
+    pair = [cluster.add_node(num_cpus=2) for _ in range(2)]  # the others have one CPU each
+
+    def run_folders() -> set[Path]:
+        return set(Path(tempfile.gettempdir()).glob(f"metaloop-{os.getuid()}-*/worker-*/runs/r*"))
+
+    def kill_at_work() -> None:
+        while not (fresh := run_folders() - before):
+            time.sleep(0.05)
+        killed.extend(kill_node(node) for node in pair if node.node_id[:12] in str(fresh))
+
+    before = run_folders()
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_at_work)
+    killer.start()
+    ended = metaloop(*words, "-s", tmp_path / "there")
+    killer.join()
+    assert len(killed) == 1 and "begins again on another worker" in ended.stderr
+    assert standings(tmp_path / "there") == standings(tmp_path / "here")
+    main, again = (query(tmp_path / name, "SELECT source_id, gain, low FROM harvest") for name in ("here", "there"))
+    assert main == again and query(tmp_path / "there", TWICE)[0]["twice"] == 0
