@@ -6,11 +6,10 @@ unalterable for all who have a later commit.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,10 +27,6 @@ FILE = "100644"  # mode of all files
 MOST_READ = 64  # commits whose files are kept in memory
 MOST_BYTES = 16 << 20  # of a commit's files
 SEVERAL = ("seeds", "splits", "differences", "void")  # trailers with several words
-_MARK = 60
-_CONFLICT = re.compile(
-    rf"^<{{{_MARK}}} [^\n]*\n(.*?)^\|{{{_MARK}}} [^\n]*\n(.*?)^={{{_MARK}}}\n(.*?)^>{{{_MARK}}} [^\n]*\n", re.M | re.S
-)
 
 
 class Entry:
@@ -90,6 +85,17 @@ def read_entry(message: str) -> Trailers | Voided | None:
         raise Corrupt(f"the trailers of block {values['block']} are damaged: {first_fault(error)}") from None
 
 
+@dataclass(frozen=True)
+class Block:
+    """A commit of main. ``entry``: its trailers; block 0 has none. ``void``: why it does not count; else empty."""
+
+    number: int
+    commit: str
+    merged_at: str
+    entry: Trailers | Voided | None
+    void: str = ""
+
+
 class Chain(GitFolder):
     """The repository in ``folder``."""
 
@@ -98,6 +104,7 @@ class Chain(GitFolder):
     def __init__(self, folder: Path, name: Path | None = None) -> None:
         super().__init__(folder, name)
         self._read: dict[str, dict[str, str]] = {}  # files of a commit, which never change
+        self._blocks: list[Block] = []
 
     @classmethod
     @contextmanager
@@ -143,6 +150,31 @@ class Chain(GitFolder):
         """Those of main, the first one first."""
         return self.git("rev-list", "--reverse", BRANCH).split()
 
+    def blocks(self) -> list[Block]:
+        """Those of our own main, the first one first. Raises Corrupt for damaged trailers."""
+        ref, known = self.folder / BRANCH, self._blocks
+        head = ref.read_text().strip() if ref.is_file() else self.head  # without a process, as pages ask for it
+        if not known or known[-1].commit != head:
+            text = self.git("log", "--reverse", "--no-show-signature", "--format=%H %cI%n%B%x00", BRANCH)
+            known = []
+            for number, row in enumerate(text.split("\0")[:-1]):
+                about, _, message = row.strip("\n").partition("\n")
+                commit, _, merged_at = about.partition(" ")
+                entry = read_entry(message)
+                known.append(Block(number, commit, merged_at, entry))
+                if isinstance(entry, Voided):
+                    first = min(entry.void)
+                    for void in entry.void:
+                        because = entry.because if void == first else f"it was built on block {first}"
+                        known[void] = replace(known[void], void=because)
+            self._blocks = known
+        return known
+
+    def block_of(self, proposal_id: int) -> int | None:
+        """The last block that merged a proposal."""
+        entries = ((block.number, block.entry) for block in reversed(self.blocks()))
+        return next((n for n, entry in entries if isinstance(entry, Trailers) and entry.proposal == proposal_id), None)
+
     def append(self, files: Mapping[str, str], subject: str, trailers: str, author: str, parent: str) -> str:
         """A commit on main with these files alone, after ``parent``, which must be its head. Readers see it at once."""
         tree = self.write_tree({path: text.encode() for path, text in files.items()})
@@ -167,8 +199,8 @@ class Chain(GitFolder):
 
 
 def merged(base: str, ours: str, theirs: str) -> str | None:
-    """The three-way merge of a text, None if both changed a line. Neighbouring lines are values apart where neither
-    side added or removed any, as in a list of settings, which git by itself refuses."""
+    """The three-way merge of a text, None if both changed a line. Where git refuses neighbouring lines, as in a list of
+    settings, each line counts by itself if neither side added or removed any."""
     if base == ours or ours == theirs:
         return theirs
     if base == theirs:
@@ -177,21 +209,9 @@ def merged(base: str, ours: str, theirs: str) -> str | None:
         paths = [Path(folder, name) for name in ("ours", "base", "theirs")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_bytes(text.encode())
-        done = run(["merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)])
+        done = run(["merge-file", "-p", "-q", *map(str, paths)])
     if done.returncode == 0:
         return done.stdout.decode()
-    # marks in a text are no conflicts, and to look for those among them takes hours
-    if done.returncode > 127 or any(mark * _MARK in text for mark in "<|=>" for text in (base, ours, theirs)):
-        return None
-    parts = _CONFLICT.split(done.stdout.decode())
-    regions = zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
-    for index, (mine, before, other) in zip(range(1, len(parts), 4), regions, strict=True):
-        parts[index : index + 3] = [_by_lines(mine, before, other), "", ""]
-    return None if None in parts else "".join(part for part in parts if part)
-
-
-def _by_lines(ours: str, base: str, theirs: str) -> str | None:
-    """A conflict line by line; None unless each line was changed by one side at most."""
     rows = [text.splitlines(keepends=True) for text in (ours, base, theirs)]
     if len({len(lines) for lines in rows}) > 1:
         return None

@@ -15,15 +15,14 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from sqlalchemy import select
 
 from arena.audit.verify import How
 from arena.home.audit import problems, retrain
 from arena.home.chain import COMMITTER, Chain, Trailers, Voided
 from arena.home.host import ProjectHost
-from arena.home.project import Project
-from arena.home.tables import BlockRow, Volunteer
-from arena.home.voiding import void
+from arena.home.project import Project, Volunteer
+from arena.home.state import curve_of, state_of
+from arena.home.verifying import Verifier
 from arena.study.study import Study
 from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.arena.home.serving import get, serving
@@ -41,10 +40,10 @@ def two_blocks(tmp_path_factory: pytest.TempPathFactory) -> Project:
     ann, bob = Client(host, "Ann"), Client(host, "Bob")
     with project.database.write() as connection:  # no name that the host takes; pages escape it all the same
         connection.get_one(Volunteer, bob.number).name = "<script>x</script>|`a`"
-    lease = bob.lease().lease
+    zero = project.chain.head
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     work(project)
-    bob.propose(better(project, LR=0.2), 0.4, lease)
+    bob.propose(better(project, LR=0.2), 0.4, base=zero)
     work(project)
     assert {state for state, _ in states(project).values()} == {"merged"}
     return project
@@ -147,26 +146,26 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     chained: Project,
 ) -> None:
     with Study.open(chained.folder) as study:
-        assert "block 1 is void" in void(chained, study, 1, "it was a mistake")
-        assert void(chained, study, 1, "once more") == ""
+        lines: list[str] = []
+        verifier = Verifier(chained, study, lines.append)
+        verifier.void(1, "it was a mistake")
+        verifier.void(1, "once more")
+        assert lines == ["Block 3: block 1 is void: it was a mistake"]
     zero, _, _, restored = chained.chain.commits()
     assert chained.chain.files(restored) == chained.chain.files(zero)
     assert isinstance(chained.chain.entry(restored), Voided)
-    assert states(chained) == {1: ("void", "it was a mistake"), 2: ("waiting", "block 1 is void")}
+    assert states(chained) == {1: ("void", "it was a mistake"), 2: ("waiting", "it was built on block 1")}
     work(chained)
     assert states(chained)[2][0] == "merged" and states(chained)[1][0] == "void"
     assert chained.chain.files(chained.chain.head) == better(chained, LR=0.2)
     assert list(problems(chained.chain, chained.task)) == []
-    with chained.database.read() as connection:
-        blocks = connection.scalars(select(BlockRow).order_by(BlockRow.number)).all()
-    assert [(block.number, bool(block.void)) for block in blocks] == [
+    assert [(block.number, bool(block.void)) for block in chained.chain.blocks()] == [
         (0, False), (1, True), (2, True), (3, False), (4, False)
     ]  # fmt: skip
     entry = chained.chain.entry(chained.chain.commits()[2])
     assert isinstance(entry, Trailers)
     again = chained.chain.entry(chained.chain.head)
     assert isinstance(again, Trailers) and not set(again.splits) & set(entry.splits)  # fresh data once more
-    assert Client(ProjectHost(chained), "Eve").lease().base.block == 4
 
 
 def test_the_host_takes_a_block_back_while_another_process_serves(chained: Project) -> None:
@@ -199,7 +198,7 @@ def test_the_public_copy_of_a_project_has_main_and_tables_and_no_secret(two_bloc
     assert "name a new folder" in metaloop(*export, code=2).stderr
     metaloop(*export, "-o", tmp_path / "out")
     copied = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert {"HEAD", "blocks.csv", "pairs.csv", "runs.csv"} <= copied.keys()
+    assert {"HEAD", "blocks.csv", "pairs.csv", "proposals.csv"} <= copied.keys()
     assert two_blocks.study.secret.encode() not in b"".join(copied.values())
     assert "run_id\t" in metaloop(*export, "--view", "runs").stdout  # a study, too
 
@@ -207,14 +206,22 @@ def test_the_public_copy_of_a_project_has_main_and_tables_and_no_secret(two_bloc
 def test_pages_show_blocks_and_escape_what_strangers_wrote(chained: Project) -> None:
     with serving(chained) as url:
         _, page = get(url)
-        assert "&lt;script&gt;" in page and "<script>x" not in page and 'href="/block/2"' in page
+        assert "&lt;script&gt;" in page and "<script>x" not in page
         assert f"metaloop home join {url} --name" in page
         _, text = get(f"{url}/llms.txt")
-        assert r"\<script\>x" in text and "| [2](/block/2) |" in text
+        assert r"\<script\>x" in text and "\n| 2 | " in text
         request = Request(f"{url}/", headers={"Host": "example.org"})
         plain = urlopen(request, timeout=30).read().decode()
         assert "metaloop home join https://HOST" in plain and "ssh -N -L 8331:127.0.0.1:8331 HOST" in plain
-        _, block = get(f"{url}/block/1")
-        assert "-MOMENTUM = 0.0" in block and "+MOMENTUM = 0.9" in block and chained.chain.commits()[1] in block
-        assert get(f"{url}/block/0")[0] == 200 and get(f"{url}/block/7")[0] == 404
         assert '"block":2' in get(f"{url}/api/v1/state")[1]
+
+
+def test_the_height_of_main_follows_a_void_block(chained: Project) -> None:
+    with Study.open(chained.folder) as study:
+        Verifier(chained, study, lambda _: None).void(2, "bad")
+    rows = state_of(chained).blocks
+    assert [row.main_gain for row in rows] == [0.0, rows[1].gain, rows[1].gain + rows[2].gain, rows[1].gain]
+    curve = curve_of(state_of(chained))
+    assert f"+{rows[1].gain:.4f} after 1 block." in curve.caption
+    assert [dot.is_void for dot in curve.dots] == [False, False, True, False]
+    assert curve.dots[2].y < curve.dots[1].y == curve.dots[3].y < curve.dots[0].y

@@ -1,0 +1,189 @@
+"""What a project shows: the blocks of main, the proposals and their volunteers. Page and API have the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import func, select
+
+from analysis.report.axis import Axis
+from analysis.wording import many, number
+from arena.home.chain import Block, Trailers, Voided
+from arena.home.project import Project, ProposalRow, Volunteer
+
+MOST_SHOWN = 100  # of the latest proposals
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 250  # of the curve
+
+
+@dataclass(frozen=True)
+class BlockSummary:
+    """A block of main. ``gain``: over the one before, in the task's unit, with a 95% interval that is valid at every
+    look; ``main_gain``: of main over block 0; ``void``: why it does not count; else empty."""
+
+    block: int
+    by: str
+    gain: float
+    low: float
+    high: float
+    main_gain: float
+    merged_at: str
+    commit: str
+    proposal: int | None
+    void: str
+
+
+@dataclass(frozen=True)
+class ProposalSummary:
+    """A proposal. ``pairs``: of trainings that verified it; ``claimed``: its gain, by its volunteer."""
+
+    proposal: int
+    by: str
+    claimed: float
+    claimed_error: float | None
+    pairs: int
+    state: str
+    reason: str
+    changed_at: str
+
+
+@dataclass(frozen=True)
+class Contributor:
+    """A volunteer with blocks that count. ``gain``: their sum, in the task's unit, with a 95% interval."""
+
+    volunteer: int
+    name: str
+    blocks: int
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """All that status and the page show. ``proposals``: the latest; ``counts``: of all, by state; ``max_pairs_a_day``:
+    None without a limit."""
+
+    project: str
+    title: str
+    task: str
+    unit: str
+    gain: float
+    blocks: list[BlockSummary]
+    contributors: list[Contributor]
+    proposals: list[ProposalSummary]
+    counts: dict[str, int]
+    volunteers: int
+    verified_seconds: float
+    max_pairs_a_day: int | None
+
+
+def state_of(project: Project) -> ProjectState:
+    """The state of a project now."""
+    chain = project.chain.blocks()
+    with project.database.read() as connection:
+        people = {row.volunteer_id: row for row in connection.scalars(select(Volunteer))}
+        latest = select(ProposalRow).order_by(ProposalRow.proposal_id.desc()).limit(MOST_SHOWN)
+        proposals = [
+            ProposalSummary(
+                row.proposal_id, row.volunteer.label, row.claimed, row.claimed_error, row.pairs, row.state,
+                row.reason, row.changed_at.isoformat(timespec="seconds"),
+            )
+            for row in connection.scalars(latest)
+        ]  # fmt: skip
+        by_state = select(ProposalRow.state, func.count()).group_by(ProposalRow.state)
+        counts = dict(connection.execute(by_state).all())
+        seconds = connection.scalar(select(func.sum(ProposalRow.device_seconds))) or 0.0
+    blocks = block_rows(chain, people)
+    return ProjectState(
+        project=project.project_id,
+        title=project.title,
+        task=project.task.name,
+        unit=project.task.unit,
+        gain=blocks[-1].main_gain,
+        blocks=blocks,
+        contributors=contributors(chain, people),
+        proposals=proposals,
+        counts=counts,
+        volunteers=len(people),
+        verified_seconds=seconds,
+        max_pairs_a_day=cast("int | None", project.database.fact("limits").get("max_pairs_a_day")),
+    )
+
+
+def block_rows(chain: Sequence[Block], people: dict[int, Volunteer]) -> list[BlockSummary]:
+    """The blocks in order. One that restores an earlier main has its height."""
+    rows, heights = list[BlockSummary](), list[float]()
+    for block in chain:
+        entry = block.entry
+        test = entry if isinstance(entry, Trailers) else None
+        if test:
+            heights.append(heights[-1] + test.gain)
+        else:
+            heights.append(heights[min(entry.void) - 1] if isinstance(entry, Voided) else 0.0)
+        figures = (test.gain, test.low, test.high) if test else (0.0, 0.0, 0.0)
+        by = people[test.proposer].label if test else "host"
+        proposal = test.proposal if test else None
+        rows.append(
+            BlockSummary(block.number, by, *figures, heights[-1], block.merged_at, block.commit, proposal, block.void)
+        )
+    return rows
+
+
+def contributors(chain: Sequence[Block], people: dict[int, Volunteer]) -> list[Contributor]:
+    """The volunteers with blocks that count, the largest gain first."""
+    tests: dict[int, list[Trailers]] = {}
+    for block in chain:
+        if isinstance(block.entry, Trailers) and not block.void:
+            tests.setdefault(block.entry.proposer, []).append(block.entry)
+    rows = []
+    for volunteer, merged in tests.items():
+        gain = math.fsum(test.gain for test in merged)
+        half = math.sqrt(math.fsum(((test.high - test.low) / 2) ** 2 for test in merged))
+        rows.append(Contributor(volunteer, people[volunteer].label, len(merged), gain, gain - half, gain + half))
+    return sorted(rows, key=lambda row: (-row.gain, row.volunteer))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A block in the curve; lengths in units of its viewBox."""
+
+    block: int
+    x: float
+    y: float
+    low: float
+    high: float
+    is_void: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The gain of main over block 0, block by block."""
+
+    dots: list[Dot]
+    path: str
+    rows: tuple[tuple[float, str], ...]
+    caption: str
+
+
+def curve_of(state: ProjectState) -> Curve:
+    """``path``: of the SVG; ``rows``: the lines of the grid, with their labels."""
+    blocks, unit = state.blocks, state.unit
+    x = Axis(-0.3, max(1, len(blocks) - 1) + 0.3, LEFT, WIDTH - RIGHT)
+    ends = [b.main_gain + end - b.gain for b in blocks for end in (b.low, b.high)]
+    y = Axis.over((*ends, 1e-9), HEIGHT - BOTTOM, TOP)
+    dots = [
+        Dot(
+            b.block, x(b.block), y(b.main_gain), y(b.main_gain + b.low - b.gain), y(b.main_gain + b.high - b.gain),
+            bool(b.void), f"block {b.block} by {b.by}: {number(b.gain, 4, True)} {unit}{', void' if b.void else ''}",
+        )
+        for b in blocks
+    ]  # fmt: skip
+    path = f"M{dots[0].x} {dots[0].y}" + "".join(f"H{x(dot.block - 0.5)}V{dot.y}H{dot.x}" for dot in dots[1:])
+    count = sum(bool(b.proposal) and not b.void for b in blocks)
+    caption = f"Gain of main over the untouched baseline, in {unit}: {number(state.gain, 4, True)} after "
+    caption += f"{many(count, 'block')}. Vertical lines: 95% interval of each block's own gain. Hollow: void."
+    return Curve(dots, f"{path}H{WIDTH - RIGHT}", y.ticks(4), caption)
