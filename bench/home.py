@@ -1,4 +1,4 @@
-"""A shared project on this machine with four honest and two hostile volunteers; its tests under laws with a known truth.
+"""A shared project on this machine: four honest and two hostile volunteers; its tests under laws with a known truth.
 
 python -m bench.home [--minutes 10] [--task strokes] [--folder DIR]
 python -m bench.home tests [PROPOSALS [PROJECTS]]        default: 10,000 in each of 20 projects
@@ -35,10 +35,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import func, select
 
 from arena.home.chain import Trailers
 from arena.home.e_values import HOPE, LEAST_PAIRS, MOST_PAIRS, PRIOR, level
-from arena.home.project import Project
+from arena.home.project import Project, ProposalRow
 from arena.home.protocol import Introduction, ProjectAbout, Proposal, ProposalAnswer, Welcome, parsed
 from arena.home.state import state_of
 from arena.home.volunteer import HostClient, Unreachable, stored
@@ -236,7 +237,10 @@ def play(folder: Path, minutes: float, task: str) -> None:
 def report(folder: Path, honest: list[str]) -> None:
     """What became of the project with strangers."""
     project = Project.open(folder / "project")
-    state, known = state_of(project), {row.proposal for row in state_of(project).proposals}
+    state = state_of(project)
+    with project.database.read() as connection:
+        known = set(connection.scalars(select(ProposalRow.proposal_id)))
+        pairs = connection.scalar(select(func.sum(ProposalRow.pairs)))
     answers = [stored(path, ProposalAnswer) for name in honest for path in (folder / name).glob("runs/*/answer.json")]
     acknowledged = {answer.proposal for answer in answers if answer and answer.proposal}
     tests = [block.entry for block in project.chain.blocks() if isinstance(block.entry, Trailers)]
@@ -246,7 +250,7 @@ def report(folder: Path, honest: list[str]) -> None:
     figure("proposals by state", json.dumps(state.counts))
     figure("blocks merged", len(tests))
     figure("blocks of hostile volunteers", sum(names[test.block].startswith(HOSTILE) for test in tests), "0")
-    figure("pairs of verification", sum(row.pairs for row in state.proposals))
+    figure("pairs of verification", pairs)
     figure(f"gain of main over the baseline, {state.unit}", f"{state.gain:.4f}")
     clone = folder / "clone"
     subprocess.run(["git", "clone", "-q", str(project.chain.folder), str(clone)], check=True)

@@ -18,7 +18,7 @@ from analysis import wording
 from arena.home import protocol
 from arena.home.host import ProjectHost
 from arena.home.project import Project
-from arena.home.state import ProjectState, curve_of, state_of
+from arena.home.state import ProjectState, axes_of, state_of
 from arena.serving.client import is_private
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
 from arena.serving.intake import answer_faults
@@ -148,8 +148,9 @@ def reading_routes(project: Project) -> APIRouter:
 def rendered(template: str, request: Request, project: Project, state: ProjectState) -> str:
     """A page with a project's state. What strangers wrote is escaped everywhere."""
     base = str(request.base_url).rstrip("/")
+    x, y = axes_of(state)
     values: dict[str, Any] = {"state": state, "task": project.task, "base": base, "is_joinable": is_private(base)}
-    return page_templates().get_template(template).render(curve=curve_of(state), **values)
+    return page_templates().get_template(template).render(x=x, y=y, **values)
 
 
 @cache

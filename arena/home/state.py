@@ -10,7 +10,6 @@ from typing import cast
 from sqlalchemy import func, select
 
 from analysis.report.axis import Axis
-from analysis.wording import many, number
 from arena.home.chain import Block, Trailers, Voided
 from arena.home.project import Project, ProposalRow, Volunteer
 
@@ -146,44 +145,8 @@ def contributors(chain: Sequence[Block], people: dict[int, Volunteer]) -> list[C
     return sorted(rows, key=lambda row: (-row.gain, row.volunteer))
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A block in the curve; lengths in units of its viewBox."""
-
-    block: int
-    x: float
-    y: float
-    low: float
-    high: float
-    is_void: bool
-    title: str
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The gain of main over block 0, block by block."""
-
-    dots: list[Dot]
-    path: str
-    rows: tuple[tuple[float, str], ...]
-    caption: str
-
-
-def curve_of(state: ProjectState) -> Curve:
-    """``path``: of the SVG; ``rows``: the lines of the grid, with their labels."""
-    blocks, unit = state.blocks, state.unit
-    x = Axis(-0.3, max(1, len(blocks) - 1) + 0.3, LEFT, WIDTH - RIGHT)
-    ends = [b.main_gain + end - b.gain for b in blocks for end in (b.low, b.high)]
-    y = Axis.over((*ends, 1e-9), HEIGHT - BOTTOM, TOP)
-    dots = [
-        Dot(
-            b.block, x(b.block), y(b.main_gain), y(b.main_gain + b.low - b.gain), y(b.main_gain + b.high - b.gain),
-            bool(b.void), f"block {b.block} by {b.by}: {number(b.gain, 4, True)} {unit}{', void' if b.void else ''}",
-        )
-        for b in blocks
-    ]  # fmt: skip
-    path = f"M{dots[0].x} {dots[0].y}" + "".join(f"H{x(dot.block - 0.5)}V{dot.y}H{dot.x}" for dot in dots[1:])
-    count = sum(bool(b.proposal) and not b.void for b in blocks)
-    caption = f"Gain of main over the untouched baseline, in {unit}: {number(state.gain, 4, True)} after "
-    caption += f"{many(count, 'block')}. Vertical lines: 95% interval of each block's own gain. Hollow: void."
-    return Curve(dots, f"{path}H{WIDTH - RIGHT}", y.ticks(4), caption)
+def axes_of(state: ProjectState) -> tuple[Axis, Axis]:
+    """Of the curve of main: blocks to the right, gain over block 0 upwards."""
+    ends = (block.main_gain + end - block.gain for block in state.blocks for end in (block.low, block.high))
+    x = Axis(-0.3, max(1, len(state.blocks) - 1) + 0.3, LEFT, WIDTH - RIGHT)
+    return x, Axis.over((*ends, 1e-9), HEIGHT - BOTTOM, TOP)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 from pydantic import JsonValue
 from sqlalchemy import case, func, select
@@ -86,8 +86,6 @@ class Verifier:
             rows = select(ProposalRow).where(ProposalRow.state == "testing").order_by(ProposalRow.test)
             return list(connection.scalars(rows))
 
-    # -- which proposal, and how many pairs ---------------------------------------------------------------------------
-
     def next(self) -> int | None:
         """The proposal whose test begins now. Only this process changes what that depends on; others add proposals."""
         left, left_for_new = self.pairs_left()
@@ -103,17 +101,16 @@ class Verifier:
         return chosen.proposal_id if chosen else None
 
     def pairs_left(self) -> tuple[float, float]:
-        """How many pairs may still be trained today, in UTC, and of volunteers without a merged proposal."""
+        """How many pairs may still be trained today, and of them for volunteers without a merged proposal."""
         most = cast("int | None", self.database.fact("limits").get("max_pairs_a_day"))
-        if most is None:
-            return math.inf, math.inf
-        today = self.today()
-        return most - today["pairs"], NEW_SHARE * most - today["new"]
+        pairs, new = self.pairs_today()
+        return (math.inf, math.inf) if most is None else (most - pairs, NEW_SHARE * most - new)
 
-    def today(self) -> dict[str, Any]:
-        """How many pairs were trained on which date; ``new``: of them for volunteers without a merged proposal."""
-        date, known = datetime.now(UTC).date().isoformat(), self.database.fact("day")
-        return known if known.get("date") == date else {"date": date, "pairs": 0, "new": 0}
+    def pairs_today(self) -> tuple[int, int]:
+        """How many pairs were trained today, in UTC, and of them for volunteers without a merged proposal."""
+        day = self.database.fact("day")
+        is_today = day.get("date") == today()
+        return (cast("int", day["pairs"]), cast("int", day["new"])) if is_today else (0, 0)
 
     def begin(self, number: int) -> ProposalRow | None:
         """Merge the change into main and fix the level of the test; None where it no longer applies, or another one has
@@ -141,72 +138,47 @@ class Verifier:
                 proposal.first_pair = len(self.pairs.get(number, ()))
         return proposal if proposal.state == "testing" else None
 
-    # -- pairs --------------------------------------------------------------------------------------------------------
-
     def measure(self, executor: Executor, testing: Iterable[ProposalRow]) -> bool:
         """Train a batch of pairs of each test, and record them; whether any was to be trained."""
-        left, wanted = self.pairs_left()[0], dict[int, range]()
-        jobs: list[MeasureJob] = []
+        left, jobs, wanted = self.pairs_left()[0], list[MeasureJob](), dict[str, tuple[int, int]]()
         for proposal in testing:
             number, known = proposal.proposal_id, len(self.pairs.get(proposal.proposal_id, ()))
-            if BATCH * (len(wanted) + 1) <= left:
-                wanted[number] = range(known, known + BATCH)
-                jobs += self.jobs(proposal, wanted[number])
+            sources = source_of(self.chain.files(proposal.main)).files, source_of(proposal.source).files
+            for k in range(known, known + BATCH if len(wanted) + BATCH <= left else known):
+                split, seed = f"{number}-{k}", self.study.streams.seed(STREAM, "pair", number, k)
+                wanted[split] = number, k
+                jobs += [
+                    MeasureJob(f"{split}-{side}", files, STREAM, seed, split=split)
+                    for side, files in zip(SIDES, sources, strict=True)
+                ]
         measured = {result.job_id: result.measurements[0] for result in executor.run(jobs)} if jobs else {}
-        for number, numbers in wanted.items():
-            events = []
-            for k in numbers:
-                sides = [measured.get(job_name(number, k, side)) for side in SIDES]
-                if sides[0] and sides[1]:  # else a stop was requested
-                    events.append(self.pair(number, k, sides[0], sides[1]))
-                    self.hidden.labelled(split_of(number, k)).discard(STREAM)
-            self.keep(number, events)
+        for split, (number, k) in wanted.items():
+            main, changed = (measured.get(f"{split}-{side}") for side in SIDES)
+            if main and changed:  # else a stop was requested
+                self.record(number, k, split, main, changed)
+                self.hidden.labelled(split).discard(STREAM)
         return bool(jobs)
 
-    def jobs(self, proposal: ProposalRow, numbers: Iterable[int]) -> list[MeasureJob]:
-        number = proposal.proposal_id
-        sources = source_of(self.chain.files(proposal.main)).files, source_of(proposal.source).files
-        return [
-            MeasureJob(job_name(number, k, side), files, STREAM, self.seed(number, k), split=split_of(number, k))
-            for k in numbers
-            for side, files in zip(SIDES, sources, strict=True)
-        ]
-
-    def seed(self, number: int, k: int) -> int:
-        return self.study.streams.seed(STREAM, "pair", number, k)
-
-    def pair(self, number: int, k: int, main: Measurement, proposal: Measurement) -> PairEvent:
-        """The gain of the proposal over main, in the task's unit; 0 where one of them failed."""
-        statuses, difference = f"{status_of(main)} {status_of(proposal)}", 0.0
-        if statuses == OK and main.metric is not None and proposal.metric is not None:
-            difference = self.project.task.sign * (main.metric - proposal.metric)
-        return PairEvent(
-            proposal=number,
-            number=k,
-            seed=self.seed(number, k),
-            split=split_of(number, k),
-            base_metric=main.metric,
-            metric=proposal.metric,
-            difference=difference,
-            status=statuses,
-            device_seconds_spent=main.device_seconds_spent + proposal.device_seconds_spent,
-        )
-
-    def keep(self, number: int, events: Sequence[PairEvent]) -> None:
-        """Record pairs, then count them."""
-        self.study.record(*events)
-        known = self.pairs.setdefault(number, [])
-        known += events
+    def record(self, number: int, k: int, split: str, main: Measurement, changed: Measurement) -> None:
+        """Record a pair with the gain of the proposal over main, in the task's unit (0 where one of them failed), then
+        count it."""
+        status, difference = f"{status_of(main)} {status_of(changed)}", 0.0
+        if status == OK and main.metric is not None and changed.metric is not None:
+            difference = self.project.task.sign * (main.metric - changed.metric)
+        seconds = main.device_seconds_spent + changed.device_seconds_spent
+        pair = PairEvent(
+            proposal=number, number=k, seed=main.seed, split=split, base_metric=main.metric, metric=changed.metric,
+            difference=difference, status=status, device_seconds_spent=seconds,
+        )  # fmt: skip
+        self.study.record(pair)
+        self.pairs.setdefault(number, []).append(pair)
+        pairs, new = self.pairs_today()
         with self.database.write() as connection:
             proposal = connection.get_one(ProposalRow, number)
-            proposal.pairs = len(known)
-            proposal.device_seconds = math.fsum(event.device_seconds_spent for event in known)
-            is_new = not any(each.confirmed for each in waiting_proposals(connection, proposal))
-            today = self.today()
-            today |= {"pairs": today["pairs"] + len(events), "new": today["new"] + len(events) * is_new}
-            self.database.put(connection, "day", **today)
-
-    # -- decisions ----------------------------------------------------------------------------------------------------
+            proposal.pairs, proposal.device_seconds = k + 1, proposal.device_seconds + seconds
+            merged = (ProposalRow.volunteer_id == proposal.volunteer_id) & (ProposalRow.state == "merged")
+            is_new = not connection.scalar(select(func.count()).where(merged))
+            self.database.put(connection, "day", date=today(), pairs=pairs + 1, new=new + is_new)
 
     def decide(self, proposal: ProposalRow) -> bool:
         """Merge or end a test that is not open any more; whether it did."""
@@ -299,14 +271,18 @@ class Verifier:
                     proposal.changed_at = utc_now()
 
 
-def waiting_proposals(connection: Connection, only: ProposalRow | None = None) -> list[WaitingProposal]:
-    """The proposals among which the next one is chosen, or ``only`` one, with the record of their volunteers."""
+def waiting_proposals(connection: Connection) -> list[WaitingProposal]:
+    """The proposals among which the next one is chosen, with the record of their volunteers."""
     merged = func.sum(case((ProposalRow.state == "merged", 1), else_=0))
     refuted = func.sum(case((ProposalRow.state.in_(("rejected", "void")), 1), else_=0))
     records = select(ProposalRow.volunteer_id, merged, refuted).group_by(ProposalRow.volunteer_id)
     known = {volunteer: counts for volunteer, *counts in connection.execute(records)}
-    rows = [only] if only else connection.scalars(select(ProposalRow).where(ProposalRow.state == "waiting"))
+    rows = connection.scalars(select(ProposalRow).where(ProposalRow.state == "waiting"))
     return [WaitingProposal(r.proposal_id, r.volunteer_id, r.claimed, *known[r.volunteer_id]) for r in rows]
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def status_of(measured: Measurement) -> str:
@@ -314,14 +290,6 @@ def status_of(measured: Measurement) -> str:
     if measured.status != "ok" or measured.metric is None:
         return measured.status if measured.status != "ok" else "unknown"
     return "ok" if measured.trust == "verified" else measured.trust or "unverified"
-
-
-def job_name(number: int, k: int, side: str) -> str:
-    return f"{number}-{k}-{side}"
-
-
-def split_of(number: int, k: int) -> str:
-    return f"{number}-{k}"
 
 
 def carry_on(project: Project, say: Say) -> None:

@@ -18,19 +18,9 @@ from pathlib import Path
 
 from arena.arms import Entry
 from arena.audit.verify_study import final_source
+from arena.home import protocol
 from arena.home.bundle import MOST_BODY, unpack
-from arena.home.protocol import (
-    Digest,
-    Introduction,
-    ProjectAbout,
-    ProjectId,
-    Proposal,
-    ProposalAnswer,
-    S,
-    Sent,
-    Welcome,
-    parsed,
-)
+from arena.home.protocol import ProjectAbout, Proposal, ProposalAnswer, S, Sent, parsed
 from arena.measuring import gain_estimate
 from arena.serving.client import bad_certificate, fetch, http_address, is_private, no_answer, refusal
 from arena.standalone import play_entries
@@ -58,8 +48,8 @@ class JoinedProject(Sent):
     there alone."""
 
     url: str
-    project: ProjectId
-    task: Digest
+    project: protocol.ProjectId
+    task: protocol.Digest
     token: str
 
 
@@ -151,7 +141,7 @@ class VolunteerSession:
             )
         self.client.token = token
         if self.name or not known:
-            welcome = self.ask("/api/v1/volunteers", Welcome, Introduction(name=self.name))
+            welcome = self.ask("/api/v1/volunteers", protocol.Welcome, protocol.Introduction(name=self.name))
             if not known:
                 self.client.token = welcome.token
                 store(self.folder / "project.json", joining.model_copy(update={"token": welcome.token}))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import random
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from analysis.ledger import read
 from analysis.wording import duration
 from arena.audit.verify import How
 from arena.home.audit import problems, retrain
 from arena.home.chain import Chain, Trailers
-from arena.home.project import MAIN, Project
+from arena.home.project import Project
 from arena.home.state import state_of
 from arena.home.volunteer import HostClient, LocalSearch, VolunteerSession
 from arena.study.lock import is_taken
@@ -33,7 +30,7 @@ from meta.cli.views import View
 from meta.kinds.cost import refuse_small
 from meta.kinds.program_checks import refuse_inert
 from programs.common.errors import CapReached, NotFound, UsageError
-from programs.common.text import no_formula, one_line
+from programs.common.text import one_line
 from trainer.streams import Streams
 from trainer.task import Task, builtin_tasks
 from trainer.user_files import private_folder
@@ -55,7 +52,8 @@ def home() -> None:
 
 
 @verb(
-    ("metaloop home init my-project -t strokes", "its folder holds the secret of seeds and data"),
+    ("metaloop home init my-project -t strokes", "runs of the task's own budget"),
+    ("metaloop home init p2 -t tinylm -b 1h", "runs of an hour, unless a volunteer asks for others"),
 )
 def init(
     out: Output,
@@ -78,7 +76,6 @@ def init(
 
 @verb(
     ("metaloop home serve my-project", "on this machine only"),
-    ("metaloop home serve my-project --set max_pairs_a_day=500", "verify less a day"),
     ("metaloop home serve my-project --host 0.0.0.0 --proxy 10.0.0.5", "behind a proxy with TLS on another machine"),
     ("metaloop home serve my-project --void 3 --because 'reads the labels'", "take block 3 back"),
 )
@@ -258,24 +255,6 @@ def task_of(chain: Chain, task: str | None) -> Task:
         message = f"main is of a task that is not part of metaloop: {one_line(stated)[:80] or 'unnamed'}"
         raise UsageError(message, hint="name it, if you trust its code: -t DIR")
     return load_task(task or stated)
-
-
-def publish(out: Output, folder: Path, target: Path) -> None:
-    """``metaloop export`` of a project: main as a git repository; blocks, proposals and pairs as CSV. Raises UsageError
-    for a folder that is not empty."""
-    project = Project.open(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} is taken", hint="name an empty folder")
-    shutil.copytree(project.folder / MAIN, target / MAIN)
-    state = state_of(project)
-    pairs = [record for record in read(folder / "ledger") if record.get("kind") == "pair"]
-    tables = {"blocks": [*map(asdict, state.blocks)], "proposals": [*map(asdict, state.proposals)], "pairs": pairs}
-    for name, rows in tables.items():
-        with (target / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(rows[0] if rows else ())
-            writer.writerows([no_formula(cell) if isinstance(cell, str) else cell for cell in r.values()] for r in rows)
-    out.thing({"folder": str(target), **{name: len(rows) for name, rows in tables.items()}})
 
 
 for command in (init, serve, join, audit):
