@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from pydantic import JsonValue
 from sqlalchemy import case, func, select
@@ -67,7 +67,9 @@ class Verifier:
         if order := self.database.fact("void"):
             self.void(cast("int", order["block"]), str(order["because"]))
             self.database.set_fact("void")
-        testing = self.testing()
+        rows = select(ProposalRow).where(ProposalRow.state == "testing").order_by(ProposalRow.test)
+        with self.database.read() as connection:
+            testing = list(connection.scalars(rows))
         if any(map(self.decide, testing)):
             return True
         while len(testing) < self.slots(executor) and (chosen := self.next()) is not None:
@@ -81,11 +83,6 @@ class Verifier:
         workers: int = capacity() if capacity else self.study.config.workers
         return max(1, workers // (2 * BATCH))
 
-    def testing(self) -> list[ProposalRow]:
-        with self.database.read() as connection:
-            rows = select(ProposalRow).where(ProposalRow.state == "testing").order_by(ProposalRow.test)
-            return list(connection.scalars(rows))
-
     def next(self) -> int | None:
         """The proposal whose test begins now. Only this process changes what that depends on; others add proposals."""
         left, left_for_new = self.pairs_left()
@@ -95,22 +92,20 @@ class Verifier:
             waiting = waiting_proposals(connection)
             tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(waiting)) / 2**31
-        gains = (block.entry.gain for block in self.chain.blocks() if isinstance(block.entry, Trailers))
-        new_may = left_for_new >= BATCH or not any(each.confirmed for each in waiting)
-        chosen = next_proposal(waiting, drawn, 2 * max(gains, default=math.inf), new_may)
+        blocks = (block.entry for block in self.chain.blocks() if not block.void)
+        largest = max((entry.gain for entry in blocks if isinstance(entry, Trailers)), default=math.inf)
+        chosen = next_proposal(waiting, drawn, 2 * largest, left_for_new >= BATCH or largest == math.inf)
         return chosen.proposal_id if chosen else None
 
     def pairs_left(self) -> tuple[float, float]:
         """How many pairs may still be trained today, and of them for volunteers without a merged proposal."""
-        most = cast("int | None", self.database.fact("limits").get("max_pairs_a_day"))
-        pairs, new = self.pairs_today()
-        return (math.inf, math.inf) if most is None else (most - pairs, NEW_SHARE * most - new)
+        most, day = cast("float", self.database.fact("limits").get("max_pairs_a_day", math.inf)), self.day()
+        return most - day["pairs"], NEW_SHARE * most - day["new"]
 
-    def pairs_today(self) -> tuple[int, int]:
-        """How many pairs were trained today, in UTC, and of them for volunteers without a merged proposal."""
-        day = self.database.fact("day")
-        is_today = day.get("date") == today()
-        return (cast("int", day["pairs"]), cast("int", day["new"])) if is_today else (0, 0)
+    def day(self) -> dict[str, Any]:
+        """The pairs trained today, in UTC; ``new``: of them for volunteers without a merged proposal."""
+        date, known = datetime.now(UTC).date().isoformat(), self.database.fact("day")
+        return known if known.get("date") == date else {"date": date, "pairs": 0, "new": 0}
 
     def begin(self, number: int) -> ProposalRow | None:
         """Merge the change into main and fix the level of the test; None where it no longer applies, or another one has
@@ -154,7 +149,7 @@ class Verifier:
         measured = {result.job_id: result.measurements[0] for result in executor.run(jobs)} if jobs else {}
         for split, (number, k) in wanted.items():
             main, changed = (measured.get(f"{split}-{side}") for side in SIDES)
-            if main and changed:  # else a stop was requested
+            if main and changed and k == len(self.pairs.get(number, ())):  # else a stop was requested
                 self.record(number, k, split, main, changed)
                 self.hidden.labelled(split).discard(STREAM)
         return bool(jobs)
@@ -172,20 +167,18 @@ class Verifier:
         )  # fmt: skip
         self.study.record(pair)
         self.pairs.setdefault(number, []).append(pair)
-        pairs, new = self.pairs_today()
+        day = self.day()
         with self.database.write() as connection:
             proposal = connection.get_one(ProposalRow, number)
             proposal.pairs, proposal.device_seconds = k + 1, proposal.device_seconds + seconds
             merged = (ProposalRow.volunteer_id == proposal.volunteer_id) & (ProposalRow.state == "merged")
             is_new = not connection.scalar(select(func.count()).where(merged))
-            self.database.put(connection, "day", date=today(), pairs=pairs + 1, new=new + is_new)
+            self.database.put(connection, "day", date=day["date"], pairs=day["pairs"] + 1, new=day["new"] + is_new)
 
     def decide(self, proposal: ProposalRow) -> bool:
         """Merge or end a test that is not open any more; whether it did."""
         trained = self.pairs.get(proposal.proposal_id, [])[proposal.first_pair :]
         pairs = [pair for pair in trained if pair.status == OK]
-        if proposal.main != self.chain.head:  # another proposal was merged just now
-            return True
         outcome = judge([pair.difference for pair in pairs], proposal.level)
         failure = next((status for pair in trained if (status := pair.status.split(" ")[1]) != "ok"), None)
         if failure is not None:
@@ -279,10 +272,6 @@ def waiting_proposals(connection: Connection) -> list[WaitingProposal]:
     known = {volunteer: counts for volunteer, *counts in connection.execute(records)}
     rows = connection.scalars(select(ProposalRow).where(ProposalRow.state == "waiting"))
     return [WaitingProposal(r.proposal_id, r.volunteer_id, r.claimed, *known[r.volunteer_id]) for r in rows]
-
-
-def today() -> str:
-    return datetime.now(UTC).date().isoformat()
 
 
 def status_of(measured: Measurement) -> str:

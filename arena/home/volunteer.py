@@ -30,7 +30,7 @@ from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work import sandbox
 from inner_loop.run_context import ModelConfig
-from programs.common.errors import EnvironmentProblem, UsageError
+from programs.common.errors import EnvironmentProblem, NotFound, UsageError
 from programs.program import Program
 from trainer.task import Task
 from trainer.user_files import private_folder
@@ -224,7 +224,10 @@ class VolunteerSession:
     def hand_in(self, folder: Path, before: ProposalAnswer | None = None) -> None:
         """Send the proposal of a run, keep the host's answer, and print it unless it is as ``before``."""
         proposal = stored(folder / "proposal.json", Proposal)
-        answer = self.ask("/api/v1/proposals", ProposalAnswer, proposal)
+        try:
+            answer = self.ask("/api/v1/proposals", ProposalAnswer, proposal)
+        except (UsageError, NotFound) as refused:  # the search goes on
+            answer = ProposalAnswer(state="refused", reason=refused.message)
         store(folder / "answer.json", answer)
         if proposal and answer != before:
             self.say(f"run {folder.name}, claimed gain {proposal.gain:.4g}: {in_words(answer)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,3 +105,27 @@ def test_a_host_that_changes_its_answer_ends_no_search(project: Project, tmp_pat
         asked.clear()
         ann.step()
         assert asked.count("/api/v1/proposals") == 1 and len(rows(project)) == 1
+
+
+def test_a_proposal_that_the_host_does_not_take_ends_no_search(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(project) as url:
+        ann = session(url, tmp_path / "v")
+        ann.join()
+        proposal = Proposal(base=project.chain.head, files=better(project, LR=0.1), gain=0.5)
+        ann.run = lambda _: proposal  # type: ignore[method-assign]
+        ask = ann.ask
+
+        def refuse(path: str, *more: Any) -> Any:
+            if path == "/api/v1/proposals":
+                raise UsageError("too large")
+            return ask(path, *more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ann, "ask", refuse)
+            ann.step()
+        answer = json.loads((ann.runs / "0001" / "answer.json").read_text())
+        assert answer["state"] == "refused" and answer["reason"] == "too large"
+        ann.step()
+    assert len(rows(project)) == 1
