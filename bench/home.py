@@ -1,12 +1,11 @@
 """A shared project on this machine: four honest and two hostile volunteers; its tests under laws with a known truth.
 
-python -m bench.home [--minutes 10] [--task strokes] [--folder DIR]
+python -m bench.home [--minutes 10]
 python -m bench.home tests [PROPOSALS [PROJECTS]]        default: 10,000 in each of 20 projects
 
 Fixed before it ran: `kill -9` of one honest volunteer every 20 seconds and of the host once, half way. One hostile
-volunteer claims large gains for worthless changes, the other moderate gains for harmful ones, each every two seconds;
-both ask for the page and for main in between, as often as they are answered. Printed: blocks, those of hostile
-volunteers, what was acknowledged and is not in the database, requests a second.
+volunteer claims large gains for worthless changes, the other moderate gains for harmful ones, each every two seconds.
+Printed: blocks, those of hostile volunteers, what was acknowledged and is not in the database, requests a second.
 
 tests: proposals tested one after the other by the product's own test. Fixed before it ran: laws of the noise of a
 paired difference (in its standard deviations), shares of proposals that are true gains, their size. A proposal without
@@ -18,9 +17,11 @@ are those of shares (Clopper and Pearson) over all projects.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import math
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -30,14 +31,14 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from arena.home.chain import Trailers
 from arena.home.e_values import HOPE, LEAST_PAIRS, MOST_PAIRS, PRIOR, level
 from arena.home.project import Project, ProposalRow
 from arena.home.protocol import Introduction, ProjectAbout, Proposal, ProposalAnswer, Welcome, parsed
@@ -58,8 +59,7 @@ SIZES = (1.0, 2.0, 4.0)  # of a true gain, in standard deviations of a differenc
 
 def _rare_failure(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     """One pair in fifty loses ten standard deviations, and the others make up for it: mean 0."""
-    failed = rng.random(shape) < 0.02
-    return np.where(failed, -10.0, 10 * 0.02 / 0.98) + rng.standard_normal(shape)
+    return np.where(rng.random(shape) < 0.02, -10.0, 10 * 0.02 / 0.98) + rng.standard_normal(shape)
 
 
 LAWS: dict[str, Law] = {
@@ -137,26 +137,18 @@ def tests(proposals: int = PROPOSALS, projects: int = PROJECTS) -> None:
 
 
 def hostile(name: str) -> None:
-    """Claims what is not so, without any training; prints how often it was answered in how many seconds."""
-    client, drawn, asked, began = HostClient(URL), random.Random(SEED), 0, time.monotonic()
+    """Claims what is not so, without any training."""
+    client, drawn = HostClient(URL), random.Random(SEED)
     client.token = parsed(Welcome, client.ask("/api/v1/volunteers", Introduction(name=name))).token
     while True:
-        try:
+        with suppress(Unreachable):
             main = parsed(ProjectAbout, client.ask("/api/v1/project"))
-            text = main.files["train.py"]
-            if name == "worthless":
-                files, claim = {"train.py": f"{text}\nUNUSED = {drawn.random()}\n"}, 1.0
-            else:
-                files = {"train.py": text.replace("LR = 0.", f"LR = 0.00{drawn.randrange(10**6)}", 1)}
-                claim = 0.2
-            client.ask("/api/v1/proposals", Proposal(base=main.commit, files=files, gain=claim))
-            until = time.monotonic() + 2
-            while time.monotonic() < until:
-                client.ask("/")
-                asked += 1
-        except Unreachable:
-            time.sleep(0.5)
-        print(json.dumps({"answers": asked, "seconds": time.monotonic() - began}), flush=True)
+            text, claim = f"{main.files['train.py']}\nUNUSED = {drawn.random()}\n", 1.0
+            if name == "harmful":
+                worse, claim = f"LR = {drawn.random() / 1000}", 0.2
+                text = re.sub(r"^LR = .*", worse, main.files["train.py"], flags=re.MULTILINE)
+            client.ask("/api/v1/proposals", Proposal(base=main.commit, files={"train.py": text}, gain=claim))
+        time.sleep(2.0)
 
 
 @dataclass
@@ -190,15 +182,9 @@ class Fleet:
         process.send_signal(how)
         process.wait()
 
-    def stop(self) -> None:
-        for name in sorted(self.processes, key=lambda each: each == "host"):
-            self.kill(name, signal.SIGKILL if name != "host" else signal.SIGTERM)
-
 
 def requests_a_second(seconds: float) -> float:
     """Of one client that keeps its connection, for the page."""
-    import http.client
-
     connection, count, until = http.client.HTTPConnection("127.0.0.1", PORT), 0, time.monotonic() + seconds
     while time.monotonic() < until:
         connection.request("GET", "/")
@@ -207,10 +193,8 @@ def requests_a_second(seconds: float) -> float:
     return count / seconds
 
 
-def play(folder: Path, minutes: float, task: str) -> None:
-    subprocess.run(
-        [METALOOP, "home", "init", str(folder / "project"), "-t", task], check=True, stdout=subprocess.DEVNULL
-    )
+def play(folder: Path, minutes: float) -> None:
+    subprocess.run([METALOOP, "home", "init", str(folder / "project")], check=True, stdout=subprocess.DEVNULL)
     fleet, drawn = Fleet(folder), random.Random(SEED)
     fleet.serve()
     figure("requests a second, nothing else running", f"{requests_a_second(5.0):.0f}", "200")
@@ -229,8 +213,9 @@ def play(folder: Path, minutes: float, task: str) -> None:
             is_host_killed = True
             fleet.kill("host")
             fleet.serve()
-    figure("requests a second beside all of it", f"{requests_a_second(5.0):.0f}")
-    fleet.stop()
+    for name in (*honest, *HOSTILE):
+        fleet.kill(name)
+    fleet.kill("host", signal.SIGTERM)
     report(folder, honest)
 
 
@@ -240,17 +225,14 @@ def report(folder: Path, honest: list[str]) -> None:
     state = state_of(project)
     with project.database.read() as connection:
         known = set(connection.scalars(select(ProposalRow.proposal_id)))
-        pairs = connection.scalar(select(func.sum(ProposalRow.pairs)))
     answers = [stored(path, ProposalAnswer) for name in honest for path in (folder / name).glob("runs/*/answer.json")]
     acknowledged = {answer.proposal for answer in answers if answer and answer.proposal}
-    tests = [block.entry for block in project.chain.blocks() if isinstance(block.entry, Trailers)]
-    names = {block.block: block.by for block in state.blocks}
+    merged = [block for block in state.blocks if block.proposal]
     figure("runs of honest volunteers", len(answers))
     figure("proposals acknowledged that are not in the database", len(acknowledged - known), "0")
     figure("proposals by state", json.dumps(state.counts))
-    figure("blocks merged", len(tests))
-    figure("blocks of hostile volunteers", sum(names[test.block].startswith(HOSTILE) for test in tests), "0")
-    figure("pairs of verification", pairs)
+    figure("blocks merged", len(merged))
+    figure("blocks of hostile volunteers", sum(block.by.startswith(HOSTILE) for block in merged), "0")
     figure(f"gain of main over the baseline, {state.unit}", f"{state.gain:.4f}")
     clone = folder / "clone"
     subprocess.run(["git", "clone", "-q", str(project.chain.folder), str(clone)], check=True)
@@ -265,17 +247,10 @@ def main(*words: str) -> None:
     elif words[:1] == ("hostile",):
         hostile(*words[1:])
     else:
-        options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+        options = argparse.ArgumentParser(prog="python -m bench.home")
         options.add_argument("--minutes", type=float, default=10.0)
-        options.add_argument("--task", default="strokes")
-        options.add_argument("--folder", type=Path, default=None, help="a new folder, which stays")
-        chosen = options.parse_args(words)
-        if chosen.folder:
-            chosen.folder.mkdir(parents=True)
-            play(chosen.folder, chosen.minutes, chosen.task)
-        else:
-            with tempfile.TemporaryDirectory(prefix="metaloop-bench-home-") as folder:
-                play(Path(folder), chosen.minutes, chosen.task)
+        with tempfile.TemporaryDirectory(prefix="metaloop-bench-home-") as folder:
+            play(Path(folder), options.parse_args(words).minutes)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -155,11 +156,12 @@ class Chain(GitFolder):
         ref, known = self.folder / BRANCH, self._blocks
         head = ref.read_text().strip() if ref.is_file() else self.head  # without a process, as pages ask for it
         if not known or known[-1].commit != head:
-            text = self.git("log", "--reverse", "--no-show-signature", "--format=%H %cI%n%B%x00", BRANCH)
+            text = self.git("log", "--reverse", "--no-show-signature", "--format=%H %ct%n%B%x00", BRANCH)
             known = []
             for number, row in enumerate(text.split("\0")[:-1]):
                 about, _, message = row.strip("\n").partition("\n")
-                commit, _, merged_at = about.partition(" ")
+                commit, _, seconds = about.partition(" ")
+                merged_at = datetime.fromtimestamp(int(seconds), UTC).isoformat(timespec="seconds")
                 entry = read_entry(message)
                 known.append(Block(number, commit, merged_at, entry))
                 if isinstance(entry, Voided):

@@ -185,8 +185,8 @@ class VolunteerSession:
         return partial.rename(self.runs / f"{number:04}")
 
     def run(self, folder: Path) -> Proposal | None:
-        """A run from the main of its folder, as a study of one program, and what it found; None without a gain. It goes
-        on where it stopped. Raises Drained after Ctrl-C."""
+        """A run from the main of its folder, as a study of one program, and what it found; None without a gain beyond
+        its error. It goes on where it stopped. Raises Drained after Ctrl-C."""
         about, search = stored(folder / "main.json", ProjectAbout), self.search
         if about is None:
             raise UsageError(f"{folder} has no main.json", hint=f"remove {folder}")
@@ -217,7 +217,7 @@ class VolunteerSession:
         final = final_source(study, run_id, run.ended.final_source_id)
         changed = {name: text for name, text in final.files if about.files.get(name) != text}
         found = gain_estimate(TaskStudy(study), "selection", list(run.verifications.values()))
-        if not changed or found.gain <= 0:
+        if not changed or found.gain <= (found.se or 0.0):
             return None
         return Proposal(base=about.commit, files=changed, gain=found.gain, error=found.se)
 
