@@ -52,7 +52,6 @@ class ProposalSummary:
 class Contributor:
     """A volunteer with blocks that count. ``gain``: their sum, in the task's unit, with a 95% interval."""
 
-    volunteer: int
     name: str
     blocks: int
     gain: float
@@ -103,7 +102,7 @@ def state_of(project: Project) -> ProjectState:
         unit=project.task.unit,
         gain=blocks[-1].main_gain,
         blocks=blocks,
-        contributors=contributors(chain, people),
+        contributors=contributors(blocks),
         proposals=proposals,
         counts=counts,
         volunteers=len(people),
@@ -131,18 +130,18 @@ def block_rows(chain: Sequence[Block], people: dict[int, Volunteer]) -> list[Blo
     return rows
 
 
-def contributors(chain: Sequence[Block], people: dict[int, Volunteer]) -> list[Contributor]:
+def contributors(blocks: Sequence[BlockSummary]) -> list[Contributor]:
     """The volunteers with blocks that count, the largest gain first."""
-    tests: dict[int, list[Trailers]] = {}
-    for block in chain:
-        if isinstance(block.entry, Trailers) and not block.void:
-            tests.setdefault(block.entry.proposer, []).append(block.entry)
+    merged: dict[str, list[BlockSummary]] = {}
+    for block in blocks:
+        if block.proposal and not block.void:
+            merged.setdefault(block.by, []).append(block)
     rows = []
-    for volunteer, merged in tests.items():
-        gain = math.fsum(test.gain for test in merged)
-        half = math.sqrt(math.fsum(((test.high - test.low) / 2) ** 2 for test in merged))
-        rows.append(Contributor(volunteer, people[volunteer].label, len(merged), gain, gain - half, gain + half))
-    return sorted(rows, key=lambda row: (-row.gain, row.volunteer))
+    for name, found in merged.items():
+        gain = math.fsum(block.gain for block in found)
+        half = math.sqrt(math.fsum(((block.high - block.low) / 2) ** 2 for block in found))
+        rows.append(Contributor(name, len(found), gain, gain - half, gain + half))
+    return sorted(rows, key=lambda row: (-row.gain, row.name))
 
 
 def axes_of(state: ProjectState) -> tuple[Axis, Axis]:

@@ -56,7 +56,8 @@ class JoinedProject(Sent):
 @dataclass(frozen=True)
 class LocalSearch:
     """How a volunteer searches: its program, who follows it, and with what. ``budget``: device-seconds of a run, else
-    what the host suggests. ``max_gb``: memory that a training may take. Keys of models stay in the environment."""
+    what the host suggests when the task is shown. ``max_gb``: memory that a training may take. Keys of models stay in
+    the environment."""
 
     program: Program
     researcher: str = "scripted"
@@ -113,7 +114,7 @@ class VolunteerSession:
     def __init__(self, client: HostClient, folder: Path, name: str, search: LocalSearch, say: Say) -> None:
         self.client, self.folder, self.name, self.search, self.say = client, folder, name, search, say
         self.runs = private_folder(folder / "runs")
-        self.shown = ""  # digest of the task that was shown
+        self.shown, self.budget = "", search.budget  # digest of the task that was shown; device-seconds of a run
 
     @property
     def joined(self) -> JoinedProject | None:
@@ -121,7 +122,8 @@ class VolunteerSession:
 
     def preview(self) -> Task:
         """The task of the project, unpacked as a run would get it. Raises UsageError for one that is refused."""
-        self.shown = self.about().task.digest
+        about = self.about()
+        self.shown, self.budget = about.task.digest, self.budget or about.budget
         with tempfile.TemporaryDirectory(prefix="preview-", dir=self.folder) as folder:
             task = self.unpacked(self.shown, Path(folder, "task"), {})
         sandbox.require(task, True)
@@ -190,26 +192,19 @@ class VolunteerSession:
         about, search = stored(folder / "main.json", ProjectAbout), self.search
         if about is None:
             raise UsageError(f"{folder} has no main.json", hint=f"remove {folder}")
-        if (folder / "study" / "study.toml").exists():
-            study = Study.open(folder / "study")
-            program = Program.parse(study.config.programs[0][1], study.config.programs[0][0])
-        else:
-            program, task = search.program, Task.load(str(folder / "task"))
+        if not (folder / "study" / "study.toml").exists():
+            task = Task.load(str(folder / "task"))
             sandbox.require(task, True)
             setup = StudySetup(
-                "match",
-                task,
-                search.budget or about.budget,
-                devices=search.devices,
-                confined=CONFINED,
-                researcher=search.researcher,
-                model_config=search.models,
-                programs=[program],
+                "match", task, self.budget or about.budget, devices=search.devices, confined=CONFINED,
+                researcher=search.researcher, model_config=search.models, programs=[search.program],
                 plan={"runs": 1, "roles": ["program"]},
-            )
-            study = Study.create(folder / "study", setup.config())
+            )  # fmt: skip
+            Study.create(folder / "study", setup.config())
+        study = Study.open(folder / "study")
+        [(name, text)] = study.config.programs
         self.say(f"run {folder.name} on block {about.block}: metaloop status {study.folder} shows it")
-        play_entries(study, [Entry(program)], 1, lambda _: None)
+        play_entries(study, [Entry(Program.parse(text, name))], 1, lambda _: None)
         study.look()
         [(run_id, run)] = study.state.runs.items()
         if run.ended is None:  # a stop was requested

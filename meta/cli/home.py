@@ -182,7 +182,7 @@ def join(
     task, made = session.preview(), 0
     refuse_inert([text], [task], researcher)
     if session.joined is None:
-        agree(out, url, path, task, yes)
+        agree(out, url, path, task, session.budget or task.run_budget, yes)
     about = session.join()
     out.note(f"joined {about.title}: task {about.task.name}, main is at block {about.block}")
     try:
@@ -194,13 +194,14 @@ def join(
     out.thing({"project": about.project, "runs": made, "folder": folder})
 
 
-def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
+def agree(out: Output, url: str, folder: Path, task: Task, run_budget: float, yes: bool) -> None:
     """Show what will run here, and ask. Raises UsageError without a terminal and --yes."""
     data = "data.py of the task and " if task.has_data else ""
     for line in (
         f"{url} asks this machine to search for a better {', '.join(task.editable)} of the task {task.name}.",
         f"what runs: {data}versions of {', '.join(task.editable)}, also with code that other volunteers wrote, each "
         f"about {task.cost_seconds:.3g} s with at most {task.memory_mb / 1024:.3g} GB of memory",
+        f"how long: runs of {duration(run_budget)} of device time each (-b sets it), until Ctrl-C or --runs N",
         f"where: in a sandbox without network, which sees a folder below {resolve.shown(folder)} and no other file",
         "what is sent: your --name, and of each run that found a gain the files that changed, the gain and its error",
         "what is never sent: your files, your program, your environment, keys of language models",
