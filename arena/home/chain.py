@@ -30,7 +30,7 @@ MOST_BYTES = 16 << 20  # of a commit's files
 SEVERAL = ("seeds", "splits", "differences", "void")  # trailers with several words
 
 
-class Entry:
+class BlockTrailers:
     """The trailers of a commit, in the order of the fields."""
 
     def lines(self) -> str:
@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Trailers(Entry):
+class Trailers(BlockTrailers):
     """``seeds`` and ``differences``: of the pairs, in order, differences as Python's ``repr`` of a float."""
 
     block: int
@@ -62,7 +62,7 @@ class Trailers(Entry):
 
 
 @dataclass(frozen=True)
-class Voided(Entry):
+class Voided(BlockTrailers):
     """The trailers of a commit that restores the main before the first of the blocks ``void``."""
 
     block: int
@@ -72,7 +72,7 @@ class Voided(Entry):
     ledger: str
 
 
-def read_entry(message: str) -> Trailers | Voided | None:
+def read_trailers(message: str) -> Trailers | Voided | None:
     """The trailers of a commit's message; None without any. Raises Corrupt for trailers that are not complete."""
     rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
     values = {name.lower(): value for name, colon, value in rows if colon}
@@ -88,13 +88,18 @@ def read_entry(message: str) -> Trailers | Voided | None:
 
 @dataclass(frozen=True)
 class Block:
-    """A commit of main. ``entry``: its trailers; block 0 has none. ``void``: why it does not count; else empty."""
+    """A commit of main. ``trailers``: its trailers; block 0 has none. ``void``: why it does not count; else empty."""
 
     number: int
     commit: str
     merged_at: str
-    entry: Trailers | Voided | None
+    trailers: Trailers | Voided | None
     void: str = ""
+
+    @property
+    def merge(self) -> Trailers | None:
+        """Its trailers where it merged a proposal."""
+        return self.trailers if isinstance(self.trailers, Trailers) else None
 
 
 class Chain(GitFolder):
@@ -140,9 +145,9 @@ class Chain(GitFolder):
     def message(self, commit: str) -> str:
         return self.git("log", "-1", "--no-show-signature", "--format=%B", commit)
 
-    def entry(self, commit: str) -> Trailers | Voided | None:
+    def trailers(self, commit: str) -> Trailers | Voided | None:
         """The trailers of a commit. Raises Corrupt for damaged ones."""
-        return read_entry(self.message(commit))
+        return read_trailers(self.message(commit))
 
     def parents(self, commit: str) -> list[str]:
         return self.git("rev-parse", f"{commit}^@").split()
@@ -162,20 +167,22 @@ class Chain(GitFolder):
                 about, _, message = row.strip("\n").partition("\n")
                 commit, _, seconds = about.partition(" ")
                 merged_at = datetime.fromtimestamp(int(seconds), UTC).isoformat(timespec="seconds")
-                entry = read_entry(message)
-                known.append(Block(number, commit, merged_at, entry))
-                if isinstance(entry, Voided):
-                    first = min(entry.void)
-                    for void in entry.void:
-                        because = entry.because if void == first else f"it was built on block {first}"
+                trailers = read_trailers(message)
+                known.append(Block(number, commit, merged_at, trailers))
+                if isinstance(trailers, Voided):
+                    first = min(trailers.void)
+                    for void in trailers.void:
+                        because = trailers.because if void == first else f"it was built on block {first}"
                         known[void] = replace(known[void], void=because)
             self._blocks = known
         return known
 
     def block_of(self, proposal_id: int) -> int | None:
         """The last block that merged a proposal."""
-        entries = ((block.number, block.entry) for block in reversed(self.blocks()))
-        return next((n for n, entry in entries if isinstance(entry, Trailers) and entry.proposal == proposal_id), None)
+        entries = ((block.number, block.trailers) for block in reversed(self.blocks()))
+        return next(
+            (n for n, trailers in entries if isinstance(trailers, Trailers) and trailers.proposal == proposal_id), None
+        )
 
     def append(self, files: Mapping[str, str], subject: str, trailers: str, author: str, parent: str) -> str:
         """A commit on main with these files alone, after ``parent``, which must be its head. Readers see it at once."""
@@ -196,8 +203,8 @@ class Chain(GitFolder):
     def check(self) -> str:
         """What git finds wrong with the objects of main; empty if nothing."""
         done = self.attempt("fsck", "--full", "--strict", "--no-dangling")
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        return "\n".join(said[:1]) or f"exit code {done.returncode}" if done.returncode else ""
+        lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[:1]) or f"exit code {done.returncode}" if done.returncode else ""
 
 
 def merged(base: str, ours: str, theirs: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from arena.home.checks import bare_texts, checked_files, files_id
+from arena.home.checks import checked_files, files_id, normal_texts
 from arena.home.project import UNNAMED, Project, ProposalRow, Volunteer
 from arena.home.protocol import Introduction, Proposal, ProposalAnswer, Welcome
 from arena.serving.clock import utc_now
@@ -89,9 +89,9 @@ class ProjectHost:
             raise UsageError("it claims no gain")
         base = self.project.chain.files(proposal.base)
         files = checked_files(proposal.files, self.project.task, base)
-        normal = files_id(bare_texts({**base, **files}))
+        normal = files_id(normal_texts({**base, **files}))
         if proposal.base not in self.normal_of:
-            self.normal_of[proposal.base] = files_id(bare_texts(base))
+            self.normal_of[proposal.base] = files_id(normal_texts(base))
         if normal == self.normal_of[proposal.base]:
             raise UsageError("the proposal changes nothing but layout and comments")
         return normal

@@ -37,15 +37,15 @@ def next_proposal(
     neither large claims nor many proposals keep an honest one waiting. ``drawn``: uniform in [0, 1).
     """
     known, new = list[WaitingProposal](), dict[int, WaitingProposal]()
-    for each in sorted(waiting, key=lambda proposal: (-proposal.claimed, proposal.proposal_id)):
-        if each.confirmed:
-            known.append(each)
+    for proposal in sorted(waiting, key=lambda row: (-row.claimed, row.proposal_id)):
+        if proposal.confirmed:
+            known.append(proposal)
         elif new_may:
-            new.setdefault(each.volunteer, each)
+            new.setdefault(proposal.volunteer, proposal)
     if new and (not known or drawn < NEW_SHARE):
-        left = (drawn / NEW_SHARE if known else drawn) * math.fsum(each.reliability for each in new.values())
+        left = (drawn / NEW_SHARE if known else drawn) * math.fsum(row.reliability for row in new.values())
         for volunteer in sorted(new):
             left -= new[volunteer].reliability
             if left < 0:
                 return new[volunteer]
-    return max(known, key=lambda each: min(each.claimed, plausible) * each.reliability, default=None)
+    return max(known, key=lambda row: min(row.claimed, plausible) * row.reliability, default=None)

@@ -10,7 +10,7 @@ from typing import cast
 from sqlalchemy import func, select
 
 from analysis.report.axis import Axis
-from arena.home.chain import Block, Trailers, Voided
+from arena.home.chain import Block, Voided
 from arena.home.project import Project, ProposalRow, Volunteer
 
 MOST_SHOWN = 100  # of the latest proposals
@@ -115,12 +115,11 @@ def block_rows(chain: Sequence[Block], people: dict[int, Volunteer]) -> list[Blo
     """The blocks in order. One that restores an earlier main has its height."""
     rows, heights = list[BlockSummary](), list[float]()
     for block in chain:
-        entry = block.entry
-        test = entry if isinstance(entry, Trailers) else None
+        test, restored = block.merge, block.trailers
         if test:
             heights.append(heights[-1] + test.gain)
         else:
-            heights.append(heights[min(entry.void) - 1] if isinstance(entry, Voided) else 0.0)
+            heights.append(heights[min(restored.void) - 1] if isinstance(restored, Voided) else 0.0)
         figures = (test.gain, test.low, test.high) if test else (0.0, 0.0, 0.0)
         by = people[test.proposer].label if test else "host"
         proposal = test.proposal if test else None

@@ -92,8 +92,8 @@ class Verifier:
             waiting = waiting_proposals(connection)
             tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(waiting)) / 2**31
-        blocks = (block.entry for block in self.chain.blocks() if not block.void)
-        largest = max((entry.gain for entry in blocks if isinstance(entry, Trailers)), default=math.inf)
+        gains = (block.merge.gain for block in self.chain.blocks() if block.merge and not block.void)
+        largest = max(gains, default=math.inf)
         chosen = next_proposal(waiting, drawn, 2 * largest, left_for_new >= BATCH or largest == math.inf)
         return chosen.proposal_id if chosen else None
 
@@ -116,7 +116,7 @@ class Verifier:
             proposal = connection.get_one(ProposalRow, number)
             same = tested_before(connection, proposal.normal, number)
             tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
-        files, merges = self.chain.files(main), sum(isinstance(b.entry, Trailers) for b in self.chain.blocks())
+        files, merges = self.chain.files(main), sum(block.merge is not None for block in self.chain.blocks())
         source = None if same else rebased(proposal.files, self.chain.files(proposal.base), files)
         with self.database.write() as connection:
             proposal = connection.get_one(ProposalRow, number)
@@ -226,18 +226,18 @@ class Verifier:
         """Take a block back: main becomes what it was before it, in a new commit, and the proposals of the blocks after
         it are tested again. Nothing for a block that is void already."""
         blocks = self.chain.blocks()
-        if not 0 < number < len(blocks) or blocks[number].void or not isinstance(blocks[number].entry, Trailers):
+        if not 0 < number < len(blocks) or blocks[number].void or not blocks[number].merge:
             return
-        entry = Voided(
+        trailers = Voided(
             block=len(blocks),
             void=tuple(block.number for block in blocks[number:] if not block.void),
             because=because,
             base=blocks[-1].commit,
             ledger=state_of(self.study.folder / "ledger"),
         )
-        subject = f"Block {entry.block}: block {number} is void"
+        subject = f"Block {trailers.block}: block {number} is void"
         before = self.chain.files(blocks[number - 1].commit)
-        self.chain.append(before, subject, entry.lines(), "host", entry.base)
+        self.chain.append(before, subject, trailers.lines(), "host", trailers.base)
         self.settle()
         self.say(f"{subject}: {because}")
 
@@ -246,10 +246,12 @@ class Verifier:
         blocks = self.chain.blocks()
         if missing := [block for block in blocks[1:] if block.commit not in self.recorded]:
             self.chain.publish()
-            self.study.record(*(BlockEvent(body={"commit": b.commit, **asdict(b.entry)}) for b in missing if b.entry))
+            self.study.record(
+                *(BlockEvent(body={"commit": b.commit, **asdict(b.trailers)}) for b in missing if b.trailers)
+            )
             self.recorded |= {block.commit for block in missing}
-        last = {block.entry.proposal: block for block in blocks if isinstance(block.entry, Trailers)}
-        first = {min(block.entry.void) for block in blocks if isinstance(block.entry, Voided)}
+        last = {block.merge.proposal: block for block in blocks if block.merge}
+        first = {min(block.trailers.void) for block in blocks if isinstance(block.trailers, Voided)}
         with self.database.write() as connection:
             for proposal in connection.scalars(select(ProposalRow).where(ProposalRow.state.in_(("merged", "testing")))):
                 block, before = last.get(proposal.proposal_id), proposal.state

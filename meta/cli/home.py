@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from analysis.wording import duration
 from arena.audit.verify import How
 from arena.home.audit import problems, retrain
-from arena.home.chain import Chain, Trailers
+from arena.home.chain import Chain
 from arena.home.project import Project
 from arena.home.state import state_of
 from arena.home.volunteer import HostClient, LocalSearch, VolunteerSession
@@ -125,7 +125,7 @@ def request_void(project: Project, block: int, because: str) -> None:
     name, blocks = resolve.typed(project.folder), project.chain.blocks()
     if not because:
         raise UsageError("a reason is missing", hint="--because TEXT")
-    if not 0 < block < len(blocks) or not isinstance(blocks[block].entry, Trailers):
+    if not 0 < block < len(blocks) or not blocks[block].merge:
         raise NotFound(f"{name} has no block {block} that can be void", hint=f"metaloop status {name}")
     if blocks[block].void:
         raise UsageError(f"block {block} is void already: {blocks[block].void}")

@@ -86,7 +86,7 @@ def test_a_repeated_proposal_is_not_parsed_again(
 ) -> None:
     eve = Client(host, "Eve")
     first = eve.propose(better(project, LR=0.1))
-    monkeypatch.setattr("arena.home.host.bare_texts", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr("arena.home.host.normal_texts", lambda _: pytest.fail("it was parsed"))
     assert eve.propose(better(project, LR=0.1), 99.0) == first
 
 

@@ -64,10 +64,10 @@ def rewritten(
     """A copy of main whose second block has other trailers, or other files."""
     chain = Chain(Path(shutil.copytree(project.chain.folder, folder)))
     _, first, second = chain.commits()
-    entry = chain.entry(second)
-    assert isinstance(entry, Trailers)
+    trailers = chain.trailers(second)
+    assert isinstance(trailers, Trailers)
     subprocess.run(["git", "--git-dir", folder, "update-ref", "refs/heads/main", first], check=True)
-    chain.append(alter_files(chain.files(second)), "Block 2", alter(entry).lines(), "Bob", first)
+    chain.append(alter_files(chain.files(second)), "Block 2", alter(trailers).lines(), "Bob", first)
     return chain
 
 
@@ -114,12 +114,12 @@ def test_each_altered_trailer_is_noticed(
 def test_audit_files_that_no_proposal_changes_are_noticed(
     two_blocks: Project, tmp_path: Path, alter: Callable[[dict[str, str]], dict[str, str]], why: str
 ) -> None:
-    chain = rewritten(two_blocks, tmp_path / "m", lambda entry: entry, alter)
+    chain = rewritten(two_blocks, tmp_path / "m", lambda trailers: trailers, alter)
     assert [line for line in problems(chain, two_blocks.task) if why in line and "block 2" in line]
 
 
 def test_audit_link_in_a_block_is_noticed(two_blocks: Project, tmp_path: Path) -> None:
-    chain = rewritten(two_blocks, tmp_path / "m", lambda entry: entry)
+    chain = rewritten(two_blocks, tmp_path / "m", lambda trailers: trailers)
     _, first, second = chain.commits()
     files, message = chain.files(second), chain.message(second)
     rows = [f"120000 blob {chain.git('hash-object', '-w', '--stdin', data=b'/etc/passwd').strip()}\t{n}" for n in files]
@@ -153,7 +153,7 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
         assert lines == ["Block 3: block 1 is void: it was a mistake"]
     zero, _, _, restored = chained.chain.commits()
     assert chained.chain.files(restored) == chained.chain.files(zero)
-    assert isinstance(chained.chain.entry(restored), Voided)
+    assert isinstance(chained.chain.trailers(restored), Voided)
     assert states(chained) == {1: ("void", "it was a mistake"), 2: ("waiting", "it was built on block 1")}
     work(chained)
     assert states(chained)[2][0] == "merged" and states(chained)[1][0] == "void"
@@ -162,10 +162,10 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     assert [(block.number, bool(block.void)) for block in chained.chain.blocks()] == [
         (0, False), (1, True), (2, True), (3, False), (4, False)
     ]  # fmt: skip
-    entry = chained.chain.entry(chained.chain.commits()[2])
-    assert isinstance(entry, Trailers)
-    again = chained.chain.entry(chained.chain.head)
-    assert isinstance(again, Trailers) and not set(again.splits) & set(entry.splits)  # fresh data once more
+    trailers = chained.chain.trailers(chained.chain.commits()[2])
+    assert isinstance(trailers, Trailers)
+    again = chained.chain.trailers(chained.chain.head)
+    assert isinstance(again, Trailers) and not set(again.splits) & set(trailers.splits)  # fresh data once more
 
 
 def test_the_host_takes_a_block_back_while_another_process_serves(chained: Project) -> None:

@@ -42,7 +42,7 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
     assert {number: state for number, (state, _) in states(project).items()} == {1: "rejected", 2: "merged"}
     zero, one = project.chain.commits()
     assert project.chain.files(one) == proposal
-    trailers = project.chain.entry(one)
+    trailers = project.chain.trailers(one)
     assert isinstance(trailers, Trailers) and trailers.proposer == ann.number and trailers.base == zero
     assert 0 < trailers.low < trailers.gain
     outcome = judge(trailers.differences, trailers.level)
@@ -154,6 +154,23 @@ def test_no_more_pairs_a_day_than_the_host_allows(project: Project, ann: Client,
         project.database.put(connection, "day", **{**project.database.fact("day"), "date": "2000-01-01"})
     work(project)
     assert len(pairs_of(project)) == 4  # of the next day
+
+
+def test_a_flood_of_new_volunteers_leaves_half_of_the_pairs(project: Project, host: ProjectHost, ann: Client) -> None:
+    ann.propose(better(project, MOMENTUM=0.9))
+    work(project)
+    trained = len(pairs_of(project))
+    project.database.set_fact("limits", max_pairs_a_day=8)
+    project.database.set_fact("day", **{**project.database.fact("day"), "pairs": 0, "new": 0})
+    for k in range(4):
+        Client(host, "Sybil").propose(better(project, MOMENTUM=0.9, LR=f"1e-0{k + 5}"), 99.0)
+    work(project)
+    assert (
+        len(pairs_of(project)) - trained <= 6 and [state for state, _ in states(project).values()].count("waiting") > 1
+    )
+    ann.propose(better(project, MOMENTUM=0.9, LR="1e-09"), 0.1)
+    work(project)
+    assert rows(project)[-1].pairs > 0
 
 
 def test_the_bundle_is_the_task_with_mains_files(project: Project, tmp_path: Path) -> None:
