@@ -179,10 +179,8 @@ class Chain(GitFolder):
 
     def block_of(self, proposal_id: int) -> int | None:
         """The last block that merged a proposal."""
-        entries = ((block.number, block.trailers) for block in reversed(self.blocks()))
-        return next(
-            (n for n, trailers in entries if isinstance(trailers, Trailers) and trailers.proposal == proposal_id), None
-        )
+        merges = ((block.number, block.merge) for block in reversed(self.blocks()))
+        return next((number for number, merge in merges if merge and merge.proposal == proposal_id), None)
 
     def append(self, files: Mapping[str, str], subject: str, trailers: str, author: str, parent: str) -> str:
         """A commit on main with these files alone, after ``parent``, which must be its head. Readers see it at once."""

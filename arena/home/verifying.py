@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -246,10 +245,9 @@ class Verifier:
         blocks = self.chain.blocks()
         if missing := [block for block in blocks[1:] if block.commit not in self.recorded]:
             self.chain.publish()
-            self.study.record(
-                *(BlockEvent(body={"commit": b.commit, **asdict(b.trailers)}) for b in missing if b.trailers)
-            )
-            self.recorded |= {block.commit for block in missing}
+            for unrecorded in missing:
+                self.study.record(BlockEvent(body={"commit": unrecorded.commit, **vars(unrecorded.trailers)}))
+                self.recorded.add(unrecorded.commit)
         last = {block.merge.proposal: block for block in blocks if block.merge}
         first = {min(block.trailers.void) for block in blocks if isinstance(block.trailers, Voided)}
         with self.database.write() as connection:
