@@ -1,33 +1,37 @@
-"""A shared project: its tests under laws with a known truth, and a whole one with hostile volunteers and kills.
+"""A shared project on this machine: four honest and two hostile volunteers; its tests under laws with a known truth.
 
-python -m bench.home tests [PROPOSALS [PROJECTS]]                         default: 10,000 in each of 20 projects
-python -m bench.home play FOLDER [MINUTES [VOLUNTEERS [TASK [BUDGET]]]]   default: 10 minutes, 8, strokes
+python -m bench.home [--minutes 10]
+python -m bench.home tests [PROPOSALS [PROJECTS]]        default: 10,000 in each of 20 projects
+
+Fixed before it ran: `kill -9` of one honest volunteer every 20 seconds and of the host once, half way. One hostile
+volunteer claims large gains for worthless changes, the other moderate gains for harmful ones, each every two seconds.
+Printed: blocks, those of hostile volunteers, what was acknowledged and is not in the database, requests a second.
 
 tests: proposals tested one after the other by the product's own test. Fixed before it ran: laws of the noise of a
 paired difference (in its standard deviations), shares of proposals that are true gains, their size. A proposal without
 gain has a mean of exactly 0, the hardest case that is still false. A flood is a project without any true gain. Printed
 for each: false merges for 1,000 merged, the share of true gains that were merged, pairs for each proposal. Intervals
 are those of shares (Clopper and Pearson) over all projects.
-
-play: a host and volunteers on this machine. Fixed before it ran: the programs (stock, idea-queue, local), two hostile
-volunteers (one claims large gains for worthless changes, one moderate gains for harmful ones, both as fast as their
-quota allows), `kill -9` of one honest volunteer every 20 seconds and of the host once, half way. Afterwards the gain of
-main over the baseline is measured on fresh seeds, and every block is audited from a clone.
 """
 
 from __future__ import annotations
 
+import argparse
+import http.client
 import json
 import math
 import random
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,20 +39,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from arena.audit.verify import How, Sample, carry_out
-from arena.home import volunteer
-from arena.home.checks import source_of
-from arena.home.client import HostClient, VolunteerFolder
 from arena.home.e_values import HOPE, LEAST_PAIRS, MOST_PAIRS, PRIOR, level
-from arena.home.project import Project
-from arena.home.protocol import RunResult, RunWork
-from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
+from arena.home.project import Project, ProposalRow
+from arena.home.protocol import Introduction, ProjectAbout, Proposal, ProposalAnswer, Welcome, parsed
+from arena.home.state import state_of
+from arena.home.volunteer import HostClient, Unreachable, stored
 from bench.common import METALOOP, figure, share_interval
-from trainer.streams import Streams
 
-SEED, KILL_SECONDS, SEEDS = 20261124, 20.0, 12
-PROGRAMS = "stock,idea-queue,local"
-HOSTILE = ("worthless", "harmful")
+SEED, KILL_SECONDS = 20261124, 20.0
+HONEST, HOSTILE = 4, ("worthless", "harmful")
 PORT = 8441
 URL = f"http://127.0.0.1:{PORT}"
 Floats = NDArray[np.float64]
@@ -60,8 +59,7 @@ SIZES = (1.0, 2.0, 4.0)  # of a true gain, in standard deviations of a differenc
 
 def _rare_failure(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     """One pair in fifty loses ten standard deviations, and the others make up for it: mean 0."""
-    failed = rng.random(shape) < 0.02
-    return np.where(failed, -10.0, 10 * 0.02 / 0.98) + rng.standard_normal(shape)
+    return np.where(rng.random(shape) < 0.02, -10.0, 10 * 0.02 / 0.98) + rng.standard_normal(shape)
 
 
 LAWS: dict[str, Law] = {
@@ -138,30 +136,24 @@ def tests(proposals: int = PROPOSALS, projects: int = PROJECTS) -> None:
                 )
 
 
-class HostileSession(volunteer.VolunteerSession):
+def hostile(name: str) -> None:
     """Claims what is not so, without any training."""
-
-    def run(self, lease: RunWork) -> RunResult:
-        time.sleep(2.0)
-        text = lease.base.files["train.py"]
-        if self.name == "worthless":
-            files, claim = {"train.py": f"{text}\nUNUSED = {random.random()}\n"}, 1.0
-        else:
-            files, claim = {"train.py": text.replace("LR = 0.", f"LR = 0.00{random.randrange(10**6)}", 1)}, 0.2
-        return RunResult(files=files, claimed_gain=claim, device_seconds=lease.budget, experiments=24, events="")
-
-
-def hostile(folder: str, name: str) -> None:
-    random.seed(SEED)
-    session = HostileSession(HostClient(URL), VolunteerFolder(Path(folder)), name, volunteer.MOST_GB, lambda _: None)
-    session.join()
+    client, drawn = HostClient(URL), random.Random(SEED)
+    client.token = parsed(Welcome, client.ask("/api/v1/volunteers", Introduction(name=name))).token
     while True:
-        session.step()
+        with suppress(Unreachable):
+            main = parsed(ProjectAbout, client.ask("/api/v1/project"))
+            text, claim = f"{main.files['train.py']}\nUNUSED = {drawn.random()}\n", 1.0
+            if name == "harmful":
+                worse, claim = f"LR = {drawn.random() / 1000}", 0.2
+                text = re.sub(r"^LR = .*", worse, main.files["train.py"], flags=re.MULTILINE)
+            client.ask("/api/v1/proposals", Proposal(base=main.commit, files={"train.py": text}, gain=claim))
+        time.sleep(2.0)
 
 
 @dataclass
 class Fleet:
-    """The processes of one project."""
+    """The processes of one project, in ``folder``."""
 
     folder: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -171,7 +163,8 @@ class Fleet:
             self.processes[name] = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
 
     def serve(self) -> None:
-        self.start("host", METALOOP, "home", "serve", str(self.folder / "project"), "--port", str(PORT))
+        words = ("home", "serve", str(self.folder / "project"), "--port", str(PORT))
+        self.start("host", METALOOP, *words, "--set", "max_pairs_a_day=1000000")
         for _ in range(600):
             try:
                 with urllib.request.urlopen(f"{URL}/api/v1/project", timeout=5):
@@ -189,97 +182,75 @@ class Fleet:
         process.send_signal(how)
         process.wait()
 
-    def stop(self) -> None:
-        for name in sorted(self.processes, key=lambda each: each == "host"):
-            self.kill(name, signal.SIGKILL if name != "host" else signal.SIGTERM)
+
+def requests_a_second(seconds: float) -> float:
+    """Of one client that keeps its connection, for the page."""
+    connection, count, until = http.client.HTTPConnection("127.0.0.1", PORT), 0, time.monotonic() + seconds
+    while time.monotonic() < until:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        count += 1
+    return count / seconds
 
 
-def play(folder: Path, minutes: float, count: int, task: str, budget: str) -> None:
-    folder.mkdir(parents=True)
-    words = ["home", "init", str(folder / "project"), "-t", task, "-p", PROGRAMS]
-    subprocess.run([METALOOP, *words, *(["-b", budget] if budget else [])], check=True, stdout=subprocess.DEVNULL)
+def play(folder: Path, minutes: float) -> None:
+    subprocess.run([METALOOP, "home", "init", str(folder / "project")], check=True, stdout=subprocess.DEVNULL)
     fleet, drawn = Fleet(folder), random.Random(SEED)
     fleet.serve()
-    honest = [f"honest-{k}" for k in range(count - len(HOSTILE))]
+    figure("requests a second, nothing else running", f"{requests_a_second(5.0):.0f}", "200")
+    honest = [f"honest-{k}" for k in range(HONEST)]
     for name in honest:
         fleet.join(name)
     for name in HOSTILE:
-        fleet.start(name, sys.executable, "-m", "bench.home", "hostile", str(folder / name), name)
-    began, host_killed = time.monotonic(), False
+        fleet.start(name, sys.executable, "-m", "bench.home", "hostile", name)
+    began, is_host_killed = time.monotonic(), False
     while (left := began + 60 * minutes - time.monotonic()) > 0:
         time.sleep(min(KILL_SECONDS, left))
         victim = drawn.choice(honest)
         fleet.kill(victim)
         fleet.join(victim)
-        if not host_killed and time.monotonic() - began > 30 * minutes:
-            host_killed = True
+        if not is_host_killed and time.monotonic() - began > 30 * minutes:
+            is_host_killed = True
             fleet.kill("host")
             fleet.serve()
-    fleet.stop()
-    report(fleet)
+    for name in (*honest, *HOSTILE):
+        fleet.kill(name)
+    fleet.kill("host", signal.SIGTERM)
+    report(folder, honest)
 
 
-def gain_of_main(project: Project) -> tuple[float, float]:
-    """Gain of the last main over block 0, in the task's unit, and its standard error, on fresh seeds."""
-    commits = project.chain.commits()
-    both = (("0", commits[0]), ("1", commits[-1]))
-    sides = [Sample(name, source_of(project.chain.files(commit)), SEEDS) for name, commit in both]
-    check = carry_out(project.task, sides, 1, How(Streams.from_seed(SEED), workers=2), lambda _: None)
-    zero, last = ([value for value in check.taken[name].metrics if value is not None] for name in ("0", "1"))
-    mean = [sum(side) / len(side) for side in (zero, last)]
-    variances = [sum((v - m) ** 2 for v in side) / (len(side) - 1) for side, m in zip((zero, last), mean, strict=True)]
-    se = (variances[0] / len(zero) + variances[1] / len(last)) ** 0.5
-    return project.task.sign * (mean[0] - mean[1]), se
-
-
-def report(fleet: Fleet) -> None:
+def report(folder: Path, honest: list[str]) -> None:
     """What became of the project with strangers."""
-    project = Project.open(fleet.folder / "project")
+    project = Project.open(folder / "project")
+    state = state_of(project)
     with project.database.read() as connection:
-        blocks = connection.scalars(select(BlockRow).where(BlockRow.proposal_id.is_not(None))).all()
-        by = dict(
-            connection.execute(
-                select(ProposalRow.proposal_id, Volunteer.name).join(
-                    Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id
-                )
-            ).all()
-        )
-        proposals = connection.scalars(select(ProposalRow)).all()
-        pairs = sum(connection.scalars(select(Pair.device_seconds)).all())
-        runs = connection.scalars(select(RunLease).where(RunLease.returned_at.is_not(None))).all()
-        contributed = sum(connection.scalars(select(Volunteer.contributed)).all())
-        names = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.name)).all())
-    handed_in = Counter(names[lease.volunteer_id] for lease in runs)
-    lost = 0
-    for log in fleet.folder.glob("honest-*.log"):
-        answered = sum(": gain " in line for line in log.read_text("utf-8").splitlines())
-        lost += max(0, answered - handed_in[log.stem])
-    figure("runs handed in", len(runs))
-    figure("runs of honest volunteers that were acknowledged and are not in the database", lost, "0")
-    figure("proposals by state", json.dumps(Counter(each.state for each in proposals)))
-    figure("blocks", len(blocks))
-    figure("blocks of hostile volunteers", sum(by[b.proposal_id] in HOSTILE for b in blocks if b.proposal_id))
-    figure("verification over all contributed", round(pairs / contributed, 4) if contributed else "none")
-    gain, se = gain_of_main(project)
-    figure(f"gain of main over the baseline, {project.task.unit}", f"{gain:.4f} ± {1.96 * se:.4f}")
-    clone = fleet.folder / "clone"
+        known = set(connection.scalars(select(ProposalRow.proposal_id)))
+    answers = [stored(path, ProposalAnswer) for name in honest for path in (folder / name).glob("runs/*/answer.json")]
+    acknowledged = {answer.proposal for answer in answers if answer and answer.proposal}
+    merged = [block for block in state.blocks if block.proposal]
+    figure("runs of honest volunteers", len(answers))
+    figure("proposals acknowledged that are not in the database", len(acknowledged - known), "0")
+    figure("proposals by state", json.dumps(state.counts))
+    figure("blocks merged", len(merged))
+    figure("blocks of hostile volunteers", sum(block.by.startswith(HOSTILE) for block in merged), "0")
+    figure(f"gain of main over the baseline, {state.unit}", f"{state.gain:.4f}")
+    clone = folder / "clone"
     subprocess.run(["git", "clone", "-q", str(project.chain.folder), str(clone)], check=True)
-    words = [METALOOP, "home", "audit", str(clone), "--blocks", "99", "--seeds", str(SEEDS), "--json"]
+    words = [METALOOP, "home", "audit", str(clone), "--blocks", "99", "--json"]
     audit = subprocess.run(words, capture_output=True, text=True, check=False)
-    rows = json.loads(audit.stdout)["items"]
-    verdicts = [row["verdict"] for row in rows]
-    figure("blocks that the audit confirms", f"{verdicts.count('confirmed')} of {len(verdicts)}")
-    figure("blocks that the audit contradicts", verdicts.count("contradicted"))
+    figure("verdicts of the audit", json.dumps(Counter(row["verdict"] for row in json.loads(audit.stdout)["items"])))
 
 
-def main(what: str, *words: str) -> None:
-    if what == "tests":
-        tests(*map(int, words))
-    elif what == "play":
-        folder, minutes, count, task, budget = [*words, *("", "10", "8", "strokes", "")[len(words) :]]
-        play(Path(folder), float(minutes), int(count), task, budget)
+def main(*words: str) -> None:
+    if words[:1] == ("tests",):
+        tests(*map(int, words[1:]))
+    elif words[:1] == ("hostile",):
+        hostile(*words[1:])
     else:
-        hostile(*words)
+        options = argparse.ArgumentParser(prog="python -m bench.home")
+        options.add_argument("--minutes", type=float, default=10.0)
+        with tempfile.TemporaryDirectory(prefix="metaloop-bench-home-") as folder:
+            play(Path(folder), options.parse_args(words).minutes)
 
 
 if __name__ == "__main__":

@@ -59,27 +59,27 @@ def problems(chain: Chain, task: Task) -> Iterator[str]:
         if chain.parents(commit) != [before]:
             yield f"{commit[:10]}: it does not follow {before[:10]} alone"
         try:
-            entry = chain.entry(commit)
+            trailers = chain.trailers(commit)
         except Corrupt as fault:
             yield f"{commit[:10]}: {fault.message}"
             continue
-        if entry is None:
+        if trailers is None:
             yield f"{commit[:10]}: a commit that is no block"
             continue
-        if entry.block != len(by_block):
-            yield f"{commit[:10]}: block {entry.block} follows block {len(by_block) - 1}"
-        if entry.base != before:
-            yield f"block {entry.block}: it was compared with {entry.base[:10]}, not with the main before it"
-        if isinstance(entry, Voided):
-            yield from _void_problems(chain, entry, commit, by_block, commits)
+        if trailers.block != len(by_block):
+            yield f"{commit[:10]}: block {trailers.block} follows block {len(by_block) - 1}"
+        if trailers.base != before:
+            yield f"block {trailers.block}: it was compared with {trailers.base[:10]}, not with the main before it"
+        if isinstance(trailers, Voided):
+            yield from _void_problems(chain, trailers, commit, by_block, commits)
         else:
-            yield from _test_problems(entry, merges)
-            yield from _file_problems(chain, task, before, commit, entry.block)
-            if entry.test in tests:
-                yield f"block {entry.block}: test {entry.test} is named twice"
-            tests.add(entry.test)
+            yield from _test_problems(trailers, merges)
+            yield from _file_problems(chain, task, before, commit, trailers.block)
+            if trailers.test in tests:
+                yield f"block {trailers.block}: test {trailers.test} is named twice"
+            tests.add(trailers.test)
             merges += 1
-        by_block[entry.block] = commit
+        by_block[trailers.block] = commit
 
 
 def _file_problems(chain: Chain, task: Task, before: str, commit: str, block: int) -> Iterator[str]:
@@ -94,70 +94,74 @@ def _file_problems(chain: Chain, task: Task, before: str, commit: str, block: in
         yield f"block {block}: it lacks {min(removed)}"
 
 
-def _test_problems(entry: Trailers, merges: int) -> Iterator[str]:
+def _test_problems(trailers: Trailers, merges: int) -> Iterator[str]:
     """Those of one block's figures; ``merges``: blocks merged before it."""
-    name, seen = f"block {entry.block}", Moments.of(entry.differences)
-    if not all(map(math.isfinite, entry.differences)):
+    name, seen = f"block {trailers.block}", Moments.of(trailers.differences)
+    if not all(map(math.isfinite, trailers.differences)):
         yield f"{name}: a difference is not finite"
         return
-    if not len(entry.seeds) == len(entry.splits) == seen.n or seen.n < LEAST_PAIRS - 1:
-        yield f"{name}: {len(entry.seeds)} seeds, {len(entry.splits)} splits and {seen.n} differences"
-    if len(set(entry.splits)) < len(entry.splits) or len(set(entry.seeds)) < len(entry.seeds):
+    if not len(trailers.seeds) == len(trailers.splits) == seen.n or seen.n < LEAST_PAIRS - 1:
+        yield f"{name}: {len(trailers.seeds)} seeds, {len(trailers.splits)} splits and {seen.n} differences"
+    if len(set(trailers.splits)) < len(trailers.splits) or len(set(trailers.seeds)) < len(trailers.seeds):
         yield f"{name}: a seed or a split was used twice"
-    if not math.isclose(log_e_value(seen), entry.log_e, rel_tol=NEAR, abs_tol=NEAR):
-        yield f"{name}: log e is {log_e_value(seen):.6f} by its differences, and recorded as {entry.log_e:.6f}"
-    if entry.test < 1 or entry.level > level(max(1, entry.test), merges) * (1 + NEAR):
-        yield f"{name}: level {entry.level:.3g} is more than the error budget grants to test {entry.test}"
-    if entry.log_e < -math.log(entry.level):
-        yield f"{name}: log e is {entry.log_e:.3f}, and a merge needs {-math.log(entry.level):.3f}"
+    if not math.isclose(log_e_value(seen), trailers.log_e, rel_tol=NEAR, abs_tol=NEAR):
+        yield f"{name}: log e is {log_e_value(seen):.6f} by its differences, and recorded as {trailers.log_e:.6f}"
+    if trailers.test < 1 or trailers.level > level(max(1, trailers.test), merges) * (1 + NEAR):
+        yield f"{name}: level {trailers.level:.3g} is more than the error budget grants to test {trailers.test}"
+    if trailers.log_e < -math.log(trailers.level):
+        yield f"{name}: log e is {trailers.log_e:.3f}, and a merge needs {-math.log(trailers.level):.3f}"
     low, high = confidence(seen)
     if not all(
         math.isclose(a, b, rel_tol=NEAR, abs_tol=NEAR)
-        for a, b in ((seen.mean, entry.gain), (low, entry.low), (high, entry.high))
+        for a, b in ((seen.mean, trailers.gain), (low, trailers.low), (high, trailers.high))
     ):
         yield f"{name}: its gain or interval does not follow from its differences"
 
 
 def _void_problems(
-    chain: Chain, entry: Voided, commit: str, by_block: dict[int, str], commits: Sequence[str]
+    chain: Chain, trailers: Voided, commit: str, by_block: dict[int, str], commits: Sequence[str]
 ) -> Iterator[str]:
-    first = by_block.get(min(entry.void, default=0), "")
+    first = by_block.get(min(trailers.void, default=0), "")
     if not first or first == commits[0]:
-        yield f"block {entry.block}: it voids no block that there is"
+        yield f"block {trailers.block}: it voids no block that there is"
     elif chain.files(commit) != chain.files(commits[commits.index(first) - 1]):
-        yield f"block {entry.block}: it is not the main before block {min(entry.void)}"
+        yield f"block {trailers.block}: it is not the main before block {min(trailers.void)}"
 
 
 def retrain(
     chain: Chain, task: Task, how: How, most: int, seeds: int, say: Say, drawn: random.Random
 ) -> list[AuditedBlock]:
     """Train up to ``most`` blocks again, drawn at random, with ``seeds`` fresh seeds on each side."""
-    entries = [(commit, chain.entry(commit)) for commit in chain.commits()]
-    void = {block for _, entry in entries if isinstance(entry, Voided) for block in entry.void}
-    standing = [(commit, entry) for commit, entry in entries if isinstance(entry, Trailers) and entry.block not in void]
+    entries = [(commit, chain.trailers(commit)) for commit in chain.commits()]
+    void = {block for _, trailers in entries if isinstance(trailers, Voided) for block in trailers.void}
+    standing = [
+        (commit, trailers)
+        for commit, trailers in entries
+        if isinstance(trailers, Trailers) and trailers.block not in void
+    ]
     chosen = sorted(drawn.sample(standing, min(most, len(standing))), key=lambda pair: pair[1].block)
-    sides = {commit: None for commit, entry in chosen for commit in (entry.base, commit)}
+    sides = {commit: None for commit, trailers in chosen for commit in (trailers.base, commit)}
     samples = [Sample(commit, source_of(chain.files(commit)), seeds) for commit in sides]
     if not samples:
         return []
     check = carry_out(task, samples, 1, how, say)
     return [
-        _audited(entry, commit, check.taken[entry.base].metrics, check.taken[commit].metrics, task.sign)
-        for commit, entry in chosen
+        _audited(trailers, commit, check.taken[trailers.base].metrics, check.taken[commit].metrics, task.sign)
+        for commit, trailers in chosen
     ]
 
 
 def _audited(
-    entry: Trailers, commit: str, base: Sequence[float | None], own: Sequence[float | None], sign: float
+    trailers: Trailers, commit: str, main: Sequence[float | None], block: Sequence[float | None], sign: float
 ) -> AuditedBlock:
-    before, after = ([sign * value for value in side if value is not None] for side in (base, own))
-    if min(len(before), len(after)) < 2 or len(after) < len(own):
-        failed = len(own) - len(after)
+    before, after = ([sign * value for value in side if value is not None] for side in (main, block))
+    if min(len(before), len(after)) < 2 or len(after) < len(block):
+        failed = len(block) - len(after)
         verdict = f"failed on {failed} seeds" if failed else "open"
-        return AuditedBlock(entry.block, commit, entry.gain, None, None, None, verdict)
+        return AuditedBlock(trailers.block, commit, trailers.gain, None, None, None, verdict)
     gain = welch_difference(before, after)
     low, high = gain.interval()
     verdict = "open"
     if low is not None and high is not None:
-        verdict = "confirmed" if low > 0 else "contradicted" if high < max(0.0, entry.low) else "open"
-    return AuditedBlock(entry.block, commit, entry.gain, gain.value, low, high, verdict)
+        verdict = "confirmed" if low > 0 else "contradicted" if high < max(0.0, trailers.low) else "open"
+    return AuditedBlock(trailers.block, commit, trailers.gain, gain.value, low, high, verdict)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.cluster.files import files_of
-from arena.home import bare
+from arena.home import normal_form
 from programs.common.bounded import json_value
 from programs.common.errors import MetaloopError, UsageError
 from programs.common.text import one_line
@@ -92,7 +92,7 @@ def unpack(body: bytes, digest: str, folder: Path, main: Mapping[str, str]) -> T
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    answer = bare.reply(["-P", "-m", "arena.home.bundle", str(folder)], list(main))
+    answer = normal_form.limited_python(["-P", "-m", "arena.home.bundle", str(folder)], list(main))
     if answer != {}:
         raise UsageError(answer["fault"] if answer else "the task bundle takes too long or too much memory to read")
     return Task.load(str(folder))
@@ -136,7 +136,7 @@ def _fits(name: str, edit: Mapping[str, Any], texts: Mapping[str, str]) -> bool:
 
 def main() -> None:
     """The process with limits: reads the names of main's files, answers with an object, and the fault in it."""
-    bare.confine(CPU_SECONDS)
+    normal_form.confine(CPU_SECONDS)
     answer = {}
     try:
         check(Path(sys.argv[1]), json.load(sys.stdin))

@@ -6,11 +6,11 @@ unalterable for all who have a later commit.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,13 +28,9 @@ FILE = "100644"  # mode of all files
 MOST_READ = 64  # commits whose files are kept in memory
 MOST_BYTES = 16 << 20  # of a commit's files
 SEVERAL = ("seeds", "splits", "differences", "void")  # trailers with several words
-_MARK = 60
-_CONFLICT = re.compile(
-    rf"^<{{{_MARK}}} [^\n]*\n(.*?)^\|{{{_MARK}}} [^\n]*\n(.*?)^={{{_MARK}}}\n(.*?)^>{{{_MARK}}} [^\n]*\n", re.M | re.S
-)
 
 
-class Entry:
+class BlockTrailers:
     """The trailers of a commit, in the order of the fields."""
 
     def lines(self) -> str:
@@ -45,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Trailers(Entry):
+class Trailers(BlockTrailers):
     """``seeds`` and ``differences``: of the pairs, in order, differences as Python's ``repr`` of a float."""
 
     block: int
@@ -66,7 +62,7 @@ class Trailers(Entry):
 
 
 @dataclass(frozen=True)
-class Voided(Entry):
+class Voided(BlockTrailers):
     """The trailers of a commit that restores the main before the first of the blocks ``void``."""
 
     block: int
@@ -76,7 +72,7 @@ class Voided(Entry):
     ledger: str
 
 
-def read_entry(message: str) -> Trailers | Voided | None:
+def read_trailers(message: str) -> Trailers | Voided | None:
     """The trailers of a commit's message; None without any. Raises Corrupt for trailers that are not complete."""
     rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
     values = {name.lower(): value for name, colon, value in rows if colon}
@@ -90,6 +86,22 @@ def read_entry(message: str) -> Trailers | Voided | None:
         raise Corrupt(f"the trailers of block {values['block']} are damaged: {first_fault(error)}") from None
 
 
+@dataclass(frozen=True)
+class Block:
+    """A commit of main. ``trailers``: its trailers; block 0 has none. ``void``: why it does not count; else empty."""
+
+    number: int
+    commit: str
+    merged_at: str
+    trailers: Trailers | Voided | None
+    void: str = ""
+
+    @property
+    def merge(self) -> Trailers | None:
+        """Its trailers where it merged a proposal."""
+        return self.trailers if isinstance(self.trailers, Trailers) else None
+
+
 class Chain(GitFolder):
     """The repository in ``folder``."""
 
@@ -98,6 +110,7 @@ class Chain(GitFolder):
     def __init__(self, folder: Path, name: Path | None = None) -> None:
         super().__init__(folder, name)
         self._read: dict[str, dict[str, str]] = {}  # files of a commit, which never change
+        self._blocks: list[Block] = []
 
     @classmethod
     @contextmanager
@@ -132,9 +145,9 @@ class Chain(GitFolder):
     def message(self, commit: str) -> str:
         return self.git("log", "-1", "--no-show-signature", "--format=%B", commit)
 
-    def entry(self, commit: str) -> Trailers | Voided | None:
+    def trailers(self, commit: str) -> Trailers | Voided | None:
         """The trailers of a commit. Raises Corrupt for damaged ones."""
-        return read_entry(self.message(commit))
+        return read_trailers(self.message(commit))
 
     def parents(self, commit: str) -> list[str]:
         return self.git("rev-parse", f"{commit}^@").split()
@@ -142,6 +155,32 @@ class Chain(GitFolder):
     def commits(self) -> list[str]:
         """Those of main, the first one first."""
         return self.git("rev-list", "--reverse", BRANCH).split()
+
+    def blocks(self) -> list[Block]:
+        """Those of our own main, the first one first. Raises Corrupt for damaged trailers."""
+        ref, known = self.folder / BRANCH, self._blocks
+        head = ref.read_text().strip() if ref.is_file() else self.head  # without a process, as pages ask for it
+        if not known or known[-1].commit != head:
+            text = self.git("log", "--reverse", "--no-show-signature", "--format=%H %ct%n%B%x00", BRANCH)
+            known = []
+            for number, row in enumerate(text.split("\0")[:-1]):
+                about, _, message = row.strip("\n").partition("\n")
+                commit, _, seconds = about.partition(" ")
+                merged_at = datetime.fromtimestamp(int(seconds), UTC).isoformat(timespec="seconds")
+                trailers = read_trailers(message)
+                known.append(Block(number, commit, merged_at, trailers))
+                if isinstance(trailers, Voided):
+                    first = min(trailers.void)
+                    for void in trailers.void:
+                        because = trailers.because if void == first else f"it was built on block {first}"
+                        known[void] = replace(known[void], void=because)
+            self._blocks = known
+        return known
+
+    def block_of(self, proposal_id: int) -> int | None:
+        """The last block that merged a proposal."""
+        merges = ((block.number, block.merge) for block in reversed(self.blocks()))
+        return next((number for number, merge in merges if merge and merge.proposal == proposal_id), None)
 
     def append(self, files: Mapping[str, str], subject: str, trailers: str, author: str, parent: str) -> str:
         """A commit on main with these files alone, after ``parent``, which must be its head. Readers see it at once."""
@@ -162,13 +201,13 @@ class Chain(GitFolder):
     def check(self) -> str:
         """What git finds wrong with the objects of main; empty if nothing."""
         done = self.attempt("fsck", "--full", "--strict", "--no-dangling")
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        return "\n".join(said[:1]) or f"exit code {done.returncode}" if done.returncode else ""
+        lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[:1]) or f"exit code {done.returncode}" if done.returncode else ""
 
 
 def merged(base: str, ours: str, theirs: str) -> str | None:
-    """The three-way merge of a text, None if both changed a line. Neighbouring lines are values apart where neither
-    side added or removed any, as in a list of settings, which git by itself refuses."""
+    """The three-way merge of a text, None if both changed a line. Where git refuses neighbouring lines, as in a list of
+    settings, each line counts by itself if neither side added or removed any."""
     if base == ours or ours == theirs:
         return theirs
     if base == theirs:
@@ -177,21 +216,9 @@ def merged(base: str, ours: str, theirs: str) -> str | None:
         paths = [Path(folder, name) for name in ("ours", "base", "theirs")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_bytes(text.encode())
-        done = run(["merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)])
+        done = run(["merge-file", "-p", "-q", *map(str, paths)])
     if done.returncode == 0:
         return done.stdout.decode()
-    # marks in a text are no conflicts, and to look for those among them takes hours
-    if done.returncode > 127 or any(mark * _MARK in text for mark in "<|=>" for text in (base, ours, theirs)):
-        return None
-    parts = _CONFLICT.split(done.stdout.decode())
-    regions = zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
-    for index, (mine, before, other) in zip(range(1, len(parts), 4), regions, strict=True):
-        parts[index : index + 3] = [_by_lines(mine, before, other), "", ""]
-    return None if None in parts else "".join(part for part in parts if part)
-
-
-def _by_lines(ours: str, base: str, theirs: str) -> str | None:
-    """A conflict line by line; None unless each line was changed by one side at most."""
     rows = [text.splitlines(keepends=True) for text in (ours, base, theirs)]
     if len({len(lines) for lines in rows}) > 1:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arena.home import bare
+from arena.home import normal_form
 from arena.home.chain import merged
 from programs.common.errors import UsageError
 from programs.common.ids import content_id
@@ -37,7 +37,7 @@ def rebased(changed: Mapping[str, str], base: Mapping[str, str], main: Mapping[s
             return None
         whole[name] = new
     try:
-        bare_texts({name: whole[name] for name in changed})
+        normal_texts({name: whole[name] for name in changed})
     except UsageError:
         return None
     return whole
@@ -47,13 +47,13 @@ def source_of(files: Mapping[str, str]) -> Source:
     return Source(tuple(files.items()))
 
 
-def bare_texts(files: Mapping[str, str]) -> dict[str, str]:
+def normal_texts(files: Mapping[str, str]) -> dict[str, str]:
     """Each file without layout, comments and docstrings where it is Python, by a process with limits. Raises UsageError
     where one is not Python, or takes too long to parse."""
     texts = {name: text for name, text in files.items() if name.endswith(".py")}
     if not texts:
         return dict(files)
-    answer = bare.reply(["-I", bare.__file__], texts)
+    answer = normal_form.limited_python(["-I", normal_form.__file__], texts)
     if answer is None:
         raise UsageError(f"{' and '.join(texts)}: it takes too long or too much memory to parse")
     if "fault" in answer:
@@ -62,6 +62,6 @@ def bare_texts(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def files_id(files: Mapping[str, str]) -> str:
-    """A hash of names and texts. Of what `bare_texts` gives, it is equal for proposals that differ in layout, comments
-    and docstrings alone."""
+    """A hash of names and texts. Of what `normal_texts` gives, it is equal for proposals that differ in layout,
+    comments and docstrings alone."""
     return content_id("s", *(part for name in sorted(files) for part in (name, files[name])))

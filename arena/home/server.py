@@ -1,35 +1,42 @@
-"""`metaloop home serve`: the API, task bundle, main and the pages in this process, verification in one beside it."""
+"""`metaloop home serve`: API, task bundle, main and the page in this process, verification in one beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
-from sqlalchemy.orm import Session as Connection
+from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
+from analysis import wording
 from arena.home import protocol
 from arena.home.host import ProjectHost
-from arena.home.pages import changes_of, page_routes
 from arena.home.project import Project
-from arena.home.results import ProjectState, throttled_state
-from arena.home.tables import RunLease, main_block
+from arena.home.state import ProjectState, axes_of, state_of
+from arena.serving.client import is_private
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
-from arena.serving.intake import Intake, answer_faults
+from arena.serving.intake import answer_faults
 from arena.serving.limits import BodyLimit, Rate, client_of, customer_of
 from arena.serving.problems import add_handlers
-from arena.serving.process import Keeper
+from arena.serving.process import Keeper, Say, address, terminated, trusted
+from arena.serving.static_files import static_routes
+from arena.serving.throttled_cache import ThrottledCache
 from arena.serving.tokens import bearer
+from arena.serving.wire import Server, configured, listen
+from programs.common.templates import jinja_environment
+from programs.common.text import cell
 
-Say = Callable[[str], None]
-T = TypeVar("T")
-MOST_CHECKS = 2  # of results at a time
-MOST_PENDING, PENDING_SECONDS = 64, 10  # results that are checked or wait for it; when to send another one again
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_CHECKS = 2  # proposals that are checked at a time
+MOST_PENDING, PENDING_SECONDS = 64, 10  # that are checked or wait for it; when to send another one again
 OBJECT = re.compile(
     r"(HEAD|info/refs|objects/info/packs|objects/[0-9a-f]{2}/[0-9a-f]{38}|objects/pack/[a-z0-9.-]{1,80})"
 )
@@ -41,12 +48,8 @@ def create_app(project: Project, rate: Rate | None = None, joining: Rate | None 
     app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
     http_problem = add_handlers(app)
     answer_faults(app)
-    app.include_router(_volunteers(ProjectHost(project), rate or Rate(120, 60.0), joining or Rate(30, 3600.0)))
-    shown = throttled_state(project)
-    app.include_router(_reading(project, shown))
-    changes = changes_of(project)
-    app.state.endings = [changes.end]
-    app.include_router(page_routes(project, changes, shown))
+    app.include_router(volunteer_routes(ProjectHost(project), rate or Rate(120, 60.0), joining or Rate(30, 3600.0)))
+    app.include_router(reading_routes(project))
     app.add_middleware(BodyLimit, said=http_problem, most=protocol.MOST_REQUEST)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
@@ -54,81 +57,62 @@ def create_app(project: Project, rate: Rate | None = None, joining: Rate | None 
     return app
 
 
-def _volunteers(host: ProjectHost, rate: Rate, joining: Rate) -> APIRouter:
-    intake, checking = Intake(host.project.database), asyncio.Semaphore(MOST_CHECKS)
-    pending: dict[str, asyncio.Task[protocol.ResultAnswer]] = {}  # by lease
-
-    def limited(request: Request) -> None:
-        require(rate, client_of(request))
+def volunteer_routes(host: ProjectHost, rate: Rate, joining: Rate) -> APIRouter:
+    """What volunteers send."""
+    checking, pending = asyncio.Semaphore(MOST_CHECKS), list[int]()
 
     def require(rate: Rate, client: str) -> None:
         if not rate.allows(client):
             raise HTTPException(429, "too many requests", {"Retry-After": str(rate.wait)})
 
-    def sender(request: Request) -> int:
-        return host.volunteer_of(bearer(request))
-
-    def known(request: Request) -> int | None:
-        return sender(request) if "authorization" in request.headers else None
-
-    async def stored(store: Callable[[Connection], T]) -> T:
-        return await asyncio.wrap_future(intake.take(store))
+    def limited(request: Request) -> None:
+        require(rate, client_of(request))
 
     routes = APIRouter(prefix="/api/v1", dependencies=[Depends(limited)])
 
     @routes.post("/volunteers")
-    async def join(request: Request, volunteer: int | None = Depends(known)) -> protocol.Welcome:
-        who = await _read(protocol.Introduction, request)
+    async def join(request: Request) -> protocol.Welcome:
+        token = "authorization" in request.headers
+        volunteer = await run_in_threadpool(host.volunteer_of, bearer(request)) if token else None
+        introduction = protocol.parsed(protocol.Introduction, await request.body())
         if volunteer is None:
             require(joining, customer_of(request))
-        return await stored(partial(host.join, volunteer_id=volunteer, who=who))
+        return await run_in_threadpool(host.join, volunteer, introduction)
 
-    @routes.post("/leases")
-    async def lease(request: Request, volunteer: int = Depends(sender)) -> protocol.RunWork:
-        asked = await _read(protocol.LeaseRequest, request)
-        granted = await stored(partial(host.lease, volunteer_id=volunteer, asked=asked))
-        return await run_in_threadpool(host.work, granted)
-
-    async def handed_in(lease: RunLease, sent: protocol.RunResult) -> protocol.ResultAnswer:
-        async with checking:
-            checked = await asyncio.to_thread(host.check, lease, sent)
-        whose, name = lease.volunteer_id, lease.lease_id
-        return await stored(partial(host.take, volunteer_id=whose, lease_id=name, result=sent, checked=checked))
-
-    @routes.post("/leases/{lease}/result")
-    async def result(lease: str, request: Request) -> protocol.ResultAnswer:
-        own = await run_in_threadpool(host.own_lease, bearer(request), lease)
-        sent = await _read(protocol.RunResult, request)
-        if lease not in pending:  # else it gets the answer to the first one
-            if len(pending) >= MOST_PENDING:
-                raise HTTPException(503, "too many results at once", {"Retry-After": str(PENDING_SECONDS)})
-            pending[lease] = asyncio.create_task(handed_in(own, sent))
-            pending[lease].add_done_callback(lambda _: pending.pop(lease))
-        return await asyncio.shield(pending[lease])
+    @routes.post("/proposals")
+    async def propose(request: Request) -> protocol.ProposalAnswer:
+        volunteer = await run_in_threadpool(host.volunteer_of, bearer(request))
+        proposal = protocol.parsed(protocol.Proposal, await request.body())
+        if len(pending) >= MOST_PENDING:
+            raise HTTPException(503, "too many proposals at once", {"Retry-After": str(PENDING_SECONDS)})
+        pending.append(volunteer)
+        try:
+            async with checking:
+                return await run_in_threadpool(host.propose, volunteer, proposal)
+        finally:
+            pending.remove(volunteer)
 
     return routes
 
 
-async def _read(kind: type[protocol.S], request: Request) -> protocol.S:
-    """The body of a request, whose size was limited before. It is parsed in a thread, because some texts take long."""
-    return await run_in_threadpool(protocol.parsed, kind, await request.body())
+def reading_routes(project: Project) -> APIRouter:
+    """What anybody may read. The page, llms.txt and the API share one state for a while."""
+    routes, cached = APIRouter(), ThrottledCache[ProjectState]()
 
-
-def _reading(project: Project, shown: Callable[[], ProjectState]) -> APIRouter:
-    routes, title = APIRouter(), str(project.database.fact("project")["title"])
+    def state_now() -> ProjectState:
+        return cached.get(time.monotonic(), lambda: state_of(project))
 
     @routes.get("/api/v1/project")
     def about() -> protocol.ProjectAbout:
-        with project.database.read() as connection:
-            block = main_block(connection)
+        block, task = project.chain.blocks()[-1], project.task
         return protocol.ProjectAbout(
             project=project.project_id,
-            title=title,
-            task=protocol.TaskAbout(name=project.task.name, digest=project.bundle.digest, unit=project.task.unit),
+            title=project.title,
+            task=protocol.TaskAbout(name=task.name, digest=project.bundle.digest, unit=task.unit),
             block=block.number,
             commit=block.commit,
+            files=project.chain.files(block.commit),
             budget=project.study.run_budget,
-            hardware=project.study.hardware_class,
         )
 
     @routes.get("/api/v1/task/{digest}")
@@ -146,21 +130,51 @@ def _reading(project: Project, shown: Callable[[], ProjectState]) -> APIRouter:
 
     @routes.get("/api/v1/state")
     def state() -> ProjectState:
-        return shown()
+        return state_now()
 
+    @routes.get("/", include_in_schema=False)
+    def page(request: Request) -> Response:
+        return HTMLResponse(rendered("page.html.j2", request, project, state_now()))
+
+    @routes.get("/llms.txt", include_in_schema=False)
+    def llms(request: Request) -> Response:
+        text = rendered("llms.txt.j2", request, project, state_now())
+        return Response(text, media_type="text/markdown; charset=utf-8")
+
+    static_routes(routes)
     return routes
+
+
+def rendered(template: str, request: Request, project: Project, state: ProjectState) -> str:
+    """A page with a project's state. What strangers wrote is escaped everywhere."""
+    base = str(request.base_url).rstrip("/")
+    x, y = axes_of(state)
+    values: dict[str, Any] = {"state": state, "task": project.task, "base": base, "is_joinable": is_private(base)}
+    return page_templates().get_template(template).render(x=x, y=y, **values)
+
+
+@cache
+def page_templates() -> Environment:
+    folder = Path(__file__).parent / "templates"
+    templates = jinja_environment(folder, escaped=lambda name: bool(name) and not str(name).endswith(".txt.j2"))
+    templates.filters |= {
+        "number": wording.number,
+        "span": wording.span,
+        "duration": wording.duration,
+        "many": wording.many,
+        "cell": cell,
+        "when": lambda moment: moment[:16].replace("T", " "),
+    }
+    return templates
 
 
 def serve(
     folder: Path, host: str, port: int, say: Say, started: Callable[[str], None], proxies: str | None = None
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted result."""
-    from arena.serving.process import address, terminated, trusted
-    from arena.serving.wire import Server, configured, listen
-
+    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted proposal."""
     project = Project.open(folder)
     config = configured(create_app(project), trusted(proxies))
     listening = listen(host, port)
-    with terminated(say), Keeper(project.folder, project.database, "arena.home.work", say):
+    with terminated(say), Keeper(project.folder, project.database, "arena.home.verifying", say):
         started(address(host, listening.getsockname()[1]))
         Server(config).run(sockets=[listening])

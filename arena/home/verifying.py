@@ -1,231 +1,209 @@
-"""Verification: a proposal and the main of that moment, trained in pairs until the test has decided; then the merge.
+"""Verification: a proposal and the main of that moment are trained in pairs until the test has decided; then the merge.
 
-Each pair has a fresh seed and a fresh hidden split, so that no number of proposals can be fitted to one split.
-A proposal whose training fails in a pair is refused; a pair in which main itself fails says nothing and is left out.
+``python -m arena.home.verifying FOLDER [PARENT]`` is the process that does it. Each pair has a fresh seed and a fresh
+hidden split, so that no number of proposals can be fitted to one split. Pairs are in the ledger and blocks in main;
+what the database says of proposals follows from both, so that a kill at any point loses nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import cast
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from pydantic import JsonValue
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session as Connection
 
-from analysis.ledger import state_of
+from analysis.ledger import read, state_of
 from analysis.ledger.events import BlockEvent, PairEvent
-from arena.home import policy
 from arena.home.chain import Trailers, Voided
 from arena.home.checks import rebased, source_of
-from arena.home.e_values import LEAST_PAIRS, SequentialOutcome, judge, level
-from arena.home.project import Project
-from arena.home.recording import RunRecorder, totals
-from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer, main_block, standing, tested_before
-from arena.home.voiding import again, enter_void, trained_pairs, void
+from arena.home.e_values import SequentialOutcome, judge, level
+from arena.home.host import tested_before
+from arena.home.policy import NEW_SHARE, WaitingProposal, next_proposal
+from arena.home.project import Project, ProposalRow
 from arena.serving.clock import utc_now
+from arena.serving.process import Say, as_process
+from arena.study.stop import Drained
 from arena.study.study import Study
 from arena.work.executor import Executor
+from arena.work.executors import executor_of
 from arena.work.jobs import MeasureJob, Measurement
+from trainer.data import DataStore
 from trainer.streams import Stream
 
 STREAM: Stream = "confirmation"
 SIDES = ("main", "proposal")
-MEASURED = ("number", "seed", "split", "base_metric", "metric", "difference", "status")  # of a pair
-TYPICAL_PAIRS = 2 * LEAST_PAIRS  # of a test about which nothing is known
-MOST_OF_ONE = 3  # proposals of one volunteer among which the next one is chosen, those from the newest blocks
+BATCH = 2  # pairs that are measured before the test looks again
 MOST_FAILED = 4  # pairs in which main failed, until the proposal waits no longer
-Say = Callable[[str], None]
+IDLE_SECONDS = 0.3
+OK = "ok ok"  # the status of a pair that counts
 
 
 class Verifier:
-    """The process that holds the study's lock. It goes on where a killed one stopped: pairs are kept one by one."""
+    """Tests the proposals of a project, and merges them. It holds the study's lock."""
 
     def __init__(self, project: Project, study: Study, say: Say) -> None:
         self.project, self.study, self.say = project, study, say
-        self.database = project.database
-        self.recorder = RunRecorder(project, study)
-
-    def put_right(self) -> None:
-        """A commit that was made just before a kill gets its row, and clones over HTTP get it."""
-        self.project.chain.publish()
-        head = self.project.chain.head
-        with self.database.write() as connection:
-            if connection.scalar(select(BlockRow).where(BlockRow.commit == head)):
-                return
-            entry = self.project.chain.entry(head)
-            if isinstance(entry, Voided):
-                enter_void(connection, self.study, entry, head)
-            elif entry and (proposal := connection.get(ProposalRow, entry.proposal)):
-                self._enter(connection, proposal, entry, head)
+        self.database, self.chain = project.database, project.chain
+        self.hidden = DataStore(project.task, study.config.streams, study.folder / "data")
+        self.pairs: dict[int, list[PairEvent]] = {}  # of each proposal, in order
+        self.recorded = set[str]()  # commits of the blocks that the ledger has
+        for record in read(study.folder / "ledger"):
+            if record.get("kind") == "pair":
+                event = PairEvent.parse(record)
+                self.pairs.setdefault(event.proposal, []).append(event)
+            elif record.get("kind") == "block":
+                self.recorded.add(str(record["commit"]))
+        self.settle()
 
     def step(self, executor: Executor) -> bool:
-        """Enter runs, and measure a batch of pairs of each test under way; False if there is nothing to do now."""
+        """Decide the tests under way, begin others, and train a batch of pairs of each; False if there is nothing to do
+        now."""
         if order := self.database.fact("void"):
-            if done := void(self.project, self.study, cast("int", order["block"]), str(order["because"])):
-                self.say(done)
+            self.void(cast("int", order["block"]), str(order["because"]))
             self.database.set_fact("void")
-        worked = self.recorder.step()
-        chosen = self._chosen(self.slots(executor))
-        wanted = {number: self._wanted(number) for number in chosen}
-        jobs: list[MeasureJob] = []
-        for number, numbers in wanted.items():
-            with self.database.read() as connection:
-                proposal = connection.get_one(ProposalRow, number)
-                base = self.project.chain.files(connection.get_one(BlockRow, proposal.base).commit)
-            jobs += self._jobs(proposal, base, numbers)
-        measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
-        for number, numbers in wanted.items():
-            trained: dict[int, list[Measurement]] = {}
-            for k in numbers:
-                names = [_job(number, k, side) for side in SIDES]
-                if measured.keys() >= set(names):  # else a stop was requested
-                    trained[k] = [measured[name] for name in names]
-            self._keep(number, trained)
-            for k in trained:
-                self.recorder.hidden.labelled(_split(number, k)).discard(STREAM)
-        return sum(map(self._decide, chosen)) > 0 or any(wanted.values()) or worked
-
-    def _wanted(self, number: int) -> range:
-        """The next pairs of a test; none where it is not open."""
+        rows = select(ProposalRow).where(ProposalRow.state == "testing").order_by(ProposalRow.test)
         with self.database.read() as connection:
-            proposal = connection.get_one(ProposalRow, number)
-            if judge([pair.difference for pair in _pairs(connection, proposal)], proposal.level).state != "open":
-                return range(0)
-            trained = trained_pairs(connection, number)
-            return range(trained, trained + policy.batch(standing(proposal.proposer)))
+            testing = list(connection.scalars(rows))
+        if any(map(self.decide, testing)):
+            return True
+        while len(testing) < self.slots(executor) and (chosen := self.next()) is not None:
+            if proposal := self.begin(chosen):
+                testing.append(proposal)
+        return self.measure(executor, testing)
 
     def slots(self, executor: Executor) -> int:
         """Tests at once: as many as workers, or the devices that a cluster has now, can train batches of."""
         capacity = getattr(executor, "capacity", None)
         workers: int = capacity() if capacity else self.study.config.workers
-        return max(1, workers // (2 * policy.BATCH))
+        return max(1, workers // (2 * BATCH))
 
-    def _chosen(self, slots: int) -> list[int]:
-        """The proposals whose tests are under way, and others, whose tests begin, as far as there are workers."""
-        with self.database.read() as connection:
-            verifying = select(ProposalRow.proposal_id).where(ProposalRow.state == "verifying")
-            out = list(connection.scalars(verifying.order_by(ProposalRow.test)))
-        while len(out) < slots and (chosen := self._next(len(out))) is not None:
-            if self._begin(chosen):
-                out.append(chosen)
-        return out
-
-    def _next(self, under_way: int) -> int | None:
+    def next(self) -> int | None:
         """The proposal whose test begins now. Only this process changes what that depends on; others add proposals."""
+        left, left_for_new = self.pairs_left()
+        if left < BATCH:
+            return None
         with self.database.read() as connection:
-            waiting = _waiting(connection)
-            pair_seconds, taken = self.recorder.pair_seconds(connection), totals(connection)
+            waiting = waiting_proposals(connection)
             tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(waiting)) / 2**31
-        taken = replace(taken, spent=taken.spent + under_way * TYPICAL_PAIRS * pair_seconds)
-        chosen = policy.next_proposal(waiting, taken, pair_seconds, TYPICAL_PAIRS, drawn)
+        gains = (block.merge.gain for block in self.chain.blocks() if block.merge and not block.void)
+        largest = max(gains, default=math.inf)
+        chosen = next_proposal(waiting, drawn, 2 * largest, left_for_new >= BATCH or largest == math.inf)
         return chosen.proposal_id if chosen else None
 
-    def _begin(self, number: int) -> bool:
-        """Rebase on main and fix the level of the test; False where it no longer applies, or another one has the same
-        source. The merge of the texts takes time, and volunteers wait for the lock, so it is done without it."""
+    def pairs_left(self) -> tuple[float, float]:
+        """How many pairs may still be trained today, and of them for volunteers without a merged proposal."""
+        most, day = cast("float", self.database.fact("limits").get("max_pairs_a_day", math.inf)), self.day()
+        return most - day["pairs"], NEW_SHARE * most - day["new"]
+
+    def day(self) -> dict[str, Any]:
+        """The pairs trained today, in UTC; ``new``: of them for volunteers without a merged proposal."""
+        date, known = datetime.now(UTC).date().isoformat(), self.database.fact("day")
+        return known if known.get("date") == date else {"date": date, "pairs": 0, "new": 0}
+
+    def begin(self, number: int) -> ProposalRow | None:
+        """Merge the change into main and fix the level of the test; None where it no longer applies, or another one has
+        the same source. The merge of the texts takes time, and volunteers wait for the lock, so it is done without
+        it."""
+        main = self.chain.head
         with self.database.read() as connection:
-            proposal, main = connection.get_one(ProposalRow, number), main_block(connection)
-            base = connection.get_one(BlockRow, proposal.lease.base)
+            proposal = connection.get_one(ProposalRow, number)
             same = tested_before(connection, proposal.normal, number)
             tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
-            merged = connection.scalar(select(func.count()).where(BlockRow.proposal_id.is_not(None))) or 0
-        files = self.project.chain.files(main.commit)
-        whole = None if same else rebased(proposal.files, self.project.chain.files(base.commit), files)
+        files, merges = self.chain.files(main), sum(block.merge is not None for block in self.chain.blocks())
+        source = None if same else rebased(proposal.files, self.chain.files(proposal.base), files)
         with self.database.write() as connection:
             proposal = connection.get_one(ProposalRow, number)
             proposal.changed_at = utc_now()
             if same:
-                proposal.state, proposal.reason = "refused", same
-            elif whole is None:
-                proposal.state, proposal.reason = "stale", "its change does not apply to main any more"
-            elif whole == files:
-                proposal.state, proposal.reason = "stale", "its change is in main already"
+                proposal.state, proposal.reason = "rejected", same
+            elif source is None:
+                proposal.state, proposal.reason = "outdated", "its change does not apply to main any more"
+            elif source == files:
+                proposal.state, proposal.reason = "outdated", "its change is in main already"
             else:
-                proposal.state, proposal.base, proposal.source = "verifying", main.number, whole
-                proposal.test, proposal.level = tests + 1, level(tests + 1, merged)
-            return proposal.state == "verifying"
+                proposal.state, proposal.reason, proposal.main, proposal.source = "testing", "", main, source
+                proposal.test, proposal.level = tests + 1, level(tests + 1, merges)
+                proposal.first_pair = len(self.pairs.get(number, ()))
+        return proposal if proposal.state == "testing" else None
 
-    def _jobs(self, proposal: ProposalRow, base: Mapping[str, str], numbers: Iterable[int]) -> list[MeasureJob]:
-        sources, number = (source_of(base).files, source_of(proposal.source).files), proposal.proposal_id
-        return [
-            MeasureJob(_job(number, k, side), files, STREAM, self._seed(number, k), split=_split(number, k))
-            for k in numbers
-            for side, files in zip(SIDES, sources, strict=True)
-        ]
+    def measure(self, executor: Executor, testing: Iterable[ProposalRow]) -> bool:
+        """Train a batch of pairs of each test, and record them; whether any was to be trained."""
+        left, jobs, wanted = self.pairs_left()[0], list[MeasureJob](), dict[str, tuple[int, int]]()
+        for proposal in testing:
+            number, known = proposal.proposal_id, len(self.pairs.get(proposal.proposal_id, ()))
+            sources = source_of(self.chain.files(proposal.main)).files, source_of(proposal.source).files
+            for k in range(known, known + BATCH if len(wanted) + BATCH <= left else known):
+                split, seed = f"{number}-{k}", self.study.streams.seed(STREAM, "pair", number, k)
+                wanted[split] = number, k
+                jobs += [
+                    MeasureJob(f"{split}-{side}", files, STREAM, seed, split=split)
+                    for side, files in zip(SIDES, sources, strict=True)
+                ]
+        measured = {result.job_id: result.measurements[0] for result in executor.run(jobs)} if jobs else {}
+        for split, (number, k) in wanted.items():
+            main, changed = (measured.get(f"{split}-{side}") for side in SIDES)
+            if main and changed and k == len(self.pairs.get(number, ())):  # else a stop was requested
+                self.record(number, k, split, main, changed)
+                self.hidden.labelled(split).discard(STREAM)
+        return bool(jobs)
 
-    def _seed(self, number: int, k: int) -> int:
-        return self.study.streams.seed(STREAM, "pair", number, k)
-
-    def _keep(self, number: int, trained: Mapping[int, Sequence[Measurement]]) -> None:
-        """Store pairs of trainings, main and the proposal, by their numbers."""
-        events = []
+    def record(self, number: int, k: int, split: str, main: Measurement, changed: Measurement) -> None:
+        """Record a pair with the gain of the proposal over main, in the task's unit (0 where one of them failed), then
+        count it."""
+        status, difference = f"{status_of(main)} {status_of(changed)}", 0.0
+        if status == OK and main.metric is not None and changed.metric is not None:
+            difference = self.project.task.sign * (main.metric - changed.metric)
+        seconds = main.device_seconds_spent + changed.device_seconds_spent
+        pair = PairEvent(
+            proposal=number, number=k, seed=main.seed, split=split, base_metric=main.metric, metric=changed.metric,
+            difference=difference, status=status, device_seconds_spent=seconds,
+        )  # fmt: skip
+        self.study.record(pair)
+        self.pairs.setdefault(number, []).append(pair)
+        day = self.day()
         with self.database.write() as connection:
             proposal = connection.get_one(ProposalRow, number)
-            proposer = proposal.proposer
-            for k, (main, own) in trained.items():
-                event = self._pair(number, k, main, own)
-                row = {name: getattr(event, name) for name in MEASURED}
-                connection.add(Pair(proposal_id=number, device_seconds=event.device_seconds_spent, **row))
-                proposer.checking += event.device_seconds_spent
-                if _status(own) != "ok" and proposal.state == "verifying":
-                    proposal.state, proposal.reason = "refused", f"a training of it failed: {own.reason or own.status}"
-                    proposer.refuted, proposer.streak = proposer.refuted + 1, 0
-                events.append(event)
-            self.study.record(*events)
+            proposal.pairs, proposal.device_seconds = k + 1, proposal.device_seconds + seconds
+            merged = (ProposalRow.volunteer_id == proposal.volunteer_id) & (ProposalRow.state == "merged")
+            is_new = not connection.scalar(select(func.count()).where(merged))
+            self.database.put(connection, "day", date=day["date"], pairs=day["pairs"] + 1, new=day["new"] + is_new)
 
-    def _pair(self, number: int, k: int, main: Measurement, own: Measurement) -> PairEvent:
-        """The gain of the proposal over main, in the task's unit; 0 where one of them failed."""
-        statuses, difference = [_status(main), _status(own)], 0.0
-        if statuses == ["ok", "ok"] and main.metric is not None and own.metric is not None:
-            difference = self.project.task.sign * (main.metric - own.metric)
-        return PairEvent(
-            proposal=number,
-            number=k,
-            seed=self._seed(number, k),
-            split=_split(number, k),
-            base_metric=main.metric,
-            metric=own.metric,
-            difference=difference,
-            status=" ".join(statuses),
-            device_seconds_spent=main.device_seconds_spent + own.device_seconds_spent,
-        )
-
-    def _decide(self, number: int) -> bool:
+    def decide(self, proposal: ProposalRow) -> bool:
         """Merge or end a test that is not open any more; whether it did."""
-        with self.database.read() as connection:
-            proposal = connection.get_one(ProposalRow, number)
-            pairs = _pairs(connection, proposal)
-            trained = trained_pairs(connection, number) - proposal.first_pair
-        if proposal.state != "verifying":
-            return False
+        trained = self.pairs.get(proposal.proposal_id, [])[proposal.first_pair :]
+        pairs = [pair for pair in trained if pair.status == OK]
         outcome = judge([pair.difference for pair in pairs], proposal.level)
-        if outcome.state == "crossed":
-            self._merge(number, outcome, pairs)
-        elif outcome.state == "hopeless" or trained - len(pairs) >= MOST_FAILED:
-            with self.database.write() as connection:
-                proposal = connection.get_one(ProposalRow, number)
-                proposer = proposal.proposer
-                proposal.state, proposal.log_e, proposal.changed_at = "hopeless", outcome.log_e, utc_now()
-                proposal.reason = f"no gain shown in {len(pairs)} pairs"
-                proposer.refuted, proposer.streak = proposer.refuted + 1, 0
-            self.say(f"proposal {number}: {proposal.reason}")
+        failure = next((status for pair in trained if (status := pair.status.split(" ")[1]) != "ok"), None)
+        if failure is not None:
+            self.end(proposal.proposal_id, f"a training of it failed: {failure}")
+        elif outcome.state == "crossed":
+            self.merge(proposal, outcome, pairs)
+        elif outcome.state == "hopeless" or len(trained) - len(pairs) >= MOST_FAILED:
+            self.end(proposal.proposal_id, f"no gain shown in {len(pairs)} pairs")
         else:
             return False
         return True
 
-    def _merge(self, number: int, outcome: SequentialOutcome, pairs: list[Pair]) -> None:
-        with self.database.read() as connection:
+    def end(self, number: int, reason: str) -> None:
+        with self.database.write() as connection:
             proposal = connection.get_one(ProposalRow, number)
-            proposer, base = proposal.proposer, connection.get_one(BlockRow, proposal.base)
-            block = (connection.scalar(select(func.max(BlockRow.number))) or 0) + 1
+            proposal.state, proposal.reason, proposal.changed_at = "rejected", reason, utc_now()
+        self.say(f"proposal {number}: {reason}")
+
+    def merge(self, proposal: ProposalRow, outcome: SequentialOutcome, pairs: Sequence[PairEvent]) -> None:
+        """A new block."""
+        label = proposal.volunteer.label
         trailers = Trailers(
-            block=block,
-            proposal=number,
-            proposer=proposer.volunteer_id,
-            base=base.commit,
+            block=len(self.chain.blocks()),
+            proposal=proposal.proposal_id,
+            proposer=proposal.volunteer_id,
+            base=proposal.main,
             gain=outcome.mean,
             low=outcome.low,
             high=outcome.high,
@@ -238,77 +216,91 @@ class Verifier:
             differences=tuple(pair.difference for pair in pairs),
             ledger=state_of(self.study.folder / "ledger"),
         )
-        subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.label}"
-        commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.label, base.commit)
-        with self.database.write() as connection:
-            self._enter(connection, connection.get_one(ProposalRow, number), trailers, commit)
+        subject = f"Block {trailers.block}: {outcome.mean:.4g} {trailers.unit} by {label}"
+        self.chain.append(proposal.source, subject, trailers.lines(), label, proposal.main)
+        self.settle()
         self.say(subject)
 
-    def _enter(self, connection: Connection, proposal: ProposalRow, trailers: Trailers, commit: str) -> None:
-        proposer = proposal.proposer
-        base = connection.scalar(select(BlockRow).where(BlockRow.commit == trailers.base))
-        connection.add(
-            BlockRow(
-                number=trailers.block,
-                proposal_id=proposal.proposal_id,
-                parent=base.number if base else None,
-                commit=commit,
-                source_id=source_of(proposal.source).source_id,
-                gain=trailers.gain,
-                low=trailers.low,
-                high=trailers.high,
-            )
+    def void(self, number: int, because: str) -> None:
+        """Take a block back: main becomes what it was before it, in a new commit, and the proposals of the blocks after
+        it are tested again. Nothing for a block that is void already."""
+        blocks = self.chain.blocks()
+        if not 0 < number < len(blocks) or blocks[number].void or not blocks[number].merge:
+            return
+        trailers = Voided(
+            block=len(blocks),
+            void=tuple(block.number for block in blocks[number:] if not block.void),
+            because=because,
+            base=blocks[-1].commit,
+            ledger=state_of(self.study.folder / "ledger"),
         )
-        proposal.state, proposal.log_e, proposal.changed_at = "merged", trailers.log_e, utc_now()
-        proposer.confirmed, proposer.streak = proposer.confirmed + 1, proposer.streak + 1
-        for other in connection.scalars(select(ProposalRow).where(ProposalRow.state == "verifying")).all():
-            again(connection, other, f"main moved on to block {trailers.block}")
-        self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
+        subject = f"Block {trailers.block}: block {number} is void"
+        before = self.chain.files(blocks[number - 1].commit)
+        self.chain.append(before, subject, trailers.lines(), "host", trailers.base)
+        self.settle()
+        self.say(f"{subject}: {because}")
+
+    def settle(self) -> None:
+        """Bring ledger, clones and proposals in line with main, also after a kill."""
+        blocks = self.chain.blocks()
+        if missing := [block for block in blocks[1:] if block.commit not in self.recorded]:
+            self.chain.publish()
+            for unrecorded in missing:
+                self.study.record(BlockEvent(body={"commit": unrecorded.commit, **vars(unrecorded.trailers)}))
+                self.recorded.add(unrecorded.commit)
+        last = {block.merge.proposal: block for block in blocks if block.merge}
+        first = {min(block.trailers.void) for block in blocks if isinstance(block.trailers, Voided)}
+        with self.database.write() as connection:
+            for proposal in connection.scalars(select(ProposalRow).where(ProposalRow.state.in_(("merged", "testing")))):
+                block, before = last.get(proposal.proposal_id), proposal.state
+                if block and not block.void:
+                    proposal.state, proposal.reason = "merged", ""
+                elif block and proposal.state == "merged":
+                    proposal.state = "void" if block.number in first else "waiting"
+                    proposal.reason = block.void
+                elif proposal.state == "testing" and proposal.main != blocks[-1].commit:
+                    proposal.state, proposal.reason = "waiting", f"main moved on to block {blocks[-1].number}"
+                if proposal.state != before:
+                    proposal.changed_at = utc_now()
 
 
-def _waiting(connection: Connection) -> list[policy.WaitingProposal]:
-    """The proposals among which the next one is chosen."""
-    position = func.row_number().over(
-        partition_by=ProposalRow.volunteer_id, order_by=(RunLease.base.desc(), ProposalRow.claimed.desc())
-    )
-    recent = (
-        select(ProposalRow.proposal_id, RunLease.base, position.label("position"))
-        .join(RunLease, RunLease.lease_id == ProposalRow.lease_id)
-        .where(ProposalRow.state == "waiting")
-        .subquery()
-    )
-    rows = connection.execute(
-        select(ProposalRow.proposal_id, ProposalRow.claimed, Volunteer, recent.c.base)
-        .join(recent, recent.c.proposal_id == ProposalRow.proposal_id)
-        .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
-        .where(recent.c.position <= MOST_OF_ONE)
-    ).all()
-    gains = connection.execute(select(BlockRow.number, BlockRow.gain).where(BlockRow.void == "")).all()
-    plausible = 2 * max((gain for block, gain in gains if block), default=math.inf)
-    since = {base: sum(gain for block, gain in gains if block > base) for base in {row.base for row in rows}}
-    return [
-        policy.WaitingProposal(number, standing(who), claimed, who.volunteer_id, since[base], plausible)
-        for number, claimed, who, base in rows
-    ]
+def waiting_proposals(connection: Connection) -> list[WaitingProposal]:
+    """The proposals among which the next one is chosen, with the record of their volunteers."""
+    merged = func.sum(case((ProposalRow.state == "merged", 1), else_=0))
+    refuted = func.sum(case((ProposalRow.state.in_(("rejected", "void")), 1), else_=0))
+    records = select(ProposalRow.volunteer_id, merged, refuted).group_by(ProposalRow.volunteer_id)
+    known = {volunteer: counts for volunteer, *counts in connection.execute(records)}
+    rows = connection.scalars(select(ProposalRow).where(ProposalRow.state == "waiting"))
+    return [WaitingProposal(r.proposal_id, r.volunteer_id, r.claimed, *known[r.volunteer_id]) for r in rows]
 
 
-def _pairs(connection: Connection, proposal: ProposalRow) -> list[Pair]:
-    """The pairs of the test under way that say something, in order."""
-    own = (Pair.proposal_id == proposal.proposal_id) & (Pair.number >= proposal.first_pair)
-    rows = connection.scalars(select(Pair).where(own).order_by(Pair.number))
-    return [pair for pair in rows if pair.status == "ok ok"]
-
-
-def _status(measured: Measurement) -> str:
+def status_of(measured: Measurement) -> str:
     """ok for a verified metric alone: what a script says of itself merges nothing."""
     if measured.status != "ok" or measured.metric is None:
         return measured.status if measured.status != "ok" else "unknown"
     return "ok" if measured.trust == "verified" else measured.trust or "unverified"
 
 
-def _job(number: int, k: int, side: str) -> str:
-    return f"{number}-{k}-{side}"
+def carry_on(project: Project, say: Say) -> None:
+    """Verify until a stop is requested (file `stop`)."""
+
+    def note(event: Mapping[str, JsonValue]) -> None:
+        if event["kind"] == "note":  # such as a node that is not used
+            say(str(event["text"]))
+
+    study = Study.open(project.folder)
+    study.agree()
+    with study, executor_of(study, note) as executor:
+        verifier = Verifier(project, study, say)
+        while not (study.folder / "stop").exists():
+            project.database.heartbeat()
+            try:
+                is_at_work = verifier.step(executor)
+            except Drained:
+                return
+            if not is_at_work:
+                time.sleep(IDLE_SECONDS)
 
 
-def _split(number: int, k: int) -> str:
-    return f"{number}-{k}"
+if __name__ == "__main__":
+    as_process(Project.open, carry_on, "verifies this project's proposals", "proposal")

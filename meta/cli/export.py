@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import sys
 import tempfile
@@ -40,7 +39,6 @@ from trainer import sandbox
 if TYPE_CHECKING:
     import duckdb
 
-HOSTED = {"contest.sqlite": "meta.cli.contest_host", "home.sqlite": "meta.cli.home"}  # with a public copy of their own
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
 TOOLS = {"trackio": to_trackio, "wandb": to_wandb}
 
@@ -48,7 +46,7 @@ TOOLS = {"trackio": to_trackio, "wandb": to_wandb}
 @verb(
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
-    ("metaloop export my-contest -o results", "what may be published of a contest or project"),
+    ("metaloop export my-contest -o results", "what may be published of a contest"),
 )
 def export(
     out: Output,
@@ -98,8 +96,8 @@ def export(
     --to trackio and wandb write every run with its experiments into a folder, for that tool.
     WANDB_MODE=online sends them to your account instead.
 
-    Of a contest or a shared project, without --view and --to: writes all that may be published
-    into a new folder. Of a contest also the texts that its pages show only after the close."""
+    Of a contest, without --view and --to: writes all that may be published into a new folder,
+    also the texts that its pages show only after the close."""
     target = Path(output).expanduser() if output else None
     if program and not kind:
         raise UsageError("--program needs --for", hint="add --for prose")
@@ -112,13 +110,14 @@ def export(
     if project:
         raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
-    hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
-    if not hosted or view or to:
+    if view or to or not (folder / "contest.sqlite").is_file():
         to_tables(out, folder, target, to or "tsv", view or "runs")
     elif target is None:
         raise UsageError("name a new folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o NEW")
     else:
-        importlib.import_module(hosted[0]).publish(out, folder, target)
+        from meta.cli.contest_host import publish  # packages of contests
+
+        publish(out, folder, target)
 
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:

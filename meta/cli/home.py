@@ -6,20 +6,16 @@ import os
 import random
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from analysis.wording import duration
 from arena.audit.verify import How
 from arena.home.audit import problems, retrain
 from arena.home.chain import Chain
-from arena.home.client import HostClient, JoinedProject, VolunteerFolder
-from arena.home.export import written
 from arena.home.project import Project
-from arena.home.results import state_of
-from arena.home.tables import OPEN, BlockRow
-from arena.home.volunteer import LocalResearcher, VolunteerSession
+from arena.home.state import state_of
+from arena.home.volunteer import HostClient, LocalSearch, VolunteerSession
 from arena.study.lock import is_taken
-from arena.study.setup import StudySetup
 from arena.work import sandbox
 from arena.work.choice import require_chosen
 from inner_loop.models.prices import settled
@@ -32,14 +28,16 @@ from meta.cli.options import argument, flag, rare
 from meta.cli.output import Output, ask
 from meta.cli.views import View
 from meta.kinds.cost import refuse_small
+from meta.kinds.program_checks import refuse_inert
 from programs.common.errors import CapReached, NotFound, UsageError
 from programs.common.text import one_line
 from trainer.streams import Streams
 from trainer.task import Task, builtin_tasks
+from trainer.user_files import private_folder
 
 ProjectFolder = Annotated[str, argument(metavar="DIR")]
 PORT = 8331
-BLOCKS = View("", hide=("program_id", "commit", "proposal"))
+BLOCKS = View("", hide=("commit", "proposal"))
 AUDITED = View("", hide=("commit",))
 
 
@@ -49,34 +47,29 @@ AUDITED = View("", hide=("commit",))
     ("metaloop home join https://HOST", "on any other machine: search for it"),
 )
 def home() -> None:
-    """Let strangers improve one train.py. The host trains their proposals again, on fresh seeds
-    and data, and merges them into main, a git repository, only if they are better."""
+    """Let strangers improve one train.py. They search on their own; the host trains their proposals
+    again, on fresh seeds and data, and merges them into main, a git repository, only if they are better."""
 
 
 @verb(
-    ("metaloop home init my-project -t strokes", "volunteers follow stock"),
-    ("metaloop home init p2 -p stock,idea-queue,local", "volunteers follow one of three"),
+    ("metaloop home init my-project -t strokes", "runs of the task's own budget"),
+    ("metaloop home init p2 -t tinylm -b 1h", "runs of an hour, unless a volunteer asks for others"),
 )
 def init(
     out: Output,
     folder: ProjectFolder,
     title: Annotated[str | None, flag("Title  [default: the folder's name].", metavar="TEXT")],
     task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")],
-    programs: Annotated[str, flag("Programs that volunteers follow.", "-p", metavar="NAME|FILE,…", default="stock")],
     run_budget: RunBudgetFlag,
 ) -> None:
     """Create a project. Its folder holds the secret that all seeds and hidden data are
-    drawn from, and main, a git repository."""
+    drawn from, and main, a git repository. -b is what a volunteer's run uses by default."""
     loaded = load_task(task)
     sandbox.require(loaded, True)
-    followed = resolve.programs(resolve.listed(programs))
-    if not followed:
-        raise UsageError("name a program", hint="-p stock")
     budget = run_budget or loaded.run_budget
     refuse_small(loaded, budget, False)
-    setup = StudySetup("home", loaded, budget, workers=workers_of(None, 1), programs=followed)
     path = Path(folder).expanduser()
-    project = Project.create(path, setup, title or path.name, [(program, 1.0) for program in followed])
+    project = Project.create(path, loaded, budget, title or path.name, workers=workers_of(None, 1))
     out.thing({"folder": folder, "project": project.project_id, "task": loaded.name, "main": project.chain.head})
     out.next(f"metaloop home serve {resolve.typed(path)}")
 
@@ -94,12 +87,14 @@ def serve(
     proxy: ProxyFlag,
     void: Annotated[int | None, flag("Revoke this block; needs --because.", metavar="BLOCK")],
     because: Annotated[str, flag("The reason of --void, for the page and the commit.", metavar="TEXT", default="")],
+    max_pairs_a_day: Annotated[
+        int, rare("Pairs of trainings that verification may use a day (UTC).", min=0, default=1000)
+    ],
 ) -> None:
     """Serve a project and verify the volunteers' proposals. Accepted proposals survive a
     kill; the same command resumes.
 
-    METALOOP_EXECUTOR=ray verifies on the nodes of a Ray cluster (docs/cluster.md). All other
-    settings of a project are fixed by `home init`.
+    METALOOP_EXECUTOR=ray verifies on the nodes of a Ray cluster (docs/cluster.md).
 
     --void revokes a block (an accepted proposal): a new commit restores the version of main
     before it, and the proposals of all later blocks are verified again. If another process
@@ -108,13 +103,15 @@ def serve(
 
     require_chosen()
     path = Path(folder).expanduser()
+    project = Project.open(path)
     if void is not None:
-        request_void(Project.open(path), void, because.strip())
+        request_void(project, void, because.strip())
         if is_taken(path):
             out.thing({"block": void, "state": "being taken back by the process that serves"})
             return
     elif because:
         raise UsageError("--because is the reason of --void", hint="--void BLOCK")
+    project.database.set_fact("limits", max_pairs_a_day=max_pairs_a_day)
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})
@@ -125,15 +122,13 @@ def serve(
 
 def request_void(project: Project, block: int, because: str) -> None:
     """Record the request, which the process that verifies carries out. Raises NotFound or UsageError."""
-    name = resolve.typed(project.folder)
+    name, blocks = resolve.typed(project.folder), project.chain.blocks()
     if not because:
         raise UsageError("a reason is missing", hint="--because TEXT")
-    with project.database.read() as connection:
-        row = connection.get(BlockRow, block)
-    if row is None or row.proposal_id is None:
+    if not 0 < block < len(blocks) or not blocks[block].merge:
         raise NotFound(f"{name} has no block {block} that can be void", hint=f"metaloop status {name}")
-    if row.void:
-        raise UsageError(f"block {block} is void already: {row.void}")
+    if blocks[block].void:
+        raise UsageError(f"block {block} is void already: {blocks[block].void}")
     if project.database.fact("void").get("block", block) != block:
         raise UsageError("another block is being taken back", hint="try again in a moment")
     project.database.set_fact("void", block=block, because=because)
@@ -141,79 +136,75 @@ def request_void(project: Project, block: int, because: str) -> None:
 
 def show(out: Output, folder: Path) -> None:
     """``metaloop status`` of a project: its blocks, each with its gain over the block before it."""
-    project = Project.open(folder)
-    state = state_of(project)
+    state = state_of(Project.open(folder))
     if out.mode == "json":
         out.thing(asdict(state))
         return
     views.show(out, [asdict(block) for block in state.blocks], BLOCKS)
-    out.thing(
-        {
-            "gain": f"in {project.task.unit}",
-            "volunteers": state.volunteers,
-            "runs in progress": state.runs_out,
-            "open proposals": sum(state.proposals.get(name, 0) for name in OPEN),
-            "search": duration(state.searched_seconds),
-            "verification": duration(state.verified_seconds),
-        }
-    )
+    facts: dict[str, Any] = {"gain": f"in {state.unit}", "volunteers": state.volunteers}
+    out.thing({**facts, "proposals": state.counts, "verification": duration(state.verified_seconds)})
 
 
 @verb(
     ("metaloop home join https://HOST", "one run after the other, until Ctrl-C"),
+    ("metaloop home join https://HOST -p my/program.md -m NAME", "a model follows your program"),
     ("metaloop home join https://HOST --runs 3 -y", "three runs, without a question"),
 )
 def join(
     out: Output,
     url: Annotated[str, argument(metavar="URL")],
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
+    program: Annotated[str, flag("The program of your runs.", "-p", metavar="NAME|FILE", default="stock")],
     folder: Annotated[str, rare("Folder for your token and your runs.", default="metaloop-home")],
     runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1)],
+    run_budget: RunBudgetFlag,
     devices: Annotated[str | None, flag("The GPUs that may be used, by number.", metavar="N,…")],
-    workers: Annotated[int | None, rare("Simultaneous runs  [default: one for each of --devices].", min=1)],
     max_gb: Annotated[float, rare("GB of memory that a training may take.", min=0.1, default=4.0)],
     yes: YesFlag,
     models: ModelFlags,
 ) -> None:
-    """Search for improvements for a project. Its task and its scripts run here, in a sandbox
-    without network that sees none of your files. Ctrl-C stops it; the same command resumes.
+    """Search for improvements for a project: runs that start from main, each an ordinary study on
+    this machine. What a run finds is proposed to the host. The task and the scripts run here, in a
+    sandbox without network that sees none of your files. Ctrl-C stops it; the same command resumes.
     The URL is https, or http on this machine, such as the end of an ssh tunnel.
-    With --model, or -r command:NAME, your model or agent follows the programs; spending
+    With --model, or -r command:NAME, your model or agent follows the program; spending
     limits apply to each run."""
     researcher, config = parse_models(models)
     require_able(researcher, config, yes=yes)
     path = Path(folder).expanduser().absolute()
+    client, gpus = HostClient(url), resolve.listed(devices)
     os.environ.setdefault("METALOOP_CACHE", str(path / "cache"))  # all that is written lies in the folder
-    follower = LocalResearcher(researcher, settled(config))
-    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, max_gb, out.note, follower)
-    has_joined = bool(session.folder.get("project", JoinedProject))
-    task = session.preview()
-    if not has_joined:
-        agree(out, url, path, task, yes)
-    gpus = resolve.listed(devices)
-    slots = workers or max(1, len(gpus))
-    if gpus and slots == 1:
+    if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    about = session.join(slots)
+    text = resolve.one_program(program)
+    search = LocalSearch(text, researcher, settled(config), run_budget, max(1, len(gpus)), max_gb)
+    session = VolunteerSession(client, private_folder(path), name, search, out.note)
+    task, made = session.preview(), 0
+    refuse_inert([text], [task], researcher)
+    if session.joined is None:
+        agree(out, url, path, task, session.budget or task.run_budget, yes)
+    about = session.join()
     out.note(f"joined {about.title}: task {about.task.name}, main is at block {about.block}")
     try:
-        session.serve(runs, [gpus[k % len(gpus)] if gpus else "" for k in range(slots)])
+        while runs is None or made < runs:
+            session.step()
+            made += 1
     except (KeyboardInterrupt, CapReached):
         out.note(f"stopped; the unfinished run is kept in {resolve.shown(path)}, and the same command continues it")
-    out.thing({"project": about.project, "runs": session.made, "folder": folder})
+    out.thing({"project": about.project, "runs": made, "folder": folder})
 
 
-def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
+def agree(out: Output, url: str, folder: Path, task: Task, run_budget: float, yes: bool) -> None:
     """Show what will run here, and ask. Raises UsageError without a terminal and --yes."""
     data = "data.py of the task and " if task.has_data else ""
     for line in (
         f"{url} asks this machine to search for a better {', '.join(task.editable)} of the task {task.name}.",
         f"what runs: {data}versions of {', '.join(task.editable)}, also with code that other volunteers wrote, each "
         f"about {task.cost_seconds:.3g} s with at most {task.memory_mb / 1024:.3g} GB of memory",
+        f"how long: runs of {duration(run_budget)} of device time each (-b sets it), until Ctrl-C or --runs N",
         f"where: in a sandbox without network, which sees a folder below {resolve.shown(folder)} and no other file",
-        "what is sent: your --name, the model of your processor, the number of devices, each run's experiments with "
-        "what your model used, and the best file of each run",
-        "what is never sent: your files, your environment, keys of language models",
+        "what is sent: your --name, and of each run that found a gain the files that changed, the gain and its error",
+        "what is never sent: your files, your program, your environment, keys of language models",
         f"how to stop: Ctrl-C; then delete {resolve.shown(folder)}, which holds all that was written",
     ):
         out.note(line)
@@ -265,11 +256,6 @@ def task_of(chain: Chain, task: str | None) -> Task:
         message = f"main is of a task that is not part of metaloop: {one_line(stated)[:80] or 'unnamed'}"
         raise UsageError(message, hint="name it, if you trust its code: -t DIR")
     return load_task(task or stated)
-
-
-def publish(out: Output, folder: Path, target: Path) -> None:
-    """``metaloop export`` of a project: main as a git repository; blocks, pairs and runs as CSV."""
-    out.thing({"folder": str(target), **written(Project.open(folder), target)})
 
 
 for command in (init, serve, join, audit):

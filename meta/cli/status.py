@@ -32,7 +32,7 @@ def status(
     watch: Annotated[bool, flag("Update until the study ends; with --json one line per update.")],
 ) -> None:
     """Show what a study is doing: the match and its programs, device time, the last kept edits.
-    Of a shared project: its blocks and programs."""
+    Of a shared project: its blocks and proposals."""
     folder = resolve.study_folder(study, out)
     if (folder / "home.sqlite").is_file():
         from meta.cli import home  # loads what trains

@@ -28,7 +28,7 @@ from analysis.knowledge.store import read as read_effects
 from analysis.knowledge.store import write as write_effects
 from analysis.ledger import Ledger
 from arena.home.chain import Chain
-from arena.home.protocol import RunResult, parsed
+from arena.home.protocol import Proposal, parsed
 from arena.serving.names import checked_name, skeletons
 from arena.study.run_archive import ARCHIVE, unpacked
 from inner_loop.chat.reply import BadEdit, parse
@@ -198,14 +198,14 @@ def test_requests_of_agents_to_models() -> None:
             assert json.loads(parse_request(kind, request.content).content) == sent
 
 
-def test_results_of_volunteers() -> None:
+def test_proposals_of_volunteers() -> None:
     rng = random.Random(6)
-    honest = {"device_seconds": 1.5, "experiments": 3, "events": '{"kind": "x"}', "claimed_gain": 0.1}
+    honest = {"base": "0" * 40, "gain": 0.1, "error": 0.05, "files": {"train.py": "x"}}
     for turn in range(20_000):
-        raw = json.dumps(changed(honest | {"files": {"train.py": "x"}}, rng)).encode()
+        raw = json.dumps(changed(honest, rng)).encode()
         with refused(UsageError):
-            result = parsed(RunResult, spoilt(raw, rng) if turn % 2 else raw)
-            assert parsed(RunResult, result.model_dump_json()) == result and 0 <= result.experiments <= 10**6
+            proposal = parsed(Proposal, spoilt(raw, rng) if turn % 2 else raw)
+            assert parsed(Proposal, proposal.model_dump_json()) == proposal and proposal.files
 
 
 def test_names() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import undefer
 
-import arena.home.work
+import arena.home.verifying
 from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
 from arena.contest.running import work
@@ -62,8 +62,8 @@ def test_idle_process_seldom_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         carry_on = lambda: work.carry_on(contest, lambda _: None)  # noqa: E731
     else:
         served = project = new_project(tmp_path / "project")
-        carry_on = lambda: arena.home.work.carry_on(project, lambda _: None)  # noqa: E731
-    for module in (work, arena.home.work):
+        carry_on = lambda: arena.home.verifying.carry_on(project, lambda _: None)  # noqa: E731
+    for module in (work, arena.home.verifying):
         monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
     counts = Counter[str]()
     for name in ("begin", "commit"):

@@ -14,7 +14,7 @@ import pytest
 
 from arena.contest.client import ContestClient
 from arena.contest.web.host import RateLimits
-from arena.home.client import HostClient, Unreachable
+from arena.home.volunteer import HostClient, Unreachable
 from arena.serving.limits import Rate
 from programs.common.errors import EnvironmentProblem
 from tests.arena.contest.hosting import Browser, founded, served

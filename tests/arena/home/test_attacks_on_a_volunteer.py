@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from arena.home import volunteer
 from arena.home.bundle import MOST_PARSED, unpack
-from arena.home.client import JoinedProject, LeaseFile
-from arena.home.host import ProjectHost
 from arena.home.project import Project
-from arena.home.protocol import RunResult, RunWork, parsed
-from arena.home.tables import Volunteer
-from programs.common.errors import EnvironmentProblem, UsageError
-from tests.arena.home.clients import RESULT
+from arena.home.protocol import Proposal
+from programs.common.errors import UsageError
+from tests.arena.home.clients import better, rows
 from tests.arena.home.serving import serving
-from tests.arena.home.test_attacks import bundle_of, session_in, toml_with, work_of
+from tests.arena.home.test_attacks import about, bundle_of, hosted, toml_with
+from tests.arena.home.test_serving import session
 
 
 @pytest.mark.parametrize("name", ["task.toml", "train.py", "prepare.py"])
@@ -56,105 +52,80 @@ def test_a_bundle_that_is_slow_to_parse_costs_a_volunteer_little(
     assert time.thread_time() - began < 1.0
 
 
-def test_a_lease_for_another_task_than_the_one_agreed_to_is_not_run(project: Project, tmp_path: Path) -> None:
-    session = session_in(tmp_path / "v")
-    joined = JoinedProject(url="http://127.0.0.1:9", project=project.project_id, task=project.bundle.digest, token="t")
-    session.folder.put("project", joined)
-    session.run = lambda _: pytest.fail("it was run")  # type: ignore[method-assign]
-    raw = json.dumps(work_of({"task": "1" * 64})).encode()
-    session.reach = lambda *_: raw  # type: ignore[method-assign]
+def test_another_task_than_the_one_agreed_to_is_not_run(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    ann = hosted(tmp_path / "v", project, project.bundle, {"train.py": "x = 1\n"})
+    task = {"name": "t", "digest": "1" * 64, "unit": "nats"}
+    ann.reach = lambda *_: about({"project": project.project_id, "task": task})  # type: ignore[method-assign]
     with pytest.raises(UsageError, match="another task than the one that you agreed to"):
-        session.step()
-    assert session.folder.get("lease", LeaseFile) is None
+        ann.step()
+    assert not list(ann.runs.iterdir())
 
 
 def test_the_task_that_is_joined_is_the_one_that_was_shown(project: Project, tmp_path: Path) -> None:
     other = bundle_of(project, "task.toml", toml_with(project, lambda t: t["budget"].update(memory_mb=999)))
-    session = session_in(tmp_path / "v")
     with serving(project) as url:
-        session = session_in(tmp_path / "v", url)
-        session.preview()
+        ann = session(url, tmp_path / "v")
+        ann.preview()
         vars(project)["bundle"] = other  # shown one task, asked to run another
         with pytest.raises(UsageError, match="not the one that was shown"):
-            session.join()
-    assert session.folder.get("project", JoinedProject) is None
+            ann.join()
+    assert ann.joined is None
 
 
-def test_the_last_refused_results_are_kept(tmp_path: Path) -> None:
-    folder = session_in(tmp_path / "v").folder
-    result = parsed(RunResult, json.dumps({**RESULT, "files": {}}))
-    names = []
-    for k in range(9):
-        work = parsed(RunWork, json.dumps(work_of({"lease": f"r{k:012x}"})))
-        names.append(folder.refuse(LeaseFile(work=work, result=result)))
-        time.sleep(0.01)
-    assert sorted(path.name for path in folder.folder.glob("refused-*")) == names[-5:]
+def test_what_main_says_of_itself_is_one_printable_line(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    ann, lines = hosted(tmp_path / "v", project, project.bundle, {}), list[str]()
+    ann.say = lines.append
+    folder = ann.runs / "0001"
+    folder.mkdir()
+    (folder / "proposal.json").write_text(json.dumps({"base": "0" * 40, "files": {"train.py": ""}, "gain": 1.0}))
+    answer = {"state": "rejected\n\x1b[2J", "reason": "a\nerror: b" + "x" * 9000, "proposal": 1}
+    ann.reach = lambda *_: json.dumps(answer).encode()  # type: ignore[method-assign]
+    ann.hand_in(folder)
+    assert lines[-1].isprintable() and len(lines[-1]) < 700
 
 
-def test_an_error_in_one_slot_ends_the_others(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second slot may not run anything yet, and would wait for ever."""
+def test_a_host_that_changes_its_answer_ends_no_search(project: Project, tmp_path: Path) -> None:
+    """It is asked again about proposals that wait, whatever it says of them, and never again about others."""
     with serving(project) as url:
-        session = session_in(tmp_path / "v", url)
-        session.join(2)
-        monkeypatch.setattr(session, "step", lambda *_: (_ for _ in ()).throw(EnvironmentProblem("no disk")))
-        ended: Future[None] = Future()
-
-        def serve() -> None:
-            try:
-                session.serve(None, ["", ""])
-            except EnvironmentProblem as error:
-                ended.set_exception(error)
-
-        threading.Thread(target=serve, daemon=True).start()
-        with pytest.raises(EnvironmentProblem, match="no disk"):
-            ended.result(60)
-
-
-def test_a_quota_falls_and_a_file_changes_in_turn_alone(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(volunteer, "PAUSES", (0.01,))
-    with serving(project) as url:
-        session = session_in(tmp_path / "v", url)
-        session.join(2)
-        session.run = lambda _: parsed(RunResult, json.dumps({**RESULT, "files": {}}))  # type: ignore[method-assign]
-        put, alone = session.folder.put, []
-        monkeypatch.setattr(
-            session.folder, "put", lambda name, value: (alone.append(session.turn.locked()), put(name, value))
+        ann = session(url, tmp_path / "v")
+        ann.join()
+        ann.run = lambda _: Proposal(  # type: ignore[method-assign]
+            base=project.chain.head, files=better(project, LR=0.1), gain=0.5
         )
-        for confirmed, granted in ((1, 2), (0, 1)):
-            with project.database.write() as connection:
-                connection.query(Volunteer).one().confirmed = confirmed
-            session.step()
-            assert session.quota == granted
-    assert alone == [True, False, True] * 2  # a result is stored under the name of its own slot
+        ann.step()
+        asked: list[str] = []
+        reach = ann.reach
+        ann.reach = lambda path, *more: (asked.append(path), reach(path, *more))[1]  # type: ignore[method-assign]
+        ann.step()  # asks about the first, and hands in the second
+        assert asked.count("/api/v1/proposals") == 2
+        for folder in ann.run_folders():
+            (folder / "answer.json").write_text('{"state": "rejected"}')
+        asked.clear()
+        ann.step()
+        assert asked.count("/api/v1/proposals") == 1 and len(rows(project)) == 1
 
 
-def test_a_lease_too_many_is_asked_for_again(project: Project, host: ProjectHost, tmp_path: Path) -> None:
-    """A volunteer whose block became void may have more runs out than it may now; its search goes on."""
+def test_a_proposal_that_the_host_does_not_take_ends_no_search(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(project) as url:
-        session = session_in(tmp_path / "v", url)
-        session.join(2)
-        with project.database.write() as connection:
-            connection.query(Volunteer).one().confirmed = 1
-        leases = [session.ask("/api/v1/leases", RunWork, volunteer.protocol.LeaseRequest(have=have)) for have in ([],)]
-        with project.database.write() as connection:
-            connection.query(Volunteer).one().confirmed = 0
-        session.folder.put("lease-1", LeaseFile(work=leases[0]))
-        said: list[str] = []
-        session.say = lambda line: (said.append(line), session.stopping.set())  # type: ignore[func-returns-value]
-        with pytest.raises(KeyboardInterrupt):
-            session.step()
-    assert "HTTP 503" in said[0] and "trying again" in said[0]
+        ann = session(url, tmp_path / "v")
+        ann.join()
+        proposal = Proposal(base=project.chain.head, files=better(project, LR=0.1), gain=0.5)
+        ann.run = lambda _: proposal  # type: ignore[method-assign]
+        ask = ann.ask
 
+        def refuse(path: str, *more: Any) -> Any:
+            if path == "/api/v1/proposals":
+                raise UsageError("too large")
+            return ask(path, *more)
 
-def test_a_program_has_a_name_on_one_line(tmp_path: Path) -> None:
-    session = session_in(tmp_path / "v")
-    for name in ("", "a\nb", "\x1b[2J", "a\u202eb"):
-        given = {**work_of({})["program"], "name": name}
-        raw = json.dumps(work_of({"program": given})).encode()
-        session.reach = lambda *_, raw=raw: raw  # type: ignore[method-assign,misc]
-        with pytest.raises(EnvironmentProblem, match=r"program\.name"):
-            session.step()
+        with monkeypatch.context() as patch:
+            patch.setattr(ann, "ask", refuse)
+            ann.step()
+        answer = json.loads((ann.runs / "0001" / "answer.json").read_text())
+        assert answer["state"] == "refused" and answer["reason"] == "too large"
+        ann.step()
+    assert len(rows(project)) == 1

@@ -15,15 +15,14 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from sqlalchemy import select
 
 from arena.audit.verify import How
 from arena.home.audit import problems, retrain
 from arena.home.chain import COMMITTER, Chain, Trailers, Voided
 from arena.home.host import ProjectHost
-from arena.home.project import Project
-from arena.home.tables import BlockRow, Volunteer
-from arena.home.voiding import void
+from arena.home.project import Project, Volunteer
+from arena.home.state import state_of
+from arena.home.verifying import Verifier
 from arena.study.study import Study
 from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.arena.home.serving import get, serving
@@ -41,10 +40,10 @@ def two_blocks(tmp_path_factory: pytest.TempPathFactory) -> Project:
     ann, bob = Client(host, "Ann"), Client(host, "Bob")
     with project.database.write() as connection:  # no name that the host takes; pages escape it all the same
         connection.get_one(Volunteer, bob.number).name = "<script>x</script>|`a`"
-    lease = bob.lease().lease
+    zero = project.chain.head
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     work(project)
-    bob.propose(better(project, LR=0.2), 0.4, lease)
+    bob.propose(better(project, LR=0.2), 0.4, base=zero)
     work(project)
     assert {state for state, _ in states(project).values()} == {"merged"}
     return project
@@ -65,10 +64,10 @@ def rewritten(
     """A copy of main whose second block has other trailers, or other files."""
     chain = Chain(Path(shutil.copytree(project.chain.folder, folder)))
     _, first, second = chain.commits()
-    entry = chain.entry(second)
-    assert isinstance(entry, Trailers)
+    trailers = chain.trailers(second)
+    assert isinstance(trailers, Trailers)
     subprocess.run(["git", "--git-dir", folder, "update-ref", "refs/heads/main", first], check=True)
-    chain.append(alter_files(chain.files(second)), "Block 2", alter(entry).lines(), "Bob", first)
+    chain.append(alter_files(chain.files(second)), "Block 2", alter(trailers).lines(), "Bob", first)
     return chain
 
 
@@ -115,12 +114,12 @@ def test_each_altered_trailer_is_noticed(
 def test_audit_files_that_no_proposal_changes_are_noticed(
     two_blocks: Project, tmp_path: Path, alter: Callable[[dict[str, str]], dict[str, str]], why: str
 ) -> None:
-    chain = rewritten(two_blocks, tmp_path / "m", lambda entry: entry, alter)
+    chain = rewritten(two_blocks, tmp_path / "m", lambda trailers: trailers, alter)
     assert [line for line in problems(chain, two_blocks.task) if why in line and "block 2" in line]
 
 
 def test_audit_link_in_a_block_is_noticed(two_blocks: Project, tmp_path: Path) -> None:
-    chain = rewritten(two_blocks, tmp_path / "m", lambda entry: entry)
+    chain = rewritten(two_blocks, tmp_path / "m", lambda trailers: trailers)
     _, first, second = chain.commits()
     files, message = chain.files(second), chain.message(second)
     rows = [f"120000 blob {chain.git('hash-object', '-w', '--stdin', data=b'/etc/passwd').strip()}\t{n}" for n in files]
@@ -147,26 +146,26 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     chained: Project,
 ) -> None:
     with Study.open(chained.folder) as study:
-        assert "block 1 is void" in void(chained, study, 1, "it was a mistake")
-        assert void(chained, study, 1, "once more") == ""
+        lines: list[str] = []
+        verifier = Verifier(chained, study, lines.append)
+        verifier.void(1, "it was a mistake")
+        verifier.void(1, "once more")
+        assert lines == ["Block 3: block 1 is void: it was a mistake"]
     zero, _, _, restored = chained.chain.commits()
     assert chained.chain.files(restored) == chained.chain.files(zero)
-    assert isinstance(chained.chain.entry(restored), Voided)
-    assert states(chained) == {1: ("void", "it was a mistake"), 2: ("waiting", "block 1 is void")}
+    assert isinstance(chained.chain.trailers(restored), Voided)
+    assert states(chained) == {1: ("void", "it was a mistake"), 2: ("waiting", "it was built on block 1")}
     work(chained)
     assert states(chained)[2][0] == "merged" and states(chained)[1][0] == "void"
     assert chained.chain.files(chained.chain.head) == better(chained, LR=0.2)
     assert list(problems(chained.chain, chained.task)) == []
-    with chained.database.read() as connection:
-        blocks = connection.scalars(select(BlockRow).order_by(BlockRow.number)).all()
-    assert [(block.number, bool(block.void)) for block in blocks] == [
+    assert [(block.number, bool(block.void)) for block in chained.chain.blocks()] == [
         (0, False), (1, True), (2, True), (3, False), (4, False)
     ]  # fmt: skip
-    entry = chained.chain.entry(chained.chain.commits()[2])
-    assert isinstance(entry, Trailers)
-    again = chained.chain.entry(chained.chain.head)
-    assert isinstance(again, Trailers) and not set(again.splits) & set(entry.splits)  # fresh data once more
-    assert Client(ProjectHost(chained), "Eve").lease().base.block == 4
+    trailers = chained.chain.trailers(chained.chain.commits()[2])
+    assert isinstance(trailers, Trailers)
+    again = chained.chain.trailers(chained.chain.head)
+    assert isinstance(again, Trailers) and not set(again.splits) & set(trailers.splits)  # fresh data once more
 
 
 def test_the_host_takes_a_block_back_while_another_process_serves(chained: Project) -> None:
@@ -194,27 +193,27 @@ def test_the_host_takes_a_block_back_by_the_serve_that_goes_on(chained: Project)
         process.send_signal(signal.SIGINT)
 
 
-def test_the_public_copy_of_a_project_has_main_and_tables_and_no_secret(two_blocks: Project, tmp_path: Path) -> None:
-    export = ["export", str(two_blocks.folder)]
-    assert "name a new folder" in metaloop(*export, code=2).stderr
-    metaloop(*export, "-o", tmp_path / "out")
-    copied = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert {"HEAD", "blocks.csv", "pairs.csv", "runs.csv"} <= copied.keys()
-    assert two_blocks.study.secret.encode() not in b"".join(copied.values())
-    assert "run_id\t" in metaloop(*export, "--view", "runs").stdout  # a study, too
-
-
 def test_pages_show_blocks_and_escape_what_strangers_wrote(chained: Project) -> None:
     with serving(chained) as url:
         _, page = get(url)
-        assert "&lt;script&gt;" in page and "<script>x" not in page and 'href="/block/2"' in page
+        assert "&lt;script&gt;" in page and "<script>x" not in page
         assert f"metaloop home join {url} --name" in page
         _, text = get(f"{url}/llms.txt")
-        assert r"\<script\>x" in text and "| [2](/block/2) |" in text
+        assert r"\<script\>x" in text and "\n| 2 | " in text
         request = Request(f"{url}/", headers={"Host": "example.org"})
         plain = urlopen(request, timeout=30).read().decode()
         assert "metaloop home join https://HOST" in plain and "ssh -N -L 8331:127.0.0.1:8331 HOST" in plain
-        _, block = get(f"{url}/block/1")
-        assert "-MOMENTUM = 0.0" in block and "+MOMENTUM = 0.9" in block and chained.chain.commits()[1] in block
-        assert get(f"{url}/block/0")[0] == 200 and get(f"{url}/block/7")[0] == 404
         assert '"block":2' in get(f"{url}/api/v1/state")[1]
+
+
+def test_the_height_of_main_follows_a_void_block(chained: Project) -> None:
+    with Study.open(chained.folder) as study:
+        Verifier(chained, study, lambda _: None).void(2, "bad")
+    rows = state_of(chained).blocks
+    assert [row.main_gain for row in rows] == [0.0, rows[1].gain, rows[1].gain + rows[2].gain, rows[1].gain]
+    with serving(chained) as url:
+        page = get(url)[1]
+    assert f"+{rows[1].gain:.4f} after 1 block." in page
+    assert re.findall('circle class="(.*?)"', page) == ["kept", "kept", "discarded", "kept"]
+    heights = [float(height) for height in re.findall('<circle.*? cy="(.*?)"', page)]
+    assert heights[2] < heights[1] == heights[3] < heights[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.home.chain import Chain, Trailers, merged, read_entry
+from arena.home.chain import Chain, Trailers, merged, read_trailers
 from programs.common.errors import Corrupt
 
 TRAILERS = Trailers(
@@ -29,7 +29,7 @@ def test_blocks_are_commits_that_a_clone_can_read(chain: Chain, tmp_path: Path) 
     one = chain.append({**FIRST, "train.py": "a = 2\n"}, "Block 1", TRAILERS.lines(), "Ann <x>\n", zero)
     assert chain.head == one and chain.commits() == [zero, one]
     assert chain.files(zero) == FIRST and chain.files(one)["train.py"] == "a = 2\n"
-    assert read_entry(chain.message(one)) == TRAILERS and read_entry(chain.message(zero)) is None
+    assert read_trailers(chain.message(one)) == TRAILERS and read_trailers(chain.message(zero)) is None
     subprocess.run(["git", "clone", "-q", str(chain.folder), str(tmp_path / "copy")], check=True)
     assert (tmp_path / "copy/lib/model.py").read_text() == "b = 2\n"
     shown = ["git", "-C", str(tmp_path / "copy"), "log", "-1", "--format=%an|%cn"]
@@ -53,11 +53,11 @@ def test_a_head_that_has_moved_is_not_overwritten(chain: Chain) -> None:
 
 def test_damaged_trailers_are_said() -> None:
     text = f"Block 1\n\n{TRAILERS.lines()}"
-    assert read_entry(text) == TRAILERS
+    assert read_trailers(text) == TRAILERS
     with pytest.raises(Corrupt, match="block 1"):
-        read_entry(text.replace("Level: 1e-05", "Level: low"))
+        read_trailers(text.replace("Level: 1e-05", "Level: low"))
     with pytest.raises(Corrupt, match="block 1"):
-        read_entry(text.replace("Seeds: 11 12\n", ""))
+        read_trailers(text.replace("Seeds: 11 12\n", ""))
 
 
 def test_texts_are_merged_line_by_line() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
 from arena.home.protocol import ProjectAbout, parsed
-from arena.home.volunteer import MOST_GB, VolunteerSession
+from arena.home.volunteer import HostClient, JoinedProject, LocalSearch, Unreachable, VolunteerSession
 from programs.common.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.shelf import starter
 from tests.meta.cli_study import metaloop
 from tests.serving import serving
 
@@ -63,7 +63,7 @@ def join(url: str, folder: Path, code: int) -> str:
 
 def session(folder: Path, said: list[str] | None = None, host: str = "127.0.0.1:9") -> VolunteerSession:
     say = [].append if said is None else said.append
-    return VolunteerSession(HostClient(f"http://{host}"), VolunteerFolder(folder), "Ann", MOST_GB, say)
+    return VolunteerSession(HostClient(f"http://{host}"), folder, "Ann", LocalSearch(starter("stock")), say)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,13 @@ def test_a_host_that_sends_slowly_does_not_hold_a_join_for_ever(head: bytes, tmp
 
 
 def test_each_kind_of_answer_has_a_limit(tmp_path: Path) -> None:
-    with serving(host_of(text(200, bytes(64 << 10)))) as host:
-        assert len(HostClient(f"http://{host}").ask("/")) == 64 << 10
-    with serving(host_of(text(200, bytes(3 << 20)))) as host:
-        for ask, most in ((session(tmp_path, host=host).about, 64), (session(tmp_path, host=host).step, 2048)):
-            with pytest.raises(EnvironmentProblem, match=f"larger than {most} KB"):
-                ask()
+    with serving(host_of(text(200, bytes(256 << 10)))) as host:
+        assert len(HostClient(f"http://{host}").ask("/")) == 256 << 10
+    with (
+        serving(host_of(text(200, bytes(3 << 20)))) as host,
+        pytest.raises(EnvironmentProblem, match="larger than 256 KB"),
+    ):
+        session(tmp_path, host=host).about()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"{}", b"[" * 60_000, b'{"project": 7}', b'{"\\u001b]0;x": 1}'])
@@ -149,17 +150,18 @@ def test_what_a_host_says_of_an_error_is_one_printable_line() -> None:
 
 def test_text_of_a_host_is_one_printable_line() -> None:
     task = {"name": "t\n", "digest": "0" * 64, "unit": "\x1b[2Jnats"}
-    about = {"project": "h0123456789ab", "title": "a\nerror: b" + "x" * 9000, "task": task, "block": 0, "commit": "c"}
-    read = parsed(ProjectAbout, json.dumps({**about, "budget": 1.0, "hardware": "cpu"}))
+    about = {"project": "h0123456789ab", "title": "a\nerror: b" + "x" * 9000, "task": task, "block": 0}
+    read = parsed(ProjectAbout, json.dumps({**about, "commit": "0" * 40, "files": {"train.py": ""}, "budget": 1.0}))
     assert read.title.startswith("a error: bxx") and len(read.title) == 500
     assert read.task.name == "t" and read.task.unit == "[2Jnats"
 
 
 def test_a_damaged_file_of_a_volunteer_is_named(tmp_path: Path) -> None:
     ann = session(tmp_path)
-    (tmp_path / "lease.json").write_text('{"work": {}}')
-    with pytest.raises(UsageError, match=r"lease\.json: work"):
-        ann.step()
+    ann.about = lambda: None  # type: ignore[method-assign,assignment,return-value]
+    (tmp_path / "project.json").write_text('{"url": 7}')
+    with pytest.raises(UsageError, match=r"project\.json: url"):
+        ann.begin()
 
 
 def test_a_host_that_was_joined_is_waited_for_and_another_is_not(tmp_path: Path, monkeypatch: Any) -> None:
@@ -168,8 +170,15 @@ def test_a_host_that_was_joined_is_waited_for_and_another_is_not(tmp_path: Path,
     ann = session(tmp_path, said)
     with pytest.raises(EnvironmentProblem, match="no answer from http://127"):
         ann.about()
-    ann.folder.put("project", JoinedProject(url="", project="h000000000000", task="0" * 64, token="x"))
-    ann.say = lambda line: said.append(line) or (ann.stopping.set() if len(said) > 2 else None)
+    joined = JoinedProject(url="", project="h000000000000", task="0" * 64, token="x")
+    (tmp_path / "project.json").write_text(joined.model_dump_json())
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) > 2:
+            raise KeyboardInterrupt
+
+    ann.say = say
     with pytest.raises(KeyboardInterrupt):
         ann.about()
     assert len(said) == 3 and all("trying again" in line for line in said)

@@ -10,19 +10,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from arena.home.host import ProjectHost
 from arena.home.project import Project
-from arena.home.tables import Pair
-from arena.home.verifying import MEASURED, Verifier
+from arena.home.verifying import Verifier
 from arena.study.study import Study
 from arena.work.choice import VARIABLE
 from arena.work.executors import executor_of
 from tests.arena.home.clients import Client, better, new_project, states, work
+from tests.arena.home.test_verifying import pairs_of
 from tests.meta.cli_study import metaloop
 from tests.studies import silent
 
@@ -46,9 +46,7 @@ def propose(project: Project) -> None:
 
 
 def pairs(project: Project) -> set[tuple[object, ...]]:
-    with project.database.read() as connection:
-        rows = connection.scalars(select(Pair)).all()
-    return {tuple(getattr(row, name) for name in ("proposal_id", *MEASURED)) for row in rows}
+    return {(*astuple(pair)[:-1],) for pair in pairs_of(project)}  # without how long they took
 
 
 def test_the_process_that_verifies_has_the_executor_that_serve_names(project: Project) -> None:
@@ -73,7 +71,7 @@ def test_ray_nodes_verify_as_many_proposals_as_they_have_devices_for(
     from bench.cluster import two_nodes
 
     monkeypatch.setenv("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", "disabled"))  # also of the process that serves
-    monkeypatch.setattr("arena.home.policy.BATCH", 1)
+    monkeypatch.setattr("arena.home.verifying.BATCH", 1)
     here = new_project(tmp_path / "here")
     for each in (project, here):
         propose(each)

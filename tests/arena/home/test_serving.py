@@ -1,29 +1,29 @@
-"""A host and a volunteer over HTTP: a whole run, lost replies, a host that is away, pages and their twins."""
+"""A host and a volunteer over HTTP: whole runs, lost replies, a host that is away, pages and their twins."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
-from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
-from arena.home.host import ProjectHost
+from analysis.study import query
 from arena.home.project import Project
-from arena.home.protocol import Sent
-from arena.home.results import BlockSummary, state_of
-from arena.home.tables import BlockRow, RunLease, Volunteer
-from arena.home.volunteer import MOST_GB, VolunteerSession
-from arena.serving.clock import utc_now
+from arena.home.protocol import ProposalAnswer, Sent
+from arena.home.volunteer import HostClient, JoinedProject, LocalSearch, Unreachable, VolunteerSession, stored
+from arena.study.stop import Drained
 from arena.work import sandbox
 from meta.cli.main import run
 from programs.common.errors import OtherVersion, UsageError
-from tests.arena.home.clients import Client, better, states, work
+from programs.shelf import starter
+from tests.arena.home.clients import people, rows, states, work
 from tests.arena.home.serving import get, serving
+from tests.meta.cli_study import metaloop
 
 
 @pytest.fixture
@@ -32,8 +32,12 @@ def url(project: Project) -> Iterator[str]:
         yield address
 
 
-def session(url: str, folder: Path, client: HostClient | None = None) -> VolunteerSession:
-    return VolunteerSession(client or HostClient(url), VolunteerFolder(folder), "Ann", MOST_GB, lambda _: None)
+def session(
+    url: str, folder: Path, say: Callable[[str], Any] = print, client: HostClient | None = None, max_gb: float = 64.0
+) -> VolunteerSession:
+    folder.mkdir(exist_ok=True)
+    search = LocalSearch(starter("stock"), max_gb=max_gb)
+    return VolunteerSession(client or HostClient(url), folder, "Ann", search, say)
 
 
 class Lossy(HostClient):
@@ -51,97 +55,61 @@ class Lossy(HostClient):
         return reply
 
 
-def leases(project: Project) -> list[RunLease]:
-    with project.database.read() as connection:
-        return list(connection.query(RunLease).all())
-
-
-def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_replies(
+def test_a_volunteer_searches_and_hands_in_over_a_connection_that_loses_replies(
     project: Project, url: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     sandbox.require(project.task, True)
-    asked = ["home", "join", url, "--runs", "1", "--set", f"folder={tmp_path / 'asked'}"]
+    words = ["home", "join", url, "--runs", "1", "--set", f"folder={tmp_path / 'asked'}"]
     monkeypatch.delenv("METALOOP_CACHE")
-    assert run(asked) == 2 and not leases(project)  # nobody has agreed
+    assert run(words) == 2 and not people(project)  # nobody has agreed
     assert os.environ["METALOOP_CACHE"] == str(tmp_path / "asked" / "cache")  # nothing is written beside the folder
     monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01,))
-    ann = session(url, tmp_path / "v", Lossy(url))
+    lines: list[str] = []
+    ann = session(url, tmp_path / "v", lines.append, Lossy(url))
     assert ann.preview().name == project.task.name
     assert ann.join().block == 0
     ann.step()
-    [lease] = leases(project)
-    assert lease.returned_at and 0 < lease.device_seconds <= lease.budget and lease.experiments > 1
-    assert not list((tmp_path / "v" / "leases").iterdir())
-    [(state, _)] = states(project).values()
-    assert state in ("waiting", "refused")
+    [proposal] = rows(project)
+    assert proposal.state == "waiting" and proposal.claimed > 0 and "waits for its test" in lines[-1]
+    [folder] = ann.run_folders()
+    assert query(folder / "study", "SELECT count(*) AS n FROM runs")[0]["n"] == 1
+    assert "match" in metaloop("status", folder / "study").stdout
     work(project)
+    ann.step()
+    state = states(project)[1][0]
+    assert any(("merged as block 1" if state == "merged" else "not merged (rejected)") in line for line in lines)
     kept = tmp_path / "v" / "project.json"
     assert kept.stat().st_mode & 0o777 == 0o600 and ann.client.token in kept.read_text()
     again = session(url, tmp_path / "v")
-    again.join(3)
-    with project.database.read() as connection:
-        _lost, known = connection.query(Volunteer).all()  # the reply to the first one was lost
-    assert again.client.token == ann.client.token and lease.volunteer_id == known.volunteer_id and known.devices == 3
+    again.join()
+    assert again.client.token == ann.client.token and len(people(project)) == 2  # the first reply was lost
 
 
-def test_run_whose_lease_has_expired_is_not_under_way(project: Project, host: ProjectHost) -> None:
-    lease = Client(host, "Ann").lease().lease
-    assert state_of(project).runs_out == 1
-    with project.database.write() as connection:
-        connection.get_one(RunLease, lease).expires_at = utc_now()
-    assert state_of(project).runs_out == 0
+def test_join_without_a_terminal_makes_runs_with_the_volunteers_own_program(
+    project: Project, url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "v"
+    words = ("home", "join", url, "-y", "-p", "local-screen", "--runs", "1", "-b", "0.8s", "--name", "Bob")
+    told = metaloop(*words, "--set", f"folder={folder}")
+    assert "what is never sent: your files, your program" in told.stderr and "runs\t1" in told.stdout
+    [row] = query(folder / "runs" / "0001" / "study", "SELECT programs.name FROM runs JOIN programs USING (program_id)")
+    assert row["name"] == "local-screen"
+    assert [each.label for each in people(project)] == ["Bob (1)"]
 
 
-def test_page_of_a_block_seen_before_starts_no_git(project: Project, url: str) -> None:
-    """A reader may cycle through all blocks."""
-    chain, numbers = project.chain, range(1, 70)
-    for number in numbers:
-        commit = chain.append(better(project, MOMENTUM=number / 100), "x", "", "Ann", chain.head)
-        with project.database.write() as connection:
-            connection.add(BlockRow(number=number, proposal_id=None, parent=number - 1, commit=commit, source_id="s"))
-    addresses = [f"{url}/block/{number}" for number in numbers]
-    assert {get(address)[0] for address in addresses} == {200}
-    chain.folder.rename(project.folder / "moved")
-    assert {get(address)[0] for address in addresses} == {200}
-
-
-@pytest.mark.slow
-def test_two_runs_at_a_time_on_one_machine(project: Project, url: str, tmp_path: Path) -> None:
-    ann = session(url, tmp_path / "v")
-    ann.join(2)
-    with project.database.write() as connection:
-        connection.query(Volunteer).one().confirmed = 1  # a new volunteer has one run at a time
-    ann.join(2)
-    ann.serve(4, ["", ""])
-    first, second, *_ = sorted(leases(project), key=lambda lease: lease.issued_at)
-    assert ann.made == len(leases(project)) == 4 and all(lease.returned_at for lease in leases(project))
-    assert first.returned_at is not None and second.issued_at < first.returned_at
-    assert not list((tmp_path / "v" / "leases").iterdir()) and not ann.folder.leases()
-
-
-@pytest.mark.slow
-def test_a_new_volunteer_with_two_devices_has_one_run_at_a_time(project: Project, url: str, tmp_path: Path) -> None:
-    ann = session(url, tmp_path / "v")
-    ann.join(2)
-    ann.serve(2, ["", ""])
-    first, second = sorted(leases(project), key=lambda lease: lease.issued_at)
-    assert first.returned_at is not None and second.issued_at >= first.returned_at
-
-
-@pytest.mark.slow
-def test_a_kill_of_the_volunteer_during_its_run_loses_nothing(
+def test_a_run_that_was_stopped_goes_on_with_the_same_command(
     project: Project, url: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     ann = session(url, tmp_path / "v")
     ann.join()
-    monkeypatch.setattr(VolunteerSession, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Drained):
+        patch.setattr("arena.home.volunteer.play_entries", lambda *_: (_ for _ in ()).throw(Drained("stopped")))
         ann.step()
-    monkeypatch.undo()
     again = session(url, tmp_path / "v")
     again.join()
     again.step()
-    assert len(leases(project)) == 1 and leases(project)[0].returned_at is not None
+    [folder] = again.run_folders()
+    assert stored(folder / "answer.json", ProposalAnswer) and len(rows(project)) == 1
 
 
 @pytest.mark.parametrize("other", [{"project": "h000000000000"}, {"url": "https://example.org"}, {"task": "0" * 64}])
@@ -151,17 +119,15 @@ def test_another_project_or_another_address_gets_no_token(
     """A host can claim to have the project of another one."""
     ann = session(url, tmp_path / "v")
     joined = JoinedProject(url=url, project=project.project_id, task=project.bundle.digest, token="secret")
-    ann.folder.put("project", joined.model_copy(update=other))
+    (tmp_path / "v" / "project.json").write_text(joined.model_copy(update=other).model_dump_json())
     with pytest.raises(UsageError, match="is not the one that was joined"):
         ann.join()
     assert ann.client.token == ""
 
 
 def test_a_task_that_may_take_more_memory_than_granted_is_refused(url: str, tmp_path: Path) -> None:
-    ann = session(url, tmp_path / "v")
-    ann.max_gb = 0.01
     with pytest.raises(UsageError, match="more than you grant"):
-        ann.preview()
+        session(url, tmp_path / "v", max_gb=0.01).preview()
 
 
 def test_main_can_be_cloned(project: Project, url: str, tmp_path: Path) -> None:
@@ -171,32 +137,14 @@ def test_main_can_be_cloned(project: Project, url: str, tmp_path: Path) -> None:
 
 def test_a_project_of_another_format_is_refused(project: Project) -> None:
     about = project.database.fact("project")
-    del about["schema"]
-    project.database.set_fact("project", **about)
+    project.database.set_fact("project", **{**about, "schema": 4})
     with pytest.raises(OtherVersion, match="another version of metaloop made this project"):
         Project.open(project.folder)
 
 
-def test_an_open_page_does_not_keep_the_host_from_ending(project: Project) -> None:
-    with serving(project) as address:
-        stream = urlopen(f"{address}/events", timeout=30)
-        assert stream.readline().startswith(b"retry")
-    stream.close()
-
-
-def test_the_height_of_main_follows_a_void_block() -> None:
-    from arena.home.pages import heights_of, picture
-
-    def block(n: int, gain: float, void: str = "", proposal: int | None = 1) -> BlockSummary:
-        return BlockSummary(n, "a", "", gain, gain - 0.1, gain + 0.1, "", "", proposal, void)
-
-    rows = [
-        block(0, 0.0, proposal=None), block(1, 0.5), block(2, 0.25, "bad"), block(3, 0.125, "built on 2"),
-        block(4, 0.0, proposal=None), block(5, 0.25),
-    ]  # fmt: skip
-    assert heights_of(rows) == {0: 0.0, 1: 0.5, 2: 0.75, 3: 0.875, 4: 0.5, 5: 0.75}
-    drawn = picture(rows, "nats")
-    assert "+0.7500 after 2 blocks" in drawn.caption and [dot.void for dot in drawn.dots] == [
-        False, False, True, True, False, False
-    ]  # fmt: skip
-    assert drawn.dots[2].y < drawn.dots[1].y < drawn.dots[0].y
+def test_state_page_and_llms_txt_have_the_same_figures(project: Project, url: str) -> None:
+    state = json.loads(get(f"{url}/api/v1/state")[1])
+    assert state["project"] == project.project_id and state["blocks"][0]["by"] == "host"
+    for path in ("/", "/llms.txt"):
+        status, text = get(url + path)
+        assert status == 200 and re.search(r"\+?0\.0000 nats|0 volunteers", text)

@@ -6,101 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
 
+from analysis.ledger import read
+from analysis.ledger.events import PairEvent
 from arena.home.audit import problems
 from arena.home.bundle import unpack
 from arena.home.chain import Trailers
 from arena.home.e_values import judge
 from arena.home.host import ProjectHost
 from arena.home.project import Project
-from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer
 from arena.home.verifying import Verifier
 from programs.common.errors import UsageError
-from tests.arena.home.clients import Client, better, states, work
+from tests.arena.home.clients import Client, better, confirm, rows, states, work
 
 
-def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project, host: ProjectHost) -> None:
-    ann, bob = Client(host, "Ann"), Client(host, "Bob")
-    assert bob.propose(better(project, LR="1e-05"), 99.0).state == "waiting"
-    assert ann.propose(better(project, MOMENTUM=0.9), 0.5).state == "waiting"
-    work(project)
-    assert {number: state for number, (state, _) in states(project).items()} == {1: "hopeless", 2: "merged"}
-    commits = project.chain.commits()
-    assert len(commits) == 2 and project.chain.files(commits[1]) == better(project, MOMENTUM=0.9)
-    trailers = project.chain.entry(commits[1])
-    assert (
-        isinstance(trailers, Trailers)
-        and trailers.proposer == ann.number
-        and trailers.base == commits[0]
-        and 0 < trailers.low < trailers.gain
-    )
-    assert judge(trailers.differences, trailers.level).state == "crossed"
-    assert judge(trailers.differences, trailers.level).log_e == trailers.log_e
-    with project.database.read() as connection:
-        pairs = connection.scalars(select(Pair)).all()
-    assert len({pair.split for pair in pairs}) == len({pair.seed for pair in pairs}) == len(pairs)
-    assert not list((project.folder / "data").glob("*/confirmation-*"))  # a split is used once, and then deleted
-
-
-def test_block_of_a_kill_before_its_info_reaches_clones(project: Project, host: ProjectHost) -> None:
-    Client(host, "Ann").propose(better(project, MOMENTUM=0.9), 0.5)
-    refs = project.chain.folder / "info" / "refs"
-    before = refs.read_bytes()
-    work(project)
-    assert (merged := refs.read_bytes()) != before
-    refs.write_bytes(before)  # the kill came between the two writes
-    work(project)
-    assert refs.read_bytes() == merged
-
-
-def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(project: Project, host: ProjectHost) -> None:
-    ann, bob, eve = Client(host, "Ann"), Client(host, "Bob"), Client(host, "Eve")
-    leases = [each.lease().lease for each in (ann, bob, eve)]
-    with project.database.write() as connection:
-        connection.execute(update(Volunteer).values(confirmed=1))  # by claims then, not by lot
-    ann.propose(better(project, MOMENTUM=0.9), 0.5, leases[0])
-    bob.propose(better(project, BATCH=64), 0.4, leases[1])
-    eve.propose(better(project, MOMENTUM=0.5), 0.3, leases[2])
-    work(project)
-    trailers = states(project)
-    assert trailers[1][0] == "merged" and trailers[3] == ("stale", "its change does not apply to main any more")
-    with project.database.read() as connection:
-        moved = connection.get_one(ProposalRow, 2)
-        assert moved.base == 1 and moved.source == better(project, MOMENTUM=0.9, BATCH=64)
-
-
-def test_several_proposals_are_verified_at_once_and_begin_again_when_main_moves(
-    project: Project, host: ProjectHost, monkeypatch: Any
-) -> None:
-    ann, bob = Client(host, "Ann"), Client(host, "Bob")
-    ann.propose(better(project, MOMENTUM=0.9), 0.5)
-    bob.propose(better(project, LR=0.2), 0.4)
-    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
-    work(project, steps=1)
-    assert {state for state, _ in states(project).values()} == {"verifying"}
-    work(project)
-    assert {state for state, _ in states(project).values()} == {"merged"}
-    with project.database.read() as connection:
-        proposals = connection.scalars(select(ProposalRow).order_by(ProposalRow.test)).all()
-        pairs = connection.scalars(select(Pair).where(Pair.proposal_id == proposals[1].proposal_id)).all()
-    assert proposals[1].base == 1 and proposals[1].first_pair > 0 and proposals[1].test == 3
-    assert len({pair.split for pair in pairs}) == len(pairs) > proposals[1].first_pair
-    assert not list(problems(project.chain, project.task))
-
-
-def test_a_kill_between_commit_and_database_is_put_right(project: Project, host: ProjectHost, monkeypatch: Any) -> None:
-    for name, setting in (("Ann", {"MOMENTUM": 0.9}), ("Bob", {"LR": 0.2})):
-        Client(host, name).propose(better(project, **setting), 0.5)
-    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-        killed.setattr(Verifier, "_enter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        work(project)
-    assert {state for state, _ in states(project).values()} == {"verifying"} and len(project.chain.commits()) == 2
-    work(project)  # the other test begins again, on the main that was committed
-    assert {state for state, _ in states(project).values()} == {"merged"} and len(project.chain.commits()) == 3
-    with project.database.read() as connection:
-        assert [block.number for block in connection.scalars(select(BlockRow).order_by(BlockRow.number))] == [0, 1, 2]
+def pairs_of(project: Project) -> list[PairEvent]:
+    return [PairEvent.parse(record) for record in read(project.folder / "ledger") if record.get("kind") == "pair"]
 
 
 @pytest.fixture
@@ -108,28 +29,148 @@ def ann(host: ProjectHost) -> Client:
     return Client(host, "Ann")
 
 
-def test_what_the_cheap_checks_refuse(project: Project, host: ProjectHost, ann: Client) -> None:
+@pytest.fixture
+def bob(host: ProjectHost) -> Client:
+    return Client(host, "Bob")
+
+
+def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project, ann: Client, bob: Client) -> None:
+    assert bob.propose(better(project, LR="1e-05"), 99.0).state == "waiting"
+    proposal = better(project, MOMENTUM=0.9)
+    assert ann.propose(proposal).state == "waiting"
+    work(project)
+    assert {number: state for number, (state, _) in states(project).items()} == {1: "rejected", 2: "merged"}
+    zero, one = project.chain.commits()
+    assert project.chain.files(one) == proposal
+    trailers = project.chain.trailers(one)
+    assert isinstance(trailers, Trailers) and trailers.proposer == ann.number and trailers.base == zero
+    assert 0 < trailers.low < trailers.gain
+    outcome = judge(trailers.differences, trailers.level)
+    assert outcome.state == "crossed" and outcome.log_e == trailers.log_e
+    pairs = pairs_of(project)
+    assert len({pair.split for pair in pairs}) == len({pair.seed for pair in pairs}) == len(pairs)
+    assert sum(row.pairs for row in rows(project)) == len(pairs) and rows(project)[0].device_seconds > 0
+    assert not list((project.folder / "data").glob("*/confirmation-*"))  # a split is used once, and then deleted
+    again = ann.propose(proposal, base=zero)  # the request may be repeated
+    assert (again.state, again.block, again.proposal) == ("merged", 1, 2)
+    assert bob.propose(better(project, LR="1e-05"), 7.0, base=zero).reason.startswith("no gain shown in")
+
+
+def test_block_of_a_kill_before_its_info_reaches_clones(project: Project, ann: Client, monkeypatch: Any) -> None:
+    ann.propose(better(project, MOMENTUM=0.9))
+    refs = project.chain.folder / "info" / "refs"
+    before = refs.read_bytes()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("arena.home.chain.Chain.publish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        work(project)
+    assert refs.read_bytes() == before
+    work(project, steps=1)
+    assert refs.read_bytes() != before and states(project)[1][0] == "merged"
+
+
+def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_outdated(
+    project: Project, host: ProjectHost, ann: Client, bob: Client
+) -> None:
+    eve = Client(host, "Eve")
+    confirm(project, 1, 2, 3)  # by claims then, not by lot
+    ann.propose(better(project, MOMENTUM=0.9), 0.5)
+    bob.propose(better(project, BATCH=64), 0.4)
+    eve.propose(better(project, MOMENTUM=0.5), 0.3)
+    work(project)
+    moved, [state, reason] = rows(project)[4], states(project)[1006]
+    assert states(project)[1004][0] == "merged" and (state, reason) == (
+        "outdated",
+        "its change does not apply to main any more",
+    )
+    assert moved.main == project.chain.commits()[1] and moved.source == better(project, MOMENTUM=0.9, BATCH=64)
+
+
+def test_several_proposals_are_tested_at_once_and_begin_again_when_main_moves(
+    project: Project, ann: Client, bob: Client, monkeypatch: Any
+) -> None:
+    ann.propose(better(project, MOMENTUM=0.9), 0.5)
+    bob.propose(better(project, LR=0.2), 0.4)
+    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
+    work(project, steps=1)
+    assert {state for state, _ in states(project).values()} == {"testing"}
+    work(project)
+    assert {state for state, _ in states(project).values()} == {"merged"}
+    second = max(rows(project), key=lambda row: row.test)
+    pairs = [pair for pair in pairs_of(project) if pair.proposal == second.proposal_id]
+    assert second.main == project.chain.commits()[1] and second.first_pair > 0 and second.test == 3
+    assert len({pair.split for pair in pairs}) == len(pairs) > second.first_pair
+    assert not list(problems(project.chain, project.task))
+
+
+def test_a_kill_between_commit_and_database_is_put_right(
+    project: Project, ann: Client, bob: Client, monkeypatch: Any
+) -> None:
+    ann.propose(better(project, MOMENTUM=0.9))
+    bob.propose(better(project, LR=0.2))
+    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
+    append = type(project.chain).append
+
+    def killed(*given: Any) -> str:
+        append(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("arena.home.chain.Chain.append", killed)
+        work(project)
+    assert {state for state, _ in states(project).values()} == {"testing"} and len(project.chain.commits()) == 2
+    work(project)  # the other test begins again, on the main that was committed
+    assert {state for state, _ in states(project).values()} == {"merged"} and len(project.chain.commits()) == 3
+    blocks = [record["block"] for record in read(project.folder / "ledger") if record.get("kind") == "block"]
+    assert blocks == [1, 2]
+
+
+def test_what_the_cheap_checks_refuse(project: Project, ann: Client) -> None:
     base = project.task.baseline().text()
     for files, reason in [
         ({"prepare.py": "pass\n"}, "not an editable file"),
         ({"../train.py": base}, "not an editable file"),
         ({"train.py": "def ("}, "not Python"),
         ({"train.py": base}, "changes nothing"),
+        ({"train.py": base + "# a comment\n"}, "but layout and comments"),
         ({"train.py": base + "#" * 70_000}, "larger than"),
     ]:
-        answer = ann.propose(files, 1.0)
+        answer = ann.propose(files)
         assert answer.state == "refused" and reason in answer.reason, answer
+    for other, reason in (({"base": "0" * 40}, "no block of main"), ({"gain": 0.0}, "claims no gain")):
+        assert reason in ann.propose(better(project, LR=0.1), **other).reason
+    assert not rows(project)
 
 
-def test_a_lease_is_handed_in_once(project: Project, host: ProjectHost, ann: Client) -> None:
-    files, lease = better(project, LR=0.1), ann.lease().lease
-    first = ann.result(lease, files)
-    assert first.state == "waiting" and first.counted_seconds <= 1.0
-    assert ann.result(lease, files) == ann.result(lease, {}, claimed_gain=9.0, events="x") == first
-    assert ann.result(lease, {"train.py": "def ("}) == first
-    with project.database.read() as connection:
-        assert connection.get_one(ProposalRow, 1).claimed == 1.0 and len(states(project)) == 1
-        assert connection.scalars(select(Volunteer.contributed)).one() == first.counted_seconds
+def test_no_more_pairs_a_day_than_the_host_allows(project: Project, ann: Client, bob: Client) -> None:
+    project.database.set_fact("limits", max_pairs_a_day=3)
+    ann.propose(better(project, MOMENTUM=0.9))
+    bob.propose(better(project, LR=0.2))
+    work(project)
+    assert len(pairs_of(project)) == 2 and sorted(state for state, _ in states(project).values()) == [
+        "testing",
+        "waiting",
+    ]
+    with project.database.write() as connection:
+        project.database.put(connection, "day", **{**project.database.fact("day"), "date": "2000-01-01"})
+    work(project)
+    assert len(pairs_of(project)) == 4  # of the next day
+
+
+def test_a_flood_of_new_volunteers_leaves_half_of_the_pairs(project: Project, host: ProjectHost, ann: Client) -> None:
+    ann.propose(better(project, MOMENTUM=0.9))
+    work(project)
+    trained = len(pairs_of(project))
+    project.database.set_fact("limits", max_pairs_a_day=8)
+    project.database.set_fact("day", **{**project.database.fact("day"), "pairs": 0, "new": 0})
+    for k in range(4):
+        Client(host, "Sybil").propose(better(project, MOMENTUM=0.9, LR=f"1e-0{k + 5}"), 99.0)
+    work(project)
+    assert (
+        len(pairs_of(project)) - trained <= 6 and [state for state, _ in states(project).values()].count("waiting") > 1
+    )
+    ann.propose(better(project, MOMENTUM=0.9, LR="1e-09"), 0.1)
+    work(project)
+    assert rows(project)[-1].pairs > 0
 
 
 def test_the_bundle_is_the_task_with_mains_files(project: Project, tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ def confine(cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def reply(words: Sequence[str], given: object) -> dict[str, Any] | None:
-    """What a Python process with these arguments, which confines itself, answers; None where a limit ended it."""
+def limited_python(words: Sequence[str], request: object) -> dict[str, Any] | None:
+    """The answer of a Python process with these arguments, which confines itself; None where a limit ended it."""
     try:
         done = subprocess.run(
             [sys.executable, *words],
-            input=json.dumps(given),
+            input=json.dumps(request),
             capture_output=True,
             text=True,
             timeout=WALL_SECONDS,
@@ -44,17 +44,17 @@ def reply(words: Sequence[str], given: object) -> dict[str, Any] | None:
     return answer
 
 
-def bare(text: str) -> str:
+def normal_form(text: str) -> str:
     """The dump of the tree. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            body[:] = [each for each in body if not _is_idle(each)]
+            body[:] = [statement for statement in body if not has_no_effect(statement)]
     return ast.dump(tree)
 
 
-def _is_idle(node: ast.stmt) -> bool:
+def has_no_effect(node: ast.stmt) -> bool:
     """A statement that only states a constant, as docstrings do, or nothing."""
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
@@ -64,7 +64,7 @@ def main() -> None:
     found: dict[str, str] = {}
     for name, text in json.load(sys.stdin).items():
         try:
-            found[name] = bare(text)
+            found[name] = normal_form(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             json.dump({"fault": f"{name} is not Python: {error}"[:200]}, sys.stdout)
             return
