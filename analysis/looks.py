@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.verdict.decision import Looks
 from trainer.data import scored_rows
 from trainer.rows import (
     DRAWN,
@@ -34,27 +34,6 @@ if TYPE_CHECKING:
 
 NIGHT = "night"  # proposer of what a night trains by itself (`inner_loop.night`)
 LUCK_SEED = 1
-
-
-@dataclass(frozen=True)
-class Looks:
-    """Gains in the metric's unit; None where the rows' noise does not give them.
-
-    ``tries``: scripts that were scored on the search's rows, ``earlier`` ones of the nights before included; ``rows``:
-    their number. ``step``: the smallest step of the metric; ``resolvable``: the gain that is significant in 80% of
-    cases. ``kept``: the sum of the kept gains; ``luck``: what so many tries without any effect would have shown, as the
-    best of so many normal errors; ``p``: by the luck test, the chance of at least ``kept``, rather too large.
-    """
-
-    metric: str
-    tries: int
-    earlier: int = 0
-    rows: int | None = None
-    step: float | None = None
-    resolvable: float | None = None
-    kept: float | None = None
-    luck: float | None = None
-    p: float | None = None
 
 
 def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0) -> Looks | None:

@@ -179,19 +179,6 @@ def p_text(p: float | None, level: float = 0.0) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def listed(items: Iterable[str], most: int = 4) -> str:
-    """``a, b and c``; ``a, b, c, d and 3 more``."""
-    texts = list(items)
-    if len(texts) > most:
-        return f"{', '.join(texts[:most])} and {len(texts) - most} more"
-    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
-
-
-def in_turns(names: Sequence[str]) -> str:
-    """``a and b in turns``, as in a night; of one program its name."""
-    return f"{listed(names)} in turns" if len(names) > 1 else names[0]
-
-
 def arm_name(name: str, role: str | None) -> str:
     """``stock (A/A)``, ``stock, both arms``; of other roles the name alone."""
     return TWO_ARMS.get(role or "", "{}").format(name)

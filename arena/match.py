@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from analysis.ledger.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
-from analysis.wording import in_turns
 from arena.arms import Match, TaskMatch
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
@@ -24,6 +23,7 @@ from arena.lock import request_stop
 from arena.measuring import measure_baseline, run_gain, run_job, settle, settled, settled_gains, splits_of_runs
 from arena.race import ArmScore, Racer
 from arena.task_study import TaskStudy
+from programs.common.text import in_turns
 from trainer.constraints import records
 from trainer.trust import weakest
 

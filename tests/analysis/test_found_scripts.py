@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from analysis.found_scripts import FoundScript, measured, script_sentence
+from analysis.found_scripts import measured, script_sentence
+from analysis.verdict.decision import FoundScript
 from trainer.task import Task
 
 SCRIPT = FoundScript("own", "val_err", 1.0, 0, 0.01, None, None, 3, "scored", start=0.24, end=0.23, metric="val_err")

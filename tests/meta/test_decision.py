@@ -12,7 +12,6 @@ from typing import cast
 
 import pytest
 
-from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
 from analysis.ledger.run_state import StudyState
 from analysis.report.card import lines_of
@@ -21,7 +20,7 @@ from analysis.study import open_study, query
 from analysis.trackers import tracked
 from analysis.verdict.caveats import caveats
 from analysis.verdict.claim import Champion
-from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
+from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, FoundScript, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from bench.common import champion_of
