@@ -17,6 +17,7 @@ from analysis.verdict.verdict import verdict_of
 from analysis.views.tables import rows, statement
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
+from programs.common import text
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 
@@ -136,7 +137,7 @@ def test_words() -> None:
     ]  # fmt: skip
     assert [wording.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
     assert wording.brief(1e-9) == "1.00e−09" and wording.brief(None) == "–"
-    assert wording.listed(["a", "b", "c"]) == "a, b and c" and wording.listed("abcdef") == "a, b, c, d and 2 more"
+    assert text.listed(["a", "b", "c"]) == "a, b and c" and text.listed("abcdef") == "a, b, c, d and 2 more"
     assert [wording.many(n, noun) for n, noun in ((1, "run"), (2, "match"), (3, "try"), (1200, "day"))] == [
         "1 run", "2 matches", "3 tries", "1,200 days",
     ]  # fmt: skip
