@@ -1,6 +1,6 @@
 """Formats figures for readers: as many digits as the error justifies, times in minutes, shares in percent.
 
-Pages use a true minus and a dash; terminals and plain files use ASCII (`plain_number`, `plain_span`).
+Texts have a true minus and a dash, as on pages; `plain_text` makes them ASCII for terminals and plain files.
 """
 
 from __future__ import annotations
@@ -71,14 +71,6 @@ def brief(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e}".replace("-", MINUS)
 
 
-def plain_number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
-    """The same in ASCII."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    value = round(value, decimals) + 0.0
-    return f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
-
-
 def significant(value: float | None, digits: int = 3, none: str = "unknown") -> str:
     """Significant digits in ASCII."""
     return none if value is None else f"{value:.{digits}g}"
@@ -102,13 +94,6 @@ def estimate(
     digits = interval_decimals(low, high, digits)
     bounds = "" if low is None or high is None else f" [{number(low, digits)}, {number(high, digits)}]"
     return f"{number(value, digits, signed)} {unit}".rstrip() + bounds
-
-
-def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
-    """The same in ASCII."""
-    if low is None or high is None or low == high or not (math.isfinite(low) and math.isfinite(high)):
-        return "-"
-    return f"{plain_number(low, decimals)} to {plain_number(high, decimals)}"
 
 
 def plain_text(text: str) -> str:

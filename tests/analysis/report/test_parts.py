@@ -142,7 +142,7 @@ def test_words() -> None:
         "1 run", "2 matches", "3 tries", "1,200 days",
     ]  # fmt: skip
     assert wording.number(-0.0004, 3) == "0.000" and wording.number(-0.0004, 3, sign=True) == "+0.000"
-    assert wording.plain_span(-0.0004, 0.265) == "0.000 to 0.265" and wording.plain_span(None, 1.0) == "-"
+    assert wording.span(-0.0004, 0.265) == "0.000 to 0.265" and wording.span(None, 1.0) == "no interval"
     ends = ((0.4, 2.2), (0.0004, 0.4), (-0.4, -0.0004), (-0.4, 0.0004), (1e-7, 4.0))
     assert [wording.interval_decimals(*each) for each in ends] == [2, 4, 4, 2, 2]  # 1e-7 is 0 in six places, too
     assert [wording.chance(p, level) for p in (0.0497, 0.0502) for level in (0.0, 0.05)] == [
