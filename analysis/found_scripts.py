@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.script_remarks import script_remarks
 from analysis.verdict.decision import FoundScript
@@ -23,10 +23,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def found_script(task: Task, event: HarvestEvent) -> FoundScript:
     """The script of a harvest of a task."""
+    noise = event.noise or ""
+    has_interval = event.low != event.high and EXACT not in noise.split()
     return FoundScript(
-        task=task.name, seconds=event.device_seconds_charged, experiments=event.experiments, trust=event.trust,
-        drift=event.drift, start=event.start, end=event.end, remarks=tuple(script_remarks(task, event.files)),
-        **measured(task, event.gain, event.low, event.high, event.n, event.noise, event.held_rows),
+        task=task.name, unit=task.unit, seconds=event.device_seconds_charged, experiments=event.experiments,
+        gain=event.gain, low=event.low if has_interval else None, high=event.high if has_interval else None,
+        n=event.n, trust=event.trust, drift=event.drift, noise=noise, start=event.start, end=event.end,
+        metric=task.metric, data=task.data_noise, timed=task.timed, seeded=task.takes_seed,
+        rows=task.scoring["n_rows"] if task.data_noise == COUNT else event.held_rows,
+        remarks=tuple(script_remarks(task, event.files)),
     )  # fmt: skip
 
 
@@ -37,26 +42,6 @@ def script_digits(script: FoundScript) -> int:
     if script.is_exact and all(float(value or 0.0).is_integer() for value in (script.gain, script.start, script.end)):
         return 0
     return decimals(abs(script.gain)) if script.gain else decimals(None)
-
-
-def measured(
-    task: Task,
-    gain: float | None,
-    low: float | None,
-    high: float | None,
-    n: int,
-    noise: str | None,
-    held_rows: int | None = None,
-) -> dict[str, Any]:
-    """The fields of a `FoundScript` that a task and a measurement of ``n`` trainings on it give; ``held_rows``: the
-    number of held-back rows that it is on."""
-    known = noise or ""
-    bounds = (low, high) if low != high and EXACT not in known.split() else (None, None)
-    return {
-        "unit": task.unit, "gain": gain, "low": bounds[0], "high": bounds[1], "n": n, "noise": known,
-        "metric": task.metric, "data": task.data_noise, "timed": task.timed, "seeded": task.takes_seed,
-        "rows": task.scoring["n_rows"] if task.data_noise == COUNT else held_rows,
-    }  # fmt: skip
 
 
 def script_sentence(script: FoundScript, subject: str, reference: str) -> str:

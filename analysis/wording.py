@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MINUS = "\u2212"
@@ -104,11 +104,6 @@ def plain_text(text: str) -> str:
 def count(value: float | None) -> str:
     """``1,489``."""
     return "–" if value is None else f"{value:,.0f}".replace("-", MINUS)
-
-
-def few(names: Sequence[str], noun: str = "task", most: int = 3) -> str:
-    """The names, or how many they are where they would fill a line: ``a, b`` or ``16 tasks``."""
-    return ", ".join(names) if len(names) <= most else many(len(names), noun)
 
 
 def many(value: float | None, noun: str) -> str:

@@ -80,16 +80,13 @@ class Page:
     @property
     def unsafe(self) -> str:
         """What a command that trains again needs, where the study had no sandbox."""
-        made = "SELECT (config -> 'sandbox')::BOOLEAN FROM studies ORDER BY started_at DESC"
-        row = self.source.con.execute(made).fetchone()
-        return flag(row is None or row[0] is not False)
+        return flag(self.source.config.get("sandbox") is not False)
 
-    @cached_property
+    @property
     def command_line(self) -> str:
         """The command that made the study; empty where it is not known, as of an import, or takes a run of another."""
-        query = "SELECT config ->> 'line' FROM studies WHERE config ->> 'kind' <> 'replay' ORDER BY started_at DESC"
-        row = self.source.con.execute(query).fetchone()
-        return str(row[0] or "") if row else ""
+        config = self.source.config
+        return str(config.get("line") or "") if config.get("kind") != "replay" else ""
 
     @cached_property
     def leader(self) -> str | None:
