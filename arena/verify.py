@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from pydantic import JsonValue
 
 from analysis.ledger.events import AuditEvent
-from analysis.verdict.recheck import GainEstimate, gain_over_seeds, source_verdict
+from analysis.verdict.gain_estimate import GainEstimate, gain_over_seeds
+from analysis.verdict.recheck import source_verdict
 from arena import embedded
 from arena.clock_rule import CpuUse
 from arena.jobs import MeasureJob, Measurement
