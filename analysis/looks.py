@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,9 +91,8 @@ def _by_rows(known: Looks, store: RowStore, task: Task, streams: Streams, pairs:
         return known
     luck = luck_test(gains, untouched, kept, LUCK_SEED, KEPT)
     apart = paired(task.sign, [untouched], [main]).se if main is not None else None
-    return Looks(
-        known.metric, known.tries, known.earlier, len(last),
-        step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,
+    return replace(
+        known, rows=len(last), step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,
         resolvable=resolvable(statistics.median(errors)) if errors else None,
         kept=kept, luck=luck_of_looks(apart, known.tries - known.earlier) if apart else luck.gain, p=luck.p,
     )  # fmt: skip
@@ -102,6 +102,5 @@ def _by_count(known: Looks, task: Task, pairs: list[Try]) -> Looks:
     """By the number of rows alone: two scripts are taken to fail on unrelated rows, so the error is not too small."""
     rows, first = task.counted_rows or 1, pairs[0][2].metric
     se = math.sqrt(2) * share_error(first or 0.0, rows)
-    return Looks(
-        known.metric, known.tries, known.earlier, rows, 1 / rows, resolvable(se), luck=luck_of_looks(se, known.tries)
-    )
+    luck = luck_of_looks(se, known.tries)
+    return replace(known, rows=rows, step=1 / rows, resolvable=resolvable(se), luck=luck)
