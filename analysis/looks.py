@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.verdict.decision import Looks
 from trainer.data import scored_rows
 from trainer.rows import (
     DRAWN,
@@ -34,27 +35,6 @@ if TYPE_CHECKING:
 
 NIGHT = "night"  # proposer of what a night trains by itself (`inner_loop.night`)
 LUCK_SEED = 1
-
-
-@dataclass(frozen=True)
-class Looks:
-    """Gains in the metric's unit; None where the rows' noise does not give them.
-
-    ``tries``: scripts that were scored on the search's rows, ``earlier`` ones of the nights before included; ``rows``:
-    their number. ``step``: the smallest step of the metric; ``resolvable``: the gain that is significant in 80% of
-    cases. ``kept``: the sum of the kept gains; ``luck``: what so many tries without any effect would have shown, as the
-    best of so many normal errors; ``p``: by the luck test, the chance of at least ``kept``, rather too large.
-    """
-
-    metric: str
-    tries: int
-    earlier: int = 0
-    rows: int | None = None
-    step: float | None = None
-    resolvable: float | None = None
-    kept: float | None = None
-    luck: float | None = None
-    p: float | None = None
 
 
 def looks_of(folder: Path, state: StudyState, task: Task, streams: Streams, earlier: int = 0) -> Looks | None:
@@ -111,9 +91,8 @@ def _by_rows(known: Looks, store: RowStore, task: Task, streams: Streams, pairs:
         return known
     luck = luck_test(gains, untouched, kept, LUCK_SEED, KEPT)
     apart = paired(task.sign, [untouched], [main]).se if main is not None else None
-    return Looks(
-        known.metric, known.tries, known.earlier, len(last),
-        step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,
+    return replace(
+        known, rows=len(last), step=1 / len(last) if np.isin(last, (0.0, 1.0)).all() else None,
         resolvable=resolvable(statistics.median(errors)) if errors else None,
         kept=kept, luck=luck_of_looks(apart, known.tries - known.earlier) if apart else luck.gain, p=luck.p,
     )  # fmt: skip
@@ -123,6 +102,5 @@ def _by_count(known: Looks, task: Task, pairs: list[Try]) -> Looks:
     """By the number of rows alone: two scripts are taken to fail on unrelated rows, so the error is not too small."""
     rows, first = task.counted_rows or 1, pairs[0][2].metric
     se = math.sqrt(2) * share_error(first or 0.0, rows)
-    return Looks(
-        known.metric, known.tries, known.earlier, rows, 1 / rows, resolvable(se), luck=luck_of_looks(se, known.tries)
-    )
+    luck = luck_of_looks(se, known.tries)
+    return replace(known, rows=rows, step=1 / rows, resolvable=resolvable(se), luck=luck)

@@ -7,9 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from analysis.verdict.decision import SEED_ALONE
 from trainer.task import Task
 
-SEED_ALONE, SEED, METRIC, READS = "seed alone", "seed", "metric line", "reads"
+SEED, METRIC, READS = "seed", "metric line", "reads"
 SHOWN = 60  # characters of a line
 _SEED = re.compile(r"\b((?=\w*?(?:seed|random_?state|default_rng|prngkey))\w++)\W{1,3}\d++", re.IGNORECASE)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.ledger import require_whole, segments, verify
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     import duckdb
     from pydantic import JsonValue
 
-COMPUTED_VIEWS = ("standings", "scales", "credit", "transfer", "contributions")
+#: view → what computes its rows, and their type; imported only where the view is asked for
+COMPUTED = {
+    "standings": ("analysis.verdict.standings:standings", "analysis.verdict.standings:Standing"),
+    "scales": ("analysis.views.scales:task_scales", "analysis.views.scales:TaskScale"),
+    "credit": ("analysis.effects.attribution:credit", "analysis.effects.rows:CreditRow"),
+    "transfer": ("analysis.transfer:transfer_cells", "analysis.transfer:Cell"),
+    "contributions": ("analysis.effects.contributions:contributions", "analysis.effects.contributions:Contribution"),
+}
+COMPUTED_VIEWS = tuple(COMPUTED)
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
 _CATALOGUE = ("show", "describe", "summarize", "duckdb_", "information_schema", "pragma", "sqlite_", "pg_")
@@ -85,43 +94,19 @@ def _tables(ledger: Path) -> _Tables:
 
 def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal["TEMP", ""], made: _Tables) -> None:
     """Adds the computed views among ``views`` to a connection with the tables ``made``."""
-
-    def add(name: str, kind: type[Any], records: Callable[[], Records], keep: bool = True) -> None:
-        kept = made.computed if keep else {}
-        if name not in kept:
-            kept[name] = records()
-        _add(con, held, name, kind, kept[name])
-
-    if "standings" in views:
-        from analysis.verdict.standings import Standing, standings
-
-        add("standings", Standing, lambda: standings(con))
-    if "scales" in views:
-        from analysis.views.scales import TaskScale, task_scales
-
-        add("scales", TaskScale, lambda: list(task_scales(con)))
-        con.execute(f"CREATE {held} MACRO {statement('verdict/program_scores')}")  # a macro over the table
     if "credit" in views:
-        from analysis.effects.attribution import METHODS, credit
-        from analysis.effects.rows import CreditRow
+        from analysis.effects.attribution import METHODS
 
-        own = not METHODS.points  # what a package computes may depend on anything
-
-        def attribute() -> None:
-            add("credit", CreditRow, lambda: credit(con), own)
-
-        if made.copy is None or not own:
-            attribute()
+        if METHODS.points:  # what a package computes may depend on anything
+            made = _Tables(made.con, None)
+    for name in (name for name in COMPUTED if name in views):
+        add = partial(_add, con, held, name, made.computed)
+        if name == "credit" and made.copy is not None:
+            computed(con, made.copy, held, name, add)
         else:
-            computed(con, made.copy, held, "credit", attribute)
-    if "contributions" in views:
-        from analysis.effects.contributions import Contribution, contributions
-
-        add("contributions", Contribution, lambda: contributions(con))
-    if "transfer" in views:
-        from analysis.transfer import Cell, transfer_cells
-
-        add("transfer", Cell, lambda: transfer_cells(con))
+            add()
+        if name == "scales":
+            con.execute(f"CREATE {held} MACRO {statement('verdict/program_scores')}")  # a macro over the table
 
 
 def query(path: Path | str, sql: str) -> list[dict[str, JsonValue]]:
@@ -163,9 +148,13 @@ def ledger_folder(path: Path | str) -> Path:
     raise NotFound(f"{folder}: no study here (no ledger/*.jsonl)", hint=hint)
 
 
-def _add(con: duckdb.DuckDBPyConnection, held: str, name: str, kind: type[Any], records: Records) -> None:
-    """Creates a table from frozen dataclasses of plain fields, a column per field without metadata."""
-    data = json.dumps([plain(asdict(record)) for record in records])
+def _add(con: duckdb.DuckDBPyConnection, held: str, name: str, kept: dict[str, Records]) -> None:
+    """Creates the table of a computed view, a column per field without metadata, from ``kept`` or else newly computed
+    rows."""
+    compute, kind = map(resolve_name, COMPUTED[name])
+    if name not in kept:
+        kept[name] = list(compute(con))
+    data = json.dumps([plain(asdict(record)) for record in kept[name]])
     con.execute(
         f"CREATE {held} TABLE {name} AS SELECT unnest(from_json(?, ?), recursive := true)",
         [data, json.dumps([column_types(kind)])],

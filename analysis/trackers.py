@@ -20,17 +20,18 @@ from analysis.views.tables import rows, statement
 from analysis.wording import arm_name
 from programs.common.errors import EnvironmentProblem, MetaloopError, UsageError
 
+VERDICT = "verdict"  # id of the run with the fields of the verdict
+
 
 @dataclass(frozen=True)
 class Step:
-    """An experiment of a run. ``at``: when it ended, in seconds since 1970, if that is known. ``words``: `status`,
-    `decision` and `description`. ``values``: the numbers of `queries/other/tracked_runs.sql`; what an experiment does
-    not have, a failed one its metric, is left out."""
+    """An experiment of a run. ``at``: when it ended, in seconds since 1970, if that is known. ``values``: `status`,
+    `decision`, `description` and the numbers of `queries/other/tracked_runs.sql`; what an experiment does not have, a
+    failed one its metric, is left out."""
 
     number: int
     at: float | None
-    words: Mapping[str, str]
-    values: Mapping[str, float]
+    values: Mapping[str, str | float]
 
 
 @dataclass(frozen=True)
@@ -47,30 +48,18 @@ class TrackedRun:
     succeeded: bool = True
 
 
-@dataclass(frozen=True)
-class TrackedStudy:
-    """A study: its name, its runs in the order of their starts, and a run with the fields of its verdict, if any."""
-
-    name: str
-    runs: Sequence[TrackedRun]
-    verdict: TrackedRun | None
-
-    @property
-    def sent(self) -> list[TrackedRun]:
-        return [*self.runs, self.verdict] if self.verdict else [*self.runs]
-
-
-def tracked(folder: Path) -> TrackedStudy:
-    """The study in a folder, all of it from one reading of the ledger. Raises as `analysis.study.read_study`."""
+def tracked(folder: Path) -> list[TrackedRun]:
+    """The runs of the study in a folder, in the order of their starts, and a last one with the fields of its verdict,
+    if any. All of it is from one reading of the ledger. Raises as `analysis.study.read_study`."""
     with read_study(folder, views=VIEWS) as con:
         found, verdict = rows(con.execute(statement("other/tracked_runs"))), verdict_of(con)
     name = folder.resolve().name
     runs = [_run(row, name) for row in found]
-    if not verdict.decision:
-        return TrackedStudy(name, runs, None)
-    fields = verdict_fields(verdict) | {"study_name": name}
-    study = {"study": runs[0].config.get("study", "") if runs else ""}
-    return TrackedStudy(name, runs, TrackedRun("verdict", "verdict", "verdict", study | fields, (), fields))
+    if verdict.decision:
+        fields = verdict_fields(verdict) | {"study_name": name}
+        study = {"study": runs[0].config.get("study", "") if runs else ""}
+        runs.append(TrackedRun(VERDICT, VERDICT, VERDICT, study | fields, (), fields))
+    return runs
 
 
 def _run(row: Mapping[str, Any], study: str) -> TrackedRun:
@@ -81,7 +70,7 @@ def _run(row: Mapping[str, Any], study: str) -> TrackedRun:
         name=f"{arm_name(row['program'], settings.get('role'))} {row['run_id']}",
         group=settings.get("purpose", ""),
         config=settings | facts,
-        steps=[Step(step["number"], step["at"], step["words"], known(step["values"])) for step in row["steps"]],
+        steps=[Step(step["number"], step["at"], step["words"] | known(step["values"])) for step in row["steps"]],
         summary={f"run/{key}": value for key, value in figures.items()} | facts,
         succeeded=facts["state"] in ("finished", "imported"),
     )
@@ -115,17 +104,17 @@ def verdict_fields(verdict: Verdict) -> dict[str, str | float]:
     }
 
 
-def to_wandb(study: TrackedStudy, project: str, folder: Path) -> str:
+def to_wandb(runs: Sequence[TrackedRun], project: str, folder: Path) -> str:
     """Offline unless WANDB_MODE=online."""
     wandb: Any = import_module("wandb")
     goal, mode = _new(folder / project), os.environ.get("WANDB_MODE", "offline")
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
     how = {"project": project, "dir": str(goal), "mode": mode, "settings": settings, "reinit": "create_new"}
-    for run in study.sent:
+    for run in runs:
         opened = wandb.init(id=run.run_id, name=run.name, group=run.group, config=dict(run.config), **how)
         for step in run.steps:
             time = {} if step.at is None else {"_timestamp": step.at}
-            opened.log({**step.values, **step.words, **time}, step=step.number)
+            opened.log({**step.values, **time}, step=step.number)
         opened.summary.update(dict(run.summary))
         opened.finish(exit_code=0 if run.succeeded else 1)
     if mode == "online":
@@ -133,17 +122,17 @@ def to_wandb(study: TrackedStudy, project: str, folder: Path) -> str:
     return f"wandb leet {goal}/wandb, or to send them to your account: wandb sync {goal}/wandb/offline-run-*"
 
 
-def to_trackio(study: TrackedStudy, project: str, folder: Path) -> str:
+def to_trackio(runs: Sequence[TrackedRun], project: str, folder: Path) -> str:
     """A local database."""
     goal = _new(folder / project).resolve()
     os.environ["TRACKIO_DIR"] = str(goal)  # read when trackio is imported
     trackio: Any = import_module("trackio")
     with contextlib.redirect_stdout(io.StringIO()):  # it greets at every run
-        for run in study.sent:
+        for run in runs:
             config = {**run.config, "run_name": run.name, "run_id": run.run_id}
             opened = trackio.init(project=project, name=run.name, group=run.group, config=config, embed=False)
             for step in run.steps:
-                opened.log({**step.values, **step.words}, step=step.number)
+                opened.log(dict(step.values), step=step.number)
             opened.log(dict(run.summary))
             opened.finish()
             trackio.context_vars.current_run.set(None)  # else it is finished once more when the process ends

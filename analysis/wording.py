@@ -1,13 +1,13 @@
 """Formats figures for readers: as many digits as the error justifies, times in minutes, shares in percent.
 
-Pages use a true minus and a dash; terminals and plain files use ASCII (`plain_number`, `plain_span`).
+Texts have a true minus and a dash, as on pages; `plain_text` makes them ASCII for terminals and plain files.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MINUS = "\u2212"
@@ -71,14 +71,6 @@ def brief(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e}".replace("-", MINUS)
 
 
-def plain_number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
-    """The same in ASCII."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    value = round(value, decimals) + 0.0
-    return f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
-
-
 def significant(value: float | None, digits: int = 3, none: str = "unknown") -> str:
     """Significant digits in ASCII."""
     return none if value is None else f"{value:.{digits}g}"
@@ -104,13 +96,6 @@ def estimate(
     return f"{number(value, digits, signed)} {unit}".rstrip() + bounds
 
 
-def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
-    """The same in ASCII."""
-    if low is None or high is None or low == high or not (math.isfinite(low) and math.isfinite(high)):
-        return "-"
-    return f"{plain_number(low, decimals)} to {plain_number(high, decimals)}"
-
-
 def plain_text(text: str) -> str:
     """A text for pages, for a terminal: with ASCII minus signs and dashes."""
     return text.replace(MINUS, "-").replace("–", "-")
@@ -119,11 +104,6 @@ def plain_text(text: str) -> str:
 def count(value: float | None) -> str:
     """``1,489``."""
     return "–" if value is None else f"{value:,.0f}".replace("-", MINUS)
-
-
-def few(names: Sequence[str], noun: str = "task", most: int = 3) -> str:
-    """The names, or how many they are where they would fill a line: ``a, b`` or ``16 tasks``."""
-    return ", ".join(names) if len(names) <= most else many(len(names), noun)
 
 
 def many(value: float | None, noun: str) -> str:
@@ -177,19 +157,6 @@ def p_text(p: float | None, level: float = 0.0) -> str:
     """``= 0.013``, ``< 0.0001``: the text after the letter p."""
     text = chance(p, level)
     return text if text.startswith("<") else f"= {text}"
-
-
-def listed(items: Iterable[str], most: int = 4) -> str:
-    """``a, b and c``; ``a, b, c, d and 3 more``."""
-    texts = list(items)
-    if len(texts) > most:
-        return f"{', '.join(texts[:most])} and {len(texts) - most} more"
-    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
-
-
-def in_turns(names: Sequence[str]) -> str:
-    """``a and b in turns``, as in a night; of one program its name."""
-    return f"{listed(names)} in turns" if len(names) > 1 else names[0]
 
 
 def arm_name(name: str, role: str | None) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.wording import in_turns
 from arena.study.task_study import TaskStudy
 from programs.common.ids import content_id
+from programs.common.text import in_turns
 from programs.diff import diff
 from programs.directives import CHARTER
 from programs.program import Program

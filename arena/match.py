@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from analysis.ledger.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
-from analysis.wording import in_turns
 from arena.arms import Match, TaskMatch
 from arena.measuring import measure_baseline, run_gain, run_job, settle, settled, settled_gains, splits_of_runs
 from arena.race import ArmScore, Racer
@@ -24,6 +23,7 @@ from arena.study.stop import drained
 from arena.study.task_study import TaskStudy
 from arena.work.executor import Executor, Progress, rebuild
 from arena.work.jobs import ErrorRecord, JobResult, RunJob
+from programs.common.text import in_turns
 from trainer.constraints import records
 from trainer.trust import weakest
 

@@ -14,7 +14,7 @@ import numpy as np
 from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, ReplayEvent, VerificationEvent
 from analysis.ledger.run_state import StudyState
 from analysis.statistics import satterthwaite
-from analysis.verdict.recheck import GainEstimate, gain_over_rows, gain_over_seeds
+from analysis.verdict.gain_estimate import GainEstimate, gain_over_rows, gain_over_seeds
 from arena.arms import Arm, Match
 from arena.study.stop import drained
 from arena.study.task_study import TaskStudy

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.verdict.recheck import GainEstimate, gain_over_rows
+from analysis.verdict.gain_estimate import GainEstimate, gain_over_rows
 from bench.common import figure, go_on, kept, mean_of, share_figure
 from bench.validation_tables import TABLES, UNTOUCHED, VALIDATION, Learner, Sample, Settings, TieBreaker
 from trainer.rows import HELD_BACK, KEPT, LEAST_HELD, held_back, luck_of_looks, luck_test, paired

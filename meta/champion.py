@@ -9,14 +9,14 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from analysis.found_scripts import FoundScript
+from analysis.found_scripts import found_script
 from analysis.ledger.events import ChampionEvent
 from analysis.ledger.run_state import StudyState
-from analysis.looks import Looks, looks_of
+from analysis.looks import looks_of
 from analysis.study import read_study
 from analysis.verdict.caveats import caveats
 from analysis.verdict.claim import Champion, Claim, named
-from analysis.verdict.decision import Decision, HeldOut, decision_of, state_of
+from analysis.verdict.decision import Decision, HeldOut, Looks, decision_of, state_of
 from analysis.verdict.origin import origin_of
 from analysis.views.scales import UNIT
 from arena.after.harvest import HARVEST
@@ -120,7 +120,7 @@ def decide(study: Study, program: Program, claim: Claim, own: Program | None) ->
         beside=claim.beside, bare=claim.bare, aa=claim.aa, own=name, learnt=claim.learnt,
         trust=weakest(event.trust for event in verified if counts(event.status, event.trust)),
         fresh=freshness(least_fresh(tasks)), match_ids=tuple(sorted(matches)),
-        scripts=tuple(FoundScript.of(task, event) for task, event in harvested if event is not None),
+        scripts=tuple(found_script(task, event) for task, event in harvested if event is not None),
         simulated=tuple(task.name for task in tasks if task.law is not None), looks=study_looks(study),
     )  # fmt: skip
 

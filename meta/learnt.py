@@ -13,11 +13,12 @@ from pathlib import Path
 
 from analysis.knowledge.choose import JOINT, LearntIdea, choose, task_values
 from analysis.knowledge.store import SHIPPED, family_of, files_of, read
-from analysis.wording import listed, many
+from analysis.wording import many
 from arena.study.settings import UsedKnowledge
 from meta.breed import has_edit
 from meta.mutators.edit_gains import parse_idea
 from meta.mutators.queue_first import queue_first
+from programs.common.text import listed
 from programs.edit import append_ideas, replace_ideas
 from programs.program import Program
 from programs.settings import set_charter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ _MARKS = r"~*`_\s\u2600-\u2793\u2b50\u2b55\ufe0f\u200d\U0001f300-\U0001faff"  # 
 _NUMBER = re.compile(
     rf"[≈$€£{_MARKS}]*+([-+]?(?:\d++(?:,\d++)*+(?:\.\d*+)?|\.\d++)(?:e[-+]?\d++)?)[%{_MARKS}]*+(?:(?:±|\+/?-).*)?", re.I
 )
-_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 _NEGATED = re.compile(r"\b(?:not|never|cannot|un|non)\b|n['’]t\b")
 
 
@@ -50,24 +49,11 @@ def is_missing(cell: str) -> bool:
     return cell.lower() in aliases()["missing"]["words"]
 
 
-def number(cell: str, decimal_comma: bool = False) -> float | None:
+def number(cell: str) -> float | None:
     """The number in a cell, None without one: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``."""
     match = _NUMBER.fullmatch(cell) if len(cell) < LONGEST else None
-    if match is None or (decimal_comma and match[1].count(",") > 1):
-        return None
-    value = bounded.number(match[1].replace(",", "." if decimal_comma else ""))
+    value = bounded.number(match[1].replace(",", "")) if match else None
     return None if value is None else float(value)
-
-
-def has_decimal_comma(cells: Sequence[str]) -> bool | None:
-    """Whether a column of numbers is written like ``0,531``; None where a comma may also group thousands."""
-    numbers = [match[1].lstrip("+-") for cell in cells if (match := _NUMBER.fullmatch(cell[:LONGEST]))]
-    commas = [text for text in numbers if "," in text]
-    grouped = sum(_GROUPED.fullmatch(text) is not None for text in commas)
-    if not commas or (grouped == len(commas) and any("." in text or text.count(",") > 1 for text in numbers)):
-        return False
-    decimal = all(text.count(",") == 1 and "." not in text for text in commas)
-    return True if decimal and grouped < len(commas) else None
 
 
 @lru_cache(maxsize=1 << 14)

@@ -13,7 +13,6 @@ from analysis.imports.cells import (
     FAILED,
     aliases,
     directions,
-    has_decimal_comma,
     is_missing,
     meaning,
     number,
@@ -53,7 +52,6 @@ class Columns:
     names: tuple[str, ...]
     metric: int
     at: Mapping[str, tuple[int, ...]]
-    decimal_comma: bool
     metric_from: str
     kept: frozenset[str] = frozenset()  # words
 
@@ -76,8 +74,7 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
     status = _named(stated.status, table, "--status")
     described = _named(stated.description, table, "--set description")
     at = defaultdict[str, list[int]](list)
-    for index in range(len(names)):
-        kind = _kind(table, names, index)
+    for index, kind in enumerate(_kinds(table)):
         if status is not None and (kind == "status" or index == status):
             kind = "status" if index == status else "other"
         worded = kind not in ("status", "error") or index == status
@@ -93,37 +90,43 @@ def columns_of(table: LogTable, stated: Stated) -> Columns:
     if status is None and not any(meaning(cells[i]) in DECIDED for i in at["status"] for _, cells in table.rows):
         at["status"] += [i for i in range(len(names)) if i not in {*at["status"], metric} and _decides(table, i)]
     chosen, why = (metric, "given") if metric is not None else _metric(table, names, at)
-    decimal_comma = has_decimal_comma([cells[chosen] for _, cells in table.rows])
-    if decimal_comma is None:
+    if any("," in cells[chosen] and number(cells[chosen]) is not None for _, cells in table.rows):
         raise UnreadableLog(
             f"a comma in {table.names[chosen]!r} may be a decimal comma or group thousands",
             "write it with a point and no separators",
         )
     kept = frozenset((stated.kept or "").lower().replace(",", " ").split())
-    return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why, kept)
+    return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, why, kept)
 
 
 def tables_of_metrics(table: LogTable) -> list[LogTable]:
     """A table for each metric that a column names, else the table itself."""
-    names = [plain(name) for name in table.names]
+    kinds = _kinds(table)
+    if "metric_name" not in kinds:
+        return [table]
     parts: dict[str, LogTable] = {}
-    column = next((i for i in range(len(names)) if _kind(table, names, i) == "metric_name"), None)
-    for line, cells in table.rows if column is not None else ():
-        name = cells[column or 0]
+    for line, cells in table.rows:
+        name = cells[kinds.index("metric_name")]
         parts.setdefault(name, replace(table, rows=[], metric=name)).rows.append((line, cells))
     return [*parts.values()] or [table]
 
 
-def _kind(table: LogTable, names: Sequence[str], column: int) -> str | None:
-    """The role of a column by its name and, where that has several meanings, by its cells."""
-    name, kind = names[column], role(names[column])
-    if name in ("metric", "tag", "key") and _has_words(table, column):
-        described = {"status", "description"} & {*map(role, names)}
-        return "metric_name" if name == "metric" or ("value" in names and not described) else kind
-    if kind == "own_baseline":
-        values = {number(cells[column]) for _, cells in table.rows} - {None}
-        return kind if len(values) > 1 and not _has_words(table, column) else "other"
-    return "other" if table.names[column].startswith("_") and kind is None else kind  # W&B's own
+def _kinds(table: LogTable) -> list[str | None]:
+    """The role of each column by its name and, where that has several meanings, by its cells."""
+    names = [plain(name) for name in table.names]
+    roles = [role(name) for name in names]
+
+    def kind_of(column: int) -> str | None:
+        name, kind = names[column], roles[column]
+        if name in ("metric", "tag", "key") and _has_words(table, column):
+            is_tag = "value" in names and not {"status", "description"} & {*roles}
+            return "metric_name" if name == "metric" or is_tag else kind
+        if kind == "own_baseline":
+            values = {number(cells[column]) for _, cells in table.rows} - {None}
+            return kind if len(values) > 1 and not _has_words(table, column) else "other"
+        return "other" if table.names[column].startswith("_") and kind is None else kind  # W&B's own
+
+    return [kind_of(column) for column in range(len(names))]
 
 
 def _decides(table: LogTable, column: int) -> bool:
@@ -137,13 +140,12 @@ def one_row_a_training(table: LogTable, log: LogText) -> LogTable:
     """The table with one row for each training, of the last value of each column, where a step rises within the rows
     that have the same labels and the same status, and there are more than two a training, as there are no re-runs of
     most; the earlier rows are added to the asides."""
-    names = [plain(name) for name in table.names]
-    kinds = [_kind(table, names, i) for i in range(len(names))]
+    kinds = _kinds(table)
     trainings = defaultdict[tuple[str, ...], list[tuple[int, list[str]]]](list)
     for line, cells in table.rows:
         trainings[tuple(cells[i] for i, kind in enumerate(kinds) if kind in LABELS)].append((line, cells))
-    for step in [i for i, name in enumerate(names) if name in STEPS and len(table.rows) > 2 * len(trainings)]:
-        if all(_rises(rows, step, kinds) for rows in trainings.values()):
+    for step in [i for i, name in enumerate(table.names) if plain(name) in STEPS]:
+        if len(table.rows) > 2 * len(trainings) and all(_rises(rows, step, kinds) for rows in trainings.values()):
             reason = f"an earlier row of a training: {table.names[step]} rises in it"
             early = [row for rows in trainings.values() for row in rows[:-1]]
             log.asides += [Aside(line, reason, "\t".join(cells)[:QUOTED]) for line, cells in early]

@@ -28,6 +28,7 @@ FAILED = -0.5  # share of the reach that a failed experiment counts as
 BEST = 1.2  # largest share that counts
 RIDGE = 0.5  # experiments that say "no effect", of each value
 LEAST_GAIN = 0.004  # share of the reach, mean over tasks, below which an idea is not written
+MOST_IDEAS = 40
 MOST_VALUES = 40  # of one role that are tried: pairs of choices become ideas
 LEAST_COST = 0.15  # share of the tasks that an idea is counted as tried on, at least
 
@@ -62,13 +63,15 @@ class TaskValues:
         return total
 
     @cached_property
-    def _looked_up(self) -> dict[tuple[tuple[str, ...], tuple[Value, ...]], float | None]:
-        return {(group, values): worth for group, known in self.worth.items() for values, worth in known.items()}
+    def _interpolated(self) -> dict[tuple[tuple[str, ...], tuple[Value, ...]], float | None]:
+        return {}
 
     def _worth(self, group: tuple[str, ...], values: tuple[Value, ...]) -> float | None:
-        if (group, values) not in self._looked_up:
-            self._looked_up[group, values] = self._between(group, values)
-        return self._looked_up[group, values]
+        if values in self.worth[group]:
+            return self.worth[group][values]
+        if (group, values) not in self._interpolated:
+            self._interpolated[group, values] = self._between(group, values)
+        return self._interpolated[group, values]
 
     def _between(self, group: tuple[str, ...], values: tuple[Value, ...]) -> float | None:
         """Between two numbers that were tried, a straight line over their logarithms; nothing beyond the last ones."""
@@ -76,17 +79,14 @@ class TaskValues:
         *rest, last = values
         if isinstance(last, bool | str):
             return None
-        rungs = sorted(
-            (float(key[-1]), worth)
-            for key, worth in known.items()
-            if list(key[:-1]) == rest and not isinstance(key[-1], bool | str)
-        )
-        rung_values = [rung_value for rung_value, _ in rungs]
-        if len(rungs) < 2 or not rung_values[0] <= last <= rung_values[-1]:
+        numbers = {float(key[-1]): worth for key, worth in known.items()
+                   if list(key[:-1]) == rest and not isinstance(key[-1], bool | str)}  # fmt: skip
+        rungs = sorted(numbers)
+        if len(rungs) < 2 or not rungs[0] <= last <= rungs[-1]:
             return None
-        smallest = min((rung_value for rung_value in rung_values if rung_value > 0), default=1.0)
-        scale = [math.log(max(rung_value, smallest / 3)) for rung_value in (*rung_values, last)]
-        return float(np.interp(scale[-1], scale[:-1], [worth for _, worth in rungs]))
+        smallest = min((rung for rung in rungs if rung > 0), default=1.0)
+        scale = [math.log(max(rung, smallest / 3)) for rung in (*rungs, last)]
+        return float(np.interp(scale[-1], scale[:-1], [numbers[rung] for rung in rungs]))
 
 
 def task_values(effects: Iterable[Effect]) -> list[TaskValues]:
@@ -158,21 +158,17 @@ class Candidate:
         """The edit that it is on this script, with what the model expects; None where it asks for nothing."""
         if not all(condition.holds(config) for condition in self.conditions):
             return None
-        edit: Config = {role: value for role, value in self.edit.items() if config.get(role) != value}
-        if self.optional:
-            edit = self._possible(task, config)
+        wanted = self._possible(task, config) if self.optional else self.edit
+        edit = {role: value for role, value in wanted.items() if config.get(role) != value}
         gain = task.gain(config, edit) if edit else None
         return (edit, gain) if gain is not None else None
 
     def _possible(self, task: TaskValues, config: Config) -> Config:
         """Without what the task lacks; an optimizer's rate goes with the optimizer."""
-        alone = {role: value for role, value in self.edit.items() if role not in JOINT}
-        left = {role for role, value in alone.items() if task.gain(config, {role: value}) is None}
         joint = {role: value for role, value in self.edit.items() if role in JOINT}
-        if joint and task.gain(config, joint) is None:
-            left |= set(joint)
-        left |= {role for role, value in self.edit.items() if config.get(role) == value}
-        return {role: value for role, value in self.edit.items() if role not in left}
+        alone = [{role: value} for role, value in self.edit.items() if role not in JOINT]
+        known = [part for part in (joint, *alone) if part and task.gain(config, part) is not None]
+        return {role: value for part in known for role, value in part.items()}
 
 
 @dataclass(frozen=True)
@@ -220,17 +216,15 @@ class _Played:
                     tried[number] = candidate.on(self.tasks[number], self.configs[number])
 
 
-def choose(
-    tasks: Sequence[TaskValues], most: int = 40, *, conditions: bool = True, bundle: bool = True
-) -> list[LearntIdea]:
-    """The list, at most ``most`` ideas. Without ``conditions`` the same ideas hold everywhere (flat)."""
+def choose(tasks: Sequence[TaskValues], *, conditions: bool = True, bundle: bool = True) -> list[LearntIdea]:
+    """The list, at most MOST_IDEAS. Without ``conditions`` the same ideas hold everywhere (flat)."""
     played, chosen = _Played(tasks), list[LearntIdea]()
     if bundle and (first := _bundle(tasks)) is not None:
         together = {first: played.try_(first)}
         chosen.append(_learnt(first, together[first], tasks))
         played.make(together, first)
     pool = {candidate: played.try_(candidate) for candidate in _pool(tasks, conditions)}
-    while len(chosen) < most:
+    while len(chosen) < MOST_IDEAS:
         best, value = None, 0.0
         for candidate, tried in pool.items():
             added, cost = played.added(tried)

@@ -262,8 +262,11 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
     import duckdb
 
     effects: list[Effect] = []
+    read_lines: list[tuple[Path, list[dict[str, JsonValue]]]] = []
     with duckdb.connect(":memory:") as con:
-        read_lines = [(file, _lines_of(con, file)) for file in files_of(folders)]
+        for file in files_of(folders):
+            with _readable(con, file):
+                read_lines.append((file, rows(con.execute(f"SELECT {_TYPED} FROM {parquet(file)}"))))
     for file, lines in read_lines:
         for line in lines:
             if line.get("schema") != SCHEMA:
@@ -278,35 +281,25 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
     return effects
 
 
-def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, JsonValue]]:
-    require_small(con, file)
-    with _readable(file):
-        return rows(con.execute(f"SELECT {_TYPED} FROM {parquet(file)}"))
-
-
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """DuckDB's errors about this file as UsageError."""
+def _readable(con: duckdb.DuckDBPyConnection, file: Path) -> Iterator[None]:
+    """Raises UsageError for a file without the columns of effects, a damaged one, and one with more than MOST_ROWS rows
+    or MOST_CHARACTERS characters: 500 kB of parquet can hold 20,000,000 rows. DuckDB's errors about the file within,
+    too."""
     import duckdb
 
-    try:
-        yield
-    except duckdb.Error as error:
-        raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint=_DAMAGED) from None
-
-
-def require_small(con: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Raises UsageError for a file without the columns of effects, a damaged one, and one with more than MOST_ROWS rows
-    or MOST_CHARACTERS characters: 500 kB of parquet can hold 20,000,000 rows."""
     characters = 0
-    with _readable(file):
+    try:
         (count,) = con.execute("SELECT num_rows FROM parquet_file_metadata(?)", [exact_path(file)]).fetchone() or (0,)
         if count <= MOST_ROWS:
             measured = con.execute(f"SELECT coalesce(sum({_LENGTH}), 0) FROM {parquet(file)}")
             (characters,) = measured.fetchone() or (0,)
-    if count > MOST_ROWS or characters > MOST_CHARACTERS:
-        most = f"the maximum is {MOST_ROWS:,} rows of {MOST_CHARACTERS:,} characters"
-        raise UsageError(f"{file}: {count:,} rows of {characters:,} characters; {most}", hint=_DAMAGED)
+        if count > MOST_ROWS or characters > MOST_CHARACTERS:
+            most = f"the maximum is {MOST_ROWS:,} rows of {MOST_CHARACTERS:,} characters"
+            raise UsageError(f"{file}: {count:,} rows of {characters:,} characters; {most}", hint=_DAMAGED)
+        yield
+    except duckdb.Error as error:
+        raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint=_DAMAGED) from None
 
 
 def query(folders: Iterable[Path], sql: str) -> list[dict[str, JsonValue]]:
@@ -316,8 +309,7 @@ def query(folders: Iterable[Path], sql: str) -> list[dict[str, JsonValue]]:
     with duckdb.connect(":memory:") as con:
         con.execute(f"CREATE TABLE effects ({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())})")
         for file in files_of(folders):
-            require_small(con, file)
-            with _readable(file):
+            with _readable(con, file):
                 con.execute(f"INSERT INTO effects SELECT {_TYPED} FROM {parquet(file)}")
         con.execute("SET enable_external_access = false")
         return answer(con, sql, "docs/knowledge.md lists the columns of effects")

@@ -46,8 +46,7 @@ class Figure:
     id: str
     title: str
     kind: str
-    caption: str
-    legend: tuple[tuple[str, str], ...]
+    legend: Sequence[tuple[str, str]]
     data: dict[str, Any]
     titles: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -81,16 +80,13 @@ class Page:
     @property
     def unsafe(self) -> str:
         """What a command that trains again needs, where the study had no sandbox."""
-        made = "SELECT (config -> 'sandbox')::BOOLEAN FROM studies ORDER BY started_at DESC"
-        row = self.source.con.execute(made).fetchone()
-        return flag(row is None or row[0] is not False)
+        return flag(self.source.config.get("sandbox") is not False)
 
-    @cached_property
+    @property
     def command_line(self) -> str:
         """The command that made the study; empty where it is not known, as of an import, or takes a run of another."""
-        query = "SELECT config ->> 'line' FROM studies WHERE config ->> 'kind' <> 'replay' ORDER BY started_at DESC"
-        row = self.source.con.execute(query).fetchone()
-        return str(row[0] or "") if row else ""
+        config = self.source.config
+        return str(config.get("line") or "") if config.get("kind") != "replay" else ""
 
     @cached_property
     def leader(self) -> str | None:
@@ -105,8 +101,7 @@ class Page:
 
     @cached_property
     def parts(self) -> list[tuple[Part, list[Figure]]]:
-        made = [(part, self.figures(part)) for part in PARTS]
-        return [(part, figures) for part, figures in made if figures]
+        return [(part, figures) for part in PARTS if (figures := self.figures(part))]
 
     @cached_property
     def pictures(self) -> list[Progress]:
@@ -126,24 +121,21 @@ class Page:
         return self.answers[name]
 
     def figures(self, part: Part) -> list[Figure]:
-        answer = self.asked(part.of or part.name)
-        if not answer.rows or (part.of and (len(answer.rows) < 2 or self.is_import)):
-            return []
-        rows = [part.through(row) for row in answer.rows] if part.through else answer.rows
-        made = []
-        for number, value in enumerate(dict.fromkeys(row[part.split] for row in rows) if part.split else [None]):
-            own = [row for row in rows if not part.split or row[part.split] == value]
-            titles, table = ([], []) if part.of else cells.table(own, (*part.hidden, *filter(None, [part.split])))
-            unit = own[0].get("unit") or self.verdict.unit or "gain"
+        """One for each value of the column that splits the part; none without rows."""
+        answer, groups = self.asked(part.name), dict[str, list[Row]]()
+        for row in answer.rows:
+            groups.setdefault(row[part.split] if part.split else "", []).append(part.through(row))
+        figures = []
+        for number, (value, rows) in enumerate(groups.items()):
+            titles, table = cells.table(rows, {*part.hidden, part.split})
+            unit = rows[0].get("unit") or self.verdict.unit or "gain"
             title = f"{part.title}: {value}" if value else part.title
-            legend = tuple(entry for entry in part.legend if entry[0] not in part.absent(own))
-            data = {"of": f"{part.of}-0"} if part.of else {"unit": unit, "rows": own}
-            made.append(Figure(
-                f"{part.name}-{number}", f"{title}, in {unit}" if "gain" in own[0] or "estimate" in own[0] else title,
-                part.chart, part.caption, legend, data, titles, table, answer,
+            figures.append(Figure(
+                f"{part.name}-{number}", f"{title}, in {unit}" if {"gain", "estimate"} & rows[0].keys() else title,
+                part.chart, part.legend_of(rows), {"unit": unit, "rows": rows}, titles, table, answer,
                 not part.chart or len(table) <= OPEN,
             ))  # fmt: skip
-        return made
+        return figures
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -165,7 +157,7 @@ class Page:
         kept = (sorted(kept, key=lambda row: -row["gain"]) or answer.rows)[:60]
         named = ("experiment_id", "program", "line", "number", "decision", "status", "metric", "gain", "description")
         titles, table = cells.table([{name: row[name] for name in named} for row in kept])
-        return Figure("experiments-0", "Experiments", "experiments", "", (), data, titles, table, answer)
+        return Figure("experiments-0", "Experiments", "experiments", (), data, titles, table, answer)
 
     @cached_property
     def identity(self) -> Answer[Row]:

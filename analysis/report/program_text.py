@@ -10,8 +10,7 @@ from typing import Any
 
 from analysis.report import cells
 from analysis.report.source import ReportSource
-from analysis.views.tables import typed_rows
-from analysis.wording import clean, decimals, interval_decimals, many, number
+from analysis.wording import clean, decimals, estimate, many
 from programs.common.errors import ProgramError
 from programs.directives import Directive
 
@@ -36,7 +35,6 @@ class CreditRow:
     q: float | None
     unit: str | None
     causal: bool | None
-    task: str | None = None
 
     @property
     def is_proven(self) -> bool:
@@ -52,26 +50,11 @@ class CreditRow:
         return self.is_proven and (self.kind != "charter" or bool(self.causal))
 
     @property
-    def sample(self) -> str:
-        """What the estimate rests on: ``14 runs``."""
-        return many(self.n, "experiment" if self.method == "directive" else "run")
-
-    @property
     def label(self) -> str:
         """What stands beside the line: ``+1.8 [0.6, 3.0], 14 runs``."""
-        return f"{self.estimated}, {self.sample}"
-
-    @property
-    def estimated(self) -> str:
-        """The estimate with its interval: ``+1.8 [0.6, 3.0]``."""
-        inside = "" if self.low is None else f" [{number(self.low, self.digits)}, {number(self.high, self.digits)}]"
-        return f"{number(self.estimate or 0.0, self.digits, True)}{inside}"
-
-    @property
-    def digits(self) -> int:
-        if self.low is None or self.high is None:
-            return decimals(abs(self.estimate or 0.0))
-        return interval_decimals(self.low, self.high)
+        value, counted = self.estimate or 0.0, "experiment" if self.method == "directive" else "run"
+        digits = decimals(abs(value)) if self.low is None else None
+        return f"{estimate(value, self.low, self.high, digits=digits)}, {many(self.n, counted)}"
 
 
 @dataclass(frozen=True)
@@ -101,61 +84,43 @@ class Excerpt:
         return max((mark.strength for mark in self.marks), default=0)
 
 
-@dataclass(frozen=True)
-class ShownText:
-    """A program with the estimates of its directives."""
-
-    program_id: str
-    name: str | None
-    words: int | None
-    text: str | None
-
-
 def of(source: ReportSource, program_id: str) -> dict[str, Any] | None:
     """What the page shows of a program's text; None without one."""
-    asked = source.con.execute("SELECT program_id, name, words, text FROM programs WHERE program_id = $1", [program_id])
-    row = next(iter(typed_rows(asked, ShownText, clean)), None)
-    if row is None or not row.text:
+    program = source.con.execute(
+        "SELECT name, words, text FROM programs WHERE program_id = $1", [program_id]
+    ).fetchone()
+    if program is None or not program[2]:
         return None
+    name, words, text = map(clean, program)
     credit = source.ask("directive_credit", CreditRow, program=program_id)
-    known = [vars(one) for one in credit.rows if one.estimate is not None]
     shown = ("text", "estimate", "low", "high", "unit", "n", "q", "design", "credit_id")
-    titles, table = cells.table([{key: one[key] for key in shown} for one in known]) if known else ([], [])
+    known = [{key: getattr(row, key) for key in shown} for row in credit.rows if row.estimate is not None]
+    titles, table = cells.table(known) if known else ([], [])
     return {
-        "name": row.name or row.program_id, "program_id": row.program_id, "words": row.words,
-        "excerpts": excerpts(row.text, credit.rows), "long": (row.words or 0) > LONG, "titles": titles, "rows": table,
-        "proven": sum(one.is_tinted for one in credit.rows), "directives": len(credit.rows), "sql": credit.sql,
-        "units": sorted({one.unit for one in credit.rows if one.unit}),
+        "name": name or program_id, "program_id": program_id, "words": words,
+        "excerpts": excerpts(text, credit.rows), "long": (words or 0) > LONG, "titles": titles, "rows": table,
+        "proven": sum(row.is_tinted for row in credit.rows), "directives": len(credit.rows), "sql": credit.sql,
+        "units": sorted({row.unit for row in credit.rows if row.unit}),
     }  # fmt: skip
 
 
 def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
-    """The program split at its directives, each with a mark for each task that it has credit on; text that does not
-    parse is one plain excerpt."""
-    by_id: dict[str, dict[str | None, CreditRow]] = defaultdict(dict)
-    for row in credit:
-        by_id[row.directive_id][row.task] = row
+    """The program split at its directives, each with a mark for its credit; text that does not parse is one plain
+    excerpt."""
+    by_id = {row.directive_id: row for row in credit if row.method is not None}
     largest: dict[str | None, float] = defaultdict(float)
     for row in credit:
         if row.is_tinted:
             largest[row.unit] = max(largest[row.unit], abs(row.estimate or 0.0))
-    out = []
-    for lines, ids in _pieces(text):
-        rows = [row for i in ids for row in by_id.get(i, {}).values() if row.method is not None]
-        out.append(Excerpt(lines, tuple(mark(row, largest) for row in rows)))
-    return out
+    return [Excerpt(lines, tuple(mark(by_id[i], largest) for i in ids if i in by_id)) for lines, ids in _pieces(text)]
 
 
 def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
-    estimate = row.estimate or 0.0
-    strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_tinted else 0
-    return Mark(
-        label=row.label,
-        design=row.design or "",
-        way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
-        strength=min(strength, 4),
-        directive_id=row.directive_id,
-    )
+    """``largest``: the largest significant estimate in each unit."""
+    value, way, strength = row.estimate or 0.0, "none", 0
+    if row.is_tinted:
+        way, strength = "up" if value > 0 else "down", min(1 + round(3 * abs(value) / largest[row.unit]), 4)
+    return Mark(row.label, row.design or "", way, strength, row.directive_id)
 
 
 def _pieces(text: str) -> list[tuple[str, list[str]]]:
@@ -179,15 +144,14 @@ def _of_file(text: str, directives: Sequence[Directive]) -> list[tuple[str, list
     from programs.common.text import split_lines
     from programs.structure import outline
 
-    directives = [d for d in directives if d.kind != "order"]
     ends = {block.start: block.end for block in outline(text, "program").blocks}
     starts: dict[int, list[str]] = defaultdict(list)
     for directive in directives:
-        starts[directive.line - 1].append(directive.directive_id)
+        if directive.kind != "order":
+            starts[directive.line - 1].append(directive.directive_id)
     lines, at = [line.rstrip("\r\n") for line in split_lines(text)], 0
     out: list[tuple[str, list[str]]] = []
-    order = sorted(starts)
-    for start, following in pairwise([*order, len(lines)]):
+    for start, following in pairwise([*sorted(starts), len(lines)]):
         end = min(max(ends.get(start, start + 1), start + 1), following)
         if start > at:
             out.append(("\n".join(lines[at:start]), []))

@@ -16,27 +16,31 @@ DRAWN_FROM = {
 }
 
 
+def unchanged(row: Row) -> Row:
+    return row
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of the page; left out where its query has no rows. ``name``: of the query in sql/. ``chart``: the
-    function of charts.js that draws the rows, "" for a table alone. ``of``: the part whose rows it draws. ``split``: a
-    figure for each value of this column. ``hidden``: columns that the chart alone uses. ``through`` completes a row."""
+    function of charts.js that draws the rows, "" for a table alone. ``split``: a figure for each value of this column.
+    ``hidden``: columns that the chart alone uses. ``through`` completes a row."""
 
     name: str
     title: str
     caption: str
     chart: str = ""
-    of: str = ""
     split: str = ""
     hidden: tuple[str, ...] = ()
     legend: tuple[tuple[str, str], ...] = ()
-    through: Callable[[Row], Row] | None = None
+    through: Callable[[Row], Row] = unchanged
 
-    def absent(self, rows: Sequence[Row]) -> set[str]:
-        """The names of the legend that none of the rows has."""
+    def legend_of(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
+        """The entries of the legend that some row has."""
         found = {key for row in rows for key, value in row.items() if value is not None}
         found |= {point["letter"] for row in rows for point in row.get("points", ())}
-        return {name for name, key in DRAWN_FROM.get(self.chart, {}).items() if key not in found}
+        drawn_from = DRAWN_FROM.get(self.chart, {})
+        return [entry for entry in self.legend if drawn_from.get(entry[0]) in (None, *found)]
 
 
 def with_interval(row: Row) -> Row:
@@ -86,12 +90,6 @@ PARTS = (
         "corrected for all rows that have one (false discovery rate).",
         chart="effects", split="of", hidden=("id", "unit", "significant"),
         legend=(("program", "significant (q below 5%)"), ("unmeasured", "not significant")),
-    ),
-    Part(
-        "courses", "Best so far, run by run", "Runs of one program differ by luck, so a single run proves nothing.",
-        chart="courses", of="runs",
-        legend=(("line-champion", "champion"), ("line-program", "programs"), ("line-control", "stock"),
-                ("line-without", "champion without its ideas")),
     ),
     Part(
         "runs", "One run, close up",

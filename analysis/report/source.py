@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -54,13 +55,17 @@ class ReportSource:
         found = self.con.execute(asked)
         return Answer(asked, [{key: clean(value) for key, value in row.items()} for row in rows(found)])
 
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The settings of the study."""
+        row = self.con.execute("SELECT config FROM studies ORDER BY started_at DESC LIMIT 1").fetchone()
+        return dict(json.loads(row[0])) if row else {}
+
     @property
     def tasks(self) -> list[str]:
         """Names of the training tasks."""
-        row = self.con.execute("SELECT config FROM studies ORDER BY started_at DESC LIMIT 1").fetchone()
-        known = json.loads(row[0]) if row else {}
-        named = [known.get("task"), *(on.get("task") for on in known.get("further") or ())]
-        return list(dict.fromkeys(str(one) for one in named if one))
+        names = [self.config.get("task"), *(task.get("task") for task in self.config.get("further") or ())]
+        return list(dict.fromkeys(str(name) for name in names if name))
 
 
 def filled(text: str, given: Mapping[str, SqlValue]) -> str:

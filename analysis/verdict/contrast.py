@@ -8,32 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.statistics import Estimate, satterthwaite, welch_difference
+from analysis.verdict.decision import ArmRuns, Arms, EarlierRuns
 from analysis.verdict.power import runs_needed
 from analysis.views.tables import statement, typed_rows
 
 if TYPE_CHECKING:
     import duckdb
-
-
-@dataclass(frozen=True)
-class ArmRuns:
-    """A program's verified gains in a match, in ``unit``."""
-
-    program_id: str
-    name: str
-    unit: str | None
-    gains: Sequence[float]
-
-
-Arms = tuple[ArmRuns, ArmRuns]
-
-
-@dataclass(frozen=True)
-class EarlierRuns:
-    """The runs of the same two programs in an earlier ``study``, as they were when ``match --add`` counted them."""
-
-    study: str
-    arms: Arms
 
 
 @dataclass(frozen=True)

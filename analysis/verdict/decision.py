@@ -7,24 +7,44 @@ program. The difference of stock's two arms (A/A) is shown beside it, and no ver
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from analysis.found_scripts import FoundScript
 from analysis.ledger.json_values import read_as
-from analysis.looks import Looks
 from analysis.statistics import Estimate
 from analysis.verdict.origin import Origin
-from analysis.wording import interval_decimals
 from trainer.freshness import NOTHING
 from trainer.freshness import SEEDS as SEEDS_ONLY
+from trainer.rows import COUNT, DRAWN, EXACT, ROWS, SEEDS, SPLIT, UNKNOWN, VALUES
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 LEVEL = 0.025
 BETTER, OPEN = "better", "open"
+SEED_ALONE = "seed alone"  # code of a remark on a script
+
+
+@dataclass(frozen=True)
+class ArmRuns:
+    """A program's verified gains in a match, in ``unit``."""
+
+    program_id: str
+    name: str
+    unit: str | None
+    gains: Sequence[float]
+
+
+Arms = tuple[ArmRuns, ArmRuns]
+
+
+@dataclass(frozen=True)
+class EarlierRuns:
+    """The runs of the same two programs in an earlier ``study``, as they were when ``match --add`` counted them."""
+
+    study: str
+    arms: Arms
 
 
 @dataclass(frozen=True)
@@ -88,6 +108,104 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class FoundScript:
+    """A train.py and its gain over the untouched one, in ``unit``, from ``n`` trainings that chose nothing.
+
+    ``low``, ``high``: the 95% interval; None where there is none, never two equal numbers. ``noise``: the words of
+    `trainer.rows` for the noises that it contains; empty where no noise is known. ``start`` and ``end``: the mean
+    ``metric`` of the untouched script and of this one. ``data``: `Task.data_noise`. ``timed``: the metric is a time,
+    which has no data. ``seeded``: whether a training seed is given. ``rows``: the number of rows that it was measured
+    on, where that is known. ``seconds``: the device time of the harvest, verification included. ``remarks``: see
+    `script_remarks`.
+    """
+
+    task: str
+    unit: str
+    seconds: float
+    experiments: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    n: int
+    trust: str | None
+    drift: float | None = None  # see `HarvestEvent`
+    noise: str = ""
+    start: float | None = None
+    end: float | None = None
+    metric: str = ""
+    data: str = UNKNOWN
+    timed: bool = False
+    seeded: bool = True
+    rows: int | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def new_seed(self) -> str:
+        """The seed that is its only change; empty where it has others."""
+        return dict(self.remarks).get(SEED_ALONE, "")
+
+    @property
+    def is_exact(self) -> bool:
+        return EXACT in self.noise.split()
+
+    @property
+    def has_rows_noise(self) -> bool:
+        return ROWS in self.noise.split()
+
+    @property
+    def on_new_rows(self) -> bool:
+        """Whether the gain is of rows that chose nothing."""
+        return self.data in (DRAWN, SPLIT) or (self.data == VALUES and self.has_rows_noise)
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it is shown to be better, at least on the same data: an exact metric by any gain, another one by an
+        interval above 0 that contains the noise of the rows or, where that of a share's rows is unknown, of seeds.
+        Another value of a seed is no better script."""
+        if self.new_seed:
+            return False
+        if self.is_exact:
+            return (self.gain or 0.0) > 0
+        known = self.has_rows_noise or (SEEDS in self.noise.split() and self.data != COUNT)
+        return known and self.low is not None and self.low > 0
+
+    @property
+    def on_same_data(self) -> bool:
+        """Whether nothing is shown about other data."""
+        return not (self.is_exact or self.timed or self.on_new_rows or self.has_rows_noise)
+
+    @property
+    def leaves_rows_out(self) -> bool:
+        """Whether its interval leaves out the noise of rows that chose nothing."""
+        return self.on_new_rows and self.low is not None and not self.has_rows_noise
+
+    @property
+    def has_unknown_noise(self) -> bool:
+        return not self.noise
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Gains in the metric's unit; None where the rows' noise does not give them.
+
+    ``tries``: scripts that were scored on the search's rows, ``earlier`` ones of the nights before included; ``rows``:
+    their number. ``step``: the smallest step of the metric; ``resolvable``: the gain that is significant in 80% of
+    cases. ``kept``: the sum of the kept gains; ``luck``: what so many tries without any effect would have shown, as the
+    best of so many normal errors; ``p``: by the luck test, the chance of at least ``kept``, rather too large.
+    """
+
+    metric: str
+    tries: int
+    earlier: int = 0
+    rows: int | None = None
+    step: float | None = None
+    resolvable: float | None = None
+    kept: float | None = None
+    luck: float | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
 class Caveat:
     """``level``: stop (do not rely on the result), mind (it is weaker) or note (good to know)."""
 
@@ -145,13 +263,6 @@ class Decision:
     @property
     def holds(self) -> bool:
         return self.state == BETTER
-
-    @property
-    def digits(self) -> int:
-        """Decimal places of its gains and differences: those of the announced one (of a night, of `main`), so that a
-        figure looks the same wherever it is shown."""
-        shown = (self.script if self.night else None) or self.tested.lead
-        return interval_decimals(shown.low, shown.high)
 
     @property
     def against_own(self) -> bool:

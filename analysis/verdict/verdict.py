@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.found_scripts import script_sentence
+from analysis.found_scripts import script_digits, script_sentence
 from analysis.ledger.json_values import read_as
 from analysis.statistics import Estimate
 from analysis.verdict.caveats import NOTE, caveats
-from analysis.verdict.contrast import Contrast, EarlierRuns, arms_of, contrast
-from analysis.verdict.decision import LEVEL, Caveat, Compared, Decision, decision_of
+from analysis.verdict.contrast import Contrast, arms_of, contrast
+from analysis.verdict.decision import LEVEL, Caveat, Compared, Decision, EarlierRuns, decision_of
 from analysis.verdict.power import runs_needed
 from analysis.views.tables import rows, statement
 from analysis.wording import (
@@ -26,7 +26,6 @@ from analysis.wording import (
     duration,
     estimate,
     interval_decimals,
-    listed,
     many,
     number,
     p_text,
@@ -34,7 +33,7 @@ from analysis.wording import (
     typical,
 )
 from programs.common.templates import jinja_environment
-from programs.common.text import one_line
+from programs.common.text import listed, one_line
 from trainer.rows import EXACT
 from trainer.trust import weakest
 
@@ -127,7 +126,7 @@ class Verdict:
             return ""
         if d.night and d.script:
             script = d.script
-            gain = estimate(script.gain, script.low, script.high, script.unit, script.digits)
+            gain = estimate(script.gain, script.low, script.high, script.unit, script_digits(script))
             limits = " on the same data" * script.on_same_data + " over seeds alone" * script.leaves_rows_out
             return gain + ", exact" * script.is_exact + limits
         return estimate(d.tested.lead.value, *d.tested.lead.interval(), self.unit, self.digits)
@@ -235,7 +234,9 @@ def decided(d: Decision) -> Verdict:
     """Of a decision alone, without what the study cost and its caveats."""
     state = "better" if d.holds or (d.night and d.script) else "open"
     shown = tuple(of_decision(d))
-    found = Verdict(state, d.unit, d.digits, reference_of(d), shown, d.trust, decision=d,
+    announced = (d.script if d.night else None) or d.tested.lead
+    digits = interval_decimals(announced.low, announced.high)
+    found = Verdict(state, d.unit, digits, reference_of(d), shown, d.trust, decision=d,
                     needed=runs_of_each(d), caveats=d.caveats)  # fmt: skip
     return _with_sentences(found, d=d)
 

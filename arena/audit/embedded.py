@@ -6,7 +6,8 @@ import io
 import tokenize
 from collections.abc import Sequence
 
-from analysis.verdict.recheck import GainEstimate, keeps_its_gain
+from analysis.verdict.gain_estimate import GainEstimate
+from analysis.verdict.recheck import keeps_its_gain
 from arena.work.sandbox import runs_code
 from trainer.source import Source
 from trainer.task import Task

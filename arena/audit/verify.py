@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from pydantic import JsonValue
 
 from analysis.ledger.events import AuditEvent
-from analysis.verdict.recheck import GainEstimate, gain_over_seeds, source_verdict
+from analysis.verdict.gain_estimate import GainEstimate, gain_over_seeds
+from analysis.verdict.recheck import source_verdict
 from arena.audit import embedded
 from arena.audit.scratch import Say, measure, scratch, secret_hash
 from arena.measuring import over_a_share, over_rows

@@ -12,8 +12,9 @@ from pydantic import JsonValue
 
 from analysis.ledger import Ledger, check, segments
 from analysis.study import read_study
+from analysis.verdict.gain_estimate import GainEstimate
 from analysis.verdict.power import runs_needed
-from analysis.verdict.recheck import GainEstimate, Lead, lead, study_verdict
+from analysis.verdict.recheck import Lead, lead, study_verdict
 from analysis.views.tables import rows, statement, typed_rows
 from arena.audit.scratch import Say
 from arena.audit.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import query
-from analysis.verdict.contrast import ArmRuns, EarlierRuns
+from analysis.verdict.decision import ArmRuns, EarlierRuns
 from bench.contradiction.laws import HIGH, WIDE, Plant
 from bench.contradiction.plants import match_only, night_study
 from bench.contradiction.rules import flat

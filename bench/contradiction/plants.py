@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.ledger import Ledger, read
 from analysis.verdict.claim import LEVEL, claim
-from analysis.verdict.contrast import EarlierRuns
+from analysis.verdict.decision import EarlierRuns
 from arena.study.study import Study
 from bench import planted_events
 from bench.contradiction.laws import Plant

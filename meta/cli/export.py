@@ -13,7 +13,7 @@ import click
 
 from analysis.export import WRITTEN, Format, open_written, write
 from analysis.study import VIEWS
-from analysis.trackers import client_errors, to_trackio, to_wandb, tracked
+from analysis.trackers import VERDICT, client_errors, to_trackio, to_wandb, tracked
 from analysis.verdict.decision import decision_of
 from analysis.verdict.verdict import decided
 from analysis.wording import many, plain_text
@@ -235,12 +235,11 @@ def to_tool(out: Output, folder: Path, target: Path | None, to: str, project: st
     """Send the study to a new project of a tool, as it is now."""
     if target is not None and target.is_file():
         raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
-    tracked_study = tracked(folder)
-    name = project or tracked_study.name
-    counts = {"runs": len(tracked_study.runs), "experiments": sum(len(run.steps) for run in tracked_study.runs)}
+    sent, name = tracked(folder), project or folder.resolve().name
+    counts = {"runs": sum(run.run_id != VERDICT for run in sent), "experiments": sum(len(run.steps) for run in sent)}
     out.note(f"sending {many(counts['runs'], 'run')} with {many(counts['experiments'], 'experiment')}")
     with client_errors(to):
-        place = TOOLS[to](tracked_study, name, target or Path(to))
+        place = TOOLS[to](sent, name, target or Path(to))
     out.note(f"to look at them: {place}")
     if is_taken(folder):
         out.note("the study is still running; its later results were not sent")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from analysis.verdict.contrast import ArmRuns, EarlierRuns
+from analysis.verdict.decision import ArmRuns, EarlierRuns
 from analysis.views.tables import record, statement
 from arena.arms import Entry
 from arena.race import RACE_RULES

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.table_cells import usd
-from analysis.wording import count, duration, many, plain_number, share
+from analysis.wording import count, duration, many, number, plain_text, share
 from meta.cli.output import Output, clean, fit
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
@@ -161,7 +161,7 @@ def _run_line(event: Mapping[str, Any]) -> str:
         text += "its train.py is the untouched script"
     else:
         unit = f" {event['unit']}" if event.get("unit") else ""
-        text += f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}"
+        text += f"{gain_name(event.get('trust'))} {plain_text(number(gain, 4, sign=True))}{unit}"
     if run.get("calls"):
         text += f", {count(run.get('tokens'))} tokens, {usd(run.get('usd'))}"
         wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")

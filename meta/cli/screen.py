@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.ledger.events import MatchEvent
 from analysis.table_cells import usd
-from analysis.wording import count, duration, many, plain_number, share
+from analysis.wording import count, duration, many, number, share
 from meta.cli.output import Column, clean, fit, table
 from meta.cli.views import named
 from meta.ui.status import ArmStatus, StudyStatus, match_title
@@ -61,7 +61,7 @@ def screen(status: StudyStatus, title: str, *, width: int = 80) -> RenderableTyp
 def arm_cells(arm: ArmStatus) -> dict[str, object]:
     """An arm's figures with the number of runs behind each: a run has a claim while it is under way, and a gain after
     its end."""
-    claimed, gain = plain_number(arm.claimed, 4), plain_number(arm.gain, 4, sign=True)
+    claimed, gain = number(arm.claimed, 4), number(arm.gain, 4, sign=True)
     return {
         **arm.record(),
         "program": named(arm.program, arm.role),

@@ -15,7 +15,7 @@ from analysis.statistics import welch_difference
 from analysis.verdict.decision import LEVEL, Decision
 from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.views.tables import statement
-from analysis.wording import listed, plain_text
+from analysis.wording import plain_text
 from arena.contest.listing import labels_by_arm
 from arena.contest.settings import is_export
 from arena.study.settings import StudyConfig
@@ -26,6 +26,7 @@ from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
 from meta.kinds.plans import NightPlan, stored_plan
 from programs.common.errors import NotComparable, UsageError
+from programs.common.text import listed
 
 SAME = {
     "task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware",

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.wording import TWO_ARMS, chance, count, decimals, duration, plain_number, plain_span, share, typical
+from analysis.wording import TWO_ARMS, chance, count, decimals, duration, number, share, span, typical
 from meta.cli.output import Column, Output, Row, are_numbers, brief, table
 from meta.cli.resolve import fetch, short
 
@@ -105,14 +105,18 @@ def show(
         digits = digits_of(some)
         shown = shaped([key for key in keys if key not in left], some, digits)
         columns = [replace(column, optional=column.key in how.optional) for column in shown]
-        joined = (
-            [{**row, "low": plain_span(row["low"], row["high"], digits)} for row in some] if "low" in keys else some
-        )
-        out.show(table(joined, columns, out.console.width))
+        if "low" in keys:
+            some = [{**row, "low": interval_of(row, digits)} for row in some]
+        out.show(table(some, columns, out.console.width))
     if how.legend and rows:
         out.note(how.legend)
     if not rows and empty:
         out.note(empty)
+
+
+def interval_of(row: Mapping[str, Any], digits: int) -> str | None:
+    """The interval of a row; values without any spread have none."""
+    return span(row["low"], row["high"], digits) if row["low"] != row["high"] else None
 
 
 def digits_of(rows: Sequence[Any]) -> int:
@@ -124,7 +128,7 @@ def digits_of(rows: Sequence[Any]) -> int:
 def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Column]:
     """The columns of a table: what a value is follows from the name of its column."""
     formats: dict[str, Callable[[Any], str]] = {
-        **dict.fromkeys(GAINS, lambda value: plain_number(value, digits)),
+        **dict.fromkeys(GAINS, lambda value: number(value, digits)),
         **dict.fromkeys(("p", "q"), chance),
         "utilization": lambda part: share(min(part, 1.0)), "tokens": count, "low": str,
     }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analysis.wording import duration, listed, many
+from analysis.wording import duration, many
 from arena.study.settings import StudyConfig
 from arena.study.setup import RunCost
 from arena.study.study import Study
@@ -24,6 +24,7 @@ from meta.kinds.size import final_cost, night_seconds
 from meta.kinds.study_tasks import StudyTasks
 from meta.learnt import in_words
 from meta.night import night_is_short
+from programs.common.text import listed
 from programs.program import Program
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from analysis.knowledge.store import Effect, of_study
 from analysis.ledger import state_of
 from analysis.ledger.run_state import StudyState
 from analysis.study import ledger_folder, read_study
-from analysis.wording import listed
 from arena.after.harvest import HARVEST
 from arena.study.settings import FromStudy, StudyConfig
 from meta.kinds.contract import plan_of
 from meta.kinds.plans import SEARCHES, EvolvePlan, NightPlan
 from meta.population import descendants
 from programs.common.errors import ProgramError, UsageError
+from programs.common.text import listed
 from programs.program import Program
 from trainer.sandbox import flag
 from trainer.task import Task

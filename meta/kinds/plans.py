@@ -19,8 +19,7 @@ from pydantic import (
 )
 
 from analysis.ledger.json_values import read_as
-from analysis.verdict.contrast import EarlierRuns
-from analysis.verdict.decision import LEVEL
+from analysis.verdict.decision import LEVEL, EarlierRuns
 from arena.race import Stage
 from arena.study.settings import StudyConfig
 from arena.study.setup import LEAST_HARVEST, RunCost

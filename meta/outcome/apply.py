@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.found_scripts import FoundScript, script_sentence
+from analysis.found_scripts import found_script, script_digits, script_sentence
 from analysis.ledger.events import HarvestEvent
 from analysis.study import read_study
-from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.decision import Decision, FoundScript, decision_of
 from analysis.verdict.verdict import VIEWS, verdict_of
-from analysis.wording import listed, number, plain_text
+from analysis.wording import number, plain_text
 from arena.after.harvest import HARVEST
 from arena.study.study import Study
 from meta.outcome.agent_text import for_agents, with_code_changes
@@ -22,6 +22,7 @@ from meta.outcome.evidence_page import training_cost
 from meta.outcome.rewriting import edit_of
 from programs.common.errors import NotFound, UsageError
 from programs.common.safe_git import BorrowedRepository, repository_above
+from programs.common.text import listed
 from programs.edit import state_settings
 from programs.folder import entry_of
 from programs.program import Program
@@ -78,7 +79,7 @@ def apply(study: Study, origin: str | None, path: str | None, unknown_noise: boo
         elif best:
             files |= {file: (str(inside / file), text.encode()) for file, text in best.files}
             texts.insert(0, describe_script(study, best, source))
-            title = metric_change(FoundScript.of(task, best))
+            title = metric_change(found_script(task, best))
         if not files:
             raise NothingToApply(
                 f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
@@ -97,7 +98,7 @@ def describe_script(study: Study, best: HarvestEvent, source: Source) -> str:
         edits.append("changes of the code")
     names = listed([name for name, _ in best.files])
     lines = (
-        plain_text(script_sentence(FoundScript.of(study.task, best), names, "the untouched one")),
+        plain_text(script_sentence(found_script(study.task, best), names, "the untouched one")),
         f"Scores: {best.trust}." if best.trust else "",
         training_cost(study.state, study.task.name),
         f"Edits: {listed(edits)}",
@@ -109,13 +110,14 @@ def metric_change(script: FoundScript) -> str:
     """`` (val_err 0.24 → 0.22)``: the metric of the untouched script and of this one; empty if it is not recorded."""
     if script.start is None or script.end is None:
         return ""
-    return plain_text(f" ({script.metric} {number(script.start, script.digits)} → {number(script.end, script.digits)})")
+    digits = script_digits(script)
+    return plain_text(f" ({script.metric} {number(script.start, digits)} → {number(script.end, digits)})")
 
 
 def why_left_out(study: Study, best: HarvestEvent, decision: Decision, source: Source, unknown_noise: bool) -> str:
     """Why the best train.py is not committed on ``source``; empty where it is. ``unknown_noise``: see `apply`."""
     task, before = study.task, study.config.from_study
-    script = FoundScript.of(task, best)
+    script = found_script(task, best)
     if script.new_seed:
         return "its only change is a seed"
     if not script.is_better and not (script.has_unknown_noise and (script.gain or 0.0) > 0):

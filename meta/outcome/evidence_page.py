@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.evidence.page_text import quoted
-from analysis.found_scripts import FoundScript, script_sentence
+from analysis.found_scripts import found_script, script_sentence
 from analysis.ledger.events import HarvestEvent
 from analysis.ledger.run_state import StudyState
 from analysis.report.program_text import CreditRow
@@ -122,7 +122,7 @@ def harvests(study: Study) -> Iterator[HarvestedScript]:
             shlex.quote(reference(task)),
             steps_to(study.state, event) or [("run", task.edits.between(untouched, event.config))],
             training_cost(study.state, event.task),
-            script_sentence(FoundScript.of(task, event), "It", "the untouched one"),
+            script_sentence(found_script(task, event), "It", "the untouched one"),
         )
 
 

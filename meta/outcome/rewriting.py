@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.found_scripts import FoundScript
+from analysis.found_scripts import found_script, script_digits
 from analysis.ledger.events import HarvestEvent
 from analysis.study import read_study
 from analysis.views.tables import rows, statement
-from analysis.wording import duration, estimate, listed, many, plain_text
+from analysis.wording import duration, estimate, many, plain_text
 from arena.after.harvest import HARVEST
 from arena.study.setup import reference
 from arena.study.study import Study
@@ -24,6 +24,7 @@ from meta.mutators.queue_first import queue_first
 from meta.outcome.agent_text import copying, for_agents, training, with_code_changes
 from programs.common.errors import UsageError
 from programs.common.templates import jinja_environment
+from programs.common.text import listed
 from programs.edit import replace_ideas, state_settings
 from programs.ideas import ProgramIdea
 from programs.program import Program
@@ -65,11 +66,11 @@ def findings(study: Study, program: Program) -> Findings:
         noise = con.execute("SELECT sd FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
     found = Findings(task, harm=harm, sd=task.seed_sd or (noise[0] if noise else None))
     best = study.state.harvests.get((task.name, HARVEST))
-    script = FoundScript.of(task, best) if best else None
+    script = found_script(task, best) if best else None
     if best is None or script is None or not script.is_better or study.config.further:
         return found
     edit, is_all = edit_of(task, task.baseline(), best)
-    gain = plain_text(estimate(script.gain, script.low, script.high, script.unit, script.digits))
+    gain = plain_text(estimate(script.gain, script.low, script.high, script.unit, script_digits(script)))
     if script.on_same_data:
         gain += " on the same validation data"
     return replace(found, best=edit, gain=gain) if is_all else found

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable, Sequence
 
 from programs.common.errors import ProgramError
 
@@ -173,3 +174,16 @@ def filled(text: str, width: int) -> str:
 def cell(text: object) -> str:
     """Untrusted text for markdown: one line, nothing that ends a cell of a table or begins markup."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
+
+
+def listed(items: Iterable[str], most: int = 4) -> str:
+    """``a, b and c``; ``a, b, c, d and 3 more``."""
+    texts = list(items)
+    if len(texts) > most:
+        return f"{', '.join(texts[:most])} and {len(texts) - most} more"
+    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
+
+
+def in_turns(names: Sequence[str]) -> str:
+    """``a and b in turns``, as in a night; of one program its name."""
+    return f"{listed(names)} in turns" if len(names) > 1 else names[0]

@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.verdict.recheck import (
-    GainEstimate,
-    Lead,
-    gain_over_rows,
-    gain_over_seeds,
-    keeps_its_gain,
-    lead,
-    source_verdict,
-    study_verdict,
-    too_high,
-)
+from analysis.verdict.gain_estimate import GainEstimate, gain_over_rows, gain_over_seeds
+from analysis.verdict.recheck import Lead, keeps_its_gain, lead, source_verdict, study_verdict, too_high
 from trainer.rows import COUNT, DRAWN, EXACT, UNKNOWN
 
 BASELINE = [1.60, 1.62, 1.61, 1.59]

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from analysis.found_scripts import FoundScript, measured, script_sentence
+from analysis.found_scripts import found_script, script_sentence
+from analysis.ledger.events import HarvestEvent
+from analysis.verdict.decision import FoundScript
 from trainer.task import Task
 
 SCRIPT = FoundScript("own", "val_err", 1.0, 0, 0.01, None, None, 3, "scored", start=0.24, end=0.23, metric="val_err")
@@ -86,8 +88,12 @@ def test_a_sentence_states_no_more_than_its_noise(case: str) -> None:
 
 def test_an_interval_without_width_is_none() -> None:
     task = Task.load("strokes")
-    fields = measured(task, 0.02, 0.02, 0.02, 8, None)
-    assert (fields["low"], fields["high"], fields["noise"]) == (None, None, "")
-    assert not replace(SCRIPT, **fields).is_better
-    known = measured(task, 0.02, 0.01, 0.03, 8, "seeds rows", held_rows=90)
-    assert (known["low"], known["data"], known["seeded"], known["rows"]) == (0.01, "drawn", True, 90)
+    event = HarvestEvent(
+        task=task.name, search="harvest", stream="confirmation", source_id="s", origin="run", config={},
+        files=task.baseline().files, experiments=28, finalists=4, chosen_by=0.02, gain=0.02, se=0.0, low=0.02,
+        high=0.02, n=8, failed=0, trust="verified", device_seconds_charged=1.0, device_seconds_spent=1.0,
+    )  # fmt: skip
+    script = found_script(task, event)
+    assert (script.low, script.high, script.noise, script.is_better) == (None, None, "", False)
+    known = found_script(task, replace(event, low=0.01, high=0.03, noise="seeds rows", held_rows=90))
+    assert (known.low, known.data, known.seeded, known.rows) == (0.01, "drawn", True, 90)

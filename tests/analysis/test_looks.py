@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from analysis.ledger.run_state import RunState, StudyState
-from analysis.looks import Looks, looks_of
+from analysis.looks import looks_of
+from analysis.verdict.decision import Looks
 from inner_loop.events import DecisionEvent, Experiment
 from programs.common.errors import Corrupt
 from tests.trainer.foreign_repos import command_task

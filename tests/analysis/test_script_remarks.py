@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.script_remarks import METRIC, READS, SEED, SEED_ALONE, script_remarks
+from analysis.script_remarks import METRIC, READS, SEED, script_remarks
+from analysis.verdict.decision import SEED_ALONE
 from tests.trainer.foreign_repos import write_files
 from trainer.task import Task
 

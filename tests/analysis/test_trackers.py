@@ -84,23 +84,23 @@ def assert_in_wandb(expected: TrackedRun, path: Path) -> None:
     assert codes == [0 if expected.succeeded else 1] and len(steps) == len(expected.steps)
     for step, found in zip(expected.steps, steps, strict=True):
         assert found["_timestamp"] == pytest.approx(step.at)
-        assert found.items() >= {**step.values, **step.words}.items()
+        assert found.items() >= step.values.items()
 
 
 @pytest.mark.slow
 def test_wandb_project_has_every_run_and_the_verdict(folder: Path, tmp_path: Path) -> None:
     command = ["export", str(folder), "--to", "wandb", "-o", str(tmp_path), "--json"]
-    result, study = metaloop(*command).json, tracked(folder)
-    assert (result["runs"], result["experiments"]) == (len(study.runs), sum(len(run.steps) for run in study.runs))
+    result, runs = metaloop(*command).json, tracked(folder)
+    assert (result["runs"], result["experiments"]) == (len(runs), sum(len(run.steps) for run in runs))
     assert run(command) == 2  # the project exists
-    going = replace(study.runs[0], run_id="r2", succeeded=False)
+    going = replace(runs[0], run_id="r2", succeeded=False)
     verdict = TrackedRun("verdict", "verdict", "verdict", {"study": "y", **VERDICT}, (), VERDICT)
-    more = replace(study, runs=[going], verdict=verdict)
+    more = [going, verdict]
     to_wandb(more, "more", tmp_path)
     import_module("wandb").teardown()  # as at the end of a process: everything is written
     found = {path.stem.removeprefix("run-"): path for path in tmp_path.glob("*/wandb/offline-run-*/run-*.wandb")}
-    assert found.keys() == {expected.run_id for expected in (*study.sent, *more.sent)}
-    for expected in (*study.sent, *more.sent):
+    assert found.keys() == {expected.run_id for expected in (*runs, *more)}
+    for expected in (*runs, *more):
         assert_in_wandb(expected, found[expected.run_id])
 
 
@@ -108,15 +108,15 @@ def test_wandb_project_has_every_run_and_the_verdict(folder: Path, tmp_path: Pat
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_trackio_project_has_every_run_and_the_verdict(folder: Path, tmp_path: Path) -> None:
     verdict = TrackedRun("verdict", "verdict", "verdict", {"study": "y", **VERDICT}, (), VERDICT)
-    study = replace(tracked(folder), verdict=verdict)
-    to_trackio(study, "s", tmp_path)
+    runs = [*tracked(folder), verdict]
+    to_trackio(runs, "s", tmp_path)
     from trackio.sqlite_storage import SQLiteStorage
 
-    for expected in study.sent:
+    for expected in runs:
         *steps, last = SQLiteStorage.get_logs("s", expected.name)
         assert last.items() >= expected.summary.items() and len(steps) == len(expected.steps)
         for step, found in zip(expected.steps, steps, strict=True):
-            assert found.items() >= {**step.values, **step.words}.items()
+            assert found.items() >= step.values.items()
 
 
 def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_the_baseline(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_th
 
 
 def test_the_two_arms_of_stock_have_runs_of_different_names(folder: Path) -> None:
-    names = {(run.config["role"], run.name.rpartition(" ")[0]) for run in tracked(folder).runs}
+    names = {(run.config["role"], run.name.rpartition(" ")[0]) for run in tracked(folder)}
     assert any(("a/a", f"{name} (A/A)") in names for role, name in names if role == "program")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.verdict.recheck import GainEstimate, gain_over_seeds
+from analysis.verdict.gain_estimate import GainEstimate, gain_over_seeds
 from arena.measuring import over_a_share, over_rows
 from tests.inner_loop.play import BLOBS
 from trainer.rows import UNKNOWN, held_back

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from analysis.found_scripts import FoundScript
 from analysis.ledger.events import BaselineEvent, VerificationEvent
 from analysis.statistics import Estimate, mean_interval, welch_difference
 from analysis.verdict.claim import Against, Gains, claim, claim_over
-from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, OnOneTask, twins
+from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, FoundScript, OnOneTask, twins
 from analysis.views.scales import GainScale
 from arena.arms import Entry, enter
 from arena.match import announce

@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import pytest
 
-from analysis.wording import decimals, duration, plain_number
+from analysis.wording import decimals, duration, number, plain_text
 from meta.cli import errors, resolve
 from meta.cli.commands import verb
 from meta.cli.driver import show_cost, so_far
@@ -51,7 +51,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 def test_numbers_get_the_precision_of_their_error() -> None:
     assert [decimals(error) for error in (0.0029, 2.9, 290.0, None, 0.0)] == [4, 1, 0, 3, 3]
-    assert (plain_number(0.5, 2, sign=True), plain_number(math.nan)) == ("+0.50", "-")
+    assert (number(0.5, 2, sign=True), plain_text(number(math.nan))) == ("+0.50", "-")
 
 
 def test_text_of_others_cannot_move_the_cursor() -> None:

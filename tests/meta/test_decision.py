@@ -12,7 +12,6 @@ from typing import cast
 
 import pytest
 
-from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
 from analysis.ledger.run_state import StudyState
 from analysis.report.card import lines_of
@@ -21,7 +20,7 @@ from analysis.study import open_study, query
 from analysis.trackers import tracked
 from analysis.verdict.caveats import caveats
 from analysis.verdict.claim import Champion
-from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
+from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, FoundScript, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from bench.common import champion_of
@@ -87,8 +86,8 @@ def test_every_screen_shows_the_same_verdict(
     assert found.headline.startswith(f"{d.name} {'beats stock by' if d.holds else 'is not shown to beat stock: '}")
     shown = shown_ahead if plant is AHEAD else screens(folder)
     assert len(shown) == 13 and rules.of_study(shown, whole) == []
-    sent = tracked(folder).verdict
-    assert sent is not None and sent.summary["headline"] == found.headline and sent.summary["p"] == d.p
+    sent = tracked(folder)[-1]
+    assert sent.summary["headline"] == found.headline and sent.summary["p"] == d.p
     assert all(caveat.text in str(sent.summary["caveats"]) for caveat in whole.caveats)
     assert (sent.summary["winner"] == d.name) == d.holds
     rows = {(row.program, row.role): row for row in found.rows}

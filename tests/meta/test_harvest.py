@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 from scipy.stats import ttest_ind
 
-from analysis.found_scripts import FoundScript
+from analysis.found_scripts import found_script
 from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
 from analysis.statistics import Estimate, t_quantile
 from analysis.study import open_study, query
@@ -272,7 +272,7 @@ def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(tmp_
         assert (event.low is None) == (event.high is None) == (event.se is None) == drifts
         with open_study(folder) as con:
             titles = [caveat.title for caveat in caveats(con)]
-        assert FoundScript.of(task, event).drift == event.drift and ("The machine's speed changed" in titles) == drifts
+        assert found_script(task, event).drift == event.drift and ("The machine's speed changed" in titles) == drifts
 
 
 def test_the_plan_states_its_share() -> None:

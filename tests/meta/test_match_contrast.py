@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import ttest_ind
 
 from analysis.study import query
-from analysis.verdict.contrast import ArmRuns, contrast
+from analysis.verdict.contrast import contrast
+from analysis.verdict.decision import ArmRuns
 from analysis.verdict.verdict import Verdict, _with_sentences
 from analysis.wording import p_text
 from tests.meta.cli_study import metaloop, on_terminal

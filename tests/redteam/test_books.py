@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from analysis.ledger import Ledger, check, read
-from analysis.verdict.recheck import GainEstimate, gain_over_seeds, keeps_its_gain, source_verdict
+from analysis.verdict.gain_estimate import GainEstimate, gain_over_seeds
+from analysis.verdict.recheck import keeps_its_gain, source_verdict
 from arena.audit import embedded
 from inner_loop.bench import Bench
 from inner_loop.events import Proposal

@@ -4,10 +4,10 @@
 
 const colour = (name) => `var(--${name})`;
 const ROLE = {
-  champion: { symbol: "star", colour: colour("accent"), line: {}, order: 3 },
-  program: { symbol: "circle", colour: colour("accent"), line: { stroke: colour("other") }, order: 0 },
-  control: { symbol: "square", colour: colour("soft"), line: { strokeDasharray: "6 3" }, order: 1 },
-  without: { symbol: "triangle", colour: colour("soft"), line: { stroke: colour("warm"), strokeDasharray: "1.5 3" }, order: 2 },
+  champion: { symbol: "star", colour: colour("accent") },
+  program: { symbol: "circle", colour: colour("accent") },
+  control: { symbol: "square", colour: colour("soft") },
+  without: { symbol: "triangle", colour: colour("soft") },
 };
 const MARKS = { "a/a": "control", "one-line": "control", "without-ideas": "without" };
 const role = (name) => ROLE[MARKS[name] || name] || ROLE.program;
@@ -97,24 +97,6 @@ function bestSoFar(run, direction) {
   }).filter((p) => p.best != null);
 }
 
-function courses(data, width) {
-  const alike = data.rows.filter((r) => ["task", "metric", "direction"].every((key) => r[key] === data.rows[0][key]));
-  const runs = alike.some((r) => r.deciding) ? alike.filter((r) => r.deciding) : alike;
-  const { metric, direction } = runs[0];
-  const lines = d3.groups(runs, (r) => (ROLE[MARKS[r.role] || r.role] ? MARKS[r.role] || r.role : "program")).sort((a, b) => ROLE[a[0]].order - ROLE[b[0]].order);
-  return Plot.plot({
-    width, height: narrow(width) ? 300 : 380, marginLeft: 52, marginBottom: 42, marginTop: 26, style,
-    x: { label: "experiment", labelArrow: "right", ticks: integers(0, d3.max(runs, (r) => r.points.at(-1).number), width), tickFormat: "d" },
-    y: { label: `best so far, ${metric} (${direction} is better)`, labelArrow: "none", grid: false, nice: true, ticks: 6 },
-    marks: [
-      Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
-      ...lines.map(([name, mine]) => Plot.line(mine.flatMap((r) => bestSoFar(r, direction)), {
-        x: "number", y: "best", z: "run", curve: "step-after", stroke: ROLE[name].colour, strokeWidth: name === "champion" ? 2 : 1.5, strokeOpacity: 0.85, ...ROLE[name].line,
-      })),
-    ],
-  });
-}
-
 // Not the luckiest run: the middle one of the champion, or of the first program.
 function shownRun(data) {
   if (data.shown == null) {
@@ -199,4 +181,4 @@ function claims(data, width) {
   return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: rows.every((r) => !r.new_bests) ? "kept" : rows.every((r) => !r.kept) ? "bests" : "kept or best", narrowRight: 84 });
 }
 
-const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, spent };
+const CHARTS = { standings, claims, effects, lineage, run: oneRun, spent };

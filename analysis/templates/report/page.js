@@ -7,8 +7,7 @@ const dataOf = new Map();
 
 function figureData(figure) {
   if (!dataOf.has(figure.id)) dataOf.set(figure.id, JSON.parse(figure.querySelector('script[type="application/json"]').textContent));
-  const data = dataOf.get(figure.id);
-  return data && data.of ? figureData(document.getElementById(data.of)) : data;
+  return dataOf.get(figure.id);
 }
 
 function drawFigure(figure, width) {

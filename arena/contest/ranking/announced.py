@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.wording import decimals, duration, listed, many, number, span, typical
+from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.ranking.race import Race
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, arm_label, entry_label
+from programs.common.text import listed
 
 
 def sentences(said: Announcement) -> list[str]:

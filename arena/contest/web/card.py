@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from analysis.report.card import MOST_ROWS, CardRow, drawn
 from analysis.statistics import Estimate, mean_together
-from analysis.wording import listed, many
+from analysis.wording import many
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import since
 from arena.contest.ranking.announced import sentences, spent
 from arena.contest.ranking.race import ALPHA
 from arena.contest.stored import Announcement, arm_label, entry_label
+from programs.common.text import listed
 
 STOCK = "stock, both arms"
 MOST_REASON = 48  # characters

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from analysis.wording import listed, many
+from analysis.wording import many
 from arena.contest.entering.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example
 from arena.contest.ranking.views import entry_labels
@@ -21,6 +21,7 @@ from arena.serving.limits import Chosen
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.common.errors import UsageError
+from programs.common.text import listed
 from programs.program import Program
 from trainer.values import conditional
 

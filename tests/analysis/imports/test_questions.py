@@ -38,6 +38,7 @@ def as_lines(objects: list[dict[str, object]]) -> str:
         ("log.tsv", tsv("a|b|c|d|e", "1|2|3|4|5|6|7|8", "2|2|3|4|5|6|7|8"),
          r"more cells \(8\) than the header \(5\)", "name every"),
         ("log.tsv", tsv("commit|val_loss|status", "a|1,531|keep", "b|1,520|keep"), "decimal comma or", "with a point"),
+        ("log.tsv", tsv("commit|val_loss|status", "a|0,53|keep", "b|0.52|keep"), "decimal comma or", "with a point"),
         ("log.tsv", tsv("e12|0.61|keep|start", "e13|0.66|keep|more"), "no line is a header", "commit val_bpb"),
         ("log.tsv", samples.NOT_A_LOG, "no line is a header", "commit val_bpb"),
         ("log.tsv", "", "no line is a header", "commit val_bpb"),

@@ -55,7 +55,7 @@ def test_it_opens_offline_without_a_complaint(browser: Browser, report: Path, wi
     browser.open(report, width, scheme=scheme)
     assert browser.complaints() == []
     assert browser.requests() == [report.resolve().as_uri()]
-    assert browser.value("document.querySelectorAll('.plot svg').length") >= 5
+    assert browser.value("document.querySelectorAll('.plot svg').length") >= 4
     assert browser.value("document.documentElement.scrollWidth") <= width
     assert browser.value(OVERLAPS) == []
     assert browser.value(OUTSIDE) == []

@@ -17,6 +17,7 @@ from analysis.verdict.verdict import verdict_of
 from analysis.views.tables import rows, statement
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
+from programs.common import text
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 
@@ -136,12 +137,12 @@ def test_words() -> None:
     ]  # fmt: skip
     assert [wording.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
     assert wording.brief(1e-9) == "1.00e−09" and wording.brief(None) == "–"
-    assert wording.listed(["a", "b", "c"]) == "a, b and c" and wording.listed("abcdef") == "a, b, c, d and 2 more"
+    assert text.listed(["a", "b", "c"]) == "a, b and c" and text.listed("abcdef") == "a, b, c, d and 2 more"
     assert [wording.many(n, noun) for n, noun in ((1, "run"), (2, "match"), (3, "try"), (1200, "day"))] == [
         "1 run", "2 matches", "3 tries", "1,200 days",
     ]  # fmt: skip
     assert wording.number(-0.0004, 3) == "0.000" and wording.number(-0.0004, 3, sign=True) == "+0.000"
-    assert wording.plain_span(-0.0004, 0.265) == "0.000 to 0.265" and wording.plain_span(None, 1.0) == "-"
+    assert wording.span(-0.0004, 0.265) == "0.000 to 0.265" and wording.span(None, 1.0) == "no interval"
     ends = ((0.4, 2.2), (0.0004, 0.4), (-0.4, -0.0004), (-0.4, 0.0004), (1e-7, 4.0))
     assert [wording.interval_decimals(*each) for each in ends] == [2, 4, 4, 2, 2]  # 1e-7 is 0 in six places, too
     assert [wording.chance(p, level) for p in (0.0497, 0.0502) for level in (0.0, 0.05)] == [
