@@ -150,8 +150,9 @@ class Contest:
         self.database.set_fact("ledger_head", **head)
         return head
 
-    @property
+    @cached_property
     def task(self) -> Task:
+        """Read once, because every page names it."""
         return Task.load(self.study.task)
 
     @property
