@@ -282,6 +282,7 @@ class LedgerTail:
         self.folder, self.kinds = folder, kinds
         self.last_at = ""
         self._read: dict[str, int] = {}  # name of a segment → bytes taken in
+        self._starts: dict[str, list[tuple[Path, int]]] = defaultdict(list)  # run → where it started or was resumed
 
     def passed(self, *paths: Path) -> None:
         """Leave out what these segments have now; without any, all of them."""
@@ -289,8 +290,27 @@ class LedgerTail:
             self._read[path.name] = path.stat().st_size
 
     def news(self) -> Iterator[Event]:
-        parts = [self._of(path) for path in segments(self.folder)]
-        yield from (event for _, event in heapq.merge(*parts, key=itemgetter(0)))
+        return (event for _, event in self.dated_news())
+
+    def dated_news(self) -> Iterator[tuple[str, Event]]:
+        """The same, each with its time."""
+        return heapq.merge(*(self._of(path) for path in segments(self.folder)), key=itemgetter(0))
+
+    def run(self, run_id: str) -> RunState:
+        """A run as its worker recorded it, read again: whoever follows a long ledger need not keep every experiment."""
+        run = RunState()
+        for path, begin in self._starts.get(run_id, ()):
+            with open_regular(path) as file:
+                file.seek(begin)
+                for line in lines_of(file):
+                    if not line.endswith(b"\n"):
+                        break
+                    _, event = self._event(line, path)
+                    if isinstance(event, RunStartedEvent) and event.run_id != run_id:
+                        break  # a worker carries out one run at a time
+                    if event is not None and getattr(event, "run_id", None) == run_id:
+                        run.take(event)
+        return run
 
     def _of(self, path: Path) -> Iterator[tuple[str, Event]]:
         begin = self._read.get(path.name, 0)
@@ -308,6 +328,8 @@ class LedgerTail:
                         return
                     hint = f"restore {path.name} from a copy"
                     raise Corrupt(f"{path}: a record is damaged, at byte {begin}", hint=hint) from None
+                if isinstance(event, RunStartedEvent):
+                    self._starts[event.run_id].append((path, begin))
                 begin += len(line)
                 self._read[path.name], self.last_at = begin, max(self.last_at, at)
                 if event is not None:

@@ -23,7 +23,6 @@ from analysis.study import read_study
 from arena.contest.contest import Contest
 from arena.contest.entering.removal import name_without
 from arena.contest.export import index, text_file, write_pages
-from arena.contest.ranking.board import BoardUpdater
 from arena.contest.ranking.decision import figures, taking_part
 from arena.contest.ranking.views import SIGNED
 from arena.contest.running.arms import BOARD, CONFIRMATION
@@ -150,7 +149,7 @@ def _check_settings(study: Study, config: ContestConfig) -> int:
 
 def _contest_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any], folder: Path) -> Contest:
     """The contest as the ledger has it, with a new database in ``folder``."""
-    contest = Contest(folder, config, study.config, ContestDatabase(folder))
+    contest = Contest(study.folder, config, study.config, ContestDatabase(folder))
     contest.database.create()
     about = _load(study.folder / "contest.json")
     with contest.database.write() as connection:
@@ -160,7 +159,6 @@ def _contest_of(study: Study, config: ContestConfig, announcement: Mapping[str, 
         facts["announcement"] = {key: announcement[key] for key in Announcement.__annotations__ if key in announcement}
         for name, value in facts.items():
             contest.database.put(connection, name, **value)
-    BoardUpdater(contest, study).write()
     return contest
 
 
@@ -194,9 +192,7 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
             received_at=received_at,
             changed_at=datetime.fromisoformat(found["changed_at"]),
             reason=found["reason"],
-            runs_done=done,
             state="void" if arm in void else "verified" if done >= config.runs else other,
-            results={str(number): {"gain": gain} for number, gain in enumerate(gains) if gain is not None},
         )
         if signed["parent"] is not None:
             yield EntryParent(number=signed["number"], parent=signed["parent"])

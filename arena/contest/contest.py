@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,18 +14,21 @@ from sqlalchemy.orm import Session as Connection
 
 from arena.audit.scratch import secret_hash
 from arena.contest.ranking.announced import headline
+from arena.contest.ranking.history import RunHistory
 from arena.contest.running.queue import Costs
 from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export
 from arena.contest.stored import Announcement, LedgerHead, NamedEntry, StateFact
 from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact, Person
 from arena.serving.clock import utc_now
 from arena.serving.names import FORMER
+from arena.serving.throttled_cache import ThrottledCache
 from arena.study.settings import StudyConfig
 from programs.common.errors import Corrupt, UsageError
 from programs.common.text import one_line
 from trainer.task import Task
 
 if TYPE_CHECKING:
+    from arena.contest.ranking.standing import Snapshot
     from arena.study.study import Study
 
 HEAD_EVERY = timedelta(days=1)  # between two heads of the ledger on the pages
@@ -51,6 +55,16 @@ class Contest:
     config: ContestConfig
     study: StudyConfig
     database: ContestDatabase
+
+    @cached_property
+    def history(self) -> RunHistory:
+        """What the ledger has of the runs, for pages; read when it is followed."""
+        return RunHistory(self.folder, self.study, self.config)
+
+    @cached_property
+    def snapshots(self) -> ThrottledCache[Snapshot]:
+        """The latest `standing.snapshot`, which all readers share."""
+        return ThrottledCache()
 
     @classmethod
     def open(cls, folder: Path) -> Contest:
@@ -136,8 +150,9 @@ class Contest:
         self.database.set_fact("ledger_head", **head)
         return head
 
-    @property
+    @cached_property
     def task(self) -> Task:
+        """Read once, because every page names it."""
         return Task.load(self.study.task)
 
     @property

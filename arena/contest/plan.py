@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from analysis.wording import many
 from arena.contest.ranking.race import MOST_LEADERS, level_of, looks_until
-from arena.contest.stored import BoardColumns
+from arena.contest.stored import MeasuredRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def plan_close(noise: float, runs: int | None = None, entries: int | None = None
     return ClosePlan(size, power, noise, leaders, usual=usual)
 
 
-def typical_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
+def typical_sd(rows: Sequence[MeasuredRow]) -> tuple[float, int]:
     """SD between the runs of an entry, and its degrees of freedom: the root of the median of the variances of all rows
     of the board, so that a few entries whose runs diverge do not change it. Each variance is divided by the median of a
     chi-squared over its degrees of freedom (Wilson and Hilferty), because few runs tend to look less noisy than they
@@ -85,7 +85,7 @@ def typical_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
     return math.sqrt(median(variances)) if variances else math.nan, sum(freedom for _, freedom in sampled)
 
 
-def measured_power(rows: Sequence[BoardColumns], runs: int, leaders: int) -> float | None:
+def measured_power(rows: Sequence[MeasuredRow], runs: int, leaders: int) -> float | None:
     """Share of closes, simulated with the noise of the board's runs, that name an entry that gains RATIO times as much
     as ``leaders`` - 1 others; None before the noise is known. ``runs``: most of a leader."""
     sd, freedom = typical_sd(rows)

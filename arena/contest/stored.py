@@ -1,11 +1,10 @@
-"""What the JSON columns and the facts of contest.sqlite contain, by the module that makes it."""
+"""Rows of a board, and what the facts of contest.sqlite contain, by the module that makes it."""
 
 from __future__ import annotations
 
 import re
 from typing import NotRequired
 
-from pydantic import JsonValue
 from typing_extensions import TypedDict
 
 
@@ -16,42 +15,30 @@ class NamedEntry(TypedDict):
     name: str
 
 
-class ArmColumns(NamedEntry):
-    """`board`: the columns of every row of a board, except the gain."""
+class MeasuredRow(NamedEntry):
+    """An arm with a verified gain: a row of the board, or of a decision without the last three columns."""
 
     arm_id: str
     program_id: str
     n: int
+    gain: float
     se: float | None
     low: float | None
     high: float | None
+    rank_low: int
+    rank_high: int
     claimed: float | None
     words: int
     role: str
+    state: str  # of its entry
     trust: str | None
     failed_seeds: float | None
     device_seconds_charged: float | None
     tokens: float | None
     usd: float | None
-
-
-class BoardColumns(ArmColumns):
-    """A row as the table `board` holds it."""
-
-    gain: float
-
-
-class RankedRow(BoardColumns):
-    """The same with its rank range."""
-
-    rank_low: int
-    rank_high: int
-
-
-class MeasuredRow(RankedRow):
-    """An arm with a verified gain, and the state of its entry."""
-
-    state: str
+    verified: NotRequired[bool]
+    hardware_class: NotRequired[str]
+    copy_of: NotRequired[str]  # which earlier entry it behaves like; empty while texts are hidden
 
 
 STOCK = {"control": "stock (control)", "a/a": "stock (A/A)"}  # by role, as `metaloop standings`; `stock`: both arms
@@ -68,82 +55,6 @@ def entry_label(entrant: str, name: str) -> str:
     number = name.removeprefix(f"{entrant} ")
     is_numbered = number != name and re.fullmatch(r"[0-9]+|\(number [0-9]+\)", number)
     return name if is_numbered else f"{entrant}: {name}"
-
-
-class BoardFact(TypedDict, total=False):
-    version: int
-    as_of: str
-    digits: int  # decimal places of its gains
-    aa_spread: float | None
-    aa_difference: str | None
-
-
-class RunProgress(TypedDict):
-    """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`; ``began``: when its first
-    event came, and ``at`` its latest, in ISO 8601; ``measuring``: its final script is trained on fresh seeds."""
-
-    run: int | str
-    experiments: int
-    charged: float
-    began: NotRequired[str]
-    at: NotRequired[str]
-    measuring: NotRequired[bool]
-    last: NotRequired[dict[str, JsonValue]]
-
-
-class EntryProgress(TypedDict, total=False):
-    runs: list[RunProgress]
-
-
-class SeedResult(TypedDict):
-    """`results`: one verification of a run."""
-
-    seed: int
-    status: str
-    metric: float | None
-    gain: float | None
-
-
-class RunColumns(TypedDict):
-    """`results`: a measured run of an entry."""
-
-    run_id: str
-    gain: float | None
-    claimed: float | None
-    seeds: list[SeedResult]
-    experiments: int
-    kept: int
-    baseline_metric: float | None
-    final_metric: float | None
-    reason: str
-    constraints: NotRequired[dict[str, float]]  # reached by its final source, on average over the fresh seeds
-
-
-class ExperimentColumns(TypedDict):
-    """`courses`: an experiment of a run. ``parent``: the number of the one whose script it changed."""
-
-    number: int
-    parent: int | None
-    status: str
-    metric: float | None
-    fraction: float
-    seconds: float
-    decision: str
-    reason: str
-    description: str
-    directive_ids: list[str]
-    diff: str
-
-
-class CourseContent(TypedDict):
-    """`courses`: a run that has ended."""
-
-    direction: str
-    metric: str
-    unit: str
-    gain: float | None  # verified
-    experiments: list[ExperimentColumns]
-    left_out: int
 
 
 class StateFact(TypedDict, total=False):

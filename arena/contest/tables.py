@@ -1,38 +1,17 @@
-"""The tables of contest.sqlite: people, entries, their states, and caches. Results are in the ledger."""
+"""The tables of contest.sqlite: people, sessions, entries, acts. Results are in the ledger."""
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import (
-    Connection,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    Table,
-    UniqueConstraint,
-    event,
-)
+from sqlalchemy import ForeignKey, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON
 
 from arena.contest.settings import DATABASE
-from arena.contest.stored import (
-    STOCK,
-    BoardColumns,
-    CourseContent,
-    EntryProgress,
-    NamedEntry,
-    RunColumns,
-    entry_label,
-)
+from arena.contest.stored import STOCK, NamedEntry, entry_label
 from arena.serving.database import Database, Moment
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
@@ -104,10 +83,7 @@ class ContestEntry(ContestTable):
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str] = mapped_column(default="")
     changed_at: Mapped[datetime]
-    runs_done: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
-    progress: Mapped[EntryProgress] = mapped_column(JSON, default=dict)
-    results: Mapped[dict[str, RunColumns]] = mapped_column(JSON, default=dict, deferred=True)  # by number of the run
     person: Mapped[Person | None] = relationship(lazy="joined")
 
     @property
@@ -144,48 +120,13 @@ class Act(ContestTable):
 
 
 class ContestFact(ContestTable):
-    """A named value of the contest itself: the board, the announcement, hashes of the host's tokens."""
+    """A named value of the contest itself: the announcement, hashes of the host's tokens."""
 
     __tablename__ = "facts"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[dict[str, JsonValue]] = mapped_column(JSON)
     changed_at: Mapped[datetime]
-
-
-class EntryChange(ContestTable):
-    """The number of the latest change (arrival, state, runs, attempts) of each entry; maintained by triggers."""
-
-    __tablename__ = "changes"
-
-    number: Mapped[int] = mapped_column(primary_key=True)
-    change: Mapped[int] = mapped_column(unique=True)
-
-
-class BoardRow(ContestTable):
-    """The standing of an entry that has a measured run. Its ranks are 1 + ``above`` to all rows − ``below``."""
-
-    __tablename__ = "board"
-
-    number: Mapped[int] = mapped_column(primary_key=True)
-    arm_id: Mapped[str]
-    gain: Mapped[float]
-    above: Mapped[int]
-    below: Mapped[int]
-    row: Mapped[BoardColumns] = mapped_column(JSON)
-
-
-Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
-
-
-@event.listens_for(ContestTable.metadata, "after_create")
-def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
-    """Run the scripts of new tables: their triggers."""
-    for table in tables:
-        script = Path(__file__).parent / "sql" / f"{table.name}.sql"
-        if script.is_file():
-            for statement in script.read_text(encoding="utf-8").split("\n\n"):
-                connection.exec_driver_sql(statement)
 
 
 class EntryParent(ContestTable):
@@ -196,24 +137,6 @@ class EntryParent(ContestTable):
     number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
     parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
     entry: Mapped[ContestEntry] = relationship(foreign_keys=[number])  # stored before its parent is
-
-
-class Course(ContestTable):
-    """One run that has ended. ``purpose``: contest, screening or confirmation; ``body``: see `content`."""
-
-    __tablename__ = "courses"
-
-    run_id: Mapped[str] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)
-    purpose: Mapped[str]
-    task: Mapped[str]
-    stored_order: Mapped[int] = mapped_column("place")  # position in the order of storing
-    body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-
-    @property
-    def content(self) -> CourseContent:
-        content: CourseContent = json.loads(zlib.decompress(self.body))
-        return content
 
 
 class ContestDatabase(Database):

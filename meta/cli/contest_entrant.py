@@ -125,7 +125,7 @@ def of_address(to: str | None, token: str | None) -> dict[str, Any]:
 
 def of_folder(contest: Contest) -> dict[str, Any]:
     """A contest of this machine, as its host sees it."""
-    views = {"contest": contest_view(contest), "board": board_view(contest, admin=True), "health": health(contest)}
+    views = {"contest": contest_view(contest), "board": board_view(contest), "health": health(contest)}
     return {**json.loads(json.dumps(views, default=iso)), "address": contest.database.fact("address").get("url", "")}
 
 

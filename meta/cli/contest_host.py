@@ -12,11 +12,11 @@ from click.core import ParameterSource
 from analysis.wording import duration, many
 from arena.contest.contest import Contest
 from arena.contest.entering import acts, removal
-from arena.contest.entering.copies import copies, copy_sentence
+from arena.contest.entering.copies import copy_sentence
 from arena.contest.export import export
-from arena.contest.ranking.standing import queue_positions
+from arena.contest.ranking.standing import snapshot
 from arena.contest.running import work
-from arena.contest.running.pace import deciding, most_seconds, progress_line, run_seconds
+from arena.contest.running.pace import deciding, most_seconds, progress_line
 from arena.serving.clock import iso, shown
 from inner_loop.models.spend_limiter import SpendLimiter
 from meta.cli import resolve
@@ -52,9 +52,7 @@ def close(
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
     if contest.phase() != "decided":
-        with contest.database.read() as connection:
-            alike = copies(connection)
-        for number, earlier in alike.items():  # while it can be changed: void entries have no copies
+        for number, earlier in snapshot(contest).copies.items():  # while it can be changed: void entries have no copies
             out.note(f"entry {number} {copy_sentence(earlier)}: it takes no part in the decision")
         request_close(contest, early, yes)
         follow(out, contest)
@@ -111,7 +109,7 @@ def remaining(contest: Contest) -> str:
     if contest.phase() in ("deciding", "decided"):
         return progress_line(deciding(contest)) or "the leaders run again"
     race = f"the leaders run again, at most {duration(most_seconds(contest, len(acts.contenders(contest))))}"
-    positions = queue_positions(contest, run_seconds(contest)[0])
+    positions = snapshot(contest).positions
     if not positions:
         return race
     left = duration(max(seconds for _, seconds in positions.values()))

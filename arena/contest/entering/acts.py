@@ -18,7 +18,7 @@ from analysis.ledger.events import ActEvent
 from arena.contest.contest import Contest
 from arena.contest.entering.lookup import find_entry
 from arena.contest.ranking.race import leaders_of
-from arena.contest.ranking.standing import whole_board
+from arena.contest.ranking.standing import snapshot
 from arena.contest.running import arms
 from arena.contest.settings import Phase
 from arena.contest.stored import Announcement
@@ -77,6 +77,7 @@ def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
     Raises NotFound, or UsageError for an entry that is not void.
     """
     because = reason(because or "reinstated")
+    contest.history.follow()
     with contest.database.write() as connection:
         entry = find_entry(connection, entry_name)
         if entry.state != VOID:
@@ -84,7 +85,8 @@ def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
                 f"{entry.label} is not void but {state_label(entry.state)}", hint="only void entries are reinstated"
             )
         last = standing_void(connection, entry.number)
-        before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
+        # of an entry that was given up, not declared void
+        before = "running" if contest.history.gains(entry.entry_id) else "queued"
         # if its screening run has ended meanwhile, the ledger has the result
         state = {"screening": "queued"}.get(last.state, last.state) if last else before
         why = last.reason if last else ""
@@ -167,10 +169,10 @@ def contenders(contest: Contest) -> set[int]:
     phase = contest.phase()
     if phase in ("deciding", "decided"):
         return set(contest.state().get("leaders") or []) if phase == "deciding" else set()
-    with contest.database.read() as connection:
-        query = select(ContestEntry.number).where(ContestEntry.role == "program", ContestEntry.state.not_in(ENDED))
-        unfinished = connection.scalars(query).all()
-    rows = [row for row in whole_board(contest) if not row["copy_of"]]
+    seen = snapshot(contest)
+    entries = seen.entries.values()
+    unfinished = {entry.number for entry in entries if entry.role == "program" and entry.state not in ENDED}
+    rows = [row for row in seen.rows if row["number"] not in seen.copies]
     return {*unfinished, *leaders_of(rows, contest.config.most_leaders)}
 
 
@@ -242,12 +244,9 @@ def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]
 
 def write_down(contest: Contest) -> None:
     """Record the acts in the ledger now, unless the queue's process is running, which will do it."""
-    from arena.contest.ranking import board
-
     try:
         with Study.open(contest.folder) as study:
             if record_acts(contest, study):
-                board.BoardUpdater(contest, study).write()
                 contest.publish_head(study)
     except Busy:
         pass

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session as Connection
-
 from arena.contest.tables import ContestEntry
 
 
@@ -15,16 +12,14 @@ def copy_sentence(earlier: ContestEntry | None) -> str:
     return f"behaves like {earlier.entrant}'s entry {earlier.number}, which was earlier" if earlier else ""
 
 
-def copies(connection: Connection, numbers: Iterable[int] | None = None) -> dict[int, ContestEntry]:
+def copies(entries: Iterable[ContestEntry]) -> dict[int, ContestEntry]:
     """The entries of entrants that make the researcher do the same on the contest's task as an earlier one: number →
-    the earliest such entry. Void and failed entries are no earlier ones. ``numbers``: of these at least."""
-    query = select(ContestEntry).where(ContestEntry.role == "program").order_by(ContestEntry.number)
-    if numbers is not None:
-        behaviours = select(ContestEntry.behaviour).where(ContestEntry.number.in_(list(numbers)))
-        query = query.where(ContestEntry.behaviour.in_(behaviours))
+    the earliest such entry. Void and failed entries are no earlier ones. ``entries``: all, in the order of arrival."""
     first: dict[str, ContestEntry] = {}
     found: dict[int, ContestEntry] = {}
-    for entry in connection.scalars(query):
+    for entry in entries:
+        if entry.role != "program":
+            continue
         if (earlier := first.get(entry.behaviour)) is not None:
             found[entry.number] = earlier
         elif entry.state not in ("void", "failed"):

@@ -319,8 +319,6 @@ def store(
         received_at=now,
         state="queued",
         changed_at=now,
-        progress={},
-        results={},
     )
     connection.add(entry)
     connection.flush()

@@ -9,7 +9,7 @@ import json
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
@@ -18,7 +18,7 @@ from analysis.ledger.run_state import StudyState
 from arena.contest.contest import Contest
 from arena.contest.entering.accounts import PERSON, fresh
 from arena.contest.settings import DATABASE, REPORT, Phase
-from arena.contest.tables import ContestEntry, ContestFact, Person, Session
+from arena.contest.tables import ContestEntry, Person, Session
 from arena.serving.names import FORMER
 from arena.serving.tokens import hashed
 from programs.common.errors import NotFound, UsageError
@@ -136,9 +136,6 @@ def forget(contest: Contest, who: str | int) -> str:
         connection.query(Session).where(Session.person_id == person.person_id).delete()
         for entry in connection.scalars(select(ContestEntry).where(ContestEntry.person_id == person.person_id)):
             entry.name = name_without(entry.name, entry.number, name, new)
-        board = connection.get(ContestFact, "board")
-        if board is not None:  # open pages reload when it has a new version
-            board.value = {**board.value, "version": cast(int, board.value.get("version", 0)) + 1}
     (contest.folder / REPORT).unlink(missing_ok=True)  # it has the name
     return new
 

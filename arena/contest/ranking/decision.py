@@ -17,14 +17,14 @@ from arena.contest.contest import Contest
 from arena.contest.entering.copies import copies
 from arena.contest.entering.entries import change
 from arena.contest.ranking.announced import headline, look_lines, race_places
-from arena.contest.ranking.board import aa_difference, aa_spread, board_rows, is_measured, rows_of
 from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.ranking.score import Scores
+from arena.contest.ranking.standing import aa_difference, aa_spread, ranked_entries
 from arena.contest.running import arms
 from arena.contest.running.pace import ConfirmingRuns, not_in_race
 from arena.contest.settings import ContestConfig
 from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
-from arena.contest.tables import BoardRow, ContestEntry
+from arena.contest.tables import ContestEntry
 from arena.measuring import settled_gains
 from arena.serving.clock import utc_now
 from arena.study.setup import RunCost
@@ -37,20 +37,26 @@ NOBODY: Announcement = {
 }  # fmt: skip
 
 
+def board_of(contest: Contest, study: Study) -> tuple[list[ContestEntry], list[MeasuredRow]]:
+    """All entries, in the order of arrival, and the board without the copies of earlier ones."""
+    study.follow()
+    with contest.database.read() as connection:
+        entries = list(connection.scalars(select(ContestEntry).order_by(ContestEntry.number)))
+    alike = copies(entries)
+    originals = [entry for entry in entries if entry.number not in alike]
+    return entries, ranked_entries(originals, study.state, study.config.study_id, arms.BOARD)
+
+
 def leaders(contest: Contest, study: Study) -> list[int]:
     """`race.leaders_of` all measured runs but those of copies."""
-    rows = [row for row in board_rows(contest, study, with_copies=False) if is_measured(row)]
-    return leaders_of(rows, contest.config.most_leaders)
+    return leaders_of(board_of(contest, study)[1], contest.config.most_leaders)
 
 
 def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict[int, str]:
     """Why each other entry is not among the leaders ``numbers``, by its number."""
-    board = {row["number"]: row for row in board_rows(contest, study, with_copies=False)}
-    with contest.database.read() as connection:
-        entries = list(connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")))
-        alike = copies(connection)
-    reasons = {}
-    for entry in (entry for entry in entries if entry.number not in numbers):
+    entries, rows = board_of(contest, study)
+    board, alike, reasons = {row["number"]: row for row in rows}, copies(entries), {}
+    for entry in (entry for entry in entries if entry.role == "program" and entry.number not in numbers):
         row = board.get(entry.number)
         if entry.state in ("void", "failed"):
             reasons[entry.number] = entry.reason
@@ -59,7 +65,7 @@ def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict
             reasons[entry.number] = (
                 f"not in the race of the leaders: it behaves like entry {earlier}, which was earlier"
             )
-        elif row is None or not is_measured(row):
+        elif row is None:
             reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
         else:
             rank, better = f"rank {ranks(row['rank_low'], row['rank_high'])}", row["rank_low"] - 1
@@ -69,13 +75,15 @@ def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict
     return reasons
 
 
-def spectators(contest: Contest, reasons: Mapping[int, str]) -> list[LeftOutEntry]:
+def spectators(contest: Contest, study: Study, reasons: Mapping[int, str]) -> list[LeftOutEntry]:
     """The entries that are not in the race, in the order of the board, with why."""
     with contest.database.read() as connection:
-        entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(reasons))).all()
-        board_gains = {row.number: row.gain for row in connection.execute(select(BoardRow.number, BoardRow.gain))}
-    entries = sorted(entries, key=lambda entry: (-board_gains.get(entry.number, -math.inf), entry.number))
-    return [{**entry.named, "why": reasons[entry.number]} for entry in entries]
+        entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
+    rows = ranked_entries(entries, study.state, study.config.study_id, arms.BOARD)
+    gains = {row["number"]: row["gain"] for row in rows}
+    others = [entry for entry in entries if entry.number in reasons]
+    others.sort(key=lambda entry: -gains.get(entry.number, -math.inf))
+    return [{**entry.named, "why": reasons[entry.number]} for entry in others]
 
 
 def begin(contest: Contest, study: Study) -> FinalRace:
@@ -100,7 +108,7 @@ def decided(race: FinalRace) -> Announcement:
     race.entries = with_names(contest, race.entries)
     gone = left_out(contest, race.entries)
     rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in race.entries if e.number in gone]
-    others = spectators(contest, not_in_race(contest))
+    others = spectators(contest, race.match.on.study, not_in_race(contest))
     found = figures(contest.config, race.match.on, race.entries, gone.keys())
     return {**found, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
 
@@ -214,7 +222,7 @@ def figures(
     study, task, gains = on.study, on.task, gains_of(on, entries)
     race = race_of(config, entries, gains, gone)
     left = [entry for entry in entries if entry.number not in gone]
-    rows = [row for row in rows_of(left, study, arms.CONFIRMATION) if is_measured(row)]
+    rows = ranked_entries(left, study.state, study.config.study_id, arms.CONFIRMATION)
     apart = aa_difference(rows, task.unit, " in these runs")
     decided = decide(left, race, gains, RunCost(task, config.run_budget, study.config.verify_seeds).run)
     if race.scores is not None:

@@ -1,4 +1,4 @@
-"""Reads the board and the queue from the tables, a range of rows at a time, using their indices."""
+"""The board and the queue at one moment: what the ledger has of the runs, joined with the entries of the database."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
-from typing import NotRequired, cast
-from weakref import WeakKeyDictionary
+from typing import cast
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session as Connection
-from sqlalchemy.orm import undefer
-from typing_extensions import TypedDict
+from sqlalchemy import select
 
-from analysis.statistics import mean_interval
+from analysis.ledger.run_state import RunState, StudyState
+from analysis.verdict.decision import ArmGain, ArmsDifference, twins
+from analysis.verdict.standings import StandingRun, rank
+from analysis.wording import decimals, estimate, typical
 from arena.contest.contest import Contest
 from arena.contest.entering.copies import copies, copy_sentence
+from arena.contest.ranking.history import RunProgress
+from arena.contest.running.arms import BOARD
+from arena.contest.running.pace import run_seconds
 from arena.contest.running.queue import forecast, in_line, turns
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
-from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
+from arena.contest.settings import Phase
+from arena.contest.stored import MeasuredRow
+from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
-from arena.serving.database import Database
-from arena.serving.throttled_cache import ThrottledCache
 from arena.study.lock import is_taken
+from arena.work.spend import spend_of
+from programs.common.ids import content_id
+from programs.common.text import word_list
 
-DIGITS = 3  # decimal places of gains before the first board
-CACHED_SECONDS = 2.0  # of the order of the queue
+SNAPSHOT_SECONDS = 2.0  # all readers share one for as long
+STANDING_COLUMNS = word_list("""
+    arm_id program_id n gain se low high rank_low rank_high claimed trust failed_seeds device_seconds_charged tokens usd
+""")
 
 QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, whole seconds to its last run's end
 
@@ -45,142 +51,149 @@ class RowRange:
         return cls((max(number, 1) - 1) * most, most)
 
 
-class BoardHead(BoardFact):
-    """The fact `board`, with ``arms``: its number of rows; ``gone``: those void since it was written."""
+@dataclass(frozen=True)
+class Snapshot:
+    """All entries, without their texts, in the order of arrival, with what came of their runs. ``rows``: the board,
+    best first, without void entries; ``copies``: number → the earliest entry that behaves alike."""
 
-    arms: int
-    gone: int
+    as_of: datetime
+    phase: Phase
+    entries: Mapping[int, ContestEntry]
+    runs_done: Mapping[int, int]  # measured, on the board
+    rows: Sequence[MeasuredRow]
+    copies: Mapping[int, ContestEntry]
+    positions: QueuePositions
+    digits: int  # decimal places of the board's gains
+    aa_difference: str | None
 
+    def rows_of(self, numbers: Iterable[int]) -> list[MeasuredRow]:
+        """The rows of these entries, best first."""
+        wanted = set(numbers)
+        return [row for row in self.rows if row["number"] in wanted]
 
-class BoardViewRow(MeasuredRow):
-    """A row of the board as the pages show it."""
-
-    verified: bool
-    hardware_class: str
-    copy_of: NotRequired[str]  # which earlier entry it behaves like; empty while texts are hidden
-
-
-class VoidGain(TypedDict):
-    """The average verified gain of the measured runs of a void entry."""
-
-    n: int
-    gain: float
-    low: float | None
-    high: float | None
-
-
-def board_head(connection: Connection) -> BoardHead:
-    fact = connection.get(ContestFact, "board")
-    arms = select(func.count()).select_from(BoardRow)
-    gone = arms.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state == "void")
-    return {
-        **cast(BoardFact, fact.value if fact else {}),
-        "arms": int(connection.scalar(arms) or 0),
-        "gone": int(connection.scalar(gone) or 0),
-    }
+    def of_person(self, person_id: int | None) -> list[ContestEntry]:
+        """The entries of a person; of None the controls."""
+        return [entry for entry in self.entries.values() if entry.person_id == person_id]
 
 
-def board_part(connection: Connection, contest: Contest, arms: int, part: RowRange) -> list[BoardViewRow]:
-    """Rows of the board, best first."""
-    wanted = _rows().order_by(BoardRow.gain.desc(), BoardRow.arm_id).offset(part.skip).limit(part.most)
-    return _shown(connection, contest, arms, wanted)
+def snapshot(contest: Contest) -> Snapshot:
+    """The latest, which is at most a few seconds old."""
+    return contest.snapshots.get(time.monotonic() // SNAPSHOT_SECONDS, lambda: _snapshot(contest))
 
 
-def board_of(connection: Connection, contest: Contest, arms: int, numbers: Iterable[int]) -> list[BoardViewRow]:
-    """The rows of these entries, best first."""
-    wanted = _rows().where(BoardRow.number.in_(list(numbers))).order_by(BoardRow.gain.desc(), BoardRow.arm_id)
-    return _shown(connection, contest, arms, wanted)
-
-
-def whole_board(contest: Contest) -> list[BoardViewRow]:
-    """All rows of one snapshot, best first."""
+def _snapshot(contest: Contest) -> Snapshot:
+    phase = contest.phase()
     with contest.database.read() as connection:
-        arms = board_head(connection)["arms"]
-        return board_part(connection, contest, arms, RowRange(0, arms))
+        entries = {entry.number: entry for entry in connection.scalars(select(ContestEntry).order_by("number"))}
+    history = contest.history
+    history.follow()  # after the entries: a state never says more than the runs
+    with history.lock:
+        played = played_runs(list(entries.values()), history.state, contest.study.study_id, BOARD)
+    runs_done = Counter(entry.number for entry, run in played if run.verified_gain is not None)
+    alike = copies(entries.values())
+    hidden = contest.config.texts_after_close and phase in ("upcoming", "open")
+    rows = ranked_rows(played)
+    for row in rows:
+        row["verified"] = row["state"] == "verified" and row["trust"] in ("scored", "verified", None)
+        row["hardware_class"] = contest.study.hardware_class
+        row["copy_of"] = "" if hidden else copy_sentence(alike.get(row["number"]))
+    return Snapshot(
+        utc_now(), phase, entries, runs_done, rows, alike, _positions(contest, phase, entries, runs_done),
+        decimals(typical(row["se"] for row in rows)), aa_difference(rows, contest.task.unit),
+    )  # fmt: skip
 
 
-def _rows() -> Select[BoardColumns, int, int, ContestEntry]:
-    query = select(BoardRow.row, BoardRow.above, BoardRow.below, ContestEntry)
-    return query.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state != "void")
+def version(contest: Contest) -> tuple[int, int]:
+    """Numbers of the board with the decision, and of the entries: equal if nothing has changed."""
+    seen, facts = snapshot(contest), contest.database.fact
+    board = [(row["number"], row["n"]) for row in seen.rows]
+    entries = [(e.entrant, e.state, e.attempts, seen.runs_done.get(e.number)) for e in seen.entries.values()]
+    decision = facts("deciding").get("done"), bool(facts("announcement")), tuple(contest.state().items())
+    return hash((tuple(board), str(decision))), hash(tuple(entries))
 
 
-def _shown(
-    connection: Connection, contest: Contest, arms: int, query: Select[BoardColumns, int, int, ContestEntry]
-) -> list[BoardViewRow]:
-    found = list(connection.execute(query))
-    alike = {} if contest.hides_texts else copies(connection, [entry.number for *_, entry in found])
-    return [_row(contest, arms, *columns, copy_sentence(alike.get(columns[-1].number))) for columns in found]
+def whole_board(contest: Contest) -> Sequence[MeasuredRow]:
+    """All rows of the board, best first."""
+    return snapshot(contest).rows
 
 
-def _row(
-    contest: Contest, arms: int, row: BoardColumns, above: int, below: int, entry: ContestEntry, copy_of: str
-) -> BoardViewRow:
-    state = entry.state
-    if state == "verified" and row["n"] < contest.config.runs:
-        state = "running"  # the board is up to two seconds behind the entries
-    return {
-        **row,
-        "entrant": entry.entrant,
-        "name": entry.name,
-        "rank_low": 1 + above,
-        "rank_high": arms - below,
-        "state": state,
-        "verified": state == "verified" and row["trust"] in ("scored", "verified", None),
-        "hardware_class": contest.study.hardware_class,
-        "copy_of": copy_of,
-    }
+def ranked_entries(entries: Sequence[ContestEntry], state: StudyState, study_id: str, label: str) -> list[MeasuredRow]:
+    """One row for each of these entries with a measured run in the match ``label``, best first, as in the view
+    `standings`. Void entries have none."""
+    return ranked_rows(played_runs(entries, state, study_id, label))
 
 
-def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
-    """Numbers of the controls and of the reader's own entries."""
-    own = (
-        (ContestEntry.person_id.is_(None))
-        if person_id is None
-        else (ContestEntry.person_id.is_(None) | (ContestEntry.person_id == person_id))
+def played_runs(
+    entries: Sequence[ContestEntry], state: StudyState, study_id: str, label: str
+) -> list[tuple[ContestEntry, StandingRun]]:
+    """The runs of these entries in the match ``label``, with their entries."""
+    match_id = content_id("m", study_id, label)
+    by_arm = {content_id("a", match_id, entry.entry_id): entry for entry in entries}
+    return [
+        (entry, standing_run(run, entry.state == "void"))
+        for _, run in sorted(state.runs.items())
+        if run.started and run.started.match_id == match_id and (entry := by_arm.get(run.started.arm_id))
+    ]
+
+
+def ranked_rows(played: Sequence[tuple[ContestEntry, StandingRun]]) -> list[MeasuredRow]:
+    """The standings of these runs."""
+    by_arm = {run.arm_id: entry for entry, run in played}
+    rows = []
+    for standing in rank([run for _, run in played]):
+        if standing.gain is not None:
+            entry = by_arm[standing.arm_id]
+            columns = {name: getattr(standing, name) for name in STANDING_COLUMNS}
+            of_entry = {"state": entry.state, "role": entry.role, "words": entry.words}
+            rows.append(cast(MeasuredRow, {**columns, **entry.named, **of_entry}))
+    return rows
+
+
+def standing_run(run: RunState, void: bool) -> StandingRun:
+    """The columns of the view `runs` that standings are made from."""
+    assert run.started is not None
+    started, ended = run.started, run.ended
+    verified = run.verifications.values()
+    calls = spend_of(run.calls) if run.calls else None
+    spend = ended if ended and ended.tokens is not None else calls
+    return StandingRun(
+        match_id=started.match_id, arm_id=started.arm_id, program_id=started.program_id,
+        task=started.task, stream=started.stream, state=ended.state if ended else "running",
+        claimed_gain=ended.claimed_gain if ended else None, verified_gain=run.gain,
+        failed_seeds=sum(event.status not in ("ok", "baseline") for event in verified),
+        trust=run.trust, device_seconds_charged=run.charged,
+        tokens=spend.tokens if spend else None, usd=spend.usd if spend else None,
+        wall_seconds=ended.wall_seconds if ended else None,
+        experiment_wall_seconds=ended.experiment_wall_seconds if ended else None,
+        score_stream=started.stream if verified else None, role=None, name=None, words=None, purpose=None, void=void,
+    )  # fmt: skip
+
+
+def aa_spread(rows: Sequence[MeasuredRow]) -> float | None:
+    """Largest difference between two arms of the same program."""
+    apart = [
+        abs(row["gain"] - other["gain"])
+        for row in rows
+        if row["role"] == "a/a"
+        for other in rows
+        if other["program_id"] == row["program_id"] and other is not row
+    ]
+    return max(apart, default=None)
+
+
+def aa_of(rows: Sequence[MeasuredRow], unit: str) -> ArmsDifference | None:
+    """The A/A difference of the two stock arms; None without two."""
+    return twins(ArmGain(row["program_id"], row["role"], None, unit, row["n"], row["gain"], row["se"]) for row in rows)
+
+
+def aa_difference(rows: Sequence[MeasuredRow], unit: str, where: str = "") -> str | None:
+    """The A/A difference in a sentence; None without two arms of stock. ``where``: in which runs."""
+    aa = aa_of(rows, unit)
+    return (
+        f"Stock (A/A) minus stock (control){where}: {estimate(aa.lead.value, *aa.lead.interval(), aa.unit)}."
+        if aa
+        else None
     )
-    return list(connection.scalars(select(ContestEntry.number).where(own)))
-
-
-def unmeasured(connection: Connection, part: RowRange, measured: int) -> tuple[list[ContestEntry], int]:
-    """Entries without a measured run, latest first; their number, void ones excluded."""
-    without = ContestEntry.number.not_in(select(BoardRow.number)) & (ContestEntry.state != "void")
-    query = select(ContestEntry).where(without).order_by(ContestEntry.number.desc()).offset(part.skip).limit(part.most)
-    count = connection.scalar(select(func.count()).select_from(ContestEntry).where(ContestEntry.state != "void"))
-    return list(connection.scalars(query)), int(count or 0) - measured
-
-
-def voided(connection: Connection, most: int) -> tuple[list[tuple[ContestEntry, VoidGain | None]], int]:
-    """The void entries, latest first, each with the verified gain of its runs; their number."""
-    void = ContestEntry.state == "void"
-    query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
-    query = query.order_by(ContestEntry.number.desc()).limit(most)
-    count = connection.scalar(select(func.count()).select_from(ContestEntry).where(void))
-    return [(entry, _gain(entry)) for entry in connection.scalars(query)], int(count or 0)
-
-
-def _gain(entry: ContestEntry) -> VoidGain | None:
-    gains = [gain for result in entry.results.values() if (gain := result["gain"]) is not None]
-    if not gains:
-        return None
-    one = mean_interval(gains)
-    return {"n": one.n, "gain": one.or_zero, "low": one.low, "high": one.high}
-
-
-def version(database: Database) -> tuple[int, int]:
-    """(version of the board, confirming runs and phase, number of the latest change of an entry): equal if nothing has
-    changed."""
-    counts = {"board": "version", "deciding": "done"}
-    with database.read() as connection:
-        facts = [
-            connection.scalar(select(ContestFact.value[key].as_integer()).where(ContestFact.name == name))
-            for name, key in counts.items()
-        ]
-        state = connection.get(ContestFact, "state")
-        phases = [state is not None and bool(state.value.get(key)) for key in ("close_asked", "deciding", "decided")]
-        made = connection.scalar(select(func.count()).where(ContestFact.name == "announcement"))
-        return sum(int(count or 0) for count in (*facts, *phases, made)), int(
-            connection.scalar(select(func.max(EntryChange.change))) or 0
-        )
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------------
@@ -191,37 +204,24 @@ def at_work(contest: Contest) -> Counter[int]:
     return Counter(cast(list[int], contest.database.fact("pulse").get("numbers", [])))
 
 
-_position_caches: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = WeakKeyDictionary()
-
-
-def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
-    """Positions of all entries with runs left, in the order of the queue; cached for all readers, for a moment: the
-    estimates count down while nothing changes. Once the queue is over, one that the host reinstates waits for none."""
-    if contest.phase() in ("deciding", "decided"):
+def _positions(
+    contest: Contest, phase: Phase, entries: Mapping[int, ContestEntry], runs_done: Mapping[int, int]
+) -> QueuePositions:
+    """Positions of all entries with runs left, in the order of the queue; the estimates count down while nothing
+    changes. Once the queue is over, one that the host reinstates waits for none."""
+    if phase in ("deciding", "decided"):
         return {}
-    cache = _position_caches.setdefault(contest.database, ThrottledCache())
-    state = version(contest.database)[1], int(time.monotonic() / CACHED_SECONDS)
-    return cache.get(state, lambda: _queue_positions(contest, run_seconds))
-
-
-def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
-    with contest.database.read() as connection:
-        waiting, served = in_line(connection, contest.config.runs, contest.costs)
-        active = select(ContestEntry.progress).where(ContestEntry.state.in_(("screening", "running")))
-        runs = [run for progress in connection.scalars(active) for run in progress.get("runs", ())]
-    order = forecast(turns(waiting, served, contest.costs), run_seconds, contest.study.workers)
-    at_work = is_taken(contest.folder)  # without a process, the runs do not go on
-    gone = elapsed(runs, utc_now(), run_seconds) if at_work else 0.0
+    waiting, served = in_line(entries.values(), runs_done, contest.config.runs, contest.costs)
+    seconds_of_run, _ = run_seconds(contest)
+    order = forecast(turns(waiting, served, contest.costs), seconds_of_run, contest.study.workers)
+    begun = [entry.entry_id for entry in entries.values() if entry.state in ("screening", "running")]
+    runs = [run for entry_id in begun for run in contest.history.progress(entry_id)]
+    gone = elapsed(runs, utc_now(), seconds_of_run) if is_taken(contest.folder) else 0.0  # else no run goes on
     return {number: (position, max(1.0, round(seconds - gone))) for number, (position, seconds) in order.items()}
 
 
 def elapsed(runs: Iterable[RunProgress], now: datetime, run_seconds: float) -> float:
     """Seconds since the runs in progress began, on average; of each at most nine tenths of ``run_seconds``: how much
     longer than usual a run takes is not known."""
-    began = [(now - datetime.fromisoformat(run["began"])).total_seconds() for run in runs if "began" in run]
+    began = [(now - datetime.fromisoformat(run["began"])).total_seconds() for run in runs]
     return fmean([min(max(seconds, 0.0), 0.9 * run_seconds) for seconds in began] or [0.0])
-
-
-def entries_of(connection: Connection, numbers: Sequence[int]) -> dict[int, ContestEntry]:
-    entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers)))
-    return {entry.number: entry for entry in entries}

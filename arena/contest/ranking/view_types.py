@@ -8,10 +8,10 @@ from pydantic import JsonValue
 from typing_extensions import TypedDict
 
 from arena.contest.entering.acts import ActRow
-from arena.contest.ranking.standing import BoardViewRow, VoidGain
+from arena.contest.ranking.history import RunProgress, RunResult
 from arena.contest.running.pace import ConfirmingRuns
 from arena.contest.settings import Phase
-from arena.contest.stored import Announcement, LedgerHead, MeasuredRow, NamedEntry, RunColumns, RunProgress
+from arena.contest.stored import Announcement, LedgerHead, MeasuredRow, NamedEntry
 from arena.serving.clock import Moment
 
 
@@ -90,6 +90,15 @@ class AcceptedRow(EntryRow):
     lint: list[Any]
 
 
+class VoidGain(TypedDict):
+    """The average verified gain of the measured runs of a void entry."""
+
+    n: int
+    gain: float
+    low: float | None
+    high: float | None
+
+
 class VoidRow(EntryRow):
     as_it_was: VoidGain | None  # of its measured runs
 
@@ -100,16 +109,14 @@ class BoardView(TypedDict):
     ``pinned``: the controls and the viewer's own entries, if the board has more than one page.
     """
 
-    as_of: str | None
-    version: int
+    as_of: Moment
     unit: str
     digits: int  # decimal places of its gains
-    aa_spread: float | None
     aa_difference: str | None
     fresh: str
-    rows: list[BoardViewRow]
+    rows: list[MeasuredRow]
     own: list[int]  # numbers of the viewer's entries
-    pinned: list[BoardViewRow]
+    pinned: list[MeasuredRow]
     total: int
     skip: int
     most: int
@@ -132,10 +139,6 @@ class QueueRow(EntryRow):
     at_work: int  # its runs in progress
 
 
-class NumberedRun(RunColumns):
-    run: int
-
-
 class EntryView(EntryRow):
     """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text."""
 
@@ -143,8 +146,8 @@ class EntryView(EntryRow):
     mine: bool
     hidden: bool  # whether its text is hidden from the viewer
     pace_measured: bool  # whether its waiting time comes from runs, not from the budget
-    standing: BoardViewRow | None
-    beside: list[BoardViewRow]  # the rows of stock and of the entry that it is based on
+    standing: MeasuredRow | None
+    beside: list[MeasuredRow]  # the rows of stock and of the entry that it is based on
     arms: int  # rows of the board
     confirmed: MeasuredRow | None
     copy_of: str  # which earlier entry it behaves like; empty while that one's text is hidden
@@ -157,7 +160,7 @@ class EntryView(EntryRow):
     parent: NamedEntry | None
     queue: QueueRow | None
     progress: list[RunProgress]
-    results: list[NumberedRun]
+    results: list[RunResult]
     reached: Reached
     lint: list[Any]
     acts: list[ActRow]
@@ -192,7 +195,7 @@ class HostRow(EntryRow):
 class OwnEntryRow(EntryRow):
     outcome: str  # as in EntryView; while the decision goes on, its race
     confirmed: bool  # whether it took part in the decision
-    standing: MeasuredRow | BoardViewRow | None  # of the runs that decided, if it took part; else of the board
+    standing: MeasuredRow | None  # of the runs that decided, if it took part; else of the board
 
 
 class PersonView(TypedDict):

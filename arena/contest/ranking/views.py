@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from statistics import fmean
@@ -12,26 +12,13 @@ from typing import cast
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
+from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts, since
-from arena.contest.entering.copies import copies, copy_sentence
+from arena.contest.entering.copies import copy_sentence
 from arena.contest.entering.entries import quota_used
 from arena.contest.ranking.announced import digits_of, outcome, race_results
-from arena.contest.ranking.standing import (
-    DIGITS,
-    BoardViewRow,
-    QueuePositions,
-    RowRange,
-    at_work,
-    board_head,
-    board_of,
-    board_part,
-    entries_of,
-    pinned_numbers,
-    queue_positions,
-    unmeasured,
-    voided,
-)
+from arena.contest.ranking.standing import RowRange, Snapshot, at_work, snapshot
 from arena.contest.ranking.view_types import (
     BoardView,
     ContestView,
@@ -44,17 +31,17 @@ from arena.contest.ranking.view_types import (
     QueueRow,
     QueueView,
     Reached,
+    VoidGain,
 )
 from arena.contest.running.pace import deciding, in_race, run_seconds
 from arena.contest.settings import REPORT
-from arena.contest.stored import LedgerHead, MeasuredRow
+from arena.contest.stored import LedgerHead
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.serving.clock import iso, utc_now
 from programs.common.errors import NotFound
 from trainer.freshness import describe_freshness
 from trainer.task import Task
 
-WHOLE = (ContestEntry.raw, ContestEntry.results)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
 #: Columns of an entry that only the removal of its account changes.
@@ -83,9 +70,9 @@ def contest_view(contest: Contest) -> ContestView:
     state, head = contest.state(), cast(LedgerHead, contest.database.fact("ledger_head"))
     with contest.database.read() as connection:
         people = connection.scalar(select(func.count()).select_from(Person))
-        counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
-        states = {str(state): int(count) for state, count in counted}
-        stock = connection.scalar(select(ContestEntry.entry_id).where(ContestEntry.role == "control"))
+    entries = snapshot(contest).entries.values()
+    states = Counter(entry.state for entry in entries)
+    stock = next((entry.entry_id for entry in entries if entry.role == "control"), None)
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": contest.closed_at(), "closed_early": state.get("early", ""),
@@ -108,25 +95,14 @@ def contest_view(contest: Contest) -> ContestView:
     }  # fmt: skip
 
 
-def reached(contest: Contest, entries: Sequence[ContestEntry]) -> Reached:
+def reached(contest: Contest, entry_ids: Iterable[str]) -> Reached:
     """What the entries' final sources need of each constraint, on average over their runs."""
     out: Reached = {}
-    for entry in entries:
-        values: dict[str, list[float]] = defaultdict(list)
-        for run in entry.results.values():
-            for name, value in run.get("constraints", {}).items():
-                values[name].append(value)
-        out[entry.entry_id] = {name: fmean(each) for name, each in values.items()}
+    for entry_id in entry_ids if contest.task.constraints else ():
+        runs = [run.get("constraints", {}) for run in contest.history.results(entry_id)]
+        names = dict.fromkeys(name for values in runs for name in values)
+        out[entry_id] = {name: fmean(values[name] for values in runs if name in values) for name in names}
     return out
-
-
-def _with_results(contest: Contest, numbers: Collection[int]) -> Sequence[ContestEntry]:
-    """The entries of these numbers with their results; none where the task has no constraint."""
-    if not contest.task.constraints:
-        return []
-    with contest.database.read() as connection:
-        query = select(ContestEntry).options(undefer(ContestEntry.results))
-        return connection.scalars(query.where(ContestEntry.number.in_(numbers))).all()
 
 
 def board_view(
@@ -134,31 +110,27 @@ def board_view(
     part: RowRange | None = None,
     viewer: Person | None = None,
     rest: int = 1,
-    admin: bool = False,
 ) -> BoardView:
     """``part``: by default the first page; ``rest``: the page of the entries without a measured run."""
-    part, announcement = part or RowRange(0, PAGE), contest.announcement()
-    with contest.database.read() as connection:
-        board = board_head(connection)
-        arms, gone = board["arms"], board["gone"]
-        rows = board_part(connection, contest, arms, part)
-        above = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
-        pinned = board_of(connection, contest, arms, above) if above else []
-        mine = select(ContestEntry.number).where(ContestEntry.person_id == (viewer.person_id if viewer else -1))
-        own = list(connection.scalars(mine))
-        void, voids = voided(connection, PAGE)
-        entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
+    part, announcement, seen = part or RowRange(0, PAGE), contest.announcement(), snapshot(contest)
+    rows, latest_first = list(seen.rows[part.skip : part.skip + part.most]), list(seen.entries.values())[::-1]
+    own = seen.of_person(viewer.person_id) if viewer else []
+    above = [entry.number for entry in (*seen.of_person(None), *own)] if len(seen.rows) > len(rows) else []
+    pinned = seen.rows_of(above)
+    measured, skip = {row["number"] for row in seen.rows}, (rest - 1) * REST
+    void = [entry for entry in latest_first if entry.state == "void"]
+    unmeasured = [entry for entry in latest_first if entry.number not in measured and entry.state != "void"]
     view: BoardView = {
-        "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": contest.task.unit,
-        "digits": board.get("digits", DIGITS),
-        "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"),
+        "as_of": seen.as_of, "unit": contest.task.unit, "digits": seen.digits, "aa_difference": seen.aa_difference,
         "fresh": describe_freshness(contest.task),
-        "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
-        "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
-        "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
-        "void": [{**entry_row(entry), "as_it_was": gain} for entry, gain in void], "void_total": voids,
+        "rows": rows, "own": [entry.number for entry in own], "pinned": pinned,
+        "total": len(seen.rows), "skip": part.skip, "most": part.most,
+        "unmeasured": [entry_row(entry, seen) for entry in unmeasured[skip : skip + REST]],
+        "unmeasured_total": len(unmeasured), "unmeasured_skip": skip, "unmeasured_most": REST,
+        "void": [{**entry_row(entry, seen), "as_it_was": void_gain(contest, entry)} for entry in void[:PAGE]],
+        "void_total": len(void),
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
-        "reached": reached(contest, _with_results(contest, [row["number"] for row in (*rows, *pinned)])),
+        "reached": reached(contest, [row["entry_id"] for row in (*rows, *pinned)]),
     }  # fmt: skip
     if race := in_race(contest):
         listed = {row["number"] for row in (*rows, *pinned, *view["unmeasured"])}
@@ -166,7 +138,15 @@ def board_view(
     return view
 
 
-def entry_row(entry: ContestEntry) -> EntryRow:
+def void_gain(contest: Contest, entry: ContestEntry) -> VoidGain | None:
+    """What a void entry's measured runs gained."""
+    if not (gains := contest.history.gains(entry.entry_id)):
+        return None
+    mean = mean_interval(gains)
+    return {"n": mean.n, "gain": mean.or_zero, "low": mean.low, "high": mean.high}
+
+
+def entry_row(entry: ContestEntry, seen: Snapshot) -> EntryRow:
     return {
         "entry_id": entry.entry_id,
         "number": entry.number,
@@ -180,16 +160,16 @@ def entry_row(entry: ContestEntry) -> EntryRow:
         "state": entry.state,
         "reason": entry.reason,
         "changed_at": entry.changed_at,
-        "runs_done": entry.runs_done,
+        "runs_done": seen.runs_done.get(entry.number, 0),
     }
 
 
 def entry_list(contest: Contest) -> list[ListedRow]:
     """All entries, in order of arrival."""
     with contest.database.read() as connection:
-        entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
         parents = {row.number: row.parent for row in connection.scalars(select(EntryParent))}
-    return [{**entry_row(entry), "parent": parents.get(entry.number)} for entry in entries]
+    seen = snapshot(contest)
+    return [{**entry_row(entry, seen), "parent": parents.get(entry.number)} for entry in seen.entries.values()]
 
 
 def signed_entries(contest: Contest) -> list[dict[str, object]]:
@@ -203,7 +183,7 @@ def signed_entries(contest: Contest) -> list[dict[str, object]]:
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
     """The entry with its text. Raises NotFound."""
     with contest.database.read() as connection:
-        query = select(ContestEntry).options(*map(undefer, WHOLE))
+        query = select(ContestEntry).options(undefer(ContestEntry.raw))
         entry = connection.scalar(query.where(ContestEntry.entry_id == entry_id))
     if entry is None:
         raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them")
@@ -213,7 +193,7 @@ def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
 def entry_numbered(contest: Contest, number: int) -> ContestEntry | None:
     """The entry with its text."""
     with contest.database.read() as connection:
-        return connection.get(ContestEntry, number, options=[*map(undefer, WHOLE)])
+        return connection.get(ContestEntry, number, options=[undefer(ContestEntry.raw)])
 
 
 def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> bool:
@@ -223,46 +203,40 @@ def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin
 
 
 def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
-    open_to, hides = may_read(contest, entry, viewer, admin), contest.hides_texts and not admin
+    open_to, hides, seen = may_read(contest, entry, viewer, admin), contest.hides_texts and not admin, snapshot(contest)
     mine = viewer is not None and viewer.person_id == entry.person_id
     with contest.database.read() as connection:
-        whole = board_head(connection)
-        standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
         same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
         parent = connection.scalar(same.where(EntryParent.number == entry.number))
-        if parent and not (open_to and may_read(contest, parent, viewer, admin)):
-            parent = None
-        alike = {} if hides else copies(connection, [entry.number])
-        others = [*pinned_numbers(connection, None), *([parent.number] if parent else [])]
-        beside = board_of(connection, contest, whole["arms"], {*others} - {entry.number})
-    said = contest.announcement()
-    won = {who["entry_id"] for who in said.get("winners", ())}
-    pace, measured = run_seconds(contest)
-    order = queue_positions(contest, pace)
+    if parent and not (open_to and may_read(contest, parent, viewer, admin)):
+        parent = None
+    beside = {control.number for control in seen.of_person(None)} | ({parent.number} if parent else set())
+    decision = contest.announcement()
+    won = {who["entry_id"] for who in decision.get("winners", ())}
+    race = in_race(contest).get(entry.number, "")
+    waits = entry.number in seen.positions and entry.state not in ENDED
     return {
-        **entry_row(entry),
+        **entry_row(entry, seen),
         "unit": contest.task.unit,
-        "board_digits": whole.get("digits", DIGITS),
+        "board_digits": seen.digits,
         "mine": mine,
         "hidden": not open_to,
-        "pace_measured": measured,
-        "standing": standing,
-        "beside": beside,
-        "arms": whole["arms"],
-        "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
-        "copy_of": copy_sentence(alike.get(entry.number)),
-        "outcome": outcome(entry.entry_id, said),
-        "race": race if (race := in_race(contest).get(entry.number, "")) != entry.reason else "",
-        "headline": said.get("headline", "") if entry.entry_id in won else "",
-        "places": race_results(said),
-        "digits": digits_of(said) if said.get("rows") else None,
-        "parent": entry_row(parent) if parent else None,
-        "queue": _waiting(entry, order, at_work(contest))
-        if entry.number in order and entry.state not in ENDED
-        else None,
-        "progress": entry.progress.get("runs", []) if mine or admin else [],
-        "reached": reached(contest, [entry]),
-        "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
+        "pace_measured": run_seconds(contest)[1],
+        "standing": next(iter(seen.rows_of([entry.number])), None),
+        "beside": seen.rows_of(beside - {entry.number}),
+        "arms": len(seen.rows),
+        "confirmed": next((row for row in decision.get("rows", []) if row["entry_id"] == entry.entry_id), None),
+        "copy_of": "" if hides else copy_sentence(seen.copies.get(entry.number)),
+        "outcome": outcome(entry.entry_id, decision),
+        "race": race if race != entry.reason else "",
+        "headline": decision.get("headline", "") if entry.entry_id in won else "",
+        "places": race_results(decision),
+        "digits": digits_of(decision) if decision.get("rows") else None,
+        "parent": entry_row(parent, seen) if parent else None,
+        "queue": _waiting(seen, entry, at_work(contest)) if waits else None,
+        "progress": contest.history.progress(entry.entry_id) if mine or admin else [],
+        "reached": reached(contest, [entry.entry_id]),
+        "results": contest.history.results(entry.entry_id),
         "lint": entry.lint if open_to else [],
         "acts": acts(contest, entry.number),
         "text": entry.raw.decode("utf-8") if open_to else None,
@@ -270,24 +244,21 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
 
 
 def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> QueueView:
-    part = part or RowRange(0, PAGE)
-    pace, measured = run_seconds(contest)
-    order = queue_positions(contest, pace)
-    with contest.database.read() as connection:
-        shown = list(islice(order, part.skip, part.skip + part.most))
-        known = entries_of(connection, shown)
-        who = viewer.person_id if viewer else -1
-        query = select(ContestEntry).where(ContestEntry.person_id == who, ContestEntry.state.not_in(ENDED))
-        mine = connection.scalars(query)
-        own = {entry.number: entry for entry in mine if entry.number in order}
+    part, seen = part or RowRange(0, PAGE), snapshot(contest)
+    seconds, measured = run_seconds(contest)
+    own = [entry.number for entry in (seen.of_person(viewer.person_id) if viewer else [])]
     pulse, busy = contest.database.fact("pulse"), at_work(contest)
+
+    def rows(numbers: Iterable[int]) -> list[QueueRow]:
+        return [_waiting(seen, seen.entries[number], busy) for number in numbers]
+
     return {
-        "rows": [_waiting(known[number], order, busy) for number in shown if number in known],
-        "own": sorted((_waiting(entry, order, busy) for entry in own.values()), key=lambda row: row["place"]),
-        "waiting": len(order),
+        "rows": rows(islice(seen.positions, part.skip, part.skip + part.most)),
+        "own": sorted(rows(seen.positions.keys() & own), key=lambda row: row["place"]),
+        "waiting": len(seen.positions),
         "skip": part.skip,
         "most": part.most,
-        "run_seconds": round(pace, 2),
+        "run_seconds": round(seconds, 2),
         "measured": measured,
         "pulse": pulse.get("at"),
         "in_hand": pulse.get("in_hand", 0),
@@ -297,55 +268,54 @@ def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
     }
 
 
-def _waiting(entry: ContestEntry, order: QueuePositions, busy: Mapping[int, int]) -> QueueRow:
-    position, eta = order[entry.number]
-    return {**entry_row(entry), "place": position, "eta_seconds": round(eta, 1), "at_work": busy.get(entry.number, 0)}
+def _waiting(seen: Snapshot, entry: ContestEntry, busy: Mapping[int, int]) -> QueueRow:
+    position, eta = seen.positions[entry.number]
+    runs = busy.get(entry.number, 0)
+    return {**entry_row(entry, seen), "place": position, "eta_seconds": round(eta, 1), "at_work": runs}
 
 
 def host_rows(contest: Contest) -> list[HostRow]:
     """The entries for the host page: void ones first, then the latest first."""
-    order = (ContestEntry.state != "void", ContestEntry.number.desc())
-    with contest.database.read() as connection:
-        query = select(ContestEntry).where(ContestEntry.role == "program").order_by(*order)
-        entries = connection.scalars(query.limit(MOST_ROWS)).all()
-        alike = copies(connection)
+    seen = snapshot(contest)
+    programs = [entry for entry in seen.entries.values() if entry.role == "program"]
+    programs.sort(key=lambda entry: (entry.state != "void", -entry.number))
     return [
-        {**entry_row(entry), "attempts": entry.attempts, "copy_of": copy_sentence(alike.get(entry.number))}
-        for entry in entries
+        {
+            **entry_row(entry, seen),
+            "attempts": entry.attempts,
+            "copy_of": copy_sentence(seen.copies.get(entry.number)),
+        }
+        for entry in programs[:MOST_ROWS]
     ]
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:
-    decided, race, hides = contest.announcement(), in_race(contest), contest.hides_texts
+    decision, race, hides, seen = contest.announcement(), in_race(contest), contest.hides_texts, snapshot(contest)
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
-        own = connection.scalars(mine).all()
-        board = board_head(connection)
-        digits = board.get("digits", DIGITS)
-        alike = {} if hides else copies(connection, [entry.number for entry in own])
-        there = board_of(connection, contest, board["arms"], [entry.number for entry in own])
-        rows: dict[int, MeasuredRow | BoardViewRow] = {row["number"]: row for row in (*there, *decided.get("rows", ()))}
-        confirmed = {row["number"] for row in decided.get("rows", ())}
-        entries: list[OwnEntryRow] = [
-            {
-                **entry_row(entry),
-                "outcome": (entry.reason if entry.state == "void" else "")
-                or outcome(entry.entry_id, decided)
-                or race.get(entry.number, "")
-                or copy_sentence(alike.get(entry.number)),
-                "standing": rows.get(entry.number),
-                "confirmed": entry.number in confirmed,
-            }
-            for entry in own
-        ]
+        own: Sequence[ContestEntry] = connection.scalars(mine).all()
         used = quota_used(connection, person.person_id)
+    confirmed = {row["number"]: row for row in decision.get("rows", ())}
+    standings = {row["number"]: row for row in seen.rows_of(entry.number for entry in own)} | confirmed
+    entries: list[OwnEntryRow] = [
+        {
+            **entry_row(entry, seen),
+            "outcome": (entry.reason if entry.state == "void" else "")
+            or outcome(entry.entry_id, decision)
+            or race.get(entry.number, "")
+            or ("" if hides else copy_sentence(seen.copies.get(entry.number))),
+            "standing": standings.get(entry.number),
+            "confirmed": entry.number in confirmed,
+        }
+        for entry in own
+    ]
     return {
         "name": person.name,
         "joined_at": person.joined_at,
         "used": used,
         "quota": contest.config.entries_per_person,
         "unit": contest.task.unit,
-        "digits": digits_of(decided) if decided.get("rows") else digits,
+        "digits": digits_of(decision) if decision.get("rows") else seen.digits,
         "entries": entries,
     }
 

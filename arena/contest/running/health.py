@@ -18,7 +18,7 @@ from analysis.wording import duration, many
 from arena.contest.contest import Contest
 from arena.contest.plan import measured_power
 from arena.contest.ranking.race import leaders_of
-from arena.contest.ranking.standing import whole_board
+from arena.contest.ranking.standing import snapshot
 from arena.contest.settings import Phase
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.serving.clock import utc_now
@@ -50,13 +50,9 @@ class QueueHealth(TypedDict):
 
 def health(contest: Contest) -> QueueHealth:
     with contest.database.read() as connection:
-        counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         unrecorded = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
-        suspects = (
-            connection.scalar(select(func.count()).where(ContestEntry.attempts > 0, ContestEntry.state.not_in(ENDED)))
-            or 0
-        )
-    states = Counter({str(state): int(count) for state, count in counted})
+    entries = snapshot(contest).entries.values()
+    states = Counter(entry.state for entry in entries)
     pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
     report: QueueHealth = {
         "phase": contest.phase(),
@@ -67,7 +63,7 @@ def health(contest: Contest) -> QueueHealth:
         "process": pulse.get("pid"),
         "seen_seconds": _ago(pulse.get("at")),
         "pause": pause or None,
-        "suspects": suspects,
+        "suspects": sum(entry.attempts > 0 and entry.state not in ENDED for entry in entries),
         "acts_to_be_told": unrecorded,
         "workers": contest.study.workers,
         "disk_free": shutil.disk_usage(contest.folder).free,
@@ -93,7 +89,7 @@ def queue_words(report: QueueHealth) -> str:
 def power(contest: Contest) -> float | None:
     if contest.phase() not in ("open", "closing"):
         return None
-    rows = [row for row in whole_board(contest) if not row["copy_of"]]
+    rows = [row for row in snapshot(contest).rows if not row["copy_of"]]
     return measured_power(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from sqlalchemy import case, func, select
-from sqlalchemy.orm import Session as Connection
-
-from arena.contest.tables import ENDED, ContestEntry
+from arena.contest.tables import ENDED
 
 HOST = 0  # the "person" of the controls
 
@@ -48,28 +46,45 @@ class ActiveRun:
     screening: bool
 
 
+class QueuedEntry(Protocol):
+    """What the queue needs of an entry."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def person_id(self) -> int | None: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+
+
 def in_line(
-    connection: Connection, runs: int, costs: Costs, held: Sequence[ActiveRun] = ()
+    entries: Iterable[QueuedEntry],
+    runs_done: Mapping[int, int],
+    runs: int,
+    costs: Costs,
+    held: Sequence[ActiveRun] = (),
 ) -> tuple[list[Waiting], dict[int, float]]:
-    """The entries with some of their ``runs`` left, and each person's device-seconds; ``held``: runs in progress."""
-    who = func.coalesce(ContestEntry.person_id, HOST)
-    screened = func.sum(case((ContestEntry.state.in_(("queued", "screening")), 0), else_=1))
-    given = connection.execute(select(who, func.sum(ContestEntry.runs_done), screened).group_by(who))
-    mine = {person: [hand.screening for hand in held if hand.person == person] for person in {h.person for h in held}}
-    served = {
-        person: costs.of(done + mine.get(person, []).count(False), screenings + mine.get(person, []).count(True))
-        for person, done, screenings in given
-    }
-    columns = (ContestEntry.number, who, ContestEntry.state, ContestEntry.runs_done, ContestEntry.attempts)
-    query = select(*columns).where(ContestEntry.state.not_in(ENDED)).order_by(ContestEntry.number)
-    waiting = []
-    for number, person, state, done, attempts in connection.execute(query):
-        begun = [hand.screening for hand in held if hand.number == number]
+    """The ``entries``, in the order of arrival, with some of their ``runs`` left, and each person's device-seconds.
+
+    ``runs_done``: entry → its measured runs; ``held``: runs in progress.
+    """
+    given: Counter[tuple[int, bool]] = Counter((run.person, run.screening) for run in held)
+    people, waiting = {run.person for run in held}, []
+    for entry in entries:
+        number, person, done = entry.number, entry.person_id or HOST, runs_done.get(entry.number, 0)
+        unscreened = entry.state in ("queued", "screening")
+        people.add(person)
+        given[person, False] += done
+        given[person, True] += not unscreened
+        if entry.state in ENDED:
+            continue
+        begun = [run.screening for run in held if run.number == number]
         if (left := runs - done - begun.count(False)) > 0:
             blocked = True in begun
-            screening = state in ("queued", "screening") and not blocked
-            waiting.append(Waiting(number, person, left, screening, blocked, suspect=attempts > 0))
-    return waiting, served
+            waiting.append(Waiting(number, person, left, unscreened and not blocked, blocked, entry.attempts > 0))
+    return waiting, {person: costs.of(given[person, False], given[person, True]) for person in people}
 
 
 def next_of(waiting: Iterable[Waiting], served: Mapping[int, float]) -> Waiting | None:

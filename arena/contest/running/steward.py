@@ -1,30 +1,28 @@
 """The steward: gives the queue's runs to the arena's workers and stores the results.
 
-One process, which holds the study's lock. The ledger contains the finished runs, the database the queue. If a kill came
-between two writes, the database is corrected from the ledger at the next start.
+One process, which holds the study's lock. The ledger contains the runs, the database the entries with their states. If
+a kill came between two writes, the states follow the ledger at the next start.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TypedDict
 
 from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.ledger.events import MatchEndedEvent
+from analysis.ledger.run_state import RunState
 from arena.arms import Arm, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import change
-from arena.contest.ranking import board, decision
+from arena.contest.ranking import decision
 from arena.contest.running import arms, pace
-from arena.contest.running.courses import Courses
-from arena.contest.running.live import Live, run_result, store_result
 from arena.contest.running.pause import Pause, is_the_hosts
 from arena.contest.running.queue import ActiveRun, Waiting, in_line, next_of
 from arena.contest.tables import ContestEntry
@@ -56,14 +54,6 @@ class InHand:
     began: float = field(default_factory=time.monotonic)
 
 
-class RunCounts(TypedDict):
-    """The columns of an entry that follow from its measured runs in the ledger."""
-
-    runs_done: int
-    attempts: int
-    state: str
-
-
 class Steward:
     """Runs a contest's queue. ``say`` writes to the host's log, ``count`` what only says how far the work is."""
 
@@ -76,14 +66,12 @@ class Steward:
             TaskMatch(self.on, arms.match_of(self.on, k)) for k in (arms.BOARD, arms.SCREENING)
         )
         self.arms: dict[int, tuple[Arm, Arm]] = {}  # entry's number → its arms of the screening and of the board
+        self.runs_done: Counter[int] = Counter()  # by entry's number, on the board
         self.in_hand: dict[str, InHand] = {}
         self.problems: list[tuple[InHand, ErrorRecord]] = []  # why runs stopped, until the workers have ended
         self.pause = Pause(contest, say)
-        self.live = Live(contest)
         self.final: decision.FinalRace | None = None  # once it has begun
         self._looks, self._spoke = 0, time.monotonic()  # that were told, and when
-        self.shown = board.BoardUpdater(contest, study)
-        self.courses = Courses(contest, study)
         self._beaten = float("-inf")
 
     # -- the queue -----------------------------------------------------------------------------------------------
@@ -91,8 +79,10 @@ class Steward:
     def waiting(self) -> tuple[list[Waiting], dict[int, float]]:
         """The entries with runs left, and each person's device-seconds so far."""
         held = [ActiveRun(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
+        columns = (ContestEntry.number, ContestEntry.person_id, ContestEntry.state, ContestEntry.attempts)
         with self.contest.database.read() as connection:
-            return in_line(connection, self.wanted, self.costs, held)
+            entries = connection.execute(select(*columns).order_by(ContestEntry.number)).all()
+        return in_line(entries, self.runs_done, self.wanted, self.costs, held)
 
     def next_job(self) -> RunJob | None:
         """The next job; None if no entry waits or a suspect has to run alone."""
@@ -107,7 +97,6 @@ class Steward:
 
     def decide(self) -> None:
         """Begin or resume the race of the leaders; the other matches are over."""
-        self.shown.refresh(force=True)
         for each in (self.screening, self.board):
             end(self.study, each.match.match_id)
         self.count("deciding: the leaders run on fresh seeds and data")
@@ -150,12 +139,8 @@ class Steward:
         if waiting.screening:
             index, state = None, "screening"
             job = arms.screening_job(self.screening, screening, self.costs.screen)
-        elif (index := self._next_index(number)) is None:
-            counted = self._restore(number)
-            self.say(f"{self._name(number)}: the ledger has {counted['runs_done']} of its runs, the database fewer")
-            return None
         else:
-            state = "running"
+            state, index = "running", self._next_index(number)
             job = run_job(self.on, self.board.match, playing, index)
         if not change(self.contest, number, state=state):  # the host has just declared the entry void
             return None
@@ -163,21 +148,13 @@ class Steward:
         self._report()
         return job
 
-    def _next_index(self, number: int) -> int | None:
-        """The first run of the seed lists that is neither measured nor in progress; None if the ledger has them all."""
+    def _next_index(self, number: int) -> int:
+        """The first run of the seed lists that is neither measured nor in progress."""
         taken = {hand.index for hand in self.in_hand.values() if hand.number == number}
-        left = (i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
-        return next(left, None)
+        return next(i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
 
     def _measured(self, number: int, index: int) -> bool:
-        return run_gain(self.on, self._run_id(number, index)) is not None
-
-    def _run_id(self, number: int, index: int) -> str:
-        return content_id("r", self._arms(number)[1].arm_id, str(index))
-
-    def _done(self, number: int) -> int:
-        """Number of measured runs of the entry in the ledger."""
-        return sum(self._measured(number, i) for i in range(self.wanted))
+        return run_gain(self.on, content_id("r", self._arms(number)[1].arm_id, str(index))) is not None
 
     def _arms(self, number: int) -> tuple[Arm, Arm]:
         """The entry's arms, recorded in the ledger before its first run."""
@@ -205,7 +182,6 @@ class Steward:
         for result in executor.run(Feed(self)):
             self._take(result)
         self._look_at_problems()
-        self.shown.refresh(force=False)
 
     def _look_at_problems(self) -> None:
         """A problem that every entry would meet pauses the queue; any other counts as a lost run of its entry."""
@@ -218,15 +194,12 @@ class Steward:
             self.lost(hand, str(problem.get("message")))
 
     def record_acts(self) -> bool:
-        """Record new host actions in the ledger, and return whether there were any; the board is then out of date."""
-        acted = acts.record_acts(self.contest, self.study) > 0
-        self.shown.stale |= acted
-        return acted
+        """Record new host actions in the ledger, and return whether there were any."""
+        return acts.record_acts(self.contest, self.study) > 0
 
     def _take(self, result: JobResult) -> None:
         hand = self.in_hand.pop(result.job_id)
         self._report()
-        self.live.ended(hand.number, result.job_id)
         self.record_acts()
         if result.state != "finished":
             if result.problem is not None:  # attributed when the other runs have ended
@@ -236,22 +209,30 @@ class Steward:
         assert result.run is not None
         if hand.index is None:
             self._screened(hand.number, result.run)
-            return
-        if self.final is not None:
+        elif self.final is not None:
             settle(self.on, hand.job, self.final.arms[hand.number], result)
             change(self.contest, hand.number, attempts=0)
             self._confirmed(self.final)
-            self.courses.follow()
-            return
-        pace.record_run_time(self.contest, time.monotonic() - hand.began)
-        settle(self.on, hand.job, self._arms(hand.number)[1], result)
-        result_row, counted = run_result(self.on, hand.job.run_id, result.run), self._counted(hand.number)
-        store_result(self.contest, hand.number, hand.index + 1, result_row, **counted)
-        self._told(hand.number, counted)
-        self.shown.refresh(
-            force=counted["state"] == "verified" and self.shown.is_quick
-        )  # else the entry's page is ahead
-        self.courses.follow()
+        else:
+            pace.record_run_time(self.contest, time.monotonic() - hand.began)
+            settle(self.on, hand.job, self._arms(hand.number)[1], result)
+            self._board_run_ended(hand)
+        self.study.follow()
+        forget_experiments(self.study.state.runs[hand.job.run_id])
+
+    def _board_run_ended(self, hand: InHand) -> None:
+        """An entry's next run is measured, unless the infrastructure failed to train its script."""
+        number = hand.number
+        self.runs_done[number] += hand.index is not None and self._measured(number, hand.index)
+        self._reached(number)
+        self.count(f"{self._name(number)}: {self.runs_done[number]} of {self.wanted} runs")
+
+    def _reached(self, number: int) -> None:
+        """Store the state that an entry has reached by its measured runs."""
+        is_done = self.runs_done[number] >= self.wanted
+        change(self.contest, number, state="verified" if is_done else "running", attempts=0)
+        if is_done:
+            self.arms.pop(number, None)
 
     def _screened(self, number: int, run: RunEndedEvent) -> None:
         if run.baseline_metric is None or run.final_metric is None:
@@ -260,16 +241,6 @@ class Steward:
             self.say(f"{self._name(number)} failed: {why}")
         else:
             change(self.contest, number, state="waiting", attempts=0)
-
-    def _counted(self, number: int) -> RunCounts:
-        done = self._done(number)
-        return {"runs_done": done, "attempts": 0, "state": "verified" if done >= self.wanted else "running"}
-
-    def _told(self, number: int, counted: RunCounts) -> None:
-        self.shown.stale = True
-        if counted["state"] == "verified":
-            self.arms.pop(number, None)
-        self.count(f"{self._name(number)}: {counted['runs_done']} of {self.wanted} runs")
 
     def _name(self, number: int) -> str:
         with self.contest.database.read() as connection:
@@ -289,7 +260,6 @@ class Steward:
             else:
                 change(self.contest, hand.number, state="void", reason=reason)
             acts.record_given_up(self.contest, self.study, hand.number, reason)
-            self.shown.stale = True
         self.say(f"{entry.label}: a run was lost: {why}")
 
     def abandon(self) -> list[InHand]:
@@ -297,38 +267,30 @@ class Steward:
         hands = list(self.in_hand.values())
         self.in_hand.clear()
         self.problems.clear()
-        for hand in hands:
-            self.live.ended(hand.number, hand.job.run_id)
+        self.study.follow()
         return hands
 
-    def put_right(self) -> None:
-        """Correct the database from the ledger, before any job is given: a run that is settled is stored, and then its
-        experiments are no longer in memory to be resumed from."""
+    def take_over(self) -> None:
+        """Count the runs that the ledger has, and bring the states of their entries up to date, before any job is
+        given."""
         with self.contest.database.read() as connection:
-            columns = (ContestEntry.number, ContestEntry.entry_id, ContestEntry.state, ContestEntry.results)
-            rows = connection.execute(select(*columns)).all()
-        for number, entry_id, state, results in rows:
-            if state in ("queued", "verified", "failed") or entry_id not in self.study.state.entries:
+            rows = connection.execute(select(ContestEntry.number, ContestEntry.entry_id, ContestEntry.state)).all()
+        by_arm = {content_id("a", self.board.match.match_id, entry_id): number for number, entry_id, _ in rows}
+        self.runs_done.clear()
+        for run in self.study.state.runs.values():
+            if run.started is None:
                 continue
-            if state == "screening":
-                ended = self.study.state.run(content_id("r", self._arms(number)[0].arm_id, "0")).ended
-                if ended is not None and ended.state == "finished":
-                    self._screened(number, ended)
-                continue
-            if len(results) != self._done(number):
-                self._restore(number)  # also of a void entry: it may be reinstated
-        self.shown.refresh(force=True)
-
-    def _restore(self, number: int) -> RunCounts:
-        """Store what the ledger has of an entry's runs."""
-        counted = self._counted(number)
-        for index in filter(partial(self._measured, number), range(self.wanted)):
-            run_id = self._run_id(number, index)
-            run = self.study.state.run(run_id).ended
-            assert run is not None
-            store_result(self.contest, number, index + 1, run_result(self.on, run_id, run), **counted)
-        self._told(number, counted)
-        return counted
+            if run.started.arm_id in by_arm:
+                self.runs_done[by_arm[run.started.arm_id]] += run.gain is not None
+            if len(run.verifications) >= self.study.config.seeds_on(run.started.stream):
+                forget_experiments(run)
+        for number, entry_id, state in rows:
+            screening_arm = content_id("a", self.screening.match.match_id, entry_id)
+            screening = self.study.state.run(content_id("r", screening_arm, "0")).ended
+            if state == "screening" and screening is not None and screening.state == "finished":
+                self._screened(number, screening)
+            elif state in ("waiting", "running", "void") and self.runs_done[number]:
+                self._reached(number)
 
     def beat(self) -> None:
         """Store a heartbeat, and once a day the ledger's head, for the pages."""
@@ -345,16 +307,17 @@ class Steward:
         """Handle an event of a worker."""
         if time.monotonic() - self._beaten > BEAT_SECONDS:
             self.beat()
-            if self.in_hand:  # a void entry leaves the board before a run ends
-                self.record_acts()
-                self.shown.refresh(force=False)
-        hand = self.in_hand.get(str(event.get("run_id")))
-        if hand is not None and not hand.final:
-            self.live.take(hand.number, hand.index, event, hand.job.recorded)
-        elif event.get("kind") == "note":
+            self.record_acts()
+        if event.get("kind") == "note":
             self.say(str(event.get("text")))
         elif event.get("kind") == "progress":
             self.count(str(event.get("text")))
+
+
+def forget_experiments(run: RunState) -> None:
+    """A run that has its result is not resumed: its experiments leave the memory."""
+    run.experiments.clear()
+    run.decisions.clear()
 
 
 def end(study: Study, match_id: str) -> None:

@@ -57,7 +57,7 @@ def _work(steward: Steward, study: Study, say: Say, until_idle: bool) -> None:
     steward.beat()
     wait = 1.0
     while True:
-        steward.put_right()
+        steward.take_over()
         try:
             with executor_of(study, steward.progress) as executor:
                 if _at_work(steward, executor, until_idle):
@@ -108,8 +108,6 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
                 steward.decide()
                 continue
             if until_idle:
-                steward.shown.refresh(force=True)
-                steward.courses.follow()
                 return True
         _meanwhile(steward)
         time.sleep(IDLE_SECONDS)
@@ -120,8 +118,6 @@ def _meanwhile(steward: Steward) -> None:
     """The periodic work between two polls of the queue."""
     steward.beat()
     steward.record_acts()
-    steward.shown.refresh(force=False)
-    steward.courses.follow()
 
 
 def close(steward: Steward, race: FinalRace) -> None:
@@ -133,7 +129,6 @@ def close(steward: Steward, race: FinalRace) -> None:
         announcement = announced(steward, race)
         contest.database.set_fact("announcement", **announcement)
     steward.pause.over()
-    steward.courses.follow()
     compact(study.folder)
     contest.publish_head(study)
     contest.state(decided=utc_now().isoformat())

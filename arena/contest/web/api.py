@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest.entering import accounts
-from arena.contest.ranking.standing import RowRange, whole_board
+from arena.contest.ranking.standing import RowRange, snapshot, whole_board
 from arena.contest.ranking.view_types import AcceptedRow, BoardView, ContestView, EntryView, PersonView, QueueView
 from arena.contest.ranking.views import (
     PAGE,
@@ -96,7 +96,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         host.limited(host.limits.entry, request, f"person {person.person_id}", weight_of(raw))
         accepted = await host.accept(person, raw, parent)
         response.status_code = 201 if accepted.new else 200
-        return {**entry_row(accepted.entry), "new": accepted.new, "lint": accepted.entry.lint}
+        return {**entry_row(accepted.entry, snapshot(host.contest)), "new": accepted.new, "lint": accepted.entry.lint}
 
 
 def _hosting(routes: APIRouter, host: Host) -> None:

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
 from arena.contest.ranking import views
+from arena.contest.ranking.history import EntryRun, ShownExperiment
 from arena.contest.ranking.view_types import EntryView
-from arena.contest.running.courses import CONFIRMATION, CONTEST, SCREENING, EntryRun, courses_of
-from arena.contest.stored import ExperimentColumns
+from arena.contest.running.arms import BOARD, CONFIRMATION, SCREENING
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.host import Host
@@ -22,7 +22,7 @@ from arena.serving.limits import Chosen, EntryId
 
 MOST_LINES = 40  # of the text that are not folded
 RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
-TITLES = {CONTEST: "run {}", CONFIRMATION: "confirming run {}", SCREENING: "screening run"}
+TITLES = {"contest": "run {}", "confirmation": "confirming run {}", "screening": "screening run"}  # by purpose
 
 
 def entry_routes(host: Host) -> APIRouter:
@@ -64,8 +64,8 @@ def entry_routes(host: Host) -> APIRouter:
 
 def runs_of(host: Host, entry: ContestEntry) -> list[EntryRun]:
     """Those that may be shown, the race's first, once it has decided."""
-    purposes = (CONFIRMATION,) * (host.contest.phase() == "decided") + (CONTEST, SCREENING)
-    return courses_of(host.contest, entry.number, purposes)
+    labels = [CONFIRMATION] if host.contest.phase() == "decided" else []
+    return host.contest.history.ended_runs(entry.entry_id, [*labels, BOARD, SCREENING])
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class BestRun:
 
     title: str
     run: EntryRun
-    kept: list[tuple[ExperimentColumns, float | None]]
+    kept: list[tuple[ShownExperiment, float | None]]
 
 
 def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None:
@@ -91,7 +91,7 @@ def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None
     return BestRun(TITLES[first].format(run["run"]), run, kept_by(run))
 
 
-def kept_by(run: EntryRun) -> list[tuple[ExperimentColumns, float | None]]:
+def kept_by(run: EntryRun) -> list[tuple[ShownExperiment, float | None]]:
     sign = 1.0 if run["direction"] == "higher" else -1.0
     rows = [row for row in run["experiments"] if row["decision"] in ("baseline", "keep") and row["metric"] is not None]
     better = [sign * ((row["metric"] or 0.0) - (before["metric"] or 0.0)) for before, row in pairwise(rows)]

@@ -78,7 +78,7 @@ class Host:
     @classmethod
     def of(cls, contest: Contest, limits: RateLimits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
-        changes = Changes(partial(version, contest.database))
+        changes = Changes(partial(version, contest))
         return cls(contest, contest.task, key, changes, limits, Intake(contest.database))
 
     def unread(self, term: str) -> str:

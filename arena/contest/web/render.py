@@ -18,11 +18,11 @@ from analysis.report.page import TEMPLATES
 from analysis.wording import decimals, number, typical
 from arena.contest.entering.acts import consequence
 from arena.contest.ranking.announced import race_results, secret_check, sentences
+from arena.contest.ranking.history import progress_of
 from arena.contest.ranking.view_types import QueueRow
 from arena.contest.running.health import queue_words
-from arena.contest.running.live import progress_of
 from arena.contest.running.pace import progress_line
-from arena.contest.stored import BoardColumns, arm_label, entry_label
+from arena.contest.stored import MeasuredRow, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.serving.clock import shown
 from programs.common.templates import jinja_environment
@@ -102,6 +102,6 @@ def unbroken(sentence: str) -> str:
     )
 
 
-def _scale(rows: Sequence[BoardColumns]) -> Axis:
+def _scale(rows: Sequence[MeasuredRow]) -> Axis:
     """Of the plots of the rows of one board."""
     return Axis.over((end for row in rows for end in (row["low"], row["high"], row["gain"], row["claimed"])), 6, 214)

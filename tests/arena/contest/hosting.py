@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,13 +17,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from analysis.ledger.events import VerificationEvent
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, NewContest, create_contest
 from arena.contest.entering import accounts
+from arena.contest.running import arms
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.host import RateLimits
 from arena.contest.web.pages import page_cache
+from arena.match import announcement
 from arena.serving.clock import utc_now
+from arena.study.study import Study
+from arena.study.task_study import tasks_of
+from inner_loop.events import Event, RunEndedEvent, RunStartedEvent
+from programs.common.ids import content_id
+from tests.events import example
 from tests.studies import drawn_law
 from trainer.task import Task
 
@@ -78,6 +86,27 @@ def numbered(contest: Contest, number: int) -> ContestEntry:
     """The entry of this number."""
     with contest.database.read() as connection:
         return connection.get_one(ContestEntry, number)
+
+
+def with_runs(contest: Contest, gains: Mapping[int, Sequence[float]], **changes: Any) -> None:
+    """The ledger has measured runs with these gains, by the number of the entry; ``changes`` of each run's end."""
+    events = list[Event]()
+    with Study.open(contest.folder) as study:
+        on = tasks_of(study)[0]
+        board = arms.match_of(on, arms.BOARD)
+        events.append(announcement(on, board))
+        for number, of_entry in gains.items():
+            entry = numbered(contest, number)
+            arm_id = content_id("a", board.match_id, entry.entry_id)
+            about = {"arm_id": arm_id, "program_id": entry.program_id, "task": study.task.name, "stream": board.stream}
+            for index, gain in enumerate(of_entry):
+                run_id = content_id("r", arm_id, str(index))
+                events.append(example(RunStartedEvent, run_id=run_id, match_id=board.match_id, **about))
+                events.append(example(RunEndedEvent, run_id=run_id, state="finished", **changes))
+                for seed in range(study.config.seeds_on(board.stream)):
+                    measured = {"status": "ok", "gain": gain, "trust": "scored"}
+                    events.append(example(VerificationEvent, run_id=run_id, seed=seed, **about, **measured))
+        study.record(*events)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,8 @@ from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts
 from arena.contest.entering.accounts import Person
 from arena.contest.entering.acts import contenders
-from arena.contest.entering.entries import store
-from arena.contest.ranking.board import KEPT, BoardUpdater
-from arena.contest.ranking.standing import (
-    RowRange,
-    whole_board,
-)
+from arena.contest.entering.entries import change, store
+from arena.contest.ranking.standing import STANDING_COLUMNS, RowRange, whole_board
 from arena.contest.ranking.views import (
     PAGE,
     board_view,
@@ -45,7 +41,7 @@ from arena.study.task_study import TaskStudy
 from inner_loop.events import CallEvent, Experiment, RunEndedEvent, RunStartedEvent
 from programs.common.ids import content_id
 from programs.program import Program
-from tests.arena.contest.hosting import Browser, founded, newcomer, served
+from tests.arena.contest.hosting import Browser, founded, newcomer, served, with_runs
 from tests.events import example
 
 ENTRIES = 12
@@ -127,11 +123,11 @@ def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str
 
 
 def test_the_board_is_that_of_the_view_standings(contest: Contest) -> None:
-    """Also after the study was read again, and of what another process makes of it."""
+    """Also for a process that begins to follow later."""
     entered(contest, people(contest, ENTRIES))
     rng, compared = random.Random(2), 0
     with Study.open(contest.folder) as study:
-        shown, told = BoardUpdater(contest, study), events(contest, study, rng)
+        told = events(contest, study, rng)
         for part in range(0, len(told), len(told) // 4):
             with Ledger(contest.folder / "ledger", "worker-0") as worker:  # a new segment each time
                 for writer, event in told[part : part + len(told) // 4]:
@@ -140,45 +136,34 @@ def test_the_board_is_that_of_the_view_standings(contest: Contest) -> None:
                     else:
                         worker.append(event, sync=False)
                 study.follow()
-            shown.write()
             compared += same(contest)
-            study.look()
-            BoardUpdater(contest, study).write()
-            same(contest)
+            same(Contest.open(contest.folder))
     assert compared > 2 * ENTRIES
     assert any(row["rank_low"] > 1 for row in whole_board(contest))
 
 
 def same(contest: Contest) -> int:
-    """Compare the table with the view, row by row; returns how many there were."""
+    """Compare the board with the view, row by row; returns how many there were."""
     match_id = content_id("m", contest.study.study_id, arms.BOARD)
     with read_study(contest.folder, views=()) as con:
         expected = [asdict(row) for row in standings(con) if row.match_id == match_id and row.gain is not None]
     found = list(whole_board(contest))
     assert [row["arm_id"] for row in found] == [row["arm_id"] for row in expected]
     for row, wanted in zip(found, expected, strict=True):
-        for key in {*KEPT} - {"words", "role"}:  # which are those of the entry
+        for key in STANDING_COLUMNS:
             assert row[key] == (  # type: ignore[literal-required]
                 pytest.approx(wanted[key], rel=1e-12) if isinstance(wanted[key], float) else wanted[key]
             )
     return len(found)
 
 
-def filled(contest: Contest, rows: int) -> list[Person]:
-    """A board of so many rows."""
+def filled(contest: Contest, rows: int, gains: Sequence[float] = ()) -> list[Person]:
+    """A board of so many rows, the first entry first; ``gains``: of the runs of every entry alike."""
     who = people(contest, 3)
     entered(contest, [who[0]] * (rows - 1) + [who[1]])
-    figures = {"program_id": "p", "n": 2, "se": 0.1, "low": 0.0, "high": 1.0, "claimed": None,
-               "words": 3, "trust": "scored", "failed_seeds": 0, "device_seconds_charged": 1.0,
-               "tokens": 1200, "usd": 0.5}  # fmt: skip
-    columns = 'number, arm_id, gain, above, below, "row"'
-    with contest.database.write() as connection:
-        for number, entry_id, role in connection.execute(text("SELECT number, entry_id, role FROM entries")).all():
-            row = figures | {"number": number, "entry_id": entry_id, "role": role, "entrant": "E", "name": "N",
-                             "arm_id": f"a{number:05d}", "gain": 1.0 / number}  # fmt: skip
-            values = {"number": number, "arm": row["arm_id"], "gain": row["gain"], "row": json.dumps(row)}
-            sql = f"INSERT INTO board ({columns}) VALUES (:number, :arm, :gain, 0, 0, :row)"
-            connection.execute(text(sql), values)
+    numbers = range(1, rows + 3)
+    runs = {number: gains or (1.0 / number,) for number in numbers}
+    with_runs(contest, runs, charged=1.0, tokens=1200, usd=0.5, claimed_gain=None)
     return who
 
 
@@ -227,23 +212,16 @@ def test_pages_of_a_long_board(contest: Contest) -> None:
     assert len(queue["rows"]) == 5 and [row["number"] for row in queue["own"]] == [252]
 
 
-def test_a_row_with_runs_to_come_is_not_called_measured(contest: Contest) -> None:
-    filled(contest, 2)
-    with contest.database.write() as connection:
-        connection.execute(text("UPDATE entries SET state = 'verified'"))
-        connection.execute(text('UPDATE board SET "row" = json_set("row", \'$.n\', 1) WHERE number = 1'))
-    rows = {row["number"]: row for row in whole_board(contest)}
-    assert (rows[1]["state"], rows[1]["verified"]) == ("running", False) and rows[3]["state"] == "verified"
-
-
 def test_who_can_win_and_how_the_race_stands_is_on_the_pages(contest: Contest) -> None:
-    who = filled(contest, 4)  # entries 3 to 6, by falling gain
-    with contest.database.write() as connection:
-        connection.execute(text("UPDATE entries SET state = 'verified'"))
-        connection.execute(text("UPDATE board SET gain = 0.1 WHERE number < 3"))
-        connection.execute(text("UPDATE board SET above = 1 WHERE number IN (4, 6)"))
-        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p' || number)"))
+    who = people(contest, 1)
+    entered(contest, who * 4)  # entries 3 to 6
+    with_runs(
+        contest, {1: [0.1, 0.21], 2: [0.1, 0.2], 3: [0.9, 0.9001], 4: [0.5, 0.5001], 5: [0.1, 1.5], 6: [0.4, 0.4001]}
+    )
+    with contest.database.read() as connection:
         named = {each.number: each.entry_id for each in connection.query(ContestEntry)}
+    for number in named:
+        change(contest, number, state="verified")
     assert contenders(contest) == {3, 5}
     seen = entry_view(contest, entry_of(contest, named[3]), None)
     assert [row["role"] for row in seen["beside"]] == ["control", "a/a"]
@@ -257,14 +235,10 @@ def test_who_can_win_and_how_the_race_stands_is_on_the_pages(contest: Contest) -
 
 
 def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
-    """They are first by their place on the board; two of the entries are copies of an earlier one."""
-    filled(contest, 22)
-    with contest.database.write() as connection:  # entry 4 is behind one; all others have rank 1
-        connection.execute(text("UPDATE board SET gain = 0.1, arm_id = 'a' || (99 - number) WHERE number > 4"))
-        connection.execute(text("UPDATE board SET above = 1 WHERE number = 4"))
-        connection.execute(text("UPDATE entries SET person_id = number - 21 WHERE number > 22"))
-        connection.execute(text("UPDATE entries SET state = 'verified', behaviour = 'p' || min(number, 22)"))
-        own = "json_set(\"row\", '$.program_id', 'p' || min(number, 22), '$.name', 'N' || number)"
-        connection.execute(text(f'UPDATE board SET "row" = {own}'))
-    most_leaders = contest.config.most_leaders
-    assert contenders(contest) == {3, *range(24 - most_leaders, 23)}
+    """They are first by their place on the board; some of the entries are copies of an earlier one."""
+    entered(contest, people(contest, 1) * 20)  # entries 3 to 22
+    with_runs(contest, {number: [0.1, 0.5] for number in range(1, 23)})
+    with contest.database.write() as connection:
+        connection.execute(text("UPDATE entries SET state = 'verified', behaviour = 'p' || min(number, 20)"))
+    originals = [row["number"] for row in whole_board(contest) if 3 <= row["number"] <= 20]
+    assert contenders(contest) == {*originals[: contest.config.most_leaders]}

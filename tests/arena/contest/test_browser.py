@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from analysis.ledger import Ledger
 from arena.contest.contest import Contest
 from arena.contest.entering.entries import accept, change
 from arena.contest.ranking.views import board_view
+from arena.contest.running.arms import SCREENING
 from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry
-from arena.serving.clock import utc_now
+from inner_loop.events import RunStartedEvent
+from programs.common.ids import content_id
 from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found, hidden_and_back
-from tests.arena.contest.hosting import founded, newcomer, served
+from tests.arena.contest.hosting import founded, newcomer, numbered, served
+from tests.events import example
 
 pytestmark = [
     pytest.mark.slow,
@@ -178,9 +182,10 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, f"{state} === 'screening'")  # without a reload
     until(browser, "document.querySelector('#live').textContent.includes(', last change ')")
     browser.value("document.querySelector('main nav [href=\"#ids\"]').focus()")
-    run = {"run": "screening", "experiments": 7, "charged": 1.0, "began": utc_now().isoformat()}
-    change(contest, number, progress={"runs": [run]})  # no change of the queue or the board: nothing is reported
-    until(browser, "document.querySelector('main').textContent.includes('Screening run: 7 experiments')")
+    arm_id = content_id("a", content_id("m", contest.study.study_id, SCREENING), numbered(contest, number).entry_id)
+    with Ledger(contest.folder / "ledger", "worker-0") as worker:  # no change of the queue or the board
+        worker.append(example(RunStartedEvent, run_id=content_id("r", arm_id, "0"), arm_id=arm_id).to_record())
+    until(browser, "document.querySelector('main').textContent.includes('Screening run: 0 experiments')")
     assert browser.value("document.activeElement.textContent") == "Identifiers"  # the focus stays
     for width in (1100, 380):
         for path in ("/", "/queue", "/rules", "/write", "/me", "/join"):

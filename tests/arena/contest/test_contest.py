@@ -46,7 +46,7 @@ def test_a_folder_in_which_something_was_changed_is_refused(contest: Contest) ->
     for name, old, new, says in (
         ("rules.md", "# ", "# The host always wins. ", "does not match the hash"),
         ("study.toml", contest.study.secret, "0" * 32, "secret"),
-        ("contest.toml", "schema = 4", "schema = 1", r"of another version of Metaloop \(schema 1, this one reads 4\)"),
+        ("contest.toml", "schema = 5", "schema = 1", r"of another version of Metaloop \(schema 1, this one reads 5\)"),
     ):
         text = (contest.folder / name).read_text()
         (contest.folder / name).write_text(text.replace(old, new))
@@ -235,10 +235,10 @@ def test_the_contact_of_the_host_is_in_the_rules_and_on_every_page(tmp_path: Pat
 
 def test_open_pages_are_told_of_each_phase(contest: Contest) -> None:
     """Also where the last of the runs before it was told of long ago: a decision takes a while to be published."""
-    seen = [version(contest.database)]
+    seen = [version(contest)]
     for phase in ("close_asked", "deciding", "decided"):
         contest.state(**{phase: "2026-01-01T00:00:00+00:00"})
-        seen.append(version(contest.database))
+        seen.append(version(contest))
     assert len(set(seen)) == 4
 
 

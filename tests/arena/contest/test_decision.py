@@ -56,7 +56,7 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
     change(contest, 6, state="failed", reason="no experiment succeeded")
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
     board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
-    monkeypatch.setattr("arena.contest.ranking.decision.board_rows", lambda *_, **__: board)
+    monkeypatch.setattr("arena.contest.ranking.decision.ranked_entries", lambda *_: board)
     study = Study.open(contest.folder)
     acts.void(contest, "7", "copied")
     stored = {str(number): why for number, why in not_racing(contest, study, [3]).items()}
@@ -87,6 +87,11 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
         6: "no experiment succeeded",
         7: "not in the race of the leaders: it behaves like entry 3, which was earlier",
     }
-    said: Announcement = {"outcome": "won", "winners": [], "rows": [], "not_racing": spectators(contest, reasons)}
+    said: Announcement = {
+        "outcome": "won",
+        "winners": [],
+        "rows": [],
+        "not_racing": spectators(contest, study, reasons),
+    }
     assert [who["number"] for who in said["not_racing"]] == [4, 5, 6, 7]
     assert outcome(said["not_racing"][0]["entry_id"], said) == reasons[4] and outcome("another", said) == ""

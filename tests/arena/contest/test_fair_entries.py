@@ -224,9 +224,9 @@ def test_contest_of_an_older_schema_is_one_clear_line(contest: Contest) -> None:
     taken(contest, "Ada", starter("local").raw)
     carry_on(contest, quiet, until_idle=True)
     settings = contest.folder / "contest.toml"
-    settings.write_text(settings.read_text().replace("schema = 4", "schema = 2"))
+    settings.write_text(settings.read_text().replace("schema = 5", "schema = 2"))
     with contest.database.write() as connection:
         connection.execute(text("DROP INDEX ix_entries_behaviour"))
         connection.execute(text("ALTER TABLE entries DROP COLUMN behaviour"))
-    assert "schema 2, this one reads 4" in failing("contest", "status", contest.folder)
+    assert "schema 2, this one reads 5" in failing("contest", "status", contest.folder)
     assert "Ada 1" in metaloop("standings", contest.folder).stdout  # reads what it needs

@@ -12,10 +12,10 @@ from analysis.wording import number
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import NotTaken, accept
+from arena.contest.ranking.standing import snapshot
 from arena.contest.ranking.views import board_view
-from arena.contest.running.courses import CONTEST, courses_of
+from arena.contest.running.arms import BOARD
 from arena.contest.running.work import carry_on
-from arena.contest.tables import ContestEntry, Course
 from arena.contest.web.entry import kept_by
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, newcomer, served
@@ -49,26 +49,16 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
         yield contest, ids, Browser(port)
 
 
-def number_of(contest: Contest, entry_id: str) -> ContestEntry:
-    with contest.database.read() as connection:
-        return connection.query(ContestEntry).where(ContestEntry.entry_id == entry_id).one()
-
-
-def test_a_run_has_one_number_whichever_ended_first(opened: Opened) -> None:
+def test_a_run_has_one_number_on_page_and_api(opened: Opened) -> None:
     contest, ids, browser = opened
-    entry = number_of(contest, ids["first"])
-    with contest.database.write() as connection:
-        for course in connection.query(Course).where(Course.number == entry.number):
-            course.stored_order = -course.stored_order  # as if they had ended in the other order
     told = {row["run_id"]: row["run"] for row in browser.get(f"/api/v1/entries/{ids['first']}").json["results"]}
-    runs = courses_of(contest, entry.number, (CONTEST,))
+    runs = contest.history.ended_runs(ids["first"], [BOARD])
     assert {run["run_id"]: run["run"] for run in runs} == told and [run["run"] for run in runs] == [1, 2]
 
 
 def test_each_run_has_its_course(opened: Opened) -> None:
     contest, ids, browser = opened
-    entry = number_of(contest, ids["first"])
-    runs = courses_of(contest, entry.number, (CONTEST,))
+    runs = contest.history.ended_runs(ids["first"], [BOARD])
     assert [run["run"] for run in runs] == [1, 2] and len(runs) == RUNS
     board = {row["entry_id"]: row for row in board_view(contest)["rows"]}
     assert sum(run["gain"] for run in runs) / RUNS == pytest.approx(board[ids["first"]]["gain"])
@@ -91,17 +81,6 @@ def test_each_run_has_its_course(opened: Opened) -> None:
     assert "The bar beside a row: no other" in board and all("With fewer than 3 runs, " in one for one in (board, page))
     assert "A rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
-
-
-def test_a_lost_course_comes_back_from_the_ledger(opened: Opened) -> None:
-    contest, _, _ = opened
-    with contest.database.read() as connection:
-        before = {course.run_id for course in connection.query(Course)}
-    with contest.database.write() as connection:
-        connection.query(Course).delete()
-    carry_on(contest, quiet, until_idle=True)
-    with contest.database.read() as connection:
-        assert {course.run_id for course in connection.query(Course)} == before
 
 
 def test_a_child_is_shown_against_its_parent(opened: Opened) -> None:
@@ -134,7 +113,9 @@ def test_experiments_can_be_taken_away(opened: Opened) -> None:
 
 def test_nothing_of_a_hidden_text_leaks(tmp_path: Path) -> None:
     contest, ids, token = ran(tmp_path, hidden=True)
-    tried = [e["description"] for e in courses_of(contest, 4, (CONTEST,))[0]["experiments"] if "=" in e["description"]]
+    snapshot(contest)
+    (first, *_) = contest.history.ended_runs(ids["child"], [BOARD])
+    tried = [each["description"] for each in first["experiments"] if "=" in each["description"]]
     assert tried
     phrases = [SECRET, "parent, ", 'aria-label="Experiments"', '<pre class="diff"', *tried]
     with served(contest) as port:

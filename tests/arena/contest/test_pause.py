@@ -10,6 +10,7 @@ import pytest
 from analysis.study import query
 from arena.contest.contest import Contest
 from arena.contest.entering.entries import accept
+from arena.contest.ranking.standing import snapshot
 from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry
 from tests.arena.contest.hosting import RUNS, founded, newcomer
@@ -38,7 +39,8 @@ def chatting(folder: Path, *texts: str, **how: Any) -> Contest:
 def entries(contest: Contest) -> list[tuple[str, int, int]]:
     with contest.database.read() as connection:
         rows = connection.query(ContestEntry).order_by(ContestEntry.number).all()
-    return [(entry.state, entry.attempts, entry.runs_done) for entry in rows]
+    done = snapshot(contest).runs_done
+    return [(entry.state, entry.attempts, done.get(entry.number, 0)) for entry in rows]
 
 
 @pytest.mark.parametrize(("met", "kind"), [("401", "credential"), ("503", "environment")])

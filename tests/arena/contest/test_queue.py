@@ -41,7 +41,7 @@ def test_an_entry_whose_runs_are_lost_goes_last() -> None:
 def test_the_next_run_is_the_first_turn(tmp_path: Path) -> None:
     """While entries come and move, and some runs are in progress."""
     contest, rng, held, told = founded(tmp_path).contest, random.Random(3), list[ActiveRun](), set[int | None]()
-    people = [newcomer(contest, f"P{i}") for i in range(4)]
+    people, done = [newcomer(contest, f"P{i}") for i in range(4)], dict[int, int]()
     for step in range(60):
         if rng.random() < 0.4:
             with contest.database.write() as connection:
@@ -52,9 +52,11 @@ def test_the_next_run_is_the_first_turn(tmp_path: Path) -> None:
             known = connection.get(ContestEntry, number) is not None
         if known:
             state = rng.choice(("void", "queued", "waiting", "running"))
-            change(contest, number, attempts=rng.randint(0, 1), state=state, runs_done=rng.randint(0, RUNS))
+            change(contest, number, attempts=rng.randint(0, 1), state=state)
+            done[number] = rng.randint(0, RUNS)
         with contest.database.read() as connection:
-            waiting, served = in_line(connection, RUNS, COSTS, held)
+            entries = connection.query(ContestEntry).order_by(ContestEntry.number).all()
+        waiting, served = in_line(entries, done, RUNS, COSTS, held)
         ready = {w.number: w for w in waiting if not w.blocked}
         first = next(turns(ready.values(), served, COSTS), None)
         found = next_of(waiting, served)

@@ -14,7 +14,7 @@ import pytest
 
 from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
-from arena.contest.ranking.standing import queue_positions
+from arena.contest.ranking.standing import snapshot
 from arena.contest.running.health import health
 from arena.contest.running.serve import clock_problems, warning
 from arena.contest.tables import ContestEntry
@@ -74,7 +74,7 @@ def test_pages_and_stop_work_while_the_task_has_changed(contest: Contest) -> Non
     with Study.open(contest.folder), served(contest) as port:
         task = Path(contest.study.task) / "task.toml"
         task.write_text(task.read_text() + "\n# changed\n")
-        assert queue_positions(contest, 1.0) and health(contest)["at_work"]
+        assert snapshot(contest).positions and health(contest)["at_work"]
         with pytest.raises(NotComparable):
             Study.open(contest.folder)
         assert run(["stop", str(contest.folder)]) == 0
@@ -102,8 +102,8 @@ def test_a_database_that_cannot_be_reached_takes_nothing_and_says_so(contest: Co
 
 @pytest.mark.slow
 def test_sigterm_ends_it_in_peace_and_a_second_one_waits(contest: Contest) -> None:
-    change(contest, 1, state="verified", runs_done=2)
-    change(contest, 2, state="verified", runs_done=2)
+    change(contest, 1, state="verified")
+    change(contest, 2, state="verified")
     command = [*SERVE, str(contest.folder), "--port", "0", "--json"]
     running = []
     for _ in range(2):

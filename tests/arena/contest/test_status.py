@@ -14,7 +14,6 @@ from analysis.wording import duration
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import change
-from arena.contest.ranking.board import BoardUpdater
 from arena.contest.running.pace import WAS_VOID
 from arena.contest.running.steward import Steward
 from arena.contest.tables import ContestEntry
@@ -59,7 +58,6 @@ def test_status_of_entries_outside_the_race_has_their_reasons(contest: Contest) 
             measured(steward, number)
         acts.void(contest, "6", "sent twice")
         steward.record_acts()
-        BoardUpdater(contest, study).write()
     printed = metaloop(*command).stdout
     assert "P one-line 3 1 (void)" in metaloop("standings", contest.folder).stdout
     assert re.search(r"P one-line 3 1\t.*void\t.*: sent twice\n", printed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,11 +21,11 @@ from arena.contest.entering import acts
 from arena.contest.entering.entries import accept, change, quota_used
 from arena.contest.ranking import standing
 from arena.contest.ranking.decision import begin, entered, figures, leaders, taking_part
+from arena.contest.ranking.history import progress_of
 from arena.contest.ranking.standing import whole_board
-from arena.contest.ranking.views import board_view, entry_numbered, queue_view
-from arena.contest.running import courses, work
+from arena.contest.ranking.views import board_view, queue_view
+from arena.contest.running import work
 from arena.contest.running.arms import CONFIRMATION
-from arena.contest.running.live import progress_of
 from arena.contest.running.steward import MOST_ATTEMPTS, Feed, InHand, Steward
 from arena.contest.settings import REPORT
 from arena.contest.web.render import doing
@@ -36,9 +35,9 @@ from arena.study.study import Study
 from arena.study.task_study import TaskStudy, tasks_of
 from arena.work.executors import executor_of
 from arena.work.jobs import JobResult, Measurement, RunJob
-from inner_loop.events import DecisionEvent, Experiment, RunEndedEvent, RunStartedEvent
+from inner_loop.events import Event, Experiment, RunEndedEvent, RunStartedEvent
 from programs.shelf import starter
-from tests.arena.contest.hosting import RUNS, founded, newcomer, numbered
+from tests.arena.contest.hosting import founded, newcomer, numbered
 from tests.events import example
 
 
@@ -70,7 +69,7 @@ def begun(steward: Steward, number: int | None = None) -> InHand:
 def alone(steward: Steward, number: int) -> None:
     """Nobody else waits any more."""
     for other in {1, 2, 3, 4} - {number}:
-        change(steward.contest, other, state="verified", runs_done=RUNS)
+        change(steward.contest, other, state="verified")
 
 
 def test_nothing_of_an_entry_is_run_beside_its_screening(steward: Steward) -> None:
@@ -115,11 +114,11 @@ def test_a_suspect_goes_last_and_alone(steward: Steward) -> None:
 
 def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: Steward) -> None:
     """Its runs had reached the ledger and not the database; taken back, it must not keep the queue from others."""
-    steward.put_right()
+    steward.take_over()
     change(steward.contest, 3, state="running")
     measured(steward, 3)
     acts.void(steward.contest, "3", "looks copied")
-    steward.put_right()
+    steward.take_over()
     acts.unvoid(steward.contest, "3")
     assert state(steward.contest, 3)[0] == "verified"
     assert steward.next_job() is not None
@@ -129,8 +128,7 @@ def test_a_screening_run_whose_end_only_the_ledger_has_is_not_run_again(contest:
     """As after a kill between the two writes; the runs of others store it meanwhile, and drop it from memory."""
     with Study.open(contest.folder) as study, executor_of(study, lambda _: None) as executor:
         steward = Steward(contest, study, lambda text: None)
-        next(executor.run(Feed(steward)))
-        steward.courses.follow()  # for the result of another one; then the kill
+        next(executor.run(Feed(steward)))  # then the kill
     work.carry_on(contest, lambda text: None, until_idle=True)
     assert state(contest, 1)[0] == state(contest, 2)[0] == "verified"
     sql = "SELECT record ->> 'run_id' r, record ->> 'number' k FROM events WHERE kind = 'experiment' GROUP BY ALL"
@@ -139,8 +137,6 @@ def test_a_screening_run_whose_end_only_the_ledger_has_is_not_run_again(contest:
 
 def test_the_queue_keeps_one_state_of_its_ledger(steward: Steward) -> None:
     begun(steward, 3)
-    steward.shown.refresh(force=True)
-    steward.courses.follow()
     waiting, seen, states = [steward], set[int](), 0
     while waiting:  # all that the steward holds
         one = waiting.pop()
@@ -149,19 +145,6 @@ def test_the_queue_keeps_one_state_of_its_ledger(steward: Steward) -> None:
             states += isinstance(one, StudyState)
             waiting += gc.get_referents(one)
     assert states == 1
-
-
-def test_where_the_ledger_has_more_runs_than_the_database_the_queue_says_so_and_goes_on(steward: Steward) -> None:
-    change(steward.contest, 3, state="waiting")
-    steward._arms(3)
-    measured(steward, 3)
-    said = list[str]()
-    steward.say = said.append
-    alone(steward, 3)
-    assert list(Feed(steward)) == [] and steward.in_hand == {}
-    assert state(steward.contest, 3)[0] == "verified"
-    (line,) = said
-    assert "the ledger has 2 of its runs, the database fewer" in line
 
 
 def measured(steward: Steward, number: int, metric: float | None = None) -> None:
@@ -215,7 +198,6 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> 
     for _ in range(MOST_ATTEMPTS):
         steward.lost(hand, "the worker died")
     assert leaders(steward.contest, steward.study) == [4]
-    steward.shown.refresh(force=True)
     assert [row["rank_high"] for row in whole_board(steward.contest)] == [1]
     acts.unvoid(steward.contest, "3", "the host is mended")
     steward.record_acts()
@@ -229,37 +211,47 @@ def test_where_stock_is_above_every_entry_the_best_entry_is_decided_on(steward: 
     assert leaders(steward.contest, steward.study) == [4]
 
 
-def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(steward: Steward) -> None:
+def begins(steward: Steward, hand: InHand, *events: Event) -> str:
+    """A worker has begun the run and has recorded these events; returns the id of the entry."""
+    started = {key: getattr(hand.job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
+    announce(steward.on, steward.screening.match, lambda _: None)
+    with ledger.Ledger(steward.study.folder / "ledger", "worker-0") as worker:
+        for one in (example(RunStartedEvent, **started), *events):
+            worker.append(one.to_record())
+    steward.contest.history.follow()
+    return numbered(steward.contest, hand.number).entry_id
+
+
+def test_a_run_in_progress_is_shown_with_what_the_ledger_has_of_it(steward: Steward) -> None:
     hand = begun(steward)
-    job = hand.job
-    before = [example(Experiment, device_seconds_charged=0.5), example(DecisionEvent)]
-    told = {"kind": "experiment", "run_id": job.run_id, "device_seconds_charged": 0.25, "status": "ok"}
-    steward.live.take(hand.number, hand.index, told, before)
-    (run,) = steward.live.runs[hand.number].values()
+    about = {"run_id": hand.job.run_id, "status": "ok"}
+    tried = [
+        example(Experiment, experiment_id=str(n), number=n, device_seconds_charged=0.25 * (1 + n), **about)
+        for n in range(2)
+    ]
+    entry_id = begins(steward, hand, *tried)
+    (run,) = steward.contest.history.progress(entry_id)
     assert (run["experiments"], run["charged"]) == (2, 0.75)
     later = datetime.fromisoformat(run["at"]) + timedelta(seconds=40)
     assert progress_of(run, later) == "Screening run: 2 experiments, 0.75 s charged; latest, 40 s ago: ok"
-    steward.live.take(hand.number, hand.index, {"kind": "measuring", "run_id": job.run_id})  # stored at once
-    (stored,) = entry_numbered(steward.contest, hand.number).progress["runs"]  # type: ignore[union-attr]
-    later = datetime.fromisoformat(stored["at"]) + timedelta(seconds=12)
-    assert "2 experiments done; for 12 s, its final script" in progress_of(stored, later)
+    measuring = progress_of({**run, "measuring": True}, later)
+    assert "2 experiments done; for 40 s, its final script" in measuring
+    begins(steward, hand, example(RunEndedEvent, run_id=hand.job.run_id, state="finished"))
+    assert steward.contest.history.progress(entry_id) == []
 
 
 def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkeypatch: pytest.MonkeyPatch) -> None:
-    hand = begun(steward)
-    number = hand.number
-    steward.live.take(number, None, {"kind": "measuring", "run_id": hand.job.run_id})
-    (run,) = entry_numbered(steward.contest, number).progress["runs"]  # type: ignore[union-attr]
-    estimates, clock, now = [], time.monotonic(), datetime.fromisoformat(run["began"])
+    contest, hand = steward.contest, begun(steward)
+    contest.database.set_fact("pace", seconds=[100.0])
+    (run,) = contest.history.progress(begins(steward, hand))
+    estimates, now = [], datetime.fromisoformat(run["began"])
     for seconds in (0.0, 30.4, 1000.0):
-        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: clock + seconds)
         monkeypatch.setattr(standing, "utc_now", lambda seconds=seconds: now + timedelta(seconds=seconds))
-        estimates.append(standing.queue_positions(steward.contest, 100.0)[number][1])
+        estimates.append(standing.snapshot(contest).positions[hand.number][1])
     assert estimates[0] - estimates[1] == 30.0  # whole seconds
     assert estimates[0] - estimates[2] == pytest.approx(90.0, abs=1.0)  # how much longer than usual is not known
     steward.study.__exit__()  # the queue's process ends
-    monkeypatch.setattr(time, "monotonic", lambda: clock + 2000.0)
-    assert standing.queue_positions(steward.contest, 100.0)[number][1] == pytest.approx(estimates[0], abs=1.0)
+    assert standing.snapshot(contest).positions[hand.number][1] == pytest.approx(estimates[0], abs=1.0)
 
 
 def test_a_full_disk_after_the_announcement_does_not_record_it_again(
@@ -270,7 +262,7 @@ def test_a_full_disk_after_the_announcement_does_not_record_it_again(
 
     race = begin(steward.contest, steward.study)  # in which nobody runs here
     with monkeypatch.context() as broken, pytest.raises(OSError, match="full"):
-        broken.setattr(courses.Courses, "follow", full)
+        broken.setattr(work, "compact", full)
         work.close(steward, race)
     partial = steward.contest.folder / f"{REPORT}.partial"
     partial.mkdir()
@@ -295,37 +287,12 @@ def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward
     assert (shown[number], shown[other]) == ("screening", "waiting for its next run")
 
 
-def test_the_board_has_the_last_run_of_an_entry_as_soon_as_its_page(
-    steward: Steward, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where a board is quickly made; how quickly this machine makes one is no matter here."""
-    monkeypatch.setattr("arena.contest.ranking.board.QUICK_SECONDS", float("inf"))
-    alone(steward, 3)
-    change(steward.contest, 3, state="waiting")
-    for nth in range(steward.wanted):
-        job = begun(steward, 3).job
-        started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
-        on = steward.on
-        on.record(example(RunStartedEvent, task=on.task.name, **started))
-        on.record(ended := example(RunEndedEvent, run_id=job.run_id, state="finished"))
-        found = tuple(Measurement(seed, "ok", 0.5 + nth / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds)
-        untouched_is_one(on, job)
-        steward._take(JobResult(job.job_id, "finished", final_is_baseline=False, run=ended, measurements=found))
-        steward.shown._next = float("inf")  # a board of every run would be too much
-    (row,) = whole_board(steward.contest)
-    assert (row["n"], row["state"]) == (steward.wanted, "verified")
-
-
-def test_a_void_leaves_the_board_while_runs_are_in_progress(steward: Steward, monkeypatch: pytest.MonkeyPatch) -> None:
-    contest, quiet_seconds = steward.contest, 0.0
+def test_a_void_leaves_the_board_while_runs_are_in_progress(steward: Steward) -> None:
+    contest = steward.contest
     for number in (1, 2, 3):
         steward._arms(number)
         measured(steward, number, 0.5)
-    steward.shown.refresh(force=True)
-    job = begun(steward, 4).job
+    begun(steward, 4)
+    assert [row["rank_high"] for row in board_view(contest)["rows"]] == [3, 3, 3]
     acts.void(contest, "3", "a copy")
-    assert board_view(contest)["rows"][0]["rank_high"] == 3  # as long as the ranks still count it
-    monkeypatch.setattr("arena.contest.running.steward.BEAT_SECONDS", quiet_seconds)
-    steward.shown._next = quiet_seconds
-    steward.progress({"kind": "decision", "run_id": job.run_id})
     assert [row["rank_high"] for row in board_view(contest)["rows"]] == [2, 2]
