@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import (
-    Connection,
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
-    Table,
     UniqueConstraint,
-    event,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON
@@ -153,15 +147,6 @@ class ContestFact(ContestTable):
     changed_at: Mapped[datetime]
 
 
-class EntryChange(ContestTable):
-    """The number of the latest change (arrival, state, runs, attempts) of each entry; maintained by triggers."""
-
-    __tablename__ = "changes"
-
-    number: Mapped[int] = mapped_column(primary_key=True)
-    change: Mapped[int] = mapped_column(unique=True)
-
-
 class BoardRow(ContestTable):
     """The standing of an entry that has a measured run. Its ranks are 1 + ``above`` to all rows − ``below``."""
 
@@ -178,14 +163,7 @@ class BoardRow(ContestTable):
 Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
 
 
-@event.listens_for(ContestTable.metadata, "after_create")
-def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
-    """Run the scripts of new tables: their triggers."""
-    for table in tables:
-        script = Path(__file__).parent / "sql" / f"{table.name}.sql"
-        if script.is_file():
-            for statement in script.read_text(encoding="utf-8").split("\n\n"):
-                connection.exec_driver_sql(statement)
+Index("entries_served", ContestEntry.person_id, ContestEntry.state, ContestEntry.runs_done)
 
 
 class EntryParent(ContestTable):

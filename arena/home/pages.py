@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from analysis import wording
 from analysis.report.axis import Axis
@@ -20,9 +19,9 @@ from analysis.wording import many, number, tick_step
 from arena.home.chain import Trailers, Voided
 from arena.home.project import Project
 from arena.home.results import BlockSummary, ProjectState
-from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease
+from arena.home.tables import Pair, ProposalRow
 from arena.serving.client import is_private
-from arena.serving.events import Changes, State, event_routes
+from arena.serving.headers import tagged
 from arena.serving.static_files import static_routes
 from programs.common.templates import jinja_environment
 from programs.common.text import cell
@@ -119,19 +118,14 @@ def heights_of(blocks: Sequence[BlockSummary]) -> dict[int, float]:
     return heights
 
 
-def changes_of(project: Project) -> Changes:
-    """What its open pages are notified of."""
-    return Changes(lambda: _state(project))
-
-
-def page_routes(project: Project, changes: Changes, shown: Callable[[], ProjectState]) -> APIRouter:
+def page_routes(project: Project, shown: Callable[[], ProjectState]) -> APIRouter:
     """The pages; nothing that they do changes the project. ``shown``: its state, which pages share."""
     routes = APIRouter(include_in_schema=False)
     change_of = cache(partial(_change, project))  # each starts git several times, and a block never changes
 
     @routes.get("/")
     def index(request: Request) -> Response:
-        return HTMLResponse(_render("index.html.j2", **_index(project, request, shown())))
+        return tagged(request, _render("index.html.j2", **_index(project, request, shown())).encode())
 
     @routes.get("/llms.txt")
     def llms(request: Request) -> Response:
@@ -142,19 +136,11 @@ def page_routes(project: Project, changes: Changes, shown: Callable[[], ProjectS
         row = next((row for row in shown().blocks if row.block == number), None)
         if row is None:
             raise HTTPException(404, detail="no such block")
-        return HTMLResponse(_render("block.html.j2", **_block(project, request, row, change_of(row.commit))))
+        page = _render("block.html.j2", **_block(project, request, row, change_of(row.commit)))
+        return tagged(request, page.encode())
 
-    event_routes(routes, changes)
     static_routes(routes)
     return routes
-
-
-def _state(project: Project) -> State:
-    with project.database.read() as connection:
-        blocks = connection.scalar(select(func.count()).select_from(BlockRow)) or 0
-        changed = connection.scalar(select(func.count()).select_from(Pair)) or 0
-        returned = connection.scalar(select(func.count()).where(RunLease.returned_at.is_not(None))) or 0
-        return blocks, changed + returned
 
 
 def _common(project: Project, request: Request) -> dict[str, Any]:

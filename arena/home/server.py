@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from arena.home import protocol
 from arena.home.host import ProjectHost
-from arena.home.pages import changes_of, page_routes
+from arena.home.pages import page_routes
 from arena.home.project import Project
 from arena.home.results import ProjectState, throttled_state
 from arena.home.tables import RunLease, main_block
@@ -39,15 +39,13 @@ def create_app(project: Project, rate: Rate | None = None, joining: Rate | None 
     """What volunteers send is limited per client address, and new volunteers, ``joining``, per network; what anybody
     may read is not."""
     app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
-    http_problem = add_handlers(app)
+    add_handlers(app)
     answer_faults(app)
     app.include_router(_volunteers(ProjectHost(project), rate or Rate(120, 60.0), joining or Rate(30, 3600.0)))
     shown = throttled_state(project)
     app.include_router(_reading(project, shown))
-    changes = changes_of(project)
-    app.state.endings = [changes.end]
-    app.include_router(page_routes(project, changes, shown))
-    app.add_middleware(BodyLimit, said=http_problem, most=protocol.MOST_REQUEST)
+    app.include_router(page_routes(project, shown))
+    app.add_middleware(BodyLimit, most=protocol.MOST_REQUEST)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
     app.add_middleware(HeadAsGet)

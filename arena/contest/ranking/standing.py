@@ -21,7 +21,7 @@ from arena.contest.contest import Contest
 from arena.contest.entering.copies import copies, copy_sentence
 from arena.contest.running.queue import forecast, in_line, turns
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
-from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
+from arena.contest.tables import BoardRow, ContestEntry, ContestFact
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
 from arena.serving.throttled_cache import ThrottledCache
@@ -166,23 +166,6 @@ def _gain(entry: ContestEntry) -> VoidGain | None:
     return {"n": one.n, "gain": one.or_zero, "low": one.low, "high": one.high}
 
 
-def version(database: Database) -> tuple[int, int]:
-    """(version of the board, confirming runs and phase, number of the latest change of an entry): equal if nothing has
-    changed."""
-    counts = {"board": "version", "deciding": "done"}
-    with database.read() as connection:
-        facts = [
-            connection.scalar(select(ContestFact.value[key].as_integer()).where(ContestFact.name == name))
-            for name, key in counts.items()
-        ]
-        state = connection.get(ContestFact, "state")
-        phases = [state is not None and bool(state.value.get(key)) for key in ("close_asked", "deciding", "decided")]
-        made = connection.scalar(select(func.count()).where(ContestFact.name == "announcement"))
-        return sum(int(count or 0) for count in (*facts, *phases, made)), int(
-            connection.scalar(select(func.max(EntryChange.change))) or 0
-        )
-
-
 # -- the queue ---------------------------------------------------------------------------------------------------------
 
 
@@ -200,8 +183,9 @@ def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
     if contest.phase() in ("deciding", "decided"):
         return {}
     cache = _position_caches.setdefault(contest.database, ThrottledCache())
-    state = version(contest.database)[1], int(time.monotonic() / CACHED_SECONDS)
-    return cache.get(state, lambda: _queue_positions(contest, run_seconds))
+    with contest.database.read() as connection:
+        latest = connection.scalar(select(func.max(ContestEntry.number)))
+    return cache.get((latest, int(time.monotonic() / CACHED_SECONDS)), lambda: _queue_positions(contest, run_seconds))
 
 
 def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:

@@ -20,7 +20,6 @@ from arena.contest.entering import removal
 from arena.contest.entering.entries import accept
 from arena.contest.export import export
 from arena.contest.ranking.announced import secret_check
-from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.running import pace
 from arena.contest.running.seeds import derive_seeds
@@ -164,13 +163,12 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     assert pace.deciding(contest) == {}
     heard = list[str]()
     entered(contest, "local")
-    before = version(contest.database)
     contest.state(leaders=[3], deciding="2026-01-01T00:00:00+00:00")
     with Study.open(contest.folder) as study:
         steward = Steward(contest, study, quiet, heard.append)
         steward.decide()
         race = steward.final
-        assert race is not None and version(contest.database) != before  # open pages show it
+        assert race is not None
         for ended, known in ((1, False), (2, True)):  # of two at a time, the first took the clock of both
             race.workers, race.ended = 2, ended
             assert ("per_run" in race.now()) == known

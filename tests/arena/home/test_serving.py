@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
@@ -175,13 +174,6 @@ def test_a_project_of_another_format_is_refused(project: Project) -> None:
     project.database.set_fact("project", **about)
     with pytest.raises(OtherVersion, match="another version of metaloop made this project"):
         Project.open(project.folder)
-
-
-def test_an_open_page_does_not_keep_the_host_from_ending(project: Project) -> None:
-    with serving(project) as address:
-        stream = urlopen(f"{address}/events", timeout=30)
-        assert stream.readline().startswith(b"retry")
-    stream.close()
 
 
 def test_the_height_of_main_follows_a_void_block() -> None:
