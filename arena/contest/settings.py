@@ -18,7 +18,7 @@ RULES = "rules.md"
 DATABASE = "contest.sqlite"
 REPORT = "report.html"  # of the folder, published once it is decided
 BOARD_FILE = "board.json"  # of an export
-SCHEMA: Literal[4] = 4  # of contest.toml and contest.sqlite
+SCHEMA: Literal[5] = 5  # of contest.toml and contest.sqlite
 Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]
 
 
@@ -30,7 +30,7 @@ class ContestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_: Literal[4] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[5] = Field(default=SCHEMA, alias="schema")
     contest_id: str
     title: str = Field(min_length=1, max_length=120)
     task: str

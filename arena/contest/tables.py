@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import zlib
 from datetime import datetime
 from typing import Any
@@ -27,6 +29,7 @@ from arena.contest.stored import (
     RunColumns,
     entry_label,
 )
+from arena.serving.clock import utc_now
 from arena.serving.database import Database, Moment
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
@@ -48,7 +51,8 @@ class ContestTable(DeclarativeBase):
 
 
 class Person(ContestTable):
-    """A person with a token, of which only the hash is stored."""
+    """A person with a token, of which only the hash is stored. Names are here alone: in the ledger a person is the
+    ``mark``, a hash of ``salt`` and name. Without the salt, which goes with the account, nobody can guess the name."""
 
     __tablename__ = "people"
 
@@ -56,6 +60,19 @@ class Person(ContestTable):
     name: Mapped[str] = mapped_column(unique=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     joined_at: Mapped[datetime]
+    salt: Mapped[str]
+    mark: Mapped[str]
+
+    @classmethod
+    def joining(cls, name: str, token_hash: str) -> Person:
+        salt = secrets.token_hex(16)
+        mark = person_mark(salt, name)
+        return cls(name=name, token_hash=token_hash, joined_at=utc_now(), salt=salt, mark=mark)
+
+
+def person_mark(salt: str, name: str) -> str:
+    """A person in the ledger."""
+    return hashlib.sha256(f"{salt}\0{name}".encode()).hexdigest()[:32]
 
 
 class Session(ContestTable):
@@ -107,6 +124,11 @@ class ContestEntry(ContestTable):
     @property
     def entrant(self) -> str:
         return self.person.name if self.person else "host"
+
+    @property
+    def mark(self) -> str:
+        """Its entrant in the ledger."""
+        return self.person.mark if self.person else "host"
 
     @property
     def label(self) -> str:

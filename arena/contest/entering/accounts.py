@@ -57,7 +57,7 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
     code_hash, known = hashed(code.strip()), str(database.fact("tokens").get("code", ""))
     needs_code = config.join == "code" and not secrets.compare_digest(code_hash, known)
     token = fresh(PERSON)
-    person = Person(name=name, token_hash=hashed(token), joined_at=utc_now())
+    person = Person.joining(name, hashed(token))
     try:
         with database.write() as connection:
             if connection.query(Person).count() >= MOST_PEOPLE:

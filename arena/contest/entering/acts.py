@@ -209,6 +209,7 @@ def record_acts(contest: Contest, study: Study) -> int:
         affected = arm_ids(contest, act.entry.entry_id, "decided" if is_announced else act.phase)
         body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
         del body["name"]
+        body["entrant"] = act.entry.mark
         study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True
@@ -224,7 +225,7 @@ def record_given_up(contest: Contest, study: Study, number: int, because: str) -
     affected = (
         arms_of(contest, entry.entry_id, [arms.CONFIRMATION]) if racing else arm_ids(contest, entry.entry_id, phase)
     )
-    body = {"what": VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant, "because": because}
+    body = {"what": VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.mark, "because": because}
     body |= {"at": utc_now().isoformat(), "phase": phase, "arm_ids": affected}
     study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
 

@@ -188,7 +188,7 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     if program.name == PROGRAM_FILE:  # the text does not name itself
-        program = replace(program, name=f"{person.name} {used + 1}")
+        program = replace(program, name=str(used + 1))
     program = replace(program, name=free_name(connection, person, one_line(program.name)))
     entry = store(
         connection, contest.config, program,

@@ -152,7 +152,7 @@ class Steward:
             job = arms.screening_job(self.screening, screening, self.costs.screen)
         elif (index := self._next_index(number)) is None:
             counted = self._restore(number)
-            self.say(f"{self._name(number)}: the ledger has {counted['runs_done']} of its runs, the database fewer")
+            self.say(f"{f'entry {number}'}: the ledger has {counted['runs_done']} of its runs, the database fewer")
             return None
         else:
             state = "running"
@@ -257,7 +257,7 @@ class Steward:
         if run.baseline_metric is None or run.final_metric is None:
             why = run.reason or "no experiment of the screening run succeeded"
             change(self.contest, number, state="failed", reason=why)
-            self.say(f"{self._name(number)} failed: {why}")
+            self.say(f"{f'entry {number}'} failed: {why}")
         else:
             change(self.contest, number, state="waiting", attempts=0)
 
@@ -269,11 +269,7 @@ class Steward:
         self.shown.stale = True
         if counted["state"] == "verified":
             self.arms.pop(number, None)
-        self.count(f"{self._name(number)}: {counted['runs_done']} of {self.wanted} runs")
-
-    def _name(self, number: int) -> str:
-        with self.contest.database.read() as connection:
-            return connection.get_one(ContestEntry, number).label
+        self.count(f"entry {number}: {counted['runs_done']} of {self.wanted} runs")
 
     def lost(self, hand: InHand, why: str) -> None:
         """Count a run that ended without a result, for a reason that other entries do not share."""
@@ -290,7 +286,7 @@ class Steward:
                 change(self.contest, hand.number, state="void", reason=reason)
             acts.record_given_up(self.contest, self.study, hand.number, reason)
             self.shown.stale = True
-        self.say(f"{entry.label}: a run was lost: {why}")
+        self.say(f"entry {hand.number}: a run was lost: {why}")
 
     def abandon(self) -> list[InHand]:
         """Forget the jobs in progress; they resume from the ledger."""

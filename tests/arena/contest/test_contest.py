@@ -45,7 +45,7 @@ def test_a_folder_in_which_something_was_changed_is_refused(contest: Contest) ->
     for name, old, new, says in (
         ("rules.md", "# ", "# The host always wins. ", "does not match the hash"),
         ("study.toml", contest.study.secret, "0" * 32, "secret"),
-        ("contest.toml", "schema = 4", "schema = 1", r"of another version of Metaloop \(schema 1, this one reads 4\)"),
+        ("contest.toml", "schema = 5", "schema = 1", r"of another version of Metaloop \(schema 1, this one reads 5\)"),
     ):
         text = (contest.folder / name).read_text()
         (contest.folder / name).write_text(text.replace(old, new))

@@ -65,7 +65,7 @@ def test_from_the_first_entry_to_the_decision(contest: Contest, tmp_path: Path) 
     ids = entered(contest, "local", "one-line", "local")
     log: list[str] = []
     carry_on(contest, log.append, until_idle=True)
-    assert f"P local 0 1: {RUNS} of {RUNS} runs" in log and f"stock (A/A): {RUNS} of {RUNS} runs" in log
+    assert f"P local 0: 1: {RUNS} of {RUNS} runs" in log and f"stock (A/A): {RUNS} of {RUNS} runs" in log
     assert set(states(contest).values()) == {"verified"}
     assert queue_view(contest)["rows"] == []
     board = board_view(contest)
@@ -95,13 +95,13 @@ def test_from_the_first_entry_to_the_decision(contest: Contest, tmp_path: Path) 
         page = Browser(port).get("/report")
         assert 'href="/report"' in Browser(port).get("/").text
         assert escape(told["headline"]) in page.text and f"metaloop verify {contest.folder.name}" not in page.text
-        assert page.status == 200 and "P local 0 1" in page.text and contest.study.secret not in page.text
+        assert page.status == 200 and "P local 0: 1" in page.text and contest.study.secret not in page.text
         assert "sandbox allow-scripts" in page.headers["content-security-policy"]
         removal.forget(contest, "P local 0")
         assert Browser(port).get("/report").status == 404
     metaloop("report", contest.folder)
     again = (contest.folder / "report.html").read_text()
-    assert "P local 0" not in again and "former entrant 1 (number 3)" in again
+    assert "P local 0" not in again and "former entrant 1: 1" in again
     done = export(contest, tmp_path / "out")
     assert done["decided"] and len(list((tmp_path / "out" / "entries").iterdir())) == 5
     assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5
