@@ -177,7 +177,7 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
             raise Corrupt(f"entries.json: its ledger has another entrant of entry {signed['number']}", hint=HINT)
         received_at = datetime.fromisoformat(signed["received_at"])
         if signed["role"] == "program" and mark not in people:
-            people[mark] = Person(name=name, token_hash=name, joined_at=received_at, salt=salt, mark=mark)
+            people[mark] = Person.joining(name, name, salt)
         program = _text(study.folder, signed, name)
         arm = content_id("a", content_id("m", study.config.study_id, BOARD), signed["entry_id"])
         gains = [run_gain(on, content_id("r", arm, str(number))) for number in range(config.runs)]

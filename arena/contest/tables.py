@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import zlib
 from datetime import datetime
 from typing import Any
@@ -31,6 +30,7 @@ from arena.contest.stored import (
 )
 from arena.serving.clock import utc_now
 from arena.serving.database import Database, Moment
+from arena.serving.names import name_key
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
 #: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
@@ -58,16 +58,17 @@ class Person(ContestTable):
 
     person_id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    name_key: Mapped[str] = mapped_column(unique=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     joined_at: Mapped[datetime]
     salt: Mapped[str]
     mark: Mapped[str]
 
     @classmethod
-    def joining(cls, name: str, token_hash: str) -> Person:
-        salt = secrets.token_hex(16)
+    def joining(cls, name: str, token_hash: str, salt: str) -> Person:
+        key = name_key(name)
         mark = person_mark(salt, name)
-        return cls(name=name, token_hash=token_hash, joined_at=utc_now(), salt=salt, mark=mark)
+        return cls(name=name, name_key=key, token_hash=token_hash, joined_at=utc_now(), salt=salt, mark=mark)
 
 
 def person_mark(salt: str, name: str) -> str:

@@ -88,7 +88,8 @@ def forget(contest: Contest, who: str | int) -> str:
     with contest.database.write() as connection:
         person = account(connection, who)
         new = f"{FORMER} {person.person_id}"  # with which nobody can join
-        person.name, person.token_hash, person.salt = new, hashed(fresh(PERSON)), ""
+        person.name, person.name_key = new, new
+        person.token_hash, person.salt = hashed(fresh(PERSON)), ""
         connection.query(Session).where(Session.person_id == person.person_id).delete()
     (contest.folder / REPORT).unlink(missing_ok=True)  # it has the name
     return new
