@@ -191,9 +191,10 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
             lint=[],
             received_at=received_at,
             changed_at=datetime.fromisoformat(found["changed_at"]),
-            reason=found["reason"],
+            failure=found["reason"],
             runs_done=done,
-            state="void" if arm in void else "verified" if done >= config.runs else other,
+            state="verified" if done >= config.runs else other,
+            void=found["reason"] if arm in void else "",
             results={str(number): {"gain": gain} for number, gain in enumerate(gains) if gain is not None},
         )
         if signed["parent"] is not None:
@@ -206,8 +207,7 @@ def _acts_of(study: Study) -> list[Act]:
     columns = ("act_id", "number", "what", "because", "phase")
     records = [record for record in read(study.folder / "ledger") if "act_id" in record]
     acts = [
-        Act(**{key: record[key] for key in columns}, at=datetime.fromisoformat(str(record["at"])), state="", reason="")
-        for record in records
+        Act(**{key: record[key] for key in columns}, at=datetime.fromisoformat(str(record["at"]))) for record in records
     ]
     return list({act.act_id: act for act in acts}.values())
 
@@ -234,7 +234,7 @@ def _check_figures(study: Study, contest: Contest) -> int:
     arms = [arm.arm_id for arm in study.state.matches[match_id].arms]
     raced, void = taking_part(contest, [by_arm[arm] for arm in arms]), _void_arms(study)
     for entry in raced:
-        entry.state = ""  # the host may have declared it void since
+        entry.void = ""  # the host may have declared it void since
     found = figures(contest.config, tasks_of(study)[0], raced, {by_arm[arm] for arm in arms if arm in void})
     return compare(ANNOUNCED, {key: announced.get(key) for key in found}, found, "state")
 

@@ -10,11 +10,14 @@ from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     Index,
     LargeBinary,
     UniqueConstraint,
+    case,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON
 
@@ -34,7 +37,7 @@ from arena.serving.names import name_key
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
 #: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
-#: `void`: the host could not run it, or declared it void; it does not count against the quota.
+#: `void` (`ContestEntry.void`): the host could not run it, or declared it void; it does not count against the quota.
 STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
 ENDED = ("verified", "failed", "void")
 
@@ -113,14 +116,33 @@ class ContestEntry(ContestTable):
     words: Mapped[int]
     lint: Mapped[list[Any]]
     received_at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(index=True)
-    reason: Mapped[str] = mapped_column(default="")
+    reached: Mapped[str] = mapped_column("state", index=True)  # by its runs, also of a void entry
+    failure: Mapped[str] = mapped_column("reason", default="")  # why it has reached no more
+    void: Mapped[str] = mapped_column(default="")  # why it is void; empty if it is not
     changed_at: Mapped[datetime]
     runs_done: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     progress: Mapped[EntryProgress] = mapped_column(JSON, default=dict)
     results: Mapped[dict[str, RunColumns]] = mapped_column(JSON, default=dict, deferred=True)  # by number of the run
     person: Mapped[Person | None] = relationship(lazy="joined")
+
+    @hybrid_property
+    def state(self) -> str:
+        return "void" if self.void else self.reached
+
+    @state.inplace.setter
+    def _set_state(self, state: str) -> None:
+        self.reached = state
+
+    @state.inplace.expression
+    @classmethod
+    def _state_in_sql(cls) -> ColumnElement[str]:
+        return case((cls.void != "", "void"), else_=cls.reached)
+
+    @property
+    def reason(self) -> str:
+        """Why it has this state; empty if nothing went wrong."""
+        return self.void or self.failure
 
     @property
     def entrant(self) -> str:
@@ -142,8 +164,7 @@ class ContestEntry(ContestTable):
 
 
 class Act(ContestTable):
-    """A host action on an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, updated as its runs
-    end."""
+    """A host action on an entry: `void` or `unvoid`."""
 
     __tablename__ = "acts"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
@@ -154,8 +175,6 @@ class Act(ContestTable):
     because: Mapped[str]
     at: Mapped[datetime]
     phase: Mapped[str]
-    state: Mapped[str]
-    reason: Mapped[str]
     in_ledger: Mapped[bool] = mapped_column(default=False)
     entry: Mapped[ContestEntry] = relationship(lazy="joined")
 

@@ -43,9 +43,9 @@ def void(contest: Contest, entry_name: str, because: str) -> Act:
         entry = find_entry(connection, entry_name)
         if entry.person_id is None:
             raise UsageError("stock cannot be declared void", hint="name an entrant's entry")
-        if entry.state == VOID:
+        if entry.void:
             raise UsageError(
-                f"{entry.label} is void already: {entry.reason}",
+                f"{entry.label} is void already: {entry.void}",
                 hint="metaloop contest host DIR unvoid ENTRY reinstates it",
             )
         return _void(contest, connection, entry, because)
@@ -59,7 +59,7 @@ def void_person(contest: Contest, name: str, because: str) -> list[Act]:
         person = connection.scalar(select(Person).where(Person.name == name))
         if person is None:
             raise NotFound(f"no one is called {name!r}"[:80], hint="the board and /host have the names")
-        own = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.state != VOID)
+        own = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.void == "")
         entries = connection.scalars(own.order_by(ContestEntry.number)).all()
         if not entries:
             raise UsageError(f"{name} has no entry that is not void", hint="the board has all entries")
@@ -67,8 +67,7 @@ def void_person(contest: Contest, name: str, because: str) -> list[Act]:
 
 
 def _void(contest: Contest, connection: Connection, entry: ContestEntry, because: str) -> Act:
-    why = f"declared void by the host: {because}"
-    return _act(contest, connection, entry, VOID, because, state=VOID, reason=why)
+    return _act(contest, connection, entry, VOID, because, f"declared void by the host: {because}")
 
 
 def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
@@ -79,27 +78,19 @@ def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
     because = reason(because or "reinstated")
     with contest.database.write() as connection:
         entry = find_entry(connection, entry_name)
-        if entry.state != VOID:
+        if not entry.void:
             raise UsageError(
                 f"{entry.label} is not void but {state_label(entry.state)}", hint="only void entries are reinstated"
             )
-        last = standing_void(connection, entry.number)
-        before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
-        # if its screening run has ended meanwhile, the ledger has the result
-        state = {"screening": "queued"}.get(last.state, last.state) if last else before
-        why = last.reason if last else ""
-        return _act(contest, connection, entry, UNVOID, because, state=state, reason=why, attempts=0)
+        entry.attempts = 0
+        return _act(contest, connection, entry, UNVOID, because, "")
 
 
-def _act(
-    contest: Contest, connection: Connection, entry: ContestEntry, what: str, because: str, **columns: str | int
-) -> Act:
-    """Record an act with the entry's state of before, and set the entry's ``columns``."""
+def _act(contest: Contest, connection: Connection, entry: ContestEntry, what: str, because: str, void: str) -> Act:
+    """Record an act, and set why the entry is ``void``."""
     now = utc_now()
-    before = {"number": entry.number, "state": entry.state, "reason": entry.reason}
-    act = Act(what=what, because=because, at=now, phase=contest.phase(), **before)
-    for name, value in (columns | {"changed_at": now}).items():
-        setattr(entry, name, value)
+    act = Act(number=entry.number, what=what, because=because, at=now, phase=contest.phase())
+    entry.void, entry.changed_at = void, now
     connection.add(act)
     connection.flush()
     connection.refresh(act, ["entry"])
@@ -114,12 +105,6 @@ def reason(text: str) -> str:
             hint="say why in a few words",
         )
     return cleaned
-
-
-def standing_void(connection: Connection, number: int) -> Act | None:
-    """The act that made an entry void; None if the host did not declare it void."""
-    last = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
-    return last if last is not None and last.what == VOID else None
 
 
 def consequence(what: str, phase: Phase, racing: bool) -> str:
@@ -192,9 +177,11 @@ def since(contest: Contest, announcement: Announcement) -> list[ActRow]:
     """The acts that made entries of the announcement void after the decision, winners first."""
     winners = [who["number"] for who in announcement.get("winners", ())]
     programs = [row["number"] for row in announcement.get("rows", ()) if row["role"] == "program"]
+    numbers = dict.fromkeys([*winners, *programs])
     with contest.database.read() as connection:
-        void_acts = [standing_void(connection, number) for number in dict.fromkeys([*winners, *programs])]
-        return [row(act) for act in void_acts if act is not None]
+        acts_on = connection.scalars(select(Act).where(Act.number.in_(numbers)).order_by(Act.act_id))
+        last = {act.number: act for act in acts_on}
+    return [row(last[number]) for number in numbers if number in last and last[number].what == VOID]
 
 
 # -- in the ledger ---------------------------------------------------------------------------------------------------

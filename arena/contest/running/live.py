@@ -123,4 +123,4 @@ def store_result(contest: Contest, number: int, run: int, result: RunColumns, **
     with contest.database.write() as connection:
         entry = connection.get_one(ContestEntry, number, options=[undefer(ContestEntry.results)])
         entry.results = {**entry.results, str(run): result}
-        set_columns(connection, entry, **values)
+        set_columns(entry, **values)

@@ -256,7 +256,7 @@ class Steward:
     def _screened(self, number: int, run: RunEndedEvent) -> None:
         if run.baseline_metric is None or run.final_metric is None:
             why = run.reason or "no experiment of the screening run succeeded"
-            change(self.contest, number, state="failed", reason=why)
+            change(self.contest, number, state="failed", failure=why)
             self.say(f"{f'entry {number}'} failed: {why}")
         else:
             change(self.contest, number, state="waiting", attempts=0)
@@ -283,7 +283,7 @@ class Steward:
                 left_out = self.contest.state().get("left_out") or {}
                 self.contest.state(left_out={**left_out, str(hand.number): reason})
             else:
-                change(self.contest, hand.number, state="void", reason=reason)
+                change(self.contest, hand.number, void=reason)
             acts.record_given_up(self.contest, self.study, hand.number, reason)
             self.shown.stale = True
         self.say(f"entry {hand.number}: a run was lost: {why}")

@@ -71,7 +71,7 @@ def test_what_runs_bring_meanwhile_is_there_when_it_is_taken_back(contest: Conte
     assert state(contest, 3) == "void"
     acts.unvoid(contest, "3")
     assert state(contest, 3) == "verified"
-    change(contest, 4, state="failed", reason="nothing came of it")
+    change(contest, 4, state="failed", failure="nothing came of it")
     acts.void(contest, "4", "looks copied")
     acts.unvoid(contest, "4")
     found = entry_of(contest, entry_id(contest, 4))
@@ -83,7 +83,7 @@ def entry_id(contest: Contest, number: int) -> str:
 
 
 def test_an_entry_that_this_host_had_given_up_begins_anew(contest: Contest) -> None:
-    change(contest, 3, state="void", attempts=3, reason="the host could not run it")
+    change(contest, 3, void="the host could not run it", attempts=3)
     acts.unvoid(contest, "3", "the disk is mended")
     entry = numbered(contest, 3)
     assert (entry.state, entry.attempts, entry.reason) == ("queued", 0, "")

@@ -45,7 +45,7 @@ def test_after_the_decision_the_deciding_runs_are_shown(contest: Contest) -> Non
 
 def test_entries_without_a_measured_run_are_listed_too(contest: Contest) -> None:
     entered(contest, "local", "one-line")
-    change(contest, 4, state="failed", reason="no experiment succeeded")
+    change(contest, 4, state="failed", failure="no experiment succeeded")
     rows = metaloop("contest", "status", contest.folder).stdout.split("result\n")[1]
     assert re.match(r"\tP one-line 1: 1\t.*\tfailed\t.*\tno experiment succeeded\n\tP local 0: 1\t.*queued", rows)
 
