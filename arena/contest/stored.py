@@ -26,6 +26,7 @@ class ArmColumns(NamedEntry):
     high: float | None
     claimed: float | None
     words: int
+    kept: int  # edits that its runs kept, in all
     role: str
     trust: str | None
     failed_seeds: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import TypeGuard, cast
@@ -166,10 +167,15 @@ def rows_of(entries: Sequence[ContestEntry], study: Study, label: str) -> list[A
         for _, run in sorted(study.state.runs.items())
         if run.started and run.started.match_id == match_id and (entry := known.get(run.started.arm_id))
     ]
+    kept: Counter[str] = Counter()
+    for run in study.state.runs.values():
+        if run.started and run.ended:
+            kept[run.started.arm_id] += run.ended.kept
     rows = []
     for row in rank(played):
         entry = known[str(row.arm_id)]
         of_entry = {**entry.named, "state": entry.state, "role": entry.role, "words": entry.words}
+        of_entry["kept"] = kept[str(row.arm_id)]
         rows.append({**{key: value for key, value in asdict(row).items() if key in KEPT}, **of_entry})
     return cast(list[ArmRow], rows)
 

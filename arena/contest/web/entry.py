@@ -19,6 +19,7 @@ from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
 from arena.serving.limits import Chosen, EntryId
+from programs.program import Program
 
 MOST_LINES = 40  # of the text that are not folded
 RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
@@ -70,11 +71,14 @@ def runs_of(host: Host, entry: ContestEntry) -> list[EntryRun]:
 
 @dataclass(frozen=True)
 class BestRun:
-    """``kept``: its untouched script and what it kept, each with how much better it scored than the one before."""
+    """``kept``: its untouched script and what it kept, each with how much better it scored than the one before;
+    ``ideas``: of the program, and ``kept_ideas``: those of them that a change which it kept follows."""
 
     title: str
     run: EntryRun
     kept: list[tuple[ExperimentColumns, float | None]]
+    ideas: int
+    kept_ideas: int
 
 
 def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None:
@@ -88,7 +92,9 @@ def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None
     first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]
     of_purpose = [run for run in runs if run["purpose"] == first]
     run = max(of_purpose, key=lambda run: -math.inf if run["gain"] is None else run["gain"])
-    return BestRun(TITLES[first].format(run["run"]), run, kept_by(run))
+    kept, ideas = kept_by(run), {idea.directive_id for idea in Program.parse(entry.raw, entry.name).ideas}
+    kept_ideas = ideas & {directive_id for row, _ in kept[1:] for directive_id in row["directive_ids"]}
+    return BestRun(TITLES[first].format(run["run"]), run, kept, len(ideas), len(kept_ideas))
 
 
 def kept_by(run: EntryRun) -> list[tuple[ExperimentColumns, float | None]]:

@@ -50,7 +50,7 @@ def winner(gain: float, **changes: Any) -> dict[str, Any]:
     """The row of a leader in an announcement."""
     return {
         "entry_id": "e3", "number": 3, "entrant": "Ada", "name": "1", "arm_id": "a", "program_id": "p", "n": 28,
-        "se": 0.01, "low": gain - 0.02, "high": gain + 0.02, "claimed": None, "words": 5, "role": "program",
+        "se": 0.01, "low": gain - 0.02, "high": gain + 0.02, "claimed": None, "words": 5, "kept": 1, "role": "program",
         "trust": "verified", "failed_seeds": 0.0, "device_seconds_charged": 70.0, "tokens": None, "usd": None,
         "gain": gain, "rank_low": 1, "rank_high": 1, "state": "verified", **changes,
     }  # fmt: skip

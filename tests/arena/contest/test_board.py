@@ -169,7 +169,7 @@ def filled(contest: Contest, rows: int) -> list[Person]:
     who = people(contest, 3)
     entered(contest, [who[0]] * (rows - 1) + [who[1]])
     figures = {"program_id": "p", "n": 2, "se": 0.1, "low": 0.0, "high": 1.0, "claimed": None,
-               "words": 3, "trust": "scored", "failed_seeds": 0, "device_seconds_charged": 1.0,
+               "words": 3, "kept": 1, "trust": "scored", "failed_seeds": 0, "device_seconds_charged": 1.0,
                "tokens": 1200, "usd": 0.5}  # fmt: skip
     columns = 'number, arm_id, gain, above, below, "row"'
     with contest.database.write() as connection:

@@ -69,7 +69,6 @@ def test_report_names_the_entrants_of_entries_with_one_name(ran: Contest) -> Non
     assert "Ada: solid list" in page and "Bob: solid list" in page
 
 
-@pytest.mark.xfail(strict=True, reason="issue 77")
 def test_entry_page_says_how_many_of_its_ideas_were_kept(ran: Contest) -> None:
     """An entry may gain by the random edits after its list alone."""
     with served(ran) as port:
@@ -77,7 +76,6 @@ def test_entry_page_says_how_many_of_its_ideas_were_kept(ran: Contest) -> None:
     assert re.search(r"kept \d+ of its \d+ ideas?", page)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 77")
 def test_board_says_of_an_entry_that_it_kept_no_edit(contest: Contest) -> None:
     number = taken(contest, "Ada", starter("local").raw)
     with Study.open(contest.folder) as study:
