@@ -11,6 +11,7 @@ ALIKE = {
     "Ada": "ＡＤＡ 𝐀𝐝𝐚 ada",
     "scope": "sc0pe SCOPE",
     "Bill": "BiII B111",
+    "modern": "rnodern modem",
     "O'Brien": "O-Brien o_brien",
     "lyra": "Iyra 1yra",
 }

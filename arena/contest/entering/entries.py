@@ -278,12 +278,6 @@ def require_quota(connection: Connection, contest: Contest, person: Person) -> i
     return used
 
 
-def entries_left(contest: Contest, person: Person) -> int:
-    """How many more entries this person may submit."""
-    with contest.database.read() as connection:
-        return max(0, contest.config.entries_per_person - quota_used(connection, person.person_id))
-
-
 def quota_used(connection: Connection, person_id: int) -> int:
     """Entries that count towards the quota: all but the void ones."""
     counted = select(func.count()).where(ContestEntry.person_id == person_id, ContestEntry.void == "")
