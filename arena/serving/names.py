@@ -43,7 +43,7 @@ def checked_name(name: str, starts: Sequence[str] = (FORMER,)) -> str:
 
 
 def name_key(name: str) -> str:
-    """What two names share that differ in case, in marks between words, or in 0 for O, 1 or I for L, rn for m, vv for w."""
+    """What two names share that differ in case, marks between words, or 0 for O, 1 or I for L, rn for m, vv for w."""
     plain = unicodedata.normalize("NFKC", name).casefold().translate(SAME)
     return " ".join(plain.replace("rn", "m").replace("vv", "w").split())
 
