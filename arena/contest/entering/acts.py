@@ -133,7 +133,7 @@ class ActRow(TypedDict):
     entry_id: str
     number: int
     entrant: str
-    name: str  # not in the ledger's record
+    name: str
     because: str
     at: Moment
     phase: str
@@ -195,8 +195,7 @@ def record_acts(contest: Contest, study: Study) -> int:
     for act in news:
         affected = arm_ids(contest, act.entry.entry_id, "decided" if is_announced else act.phase)
         body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
-        del body["name"]
-        body["entrant"] = act.entry.mark
+        del body["name"], body["entrant"]  # the ledger has no names of people
         study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True
@@ -212,7 +211,7 @@ def record_given_up(contest: Contest, study: Study, number: int, because: str) -
     affected = (
         arms_of(contest, entry.entry_id, [arms.CONFIRMATION]) if racing else arm_ids(contest, entry.entry_id, phase)
     )
-    body = {"what": VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.mark, "because": because}
+    body = {"what": VOID, "entry_id": entry.entry_id, "number": number, "because": because}
     body |= {"at": utc_now().isoformat(), "phase": phase, "arm_ids": affected}
     study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
 

@@ -65,7 +65,7 @@ def test_from_the_first_entry_to_the_decision(contest: Contest, tmp_path: Path) 
     ids = entered(contest, "local", "one-line", "local")
     log: list[str] = []
     carry_on(contest, log.append, until_idle=True)
-    assert f"P local 0: 1: {RUNS} of {RUNS} runs" in log and f"stock (A/A): {RUNS} of {RUNS} runs" in log
+    assert f"entry 3: {RUNS} of {RUNS} runs" in log and f"entry 2: {RUNS} of {RUNS} runs" in log
     assert set(states(contest).values()) == {"verified"}
     assert queue_view(contest)["rows"] == []
     board = board_view(contest)
