@@ -60,7 +60,12 @@ def _fault(name: str) -> str:
     if unicodedata.combining(name[0]) or unicodedata.category(name[0]) == "Mn":
         return "a name cannot begin with a mark"
     for before, c, after in zip(f" {name}", name, f"{name[1:]} ", strict=False):
-        if ord(c) in UNSEEN or not (c.isalnum() or unicodedata.category(c) in ("Mn", "Mc") or c in MARKS):
+        is_small_capital = "SMALL CAPITAL" in unicodedata.name(c, "")  # it looks like an ordinary one
+        if (
+            is_small_capital
+            or ord(c) in UNSEEN
+            or not (c.isalnum() or unicodedata.category(c) in ("Mn", "Mc") or c in MARKS)
+        ):
             shown = c if c.isascii() and c.isprintable() else f"the character U+{ord(c):04X}"
             return f"a name cannot contain {shown}"
         if _words(c)[0] == MODIFIER and not (before.isalpha() and after.isalpha()):

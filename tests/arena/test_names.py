@@ -20,7 +20,7 @@ Ada Eda Ida Oda Uda Ana Ava Asa Ara Aya Aza Bob Rob Tom Tim Ben Ken Zed Ned Ted 
 José Åsa Ute Uwe Nora Cora Dora Yara Zara Tara Ruth Otto Łukasz Søren
 中村 中林 Пётр Олег Иван Ева Νίκος Άννα शिव शुभ 김민수 김민호
 """
-REFUSED = ["hostˈ", "ˈhost", "\u02bc", "HOST.", "st0ck", "former entrant 3", "Ado\u0301\u0301\u0301"]
+REFUSED = ["hostˈ", "ˈhost", "\u02bc", "HOST.", "st0ck", "sᴛocĸ", "ʜᴏꜱᴛ", "former entrant 3", "Ado\u0301\u0301\u0301"]
 REFUSED += ["a\u3164b", "\u115fAda", "a\u1160b", "a\uffa0b"]
 ORDINARY = ["OʼBrien", "Hawaiʻian", "ユーザー", "佐々木", "奈々", "Nguyễn Thị", "Łukasz", "Søren", "किशोर"]
 
