@@ -159,7 +159,7 @@ def filled(folder: Path, entries: int) -> tuple[Contest, list[str]]:
     tokens = [accounts.fresh(accounts.PERSON) for _ in range(ENTRANTS)]
     with made.contest.database.write() as connection:
         for number, token in enumerate(tokens):
-            connection.add(Person(name=f"Person {number}", token_hash=hashed(token), joined_at=utc_now()))
+            connection.add(Person.joining(f"Person {number}", hashed(token), ""))
     with made.contest.database.read() as connection:
         people = connection.query(Person).order_by(Person.person_id).all()
     for number in range(entries):

@@ -21,14 +21,13 @@ from analysis.ledger import read, recorded_heads, records_after, unended
 from analysis.ledger.events import LEDGER_KEYS
 from analysis.study import read_study
 from arena.contest.contest import Contest
-from arena.contest.entering.removal import name_without
 from arena.contest.export import index, text_file, write_pages
 from arena.contest.ranking.decision import figures, taking_part
 from arena.contest.ranking.views import SIGNED
 from arena.contest.running.arms import BOARD, CONFIRMATION
 from arena.contest.settings import MARK, RULES, ContestConfig
 from arena.contest.stored import Announcement
-from arena.contest.tables import Act, ContestDatabase, ContestEntry, EntryParent, Person
+from arena.contest.tables import Act, ContestDatabase, ContestEntry, EntryParent, Person, person_mark
 from arena.measuring import run_gain
 from arena.serving.clock import iso
 from arena.serving.names import FORMER
@@ -51,7 +50,7 @@ NOT_COMPARED = [
     "announcement.json: the choice of the leaders",
     "board.json: as_of, reached, version",
     "contest.json: closes (if early), now, people, report",
-    "entries.json: changed_at, reason, which entries failed, which accounts have been removed",
+    "entries.json: changed_at, reason, which entries failed, names of removed accounts",
     "study.toml, contest.toml: comments, models and spending limits",
 ]
 TOLERANCE = 1e-9  # relative: libraries of other versions sum in another order
@@ -131,8 +130,6 @@ def _check_ledger(study: Study, announcement: Mapping[str, Any]) -> None:
         row = signed[event.entry_id]
         known = {key: getattr(event, key) for key in ("number", "role", "program_id", "sha256", "entrant")}
         known["received_at"] = iso(datetime.fromisoformat(event.received_at))
-        if str(row["entrant"]).startswith(f"{FORMER} "):
-            del known["entrant"]
         compare(f"{ledger}: the announcement of entry {event.number}", {key: row[key] for key in known}, known)
 
 
@@ -169,30 +166,32 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
     void = _void_arms(study)
     on = tasks_of(study)[0]
     for signed in announcement["entries"]:
-        found, entrant = listed.get(signed["number"]), str(signed["entrant"])
+        found = listed.get(signed["number"])
         if found is None:
             raise Corrupt(f"entries.json lacks the entry {signed['number']}", hint=HINT)
-        now = str(found["entrant"]) if str(found["entrant"]).startswith(f"{FORMER} ") else entrant
-        name = signed["name"] if now == entrant else name_without(signed["name"], signed["number"], entrant, now)
+        mark, name, salt = str(signed["entrant"]), str(found["entrant"]), str(found["salt"])
+        is_removed = not salt and name.startswith(f"{FORMER} ")
+        if signed["role"] == "program" and not is_removed and person_mark(salt, name) != mark:
+            raise Corrupt(f"entries.json: its ledger has another entrant of entry {signed['number']}", hint=HINT)
         received_at = datetime.fromisoformat(signed["received_at"])
-        if signed["role"] == "program" and entrant not in people:
-            people[entrant] = Person(name=now, token_hash=now, joined_at=received_at)
-        program = _text(study.folder, signed, now, name)
+        if signed["role"] == "program" and mark not in people:
+            people[mark] = Person.joining(name, name, salt)
+        program = _text(study.folder, signed, name)
         arm = content_id("a", content_id("m", study.config.study_id, BOARD), signed["entry_id"])
         gains = [run_gain(on, content_id("r", arm, str(number))) for number in range(config.runs)]
         done = sum(gain is not None for gain in gains)
         other = found["state"] if found["state"] not in ("void", "verified") else "failed"
         yield ContestEntry(
-            **{key: signed[key] for key in SIGNED if key not in ("entrant", "name", "received_at", "parent")},
-            name=name,
-            person=people.get(entrant),
+            **{key: signed[key] for key in SIGNED if key not in ("entrant", "received_at", "parent")},
+            person=people.get(mark),
             behaviour=behaviour_id(program, study.task, study.config.researcher),
             raw=program.document.encode(),
             lint=[],
             received_at=received_at,
             changed_at=datetime.fromisoformat(found["changed_at"]),
-            reason=found["reason"],
-            state="void" if arm in void else "verified" if done >= config.runs else other,
+            failure=found["reason"],
+            state="verified" if done >= config.runs else other,
+            void=found["reason"] if arm in void else "",
         )
         if signed["parent"] is not None:
             yield EntryParent(number=signed["number"], parent=signed["parent"])
@@ -204,17 +203,16 @@ def _acts_of(study: Study) -> list[Act]:
     columns = ("act_id", "number", "what", "because", "phase")
     records = [record for record in read(study.folder / "ledger") if "act_id" in record]
     acts = [
-        Act(**{key: record[key] for key in columns}, at=datetime.fromisoformat(str(record["at"])), state="", reason="")
-        for record in records
+        Act(**{key: record[key] for key in columns}, at=datetime.fromisoformat(str(record["at"]))) for record in records
     ]
     return list({act.act_id: act for act in acts}.values())
 
 
-def _text(folder: Path, signed: Mapping[str, Any], entrant: str, name: str) -> Program:
+def _text(folder: Path, signed: Mapping[str, Any], entrant: str) -> Program:
     """An entry's program, as it was submitted."""
     file = f"entries/{text_file(signed['number'], entrant)}"
     raw = read_regular(folder / file)
-    program = Program.parse(raw, name, file="program.md")
+    program = Program.parse(raw, signed["name"], file="program.md")
     compare(file, [hashlib.sha256(raw).hexdigest(), program.program_id], [signed["sha256"], signed["program_id"]])
     return program
 
@@ -232,7 +230,7 @@ def _check_figures(study: Study, contest: Contest) -> int:
     arms = [arm.arm_id for arm in study.state.matches[match_id].arms]
     raced, void = taking_part(contest, [by_arm[arm] for arm in arms]), _void_arms(study)
     for entry in raced:
-        entry.state = ""  # the host may have declared it void since
+        entry.void = ""  # the host may have declared it void since
     found = figures(contest.config, tasks_of(study)[0], raced, {by_arm[arm] for arm in arms if arm in void})
     return compare(ANNOUNCED, {key: announced.get(key) for key in found}, found, "state")
 

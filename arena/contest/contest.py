@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from arena.audit.scratch import secret_hash
@@ -17,10 +17,9 @@ from arena.contest.ranking.announced import headline
 from arena.contest.ranking.history import RunHistory
 from arena.contest.running.queue import Costs
 from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export
-from arena.contest.stored import Announcement, LedgerHead, NamedEntry, StateFact
+from arena.contest.stored import Announcement, LedgerHead, StateFact
 from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact, Person
 from arena.serving.clock import utc_now
-from arena.serving.names import FORMER
 from arena.serving.throttled_cache import ThrottledCache
 from arena.study.settings import StudyConfig
 from programs.common.errors import Corrupt, UsageError
@@ -35,15 +34,27 @@ HEAD_EVERY = timedelta(days=1)  # between two heads of the ledger on the pages
 LEAST_REASON, MOST_REASON = 3, 500  # characters of why it is closed early
 
 
-def renamed(value: Any, names: Mapping[int, NamedEntry]) -> Any:
-    """The same with these names of entries, by their numbers."""
+def with_names(announcement: Announcement, names: Mapping[int, tuple[str, str]]) -> Announcement:
+    """The same with these entrants and names of entries, by their numbers."""
+    named = cast(Announcement, renamed(announcement, names))
+    return {**named, "headline": headline(named["winners"], named["best"])} if "best" in named else named
+
+
+def without_names(announcement: Announcement) -> Announcement:
+    """The same as the ledger has it: `entry 3`."""
+    rows = (*announcement.get("rows", ()), *announcement.get("left_out", ()), *announcement.get("not_racing", ()))
+    return with_names(announcement, {row["number"]: ("entry", str(row["number"])) for row in rows})
+
+
+def renamed(value: Any, names: Mapping[int, tuple[str, str]]) -> Any:
+    """The same with these entrants and names of entries, by their numbers."""
     if isinstance(value, list):
         return [renamed(item, names) for item in value]
     if not isinstance(value, dict):
         return value
     kept = {key: renamed(item, names) for key, item in value.items()}
     if {"number", "entrant", "name"} <= kept.keys() and (now := names.get(kept["number"])):
-        kept |= {"entrant": now["entrant"], "name": now["name"]}
+        kept |= {"entrant": now[0], "name": now[1]}
     return kept
 
 
@@ -129,15 +140,14 @@ class Contest:
         return datetime.fromisoformat(requested_at) if requested_at and state.get("early") else self.config.closes
 
     def announcement(self) -> Announcement:
-        """The decision, empty before it, with the names that entries have now: accounts may have been removed."""
-        made = cast(Announcement, self.database.fact("announcement"))
-        if not made:
-            return made
-        former = select(ContestEntry).join(Person, Person.person_id == ContestEntry.person_id)
+        """The decision, empty before it, with the names that entries have now; it is stored without."""
+        stored = cast(Announcement, self.database.fact("announcement"))
+        if not stored:
+            return stored
         with self.database.read() as connection:
-            entries = connection.scalars(former.where(Person.name.startswith(FORMER))).all()
-        named = cast(Announcement, renamed(made, {entry.number: entry.named for entry in entries}))
-        return {**named, "headline": headline(named["winners"], named["best"])} if "best" in named else named
+            columns = select(ContestEntry.number, func.coalesce(Person.name, "host"), ContestEntry.name)
+            rows = connection.execute(columns.outerjoin(Person, Person.person_id == ContestEntry.person_id))
+            return with_names(stored, {number: (entrant, name) for number, entrant, name in rows})
 
     def publish_head(self, study: Study, *, daily: bool = False) -> LedgerHead:
         """Record the heads of the ledger's segments, and show that record's hash on the pages; ``daily``: unless the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NotRequired
 
 from typing_extensions import TypedDict
@@ -29,6 +28,7 @@ class MeasuredRow(NamedEntry):
     rank_high: int
     claimed: float | None
     words: int
+    kept: int  # edits that its runs kept, in all
     role: str
     state: str  # of its entry
     trust: str | None
@@ -50,11 +50,11 @@ def arm_label(row: MeasuredRow) -> str:
 
 
 def entry_label(entrant: str, name: str) -> str:
-    """The name of an entry on every page and in every message: `Ada: its name`; the name alone where it is the
-    entrant's and a number, as `Ada 2` or `former entrant 1 (number 3)` (`removal`)."""
-    number = name.removeprefix(f"{entrant} ")
-    is_numbered = number != name and re.fullmatch(r"[0-9]+|\(number [0-9]+\)", number)
-    return name if is_numbered else f"{entrant}: {name}"
+    """The name of an entry on every page and in every message: `Ada: bold`, or `Ada 2` where its text has no name.
+
+    It always begins with the entrant, whose name has no colon, so no entry has the label of another person's."""
+    is_numbered = name.isdecimal() and not entrant[-1:].isdecimal()
+    return f"{entrant} {name}" if is_numbered else f"{entrant}: {name}"
 
 
 class StateFact(TypedDict, total=False):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy import ColumnElement, ForeignKey, LargeBinary, UniqueConstraint, case
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON
 
 from arena.contest.settings import DATABASE
 from arena.contest.stored import STOCK, NamedEntry, entry_label
+from arena.serving.clock import utc_now
 from arena.serving.database import Database, Moment
+from arena.serving.names import name_key
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
 #: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
-#: `void`: the host could not run it, or declared it void; it does not count against the quota.
+#: `void` (`ContestEntry.void`): the host could not run it, or declared it void; it does not count against the quota.
 STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
 ENDED = ("verified", "failed", "void")
 
@@ -33,14 +37,29 @@ class ContestTable(DeclarativeBase):
 
 
 class Person(ContestTable):
-    """A person with a token, of which only the hash is stored."""
+    """A person with a token, of which only the hash is stored. Names are here alone: in the ledger a person is the
+    ``mark``, a hash of ``salt`` and name. Without the salt, which goes with the account, nobody can guess the name."""
 
     __tablename__ = "people"
 
     person_id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    name_key: Mapped[str] = mapped_column(unique=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     joined_at: Mapped[datetime]
+    salt: Mapped[str]
+    mark: Mapped[str]
+
+    @classmethod
+    def joining(cls, name: str, token_hash: str, salt: str) -> Person:
+        key = name_key(name)
+        mark = person_mark(salt, name)
+        return cls(name=name, name_key=key, token_hash=token_hash, joined_at=utc_now(), salt=salt, mark=mark)
+
+
+def person_mark(salt: str, name: str) -> str:
+    """A person in the ledger."""
+    return hashlib.sha256(f"{salt}\0{name}".encode()).hexdigest()[:32]
 
 
 class Session(ContestTable):
@@ -80,15 +99,39 @@ class ContestEntry(ContestTable):
     words: Mapped[int]
     lint: Mapped[list[Any]]
     received_at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(index=True)
-    reason: Mapped[str] = mapped_column(default="")
+    reached: Mapped[str] = mapped_column("state", index=True)  # by its runs, also of a void entry
+    failure: Mapped[str] = mapped_column("reason", default="")  # why it has reached no more
+    void: Mapped[str] = mapped_column(default="")  # why it is void; empty if it is not
     changed_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(default=0)
     person: Mapped[Person | None] = relationship(lazy="joined")
 
+    @hybrid_property
+    def state(self) -> str:
+        return "void" if self.void else self.reached
+
+    @state.inplace.setter
+    def _set_state(self, state: str) -> None:
+        self.reached = state
+
+    @state.inplace.expression
+    @classmethod
+    def _state_in_sql(cls) -> ColumnElement[str]:
+        return case((cls.void != "", "void"), else_=cls.reached)
+
+    @property
+    def reason(self) -> str:
+        """Why it has this state; empty if nothing went wrong."""
+        return self.void or self.failure
+
     @property
     def entrant(self) -> str:
         return self.person.name if self.person else "host"
+
+    @property
+    def mark(self) -> str:
+        """Its entrant in the ledger."""
+        return self.person.mark if self.person else "host"
 
     @property
     def label(self) -> str:
@@ -101,8 +144,7 @@ class ContestEntry(ContestTable):
 
 
 class Act(ContestTable):
-    """A host action on an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, updated as its runs
-    end."""
+    """A host action on an entry: `void` or `unvoid`."""
 
     __tablename__ = "acts"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
@@ -113,8 +155,6 @@ class Act(ContestTable):
     because: Mapped[str]
     at: Mapped[datetime]
     phase: Mapped[str]
-    state: Mapped[str]
-    reason: Mapped[str]
     in_ledger: Mapped[bool] = mapped_column(default=False)
     entry: Mapped[ContestEntry] = relationship(lazy="joined")
 

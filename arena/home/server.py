@@ -46,11 +46,11 @@ def create_app(project: Project, rate: Rate | None = None, joining: Rate | None 
     """What volunteers send is limited per client address, and new volunteers, ``joining``, per network; what anybody
     may read is not."""
     app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
-    http_problem = add_handlers(app)
+    add_handlers(app)
     answer_faults(app)
     app.include_router(volunteer_routes(ProjectHost(project), rate or Rate(120, 60.0), joining or Rate(30, 3600.0)))
     app.include_router(reading_routes(project))
-    app.add_middleware(BodyLimit, said=http_problem, most=protocol.MOST_REQUEST)
+    app.add_middleware(BodyLimit, most=protocol.MOST_REQUEST)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
     app.add_middleware(HeadAsGet)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 from threading import Lock
 from typing import Annotated
 
-from fastapi import HTTPException, Path, Query, Request, Response
+from fastapi import HTTPException, Path, Query, Request
 from pydantic import Field, TypeAdapter
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
-from starlette.responses import PlainTextResponse
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from programs.common.text import MAX_BYTES
@@ -23,8 +19,6 @@ from programs.common.text import MAX_BYTES
 MOST_BODY = 2 * MAX_BYTES + (16 << 10)  # a program of short lines in a form, which sends a line end as two bytes
 REMEMBERED = 20_000  # clients
 BODY_SECONDS = 30.0  # for a body to arrive
-# The rest of a refused body is read and dropped for so long, and so much of it, once it has been answered.
-LINGER_SECONDS, LINGER_BYTES = 2.0, 2 << 20
 TOO_LARGE = f"this is too large: a program may have at most {MAX_BYTES >> 10} KiB ({MAX_BYTES:,} bytes)"
 HEAVY = 32 << 10  # bytes of a program that count as one more upload: long texts take long to check
 MOST_NUMBER = (1 << 63) - 1  # the largest integer of SQLite
@@ -82,85 +76,35 @@ class Rate:
         return max(1, round(self.seconds / self.most))
 
 
-def plain_answer(_request: Request, why: HTTPException) -> Response:
-    return PlainTextResponse(f"{why.detail}\n", why.status_code)
-
-
 class BodyLimit:
-    """Refuses a request whose body is larger than ``most`` bytes, before it is read into memory. ``said`` makes the
-    answer, a page for a browser, of the status and ``too_large``."""
+    """Refuses to read more than ``most`` bytes of a request, or for longer than BODY_SECONDS. The refusal is an
+    exception of the handler that reads, so it is answered as any other error; the server drops the rest of the body."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        said: Callable[[Request, HTTPException], Response] = plain_answer,
-        most: int = MOST_BODY,
-        too_large: str = "",
-    ) -> None:
-        self.app, self.said, self.most = app, said, most
+    def __init__(self, app: ASGIApp, most: int = MOST_BODY, too_large: str = "") -> None:
+        self.app, self.most = app, most
         self.too_large = HTTPException(413, too_large or f"the request is larger than {most:,} bytes")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 12 or int(length) > self.most:
-            await self._refuse(scope, receive, send, self.too_large)
-            return
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await _read(receive, self.most)
-        except TimeoutError:
-            late = f"the body did not arrive within {BODY_SECONDS:.0f} seconds"
-            await self._refuse(scope, receive, send, HTTPException(408, late))
-            return
-        except ClientDisconnect:  # what has arrived of the body is not a request
-            return
-        if body is None:
-            await self._refuse(scope, receive, send, self.too_large)
-            return
-        await self.app(scope, _again(body, receive), send)
+        declared, read, is_whole = int(Headers(scope=scope).get("content-length", "0")), 0, False
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, why: HTTPException) -> None:
-        answer = await run_in_threadpool(self.said, Request(scope, receive), why)
-        answer.headers["connection"] = "close"
+        async def limited() -> Message:
+            nonlocal read, is_whole
+            if is_whole:  # what follows is that the client leaves
+                return await receive()
+            if declared > self.most:
+                raise self.too_large
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+            read, is_whole = read + len(message.get("body", b"")), not message.get("more_body")
+            if read > self.most:
+                raise self.too_large
+            return message
 
-        async def open_still(message: Message) -> None:
-            await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
-
-        await answer(scope, receive, open_still)
-        with suppress(TimeoutError):  # a client that is cut off while it sends may not read the answer
-            async with asyncio.timeout(LINGER_SECONDS):
-                left = LINGER_BYTES
-                while left > 0 and (message := await receive()).get("more_body"):
-                    left -= len(message.get("body", b""))
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _read(receive: Receive, most: int) -> bytes | None:
-    """The whole body; None where it is too large. Raises ClientDisconnect where the client goes before its end."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body.extend(message.get("body", b""))
-        if len(body) > most:
-            return None
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that returns the body already read, then the client's further messages."""
-    given = False
-
-    async def give() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return give
+        await self.app(scope, limited, send)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as HttpProblem
+from starlette.requests import ClientDisconnect
 
 from analysis.ledger.json_values import first_fault
 from arena.serving.tokens import bearer
@@ -21,7 +22,6 @@ STATUS: dict[type[MetaloopError], int] = {NotFound: 404, CredentialMissing: 401,
 WAIT = {"Retry-After": "30"}
 NO_PAGE = "Not Found"  # what the framework says
 Page = Callable[[Request, int, str, str], Response]
-Handler = Callable[[Request, HttpProblem], Response]
 
 
 def problem(status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -31,8 +31,8 @@ def problem(status: int, message: str, hint: str = "", headers: Mapping[str, str
 
 def add_handlers(
     app: FastAPI, page: Page | None = None, statuses: Mapping[type[MetaloopError], int] | None = None
-) -> Handler:
-    """Answer every error of the application; returns the handler of HTTP errors.
+) -> None:
+    """Answer every error of the application.
 
     ``page`` makes the page of a status, message and hint. ``statuses``: of the application's own errors.
     """
@@ -65,7 +65,9 @@ def add_handlers(
     def invalid(request: Request, why: RequestValidationError) -> Response:
         return http(request, HTTPException(422, {"message": first_fault(why), "hint": app.openapi_url or ""}))
 
-    return http
+    @app.exception_handler(ClientDisconnect)
+    def cut_off(request: Request, why: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody reads it; what has arrived of the body is no request
 
 
 def unwell(request: Request, status: int, message: str, reason: str) -> Response:

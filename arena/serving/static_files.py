@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Response
+from fastapi.staticfiles import StaticFiles
 
 import analysis
 
 HERE = Path(__file__).parent
-FILES = (
-    ("live.js", "text/javascript"),
-    ("lint.js", "text/javascript"),
-    ("draft.js", "text/javascript"),
-    ("copy.js", "text/javascript"),
-    ("icon.svg", "image/svg+xml"),
-)
 
 
 def static_routes(routes: APIRouter) -> None:
@@ -24,13 +18,7 @@ def static_routes(routes: APIRouter) -> None:
     def style() -> Response:
         return Response(_style(), media_type="text/css", headers={"cache-control": "max-age=300"})
 
-    for name, kind in FILES:
-        routes.add_api_route(f"/static/{name}", partial(_file, name, kind), methods=["GET"])
-
-
-def _file(name: str, kind: str) -> Response:
-    raw = (HERE / "static" / name).read_bytes()
-    return Response(raw, media_type=kind, headers={"cache-control": "max-age=300"})
+    routes.mount("/static", StaticFiles(directory=HERE / "static"))
 
 
 @cache

@@ -237,7 +237,8 @@ def board_row(row: Mapping[str, Any], result: str | None) -> Row:
 def own_row(entry: Mapping[str, Any]) -> Row:
     """An entry of the viewer, with what became of it in the decision."""
     return {
-        **{key: entry[key] for key in ("number", "entry_id", "name")},
+        **{key: entry[key] for key in ("number", "entry_id")},
+        "name": entry_name(entry),
         "state": state_label(entry["state"]),
         "runs": entry["runs_done"],
         "result": entry.get("outcome") or entry["reason"],

@@ -143,8 +143,7 @@ def host(
 
     forget NAME: remove an entrant's account with name, token and sessions. Entries and
     results stay, under `former entrant N`; until the decision they still run, race and can
-    win. An announcement that was made shows the new name. The ledger's records keep the old
-    one, also in names such as `Ada 1`: each contains the hash of the one before.
+    win. An announcement that was made shows the new name.
 
     caps: show the spending limits of the models, and the spending so far; --max-usd,
     --set max_tokens=… and --set prices=… change them. The limits per run are part of the rules."""
@@ -223,11 +222,6 @@ def publish(out: Output, folder: Path, target: Path) -> None:
     contest = Contest.open(folder)
     summary = export(contest, target)
     out.thing(summary)
-    if removed := removal.recorded(contest):
-        out.note(
-            f"the ledger has the names of {many(removed, 'removed account')}: to share the other files without them, "
-            f"delete {target / 'ledger'} from your copy; `metaloop verify` then cannot check it"
-        )
     if summary["decided"]:
         out.next(f"metaloop verify {resolve.typed(target)}  # README.md says what each file is")
     else:

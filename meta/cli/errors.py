@@ -18,7 +18,7 @@ KINDS = word_list("""
     usage not_found ambiguous not_comparable cap_reached credential environment busy corrupt internal
 """)
 DRAINED = 130
-EXTRA = ("sqlalchemy", "multipart", "confusable_homoglyphs")  # packages of contests and shared projects
+EXTRA = ("sqlalchemy", "multipart")  # packages of contests and shared projects
 
 
 def classify(error: BaseException) -> MetaloopError:

@@ -9,6 +9,7 @@ from typing import Annotated
 from analysis.report import page
 from analysis.report.card import card as draw_card
 from analysis.study import ledger_folder
+from arena.contest.listing import name_entries
 from arena.contest.settings import ContestConfig
 from meta.cli import resolve
 from meta.cli.commands import verb
@@ -44,9 +45,7 @@ def report(
     with resolve.connect(folder) as con:
         title = ""
         if (folder / resolve.CONTEST).is_file():
-            from arena.contest.entering.removal import rename as rename_entrants  # with sqlalchemy
-
-            rename_entrants(con, folder)
+            name_entries(con, folder)
             title = ContestConfig.read(folder).title
         texts = {file: page.report(con, shown, title)}
         if picture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from analysis.verdict.decision import LEVEL, Decision
 from analysis.verdict.verdict import VIEWS, verdict_of
 from analysis.views.tables import statement
 from analysis.wording import plain_text
-from arena.contest.listing import labels_by_arm
+from arena.contest.listing import name_entries
 from arena.contest.settings import is_export
 from arena.study.settings import StudyConfig
 from meta.cli import resolve, views
@@ -76,11 +75,12 @@ def show_standings(out: Output, folder: Path, match: str | None = None, *, every
     """
     view = views.view("standings")
     with resolve.connect(folder, (*VIEWS, "contributions")) as con:
+        name_entries(con, folder)
         turns = read_turns(con, folder)
         verdict = verdict_of(con)
         matches = resolve.fetch(con, MATCHES)
         ids = [row["match_id"] for row in (matches if every else choose_matches(matches, match, verdict.decision))]
-        rows = view.rows(con, [ids, json.dumps(labels_by_arm(folder, ids))])
+        rows = view.rows(con, [ids])
         void = {arm_id for (arm_id,) in con.execute("FROM void_arms()").fetchall()}
     if turns and out.mode != "json":
         views.show(out, turns, views.view("turns"))

@@ -7,7 +7,7 @@
 SELECT concat_ws(' ', CASE m.purpose WHEN 'reserve' THEN 'held-out task' WHEN 'race' THEN if(m.label LIKE 'match-%', 'match', coalesce(m.label, 'race'))
         ELSE coalesce(m.purpose, 'match') END, nullif(m.generation, 0), 'on', s.task || ',', CASE WHEN s.stream <> m.purpose THEN if(f.same_data, 'trained again on the search''s data,', s.stream || ' data,') END,
         'gain in', m.unit) || '   ' || s.match_id[:7] AS match,
-    s.match_id, s.arm_id, s.program_id, coalesce($2::JSON ->> s.arm_id, s.name, s.program_id[:7]) AS name, s.role,
+    s.match_id, s.arm_id, s.program_id, coalesce(s.name, s.program_id[:7]) AS name, s.role,
     CASE WHEN bool_or(s.role = 'champion') OVER of_match OR s.rank_low IS NULL THEN NULL WHEN s.rank_low = s.rank_high THEN s.rank_low::VARCHAR
         ELSE concat(s.rank_low, '-', s.rank_high) END AS rank, s.gain, s.low, s.high, s.n,
     nullif(s.tokens, 0) AS tokens, CASE WHEN s.tokens > 0 THEN s.usd END AS usd,

@@ -29,7 +29,7 @@ from analysis.knowledge.store import write as write_effects
 from analysis.ledger import Ledger
 from arena.home.chain import Chain
 from arena.home.protocol import Proposal, parsed
-from arena.serving.names import checked_name, skeletons
+from arena.serving.names import checked_name, name_key
 from arena.study.run_archive import ARCHIVE, unpacked
 from inner_loop.chat.reply import BadEdit, parse
 from inner_loop.gateway.request import LENGTHS, parse_request
@@ -216,7 +216,7 @@ def test_names() -> None:
         assert one_line(drawn).isprintable() and "\n" not in one_line(drawn)
         with refused(UsageError):
             name = checked_name(drawn)
-            assert name.isprintable() and checked_name(name) == name and skeletons(name)
+            assert name.isprintable() and checked_name(name) == name and name_key(name)
             assert any(map(str.isalnum, name))
 
 

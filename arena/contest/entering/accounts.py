@@ -13,7 +13,7 @@ from arena.contest.settings import ContestConfig
 from arena.contest.tables import JoinCode, Person, Session
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
-from arena.serving.names import FORMER, checked_name, skeletons
+from arena.serving.names import FORMER, checked_name
 from arena.serving.tokens import hashed
 from programs.common.errors import UsageError
 
@@ -57,13 +57,11 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
     code_hash, known = hashed(code.strip()), str(database.fact("tokens").get("code", ""))
     needs_code = config.join == "code" and not secrets.compare_digest(code_hash, known)
     token = fresh(PERSON)
-    person = Person(name=name, token_hash=hashed(token), joined_at=utc_now())
+    person = Person.joining(name, hashed(token), secrets.token_hex(16))
     try:
         with database.write() as connection:
             if connection.query(Person).count() >= MOST_PEOPLE:
                 raise UsageError("this contest is full", hint="ask the host")
-            if any(skeletons(other) & skeletons(name) for other in connection.scalars(select(Person.name))):
-                raise taken(name)
             connection.add(person)
             if needs_code:
                 _use_code(connection, code_hash, person)
@@ -86,7 +84,7 @@ def taken(name: str) -> UsageError:
         "if it is yours, log in with your token; a lost token cannot be shown again: join with another name "
         "(your entries keep this one)"
     )
-    return UsageError(f"the name {name} is taken, or looks like a taken one", hint=hint)
+    return UsageError(f"the name {name} is taken", hint=hint)
 
 
 def person_of(database: Database, token: str) -> Person:

@@ -43,9 +43,9 @@ def void(contest: Contest, entry_name: str, because: str) -> Act:
         entry = find_entry(connection, entry_name)
         if entry.person_id is None:
             raise UsageError("stock cannot be declared void", hint="name an entrant's entry")
-        if entry.state == VOID:
+        if entry.void:
             raise UsageError(
-                f"{entry.label} is void already: {entry.reason}",
+                f"{entry.label} is void already: {entry.void}",
                 hint="metaloop contest host DIR unvoid ENTRY reinstates it",
             )
         return _void(contest, connection, entry, because)
@@ -59,7 +59,7 @@ def void_person(contest: Contest, name: str, because: str) -> list[Act]:
         person = connection.scalar(select(Person).where(Person.name == name))
         if person is None:
             raise NotFound(f"no one is called {name!r}"[:80], hint="the board and /host have the names")
-        own = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.state != VOID)
+        own = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.void == "")
         entries = connection.scalars(own.order_by(ContestEntry.number)).all()
         if not entries:
             raise UsageError(f"{name} has no entry that is not void", hint="the board has all entries")
@@ -67,8 +67,7 @@ def void_person(contest: Contest, name: str, because: str) -> list[Act]:
 
 
 def _void(contest: Contest, connection: Connection, entry: ContestEntry, because: str) -> Act:
-    why = f"declared void by the host: {because}"
-    return _act(contest, connection, entry, VOID, because, state=VOID, reason=why)
+    return _act(contest, connection, entry, VOID, because, f"declared void by the host: {because}")
 
 
 def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
@@ -77,31 +76,21 @@ def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
     Raises NotFound, or UsageError for an entry that is not void.
     """
     because = reason(because or "reinstated")
-    contest.history.follow()
     with contest.database.write() as connection:
         entry = find_entry(connection, entry_name)
-        if entry.state != VOID:
+        if not entry.void:
             raise UsageError(
                 f"{entry.label} is not void but {state_label(entry.state)}", hint="only void entries are reinstated"
             )
-        last = standing_void(connection, entry.number)
-        # of an entry that was given up, not declared void
-        before = "running" if contest.history.gains(entry.entry_id) else "queued"
-        # if its screening run has ended meanwhile, the ledger has the result
-        state = {"screening": "queued"}.get(last.state, last.state) if last else before
-        why = last.reason if last else ""
-        return _act(contest, connection, entry, UNVOID, because, state=state, reason=why, attempts=0)
+        entry.attempts = 0
+        return _act(contest, connection, entry, UNVOID, because, "")
 
 
-def _act(
-    contest: Contest, connection: Connection, entry: ContestEntry, what: str, because: str, **columns: str | int
-) -> Act:
-    """Record an act with the entry's state of before, and set the entry's ``columns``."""
+def _act(contest: Contest, connection: Connection, entry: ContestEntry, what: str, because: str, void: str) -> Act:
+    """Record an act, and set why the entry is ``void``."""
     now = utc_now()
-    before = {"number": entry.number, "state": entry.state, "reason": entry.reason}
-    act = Act(what=what, because=because, at=now, phase=contest.phase(), **before)
-    for name, value in (columns | {"changed_at": now}).items():
-        setattr(entry, name, value)
+    act = Act(number=entry.number, what=what, because=because, at=now, phase=contest.phase())
+    entry.void, entry.changed_at = void, now
     connection.add(act)
     connection.flush()
     connection.refresh(act, ["entry"])
@@ -116,12 +105,6 @@ def reason(text: str) -> str:
             hint="say why in a few words",
         )
     return cleaned
-
-
-def standing_void(connection: Connection, number: int) -> Act | None:
-    """The act that made an entry void; None if the host did not declare it void."""
-    last = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
-    return last if last is not None and last.what == VOID else None
 
 
 def consequence(what: str, phase: Phase, racing: bool) -> str:
@@ -150,7 +133,7 @@ class ActRow(TypedDict):
     entry_id: str
     number: int
     entrant: str
-    name: str  # not in the ledger's record
+    name: str
     because: str
     at: Moment
     phase: str
@@ -194,9 +177,11 @@ def since(contest: Contest, announcement: Announcement) -> list[ActRow]:
     """The acts that made entries of the announcement void after the decision, winners first."""
     winners = [who["number"] for who in announcement.get("winners", ())]
     programs = [row["number"] for row in announcement.get("rows", ()) if row["role"] == "program"]
+    numbers = dict.fromkeys([*winners, *programs])
     with contest.database.read() as connection:
-        void_acts = [standing_void(connection, number) for number in dict.fromkeys([*winners, *programs])]
-        return [row(act) for act in void_acts if act is not None]
+        acts_on = connection.scalars(select(Act).where(Act.number.in_(numbers)).order_by(Act.act_id))
+        last = {act.number: act for act in acts_on}
+    return [row(last[number]) for number in numbers if number in last and last[number].what == VOID]
 
 
 # -- in the ledger ---------------------------------------------------------------------------------------------------
@@ -210,7 +195,7 @@ def record_acts(contest: Contest, study: Study) -> int:
     for act in news:
         affected = arm_ids(contest, act.entry.entry_id, "decided" if is_announced else act.phase)
         body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
-        del body["name"]
+        del body["name"], body["entrant"]  # the ledger has no names of people
         study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True
@@ -226,7 +211,7 @@ def record_given_up(contest: Contest, study: Study, number: int, because: str) -
     affected = (
         arms_of(contest, entry.entry_id, [arms.CONFIRMATION]) if racing else arm_ids(contest, entry.entry_id, phase)
     )
-    body = {"what": VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant, "because": because}
+    body = {"what": VOID, "entry_id": entry.entry_id, "number": number, "because": because}
     body |= {"at": utc_now().isoformat(), "phase": phase, "arm_ids": affected}
     study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
 

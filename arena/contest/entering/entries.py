@@ -16,7 +16,7 @@ from analysis.wording import many
 from arena.contest.entering.accounts import require_account
 from arena.contest.entering.lookup import find_entry
 from arena.contest.settings import ContestConfig
-from arena.contest.tables import Act, ContestEntry, EntryParent, Person
+from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.serving.clock import utc_now
 from inner_loop.behaviour import behaviour_id
 from programs.common.errors import MetaloopError, NotFound, UsageError
@@ -188,7 +188,7 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     if program.name == PROGRAM_FILE:  # the text does not name itself
-        program = replace(program, name=f"{person.name} {used + 1}")
+        program = replace(program, name=str(used + 1))
     program = replace(program, name=free_name(connection, person, one_line(program.name)))
     entry = store(
         connection, contest.config, program,
@@ -271,22 +271,16 @@ def require_quota(connection: Connection, contest: Contest, person: Person) -> i
     if used >= most:
         hint = "sending the same text again, or an entry that the host cannot run, does not count"
         raise QuotaSpent(f"{person.name} has used {used} of {most} entries", hint=hint)
-    everybody = select(func.count()).where(ContestEntry.person_id.is_not(None), ContestEntry.state != "void")
+    everybody = select(func.count()).where(ContestEntry.person_id.is_not(None), ContestEntry.void == "")
     if int(connection.scalar(everybody) or 0) >= contest.config.most_entries:
         full = f"the contest has {many(contest.config.most_entries, 'entry')}, the most that its rules allow"
         raise QuotaSpent(full, hint="ask the host")
     return used
 
 
-def entries_left(contest: Contest, person: Person) -> int:
-    """How many more entries this person may submit."""
-    with contest.database.read() as connection:
-        return max(0, contest.config.entries_per_person - quota_used(connection, person.person_id))
-
-
 def quota_used(connection: Connection, person_id: int) -> int:
     """Entries that count towards the quota: all but the void ones."""
-    counted = select(func.count()).where(ContestEntry.person_id == person_id, ContestEntry.state != "void")
+    counted = select(func.count()).where(ContestEntry.person_id == person_id, ContestEntry.void == "")
     return int(connection.scalar(counted) or 0)
 
 
@@ -327,26 +321,16 @@ def store(
 
 
 def change(contest: Contest, number: int, **values: Any) -> bool:
-    """Set columns of an entry, and ``changed_at`` if its state changes.
-
-    A void entry stays void and False is returned; the new state is stored for the case that it is reinstated.
-    """
+    """Set columns of an entry, and ``changed_at`` if its state changes; whether it is not void."""
     with contest.database.write() as connection:
-        return set_columns(connection, connection.get_one(ContestEntry, number), **values)
+        return set_columns(connection.get_one(ContestEntry, number), **values)
 
 
-def set_columns(connection: Connection, entry: ContestEntry, **values: Any) -> bool:
+def set_columns(entry: ContestEntry, **values: Any) -> bool:
     """The same within a transaction."""
-    held = entry.state == "void" and "state" in values
-    if held:
-        last = connection.scalar(select(Act).where(Act.number == entry.number).order_by(Act.act_id.desc()).limit(1))
-        reached = values["state"] != "void"  # else the host gave it up meanwhile, which a reinstatement undoes
-        for name in ("state", "reason"):
-            value = values.pop(name, None)
-            if last is not None and value is not None and reached:
-                setattr(last, name, value)
-    if values.get("state", entry.state) != entry.state:
-        entry.changed_at = utc_now()
+    before = entry.state
     for name, value in values.items():
         setattr(entry, name, value)
-    return not held
+    if entry.state != before:
+        entry.changed_at = utc_now()
+    return not entry.void

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest.stored import STOCK, entry_label
+from arena.contest.stored import STOCK
 from arena.contest.tables import ContestEntry, Person
 from programs.common.errors import NotFound
 from programs.common.text import one_line
 
 MOST_SHOWN = 60
-
-
-class EntryName(NamedTuple):
-    """What an entry is called."""
-
-    number: int
-    entry_id: str
-    role: str
-    label: str
-
-
-def named_entries(connection: Connection) -> list[EntryName]:
-    """The names of all entries, without their other columns: anybody may ask for one that does not exist."""
-    columns = ContestEntry.number, ContestEntry.entry_id, ContestEntry.role, ContestEntry.name, Person.name
-    rows = connection.execute(select(*columns).outerjoin(Person).order_by(ContestEntry.number))
-    return [EntryName(*row[:3], STOCK.get(row[2]) or entry_label(row[4] or "host", row[3])) for row in rows]
+MOST_DIGITS = 18  # of a number that SQLite can hold
 
 
 def find_entry(connection: Connection, name: str) -> ContestEntry:
-    """The entry with this number, id or label (`Ada: bold`). Raises NotFound."""
+    """The entry with this number, id or label (`Ada: bold`, `Ada 2`). Raises NotFound."""
     name = one_line(name).strip()
-    for entry in named_entries(connection):
-        if name in (str(entry.number), entry.entry_id, entry.label):
-            return connection.get_one(ContestEntry, entry.number)
+    number = int(name) if name.isascii() and name.isdecimal() and len(name) <= MOST_DIGITS else 0
+    roles = [role for role, label in STOCK.items() if label == name]
+    parts = (name.partition(": "), name.rpartition(" "))  # no name of a person has a colon
+    labels = [and_(Person.name == entrant, ContestEntry.name == rest) for entrant, _, rest in parts]
+    same = or_(ContestEntry.number == number, ContestEntry.entry_id == name, ContestEntry.role.in_(roles))
+    entry = connection.scalar(select(ContestEntry).where(same)) or connection.scalar(
+        select(ContestEntry).join(Person, Person.person_id == ContestEntry.person_id).where(or_(*labels))
+    )
+    if entry is not None and name in (str(entry.number), entry.entry_id, entry.label):
+        return entry
     hint = "give its name, as on the board, or its number"
     raise NotFound(f"{name[:MOST_SHOWN]!r}: no such entry", hint=hint)

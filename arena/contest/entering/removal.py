@@ -1,30 +1,26 @@
 """Removing an account: a person's name, token and sessions go; entries and results stay, under `former entrant N`.
 
-What is stored of entries has no names, or the names of its time: pages, board and announcement look them up.
+Names are in the table of people alone: all else that is stored of entries has none.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from analysis.ledger.run_state import StudyState
 from arena.contest.contest import Contest
 from arena.contest.entering.accounts import PERSON, fresh
-from arena.contest.settings import DATABASE, REPORT, Phase
+from arena.contest.settings import REPORT, Phase
 from arena.contest.tables import ContestEntry, Person, Session
 from arena.serving.names import FORMER
 from arena.serving.tokens import hashed
 from programs.common.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    import duckdb
+    pass
 
 NAMED = ("runs", "standings", "programs")  # tables with the names of programs
 MOST_PEOPLE = 500  # on the host's page
@@ -65,44 +61,6 @@ def unlisted(contest: Contest) -> int:
         return max(0, connection.query(Person).count() - MOST_PEOPLE)
 
 
-def removed(contest: Contest) -> int:
-    """How many accounts were removed."""
-    with contest.database.read() as connection:
-        return connection.query(Person).where(Person.name.startswith(FORMER)).count()
-
-
-def recorded(contest: Contest) -> int:
-    """How many removed accounts the ledger has the names of: those with an entry whose runs had begun."""
-    entries = StudyState.read(contest.folder / "ledger").entries.values()
-    named = [entry.entry_id for entry in entries if not entry.entrant.startswith(FORMER)]
-    theirs = select(ContestEntry.person_id).where(ContestEntry.entry_id.in_(named))
-    with contest.database.read() as connection:
-        gone = connection.query(Person).where(Person.name.startswith(FORMER), Person.person_id.in_(theirs))
-        return gone.count()
-
-
-def rename(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """If an account was removed, hide the tables of a contest's ledger behind temporary ones, in which a program has
-    the name that its earliest entry has now, and the announcement its headline of now; else nothing."""
-    contest = Contest.open(folder) if (folder / DATABASE).is_file() else None
-    if contest is None or not removed(contest):
-        return
-    with contest.database.read() as connection:
-        columns = select(ContestEntry.program_id, ContestEntry.name).order_by(ContestEntry.number.desc())
-        names = {str(program_id): str(name) for program_id, name in connection.execute(columns)}
-    con.execute("CREATE TEMP TABLE names_now (program_id VARCHAR, name VARCHAR)")
-    con.executemany("INSERT INTO names_now VALUES (?, ?)", list(names.items()))
-    now = "SELECT n.name FROM names_now AS n WHERE n.program_id = t.program_id"
-    for table in NAMED:
-        named = f"SELECT * REPLACE (coalesce(({now}), name) AS name) FROM {table} AS t"
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {named}")
-    con.execute(
-        "CREATE TEMP TABLE events AS SELECT * REPLACE (CASE WHEN kind = 'announcement' THEN "
-        "json_merge_patch(record, $1) ELSE record END AS record) FROM events",
-        [json.dumps({"headline": contest.announcement().get("headline")})],
-    )
-
-
 def account(connection: Connection, who: str | int) -> Person:
     """The person with this name or id. Raises NotFound, or UsageError if the account was removed."""
     same = Person.name == who if isinstance(who, str) else Person.person_id == who
@@ -119,11 +77,9 @@ def consequence(phase: Phase) -> str:
     decided = phase == "decided"
     later = "; the announced decision does not change" if decided else ", and take part as before unless you void them"
     return (
-        f"Name, token and sessions are deleted. Entries and results stay under `{FORMER} N`{later}. "
+        f"Name, token and sessions are deleted. Entries, their texts and results stay under `{FORMER} N`{later}. "
         "Pages, card and new exports show that name, and the published report is taken down. "
-        "The ledger cannot be changed. If a run of theirs has begun, it keeps the name: of the entrant, in names of "
-        "entries such as `Ada 1`, and in a decision that was announced; so do the queue's log, and all copies and "
-        "exports made before. This cannot be undone."
+        "Copies and exports made before keep the old one. This cannot be undone."
     )
 
 
@@ -131,18 +87,9 @@ def forget(contest: Contest, who: str | int) -> str:
     """Remove the account with this name or id; returns the name that stands there since. Raises as `account`."""
     with contest.database.write() as connection:
         person = account(connection, who)
-        name, new = person.name, f"{FORMER} {person.person_id}"  # with which nobody can join
-        person.name, person.token_hash = new, hashed(fresh(PERSON))
+        new = f"{FORMER} {person.person_id}"  # with which nobody can join
+        person.name, person.name_key = new, new
+        person.token_hash, person.salt = hashed(fresh(PERSON)), ""
         connection.query(Session).where(Session.person_id == person.person_id).delete()
-        for entry in connection.scalars(select(ContestEntry).where(ContestEntry.person_id == person.person_id)):
-            entry.name = name_without(entry.name, entry.number, name, new)
     (contest.folder / REPORT).unlink(missing_ok=True)  # it has the name
     return new
-
-
-def name_without(entry_name: str, number: int, entrant: str, new: str) -> str:
-    """The name of an entry without that of its entrant, who is ``new`` now; `Ada 2` is called by its number in the
-    contest, as its page and the commands state it."""
-    numbered = entry_name.removeprefix(f"{entrant} ").isdecimal()
-    own_words = re.compile(rf"(?<!\w){re.escape(entrant)}(?!\w)")
-    return f"{new} (number {number})" if numbered else own_words.sub(lambda _: new, entry_name)

@@ -152,6 +152,7 @@ class FinalRace:
         most = self.contest.config.confirm_runs
         self.entries = with_names(self.contest, self.entries)
         names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
+        numbers = {n: name if name == "stock" else f"entry {n}" for n, name in names.items()}  # for the log
         digits = decimals(typical(math.sqrt(error_of(runs)) for runs in gains.values()))
         standings = race_places(race, names, digits, done) | {
             number: f"left out: {why}" for number, why in gone.items()
@@ -160,7 +161,7 @@ class FinalRace:
             "done": sum(done.values()),
             "wanted": sum(max(runs, most * (number in race.wanted)) for number, runs in done.items()),
             "race": [{**e.named, "said": standings[e.number]} for e in self.entries if e.number in standings],
-            "looks": look_lines(race, names, digits),
+            "looks": look_lines(race, numbers, digits),
             "next_look": max(race.wanted.values(), default=0),
         }
         if self.ended >= self.workers:  # before, the first of many at a time would count for all of them

@@ -89,7 +89,7 @@ def _snapshot(contest: Contest) -> Snapshot:
     history.follow()  # after the entries: a state never says more than the runs
     with history.lock:
         played = played_runs(list(entries.values()), history.state, contest.study.study_id, BOARD)
-    runs_done = Counter(entry.number for entry, run in played if run.verified_gain is not None)
+    runs_done = Counter(entry.number for entry, run, _ in played if run.verified_gain is not None)
     alike = copies(entries.values())
     hidden = contest.config.texts_after_close and phase in ("upcoming", "open")
     rows = ranked_rows(played)
@@ -101,15 +101,6 @@ def _snapshot(contest: Contest) -> Snapshot:
         utc_now(), phase, entries, runs_done, rows, alike, _positions(contest, phase, entries, runs_done),
         decimals(typical(row["se"] for row in rows)), aa_difference(rows, contest.task.unit),
     )  # fmt: skip
-
-
-def version(contest: Contest) -> tuple[int, int]:
-    """Numbers of the board with the decision, and of the entries: equal if nothing has changed."""
-    seen, facts = snapshot(contest), contest.database.fact
-    board = [(row["number"], row["n"]) for row in seen.rows]
-    entries = [(e.entrant, e.state, e.attempts, seen.runs_done.get(e.number)) for e in seen.entries.values()]
-    decision = facts("deciding").get("done"), bool(facts("announcement")), tuple(contest.state().items())
-    return hash((tuple(board), str(decision))), hash(tuple(entries))
 
 
 def whole_board(contest: Contest) -> Sequence[MeasuredRow]:
@@ -125,26 +116,34 @@ def ranked_entries(entries: Sequence[ContestEntry], state: StudyState, study_id:
 
 def played_runs(
     entries: Sequence[ContestEntry], state: StudyState, study_id: str, label: str
-) -> list[tuple[ContestEntry, StandingRun]]:
-    """The runs of these entries in the match ``label``, with their entries."""
+) -> list[tuple[ContestEntry, StandingRun, int]]:
+    """The runs of these entries in the match ``label``, each with its entry and the number of edits that it kept."""
     match_id = content_id("m", study_id, label)
     by_arm = {content_id("a", match_id, entry.entry_id): entry for entry in entries}
     return [
-        (entry, standing_run(run, entry.state == "void"))
+        (entry, standing_run(run, entry.state == "void"), run.ended.kept if run.ended else 0)
         for _, run in sorted(state.runs.items())
         if run.started and run.started.match_id == match_id and (entry := by_arm.get(run.started.arm_id))
     ]
 
 
-def ranked_rows(played: Sequence[tuple[ContestEntry, StandingRun]]) -> list[MeasuredRow]:
+def ranked_rows(played: Sequence[tuple[ContestEntry, StandingRun, int]]) -> list[MeasuredRow]:
     """The standings of these runs."""
-    by_arm = {run.arm_id: entry for entry, run in played}
+    by_arm = {run.arm_id: entry for entry, run, _ in played}
+    kept = Counter[str]()
+    for _, run, edits in played:
+        kept[str(run.arm_id)] += edits
     rows = []
-    for standing in rank([run for _, run in played]):
+    for standing in rank([run for _, run, _ in played]):
         if standing.gain is not None:
             entry = by_arm[standing.arm_id]
             columns = {name: getattr(standing, name) for name in STANDING_COLUMNS}
-            of_entry = {"state": entry.state, "role": entry.role, "words": entry.words}
+            of_entry = {
+                "state": entry.state,
+                "role": entry.role,
+                "words": entry.words,
+                "kept": kept[str(standing.arm_id)],
+            }
             rows.append(cast(MeasuredRow, {**columns, **entry.named, **of_entry}))
     return rows
 

@@ -83,6 +83,7 @@ class ListedRow(EntryRow):
     """An entry as `entries.json` of an export has it."""
 
     parent: int | None
+    salt: str  # by which the entrant's name is compared with the ledger; empty once the account is removed
 
 
 class AcceptedRow(EntryRow):

@@ -44,7 +44,7 @@ from trainer.task import Task
 
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
-#: Columns of an entry that only the removal of its account changes.
+#: Columns of an entry that do not change, with the mark of the entrant.
 SIGNED = ("number", "entry_id", "entrant", "name", "role", "program_id", "sha256", "words", "received_at", "parent")
 #: Metrics and units in words, for readers who do not know them.
 METRICS = {
@@ -169,12 +169,21 @@ def entry_list(contest: Contest) -> list[ListedRow]:
     with contest.database.read() as connection:
         parents = {row.number: row.parent for row in connection.scalars(select(EntryParent))}
     seen = snapshot(contest)
-    return [{**entry_row(entry, seen), "parent": parents.get(entry.number)} for entry in seen.entries.values()]
+    return [
+        {
+            **entry_row(entry, seen),
+            "parent": parents.get(entry.number),
+            "salt": entry.person.salt if entry.person else "",
+        }
+        for entry in seen.entries.values()
+    ]
 
 
 def signed_entries(contest: Contest) -> list[dict[str, object]]:
     """The columns of all entries that do not change, for the announcement's record in the ledger."""
-    rows = [dict(row) for row in entry_list(contest)]
+    with contest.database.read() as connection:
+        marks = {entry.number: entry.mark for entry in connection.scalars(select(ContestEntry))}
+    rows = [{**row, "entrant": marks[row["number"]]} for row in entry_list(contest)]
     return [
         {name: iso(value) if isinstance(value := row[name], datetime) else value for name in SIGNED} for row in rows
     ]

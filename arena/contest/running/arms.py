@@ -37,7 +37,8 @@ def arm_of(match: Match, entry: ContestEntry, twin: int) -> Arm:
 
     ``twin``: how many earlier entries have the same program; each draws its own run seeds.
     """
-    program = Program.parse(entry.raw, entry.name, file="program.md")
+    name = f"entry {entry.number}" if entry.name.isdecimal() else entry.name
+    program = Program.parse(entry.raw, name, file="program.md")
     return Arm(content_id("a", match.match_id, entry.entry_id), program, entry.role, twin)
 
 
@@ -51,7 +52,7 @@ def admit(study: Study, entry: ContestEntry, arms: Sequence[tuple[TaskMatch, Arm
         EntryEvent(
             entry_id=entry.entry_id,
             number=entry.number,
-            entrant=entry.entrant,
+            entrant=entry.mark,
             role=entry.role,
             program_id=entry.program_id,
             sha256=entry.sha256,

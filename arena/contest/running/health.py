@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +22,9 @@ from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.serving.clock import utc_now
 from arena.study.lock import is_taken
 
-LITTLE_DISK = 1 << 30  # bytes free; less is a problem
-
 
 class QueueHealth(TypedDict):
-    """Times in seconds, sizes in bytes. ``problems``: sentences; empty if there are none."""
+    """Times in seconds. ``problems``: sentences; empty if there are none."""
 
     phase: Phase
     is_made: bool  # the decision
@@ -41,9 +37,6 @@ class QueueHealth(TypedDict):
     suspects: int
     acts_to_be_told: int
     workers: int
-    disk_free: int
-    ledger_bytes: int
-    load: float
     power: float | None  # `plan.measured_power`, from ten runs beyond each row's first on, and until the race
     problems: NotRequired[list[str]]
 
@@ -66,9 +59,6 @@ def health(contest: Contest) -> QueueHealth:
         "suspects": sum(entry.attempts > 0 and entry.state not in ENDED for entry in entries),
         "acts_to_be_told": unrecorded,
         "workers": contest.study.workers,
-        "disk_free": shutil.disk_usage(contest.folder).free,
-        "ledger_bytes": _size(contest.folder / "ledger"),
-        "load": round(os.getloadavg()[0], 2),
         "power": power(contest),
     }
     return {**report, "problems": problems(report, contest.folder)}
@@ -81,7 +71,7 @@ def queue_words(report: QueueHealth) -> str:
     if report["at_work"]:
         doing = "runs the leaders for the decision" if report["phase"] == "deciding" else "running"
         doing = "publishes the decision" if report["is_made"] else doing
-        return f"{doing}, {many(report['workers'], 'worker')}; load of this machine: {report['load']:g}"
+        return f"{doing}, {many(report['workers'], 'worker')}"
     seen = "" if report["seen_seconds"] is None else f", last active {duration(report['seen_seconds'])} ago"
     return f"not running{seen}"
 
@@ -108,14 +98,8 @@ def problems(report: QueueHealth, folder: Path) -> list[str]:
         messages.append(f"the queue is paused: {report['pause']['message']} ({report['pause']['hint']})")
     if report["suspects"]:
         messages.append(f"lost runs of {many(report['suspects'], 'entry')} are tried again last, one at a time")
-    if report["disk_free"] < LITTLE_DISK:
-        messages.append(f"the disk has {report['disk_free'] >> 20} MiB left")
     return messages
 
 
 def _ago(at: JsonValue) -> float | None:
     return round((utc_now() - datetime.fromisoformat(at)).total_seconds(), 1) if isinstance(at, str) else None
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())

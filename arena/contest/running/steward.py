@@ -225,7 +225,7 @@ class Steward:
         number = hand.number
         self.runs_done[number] += hand.index is not None and self._measured(number, hand.index)
         self._reached(number)
-        self.count(f"{self._name(number)}: {self.runs_done[number]} of {self.wanted} runs")
+        self.count(f"entry {number}: {self.runs_done[number]} of {self.wanted} runs")
 
     def _reached(self, number: int) -> None:
         """Store the state that an entry has reached by its measured runs."""
@@ -237,14 +237,10 @@ class Steward:
     def _screened(self, number: int, run: RunEndedEvent) -> None:
         if run.baseline_metric is None or run.final_metric is None:
             why = run.reason or "no experiment of the screening run succeeded"
-            change(self.contest, number, state="failed", reason=why)
-            self.say(f"{self._name(number)} failed: {why}")
+            change(self.contest, number, state="failed", failure=why)
+            self.say(f"{f'entry {number}'} failed: {why}")
         else:
             change(self.contest, number, state="waiting", attempts=0)
-
-    def _name(self, number: int) -> str:
-        with self.contest.database.read() as connection:
-            return connection.get_one(ContestEntry, number).label
 
     def lost(self, hand: InHand, why: str) -> None:
         """Count a run that ended without a result, for a reason that other entries do not share."""
@@ -258,9 +254,9 @@ class Steward:
                 left_out = self.contest.state().get("left_out") or {}
                 self.contest.state(left_out={**left_out, str(hand.number): reason})
             else:
-                change(self.contest, hand.number, state="void", reason=reason)
+                change(self.contest, hand.number, void=reason)
             acts.record_given_up(self.contest, self.study, hand.number, reason)
-        self.say(f"{entry.label}: a run was lost: {why}")
+        self.say(f"entry {hand.number}: a run was lost: {why}")
 
     def abandon(self) -> list[InHand]:
         """Forget the jobs in progress; they resume from the ledger."""

@@ -16,8 +16,8 @@ from analysis.ledger import read
 from analysis.ledger.events import AnnouncementEvent, ContestEvent
 from analysis.report.page import report
 from analysis.study import read_study
-from arena.contest.contest import Contest
-from arena.contest.entering.removal import rename
+from arena.contest.contest import Contest, without_names
+from arena.contest.listing import name_entries
 from arena.contest.ranking.decision import FinalRace, decided
 from arena.contest.ranking.views import signed_entries
 from arena.contest.running.pause import HOSTS, answers
@@ -146,6 +146,7 @@ def announced(steward: Steward, race: FinalRace) -> Announcement:
     announcement = decided(race)
     while steward.record_acts():  # the host has acted meanwhile
         announcement = decided(race)
+    announcement = without_names(announcement)
     announcement["ledger_head"] = contest.publish_head(study)
     about = {"contest_id": contest.config.contest_id, "closed_early": contest.state().get("early", "")}
     body = {**about, **announcement, "entries": signed_entries(contest)}
@@ -156,7 +157,7 @@ def announced(steward: Steward, race: FinalRace) -> Announcement:
 def publish(contest: Contest) -> None:
     """Write the report of the folder, which the pages show from then on."""
     with read_study(contest.folder) as con:
-        rename(con, contest.folder)
+        name_entries(con, contest.folder)
         html = report(con, contest.folder.name, contest.config.title)
     partial = contest.folder / f"{REPORT}.partial"
     partial.write_bytes(html.encode("utf-8", "replace"))

@@ -45,10 +45,10 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
         return show(host, request, "problem", status, problem={"message": message, "hint": hint}, missing=status == 404)
 
     answer_faults(app)
-    app.add_middleware(BodyLimit, said=add_handlers(app, problem, STATUSES), too_large=TOO_LARGE)
+    add_handlers(app, problem, STATUSES)
+    app.add_middleware(BodyLimit, too_large=TOO_LARGE)
     app.add_middleware(ApiVersion)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
     app.add_middleware(HeadAsGet)
-    app.state.endings = [host.changes.end]
     return app

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from difflib import unified_diff
+from functools import lru_cache
 from itertools import pairwise
 
 from fastapi import APIRouter, Request, Response
@@ -15,11 +17,13 @@ from arena.contest.ranking.history import EntryRun, ShownExperiment
 from arena.contest.ranking.view_types import EntryView
 from arena.contest.running.arms import BOARD, CONFIRMATION, SCREENING
 from arena.contest.tables import ContestEntry, EntryParent, Person
-from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
 from arena.serving.limits import Chosen, EntryId
+from programs.program import Program
+from programs.shelf import starter
 
+MOST_PAIRED = 250_000  # product of the numbers of lines of two texts: each line is compared with each
 MOST_LINES = 40  # of the text that are not folded
 RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
 TITLES = {"contest": "run {}", "confirmation": "confirming run {}", "screening": "screening run"}  # by purpose
@@ -70,11 +74,14 @@ def runs_of(host: Host, entry: ContestEntry) -> list[EntryRun]:
 
 @dataclass(frozen=True)
 class BestRun:
-    """``kept``: its untouched script and what it kept, each with how much better it scored than the one before."""
+    """``kept``: its untouched script and what it kept, each with how much better it scored than the one before;
+    ``ideas``: of the program, and ``kept_ideas``: those of them that a change which it kept follows."""
 
     title: str
     run: EntryRun
     kept: list[tuple[ShownExperiment, float | None]]
+    ideas: int
+    kept_ideas: int
 
 
 def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None:
@@ -88,7 +95,9 @@ def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None
     first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]
     of_purpose = [run for run in runs if run["purpose"] == first]
     run = max(of_purpose, key=lambda run: -math.inf if run["gain"] is None else run["gain"])
-    return BestRun(TITLES[first].format(run["run"]), run, kept_by(run))
+    kept, ideas = kept_by(run), {idea.directive_id for idea in Program.parse(entry.raw, entry.name).ideas}
+    kept_ideas = ideas & {directive_id for row, _ in kept[1:] for directive_id in row["directive_ids"]}
+    return BestRun(TITLES[first].format(run["run"]), run, kept, len(ideas), len(kept_ideas))
 
 
 def kept_by(run: EntryRun) -> list[tuple[ShownExperiment, float | None]]:
@@ -100,10 +109,11 @@ def kept_by(run: EntryRun) -> list[tuple[ShownExperiment, float | None]]:
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text and its differences from ``base``. The page folds the ``rest`` of a long text, with so many lines."""
+    """The text, and its ``difference`` from ``base``, None where they are too long to compare. The page folds the
+    ``rest`` of a long text, with so many lines."""
 
-    base: BaseText
-    changed: list[Change] | None
+    base: str
+    difference: str | None
     first: str
     rest: str
     rest_lines: int
@@ -112,12 +122,25 @@ class TextShown:
 def text_shown(
     host: Host, entry: ContestEntry, seen: EntryView, viewer: Person | None, admin: bool
 ) -> TextShown | None:
-    """The text, and its differences from that of the parent, if it was named and may be read, else from stock."""
+    """The text, and its difference from that of the parent, if it was named and may be read, else from stock."""
     text = seen["text"]
     if text is None:
         return None
-    base = base_of(host, entry, viewer, admin)
-    return TextShown(base, between(base, text, entry.name), *folded(text))
+    with host.contest.database.read() as connection:
+        number = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
+    parent = views.entry_numbered(host.contest, number) if number is not None else None
+    if parent is None or not views.may_read(host.contest, parent, viewer, admin):
+        return TextShown("stock", difference(starter("stock").text, text), *folded(text))
+    return TextShown(f"its parent, {parent.label}", difference(parent.raw.decode(), text), *folded(text))
+
+
+@lru_cache(maxsize=512)
+def difference(before: str, text: str) -> str | None:
+    """A unified diff; None for texts too long to compare."""
+    lines, others = text.splitlines(), before.splitlines()
+    if len(lines) * len(others) > MOST_PAIRED:
+        return None
+    return "\n".join([*unified_diff(others, lines, lineterm="")][2:])
 
 
 def folded(text: str) -> tuple[str, str, int]:
@@ -126,12 +149,3 @@ def folded(text: str) -> tuple[str, str, int]:
     rest = len(lines) - MOST_LINES
     shown = MOST_LINES if rest >= MOST_LINES / 4 else len(lines)
     return "\n".join(lines[:shown]), "\n".join(lines[shown:]), len(lines) - shown
-
-
-def base_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> BaseText:
-    with host.contest.database.read() as connection:
-        number = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
-    parent = views.entry_numbered(host.contest, number) if number is not None else None
-    if parent is None or not views.may_read(host.contest, parent, viewer, admin):
-        return BaseText("stock", "stock", "")
-    return BaseText(str(number), f"its parent, {parent.label}", parent.raw.decode("utf-8"))

@@ -16,11 +16,9 @@ from arena.contest.contest import Contest
 from arena.contest.entering import accounts
 from arena.contest.entering.accounts import AccessRefused
 from arena.contest.entering.entries import ZIP, Accepted, checked, enter
-from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import entry_of, may_read
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.security import HOSTING, SESSION, form_is_ours
-from arena.serving.events import Changes
 from arena.serving.intake import Intake
 from arena.serving.limits import HEAVY, Rate, client_of
 from arena.serving.tokens import bearer
@@ -71,15 +69,13 @@ class Host:
     contest: Contest
     task: Task
     key: str
-    changes: Changes
     limits: RateLimits
     intake: Intake
 
     @classmethod
     def of(cls, contest: Contest, limits: RateLimits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
-        changes = Changes(partial(version, contest))
-        return cls(contest, contest.task, key, changes, limits, Intake(contest.database))
+        return cls(contest, contest.task, key, limits, Intake(contest.database))
 
     def unread(self, term: str) -> str:
         """Why the task cannot read ``term``, named in backticks in a program; empty if it can."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import PlainTextResponse
 
 from arena.contest.ranking import views
 from arena.contest.ranking.standing import RowRange
@@ -18,8 +18,7 @@ from arena.contest.web.card import winners_card
 from arena.contest.web.host import Host
 from arena.contest.web.render import page
 from arena.contest.web.security import HOSTING, SESSION, VISITOR, form_token, remember, visitor_of
-from arena.serving.events import event_routes
-from arena.serving.headers import CARD_POLICY, POLICY, REPORT_POLICY
+from arena.serving.headers import CARD_POLICY, POLICY, REPORT_POLICY, tagged
 from arena.serving.limits import PageNumber
 from arena.serving.static_files import static_routes
 from arena.serving.throttled_cache import ThrottledCache
@@ -27,56 +26,14 @@ from arena.serving.tokens import bearer
 from programs.common.errors import NotFound
 
 MARKDOWN = "text/markdown; charset=utf-8"
-VARY = "accept, authorization, cookie, host"
 MOST_SHARED = 200  # pages that are the same for all readers
 
 
 def page_routes(host: Host) -> APIRouter:
     """Everything that a browser reads."""
     routes = APIRouter(include_in_schema=False)
-    _public(routes, host)
-    _own(routes, host)
     static_routes(routes)
-    return routes
 
-
-def show(host: Host, request: Request, name: str, status: int = 200, **values: Any) -> Response:
-    """The page of a template; forms in it carry their proof."""
-    visitor = visitor_of(request)
-    proof = form_token(host.key, visitor, request.cookies.get(SESSION, ""))
-    html = page(
-        f"{name}.html.j2",
-        contest=views.contest_view(host.contest),
-        base=str(request.base_url).rstrip("/"),
-        viewer=host.viewer(request),
-        hosting=host.is_host(request),
-        proof=proof,
-        live=request.method == "GET",  # live.js would replace the answer to a form with the page at its address
-        **values,
-    )
-    response = HTMLResponse(html, status)
-    response.headers["vary"] = VARY
-    if request.cookies.get(VISITOR) != visitor:
-        remember(response, request, VISITOR, visitor)
-    return response
-
-
-@lru_cache(maxsize=MOST_SHARED)
-def page_cache(_folder: Path, _page: str, _numbers: tuple[int, ...]) -> ThrottledCache[bytes]:
-    return ThrottledCache()
-
-
-def shared(host: Host, request: Request, draw: Callable[[], Response], *numbers: int) -> Response:
-    """The page that ``draw`` makes of these page numbers; readers without session and token get one that is made for
-    all of them, at most once a second."""
-    if bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
-        return draw()
-    cache = page_cache(host.contest.folder, f"{request.base_url}{request.url.path}", numbers)
-    body = cache.get(int(time.monotonic()), lambda: bytes(draw().body))
-    return HTMLResponse(body, headers={"vary": VARY})
-
-
-def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
         def draw() -> Response:
@@ -124,13 +81,44 @@ def _public(routes: APIRouter, host: Host) -> None:
         text = page("llms.txt.j2", contest=views.contest_view(host.contest), base=base)
         return PlainTextResponse(text)
 
-    event_routes(routes, host.changes)
+    return routes
 
 
-def _own(routes: APIRouter, host: Host) -> None:
-    @routes.get("/me")
-    def me(request: Request) -> Response:
-        viewer = host.viewer(request)
-        if viewer is None:
-            return RedirectResponse("/join", status_code=303)
-        return show(host, request, "me", me=views.person_view(host.contest, viewer))
+def show(host: Host, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+    """The page of a template; forms in it carry their proof."""
+    visitor = visitor_of(request)
+    proof = form_token(host.key, visitor, request.cookies.get(SESSION, ""))
+    html = page(
+        f"{name}.html.j2",
+        contest=views.contest_view(host.contest),
+        base=str(request.base_url).rstrip("/"),
+        viewer=host.viewer(request),
+        hosting=host.is_host(request),
+        proof=proof,
+        live=request.method == "GET",  # live.js would replace the answer to a form with the page at its address
+        part=wants_part(request),
+        **values,
+    )
+    response = tagged(request, html.encode(), status)
+    if request.cookies.get(VISITOR) != visitor:
+        remember(response, request, VISITOR, visitor)
+    return response
+
+
+def wants_part(request: Request) -> bool:
+    """Whether live.js asks, which needs header and main part alone."""
+    return "part=live" in request.headers.get("accept", "")
+
+
+@lru_cache(maxsize=MOST_SHARED)
+def page_cache(_folder: Path, _page: str, _part: bool, _numbers: tuple[int, ...]) -> ThrottledCache[bytes]:
+    return ThrottledCache()
+
+
+def shared(host: Host, request: Request, draw: Callable[[], Response], *numbers: int) -> Response:
+    """The page that ``draw`` makes of these page numbers; readers without session and token get one that is made for
+    all of them, at most once a second."""
+    if bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
+        return draw()
+    cache = page_cache(host.contest.folder, f"{request.base_url}{request.url.path}", wants_part(request), numbers)
+    return tagged(request, cache.get(int(time.monotonic()), lambda: bytes(draw().body)))

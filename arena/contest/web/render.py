@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -58,7 +57,6 @@ def _environment() -> Environment:
         "many": wording.many,
         "cell": cell,
         "minus": wording.minus,
-        "unbroken": unbroken,
         "progress_line": progress_line,
         "progress_of": progress_of,
         "state": state_label,
@@ -93,13 +91,6 @@ def doing(row: QueueRow) -> str:
         return state_label(row["state"])
     runs = row["at_work"]
     return f"{row['state']}{f', {runs} runs at once' if runs > 1 else ''}" if runs else "waiting for its next run"
-
-
-def unbroken(sentence: str) -> str:
-    """A sentence of ours in which no line ends within a duration."""
-    return re.sub(
-        r"(?<=\d) (?=(?:s|min|h|d)\b)|(?<= min) (?=\d)|(?<= h) (?=\d)|(?<= d) (?=\d)", "\N{NO-BREAK SPACE}", sentence
-    )
 
 
 def _scale(rows: Sequence[MeasuredRow]) -> Axis:

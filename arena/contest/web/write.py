@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from analysis.wording import many
-from arena.contest.entering.entries import NotTaken, entries_left, linted, obstacle, unpacked
+from arena.contest.entering.entries import NotTaken, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example
-from arena.contest.ranking.views import entry_labels
+from arena.contest.ranking.views import entry_labels, person_view
 from arena.contest.tables import Person
 from arena.contest.web.host import Host, Posted, body, weight_of
 from arena.contest.web.pages import show
@@ -54,7 +54,7 @@ def page_of(
     scripted = host.contest.study.researcher == "scripted"
     fields = [NAME, *settings(Charter, {"version", *(FOR_MODELS if scripted else ())})]
     viewer = host.viewer(request)
-    left = entries_left(host.contest, viewer) if viewer else None
+    me = person_view(host.contest, viewer) if viewer else None
     return show(
         host,
         request,
@@ -64,7 +64,7 @@ def page_of(
         trainings=round(host.contest.config.run_budget / host.task.cost_seconds),
         files=host.task.baseline().files,
         fields=fields,
-        left=left,
+        me=me,
         text=text,
         checked=checked,
         parent=parent,
@@ -93,6 +93,11 @@ def write_routes(host: Host) -> APIRouter:
         if entry.state == "void":
             raise UsageError("no entry starts from one that is void", hint=entry.reason)
         return page_of(host, request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
+
+    @routes.get("/me")
+    def me(request: Request) -> Response:
+        """The same page, which also has the entries of who is logged in."""
+        return write(request) if host.viewer(request) else RedirectResponse("/join", status_code=303)
 
     @routes.post("/write")
     def check_form(request: Request, form: Posted = given) -> Response:

@@ -15,7 +15,6 @@ def the_order_of_the_queue_is_never_old(monkeypatch: pytest.MonkeyPatch) -> None
     """On a machine that pauses while it is computed, its readers get the old one for as long as twenty such pauses."""
     monkeypatch.setattr("arena.serving.throttled_cache.PATIENCE", 0.0)
     monkeypatch.setattr("arena.contest.ranking.standing.SNAPSHOT_SECONDS", 1e-9)
-    monkeypatch.setattr("arena.contest.ranking.standing.SNAPSHOT_SECONDS", 1e-9)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, NewContest, create_contest
 from arena.contest.entering import accounts
 from arena.contest.running import arms
+from arena.contest.stored import entry_label
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.host import RateLimits
 from arena.contest.web.pages import page_cache
@@ -56,8 +57,8 @@ def founded(folder: Path, **changes: Any) -> NewContest:
 def winner(gain: float, **changes: Any) -> dict[str, Any]:
     """The row of a leader in an announcement."""
     return {
-        "entry_id": "e3", "number": 3, "entrant": "Ada", "name": "Ada 1", "arm_id": "a", "program_id": "p", "n": 28,
-        "se": 0.01, "low": gain - 0.02, "high": gain + 0.02, "claimed": None, "words": 5, "role": "program",
+        "entry_id": "e3", "number": 3, "entrant": "Ada", "name": "1", "arm_id": "a", "program_id": "p", "n": 28,
+        "se": 0.01, "low": gain - 0.02, "high": gain + 0.02, "claimed": None, "words": 5, "kept": 1, "role": "program",
         "trust": "verified", "failed_seeds": 0.0, "device_seconds_charged": 70.0, "tokens": None, "usd": None,
         "gain": gain, "rank_low": 1, "rank_high": 1, "state": "verified", **changes,
     }  # fmt: skip
@@ -67,9 +68,10 @@ def decided(rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     """The announcement of a race of these rows, which the first one won at its only look."""
     first, *others = rows
     lost = {"below": first["number"], "by": 0.189, "runs": first["n"], "above_stock": False}
+    label = entry_label(first["entrant"], first["name"])
     race = {"looks": [first["n"]], "looked": first["n"], "level": 0.01, "leaders": 2, "runs": 56, "equal_runs": 56}
     return {
-        "outcome": "won", "winners": [first], "best": first, "headline": f"{first['name']} won", "rows": rows,
+        "outcome": "won", "winners": [first], "best": first, "headline": f"{label} won", "rows": rows,
         "lost": [{**lost, "number": row["number"]} for row in others if row["role"] == "program"], "race": race,
         "unit": "nats", "secret": "s", "secret_hash": "h", "decided_at": "2026-01-02T00:00:00+00:00",
         **{key: first[key] for key in ("gain", "low", "high", "n")}, "over_stock": 0.2, "over_low": 0.1,

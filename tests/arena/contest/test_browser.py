@@ -17,7 +17,7 @@ from arena.contest.tables import ContestEntry
 from inner_loop.events import RunStartedEvent
 from programs.common.ids import content_id
 from programs.shelf import starter
-from tests.analysis.report.browser import Browser, found, hidden_and_back
+from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.hosting import founded, newcomer, numbered, served
 from tests.events import example
 
@@ -27,6 +27,7 @@ pytestmark = [
 ]
 LIVE = "document.querySelector('script[src$=\"live.js\"]') !== null"
 STACKED = "[...document.querySelectorAll('.scroll:has(> table)')].every((one) => one.scrollWidth <= one.clientWidth)"
+POLLED = "document.querySelector('#live').textContent.startsWith('Live: checked ')"
 SECONDS = 60.0  # for what the browser has to notice, on a busy machine
 
 
@@ -52,19 +53,6 @@ def until(browser: Browser, script: str) -> None:
             pass
         time.sleep(0.1)
     raise AssertionError(f"never: {script}")
-
-
-def listening(browser: Browser) -> None:
-    """Wait until the first event has told the page how things stand: what changes from now on is news to it."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        browser.value("1")  # whatever is on its way has arrived by now
-        seen = [(event.get("method"), event.get("params", {}).get("eventName")) for event in browser.events]
-        since = seen[-1 - seen[::-1].index(("Page.frameNavigated", None)) :]
-        if ("Network.eventSourceMessageReceived", "change") in since:
-            return
-        time.sleep(0.1)
-    raise AssertionError("never: an event")
 
 
 def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
@@ -174,13 +162,11 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     submit(browser, "/enter", "location.pathname.startsWith('/entry/')", text="# Mine\n\n- <script>alert(1)</script>\n")
     state = "document.querySelector('.states [aria-current]').textContent"
     assert browser.value(state) == "queued"
-    until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
-    listening(browser)
+    until(browser, POLLED)
     with contest.database.read() as connection:
-        number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 3").one().number
+        number = connection.query(ContestEntry).where(ContestEntry.name == "3").one().number
     change(contest, number, state="screening")
     until(browser, f"{state} === 'screening'")  # without a reload
-    until(browser, "document.querySelector('#live').textContent.includes(', last change ')")
     browser.value("document.querySelector('main nav [href=\"#ids\"]').focus()")
     arm_id = content_id("a", content_id("m", contest.study.study_id, SCREENING), numbered(contest, number).entry_id)
     with Ledger(contest.folder / "ledger", "worker-0") as worker:  # no change of the queue or the board
@@ -205,7 +191,7 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     go(browser, f"{base}/join")
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
     rows = {row["name"]: row["entry_id"] for row in board_view(contest)["rows"] if row["role"] == "program"}
-    entry = rows["Ada 1"]  # whichever leads: the page of a later version says more
+    entry = rows["1"]  # whichever leads: the page of a later version says more
     for width in (1280, 360):
         for path in (f"/entry/{entry}", "/"):
             go(browser, base + path, width)
@@ -242,15 +228,21 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
         browser, "document.querySelector('.experiments details[open] .diff, .experiments details[open] .note') !== null"
     )
     go(browser, base, 360)
-    until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
-    listening(browser)
+    until(browser, POLLED)
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, lambda _: None)
     until(browser, "document.querySelector('.phase').textContent === 'decided'")  # without a reload
     assert browser.value("document.querySelector('header nav').textContent.includes('Write')") is False
     go(browser, base)
     until(browser, "document.querySelector('.verdict h2')?.textContent.length > 0")
-    hidden_and_back(browser)
+    until(browser, POLLED)
+    requests = "performance.getEntriesByType('resource').filter((one) => one.initiatorType === 'fetch').length"
+    for hidden, more in (("true", False), ("false", True)):  # another tab asks for nothing
+        browser.value(f"Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }})")
+        browser.value("document.dispatchEvent(new Event('visibilitychange'))")
+        before = browser.value(requests)
+        time.sleep(5.0)
+        assert (browser.value(requests) > before) == more
     assert browser.complaints() == []
 
 

@@ -53,7 +53,7 @@ def test_pages_of_many_entries_read_few_rows_after_the_race_began(contest: Conte
 
 def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
     entered(contest, "local", "one-line", "local", "one-line", "local")  # numbers 3 to 7
-    change(contest, 6, state="failed", reason="no experiment succeeded")
+    change(contest, 6, state="failed", failure="no experiment succeeded")
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
     board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
     monkeypatch.setattr("arena.contest.ranking.decision.ranked_entries", lambda *_: board)

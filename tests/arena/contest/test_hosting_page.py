@@ -52,7 +52,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert pressed(host, "/host/unvoid", entry=entry, because="it was not").status == 303
         assert stranger.get(f"/api/v1/entries/{entry}").json["state"] == "queued"
         contest.database.set_fact("deciding", done=3, wanted=9, looks=[], next_look=5, race=[
-            {"entry_id": entry, "number": 3, "entrant": "Ada", "name": "Ada 1", "said": "in the race; 1 of 5 runs done"}
+            {"entry_id": entry, "number": 3, "entrant": "Ada", "name": "1", "said": "in the race; 1 of 5 runs done"}
         ])  # fmt: skip
         contest.state(deciding=utc_now().isoformat())
         assert "in the race; 1 of 5 runs done" in host.get("/host").text

@@ -44,9 +44,9 @@ def test_after_the_decision_the_deciding_runs_are_shown(contest: Contest) -> Non
 
 def test_entries_without_a_measured_run_are_listed_too(contest: Contest) -> None:
     entered(contest, "local", "one-line")
-    change(contest, 4, state="failed", reason="no experiment succeeded")
+    change(contest, 4, state="failed", failure="no experiment succeeded")
     rows = metaloop("contest", "status", contest.folder).stdout.split("result\n")[1]
-    assert re.match(r"\tP one-line 1 1\t.*\tfailed\t.*\tno experiment succeeded\n\tP local 0 1\t.*queued", rows)
+    assert re.match(r"\tP one-line 1: 1\t.*\tfailed\t.*\tno experiment succeeded\n\tP local 0: 1\t.*queued", rows)
 
 
 def test_status_of_entries_outside_the_race_has_their_reasons(contest: Contest) -> None:
@@ -59,8 +59,8 @@ def test_status_of_entries_outside_the_race_has_their_reasons(contest: Contest) 
         acts.void(contest, "6", "sent twice")
         steward.record_acts()
     printed = metaloop(*command).stdout
-    assert "P one-line 3 1 (void)" in metaloop("standings", contest.folder).stdout
-    assert re.search(r"P one-line 3 1\t.*void\t.*: sent twice\n", printed)
+    assert "P one-line 3: 1 (void)" in metaloop("standings", contest.folder).stdout
+    assert re.search(r"P one-line 3: 1\t.*void\t.*: sent twice\n", printed)
     reasons = {"3": "it has no measured gain", "5": "it behaves like entry 3", "6": "was void"}
     contest.database.set_fact("not_racing", **reasons)
     contest.database.set_fact("deciding", done=3, wanted=9, race=[{"number": 4, "said": "in the race"}])
@@ -68,14 +68,14 @@ def test_status_of_entries_outside_the_race_has_their_reasons(contest: Contest) 
     acts.unvoid(contest, "6", "a mistake")
     printed = metaloop(*command).stdout
     for entry, result in (
-        ("P one-line 1 1", "in the race"), ("P local 2 1", "it behaves like entry 3"), ("P one-line 3 1", WAS_VOID),
-        ("P local 0 1", "it has no measured gain"),
+        ("P one-line 1: 1", "in the race"), ("P local 2: 1", "it behaves like entry 3"), ("P one-line 3: 1", WAS_VOID),
+        ("P local 0: 1", "it has no measured gain"),
     ):  # fmt: skip
         assert re.search(rf"{entry}\t.*\t{result}\n", printed)
 
 
 def test_status_before_a_made_decision_is_published_says_so(contest: Contest) -> None:
-    row = {"entry_id": "e3", "number": 3, "entrant": "Ada", "name": "Ada 1", "said": "in the race; 7 of 7 runs"}
+    row = {"entry_id": "e3", "number": 3, "entrant": "Ada", "name": "1", "said": "in the race; 7 of 7 runs"}
     contest.database.set_fact("deciding", done=21, wanted=28, looks=[], race=[row], next_look=7)
     contest.state(deciding="2026-01-01T00:00:00+00:00")
     published = "confirming runs are done; the decision is being published"
@@ -92,7 +92,7 @@ def test_the_reason_and_the_whole_interval_fit_into_80_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     contest = founded(tmp_path).contest
-    rows = [winner(0.929), winner(0.740, number=4, entry_id="e4", entrant="Ben", name="Ben 2")]
+    rows = [winner(0.929), winner(0.740, number=4, entry_id="e4", entrant="Ben", name="2")]
     contest.database.set_fact("announcement", **decided(rows))
     contest.state(decided="2026-01-01T00:00:00+00:00")
     monkeypatch.setenv("COLUMNS", "80")
@@ -136,7 +136,7 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(contest: Contest)
         path = ada.form("/enter", text="# Mine\n").headers["location"]
         with contest.database.read() as connection:
             entry = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
-        named = {"number": entry.number, "entry_id": entry.entry_id, "entrant": "Ada", "name": "Ada 1"}
+        named = {"number": entry.number, "entry_id": entry.entry_id, "entrant": "Ada", "name": "1"}
         said = "out after 7 runs: 0.29 below Ben 1"
         race = [{**named, "said": "in the race", "number": 99, "name": "x"}, {**named, "said": said}]
         contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=race, next_look=5)

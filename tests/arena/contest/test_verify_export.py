@@ -152,8 +152,8 @@ def appended(name: str, raw: bytes) -> Callable[[Path], None]:
 
 #: What is edited, and what the refusal says.
 FOLDER_EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "swapped names": (renamed({"Ada": "Bob", "Bob": "Ada"}), "entries/00003-Ada.md"),
-    "other names": (renamed({"Ada": "Mallory", "Bob": "Trudy"}), "entries/00003-Ada.md"),
+    "swapped names": (renamed({"Ada": "Bob", "Bob": "Ada"}), "another entrant of entry 3"),
+    "other names": (renamed({"Ada": "Mallory", "Bob": "Trudy"}), "another entrant of entry 3"),
     "other text": (appended("entries/00003-Ada.md", b"\nAnother.\n"), "entries/00003-Ada.md says"),
     "more texts": (appended("entries/00099-Zoe.md", b"# Zoe\n"), "entries/00099-Zoe.md: its words are not"),
     "other rules": (other_rules, "contest.toml says rules_hash"),

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 
 from arena.contest.client import API, API_HEADER, ContestClient, refuse_other
 from arena.contest.create import NewContest
 from arena.contest.ranking.view_types import ContestView
 from arena.contest.web.host import RateLimits
+from arena.contest.web.pages import page_cache
 from arena.serving.client import RequestRejected
-from arena.serving.clock import utc_now
-from arena.serving.limits import LINGER_BYTES, MOST_BODY, BodyLimit, Rate
+from arena.serving.limits import MOST_BODY, Rate
 from programs.common.errors import NotComparable
 from programs.common.text import MAX_BYTES
 from programs.program import Program
@@ -123,20 +120,13 @@ def test_what_is_too_large_is_not_even_read(place: Place) -> None:
         assert eve.ask("POST", "/api/v1/entries", content_length=told).status in (400, 413)
 
 
-def test_only_so_much_of_a_refused_body_is_read() -> None:
-    read, sent = 0, []
-
-    async def receive() -> dict[str, Any]:
-        nonlocal read
-        read += 1 << 16
-        return {"type": "http.request", "body": bytes(1 << 16), "more_body": True}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope: Any = {"type": "http", "headers": [(b"content-length", b"99999999999")]}
-    asyncio.run(BodyLimit(Starlette())(scope, receive, send))
-    assert sent[0]["status"] == 413 and sent[-1].get("more_body") is None and read == LINGER_BYTES
+def test_upload_that_is_cut_off_is_not_stored(place: Place) -> None:
+    ada, raw = joined(place.port, "Cut off"), LOCAL + b"\n" * 40_000
+    for body in (LOCAL, raw[:20_000]):
+        head = f"POST /api/v1/entries HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\n"
+        with socket.create_connection(("127.0.0.1", place.port), timeout=200) as connection:
+            connection.sendall(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + body)
+    assert ada.enter(LOCAL).status == 201 and len(ada.get("/api/v1/me").json["entries"]) == 1
 
 
 @pytest.mark.parametrize(("path", "said"), [("/study.toml", "no page at the address"), ("/entry/x", "no entry")])
@@ -153,33 +143,17 @@ def test_the_secret_is_nowhere_before_the_decision(place: Place) -> None:
         assert secret not in admin.get(path).text
 
 
-def test_events_begin_at_once(place: Place) -> None:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", place.port, timeout=200)
-    connection.request("GET", "/events")
-    answer = connection.getresponse()
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    lines = [answer.readline().decode() for _ in range(7)]
-    connection.close()
-    assert "event: change\n" in lines
-    now = datetime.fromisoformat(lines[lines.index("event: now\n") + 1].removeprefix("data: ").strip())
-    assert abs((utc_now() - now).total_seconds()) < 60  # a page may be an old copy; its clock goes by this
-    assert "board" in json.loads(lines[-1].removeprefix("data: "))
-
-
-def test_open_streams_of_events_end_in_peace_with_the_server(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    import http.client
-
+def test_page_part_is_sent_once_until_it_changes(tmp_path: Path) -> None:
     with served(founded(tmp_path).contest) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=200)
-        connection.request("GET", "/events")
-        answer = connection.getresponse()
-        assert answer.readline() == b"retry: 3000\n"
-    assert answer.read().endswith(b"\n\n")  # a whole response: nothing was cut off
-    connection.close()
-    said = capfd.readouterr()
-    assert "Cancel" not in said.err + said.out and "Traceback" not in said.err
+        reader, live = Browser(port), "text/html; part=live"
+        part = reader.get("/queue", accept=live)
+        assert "<main" in part.text and "<footer" not in part.text and "<head>" not in part.text
+        again = reader.get("/queue", accept=live, if_none_match=part.headers["etag"])
+        assert again.status == 304 and again.text == ""
+        assert Browser(port, joined(port, "Ada").token).enter(starter("local").raw).status == 201
+        page_cache.cache_clear()
+        fresh = reader.get("/queue", accept=live, if_none_match=part.headers["etag"])
+        assert "Ada" in fresh.text and fresh.headers["etag"] != part.headers["etag"]
 
 
 def test_a_wrong_code_or_token_says_where_one_comes_from_and_keeps_the_name(tmp_path: Path) -> None:

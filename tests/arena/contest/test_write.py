@@ -214,7 +214,7 @@ def test_a_zip_archive_is_checked_as_it_would_be_stored(port: int) -> None:
 
 INVITATIONS = {
     "/": "Give this to your agent",
-    "/me": "submit a program",
+    "/me": 'formaction="/enter"',
     "/join": '<section aria-labelledby="join">',
     "/llms.txt": "## Take part",
     "/write": 'formaction="/enter"',

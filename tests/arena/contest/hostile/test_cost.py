@@ -69,9 +69,9 @@ def test_it_costs_what_prose_costs(case: Case) -> None:
 @mark("cost")
 def test_two_entries_made_to_be_compared() -> None:
     """Whoever reads may choose what an entry is compared with: another by the same hand, of nearly the same words."""
-    from arena.contest.web.changes import BaseText, between
+    from arena.contest.web.entry import difference
 
     one, other = ("# A\n\n" + "".join(f"- abcdefgh {word} {i:05d}\n" for i in range(2200)) for word in ("xyz", "zyx"))
     began = time.thread_time()
-    assert between(BaseText("n1", "1", one), other, "x") is None
+    assert difference(one, other) is None
     assert time.thread_time() - began < RATIO * LEAST
