@@ -14,6 +14,7 @@ import pytest
 
 from bench.simulated_tasks import random_law, simulated_task
 from bench.whole import resized
+from tests.analysis.imports.samples import tsv
 from tests.meta.cli_study import metaloop
 from tests.meta.evolved import evolved
 from tests.studies import TINY
@@ -26,7 +27,20 @@ PARTS = {
     "contrast": (("later", "earlier"), "verified_gain"),
     "ablation": (("ablation",), "verified_gain"),
     "night": (("night",), "gain"),
+    "import": (("imported",), "metric"),
 }
+LOG = tsv(
+    "commit|val_error|status|description",
+    "a1|0.310|keep|baseline",
+    "a1|0.318|discard|baseline again",
+    "b1|0.290|keep|wider",
+    "c1|0.305|discard|deeper",
+    "d1|0.262|keep|cosine schedule",
+    "d1|0.271|discard|rerun of d1",
+    "d1|0.266|discard|rerun of d1, seed 2",
+    "e1|0.270|discard|dropout",
+    "f1|0.255|keep|warmup",
+)
 SMALL = (
     "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Small\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n- And `LADDER2=10`.\n"
 )
@@ -49,6 +63,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = ("-b", "0.4s", "--budget", "20s", "--seed", "2")
     metaloop("ablate", "small.md", "-t", "./law", *size, "-y", "-s", "ablation", cwd=folder)
     metaloop("improve", "listed.md", "-t", "./law", "--budget", "4s", "--seed", "2", "-s", "night", "-y", cwd=folder)
+    (folder / "results.tsv").write_text(LOG)
+    metaloop("import", "results.tsv", "--rows", "2000", "--direction", "lower", "-s", "imported", cwd=folder)
     return folder
 
 
@@ -90,7 +106,7 @@ def test_recomputed_figures_differ_where_a_digit_of_the_record_is_changed(
     def with_a_changed_digit(*words: str) -> Any:
         found = unchanged(*words)
         for row in found if words[0] == "sql" and not changed else ():
-            if row.get(column):
+            if isinstance(row.get(column), float) and row[column]:
                 changed.append(row[column])
                 row[column] *= 1.001
                 break

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from analysis.report.axis import Axis
 from analysis.verdict.verdict import Verdict, verdict_of
 from analysis.wording import many
+from programs.common.text import shortened
 
 if TYPE_CHECKING:
     import duckdb
@@ -60,20 +61,15 @@ def drawn(
     top = 150.0 + 42 * (len(heads) - 1) + 28 * len(said)
     step = min(52.0, (BOTTOM - top) / max(len(rows), 1))
     at = Axis.over((end for row in rows for end in (row.gain, row.low, row.high)), LEFT, RIGHT)
-    arms = [(row, cut(row.name, MOST_NAME), round(top + step * (n + 0.5), 1)) for n, row in enumerate(rows)]
+    arms = [(row, shortened(row.name, MOST_NAME), round(top + step * (n + 0.5), 1)) for n, row in enumerate(rows)]
     return environment().get_template("card.svg.j2").render(
-        kicker=cut(kicker, LINE), heads=heads, said=said, arms=arms, unit=unit,
-        ticks=at.ticks(8) if rows else [], at=at, top=top, below=round(top + step * len(rows), 1), foot=cut(foot, LINE),
-        left=f"; {many(left, 'more program')} not drawn" if left else "",
+        kicker=shortened(kicker, LINE), heads=heads, said=said, arms=arms, unit=unit,
+        ticks=at.ticks(8) if rows else [], at=at, top=top, below=round(top + step * len(rows), 1),
+        foot=shortened(foot, LINE), left=f"; {many(left, 'more program')} not drawn" if left else "",
     )  # fmt: skip
-
-
-def cut(text: str, most: int) -> str:
-    """At most so many characters of a text; what is left out is marked."""
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def lines_of(texts: Sequence[str], width: int, most: int) -> list[str]:
     """The texts in at most ``most`` lines of ``width`` characters; what is left out is marked."""
     lines = [line for text in texts for line in wrap(text, width, break_on_hyphens=False)]
-    return lines if len(lines) <= most else [*lines[: most - 1], cut(" ".join(lines[most - 1 : most + 1]), width)]
+    return lines if len(lines) <= most else [*lines[: most - 1], shortened(" ".join(lines[most - 1 : most + 1]), width)]

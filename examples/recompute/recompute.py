@@ -4,6 +4,7 @@
     python recompute.py contrast STUDY EARLIER   `metaloop match A B --add EARLIER`: A minus B, over both studies
     python recompute.py ablation STUDY           `metaloop ablate PROGRAM`: the effect of each directive
     python recompute.py night STUDY              `improve` for a night: its one test, its turns, the gain of main
+    python recompute.py import STUDY             an imported log with re-runs: its noise, and p of each kept step
 
 It needs `metaloop` on the PATH, numpy and scipy, and imports nothing of Metaloop: every formula here is a sentence of
 docs/. Each figure is printed beside what `metaloop` shows; the exit status is 1 where a digit differs.
@@ -259,7 +260,43 @@ def turns_p(turns: list[dict[str, Any]], programs: list[str], sd: float | None) 
     return float((1 + np.sum(drawn >= found - 1e-12)) / 10_000)
 
 
-PARTS = {"verdict": verdict, "contrast": contrast, "ablation": ablation, "night": night}
+# -- an imported log -----------------------------------------------------------------------------------------------
+
+
+def import_noise(study: str) -> bool:
+    """The noise of the first run of a log, what it alone would give, and p of each kept step (docs/import.md)."""
+    shown = metaloop("sql", study, "FROM imports WHERE run_id IS NOT NULL")[0]
+    query = "FROM import_rows JOIN experiments USING (run_id, experiment_id, number) WHERE metric IS NOT NULL"
+    rows = [row for row in metaloop("sql", study, query) if row["run_id"] == shown["run_id"]]
+    rows.sort(key=lambda row: row["number"])
+    again = {row["line"]: [r["metric"] for r in rows if r["again"] == row["line"]] for row in rows}
+    groups = []
+    for row in (row for row in rows if again[row["line"]]):
+        is_lucky = row["step_gain"] is not None and len(again[row["line"]]) > 1
+        groups.append([] if is_lucky else [row["metric"]])
+        groups[-1] += again[row["line"]]
+    df = sum(len(group) - 1 for group in groups)
+    sd = (sum(len(group) * np.var(group) for group in groups) / df) ** 0.5
+    steps = [row for row in rows if row["step_gain"] is not None]
+    shares = [row["metric"] for row in [*rows[:1], *steps]]
+    rows_sd = max((p * (1 - p) / shown["n_rows"]) ** 0.5 for p in shares) if shown["n_rows"] else 0.0
+    tries = sum(row["again"] is None and row["number"] != 0 for row in rows)
+    chance = np.hypot(sd, rows_sd) * stats.norm.ppf((tries + 0.625) / (tries + 1.25))
+    same = [agree("SD", sd, shown["noise_sd"]), agree("degrees of freedom", df, shown["noise_df"])]
+    same += [agree("SD of the rows", rows_sd, shown["rows_sd"] or 0.0), agree("luck", chance, shown["chance_gain"])]
+    best, sign = rows[0], 1 if shown["direction"] == "lower" else -1
+    for row in steps:
+        before, after = [best["metric"], *again[best["line"]]], again[row["line"]] or [row["metric"]]
+        tests = 1 if again[row["line"]] else row["step_tries"]
+        seeds, all_rows = sd**2 * (1 / len(before) + 1 / len(after)), 2 * rows_sd**2
+        t = sign * (np.mean(before) - np.mean(after)) / (seeds + all_rows) ** 0.5
+        p = min(1.0, tests * stats.t.sf(t, (seeds + all_rows) ** 2 / (seeds**2 / df)))
+        same.append(agree(f"line {row['line']}: p of the step", p, row["step_p"]))
+        best = row if row["step_gain"] > 0 else best
+    return all(same)
+
+
+PARTS = {"verdict": verdict, "contrast": contrast, "ablation": ablation, "night": night, "import": import_noise}
 
 
 def main(part: str, *studies: str) -> int:
