@@ -22,8 +22,8 @@ NUMBER = r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
 @dataclass(frozen=True)
 class Case:
-    """``words`` of a command: {one} and {two} are simulated tasks, {few} is a folder of three repositories, {tmp} an
-    empty one, {quick} a study that has ended.
+    """``words`` of a command: {one} and {two} are simulated tasks, {tmp} is an empty
+    folder, {quick} a study that has ended.
     ``figures`` stand in what it prints; each # is a finite number. ``code``: its exit status, 1 where it wants more."""
 
     words: str
@@ -47,9 +47,6 @@ CASES = {
         ),
     ),
     "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
-    "harvest": Case(
-        "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
-    ),
     "home": Case(
         "tests 50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
@@ -71,17 +68,8 @@ CASES = {
     ),
     "report": Case("50", ("experiments: #", "views and attribution: # s", "report: # s")),
     "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
-    "repositories": Case("{few}", ("repositories: #", "fields silently wrong: # of #")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
     "sweep": Case("{tmp}/kb {one}", ("one, experiments: #,",)),
-    "validation_rows": Case(
-        "{tmp}/rows.jsonl 1 1",
-        (
-            "100 rows, gains: gain on the rows of the search: # [#, #] of 6",
-            "1000 rows, null: gain on the rows of the search: #",
-            "where the test says no: # of 6",
-        ),
-    ),
     "size": Case("", ("trainer, thousand tokens # # #", "product: # thousand tokens, # lines of Python")),
 }
 #: Why a command is not run here.
@@ -114,13 +102,7 @@ def run(name: str, words: str = "", **places: object) -> str:
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tasks")
     laws = {"one": random_law(2), "two": random_law(3)}
-    few = folder / "few"
-    few.mkdir()
-    for path in sorted((ROOT / "bench" / "repositories").glob("*.toml"))[1::2]:
-        (few / path.name).symlink_to(path)
-    return {name: simulated_task(law, folder / name, name=name, experiments=4) for name, law in laws.items()} | {
-        "few": few
-    }
+    return {name: simulated_task(law, folder / name, name=name, experiments=4) for name, law in laws.items()}
 
 
 @pytest.fixture(scope="module")
