@@ -189,8 +189,8 @@ def apply_study(out: Output, study: Study, plan: Plan, unknown_noise: bool) -> l
     files = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
     out.note(f"branch {applied.branch} in {applied.repository}: {files}; the working tree is unchanged")
     git, patch = f"git -C {resolve.typed(applied.repository)}", shlex.quote(f"{study.folder.name}.patch")
-    commands = [f"{git} show {applied.branch}", f"{git} switch {applied.branch}"]
-    commands.append(f"{git} format-patch -1 --stdout {applied.branch} > {patch}  # with the message")
+    commands = [f"{git} log -p HEAD..{applied.branch}", f"{git} switch {applied.branch}"]
+    commands.append(f"{git} format-patch --stdout HEAD..{applied.branch} > {patch}  # with the messages")
     if program := applied.files.get("program"):
         config = study.config
         agent = own_agent(f"Read {program} and follow it", config.researcher, config.llm.agent)

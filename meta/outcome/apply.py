@@ -1,12 +1,12 @@
-"""Writes what a study found into the repository of its task, as a branch: the program and the train.py. Nothing of the
-working tree, its index or the current branch changes."""
+"""Writes what a study found into the repository of its task, as a branch: the program, and each change of the train.py
+as a commit of its own. Nothing of the working tree, its index or the current branch changes."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.found_scripts import found_script, script_digits, script_sentence
@@ -18,6 +18,7 @@ from analysis.wording import number, plain_text
 from arena.after.harvest import HARVEST
 from arena.study.study import Study
 from meta.outcome.agent_text import for_agents, with_code_changes
+from meta.outcome.branch_commits import Commit, commits_of, kept_changes
 from meta.outcome.evidence_page import training_cost
 from meta.outcome.rewriting import edit_of
 from programs.common.errors import NotFound, UsageError
@@ -62,12 +63,15 @@ def apply(study: Study, origin: str | None, path: str | None, unknown_noise: boo
     decision, champion = decision_of(event.body), study.program(str(event.body["program_id"]))
     with read_study(study.folder, views=VIEWS) as con:
         verdict = verdict_of(con)
-    files, left_out, title = dict[str, tuple[str, bytes]](), list[str](), ""
+    files, commits, left_out = dict[str, str](), list[Commit](), list[str]()
     with repository_of(task) as (root, repository):
+        texts: list[str] = []
         if decision.has_new_program:
             before = study.program(origin) if origin else None
-            files |= program_files(task, champion, before, program_path(task, path, root))
-            texts = [plain_text(verdict.text)]
+            program = program_files(task, champion, before, program_path(task, path, root))
+            files |= {what: file for what, (file, _) in program.items()}
+            message = f"metaloop: {' and '.join(program)} of study {name}\n\n{plain_text(verdict.text)}\n"
+            commits.append(Commit(dict(program.values()), message))
         else:
             why = "acts like yours" if decision.holds else "did not gain significantly more"
             left_out.append(f"the new program, because it {why}")
@@ -77,17 +81,31 @@ def apply(study: Study, origin: str | None, path: str | None, unknown_noise: boo
         if best and (why := why_left_out(study, best, decision, source, unknown_noise)):
             left_out.append(f"the best train.py, because {why}")
         elif best:
-            files |= {file: (str(inside / file), text.encode()) for file, text in best.files}
-            texts.insert(0, describe_script(study, best, source))
-            title = metric_change(found_script(task, best))
-        if not files:
+            files |= {file: str(inside / file) for file, _ in best.files}
+            commits += script_commits(study, best, source, inside, texts)
+        if not commits:
             raise NothingToApply(
                 f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
                 hint=f"see {study.folder / 'champion.evidence.md'}",
             )
-        message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {name}", *texts)) + "\n"
-        branch = commit_branch(repository, f"metaloop/{name}", dict(files.values()), message)
-        return Applied(root, branch, {what: file for what, (file, _) in files.items()}, tuple(left_out))
+        branch = commit_branch(repository, f"metaloop/{name}", commits)
+        return Applied(root, branch, files, tuple(left_out))
+
+
+def script_commits(
+    study: Study, best: HarvestEvent, source: Source, inside: Path, texts: Sequence[str]
+) -> list[Commit]:
+    """A commit for each kept change that leads to the best train.py, if a run kept several; the last one also says what
+    all of them gain. Else one commit on ``source``."""
+    name, task = study.folder.name, study.task
+    title = f"{' and '.join(file for file, _ in best.files)}{metric_change(task, found_script(task, best))}"
+    whole = "\n\n".join([describe_script(study, best, source), *texts])
+    changes = kept_changes(study, source, best.source_id)
+    all_files = {str(inside / file): text.encode() for file, text in best.files}
+    one = [Commit(all_files, f"metaloop: {title} of study {name}\n")]
+    *commits, last = commits_of(changes, task, name, inside) if len(changes) > 2 else one
+    together = f"All {len(commits) + 1} changes together: {title}\n\n" if commits else ""
+    return [*commits, replace(last, message=f"{last.message}\n{together}{whole}\n")]
 
 
 def describe_script(study: Study, best: HarvestEvent, source: Source) -> str:
@@ -106,12 +124,17 @@ def describe_script(study: Study, best: HarvestEvent, source: Source) -> str:
     return "\n".join(filter(None, lines))
 
 
-def metric_change(script: FoundScript) -> str:
-    """`` (val_err 0.24 → 0.22)``: the metric of the untouched script and of this one; empty if it is not recorded."""
+def metric_change(task: Task, script: FoundScript) -> str:
+    """`` (val_err 0.24 → 0.22 [-0.03, -0.01])``: the metric of the untouched script and of this one, and the interval
+    of the difference where there is one; empty if the metric is not recorded."""
     if script.start is None or script.end is None:
         return ""
-    digits = script_digits(script)
-    return plain_text(f" ({script.metric} {number(script.start, digits)} → {number(script.end, digits)})")
+    digits, bounds = script_digits(script), ""
+    if script.low is not None and script.high is not None:
+        ends = sorted(-task.sign * end for end in (script.low, script.high))
+        bounds = f" [{number(ends[0], digits)}, {number(ends[1], digits)}]"
+    change = f"{script.metric} {number(script.start, digits)} → {number(script.end, digits)}"
+    return plain_text(f" ({change}{bounds})")
 
 
 def why_left_out(study: Study, best: HarvestEvent, decision: Decision, source: Source, unknown_noise: bool) -> str:
@@ -181,13 +204,17 @@ def program_path(task: Task, path: str | None, root: Path) -> str:
     return str(file.relative_to(root)) if file.is_absolute() and file.is_relative_to(root) else file.name
 
 
-def commit_branch(repository: BorrowedRepository, branch: str, files: Mapping[str, bytes], message: str) -> str:
-    """The name of the branch with these files on top of HEAD; one that is there with other content is not changed."""
+def commit_branch(repository: BorrowedRepository, branch: str, commits: Sequence[Commit]) -> str:
+    """The name of the branch with these commits on top of HEAD; one that is there with other content is not changed."""
+    files = {path: text for commit in commits for path, text in commit.files.items()}
     tree, name, number = repository.write_tree(files, repository.head), branch, 1
     while (present := repository.resolve(f"refs/heads/{name}^{{tree}}")) not in ("", tree):
         number += 1
         name = f"{branch}-{number}"
     if not present:
-        commit = repository.write_commit(tree, repository.head, message, repository.identity())
-        repository.git("update-ref", f"refs/heads/{name}", commit, "")  # which must not be there
+        tip = repository.head
+        for commit in commits:
+            tree = repository.write_tree(commit.files, tip)
+            tip = repository.write_commit(tree, tip, commit.message, repository.identity())
+        repository.git("update-ref", f"refs/heads/{name}", tip, "")  # which must not be there
     return name

@@ -27,6 +27,7 @@ from meta.cli.screen import header
 from meta.kinds.night import NightKind
 from meta.kinds.size import night_seconds, night_size
 from meta.outcome.apply import Applied, apply, commit_branch, describe_script, program_files, program_path
+from meta.outcome.branch_commits import Commit
 from meta.ui.live import LiveStudy
 from meta.ui.status import StudyStatus
 from programs.common.errors import UsageError
@@ -322,6 +323,20 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(ended: Path, reposi
     git(repository, "checkout", "--", "work/train.py")
 
 
+def test_applied_branch_has_a_commit_for_each_kept_change(ended: Path, repository: Path) -> None:
+    metaloop("resume", ended, "--apply")
+    kept = query(ended, "SELECT number, metric FROM experiments WHERE decision = 'keep' ORDER BY number")
+    commits = git(repository, "log", "--reverse", "--format=%s", "HEAD..metaloop/study", "--", "work").splitlines()
+    assert len(commits) == len(kept) > 1
+    for subject, row in zip(commits, kept, strict=True):
+        assert float(subject.rstrip(")").rpartition(" ")[2]) == pytest.approx(row["metric"], abs=0.01)
+    patches = git(repository, "format-patch", "--stdout", "HEAD..metaloop/study", "--", "work")
+    first = git(repository, "rev-list", "--reverse", "HEAD..metaloop/study", "--", "work").split()[0]
+    assert patches.count("\nSubject: ") == len(kept) and git(repository, "show", f"{first}:work/train.py")
+    whole = git(repository, "log", "-1", "--format=%B", "metaloop/study")
+    assert f"All {len(kept)} changes together: train.py (" in whole
+
+
 def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended: Path) -> None:
     study = Study.open(ended)
     study.look()
@@ -335,7 +350,8 @@ def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended:
 
 def test_a_branch_with_other_content_is_kept(repository: Path) -> None:
     with BorrowedRepository.open(repository, follow=True) as theirs:
-        names = [commit_branch(theirs, "metaloop/x", {"new.md": text}, "one") for text in (b"a", b"b", b"a")]
+        commits = [[Commit({"new.md": text}, "one")] for text in (b"a", b"b", b"a")]
+        names = [commit_branch(theirs, "metaloop/x", each) for each in commits]
     assert names == ["metaloop/x", "metaloop/x-2", "metaloop/x"]
     assert git(repository, "show", "metaloop/x:new.md") == "a"
 

@@ -14,6 +14,7 @@ from analysis.imports.table import UnreadableLog
 from arena.home.chain import merged
 from meta.cli.main import run as main
 from meta.outcome.apply import commit_branch
+from meta.outcome.branch_commits import Commit
 from programs.common.errors import Corrupt
 from programs.common.safe_git import BorrowedRepository
 from tests.analysis.imports.helpers import bring_in, git, repository
@@ -39,7 +40,7 @@ PIPES = ["config", "HEAD", "objects/LOOSE", "objects/pack/INDEX", "objects/info/
 
 def apply_branch(folder: Path, name: str = "metaloop/x", path: str = "new.md") -> str:
     with BorrowedRepository.open(folder, follow=True) as theirs:
-        return commit_branch(theirs, name, {path: b"# New\n"}, "a message\n")
+        return commit_branch(theirs, name, [Commit({path: b"# New\n"}, "a message\n")])
 
 
 def state(folder: Path) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ import pytest
 from analysis.imports.repository import opened
 from analysis.imports.table import UnreadableLog
 from meta.outcome.apply import commit_branch
+from meta.outcome.branch_commits import Commit
 from programs.common.errors import Corrupt
 from programs.common.safe_git import BorrowedRepository, repository_above
 from tests.analysis.imports.helpers import git, repository
@@ -100,7 +101,7 @@ ELSEWHERE = {
 
 def commit_one(folder: Path, name: str = "metaloop/x") -> str:
     with BorrowedRepository.open(folder, follow=True) as theirs:
-        return commit_branch(theirs, name, {"sub/new.md": b"new", "train.py": b"LR = 9\n"}, "one\n")
+        return commit_branch(theirs, name, [Commit({"sub/new.md": b"new", "train.py": b"LR = 9\n"}, "one\n")])
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *ELSEWHERE])
