@@ -18,7 +18,7 @@ from analysis.wording import number, plain_text
 from arena.after.harvest import HARVEST
 from arena.study.study import Study
 from meta.outcome.agent_text import for_agents, with_code_changes
-from meta.outcome.branch_commits import Commit, commits_of, kept_changes
+from meta.outcome.branch_commits import Commit, change_commits
 from meta.outcome.evidence_page import training_cost
 from meta.outcome.rewriting import edit_of
 from programs.common.errors import NotFound, UsageError
@@ -100,10 +100,10 @@ def script_commits(
     name, task = study.folder.name, study.task
     title = f"{' and '.join(file for file, _ in best.files)}{metric_change(task, found_script(task, best))}"
     whole = "\n\n".join([describe_script(study, best, source), *texts])
-    changes = kept_changes(study, source, best.source_id)
+    steps = change_commits(study, source, best.source_id, inside)
     all_files = {str(inside / file): text.encode() for file, text in best.files}
     one = [Commit(all_files, f"metaloop: {title} of study {name}\n")]
-    *commits, last = commits_of(changes, task, name, inside) if len(changes) > 2 else one
+    *commits, last = steps if len(steps) > 1 else one
     together = f"All {len(commits) + 1} changes together: {title}\n\n" if commits else ""
     return [*commits, replace(last, message=f"{last.message}\n{together}{whole}\n")]
 
