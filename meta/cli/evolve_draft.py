@@ -29,7 +29,7 @@ from meta.cli.flags import (
 )
 from meta.cli.model_options import parse_models
 from meta.cli.new_study import DEFAULT_TASK, load_tasks, playing_settings
-from meta.cli.options import flag, rare
+from meta.cli.options import Percent, flag, rare
 from meta.cli.output import Output
 from meta.kinds import size
 from meta.kinds.contract import Draft, named_kind
@@ -65,6 +65,14 @@ class SizeFlags:
     generations: Annotated[int | None, rare("Number of generations of new programs.", min=0)]
     runs: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
     harvest: HarvestFlag
+    ablate: Annotated[
+        int | None,
+        rare(
+            "Of the budget of a night, the share that trains its last train.py without each of its changes  "
+            "[default: 0%].",
+            type=Percent(0, 50),
+        ),
+    ]
 
     @property
     def sets_matches(self) -> bool:
@@ -170,6 +178,11 @@ def draft_evolution(out: Output, paths: Sequence[str], flags: EvolveFlags) -> tu
     sized = size_of(flags.size, options, a_run)
     if sized is None:
         return draft_night(flags.size, options, settings, remarks), task
+    if flags.size.ablate:
+        raise UsageError(
+            "--set ablate is for a night, and this is a study of matches",
+            hint="metaloop ablate RUN, when it has ended, leaves out each change of a run",
+        )
     plan, programs = sized
     config = evolve_config(
         plan, programs, task=task, further=options.training[1:], held_out=options.reserve,
@@ -187,8 +200,10 @@ def draft_night(
     """A night of the user's program and others, with the whole budget."""
     assert flags.budget is not None
     task, own = options.training[0], options.own[0]
-    run_budget, seeds = size.night_size(flags.budget, task)
+    ablation_seconds = flags.budget * (flags.ablate or 0) / 100
+    run_budget, seeds = size.night_size(flags.budget - ablation_seconds, task)
     turns = taking_turns(own, options.taught, task, options.researcher, options.past_champion)
+    settings = {**settings, "ablation_seconds": ablation_seconds or None}
     config = night_config(turns, task=task, run_budget=run_budget, fresh_seeds=seeds, own=own, **settings)
     kind = named_kind("night")
     reason = (

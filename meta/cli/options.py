@@ -59,6 +59,15 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+class Percent(click.IntRange):
+    """A click type: ``20%`` or ``20``."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return click.IntRange.convert(self, str(value).removesuffix("%"), param, ctx)  # type: ignore[arg-type]
+
+
 def flag(
     help: str,
     *names: str,

@@ -50,18 +50,20 @@ def evolve_config(
 
 def night_config(
     turns: Sequence[Program], *, task: Task, run_budget: float, fresh_seeds: int, own: Program,
-    path: str | None = None, past: PastStudy | None = None, **settings: Any,
+    path: str | None = None, past: PastStudy | None = None, ablation_seconds: float | None = None, **settings: Any,
 ) -> StudyConfig:  # fmt: skip
     """A new night of the programs that take ``turns`` (`meta.population.taking_turns`), to improve ``own``.
 
     ``run_budget``: device-seconds of its one run; ``fresh_seeds``: with which its main, and the untouched files, are
-    trained at the end. It goes on from the main of ``past``. ``settings``: others of `new_config`.
+    trained at the end; ``ablation_seconds``: to train main without each of its changes. It goes on from the main of
+    ``past``. ``settings``: others of `new_config`.
     """
     plan = NightPlan(
         turns=[program.program_id for program in turns],
         origin=own.program_id,
         path=path,
         main_seconds=past.main_seconds if past and past.main_seconds else None,
+        ablation_seconds=ablation_seconds,
     )
     return new_config(
         "night",

@@ -45,13 +45,19 @@ class NightKind(StudyKind[NightPlan]):
             work = from_main(work, a_run, seeds, plan.main_seconds)
             start = f"main of {config.from_study.folder}; a training of it takes {duration(plan.main_seconds)}, one of "
             start += f"the untouched script {duration(task.cost_seconds)}"
+        if plan.ablation_seconds:
+            work = replace(work, device_seconds=work.device_seconds + plan.ablation_seconds)
         measured = {
             "stage": "measurement",
             "programs": "main, and the untouched files",
             "runs of each": many(seeds, "training"),
         }
         turns = {"stage": "one night", "programs": "by turns on one train.py", "runs of each": "1"}
-        cost = study_cost(config, [task], [work], seeds, stages=[turns, measured], plan=plan.model_dump(mode="json"))
+        stages = [turns, measured]
+        if seconds := plan.ablation_seconds:
+            without = {"stage": "leave-one-out", "programs": "main without each of its changes"}
+            stages.append(without | {"runs of each": duration(seconds)})
+        cost = study_cost(config, [task], [work], seeds, stages=stages, plan=plan.model_dump(mode="json"))
         cost = with_writers(with_researcher(cost, config, task), config, 1, 1)
         cost = cost.with_details(test=plan.test.line)
         shows = (

@@ -179,13 +179,15 @@ class NightPlan(Plan, kind="night"):
 
     ``turns``: ids of the programs, which no data of the night chose; the one test compares the second with the first.
     ``origin``: id of the user's program; ``path``: its file. ``main_seconds``: device-seconds of a training of the main
-    with which the night begins, where it goes on from another one.
+    with which the night begins, where it goes on from another one; ``ablation_seconds``: those in which its last main
+    is trained without each of its changes.
     """
 
     turns: Annotated[list[str], Field(min_length=2)]
     origin: str
     path: str | None = None
     main_seconds: Seconds | None = None
+    ablation_seconds: Seconds | None = None
     test: TurnsTest = TurnsTest()
 
     def require_programs(self, known: Sequence[str]) -> None:

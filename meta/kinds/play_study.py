@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from analysis.evidence.page_text import RowIds, page
 from analysis.evidence.task_evidence import Evidence
 from analysis.verdict.claim import Champion
-from arena.after.harvest import harvest
+from analysis.wording import many
+from arena.after.harvest import HARVEST, harvest
+from arena.after.replay import commits_of, needed, play_replay, trainings
 from arena.study.stop import drain_on_interrupt
 from arena.study.study import Study
 from arena.study.task_set import TaskSet
-from arena.work.executor import ClosingExecutor, Progress
+from arena.work.executor import ClosingExecutor, Executor, Progress
 from arena.work.executors import at_work, executor_of
 from meta.champion import decide_evolution, decide_night, finish_study, recorded_decision
 from meta.evolve import Writers, search
@@ -22,6 +24,8 @@ from meta.mutators.llm.author import Author
 from meta.night import night_result, play_turns
 from meta.population import admit_starters
 from meta.reserve import confirm_on_held_out
+
+LEAST_SEEDS, MOST_SEEDS = 2, 64  # with which each change is left out
 
 
 def play_evolution(study: Study, plan: EvolvePlan, progress: Progress) -> Champion:
@@ -44,12 +48,32 @@ def play_night(study: Study, plan: NightPlan, progress: Progress) -> Champion:
     with at_work(study, progress) as executor:
         admit_starters(study, plan.origin, later_turns=plan.turns[1:])
         play_turns(study, plan, executor, progress)
+        leave_out_changes(study, plan, executor, progress)
         progress({"kind": "note", "text": "computing what each program contributed"})
         night = night_result(study, plan, Author(study, 1, progress).writers)
         parents = [night.parent.program_id]
         study.admit(night.following, generation=0, operator="next", parent_ids=parents)
         decision = recorded_decision(study) or decide_night(study, night, plan.origin)
         return finish_study(study, night.following, decision, plan.origin)
+
+
+def leave_out_changes(study: Study, plan: NightPlan, executor: Executor, progress: Progress) -> None:
+    """Train the last main of a night without each of its changes, with as many fresh seeds as the plan's device time
+    pays for. Raises Drained."""
+    best = study.state.harvests.get((study.task.name, HARVEST))
+    if best is None or plan.ablation_seconds is None:
+        return
+    study.follow()  # what the workers wrote
+    run_id = next(iter(study.state.runs))
+    changes = needed(commits_of(study, run_id, best.source_id))
+    trained = [one for one in study.state.run(run_id).experiments.values() if one.source_id == best.source_id]
+    sources = len(trainings(len(changes), 1))
+    seeds = min(int(plan.ablation_seconds / (trained[0].device_seconds_charged * sources) + 1e-9), MOST_SEEDS)
+    if seeds < LEAST_SEEDS:
+        text = f"no time to leave out each of {many(len(changes), 'change')}: {many(sources * LEAST_SEEDS, 'training')}"
+        progress({"kind": "note", "text": f"{text} would be needed"})
+        return
+    play_replay(study, executor, run_id, changes, seeds, progress)
 
 
 def with_pages(study: Study, writers: Writers) -> Writers:

@@ -60,14 +60,14 @@ def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their
     options = EvolveOptions([starter("local")], [task], [], None, None, None, False, "scripted", ModelConfig())
 
     def has_night(budget: float | None, generations: int | None = None, options: EvolveOptions = options) -> bool:
-        return size_of(SizeFlags(None, budget, False, generations, None, None), options, a_run) is None
+        return size_of(SizeFlags(None, budget, False, generations, None, None, None), options, a_run) is None
 
     little = 96 * task.cost_seconds
     assert has_night(little) and not has_night(None)
     for more in {"options": replace(options, own=[])}, {"generations": 1}:
         with pytest.raises(UsageError, match="too small"):
             has_night(little, **more)
-    largest = size_of(SizeFlags(None, 1e6, False, None, None, None), options, a_run)
+    largest = size_of(SizeFlags(None, 1e6, False, None, None, None, None), options, a_run)
     assert largest and largest[0].final["own"] == largest[0].final["champion"] > 60
     enough = study_seconds(largest[0], options, a_run)
     assert not has_night(enough) and has_night(enough / 2) and not has_night(enough / 2, generations=1)
@@ -341,6 +341,30 @@ def test_applied_branch_has_a_commit_for_each_kept_change(ended: Path, repositor
         )
     whole = git(repository, "log", "-1", "--format=%B", "metaloop/study")
     assert f"All {len(subjects)} changes together: train.py (" in whole
+
+
+def test_night_with_a_share_for_it_leaves_out_each_change(tmp_path: Path) -> None:
+    """The law of the task gives each change's gain."""
+    task, study = tmp_path / "repo", tmp_path / "night"
+    law = Law({"A": 1.0, "B": 1.0}, {("A", 2.0): 0.4, ("B", 2.0): 0.2}, {}, seed=1, noise=0.001)
+    simulated_task(law, task)
+    (task / "program.md").write_text(
+        "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Mine\n\n## Ideas\n\n- Use `a=2`.\n- Use `b=2`.\n"
+    )
+    for words in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
+        subprocess.run(["git", *words], cwd=task, check=True)
+    words = ["improve", task / "program.md", "-t", task, "--budget", "4s", "--seed", "2", "-y", "--apply"]
+    plan = metaloop(*words, "--set", "ablate=30%", "--dry-run", "--json").json
+    assert plan["stages"][-1]["runs of each"] == "1.2 s" and plan["device_seconds"] == pytest.approx(4.0, abs=0.2)
+    metaloop(*words, "--set", "ablate=30%", "-s", study)
+    left_out = query(study, "SELECT label, estimate, n FROM credit WHERE method = 'leave-one-out' ORDER BY estimate")
+    assert [row["label"] for row in left_out] == ["b=2", "a=2"]
+    assert [row["estimate"] for row in left_out] == pytest.approx([0.2, 0.4], abs=0.01)
+    assert [row["n"] for row in left_out] == [3, 3]  # 12 trainings: main, the untouched script, and without each change
+    messages = git(task, "log", "-2", "--format=%b", "metaloop/night")
+    assert messages.count("Gain on fresh data, over the final script without it: +0.") == 2
+    said = metaloop(*words[:4], "--set", "ablate=60%", code=2).stderr
+    assert "ablate" in said and "Traceback" not in said
 
 
 def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended: Path) -> None:
