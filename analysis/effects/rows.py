@@ -11,7 +11,7 @@ from analysis.statistics import Estimate, bh
 from trainer.values.constants import is_number
 
 Value = str | float | int | bool
-Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text
+Key = tuple[str, str]  # of an edit, by `edit_key`: the knob in lower case, the value as JSON
 Design = Literal["randomised", "paired", "observational"]
 LEAST_RUNS = 3  # of a row that may be significant
 NO_COLUMN = {"column": False}  # metadata of a field that the view does not show
@@ -86,8 +86,7 @@ class CreditRow:
     @property
     def key(self) -> Key:
         """Of an edit."""
-        knob, value = self.change
-        return knob.lower(), canonical(value)
+        return edit_key(*self.change)
 
     @property
     def score(self) -> float:
@@ -136,13 +135,16 @@ def corrected(rows: Sequence[CreditRow]) -> list[CreditRow]:
     return [replace(row, q=q) for row, q in zip(known, bh(tested), strict=True)]
 
 
-def canonical(value: Value) -> str:
-    """The same text for equal values: 2 and 2.0 are one value."""
-    return f"{value:.12g}" if is_number(value) else json.dumps(value)
+def edit_key(knob: str, value: Value) -> Key:
+    """The same for edits that are one: the case of a knob does not matter, that of a text does. 2 and 2.0 are one
+    value, and so are fractions that agree to 12 digits; ``True`` is an applied patch."""
+    if not is_number(value):
+        return knob.lower(), json.dumps(value)
+    is_whole = isinstance(value, int) or value.is_integer()
+    return knob.lower(), str(int(value)) if is_whole else f"{value:.12g}"
 
 
-def plain(value: Value) -> str:
-    """A value as in SQL and in ideas: 'adamw', '0.002', 'true'."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def value_text(key: Key) -> str:
+    """The value of an edit as in SQL and in ideas: 'adamw', '0.002', 'true'."""
+    value = json.loads(key[1])
+    return value if isinstance(value, str) else key[1]
