@@ -221,13 +221,17 @@ def aligned(table: Sequence[dict[str, str]]) -> str:
 def verdict_of(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> Verdict:
     """Of an open study with VIEWS. ``decision``: where it is not in the ledger yet."""
     (facts,) = rows(con.execute(statement("verdict/verdict")))
-    (cost,) = rows(con.execute(statement("verdict/overview")))
-    spent = cost["research_seconds"] + cost["verification_seconds"]
     event = facts["champion"] or {}
     d = decision or (decision_of(event) if "decision" in event else None)
     found = decided(d) if d else _announced(con, _of_match(con, facts))
-    known = {key: facts[key] for key in ("runs", "experiments", "trainings")} | {"device_seconds": spent}
+    known = {key: facts[key] for key in ("runs", "experiments", "trainings")} | {"device_seconds": seconds_spent(con)}
     return replace(found, **known, caveats=caveats(con, decision))
+
+
+def seconds_spent(con: duckdb.DuckDBPyConnection) -> float:
+    """The device-seconds that a study took on this machine so far, with verification, checks and ablations."""
+    [(seconds,)] = con.execute("SELECT sum(spent_seconds ORDER BY paid_by, what, times) FROM device_time()").fetchall()
+    return float(seconds)
 
 
 def decided(d: Decision) -> Verdict:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from analysis.statistics import Estimate, mean_interval, pooled_sd
 from analysis.views.tables import statement
-from programs.shelf import starter
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,7 +56,7 @@ def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequ
 
 def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
     """From the verified runs of all selecting matches, in the order of the tasks' first match."""
-    asked = con.execute(statement("verdict/scales"), {"stock": starter("stock").program_id})
+    asked = con.execute(statement("verdict/scales"))
     for task, unit, stock, others in asked.fetchall():
         scale = scale_of(task, unit or "", stock, others)
         mean = scale.stock

@@ -6,8 +6,7 @@ SELECT e.experiment_id, e.run_id, e.number, CASE WHEN e.status <> 'ok' THEN 0.0 
     e.gain, e.status, e.decision, e.device_seconds_charged
 FROM experiments AS e
 WHERE e.task = $task AND e.number > 0 AND e.status <> 'fault' AND list_contains(e.directive_ids, $directive_id)
-    AND NOT coalesce(e.match_id IN (SELECT match_id FROM matches
-        WHERE stream IN ('confirmation', 'reserve') AND purpose IS DISTINCT FROM 'night'), false)
+    AND coalesce(e.match_id NOT IN (SELECT match_id FROM after_search()), true)
 QUALIFY row_number() OVER (PARTITION BY e.run_id, e.source_id
     ORDER BY e.status = 'ok', e.source_id IS NOT DISTINCT FROM e.parent_source_id, e.gain IS NULL OR e.config IS NULL,
         e.number) = 1

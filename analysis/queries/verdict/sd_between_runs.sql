@@ -1,10 +1,7 @@
 -- The SD between runs of one program, of the runs with the task, budget and hardware of the latest match that is not on a
 -- held-out task: the root mean square of that within the arms of stock and that within the others. NULL without two runs.
 WITH gained AS (
-    SELECT m.task, m.run_budget, m.hardware_class, m.stream, r.match_id, r.arm_id, r.started_at,
-        r.role IN ('control', 'a/a') AND split_part(r.name, ' = ', 1) = 'stock' AS is_stock, r.verified_gain AS gain
-    FROM runs AS r JOIN matches AS m USING (match_id)
-    WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL),
+    SELECT *, program_id = stock_id() AS is_stock, verified_gain AS gain FROM verified_runs()),
 latest AS (
     SELECT task, run_budget, hardware_class FROM gained WHERE stream IS DISTINCT FROM 'reserve'
     GROUP BY ALL ORDER BY max(started_at) DESC, max(match_id) DESC LIMIT 1),
