@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from analysis.statistics import Estimate, mean_interval, t_quantile
 from analysis.views.tables import statement, typed_rows
+from trainer.rows import pooled_sd
 
 if TYPE_CHECKING:
     import duckdb
@@ -109,7 +110,7 @@ def _interval(mean: Estimate, finds: int) -> tuple[float | None, float | None]:
 
 def seed_sd(con: duckdb.DuckDBPyConnection, run_id: str) -> float | None:
     """The SD between seeds by what a run has trained twice; None without any."""
-    found = con.execute(statement("effects/repeats_sd"), {"run": run_id}).fetchone()
+    found = pooled_sd(metrics for (metrics,) in con.execute(statement("effects/repeats"), {"run": run_id}).fetchall())
     return found[0] if found else None
 
 

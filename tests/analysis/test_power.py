@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.statistics import pooled_sd, welch_difference
+from analysis.statistics import welch_difference
 from analysis.study import open_study
 from analysis.verdict.power import RunSample, detectable, measured_sd, power, runs_needed
 from tests.meta.cli_study import GAINS, write_study
+from trainer.rows import pooled_sd
 
 
 @pytest.mark.parametrize(

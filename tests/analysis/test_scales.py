@@ -11,12 +11,12 @@ import duckdb
 import pytest
 
 from analysis.report.sections import with_interval
-from analysis.statistics import pooled_sd
 from analysis.study import open_study
 from analysis.views.scales import scale_of, task_scales
 from analysis.views.tables import rows, statement
 from programs.shelf import starter
 from tests.analysis import synthetic
+from trainer.rows import pooled_sd
 
 STOCK = starter("stock").program_id
 
@@ -28,11 +28,11 @@ def test_the_spread_is_that_about_each_programs_own_mean() -> None:
 
 
 def test_stock_is_the_scale_where_it_surely_gains() -> None:
-    clear = scale_of("t", "nats", [2.0, 2.2, 1.8])
+    clear = scale_of("t", "nats", [(STOCK, [2.0, 2.2]), (STOCK, [1.8])])
     assert clear.of_stock and clear.size == pytest.approx(2.0)
-    vague = scale_of("t", "nats", [3.0, -1.0], [[0.0, 2.0]])
+    vague = scale_of("t", "nats", [("p", [0.0, 2.0]), (STOCK, [3.0, -1.0])])
     assert not vague.of_stock and vague.size == pytest.approx(math.sqrt(10 / 2))
-    assert scale_of("t", "nats", [1.0]).size == 1.0  # nothing is known of the spread
+    assert scale_of("t", "nats", [(STOCK, [1.0])]).size == 1.0  # nothing is known of the spread
 
 
 def test_scale_of_a_task_has_the_ended_races_alone(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from analysis.statistics import pooled_sd
 from analysis.study import read_study
 from analysis.verdict.claim import Claim, claim
 from analysis.verdict.decision import Decision, HeldOut, decision_of
@@ -31,6 +30,7 @@ from programs.shelf import starter
 from tests.meta.evolved import evolved
 from tests.planted_evidence import PLANTED
 from tests.studies import TINY, Snapshot, planted
+from trainer.rows import pooled_sd
 from trainer.task import Task
 
 from .cli_study import cli
