@@ -59,6 +59,11 @@ class Estimate:
         return self.interval()[1]
 
     @property
+    def is_shown(self) -> bool:
+        """Whether the 95% interval excludes 0."""
+        return self.is_positive or (self.high is not None and self.high < 0.0)
+
+    @property
     def is_positive(self) -> bool:
         """Whether the 95% interval lies above 0. The one rule for a gain that may divide others."""
         return self.low is not None and self.low > 0.0

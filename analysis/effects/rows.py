@@ -13,6 +13,7 @@ from trainer.values.constants import is_number
 Value = str | float | int | bool
 Key = tuple[str, str]  # of an edit, by `edit_key`: the knob in lower case, the value as JSON
 Design = Literal["randomised", "paired", "observational"]
+LEVEL = 0.05  # of q, the false discovery rate
 LEAST_RUNS = 3  # of a row that may be significant
 NO_COLUMN = {"column": False}  # metadata of a field that the view does not show
 
@@ -37,6 +38,7 @@ class CreditRow:
     n: int  # tries (edits), scripts (directives), pairs of runs (mutations), runs or seeds
     q: float | None = None  # Benjamini-Hochberg, over the rows of a method on a task (`corrected`)
     causal: bool = field(init=False)  # whether pages may use causal words: randomised or paired designs only
+    significant: bool = field(init=False)  # the interval excludes 0 and the false discovery rate holds at 5%
     program_id: str | None = None  # also names the only program with a directive
     directive_id: str | None = None
     child_id: str | None = None
@@ -62,6 +64,8 @@ class CreditRow:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "causal", self.design != "observational")
+        excludes_zero = (self.low or 0.0) > 0.0 or (self.high or 0.0) < 0.0
+        object.__setattr__(self, "significant", excludes_zero and self.q is not None and self.q < LEVEL)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -72,11 +76,6 @@ class CreditRow:
     def gain(self) -> float:
         """The estimate; 0 where nothing was measured."""
         return self.estimate or 0.0
-
-    @property
-    def proven(self) -> bool:
-        """Whether the interval excludes 0 and the false discovery rate holds at 5%."""
-        return self.q is not None and self.q < 0.05 and ((self.low or 0.0) > 0.0 or (self.high or 0.0) < 0.0)
 
     @property
     def change(self) -> tuple[str, Value]:

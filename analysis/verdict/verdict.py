@@ -56,7 +56,7 @@ MOST_SCRIPTS = 3  # sentences about the best train.py of tasks; the table has al
 EFFECTS = """
 SELECT c.program_id, p.name AS program, method = 'factorial' AS directives, c.unit, c.label, c.estimate, c.low, c.high,
     count(*) OVER () AS n,
-    count(*) FILTER (q < 0.05 AND (low > 0 OR high < 0)) OVER () AS significant
+    count(*) FILTER (c.significant) OVER () AS significant
 FROM credit AS c LEFT JOIN programs AS p USING (program_id)
 WHERE CASE WHEN $match IS NULL THEN method = 'leave-one-out' ELSE method = 'factorial' AND match_id = $match END
 ORDER BY abs(estimate) DESC LIMIT 1
@@ -273,7 +273,7 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> Verdi
             "better" if effects["significant"] else "open",
         )
     if against:
-        digits, state = interval_decimals(*against.lead.interval()), "better" if against.is_shown else "open"
+        digits, state = interval_decimals(*against.lead.interval()), "better" if against.lead.is_shown else "open"
     unit = (effects or facts)["unit"] or ""
     found = Verdict(state, unit, digits, "", board, weakest(facts["trust"] or []), contrast=against,
                     match_id=facts["match_id"],

@@ -79,9 +79,11 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     ideas = [d for d in Program.parse(studies.TEXT).directives if d.kind == "idea"]
     first = program_text.CreditRow(
         ideas[0].directive_id, "idea", ideas[0].text, "c1", "factorial", "randomised", 1.8, 0.6, 3.0, 14, 0.01, "nats",
-        True,
+        True, True,
     )  # fmt: skip
-    second = replace(first, directive_id=ideas[1].directive_id, estimate=0.4, low=-0.6, high=1.4, q=0.6)
+    second = replace(
+        first, directive_id=ideas[1].directive_id, estimate=0.4, low=-0.6, high=1.4, q=0.6, significant=False
+    )
     rows = [first, second]
     found = program_text.excerpts(studies.TEXT, rows)
     assert "\n".join(passage.text for passage in found) == studies.TEXT.rstrip("\n")
