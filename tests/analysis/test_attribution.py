@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ def test_planted_edits_are_recovered_and_ordered(folder: Path) -> None:
     ordered = sorted([k for k in credits if k[0] != "LR"], key=lambda k: -credits[k].score)
     assert ordered[:2] == [("muon", True), ("OPT", "adamw")] and ordered[-1] == ("flip", True)
     assert credits["muon", True].significant and not credits["WD", 0.1].significant
+    muon = credits["muon", True]
+    assert not replace(muon, q=0.05).significant and not replace(muon, q=None).significant
+    assert not replace(muon, low=-1.0).significant and replace(muon, low=-2.0, high=-1.0).significant
     assert credits["muon", True].label == "+muon" and credits["LR", 0.002].label == "lr=0.002"
 
 
