@@ -157,12 +157,9 @@ def share_error(value: float, rows: int) -> float:
 
 def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
     """(SD of values around the mean of their group, its degrees of freedom); None if no group has two values."""
-    squares, df = 0.0, 0
-    for values in groups:
-        if len(values) > 1:
-            mean = math.fsum(values) / len(values)
-            squares += math.fsum((value - mean) ** 2 for value in values)
-            df += len(values) - 1
+    known = [(values, math.fsum(values) / len(values)) for values in groups if values]
+    df = sum(len(values) - 1 for values, _ in known)
+    squares = math.fsum((value - mean) ** 2 for values, mean in known for value in values)
     return (math.sqrt(squares / df), df) if df else None
 
 
