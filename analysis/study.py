@@ -33,7 +33,7 @@ COMPUTED = {
     "contributions": ("analysis.effects.contributions:contributions", "analysis.effects.contributions:Contribution"),
 }
 #: of `queries/facts`, where what several queries need is defined once; `program_scores` there needs `scales`
-FACTS = ("after_search", "verified_runs", "scored_runs", "seed_noise", "void_arms", "device_time")
+FACTS = ("after_search", "verified_runs", "scored_runs", "directive_tries", "seed_noise", "void_arms", "device_time")
 COMPUTED_VIEWS = tuple(COMPUTED)
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
