@@ -12,23 +12,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis.effects.experiments import Effects, MethodInput
+from analysis.effects.experiments import Effects, KnobValue, MethodInput
 from analysis.effects.rows import LEAST_RUNS, CreditRow, Key, Value, edit_key, figures, value_text
 from analysis.statistics import Estimate
 from analysis.views.scope import Scope
 from programs.common.ids import content_id
-
-
-@dataclass(frozen=True)
-class KnobValue:
-    """A knob and a value of it, as JSON."""
-
-    knob: str
-    value: str
-
-    @property
-    def key(self) -> Key:
-        return edit_key(self.knob, json.loads(self.value))
 
 
 @dataclass(frozen=True)

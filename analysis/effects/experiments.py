@@ -31,12 +31,22 @@ TYPICAL = 3.0
 
 
 @dataclass(frozen=True)
-class TriedValue:
-    """A knob and its value as JSON, against the task's untouched source."""
+class KnobValue:
+    """A knob and a value of it, as JSON."""
 
-    id: int
     knob: str
     value: str
+
+    @property
+    def key(self) -> Key:
+        return edit_key(self.knob, json.loads(self.value))
+
+
+@dataclass(frozen=True)
+class TriedValue(KnobValue):
+    """One against the task's untouched source."""
+
+    id: int
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,7 @@ def edit_effects(scope: Scope) -> Effects:
     names = scope.rows("effects/effect_names", TriedValue)
     finder = RowFinder(data["run"], data["number"])
     parent, row = finder.positions(data["run"], data["parent"]), finder.positions(marks["run"], marks["number"])
-    values = [edit_key(name.knob, json.loads(name.value)) for name in names]
+    values = [name.key for name in names]
     ids = marks["id"][row >= 0] - (names[0].id if names else 0)
     changed = finder.positions(code["run"], code["number"])
     keys, every = _changes(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.effects.edit import KnobValue
+from analysis.effects.experiments import KnobValue
 from analysis.effects.rows import value_text
 from analysis.views.scope import Scope
 from analysis.views.tables import rows, statement
