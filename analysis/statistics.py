@@ -8,7 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    import numpy as np
+
+Numbers = TypeVar("Numbers", float, "np.ndarray[Any, Any]")
 # Degrees of freedom, at most, of the spread pooled over all other arms when it is mixed with an arm's own (as limma
 # moderates variances, Smyth 2004): the SD of three or four runs is too often off by a factor of two.
 POOLED_DF = 8.0
@@ -52,6 +57,11 @@ class Estimate:
     def high(self) -> float | None:
         """The upper end of the 95% interval."""
         return self.interval()[1]
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the 95% interval excludes 0."""
+        return self.is_positive or (self.high is not None and self.high < 0.0)
 
     @property
     def is_positive(self) -> bool:
@@ -135,9 +145,10 @@ def mean_together(arms: Iterable[Estimate]) -> Estimate:
     return Estimate(mean, math.sqrt(squares / (n - 1) / n), n - 1.0, n=n)
 
 
-def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
+def satterthwaite(parts: Sequence[tuple[Numbers, Numbers]]) -> Numbers:
     """Degrees of freedom of a sum of independent variances, of each with its own (1946); the sum is not 0."""
-    return math.fsum(part for part, _ in parts) ** 2 / math.fsum(part**2 / df for part, df in parts)
+    whole: Any = sum(part for part, _ in parts)
+    return whole**2 / sum(part**2 / df for part, df in parts)  # type: ignore[no-any-return]
 
 
 def mean_over_tasks(tasks: Sequence[Estimate]) -> Estimate:
@@ -171,7 +182,7 @@ def welch_difference(a: Sequence[float], b: Sequence[float], shared: tuple[float
     total = va + vb + shared[0]
     if total == 0.0:
         return Estimate(difference, 0.0, float(len(a) + len(b) - 2), n=n)
-    df = total**2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1) + shared[0] ** 2 / shared[1])
+    df = satterthwaite([(va, len(a) - 1.0), (vb, len(b) - 1.0), shared])
     return Estimate(difference, math.sqrt(total), df, n=n)
 
 
@@ -274,17 +285,6 @@ def between_variance(means: Sequence[float], variances: Sequence[float]) -> floa
 def ratio(gain: float | None, divisor: Estimate) -> float | None:
     """``gain`` as a multiple of another mean gain; None where that may not divide."""
     return gain / divisor.value if gain is not None and divisor.value and divisor.is_positive else None
-
-
-def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
-    """(SD of values around the mean of their group, its degrees of freedom); None if no group has two values."""
-    squares, df = 0.0, 0
-    for values in groups:
-        if len(values) > 1:
-            mean = math.fsum(values) / len(values)
-            squares += math.fsum((value - mean) ** 2 for value in values)
-            df += len(values) - 1
-    return (math.sqrt(squares / df), df) if df else None
 
 
 def error_of(values: Sequence[float]) -> float:

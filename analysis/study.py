@@ -18,6 +18,7 @@ from analysis.ledger import require_whole, segments, verify
 from analysis.ledger.compact import computed, opened, states
 from analysis.views.tables import SQL_VIEWS, answer, column_types, make, plain, statement
 from programs.common.errors import EnvironmentProblem, NotFound
+from programs.shelf import starter
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +32,8 @@ COMPUTED = {
     "transfer": ("analysis.transfer:transfer_cells", "analysis.transfer:Cell"),
     "contributions": ("analysis.effects.contributions:contributions", "analysis.effects.contributions:Contribution"),
 }
+#: of `queries/facts`, where what several queries need is defined once; `program_scores` there needs `scales`
+FACTS = ("after_search", "verified_runs", "scored_runs", "directive_tries", "seed_noise", "void_arms", "device_time")
 COMPUTED_VIEWS = tuple(COMPUTED)
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
@@ -84,8 +87,9 @@ def _tables(ledger: Path) -> _Tables:
         if copy is None:
             verify(ledger)
             make(con, segments(ledger))
-        for macro in ("seed_noise", "void_arms"):
-            con.execute(f"CREATE MACRO {statement(f'verdict/{macro}')}")
+        con.execute(f"CREATE MACRO stock_id() AS '{starter('stock').program_id}'")
+        for fact in FACTS:
+            con.execute(f"CREATE MACRO {statement(f'facts/{fact}')}")
         require_whole(ledger)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
@@ -106,7 +110,7 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal
         else:
             add()
         if name == "scales":
-            con.execute(f"CREATE {held} MACRO {statement('verdict/program_scores')}")  # a macro over the table
+            con.execute(f"CREATE {held} MACRO {statement('facts/program_scores')}")  # a macro over the table
 
 
 def query(path: Path | str, sql: str) -> list[dict[str, JsonValue]]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.statistics import Estimate, mean_interval, ratio
 from analysis.views.tables import rows, statement
-from programs.shelf import starter
 from trainer.trust import weakest
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Cell:
 
 def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
     """The rows of the view, by task, training tasks first, best first. Empty if all runs are on one task."""
-    asked = con.execute(statement("verdict/transfer"), {"stock": starter("stock").program_id})
+    asked = con.execute(statement("verdict/transfer"))
     return [_cell(**row) for row in rows(asked)]
 
 

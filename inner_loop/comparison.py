@@ -8,7 +8,7 @@ from typing import Literal
 
 from inner_loop.bench import Bench
 from inner_loop.events import Experiment
-from trainer.rows import EXACT, VALUES, Difference, paired, share_error
+from trainer.rows import EXACT, VALUES, Difference, paired, pooled_sd, share_error
 from trainer.task import Task
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
@@ -123,12 +123,8 @@ def seed_sd(bench: Bench) -> float | None:
     sources that this run has measured with several seeds. None if it is unknown."""
     if sd := bench.task.seed_sd:
         return sd
-    groups = [list(group.values()) for group in _repeated(bench)]
-    repeats = sum(len(group) - 1 for group in groups)
-    if repeats < LEAST_REPEATS:
-        return None
-    squares = sum((one - sum(group) / len(group)) ** 2 for group in groups for one in group)
-    return math.sqrt(squares / repeats) or None
+    sd, repeats = pooled_sd([*group.values()] for group in _repeated(bench)) or (None, 0)
+    return sd or None if repeats >= LEAST_REPEATS else None
 
 
 def _repeated(bench: Bench) -> list[dict[int, float]]:

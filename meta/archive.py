@@ -16,8 +16,8 @@ from programs.program import Program
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_PAIRED = """SELECT program_id, task, match_id, run_seed, avg(verified_gain) FROM runs
-    WHERE purpose IN ('race', 'generation') AND verified_gain IS NOT NULL GROUP BY ALL"""
+_PAIRED = """SELECT program_id, task, match_id, run_seed, avg(verified_gain ORDER BY run_id) FROM verified_runs()
+    WHERE purpose IN ('race', 'generation') GROUP BY ALL"""
 
 
 class Archive:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.verdict.claim import Against, Claim, claim, claim_over
+from analysis.study import read_study
+from analysis.verdict.claim import Against, Claim, Gains, claim, claim_over
 from analysis.verdict.origin import ancestors
+from analysis.views.tables import statement
 from arena.arms import Entry
 from arena.measuring import untouched_metrics
 from arena.race import Allocation
@@ -49,28 +51,24 @@ def play_final(
     champion_id = entries[0].program.program_id
     for entry in entries:
         tasks.study.admit(entry.program, generation=generation, operator=entry.role, parent_ids=[champion_id])
-    gains = [
-        {arm.role: score.gains for arm, score in zip(match.arms, scores, strict=True)}
-        for match, scores in zip(matches, tasks.play(executor, matches, allocation, progress), strict=True)
-    ]
-    measured = [against(task, match.match_id) for task, match in zip(tasks, matches, strict=True)]
+    tasks.play(executor, matches, allocation, progress)
+    samples = [final_samples(task, match.match_id) for task, match in zip(tasks, matches, strict=True)]
     if not tasks.several:
-        return claim(gains[0], measured[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
-    return claim_over(list(zip(tasks.scales(), gains, measured, strict=True)))
+        return claim(*samples[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
+    return claim_over([(scale, *sample) for scale, sample in zip(tasks.scales(), samples, strict=True)])
 
 
-def against(task: TaskStudy, match_id: str) -> Against:
-    """The baseline metrics of the confirming match, and the share of verifications that succeeded, by role."""
+def final_samples(task: TaskStudy, match_id: str) -> tuple[Gains, Against]:
+    """What the announced test is made from: the gains of each role's runs, which the standings have, too, and what they
+    were compared with."""
+    with read_study(task.study.folder, views=()) as con:
+        parameters = {"match": match_id}
+        arms = con.execute(statement("verdict/tested_arms"), parameters).fetchall()
+        splits = con.execute("SELECT DISTINCT split FROM verifications WHERE match_id = $match", parameters).fetchall()
     match = task.state.matches[match_id]
-    roles = {arm.arm_id: arm.role for arm in match.arms}
-    succeeded: dict[str, list[bool]] = {role: [] for role in roles.values()}
-    splits = set[str | None]()
-    for event in task.state.verifications():
-        if event.arm_id in roles:
-            succeeded[roles[event.arm_id]].append(event.status == "ok")
-            splits.add(event.split)
-    metrics = untouched_metrics(task.state, match.task, match.stream, splits)
-    return Against(tuple(metrics), {role: sum(oks) / max(1, len(oks)) for role, oks in succeeded.items()})
+    metrics = untouched_metrics(task.state, match.task, match.stream, {split for (split,) in splits})
+    touched = {role: float(share) for role, _, share in arms}
+    return {role: gains for role, gains, _ in arms}, Against(tuple(metrics), touched)
 
 
 def arms(tasks: TaskSet, champion: Program, plan: EvolvePlan) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from analysis.effects.experiments import Effects, RowFinder
 from analysis.effects.mixed_model import ExperimentTable, fit
-from analysis.effects.rows import CreditRow, Value, figures, plain
+from analysis.effects.rows import CreditRow, Value, edit_key, figures, value_text
 from analysis.evidence.task_evidence import Evidence, ProgramScore
 from analysis.statistics import Estimate
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
@@ -23,7 +23,7 @@ def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: in
     label = f"+{knob}" if value is True else f"{knob.lower()}={value}"
     row = CreditRow(
         f"c-{knob}-{value}", "t", "edit", "randomised", "nats", label, **figures(Estimate(gain, se)), n=2 * runs,
-        knob=knob, value=plain(value), constant=value, failures=0, runs=runs, device_seconds=1.0,
+        knob=knob, value=value_text(edit_key(knob, value)), constant=value, failures=0, runs=runs, device_seconds=1.0,
     )  # fmt: skip
     return replace(row, **more)
 

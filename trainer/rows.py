@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +153,14 @@ def share_error(value: float, rows: int) -> float:
     """
     share = min(1.0, max(0.0, value))
     return math.sqrt(max(share * (1 - share), rows / (rows + 1) ** 2) / rows)
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
+    """(SD of values around the mean of their group, its degrees of freedom); None if no group has two values."""
+    known = [(values, math.fsum(values) / len(values)) for values in groups if values]
+    df = sum(len(values) - 1 for values, _ in known)
+    squares = math.fsum((value - mean) ** 2 for values, mean in known for value in values)
+    return (math.sqrt(squares / df), df) if df else None
 
 
 def share_scale(values: Sequence[float]) -> float | None:

@@ -30,7 +30,6 @@ METHODS: Registry[Callable[[MethodInput], Sequence[CreditRow]]] = Registry(
     ("known",),
     first=("edit", "directive", "mutation", "factorial", "leave-one-out"),
 )
-LAST = ("confirmation", "reserve")  # streams of matches after the search
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,10 @@ def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = (
 def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = (), *, only: bool = False) -> list[Scope]:
     """Each task of a study, without the matches of its confirmation: they are not used for attribution. ``only``: the
     tasks that have other matches, those of the search."""
-    matches = con.execute(
-        "SELECT match_id, task, CASE WHEN purpose IS DISTINCT FROM 'night' THEN stream END FROM matches"
-    ).fetchall()
-    last = [match_id for match_id, _, stream in matches if stream in LAST]
-    others = {task for _, task, stream in matches if stream not in LAST}
+    last = [match_id for (match_id,) in con.execute("SELECT match_id FROM after_search()").fetchall()]
+    others = {
+        task for match_id, task in con.execute("SELECT match_id, task FROM matches").fetchall() if match_id not in last
+    }
     return [one for one in scopes(con, [*exclude_matches, *last]) if one.task in others or not only]
 
 

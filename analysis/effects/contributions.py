@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.statistics import skewed_difference
+from analysis.statistics import Estimate, mean_interval, t_quantile
 from analysis.views.tables import statement, typed_rows
+from trainer.rows import pooled_sd
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,8 +53,7 @@ class Contribution:
     gain: float
     device_seconds_charged: float
     gain_per_hour: float | None  # of device time
-    low: float | None  # its 95% interval, corrected for skewness, over turns as if they were alike; None where all
-    # gained the same
+    low: float | None  # of `_interval`
     high: float | None
     gain_early: float  # in the first EARLY turns of the night
     gain_late: float  # in its second half
@@ -74,8 +74,8 @@ def turns_of(con: duckdb.DuckDBPyConnection) -> list[NightTurnRow]:
 def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contribution:
     mine = [row for row in night if row.program_id == program_id]
     seconds, gain = math.fsum(row.device_seconds_charged for row in mine), math.fsum(row.gain for row in mine)
-    each = skewed_difference([row.gain for row in mine], [0.0] * len(mine))
-    low, high = each.interval()
+    each = mean_interval([row.gain for row in mine])
+    low, high = _interval(each, sum(row.gain != 0.0 for row in mine))
     per_hour = 3600 * len(mine) / seconds if seconds else 0.0
 
     def at(value: float | None) -> float | None:
@@ -98,9 +98,19 @@ def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contributio
     )
 
 
+def _interval(mean: Estimate, finds: int) -> tuple[float | None, float | None]:
+    """The 95% interval of the mean gain of turns, as if they were alike: Student's, of its logarithm, with as many
+    degrees of freedom as turns found something. Most turns gain nothing and few gain much, so an interval that is as
+    wide on both sides lies too low. None where all gained the same, and without a gain."""
+    if not mean.se or mean.or_zero <= 0.0:
+        return None, None
+    factor = math.exp(t_quantile(0.975, finds) * mean.se / mean.or_zero)
+    return mean.or_zero / factor, mean.or_zero * factor
+
+
 def seed_sd(con: duckdb.DuckDBPyConnection, run_id: str) -> float | None:
     """The SD between seeds by what a run has trained twice; None without any."""
-    found = con.execute(statement("effects/repeats_sd"), {"run": run_id}).fetchone()
+    found = pooled_sd(metrics for (metrics,) in con.execute(statement("effects/repeats"), {"run": run_id}).fetchall())
     return found[0] if found else None
 
 

@@ -12,27 +12,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis.effects.experiments import Effects, MethodInput
-from analysis.effects.rows import LEAST_RUNS, CreditRow, Key, Value, canonical, figures, plain
+from analysis.effects.experiments import Effects, KnobValue, MethodInput
+from analysis.effects.rows import LEAST_RUNS, CreditRow, Key, Value, edit_key, figures, value_text
 from analysis.statistics import Estimate
 from analysis.views.scope import Scope
 from programs.common.ids import content_id
 
 
 @dataclass(frozen=True)
-class KnobValue:
-    """``key``: the knob in lower case. ``value``: in the task's untouched source."""
-
-    key: str
-    value: Value
-
-
-@dataclass(frozen=True)
 class EditTries:
-    """The tries of one knob and value (``value_text``: JSON, as one of them wrote it). ``chosen``: not only by the
-    proposer `random`."""
+    """The tries of one edit (``value_text``: JSON, as one of them wrote it). ``chosen``: not only by the proposer
+    `random`."""
 
-    key: str
     value_text: str
     knob: str
     patch: bool
@@ -50,14 +41,21 @@ def make(known: MethodInput) -> list[CreditRow]:
     """
     scope, effects = known.scope, known.effects
     answers: dict[Key, Estimate | None] = {**known.answers[0]}
-    answers |= {(row.key, canonical(row.value)): None for row in scope.rows("effects/baseline_values", KnobValue)}
-    credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("effects/edit_tries", EditTries)]
+    answers |= {untouched.key: None for untouched in scope.rows("effects/baseline_values", KnobValue)}
+    written = scope.rows("effects/edit_values", KnobValue)
+    columns = {
+        "knobs": [each.knob for each in written],
+        "texts": [each.value for each in written],
+        "keys": [json.dumps(each.key) for each in written],
+    }
+    tried = scope.rows("effects/edit_tries", EditTries, **columns)
+    credits = [_credit(scope, tries, answers, effects) for tries in tried]
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
 
 def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, Estimate | None], effects: Effects) -> CreditRow:
     value: Value = json.loads(tries.value_text)
-    key = tries.key, canonical(value)
+    key = edit_key(tries.knob, value)
     effect, is_isolated, runs = answers.get(key), True, tries.runs
     if effect:
         seeds, isolated = (int(of[effects.column[key]]) for of in (effects.seeds, effects.isolated))
@@ -68,7 +66,7 @@ def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, Estimate | Non
     return CreditRow(
         credit_id=content_id("c", "edit", scope.task, *key), task=scope.task, method="edit", stream="search",
         **known, n=tries.tries, design="observational" if tries.chosen else "randomised", unit=scope.unit,
-        knob=tries.knob, value=plain(value), constant=value,
-        label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}",
+        knob=tries.knob, value=value_text(key), constant=value,
+        label=f"+{tries.knob}" if tries.patch else f"{key[0]}={value_text(key)}",
         failures=tries.failures, runs=runs, is_isolated=is_isolated, device_seconds=tries.seconds,
     )  # fmt: skip

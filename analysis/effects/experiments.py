@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from analysis.effects.mixed_model import ExperimentTable, Fitted, fit
-from analysis.effects.rows import Key, canonical
+from analysis.effects.rows import Key, edit_key
 from analysis.effects.settings import settings
 from analysis.statistics import Estimate
 from analysis.views.scope import Scope
@@ -31,12 +31,22 @@ TYPICAL = 3.0
 
 
 @dataclass(frozen=True)
-class TriedValue:
-    """A knob and its value as JSON, against the task's untouched source."""
+class KnobValue:
+    """A knob and a value of it, as JSON."""
 
-    id: int
     knob: str
     value: str
+
+    @property
+    def key(self) -> Key:
+        return edit_key(self.knob, json.loads(self.value))
+
+
+@dataclass(frozen=True)
+class TriedValue(KnobValue):
+    """One against the task's untouched source."""
+
+    id: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class FailedScript:
     @property
     def edits(self) -> list[Key]:
         base = json.loads(self.base)
-        return [(name.lower(), canonical(v)) for name, v in json.loads(self.config).items() if v != base.get(name)]
+        return [edit_key(name, v) for name, v in json.loads(self.config).items() if v != base.get(name)]
 
 
 class RowFinder:
@@ -202,17 +212,6 @@ class MethodInput:
         return edits, [gain if some else None for gain, some in zip(answers[len(edits) :], changed, strict=True)]
 
 
-def key_of(term: str) -> Key:
-    """The edit named by a term of an idea: ``lr=0.002``, ``optimizer=adamw``; a bare name is a patch."""
-    knob, sign, text = term.strip().lstrip("+").partition("=")
-    if not sign:
-        return knob.lower(), canonical(True)
-    try:
-        return knob.lower(), canonical(float(text.replace("_", "")))
-    except ValueError:
-        return knob.lower(), canonical(text.strip("'\""))
-
-
 def edit_effects(scope: Scope) -> Effects:
     """The model of all experiments of the task that ran, kept or not.
 
@@ -225,7 +224,7 @@ def edit_effects(scope: Scope) -> Effects:
     names = scope.rows("effects/effect_names", TriedValue)
     finder = RowFinder(data["run"], data["number"])
     parent, row = finder.positions(data["run"], data["parent"]), finder.positions(marks["run"], marks["number"])
-    values = [(name.knob.lower(), canonical(json.loads(name.value))) for name in names]
+    values = [name.key for name in names]
     ids = marks["id"][row >= 0] - (names[0].id if names else 0)
     changed = finder.positions(code["run"], code["number"])
     keys, every = _changes(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)

@@ -11,8 +11,9 @@ from analysis.statistics import Estimate, bh
 from trainer.values.constants import is_number
 
 Value = str | float | int | bool
-Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text
+Key = tuple[str, str]  # of an edit, by `edit_key`: the knob in lower case, the value as JSON
 Design = Literal["randomised", "paired", "observational"]
+LEVEL = 0.05  # of q, the false discovery rate
 LEAST_RUNS = 3  # of a row that may be significant
 NO_COLUMN = {"column": False}  # metadata of a field that the view does not show
 
@@ -37,6 +38,7 @@ class CreditRow:
     n: int  # tries (edits), scripts (directives), pairs of runs (mutations), runs or seeds
     q: float | None = None  # Benjamini-Hochberg, over the rows of a method on a task (`corrected`)
     causal: bool = field(init=False)  # whether pages may use causal words: randomised or paired designs only
+    significant: bool = field(init=False)  # the interval excludes 0 and the false discovery rate holds at 5%
     program_id: str | None = None  # also names the only program with a directive
     directive_id: str | None = None
     child_id: str | None = None
@@ -62,6 +64,8 @@ class CreditRow:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "causal", self.design != "observational")
+        excludes_zero = (self.low or 0.0) > 0.0 or (self.high or 0.0) < 0.0
+        object.__setattr__(self, "significant", excludes_zero and self.q is not None and self.q < LEVEL)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -74,11 +78,6 @@ class CreditRow:
         return self.estimate or 0.0
 
     @property
-    def proven(self) -> bool:
-        """Whether the interval excludes 0 and the false discovery rate holds at 5%."""
-        return self.q is not None and self.q < 0.05 and ((self.low or 0.0) > 0.0 or (self.high or 0.0) < 0.0)
-
-    @property
     def change(self) -> tuple[str, Value]:
         """The knob and the value of an edit."""
         return self.knob or "", True if self.constant is None else self.constant
@@ -86,8 +85,7 @@ class CreditRow:
     @property
     def key(self) -> Key:
         """Of an edit."""
-        knob, value = self.change
-        return knob.lower(), canonical(value)
+        return edit_key(*self.change)
 
     @property
     def score(self) -> float:
@@ -136,13 +134,16 @@ def corrected(rows: Sequence[CreditRow]) -> list[CreditRow]:
     return [replace(row, q=q) for row, q in zip(known, bh(tested), strict=True)]
 
 
-def canonical(value: Value) -> str:
-    """The same text for equal values: 2 and 2.0 are one value."""
-    return f"{value:.12g}" if is_number(value) else json.dumps(value)
+def edit_key(knob: str, value: Value) -> Key:
+    """The same for edits that are one: the case of a knob does not matter, that of a text does. 2 and 2.0 are one
+    value, and so are fractions that agree to 12 digits; ``True`` is an applied patch."""
+    if not is_number(value):
+        return knob.lower(), json.dumps(value)
+    is_whole = isinstance(value, int) or value.is_integer()
+    return knob.lower(), str(int(value)) if is_whole else f"{value:.12g}"
 
 
-def plain(value: Value) -> str:
-    """A value as in SQL and in ideas: 'adamw', '0.002', 'true'."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def value_text(key: Key) -> str:
+    """The value of an edit as in SQL and in ideas: 'adamw', '0.002', 'true'."""
+    value = json.loads(key[1])
+    return value if isinstance(value, str) else key[1]

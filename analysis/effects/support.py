@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from analysis.effects.experiments import KnobValue
+from analysis.effects.rows import value_text
+from analysis.views.scope import Scope
 from analysis.views.tables import rows, statement
 
 if TYPE_CHECKING:
@@ -22,9 +25,16 @@ def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[
     method = credit["method"]
     text = statement(f"effects/rests_on_{method.replace('-', '_') if method in _METHODS else 'added'}")
     sql = " ".join(line.partition("--")[0].strip() for line in text.splitlines()).strip()
-    sql = re.sub(r"\$(\w+)", lambda named: quoted(credit[named[1]]), sql)
+    values = dict(credit)
+    if method == "edit":
+        knob = credit["knob"].lower(), credit["value"]
+        written = Scope(con, credit["task"]).rows("effects/edit_values", KnobValue)
+        values["texts"] = sorted({each.value for each in written if (each.key[0], value_text(each.key)) == knob})
+    sql = re.sub(r"\$(\w+)", lambda named: quoted(values[named[1]]), sql)
     return rows(con.execute(sql)), sql
 
 
 def quoted(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(quoted, value))}]"
     return "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"

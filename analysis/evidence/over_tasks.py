@@ -15,7 +15,6 @@ from analysis.effects.rows import CreditRow, corrected, figures
 from analysis.evidence.task_evidence import Evidence, ProgramScore
 from analysis.statistics import Estimate, mean_over_tasks
 from analysis.views.scales import UNIT, GainScale
-from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,7 +29,7 @@ def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
     """The mean over tasks of each one's evidence divided by its scale, with the divided parts."""
     divided = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
     task = ", ".join(part.task for part in divided)
-    edits = corrected([_mean(same, task) for same in _alike(divided, lambda p: p.edits, _change)])
+    edits = corrected([_mean(same, task) for same in _alike(divided, lambda p: p.edits, lambda e: e.key)])
     directives = corrected(
         [_mean(same, task) for same in _alike(divided, lambda p: p.directives, lambda d: d.directive_id)]
     )
@@ -84,13 +83,6 @@ def _alike(
         for row in rows(part):
             groups.setdefault(key(row), []).append(row)
     return list(groups.values())
-
-
-def _change(edit: CreditRow) -> tuple[str, str]:
-    """2 and 2.0 are one value."""
-    knob, value = edit.change
-    text = f"{float(value):.6g}" if is_number(value) else str(value).casefold()
-    return knob.casefold(), text
 
 
 def _mean(rows: Sequence[CreditRow], task: str) -> CreditRow:

@@ -6,7 +6,6 @@ has one row, and rows near zero are named in one line. The view `credit` has eve
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.effects.final_scripts import FinalScript, OnTop, dispensable, on_top
-from analysis.effects.rows import CreditRow, Key
+from analysis.effects.rows import CreditRow, Key, value_text
 from analysis.evidence.task_evidence import Evidence
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line
@@ -193,8 +192,7 @@ def _edits_of(text: str) -> int:
 
 def label(key: Key) -> str:
     """An edit as an idea names it, as inline code: ``lr=0.02``, or the name of a patch."""
-    value = json.loads(key[1])
-    return quoted(key[0] if value is True else f"{key[0]}={value}")
+    return quoted(key[0] if key[1] == "true" else f"{key[0]}={value_text(key)}")
 
 
 def sized(mean: float, sd: float | None, digits: int = 2) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, variance
+from statistics import NormalDist
 
 from analysis.statistics import satterthwaite
+from trainer.rows import pooled_sd
 
 KNOWN = 1e9  # degrees of freedom of an SD that is stated
 
@@ -50,7 +51,5 @@ class MeasurementNoise:
 
 def pooled(groups: Sequence[Sequence[float]]) -> MeasurementNoise:
     """From what was measured of several scripts, each a group; groups of one value tell nothing."""
-    several = [values for values in groups if len(values) > 1]
-    df = sum(len(values) - 1 for values in several)
-    squares = sum(variance(values) * (len(values) - 1) for values in several)
-    return MeasurementNoise(math.sqrt(squares / df) if squares > 0.0 else None, df, len(several))
+    sd, df = pooled_sd(groups) or (None, 0)
+    return MeasurementNoise(sd or None, df, sum(len(values) > 1 for values in groups))

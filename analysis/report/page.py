@@ -21,7 +21,6 @@ from analysis.verdict.verdict import Verdict, verdict_of
 from programs.common.errors import MetaloopError
 from programs.common.templates import jinja_environment
 from programs.common.text import escaped
-from programs.shelf import starter
 from trainer.sandbox import flag
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Page:
         last = [self.verdict.match_id] if self.verdict.match_id else []
         return {
             "deciding": [*d.match_ids] if d else last, "champion": self.champion or "", "points": POINTS,
-            "stock": starter("stock").program_id, "first": self.champion, "most": experiments.MOST,
+            "first": self.champion, "most": experiments.MOST,
         }  # fmt: skip
 
     @cached_property

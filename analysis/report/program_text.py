@@ -14,7 +14,6 @@ from analysis.wording import clean, decimals, estimate, many
 from programs.common.errors import ProgramError
 from programs.directives import Directive
 
-LEVEL = 0.05
 LONG = 1500  # words; a longer text scrolls in its own frame
 
 
@@ -35,19 +34,13 @@ class CreditRow:
     q: float | None
     unit: str | None
     causal: bool | None
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether it is significant: the interval excludes zero and q is below the false discovery rate."""
-        if self.q is None or self.low is None or self.high is None:
-            return False
-        return self.q < LEVEL and (self.low > 0 or self.high < 0)
+    significant: bool
 
     @property
     def is_tinted(self) -> bool:
         """A setting acts on the whole run, so the experiments that cite it do not show its effect: its association is
         not tinted."""
-        return self.is_proven and (self.kind != "charter" or bool(self.causal))
+        return self.significant and (self.kind != "charter" or bool(self.causal))
 
     @property
     def label(self) -> str:

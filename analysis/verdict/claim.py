@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from analysis.statistics import Estimate, mean_interval, mean_over_tasks, ratio, shared_error, skewed_difference
 from analysis.verdict.decision import (
     BETTER,
-    ArmGain,
     ArmsDifference,
     Compared,
     Decision,
@@ -135,7 +134,7 @@ def arms_of(gains: Gains, task: str, unit: str) -> tuple[ArmsDifference, ...]:
     arms = [mean_interval(gains.get(role) or ()) for role in (STOCK, TWIN)]
     if not all(arm.n for arm in arms):
         return ()
-    return (arms_difference(*(ArmGain(None, None, task, unit, arm.n, arm.value, arm.se) for arm in arms)),)
+    return (arms_difference(task, unit, *arms),)
 
 
 def pooled(gains: Gains, measured: Against) -> tuple[Gains, Against]:

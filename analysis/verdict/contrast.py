@@ -32,15 +32,9 @@ class Contrast:
     added: Sequence[tuple[str, int, int]] = ()
 
     @property
-    def is_shown(self) -> bool:
-        """Whether the interval excludes 0."""
-        low, high = self.lead.interval()
-        return low is not None and high is not None and not low <= 0 <= high
-
-    @property
     def better(self) -> str:
         """The name of the program that is shown to be better; empty where neither is."""
-        return "" if not self.is_shown else self.first if self.lead.or_zero > 0 else self.second
+        return "" if not self.lead.is_shown else self.first if self.lead.or_zero > 0 else self.second
 
 
 def arms_of(con: duckdb.DuckDBPyConnection, match_id: str) -> Arms | None:
@@ -70,6 +64,6 @@ def contrast(arms: Arms, earlier: Sequence[EarlierRuns] = ()) -> Contrast:
     n, m = (sum(len(study[side].gains) for study in studies) for side in (0, 1))
     added = [(one.study, len(one.arms[0].gains), len(one.arms[1].gains)) for one in earlier]
     found = Contrast(first.name, second.name, first.unit or "", Estimate(value, se, df), n, m, None, added)
-    if found.is_shown or not se:
+    if found.lead.is_shown or not se:
         return found
     return replace(found, needed=runs_needed(abs(value), se / math.sqrt(1 / n + 1 / m)))

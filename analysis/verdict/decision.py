@@ -307,19 +307,17 @@ def state_of(p: float) -> str:
     return BETTER if p < LEVEL else OPEN
 
 
-def arms_difference(first: ArmGain, second: ArmGain) -> ArmsDifference:
+def arms_difference(task: str, unit: str, first: Estimate, second: Estimate) -> ArmsDifference:
     """The A/A difference of two arms of the same program, both with a gain.
 
     Two arms of one program have one variance, so the error of their difference is from the pooled variance (Student
     1908), not Welch's.
     """
-    assert first.gain is not None and second.gain is not None
-    difference, df = second.gain - first.gain, first.n + second.n - 2.0
-    se = None
+    df, se = first.n + second.n - 2.0, None
     if first.se is not None and second.se is not None:
-        squares = sum(arm_se**2 * n * (n - 1) for arm_se, n in ((first.se, first.n), (second.se, second.n)))
+        squares = sum((arm.se or 0.0) ** 2 * arm.n * (arm.n - 1) for arm in (first, second))
         se = math.sqrt(squares / df * (1 / first.n + 1 / second.n))
-    return ArmsDifference(first.task or "", first.unit or "", Estimate(difference, se, df, n=first.n + second.n))
+    return ArmsDifference(task, unit, Estimate(second.or_zero - first.or_zero, se, df, n=first.n + second.n))
 
 
 def twins(arms: Iterable[ArmGain]) -> ArmsDifference | None:
@@ -328,7 +326,8 @@ def twins(arms: Iterable[ArmGain]) -> ArmsDifference | None:
     for twin in (arm for arm in known if arm.role == "a/a"):
         for arm in known:
             if arm.program_id == twin.program_id and arm.role != "a/a":
-                return arms_difference(arm, twin)
+                gains = (Estimate(each.gain, each.se, n=each.n) for each in (arm, twin))
+                return arms_difference(arm.task or "", arm.unit or "", *gains)
     return None
 
 

@@ -13,12 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from analysis.views.tables import statement
-
-if TYPE_CHECKING:
-    import duckdb
 
 POWER, LEVEL = 0.8, 0.025
 MOST_RUNS = 1_000_000
@@ -83,10 +77,3 @@ def detectable(a: RunSample, b: RunSample, level: float = LEVEL) -> float | None
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle, a, b, level) >= POWER else (middle, high)
     return high
-
-
-def measured_sd(con: duckdb.DuckDBPyConnection) -> float | None:
-    """The SD between runs of one program, with the budget and hardware of the latest match, without held-out tasks;
-    None if no program has two verified runs."""
-    ((sd,),) = con.execute(statement("verdict/sd_between_runs")).fetchall()
-    return None if sd is None else float(sd)

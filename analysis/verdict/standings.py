@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.statistics import Estimate, error_of, mean_interval, posterior, t_quantile
+from analysis.statistics import Estimate, error_of, mean_interval, posterior, satterthwaite, t_quantile
 from analysis.views.tables import statement, typed_rows
 from trainer.trust import weakest
 
@@ -147,7 +147,7 @@ def better_and_worse(means: Sequence[float], errors: Sequence[float], ns: Sequen
         j = below(i, ndtri(limit / 2) ** 2 * SLACK)
         apart, total = mean[i] - mean[j], error[i] + error[j]
         with np.errstate(divide="ignore", invalid="ignore"):
-            df = total**2 / (error[i] ** 2 / free[i] + error[j] ** 2 / free[j])
+            df = satterthwaite([(error[i], free[i]), (error[j], free[j])])
             p = np.where(total > 0.0, 2.0 * stdtr(df, -apart / np.sqrt(total)), 0.0)
         ps.append(p[p < limit])
         lower.append(tested[j[p < limit]])

@@ -56,7 +56,7 @@ MOST_SCRIPTS = 3  # sentences about the best train.py of tasks; the table has al
 EFFECTS = """
 SELECT c.program_id, p.name AS program, method = 'factorial' AS directives, c.unit, c.label, c.estimate, c.low, c.high,
     count(*) OVER () AS n,
-    count(*) FILTER (q < 0.05 AND (low > 0 OR high < 0)) OVER () AS significant
+    count(*) FILTER (c.significant) OVER () AS significant
 FROM credit AS c LEFT JOIN programs AS p USING (program_id)
 WHERE CASE WHEN $match IS NULL THEN method = 'leave-one-out' ELSE method = 'factorial' AND match_id = $match END
 ORDER BY abs(estimate) DESC LIMIT 1
@@ -221,13 +221,17 @@ def aligned(table: Sequence[dict[str, str]]) -> str:
 def verdict_of(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> Verdict:
     """Of an open study with VIEWS. ``decision``: where it is not in the ledger yet."""
     (facts,) = rows(con.execute(statement("verdict/verdict")))
-    (cost,) = rows(con.execute(statement("verdict/overview")))
-    spent = cost["research_seconds"] + cost["verification_seconds"]
     event = facts["champion"] or {}
     d = decision or (decision_of(event) if "decision" in event else None)
     found = decided(d) if d else _announced(con, _of_match(con, facts))
-    known = {key: facts[key] for key in ("runs", "experiments", "trainings")} | {"device_seconds": spent}
+    known = {key: facts[key] for key in ("runs", "experiments", "trainings")} | {"device_seconds": seconds_spent(con)}
     return replace(found, **known, caveats=caveats(con, decision))
+
+
+def seconds_spent(con: duckdb.DuckDBPyConnection) -> float:
+    """The device-seconds that a study took on this machine so far, with verification, checks and ablations."""
+    [(seconds,)] = con.execute("SELECT sum(spent_seconds ORDER BY paid_by, what, times) FROM device_time()").fetchall()
+    return float(seconds)
 
 
 def decided(d: Decision) -> Verdict:
@@ -269,7 +273,7 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> Verdi
             "better" if effects["significant"] else "open",
         )
     if against:
-        digits, state = interval_decimals(*against.lead.interval()), "better" if against.is_shown else "open"
+        digits, state = interval_decimals(*against.lead.interval()), "better" if against.lead.is_shown else "open"
     unit = (effects or facts)["unit"] or ""
     found = Verdict(state, unit, digits, "", board, weakest(facts["trust"] or []), contrast=against,
                     match_id=facts["match_id"],

@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.statistics import Estimate, mean_interval, pooled_sd
+from analysis.statistics import Estimate, mean_interval
 from analysis.views.tables import statement
 from programs.shelf import starter
+from trainer.rows import pooled_sd
 
 if TYPE_CHECKING:
     import duckdb
 
 UNIT = "x stock"
+SELECTING = ("race", "generation", "contest")  # purposes of the matches that a scale is of
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,12 @@ class TaskScale:
     n: int  # runs of stock
 
 
-def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> GainScale:
-    """The scale, from the gains of stock's runs (all its arms) and those of each other program."""
+def scale_of(task: str, unit: str, arms: Iterable[tuple[str, Sequence[float]]]) -> GainScale:
+    """The scale, from the id of its program and the gains of each arm; all arms of stock are one sample."""
+    gains: dict[str, list[float]] = {starter("stock").program_id: []}
+    for program_id, gained in arms:
+        gains.setdefault(program_id, []).extend(gained)
+    stock, *others = gains.values()
     mean = mean_interval(stock)
     if mean.is_positive:
         return GainScale(task, unit, mean.value or 1.0, True, mean)
@@ -57,8 +63,8 @@ def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequ
 
 def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
     """From the verified runs of all selecting matches, in the order of the tasks' first match."""
-    asked = con.execute(statement("verdict/scales"), {"stock": starter("stock").program_id})
-    for task, unit, stock, others in asked.fetchall():
-        scale = scale_of(task, unit or "", stock, others)
+    asked = con.execute(statement("verdict/scales"), {"selecting": SELECTING})
+    for task, unit, programs, gains in asked.fetchall():
+        scale = scale_of(task, unit or "", zip(programs, gains, strict=True))
         mean = scale.stock
         yield TaskScale(task, unit, scale.size, scale.of_stock, mean.value, mean.low, mean.high, mean.n)

@@ -15,7 +15,8 @@ from analysis.study import read_study
 from analysis.verdict.gain_estimate import GainEstimate
 from analysis.verdict.power import runs_needed
 from analysis.verdict.recheck import Lead, lead, study_verdict
-from analysis.views.tables import rows, statement, typed_rows
+from analysis.verdict.verdict import seconds_spent
+from analysis.views.tables import statement, typed_rows
 from arena.audit.scratch import Say
 from arena.audit.verify import BASELINE, FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
 from arena.measuring import untouched_metrics
@@ -25,6 +26,7 @@ from arena.work.choice import hardware_of_jobs
 from arena.work.clock_rule import CpuUse, own_experiments
 from inner_loop.events import FindingEvent
 from programs.common.errors import Corrupt, NotFound, UsageError
+from programs.shelf import starter
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
@@ -104,7 +106,7 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     """
     standings = typed_rows(con.execute(statement("verdict/audited_arms")), AuditedArm)
     last = [row for row in standings if row.match_id == standings[0].match_id]
-    stock = next((row for row in last if row.name == "stock" and row.role != "a/a"), None)
+    stock = next((row for row in last if row.program_id == starter("stock").program_id and row.role != "a/a"), None)
     others = [row for row in last if row.role in ("champion", "program") and row is not stock]
     own = [row for row in last if row.role == "own"]
     twins = [row for row in last if row.role == "a/a" and stock and row.program_id == stock.program_id]
@@ -309,10 +311,9 @@ def surroundings(study: Study, audit: Audit) -> AuditFigures:
 
 
 def spent_by(study: Study) -> float:
-    """Device-seconds that the study has spent so far, as its overview has them: with earlier checks and ablations."""
+    """Device-seconds that the study has spent so far, with earlier checks and ablations."""
     with read_study(study.folder, views=()) as con:
-        [total] = rows(con.execute(statement("verdict/overview")))
-    return float(total["research_seconds"] + total["verification_seconds"])
+        return seconds_spent(con)
 
 
 def store(study: Study, audit: Audit) -> None:

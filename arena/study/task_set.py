@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 from analysis.evidence.over_tasks import over_tasks
 from analysis.evidence.task_evidence import Evidence, evidence
-from analysis.views.scales import GainScale, scale_of
-from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
+from analysis.views.scales import SELECTING, GainScale, scale_of
+from arena.arms import Entry, Match, TaskMatch, enter
 from arena.match import play_on_tasks
 from arena.measuring import settled_gains
 from arena.race import ArmScore, Racer
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy, tasks_of
 from arena.work.executor import Executor, Progress
-from programs.shelf import starter
 from trainer.streams import Stream
 from trainer.task import Task
 
@@ -101,8 +100,9 @@ class TaskSet:
     def first_scales(self, scores: Sequence[list[ArmScore]], match: Match) -> list[GainScale]:
         common = min(len(arm.gains) for arms in scores for arm in arms)
         return [
-            _scale(
-                on.task,
+            scale_of(
+                on.task.name,
+                on.task.unit,
                 [(arm.program.program_id, score.gains[:common]) for arm, score in zip(match.arms, arms, strict=True)],
             )
             for on, arms in zip(self, scores, strict=True)
@@ -116,15 +116,16 @@ class TaskSet:
         raced = [
             match
             for match_id, match in state.matches.items()
-            if match_id in state.ended_matches and match.purpose in PAIRED
+            if match_id in state.ended_matches and match.purpose in SELECTING
             if before is None or (match.generation or 0) < before
         ]
         played = [[match for match in raced if match.task == on.task.name] for on in self]
         if not all(played):
             return []
         return [
-            _scale(
-                on.task,
+            scale_of(
+                on.task.name,
+                on.task.unit,
                 [(arm.program_id, settled_gains(on, arm.arm_id)) for match in matches for arm in match.arms],
             )
             for on, matches in zip(self, played, strict=True)
@@ -142,12 +143,3 @@ def evidence_of(study: Study, con: duckdb.DuckDBPyConnection, exclude_matches: S
     tasks = TaskSet.of(study)
     parts = [evidence_on(task, con, exclude_matches) for task in tasks.tasks]
     return over_tasks(parts, tasks.scales()) if tasks.several else parts[0]
-
-
-def _scale(task: Task, arms: Iterable[tuple[str, Sequence[float]]]) -> GainScale:
-    """From (program id, gains) of each arm; all arms of stock are one sample."""
-    by_program: dict[str, list[float]] = {}
-    for program_id, gains in arms:
-        by_program.setdefault(program_id, []).extend(gains)
-    stock = by_program.pop(starter("stock").program_id, [])
-    return scale_of(task.name, task.unit, stock, by_program.values())

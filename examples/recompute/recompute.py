@@ -220,11 +220,11 @@ def night(study: str) -> bool:
         gains = np.array([turn["gain"] for turn in mine])
         per_hour = 3600 * len(mine) / sum(turn["device_seconds_charged"] for turn in mine)
         se = gains.std(ddof=1) / len(gains) ** 0.5
-        low, high = skewed_interval(gains.mean(), se, len(gains) - 1, third_moment(gains) / se**3)
+        factor = np.exp(stats.t.ppf(0.975, np.count_nonzero(gains)) * se / gains.mean())
         agreed += [
             agree(f"{shown['program_id']}: gain an hour", gains.mean() * per_hour, shown["gain_per_hour"]),
-            agree(f"{shown['program_id']}: low", low * per_hour, shown["low"]),
-            agree(f"{shown['program_id']}: high", high * per_hour, shown["high"]),
+            agree(f"{shown['program_id']}: low", gains.mean() / factor * per_hour, shown["low"]),
+            agree(f"{shown['program_id']}: high", gains.mean() * factor * per_hour, shown["high"]),
         ]
 
     trainings = metaloop("sql", study, "FROM verifications WHERE stream = 'confirmation'")

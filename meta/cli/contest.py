@@ -32,6 +32,7 @@ from programs.common.errors import UsageError
 from programs.common.text import one_line
 from programs.shelf import starter
 from trainer.commands.check import require_checked
+from trainer.rows import pooled_sd
 
 PORT, JOINS = 8321, 60
 MOST_CONTACT = 200  # characters
@@ -40,11 +41,10 @@ PLAN = (Column("quantity"), Column("value"), Column("meaning", wrap=True))
 CREATED = ("contest_id", "title", "task", "opens", "closes", "rules_hash", "secret_hash")
 GAINS = """
 WITH gains AS (
-    SELECT r.program_id, r.verified_gain AS gain, m.purpose = 'race' AS raced
-    FROM runs AS r JOIN matches AS m USING (match_id)
-    WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND m.stream = 'selection'
+    SELECT run_id, program_id, verified_gain AS gain, purpose = 'race' AS raced
+    FROM verified_runs() WHERE stream = 'selection'
 )
-SELECT program_id, avg(gain) AS mean, count(*) - 1 AS df, coalesce(var_samp(gain), 0) * (count(*) - 1) AS squares
+SELECT program_id, list(gain ORDER BY run_id) AS gains
 FROM gains WHERE raced OR NOT (SELECT bool_or(raced) FROM gains) GROUP BY program_id
 """
 
@@ -166,15 +166,15 @@ def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: i
 
 def noise_of(study: str, out: Output) -> float:
     """The SD between runs of a program, pooled over the programs that a study raced first, over stock's mean gain."""
-    rows = resolve.ask(resolve.study_folder(study, out), GAINS)
-    df = sum(row["df"] for row in rows)
-    if df == 0:
+    gains = {row["program_id"]: row["gains"] for row in resolve.ask(resolve.study_folder(study, out), GAINS)}
+    spread = pooled_sd(gains.values())
+    if spread is None:
         raise UsageError(f"the noise of {study} is unknown: no program has two runs", hint="name a study with a race")
-    means = {row["program_id"]: row["mean"] for row in rows}
+    means = {program_id: fmean(values) for program_id, values in gains.items()}
     stock = means.get(starter("stock").program_id, fmean(means.values()))
     if stock <= 0:
         raise UsageError(f"stock gains nothing in {study}", hint="name a study in which it gains, or leave it out")
-    return math.sqrt(sum(row["squares"] for row in rows) / df) / float(stock)
+    return spread[0] / stock
 
 
 def options_of(folder: Path, flags: ContestFlags, confirm_runs: int) -> ContestOptions:

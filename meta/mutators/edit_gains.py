@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from analysis.effects.rows import CreditRow, Value
+from analysis.effects.rows import CreditRow, Key, Value, edit_key
 from analysis.evidence.task_evidence import Evidence
 from programs.ideas import ProgramIdea
 from programs.program import Program
-from trainer.values.constants import is_number
-
-Key = tuple[str, str]  # knob in lower case, value as canonical text
+from trainer.edits import read_value
 
 
 class GainTable:
     """The posterior of every tried edit, in metric units, and of ideas with several edits; positive is better."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows = {key_of(*edit.change): edit for edit in evidence.edits}
+        self.rows = {edit.key: edit for edit in evidence.edits}
+        self._any_case = {_folded(key): key for key in self.rows}
         self._effects = evidence.effects
         self.space, self.untouched = evidence.space, evidence.untouched
         self.ideas = {d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0}
@@ -33,11 +32,16 @@ class GainTable:
         together. None where it has no edit, or one that was never tried alone."""
         if (credit := self.ideas.get(idea.directive_id)) is not None and len(idea.terms) > 1:
             return credit.gain, credit.ids
-        keys = [key for term in idea.terms if (key := key_of_term(term))]
+        keys = self.keys(idea.terms)
         rows = [self.rows[key] for key in keys if key in self.rows]
         if not rows or len(rows) < len(keys):
             return None, ()
         return self.together(rows), tuple(credit_id for row in rows for credit_id in row.ids)
+
+    def keys(self, terms: Iterable[str]) -> list[Key]:
+        """The edits of an idea. A task reads the text of a value in any case, so a tried one is found by any."""
+        keys = [key for term in terms if (key := key_of_term(term))]
+        return [key if key in self.rows else self._any_case.get(_folded(key), key) for key in keys]
 
     def together(self, rows: Sequence[CreditRow]) -> float:
         """The gain of these edits at once: from the model if it knows them, else their sum."""
@@ -79,9 +83,8 @@ def parse_idea(text: str) -> ProgramIdea | None:
     return next(iter(Program.parse(f"## Ideas\n\n- {text}\n").ideas), None)
 
 
-def key_of(knob: str, value: str | float | int | bool) -> Key:
-    """2 and 2.0 are one value; ``True`` is an applied patch."""
-    return knob.casefold(), f"{value:.6g}" if is_number(value) else str(value).casefold()
+def _folded(key: Key) -> Key:
+    return key[0], key[1].casefold()
 
 
 def key_of_term(term: str) -> Key | None:
@@ -90,9 +93,4 @@ def key_of_term(term: str) -> Key | None:
     knob, value = knob.strip(), value.strip()
     if not knob.isidentifier() or (sign and not value):
         return None
-    if not sign:
-        return key_of(knob, True)
-    try:
-        return key_of(knob, float(value.replace("_", "")))
-    except ValueError:
-        return key_of(knob, value.strip("'\""))
+    return edit_key(knob, read_value(value) if sign else True)

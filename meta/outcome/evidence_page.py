@@ -51,7 +51,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         kept = rows(con.execute(statement("writers/night_kept"))) if decision.night else []
         limits = rows(con.execute("FROM constraints WHERE role IN ('champion', 'control') ORDER BY task, name, role"))
     credit = [row for row in statements if row.estimate is not None]
-    credit.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))
+    credit.sort(key=lambda row: (not row.significant, row.q is None, row.q, -abs(row.estimate or 0.0)))
     first = study.program(steps[0]["parent_id"]) if steps else None
     page = jinja_environment(TEMPLATES)
     page.filters |= {"line": line, "cell": cell, "estimate": estimate, "chance": chance, "brief": brief, "many": many}

@@ -15,7 +15,7 @@ SELECT concat(c.method, CASE c.method WHEN 'leave-one-out' THEN ': a kept change
         ', in ', c.unit, ' (', c.design, if(c.causal, '', ', an association'), '), on ', c.task) AS method_of,
     c.label, c.estimate, c.low, c.high, c.se, c.unit, c.n, c.q, c.method, c.design, c.causal, c.task, c.knob, c.value,
     c.program_id, c.directive_id, c.child_id, c.experiment_id, c.match_id, c.run_id, c.credit_id,
-    coalesce(c.q < 0.05 AND (c.low > 0 OR c.high < 0), false) AND NOT (c.method = 'directive' AND p.task IS NOT NULL) AS listed
+    c.significant AND NOT (c.method = 'directive' AND p.task IS NOT NULL) AS listed
 FROM credit AS c LEFT JOIN planned AS p ON p.task = c.task AND p.directive_id = c.directive_id
 WHERE $1 IS NULL OR c.method = $1
 ORDER BY method_of, c.estimate IS NULL, c.estimate DESC, c.credit_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,10 @@ def test_planted_edits_are_recovered_and_ordered(folder: Path) -> None:
         assert credits[key].design == "randomised" and credits[key].causal and credits[key].unit == "nats"
     ordered = sorted([k for k in credits if k[0] != "LR"], key=lambda k: -credits[k].score)
     assert ordered[:2] == [("muon", True), ("OPT", "adamw")] and ordered[-1] == ("flip", True)
-    assert credits["muon", True].proven and not credits["WD", 0.1].proven
+    assert credits["muon", True].significant and not credits["WD", 0.1].significant
+    muon = credits["muon", True]
+    assert not replace(muon, q=0.05).significant and not replace(muon, q=None).significant
+    assert not replace(muon, low=-1.0).significant and replace(muon, low=-2.0, high=-1.0).significant
     assert credits["muon", True].label == "+muon" and credits["LR", 0.002].label == "lr=0.002"
 
 
@@ -55,7 +58,7 @@ def test_failures_earn_nothing_and_are_counted(folder: Path) -> None:
     trap = edits(folder)["trap", True]
     assert trap.failures == trap.n > 3 and trap.score == 0.0 and trap.low is trap.q is None
     [shown] = query(folder, "SELECT estimate FROM credit WHERE method = 'edit' AND knob = 'trap'")
-    assert not trap.proven and shown["estimate"] is None
+    assert not trap.significant and shown["estimate"] is None
 
 
 def test_nothing_is_significant_where_nothing_works(tmp_path: Path) -> None:
@@ -122,8 +125,8 @@ def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(
                 )
             synthetic.end(ledger, f"r{k}")
     rate, alone = edits(tmp_path)["LR", 0.01], edits(tmp_path)["OPT", "adamw"]
-    assert not rate.is_isolated and not rate.proven and rate.low is rate.q is None and rate.runs == 5
-    assert alone.is_isolated and alone.proven and alone.gain < -0.5 and edits(tmp_path)["centre", True].proven
+    assert not rate.is_isolated and not rate.significant and rate.low is rate.q is None and rate.runs == 5
+    assert alone.is_isolated and alone.significant and alone.gain < -0.5 and edits(tmp_path)["centre", True].significant
 
 
 @pytest.mark.parametrize("diverged", [0.0, 1e6])

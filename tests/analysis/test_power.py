@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analysis.statistics import pooled_sd, welch_difference
-from analysis.study import open_study
-from analysis.verdict.power import RunSample, detectable, measured_sd, power, runs_needed
-from tests.meta.cli_study import GAINS, write_study
+from analysis.statistics import welch_difference
+from analysis.verdict.power import RunSample, detectable, power, runs_needed
 
 
 @pytest.mark.parametrize(
@@ -51,24 +48,6 @@ def test_what_cannot_be_told_is_none() -> None:
     assert detectable(RunSample(1.0, 1), RunSample(1.0, 9)) is None
     assert detectable(RunSample(0.0, 3), RunSample(0.0, 3)) == 0.0 and runs_needed(0.1, 0.0) == 2
     assert power(1.0, RunSample(1.0, 1), RunSample(1.0, 5)) == 0.0
-
-
-def test_sd_between_runs_pools_stock_and_the_others_apart(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study")
-    with open_study(folder, views=()) as con:
-        sd = measured_sd(con)
-    stock, others = pooled_sd([GAINS["stock"], (0.02, 0.028)]), pooled_sd([GAINS["local"], GAINS["child"]])
-    assert stock is not None and others is not None
-    assert sd == pytest.approx(math.sqrt((stock[0] ** 2 + others[0] ** 2) / 2))
-
-
-def test_a_study_without_two_runs_of_a_program_knows_no_noise(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study")
-    for segment in (folder / "ledger").glob("*.jsonl"):
-        lines = segment.read_text().splitlines(keepends=True)
-        segment.write_text("".join(lines[:3]))
-    with open_study(folder, views=()) as con:
-        assert measured_sd(con) is None
 
 
 def test_without_a_difference_the_power_is_the_level() -> None:

@@ -11,12 +11,14 @@ import duckdb
 import pytest
 
 from analysis.report.sections import with_interval
-from analysis.statistics import pooled_sd
 from analysis.study import open_study
 from analysis.views.scales import scale_of, task_scales
 from analysis.views.tables import rows, statement
 from programs.shelf import starter
 from tests.analysis import synthetic
+from trainer.rows import pooled_sd
+
+STOCK = starter("stock").program_id
 
 
 def test_the_spread_is_that_about_each_programs_own_mean() -> None:
@@ -26,35 +28,34 @@ def test_the_spread_is_that_about_each_programs_own_mean() -> None:
 
 
 def test_stock_is_the_scale_where_it_surely_gains() -> None:
-    clear = scale_of("t", "nats", [2.0, 2.2, 1.8])
+    clear = scale_of("t", "nats", [(STOCK, [2.0, 2.2]), (STOCK, [1.8])])
     assert clear.of_stock and clear.size == pytest.approx(2.0)
-    vague = scale_of("t", "nats", [3.0, -1.0], [[0.0, 2.0]])
+    vague = scale_of("t", "nats", [("p", [0.0, 2.0]), (STOCK, [3.0, -1.0])])
     assert not vague.of_stock and vague.size == pytest.approx(math.sqrt(10 / 2))
-    assert scale_of("t", "nats", [1.0]).size == 1.0  # nothing is known of the spread
+    assert scale_of("t", "nats", [(STOCK, [1.0])]).size == 1.0  # nothing is known of the spread
 
 
 def test_scale_of_a_task_has_the_ended_races_alone(tmp_path: Path) -> None:
     """As the study's own choice; the first race of a task counts while it runs, because there is no other."""
-    stock = starter("stock").program_id
     found = []
-    with synthetic.played(tmp_path, stock) as ledger:
+    with synthetic.played(tmp_path, STOCK) as ledger:
         for match_id, gain in (("m1", 2.0), ("m2", 9.0)):
             if match_id != "m1":
                 ledger.append({"kind": "match_ended", "match_id": "m1", "state": "finished"})
-                synthetic.match(ledger, match_id, {"a9": stock}, purpose="generation")
+                synthetic.match(ledger, match_id, {"a9": STOCK}, purpose="generation")
             for seed in range(3):
                 arm = "a1" if match_id == "m1" else "a9"
-                synthetic.run(ledger, f"{match_id}-{seed}", match_id, arm, stock, seed, [gain + seed / 10])
+                synthetic.run(ledger, f"{match_id}-{seed}", match_id, arm, STOCK, seed, [gain + seed / 10])
             with open_study(tmp_path, views=()) as con:
                 found += [scale.stock_gain for scale in task_scales(con)]
     assert found == [pytest.approx(2.1)] * 2
 
 
 def test_null_control_leaves_unfinished_runs_out(tmp_path: Path) -> None:
-    with synthetic.played(tmp_path, "stock", "stock", roles={"a1": "control", "a2": "a/a"}) as ledger:
+    with synthetic.played(tmp_path, STOCK, STOCK, roles={"a1": "control", "a2": "a/a"}) as ledger:
         for seed, (state, gain) in enumerate([("finished", 1.0), ("finished", 1.2), ("failed", 9.0)]):
             for arm in ("a1", "a2"):
-                synthetic.run(ledger, f"{arm}-{seed}", "m1", arm, "stock", seed, [gain], state=state)
+                synthetic.run(ledger, f"{arm}-{seed}", "m1", arm, STOCK, seed, [gain], state=state)
     with open_study(tmp_path, views=()) as con:
         [row] = rows(con.execute(statement("writers/null_control"), {"task": "strokes"}))
     assert (row["first"], row["second"], row["runs"]) == (pytest.approx(1.1), pytest.approx(1.1), 2)
@@ -77,9 +78,10 @@ def scored(runs: Sequence[Run]) -> dict[str, Scored]:
     with duckdb.connect() as con:
         con.execute("CREATE TABLE runs (run_id TEXT, program_id TEXT, task TEXT, verified_gain DOUBLE, state TEXT, "
                     "score_stream TEXT, purpose TEXT)")  # fmt: skip
+        con.execute("CREATE MACRO verified_runs() AS TABLE FROM runs")
         con.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         con.execute("CREATE TABLE scales AS SELECT DISTINCT task, 1.0 AS size FROM runs")
-        con.execute(f"CREATE MACRO {statement('verdict/program_scores')}")
+        con.execute(f"CREATE MACRO {statement('facts/program_scores')}")
         found = con.execute("SELECT program_id, n, gain, se, df FROM program_scores()").fetchall()
     return {row[0]: Scored(*row) for row in found}
 

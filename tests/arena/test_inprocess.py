@@ -19,7 +19,7 @@ from arena.study.task_study import TaskStudy
 from arena.work.executors.in_process import InProcessExecutor
 from arena.work.executors.local import LocalExecutor
 from bench.simulated_tasks import COST, null_law, random_law, simulated_task
-from meta.confirmation import against
+from meta.confirmation import final_samples
 from programs.common.errors import UsageError
 from programs.program import Program
 from programs.settings import set_charter
@@ -121,10 +121,8 @@ def test_a_run_that_ends_at_the_baseline_is_trained_again_where_arms_are_compare
     assert len(final) == len(chosen) and {(row["status"], row["trust"]) for row in final} == {("ok", "verified")}
     (drift,) = {round(row["gain"], 12) for row in final}  # without noise it is all that there is
     assert abs(drift) > 1e-3
-    assert against(TaskStudy(study), entered(study, "confirmation").match_id).touched == {
-        "champion": 1.0,
-        "control": 1.0,
-    }
+    _, measured = final_samples(TaskStudy(study), entered(study, "confirmation").match_id)
+    assert measured.touched == {"champion": 1.0, "control": 1.0}
 
 
 def test_a_confirmation_of_untouched_runs_is_resumed_to_the_same_bits(tmp_path: Path) -> None:

@@ -36,6 +36,21 @@ def test_every_run_is_charged_exactly_its_budget(played: PlayedMatch) -> None:
     assert all(run == {"b": RUN_BUDGET, "c": RUN_BUDGET, "state": "finished"} for run in runs)
 
 
+def test_device_time_of_a_study_is_that_of_its_runs_and_measurements(played: PlayedMatch) -> None:
+    folder = played[0].folder
+    shown = query(folder, "FROM device_time()")
+    of_runs = query(
+        folder, "SELECT device_seconds_spent AS spent, device_seconds_charged + overshoot AS charged FROM runs"
+    )
+    measured = query(folder, "SELECT record ->> 'device_seconds_spent' AS spent FROM events "
+                     "WHERE kind IN ('verification', 'baseline')")  # fmt: skip
+    spent = sum(row["spent"] for row in of_runs), sum(float(row["spent"]) for row in measured)
+    found = (sum(row["spent_seconds"] for row in shown if row["paid_by"] == payer) for payer in ("run", "arena"))
+    assert tuple(found) == pytest.approx(spent, abs=1e-5)  # each part is rounded
+    charged = sum(row["charged_seconds"] or 0.0 for row in shown)
+    assert charged == pytest.approx(sum(row["charged"] for row in of_runs), abs=1e-5)
+
+
 def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: PlayedMatch) -> None:
     rows = query(
         played[0].folder,

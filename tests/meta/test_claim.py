@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -12,14 +13,16 @@ from scipy.stats import t as student
 
 from analysis.ledger.events import BaselineEvent, VerificationEvent
 from analysis.statistics import Estimate, mean_interval, welch_difference
+from analysis.study import open_study
 from analysis.verdict.claim import Against, Gains, claim, claim_over
 from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, FoundScript, OnOneTask, twins
 from analysis.views.scales import GainScale
 from arena.arms import Entry, enter
 from arena.match import announce
 from arena.study.task_study import TaskStudy
+from inner_loop.events import RunEndedEvent, RunStartedEvent
 from meta.cli.study_result import is_worth_applying
-from meta.confirmation import against
+from meta.confirmation import final_samples
 from programs.shelf import starter
 from tests.events import example
 from tests.studies import make_study, silent
@@ -94,8 +97,15 @@ def test_a_row_that_failed_or_ended_where_it_began_was_not_held_against_the_base
         for arm in match.arms:
             for k, status in enumerate(statuses[arm.role]):
                 told = {"run_id": f"r{arm.role}{k // 2}", "seed": k, "status": status, "stream": "confirmation"}
-                study.record(example(VerificationEvent, arm_id=arm.arm_id, **told))
-        found = against(TaskStudy(study), match.match_id)
+                study.record(example(VerificationEvent, arm_id=arm.arm_id, gain=float(k), **told))
+            for run in (f"r{arm.role}{number}" for number in range(3)):
+                begun = {"match_id": match.match_id, "arm_id": arm.arm_id, "task": study.task.name}
+                study.record(example(RunStartedEvent, run_id=run, **begun))
+                study.record(example(RunEndedEvent, run_id=run, state="finished"))
+        sample, found = final_samples(TaskStudy(study), match.match_id)
+    with open_study(study.folder) as con:
+        [means] = con.execute("SELECT list((role, gain) ORDER BY role) FROM standings").fetchone() or ()
+    assert means == [(role, fmean(sample[role])) for role in ("champion", "control")] and len(sample["champion"]) == 3
     assert found.baseline == (0.5, 0.7)
     assert found.touched == {"champion": 0.5, "control": 1 / 3}
 

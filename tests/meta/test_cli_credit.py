@@ -108,13 +108,11 @@ def test_only_what_is_shown_is_listed_and_a_planned_ablation_stands_for_what_was
     how = views.view("credit")
     with open_study(study) as con:
         con.execute("CREATE OR REPLACE TABLE credit AS SELECT * FROM credit WHERE method = 'directive'")
-        for changed in ("0.2 AS q", "0.01 AS q, -1 AS low, 1 AS high"):
-            con.execute(
-                f"INSERT INTO credit SELECT * REPLACE ('edit' AS method, {changed}) FROM credit "
-                "WHERE method = 'directive'"
-            )
+        con.execute("INSERT INTO credit SELECT * REPLACE ('edit' AS method, false AS significant) FROM credit")
         assert {row["method"] for row in how.rows(con, [None]) if row["listed"]} == {"directive"}
-        con.execute("INSERT INTO credit SELECT * REPLACE ('factorial' AS method, 'c-plan' AS credit_id, 0.9 AS q) "
-                    "FROM credit WHERE directive_id = 'd-muon' AND method = 'directive'")  # fmt: skip
+        con.execute(
+            "INSERT INTO credit SELECT * REPLACE ('factorial' AS method, 'c-plan' AS credit_id, false AS significant) "
+            "FROM credit WHERE directive_id = 'd-muon' AND method = 'directive'"
+        )
         listed = [row["directive_id"] for row in how.rows(con, [None]) if row["listed"]]
     assert "d-muon" not in listed and listed == ["d-trap"] * len(listed)

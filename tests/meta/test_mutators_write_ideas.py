@@ -154,7 +154,6 @@ def test_a_try_that_may_fail_is_worth_less() -> None:
     assert rows["k", "1"].score == pytest.approx(0.1) and rows["fragile", "1"].score == pytest.approx(0.05)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 76")
 @pytest.mark.parametrize("values", [(0.1234567, 0.1234568), ("Adam", "adam")])
 def test_gains_of_values_that_the_model_tells_apart_have_rows_of_their_own(values: tuple[Value, Value]) -> None:
     assert len(GainTable(evidence(*(edit("K", value, 0.1) for value in values))).rows) == 2

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from analysis.statistics import pooled_sd
 from analysis.study import read_study
 from analysis.verdict.claim import Claim, claim
 from analysis.verdict.decision import Decision, HeldOut, decision_of
-from analysis.verdict.power import measured_sd
 from arena.study.study import Study
 from bench.common import champion_of
 from bench.whole import evolve_plan, play_study, resized
@@ -75,15 +73,6 @@ def test_its_figures_are_those_of_the_runs_there(ended: Path, decision: Decision
     drawn = [{row["run_seed"] for row in ask(f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
     assert drawn[0] and not drawn[0] & drawn[1]
     assert ask("SELECT DISTINCT task FROM credit") == [{"task": "planted"}]
-
-
-def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ask: Snapshot) -> None:
-    sides: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
-    for row in ask("SELECT arm_id, name, role, verified_gain FROM runs WHERE task = 'planted' AND state = 'finished'"):
-        is_stock = row["role"] in ("control", "a/a") and row["name"] == "stock"
-        sides[is_stock].setdefault(row["arm_id"], []).append(row["verified_gain"])
-    squares = [found[0] ** 2 for arms in sides.values() if (found := pooled_sd(arms.values()))]
-    assert measured_sd(ask.con) == pytest.approx((sum(squares) / len(squares)) ** 0.5)
 
 
 def shifted(by: float) -> Claim:

@@ -14,6 +14,6 @@ texts AS (
 held AS (SELECT program_id, list(DISTINCT directive_id) AS directives FROM directives GROUP BY program_id)
 SELECT p.match_id, p.program_id, p.factors, t.texts, r.run_id, r.run_seed, r.verified_gain AS gain,
     list_intersect(p.factors, coalesce(h.directives, [])) AS held
-FROM planned AS p JOIN texts AS t USING (match_id) JOIN runs AS r USING (match_id) LEFT JOIN held AS h ON h.program_id = r.program_id
-WHERE r.task = $task AND r.state = 'finished' AND r.verified_gain IS NOT NULL
+FROM planned AS p JOIN texts AS t USING (match_id) JOIN verified_runs() AS r USING (match_id) LEFT JOIN held AS h ON h.program_id = r.program_id
+WHERE r.task = $task
 ORDER BY p.match_id, r.run_id

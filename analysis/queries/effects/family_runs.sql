@@ -2,11 +2,8 @@
 -- is_earlier: in a match of a generation before the child's.
 -- Only runs that can be compared: same task, budget and hardware class as the child's own.
 WITH scored AS (
-    SELECT r.run_id, r.program_id, r.match_id, r.run_seed, r.verified_gain AS gain, m.run_budget, m.hardware_class,
-        m.generation
-    FROM runs AS r JOIN matches AS m USING (match_id)
-    WHERE r.task = $task AND r.state = 'finished' AND r.verified_gain IS NOT NULL
-        AND NOT coalesce(list_contains($exclude, r.match_id), false)),
+    SELECT *, verified_gain AS gain FROM verified_runs()
+    WHERE task = $task AND NOT coalesce(list_contains($exclude, match_id), false)),
 families AS (
     SELECT child_id, any_value(operator) AS operator, any_value(parent_ids) AS parent_ids,
         min(generation) AS generation

@@ -1,6 +1,6 @@
 -- The runs of the ablation's match, with whether their program held the directive.
 SELECT r.run_id, r.run_seed, r.program_id, r.verified_gain, r.program_id IN (
     SELECT program_id FROM directives WHERE directive_id = $directive_id) AS held
-FROM runs AS r
-WHERE r.match_id = $match_id AND r.state = 'finished' AND r.verified_gain IS NOT NULL
+FROM verified_runs() AS r
+WHERE r.match_id = $match_id
 ORDER BY held DESC, r.run_seed, r.run_id

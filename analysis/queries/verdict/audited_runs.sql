@@ -1,4 +1,2 @@
--- The finished, verified runs of an arm; touched: the share of a run's verifications that were compared with the baseline.
-SELECT r.*, (SELECT avg((v.status = 'ok')::INT) FROM verifications AS v
-    WHERE v.run_id = r.run_id) AS touched
-FROM runs AS r WHERE arm_id = $arm AND state = 'finished' AND verified_gain IS NOT NULL ORDER BY run_id
+-- The runs of an arm; touched: the share of a run's verifications that were compared with the baseline.
+SELECT *, compared / verified_seeds AS touched FROM verified_runs() WHERE arm_id = $arm ORDER BY run_id

@@ -10,6 +10,6 @@ deciding AS (
 SELECT d.task, d.task_id, d.unit, d.run_budget, d.hardware_class, (SELECT researcher FROM followed) AS researcher,
     (SELECT models FROM followed) AS models, r.program_id, any_value(r.name) AS name,
     bool_or(r.role = 'champion') AS is_champion, list(r.verified_gain ORDER BY r.run_id) AS gains
-FROM deciding AS d JOIN runs AS r USING (match_id)
-WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.role <> 'a/a' AND r.arm_id NOT IN (FROM void_arms())
+FROM deciding AS d JOIN verified_runs() AS r USING (match_id)
+WHERE r.role <> 'a/a' AND r.arm_id NOT IN (FROM void_arms())
 GROUP BY d.task, d.task_id, d.unit, d.run_budget, d.hardware_class, r.program_id ORDER BY d.task, name

@@ -8,7 +8,7 @@ ranked AS (
     FROM standings AS s JOIN matches AS m USING (match_id) JOIN entered AS e USING (match_id, arm_id)
     WHERE s.match_id = $match AND s.role <> 'a/a' AND s.gain IS NOT NULL)
 SELECT a.program_id, a.name, a.unit, list(r.verified_gain ORDER BY r.run_id) AS gains
-FROM ranked AS a JOIN runs AS r USING (arm_id)
-WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND place < 3
+FROM ranked AS a JOIN verified_runs() AS r USING (arm_id)
+WHERE place < 3
     AND EXISTS (FROM ranked WHERE place = 1 AND role NOT IN ('control', 'one-line'))
 GROUP BY ALL ORDER BY any_value(place)

@@ -1,17 +1,13 @@
--- The tasks of the matches that select programs, in order, each with the gains of stock's runs and those of every other
--- program there. Matches that still run count where none has ended.
+-- The tasks of the matches that select programs, in order, each with those programs and the gains of their runs. Matches
+-- that still run count where none has ended.
 WITH played AS (
-    SELECT m.task, coalesce(m.unit, '') AS unit, r.program_id, r.run_id, r.started_at, r.match_id, r.verified_gain AS gain
-    FROM runs AS r JOIN matches AS m USING (match_id)
-    WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND m.purpose IN ('race', 'generation', 'contest')
+    SELECT r.*, m.state AS match_state FROM verified_runs() AS r JOIN matches AS m USING (match_id)
+    WHERE list_contains($selecting, m.purpose)
     QUALIFY m.state <> 'running' OR count(*) FILTER (m.state <> 'running') OVER (PARTITION BY m.task) = 0),
-gained AS (SELECT task, program_id, list(gain ORDER BY run_id) AS gains FROM played GROUP BY ALL),
-known AS (
-    SELECT task, coalesce(first(gains) FILTER (program_id = $stock), []) AS stock,
-        coalesce(list(gains ORDER BY program_id) FILTER (program_id <> $stock), []) AS others
-    FROM gained GROUP BY task)
-SELECT task, unit, stock, others
-FROM (
-    SELECT task, any_value(unit) AS unit, min(started_at) AS began, min(match_id) AS first_match
-    FROM played GROUP BY task) JOIN known USING (task)
-ORDER BY began, first_match
+gained AS (
+    SELECT task, any_value(unit) AS unit, program_id, list(verified_gain ORDER BY run_id) AS gains,
+        min(started_at) AS began, min(match_id) AS first_match
+    FROM played GROUP BY task, program_id)
+SELECT task, any_value(unit) AS unit, list(program_id ORDER BY program_id) AS programs,
+    list(gains ORDER BY program_id) AS gains
+FROM gained GROUP BY task ORDER BY min(began), min(first_match)

@@ -19,18 +19,13 @@ tasks AS (
 played AS (
     SELECT r.task, r.score_stream AS stream, r.program_id, coalesce(r.role, 'program') AS role, r.run_id,
         coalesce(r.name, r.program_id) AS name, r.verified_gain AS gain, r.trust, coalesce(m.unit, 'metric') AS unit
-    FROM runs AS r JOIN matches AS m USING (match_id)
-    WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.task IS NOT NULL
+    FROM verified_runs() AS r JOIN matches AS m USING (match_id)
+    WHERE r.task IS NOT NULL
         AND m.purpose IS DISTINCT FROM 'ablation' AND r.arm_id NOT IN (SELECT arm_id FROM void_arms() WHERE arm_id IS NOT NULL)
     QUALIFY (m.run_budget, m.hardware_class) IS NOT DISTINCT FROM first((m.run_budget, m.hardware_class)) OVER (
         PARTITION BY r.task ORDER BY m.started_at DESC NULLS LAST, r.match_id)),
-stocks AS (  -- the program with an A/A arm, else the control of that name, else the control
-    SELECT task, stream, coalesce(min(program_id) FILTER (role = 'a/a'), min(program_id) FILTER (role = 'control'
-        AND name = 'stock'), min(program_id) FILTER (role = 'control'), $stock) AS stock
-    FROM played GROUP BY ALL),
 stock AS (
-    SELECT task, stream, stock, list(gain ORDER BY run_id) AS stock_gains
-    FROM stocks JOIN played USING (task, stream) WHERE program_id = stock GROUP BY ALL),
+    SELECT task, stream, list(gain ORDER BY run_id) AS stock_gains FROM played WHERE program_id = stock_id() GROUP BY ALL),
 arms AS (
     SELECT task, stream, program_id, min(name) AS name, role = 'a/a' AS is_twin, count(*) AS n,
         avg(gain) AS gain, stddev_samp(gain) / sqrt(count(*)) AS se, list(trust) AS trusts, min(unit) AS unit,
@@ -46,7 +41,7 @@ bare AS (  -- programs without their idea lists, each with the program that it w
         UNION ALL
         SELECT a.program_id, b.program_id, false FROM arms AS a JOIN arms AS b USING (task, stream)
         WHERE a.role = 'without-ideas' AND b.role = 'champion') GROUP BY program_id)
-SELECT task, place, program_id, name, CASE WHEN program_id = stock AND NOT is_twin THEN 'control' ELSE role END AS role,
+SELECT task, place, program_id, name, CASE WHEN program_id = stock_id() AND NOT is_twin THEN 'control' ELSE role END AS role,
     of_program, stream, n, gain, se, unit, trusts, coalesce(stock_gains, []) AS stock_gains
 FROM arms JOIN tasks USING (task) LEFT JOIN bare USING (program_id) LEFT JOIN stock USING (task, stream)
 ORDER BY number, gain DESC, program_id, role

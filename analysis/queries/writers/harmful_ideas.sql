@@ -12,5 +12,5 @@ WITH used AS (
 SELECT d.directive_id, d.text, -c.estimate AS loss, -c.high AS low, -c.low AS high, c.unit, u.tries, u.kept
 FROM directives AS d JOIN credit AS c ON c.directive_id = d.directive_id AND c.method = 'directive'
     JOIN used AS u ON u.directive_id = d.directive_id AND u.task = c.task
-WHERE d.program_id = $program AND d.kind = 'idea' AND c.high < 0 AND c.q < 0.05 AND u.kept <= 1
+WHERE d.program_id = $program AND d.kind = 'idea' AND c.significant AND c.estimate < 0 AND u.kept <= 1
 ORDER BY d.position

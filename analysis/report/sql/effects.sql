@@ -6,7 +6,7 @@ WITH needing AS (
     FROM replays AS r JOIN ablations AS a USING (ablation_id)
     WHERE len(r.commits) = len(a.factors) - 1 AND len(r.skipped) > 0 GROUP BY ALL)
 SELECT left(c.label, 160) || coalesce(', and what needs it: ' || array_to_string(n.labels, '; '), '') AS change, c.estimate, c.low, c.high, c.unit, c.n, c.q, c.design, c.credit_id AS id,
-    coalesce(c.q < 0.05 AND (c.low > 0 OR c.high < 0), false) AS significant,
+    c.significant,
     CASE c.method WHEN 'factorial' THEN 'directives of ' || coalesce(p.name, c.program_id)
         ELSE 'kept commits of run ' || left(c.run_id, 7) END AS of
 FROM credit AS c LEFT JOIN programs AS p USING (program_id)

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from analysis.statistics import Estimate, mean_interval
+from analysis.statistics import Estimate, mean_interval, satterthwaite
 from analysis.verdict.standings import ALPHA
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Scores(Generic[Key]):
         mine = np.full_like(theirs, theirs[a])
         variance = mine + theirs
         with np.errstate(all="ignore"):
-            spread = mine**2 / (self._n[a] - 1) + theirs**2 / (self._n - 1)
-            df = np.where(variance > 0, variance**2 / spread, self._n[a] + self._n - 2)
+            df = satterthwaite([(mine, self._n[a] - 1), (theirs, self._n - 1)])
+            df = np.where(variance > 0, df, self._n[a] + self._n - 2)
         return self._mean[a] - self._mean, variance, df
 
 

@@ -9,10 +9,10 @@ from programs.common.ids import content_id
 
 PAIRS = """
 SELECT r.program_id, any_value(p.name) AS name, list(r.verified_gain - s.verified_gain ORDER BY r.run_id) AS gains
-FROM runs AS r
-JOIN runs AS s ON s.match_id = r.match_id AND s.run_seed = r.run_seed AND s.role = 'control' AND s.name = 'stock'
+FROM verified_runs() AS r
+JOIN verified_runs() AS s ON s.match_id = r.match_id AND s.run_seed = r.run_seed AND s.program_id = stock_id()
 JOIN programs AS p ON p.program_id = r.program_id
-WHERE r.task = $task AND r.program_id <> s.program_id AND r.verified_gain - s.verified_gain IS NOT NULL
+WHERE r.task = $task AND r.program_id <> s.program_id
     AND NOT list_contains($exclude::VARCHAR[], r.match_id)
 GROUP BY r.program_id ORDER BY r.program_id
 """

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from analysis.effects.rows import CreditRow, canonical, plain
-from analysis.evidence.page_text import RowIds, page, quoted
+from analysis.effects.rows import CreditRow, edit_key
+from analysis.evidence.page_text import RowIds, label, page
 from analysis.evidence.task_evidence import Evidence
 from analysis.study import read_study
 from analysis.views.tables import rows, statement, typed_rows
@@ -237,10 +237,10 @@ def list_untried(evidence: Evidence, tasks: Sequence[Task]) -> dict[str, list[st
     for task, tried in ((task, by_task[task.name]) for task in tasks if by_task.get(task.name)):
         untouched, listed = task.edits.config(task.baseline()), untried.setdefault(task.name, [])
         for knob in task.edits.knobs:
-            name = knob.name.lower()
             for value in (True,) if knob.kind == "patch" else knob.values:
-                if (name, canonical(value)) not in tried and untouched.get(knob.name) != value:
-                    listed.append(quoted(name if value is True else f"{name}={plain(value)}"))
+                key = edit_key(knob.name, value)
+                if key not in tried and untouched.get(knob.name) != value:
+                    listed.append(label(key))
     return untried
 
 

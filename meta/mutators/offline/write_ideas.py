@@ -20,13 +20,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis.effects.experiments import Effects, key_of
+from analysis.effects.experiments import Effects
 from analysis.effects.final_scripts import FinalScript, OnTop, on_top
-from analysis.effects.rows import CreditRow
-from analysis.effects.rows import Key as CreditKey
+from analysis.effects.rows import CreditRow, Key
 from analysis.evidence.task_evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
-from meta.mutators.edit_gains import GainTable, Key, best_first, is_clear, key_of_term, parse_idea, term_of
+from meta.mutators.edit_gains import GainTable, best_first, is_clear, parse_idea, term_of
 from meta.mutators.queue_first import queue_first
 from programs.edit import replace_ideas
 from programs.ideas import ProgramIdea
@@ -69,8 +68,8 @@ class WriteIdeas:
             return None
         kept = [Item(idea.text) for idea in program.ideas if idea.conditions or _is_news(idea, table)]
         neighbours = take_turns(propose_neighbours(GainTable(part)) for part in parts)
-        listed = [item for item in [*items, *kept, *neighbours] if not has_failed(item, evidence)]
-        sentences = find_sentences(program)
+        listed = [item for item in [*items, *kept, *neighbours] if not has_failed(item, evidence, table)]
+        sentences = find_sentences(program, table)
         texts = dict.fromkeys(sentences.get(item.keys, item.text) for item in listed)
         text = replace_ideas(program.text, list(texts))
         text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be ignored
@@ -87,23 +86,21 @@ def write_items(evidence: Evidence) -> list[Item]:
     effects = evidence.effects
     if effects is None or effects.fitted is None:
         return []
-    rows = {
-        edit.key: edit for edit in GainTable(evidence).rows.values() if 2 * (edit.failures or 0) <= edit.n
-    }  # most ran
+    rows = {edit.key: edit for edit in evidence.edits if 2 * (edit.failures or 0) <= edit.n}  # most ran
     best = find_best(evidence, effects, rows)
     additions = find_additions(effects, best[0] if best else UNTOUCHED, rows)
     clear: dict[str, OnTop] = {}
     for addition in additions:
         if addition.mean > addition.sd:
             clear.setdefault(addition.key[0], addition)
-    changes: list[Sequence[CreditKey]] = [script.edits for script in best]
+    changes: list[Sequence[Key]] = [script.edits for script in best]
     if len(clear) > 1:
         changes.append([addition.key for addition in clear.values()])
     changes += [[addition.key] for addition in additions]
     return drop_repeats(_combined([rows[key] for key in change]) for change in changes)
 
 
-def find_best(evidence: Evidence, effects: Effects, rows: Mapping[CreditKey, CreditRow]) -> list[FinalScript]:
+def find_best(evidence: Evidence, effects: Effects, rows: Mapping[Key, CreditRow]) -> list[FinalScript]:
     """The best configuration that runs ended with and the best one by the model, the larger posterior mean first; only
     those that gained."""
     scale = evidence.scale.size if evidence.scale else 1.0  # the model is in the task's unit
@@ -117,14 +114,14 @@ def find_best(evidence: Evidence, effects: Effects, rows: Mapping[CreditKey, Cre
     return sorted(found.values(), key=lambda script: -script.mean)
 
 
-def has_failed(item: Item, evidence: Evidence) -> bool:
+def has_failed(item: Item, evidence: Evidence, table: GainTable) -> bool:
     """Whether edits of an idea failed whenever they were tried together, on every task."""
     idea = parse_idea(item.text)
-    terms = [key_of(term) for term in idea.terms] if idea else []
-    return all(part.effects and part.effects.fail_together(terms) for part in evidence.parts or (evidence,))
+    keys = table.keys(idea.terms) if idea else []
+    return all(part.effects and part.effects.fail_together(keys) for part in evidence.parts or (evidence,))
 
 
-def grow_script(effects: Effects, rows: Mapping[CreditKey, CreditRow]) -> FinalScript:
+def grow_script(effects: Effects, rows: Mapping[Key, CreditRow]) -> FinalScript:
     """The untouched script with one edit more at a time, the one that is expected to add most; while one adds more
     than its posterior SD."""
     script = UNTOUCHED
@@ -135,7 +132,7 @@ def grow_script(effects: Effects, rows: Mapping[CreditKey, CreditRow]) -> FinalS
     return script
 
 
-def find_additions(effects: Effects, script: FinalScript, rows: Mapping[CreditKey, CreditRow]) -> list[OnTop]:
+def find_additions(effects: Effects, script: FinalScript, rows: Mapping[Key, CreditRow]) -> list[OnTop]:
     """The edits that are expected to add to a script, the largest first, without those that failed beside one of its
     own."""
     return [
@@ -145,15 +142,15 @@ def find_additions(effects: Effects, script: FinalScript, rows: Mapping[CreditKe
     ]
 
 
-def add_edit(script: FinalScript, key: CreditKey) -> tuple[CreditKey, ...]:
+def add_edit(script: FinalScript, key: Key) -> tuple[Key, ...]:
     """The edits of a script with another value of one knob."""
     return (*(edit for edit in script.edits if edit[0] != key[0]), key)
 
 
-def find_sentences(program: Program) -> dict[frozenset[Key], str]:
+def find_sentences(program: Program, table: GainTable) -> dict[frozenset[Key], str]:
     """The program's own sentence for each change that it proposes, which says more than the name of a setting."""
     ideas = [idea for idea in program.ideas if not WRITTEN.match(idea.text) and not idea.conditions]
-    return {keys: idea.text for idea in reversed(ideas) if (keys := _keys(idea.terms))}
+    return {keys: idea.text for idea in reversed(ideas) if (keys := frozenset(table.keys(idea.terms)))}
 
 
 def take_turns(lists: Iterable[Sequence[Thing]]) -> list[Thing]:
@@ -172,8 +169,8 @@ def drop_repeats(items: Iterable[Item]) -> list[Item]:
 def _is_news(idea: ProgramIdea, table: GainTable) -> bool:
     """Whether the evidence does not cover an idea: one for LLMs, or one with an untried edit. Untested neighbours are
     written again from today's best values."""
-    keys = _keys(idea.terms)
-    return not idea.text.startswith(UNTRIED) and (not keys or not table.rows.keys() >= keys)
+    keys = table.keys(idea.terms)
+    return not idea.text.startswith(UNTRIED) and (not keys or not table.rows.keys() >= {*keys})
 
 
 def propose_neighbours(table: GainTable) -> list[Item]:
@@ -181,8 +178,8 @@ def propose_neighbours(table: GainTable) -> list[Item]:
     configs count as tried."""
     items, by_knob = list[Item](), table.by_knob()
     for row in filter(is_clear, sorted((rows[0] for rows in by_knob.values()), key=best_first)):
-        knob_name, best = row.change
-        name, rows = knob_name.lower(), by_knob[knob_name.casefold()]
+        best = row.constant
+        name, rows = row.key[0], by_knob[row.key[0]]
         knob, values = table.space.knob(name), [*(r.constant for r in rows), *table.trained(name)]
         values += [table.untouched[knob.name]] if knob and knob.name in table.untouched else []
         tried = [value for value in values if isinstance(value, int | float)]
@@ -193,15 +190,9 @@ def propose_neighbours(table: GainTable) -> list[Item]:
 
 
 def _combined(rows: Sequence[CreditRow]) -> Item:
-    terms = [term_of(row) for row in rows]
-    quoted = " ".join(f"`{term}`" for term in terms)
+    quoted = " ".join(f"`{term_of(row)}`" for row in rows)
     credit_ids = tuple(credit_id for row in rows for credit_id in row.ids)
-    return Item(f"{'Combine' if len(terms) > 1 else 'Use'} {quoted}.", credit_ids, _keys(terms))
-
-
-def _keys(terms: Iterable[str]) -> frozenset[Key]:
-    """The edits of an idea, independent of its wording."""
-    return frozenset(key for term in terms if (key := key_of_term(term)))
+    return Item(f"{'Combine' if len(rows) > 1 else 'Use'} {quoted}.", credit_ids, frozenset(row.key for row in rows))
 
 
 def untried_beside(best: Number, tried: Sequence[Number]) -> list[Number]:

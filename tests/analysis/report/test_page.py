@@ -150,10 +150,10 @@ def test_a_planned_ablation_has_a_figure_for_each_program_and_run(ended: Path, p
     with open_study(ended) as con:
         con.execute(
             "INSERT INTO credit BY NAME SELECT * FROM (VALUES "
-            "('c1', 'p-best', NULL, 'factorial', 'randomised', 'Raise the rate', 0.4, 0.1, 0.2, 0.6, 24, 0.01), "
-            "('c2', 'p-best', NULL, 'factorial', 'randomised', 'Wider', 0.1, 0.1, -0.1, 0.3, 24, 0.4), "
-            "('c3', 'p-best', 'r-m1-best-0', 'leave-one-out', 'paired', 'lr=0.1', 0.3, 0.1, 0.1, 0.5, 4, 0.03)"
-            ") AS t(credit_id, program_id, run_id, method, design, label, estimate, se, low, high, n, q), "
+            "('c1', 'p-best', NULL, 'factorial', 'randomised', 'Raise the rate', 0.4, 0.1, 0.2, 0.6, 24, 0.01, true), "
+            "('c2', 'p-best', NULL, 'factorial', 'randomised', 'Wider', 0.1, 0.1, -0.1, 0.3, 24, 0.4, false), "
+            "('c3', 'p-best', 'r-m1-best-0', 'leave-one-out', 'paired', 'lr=0.1', 0.3, 0.1, 0.1, 0.5, 4, 0.03, true)"
+            ") AS t(credit_id, program_id, run_id, method, design, label, estimate, se, low, high, n, q, significant), "
             "(SELECT 'strokes' AS task, 'nats' AS unit)"
         )
         con.execute("UPDATE credit SET experiment_id = 'e1' WHERE credit_id = 'c3'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,9 +16,15 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from meta.cli.contest import noise_of
+from meta.cli.output import Output
+from programs.shelf import starter
+from tests.analysis import synthetic
 from tests.arena.contest.hosting import founded
 from tests.meta.cli_study import cli
 from tests.studies import drawn_law
+
+STOCK = starter("stock").program_id
 
 
 def metaloop(folder: Path, *words: str, code: int = 0, **surroundings: str) -> dict[str, Any]:
@@ -27,6 +34,15 @@ def metaloop(folder: Path, *words: str, code: int = 0, **surroundings: str) -> d
     said = done.stdout if code == 0 else next(line for line in done.stderr.splitlines() if line.startswith("{"))
     answer: dict[str, Any] = json.loads(said)
     return answer if code == 0 else answer["error"]
+
+
+def test_noise_of_a_study_is_a_programs_spread_over_the_mean_of_stock(tmp_path: Path) -> None:
+    with synthetic.played(tmp_path, STOCK, "p1", purpose="race") as ledger:
+        for arm, program, gains in (("a1", STOCK, (0.5, 0.7)), ("a2", "p1", (2.0, 2.2, 2.4))):
+            for number, gain in enumerate(gains):
+                synthetic.run(ledger, f"{arm}-{number}", "m1", arm, program, number, [gain])
+    (tmp_path / "study.toml").touch()
+    assert noise_of(str(tmp_path), Output()) == pytest.approx(math.sqrt((0.02 + 0.08) / 3) / 0.6)
 
 
 @contextmanager

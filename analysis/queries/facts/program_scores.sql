@@ -5,9 +5,8 @@ WITH of_tasks AS (SELECT count(*) AS tasks FROM scales),
 on_tasks AS (
     SELECT program_id, task, count(*) AS n, avg(verified_gain ORDER BY run_id) / coalesce(any_value(size), 1) AS gain,
         var_samp(verified_gain) / count(*) / coalesce(any_value(size), 1) ^ 2 AS error
-    FROM runs LEFT JOIN (SELECT task, size FROM scales, of_tasks WHERE tasks > 1) USING (task)
-    WHERE state = 'finished' AND verified_gain IS NOT NULL AND score_stream = 'selection'
-        AND purpose IS DISTINCT FROM 'ablation'
+    FROM verified_runs() LEFT JOIN (SELECT task, size FROM scales, of_tasks WHERE tasks > 1) USING (task)
+    WHERE score_stream = 'selection' AND purpose IS DISTINCT FROM 'ablation'
     GROUP BY program_id, task)
 SELECT program_id, sum(n)::BIGINT AS n, avg(gain ORDER BY task) AS gain,
     if(count(error) = count(*), sqrt(sum(error ORDER BY task)) / count(*), NULL) AS se, sum(n)::BIGINT - count(*) AS df
