@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 from sqlalchemy import select
@@ -26,6 +25,7 @@ from arena.contest.settings import ContestConfig
 from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import ContestEntry
 from arena.measuring import settled_gains
+from arena.race import ArmScore
 from arena.serving.clock import utc_now
 from arena.study.setup import RunCost
 from arena.study.study import Study
@@ -86,7 +86,7 @@ def spectators(contest: Contest, study: Study, reasons: Mapping[int, str]) -> li
     return [{**entry.named, "why": reasons[entry.number]} for entry in others]
 
 
-def begin(contest: Contest, study: Study) -> FinalRace:
+def begin(contest: Contest, study: Study) -> LeadersRace:
     """The race of the leaders, as it stands. They are chosen once, before the first confirming run, so that a kill
     cannot change them."""
     numbers = contest.state().get("leaders")
@@ -99,17 +99,17 @@ def begin(contest: Contest, study: Study) -> FinalRace:
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
     on = tasks_of(study)[0]
-    return FinalRace(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
+    return LeadersRace(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
 
 
-def decided(race: FinalRace) -> Announcement:
+def decided(race: LeadersRace) -> Announcement:
     """The announcement of a race that is over."""
     contest = race.contest
-    race.entries = with_names(contest, race.entries)
-    gone = left_out(contest, race.entries)
-    rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in race.entries if e.number in gone]
+    entries = entries_of(contest, race.numbers.values())
+    gone = left_out(contest, entries)
+    rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in entries if e.number in gone]
     others = spectators(contest, race.match.on.study, not_in_race(contest))
-    found = figures(contest.config, race.match.on, race.entries, gone.keys())
+    found = figures(contest.config, race.match.on, entries, gone.keys())
     return {**found, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
 
 
@@ -123,61 +123,59 @@ def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str
         return reasons | {entry.number: entry.reason for entry in connection.scalars(query)}
 
 
-def with_names(contest: Contest, entries: Sequence[ContestEntry]) -> list[ContestEntry]:
-    """The same entries with the names that they have now: accounts may have been removed since they were read."""
+def entries_of(contest: Contest, numbers: Iterable[int]) -> list[ContestEntry]:
+    """These entries in this order, as they are now."""
+    wanted = list(numbers)
     with contest.database.read() as connection:
-        query = select(ContestEntry).where(ContestEntry.number.in_([entry.number for entry in entries]))
-        now = {entry.number: entry for entry in connection.scalars(query)}
-    return [now[entry.number] for entry in entries]
+        query = select(ContestEntry).where(ContestEntry.number.in_(wanted))
+        found = {entry.number: entry for entry in connection.scalars(query)}
+    return [found[number] for number in wanted]
 
 
-class FinalRace:
-    """The race of the leaders: which runs its entries still need, and how it stands."""
+class LeadersRace:
+    """The race of the leaders, which `match.play` plays: the runs that its entries still need, and how it stands.
+
+    Host actions count, too: an entry that became void or was given up asks for no more runs."""
 
     def __init__(self, contest: Contest, entries: Sequence[ContestEntry], match: TaskMatch) -> None:
         self.contest, self.entries, self.match = contest, entries, match
-        self.arms = {entry.number: arm for entry, arm in zip(entries, match.match.arms, strict=True)}
-        self.workers = contest.study.workers
-        self.began, self.ended = time.monotonic(), 0  # confirming runs since then
+        self.numbers = {arm.arm_id: entry.number for entry, arm in zip(entries, match.match.arms, strict=True)}
 
-    def gains(self) -> Gains:
-        return gains_of(self.match.on, self.entries)
+    def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
+        """The runs until the next look. Those of entries that have lost runs come last, one at a time."""
+        gains = {self.numbers[score.arm_id]: score.gains for score in scores}
+        wanted = self._race(gains, left_out(self.contest, self.entries)).wanted
+        short = {number: runs for number, runs in wanted.items() if len(gains[number]) < runs}
+        suspects = [entry.number for entry in entries_of(self.contest, short) if entry.attempts > 0]
+        requested = {number: runs for number, runs in short.items() if number not in suspects}
+        if short and not requested:
+            requested = {number: len(gains[number]) + 1 for number in list(short)[:1]}
+        return {arm_id: requested[number] for arm_id, number in self.numbers.items() if number in requested}
 
-    def now(self) -> ConfirmingRuns:
+    def standings(self) -> ConfirmingRuns:
         """The runs so far, those that there will be if no look of the race separates anybody from now on, and how the
         race stands."""
-        gone, gains = left_out(self.contest, self.entries), self.gains()
-        race = self.race(gains, gone)
+        self.entries = entries_of(self.contest, self.numbers.values())  # an account may have been removed
+        gone, gains = left_out(self.contest, self.entries), gains_of(self.match.on, self.entries)
+        race = self._race(gains, gone)
         done = {number: len(runs) for number, runs in gains.items()}
         most = self.contest.config.confirm_runs
-        self.entries = with_names(self.contest, self.entries)
         names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
         numbers = {n: name if name == "stock" else f"entry {n}" for n, name in names.items()}  # for the log
         digits = decimals(typical(math.sqrt(error_of(runs)) for runs in gains.values()))
         standings = race_places(race, names, digits, done) | {
             number: f"left out: {why}" for number, why in gone.items()
         }
-        now: ConfirmingRuns = {
+        return {
             "done": sum(done.values()),
             "wanted": sum(max(runs, most * (number in race.wanted)) for number, runs in done.items()),
             "race": [{**e.named, "said": standings[e.number]} for e in self.entries if e.number in standings],
             "looks": look_lines(race, numbers, digits),
             "next_look": max(race.wanted.values(), default=0),
         }
-        if self.ended >= self.workers:  # before, the first of many at a time would count for all of them
-            now["per_run"] = round((time.monotonic() - self.began) / self.ended, 3)
-        return now
 
-    def race(self, gains: Gains, gone: Collection[int]) -> Race:
+    def _race(self, gains: Gains, gone: Collection[int]) -> Race:
         return race_of(self.contest.config, self.entries, gains, gone)
-
-    def wanted(self) -> list[tuple[int, int]]:
-        """The runs that are still to be made until the next look, as (entry, index), one of each entry by turns."""
-        gone, gains = left_out(self.contest, self.entries), self.gains()
-        until = {number: runs for number, runs in self.race(gains, gone).wanted.items() if number not in gone}
-        runs = [(index, number) for number, most in until.items() for index in range(len(gains[number]), most)]
-        order = list(self.arms)
-        return [(number, index) for index, number in sorted(runs, key=lambda one: (one[0], order.index(one[1])))]
 
 
 def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
