@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import NotRequired, TypeVar
-from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -65,11 +64,10 @@ class ContestClient:
         body = json.dumps({"name": name, "code": code}).encode()
         return self._ask("/api/v1/join", Joined, body, {"Content-Type": "application/json"})
 
-    def enter(self, raw: bytes, parent: str = "") -> StoredEntry:
+    def enter(self, raw: bytes) -> StoredEntry:
         """Send a program; on return the host has stored it. Raises RequestRejected, with lint messages in its
         detail."""
-        path = "/api/v1/entries" + (f"?parent={quote(parent, safe='')}" if parent else "")
-        return self._ask(path, StoredEntry, raw, {"Content-Type": "text/markdown; charset=utf-8"})
+        return self._ask("/api/v1/entries", StoredEntry, raw, {"Content-Type": "text/markdown; charset=utf-8"})
 
     def need_token(self) -> None:
         if not self.token:

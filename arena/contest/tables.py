@@ -169,16 +169,6 @@ class ContestFact(ContestTable):
     changed_at: Mapped[datetime]
 
 
-class EntryParent(ContestTable):
-    """The entry that an entry is based on, named by its entrant."""
-
-    __tablename__ = "parents"
-
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
-    parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
-    entry: Mapped[ContestEntry] = relationship(foreign_keys=[number])  # stored before its parent is
-
-
 class ContestDatabase(Database):
     """The database of a contest."""
 

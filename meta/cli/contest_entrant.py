@@ -61,7 +61,6 @@ def join(
 
 @verb(
     ("metaloop contest submit program.md --to http://HOST:8321", "with the token in METALOOP_TOKEN"),
-    ("metaloop contest submit mine.md --to URL --parent 'Ada: bold'", "based on an earlier entry"),
     ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
 )
 def submit(
@@ -69,9 +68,6 @@ def submit(
     program: Annotated[str, argument(metavar="PROGRAM")],
     to: ToFlag,
     token: TokenFlag,
-    parent: Annotated[
-        str, flag("Entry that yours is based on, as on the leaderboard  [default: stock].", metavar="ENTRY", default="")
-    ],
 ) -> None:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
@@ -79,7 +75,7 @@ def submit(
     client.need_token()
     raw = load(resolve.program_path(program)).labelled.document.encode()
     try:
-        entry = client.enter(raw, parent)
+        entry = client.enter(raw)
     except RequestRejected as problem:
         if out.mode != "json":
             for line in lint_lines(problem.detail.get("lint"), program):
@@ -90,7 +86,7 @@ def submit(
     row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
     out.thing(row if out.mode == "json" else {key: row[key] for key in SHOWN})
     if not entry["new"]:
-        out.note("you have already entered this text; this does not count as another entry, and its parent stays")
+        out.note("you have already entered this text; this does not count as another entry")
 
 
 @verb(

@@ -82,7 +82,6 @@ class EntryRow(NamedEntry):
 class ListedRow(EntryRow):
     """An entry as `entries.json` of an export has it."""
 
-    parent: int | None
     salt: str  # by which the entrant's name is compared with the ledger; empty once the account is removed
 
 
@@ -148,7 +147,7 @@ class EntryView(EntryRow):
     hidden: bool  # whether its text is hidden from the viewer
     pace_measured: bool  # whether its waiting time comes from runs, not from the budget
     standing: MeasuredRow | None
-    beside: list[MeasuredRow]  # the rows of stock and of the entry that it is based on
+    beside: list[MeasuredRow]  # the rows of stock
     arms: int  # rows of the board
     confirmed: MeasuredRow | None
     copy_of: str  # which earlier entry it behaves like; empty while that one's text is hidden
@@ -158,7 +157,6 @@ class EntryView(EntryRow):
     places: dict[int, str]
     board_digits: int  # decimal places of the board's gains
     digits: int | None  # decimal places of the decision's gains; None before it
-    parent: NamedEntry | None
     queue: QueueRow | None
     progress: list[RunProgress]
     results: list[RunResult]

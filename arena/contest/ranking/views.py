@@ -36,7 +36,7 @@ from arena.contest.ranking.view_types import (
 from arena.contest.running.pace import deciding, in_race, run_seconds
 from arena.contest.settings import REPORT
 from arena.contest.stored import LedgerHead
-from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
+from arena.contest.tables import ENDED, ContestEntry, Person
 from arena.serving.clock import iso, utc_now
 from programs.common.errors import NotFound
 from trainer.freshness import describe_freshness
@@ -45,7 +45,7 @@ from trainer.task import Task
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
 #: Columns of an entry that do not change, with the mark of the entrant.
-SIGNED = ("number", "entry_id", "entrant", "name", "role", "program_id", "sha256", "words", "received_at", "parent")
+SIGNED = ("number", "entry_id", "entrant", "name", "role", "program_id", "sha256", "words", "received_at")
 #: Metrics and units in words, for readers who do not know them.
 METRICS = {
     "nll": "nll (negative log-likelihood, a loss)",
@@ -166,13 +166,10 @@ def entry_row(entry: ContestEntry, seen: Snapshot) -> EntryRow:
 
 def entry_list(contest: Contest) -> list[ListedRow]:
     """All entries, in order of arrival."""
-    with contest.database.read() as connection:
-        parents = {row.number: row.parent for row in connection.scalars(select(EntryParent))}
     seen = snapshot(contest)
     return [
         {
             **entry_row(entry, seen),
-            "parent": parents.get(entry.number),
             "salt": entry.person.salt if entry.person else "",
         }
         for entry in seen.entries.values()
@@ -199,12 +196,6 @@ def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
     return entry
 
 
-def entry_numbered(contest: Contest, number: int) -> ContestEntry | None:
-    """The entry with its text."""
-    with contest.database.read() as connection:
-        return connection.get(ContestEntry, number, options=[undefer(ContestEntry.raw)])
-
-
 def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> bool:
     """Whether the viewer may read the text: author and host always, others unless it is hidden until the close."""
     mine = viewer is not None and viewer.person_id == entry.person_id
@@ -214,12 +205,7 @@ def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin
 def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
     open_to, hides, seen = may_read(contest, entry, viewer, admin), contest.hides_texts and not admin, snapshot(contest)
     mine = viewer is not None and viewer.person_id == entry.person_id
-    with contest.database.read() as connection:
-        same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
-        parent = connection.scalar(same.where(EntryParent.number == entry.number))
-    if parent and not (open_to and may_read(contest, parent, viewer, admin)):
-        parent = None
-    beside = {control.number for control in seen.of_person(None)} | ({parent.number} if parent else set())
+    controls = {control.number for control in seen.of_person(None)}
     decision = contest.announcement()
     won = {who["entry_id"] for who in decision.get("winners", ())}
     race = in_race(contest).get(entry.number, "")
@@ -232,7 +218,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "hidden": not open_to,
         "pace_measured": run_seconds(contest)[1],
         "standing": next(iter(seen.rows_of([entry.number])), None),
-        "beside": seen.rows_of(beside - {entry.number}),
+        "beside": seen.rows_of(controls - {entry.number}),
         "arms": len(seen.rows),
         "confirmed": next((row for row in decision.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "copy_of": "" if hides else copy_sentence(seen.copies.get(entry.number)),
@@ -241,7 +227,6 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "headline": decision.get("headline", "") if entry.entry_id in won else "",
         "places": race_results(decision),
         "digits": digits_of(decision) if decision.get("rows") else None,
-        "parent": entry_row(parent, seen) if parent else None,
         "queue": _waiting(seen, entry, at_work(contest)) if waits else None,
         "progress": contest.history.progress(entry.entry_id) if mine or admin else [],
         "reached": reached(contest, [entry.entry_id]),
@@ -327,10 +312,3 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "digits": digits_of(decision) if decision.get("rows") else seen.digits,
         "entries": entries,
     }
-
-
-def entry_labels(contest: Contest) -> list[str]:
-    """The names on the board of the latest entries, to choose a parent from."""
-    query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")
-    with contest.database.read() as connection:
-        return [entry.label for entry in connection.scalars(query.order_by(ContestEntry.number.desc()).limit(PAGE))]

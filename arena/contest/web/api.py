@@ -27,7 +27,7 @@ from arena.contest.ranking.views import (
     queue_view,
 )
 from arena.contest.web.host import Host, body, weight_of
-from arena.serving.limits import Chosen, EntryId, Limit, Offset, customer_of
+from arena.serving.limits import EntryId, Limit, Offset, customer_of
 
 CSV_ROWS = 200  # rows per chunk
 
@@ -89,12 +89,10 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return person_view(host.contest, host.person(request))
 
     @routes.post("/entries", status_code=201, summary="Submit: the body is the program.md; 201 means that it is stored")
-    async def enter(
-        request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = ""
-    ) -> AcceptedRow:
+    async def enter(request: Request, response: Response, raw: bytes = Depends(body)) -> AcceptedRow:
         person = await run_in_threadpool(host.person, request)
         host.limited(host.limits.entry, request, f"person {person.person_id}", weight_of(raw))
-        accepted = await host.accept(person, raw, parent)
+        accepted = await host.accept(person, raw)
         response.status_code = 201 if accepted.new else 200
         return {**entry_row(accepted.entry, snapshot(host.contest)), "new": accepted.new, "lint": accepted.entry.lint}
 

@@ -10,13 +10,12 @@ from functools import lru_cache
 from itertools import pairwise
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from arena.contest.ranking import views
 from arena.contest.ranking.history import EntryRun, ShownExperiment
 from arena.contest.ranking.view_types import EntryView
 from arena.contest.running.arms import BOARD, CONFIRMATION, SCREENING
-from arena.contest.tables import ContestEntry, EntryParent, Person
+from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
 from arena.serving.limits import Chosen, EntryId
@@ -39,7 +38,7 @@ def entry_routes(host: Host) -> APIRouter:
         match = views.entry_of(host.contest, entry_id)
         viewer, admin = host.viewer(request), host.is_admin(request)
         seen = views.entry_view(host.contest, match, viewer, admin)
-        best, text = best_run(host, match, seen), text_shown(host, match, seen, viewer, admin)
+        best, text = best_run(host, match, seen), text_shown(seen["text"])
         return show(host, request, "entry", entry=seen, again=bool(again), best=best, text=text)
 
     @routes.get("/entry/{entry_id}/program.md")
@@ -109,29 +108,18 @@ def kept_by(run: EntryRun) -> list[tuple[ShownExperiment, float | None]]:
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text, and its ``difference`` from ``base``, None where they are too long to compare. The page folds the
-    ``rest`` of a long text, with so many lines."""
+    """The text, and its ``difference`` from stock, None where it is too long to compare. The page folds the ``rest`` of
+    a long text, with so many lines."""
 
-    base: str
     difference: str | None
     first: str
     rest: str
     rest_lines: int
 
 
-def text_shown(
-    host: Host, entry: ContestEntry, seen: EntryView, viewer: Person | None, admin: bool
-) -> TextShown | None:
-    """The text, and its difference from that of the parent, if it was named and may be read, else from stock."""
-    text = seen["text"]
-    if text is None:
-        return None
-    with host.contest.database.read() as connection:
-        number = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
-    parent = views.entry_numbered(host.contest, number) if number is not None else None
-    if parent is None or not views.may_read(host.contest, parent, viewer, admin):
-        return TextShown("stock", difference(starter("stock").text, text), *folded(text))
-    return TextShown(f"its parent, {parent.label}", difference(parent.raw.decode(), text), *folded(text))
+def text_shown(text: str | None) -> TextShown | None:
+    """The text for the page, if it may be read."""
+    return None if text is None else TextShown(difference(starter("stock").text, text), *folded(text))
 
 
 @lru_cache(maxsize=512)

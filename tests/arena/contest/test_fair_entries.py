@@ -31,9 +31,9 @@ from trainer.user_files import write_private
 COPY = b"\n<!-- mine -->\n"
 
 
-def taken(contest: Contest, name: str, raw: bytes, parent: str = "") -> int:
+def taken(contest: Contest, name: str, raw: bytes) -> int:
     """The number of a newcomer's entry."""
-    return accept(contest, newcomer(contest, name), raw, parent=parent).entry.number
+    return accept(contest, newcomer(contest, name), raw).entry.number
 
 
 def failing(*words: object) -> str:

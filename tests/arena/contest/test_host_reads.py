@@ -109,8 +109,8 @@ def test_shared_win_shows_its_difference_from_stock() -> None:
 
 
 @pytest.mark.parametrize("name", ["é", "nobody", "Ada 3", "P 0: 2"])
-def test_unknown_parent_loads_no_entry(contest: Contest, name: str) -> None:
-    """Anybody may check a text that is based on an entry: it must not load all entries."""
+def test_unknown_label_loads_no_entry(contest: Contest, name: str) -> None:
+    """A name that no entry has is looked up, not compared with all entries."""
     for number in range(3):
         taken(contest, f"P {number}", starter("local").raw)
     loaded = list[ContestEntry]()

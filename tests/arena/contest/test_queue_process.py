@@ -36,7 +36,7 @@ def idle_contest(folder: Path) -> Contest:
 @pytest.mark.parametrize("state", ["waiting", "running", "void"])
 def test_runs_that_only_the_ledger_has_reach_the_entry_page(contest: Contest, state: str) -> None:
     """As after a kill between the two writes."""
-    change(contest, 2, state=state)
+    change(contest, 2, **({"void": "a copy"} if state == "void" else {"state": state}))
     with Study.open(contest.folder) as study:
         queue = ContestQueue(contest, study, lambda _: None)
         queue.arms_of(2)
