@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from arena.study.study import Study
 
 #: What does not follow from the ledger: it is not compared, or taken from the export.
-BESIDE = ("as_of", "device_seconds", "now", "people", "reached", "report", "version")
+BESIDE = ("as_of", "device_seconds", "now", "pace_measured", "people", "reached", "report", "run_seconds")
 NOT_COMPARED = [
     "announcement.json: the choice of the leaders",
-    "board.json: as_of, reached, version",
-    "contest.json: closes (if early), now, people, report",
+    "board.json: as_of, reached",
+    "contest.json: closes (if early), now, pace_measured, people, report, run_seconds",
     "entries.json: changed_at, reason, which entries failed, names of removed accounts",
     "study.toml, contest.toml: comments, models and spending limits",
 ]

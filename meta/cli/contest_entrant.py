@@ -14,11 +14,10 @@ from analysis.wording import many, ranks
 from arena.contest.client import ContestClient, lint_lines
 from arena.contest.contest import Contest
 from arena.contest.ranking.announced import race_results, secret_check, sentences
-from arena.contest.ranking.view_types import BoardView, ContestView, PersonView
-from arena.contest.ranking.views import board_view, contest_view
+from arena.contest.ranking.views import BoardView, ContestView, PersonView, board_view, contest_view
 from arena.contest.running.health import health, queue_words
 from arena.contest.running.pace import progress_line
-from arena.contest.stored import STOCK, entry_label
+from arena.contest.stored import STOCK, entry_label, own_result
 from arena.contest.tables import state_label
 from arena.serving.client import RequestRejected
 from arena.serving.clock import iso
@@ -153,17 +152,17 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
 
 def board_rows(board: Mapping[str, Any]) -> list[Row]:
     """The rows of the leaderboard, or of the decision where there is one. ``result``: what became of the entry."""
-    decision, race = board["announcement"], {int(number): text for number, text in board.get("race", {}).items()}
-    copies = {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of")}
-    results = race_results(decision) if decision else race or copies
+    decision = board["announcement"]
+    standings = {row["number"]: row.get("race") or row.get("copy_of") for row in board["rows"]}
+    results = race_results(decision) if decision else standings
     for act in board.get("since", ()):
-        results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
+        results[act["number"]] = f"{results.get(act['number'])}; void since then: {act['because']}"
     measured = decision.get("rows") or board["rows"]
     rows = [(row, results.get(row["number"])) for row in measured]
     rows += [(row, row["why"]) for key in OUTSIDE for row in decision.get(key, ())]
     if not decision:
         unmeasured = (*board["unmeasured"], *board["void"])
-        rows += [(row, row["reason"] or race.get(row["number"])) for row in unmeasured]
+        rows += [(row, row["reason"] or row["race"]) for row in unmeasured]
     return [board_row(row, result) for row, result in rows]
 
 
@@ -191,7 +190,7 @@ def facts(view: Mapping[str, Any]) -> dict[str, Any]:
         rows["entries"] = states and ", ".join([*states, "stock's two arms included"])
         rows["queue"] = queue_words(host)
         rows["named"] = host["power"] is not None and f"in {host['power']:.0%} of simulated closes"
-    return {**rows, "address": view.get("address"), "gain": f"in {view['board']['unit']}"}
+    return {**rows, "address": view.get("address"), "gain": f"in {view['contest']['unit']}"}
 
 
 def is_waiting(contest: Mapping[str, Any]) -> bool:
@@ -237,5 +236,5 @@ def own_row(entry: Mapping[str, Any]) -> Row:
         "name": entry_name(entry),
         "state": state_label(entry["state"]),
         "runs": entry["runs_done"],
-        "result": entry.get("outcome") or entry["reason"],
+        "result": own_result(entry),
     }

@@ -13,7 +13,6 @@ from fastapi import APIRouter, Request, Response
 
 from arena.contest.ranking import views
 from arena.contest.ranking.history import EntryRun, ShownExperiment
-from arena.contest.ranking.view_types import EntryView
 from arena.contest.running.arms import BOARD, CONFIRMATION, SCREENING
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
@@ -83,7 +82,7 @@ class BestRun:
     kept_ideas: int
 
 
-def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None:
+def best_run(host: Host, entry: ContestEntry, seen: views.EntryView) -> BestRun | None:
     """The run with the highest verified gain, of those that decided, else of the board; before one is measured the
     screening run. None if the entry is hidden, or nothing has run."""
     if seen["hidden"]:

@@ -22,7 +22,7 @@ from arena.contest.entering.entries import accept, change, quota_used
 from arena.contest.ranking import standing
 from arena.contest.ranking.decision import begin, entered, figures, leaders, taking_part
 from arena.contest.ranking.history import progress_of
-from arena.contest.ranking.standing import whole_board
+from arena.contest.ranking.standing import snapshot
 from arena.contest.ranking.views import board_view, queue_view
 from arena.contest.running import closing, work
 from arena.contest.running.arms import CONFIRMATION
@@ -208,7 +208,7 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(queue: ContestQueue) 
     for _ in range(MOST_ATTEMPTS):
         loses(queue, 3)
     assert leaders(queue.contest, queue.study) == [4]
-    assert [row["rank_high"] for row in whole_board(queue.contest)] == [1]
+    assert [row["rank_high"] for row in snapshot(queue.contest).rows] == [1]
     acts.unvoid(queue.contest, "3", "the host is mended")
     queue.record_acts()
     assert sorted(leaders(queue.contest, queue.study)) == [3, 4]

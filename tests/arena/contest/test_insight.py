@@ -13,7 +13,7 @@ from arena.contest.contest import Contest
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import accept
 from arena.contest.ranking.standing import snapshot
-from arena.contest.ranking.views import board_view
+from arena.contest.ranking.views import board_view, contest_view
 from arena.contest.running.arms import BOARD
 from arena.contest.running.work import carry_on
 from arena.contest.web.entry import kept_by
@@ -89,7 +89,7 @@ def test_an_entry_is_shown_beside_stock(opened: Opened) -> None:
     differences = page.split('id="changes"')[1].split("</section>")[0]
     assert "Differences from stock" in page and SECRET in differences and '<span class="add">' in differences
     head = unescape(page.split('aria-label="On this page"')[0])
-    told, digits = browser.get(f"/api/v1/entries/{ids['child']}").json, board_view(contest)["digits"]
+    told, digits = browser.get(f"/api/v1/entries/{ids['child']}").json, contest_view(contest)["digits"]
     assert [row["role"] != "program" for row in told["beside"]] == [True, True]
     assert page.split('id="standing"')[1].split("</table>")[0].count("<tr class=") == 3
     assert all(

@@ -12,7 +12,7 @@ from arena.contest.plan import closes, plan_close
 from arena.contest.ranking.announced import (
     headline,
     look_lines,
-    outcome,
+    outcomes,
     race_places,
     race_result,
     race_results,
@@ -134,7 +134,7 @@ def test_who_left_early_is_told_with_its_runs() -> None:
     assert said["outcome"] == "won" and race_results(said)[3] == "won"
     left = rf"out after {had[4]} runs: [.\d]+ below Ben 3"
     assert re.match(left, race_results(said)[4])
-    assert outcome("n4", said) == race_results(said)[4] and outcome("n8", said) == outcome("n5", said) == ""
+    assert outcomes(said) == {3: "won", 4: race_results(said)[4]}
 
 
 def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
@@ -146,7 +146,7 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
     told = decide(who, race, gains, 3.0)
     said: Announcement = {**told, "rows": [row(n, each) for n, each in gains.items()], "unit": "nats"}
     reason = "out after 20 runs: 0.189 below Ben 3"
-    assert race_results(said)[4] == outcome("n4", said) == reason
+    assert race_results(said)[4] == outcomes(said)[4] == reason
     assert sentences({**said, "aa_difference": "A/A in these runs: …"})[-1].startswith("A/A in these runs")
     lost = {"number": 4, "by": 0.189, "runs": 7, "above_stock": False}
     for below, words in (

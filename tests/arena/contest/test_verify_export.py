@@ -29,7 +29,7 @@ def quiet(_text: str) -> None:
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> Contest:
-    """Ada and Bob raced; Cy's entry copies Ada's and is based on Bob's, Dan's is void."""
+    """Ada and Bob raced; Cy's entry copies Ada's, Dan's is void."""
     contest = founded(tmp_path_factory.mktemp("decided")).contest
     texts = {"Ada": "local", "Bob": "one-line", "Cy": "local", "Dan": "one-line"}
     for name, program in texts.items():

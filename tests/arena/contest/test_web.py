@@ -14,7 +14,7 @@ import pytest
 
 from arena.contest.client import API, API_HEADER, ContestClient, refuse_other
 from arena.contest.create import NewContest
-from arena.contest.ranking.view_types import ContestView
+from arena.contest.ranking.views import ContestView
 from arena.contest.web.host import RateLimits
 from arena.contest.web.pages import page_cache
 from arena.serving.client import RequestRejected
