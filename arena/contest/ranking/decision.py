@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import Estimate, error_of
+from analysis.statistics import Estimate, error_of, mean_interval, welch_difference
 from analysis.wording import decimals, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering.copies import copies
 from arena.contest.entering.entries import change
 from arena.contest.ranking.announced import headline, look_lines, race_places
-from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
-from arena.contest.ranking.score import Scores
+from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, samples_of
 from arena.contest.ranking.standing import aa_difference, aa_spread, ranked_entries
 from arena.contest.running import arms
 from arena.contest.running.pace import ConfirmingRuns, not_in_race
@@ -224,8 +224,8 @@ def figures(
     rows = ranked_entries(left, study.state, study.config.study_id, arms.CONFIRMATION)
     apart = aa_difference(rows, task.unit, " in these runs")
     decided = decide(left, race, gains, RunCost(task, config.run_budget, study.config.verify_seeds).run)
-    if race.scores is not None:
-        rows = race_rows(rows, decided, race, scores_of(left, gains))
+    if race.samples is not None:
+        rows = race_rows(rows, decided, race, samples_of(left, gains))
     if apart is not None:
         decided["aa_difference"] = apart
     secret: Announcement = {"secret": study.config.secret, "secret_hash": config.secret_hash}
@@ -236,32 +236,34 @@ def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_second
     """The rule: the entry that is left wins if it is above stock; several that are left and above stock share
     the win, and the announcement says what separating the first two of them would cost. ``run_seconds``: device-seconds
     of one run."""
-    scores = race.scores
-    if scores is None:  # no leader was there for a look
+    samples = race.samples
+    if samples is None:  # no leader was there for a look
         return {**NOBODY}
+    means = {number: fmean(sample) for number, sample in samples.items()}
     by_number = {entry.number: entry for entry in entries}
-    left = sorted(race.entries, key=lambda number: -scores.values[number])
+    left = sorted(race.entries, key=lambda number: -means[number])
     winners = [by_number[number] for number in left if number in race.above_stock]
     outcome = "none" if not winners else "shared" if len(winners) > 1 else "won"
-    last = left or [number for number in scores.values if by_number[number].role == "program"]
+    last = left or [number for number in means if by_number[number].role == "program"]
     if not last:
         return {**NOBODY}
-    best = winners[0] if winners else by_number[max(last, key=lambda number: scores.values[number])]
+    best = winners[0] if winners else by_number[max(last, key=lambda number: means[number])]
     stock = next(entry for entry in entries if entry.role == "control")
-    _, low, high = scores.interval(best.number, ALPHA / 2 / len(race.looks))
-    more, least, most = scores.over(best.number, stock.number, race.level)
+    low, high = mean_interval(samples[best.number]).interval(ALPHA / 2 / len(race.looks))
+    lead = welch_difference(samples[best.number], samples[stock.number])
+    over_low, over_high = lead.interval(race.level)
     decided: Announcement = {
         "outcome": outcome,
         "winners": [entry.named for entry in winners],
         "headline": headline([entry.named for entry in winners], best.named),
         "best": best.named,
-        "gain": scores.values[best.number],
+        "gain": means[best.number],
         "low": low,
         "high": high,
-        "n": scores.runs(best.number),
-        "over_stock": more,
-        "over_low": least,
-        "over_high": most,
+        "n": len(samples[best.number]),
+        "over_stock": lead.or_zero,
+        "over_low": over_low,
+        "over_high": over_high,
         "race": {
             "looks": list(race.looks),
             "looked": race.looked,
@@ -273,7 +275,7 @@ def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_second
         "lost": losses(race, stock.number),
     }
     if outcome == "shared":
-        runs = runs_to_separate(scores, (winners[0].number, winners[1].number), race.level)
+        runs = runs_to_separate(samples[winners[0].number], samples[winners[1].number], race.level)
         price = None if runs is None else 2 * runs * run_seconds
         decided["separate"] = {"runs": runs, "device_seconds": price}
     return decided
@@ -281,10 +283,10 @@ def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_second
 
 def losses(race: Race, stock: int) -> list[RaceLoss]:
     """Why each entry that did not win did not."""
-    scores = race.scores
-    assert scores is not None
+    samples = race.samples
+    assert samples is not None
     unshown = {
-        number: (None, scores.values[number] - scores.values[stock], race.looked)
+        number: (None, fmean(samples[number]) - fmean(samples[stock]), race.looked)
         for number in race.entries
         if number not in race.above_stock
     }
@@ -294,18 +296,17 @@ def losses(race: Race, stock: int) -> list[RaceLoss]:
     ]
 
 
-def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, scores: Scores[int]) -> list[MeasuredRow]:
+def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, samples: Gains) -> list[MeasuredRow]:
     """The rows with the intervals and rank ranges that a race allows: each interval holds at all looks together, and
-    all that the race says of a rank is who may be the best. ``scores``: of all runs of the leaders."""
+    all that the race says of a rank is who may be the best. ``samples``: of all runs of the leaders."""
     first = {who["number"] for who in decided["winners"]} or set(race.entries)
     won = decided["outcome"] == "won"
     ranked_rows = []
     for row in rows:
         level = ALPHA / 2 / len(race.looks)
-        if row["role"] == "program" and row["number"] in scores.values:
-            _, low, high = scores.interval(row["number"], level)
-        else:
-            low, high = Estimate(row["gain"], row["se"], row["n"] - 1).interval(level)
+        is_sampled = row["role"] == "program" and row["number"] in samples
+        measured = Estimate(row["gain"], row["se"], row["n"] - 1)
+        low, high = (mean_interval(samples[row["number"]]) if is_sampled else measured).interval(level)
         may_be_first = row["number"] in first or not (decided["winners"] or row["role"] == "program")
         rank_range = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
         ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **rank_range}))
