@@ -15,7 +15,7 @@ from arena.contest.client import ContestClient, lint_lines
 from arena.contest.contest import Contest
 from arena.contest.ranking.announced import race_results, secret_check, sentences
 from arena.contest.ranking.views import BoardView, ContestView, PersonView, board_view, contest_view
-from arena.contest.running.health import health, queue_words
+from arena.contest.running.health import health
 from arena.contest.running.pace import progress_line
 from arena.contest.stored import STOCK, entry_label, own_result
 from arena.contest.tables import state_label
@@ -186,9 +186,9 @@ def facts(view: Mapping[str, Any]) -> dict[str, Any]:
     if head := contest.get("ledger_head"):
         rows["ledger head"] = f"{head['segment']} {head['hash']}"
     if host:
-        states = [f"{count} {state_label(state)}" for state, count in host["states"].items()]
+        states = [f"{count} {state_label(state)}" for state, count in contest["states"].items()]
         rows["entries"] = states and ", ".join([*states, "stock's two arms included"])
-        rows["queue"] = queue_words(host)
+        rows["queue"] = host["queue"]
         rows["named"] = host["power"] is not None and f"in {host['power']:.0%} of simulated closes"
     return {**rows, "address": view.get("address"), "gain": f"in {view['contest']['unit']}"}
 

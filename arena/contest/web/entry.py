@@ -23,7 +23,7 @@ from programs.shelf import starter
 
 MOST_PAIRED = 250_000  # product of the numbers of lines of two texts: each line is compared with each
 MOST_LINES = 40  # of the text that are not folded
-RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
+RUN = ("run_id", "purpose")  # columns of the experiments, those of their run
 TITLES = {"contest": "run {}", "confirmation": "confirming run {}", "screening": "screening run"}  # by purpose
 
 
@@ -93,13 +93,14 @@ def best_run(host: Host, entry: ContestEntry, seen: views.EntryView) -> BestRun 
     first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]
     of_purpose = [run for run in runs if run["purpose"] == first]
     run = max(of_purpose, key=lambda run: -math.inf if run["gain"] is None else run["gain"])
-    kept, ideas = kept_by(run), {idea.directive_id for idea in Program.parse(entry.raw, entry.name).ideas}
+    kept = kept_by(run, host.task.direction)
+    ideas = {idea.directive_id for idea in Program.parse(entry.raw, entry.name).ideas}
     kept_ideas = ideas & {directive_id for row, _ in kept[1:] for directive_id in row["directive_ids"]}
     return BestRun(TITLES[first].format(run["run"]), run, kept, len(ideas), len(kept_ideas))
 
 
-def kept_by(run: EntryRun) -> list[tuple[ShownExperiment, float | None]]:
-    sign = 1.0 if run["direction"] == "higher" else -1.0
+def kept_by(run: EntryRun, direction: str) -> list[tuple[ShownExperiment, float | None]]:
+    sign = 1.0 if direction == "higher" else -1.0
     rows = [row for row in run["experiments"] if row["decision"] in ("baseline", "keep") and row["metric"] is not None]
     better = [sign * ((row["metric"] or 0.0) - (before["metric"] or 0.0)) for before, row in pairwise(rows)]
     return list(zip(rows, [None, *better], strict=True)) if rows else []

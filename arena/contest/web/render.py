@@ -19,7 +19,6 @@ from arena.contest.entering.acts import consequence
 from arena.contest.ranking.announced import race_results, secret_check, sentences
 from arena.contest.ranking.history import progress_of
 from arena.contest.ranking.views import EntryRow
-from arena.contest.running.health import queue_words
 from arena.contest.running.pace import progress_line
 from arena.contest.stored import MeasuredRow, arm_label, entry_label, own_result
 from arena.contest.tables import state_label
@@ -73,7 +72,6 @@ def _environment() -> Environment:
         "entry_label": entry_label,
         "rank_sentence": RANKS,
         "consequence": consequence,
-        "queue_words": queue_words,
         "own_result": own_result,
     }
     return made

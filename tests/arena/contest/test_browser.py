@@ -247,7 +247,7 @@ def test_a_contest_read_to_its_end_in_a_browser(tmp_path: Path) -> None:
     contest, command = founded(tmp_path).contest, found()
     assert command is not None
     ada = newcomer(contest)
-    first = accept(contest, ada, starter("local").raw).entry
+    accept(contest, ada, starter("local").raw)
     accept(contest, ada, starter("local").raw + b"\n- One more.\n")
     carry_on(contest, lambda _: None, until_idle=True)
     with served(contest) as port, Browser(command) as browser:

@@ -67,7 +67,7 @@ def test_each_run_has_its_course(opened: Opened) -> None:
     assert "metaloop match program.md" in page and "style=" not in page
     assert page.index('id="best"') < page.index('id="text"') < page.index('id="runs"')
     best = max(runs, key=lambda run: run["gain"] or 0.0)
-    kept = kept_by(best)
+    kept = kept_by(best, contest.task.direction)
     assert [row["decision"] for row, _ in kept] == ["baseline", *["keep"] * (len(kept) - 1)] and len(kept) > 1
     all_better = abs((kept[-1][0]["metric"] or 0.0) - (kept[0][0]["metric"] or 0.0))
     assert sum(better or 0.0 for _, better in kept) == pytest.approx(all_better)

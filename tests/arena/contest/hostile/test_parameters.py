@@ -149,7 +149,7 @@ def test_no_field_of_a_form_breaks_the_server(ground: Ground, usual: dict[str, s
     fields = fields_of_forms() - {"proof", "file"}
     assert {"entry", "person", "because", "text", "name"} <= fields
     host = Browser(ground.port)
-    host.form("/host/login", token=ground.made.admin_token)
+    host.form("/login", token=ground.made.admin_token)
     forms = [route for route in routes(ground) if "POST" in route.methods and not route.include_in_schema]
     left_out = {"/logout"}  # it takes no field
     assert len(forms) > len(left_out) + 4
