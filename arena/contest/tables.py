@@ -21,7 +21,6 @@ from arena.serving.names import name_key
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
 #: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
 #: `void` (`ContestEntry.void`): the host could not run it, or declared it void; it does not count against the quota.
-STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
 ENDED = ("verified", "failed", "void")
 
 
