@@ -58,6 +58,6 @@ class _StartedJobs(Iterator[Job]):
         if self.executor.problem is not None:
             raise StopIteration
         job = next(self.jobs)
-        if isinstance(job, RunJob):
-            self.executor.queue.start(job)
+        while isinstance(job, RunJob) and not self.executor.queue.start(job):
+            job = next(self.jobs)
         return job

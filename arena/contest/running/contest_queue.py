@@ -116,14 +116,16 @@ class ContestQueue(Iterator[RunJob]):
             self.numbers |= {arm.arm_id: number for arm in self.arms[number]}
         return self.arms[number]
 
-    def start(self, job: RunJob) -> None:
-        """A worker takes a job, of the queue or of the race."""
+    def start(self, job: RunJob) -> bool:
+        """A worker takes a job, of the queue or of the race; whether it does: none of an entry that has become void."""
         number = self.numbers[job.arm_id]
         with self.contest.database.read() as connection:
-            is_suspect = connection.get_one(ContestEntry, number).attempts > 0
-        is_screening = job.match_id == self.screening.match.match_id
-        self.in_progress[job.run_id] = RunInProgress(number, job, is_screening, is_suspect)
-        self.show_runs()
+            entry = connection.get_one(ContestEntry, number)
+        if not entry.void:
+            is_screening = job.match_id == self.screening.match.match_id
+            self.in_progress[job.run_id] = RunInProgress(number, job, is_screening, entry.attempts > 0)
+            self.show_runs()
+        return not entry.void
 
     # -- results -----------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,8 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False, count: Say | 
                     _work(queue, ContestExecutor(executor, queue), until_idle)
                 return
             except Drained:
-                return
+                if (study.folder / "stop").exists():
+                    return  # else an entry of the race became void: it goes on without
             except MetaloopError as error:
                 study.look()
                 _attribute(error, queue)

@@ -13,13 +13,16 @@ import pytest
 from analysis.ledger import read
 from analysis.study import query
 from arena.contest.contest import Contest
+from arena.contest.entering import acts
 from arena.contest.entering.acts import arms_of
 from arena.contest.ranking.decision import begin, decided, left_out
+from arena.contest.running.contest_executor import ContestExecutor
 from arena.contest.running.contest_queue import MOST_ATTEMPTS, ContestQueue
 from arena.contest.running.work import carry_on
-from arena.match import announce, scores
+from arena.match import announce, jobs_of_round, scores
 from arena.measuring import run_job
 from arena.study.study import Study
+from arena.work.executors import executor_of
 from tests.arena.contest.hosting import founded, numbered
 from tests.arena.contest.test_contest_queue import run_there
 from tests.arena.contest.test_run import entered as people
@@ -82,6 +85,26 @@ def test_race_runs_all_at_once_then_suspects_alone_then_goes_on_without(contest:
             assert requested() == {1: 1}
             lose(1)
         assert "3 attempts" in decided(race)["left_out"][0]["why"]
+
+
+def test_entry_that_becomes_void_in_the_race_gets_no_further_run(contest: Contest) -> None:
+    people(contest, "local", "one-line")
+    contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
+    with Study.open(contest.folder) as study:
+        queue, race = ContestQueue(contest, study, quiet), begin(contest, study)
+        queue.numbers |= race.numbers
+        announce(race.match.on, race.match.match, lambda _: None)
+        requested = race.next_round(scores(race.match))
+        jobs = jobs_of_round(race.match, list(requested), requested)
+        with executor_of(study, queue.progress) as executor:
+            runs = ContestExecutor(executor, queue).run(jobs)
+            next(runs)
+            acts.void(contest, "4", "copied")
+            left = {job.run_id: race.numbers[job.arm_id] for job in jobs[1:]}
+            assert [left[result.job_id] for result in runs] == [n for n in left.values() if n != 4]
+        assert set(race.next_round(scores(race.match))) == {arm for arm, n in race.numbers.items() if n != 4}
+        acts.unvoid(contest, "4")
+        assert set(race.next_round(scores(race.match))) == set(race.numbers)
 
 
 @pytest.mark.slow
