@@ -27,7 +27,7 @@ from arena.contest.ranking.views import SIGNED
 from arena.contest.running.arms import BOARD, CONFIRMATION
 from arena.contest.settings import MARK, RULES, ContestConfig
 from arena.contest.stored import Announcement
-from arena.contest.tables import Act, ContestDatabase, ContestEntry, EntryParent, Person, person_mark
+from arena.contest.tables import Act, ContestDatabase, ContestEntry, Person, person_mark
 from arena.measuring import run_gain
 from arena.serving.clock import iso
 from arena.serving.names import FORMER
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from arena.study.study import Study
 
 #: What does not follow from the ledger: it is not compared, or taken from the export.
-BESIDE = ("as_of", "device_seconds", "now", "people", "reached", "report", "version")
+BESIDE = ("as_of", "device_seconds", "now", "pace_measured", "people", "reached", "report", "run_seconds")
 NOT_COMPARED = [
     "announcement.json: the choice of the leaders",
-    "board.json: as_of, reached, version",
-    "contest.json: closes (if early), now, people, report",
+    "board.json: as_of, reached",
+    "contest.json: closes (if early), now, pace_measured, people, report, run_seconds",
     "entries.json: changed_at, reason, which entries failed, names of removed accounts",
     "study.toml, contest.toml: comments, models and spending limits",
 ]
@@ -160,7 +160,7 @@ def _contest_of(study: Study, config: ContestConfig, announcement: Mapping[str, 
 
 
 def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any]) -> Iterator[object]:
-    """The rows of the database: people, entries with what they are based on, and acts."""
+    """The rows of the database: people, entries and acts."""
     listed = {row["number"]: row for row in _load(study.folder / "entries.json")}
     people: dict[str, Person] = {}
     void = _void_arms(study)
@@ -182,7 +182,7 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
         done = sum(gain is not None for gain in gains)
         other = found["state"] if found["state"] not in ("void", "verified") else "failed"
         yield ContestEntry(
-            **{key: signed[key] for key in SIGNED if key not in ("entrant", "received_at", "parent")},
+            **{key: signed[key] for key in SIGNED if key not in ("entrant", "received_at")},
             person=people.get(mark),
             behaviour=behaviour_id(program, study.task, study.config.researcher),
             raw=program.document.encode(),
@@ -193,8 +193,6 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
             state="verified" if done >= config.runs else other,
             void=found["reason"] if arm in void else "",
         )
-        if signed["parent"] is not None:
-            yield EntryParent(number=signed["number"], parent=signed["parent"])
     yield from _acts_of(study)
 
 

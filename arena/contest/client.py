@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import NotRequired, TypeVar
-from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from analysis.ledger.json_values import first_fault
+from arena.contest.ranking.views import AcceptedRow
 from arena.serving.client import fetch, http_address, no_answer, refusal
 from programs.common.bounded import json_value
 from programs.common.errors import CredentialMissing, EnvironmentProblem, NotComparable, UsageError
 from programs.common.text import one_line
 
-API, API_HEADER = 1, "metaloop-api"  # the version of requests and replies; hosts from before said none, and were 1
+API, API_HEADER = 2, "metaloop-api"  # the version of requests and replies
 MOST_ANSWER = 8 << 20
 T = TypeVar("T")
 
@@ -36,19 +36,6 @@ class LintMessage(TypedDict):
     code: str
 
 
-class StoredEntry(TypedDict):
-    """The answer to an entry."""
-
-    entry_id: str
-    number: int
-    state: str
-    new: bool  # whether it was not there before
-    program_id: str
-    sha256: str
-    received_at: str
-    lint: list[LintMessage]
-
-
 class ContestClient:
     """A client of one host, with an optional token."""
 
@@ -65,11 +52,10 @@ class ContestClient:
         body = json.dumps({"name": name, "code": code}).encode()
         return self._ask("/api/v1/join", Joined, body, {"Content-Type": "application/json"})
 
-    def enter(self, raw: bytes, parent: str = "") -> StoredEntry:
+    def enter(self, raw: bytes) -> AcceptedRow:
         """Send a program; on return the host has stored it. Raises RequestRejected, with lint messages in its
         detail."""
-        path = "/api/v1/entries" + (f"?parent={quote(parent, safe='')}" if parent else "")
-        return self._ask(path, StoredEntry, raw, {"Content-Type": "text/markdown; charset=utf-8"})
+        return self._ask("/api/v1/entries", AcceptedRow, raw, {"Content-Type": "text/markdown; charset=utf-8"})
 
     def need_token(self) -> None:
         if not self.token:
@@ -87,7 +73,7 @@ class ContestClient:
         if answer.status >= 300:
             start = one_line(answer.body[:200].decode("utf-8", "replace"))
             raise refusal(answer) or EnvironmentProblem(f"the host answered {answer.status}: {start}")
-        refuse_other(answer.headers.get(API_HEADER, "1"), self.base)
+        refuse_other(answer.headers.get(API_HEADER, str(API)), self.base)
         try:
             checked: T = json_value(answer.body)
             TypeAdapter(kind).validate_python(checked)

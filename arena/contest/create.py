@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from arena.study.settings import StudyConfig
 
 MOST_ENTRIES = 1000  # of all people together
+#: Options that are settings of contest.toml.
+SETTINGS = (
+    "title", "opens", "closes", "run_budget", "runs", "confirm_runs", "entries_per_person", "most_entries",
+    "texts_after_close", "contact",
+)  # fmt: skip
 SCREEN_SHARE, SCREEN_LEAST = 0.1, 3.5  # of a run's budget; experiments that must fit
 
 
@@ -143,22 +148,13 @@ def config_of(study: Study, options: ContestOptions) -> ContestConfig:
     cost = study.task.steps * study.task.seconds_per_step if options.fixed_steps else study.task.cost_seconds
     screen = min(options.run_budget, max(SCREEN_SHARE * options.run_budget, SCREEN_LEAST * cost))
     return ContestConfig(
+        **{name: getattr(options, name) for name in SETTINGS},
         contest_id=content_id("k", study.config.study_id, options.title),
-        title=options.title,
         task=study.config.task,
-        opens=options.opens,
-        closes=options.closes,
-        run_budget=options.run_budget,
         screen_budget=math.ceil(screen * 1000) / 1000,
-        runs=options.runs,
-        confirm_runs=options.confirm_runs,
         looks=looks_until(options.confirm_runs),
         most_leaders=MOST_LEADERS,
-        entries_per_person=options.entries_per_person,
-        most_entries=options.most_entries,
-        texts_after_close=options.texts_after_close,
         join="open" if options.join_open else "code",
-        contact=options.contact,
         secret_hash=secret_hash(study.streams),
     )
 

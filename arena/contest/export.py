@@ -16,9 +16,8 @@ from analysis.wording import many, number, span
 from arena.contest.contest import Contest
 from arena.contest.entering.acts import acts
 from arena.contest.ranking.announced import digits_of, race_result, secret_check, sentences
-from arena.contest.ranking.standing import whole_board
-from arena.contest.ranking.view_types import BoardView, ContestView
-from arena.contest.ranking.views import board_view, contest_view, entry_list
+from arena.contest.ranking.standing import snapshot
+from arena.contest.ranking.views import BoardView, ContestView, board_view, contest_view, entry_list
 from arena.contest.settings import BOARD_FILE, MARK, RULES
 from arena.contest.stored import NamedEntry, arm_label, entry_label
 from arena.contest.tables import ContestEntry
@@ -91,7 +90,7 @@ def write_pages(contest: Contest, target: Path) -> tuple[ContestView, BoardView,
     _json(target / "acts.json", acts(contest))
     about = contest_view(contest)
     _json(target / "contest.json", about)
-    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
+    board: BoardView = {**board_view(contest), "rows": list(snapshot(contest).rows)}
     _json(target / BOARD_FILE, board)
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}
@@ -119,7 +118,7 @@ def announcement_text(about: ContestView, board: BoardView) -> str:
     lines = [f"Closed early by the host: {early}"] if early else []
     void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in board["since"]]
     lines += [*void, *sentences(said)]
-    digits = digits_of(said) if said.get("rows") else board["digits"]
+    digits = digits_of(said) if said.get("rows") else about["digits"]
     for row in said.get("rows", ()):
         gain = f"{number(row['gain'], digits)} {said['unit']}"
         known = f" (95% interval {span(row['low'], row['high'], digits)})" if row["low"] is not None else ""

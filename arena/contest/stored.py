@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from collections.abc import Mapping
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -15,7 +16,7 @@ class NamedEntry(TypedDict):
 
 
 class MeasuredRow(NamedEntry):
-    """An arm with a verified gain: a row of the board, or of a decision without the last three columns."""
+    """An arm with a verified gain: a row of the board, or of a decision without the last two columns."""
 
     arm_id: str
     program_id: str
@@ -36,9 +37,8 @@ class MeasuredRow(NamedEntry):
     device_seconds_charged: float | None
     tokens: float | None
     usd: float | None
-    verified: NotRequired[bool]
-    hardware_class: NotRequired[str]
     copy_of: NotRequired[str]  # which earlier entry it behaves like; empty while texts are hidden
+    race: NotRequired[str]  # while it goes on: how the entry stands in it, or why it is not in it
 
 
 STOCK = {"control": "stock (control)", "a/a": "stock (A/A)"}  # by role, as `metaloop standings`; `stock`: both arms
@@ -55,6 +55,12 @@ def entry_label(entrant: str, name: str) -> str:
     It always begins with the entrant, whose name has no colon, so no entry has the label of another person's."""
     is_numbered = name.isdecimal() and not entrant[-1:].isdecimal()
     return f"{entrant} {name}" if is_numbered else f"{entrant}: {name}"
+
+
+def own_result(row: Mapping[str, Any]) -> str:
+    """What became of an entry (`EntryRow`), for its entrant."""
+    void = row["reason"] if row["state"] == "void" else ""
+    return str(void or row["outcome"] or row["race"] or row["copy_of"] or row["reason"])
 
 
 class StateFact(TypedDict, total=False):

@@ -21,7 +21,6 @@ from arena.serving.names import name_key
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
 #: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
 #: `void` (`ContestEntry.void`): the host could not run it, or declared it void; it does not count against the quota.
-STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
 ENDED = ("verified", "failed", "void")
 
 
@@ -167,16 +166,6 @@ class ContestFact(ContestTable):
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[dict[str, JsonValue]] = mapped_column(JSON)
     changed_at: Mapped[datetime]
-
-
-class EntryParent(ContestTable):
-    """The entry that an entry is based on, named by its entrant."""
-
-    __tablename__ = "parents"
-
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
-    parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
-    entry: Mapped[ContestEntry] = relationship(foreign_keys=[number])  # stored before its parent is
 
 
 class ContestDatabase(Database):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,6 @@ from sqlalchemy.types import TypeDecorator
 from arena.serving.clock import utc_now
 from trainer.user_files import write_private
 
-AT_ONCE = 100  # rows per transaction, because other writers wait
 WAIT_SECONDS = 30  # for another writer's transaction
 BEAT_SECONDS = 5.0  # between two heartbeats that say the same
 
@@ -105,13 +104,6 @@ class Database:
     def put(cls, connection: Connection, name: str, **value: Any) -> None:
         """The same within a transaction."""
         connection.merge(cls.facts(name=name, value=value, changed_at=utc_now()))
-
-    def merge(self, rows: Sequence[DeclarativeBase]) -> None:
-        """Insert or update rows in batches: entrants wait for the lock meanwhile."""
-        for start in range(0, len(rows), AT_ONCE):
-            with self.write() as connection:
-                for row in rows[start : start + AT_ONCE]:
-                    connection.merge(row)
 
     def close(self) -> None:
         self.engine.dispose()

@@ -14,11 +14,10 @@ from analysis.wording import many, ranks
 from arena.contest.client import ContestClient, lint_lines
 from arena.contest.contest import Contest
 from arena.contest.ranking.announced import race_results, secret_check, sentences
-from arena.contest.ranking.view_types import BoardView, ContestView, PersonView
-from arena.contest.ranking.views import board_view, contest_view
-from arena.contest.running.health import health, queue_words
+from arena.contest.ranking.views import BoardView, ContestView, PersonView, board_view, contest_view
+from arena.contest.running.health import health
 from arena.contest.running.pace import progress_line
-from arena.contest.stored import STOCK, entry_label
+from arena.contest.stored import STOCK, entry_label, own_result
 from arena.contest.tables import state_label
 from arena.serving.client import RequestRejected
 from arena.serving.clock import iso
@@ -61,7 +60,6 @@ def join(
 
 @verb(
     ("metaloop contest submit program.md --to http://HOST:8321", "with the token in METALOOP_TOKEN"),
-    ("metaloop contest submit mine.md --to URL --parent 'Ada: bold'", "based on an earlier entry"),
     ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
 )
 def submit(
@@ -69,9 +67,6 @@ def submit(
     program: Annotated[str, argument(metavar="PROGRAM")],
     to: ToFlag,
     token: TokenFlag,
-    parent: Annotated[
-        str, flag("Entry that yours is based on, as on the leaderboard  [default: stock].", metavar="ENTRY", default="")
-    ],
 ) -> None:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
@@ -79,7 +74,7 @@ def submit(
     client.need_token()
     raw = load(resolve.program_path(program)).labelled.document.encode()
     try:
-        entry = client.enter(raw, parent)
+        entry = client.enter(raw)
     except RequestRejected as problem:
         if out.mode != "json":
             for line in lint_lines(problem.detail.get("lint"), program):
@@ -90,7 +85,7 @@ def submit(
     row = {**entry, "url": f"{client.base}/entry/{entry['entry_id']}"}
     out.thing(row if out.mode == "json" else {key: row[key] for key in SHOWN})
     if not entry["new"]:
-        out.note("you have already entered this text; this does not count as another entry, and its parent stays")
+        out.note("you have already entered this text; this does not count as another entry")
 
 
 @verb(
@@ -157,17 +152,17 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
 
 def board_rows(board: Mapping[str, Any]) -> list[Row]:
     """The rows of the leaderboard, or of the decision where there is one. ``result``: what became of the entry."""
-    decision, race = board["announcement"], {int(number): text for number, text in board.get("race", {}).items()}
-    copies = {row["number"]: row["copy_of"] for row in board["rows"] if row.get("copy_of")}
-    results = race_results(decision) if decision else race or copies
+    decision = board["announcement"]
+    standings = {row["number"]: row.get("race") or row.get("copy_of") for row in board["rows"]}
+    results = race_results(decision) if decision else standings
     for act in board.get("since", ()):
-        results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
+        results[act["number"]] = f"{results.get(act['number'])}; void since then: {act['because']}"
     measured = decision.get("rows") or board["rows"]
     rows = [(row, results.get(row["number"])) for row in measured]
     rows += [(row, row["why"]) for key in OUTSIDE for row in decision.get(key, ())]
     if not decision:
         unmeasured = (*board["unmeasured"], *board["void"])
-        rows += [(row, row["reason"] or race.get(row["number"])) for row in unmeasured]
+        rows += [(row, row["reason"] or row["race"]) for row in unmeasured]
     return [board_row(row, result) for row, result in rows]
 
 
@@ -191,11 +186,11 @@ def facts(view: Mapping[str, Any]) -> dict[str, Any]:
     if head := contest.get("ledger_head"):
         rows["ledger head"] = f"{head['segment']} {head['hash']}"
     if host:
-        states = [f"{count} {state_label(state)}" for state, count in host["states"].items()]
+        states = [f"{count} {state_label(state)}" for state, count in contest["states"].items()]
         rows["entries"] = states and ", ".join([*states, "stock's two arms included"])
-        rows["queue"] = queue_words(host)
+        rows["queue"] = host["queue"]
         rows["named"] = host["power"] is not None and f"in {host['power']:.0%} of simulated closes"
-    return {**rows, "address": view.get("address"), "gain": f"in {view['board']['unit']}"}
+    return {**rows, "address": view.get("address"), "gain": f"in {view['contest']['unit']}"}
 
 
 def is_waiting(contest: Mapping[str, Any]) -> bool:
@@ -241,5 +236,5 @@ def own_row(entry: Mapping[str, Any]) -> Row:
         "name": entry_name(entry),
         "state": state_label(entry["state"]),
         "runs": entry["runs_done"],
-        "result": entry.get("outcome") or entry["reason"],
+        "result": own_result(entry),
     }

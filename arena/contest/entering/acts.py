@@ -12,7 +12,6 @@ from typing import cast
 from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
-from typing_extensions import TypedDict
 
 from analysis.ledger.events import ActEvent
 from arena.contest.contest import Contest
@@ -21,7 +20,7 @@ from arena.contest.ranking.race import leaders_of
 from arena.contest.ranking.standing import snapshot
 from arena.contest.running import arms
 from arena.contest.settings import Phase
-from arena.contest.stored import Announcement
+from arena.contest.stored import Announcement, NamedEntry
 from arena.contest.tables import ENDED, Act, ContestEntry, Person, state_label
 from arena.serving.clock import Moment, utc_now
 from arena.study.study import Study
@@ -125,15 +124,11 @@ def consequence(what: str, phase: Phase, racing: bool) -> str:
     return f"The entry leaves {left}, and does not count against its entrant's quota. You can reinstate it later."
 
 
-class ActRow(TypedDict):
+class ActRow(NamedEntry):
     """The public form of an act."""
 
     act_id: int
     what: str
-    entry_id: str
-    number: int
-    entrant: str
-    name: str
     because: str
     at: Moment
     phase: str
@@ -160,17 +155,8 @@ def contenders(contest: Contest) -> set[int]:
 
 
 def row(act: Act) -> ActRow:
-    return {
-        "act_id": act.act_id,
-        "what": act.what,
-        "entry_id": act.entry.entry_id,
-        "number": act.number,
-        "entrant": act.entry.entrant,
-        "name": act.entry.name,
-        "because": act.because,
-        "at": act.at,
-        "phase": act.phase,
-    }
+    about = {"act_id": act.act_id, "what": act.what, "because": act.because, "at": act.at, "phase": act.phase}
+    return cast(ActRow, {**act.entry.named, **about})
 
 
 def since(contest: Contest, announcement: Announcement) -> list[ActRow]:

@@ -14,12 +14,11 @@ from sqlalchemy.orm import Session as Connection
 
 from analysis.wording import many
 from arena.contest.entering.accounts import require_account
-from arena.contest.entering.lookup import find_entry
 from arena.contest.settings import ContestConfig
-from arena.contest.tables import ContestEntry, EntryParent, Person
+from arena.contest.tables import ContestEntry, Person
 from arena.serving.clock import utc_now
 from inner_loop.behaviour import behaviour_id
-from programs.common.errors import MetaloopError, NotFound, UsageError
+from programs.common.errors import MetaloopError, UsageError
 from programs.common.ids import content_id
 from programs.common.text import one_line, split_lines
 from programs.evolved_for import EvolvedFor
@@ -62,44 +61,35 @@ class Accepted:
     new: bool
 
 
-def accept(
-    contest: Contest, person: Person, raw: bytes, unread: Callable[[str], str] | None = None, parent: str = ""
-) -> Accepted:
-    """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
-
-    ``parent``: name, number or id of the entry that this one is based on, stored with a new entry.
-    """
-    read = checked(contest, person, raw, unread, parent)
+def accept(contest: Contest, person: Person, raw: bytes, unread: Callable[[str], str] | None = None) -> Accepted:
+    """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages."""
+    read = checked(contest, person, raw, unread)
     with contest.database.write() as connection:
         return enter(connection, contest, person, read)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An upload that passed lint. ``parent``: the number of the entry that it is based on."""
+    """An upload that passed lint."""
 
     program: Program
     lint: tuple[LintMessage, ...]
-    parent: int | None = None
     behaviour: str = ""  # of the researcher under it on the contest's task
 
 
-def checked(
-    contest: Contest, person: Person, raw: bytes, unread: Callable[[str], str] | None = None, parent: str = ""
-) -> Checked:
-    """Lint an upload without holding the write lock; time, quota and parent are checked before, because they are cheap.
+def checked(contest: Contest, person: Person, raw: bytes, unread: Callable[[str], str] | None = None) -> Checked:
+    """Lint an upload without holding the write lock; time and quota are checked before, because they are cheap.
 
     Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
     """
     in_time(contest)
     raw, unused = unpacked(raw)
     with contest.database.read() as connection:
-        number = parent_of(connection, parent)
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
     upload = linted(contest, raw, unread, unused)
     behaviour = behaviour_id(upload.program, contest.task, contest.study.researcher)
-    return replace(upload, parent=number, behaviour=behaviour)
+    return replace(upload, behaviour=behaviour)
 
 
 def linted(
@@ -194,8 +184,6 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
         connection, contest.config, program,
         role="program", behaviour=read.behaviour, person=person, lint=read.lint, now=now,
     )  # fmt: skip
-    if read.parent is not None:
-        connection.add(EntryParent(number=entry.number, parent=read.parent))
     return Accepted(entry, new=True)
 
 
@@ -216,18 +204,6 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
     return (*by_line, *note)
 
 
-def parent_of(connection: Connection, name: str) -> int | None:
-    """Number of the entry named as parent (`lookup.find_entry`); None if none was named, and for stock, with which
-    every entry is compared anyway. Raises NotTaken if there is no such entry."""
-    if not one_line(name).strip():
-        return None
-    try:
-        entry = find_entry(connection, name)
-    except NotFound as error:
-        raise NotTaken(f"based on entry {error.message}", hint=error.hint) from None
-    return entry.number if entry.role == "program" else None
-
-
 def in_time(contest: Contest) -> datetime:
     """The current time, if entries are accepted now. Raises NotOpen."""
     now = utc_now()
@@ -239,9 +215,8 @@ def in_time(contest: Contest) -> datetime:
     return now
 
 
-def obstacle(contest: Contest, person: Person | None, raw: bytes, parent: str = "") -> str:
-    """Why a text without errors, based on the entry named ``parent``, would not become a new entry of this person now;
-    empty if it would."""
+def obstacle(contest: Contest, person: Person | None, raw: bytes) -> str:
+    """Why a text without errors would not become a new entry of this person now; empty if it would."""
     try:
         in_time(contest)
         if person is not None:
@@ -251,11 +226,6 @@ def obstacle(contest: Contest, person: Person | None, raw: bytes, parent: str = 
                 require_quota(connection, contest, person)
     except NotTaken as problem:
         return problem.message
-    try:
-        with contest.database.read() as connection:
-            parent_of(connection, parent)
-    except NotTaken as problem:
-        return f"{problem.message} ({problem.hint})"
     return ""
 
 

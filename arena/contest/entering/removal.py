@@ -6,7 +6,7 @@ Names are in the table of people alone: all else that is stored of entries has n
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
@@ -19,10 +19,6 @@ from arena.serving.names import FORMER
 from arena.serving.tokens import hashed
 from programs.common.errors import NotFound, UsageError
 
-if TYPE_CHECKING:
-    pass
-
-NAMED = ("runs", "standings", "programs")  # tables with the names of programs
 MOST_PEOPLE = 500  # on the host's page
 
 

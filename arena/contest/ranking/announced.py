@@ -81,7 +81,7 @@ def race_result(row: MeasuredRow, said: Announcement) -> str:
     """What the race says of an entry; empty without a race, where ranks say it, and for stock."""
     if not said.get("race") or row["role"] != "program":
         return ""
-    if row["number"] in {who["number"] for who in said["winners"]}:
+    if any(row["number"] == who["number"] for who in said["winners"]):
         return "won" if len(said["winners"]) == 1 else "shares the win"
     lost = next(one for one in said["lost"] if one["number"] == row["number"])
     digits = digits_of(said)
@@ -130,10 +130,7 @@ def digits_of(said: Announcement) -> int:
     return decimals(typical(row["se"] for row in said["rows"]))
 
 
-def outcome(entry_id: str, said: Announcement) -> str:
-    """What became of an entry in the decision; empty before it, and for one that took no part."""
-    row = next((row for row in said.get("rows", ()) if row["entry_id"] == entry_id), None)
-    if row is None or row["role"] != "program":
-        others = (*said.get("not_racing", ()), *said.get("left_out", ()))
-        return next((who["why"] for who in others if who["entry_id"] == entry_id), "")
-    return race_result(row, said)
+def outcomes(said: Announcement) -> dict[int, str]:
+    """Number → what became of an entry in the decision; empty before it."""
+    others = {who["number"]: who["why"] for who in (*said.get("not_racing", ()), *said.get("left_out", ()))}
+    return others | {row["number"]: result for row in said.get("rows", ()) if (result := race_result(row, said))}

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import Estimate, error_of
+from analysis.statistics import Estimate, error_of, mean_interval, welch_difference
 from analysis.wording import decimals, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering.copies import copies
 from arena.contest.entering.entries import change
 from arena.contest.ranking.announced import headline, look_lines, race_places
-from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
-from arena.contest.ranking.score import Scores
+from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, samples_of
 from arena.contest.ranking.standing import aa_difference, aa_spread, ranked_entries
 from arena.contest.running import arms
 from arena.contest.running.pace import ConfirmingRuns, not_in_race
@@ -26,6 +25,7 @@ from arena.contest.settings import ContestConfig
 from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import ContestEntry
 from arena.measuring import settled_gains
+from arena.race import ArmScore
 from arena.serving.clock import utc_now
 from arena.study.setup import RunCost
 from arena.study.study import Study
@@ -86,7 +86,7 @@ def spectators(contest: Contest, study: Study, reasons: Mapping[int, str]) -> li
     return [{**entry.named, "why": reasons[entry.number]} for entry in others]
 
 
-def begin(contest: Contest, study: Study) -> FinalRace:
+def begin(contest: Contest, study: Study) -> LeadersRace:
     """The race of the leaders, as it stands. They are chosen once, before the first confirming run, so that a kill
     cannot change them."""
     numbers = contest.state().get("leaders")
@@ -99,17 +99,17 @@ def begin(contest: Contest, study: Study) -> FinalRace:
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
     on = tasks_of(study)[0]
-    return FinalRace(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
+    return LeadersRace(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
 
 
-def decided(race: FinalRace) -> Announcement:
+def decided(race: LeadersRace) -> Announcement:
     """The announcement of a race that is over."""
     contest = race.contest
-    race.entries = with_names(contest, race.entries)
-    gone = left_out(contest, race.entries)
-    rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in race.entries if e.number in gone]
+    entries = entries_of(contest, race.numbers.values())
+    gone = left_out(contest, entries)
+    rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in entries if e.number in gone]
     others = spectators(contest, race.match.on.study, not_in_race(contest))
-    found = figures(contest.config, race.match.on, race.entries, gone.keys())
+    found = figures(contest.config, race.match.on, entries, gone.keys())
     return {**found, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
 
 
@@ -123,61 +123,59 @@ def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str
         return reasons | {entry.number: entry.reason for entry in connection.scalars(query)}
 
 
-def with_names(contest: Contest, entries: Sequence[ContestEntry]) -> list[ContestEntry]:
-    """The same entries with the names that they have now: accounts may have been removed since they were read."""
+def entries_of(contest: Contest, numbers: Iterable[int]) -> list[ContestEntry]:
+    """These entries in this order, as they are now."""
+    wanted = list(numbers)
     with contest.database.read() as connection:
-        query = select(ContestEntry).where(ContestEntry.number.in_([entry.number for entry in entries]))
-        now = {entry.number: entry for entry in connection.scalars(query)}
-    return [now[entry.number] for entry in entries]
+        query = select(ContestEntry).where(ContestEntry.number.in_(wanted))
+        found = {entry.number: entry for entry in connection.scalars(query)}
+    return [found[number] for number in wanted]
 
 
-class FinalRace:
-    """The race of the leaders: which runs its entries still need, and how it stands."""
+class LeadersRace:
+    """The race of the leaders, which `match.play` plays: the runs that its entries still need, and how it stands.
+
+    Host actions count, too: an entry that became void or was given up asks for no more runs."""
 
     def __init__(self, contest: Contest, entries: Sequence[ContestEntry], match: TaskMatch) -> None:
         self.contest, self.entries, self.match = contest, entries, match
-        self.arms = {entry.number: arm for entry, arm in zip(entries, match.match.arms, strict=True)}
-        self.workers = contest.study.workers
-        self.began, self.ended = time.monotonic(), 0  # confirming runs since then
+        self.numbers = {arm.arm_id: entry.number for entry, arm in zip(entries, match.match.arms, strict=True)}
 
-    def gains(self) -> Gains:
-        return gains_of(self.match.on, self.entries)
+    def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
+        """The runs until the next look. Those of entries that have lost runs come last, one at a time."""
+        gains = {self.numbers[score.arm_id]: score.gains for score in scores}
+        wanted = self._race(gains, left_out(self.contest, self.entries)).wanted
+        short = {number: runs for number, runs in wanted.items() if len(gains[number]) < runs}
+        suspects = [entry.number for entry in entries_of(self.contest, short) if entry.attempts > 0]
+        requested = {number: runs for number, runs in short.items() if number not in suspects}
+        if short and not requested:
+            requested = {number: len(gains[number]) + 1 for number in list(short)[:1]}
+        return {arm_id: requested[number] for arm_id, number in self.numbers.items() if number in requested}
 
-    def now(self) -> ConfirmingRuns:
+    def standings(self) -> ConfirmingRuns:
         """The runs so far, those that there will be if no look of the race separates anybody from now on, and how the
         race stands."""
-        gone, gains = left_out(self.contest, self.entries), self.gains()
-        race = self.race(gains, gone)
+        self.entries = entries_of(self.contest, self.numbers.values())  # an account may have been removed
+        gone, gains = left_out(self.contest, self.entries), gains_of(self.match.on, self.entries)
+        race = self._race(gains, gone)
         done = {number: len(runs) for number, runs in gains.items()}
         most = self.contest.config.confirm_runs
-        self.entries = with_names(self.contest, self.entries)
         names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
         numbers = {n: name if name == "stock" else f"entry {n}" for n, name in names.items()}  # for the log
         digits = decimals(typical(math.sqrt(error_of(runs)) for runs in gains.values()))
         standings = race_places(race, names, digits, done) | {
             number: f"left out: {why}" for number, why in gone.items()
         }
-        now: ConfirmingRuns = {
+        return {
             "done": sum(done.values()),
             "wanted": sum(max(runs, most * (number in race.wanted)) for number, runs in done.items()),
             "race": [{**e.named, "said": standings[e.number]} for e in self.entries if e.number in standings],
             "looks": look_lines(race, numbers, digits),
             "next_look": max(race.wanted.values(), default=0),
         }
-        if self.ended >= self.workers:  # before, the first of many at a time would count for all of them
-            now["per_run"] = round((time.monotonic() - self.began) / self.ended, 3)
-        return now
 
-    def race(self, gains: Gains, gone: Collection[int]) -> Race:
+    def _race(self, gains: Gains, gone: Collection[int]) -> Race:
         return race_of(self.contest.config, self.entries, gains, gone)
-
-    def wanted(self) -> list[tuple[int, int]]:
-        """The runs that are still to be made until the next look, as (entry, index), one of each entry by turns."""
-        gone, gains = left_out(self.contest, self.entries), self.gains()
-        until = {number: runs for number, runs in self.race(gains, gone).wanted.items() if number not in gone}
-        runs = [(index, number) for number, most in until.items() for index in range(len(gains[number]), most)]
-        order = list(self.arms)
-        return [(number, index) for index, number in sorted(runs, key=lambda one: (one[0], order.index(one[1])))]
 
 
 def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
@@ -226,8 +224,8 @@ def figures(
     rows = ranked_entries(left, study.state, study.config.study_id, arms.CONFIRMATION)
     apart = aa_difference(rows, task.unit, " in these runs")
     decided = decide(left, race, gains, RunCost(task, config.run_budget, study.config.verify_seeds).run)
-    if race.scores is not None:
-        rows = race_rows(rows, decided, race, scores_of(left, gains))
+    if race.samples is not None:
+        rows = race_rows(rows, decided, race, samples_of(left, gains))
     if apart is not None:
         decided["aa_difference"] = apart
     secret: Announcement = {"secret": study.config.secret, "secret_hash": config.secret_hash}
@@ -238,32 +236,34 @@ def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_second
     """The rule: the entry that is left wins if it is above stock; several that are left and above stock share
     the win, and the announcement says what separating the first two of them would cost. ``run_seconds``: device-seconds
     of one run."""
-    scores = race.scores
-    if scores is None:  # no leader was there for a look
+    samples = race.samples
+    if samples is None:  # no leader was there for a look
         return {**NOBODY}
+    means = {number: fmean(sample) for number, sample in samples.items()}
     by_number = {entry.number: entry for entry in entries}
-    left = sorted(race.entries, key=lambda number: -scores.values[number])
+    left = sorted(race.entries, key=lambda number: -means[number])
     winners = [by_number[number] for number in left if number in race.above_stock]
     outcome = "none" if not winners else "shared" if len(winners) > 1 else "won"
-    last = left or [number for number in scores.values if by_number[number].role == "program"]
+    last = left or [number for number in means if by_number[number].role == "program"]
     if not last:
         return {**NOBODY}
-    best = winners[0] if winners else by_number[max(last, key=lambda number: scores.values[number])]
+    best = winners[0] if winners else by_number[max(last, key=lambda number: means[number])]
     stock = next(entry for entry in entries if entry.role == "control")
-    _, low, high = scores.interval(best.number, ALPHA / 2 / len(race.looks))
-    more, least, most = scores.over(best.number, stock.number, race.level)
+    low, high = mean_interval(samples[best.number]).interval(ALPHA / 2 / len(race.looks))
+    lead = welch_difference(samples[best.number], samples[stock.number])
+    over_low, over_high = lead.interval(race.level)
     decided: Announcement = {
         "outcome": outcome,
         "winners": [entry.named for entry in winners],
         "headline": headline([entry.named for entry in winners], best.named),
         "best": best.named,
-        "gain": scores.values[best.number],
+        "gain": means[best.number],
         "low": low,
         "high": high,
-        "n": scores.runs(best.number),
-        "over_stock": more,
-        "over_low": least,
-        "over_high": most,
+        "n": len(samples[best.number]),
+        "over_stock": lead.or_zero,
+        "over_low": over_low,
+        "over_high": over_high,
         "race": {
             "looks": list(race.looks),
             "looked": race.looked,
@@ -275,7 +275,7 @@ def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_second
         "lost": losses(race, stock.number),
     }
     if outcome == "shared":
-        runs = runs_to_separate(scores, (winners[0].number, winners[1].number), race.level)
+        runs = runs_to_separate(samples[winners[0].number], samples[winners[1].number], race.level)
         price = None if runs is None else 2 * runs * run_seconds
         decided["separate"] = {"runs": runs, "device_seconds": price}
     return decided
@@ -283,10 +283,10 @@ def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_second
 
 def losses(race: Race, stock: int) -> list[RaceLoss]:
     """Why each entry that did not win did not."""
-    scores = race.scores
-    assert scores is not None
+    samples = race.samples
+    assert samples is not None
     unshown = {
-        number: (None, scores.values[number] - scores.values[stock], race.looked)
+        number: (None, fmean(samples[number]) - fmean(samples[stock]), race.looked)
         for number in race.entries
         if number not in race.above_stock
     }
@@ -296,18 +296,17 @@ def losses(race: Race, stock: int) -> list[RaceLoss]:
     ]
 
 
-def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, scores: Scores[int]) -> list[MeasuredRow]:
+def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, samples: Gains) -> list[MeasuredRow]:
     """The rows with the intervals and rank ranges that a race allows: each interval holds at all looks together, and
-    all that the race says of a rank is who may be the best. ``scores``: of all runs of the leaders."""
+    all that the race says of a rank is who may be the best. ``samples``: of all runs of the leaders."""
     first = {who["number"] for who in decided["winners"]} or set(race.entries)
     won = decided["outcome"] == "won"
     ranked_rows = []
     for row in rows:
         level = ALPHA / 2 / len(race.looks)
-        if row["role"] == "program" and row["number"] in scores.values:
-            _, low, high = scores.interval(row["number"], level)
-        else:
-            low, high = Estimate(row["gain"], row["se"], row["n"] - 1).interval(level)
+        is_sampled = row["role"] == "program" and row["number"] in samples
+        measured = Estimate(row["gain"], row["se"], row["n"] - 1)
+        low, high = (mean_interval(samples[row["number"]]) if is_sampled else measured).interval(level)
         may_be_first = row["number"] in first or not (decided["winners"] or row["role"] == "program")
         rank_range = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
         ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **rank_range}))

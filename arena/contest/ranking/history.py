@@ -88,11 +88,7 @@ class EntryRun(TypedDict):
 
     run_id: str
     purpose: str
-    task: str
     run: int
-    direction: str
-    metric: str
-    unit: str
     gain: float | None  # verified
     experiments: list[ShownExperiment]
     left_out: int
@@ -191,11 +187,7 @@ class RunHistory:
         return {
             "run_id": run_id,
             "purpose": match.purpose,
-            "task": run.started.task,
             "run": number,
-            "direction": match.config.direction,
-            "metric": match.config.metric,
-            "unit": match.config.unit,
             "gain": run.gain,
             "experiments": [shown_experiment(event, recorded) for event in experiments[:MOST_EXPERIMENTS]],
             "left_out": max(len(experiments) - MOST_EXPERIMENTS, 0),

@@ -4,8 +4,8 @@ The looks are numbers of runs of each entry that is still in, fixed before the c
 is below another one, or below stock, by a one-sided test leaves the race. The level of every test is 5% over the number
 of leaders and over the number of looks, so that the best entry leaves, or another one wins, in at most 5% of contests
 (a union bound: a wrong winner must have been put above the best entry, or above stock, at some look). A look uses the
-first runs of each entry, whatever the looks before decided; that is why stopping early costs no validity. What the
-tests themselves assume is in `arena.contest.ranking.score`.
+first runs of each entry, whatever the looks before decided; that is why stopping early costs no validity. The tests
+are Welch's; all of it is conditional on the measured mean of the untouched script, as is the board.
 
 Equal allocation would give all leaders as many runs as the two best need: `bench.contest_decision` compares.
 """
@@ -13,12 +13,13 @@ Equal allocation would give all leaders as many runs as the two best need: `benc
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import NamedTuple, Protocol
 
+from analysis.statistics import welch_difference
 from analysis.verdict.power import runs_needed
-from arena.contest.ranking.score import Scores, plain
 from arena.contest.stored import MeasuredRow
 
 ALPHA = 0.05  # a wrong winner, over all tests and looks
@@ -74,7 +75,7 @@ def level_of(leaders: int, looks: Sequence[int]) -> float:
 class Race:
     """How far a race is. ``entries``: numbers of the leaders that are still in; ``above_stock``: those of them that are
     above stock; ``out``: entry → why it left: the best entry that it was below, or stock; ``wanted``: entry → runs
-    until the next look, empty when the race is over; ``scores``: those at the last look."""
+    until the next look, empty when the race is over; ``samples``: `samples_of` at the last look."""
 
     looks: Sequence[int]
     level: float
@@ -83,7 +84,7 @@ class Race:
     out: dict[int, Loss] = field(default_factory=dict)
     looked: int = 0  # runs at the last look
     wanted: dict[int, int] = field(default_factory=dict)
-    scores: Scores[int] | None = None
+    samples: Gains | None = None
 
     @property
     def settled(self) -> bool:
@@ -105,49 +106,50 @@ def follow(entries: Sequence[Racing], gains: Gains, looks: Sequence[int], leader
             return race
         part = {number: gains[number][:look] for number in (*race.entries, *controls)}
         taking = [entry for entry in entries if entry.number in race.entries or entry.number in controls]
-        _look(race, scores_of(taking, part), look, next((e.number for e in entries if e.role == "control"), None))
+        _look(race, samples_of(taking, part), look, next((e.number for e in entries if e.role == "control"), None))
         race.looked = look
         if race.settled:
             break
     return race
 
 
-def _look(race: Race, scores: Scores[int], runs: int, stock: int | None) -> None:
-    """Who leaves, and who is above stock, by the scores at the look after ``runs`` runs."""
-    of = scores.values
+def _look(race: Race, samples: Gains, runs: int, stock: int | None) -> None:
+    """Who leaves, and who is above stock, by the gains at the look after ``runs`` runs."""
+    race.samples = samples
+    still = [number for number in race.entries if samples.get(number)]
 
-    def leave(others: Collection[int], to: int) -> None:
-        race.out |= {other: Loss(to, of[to] - of[other], runs) for other in others if other in still}
+    def below(number: int, others: Iterable[int]) -> dict[int, float]:
+        """By how much others are significantly below an entry, for each by itself."""
+        leads = {other: welch_difference(samples[number], samples[other]) for other in others if other != number}
+        return {other: lead.or_zero for other, lead in leads.items() if lead.one_sided() < race.level}
 
-    race.scores = scores
-    still = [number for number in race.entries if number in scores.values]
-    for number in sorted(still, key=lambda number: -of[number]):
-        below = scores.below(number, race.level)
-        if stock in below:
+    def leave(others: Mapping[int, float], to: int) -> None:
+        race.out |= {other: Loss(to, by, runs) for other, by in others.items() if other not in race.out}
+
+    for number in sorted(still, key=lambda number: -fmean(samples[number])):
+        leave(below(number, still), number)
+        if stock is not None and below(number, [stock]):
             race.above_stock.add(number)
-        leave(below - race.out.keys(), number)
-    if stock is not None and stock in of:
-        leave(scores.below(stock, race.level), stock)
+    if stock is not None:
+        leave(below(stock, still), stock)
     race.entries = [number for number in still if number not in race.out]
 
 
-def scores_of(entries: Collection[Racing], gains: Gains) -> Scores[int]:
-    """Average gains. The control and its A/A arm are one sample, under the control's number; entries with the same
-    program stay separate."""
-    control = next((e.number for e in entries if e.role == "control"), None)
-    twins = [e.number for e in entries if e.role == "a/a" and control is not None]
+def samples_of(entries: Iterable[Racing], gains: Gains) -> dict[int, list[float]]:
+    """The gains of each entry. The control and its A/A arm are one sample, under the control's number; entries with the
+    same program stay separate."""
+    samples = {entry.number: list(gains[entry.number]) for entry in entries if entry.role != "a/a"}
+    control = next((entry.number for entry in entries if entry.role == "control"), None)
+    for twin in entries:
+        if twin.role == "a/a" and control is not None:
+            samples[control] += gains[twin.number]
+    return samples
 
-    def joined(number: int) -> list[float]:
-        return [gain for each in (number, *(twins if number == control else ())) for gain in gains[each]]
 
-    return plain({e.number: joined(e.number) for e in entries if e.number not in twins})
-
-
-def runs_to_separate(scores: Scores[int], pair: tuple[int, int], level: float) -> int | None:
-    """Runs of each of two entries that would separate them with 80% power at ``level`` if their true scores differ as
+def runs_to_separate(first: Sequence[float], second: Sequence[float], level: float) -> int | None:
+    """Runs of each of two entries that would separate them with 80% power at ``level`` if their true gains differ as
     the measured ones do; None where they do not differ, or a million would not do."""
-    difference, _, _ = scores.over(*pair)
-    error, n = scores.error(*pair), scores.runs(pair[0])
-    if difference <= 0 or error is None:
+    lead = welch_difference(first, second)
+    if lead.or_zero <= 0 or lead.se is None:
         return None
-    return runs_needed(difference, error * math.sqrt(n / 2), level=level)
+    return runs_needed(lead.or_zero, lead.se * math.sqrt(len(first) / 2), level=level)

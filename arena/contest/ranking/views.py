@@ -1,43 +1,31 @@
-"""The data of the pages and the API."""
+"""The data of the pages and the API: what a template is given is what the API answers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 from statistics import fmean
-from typing import cast
+from typing import Any, NotRequired, cast
 
+from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
+from typing_extensions import TypedDict
 
-from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
-from arena.contest.entering.acts import acts, since
+from arena.contest.entering.acts import ActRow, acts, since
 from arena.contest.entering.copies import copy_sentence
 from arena.contest.entering.entries import quota_used
-from arena.contest.ranking.announced import digits_of, outcome, race_results
-from arena.contest.ranking.standing import RowRange, Snapshot, at_work, snapshot
-from arena.contest.ranking.view_types import (
-    BoardView,
-    ContestView,
-    EntryRow,
-    EntryView,
-    HostRow,
-    ListedRow,
-    OwnEntryRow,
-    PersonView,
-    QueueRow,
-    QueueView,
-    Reached,
-    VoidGain,
-)
-from arena.contest.running.pace import deciding, in_race, run_seconds
-from arena.contest.settings import REPORT
-from arena.contest.stored import LedgerHead
-from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
-from arena.serving.clock import iso, utc_now
+from arena.contest.ranking.announced import digits_of
+from arena.contest.ranking.history import RunProgress, RunResult
+from arena.contest.ranking.standing import RowRange, Snapshot, snapshot
+from arena.contest.running.pace import ConfirmingRuns, deciding, run_seconds
+from arena.contest.settings import REPORT, Phase
+from arena.contest.stored import Announcement, LedgerHead, MeasuredRow, NamedEntry
+from arena.contest.tables import ENDED, ContestEntry, Person
+from arena.serving.clock import Moment, iso, utc_now
 from programs.common.errors import NotFound
 from trainer.freshness import describe_freshness
 from trainer.task import Task
@@ -45,7 +33,12 @@ from trainer.task import Task
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
 #: Columns of an entry that do not change, with the mark of the entrant.
-SIGNED = ("number", "entry_id", "entrant", "name", "role", "program_id", "sha256", "words", "received_at", "parent")
+SIGNED = ("number", "entry_id", "entrant", "name", "role", "program_id", "sha256", "words", "received_at")
+#: Settings of contest.toml that every page has.
+SETTINGS = (
+    "contest_id", "title", "opens", "run_budget", "screen_budget", "runs", "confirm_runs", "entries_per_person",
+    "texts_after_close", "join", "contact", "secret_hash", "rules_hash",
+)  # fmt: skip
 #: Metrics and units in words, for readers who do not know them.
 METRICS = {
     "nll": "nll (negative log-likelihood, a loss)",
@@ -58,6 +51,91 @@ UNITS = {
     "of the reference's": "shares of the reference's time",
 }
 
+Reached = dict[str, dict[str, float]]  # entry's id → constraint → average over the entry's runs
+
+
+class TaskLimit(TypedDict):
+    """A constraint of the task: its ``limit`` in words."""
+
+    name: str
+    limit: str
+
+
+class ContestView(TypedDict):
+    """The contest: task, budgets, times, phase. ``gain``: what a gain is, in sentences; ``digits``: decimal places of
+    the board's gains and of the decision's; ``left``: entries with runs left; ``stock``: id of stock's first arm."""
+
+    contest_id: str
+    title: str
+    phase: Phase
+    now: Moment
+    opens: Moment
+    closes: Moment
+    closed_early: str
+    close_asked: bool
+    deciding: ConfirmingRuns
+    task: str
+    task_id: str
+    metric: str
+    unit: str
+    gain: str
+    digits: int
+    decision_digits: int | None
+    direction: str
+    description: str
+    limits: list[TaskLimit]
+    run_budget: float
+    screen_budget: float
+    runs: int
+    confirm_runs: int
+    run_seconds: float
+    pace_measured: bool  # whether `run_seconds` comes from runs, not from the budget
+    entries_per_person: int
+    texts_after_close: bool
+    join: str
+    contact: str
+    researcher: str
+    hardware_class: str
+    workers: int
+    secret_hash: str
+    rules_hash: str
+    people: int | None
+    states: dict[str, int]
+    left: int
+    stock: str | None
+    report: bool  # whether it is published
+    ledger_head: NotRequired[LedgerHead | None]  # hosts of before have none
+
+
+def contest_view(contest: Contest) -> ContestView:
+    config, task, study, seen = contest.config, contest.task, contest.study, snapshot(contest)
+    state, (seconds, measured) = contest.state(), run_seconds(contest)
+    with contest.database.read() as connection:
+        people = connection.scalar(select(func.count()).select_from(Person))
+    states = Counter(entry.state for entry in seen.entries.values())
+    values = {
+        **{name: getattr(config, name) for name in SETTINGS},
+        "phase": contest.phase(), "now": utc_now(), "closes": contest.closed_at(),
+        "closed_early": state.get("early", ""), "close_asked": bool(state.get("close_asked")),
+        "deciding": deciding(contest),
+        "task": task.name, "task_id": study.task_id, "metric": task.metric, "unit": task.unit,
+        "gain": f"{unit_sentence(task)} {describe_freshness(task)}", "digits": seen.digits,
+        "decision_digits": digits_of(seen.announcement) if seen.announcement.get("rows") else None,
+        "direction": task.direction, "description": task.description,
+        "limits": [
+            {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
+            for name, one in task.constraints.items()
+        ],
+        "run_seconds": round(seconds, 2), "pace_measured": measured,
+        "researcher": study.researcher, "hardware_class": study.hardware_class, "workers": study.workers,
+        "people": people, "states": states,
+        "left": sum(count for state, count in states.items() if state not in ENDED),
+        "stock": next((entry.entry_id for entry in seen.of_person(None)), None),
+        "report": (contest.folder / REPORT).is_file(),
+        "ledger_head": contest.database.fact("ledger_head") or None,
+    }  # fmt: skip
+    return cast(ContestView, values)
+
 
 def unit_sentence(task: Task) -> str:
     """``Gain is in nats …: by how much the nll … of the final script is lower.``"""
@@ -65,128 +143,110 @@ def unit_sentence(task: Task) -> str:
     return f"Gain is in {unit}: by how much the {metric} of the final script is {task.direction}."
 
 
-def contest_view(contest: Contest) -> ContestView:
-    config, task = contest.config, contest.task
-    state, head = contest.state(), cast(LedgerHead, contest.database.fact("ledger_head"))
-    with contest.database.read() as connection:
-        people = connection.scalar(select(func.count()).select_from(Person))
-    entries = snapshot(contest).entries.values()
-    states = Counter(entry.state for entry in entries)
-    stock = next((entry.entry_id for entry in entries if entry.role == "control"), None)
-    return {
-        "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
-        "opens": config.opens, "closes": contest.closed_at(), "closed_early": state.get("early", ""),
-        "deciding": deciding(contest),
-        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
-        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
-        "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
-        "confirm_runs": config.confirm_runs,
-        "limits": [
-            {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
-            for name, one in task.constraints.items()
-        ],
-        "entries_per_person": config.entries_per_person, "texts_after_close": config.texts_after_close,
-        "join": config.join, "contact": config.contact,
-        "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
-        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
-        "left": sum(count for state, count in states.items() if state not in ENDED),
-        "close_asked": bool(state.get("close_asked")), "stock": stock, "report": (contest.folder / REPORT).is_file(),
-        "ledger_head": head or None,
-    }  # fmt: skip
+# -- entries ---------------------------------------------------------------------------------------------------------
 
 
-def reached(contest: Contest, entry_ids: Iterable[str]) -> Reached:
-    """What the entries' final sources need of each constraint, on average over their runs."""
-    out: Reached = {}
-    for entry_id in entry_ids if contest.task.constraints else ():
-        runs = [run.get("constraints", {}) for run in contest.history.results(entry_id)]
-        names = dict.fromkeys(name for values in runs for name in values)
-        out[entry_id] = {name: fmean(values[name] for values in runs if name in values) for name in names}
-    return out
+class EntryRow(NamedEntry):
+    """What everybody may know of an entry at once: hashes, but not the text. ``gain``: average of its measured runs;
+    ``outcome``: of the decision; ``race``: how it stands in the race of the leaders, or why it is not in it, while it
+    goes on; ``copy_of``: which earlier entry it behaves like, empty while that one's text is hidden; ``place`` and
+    ``eta_seconds``: in the queue, if it has runs left; ``at_work``: its runs in progress."""
+
+    role: str
+    program_id: str
+    sha256: str
+    words: int
+    received_at: Moment
+    state: str
+    reason: str
+    changed_at: Moment
+    attempts: int
+    runs_done: int
+    gain: float | None
+    outcome: str
+    race: str
+    copy_of: str
+    place: int | None
+    eta_seconds: float | None
+    at_work: int
 
 
-def board_view(
-    contest: Contest,
-    part: RowRange | None = None,
-    viewer: Person | None = None,
-    rest: int = 1,
-) -> BoardView:
-    """``part``: by default the first page; ``rest``: the page of the entries without a measured run."""
-    part, announcement, seen = part or RowRange(0, PAGE), contest.announcement(), snapshot(contest)
-    rows, latest_first = list(seen.rows[part.skip : part.skip + part.most]), list(seen.entries.values())[::-1]
-    own = seen.of_person(viewer.person_id) if viewer else []
-    above = [entry.number for entry in (*seen.of_person(None), *own)] if len(seen.rows) > len(rows) else []
-    pinned = seen.rows_of(above)
-    measured, skip = {row["number"] for row in seen.rows}, (rest - 1) * REST
-    void = [entry for entry in latest_first if entry.state == "void"]
-    unmeasured = [entry for entry in latest_first if entry.number not in measured and entry.state != "void"]
-    view: BoardView = {
-        "as_of": seen.as_of, "unit": contest.task.unit, "digits": seen.digits, "aa_difference": seen.aa_difference,
-        "fresh": describe_freshness(contest.task),
-        "rows": rows, "own": [entry.number for entry in own], "pinned": pinned,
-        "total": len(seen.rows), "skip": part.skip, "most": part.most,
-        "unmeasured": [entry_row(entry, seen) for entry in unmeasured[skip : skip + REST]],
-        "unmeasured_total": len(unmeasured), "unmeasured_skip": skip, "unmeasured_most": REST,
-        "void": [{**entry_row(entry, seen), "as_it_was": void_gain(contest, entry)} for entry in void[:PAGE]],
-        "void_total": len(void),
-        "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
-        "reached": reached(contest, [row["entry_id"] for row in (*rows, *pinned)]),
-    }  # fmt: skip
-    if race := in_race(contest):
-        listed = {row["number"] for row in (*rows, *pinned, *view["unmeasured"])}
-        view["race"] = {number: race[number] for number in listed & race.keys()}
-    return view
+COLUMNS = ("role", "program_id", "sha256", "words", "received_at", "state", "reason", "changed_at", "attempts")
 
 
-def void_gain(contest: Contest, entry: ContestEntry) -> VoidGain | None:
-    """What a void entry's measured runs gained."""
-    if not (gains := contest.history.gains(entry.entry_id)):
-        return None
-    mean = mean_interval(gains)
-    return {"n": mean.n, "gain": mean.or_zero, "low": mean.low, "high": mean.high}
-
-
-def entry_row(entry: ContestEntry, seen: Snapshot) -> EntryRow:
-    return {
-        "entry_id": entry.entry_id,
-        "number": entry.number,
-        "entrant": entry.entrant,
-        "name": entry.name,
-        "role": entry.role,
-        "program_id": entry.program_id,
-        "sha256": entry.sha256,
-        "words": entry.words,
-        "received_at": entry.received_at,
-        "state": entry.state,
-        "reason": entry.reason,
-        "changed_at": entry.changed_at,
-        "runs_done": seen.runs_done.get(entry.number, 0),
+def entry_row(seen: Snapshot, entry: ContestEntry, admin: bool = False) -> EntryRow:
+    number, gains = entry.number, seen.gains.get(entry.number, ())
+    place, seconds = seen.positions.get(number, (None, None)) if entry.state not in ENDED else (None, None)
+    race = seen.race.get(number, "")
+    values = {
+        **entry.named,
+        **{name: getattr(entry, name) for name in COLUMNS},
+        "runs_done": len(gains),
+        "gain": fmean(gains) if gains else None,
+        "outcome": seen.outcomes.get(number, ""),
+        "race": race if race != entry.reason else "",
+        "copy_of": "" if seen.hides_texts and not admin else copy_sentence(seen.copies.get(number)),
+        "place": place,
+        "eta_seconds": seconds,
+        "at_work": seen.at_work[number],
     }
+    return cast(EntryRow, values)
 
 
-def entry_list(contest: Contest) -> list[ListedRow]:
-    """All entries, in order of arrival."""
-    with contest.database.read() as connection:
-        parents = {row.number: row.parent for row in connection.scalars(select(EntryParent))}
-    seen = snapshot(contest)
-    return [
-        {
-            **entry_row(entry, seen),
-            "parent": parents.get(entry.number),
-            "salt": entry.person.salt if entry.person else "",
-        }
-        for entry in seen.entries.values()
-    ]
+class AcceptedRow(EntryRow):
+    new: bool  # whether it was not there before
+    lint: list[Any]
 
 
-def signed_entries(contest: Contest) -> list[dict[str, object]]:
-    """The columns of all entries that do not change, for the announcement's record in the ledger."""
-    with contest.database.read() as connection:
-        marks = {entry.number: entry.mark for entry in connection.scalars(select(ContestEntry))}
-    rows = [{**row, "entrant": marks[row["number"]]} for row in entry_list(contest)]
-    return [
-        {name: iso(value) if isinstance(value := row[name], datetime) else value for name in SIGNED} for row in rows
-    ]
+class OwnEntryRow(EntryRow):
+    """``standing``: its row of the board; ``confirmed``: of the decision, if it took part."""
+
+    standing: MeasuredRow | None
+    confirmed: MeasuredRow | None
+
+
+def own_entry_row(seen: Snapshot, entry: ContestEntry, admin: bool = False) -> OwnEntryRow:
+    confirmed = (row for row in seen.announcement.get("rows", ()) if row["number"] == entry.number)
+    standing = next(iter(seen.rows_of([entry.number])), None)
+    return {**entry_row(seen, entry, admin), "standing": standing, "confirmed": next(confirmed, None)}
+
+
+class EntryView(OwnEntryRow):
+    """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text. ``hidden``:
+    whether it is hidden from the viewer; ``beside``: the rows of stock; ``arms``: rows of the board; ``headline``: of a
+    winner."""
+
+    mine: bool
+    hidden: bool
+    beside: list[MeasuredRow]
+    arms: int
+    headline: str
+    progress: list[RunProgress]
+    results: list[RunResult]
+    reached: Reached
+    lint: list[Any]
+    acts: list[ActRow]
+    text: str | None
+
+
+def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
+    open_to, seen = may_read(contest, entry, viewer, admin), snapshot(contest)
+    mine = viewer is not None and viewer.person_id == entry.person_id
+    won = entry.number in {who["number"] for who in seen.announcement.get("winners", ())}
+    return {
+        **own_entry_row(seen, entry, admin),
+        "mine": mine,
+        "hidden": not open_to,
+        "beside": seen.rows_of({control.number for control in seen.of_person(None)} - {entry.number}),
+        "arms": len(seen.rows),
+        "headline": seen.announcement["headline"] if won else "",
+        "progress": contest.history.progress(entry.entry_id) if mine or admin else [],
+        "results": contest.history.results(entry.entry_id),
+        "reached": reached(contest, [entry.entry_id]),
+        "lint": entry.lint if open_to else [],
+        "acts": acts(contest, entry.number),
+        "text": entry.raw.decode("utf-8") if open_to else None,
+    }
 
 
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
@@ -199,138 +259,147 @@ def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
     return entry
 
 
-def entry_numbered(contest: Contest, number: int) -> ContestEntry | None:
-    """The entry with its text."""
-    with contest.database.read() as connection:
-        return connection.get(ContestEntry, number, options=[undefer(ContestEntry.raw)])
-
-
 def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> bool:
     """Whether the viewer may read the text: author and host always, others unless it is hidden until the close."""
     mine = viewer is not None and viewer.person_id == entry.person_id
     return admin or mine or entry.person_id is None or not contest.hides_texts
 
 
-def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
-    open_to, hides, seen = may_read(contest, entry, viewer, admin), contest.hides_texts and not admin, snapshot(contest)
-    mine = viewer is not None and viewer.person_id == entry.person_id
-    with contest.database.read() as connection:
-        same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
-        parent = connection.scalar(same.where(EntryParent.number == entry.number))
-    if parent and not (open_to and may_read(contest, parent, viewer, admin)):
-        parent = None
-    beside = {control.number for control in seen.of_person(None)} | ({parent.number} if parent else set())
-    decision = contest.announcement()
-    won = {who["entry_id"] for who in decision.get("winners", ())}
-    race = in_race(contest).get(entry.number, "")
-    waits = entry.number in seen.positions and entry.state not in ENDED
+def reached(contest: Contest, entry_ids: Iterable[str]) -> Reached:
+    """What the entries' final sources need of each constraint, on average over their runs."""
+    out: Reached = {}
+    for entry_id in entry_ids if contest.task.constraints else ():
+        runs = [run.get("constraints", {}) for run in contest.history.results(entry_id)]
+        names = dict.fromkeys(name for values in runs for name in values)
+        out[entry_id] = {name: fmean(values[name] for values in runs if name in values) for name in names}
+    return out
+
+
+def entry_list(contest: Contest) -> list[dict[str, object]]:
+    """All entries, in order of arrival, as `entries.json` of an export has them. ``salt``: by which the entrant's name
+    is compared with the ledger; empty once the account is removed."""
+    seen, columns = snapshot(contest), (*SIGNED, "state", "reason", "changed_at")
+    return [
+        {
+            **{name: getattr(entry, name) for name in columns},
+            "runs_done": len(seen.gains.get(entry.number, ())),
+            "salt": entry.person.salt if entry.person else "",
+        }
+        for entry in seen.entries.values()
+    ]
+
+
+def signed_entries(contest: Contest) -> list[dict[str, object]]:
+    """The columns of all entries that do not change, for the announcement's record in the ledger."""
+    rows = [{**{name: getattr(entry, name) for name in SIGNED}, "entrant": entry.mark} for entry in
+            snapshot(contest).entries.values()]  # fmt: skip
+    return [{name: iso(value) if isinstance(value, datetime) else value for name, value in row.items()} for row in rows]
+
+
+# -- lists of entries ------------------------------------------------------------------------------------------------
+
+
+class BoardView(TypedDict):
+    """A range of the latest board, and a page of the entries without a measured run. ``own``: numbers of the viewer's
+    entries; ``pinned``: the controls and these, if the board has more than one page; ``since``: entries of the
+    announcement that became void later."""
+
+    as_of: Moment
+    aa_difference: str | None
+    rows: list[MeasuredRow]
+    own: list[int]
+    pinned: list[MeasuredRow]
+    total: int
+    unmeasured: list[EntryRow]
+    unmeasured_total: int
+    void: list[EntryRow]
+    void_total: int
+    announcement: Announcement
+    since: list[ActRow]
+    reached: Reached
+
+
+def board_view(
+    contest: Contest, part: RowRange | None = None, viewer: Person | None = None, rest: RowRange | None = None
+) -> BoardView:
+    """``part``: by default the first page; ``rest``: that of the entries without a measured run."""
+    part, rest, seen = part or RowRange(0, PAGE), rest or RowRange(0, REST), snapshot(contest)
+    rows, latest_first = list(part.of(seen.rows)), list(seen.entries.values())[::-1]
+    own = seen.of_person(viewer.person_id) if viewer else []
+    above = [entry.number for entry in (*seen.of_person(None), *own)] if len(seen.rows) > len(rows) else []
+    pinned, measured = seen.rows_of(above), {row["number"] for row in seen.rows}
+    void = [entry for entry in latest_first if entry.state == "void"]
+    unmeasured = [entry for entry in latest_first if entry.number not in measured and entry.state != "void"]
     return {
-        **entry_row(entry, seen),
-        "unit": contest.task.unit,
-        "board_digits": seen.digits,
-        "mine": mine,
-        "hidden": not open_to,
-        "pace_measured": run_seconds(contest)[1],
-        "standing": next(iter(seen.rows_of([entry.number])), None),
-        "beside": seen.rows_of(beside - {entry.number}),
-        "arms": len(seen.rows),
-        "confirmed": next((row for row in decision.get("rows", []) if row["entry_id"] == entry.entry_id), None),
-        "copy_of": "" if hides else copy_sentence(seen.copies.get(entry.number)),
-        "outcome": outcome(entry.entry_id, decision),
-        "race": race if race != entry.reason else "",
-        "headline": decision.get("headline", "") if entry.entry_id in won else "",
-        "places": race_results(decision),
-        "digits": digits_of(decision) if decision.get("rows") else None,
-        "parent": entry_row(parent, seen) if parent else None,
-        "queue": _waiting(seen, entry, at_work(contest)) if waits else None,
-        "progress": contest.history.progress(entry.entry_id) if mine or admin else [],
-        "reached": reached(contest, [entry.entry_id]),
-        "results": contest.history.results(entry.entry_id),
-        "lint": entry.lint if open_to else [],
-        "acts": acts(contest, entry.number),
-        "text": entry.raw.decode("utf-8") if open_to else None,
+        "as_of": seen.as_of,
+        "aa_difference": seen.aa_difference,
+        "rows": rows,
+        "own": [entry.number for entry in own],
+        "pinned": pinned,
+        "total": len(seen.rows),
+        "unmeasured": [entry_row(seen, entry) for entry in rest.of(unmeasured)],
+        "unmeasured_total": len(unmeasured),
+        "void": [entry_row(seen, entry) for entry in void[:PAGE]],
+        "void_total": len(void),
+        "announcement": seen.announcement,
+        "since": since(contest, seen.announcement),
+        "reached": reached(contest, [row["entry_id"] for row in (*rows, *pinned)]),
     }
+
+
+class QueueView(TypedDict):
+    """The entries with runs left, in the order of the queue, with the expected time. ``own``: those of the viewer, at
+    any position; ``pulse``: when the workers last reported, with ``in_hand`` runs in progress."""
+
+    rows: list[EntryRow]
+    own: list[EntryRow]
+    waiting: int
+    pulse: JsonValue
+    in_hand: JsonValue
+    pause: dict[str, JsonValue]
 
 
 def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> QueueView:
     part, seen = part or RowRange(0, PAGE), snapshot(contest)
-    seconds, measured = run_seconds(contest)
-    own = [entry.number for entry in (seen.of_person(viewer.person_id) if viewer else [])]
-    pulse, busy = contest.database.fact("pulse"), at_work(contest)
-
-    def rows(numbers: Iterable[int]) -> list[QueueRow]:
-        return [_waiting(seen, seen.entries[number], busy) for number in numbers]
-
+    own = {entry.number for entry in seen.of_person(viewer.person_id)} if viewer else set()
+    pulse = contest.database.fact("pulse")
     return {
-        "rows": rows(islice(seen.positions, part.skip, part.skip + part.most)),
-        "own": sorted(rows(seen.positions.keys() & own), key=lambda row: row["place"]),
+        "rows": [entry_row(seen, seen.entries[n]) for n in islice(seen.positions, part.skip, part.skip + part.most)],
+        "own": [entry_row(seen, seen.entries[number]) for number in seen.positions if number in own],
         "waiting": len(seen.positions),
-        "skip": part.skip,
-        "most": part.most,
-        "run_seconds": round(seconds, 2),
-        "measured": measured,
         "pulse": pulse.get("at"),
         "in_hand": pulse.get("in_hand", 0),
         "pause": contest.database.fact("pause"),
-        "workers": contest.study.workers,
-        "as_of": utc_now(),
     }
 
 
-def _waiting(seen: Snapshot, entry: ContestEntry, busy: Mapping[int, int]) -> QueueRow:
-    position, eta = seen.positions[entry.number]
-    runs = busy.get(entry.number, 0)
-    return {**entry_row(entry, seen), "place": position, "eta_seconds": round(eta, 1), "at_work": runs}
-
-
-def host_rows(contest: Contest) -> list[HostRow]:
+def host_rows(contest: Contest) -> list[EntryRow]:
     """The entries for the host page: void ones first, then the latest first."""
     seen = snapshot(contest)
     programs = [entry for entry in seen.entries.values() if entry.role == "program"]
     programs.sort(key=lambda entry: (entry.state != "void", -entry.number))
-    return [
-        {
-            **entry_row(entry, seen),
-            "attempts": entry.attempts,
-            "copy_of": copy_sentence(seen.copies.get(entry.number)),
-        }
-        for entry in programs[:MOST_ROWS]
-    ]
+    return [entry_row(seen, entry, admin=True) for entry in programs[:MOST_ROWS]]
+
+
+class PersonView(TypedDict):
+    """A person's own page: quota and entries."""
+
+    name: str
+    joined_at: Moment
+    used: int
+    quota: int
+    entries: list[OwnEntryRow]
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:
-    decision, race, hides, seen = contest.announcement(), in_race(contest), contest.hides_texts, snapshot(contest)
+    seen = snapshot(contest)
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
-        own: Sequence[ContestEntry] = connection.scalars(mine).all()
-        used = quota_used(connection, person.person_id)
-    confirmed = {row["number"]: row for row in decision.get("rows", ())}
-    standings = {row["number"]: row for row in seen.rows_of(entry.number for entry in own)} | confirmed
-    entries: list[OwnEntryRow] = [
-        {
-            **entry_row(entry, seen),
-            "outcome": (entry.reason if entry.state == "void" else "")
-            or outcome(entry.entry_id, decision)
-            or race.get(entry.number, "")
-            or ("" if hides else copy_sentence(seen.copies.get(entry.number))),
-            "standing": standings.get(entry.number),
-            "confirmed": entry.number in confirmed,
-        }
-        for entry in own
-    ]
+        own, used = connection.scalars(mine).all(), quota_used(connection, person.person_id)
     return {
         "name": person.name,
         "joined_at": person.joined_at,
         "used": used,
         "quota": contest.config.entries_per_person,
-        "unit": contest.task.unit,
-        "digits": digits_of(decision) if decision.get("rows") else seen.digits,
-        "entries": entries,
+        "entries": [own_entry_row(seen, entry) for entry in own],
     }
-
-
-def entry_labels(contest: Contest) -> list[str]:
-    """The names on the board of the latest entries, to choose a parent from."""
-    query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")
-    with contest.database.read() as connection:
-        return [entry.label for entry in connection.scalars(query.order_by(ContestEntry.number.desc()).limit(PAGE))]

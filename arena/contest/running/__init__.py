@@ -1,1 +1,1 @@
-"""What runs the entries: the queue, the steward of runs, pauses, and the processes around them."""
+"""What runs the entries: the queue of runs, the close, pauses, and the processes around them."""

@@ -1,15 +1,12 @@
-"""The state of queue and workers for the host: process, pause, disk."""
+"""The state of queue and workers, for the host."""
 
 from __future__ import annotations
 
 import shlex
-from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import NotRequired
 
 from pydantic import JsonValue
-from sqlalchemy import func, select
 from typing_extensions import TypedDict
 
 from analysis.wording import duration, many
@@ -18,88 +15,58 @@ from arena.contest.plan import measured_power
 from arena.contest.ranking.race import leaders_of
 from arena.contest.ranking.standing import snapshot
 from arena.contest.settings import Phase
-from arena.contest.tables import ENDED, Act, ContestEntry
+from arena.contest.tables import ENDED
 from arena.serving.clock import utc_now
 from arena.study.lock import is_taken
 
 
 class QueueHealth(TypedDict):
-    """Times in seconds. ``problems``: sentences; empty if there are none."""
+    """``at_work``: whether a process runs the queue; ``queue``: what it does; ``power``: `plan.measured_power`, from
+    ten runs beyond each row's first on, and until the race; ``problems``: sentences, none if all is well."""
 
-    phase: Phase
-    is_made: bool  # the decision
-    states: dict[str, int]
-    waiting: int
     at_work: bool
-    process: JsonValue
-    seen_seconds: float | None
+    queue: str
     pause: dict[str, JsonValue] | None
-    suspects: int
-    acts_to_be_told: int
-    workers: int
-    power: float | None  # `plan.measured_power`, from ten runs beyond each row's first on, and until the race
-    problems: NotRequired[list[str]]
+    power: float | None
+    problems: list[str]
 
 
 def health(contest: Contest) -> QueueHealth:
-    with contest.database.read() as connection:
-        unrecorded = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
+    """The state of the queue now."""
+    phase, at_work, pause = contest.phase(), is_taken(contest.folder), contest.database.fact("pause")
     entries = snapshot(contest).entries.values()
-    states = Counter(entry.state for entry in entries)
-    pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
-    report: QueueHealth = {
-        "phase": contest.phase(),
-        "is_made": bool(contest.database.fact("announcement")),
-        "states": dict(states),
-        "waiting": sum(count for state, count in states.items() if state not in ENDED),
-        "at_work": is_taken(contest.folder),
-        "process": pulse.get("pid"),
-        "seen_seconds": _ago(pulse.get("at")),
-        "pause": pause or None,
-        "suspects": sum(entry.attempts > 0 and entry.state not in ENDED for entry in entries),
-        "acts_to_be_told": unrecorded,
-        "workers": contest.study.workers,
-        "power": power(contest),
-    }
-    return {**report, "problems": problems(report, contest.folder)}
+    suspects = sum(entry.attempts > 0 and entry.state not in ENDED for entry in entries)
+    problems = []
+    if phase != "decided" and not at_work:
+        serve = f"metaloop contest serve {shlex.quote(str(contest.folder))}"
+        problems.append(f"no process runs the queue, so nothing goes on; start it: {serve}")
+    if pause:
+        problems.append(f"the queue is paused: {pause['message']} ({pause['hint']})")
+    if suspects:
+        problems.append(f"lost runs of {many(suspects, 'entry')} are tried again last, one at a time")
+    power = measured_power_of(contest) if phase in ("open", "closing") else None
+    queue = queue_words(contest, phase, at_work)
+    return {"at_work": at_work, "queue": queue, "pause": pause or None, "power": power, "problems": problems}
 
 
-def queue_words(report: QueueHealth) -> str:
+def queue_words(contest: Contest, phase: Phase, at_work: bool) -> str:
     """What the queue's process does."""
-    if report["phase"] == "decided":
+    if phase == "decided":
         return "no runs are left"
-    if report["at_work"]:
-        doing = "runs the leaders for the decision" if report["phase"] == "deciding" else "running"
-        doing = "publishes the decision" if report["is_made"] else doing
-        return f"{doing}, {many(report['workers'], 'worker')}"
-    seen = "" if report["seen_seconds"] is None else f", last active {duration(report['seen_seconds'])} ago"
-    return f"not running{seen}"
+    if not at_work:
+        return f"not running{_last_active(contest.database.fact('pulse'))}"
+    doing = "runs the leaders for the decision" if phase == "deciding" else "running"
+    doing = "publishes the decision" if contest.database.fact("announcement") else doing
+    return f"{doing}, {many(contest.study.workers, 'worker')}"
 
 
-def power(contest: Contest) -> float | None:
-    if contest.phase() not in ("open", "closing"):
-        return None
+def _last_active(pulse: Mapping[str, JsonValue]) -> str:
+    if not isinstance(at := pulse.get("at"), str):
+        return ""
+    return f", last active {duration((utc_now() - datetime.fromisoformat(at)).total_seconds())} ago"
+
+
+def measured_power_of(contest: Contest) -> float | None:
+    """`plan.measured_power` of the board."""
     rows = [row for row in snapshot(contest).rows if not row["copy_of"]]
     return measured_power(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
-
-
-def left(contest: Contest) -> int:
-    """Number of entries with runs left."""
-    with contest.database.read() as connection:
-        return connection.scalar(select(func.count()).where(ContestEntry.state.not_in(ENDED))) or 0
-
-
-def problems(report: QueueHealth, folder: Path) -> list[str]:
-    messages = []
-    if report["phase"] != "decided" and not report["at_work"]:
-        serve = f"metaloop contest serve {shlex.quote(str(folder))}"
-        messages.append(f"no process runs the queue, so nothing goes on; start it: {serve}")
-    if report["pause"]:
-        messages.append(f"the queue is paused: {report['pause']['message']} ({report['pause']['hint']})")
-    if report["suspects"]:
-        messages.append(f"lost runs of {many(report['suspects'], 'entry')} are tried again last, one at a time")
-    return messages
-
-
-def _ago(at: JsonValue) -> float | None:
-    return round((utc_now() - datetime.fromisoformat(at)).total_seconds(), 1) if isinstance(at, str) else None

@@ -40,14 +40,12 @@ def _latest(contest: Contest) -> list[float]:
 
 
 class ConfirmingRuns(TypedDict, total=False):
-    """``done`` confirming runs of at most ``wanted``; ``per_run``: seconds by the clock from the end of one to that of
-    the next; ``seconds`` until the last of them; ``race``: how each leader stands; ``next_look``: runs of each at
-    it; ``looks``: who left at each look so far, in lines. Empty while nothing is being decided; once the decision is
-    made, only ``done`` and ``wanted``, which are equal."""
+    """``done`` confirming runs of at most ``wanted``; ``seconds`` until the last of them; ``race``: how each leader
+    stands; ``next_look``: runs of each at it; ``looks``: who left at each look so far, in lines. Empty while nothing
+    is being decided; once the decision is made, only ``done`` and ``wanted``, which are equal."""
 
     done: int
     wanted: int
-    per_run: float
     seconds: float
     race: list[RacePlace]
     next_look: int  # runs of each; 0 after the last look
@@ -61,8 +59,7 @@ def deciding(contest: Contest) -> ConfirmingRuns:
     if contest.database.fact("announcement"):  # the decision is made, but not published yet
         return {"done": counts["done"], "wanted": counts["done"]}
     left = max(0, counts["wanted"] - counts["done"])
-    each = counts.get("per_run") or run_seconds(contest)[0] / contest.study.workers
-    return {**counts, "seconds": round(left * each, 1)}
+    return {**counts, "seconds": round(left * run_seconds(contest)[0] / contest.study.workers, 1)}
 
 
 def progress_line(counts: ConfirmingRuns) -> str:

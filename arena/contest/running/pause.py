@@ -25,14 +25,9 @@ PATIENCE = 30.0  # timeout of the probe request
 WORD = 16  # tokens of its reply
 
 
-def is_the_hosts(study: Study, problem: ErrorRecord) -> bool:
-    """Whether every entry would meet the problem. If the provider failed, it is sent a probe request; if it answers
-    that, the entry's request was at fault."""
-    return problem.get("kind") in HOSTS or (problem.get("kind") == "environment" and not answers(study))
-
-
 def answers(study: Study) -> bool:
-    """Whether the study's models answer a probe request within its caps; True if it has no models."""
+    """Whether the study's models answer a probe request within its caps; True if it has no models. If they do, a
+    provider that failed was at fault for its request alone."""
     from inner_loop.models.client import ModelClient
 
     models = StudyConfig.read(study.folder / "study.toml").llm  # the current file

@@ -39,10 +39,9 @@ class Costs:
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """A run in progress."""
+    """A run in progress, of the entry ``number``."""
 
     number: int
-    person: int
     screening: bool
 
 
@@ -64,27 +63,24 @@ def in_line(
     runs_done: Mapping[int, int],
     runs: int,
     costs: Costs,
-    held: Sequence[ActiveRun] = (),
+    active: Sequence[ActiveRun] = (),
 ) -> tuple[list[Waiting], dict[int, float]]:
     """The ``entries``, in the order of arrival, with some of their ``runs`` left, and each person's device-seconds.
 
-    ``runs_done``: entry → its measured runs; ``held``: runs in progress.
+    ``runs_done``: entry → its measured runs; ``active``: runs in progress.
     """
-    given: Counter[tuple[int, bool]] = Counter((run.person, run.screening) for run in held)
-    people, waiting = {run.person for run in held}, []
+    full, screened, waiting = Counter[int](), Counter[int](), []
     for entry in entries:
-        number, person, done = entry.number, entry.person_id or HOST, runs_done.get(entry.number, 0)
+        number, person = entry.number, entry.person_id or HOST
+        is_screening = ActiveRun(number, True) in active
+        begun = runs_done.get(number, 0) + active.count(ActiveRun(number, False))
         unscreened = entry.state in ("queued", "screening")
-        people.add(person)
-        given[person, False] += done
-        given[person, True] += not unscreened
-        if entry.state in ENDED:
-            continue
-        begun = [run.screening for run in held if run.number == number]
-        if (left := runs - done - begun.count(False)) > 0:
-            blocked = True in begun
-            waiting.append(Waiting(number, person, left, unscreened and not blocked, blocked, entry.attempts > 0))
-    return waiting, {person: costs.of(given[person, False], given[person, True]) for person in people}
+        full[person] += begun
+        screened[person] += is_screening or not unscreened
+        if entry.state not in ENDED and begun < runs:
+            needs_screening = unscreened and not is_screening
+            waiting.append(Waiting(number, person, runs - begun, needs_screening, is_screening, entry.attempts > 0))
+    return waiting, {person: costs.of(full[person], screened[person]) for person in full}
 
 
 def next_of(waiting: Iterable[Waiting], served: Mapping[int, float]) -> Waiting | None:

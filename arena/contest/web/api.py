@@ -14,10 +14,15 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest.entering import accounts
-from arena.contest.ranking.standing import RowRange, snapshot, whole_board
-from arena.contest.ranking.view_types import AcceptedRow, BoardView, ContestView, EntryView, PersonView, QueueView
+from arena.contest.ranking.standing import RowRange, snapshot
 from arena.contest.ranking.views import (
     PAGE,
+    AcceptedRow,
+    BoardView,
+    ContestView,
+    EntryView,
+    PersonView,
+    QueueView,
     board_view,
     contest_view,
     entry_of,
@@ -27,7 +32,7 @@ from arena.contest.ranking.views import (
     queue_view,
 )
 from arena.contest.web.host import Host, body, weight_of
-from arena.serving.limits import Chosen, EntryId, Limit, Offset, customer_of
+from arena.serving.limits import EntryId, Limit, Offset, customer_of
 
 CSV_ROWS = 200  # rows per chunk
 
@@ -65,7 +70,7 @@ def _reading(routes: APIRouter, host: Host) -> None:
 
     @routes.get("/board.csv", summary="The whole leaderboard as CSV", response_class=Response)
     def board_csv() -> Response:
-        return StreamingResponse(csv_parts(whole_board(host.contest)), media_type="text/csv; charset=utf-8")
+        return StreamingResponse(csv_parts(snapshot(host.contest).rows), media_type="text/csv; charset=utf-8")
 
     @routes.get("/queue", summary="Waiting entries, in order, with expected times")
     def queue(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> QueueView:
@@ -89,14 +94,12 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return person_view(host.contest, host.person(request))
 
     @routes.post("/entries", status_code=201, summary="Submit: the body is the program.md; 201 means that it is stored")
-    async def enter(
-        request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = ""
-    ) -> AcceptedRow:
+    async def enter(request: Request, response: Response, raw: bytes = Depends(body)) -> AcceptedRow:
         person = await run_in_threadpool(host.person, request)
         host.limited(host.limits.entry, request, f"person {person.person_id}", weight_of(raw))
-        accepted = await host.accept(person, raw, parent)
+        accepted = await host.accept(person, raw)
         response.status_code = 201 if accepted.new else 200
-        return {**entry_row(accepted.entry, snapshot(host.contest)), "new": accepted.new, "lint": accepted.entry.lint}
+        return {**entry_row(snapshot(host.contest), accepted.entry), "new": accepted.new, "lint": accepted.entry.lint}
 
 
 def _hosting(routes: APIRouter, host: Host) -> None:

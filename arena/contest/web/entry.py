@@ -10,13 +10,11 @@ from functools import lru_cache
 from itertools import pairwise
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from arena.contest.ranking import views
 from arena.contest.ranking.history import EntryRun, ShownExperiment
-from arena.contest.ranking.view_types import EntryView
 from arena.contest.running.arms import BOARD, CONFIRMATION, SCREENING
-from arena.contest.tables import ContestEntry, EntryParent, Person
+from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
 from arena.serving.limits import Chosen, EntryId
@@ -25,7 +23,7 @@ from programs.shelf import starter
 
 MOST_PAIRED = 250_000  # product of the numbers of lines of two texts: each line is compared with each
 MOST_LINES = 40  # of the text that are not folded
-RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
+RUN = ("run_id", "purpose")  # columns of the experiments, those of their run
 TITLES = {"contest": "run {}", "confirmation": "confirming run {}", "screening": "screening run"}  # by purpose
 
 
@@ -39,7 +37,7 @@ def entry_routes(host: Host) -> APIRouter:
         match = views.entry_of(host.contest, entry_id)
         viewer, admin = host.viewer(request), host.is_admin(request)
         seen = views.entry_view(host.contest, match, viewer, admin)
-        best, text = best_run(host, match, seen), text_shown(host, match, seen, viewer, admin)
+        best, text = best_run(host, match, seen), text_shown(seen["text"])
         return show(host, request, "entry", entry=seen, again=bool(again), best=best, text=text)
 
     @routes.get("/entry/{entry_id}/program.md")
@@ -84,7 +82,7 @@ class BestRun:
     kept_ideas: int
 
 
-def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None:
+def best_run(host: Host, entry: ContestEntry, seen: views.EntryView) -> BestRun | None:
     """The run with the highest verified gain, of those that decided, else of the board; before one is measured the
     screening run. None if the entry is hidden, or nothing has run."""
     if seen["hidden"]:
@@ -95,13 +93,14 @@ def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None
     first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]
     of_purpose = [run for run in runs if run["purpose"] == first]
     run = max(of_purpose, key=lambda run: -math.inf if run["gain"] is None else run["gain"])
-    kept, ideas = kept_by(run), {idea.directive_id for idea in Program.parse(entry.raw, entry.name).ideas}
+    kept = kept_by(run, host.task.direction)
+    ideas = {idea.directive_id for idea in Program.parse(entry.raw, entry.name).ideas}
     kept_ideas = ideas & {directive_id for row, _ in kept[1:] for directive_id in row["directive_ids"]}
     return BestRun(TITLES[first].format(run["run"]), run, kept, len(ideas), len(kept_ideas))
 
 
-def kept_by(run: EntryRun) -> list[tuple[ShownExperiment, float | None]]:
-    sign = 1.0 if run["direction"] == "higher" else -1.0
+def kept_by(run: EntryRun, direction: str) -> list[tuple[ShownExperiment, float | None]]:
+    sign = 1.0 if direction == "higher" else -1.0
     rows = [row for row in run["experiments"] if row["decision"] in ("baseline", "keep") and row["metric"] is not None]
     better = [sign * ((row["metric"] or 0.0) - (before["metric"] or 0.0)) for before, row in pairwise(rows)]
     return list(zip(rows, [None, *better], strict=True)) if rows else []
@@ -109,29 +108,18 @@ def kept_by(run: EntryRun) -> list[tuple[ShownExperiment, float | None]]:
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text, and its ``difference`` from ``base``, None where they are too long to compare. The page folds the
-    ``rest`` of a long text, with so many lines."""
+    """The text, and its ``difference`` from stock, None where it is too long to compare. The page folds the ``rest`` of
+    a long text, with so many lines."""
 
-    base: str
     difference: str | None
     first: str
     rest: str
     rest_lines: int
 
 
-def text_shown(
-    host: Host, entry: ContestEntry, seen: EntryView, viewer: Person | None, admin: bool
-) -> TextShown | None:
-    """The text, and its difference from that of the parent, if it was named and may be read, else from stock."""
-    text = seen["text"]
-    if text is None:
-        return None
-    with host.contest.database.read() as connection:
-        number = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
-    parent = views.entry_numbered(host.contest, number) if number is not None else None
-    if parent is None or not views.may_read(host.contest, parent, viewer, admin):
-        return TextShown("stock", difference(starter("stock").text, text), *folded(text))
-    return TextShown(f"its parent, {parent.label}", difference(parent.raw.decode(), text), *folded(text))
+def text_shown(text: str | None) -> TextShown | None:
+    """The text for the page, if it may be read."""
+    return None if text is None else TextShown(difference(starter("stock").text, text), *folded(text))
 
 
 @lru_cache(maxsize=512)

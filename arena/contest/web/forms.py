@@ -50,16 +50,17 @@ def form_routes(host: Host) -> APIRouter:
 
     @routes.post("/login")
     def login(request: Request, form: Posted = given) -> Response:
+        """With an entrant's token or the host's; a browser may be logged in as both."""
+        token = form.field("token").strip()
+        is_host = token.startswith(accounts.ADMIN)
         try:
-            cookie = accounts.log_in(host.contest.database, form.field("token"))
-        except UsageError as problem:
+            cookie = (accounts.log_in_host if is_host else accounts.log_in)(host.contest.database, token)
+        except accounts.AccessRefused as problem:
             host.limited(host.limits.token, request)
-            shown = UsageError(
-                problem.message, hint=NO_TOKEN if isinstance(problem, accounts.AccessRefused) else problem.hint
-            )
-            return page_of(request, shown)
-        response = RedirectResponse("/me", status_code=303)
-        remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
+            return page_of(request, UsageError(problem.message, hint="" if is_host else NO_TOKEN))
+        response = RedirectResponse("/host" if is_host else "/me", status_code=303)
+        seconds = accounts.HOST_SECONDS if is_host else accounts.SESSION_DAYS * 86400
+        remember(response, request, HOSTING if is_host else SESSION, cookie, seconds)
         return response
 
     @routes.post("/logout", dependencies=[given])

@@ -81,10 +81,10 @@ class Host:
         """Why the task cannot read ``term``, named in backticks in a program; empty if it can."""
         return unread(self.task.edits, term)
 
-    async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
+    async def accept(self, person: Person, raw: bytes) -> Accepted:
         """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does. No thread waits for
         the disk: pages are rendered in the same ones."""
-        read = await run_in_threadpool(checked, self.contest, person, raw, self.unread, parent)
+        read = await run_in_threadpool(checked, self.contest, person, raw, self.unread)
         store = partial(enter, contest=self.contest, person=person, read=read)
         return await asyncio.wrap_future(self.intake.take(store))
 

@@ -15,13 +15,12 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from arena.contest.contest import Contest
-from arena.contest.entering import accounts, acts, removal
+from arena.contest.entering import acts, removal
 from arena.contest.ranking.views import host_rows
 from arena.contest.running.health import QueueHealth, health
 from arena.contest.tables import Act
 from arena.contest.web.host import Host, Posted
 from arena.contest.web.pages import show
-from arena.contest.web.security import HOSTING, remember
 from arena.serving.limits import IN_A_FORM, EntryId
 from programs.common.errors import NotFound, UsageError
 
@@ -43,10 +42,10 @@ def hosting_routes(host: Host) -> APIRouter:
 
 
 def page_of(host: Host, request: Request, problem: UsageError | NotFound | None = None) -> Response:
-    """The page, or the form to log in."""
+    """The page; another reader is sent to the form to log in."""
     status = 422 if problem else 200
     if not host.is_host(request):
-        return show(host, request, "host_login", status, problem=problem)
+        return RedirectResponse("/join#login", status_code=303)
     state = host.contest.state()
     response = show(
         host,
@@ -80,22 +79,9 @@ def host_actions(contest: Contest) -> list[dict[str, Any]]:
 
 
 def _page(routes: APIRouter, host: Host) -> None:
-    given = Depends(host.posted)
-
     @routes.get("/host", include_in_schema=False)
     def page(request: Request) -> Response:
         return page_of(host, request)
-
-    @routes.post("/host/login", include_in_schema=False)
-    def login(request: Request, form: Posted = given) -> Response:
-        try:
-            cookie = accounts.log_in_host(host.contest.database, form.field("token"))
-        except UsageError as problem:
-            host.limited(host.limits.token, request)
-            return page_of(host, request, problem)
-        response = RedirectResponse("/host", status_code=303)
-        remember(response, request, HOSTING, cookie, accounts.HOST_SECONDS)
-        return response
 
 
 def _buttons(routes: APIRouter, host: Host) -> None:

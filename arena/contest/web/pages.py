@@ -37,8 +37,9 @@ def page_routes(host: Host) -> APIRouter:
     @routes.get("/")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
         def draw() -> Response:
-            seen = views.board_view(host.contest, RowRange.page(page, views.PAGE), host.viewer(request), rest)
-            return show(host, request, "board", board=seen)
+            part, others = RowRange.page(page, views.PAGE), RowRange.page(rest, views.REST)
+            seen = views.board_view(host.contest, part, host.viewer(request), others)
+            return show(host, request, "board", board=seen, part_of_board=part, rest=others)
 
         return shared(host, request, draw, page, rest)
 
@@ -52,8 +53,9 @@ def page_routes(host: Host) -> APIRouter:
     @routes.get("/queue")
     def queue(request: Request, page: PageNumber = 1) -> Response:
         def draw() -> Response:
-            seen = views.queue_view(host.contest, RowRange.page(page, views.PAGE), host.viewer(request))
-            return show(host, request, "queue", queue=seen)
+            part = RowRange.page(page, views.PAGE)
+            seen = views.queue_view(host.contest, part, host.viewer(request))
+            return show(host, request, "queue", queue=seen, part_of_queue=part)
 
         return shared(host, request, draw, page)
 

@@ -18,10 +18,9 @@ from analysis.wording import decimals, number, typical
 from arena.contest.entering.acts import consequence
 from arena.contest.ranking.announced import race_results, secret_check, sentences
 from arena.contest.ranking.history import progress_of
-from arena.contest.ranking.view_types import QueueRow
-from arena.contest.running.health import queue_words
+from arena.contest.ranking.views import EntryRow
 from arena.contest.running.pace import progress_line
-from arena.contest.stored import MeasuredRow, arm_label, entry_label
+from arena.contest.stored import MeasuredRow, arm_label, entry_label, own_result
 from arena.contest.tables import state_label
 from arena.serving.clock import shown
 from programs.common.templates import jinja_environment
@@ -73,7 +72,7 @@ def _environment() -> Environment:
         "entry_label": entry_label,
         "rank_sentence": RANKS,
         "consequence": consequence,
-        "queue_words": queue_words,
+        "own_result": own_result,
     }
     return made
 
@@ -85,7 +84,7 @@ def _utc(context: EvalContext, value: datetime | str | None) -> str:
     return Markup('<span class="utc">{}</span>').format(said) if context.autoescape else said
 
 
-def doing(row: QueueRow) -> str:
+def doing(row: EntryRow) -> str:
     """What an entry of the queue does: between its runs it waits."""
     if row["state"] not in ("screening", "running"):
         return state_label(row["state"])

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from analysis.wording import many
 from arena.contest.entering.entries import NotTaken, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example
-from arena.contest.ranking.views import entry_labels, person_view
+from arena.contest.ranking.views import person_view
 from arena.contest.tables import Person
 from arena.contest.web.host import Host, Posted, body, weight_of
 from arena.contest.web.pages import show
@@ -27,7 +27,6 @@ from trainer.values import conditional
 
 NAME = ("name", "The entry's name on the board, after your own (name: wide and deep).")
 FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
-MOST_ECHOED = 100  # characters of a name
 
 
 class TextCheck(TypedDict):
@@ -47,7 +46,6 @@ def page_of(
     request: Request,
     text: str,
     checked: TextCheck | None = None,
-    parent: str = "",
     start: str = "",
     status: int = 200,
 ) -> Response:
@@ -67,17 +65,14 @@ def page_of(
         me=me,
         text=text,
         checked=checked,
-        parent=parent,
         start=start,
-        labels=entry_labels(host.contest),
     )
 
 
 def checked_page(host: Host, request: Request, form: Posted, person: Person | None, status: int = 200) -> Response:
     """The page with the check of what was sent."""
-    parent = parent_field(form)
-    checked = text_check(host, form.program, person, parent)
-    return page_of(host, request, echoed(form.program), checked, parent, status=status)
+    checked = text_check(host, form.program, person)
+    return page_of(host, request, echoed(form.program), checked, status=status)
 
 
 def write_routes(host: Host) -> APIRouter:
@@ -92,7 +87,7 @@ def write_routes(host: Host) -> APIRouter:
         entry = host.readable(request, start)
         if entry.state == "void":
             raise UsageError("no entry starts from one that is void", hint=entry.reason)
-        return page_of(host, request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
+        return page_of(host, request, entry.raw.decode("utf-8"), None, entry.label)
 
     @routes.get("/me")
     def me(request: Request) -> Response:
@@ -111,7 +106,7 @@ def write_routes(host: Host) -> APIRouter:
             return RedirectResponse("/join", status_code=303)
         host.limited(host.limits.entry, request, f"person {person.person_id}", weight_of(form.program))
         try:
-            accepted = await host.accept(person, form.program, parent_field(form))
+            accepted = await host.accept(person, form.program)
         except NotTaken:
             return await run_in_threadpool(checked_page, host, request, form, person, 422)
         again = "" if accepted.new else "?again=yes"
@@ -123,16 +118,11 @@ def write_routes(host: Host) -> APIRouter:
         return response
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
-    def check(request: Request, raw: bytes = sent, parent: Chosen = "") -> Any:
+    def check(request: Request, raw: bytes = sent) -> Any:
         host.limited(host.limits.lint, request, weight=weight_of(raw))
-        return text_check(host, raw, host.viewer(request), parent)
+        return text_check(host, raw, host.viewer(request))
 
     return routes
-
-
-def parent_field(form: Posted) -> str:
-    """The entry that the text is based on, as typed."""
-    return form.field("parent")[:MOST_ECHOED]
 
 
 def echoed(raw: bytes) -> str:
@@ -154,9 +144,9 @@ def settings(part: type[BaseModel], leave_out: Collection[str], within: str = ""
             yield from settings(one.annotation, leave_out, f"{within}{name}.")
 
 
-def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> TextCheck:
-    """The messages of lint, whether ``person`` could submit the text as based on the entry named ``parent``, and what
-    the contest's researcher would do with it; nothing is stored."""
+def text_check(host: Host, raw: bytes, person: Person | None) -> TextCheck:
+    """The messages of lint, whether ``person`` could submit the text, and what the contest's researcher would do with
+    it; nothing is stored."""
     contest = host.contest
     try:
         text, unused = unpacked(raw)
@@ -164,14 +154,14 @@ def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> Te
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
         errors = sum(message.level == "error" for message in problem.lint)
-        reasons = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw, parent))
+        reasons = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw))
         said = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(reasons)))}."
         return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
     program, scripted = read.program, contest.study.researcher == "scripted"
     of, space = len(program.ideas), with_patches(host.task, program).edits
     named = {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
     tried = {idea.directive_id for idea, _ in resolved_ideas(program, host.task)}
-    why = obstacle(contest, person, text, parent)
+    why = obstacle(contest, person, text)
     said = f"No errors, but it cannot be submitted: {why}." if why else "Can be submitted."
     if of:
         said += f" Ideas that name an edit of the task: {len(named)} of {of}."

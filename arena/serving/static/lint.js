@@ -1,4 +1,4 @@
-// Checks a program while its author types, or when a file or the entry that it is based on is chosen; without JavaScript there is a button.
+// Checks a program while its author types, or when a file is chosen; without JavaScript there is a button.
 // The listeners are the document's: live.js may replace the form.
 "use strict";
 (() => {
@@ -43,8 +43,7 @@
     const number = ++requests;
     const file = box.form.querySelector("input[type=file]")?.files[0]; // it is sent instead of the text
     const output = document.getElementById(box.dataset.lint);
-    const based = box.form.querySelector("[name=parent]")?.value || "";
-    const answer = await fetch("/api/v1/lint?parent=" + encodeURIComponent(based), { method: "POST", body: file || box.value, headers: { "content-type": "text/markdown" } });
+    const answer = await fetch("/api/v1/lint", { method: "POST", body: file || box.value, headers: { "content-type": "text/markdown" } });
     if (number !== requests) return; // a newer text was sent meanwhile
     const said = await answer.json().catch(() => ({}));
     if (!answer.ok) {
@@ -58,7 +57,7 @@
 
   function soon(event) {
     const box = event.target.form && event.target.form.querySelector("textarea[data-lint]");
-    if (!box || (event.target !== box && event.target.type !== "file" && event.target.name !== "parent")) return;
+    if (!box || (event.target !== box && event.target.type !== "file")) return;
     clearTimeout(timer);
     const failed = () => document.getElementById(box.dataset.lint).replaceChildren(line("p", "the host did not answer", "problem"));
     timer = setTimeout(() => check(box).catch(failed), PAUSE);

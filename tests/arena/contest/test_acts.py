@@ -15,19 +15,19 @@ from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts, removal
 from arena.contest.entering.entries import accept, change, quota_used
 from arena.contest.entering.lookup import find_entry
-from arena.contest.ranking.decision import NOBODY, FinalRace, leaders, taking_part
+from arena.contest.ranking.decision import NOBODY, LeadersRace, leaders, taking_part
 from arena.contest.ranking.decision import entered as entered_in
 from arena.contest.ranking.views import board_view, entry_of, entry_view
 from arena.contest.running.arms import CONFIRMATION
-from arena.contest.running.steward import MOST_ATTEMPTS, Steward
+from arena.contest.running.contest_queue import MOST_ATTEMPTS, ContestQueue
 from arena.contest.running.work import carry_on
 from arena.contest.tables import Person
 from arena.study.study import Study
 from arena.study.task_study import tasks_of
 from programs.common.errors import NotFound, UsageError
 from tests.arena.contest.hosting import RUNS, Browser, decided, founded, joined, newcomer, numbered, served, winner
+from tests.arena.contest.test_contest_queue import measured
 from tests.arena.contest.test_run import entered, quiet
-from tests.arena.contest.test_steward import measured
 from tests.meta.cli_study import cli, metaloop
 
 
@@ -51,12 +51,12 @@ def test_a_void_entry_waits_no_more_and_costs_nothing(contest: Contest) -> None:
     acts.void(contest, "3", "sent by mistake")
     assert state(contest, 3) == "void" and used(contest, 1) == 0
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, quiet)
-        assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
+        queue = ContestQueue(contest, study, quiet)
+        assert {waiting.number for waiting in queue.waiting()[0]} == {1, 2, 4}
         acts.unvoid(contest, "3", "it was none")
-        assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 3, 4}
-        steward.record_acts()
-        steward.record_acts()
+        assert {waiting.number for waiting in queue.waiting()[0]} == {1, 2, 3, 4}
+        queue.record_acts()
+        queue.record_acts()
     assert state(contest, 3) == "queued" and used(contest, 1) == 1
     told = query(contest.folder, "SELECT record ->> 'what' AS what, record ->> 'because' AS why FROM events "
                  "WHERE kind = 'act' ORDER BY place")  # fmt: skip
@@ -123,12 +123,12 @@ def test_a_run_that_is_lost_while_its_entry_is_void_leaves_the_entry_reinstatabl
     """The host declares an entry void while its run is in progress, and that run is lost for the third time."""
     change(contest, 3, state="running", attempts=MOST_ATTEMPTS - 1)
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, quiet)
-        job = steward.next_job()
-        assert job is not None
-        hand = replace(steward.in_hand[job.run_id], number=3)
+        queue = ContestQueue(contest, study, quiet)
+        job = next(queue)
+        queue.start(job)
+        queue.in_progress[job.run_id] = replace(queue.in_progress[job.run_id], number=3)
         acts.void(contest, "3", "looks copied")
-        steward.lost(hand, "the worker died")
+        queue.end_runs("the worker died")
     assert state(contest, 3) == "void"
     acts.unvoid(contest, "3", "it was not")
     assert state(contest, 3) == "running"
@@ -162,7 +162,7 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert all(row["rank_high"] <= len(before["rows"]) - 1 for row in seen["rows"])
     (row,) = [row for row in seen["void"] if row["entry_id"] == first["entry_id"]]
     assert first["entry_id"] not in {row["entry_id"] for row in seen["unmeasured"]} and seen["unmeasured_total"] == 0
-    assert (row["as_it_was"]["n"], row["as_it_was"]["gain"]) == (RUNS, pytest.approx(first["gain"]))
+    assert (row["runs_done"], row["gain"]) == (RUNS, pytest.approx(first["gain"]))
     assert row["state"] == "void" and "not the entrant's own" in row["reason"]
     with Study.open(contest.folder) as study:
         assert first["number"] not in leaders(contest, study)
@@ -235,20 +235,20 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(tmp
 def test_no_process_remembers_a_removed_name(contest: Contest) -> None:
     """Neither of the board, nor in the decision those of the leaders."""
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, quiet)
+        queue = ContestQueue(contest, study, quiet)
         for number in (1, 2, 3, 4):
-            steward._arms(number)
-            measured(steward, number, 0.5)
+            queue.arms_of(number)
+            measured(queue, number, 0.5)
         on = tasks_of(study)[0]
         entries = taking_part(contest, [3, 4])
-        plan = FinalRace(contest, entries, TaskMatch(on, entered_in(on, entries, CONFIRMATION)))
-        assert "P local 0" in str(board_view(contest)["rows"]) and "P local 0" in str(plan.now()["race"])
+        race = LeadersRace(contest, entries, TaskMatch(on, entered_in(on, entries, CONFIRMATION)))
+        assert "P local 0" in str(board_view(contest)["rows"]) and "P local 0" in str(race.standings()["race"])
         assert removal.forget(contest, "P local 0") == "former entrant 1"
         assert removal.people(contest)[1]["removed"]
         for metric in (0.4, 0.3):
-            for shown in (str(board_view(contest)["rows"]), str(plan.now()["race"])):
+            for shown in (str(board_view(contest)["rows"]), str(race.standings()["race"])):
                 assert "former entrant 1" in shown and "P one-line 1" in shown and "P local 0" not in shown
-            measured(steward, 4, metric)
+            measured(queue, 4, metric)
     stale = Person(person_id=1, name="P local 0")  # as a request had read it
     with pytest.raises(accounts.AccessRefused):
         accept(contest, stale, b"# Under way\n")

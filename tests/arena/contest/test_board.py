@@ -21,7 +21,7 @@ from arena.contest.entering import accounts, acts
 from arena.contest.entering.accounts import Person
 from arena.contest.entering.acts import contenders
 from arena.contest.entering.entries import change, store
-from arena.contest.ranking.standing import STANDING_COLUMNS, RowRange, whole_board
+from arena.contest.ranking.standing import STANDING_COLUMNS, RowRange, snapshot
 from arena.contest.ranking.views import (
     PAGE,
     board_view,
@@ -139,7 +139,7 @@ def test_the_board_is_that_of_the_view_standings(contest: Contest) -> None:
             compared += same(contest)
             same(Contest.open(contest.folder))
     assert compared > 2 * ENTRIES
-    assert any(row["rank_low"] > 1 for row in whole_board(contest))
+    assert any(row["rank_low"] > 1 for row in snapshot(contest).rows)
 
 
 def same(contest: Contest) -> int:
@@ -147,7 +147,7 @@ def same(contest: Contest) -> int:
     match_id = content_id("m", contest.study.study_id, arms.BOARD)
     with read_study(contest.folder, views=()) as con:
         expected = [asdict(row) for row in standings(con) if row.match_id == match_id and row.gain is not None]
-    found = list(whole_board(contest))
+    found = list(snapshot(contest).rows)
     assert [row["arm_id"] for row in found] == [row["arm_id"] for row in expected]
     for row, wanted in zip(found, expected, strict=True):
         for key in STANDING_COLUMNS:
@@ -231,7 +231,7 @@ def test_who_can_win_and_how_the_race_stands_is_on_the_pages(contest: Contest) -
     contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
     shown = [entry_view(contest, entry_of(contest, named[n]), None)["race"] for n in (3, 4)]
     assert shown == ["in the race", "not among the leaders"]
-    assert [row["outcome"] for row in person_view(contest, who[0])["entries"]][:2] == shown
+    assert [row["race"] for row in person_view(contest, who[0])["entries"]][:2] == shown
 
 
 def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
@@ -240,5 +240,5 @@ def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
     with_runs(contest, {number: [0.1, 0.5] for number in range(1, 23)})
     with contest.database.write() as connection:
         connection.execute(text("UPDATE entries SET state = 'verified', behaviour = 'p' || min(number, 20)"))
-    originals = [row["number"] for row in whole_board(contest) if 3 <= row["number"] <= 20]
+    originals = [row["number"] for row in snapshot(contest).rows if 3 <= row["number"] <= 20]
     assert contenders(contest) == {*originals[: contest.config.most_leaders]}

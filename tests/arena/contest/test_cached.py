@@ -42,7 +42,7 @@ def test_host_who_is_logged_in_sees_own_navigation(tmp_path: Path) -> None:
         for path in ("/", "/queue", "/rules"):
             assert "Log the host out" not in Browser(port).get(path).text
         host = Browser(port)
-        host.form("/host/login", token=new.admin_token)
+        host.form("/login", token=new.admin_token)
         for path in ("/", "/queue", "/rules"):
             assert "Log the host out" in host.get(path).text
 

@@ -13,15 +13,20 @@ import pytest
 from analysis.ledger import read
 from analysis.study import query
 from arena.contest.contest import Contest
+from arena.contest.entering import acts
 from arena.contest.entering.acts import arms_of
-from arena.contest.ranking.decision import decided, left_out
-from arena.contest.running.steward import MOST_ATTEMPTS, Steward
+from arena.contest.ranking.decision import begin, decided, left_out
+from arena.contest.running.contest_executor import ContestExecutor
+from arena.contest.running.contest_queue import MOST_ATTEMPTS, ContestQueue
 from arena.contest.running.work import carry_on
+from arena.match import announce, jobs_of_round, scores
+from arena.measuring import run_job
 from arena.study.study import Study
+from arena.work.executors import executor_of
 from tests.arena.contest.hosting import founded, numbered
+from tests.arena.contest.test_contest_queue import run_there
 from tests.arena.contest.test_run import entered as people
 from tests.arena.contest.test_run import quiet
-from tests.arena.contest.test_steward import run_there
 from tests.arena.test_executor import workers_of
 from tests.inner_loop.play import BLOBS
 from trainer.task import Task
@@ -47,39 +52,59 @@ class Killer(threading.Thread):
                         self.kills += 1
 
 
-def test_all_at_once_then_one_by_one_then_without(contest: Contest) -> None:
+def test_race_runs_all_at_once_then_suspects_alone_then_goes_on_without(contest: Contest) -> None:
     people(contest, "local", "one-line")
     contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, quiet)
-        steward.decide()
+        queue, race = ContestQueue(contest, study, quiet), begin(contest, study)
+        queue.numbers |= race.numbers
+        on, match = race.match.on, race.match.match
+        arms = {race.numbers[arm.arm_id]: arm for arm in match.arms}
+        announce(on, match, lambda _: None)
 
-        def begun() -> list[int]:
-            while steward.next_job():
-                pass
-            return [hand.number for hand in steward.in_hand.values()]
+        def requested() -> dict[int, int]:
+            return {race.numbers[arm_id]: runs for arm_id, runs in race.next_round(scores(race.match)).items()}
 
         def lose(*numbers: int) -> None:
-            hands = {hand.number: hand for hand in steward.abandon()}
             for number in numbers:
-                steward.lost(hands[number], "a worker died")
+                queue.start(run_job(on, match, arms[number], 0))
+            queue.end_runs("a worker died")
 
         first = contest.config.looks[0]
-        assert begun() == [3, 4, 1, 2] * first
+        assert requested() == dict.fromkeys([3, 4, 1, 2], first)
         lose(3, 1)  # nobody knows yet over whose run
-        assert set(begun()) == {4, 2}
-        for hand in list(steward.in_hand.values()):
-            assert steward.final
-            run_there(steward.final.match, steward.final.arms[hand.number], hand.index or 0, 0.5)
-        lose()
+        assert requested() == {4: first, 2: first}
+        for number in (4, 2):
+            for nth in range(first):
+                run_there(race.match, arms[number], nth, 0.5)
         for _ in range(MOST_ATTEMPTS - 1):
-            assert begun() == [3]  # alone
+            assert requested() == {3: 1}  # alone
             lose(3)
-        assert set(left_out(contest, steward.final.entries)) == {3}
+        assert set(left_out(contest, race.entries)) == {3}
         for _ in range(MOST_ATTEMPTS + 1):  # a control is never given up: there is no decision without
-            assert begun() == [1]
+            assert requested() == {1: 1}
             lose(1)
-        assert "3 attempts" in decided(steward.final)["left_out"][0]["why"]
+        assert "3 attempts" in decided(race)["left_out"][0]["why"]
+
+
+def test_entry_that_becomes_void_in_the_race_gets_no_further_run(contest: Contest) -> None:
+    people(contest, "local", "one-line")
+    contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
+    with Study.open(contest.folder) as study:
+        queue, race = ContestQueue(contest, study, quiet), begin(contest, study)
+        queue.numbers |= race.numbers
+        announce(race.match.on, race.match.match, lambda _: None)
+        requested = race.next_round(scores(race.match))
+        jobs = jobs_of_round(race.match, list(requested), requested)
+        with executor_of(study, queue.progress) as executor:
+            runs = ContestExecutor(executor, queue).run(jobs)
+            next(runs)
+            acts.void(contest, "4", "copied")
+            left = {job.run_id: race.numbers[job.arm_id] for job in jobs[1:]}
+            assert [left[result.job_id] for result in runs] == [n for n in left.values() if n != 4]
+        assert set(race.next_round(scores(race.match))) == {arm for arm, n in race.numbers.items() if n != 4}
+        acts.unvoid(contest, "4")
+        assert set(race.next_round(scores(race.match))) == set(race.numbers)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import change
-from arena.contest.ranking.announced import outcome
+from arena.contest.ranking.announced import outcomes
 from arena.contest.ranking.decision import begin, decide, not_racing, spectators
 from arena.contest.ranking.race import follow
 from arena.contest.running.pace import WAS_VOID, in_race, not_in_race
@@ -94,4 +94,4 @@ def test_every_entry_outside_the_race_is_named_with_why(contest: Contest, monkey
         "not_racing": spectators(contest, study, reasons),
     }
     assert [who["number"] for who in said["not_racing"]] == [4, 5, 6, 7]
-    assert outcome(said["not_racing"][0]["entry_id"], said) == reasons[4] and outcome("another", said) == ""
+    assert outcomes(said) == reasons

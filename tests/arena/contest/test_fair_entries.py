@@ -17,7 +17,7 @@ from arena.contest.entering import accounts, acts, removal
 from arena.contest.entering.accounts import AccessRefused
 from arena.contest.entering.entries import NotTaken, accept, checked, enter
 from arena.contest.ranking.decision import leaders, not_racing
-from arena.contest.ranking.standing import whole_board
+from arena.contest.ranking.standing import snapshot
 from arena.contest.ranking.views import board_view, entry_of, entry_view
 from arena.contest.running.work import carry_on
 from arena.contest.stored import entry_label
@@ -31,9 +31,9 @@ from trainer.user_files import write_private
 COPY = b"\n<!-- mine -->\n"
 
 
-def taken(contest: Contest, name: str, raw: bytes, parent: str = "") -> int:
+def taken(contest: Contest, name: str, raw: bytes) -> int:
     """The number of a newcomer's entry."""
-    return accept(contest, newcomer(contest, name), raw, parent=parent).entry.number
+    return accept(contest, newcomer(contest, name), raw).entry.number
 
 
 def failing(*words: object) -> str:
@@ -199,7 +199,7 @@ def test_twenty_readers_at_once_leave_a_connection(contest: Contest) -> None:
 
 def test_reader_of_the_whole_board_holds_no_connection(contest: Contest) -> None:
     carry_on(contest, quiet, until_idle=True)
-    rows = iter(whole_board(contest))
+    rows = iter(snapshot(contest).rows)
     next(rows)
     pool: Any = contest.database.engine.pool
     assert pool.checkedout() == 0

@@ -15,8 +15,8 @@ from arena.contest.entering import acts
 from arena.contest.entering.entries import NotTaken, accept
 from arena.contest.entering.lookup import find_entry
 from arena.contest.ranking.announced import sentences
-from arena.contest.running import work
-from arena.contest.running.steward import Steward
+from arena.contest.running import closing, work
+from arena.contest.running.contest_queue import ContestQueue
 from arena.contest.settings import REPORT, RULES
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
@@ -24,8 +24,8 @@ from arena.study.study import Study
 from programs.common.errors import NotFound
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, decided, founded, newcomer, numbered, served, winner
+from tests.arena.contest.test_contest_queue import measured
 from tests.arena.contest.test_fair_entries import COPY, quiet, taken
-from tests.arena.contest.test_steward import measured
 from tests.meta.cli_study import metaloop
 
 NAMED = "---\nmetaloop:\n  name: solid list\n---\n# %s\n\n## Ideas\n\n- Set `%s=%s` first.\n"
@@ -63,7 +63,7 @@ def test_entries_of_one_name_get_labels_that_void_takes(contest: Contest) -> Non
 
 
 def test_report_names_the_entrants_of_entries_with_one_name(ran: Contest) -> None:
-    work.publish(ran)
+    closing.publish(ran)
     page = (ran.folder / REPORT).read_text()
     assert page.count("solid list") > 1
     assert "Ada: solid list" in page and "Bob: solid list" in page
@@ -79,10 +79,10 @@ def test_entry_page_says_how_many_of_its_ideas_were_kept(ran: Contest) -> None:
 def test_board_says_of_an_entry_that_it_kept_no_edit(contest: Contest) -> None:
     number = taken(contest, "Ada", starter("local").raw)
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, quiet)
-        steward._arms(number)
-        measured(steward, number)  # the untouched script is the best of each run
-        steward.take_over()
+        queue = ContestQueue(contest, study, quiet)
+        queue.arms_of(number)
+        measured(queue, number)  # the untouched script is the best of each run
+        queue.take_over()
     with served(contest) as port:
         board = unescape(Browser(port).get("/").text)
     (row,) = (row for row in board.split("<tr") if numbered(contest, number).entry_id in row)
@@ -109,8 +109,8 @@ def test_shared_win_shows_its_difference_from_stock() -> None:
 
 
 @pytest.mark.parametrize("name", ["é", "nobody", "Ada 3", "P 0: 2"])
-def test_unknown_parent_loads_no_entry(contest: Contest, name: str) -> None:
-    """Anybody may check a text that is based on an entry: it must not load all entries."""
+def test_unknown_label_loads_no_entry(contest: Contest, name: str) -> None:
+    """A name that no entry has is looked up, not compared with all entries."""
     for number in range(3):
         taken(contest, f"P {number}", starter("local").raw)
     loaded = list[ContestEntry]()

@@ -39,8 +39,8 @@ def chatting(folder: Path, *texts: str, **how: Any) -> Contest:
 def entries(contest: Contest) -> list[tuple[str, int, int]]:
     with contest.database.read() as connection:
         rows = connection.query(ContestEntry).order_by(ContestEntry.number).all()
-    done = snapshot(contest).runs_done
-    return [(entry.state, entry.attempts, done.get(entry.number, 0)) for entry in rows]
+    gains = snapshot(contest).gains
+    return [(entry.state, entry.attempts, len(gains.get(entry.number, ()))) for entry in rows]
 
 
 @pytest.mark.parametrize(("met", "kind"), [("401", "credential"), ("503", "environment")])

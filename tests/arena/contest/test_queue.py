@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from arena.contest.entering.entries import change, store
-from arena.contest.running.queue import ActiveRun, Costs, Waiting, forecast, in_line, next_of, turns
+from arena.contest.running.queue import HOST, ActiveRun, Costs, Waiting, forecast, in_line, next_of, turns
 from arena.contest.tables import ContestEntry
 from programs.program import Program
 from tests.arena.contest.hosting import RUNS, founded, newcomer
@@ -62,11 +62,12 @@ def test_the_next_run_is_the_first_turn(tmp_path: Path) -> None:
         found = next_of(waiting, served)
         assert found == ready.get(first or 0)
         told.add(first)
-        for hand in held:
-            assert served[hand.person] >= COSTS.screen
-            assert not [w for w in waiting if w.number == hand.number and w.screening and hand.screening]
+        person_of = {entry.number: entry.person_id or HOST for entry in entries}
+        for run in held:
+            assert served[person_of[run.number]] >= COSTS.screen
+            assert not [w for w in waiting if w.number == run.number and w.screening and run.screening]
         if found is not None and len(held) < 2:
-            held.append(ActiveRun(found.number, found.person, found.screening))
+            held.append(ActiveRun(found.number, found.screening))
         elif held:
             held.pop(rng.randrange(len(held)))
     assert len(told) > 5

@@ -16,13 +16,13 @@ from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
 from arena.contest.ranking.views import entry_of, entry_view
 from arena.contest.running import work
-from arena.contest.running.steward import Steward
+from arena.contest.running.contest_queue import ContestQueue
 from arena.home.project import Project
 from arena.serving.process import Keeper
 from arena.study.lock import is_taken, request_stop
 from arena.study.study import Study
 from tests.arena.contest.hosting import founded, numbered
-from tests.arena.contest.test_steward import measured
+from tests.arena.contest.test_contest_queue import measured
 from tests.arena.home.clients import new_project
 
 
@@ -36,14 +36,14 @@ def idle_contest(folder: Path) -> Contest:
 @pytest.mark.parametrize("state", ["waiting", "running", "void"])
 def test_runs_that_only_the_ledger_has_reach_the_entry_page(contest: Contest, state: str) -> None:
     """As after a kill between the two writes."""
-    change(contest, 2, void="not this one") if state == "void" else change(contest, 2, state=state)
+    change(contest, 2, **({"void": "a copy"} if state == "void" else {"state": state}))
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, lambda _: None)
-        steward._arms(2)
-        measured(steward, 2, 0.5)
+        queue = ContestQueue(contest, study, lambda _: None)
+        queue.arms_of(2)
+        measured(queue, 2, 0.5)
         shown = entry_view(contest, entry_of(contest, numbered(contest, 2).entry_id), None)
         assert [run["run"] for run in shown["results"]] == [1, 2] and shown["runs_done"] == 2
-        steward.take_over()
+        queue.take_over()
         assert numbered(contest, 2).state == ("void" if state == "void" else "verified")
 
 

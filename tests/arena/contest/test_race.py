@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ from arena.contest.plan import closes, plan_close
 from arena.contest.ranking.announced import (
     headline,
     look_lines,
-    outcome,
+    outcomes,
     race_places,
     race_result,
     race_results,
     sentences,
 )
 from arena.contest.ranking.decision import decide, losses, race_rows
-from arena.contest.ranking.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
+from arena.contest.ranking.race import Loss, Race, follow, looks_until, runs_to_separate, samples_of
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry
 from arena.contest.tables import ContestEntry, Person
 
@@ -104,7 +105,7 @@ def test_two_alike_share_the_win_and_the_price_is_told() -> None:
     assert told["outcome"] == "shared" and told["separate"]["runs"] is not None
     assert told["separate"]["device_seconds"] == 6.0 * told["separate"]["runs"]
     rows = [row(n, gains[n]) for n in gains]
-    shown = race_rows(rows, told, race, scores_of(who, gains))
+    shown = race_rows(rows, told, race, samples_of(who, gains))
     assert {each["number"]: (each["rank_low"], each["rank_high"]) for each in shown} == {
         3: (1, 4), 4: (1, 4), CONTROL: (2, 4), TWIN: (2, 4),
     }  # fmt: skip
@@ -134,7 +135,7 @@ def test_who_left_early_is_told_with_its_runs() -> None:
     assert said["outcome"] == "won" and race_results(said)[3] == "won"
     left = rf"out after {had[4]} runs: [.\d]+ below Ben 3"
     assert re.match(left, race_results(said)[4])
-    assert outcome("n4", said) == race_results(said)[4] and outcome("n8", said) == outcome("n5", said) == ""
+    assert outcomes(said) == {3: "won", 4: race_results(said)[4]}
 
 
 def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
@@ -142,11 +143,11 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
     stock; 7 leaves before it is above stock."""
     who = entries(3, 4)
     race = Race(LOOKS, 0.01, [3], {3, 4}, {4: Loss(3, 0.189, 20)}, 20)
-    race.scores = scores_of(who, gains := drawn({3: 0.9, 4: 0.7, CONTROL: 0.4, TWIN: 0.4}, sd=0.1))
+    race.samples = samples_of(who, gains := drawn({3: 0.9, 4: 0.7, CONTROL: 0.4, TWIN: 0.4}, sd=0.1))
     told = decide(who, race, gains, 3.0)
     said: Announcement = {**told, "rows": [row(n, each) for n, each in gains.items()], "unit": "nats"}
     reason = "out after 20 runs: 0.189 below Ben 3"
-    assert race_results(said)[4] == outcome("n4", said) == reason
+    assert race_results(said)[4] == outcomes(said)[4] == reason
     assert sentences({**said, "aa_difference": "A/A in these runs: …"})[-1].startswith("A/A in these runs")
     lost = {"number": 4, "by": 0.189, "runs": 7, "above_stock": False}
     for below, words in (
@@ -159,8 +160,8 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
 
 def test_who_stays_to_the_end_without_being_above_stock_is_told_so() -> None:
     race, _ = raced(entries(3, 4), runs := drawn({3: 0.0, 4: 1.0, CONTROL: 0.0, TWIN: 0.0}, sd=2.0, seed=5))
-    assert race.scores is not None and losses(race, CONTROL) == [
-        {"number": n, "below": None, "by": race.scores.values[n] - race.scores.values[CONTROL], "runs": LOOKS[-1],
+    assert race.samples is not None and losses(race, CONTROL) == [
+        {"number": n, "below": None, "by": fmean(race.samples[n]) - fmean(race.samples[CONTROL]), "runs": LOOKS[-1],
          "above_stock": False} for n in race.entries
     ] != []  # fmt: skip
     assert set(race.entries) == {3, 4} and len(runs) == 4
@@ -237,7 +238,7 @@ def test_more_runs_tell_a_smaller_lead() -> None:
 
 def test_the_price_needs_a_difference() -> None:
     race, _ = raced(entries(3, 4), drawn({3: 1.5, 4: 1.0, CONTROL: 0.0, TWIN: 0.0}, sd=1.5, seed=2))
-    assert race.scores is not None
-    first, second = sorted((3, 4), key=lambda n: -race.scores.values[n])  # type: ignore[union-attr]
-    assert (runs_to_separate(race.scores, (first, second), race.level) or 0) > LOOKS[-1]
-    assert runs_to_separate(race.scores, (second, first), race.level) is None
+    assert race.samples is not None
+    second, first = sorted((race.samples[3], race.samples[4]), key=np.mean)
+    assert (runs_to_separate(first, second, race.level) or 0) > LOOKS[-1]
+    assert runs_to_separate(second, first, race.level) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import time
 from collections import Counter
 from dataclasses import replace
 from html import escape
@@ -20,10 +19,12 @@ from arena.contest.entering import removal
 from arena.contest.entering.entries import accept
 from arena.contest.export import export
 from arena.contest.ranking.announced import secret_check
+from arena.contest.ranking.decision import begin
 from arena.contest.ranking.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.running import pace
+from arena.contest.running.closing import RaceLog
+from arena.contest.running.contest_queue import ContestQueue
 from arena.contest.running.seeds import derive_seeds
-from arena.contest.running.steward import Steward
 from arena.contest.running.work import carry_on
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
@@ -165,21 +166,17 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     entered(contest, "local")
     contest.state(leaders=[3], deciding="2026-01-01T00:00:00+00:00")
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, quiet, heard.append)
-        steward.decide()
-        race = steward.final
-        assert race is not None
-        for ended, known in ((1, False), (2, True)):  # of two at a time, the first took the clock of both
-            race.workers, race.ended = 2, ended
-            assert ("per_run" in race.now()) == known
-        race.began, race.ended = time.monotonic() - 100.0, 1
-        steward._confirmed(race)  # two have ended in these 100 s; the clock of the board's runs does not count
-        assert 50 <= pace.deciding(contest)["per_run"] < 60
-        assert len(heard) == 1  # once a minute
-        steward._spoke -= 61
-        steward._confirmed(race)
-        line = pace.progress_line(pace.deciding(contest))
-        assert heard[1:] == [line] and line.startswith("0 of at most ") and "left at this pace" in line
+        log = RaceLog(ContestQueue(contest, study, quiet, heard.append), begin(contest, study))
+        contest.database.set_fact("pace", seconds=[100.0])
+        log.progress({"kind": "match_started"})
+        log.progress({"kind": "run_ended"})
+        assert heard == []  # once a minute
+        log.last_line -= 61
+        log.progress({"kind": "run_ended"})
+        estimate = pace.deciding(contest)
+        assert estimate["seconds"] == estimate["wanted"] * 100.0 / contest.study.workers > 0
+        line = pace.progress_line(estimate)
+        assert heard == [line] and line.startswith("0 of at most ") and "left at this pace" in line
     assert remaining(contest) == line
     monkeypatch.setattr("arena.contest.running.work.carry_on", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -14,16 +14,16 @@ from analysis.wording import duration
 from arena.contest.contest import Contest
 from arena.contest.entering import acts
 from arena.contest.entering.entries import change
+from arena.contest.running.contest_queue import ContestQueue
 from arena.contest.running.pace import WAS_VOID
-from arena.contest.running.steward import Steward
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from arena.study.study import Study
 from meta.cli.contest_entrant import of_folder, show
 from meta.cli.output import Output
 from tests.arena.contest.hosting import Browser, decided, founded, numbered, served, winner
+from tests.arena.contest.test_contest_queue import measured
 from tests.arena.contest.test_run import entered, quiet
-from tests.arena.contest.test_steward import measured
 from tests.meta.cli_study import metaloop, write_study
 from tests.studies import drawn_law
 
@@ -53,11 +53,11 @@ def test_status_of_entries_outside_the_race_has_their_reasons(contest: Contest) 
     entered(contest, "local", "one-line", "local", "one-line")  # numbers 3 to 6
     command = ["contest", "status", contest.folder]
     with Study.open(contest.folder) as study:
-        steward = Steward(contest, study, quiet)
+        queue = ContestQueue(contest, study, quiet)
         for number in (4, 5, 6):
-            measured(steward, number)
+            measured(queue, number)
         acts.void(contest, "6", "sent twice")
-        steward.record_acts()
+        queue.record_acts()
     printed = metaloop(*command).stdout
     assert "P one-line 3: 1 (void)" in metaloop("standings", contest.folder).stdout
     assert re.search(r"P one-line 3: 1\t.*void\t.*: sent twice\n", printed)

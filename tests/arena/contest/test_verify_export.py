@@ -29,11 +29,11 @@ def quiet(_text: str) -> None:
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> Contest:
-    """Ada and Bob raced; Cy's entry copies Ada's and is based on Bob's, Dan's is void."""
+    """Ada and Bob raced; Cy's entry copies Ada's, Dan's is void."""
     contest = founded(tmp_path_factory.mktemp("decided")).contest
     texts = {"Ada": "local", "Bob": "one-line", "Cy": "local", "Dan": "one-line"}
     for name, program in texts.items():
-        accept(contest, newcomer(contest, name), starter(program).raw, parent="4" if name == "Cy" else "")
+        accept(contest, newcomer(contest, name), starter(program).raw)
     acts.void(contest, "6", "sent twice")
     carry_on(contest, quiet, until_idle=True)
     contest.ask_close("it rains")

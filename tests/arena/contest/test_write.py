@@ -13,7 +13,6 @@ import pytest
 from arena.contest.contest import Contest
 from arena.contest.create import NewContest
 from arena.contest.entering import acts
-from arena.contest.entering.entries import change, parent_of
 from arena.contest.example import edits_of, other_value
 from arena.contest.web.host import RateLimits
 from arena.serving.limits import Rate
@@ -175,30 +174,6 @@ def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -
         assert 'action="/write#found"' in late
 
 
-def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContest, port: int) -> None:
-    ben = Browser(port)
-    ben.form("/join", name="Ben")
-    first = ben.form("/enter", text="# B 1\n").headers["location"]
-    page = ben.get(ben.form("/enter", text="# B 2\n", parent=" Ben 1").headers["location"])
-    assert f'<dt>Based on</dt><dd><a href="{first}">Ben 1</a>' in page.text
-    wrong = ben.form("/enter", text="# B 3\n", parent="Ben 9")
-    assert wrong.status == 422 and "no such entry" in wrong.text
-    for checked in (
-        ben.form("/write", text="# B 3\n", parent="Ben 9").text,
-        ben.ask("POST", "/api/v1/lint?parent=Ben+9", b"# B 3\n").text,
-    ):
-        assert "it cannot be submitted: based on entry" in checked and "Can be submitted" not in checked
-    assert "Can be submitted" in ben.form("/write", text="# B 3\n", parent="stock (A/A)").text
-    shown = ben.get(f"/api/v1{first.replace('entry', 'entries')}").json
-    number, identity = int(shown["number"]), shown["entry_id"]
-    change(made.contest, number + 1, name="bold")
-    with made.contest.database.write() as connection:
-        for name in ("Ben 1", str(number), identity):
-            assert parent_of(connection, name) == number, name
-        assert parent_of(connection, "Ben: bold") == number + 1
-        assert parent_of(connection, "stock (control)") is None
-
-
 def test_checks_are_limited(tmp_path: Path) -> None:
     made = founded(tmp_path)
     with served(made.contest, RateLimits(lint=Rate(2, 1000.0))) as port:
@@ -253,10 +228,9 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         start = f"/write?start={entry.removeprefix('/entry/')}"
         assert f'href="{start}">Start from this entry</a>' in Browser(port).get(entry).text
         page = Browser(port).get(start).text
-        assert f">\n{text}</textarea>" in page and "that of Ada 1: change it" in page and 'name="parent"' in page
-        assert "data-restore" not in page and '<option value="Ada 1"></option>' in page
+        assert f">\n{text}</textarea>" in page and "that of Ada 1: change it" in page
+        assert "data-restore" not in page
         number = re.findall(r"</code>, number (\d+), received", ada.get(entry).text)[0]
-        assert 'name="parent"' in page and 'value="Ada 1"></label>' in page
         refused = ada.form("/enter", text="---\nmetaloop:\n  wave: x\n---\n")
         assert refused.status == 422 and "data-keep" in refused.text
         assert '<li class="error" data-line="3">' in refused.text  # for lint.js

@@ -26,7 +26,7 @@ PLAIN = frozenset(
     required maxlength autocomplete enctype accept rows spellcheck disabled min max for download datetime title
     placeholder viewbox width height x y x1 x2 y1 y2 cx cy r d points text-anchor transform colspan rowspan list
     pattern fill minlength checked cols wrap preserveaspectratio focusable selected dir
-    readonly formenctype autocapitalize autocorrect
+    readonly formenctype autocapitalize autocorrect size
 """,
     )
 )
