@@ -25,6 +25,10 @@ class MeasurementNoise:
     n_rows: int | None = None
     rows_sd: float | None = None
 
+    @property
+    def is_known(self) -> bool:
+        return self.noise_sd is not None or self.rows_sd is not None
+
     def difference(self, value: float, n: int = 1, n_before: int = 1) -> Estimate:
         """A difference between the means of ``n`` and ``n_before`` measurements; without an SE where the noise is
         unknown."""
@@ -39,7 +43,7 @@ class MeasurementNoise:
 
     def best_of(self, tries: int) -> float | None:
         """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
-        if (self.noise_sd is None and self.rows_sd is None) or not tries:
+        if not self.is_known or not tries:
             return None
         sd = math.hypot(self.noise_sd or 0.0, self.rows_sd or 0.0)
         return sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))

@@ -24,7 +24,7 @@ from analysis.imports.columns import (
 from analysis.imports.noise import MeasurementNoise
 from analysis.imports.repeats import SeenRows, noise_of, repeats_of
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
-from analysis.statistics import Estimate
+from analysis.statistics import Estimate, family_p
 from trainer.rows import share_error, share_scale
 from trainer.values.metric_names import may_be_share, named_direction, plain_name
 
@@ -144,12 +144,12 @@ def _set_step_p(run: ImportedRun) -> None:
     """Bonferroni's bound over all tries of the run. Steps that were measured again are tests of their own: there are
     fewer of them, and where there are both kinds, each has half of the error."""
     steps = [(row, row.before) for row in run.rows if row.step_gain is not None and row.before is not None]
-    repeated = sum(row in run.reruns for row, _ in steps)
+    repeated, tries = sum(row in run.reruns for row, _ in steps), len(run.tries)
     for row, before in steps:
         gain = run.gain(row, before)
-        tests = repeated if row in run.reruns else len(run.tries)
+        tests = repeated if row in run.reruns else tries
         if gain.se:
-            row.step_p = min(1.0, tests * (2 if repeated else 1) * gain.one_sided())
+            row.step_p = family_p(gain.or_zero / gain.se, gain.df, tests * (2 if repeated else 1))
 
 
 def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun]:
@@ -276,13 +276,15 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
 
 def _same(cells: Sequence[str], columns: Columns) -> dict[str, str]:
     """What two rows that measure one script have in common. A name is no part of it: trackers draw one for each row."""
-    at = {kind: tuple(i for i in some if not is_missing(cells[i])) for kind, some in columns.at.items()}
-    texts = [i for i in at.get("description", ()) if columns.names[i] != "name"]
-    places = {kind: at.get(kind, ()) for kind in ("script", "setup", "config")}
-    if at.get("seed"):
-        places["config"] += at.get("setting", ())
+
+    def filled(kind: str) -> list[int]:
+        return [i for i in columns.at.get(kind, ()) if not is_missing(cells[i])]
+
+    places = {kind: filled(kind) for kind in ("script", "setup", "config")}
+    if "seed" in columns.at and filled("seed"):
+        places["config"] += filled("setting")
     if places["config"]:
-        places["config"] += (*at.get("commit", ()), *texts)
+        places["config"] += [*filled("commit"), *(i for i in filled("description") if columns.names[i] != "name")]
     return {kind: "\t".join(cells[i] for i in some) for kind, some in places.items()}
 
 
@@ -351,7 +353,7 @@ def _rows_sd(run: ImportedRun, rows: int) -> float:
     wrong = next((value for value in values if not 0 <= value <= 100), None)
     if scale is None or not may_be_share(run.metric):
         why = f"{run.metric} is {wrong:g} in one row" if wrong is not None else f"{run.metric} is not named like one"
-        hint = "leave out --rows; --set noise=SD states the noise of another metric"
+        hint = "leave out --rows; --noise SD states the noise of another metric"
         raise UnreadableLog(f"--rows is for an error rate or an accuracy, from 0 to 1 or in percent; {why}", hint)
     judged = [r.metric for r in run.rows if r.metric is not None and (not r.number or r.step_gain is not None)]
     return scale * max((share_error(value / scale, rows) for value in judged or values), default=share_error(0.0, rows))

@@ -74,11 +74,15 @@ class LogText:
 
 def read_log(path: Path) -> LogText:
     """The tables of a file. Raises UnreadableLog if there is none."""
+    return log_of_text(decoded(read_bytes(path)))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a log's file. Raises UnreadableLog if it cannot be read, or is too large."""
     try:
-        data = read_regular(path, MOST_BYTES)
+        return read_regular(path, MOST_BYTES)
     except (OSError, Corrupt) as error:
         raise UnreadableLog(getattr(error, "strerror", "") or str(error).removeprefix(f"{path}: ")) from None
-    return log_of_text(decoded(data))
 
 
 def log_of_text(text: str) -> LogText:

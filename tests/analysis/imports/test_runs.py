@@ -17,6 +17,7 @@ from analysis.imports.columns import Stated
 from analysis.imports.noise import MeasurementNoise
 from analysis.imports.runs import runs_of
 from analysis.imports.table import log_of_text
+from analysis.statistics import family_p
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in_one, rows
 from tests.analysis.imports.samples import tsv
@@ -36,6 +37,7 @@ class Log:
 
 near = pytest.approx
 CHANCE = statistics.NormalDist().inv_cdf(3.625 / 4.25)  # SDs that the best of CANONICAL's tries gains by noise alone
+CHANCE_OF_ROWS = statistics.NormalDist().cdf(-0.1 / math.sqrt(2 * 0.3 * 0.7 / 400))
 NEWEST = tsv("time|description|score", "2026-01-03|c|3", "2026-01-02|b|2", "2026-01-02|a2|1.5", "2026-01-01|a|1")
 GOOD = tsv("id|loss|status|good", "1|3|keep|no", "2|2|keep|yes", "3|1|keep|no")
 POOLED = ["a|1.0|keep|baseline", "a|1.2|discard|baseline", *(f"b|{value}|discard|wide" for value in (3.0, 3.1, 3.2))]
@@ -97,7 +99,7 @@ LOGS = {
     "rows alone are a noise, that of the share nearest to a half": Log(
         samples.SHARES,
         {"noise_sd": None, "n_rows": 400, "rows_sd": near(math.sqrt(0.3 * 0.7 / 400)), "noise_steps": 2},
-        {"step_p": [None, 1.0, near(3 * statistics.NormalDist().cdf(-0.1 / math.sqrt(2 * 0.3 * 0.7 / 400))), 1.0]},
+        {"step_p": [None, 1.0, near(3 * CHANCE_OF_ROWS, rel=1e-3), 1.0]},
         Stated(rows=400)),
     "rows in percent": Log(
         tsv("commit|val_acc|status", "a|70.0|keep", "b|81.0|keep"),
@@ -249,8 +251,14 @@ def test_a_re_run_is_one_whatever_its_status_says(tmp_path: Path, status: str) -
     wider, gelu = [row for row in rows(tmp_path, "step_gain", "step_tries", "step_p") if row[0] is not None]
     assert wider[:2] == (near(0.1), 1) and gelu[:2] == (near(0.05), 2)
     noise = MeasurementNoise(sd, 2)
-    assert wider[2] == near(2 * noise.difference(1.9 - 1.75, 2, 2).one_sided())  # one of the two kinds of test
-    assert gelu[2] == near(min(1.0, 2 * 3 * noise.difference(1.8 - 1.85, 1, 3).one_sided()))
+    assert wider[2] == near(family_p(*noise_t(noise, 1.9 - 1.75, 2, 2), 2))  # one of the two kinds of test
+    assert gelu[2] == near(family_p(*noise_t(noise, 1.8 - 1.85, 1, 3), 2 * 3))
+
+
+def noise_t(noise: MeasurementNoise, step: float, n: int = 1, n_before: int = 1) -> tuple[float, float]:
+    found = noise.difference(step, n, n_before)
+    assert found.se
+    return step / found.se, found.df
 
 
 @pytest.mark.parametrize(("tries", "df"), [(1, 2), (1, 10), (5, 4), (20, 10)])
@@ -262,8 +270,8 @@ def test_how_often_noise_alone_passes(tries: int, df: int) -> None:
         sd = math.sqrt(sum(rng.gauss(0, 1) ** 2 for _ in range(df)) / df)
         step = max(rng.gauss(0, 1) for _ in range(tries)) - rng.gauss(0, 1)
         noise = MeasurementNoise(sd, df, 1)
-        passed += noise.difference(step).one_sided() * tries <= 0.05
-        found += noise.difference(step + 100.0).one_sided() * tries <= 0.05
+        passed += family_p(*noise_t(noise, step), tries) <= 0.05
+        found += family_p(*noise_t(noise, step + 100.0), tries) <= 0.05
     assert passed / 2000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 2000) and found / 2000 > 0.9
     assert tries > 1 or passed / 2000 > 0.03
 
