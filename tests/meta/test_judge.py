@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from tests.analysis.imports import samples
 from tests.analysis.imports.samples import tsv
@@ -34,15 +34,18 @@ def test_judge_prints_six_lines_whose_figures_scipy_repeats(here: Path) -> None:
         "noise       SD 0.02 of one script (3 measurements of 1 script), on the same rows",
         "real        1 of 2 kept changes is distinguishable from noise, together at 5%: line 5",
         'luck        as many tries without any effect would keep 1.1 and "gain" 0.021',
-        "best        line 7: 1.49, from 2: gain 0.510 [0.347, 0.609]; after luck 0.489",
+        "best        line 7: 1.49, from 2: gain 0.510 [0.335, 0.609]; after luck 0.489",
         "next        run lines 7 and 5 22 more times each: 0.4 standard errors apart",
     ]
     [item] = metaloop("judge", "night.tsv", "--json", cwd=here).json["items"]
     sd, se = 0.02, 0.02 * (1 + 1 / 3) ** 0.5
     assert item["noise_sd"] == pytest.approx(sd) and item["gain"] == pytest.approx(0.51)
     assert item["high"] == pytest.approx(0.51 + stats.t.ppf(0.975, 2) * se)
-    bonferroni = 0.51 - stats.t.ppf(1 - 0.025 / 3, 2) * se
-    assert bonferroni < item["low"] < 0.51 - stats.t.ppf(0.975, 2) * se  # the bound is sharper than Bonferroni's
+    t = (0.51 - item["low"]) / se  # of 3 tries, over one SD
+    miss, _ = integrate.quad(
+        lambda v: min(1.0, 3 * stats.norm.cdf(-t * (v / 2) ** 0.5)) * stats.chi2.pdf(v, 2), 0, 60, points=[0.1, 1]
+    )
+    assert miss == pytest.approx(0.025, rel=0.02)
     assert item["chance_gain"] == pytest.approx(sd * stats.norm.ppf(3.625 / 4.25))
 
 
