@@ -35,7 +35,7 @@ def test_judge_prints_six_lines_whose_figures_scipy_repeats(here: Path) -> None:
         "real        1 of 2 kept changes is distinguishable from noise, together at 5%: line 5",
         'luck        as many tries without any effect would keep 1.1 and "gain" 0.021',
         "best        line 7: 1.49, from 2: gain 0.510 [0.335, 0.609]; after luck 0.489",
-        "next        run lines 7 and 5 22 more times each: 0.4 standard errors apart",
+        "next        run lines 7 and 5 31 more times each: 0.4 standard errors apart",
     ]
     [item] = metaloop("judge", "night.tsv", "--json", cwd=here).json["items"]
     sd, se = 0.02, 0.02 * (1 + 1 / 3) ** 0.5
