@@ -1,6 +1,6 @@
-"""How often the gate of `metaloop judge --last` keeps a change without effect, how often a real one, and what that costs.
+"""How often the gate of `metaloop judge --last` keeps a change without effect, or a real one, and what that costs.
 
-python -m bench.judge [LOGS]      default 10000: of each law without effect, and as many with effects; two minutes a law
+python -m bench.judge [LOGS]      default 10000: of each law without effect, and as many with effects; a minute a law
 
 Each log begins with a baseline and the re-runs that its law has; TRIES changes follow, each decided by a rule. Under
 null no change has an effect; planted, one change, at a random place, is better by 1, 2 or 3 SD of one measurement, and
@@ -34,7 +34,7 @@ BASE = 100.0  # the metric of the untouched script, in SD; lower is better
 
 @dataclass
 class Log:
-    """A loop's state: what it measured of the best script and of all, and the runs it spent. ``level``: of the drift."""
+    """A loop's state: what it measured of the best script and of all, and the runs it spent."""
 
     rng: np.random.Generator
     law: Law

@@ -33,7 +33,7 @@ MOST_BLOCKS, MOST_LINES = 2, 11
 @verb(
     ("metaloop judge results.tsv", "which gains are real, and what to run next"),
     ("metaloop judge results.tsv --rows 1000", "the metric is a share of 1,000 rows"),
-    ("metaloop judge results.tsv --last && git commit -am WORDS", "commit a change that is to be kept"),
+    ("metaloop judge results.tsv --last", "keep the last change? exit code 0: keep"),
 )
 def judge(
     out: Output,
@@ -60,7 +60,7 @@ def judge(
         gc.enable()
     if problems and not runs:
         raise problems[0]
-    code = _decide(out, *runs[-1]) if last else _print(out, runs)
+    code = _decide(out, *max(runs, key=lambda pair: _last_line(pair[1]))) if last else _print(out, runs)
     for problem in problems:
         out.warn(f"{problem.message}; {problem.hint}" if problem.hint else problem.message)
     return UsageError.exit_code if problems else code
@@ -106,13 +106,16 @@ def _runs_of(log: str, stated: Stated, last: bool) -> list[ImportedRun]:
         raise UnreadableLog("an empty log")
     content = log_of_text(text)
     runs = runs_of(content, stated)
-    ends = [table.rows[-1][0] for table in content.tables if table.rows]
     aside = max(content.asides, key=lambda aside: aside.line, default=None)
-    if last and aside and aside.line > max(ends):
+    if last and aside and aside.line > max(map(_last_line, runs)):
         raise UnreadableLog(f"line {aside.line}, the last one, is no whole row: {aside.reason}")
     if last and not text.endswith("\n"):
         raise UnreadableLog("the last line does not end, so it may be half-written", "end it with a newline")
     return runs
+
+
+def _last_line(run: ImportedRun) -> int:
+    return max(row.line for row in run.rows)
 
 
 def _standard_input() -> bytes:

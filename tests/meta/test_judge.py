@@ -118,6 +118,19 @@ def test_judge_of_a_bad_log_is_one_line(here: Path, name: str) -> None:
     assert error["message"].startswith(f"bad.tsv: {message}") and "\n" not in error["message"] and done.stdout == ""
 
 
+def test_judge_last_decides_on_the_last_line_of_the_file(here: Path) -> None:
+    """In whichever run it is; a last line without a metric is refused, not passed over."""
+    rows = [
+        f"{gpu}|{value}|{status}|baseline"
+        for value, status in ((2, "keep"), (2.02, "rerun"), (1.98, "rerun"))
+        for gpu in "ab"
+    ]
+    (here / "two.tsv").write_text(tsv("gpu|val_loss|status|description", *rows, "b|1.9|discard|y", "a|1.0||y"))
+    assert metaloop("judge", "two.tsv", "--last", "--json", cwd=here).json["line"] == 9
+    (here / "late.tsv").write_text(tsv(*NIGHT, "f|soon||x"))
+    assert "line 9, the last one, is no whole row" in metaloop("judge", "late.tsv", "--last", code=2, cwd=here).stderr
+
+
 @pytest.mark.parametrize("last", ["f|1.4", "f|1.4|ke", "f|1"])
 def test_judge_last_refuses_a_line_that_is_still_written(here: Path, last: str) -> None:
     (here / "log.tsv").write_text(tsv(*NIGHT, last).removesuffix("\n"))
