@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from the source distribution of what git tracks, so that a file that is only here is not missed elsewhere."""
+    """Built from the source distribution of what git tracks, so that a file that is only here is missed here, too."""
     folder = tmp_path_factory.mktemp("wheel")
     (folder / "source").mkdir()
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -178,3 +178,12 @@ def test_nothing_can_be_run_in_an_import(here: Path, args: tuple[str, ...]) -> N
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["kind"]) == (2, "not_comparable")
     assert "imported" in error["message"]
+
+
+def test_report_of_a_log_is_the_page_of_its_import(here: Path) -> None:
+    done = metaloop("report", "night/results.tsv", cwd=here)
+    assert done.stdout == "night/results.html\n" and not [*here.glob("studies/import-night*")]
+    html = (here / "night" / "results.html").read_text()
+    assert "line 4 (lucky restart)" in html and "metaloop sql STUDY" in html and "/tmp" not in html
+    done = metaloop("report", "unsure/results.tsv", code=2, cwd=here)
+    assert "nothing says whether" in done.stderr and "metaloop import unsure/results.tsv" in done.stderr
