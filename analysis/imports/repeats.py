@@ -32,7 +32,7 @@ class SeenRows:
         """The row that this one repeats; remembers the row."""
         text, commit = row.description.lower(), (row.commit or "").lower()[:7]
         rest = self._words.sub(" ", text)  # "seed 2" names no experiment
-        bare, of_best = " ".join(re.findall(r"[^\W\d_]+", rest)), self._best.search(text)
+        bare, of_best = _bare(rest), self._best.search(text)
         setup, script, config = (row.same[kind] for kind in ("setup", "script", "config"))
         keys = {("row", f"{setup}\n{commit}\n{text}")} if commit and text else set()
         keys |= {("script", script)} if script else set()
@@ -59,6 +59,25 @@ class SeenRows:
 
     def _first(self, keys: Iterable[tuple[str, str]]) -> Row | None:
         return next((self._rows[key] for key in sorted(keys) if key in self._rows), None)
+
+
+def _bare(text: str) -> str:
+    """The words of a description, without the one that a re-run has."""
+    return " ".join(word for word in re.findall(r"[^\W\d_]+", text) if word != "again")
+
+
+def scripts_first(rows: Sequence[Row]) -> list[Row]:
+    """The rows, with those behind their script that a loop logs before it: both seeds are trained, then it decides."""
+    words = re.compile(aliases()["again"]["words"])
+    texts = [row.description.lower() for row in rows]
+    bare = [_bare(words.sub(" ", text)) for text in texts]
+    is_repeat = [words.search(text) is not None for text in texts]
+    scripts = dict[str, int]()  # words → the first place of the script
+    for place, text in enumerate(bare):
+        if not is_repeat[place]:
+            scripts.setdefault(text, place)
+    after = [max(place, scripts.get(bare[place], 0)) if is_repeat[place] else place for place in range(len(rows))]
+    return [rows[place] for place in sorted(range(len(rows)), key=lambda place: (after[place], is_repeat[place]))]
 
 
 def repeats_of(rows: Sequence[Row]) -> dict[Row, list[float]]:

@@ -22,7 +22,7 @@ from analysis.imports.columns import (
     tables_of_metrics,
 )
 from analysis.imports.noise import MeasurementNoise
-from analysis.imports.repeats import SeenRows, noise_of, repeats_of
+from analysis.imports.repeats import SeenRows, noise_of, repeats_of, scripts_first
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
 from analysis.statistics import Estimate, family_p
 from trainer.rows import share_error, share_scale
@@ -85,7 +85,10 @@ class ImportedRun:
     notes: dict[str, JsonValue]
     noise: MeasurementNoise = field(default=MeasurementNoise())
     is_relative: bool = False  # the metric is a difference from a baseline of each row
-    reruns: Mapping[Row, list[float]] = field(default_factory=dict)  # row → what later rows measured of its script
+    reruns: Mapping[Row, list[float]] = field(default_factory=dict)  # row → what other rows measured of its script
+    rechecks: Mapping[Row, list[float]] = field(
+        default_factory=dict
+    )  # of later rows alone
 
     @property
     def sign(self) -> float:
@@ -112,7 +115,7 @@ class ImportedRun:
     def gain(self, row: Row, before: Row) -> Estimate:
         """The gain over an earlier row. Where the row was measured again, only that counts: it was chosen by its first
         measurement."""
-        later, earlier = self.reruns.get(row) or self.values(row), self.values(before)
+        later, earlier = self.rechecks.get(row) or self.values(row), self.values(before)
         return self.noise.difference(self.sign * (fmean(earlier) - fmean(later)), len(later), len(earlier))
 
 
@@ -133,6 +136,7 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
     for run in runs:
         _judge(run, SeenRows(stated.reruns == "words"))
         run.reruns = repeats_of(run.rows)
+        run.rechecks = repeats_of([row for row in run.rows if row.repeats is None or row.repeats.line < row.line])
         run.noise = MeasurementNoise(stated.noise) if stated.noise else noise_of(run.reruns)
         if stated.rows:
             run.noise = replace(run.noise, n_rows=stated.rows, rows_sd=_rows_sd(run, stated.rows))
@@ -144,10 +148,10 @@ def _set_step_p(run: ImportedRun) -> None:
     """Bonferroni's bound over all tries of the run. Steps that were measured again are tests of their own: there are
     fewer of them, and where there are both kinds, each has half of the error."""
     steps = [(row, row.before) for row in run.rows if row.step_gain is not None and row.before is not None]
-    repeated, tries = sum(row in run.reruns for row, _ in steps), len(run.tries)
+    repeated, tries = sum(row in run.rechecks for row, _ in steps), len(run.tries)
     for row, before in steps:
         gain = run.gain(row, before)
-        tests = repeated if row in run.reruns else tries
+        tests = repeated if row in run.rechecks else tries
         if gain.se:
             row.step_p = family_p(gain.or_zero / gain.se, gain.df, tests * (2 if repeated else 1))
 
@@ -168,6 +172,7 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         if stated.direction and named_direction(name) == ({"lower": "higher", "higher": "lower"}[way], True):
             own["direction_against_name"] = way
         read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
+        read = scripts_first(read)
         if not read:
             continue
         title = label or table.title * (len(log.tables) > 1)

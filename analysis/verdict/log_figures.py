@@ -97,7 +97,7 @@ def _gain(run: ImportedRun, first: Row | None, best: Row | None) -> dict[str, An
     before = first or (best.before if best else None)
     if best is None or before is None or best is before:
         return dict.fromkeys(("gain", "low", "high", "gain_after_luck"))
-    gain, is_repeated = run.gain(best, before), best in run.reruns
+    gain, is_repeated = run.gain(best, before), best in run.rechecks
     tests = 1 if is_repeated else max(1, len(run.tries))
     low = gain.or_zero - family_quantile(LEVEL / 2, gain.df, tests) * gain.se if gain.se else None
     luck = 0.0 if is_repeated else run.chance_gain
@@ -122,6 +122,6 @@ def _next(run: ImportedRun, steps: Sequence[Row], best: Row | None) -> dict[str,
     if run.noise.noise_sd is None:
         needed = NormalDist().inv_cdf(1 - LEVEL / len(run.tries)) / errors
         return found | {"next_rows": math.ceil((run.noise.n_rows or 0) * needed**2)}
-    tests = 2 * (1 + sum(step in run.reruns for step in steps if step is not row))
+    tests = 2 * (1 + sum(step in run.rechecks for step in steps if step is not row))
     needed = NormalDist().inv_cdf(1 - LEVEL / tests) * run.noise.noise_sd / gain.or_zero
     return found | {"next_runs": max(2, math.ceil(2 * needed**2))}

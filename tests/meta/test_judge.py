@@ -170,3 +170,16 @@ def test_judge_fits_80_columns_and_loads_no_heavy_package(here: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], cwd=here, env=env, capture_output=True, text=True, check=True)
     assert not {"torch", "duckdb", "pandas", "pydantic", "optuna", "litellm", "rich"} & {*done.stdout.split()}
+
+
+def test_judge_of_the_shipped_night_shows_its_gain() -> None:
+    """The README's first command: a real night of a frontier model, from bench/results/league/night-1.tar.xz."""
+    done = metaloop("judge", "examples/night.tsv", cwd=Path(__file__).parents[2])
+    assert done.stdout.splitlines() == [
+        "night.tsv   61 experiments, 9 kept, 1 failure, 10 re-runs; nll, lower is better",
+        "noise       SD 0.0805 of one script (20 measurements of 10 scripts), on the same rows",
+        "real        none of 9 kept changes is distinguishable from noise",
+        'luck        as many tries without any effect would keep 3.5 and "gain" 0.18',
+        "best        line 62: 0.301107, from 1.58356: gain 1.29 [0.93, 1.47]; after luck 1.11",
+        "next        run lines 62 and 52 61 more times each: 0.3 standard errors apart",
+    ]

@@ -82,6 +82,12 @@ LOGS = {
     "the number of a seed or of a try names no experiment, and a re-run is no new best": Log(
         tsv("exp|val_acc|what", "1|.8|start", "2|.85|x", "3|.9|y", "4|.91|seed 2 of best", "5|.89|rerun 2 of the best"),
         {"noise_sources": 1, "new_bests": 2}, {"again": [None, None, None, 4, 4]}),
+    "a re-run before the row of its script is part of the decision, and shows noise": Log(
+        tsv("commit|val_loss|status|description", "a|2.0|keep|baseline", "b|1.6|discard|wider, again (replicate)",
+            "c|1.5|keep|wider", "d|1.7|discard|deeper"),
+        {"kept": 1, "tried": 2, "reruns": 1, "noise_sd": near(0.1 / math.sqrt(2)), "baseline": 2.0},
+        {"line": [2, 4, 3, 5], "again": [None, None, 4, None], "step_gain": [None, near(0.5), None, None],
+         "step_p": [None, near(family_p(0.45 / (0.1 / math.sqrt(2) * math.sqrt(1 + 1 / 2)), 1, 2)), None, None]}),
     "copied rows show no noise": Log(
         tsv("commit|val_loss|status|what", "a|2.0|keep|baseline", "a|2.0|keep|baseline", "b|1.9|keep|x"),
         {"noise_sd": None, "noise_steps": None, "noise_share": None, "reruns": 1}),
