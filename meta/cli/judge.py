@@ -61,8 +61,8 @@ def judge(
     if problems and not runs:
         raise problems[0]
     code = _decide(out, *max(runs, key=lambda pair: _last_line(pair[1]))) if last else _print(out, runs)
-    for problem in problems:
-        out.warn(f"{problem.message}; {problem.hint}" if problem.hint else problem.message)
+    for refused in problems:
+        out.warn(f"{refused.message}; {refused.hint}" if refused.hint else refused.message)
     return UsageError.exit_code if problems else code
 
 
@@ -81,7 +81,7 @@ def _print(out: Output, runs: list[tuple[str, ImportedRun]]) -> int:
     width = max(10, *(len(item["label"]) for item in shown))
     text = _template(
         "judge.txt.j2", logs=shown, short=is_short, width=width, more=len(labelled) - len(shown),
-        many=many, count=count, estimate=lambda *values: estimate(*values, signed=False),
+        many=many, count=count, estimate=lambda value, low, high: estimate(value, low, high, signed=False),
     )  # fmt: skip
     out.text(text, item={"items": [{"log": path, **asdict(found)} for path, found in figures]})
     if any(found.shown_lines or (found.low or 0.0) > 0.0 for _, found in figures):

@@ -21,7 +21,8 @@ CLOSING = (
     "A study is a folder with the programs, runs and measurements of one command.",
     "Every option can also be set in the environment: METALOOP_RUN_BUDGET=20m means",
     "--run-budget 20m. Exit codes: 0 done, 1 failed, 2 usage, 3 limit reached,",
-    "4 credential missing, 130 interrupted. After 3 and 130 a study can be resumed.",
+    "4 credential missing, 10 and 11 answers of judge, 130 interrupted. After 3 and 130",
+    "a study can be resumed.",
 )
 
 
