@@ -86,9 +86,7 @@ class ImportedRun:
     noise: MeasurementNoise = field(default=MeasurementNoise())
     is_relative: bool = False  # the metric is a difference from a baseline of each row
     reruns: Mapping[Row, list[float]] = field(default_factory=dict)  # row → what other rows measured of its script
-    rechecks: Mapping[Row, list[float]] = field(
-        default_factory=dict
-    )  # of later rows alone
+    rechecks: Mapping[Row, list[float]] = field(default_factory=dict)  # of later rows alone
 
     @property
     def sign(self) -> float:

@@ -30,7 +30,6 @@ NAME = "report.html"
 @verb(
     ("metaloop report studies/NAME", "writes studies/NAME/report.html"),
     ("metaloop report studies/NAME -o page.html --open", "writes page.html and opens it"),
-    ("metaloop report studies/NAME --card card.svg", "also a picture of the verdict"),
     ("metaloop report results.tsv", "a log of another loop: writes results.html"),
 )
 def report(

@@ -180,6 +180,41 @@ def test_judge_of_the_shipped_night_shows_its_gain() -> None:
         "noise       SD 0.0805 of one script (20 measurements of 10 scripts), on the same rows",
         "real        none of 9 kept changes is distinguishable from noise",
         'luck        as many tries without any effect would keep 3.5 and "gain" 0.18',
-        "best        line 62: 0.301107, from 1.58356: gain 1.29 [0.93, 1.47]; after luck 1.11",
+        "best        line 62: 0.301107, from 1.58356: gain 1.29 [0.93, 1.47] with re-runs counted; after luck 1.11",
         "next        run lines 62 and 52 61 more times each: 0.3 standard errors apart",
     ]
+
+
+AIDE = """{"step": 0, "plan": "baseline", "metric": {"value": 0.812, "maximize": true}, "is_buggy": false}
+{"step": 1, "plan": "target encoding", "metric": {"value": 0.818, "maximize": true}, "is_buggy": false}
+{"step": 2, "plan": "stacking", "metric": {"value": null, "maximize": null}, "is_buggy": true}
+{"step": 3, "plan": "tune depth", "metric": {"value": 0.825, "maximize": true}, "is_buggy": false}
+"""
+KERNEL = """iter,commit,median_us,p90_us,decision,note
+0,9f1c,412.3,420.1,baseline,untouched
+1,9f1c,409.8,419.0,baseline,untouched again
+2,9f1c,413.9,421.7,baseline,untouched again
+3,a001,398.2,405.5,accepted,vector loads
+4,a002,399.0,404.1,rejected,unroll 8
+5,a003,351.7,360.2,accepted,shared memory tile
+6,a003,352.9,361.0,accepted,re-run of a003
+"""
+
+
+def test_judge_of_other_tools_logs_agrees_with_scipy(here: Path) -> None:
+    (here / "aide.jsonl").write_text(AIDE)
+    (here / "kernel.csv").write_text(KERNEL)
+    words = ("aide.jsonl", "--metric", "metric.value", "--direction", "higher", "--rows", "2000")
+    [item] = metaloop("judge", *words, "--json", code=10, cwd=here).json["items"]
+    rows_sd = (0.812 * 0.188 / 2000) ** 0.5
+    distance = (0.825 - 0.818) / (2**0.5 * rows_sd)
+    assert (item["experiments"], item["failed"], item["kept"]) == (4, 1, 2)
+    assert item["rows_sd"] == pytest.approx(rows_sd) and item["next_errors"] == pytest.approx(distance)
+    assert item["next_rows"] == pytest.approx(2000 * (stats.norm.ppf(1 - 0.05 / 2) / distance) ** 2, abs=1)
+    words = ("kernel.csv", "--metric", "median_us", "--direction", "lower")
+    assert "gain 59.1 [52.6, 65.6] with re-runs counted" in metaloop("judge", *words, cwd=here).stdout
+    [item] = metaloop("judge", *words, "--json", cwd=here).json["items"]
+    sd = ((0.3**2 + 2.2**2 + 1.9**2 + 2 * 0.6**2) / 3) ** 0.5  # two scripts, three degrees of freedom
+    ends = stats.t.interval(0.95, 3, 412.0 - 352.9, sd * (1 + 1 / 3) ** 0.5)
+    assert item["noise_sd"] == pytest.approx(sd) and item["shown_lines"] == [5, 7]
+    assert (item["low"], item["high"]) == pytest.approx(ends, rel=1e-3)
