@@ -70,8 +70,9 @@ class Commit:
             return None
 
 
-def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
-    """The commits that made the final source of a run, oldest first.
+def commits_of(study: Study, run_id: str, final_source_id: str, first: Source | None = None) -> list[Commit]:
+    """The commits that made the final source of a run, oldest first. ``first``: the untouched source, where the files
+    of the task may have changed since.
 
     Raises UsageError for a run that kept nothing, Corrupt where they do not lead to its final source.
     """
@@ -85,7 +86,7 @@ def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
         final = events.get(final.parent_number)
     if not chain or run.started is None:
         raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
-    source, commits = study.task.baseline(), list[Commit]()
+    source, commits = first or study.task.baseline(), list[Commit]()
     with unpacked(study.folder, run_id) as folder, StoredSources(folder) as sources:
         for e in chain:
             edits = with_patches(study.task, study.program(e.program_id or run.started.program_id)).edits

@@ -4,7 +4,7 @@ working tree, its index or the current branch changes."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,14 @@ from analysis.ledger.events import HarvestEvent
 from analysis.study import read_study
 from analysis.verdict.decision import Decision, FoundScript, decision_of
 from analysis.verdict.verdict import VIEWS, verdict_of
-from analysis.wording import number, plain_text
+from analysis.wording import brief, number, plain_text
 from arena.after.harvest import HARVEST
+from arena.after.replay import commits_of
 from arena.study.study import Study
 from meta.outcome.agent_text import for_agents, with_code_changes
 from meta.outcome.evidence_page import training_cost
 from meta.outcome.rewriting import edit_of
-from programs.common.errors import NotFound, UsageError
+from programs.common.errors import Corrupt, NotFound, UsageError
 from programs.common.safe_git import BorrowedRepository, repository_above
 from programs.common.text import listed
 from programs.edit import state_settings
@@ -29,6 +30,7 @@ from programs.program import Program
 from trainer.source import Source
 from trainer.task import Task
 
+Step = tuple[Mapping[str, bytes], str]  # files and message of a commit
 ALL_THE_SAME = "--set data_noise=unknown"
 
 
@@ -62,7 +64,7 @@ def apply(study: Study, origin: str | None, path: str | None, unknown_noise: boo
     decision, champion = decision_of(event.body), study.program(str(event.body["program_id"]))
     with read_study(study.folder, views=VIEWS) as con:
         verdict = verdict_of(con)
-    files, left_out, title = dict[str, tuple[str, bytes]](), list[str](), ""
+    files, left_out, title, steps = dict[str, tuple[str, bytes]](), list[str](), "", list[Step]()
     with repository_of(task) as (root, repository):
         if decision.has_new_program:
             before = study.program(origin) if origin else None
@@ -80,14 +82,41 @@ def apply(study: Study, origin: str | None, path: str | None, unknown_noise: boo
             files |= {file: (str(inside / file), text.encode()) for file, text in best.files}
             texts.insert(0, describe_script(study, best, source))
             title = metric_change(found_script(task, best))
+            steps = kept_steps(study, best, source, inside)
         if not files:
             raise NothingToApply(
                 f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
                 hint=f"see {study.folder / 'champion.evidence.md'}",
             )
         message = "\n\n".join((f"metaloop: {' and '.join(files)}{title} of study {name}", *texts)) + "\n"
-        branch = commit_branch(repository, f"metaloop/{name}", dict(files.values()), message)
+        branch = commit_branch(repository, f"metaloop/{name}", dict(files.values()), message, steps)
         return Applied(root, branch, {what: file for what, (file, _) in files.items()}, tuple(left_out))
+
+
+def kept_steps(study: Study, best: HarvestEvent, source: Source, inside: Path) -> list[Step]:
+    """The kept changes that led to the best train.py, oldest first, without the last one: a commit each, so that a
+    reviewer can take some of them. None where no run has that script, or where they do not lead from ``source`` to
+    it."""
+    owners = (
+        run_id for run_id, run in study.state.runs.items()
+        if best.source_id in {experiment.source_id for experiment in run.experiments.values()}
+    )  # fmt: skip
+    run_id = next(owners, None)
+    if run_id is None:
+        return []
+    try:
+        commits = commits_of(study, run_id, best.source_id, source)
+    except (UsageError, Corrupt):
+        return []
+    decisions, steps = study.state.run(run_id).decisions, list[Step]()
+    for commit in commits[:-1]:
+        decision, message = decisions.get(commit.experiment_id), f"metaloop: {commit.label}\n"
+        if decision and decision.gain is not None:
+            error = "unknown" if decision.gain_se is None else brief(decision.gain_se)
+            message += f"\nIn the search, {study.task.metric} was better by {brief(decision.gain)}"
+            message += f" (standard error {error}).\n"
+        steps.append(({str(inside / name): text.encode() for name, text in commit.after.files}, plain_text(message)))
+    return steps
 
 
 def describe_script(study: Study, best: HarvestEvent, source: Source) -> str:
@@ -181,13 +210,21 @@ def program_path(task: Task, path: str | None, root: Path) -> str:
     return str(file.relative_to(root)) if file.is_absolute() and file.is_relative_to(root) else file.name
 
 
-def commit_branch(repository: BorrowedRepository, branch: str, files: Mapping[str, bytes], message: str) -> str:
-    """The name of the branch with these files on top of HEAD; one that is there with other content is not changed."""
+def commit_branch(
+    repository: BorrowedRepository, branch: str, files: Mapping[str, bytes], message: str, steps: Sequence[Step] = ()
+) -> str:
+    """The name of the branch with these files on top of HEAD, after a commit for each of ``steps``; one that is there
+    with other content is not changed."""
     tree, name, number = repository.write_tree(files, repository.head), branch, 1
     while (present := repository.resolve(f"refs/heads/{name}^{{tree}}")) not in ("", tree):
         number += 1
         name = f"{branch}-{number}"
     if not present:
-        commit = repository.write_commit(tree, repository.head, message, repository.identity())
+        commit = repository.head
+        for changed, text in steps:
+            commit = repository.write_commit(
+                repository.write_tree(changed, commit), commit, text, repository.identity()
+            )
+        commit = repository.write_commit(tree, commit, message, repository.identity())
         repository.git("update-ref", f"refs/heads/{name}", commit, "")  # which must not be there
     return name
