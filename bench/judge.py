@@ -185,7 +185,6 @@ def show(logs: int) -> None:
         "false: share of changes without effect that are kept; then the share of changes of 1, 2, 3 SD; runs a decision"
     )
     for law in LAWS:
-        print(f"\n{law.name}")
         for name, rule in RULES.items():
             null = [played(rule, law, seed, 0.0) for seed in range(logs)]
             false, spent = [k for kept, _ in null for k in kept], [s for _, runs in null for s in runs]
@@ -193,11 +192,11 @@ def show(logs: int) -> None:
                 share([played(rule, law, seed, effect)[0][0] for seed in range(k, logs, len(EFFECTS))])
                 for k, effect in enumerate(EFFECTS)
             ]
-            figure(f"{name:24s}", f"false {share(false)}  " + "  ".join(power) + f"  runs {np.mean(spent):.2f}")
-    print(f"\na deterministic script on {ROWS} rows; changes that correct {CORRECTED} rows")
+            shown = f"false {share(false)}, of effects {', '.join(power)}, runs {np.mean(spent):.2f}"
+            figure(f"{law.name}, {name}", shown)
     for name in decided_by_rows(0, 0):
         rates = [share([decided_by_rows(seed, more)[name] for seed in range(logs)]) for more in (0, *CORRECTED)]
-        figure(f"{name:24s}", "false " + "  ".join(rates))
+        figure(f"{ROWS} rows, {name}", f"false {rates[0]}, of {CORRECTED} rows corrected {', '.join(rates[1:])}")
 
 
 if __name__ == "__main__":
