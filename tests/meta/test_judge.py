@@ -79,6 +79,11 @@ def test_judge_last_prints_the_decision_and_its_reason(here: Path) -> None:
     ]
     found = cli("judge", "log.tsv", "--last", "--json", cwd=here).json
     assert (found["log"], found["decision"], found["more_runs"], found["line"]) == ("log.tsv", "undecided", 2, 5)
+    for again, words in (((), "it 2 more times, and the best one (line 2) 1 more time"),
+                         (("b|1.9|rerun|wider",) * 2, "the best one (line 2) 1 more time")):  # fmt: skip
+        (here / "log.tsv").write_text(tsv(*HEAD[:2], "b|1.9||wider", *again))
+        done = cli("judge", "log.tsv", "--last", "--noise", ".1", cwd=here)
+        assert done.stdout.startswith(f"undecided: run {words}\n")
     (here / "log.tsv").write_text(tsv("id|loss|what", "1|3|x", "2|2|y"))
     done = cli("judge", "log.tsv", "--last", cwd=here)
     assert done.stdout.startswith("undecided: run the best one (line 2) 3 more times, which shows the noise\n")
