@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -125,6 +126,36 @@ def t_quantile(p: float, df: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(df, p))
+
+
+def family_p(t: float, df: float, tests: int) -> float:
+    """A bound on the probability that any of so many statistics without effect, all over one estimated SD of ``df``
+    degrees of freedom, is at least ``t``: Bonferroni's for each value that the SD may have, averaged over these. With
+    few degrees of freedom it is far below ``tests`` times the p of Student's t, which counts a small SD for each test.
+    """
+    from scipy.special import ndtr
+
+    return float((tests * ndtr(-t * _sd_ratios(min(df, 1e6)))).clip(max=1.0).mean())
+
+
+def family_quantile(miss: float, df: float, tests: int) -> float:
+    """The t whose `family_p` is ``miss``, to a millionth."""
+    low, high = 0.0, 1.0
+    while family_p(high, df, tests) > miss:
+        low, high = high, 2 * high
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if family_p(middle, df, tests) > miss else (low, middle)
+    return high
+
+
+@lru_cache(maxsize=64)
+def _sd_ratios(df: float) -> Any:
+    """Equally probable ratios of an estimated SD to the true one."""
+    import numpy as np
+    from scipy.special import chdtri
+
+    return np.sqrt(chdtri(df, (np.arange(400) + 0.5) / 400) / df)
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:

@@ -28,16 +28,16 @@ timed() {  # NAME COMMAND...: the install, then the first command
 }
 
 with_pip() {
-    python3 -m venv venv && venv/bin/pip install -q -c source/constraints.txt "$wheel"
+    python3 -m venv venv && venv/bin/pip install -q -c source/constraints.txt "$wheel[train]"
     mkdir -p bin-pip && ln -sf "$folder/venv/bin/metaloop" bin-pip/metaloop
 }
 with_pipx() {
     PIPX_HOME="$folder/pipx" PIPX_BIN_DIR="$folder/bin-pipx" PIP_CONSTRAINT="$folder/source/constraints.txt" \
-        tools/bin/pipx install "$wheel"
+        tools/bin/pipx install "$wheel[train]"
 }
 with_uv() {
     UV_TOOL_DIR="$folder/uv" UV_TOOL_BIN_DIR="$folder/bin-uv" UV_CACHE_DIR="$folder/uv-cache" \
-        tools/bin/uv tool install -c source/constraints.txt "$wheel"
+        tools/bin/uv tool install -c source/constraints.txt "$wheel[train]"
 }
 timed pip with_pip
 timed pipx with_pipx

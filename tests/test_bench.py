@@ -51,6 +51,9 @@ CASES = {
         "tests 50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
+    "judge": Case(
+        "30", ("noise known, gate of judge: false # [#, #], of effects #", "100 rows, strict best: false # [#, #]")
+    ),
     "league": Case("", ("turns and calls: 256, 269", "all, all programs alike: p: #", "two programs: #, at most #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "mutants": Case("draw bench/size.py -n 1 --tests tests/test_size.py", ("killed: 1 of 1 [#, #]", "not run: 0")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -45,15 +46,20 @@ def role(name: str) -> str | None:
     return _roles().get(name) or ("config" if name.split("_")[0] in aliases()["settings"]["prefixes"] else None)
 
 
+@cache
+def _missing() -> frozenset[str]:
+    return frozenset(aliases()["missing"]["words"])
+
+
 def is_missing(cell: str) -> bool:
-    return cell.lower() in aliases()["missing"]["words"]
+    return cell.lower() in _missing()
 
 
 def number(cell: str) -> float | None:
     """The number in a cell, None without one: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``."""
     match = _NUMBER.fullmatch(cell) if len(cell) < LONGEST else None
-    value = bounded.number(match[1].replace(",", "")) if match else None
-    return None if value is None else float(value)
+    value = float(match[1].replace(",", "")) if match else math.inf
+    return value if abs(value) < bounded.LARGEST else None
 
 
 @lru_cache(maxsize=1 << 14)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from analysis.statistics import satterthwaite
+from analysis.statistics import Estimate, satterthwaite
 from trainer.rows import pooled_sd
 
 KNOWN = 1e9  # degrees of freedom of an SD that is stated
@@ -26,24 +26,25 @@ class MeasurementNoise:
     n_rows: int | None = None
     rows_sd: float | None = None
 
-    def p(self, step: float, tries: int, n: int = 1, n_before: int = 1) -> float | None:
-        """A bound (Bonferroni's) on the probability of such a step among tries without an effect. The step is between
-        the means of ``n`` and ``n_before`` measurements. None where the noise is unknown."""
-        from scipy.special import stdtr
+    @property
+    def is_known(self) -> bool:
+        return self.noise_sd is not None or self.rows_sd is not None
 
-        parts = []  # variance of the step, degrees of freedom
+    def difference(self, value: float, n: int = 1, n_before: int = 1) -> Estimate:
+        """A difference between the means of ``n`` and ``n_before`` measurements; without an SE where the noise is
+        unknown."""
+        parts = []  # variance of the difference, degrees of freedom
         if self.noise_sd is not None:
             parts.append((self.noise_sd**2 * (1 / n + 1 / n_before), self.noise_df or KNOWN))
         if self.rows_sd is not None:
             parts.append((2 * self.rows_sd**2, KNOWN))
         if not parts:
-            return None
-        se = math.sqrt(sum(part for part, _ in parts))
-        return min(1.0, tries * float(stdtr(satterthwaite(parts), -step / se)))
+            return Estimate(value)
+        return Estimate(value, math.sqrt(sum(part for part, _ in parts)), satterthwaite(parts))
 
     def best_of(self, tries: int) -> float | None:
         """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
-        if (self.noise_sd is None and self.rows_sd is None) or not tries:
+        if not self.is_known or not tries:
             return None
         sd = math.hypot(self.noise_sd or 0.0, self.rows_sd or 0.0)
         return sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import fmean
@@ -21,8 +21,10 @@ from analysis.imports.columns import (
     one_row_a_training,
     tables_of_metrics,
 )
-from analysis.imports.noise import MeasurementNoise, pooled
+from analysis.imports.noise import MeasurementNoise
+from analysis.imports.repeats import SeenRows, noise_of, repeats_of, scripts_first
 from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
+from analysis.statistics import Estimate, family_p
 from trainer.rows import share_error, share_scale
 from trainer.values.metric_names import may_be_share, named_direction, plain_name
 
@@ -60,8 +62,8 @@ class Row:
     best_so_far: float | None = None  # of the kept rows
     step_gain: float | None = None  # of a kept row, or of a new best where the log does not say what was kept
     step_tries: int | None = None  # measured since the last step, this one included
-    step_p: float | None = None  # that noise alone gives such a step in so many tries, at most
-    before: Row | None = None  # the kept row that the step improved on
+    step_p: float | None = None  # that noise alone gives any such step among all tries of the run, at most
+    before: Row | None = None  # of a measured row, the best kept row before it
     repeats: Row | None = None  # the row that this one measures again
 
     @property
@@ -83,6 +85,8 @@ class ImportedRun:
     notes: dict[str, JsonValue]
     noise: MeasurementNoise = field(default=MeasurementNoise())
     is_relative: bool = False  # the metric is a difference from a baseline of each row
+    reruns: Mapping[Row, list[float]] = field(default_factory=dict)  # row → what other rows measured of its script
+    rechecks: Mapping[Row, list[float]] = field(default_factory=dict)  # of later rows alone
 
     @property
     def sign(self) -> float:
@@ -93,10 +97,24 @@ class ImportedRun:
         return next((row.metric for row in self.rows if row.decision == "baseline"), None)
 
     @property
+    def tries(self) -> list[Row]:
+        """The rows that measured a script of their own."""
+        return [row for row in self.rows if row.metric is not None and row.repeats is None and row.number]
+
+    @property
     def chance_gain(self) -> float | None:
         """The expected gain of as many tries without an effect."""
-        tries = [row for row in self.rows if row.metric is not None and row.repeats is None and row.number]
-        return self.noise.best_of(len(tries))
+        return self.noise.best_of(len(self.tries))
+
+    def values(self, row: Row) -> list[float]:
+        """All measurements of the script of a row."""
+        return [value for value in (row.metric, *self.reruns.get(row, ())) if value is not None]
+
+    def gain(self, row: Row, before: Row) -> Estimate:
+        """The gain over an earlier row. Where the row was measured again, only that counts: it was chosen by its first
+        measurement."""
+        later, earlier = self.rechecks.get(row) or self.values(row), self.values(before)
+        return self.noise.difference(self.sign * (fmean(earlier) - fmean(later)), len(later), len(earlier))
 
 
 def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
@@ -114,18 +132,26 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
         why = f"no row is read: in line {first.line} {first.reason}" if first else "a header without rows"
         raise problems[0] if problems else UnreadableLog(why)
     for run in runs:
-        _judge(run, _Seen(stated.reruns == "words"))
-        repeats = _repeats(run)
-        run.noise = MeasurementNoise(stated.noise) if stated.noise else _noise(repeats)
+        _judge(run, SeenRows(stated.reruns == "words"))
+        run.reruns = repeats_of(run.rows)
+        run.rechecks = repeats_of([row for row in run.rows if row.repeats is None or row.repeats.line < row.line])
+        run.noise = MeasurementNoise(stated.noise) if stated.noise else noise_of(run.reruns)
         if stated.rows:
             run.noise = replace(run.noise, n_rows=stated.rows, rows_sd=_rows_sd(run, stated.rows))
-        for row in run.rows:
-            if row.before is not None and row.metric is not None and row.before.metric is not None:
-                again = repeats.get(row)  # measured after it was chosen, so no longer the best of several tries
-                own, before = again or [row.metric], [row.before.metric, *repeats.get(row.before, ())]
-                step = run.sign * (fmean(before) - fmean(own))
-                row.step_p = run.noise.p(step, 1 if again else row.step_tries or 1, len(own), len(before))
+        _set_step_p(run)
     return runs
+
+
+def _set_step_p(run: ImportedRun) -> None:
+    """Bonferroni's bound over all tries of the run. Steps that were measured again are tests of their own: there are
+    fewer of them, and where there are both kinds, each has half of the error."""
+    steps = [(row, row.before) for row in run.rows if row.step_gain is not None and row.before is not None]
+    repeated, tries = sum(row in run.rechecks for row, _ in steps), len(run.tries)
+    for row, before in steps:
+        gain = run.gain(row, before)
+        tests = repeated if row in run.rechecks else tries
+        if gain.se:
+            row.step_p = family_p(gain.or_zero / gain.se, gain.df, tests * (2 if repeated else 1))
 
 
 def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun]:
@@ -144,6 +170,7 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         if stated.direction and named_direction(name) == ({"lower": "higher", "higher": "lower"}[way], True):
             own["direction_against_name"] = way
         read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
+        read = scripts_first(read)
         if not read:
             continue
         title = label or table.title * (len(log.tables) > 1)
@@ -252,20 +279,22 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
 
 def _same(cells: Sequence[str], columns: Columns) -> dict[str, str]:
     """What two rows that measure one script have in common. A name is no part of it: trackers draw one for each row."""
-    at = {kind: tuple(i for i in some if not is_missing(cells[i])) for kind, some in columns.at.items()}
-    texts = [i for i in at.get("description", ()) if columns.names[i] != "name"]
-    places = {kind: at.get(kind, ()) for kind in ("script", "setup", "config")}
-    if at.get("seed"):
-        places["config"] += at.get("setting", ())
+
+    def filled(kind: str) -> list[int]:
+        return [i for i in columns.at.get(kind, ()) if not is_missing(cells[i])]
+
+    places = {kind: filled(kind) for kind in ("script", "setup", "config")}
+    if "seed" in columns.at and filled("seed"):
+        places["config"] += filled("setting")
     if places["config"]:
-        places["config"] += (*at.get("commit", ()), *texts)
+        places["config"] += [*filled("commit"), *(i for i in filled("description") if columns.names[i] != "name")]
     return {kind: "\t".join(cells[i] for i in some) for kind, some in places.items()}
 
 
 # -- what the rows say together ------------------------------------------------------------------------------------
 
 
-def _judge(run: ImportedRun, seen: _Seen) -> None:
+def _judge(run: ImportedRun, seen: SeenRows) -> None:
     """Numbers, bests, steps and re-runs. The first measured row is the baseline, unless it was discarded, or each row
     has a baseline of its own: then no step is added to another."""
     rows, sign = run.rows, run.sign
@@ -284,11 +313,12 @@ def _judge(run: ImportedRun, seen: _Seen) -> None:
                 row.decision = "replicate"
             ahead = None if seen.best is None else sign * ((seen.best.metric or 0.0) - row.metric)
             parent, gain = (no_difference, -sign * row.metric) if run.is_relative else (seen.best, ahead)
+            row.before = parent
             tries += i != first and row.repeats is None
             is_new_best = row.decision is None and (gain or 0.0) > 0.0
             kept = row.decision == "keep" if says_kept else is_new_best
             if kept:
-                row.step_gain, row.step_tries, row.before, tries = gain, tries, parent, 0
+                row.step_gain, row.step_tries, tries = gain, tries, 0
             if i == first or (kept and (ahead is None or ahead > 0.0)):
                 seen.best = row
         row.best_so_far = seen.best.metric if seen.best else None
@@ -318,74 +348,6 @@ def _point_out(run: ImportedRun) -> None:
         run.notes["kept_worse"] = worse
 
 
-class _Seen:
-    """Looks up what a row measures again: by the hash or all settings of its script, else by its words and its commit.
-    The commit alone is not enough, because discarded rows often have the hash of the commit they started from.
-    ``by_words``: the same words without a better script between are enough, too."""
-
-    def __init__(self, by_words: bool) -> None:
-        self.best: Row | None = None
-        self.same_words = 0  # rows that would be re-runs ``by_words``
-        self._by_words = by_words
-        self._rows: dict[tuple[str, str], Row] = {}  # (kind of key, key) → the first row with it
-        patterns = aliases()["again"]
-        named = ("words", "best", "baseline", "seed", "change")
-        self._words, self._best, self._baseline, self._seed, self._change = (re.compile(patterns[k]) for k in named)
-
-    def original(self, row: Row) -> Row | None:
-        """The row that this one repeats; remembers the row."""
-        text, commit = row.description.lower(), (row.commit or "").lower()[:7]
-        rest = self._words.sub(" ", text)  # "seed 2" names no experiment
-        bare, of_best = " ".join(re.findall(r"[^\W\d_]+", rest)), self._best.search(text)
-        setup, script, config = (row.same[kind] for kind in ("setup", "script", "config"))
-        keys = {("row", f"{setup}\n{commit}\n{text}")} if commit and text else set()
-        keys |= {("script", script)} if script else set()
-        keys |= {("config", f"{setup}\n{config}")} if config else set()
-        baseline, same_text = ("baseline", f"{setup}\nbaseline"), ("same text", f"{setup}\n{bare}")
-        changes = self._change.search(rest) is not None  # "baseline with dropout" is a script of its own
-        if row.decision == "baseline" or (self._baseline.match(text) and not changes):
-            keys.add(baseline)
-        first = self._first(keys) or (self.best if self._seed.fullmatch(text) else None)
-        if first is None and self._words.search(text):
-            named = [word for word in rest.split() if not (of_best and word.isdigit())]  # "rerun 2 of the best"
-            first = self._first({("commit", word[:7]) for word in (commit, *named)})
-            if first is None and not changes:
-                kind = {baseline} if "baseline" in text else {same_text} if bare else ()
-                first = self.best if of_best and self.best else self._first(kind)
-        since = ("words", f"{self.best.line if self.best else 0}\n{setup}\n{text}")
-        if first is None and text and not script and (same := self._first({since})):
-            self.same_words += 1
-            first = same if self._by_words else None
-        for key in keys | {("commit", commit), same_text, since}:
-            if key[1]:
-                self._rows.setdefault(key, first or row)
-        return first
-
-    def _first(self, keys: Iterable[tuple[str, str]]) -> Row | None:
-        return next((self._rows[key] for key in sorted(keys) if key in self._rows), None)
-
-
-def _repeats(run: ImportedRun) -> dict[Row, list[float]]:
-    """Row that was measured again → what its re-runs measured. Where all exact repeats of a script are equal, it is
-    deterministic, and they measure no noise."""
-    is_deterministic = all(row.repeats and row.metric == row.repeats.metric for row in run.rows if row.is_exact)
-    repeats: dict[Row, list[float]] = defaultdict(list)
-    for row in run.rows:
-        if row.repeats is not None and row.metric is not None and not (is_deterministic and row.is_exact):
-            repeats[row.repeats].append(row.metric)
-    return repeats
-
-
-def _noise(repeats: Mapping[Row, list[float]]) -> MeasurementNoise:
-    """The SD pooled over what was measured more than once. A kept row was chosen for its luck, so where it has several
-    re-runs, only they count."""
-    groups = []
-    for row, later in repeats.items():
-        lucky = row.step_gain is not None and len(later) > 1
-        groups.append(later if lucky or row.metric is None else [row.metric, *later])
-    return pooled(groups)
-
-
 def _rows_sd(run: ImportedRun, rows: int) -> float:
     """The SD of the metric between draws of so many validation rows, of the first script or of a step, whichever has
     the larger one. Raises UnreadableLog where the metric is no share of rows."""
@@ -394,7 +356,7 @@ def _rows_sd(run: ImportedRun, rows: int) -> float:
     wrong = next((value for value in values if not 0 <= value <= 100), None)
     if scale is None or not may_be_share(run.metric):
         why = f"{run.metric} is {wrong:g} in one row" if wrong is not None else f"{run.metric} is not named like one"
-        hint = "leave out --rows; --set noise=SD states the noise of another metric"
+        hint = "leave out --rows; --noise SD states the noise of another metric"
         raise UnreadableLog(f"--rows is for an error rate or an accuracy, from 0 to 1 or in percent; {why}", hint)
-    judged = [row.metric for row in run.rows if row.metric is not None and (not row.number or row.before is not None)]
+    judged = [r.metric for r in run.rows if r.metric is not None and (not r.number or r.step_gain is not None)]
     return scale * max((share_error(value / scale, rows) for value in judged or values), default=share_error(0.0, rows))

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from analysis.imports.runs import ImportedRun, Row, runs_of
 from analysis.imports.table import Aside, UnreadableLog, read_log
 from analysis.ledger import SCHEMA, Ledger
 from analysis.ledger.writing_events import DirectiveEntry
+from programs.common.distribution import VERSION
 from programs.common.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.common.files import read_regular
 from programs.common.ids import content_id
@@ -82,7 +82,7 @@ def _write(logs: Sequence[Path], stage: Path, stated: Stated, repository: Path |
     seen: set[str] = set()
     arms: dict[tuple[str, str], list[JsonValue]] = {}
     with Ledger(stage / "ledger", "import") as ledger:
-        ledger.append({"kind": "study", "study_id": study_id, "version": version("metaloop"), "config": config})
+        ledger.append({"kind": "study", "study_id": study_id, "version": VERSION, "config": config})
         for log in logs:
             try:
                 ledger.extend(_log_events(log, stated, repository, seen, arms), sync=False)
@@ -205,7 +205,7 @@ def _write_config(path: Path, study_id: str, config: Event) -> None:
         "study_id": study_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": "import",
-        "versions": {"metaloop": version("metaloop")},
+        "versions": {"metaloop": VERSION},
         "stated": {key: value for key, value in config.items() if value is not None and key != "kind"},
     }
     path.write_text(tomli_w.dumps(body), encoding="utf-8")

@@ -74,15 +74,25 @@ class LogText:
 
 def read_log(path: Path) -> LogText:
     """The tables of a file. Raises UnreadableLog if there is none."""
+    return log_of_text(decoded(read_bytes(path)))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a log's file. Raises UnreadableLog if it cannot be read, or is too large."""
     try:
-        text = _decoded(read_regular(path, MOST_BYTES))
+        return read_regular(path, MOST_BYTES)
     except (OSError, Corrupt) as error:
         raise UnreadableLog(getattr(error, "strerror", "") or str(error).removeprefix(f"{path}: ")) from None
+
+
+def log_of_text(text: str) -> LogText:
+    """The tables of a text. Raises UnreadableLog if there is none."""
     log = _json_log(text) if text.lstrip()[:1] in ("{", "[") else None
     return log or _delimited_log(text.replace("\r\n", "\n").split("\n" if "\n" in text else "\r"))
 
 
-def _decoded(data: bytes) -> str:
+def decoded(data: bytes) -> str:
+    """The text of a log's bytes. Raises UnreadableLog for binary data."""
     if data.startswith(b"version https://git-lfs"):
         raise UnreadableLog("a Git LFS pointer: the file itself is not here")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

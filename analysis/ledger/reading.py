@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from programs.common.bounded import json_value
+from programs.common.distribution import DISTRIBUTION
 from programs.common.errors import Corrupt, OtherVersion
 from programs.common.files import MOST_LINE, irregular, is_regular, lines_of, open_regular
 from programs.common.text import one_line
@@ -39,7 +40,7 @@ def schema_problem(path: Path | str, schema: object) -> OtherVersion:
     """The error for a study that another version of metaloop made."""
     text = f"{path}: another version of metaloop made this study (schema {schema}, this metaloop reads {SCHEMA})"
     if isinstance(schema, int) and schema > SCHEMA:
-        return OtherVersion(text, hint="the study is newer than this metaloop: pip install --upgrade metaloop")
+        return OtherVersion(text, hint=f"the study is newer than this metaloop: pip install --upgrade {DISTRIBUTION}")
     hint = "the study is older than this metaloop: open it with the version in its study.toml, or start a new study"
     return OtherVersion(text, hint=hint)
 

@@ -25,7 +25,7 @@ counted AS (
         any_value(mean) FILTER (decision = 'baseline') AS mean_baseline,
         max_by(best_so_far, number) AS best_kept, min_by(metric, sign * metric) AS best_measured,
         min_by(line, sign * metric) FILTER (metric = best_so_far AND again IS NULL) AS best_line, count(again) AS reruns,
-        count(*) FILTER (step_p > 0.05) AS noise_steps, any_value(sign) AS sign,
+        count(*) FILTER ((decision = 'keep' OR step_gain IS NOT NULL) AND coalesce(step_p, 1.0) > 0.05) AS noise_steps, any_value(sign) AS sign,
         min_by(coalesce(mean_again, metric), sign * metric) FILTER (metric = best_so_far AND step_gain IS NOT NULL) AS best_again,
         list_sum([1.0 / i FOR i IN range(2, 2 + count(*) FILTER (is_try AND metric IS NOT NULL))])
             AS chance_keeps

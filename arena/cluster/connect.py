@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from programs.common.distribution import install_line
 from programs.common.errors import EnvironmentProblem, UsageError
 from trainer.gpu import hardware_class
 
@@ -46,7 +47,7 @@ def require() -> None:
     from importlib.util import find_spec
 
     if find_spec("ray") is None:
-        raise UsageError("METALOOP_EXECUTOR=ray: Ray is not installed", hint='pip install "metaloop[ray]"')
+        raise UsageError("METALOOP_EXECUTOR=ray: Ray is not installed", hint=install_line("ray"))
 
 
 def connect(devices: int) -> Cluster:

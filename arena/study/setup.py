@@ -15,6 +15,7 @@ from arena.study.settings import FromStudy, FurtherTask, HeldOutTask, StudyConfi
 from arena.work.choice import hardware_of_jobs
 from arena.work.sandbox import holds
 from inner_loop.run_context import ModelConfig
+from programs.common.distribution import VERSION
 from programs.common.errors import UsageError
 from programs.common.ids import content_id
 from programs.program import Program
@@ -169,4 +170,4 @@ def held_out_tasks(first: Task, run_budget: float, tasks: Sequence[Task], tested
 
 
 def versions() -> Versions:
-    return Versions(metaloop=version("metaloop"), python=platform.python_version(), torch=version("torch"))
+    return Versions(metaloop=VERSION, python=platform.python_version(), torch=version("torch"))

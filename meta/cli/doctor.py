@@ -22,6 +22,7 @@ from meta.cli.commands import verb
 from meta.cli.output import Column, Output, Row
 from meta.mutators.mix import MUTATORS
 from programs.charter import KEEP_RULES, PROPOSERS
+from programs.common.distribution import install_line
 from programs.common.errors import EnvironmentProblem, MetaloopError
 from trainer import gpu, variants
 from trainer.data import DataStore
@@ -156,7 +157,7 @@ def plugins() -> str:
 
 
 CHECKS = (
-    Check("torch", lambda: importlib.import_module("torch").__version__, "fail", "pip install --upgrade metaloop"),
+    Check("torch", lambda: importlib.import_module("torch").__version__, "fail", install_line("train")),
     Check("gpu", gpus, "warn"),
     Check("gpu command", gpu_command, "warn",
           "torch.compile needs a C compiler (apt install gcc) and Triton; METALOOP_DEVICES=cpu trains without the GPU"),

@@ -11,6 +11,7 @@ import os
 import click
 
 from meta.cli.output import clean, json_line
+from programs.common.distribution import EXTRAS, install_line
 from programs.common.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.common.text import word_list, wrapped
 
@@ -18,7 +19,6 @@ KINDS = word_list("""
     usage not_found ambiguous not_comparable cap_reached credential environment busy corrupt internal
 """)
 DRAINED = 130
-EXTRA = ("sqlalchemy", "multipart")  # packages of contests and shared projects
 
 
 def classify(error: BaseException) -> MetaloopError:
@@ -29,9 +29,8 @@ def classify(error: BaseException) -> MetaloopError:
         return _from_click(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _from_os(error)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRA:
-        hint = 'pip install "metaloop[contest]"'
-        return EnvironmentProblem("contests and shared projects need further packages", hint=hint)
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
+        return EnvironmentProblem(f"this command needs the package {error.name}", hint=install_line(extra))
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = "METALOOP_DEBUG=1 before the same command prints a traceback; please report it"
     return MetaloopError(f"unexpected {what}", hint=hint)

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from programs.common.distribution import DISTRIBUTION
 from programs.common.errors import EnvironmentProblem
 from programs.common.text import word_list
 
@@ -42,7 +43,7 @@ def check_packages() -> None:
         if spec is None or spec.origin is None:
             raise EnvironmentProblem(
                 f"the package {name!r} of metaloop is missing from {home}",
-                hint="pip install --force-reinstall metaloop",
+                hint=f"pip install --force-reinstall {DISTRIBUTION}",
             )
         origin = Path(spec.origin).resolve()
         package = origin.parent if origin.name == "__init__.py" else origin

@@ -8,21 +8,18 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
-import click
-
-from analysis.imports.columns import Stated
 from analysis.imports.study import import_logs
 from analysis.report.page import HOME
 from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.commands import verb
-from meta.cli.options import Above0, argument, flag, rare
+from meta.cli.log_flags import LogFlags
+from meta.cli.options import argument, flag, rare
 from meta.cli.output import Output
 from programs.common.templates import jinja_environment
 from programs.common.text import one_line, shortened
 
 FAR = 20.0  # times the median deviation from the median, of what measures one script again
-MOST_ROWS = 1 << 30
 SHOWN = 10  # runs, refused logs and reasons for lines set aside
 ASIDES = """
 SELECT path, reason, min(line) AS line, count(*) AS lines FROM quarantine
@@ -44,24 +41,7 @@ def import_(
     out: Output,
     paths: Annotated[tuple[str, ...], argument(nargs=-1, required=True, metavar="PATH...")],
     study: Annotated[str | None, flag("The new study's folder  [default: studies/import-...].", "-s", metavar="DIR")],
-    metric: Annotated[
-        str | None,
-        flag("The column with the metric; of several with commas, the first that a log has.", metavar="NAME"),
-    ],
-    direction: Annotated[
-        str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(["lower", "higher"]))
-    ],
-    status: Annotated[str | None, flag("The column that says what was kept.", metavar="NAME", command="import")],
-    description: Annotated[str | None, rare("The column that says what was tried, and what is a re-run.")],
-    rows: Annotated[
-        int | None,
-        flag("The metric, an error rate or an accuracy, is a share of so many validation rows.", min=1, max=MOST_ROWS),
-    ],
-    kept: Annotated[str | None, rare("The words of statuses that mean kept, with commas.")],
-    noise: Annotated[float | None, rare("Standard deviation of one measurement.", type=Above0)],
-    reruns: Annotated[
-        str | None, rare("Whether rows with the same description are re-runs.", type=click.Choice(["words"]))
-    ],
+    flags: LogFlags,
     repository: Annotated[str | None, rare("The git repository of the logs' commits  [default: the one they lie in].")],
 ) -> int:
     """Import logs as a study: results.tsv files, CSV, markdown tables and JSON lines of loops such
@@ -72,7 +52,7 @@ def import_(
     folder = Path(study).expanduser() if study else resolve.unused_folder(f"import-{_stem(paths[0])}")
     logs = [Path(path).expanduser() for path in paths]
     origin = Path(repository).absolute() if repository else None
-    import_logs(logs, folder, Stated(metric, direction, status, noise, description, kept, rows, reruns), origin)
+    import_logs(logs, folder, flags.stated(), origin)
     name = resolve.typed(folder)
     out.note(f"study: {name}")
     with resolve.connect(folder, []) as con:

@@ -15,12 +15,14 @@ from meta.cli import errors, guard
 from meta.cli.commands import CONTEXT, SuggestingGroup
 from meta.cli.options import AS_JSON
 from meta.cli.table import VERBS
+from programs.common.distribution import VERSION
 
 CLOSING = (
     "A study is a folder with the programs, runs and measurements of one command.",
     "Every option can also be set in the environment: METALOOP_RUN_BUDGET=20m means",
     "--run-budget 20m. Exit codes: 0 done, 1 failed, 2 usage, 3 limit reached,",
-    "4 credential missing, 130 interrupted. After 3 and 130 a study can be resumed.",
+    "4 credential missing, 10 and 11 answers of judge, 130 interrupted. After 3 and 130",
+    "a study can be resumed.",
 )
 
 
@@ -56,7 +58,7 @@ class LazyGroup(SuggestingGroup):
 
 @click.group("metaloop", LazyGroup, params=[AS_JSON], context_settings=CONTEXT, invoke_without_command=True)
 @click.option("--debug", is_flag=True, envvar="METALOOP_DEBUG", help="Print the traceback of an error of any command.")
-@click.version_option(package_name="metaloop", message="metaloop %(version)s", help="Print the version.")
+@click.version_option(VERSION, message="metaloop %(version)s", help="Print the version.")
 def root(**_flags: bool) -> None:
     """Improve program.md files: race them under an equal compute budget, estimate
     how much each sentence contributes, and write better ones."""

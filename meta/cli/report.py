@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
+from analysis.imports.columns import Stated
+from analysis.imports.study import import_logs
 from analysis.report import page
 from analysis.report.card import card as draw_card
 from analysis.study import ledger_folder
@@ -25,7 +30,7 @@ NAME = "report.html"
 @verb(
     ("metaloop report studies/NAME", "writes studies/NAME/report.html"),
     ("metaloop report studies/NAME -o page.html --open", "writes page.html and opens it"),
-    ("metaloop report studies/NAME --card card.svg", "also a picture of the verdict"),
+    ("metaloop report results.tsv", "a log of another loop: writes results.html"),
 )
 def report(
     out: Output,
@@ -36,10 +41,32 @@ def report(
 ) -> None:
     """Write a study as one HTML file that opens offline: verdict, standings, the
     champion's text coloured by estimated effect, runs, lineage, cost and caveats.
-    Every figure comes with its SQL query."""
+    Every figure comes with its SQL query. STUDY may also be a log, such as
+    results.tsv: results.html is then what a report of its import would be."""
+    if study and Path(study).expanduser().is_file():
+        log = Path(study).expanduser()
+        with imported(log) as folder:
+            _write(out, folder, "STUDY", target or log.with_suffix(".html"), card, look)
+        return
     folder = folder_of(study, out)
-    shown = resolve.shown(folder)
-    file, picture = file_path(target or folder / NAME), file_path(card) if card else None
+    _write(out, folder, resolve.shown(folder), target or folder / NAME, card, look)
+
+
+@contextmanager
+def imported(log: Path) -> Iterator[Path]:
+    """A temporary study of a log."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "study"
+        try:
+            import_logs([log], folder, Stated())
+        except UsageError as error:
+            hint = f"metaloop import {log}, which has the option, and metaloop report of its study ({error.hint})"
+            raise UsageError(error.message, hint=hint) from None
+        yield folder
+
+
+def _write(out: Output, folder: Path, shown: str, target: Path | str, card: str | None, look: bool) -> None:
+    file, picture = file_path(target), file_path(card) if card else None
     if picture and picture.suffix.lower() != ".svg":
         raise UsageError(f"{picture} is no .svg file", hint=f"--card {picture.with_suffix('.svg')}")
     with resolve.connect(folder) as con:

@@ -38,11 +38,11 @@ def test_one_command_answers(here: Path) -> None:
 def test_the_closing_lines(here: Path) -> None:
     done = cli("import", "night/results.tsv", "-s", "lines", cwd=here)
     assert done.stdout.splitlines() == [
-        "night: 7 experiments, 3 re-runs, 2 kept, 2 of them distinguishable from noise",
-        "  distinguishable, each at 5%: line 3 (wider net), line 4 (lucky restart)",
+        "night: 7 experiments, 3 re-runs, 2 kept, 1 of them distinguishable from noise",
+        "  distinguishable, together at 5%: line 4 (lucky restart)",
         "  noise: SD 0.01, from 3 measurements of one script on the same rows (--rows N adds the noise of N rows); "
         "it alone gives 0.0105 after as many tries",
-        "  measured again: line 4 in 5, 6, 7; where that is wrong, change the words of the row, or --set noise=SD",
+        "  measured again: line 4 in 5, 6, 7; where that is wrong, change the words of the row, or --noise SD",
         "  luck: as many tries without any effect would keep 1.1",
         "  fitness: higher is better (from its name); first 0.1, best 0.9 (line 4), gain 0.8, 0.2 with re-runs counted",
         "  commits: none, no git repository where the log lies; --set repository=PATH names one",
@@ -69,7 +69,7 @@ def test_what_is_listed_is_whole_or_says_how_much_more(here: Path) -> None:
         (("nowhere.tsv",), 2, "usage"),
         (("studies",), 2, "not_found"),
         (("prose/results.tsv", "--metric", "speed"), 2, "usage"),
-        (("prose/results.tsv", "--set", "noise=0"), 2, "usage"),
+        (("prose/results.tsv", "--noise", "0"), 2, "usage"),
         (("prose/results.tsv", "--rows", "100"), 2, "usage"),
         (("night/results.tsv", "--rows", "0"), 2, "usage"),
         (("/dev/zero",), 2, "usage"),
@@ -88,7 +88,7 @@ def test_import_with_rows_answers_without_a_rerun(here: Path) -> None:
     done = cli("import", "shares.tsv", "--rows", "400", "-s", "studies/shares", cwd=here)
     assert done.stdout.splitlines()[:3] == [
         "shares: 4 experiments, 3 kept, 1 of them distinguishable from noise",
-        "  distinguishable, each at 5%: line 4 (deeper)",
+        "  distinguishable, together at 5%: line 4 (deeper)",
         "  noise: SD 0.0229 of a share of 400 rows, as if two scripts failed on unrelated rows, so rather too large; "
         "it alone gives 0.024 after as many tries",
     ]
@@ -107,7 +107,7 @@ def test_import_prints_what_it_took_for_what(here: Path) -> None:
         "read as one run: 3 values of gpu; are their numbers comparable?",
         "direction: higher is better as given, but the name val_bpb means the opposite; is --direction right?",
         "1 row repeats a description without a better row between; --set reruns=words counts it as a re-run",
-        'the log itself says "std = .02"; --set noise=SD uses it',
+        'the log itself says "std = .02"; --noise SD uses it',
         "not measured: 1 row with a metric of 0 that was skipped or discarded; no other value is near 0",
     ):
         assert f"  {line}\n" in done.stdout
@@ -150,16 +150,16 @@ def test_show_sql_status_work_on_an_import(here: Path) -> None:
     for verb in ("standings", "credit"):
         done = cli(verb, "studies/night", cwd=here)
         assert done.returncode == 0, (verb, done.stderr)
-    assert "2 of 2 kept changes are distinguishable from noise" in cli("standings", "studies/night", cwd=here).stderr
+    assert "1 of 2 kept changes is distinguishable from noise" in cli("standings", "studies/night", cwd=here).stderr
 
 
 def test_every_screen_begins_with_what_is_distinguishable_from_noise(here: Path) -> None:
     logs = [f"{name}/results.tsv" for name in ("night", "prose", "unsure")]
     metaloop("import", *logs, "-s", "studies/three", cwd=here)
     metaloop("report", "studies/three", "--card", "card.svg", cwd=here)
-    first = "2 of 2 kept changes (or new bests) in 1 run are distinguishable from noise; unknown in 1 run"
+    first = "1 of 2 kept changes (or new bests) in 1 run are distinguishable from noise; unknown in 1 run"
     html = (here / "studies/three/report.html").read_text()
-    assert f">{first}</h2>" in html and "line 3 (wider net) and line 4 (lucky restart)" in html
+    assert f">{first}</h2>" in html and "line 4 (lucky restart)" in html
     assert (here / "card.svg").read_text().count("in 1 run are") == 2
     status = metaloop("status", "studies/three", "--json", cwd=here).json
     assert (status["logs"], status["verdict"]) == (2, f"{first}.")
@@ -178,3 +178,12 @@ def test_nothing_can_be_run_in_an_import(here: Path, args: tuple[str, ...]) -> N
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["kind"]) == (2, "not_comparable")
     assert "imported" in error["message"]
+
+
+def test_report_of_a_log_is_the_page_of_its_import(here: Path) -> None:
+    done = metaloop("report", "night/results.tsv", cwd=here)
+    assert done.stdout == "night/results.html\n" and not [*here.glob("studies/import-night*")]
+    html = (here / "night" / "results.html").read_text()
+    assert "line 4 (lucky restart)" in html and "metaloop sql STUDY" in html and "/tmp" not in html
+    done = metaloop("report", "unsure/results.tsv", code=2, cwd=here)
+    assert "nothing says whether" in done.stderr and "metaloop import unsure/results.tsv" in done.stderr

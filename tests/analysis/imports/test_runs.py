@@ -15,6 +15,9 @@ import pytest
 
 from analysis.imports.columns import Stated
 from analysis.imports.noise import MeasurementNoise
+from analysis.imports.runs import runs_of
+from analysis.imports.table import log_of_text
+from analysis.statistics import family_p
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in_one, rows
 from tests.analysis.imports.samples import tsv
@@ -34,6 +37,7 @@ class Log:
 
 near = pytest.approx
 CHANCE = statistics.NormalDist().inv_cdf(3.625 / 4.25)  # SDs that the best of CANONICAL's tries gains by noise alone
+CHANCE_OF_ROWS = statistics.NormalDist().cdf(-0.1 / math.sqrt(2 * 0.3 * 0.7 / 400))
 NEWEST = tsv("time|description|score", "2026-01-03|c|3", "2026-01-02|b|2", "2026-01-02|a2|1.5", "2026-01-01|a|1")
 GOOD = tsv("id|loss|status|good", "1|3|keep|no", "2|2|keep|yes", "3|1|keep|no")
 POOLED = ["a|1.0|keep|baseline", "a|1.2|discard|baseline", *(f"b|{value}|discard|wide" for value in (3.0, 3.1, 3.2))]
@@ -67,7 +71,7 @@ LOGS = {
     "a best that was measured again at a third": Log(
         samples.RERUN_LOWER,
         {"claimed_gain": near(0.8), "rerun_gain": near(0.2), "noise_sd": near(0.01), "noise_df": 2, "noise_sources": 1,
-         "noise_steps": 0},
+         "noise_steps": 1},
         {"again": [None, None, None, 4, 4, 4, None]}),
     "re-runs that are worse": Log(
         samples.RERUN_LOWER.replace("0.29", "0.09").replace("0.31", "0.11"), {"noise_steps": 2}),
@@ -78,6 +82,12 @@ LOGS = {
     "the number of a seed or of a try names no experiment, and a re-run is no new best": Log(
         tsv("exp|val_acc|what", "1|.8|start", "2|.85|x", "3|.9|y", "4|.91|seed 2 of best", "5|.89|rerun 2 of the best"),
         {"noise_sources": 1, "new_bests": 2}, {"again": [None, None, None, 4, 4]}),
+    "a re-run before the row of its script is part of the decision, and shows noise": Log(
+        tsv("commit|val_loss|status|description", "a|2.0|keep|baseline", "b|1.6|discard|wider, again (replicate)",
+            "c|1.5|keep|wider", "d|1.7|discard|deeper"),
+        {"kept": 1, "tried": 2, "reruns": 1, "noise_sd": near(0.1 / math.sqrt(2)), "baseline": 2.0},
+        {"line": [2, 4, 3, 5], "again": [None, None, 4, None], "step_gain": [None, near(0.5), None, None],
+         "step_p": [None, near(family_p(0.45 / (0.1 / math.sqrt(2) * math.sqrt(1 + 1 / 2)), 1, 2)), None, None]}),
     "copied rows show no noise": Log(
         tsv("commit|val_loss|status|what", "a|2.0|keep|baseline", "a|2.0|keep|baseline", "b|1.9|keep|x"),
         {"noise_sd": None, "noise_steps": None, "noise_share": None, "reruns": 1}),
@@ -95,8 +105,7 @@ LOGS = {
     "rows alone are a noise, that of the share nearest to a half": Log(
         samples.SHARES,
         {"noise_sd": None, "n_rows": 400, "rows_sd": near(math.sqrt(0.3 * 0.7 / 400)), "noise_steps": 2},
-        {"step_p": [None, near(statistics.NormalDist().cdf(-0.01 / math.sqrt(2 * 0.3 * 0.7 / 400))), near(0.001, 1),
-                    near(statistics.NormalDist().cdf(-0.01 / math.sqrt(2 * 0.3 * 0.7 / 400)))]},
+        {"step_p": [None, 1.0, near(3 * CHANCE_OF_ROWS, rel=1e-3), 1.0]},
         Stated(rows=400)),
     "rows in percent": Log(
         tsv("commit|val_acc|status", "a|70.0|keep", "b|81.0|keep"),
@@ -248,8 +257,14 @@ def test_a_re_run_is_one_whatever_its_status_says(tmp_path: Path, status: str) -
     wider, gelu = [row for row in rows(tmp_path, "step_gain", "step_tries", "step_p") if row[0] is not None]
     assert wider[:2] == (near(0.1), 1) and gelu[:2] == (near(0.05), 2)
     noise = MeasurementNoise(sd, 2)
-    assert wider[2] == near(noise.p(1.9 - 1.75, 1, 2, 2))
-    assert gelu[2] == near(noise.p(1.8 - 1.85, 2, 1, 3))
+    assert wider[2] == near(family_p(*noise_t(noise, 1.9 - 1.75, 2, 2), 2))  # one of the two kinds of test
+    assert gelu[2] == near(family_p(*noise_t(noise, 1.8 - 1.85, 1, 3), 2 * 3))
+
+
+def noise_t(noise: MeasurementNoise, step: float, n: int = 1, n_before: int = 1) -> tuple[float, float]:
+    found = noise.difference(step, n, n_before)
+    assert found.se
+    return step / found.se, found.df
 
 
 @pytest.mark.parametrize(("tries", "df"), [(1, 2), (1, 10), (5, 4), (20, 10)])
@@ -261,10 +276,29 @@ def test_how_often_noise_alone_passes(tries: int, df: int) -> None:
         sd = math.sqrt(sum(rng.gauss(0, 1) ** 2 for _ in range(df)) / df)
         step = max(rng.gauss(0, 1) for _ in range(tries)) - rng.gauss(0, 1)
         noise = MeasurementNoise(sd, df, 1)
-        passed += (noise.p(step, tries) or 0.0) <= 0.05
-        found += (noise.p(step + 100.0, tries) or 0.0) <= 0.05
+        passed += family_p(*noise_t(noise, step), tries) <= 0.05
+        found += family_p(*noise_t(noise, step + 100.0), tries) <= 0.05
     assert passed / 2000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 2000) and found / 2000 > 0.9
     assert tries > 1 or passed / 2000 > 0.03
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3], ids=["nothing measured again", "some kept rows measured again"])
+def test_steps_of_a_log_without_effect_rarely_count(share: float) -> None:
+    """In at most one log in twenty any kept row counts, however many tries and kept rows it has."""
+    rng, logs = random.Random(9), 400
+    false = 0
+    for _ in range(logs):
+        best, lines = 9.0, ["id|loss|status|what", *(f"a|{rng.gauss(1, 0.1)}|discard|baseline" for _ in range(9))]
+        for number in range(40):
+            value = rng.gauss(1, 0.1)
+            lines.append(f"c{number}|{value}|{'keep' if value < best else 'discard'}|change {number}")
+            if value < best and rng.random() < share:
+                again = (f"c{number}|{rng.gauss(1, 0.1)}|rerun|change {number}" for _ in range(2))
+                lines += again
+            best = min(best, value)
+        [run] = runs_of(log_of_text(tsv(*lines)), Stated())
+        false += any((row.step_p or 1.0) <= 0.05 for row in run.rows)
+    assert false / logs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / logs)
 
 
 def test_what_a_loop_without_effect_gains() -> None:
@@ -276,6 +310,7 @@ def test_what_a_loop_without_effect_gains() -> None:
 
 def test_noise_of_rows_rerun_many_times_stays() -> None:
     noise = MeasurementNoise(0.01, 4, 1, 100, 0.04)
-    many, known = noise.p(0.1, 1, 1000, 1000), MeasurementNoise(rows_sd=0.04, n_rows=100).p(0.1, 1)
-    assert many == near(known, rel=0.01) and (noise.p(0.1, 1) or 0.0) > (known or 1.0)
+    many = noise.difference(0.1, 1000, 1000).one_sided()
+    known = MeasurementNoise(rows_sd=0.04, n_rows=100).difference(0.1).one_sided()
+    assert many == near(known, rel=0.01) and noise.difference(0.1).one_sided() > known
     assert noise.best_of(10) == near(math.hypot(0.01, 0.04) * statistics.NormalDist().inv_cdf(10.625 / 11.25))

@@ -26,7 +26,7 @@ from programs.common.errors import EnvironmentProblem
 from tests.meta.cli_study import metaloop
 from tests.studies import make_study, program, silent
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop-research[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
 ENTRIES = [Entry(program("stock")), Entry(program("other", "  no_repeat: false\n"))]
 RUNS = 3

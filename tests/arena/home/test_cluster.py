@@ -66,7 +66,7 @@ def test_unknown_executor_of_serve_is_refused(project: Project, monkeypatch: pyt
 def test_ray_nodes_verify_as_many_proposals_as_they_have_devices_for(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop-research[ray]'")
     from arena.cluster.executor import RayExecutor
     from bench.cluster import two_nodes
 
