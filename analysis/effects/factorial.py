@@ -33,14 +33,14 @@ class AblationRun:
 
 
 def factorial_credits(scope: Scope) -> list[CreditRow]:
-    """One row per factor of each ablation, best first; ``p_holm``: over those of one; ``shrunk``: pooled over all of them; ``q`` is still missing.
+    """One row per factor of each ablation, best first; ``p_holm``: corrected over those of one; ``shrunk``: pooled over
+    all of them; ``q`` is still missing.
 
     The factors of a run come from its program, not from the plan, so that a directive that was removed together with
     its enclosing one counts as removed.
     """
-    scope.table("effects/scored_turns")
     matches: dict[str, list[AblationRun]] = defaultdict(list)
-    for row in scope.rows("effects/factorial_runs", AblationRun):
+    for row in ablation_runs(scope):
         matches[row.match_id].append(row)
     found = []
     for runs in matches.values():
@@ -59,8 +59,15 @@ def factorial_credits(scope: Scope) -> list[CreditRow]:
             directive_id=directive, program_id=program_id, match_id=match_id, shrunk=shrunk.value, shrunk_se=shrunk.se,
             p_holm=p if effect.se else None, is_followed=followed,
         ))  # fmt: skip
-    scope.con.execute("DROP TABLE scored_turns")
     return sorted(out, key=lambda c: (-c.gain, c.credit_id))
+
+
+def ablation_runs(scope: Scope) -> list[AblationRun]:
+    """The runs and turns of all planned ablations on a task."""
+    scope.table("effects/scored_turns")
+    runs = scope.rows("effects/factorial_runs", AblationRun)
+    scope.con.execute("DROP TABLE scored_turns")
+    return runs
 
 
 def effects_on(values: Sequence[float], runs: Sequence[AblationRun]) -> list[Estimate | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from analysis.study import query
 from tests.llm import followers
@@ -87,7 +88,8 @@ def test_the_plan_says_turns_power_and_price_and_refuses_what_is_too_small(here:
     plan = metaloop("ablate", "rules.md", *HOW, "--dry-run", "--json").json
     assert (plan["directives"], plan["lineages"], plan["turns"], plan["runs"]) == (4, 2, 64, 2)
     assert plan["tokens"] > 64 * 1000 and "not priced" in plan["price"]
-    assert "95% intervals of about ± 0.51 SD between turns" in plan["power"] and "Holm" in plan["power"]
+    half = f"± {stats.t.ppf(0.975, 64 - 8 - 4) * 2 / 64**0.5:.2f} SD between turns"  # 8 blocks, 4 directives
+    assert half in plan["power"] and "after Holm" in plan["power"]
     twice = metaloop(
         "ablate", "rules.md", *HOW, "--budget", f"{2.2 * plan['device_seconds']}s", "--dry-run", "--json"
     ).json
