@@ -27,7 +27,8 @@ from trainer.task import Task
 
 LEAST_REPEATED = 30  # experiments of a night from which on wins are trained twice
 SECOND = 1  # the seed with which wins and `main` are trained again
-BY, BEGUN = "night", "the script that the night begins with"
+BY, BEGUN = "night", "main of the night before"
+DRAWN = "a script with settings drawn at random"
 NOTHING_LEFT = "no program had anything more to try"
 ALL_PLAYED = "all planned turns were played"
 
@@ -130,11 +131,13 @@ class Night:
         if self._start is None or self._start == bench.baseline.source:
             return
         known = (one for one in bench.history if one.source == self._start)  # an agent's night that is resumed
-        begun = next(known, None) or bench.experiment(Proposal(proposer=BY, description=BEGUN, source=self._start))
+        description = DRAWN if self._order.blocks else BEGUN
+        first = Proposal(proposer=BY, description=description, source=self._start)
+        begun = next(known, None) or bench.experiment(first)
         if begun.ok:
             self._again(bench, [begun])
         if not begun.decision:
-            why = BEGUN if begun.ok else f"{begun.status}: {begun.reason}"
+            why = description if begun.ok else f"{begun.status}: {begun.reason}"
             bench.decide(begun, "keep" if begun.ok else "discard", why)
 
     def _play(self, bench: Bench, turns: Iterator[NightTurn]) -> None:

@@ -59,8 +59,7 @@ class AblateFlags:
 @verb(
     ("metaloop ablate my/program.md -t tinylm --budget 2h", "the effect of each directive"),
     ("metaloop ablate my/program.md -m gpt-4o-mini --max-usd 20", "which sentence helps this model"),
-    ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept change of one run"),
-    ("metaloop ablate r3f2 -s studies/import-NAME -t my/repo --dry-run", "of an imported run; the plan and its cost"),
+    ("metaloop ablate r3f2 -s studies/NAME --dry-run", "of each kept change of a run; the plan"),
 )
 def ablate(
     out: Output,

@@ -73,7 +73,6 @@ class MatchFlags:
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
     ("metaloop match my/program.md -t strokes,tinylm", "does it win on both tasks?"),
-    ("metaloop match my/program.md -n 1 --no-controls", "one run, to look at"),
     ("metaloop match A.md B.md -m gpt-4o-mini --set unit=turn", "by turns on one train.py, the league"),
 )
 def match(

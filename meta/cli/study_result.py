@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from analysis.effects.factorial import SCORE
 from analysis.effects.league import LEVEL as LEAGUE_LEVEL
 from analysis.effects.league import league_test, scored_turns
 from analysis.statistics import mean_interval
@@ -162,7 +163,7 @@ def show_ablation_result(out: Output, folder: Path, identity: str) -> list[str]:
     views.show(out, rows, view, extra={"study": resolve.shown(folder), **whole})
     if whole and out.mode != "json":
         out.thing(whole)
-    elif seeds[0]["n"] == 1:
+    elif seeds[0]["n"] == 1 and rows[0]["unit"] != SCORE:
         out.note(ONE_SEED)
     study = resolve.typed(folder)
     return [f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}"]

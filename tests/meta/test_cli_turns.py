@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from analysis.study import query
+from bench import league
 from tests.llm import followers
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded
 from tests.llm.kits import environment
@@ -41,7 +42,7 @@ def effects(folder: str) -> dict[str, dict[str, Any]]:
     return {row["label"]: row for row in query(Path(folder), "FROM credit WHERE method = 'factorial'")}
 
 
-def test_an_ablation_of_prose_shows_the_sentence_that_helps(here: Path) -> None:
+def test_an_ablation_of_prose_shows_the_sentence_that_helps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = metaloop("ablate", "rules.md", *HOW, "-s", "s", "--json").json
     rows, [played] = effects("s"), query(here / "s", "SELECT count(*) AS turns, max(block) AS block FROM night_turns")
     assert (played["turns"], played["block"]) == (64, 3) and {row["n"] for row in rows.values()} == {64}
@@ -53,6 +54,10 @@ def test_an_ablation_of_prose_shows_the_sentence_that_helps(here: Path) -> None:
     shown = metaloop("show", helpful["credit_id"], "-s", "s", "--json").json
     assert shown["rests_on_rows"] == 64 and query(here / "s", shown["sql"])[0]["held"]
     assert metaloop("resume", "s", "--json").json["items"] == made["items"]
+    capsys.readouterr()
+    league.sentences(["s", "s"])  # the figures of a season, over several studies
+    told = capsys.readouterr().out
+    assert "turns, sentences: 128, 4" in told and f"{followers.HELPFUL}: {helpful['estimate']:.2f} [" in told
     metaloop("report", "s", "-o", "report.html")
     page = (here / "report.html").read_text()
     assert followers.HELPFUL in page and "1 of 4 directives of rules has a significant effect" in page
@@ -100,7 +105,7 @@ def test_the_plan_says_turns_power_and_price_and_refuses_what_is_too_small(here:
     assert one["factors"][0]["text"] == followers.HELPFUL and one["directives"] == 1
 
 
-def test_a_league_shows_the_program_that_helps(here: Path) -> None:
+def test_a_league_shows_the_program_that_helps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, text in (("bold", followers.HELPFUL), ("calm", followers.NULL), ("plain", "Lower the loss.")):
         (here / f"{name}.md").write_text(f"# {name}\n\n{text}\n")
     words = (
@@ -127,3 +132,6 @@ def test_a_league_shows_the_program_that_helps(here: Path) -> None:
     starts = query(here / "s", "SELECT DISTINCT source_id FROM experiments WHERE proposer = 'night' AND replicate = 0")
     assert len(starts) == 1  # the second lineage begins at another script
     assert cli(*words[:2], *words[4:], "-s", "one").returncode == 2
+    capsys.readouterr()
+    league.main(["against", "s", "vs", "s"])
+    assert "nights over the plain loop: 1.00 [" in capsys.readouterr().out
