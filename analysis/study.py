@@ -30,6 +30,7 @@ COMPUTED = {
     "scales": ("analysis.views.scales:task_scales", "analysis.views.scales:TaskScale"),
     "credit": ("analysis.effects.attribution:credit", "analysis.effects.rows:CreditRow"),
     "transfer": ("analysis.transfer:transfer_cells", "analysis.transfer:Cell"),
+    "league": ("analysis.effects.league:league", "analysis.effects.league:LeagueRow"),
     "contributions": ("analysis.effects.contributions:contributions", "analysis.effects.contributions:Contribution"),
 }
 #: of `queries/facts`, where what several queries need is defined once; `program_scores` there needs `scales`

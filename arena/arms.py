@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from arena.study.task_study import TaskStudy
+from inner_loop.contracts import UNPLANNED, TurnOrder
 from programs.common.ids import content_id
 from programs.common.text import in_turns
 from programs.diff import diff
@@ -20,11 +21,12 @@ PAIRED = ("race", "generation")  # purposes; the test of a confirmation needs in
 @dataclass(frozen=True)
 class Entry:
     """A program and the role in which it takes part: program, control, a/a, champion, without-ideas, learnt, night.
-    ``beside``: those that take turns with it in a night."""
+    ``beside``: those that take turns with it in a night, in this ``order``."""
 
     program: Program
     role: str = "program"
     beside: tuple[Program, ...] = ()
+    order: TurnOrder = UNPLANNED
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Arm:
     twin: int
     paired_with: str = ""
     beside: tuple[Program, ...] = ()  # see `Entry`
+    order: TurnOrder = UNPLANNED
 
     @property
     def names(self) -> str | None:
@@ -92,7 +95,7 @@ def enter(
         arm_id = content_id("a", match_id, entry.program.program_id, str(twin))
         partner = partner_of(entry.program, arms) if purpose in PAIRED and not twin else ""
         partner = partner if pairs is None else pairs.get(arm_id, "")
-        arms.append(Arm(arm_id, entry.program, entry.role, twin, partner, entry.beside))
+        arms.append(Arm(arm_id, entry.program, entry.role, twin, partner, entry.beside, entry.order))
     return Match(match_id, label, purpose, stream, tuple(arms), generation)
 
 

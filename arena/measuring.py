@@ -39,6 +39,7 @@ from trainer.task import Task
 if TYPE_CHECKING:
     from trainer.rows import Rows
 
+CHANGED = 3  # settings of the script that a further night begins with
 Key = TypeVar("Key")
 Trained = TypeVar("Trained", BaselineEvent, HarvestExperimentEvent, ReplayEvent)
 
@@ -160,8 +161,18 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
         recorded=on.state.run(run_id).recorded,
         task=on.task_id,
         beside=tuple((program.name, program.document) for program in arm.beside),
-        start=tuple(on.config.start) if arm.beside else (),
+        start=start_of(on, match, arm, index),
+        order=arm.order,
     )
+
+
+def start_of(on: TaskStudy, match: Match, arm: Arm, index: int) -> tuple[tuple[str, str], ...]:
+    """The files that a night begins with. Of several nights with a planned number of turns each but the first begins
+    at a script with a few settings drawn at random, so that not all of them end near the same best script."""
+    if arm.order.blocks and index:
+        seed = on.streams.seed("search", "start", match.label, index)
+        return on.task.edits.drawn(on.task.baseline(), CHANGED, np.random.default_rng(seed)).files
+    return tuple(on.config.start) if arm.beside else ()
 
 
 def split_of(on: TaskStudy, stream: Stream, label: str, index: int, k: int) -> str:

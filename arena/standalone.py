@@ -14,7 +14,9 @@ from arena.study.task_study import TaskStudy, tasks_of
 from arena.work.executor import Progress
 from arena.work.executors import at_work
 from inner_loop.behaviour import behaviour_id
+from inner_loop.contracts import TurnOrder
 from programs.common.ids import content_id
+from programs.program import Program
 from trainer.task import Task
 
 RACE_FIRST = 3  # docs/log/racing.md
@@ -41,6 +43,26 @@ def play_entries(
         for on in tasks_of(study):
             match = match_on(on, entries)
             play(on, executor, match, racer(study, match, runs, batch, rule), progress)
+            matches.append(match)
+    return matches
+
+
+def play_in_turns(
+    study: Study, programs: Sequence[Program], lineages: int, blocks: int, progress: Progress
+) -> list[Match]:
+    """Play so many nights of the programs on each task of the study, with ``blocks`` turns of each program; the same
+    programs again resume the same nights."""
+    matches = []
+    (first, *beside), order = programs, TurnOrder(blocks)
+    label = "turns-" + content_id("", *(program.program_id for program in programs))
+    with at_work(study, progress) as executor:
+        for program in programs:
+            study.admit(program, generation=0, operator="entry")
+        for on in tasks_of(study):
+            entries = [Entry(first, "night", tuple(beside), order)]
+            name = f"{label}-{on.task.name}" if on.task_id else label
+            match = enter(on, name, entries, purpose="night", stream="selection", generation=0)
+            play(on, executor, match, Allocation({match.arms[0].arm_id: lineages}), progress)
             matches.append(match)
     return matches
 

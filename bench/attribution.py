@@ -1,6 +1,10 @@
 """Attribution against planted truth.
 
-python -m bench.attribution [factorial|named ...] [REPLICATES]    default: both
+python -m bench.attribution [factorial|named|turns ...] [REPLICATES]    default: all
+
+turns: an ablation of twelve sentences by 512 turns, as `metaloop ablate -m MODEL` plans it for two tasks. Scores
+are drawn from the recorded turns of the league (bench.league), whose mean falls from block to block; four sentences add
+the effect that the plan calls detectable, half of it with a turn that has them, and take it without them.
 
 The law (bench/planted_laws.py, the coarse level: from directives straight to gains, nothing is run): 20
 directives, six with absolute effects 1, .9, .8, .4, .3, .2, signs and places drawn, 14 with none; the noise between
@@ -14,19 +18,25 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from analysis.effects import designs
+from analysis.statistics import holm
 from analysis.study import query
-from bench.common import figure, share_interval
+from bench import league
+from bench.common import figure, share_figure, share_interval
 from bench.planted_laws import SIX_OF_TWENTY, RunLaw, planted_directives
 from bench.planted_study import Study, on_disk
+from meta.kinds.ablation import detectable_effect
+from meta.kinds.power import TURN_SD
 
 APART = RunLaw(sd=1.0, drift=0.5)
 REPLICATES, STUDIES, LEDGERS = 2000, 1000, 200
 ABLATION = 120  # runs
+TURN_REPLICATES = 100
 NAMED = "SELECT directive_id, estimate FROM credit WHERE method = 'factorial'"
 
 
@@ -84,6 +94,28 @@ def planted(replicate: int, folder: Path | None = None) -> tuple[Study, str]:
     return study, study.evolve(own=list(law.effects))
 
 
+def turns(replicates: int = TURN_REPLICATES) -> None:
+    """The power that a plan of turns states, and whether its intervals contain the truth, at scores of real turns."""
+    recorded = league.table_of(league.recorded())
+    rng, names = np.random.default_rng(4), [f"d{i}" for i in range(12)]
+    seen, hits, any_null = list[bool](), list[bool](), list[bool]()
+    for replicate in range(replicates):
+        design = replace(designs.plan(names, 512, replicate), of_turns=True)
+        effect = detectable_effect(design) * TURN_SD
+        truth = np.array([effect] * 4 + [0.0] * 8)
+        rows = np.array([row for k in range(design.blocks) for row in (design.mirror if k % 2 else design.plain)])
+        blocks = np.repeat(np.arange(design.blocks), design.order)
+        scores = np.array([rng.choice(recorded[:, block % league.BLOCKS].ravel()) for block in blocks])
+        fitted = designs.estimate(rows.tolist(), (scores + (rows - 0.5) @ truth).tolist(), blocks.tolist())
+        ends = [effect.interval() if effect else (None, None) for effect in fitted]
+        hits += [(low or 0.0) <= value <= (high or 0.0) for value, (low, high) in zip(truth, ends, strict=True)]
+        seen += [(low or 0.0) > 0.0 for low, _ in ends[:4]]
+        any_null.append(min(holm([(each.p() if each else None) or 1.0 for each in fitted[4:]])) < 0.05)
+    share_figure("turns_power", seen, "0.80")
+    share_figure("turns_coverage", hits, "0.95")
+    share_figure("turns_any_null_sentence_announced", any_null, "<= 0.05")
+
+
 def through_the_ledger(replicate: int) -> bool:
     with tempfile.TemporaryDirectory(dir=memory()) as folder:
         study, _ = planted(replicate, Path(folder))
@@ -104,7 +136,7 @@ def memory() -> Path | None:
 
 
 def main(words: Sequence[str]) -> None:
-    parts = {"factorial": factorial, "named": named}
+    parts = {"factorial": factorial, "named": named, "turns": turns}
     counts = [int(word) for word in words if word.isdecimal()]
     for word in [word for word in words if word in parts] or list(parts):
         parts[word](*counts)

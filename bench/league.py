@@ -1,15 +1,15 @@
-"""The league: do program.md files differ when a real model follows them?
+"""The league: what our recorded turns of a frontier model show about the words of a program.md.
 
-python -m bench.league                           every figure, from bench/results/league: no key, no training
-python -m bench.league play FOLDER TASK NUMBER   one lineage, with the model at OPENAI_API_BASE; goes on after a stop
-python -m bench.league pack FOLDER               lineages become recordings, from which the figures are computed
-python -m bench.league nights                    two nights with a model in both loops: a child against its parent
-python -m bench.league design [LINEAGES]         how large a difference has to be, by turns of the scripted researcher
+python -m bench.league [WORD …]      no key, no training; without a word: programs
 
-The eight programs of examples/league take turns on one lineage of train.py in random blocks (`inner_loop.night`), four
-blocks a lineage; from the second one on, a lineage begins at a script with three settings drawn at random. A turn
-scores log(1 + gain / SD between seeds). The one test compares the spread of the programs' means with all orders within
-blocks. Intervals of a program are over lineages; two programs differ by Tukey's range of block and program.
+programs             the eight programs of examples/league, from bench/results/league
+nights               two nights with a model in both loops: a child against its parent
+sentences STUDY …    the table of `metaloop ablate PROGRAM -m …` over several studies together, as on two tasks
+against NIGHT … vs PLAIN …    main of nights against the final script of the plain loop, with the same model
+
+A turn scores log(1 + gain / SD between seeds). The one test of the programs compares the spread of their means with all
+orders within blocks; their intervals are over lineages; two differ by Tukey's range of block and program.
+docs/league.md has the commands that play.
 """
 
 from __future__ import annotations
@@ -20,35 +20,30 @@ import math
 import re
 import sys
 import tarfile
-import tempfile
-import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import norm, studentized_range
+from scipy.stats import norm
 
 from analysis.effects.contributions import block_test, scores
-from bench.common import figure, mean_of, night_turns
+from analysis.effects.factorial import AblationRun, ablation_runs, effects_on, follows
+from analysis.effects.league import alike_p, largest_difference
+from analysis.statistics import holm, welch_difference
+from analysis.study import read_study
+from analysis.views.scope import scopes
+from bench.common import figure, mean_of, night_turns, sql
 from inner_loop.events import CallEvent, Event, Experiment, NightTurnEvent, read_event
 from inner_loop.researchers.chat import REPAIRS
-from inner_loop.run import run
-from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
-from trainer.data import DataStore
-from trainer.edits import Edit
-from trainer.experiment import Trainer
-from trainer.source import Source
-from trainer.streams import Streams
 from trainer.task import Task
 
 PROGRAMS = Path(__file__).parents[1] / "examples" / "league"
 RECORDINGS = Path(__file__).parent / "results" / "league"
-BLOCKS, EXPERIMENTS, CHANGED = 4, 70, 3  # of a lineage; the budget that its prompts state; settings of its start
-ORDERS, SEED, LEVEL = 9_999, 1, 0.05
-MODEL = ModelConfig(models=("openai/by-hand",), call_timeout=1800.0, patience=3600.0)
+BLOCKS = 4  # of a lineage
+FINAL_GAINS = "SELECT task, verified_gain, claimed_gain FROM runs WHERE verified_gain IS NOT NULL ORDER BY run_id"
 
 
 @dataclass(frozen=True)
@@ -74,58 +69,6 @@ class Lineage:
 
 def league() -> list[Program]:
     return [Program.parse(path.read_text("utf-8"), path.stem) for path in sorted(PROGRAMS.glob("*.md"))]
-
-
-def start_of(task: Task, number: int) -> Source | None:
-    """The script that a lineage begins at: of the first the untouched one."""
-    if number == 1:
-        return None
-    rng = np.random.default_rng([SEED, number])
-    own = task.edits.config(task.baseline())
-    knobs = [knob for knob in task.edits.knobs if knob.kind != "patch"]
-    chosen = [knobs[at] for at in rng.permutation(len(knobs))[:CHANGED]]
-    others = [[value for value in knob.values if value != own[knob.name]] for knob in chosen]
-    edit = Edit({knob.name: each[rng.integers(len(each))] for knob, each in zip(chosen, others, strict=True)})
-    return task.edits.apply(task.baseline(), edit)
-
-
-def play(folder: Path, name: str, number: int, recorded: Sequence[Event] = (), researcher: str = "chat") -> Lineage:
-    """Play a lineage, or the rest of one; its events are appended to ``folder``/NAME-NUMBER.jsonl."""
-    task, programs, streams = Task.load(name), league(), Streams.from_seed(number)
-    events, whole = list(recorded), BLOCKS * len(programs)
-    turns = sum(isinstance(one, NightTurnEvent) for one in events)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}-{number}.jsonl").open("a", encoding="utf-8") as out:
-
-        def emit(event: Event) -> None:
-            nonlocal turns
-            out.write(json.dumps(event.to_record(), ensure_ascii=False) + "\n")
-            out.flush()
-            events.append(event)
-            turns += isinstance(event, NightTurnEvent)
-
-        run_id = f"{name}-{number}"
-        seed = zlib.crc32(run_id.encode())
-        context = RunContext(MODEL, run_id, study=folder, recorded=recorded, emit=emit, record=folder / "prompts")
-        with Trainer(task, DataStore(task, streams, folder / "data")) as trainer:
-            run(
-                programs[0], trainer, run_id=run_id, run_seed=seed, streams=streams, emit=emit, folder=None,
-                budget_seconds=EXPERIMENTS * task.cost_seconds, researcher=researcher, recorded=recorded,
-                should_stop=lambda: turns >= whole, context=context, beside=programs[1:], start=start_of(task, number),
-            )  # fmt: skip
-    return Lineage(name, number, events)
-
-
-def pack(folder: Path) -> None:
-    """Events and prompts of each complete lineage as one compressed file."""
-    for file in sorted(folder.glob("*-*.jsonl")):
-        prompts = folder / "prompts" / file.name
-        lines = file.read_text("utf-8") + "".join(
-            json.dumps({"kind": "prompt", "number": one["number"], "request": one["request"], **one["asked"]}) + "\n"
-            for one in map(json.loads, prompts.read_text("utf-8").splitlines())
-        )
-        RECORDINGS.mkdir(parents=True, exist_ok=True)
-        (RECORDINGS / f"{file.stem}.jsonl.xz").write_bytes(lzma.compress(lines.encode(), preset=9))
 
 
 def recorded() -> list[Lineage]:
@@ -161,24 +104,6 @@ def table_of(lineages: Sequence[Lineage]) -> np.ndarray:
         for row, score in zip(rows, scores(rows, sd[one.task]), strict=True):
             table[at, row.block, ids.index(row.program_id)] += score
     return table
-
-
-def block_p(table: np.ndarray, orders: int = ORDERS) -> float:
-    """The p of all programs being alike: the spread of their means against that of random orders within blocks."""
-    blocks, rng = table.reshape(-1, table.shape[-1]), np.random.default_rng(SEED)
-    seen = np.var(blocks.mean(axis=0))
-    drawn = [np.var(rng.permuted(blocks, axis=1).mean(axis=0)) for _ in range(orders)]
-    return float((1 + sum(one >= seen - 1e-12 for one in drawn)) / (1 + orders))
-
-
-def largest(table: np.ndarray) -> tuple[float, float]:
-    """The largest difference of two programs' mean scores, and by how much it may be larger (Tukey's range)."""
-    blocks = table.reshape(-1, table.shape[-1])
-    rows, columns = blocks.shape
-    rest = blocks - blocks.mean(axis=1, keepdims=True) - blocks.mean(axis=0) + blocks.mean()
-    freedom = (rows - 1) * (columns - 1)
-    half = studentized_range.ppf(1 - LEVEL, columns, freedom) * math.sqrt((rest**2).sum() / freedom / rows)
-    return float(np.ptp(blocks.mean(axis=0))), float(half)
 
 
 @dataclass
@@ -230,8 +155,9 @@ def habits(lineages: Sequence[Lineage]) -> dict[str, Habits]:
     return found
 
 
-def report(lineages: Sequence[Lineage]) -> None:
-    programs, table = league(), table_of(lineages)
+def programs(lineages: Sequence[Lineage]) -> None:
+    """Print the table of the eight programs and the one test."""
+    played, table = league(), table_of(lineages)
     calls = [call for one in lineages for call in one.calls]
     figure("lineages", ", ".join(f"{one.task} {one.number}" for one in lineages))
     figure("turns and calls", f"{sum(len(one.turns) for one in lineages)}, {len(calls)}")
@@ -244,15 +170,15 @@ def report(lineages: Sequence[Lineage]) -> None:
     head = "kept failed several code repeated shorter lines tokens"
     print(f"\n{'program':16}{'score':>24}{'early':>7}{'late':>7}  {'  '.join(f'{w:>8}' for w in head.split())}")
     for at in np.argsort(-table.mean(axis=(0, 1))):
-        each, program = table[:, :, at], programs[at]
+        each, program = table[:, :, at], played[at]
         early, late = each[:, : BLOCKS // 2].mean(), each[:, BLOCKS // 2 :].mean()
         shown = "  ".join(f"{word:>8}" for word in said[program.program_id].row())
         score = f"{each.mean():.2f} ({mean_of(list(rest[:, :, at].mean(axis=1)), 2).split(' of')[0]})"
         print(f"{program.name:16}{score:>24}{early:7.2f}{late:7.2f}  {shown}")
     print("score: mean of log(1 + gain / SD) a turn, in brackets less the mean of all programs, 95% over lineages\n")
     for name, part in (("all", table), ("early", table[:, : BLOCKS // 2]), ("late", table[:, BLOCKS // 2 :])):
-        seen, half = largest(part)
-        figure(f"{name}, all programs alike: p", f"{block_p(part):.3f}")
+        seen, half = largest_difference(part.reshape(-1, part.shape[-1]))
+        figure(f"{name}, all programs alike: p", f"{alike_p(part.reshape(-1, part.shape[-1])):.3f}")
         figure(f"{name}, largest difference of two programs", f"{seen:.2f}, at most {seen + half:.2f}")
 
 
@@ -282,48 +208,78 @@ def nights() -> None:
                 figure(f"  {names[program_id]} better than {names[parent]}, its parent: p", f"{p:.3f}")
 
 
-# --- design --------------------------------------------------------------------------------------------------------
+# --- a season played by the commands of docs/league.md ----------------------------------------------------------------
 
 
-def detects(scored: np.ndarray, lineages: int, times: float, rng: np.random.Generator, trials: int = 200) -> float:
-    """Share of leagues of such a size in which the test sees a program whose turns are the best of ``times`` tries."""
-    pool, programs, found = scored.ravel(), len(league()), 0
-    for _ in range(trials):
-        blocks = rng.choice(pool, (lineages * BLOCKS, programs))
-        more = rng.choice(pool, (lineages * BLOCKS, math.ceil(times) - 1)).max(axis=1, initial=0.0)
-        sure = rng.random(len(blocks)) < (times - 1 if times < 2 else 1.0)
-        blocks[:, 0] = np.where(sure, np.maximum(blocks[:, 0], more), blocks[:, 0])
-        found += block_p(blocks, 199) < LEVEL
-    return found / trials
+def sentences(studies: Sequence[str]) -> None:
+    """Print the effect of each sentence over the turns of several studies, with Holm's p."""
+    runs: list[AblationRun] = []
+    for study in studies:
+        with read_study(Path(study)) as con:
+            for scope in scopes(con):
+                runs += ablation_runs(scope)
+    effects = effects_on([run.gain for run in runs], runs)
+    known = [effect for effect in effects if effect is not None]
+    corrected = iter(holm([effect.p() or 1.0 for effect in known]))
+    figure("turns, sentences", f"{len(runs)}, {len(known)}")
+    for text, effect, followed in zip(runs[0].texts, effects, follows(runs), strict=True):
+        if effect is None:
+            continue
+        low, high = effect.interval()
+        shown = f"{effect.or_zero:.2f} [{low:.2f}, {high:.2f}], Holm's p {next(corrected):.3f}"
+        figure(f"  {text}", shown if followed else f"{shown}; not shown to be followed")
 
 
-def design(folder: Path, lineages: int) -> None:
-    played = [play(folder, "strokes", number, researcher="scripted") for number in range(1, 9)]
-    scored, rng = table_of(played), np.random.default_rng(SEED)
-    figure("mean score of a turn and its SD, scripted", f"{scored.mean():.2f}, {scored.std():.2f}")
-    for times in (1.0, 1.5, 2.0, 3.0, 5.0):
-        figure(
-            f"one of eight with {times:g} times the tries a turn, seen", f"{detects(scored, lineages, times, rng):.2f}"
-        )
+def against(words: Sequence[str]) -> None:
+    """Print gains of nights and of the plain loop, claimed and on fresh seeds, and the ratio of the means."""
+    at = words.index("vs")
+    nights, plain = (final_gains(studies) for studies in (words[:at], words[at + 1 :]))
+    for name, gains in (("nights", nights), ("plain loop", plain)):
+        for task, rows in gains.items():
+            verified, claimed = zip(*rows, strict=True)
+            figure(f"{name} on {task}: gain on fresh seeds; claimed", f"{mean_of(verified)}; {mean_of(claimed)}")
+    scaled: tuple[list[float], list[float]] = [], []
+    for task in nights.keys() & plain.keys():
+        scale = float(np.mean([verified for verified, _ in plain[task]]))
+        for side, gains in zip(scaled, (nights, plain), strict=True):
+            side += [verified / scale for verified, _ in gains[task]]
+    possible = possible_ratios(*scaled)
+    seen = float(np.mean(scaled[0]) / np.mean(scaled[1]))
+    figure("nights over the plain loop", f"{seen:.2f} [{possible.min():.2f}, {possible.max():.2f}]")
 
 
-def main(what: str = "", *words: str) -> None:
-    if what not in ("", "play", "pack", "design", "nights"):
-        raise SystemExit(f"{what}: no command of the league\n\n{__doc__}")
-    with tempfile.TemporaryDirectory() as temporary:
-        if what == "play":
-            folder, name, number = Path(words[0]), words[1], int(words[2])
-            file = folder / f"{name}-{number}.jsonl"
-            play(folder, name, number, _read(file, file.read_text("utf-8")).events if file.is_file() else ())
-        elif what == "pack":
-            pack(Path(words[0]))
-        elif what == "design":
-            design(Path(temporary), int((*words, "8")[0]))
-        elif what == "nights":
-            nights()
-        else:
-            report(recorded())
+def possible_ratios(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
+    """The ratios of two means up to 20, in steps of .01, that the samples do not exclude at 5% (Fieller 1954, by
+    Welch's test)."""
+    tried = np.arange(0, 20, 0.01)
+    intervals = [welch_difference(first, [ratio * value for value in second]).interval() for ratio in tried]
+    return tried[[(low or 0.0) <= 0.0 <= (high or 0.0) for low, high in intervals]]
+
+
+def final_gains(studies: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+    """By task, the gain on fresh seeds and the claimed one of each run that the studies verified."""
+    gains: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for study in studies:
+        for row in sql(Path(study), FINAL_GAINS):
+            gains[row["task"]].append((row["verified_gain"], row["claimed_gain"]))
+    return gains
+
+
+def main(words: Sequence[str]) -> None:
+    word, more = (words[0], words[1:]) if words else ("programs", [])
+    if word in ("-h", "--help"):
+        print(__doc__)
+    elif word == "programs" and not more:
+        programs(recorded())
+    elif word == "nights" and not more:
+        nights()
+    elif word == "sentences" and more:
+        sentences(more)
+    elif word == "against" and "vs" in more[1:-1]:
+        against(more)
+    else:
+        raise SystemExit(f"{' '.join(words)}: no command of the league\n\n{__doc__}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

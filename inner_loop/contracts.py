@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from inner_loop.events import Experiment, Proposal
 from programs.ideas import ProgramIdea
@@ -24,6 +24,18 @@ Turn = Generator[Proposal, Experiment, None]
 
 #: Settings of a program that have no effect in a night, which has its own rules for them.
 NIGHT_RULES = ("keep", "replicates", "screen", "wave", "confirm", "simplicity")
+
+
+class TurnOrder(NamedTuple):
+    """How the programs of a night take turns: in ``blocks`` blocks, or until the budget is spent (0). Their list is
+    divided into ``groups`` equal parts; the parts have a block each by turns, in which each program has one turn, in
+    random order."""
+
+    blocks: int = 0
+    groups: int = 1
+
+
+UNPLANNED = TurnOrder()
 
 
 @dataclass(frozen=True)

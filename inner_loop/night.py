@@ -8,6 +8,7 @@ experiment is spent on comparing programs, and each turn is a randomised compari
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BenchClosed
 from inner_loop.comparison import gain_over_source, judge, second_training
-from inner_loop.contracts import Turn, TurnResearcher, next_proposal
+from inner_loop.contracts import UNPLANNED, Turn, TurnOrder, TurnResearcher, next_proposal
 from inner_loop.events import Experiment, FindingEvent, NightTurnEvent, Proposal
 from inner_loop.researchers import find_researcher
 from inner_loop.run_context import RunContext
@@ -27,7 +28,9 @@ from trainer.task import Task
 LEAST_REPEATED = 30  # experiments of a night from which on wins are trained twice
 SECOND = 1  # the seed with which wins and `main` are trained again
 BY, BEGUN = "night", "main of the night before"
+DRAWN = "a script with settings drawn at random"
 NOTHING_LEFT = "no program had anything more to try"
+ALL_PLAYED = "all planned turns were played"
 
 
 @dataclass
@@ -59,15 +62,16 @@ Proposed = tuple[NightTurn, Proposal]  # what a turn proposes next
 
 class Night:
     """The researcher of a night. ``task``: without the edits of the programs. ``seeds``: one for the blocks, then one
-    for each program. ``start``: the `main` of an earlier night.
+    for each program. ``start``: the `main` of an earlier night, or another script to begin with.
 
     Raises UsageError for a kind of researcher that takes no turns.
     """
 
     def __init__(
         self, programs: Sequence[Program], task: Task, seeds: Sequence[int], context: RunContext, researcher: str,
-        start: Source | None = None,
+        start: Source | None = None, order: TurnOrder = UNPLANNED,
     ) -> None:  # fmt: skip
+        self._order = order
         make, count = find_researcher(researcher), len(programs)
         self._context, self._start, self._seed = context, start, seeds[0]
         self._seats: list[Seat] = []
@@ -84,7 +88,8 @@ class Night:
         self._recorded = {e.number: e for e in context.recorded if isinstance(e, NightTurnEvent)}
 
     def work(self, bench: Bench) -> None:
-        bench.repeats_wins = bench.budget_seconds / bench.cost() >= LEAST_REPEATED
+        is_long = bench.budget_seconds / bench.cost() >= LEAST_REPEATED
+        bench.repeats_wins = is_long or self._order.blocks > 0
         try:
             for seat in self._seats:
                 seat.researcher.open(bench)
@@ -95,15 +100,15 @@ class Night:
                 seat.researcher.close()
 
     def _turns(self) -> Iterator[NightTurn]:
-        """Random blocks, for ever."""
+        """Random blocks: the planned ones, else for ever."""
         import numpy as np
 
-        rng, number, block = np.random.default_rng(self._seed), 0, 0
-        while True:
-            for at in rng.permutation(len(self._seats)):
-                yield NightTurn(number, block, self._seats[at])
-                number += 1
-            block += 1
+        rng, (blocks, groups) = np.random.default_rng(self._seed), self._order
+        size = len(self._seats) // groups
+        for block in range(blocks) if blocks else itertools.count():
+            first = block % groups * size
+            for place, at in enumerate(rng.permutation(size)):
+                yield NightTurn(block * size + place, block, self._seats[first + at])
 
     def _turns_after(self, bench: Bench) -> Iterator[NightTurn]:
         """The turns that follow the recorded ones, of agents, whose experiments are restored and not replayed: first
@@ -112,7 +117,9 @@ class Night:
         for recorded in self._recorded.values():
             next(turns)
             after = recorded.first + recorded.count
-        cut = next(turns)
+        cut = next(turns, None)
+        if cut is None:
+            return
         cut.trained = [one for one in bench.history[after:] if one.program_id]
         cut.kept = [one for one in cut.trained if one.decision == "keep"]
         yield cut
@@ -124,28 +131,30 @@ class Night:
         if self._start is None or self._start == bench.baseline.source:
             return
         known = (one for one in bench.history if one.source == self._start)  # an agent's night that is resumed
-        begun = next(known, None) or bench.experiment(Proposal(proposer=BY, description=BEGUN, source=self._start))
+        description = DRAWN if self._order.blocks else BEGUN
+        first = Proposal(proposer=BY, description=description, source=self._start)
+        begun = next(known, None) or bench.experiment(first)
         if begun.ok:
             self._again(bench, [begun])
         if not begun.decision:
-            why = BEGUN if begun.ok else f"{begun.status}: {begun.reason}"
+            why = description if begun.ok else f"{begun.status}: {begun.reason}"
             bench.decide(begun, "keep" if begun.ok else "discard", why)
 
     def _play(self, bench: Bench, turns: Iterator[NightTurn]) -> None:
         """Turns of one experiment side by side, as many as the run has devices, longer ones one after another; until
-        the budget is spent, or no program has anything to try."""
+        the budget is spent, the planned turns are over, or no program has anything to try."""
         empty, most = 0, 2 * len(self._seats)
         width = bench.devices if self._seats[0].researcher.turn_size == 1 else 1
-        coming = next(turns)
+        coming = next(turns, None)
 
-        def goes_on() -> bool:
-            return empty < most and (bench.is_open or bool(coming.trained))
+        def is_playable(turn: NightTurn) -> bool:
+            return empty < most and (bench.is_open or bool(turn.trained))
 
-        while goes_on():
+        while coming and is_playable(coming):
             with ExitStack() as stack:
                 drawn: list[Proposed] = []
-                while len(drawn) < width and goes_on():
-                    turn, coming = coming, next(turns)
+                while coming and len(drawn) < width and is_playable(coming):
+                    turn, coming = coming, next(turns, None)
                     turn.steps = stack.enter_context(closing(self._steps(bench, turn, [one for _, one in drawn])))
                     proposal = self._first_of(bench, turn)
                     empty = 0 if proposal or turn.trained else empty + 1
@@ -153,11 +162,12 @@ class Night:
                         drawn.append((turn, proposal))
                     else:
                         self._record(bench, turn)
-                coming.seat.researcher.ahead(bench, [one for _, one in drawn])
+                if coming:
+                    coming.seat.researcher.ahead(bench, [one for _, one in drawn])
                 empty = 0 if drawn else empty
                 while drawn:
                     drawn = self._train(bench, drawn)
-        bench.early = (bench.early or NOTHING_LEFT) if bench.is_open else ""
+        bench.early = (bench.early or (NOTHING_LEFT if coming else ALL_PLAYED)) if bench.is_open else ""
 
     def _first_of(self, bench: Bench, turn: NightTurn) -> Proposal | None:
         """The first proposal of a turn; None from a program whose text cannot be handled, while the others go on."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from inner_loop.behaviour import failure_of, with_patches
 from inner_loop.bench import Bench, BudgetSpent, NoReply, RunStopped, WallSpent, never
-from inner_loop.contracts import Researcher
+from inner_loop.contracts import UNPLANNED, Researcher, TurnOrder
 from inner_loop.events import Emit, Event, FindingEvent, RunEndedEvent
 from inner_loop.night import Night
 from inner_loop.repository import RunRepository
@@ -51,6 +51,7 @@ def run(
     devices: Devices | None = None,
     beside: Sequence[Program] = (),
     start: Source | None = None,
+    order: TurnOrder = UNPLANNED,
 ) -> RunEndedEvent:
     """Run one program on one task with one seed, from the untouched baseline until its budget is spent.
 
@@ -58,7 +59,8 @@ def run(
     attempt, which is then continued. `folder` becomes the run's git repository (None: no repository). `luck` labels the
     random stream of proposals (None: the run's id). ``context``: what a researcher with a model needs. ``devices``, of
     which ``trainer`` is the first, run a wave in parallel (None: one device). With programs ``beside`` it, all take
-    turns on one lineage (`inner_loop.night`), which goes on from ``start`` (None: from the untouched source).
+    turns in this ``order`` on one lineage (`inner_loop.night`), which goes on from ``start`` (None: from the untouched
+    source).
     """
     began = time.perf_counter()
     bench = Bench(
@@ -79,7 +81,7 @@ def run(
     programs = (program, *beside)
 
     def follow() -> Researcher:
-        return follower_of(programs, trainer.task, streams, luck or run_id, context, researcher, start)
+        return follower_of(programs, trainer.task, streams, luck or run_id, context, researcher, start, order)
 
     state, problem, reason = followed(bench, follow, programs, emit)
     return result_of(bench, state, time.perf_counter() - began, problem, reason)
@@ -119,11 +121,12 @@ def followed(
 
 def follower_of(
     programs: Sequence[Program], task: Task, streams: Streams, luck: str, context: RunContext, researcher: str,
-    start: Source | None,
+    start: Source | None, order: TurnOrder = UNPLANNED,
 ) -> Researcher:  # fmt: skip
     """The researcher of a run; of several programs, the night. ``task``: without the edits of the programs."""
     seed = streams.seed("search", "propose", luck)
     if len(programs) == 1:
         return find_researcher(researcher)(programs[0], with_patches(task, programs[0]), seed, context)
     more = [streams.seed("search", "propose", luck, at) for at in range(1, len(programs))]
-    return Night(programs, task, [streams.seed("search", "night", luck), seed, *more], context, researcher, start)
+    seeds = [streams.seed("search", "night", luck), seed, *more]
+    return Night(programs, task, seeds, context, researcher, start, order)

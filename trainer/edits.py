@@ -7,13 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeGuard
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from programs.common import bounded
 from programs.common.errors import ProgramError
 from trainer.source import Source
 from trainer.values import constants, nested_values
 from trainer.values.roles import meaning
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Value = str | float | int | bool
 Kind = Literal["float", "int", "choice", "patch"]
@@ -253,6 +256,18 @@ class EditSpace:
                 return None
             values[knob.name] = value
         return self.edit(values) or None
+
+    def drawn(self, source: Source, count: int, rng: np.random.Generator) -> Source:
+        """The source with ``count`` of its settings, patches apart, at other values, all drawn at random."""
+        config = self.config(source)
+        others = {
+            knob.name: [value for value in knob.values if value != config[knob.name]]
+            for knob in self.knobs
+            if knob.name not in self._patches and knob.name in config
+        }
+        names = [name for name, values in others.items() if values]
+        chosen = [names[at] for at in rng.permutation(len(names))[:count]]
+        return self.apply(source, Edit({name: others[name][rng.integers(len(others[name]))] for name in chosen}))
 
     def apply(self, source: Source, edit: Edit) -> Source:
         """The edited source. Patches are applied first, so that the same edit can set a constant that they add.

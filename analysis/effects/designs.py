@@ -13,7 +13,7 @@ McCaffrey 2002): unbiased under homoscedasticity, and right in small samples (Im
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,11 +34,13 @@ TINY = 1e-8
 @dataclass(frozen=True)
 class FactorialDesign:
     """``plain`` and its ``mirror``: rows of programs, True if the factor is present. Block k plays the rows of
-    ``plain`` where k is even and those of ``mirror`` where it is odd, one run each under one run seed."""
+    ``plain`` where k is even and those of ``mirror`` where it is odd, one run each under one run seed. ``of_turns``:
+    they are turns on one script instead of runs, and no two blocks have their intercept in common."""
 
     factors: tuple[str, ...]
     plain: tuple[tuple[bool, ...], ...]
     blocks: int
+    of_turns: bool = False
 
     @property
     def mirror(self) -> tuple[tuple[bool, ...], ...]:
@@ -74,8 +76,8 @@ class FactorialDesign:
 
     @property
     def df(self) -> int:
-        """Of an effect: every two blocks share a run seed, and an intercept."""
-        return self.runs - (self.blocks + 1) // 2 - len(self.factors)
+        """Of an effect: every two blocks of runs share a run seed, and an intercept."""
+        return self.runs - (self.blocks if self.of_turns else (self.blocks + 1) // 2) - len(self.factors)
 
     @property
     def clear(self) -> bool:
@@ -100,7 +102,9 @@ def plan(factors: Sequence[str], runs: int, seed: int) -> FactorialDesign:
     return FactorialDesign(tuple(factors), tuple(tuple((row > 0).tolist()) for row in signed), runs // order)
 
 
-def estimate(held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]) -> list[Estimate | None]:
+def estimate(
+    held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[Hashable]
+) -> list[Estimate | None]:
     """Effect of holding each factor: least squares with an intercept a block, robust errors; rows are runs.
 
     None for an aliased factor, as in an unfinished design or with factors that are always switched together.

@@ -57,6 +57,10 @@ class CreditRow:
     # False: nearly all tries had another edit beside it that hurts, so the estimate is how it repairs that one. No
     # interval and no q then: effects do not add up there.
     is_isolated: bool = True
+    # Of a planned ablation: p corrected over its directives (Holm), and, where the variants took turns, whether any
+    # behaviour of the researcher differs with the directive (`factorial.follows`).
+    p_holm: float | None = None
+    is_followed: bool | None = None
     constant: Value | None = field(default=None, metadata=NO_COLUMN)  # the value of an edit
     kind: str = field(default="", metadata=NO_COLUMN)  # of a directive
     program_ids: tuple[str, ...] = field(default=(), metadata=NO_COLUMN)  # with a directive

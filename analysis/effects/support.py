@@ -23,7 +23,8 @@ def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[
     The statement is self-contained, with the row's values filled in, for `metaloop sql`.
     """
     method = credit["method"]
-    text = statement(f"effects/rests_on_{method.replace('-', '_') if method in _METHODS else 'added'}")
+    name = "turns" if method == "factorial" and credit["stream"] == "search" else method.replace("-", "_")
+    text = statement(f"effects/rests_on_{name if method in _METHODS else 'added'}")
     sql = " ".join(line.partition("--")[0].strip() for line in text.splitlines()).strip()
     values = dict(credit)
     if method == "edit":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -22,9 +22,10 @@ from arena.study.task_study import TaskStudy
 from arena.work.executor import Executor, Progress
 from arena.work.executors import at_work
 from inner_loop.behaviour import inert_directives
+from inner_loop.contracts import TurnOrder
 from programs.common.errors import NotFound, ProgramError, UsageError
 from programs.common.ids import content_id
-from programs.directives import ORDER, Directive
+from programs.directives import CHARTER, ORDER, Directive
 from programs.edit import without
 from programs.program import Program
 from trainer.task import Task
@@ -41,11 +42,14 @@ class Switches:
     left_out: tuple[tuple[Directive, str], ...]
 
 
-def switches(program: Program, task: Task, researcher: str, only: Sequence[str] = ()) -> Switches:
+def switches(
+    program: Program, task: Task, researcher: str, only: Sequence[str] = (), is_prose: bool = False
+) -> Switches:
     """The directives that an ablation of ``program`` switches on this task; ``only``: ids or prefixes to restrict it.
 
-    It leaves out directives that a scripted researcher does not follow on this task, the order of the ideas (it is
-    switched with the list), and what cannot be removed from the text. Raises NotFound for an unknown id.
+    It leaves out directives that a scripted researcher does not follow on this task, settings where only prose is to be
+    switched (``is_prose``), the order of the ideas (it is switched with the list), and what cannot be removed from the
+    text. Raises NotFound for an unknown id.
     """
     for prefix in only:
         if not any(d.directive_id.startswith(prefix) for d in program.directives):
@@ -55,6 +59,7 @@ def switches(program: Program, task: Task, researcher: str, only: Sequence[str] 
     left_out: list[tuple[Directive, str]] = []
     for directive in program.directives:
         why = _why_not(program, directive, directive.directive_id in inert, only)
+        why = "a setting" if is_prose and directive.kind == CHARTER else why
         if why:
             left_out.append((directive, why))
         else:
@@ -90,17 +95,29 @@ def variant(program: Program, gone: Sequence[str]) -> Program:
     return left.with_text(left.text, f"{program.name} without {named}" if gone else program.name)
 
 
+def require_factors(factors: Sequence[Directive], task: Task) -> None:
+    """Raise UsageError where there is nothing to switch, or too much."""
+    if not 1 <= len(factors) <= designs.MOST:
+        raise UsageError(
+            f"{len(factors)} directives can be switched on {task.name}; a design needs 1 to {designs.MOST}",
+            hint="metaloop ablate … --dry-run lists what was left out, and why",
+        )
+
+
+def design_of_turns(factors: Sequence[Directive], lineages: int, blocks: int, seed: int) -> FactorialDesign:
+    """The design of so many nights with ``blocks`` blocks each, in which the variants take turns on one script."""
+    names = [d.directive_id for d in factors]
+    design = designs.plan(names, designs.order_of(len(names)) * lineages * blocks, seed)
+    return replace(design, of_turns=True)
+
+
 def design_of(factors: Sequence[Directive], cost: RunCost, budget: float | None, seed: int) -> FactorialDesign:
     """The design over ``factors`` that fits a device budget in seconds; None: ``BLOCKS`` blocks.
 
-    Raises UsageError where there is nothing to switch, or too little for two blocks.
+    Raises UsageError as `require_factors`, or where the budget is too little for two blocks.
     """
     names = [d.directive_id for d in factors]
-    if not 1 <= len(names) <= designs.MOST:
-        raise UsageError(
-            f"{len(names)} directives can be switched on {cost.task.name}; a design needs 1 to {designs.MOST}",
-            hint="metaloop ablate … --dry-run lists what was left out, and why",
-        )
+    require_factors(factors, cost.task)
     order = designs.order_of(len(names))
     runs = BLOCKS * order if budget is None else cost.runs_within(budget)
     if runs < 2 * order:
@@ -117,9 +134,10 @@ def design_seed(study: Study, program: Program, factors: Sequence[Directive]) ->
 
 
 def play_design(
-    study: Study, executor: Executor, program: Program, design: FactorialDesign, progress: Progress
+    study: Study, executor: Executor, program: Program, design: FactorialDesign, progress: Progress, lineages: int = 0
 ) -> Match:
-    """Record the plan, then play it as a match at equal budget with one run seed per run of an arm.
+    """Record the plan, then play it as a match at equal budget with one run seed per run of an arm; with ``lineages``
+    as so many nights, in which the variants take turns.
 
     Match and rows follow from the program and its factors, so the same command resumes, and a larger budget goes on.
     """
@@ -127,10 +145,14 @@ def play_design(
     entries = [Entry(program_of(program, design, row), ROLE) for row, _ in design.arms]
     for entry in entries:
         study.admit(entry.program, generation=0, operator=ROLE, parent_ids=[program.program_id])
+    if lineages:
+        first, *beside = [entry.program for entry in entries]
+        entries = [Entry(first, ROLE, tuple(beside), TurnOrder(design.blocks // lineages, 2))]
     label = "ablation-" + content_id("", program.program_id, *design.factors)
     match = enter(TaskStudy(study), label, entries, purpose="ablation", stream="selection")
     write_down(study, program, design, match)
-    runs = {arm.arm_id: count for arm, (_, count) in zip(match.arms, design.arms, strict=True)}
+    counts = [lineages] if lineages else [count for _, count in design.arms]
+    runs = {arm.arm_id: count for arm, count in zip(match.arms, counts, strict=True)}
     play(TaskStudy(study), executor, match, Allocation(runs), progress)
     return match
 
@@ -161,7 +183,7 @@ def write_down(study: Study, program: Program, design: FactorialDesign, match: M
     )
 
 
-def ablate(study: Study, program: Program, design: FactorialDesign, progress: Progress) -> Match:
+def ablate(study: Study, program: Program, design: FactorialDesign, progress: Progress, lineages: int = 0) -> Match:
     """The whole ablation with an executor of its own; Ctrl-C drains it."""
     with at_work(study, progress) as executor:
-        return play_design(study, executor, program, design, progress)
+        return play_design(study, executor, program, design, progress, lineages)

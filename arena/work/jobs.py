@@ -14,6 +14,7 @@ from typing_extensions import TypedDict  # pydantic refuses that of typing befor
 
 from analysis.ledger.events import Event, read_event
 from arena.work.clock_rule import CpuUse
+from inner_loop.contracts import UNPLANNED, TurnOrder
 from inner_loop.events import RunEndedEvent
 from trainer.streams import DECIDING, Stream
 
@@ -26,7 +27,8 @@ class RunJob:
     ``verify_splits`` the labels of the hidden splits on which they are scored, one for each.
     ``luck`` names what proposals are drawn from: the run itself, or the one of a near-identical program.
     ``recorded`` holds the experiments that an interrupted attempt left in the ledger. ``beside``: names and texts of
-    the programs that take turns with it in a night, which goes on from the files ``start``, if it has any.
+    the programs that take turns with it in a night, in this ``order``; it goes on from the files ``start``, if it has
+    any.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class RunJob:
     task: str = ""
     beside: tuple[tuple[str, str], ...] = ()
     start: tuple[tuple[str, str], ...] = ()
+    order: TurnOrder = UNPLANNED
 
     @property
     def job_id(self) -> str:
@@ -118,6 +121,7 @@ def from_json(data: Mapping[str, Any]) -> Job:
         return MeasureJob(**{**fields, "files": files, "own": tuple(CpuUse(**used) for used in fields["own"])})
     fields |= {name: tuple(fields[name]) for name in ("verify_seeds", "verify_splits")}
     fields |= {name: tuple((one, text) for one, text in fields[name]) for name in ("beside", "start")}
+    fields["order"] = TurnOrder(*fields["order"])
     fields["recorded"] = tuple(event for record in fields["recorded"] if (event := read_event(record)))
     return RunJob(**fields)
 

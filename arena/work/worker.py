@@ -167,6 +167,7 @@ class Worker:
             devices=self.devices,
             beside=[Program.parse(text, name) for name, text in job.beside],
             start=Source(job.start) if job.start else None,
+            order=job.order,
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import click
+
 from analysis.verdict.decision import ArmRuns, EarlierRuns
 from analysis.views.tables import record, statement
 from arena.arms import Entry
@@ -20,9 +22,10 @@ from meta.cli.commands import verb
 from meta.cli.flags import ModelFlags, NewStudyFlag, PlayingFlags, Programs, RaceRuleFlag, RunBudgetFlag, StartFlags
 from meta.cli.model_options import parse_models
 from meta.cli.new_study import DEFAULT_TASK, load_tasks, new_folder, playing_settings
-from meta.cli.options import flag
+from meta.cli.options import flag, rare
 from meta.cli.output import Output
 from meta.kinds.contract import Draft, named_kind
+from meta.kinds.cost import seconds_of_turns
 from meta.kinds.plans import MatchPlan, RaceRule
 from meta.kinds.program_checks import refuse_inert, remark_programs
 from meta.reserve import refuse_twice
@@ -32,7 +35,7 @@ from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
 
-RUNS = 4
+RUNS, BLOCKS = 4, 4
 CONTROLS = ("stock", "one-line")
 CONTROLS_HELP = (
     "Also run stock (the plain keep-if-better loop) twice, to test that equal programs get equal results "
@@ -51,6 +54,16 @@ class MatchFlags:
     controls: Annotated[bool, flag(CONTROLS_HELP, "--controls/--no-controls", default=True)]
     race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")]
     race_rule: RaceRuleFlag
+    unit: Annotated[
+        str | None,
+        rare(
+            "turn: the programs take turns on one train.py; -n: such nights on each task. Without controls.",
+            type=click.Choice(("run", "turn")),
+        ),
+    ]
+    blocks: Annotated[
+        int | None, rare("Of unit=turn: turns of each program in a night  [default: 4].", min=1, max=1000)
+    ]
     add: Annotated[
         tuple[str, ...],
         flag("Also count the runs of the first two programs in an earlier STUDY.", metavar="STUDY", multiple=True),
@@ -60,7 +73,7 @@ class MatchFlags:
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
     ("metaloop match my/program.md -t strokes,tinylm", "does it win on both tasks?"),
-    ("metaloop match my/program.md -n 1 --no-controls", "one run, to look at"),
+    ("metaloop match A.md B.md -m gpt-4o-mini --set unit=turn", "by turns on one train.py, the league"),
 )
 def match(
     out: Output, programs: Programs, flags: MatchFlags, playing: PlayingFlags, models: ModelFlags, start: StartFlags
@@ -81,6 +94,11 @@ def match(
     refuse_twice(tasks)
     if len(tasks) > 1 and (is_race or flags.add):
         raise UsageError("--race and --add are for a match on one task", hint="name one task, or leave them out")
+    if flags.unit == "turn":
+        draft_turns(out, programs, flags, tasks, playing, models, start)
+        return
+    if flags.blocks:
+        raise UsageError("blocks are of turns", hint="--set unit=turn")
     entries = with_controls(named_programs(programs), flags.controls)
     entered, (researcher, config) = [entry.program for entry in entries], parse_models(models)
     refuse_inert(entered, tasks, researcher)
@@ -101,6 +119,32 @@ def match(
     remarks = [*remark_programs(entered, follower), *remark_arms(tasks, entries, arms)]
     folder = new_folder(flags.study, tasks[0])
     driver.start(out, Draft(named_kind("match"), setup.config(), plan, remarks=remarks), folder, start)
+
+
+def draft_turns(
+    out: Output, names: Sequence[str], flags: MatchFlags, tasks: Sequence[Task], playing: PlayingFlags,
+    models: ModelFlags, start: StartFlags,
+) -> None:  # fmt: skip
+    """Start a league: the programs take turns. Raises UsageError for fewer than two, or what is for runs alone."""
+    if flags.race or flags.race_rule or flags.add:
+        raise UsageError("--race and --add are for runs", hint="leave them out, or --set unit=run")
+    programs = named_programs(names)
+    if len(programs) < 2:
+        raise UsageError("turns need at least two programs", hint="name another one")
+    blocks, (researcher, config) = flags.blocks or BLOCKS, parse_models(models)
+    plan = MatchPlan(
+        runs=flags.runs, roles=["program"] * len(programs), turns=[p.program_id for p in programs], blocks=blocks
+    )
+    budget = flags.run_budget or seconds_of_turns(tasks[0], playing.fixed_steps, blocks * len(programs))
+    setup = StudySetup(
+        "match", tasks[0], budget, plan=plan.table(), programs=programs, further=beside(tasks[0], budget, tasks[1:]),
+        researcher=researcher, model_config=describe(researcher).settle(config, not playing.no_sandbox),
+        **playing_settings(playing, tasks),
+    )  # fmt: skip
+    remarks = remark_programs(programs, EvolvedFor.of(researcher, config.models))
+    driver.start(
+        out, Draft(named_kind("match"), setup.config(), plan, remarks=remarks), new_folder(flags.study, tasks[0]), start
+    )
 
 
 def named_programs(texts: Sequence[str]) -> list[Program]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from analysis.effects.factorial import SCORE
+from analysis.effects.league import LEVEL as LEAGUE_LEVEL
+from analysis.effects.league import league_test, scored_turns
 from analysis.statistics import mean_interval
 from analysis.verdict.decision import Decision
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
@@ -131,6 +135,20 @@ def show_match_result(out: Output, study: Study, matches: Sequence[str]) -> list
     return [*alone, f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui"]
 
 
+def show_league_result(out: Output, folder: Path) -> list[str]:
+    """Show the programs that took turns, and what they show together; returns the commands that go on from it."""
+    view = views.view("league")
+    with resolve.connect(folder, ["league"]) as con:
+        rows, test = view.rows(con), league_test(scored_turns(con))
+    found: dict[str, object] = dict(asdict(test)) if test else {}
+    is_shown = test is not None and test.p < LEAGUE_LEVEL
+    found["verdict"] = "the programs differ" if is_shown else "no program is shown to differ from another"
+    views.show(out, rows, view, extra={"study": resolve.shown(folder), **found})
+    if out.mode != "json":
+        out.thing(found)
+    return [f"metaloop report {resolve.typed(folder)}", "metaloop ui"]
+
+
 def show_ablation_result(out: Output, folder: Path, identity: str) -> list[str]:
     """Show the rows of an ablation; ``identity``: the match of a design, or a run. Returns the commands that go on."""
     view = views.view("credit")
@@ -145,7 +163,7 @@ def show_ablation_result(out: Output, folder: Path, identity: str) -> list[str]:
     views.show(out, rows, view, extra={"study": resolve.shown(folder), **whole})
     if whole and out.mode != "json":
         out.thing(whole)
-    elif seeds[0]["n"] == 1:
+    elif seeds[0]["n"] == 1 and rows[0]["unit"] != SCORE:
         out.note(ONE_SEED)
     study = resolve.typed(folder)
     return [f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}"]

@@ -129,7 +129,7 @@ def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Co
     """The columns of a table: what a value is follows from the name of its column."""
     formats: dict[str, Callable[[Any], str]] = {
         **dict.fromkeys(GAINS, lambda value: number(value, digits)),
-        **dict.fromkeys(("p", "q"), chance),
+        **dict.fromkeys(("p", "q", "p_holm"), chance),
         "utilization": lambda part: share(min(part, 1.0)), "tokens": count, "low": str,
     }  # fmt: skip
     if "per_hour" in keys:  # the interval is of that column

@@ -17,6 +17,7 @@ OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of
 SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
 LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
+BEFORE_TURNS = 6  # trainings before the first of the planned turns, with a reserve for slow ones
 FREE = "no cost: this machine, no model is called"
 WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
 
@@ -136,6 +137,11 @@ def study_cost(config: StudyConfig, tasks: Sequence[Task], works: Sequence[Work]
 def training_seconds(task: Task, fixed_steps: bool) -> float:
     """Device-seconds that a training of the untouched script is charged."""
     return task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
+
+
+def seconds_of_turns(task: Task, fixed_steps: bool, turns: int) -> float:
+    """Device-seconds of a night with so many planned turns, at most: each trained twice, and what it begins with."""
+    return (2 * turns + BEFORE_TURNS) * training_seconds(task, fixed_steps)
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:

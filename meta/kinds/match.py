@@ -6,19 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.verdict.power import LEVEL, RunSample, detectable
+from analysis.wording import many
 from arena.arms import Entry
-from arena.standalone import RACE_RULE, alike, leader, match_on, play_entries
+from arena.standalone import RACE_RULE, alike, leader, match_on, play_entries, play_in_turns
 from arena.study.settings import StudyConfig
 from arena.study.setup import RunCost
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work.executor import Progress
-from meta.cli.study_result import show_match_result
+from meta.cli.study_result import show_league_result, show_match_result
 from meta.kinds.contract import StudyKind
 from meta.kinds.cost import Cost, Work, study_cost
 from meta.kinds.model_costs import with_researcher
 from meta.kinds.plans import MatchPlan, starters_of
-from meta.kinds.power import power_sentence
+from meta.kinds.power import TURN_NOTE, TURN_SCORE, TURN_SD, power_sentence
 from meta.kinds.study_tasks import StudyTasks
 from trainer.task import Task
 
@@ -32,6 +34,8 @@ class MatchKind(StudyKind[MatchPlan]):
 
     def cost(self, config: StudyConfig, plan: MatchPlan) -> Cost:
         tasks = StudyTasks.of(config).training
+        if plan.turns:
+            return cost_of_turns(config, plan, tasks)
         entries = entries_of(config, plan)
         arms = [len(alike(entries, task, config.researcher)) for task in tasks]
         a_run = RunCost.of(config, tasks[0])
@@ -46,19 +50,38 @@ class MatchKind(StudyKind[MatchPlan]):
         return len(matches) == 1 + len(study.config.further) and {*matches} <= study.state.ended_matches.keys()
 
     def play(self, study: Study, plan: MatchPlan, progress: Progress) -> None:
+        if plan.turns:
+            play_in_turns(study, starters_of(study.config), plan.runs, plan.blocks, progress)
+            return
         batch, rule = (plan.race.batch, plan.race.rule) if plan.race else (None, RACE_RULE)
         play_entries(study, entries_of(study.config, plan), plan.runs, progress, batch, rule)
 
     def result(self, out: Output, study: Study, plan: MatchPlan, applies: bool = False) -> Sequence[str]:
+        if plan.turns:
+            return show_league_result(out, study.folder)
         following = show_match_result(out, study, matches_of(study))
         if plan.race:
             out.note(race_line(study, plan))
         return following
 
 
+def cost_of_turns(config: StudyConfig, plan: MatchPlan, tasks: Sequence[Task]) -> Cost:
+    """Of programs that take turns."""
+    a_run, of_each = RunCost.of(config, tasks[0]), plan.runs * plan.blocks * len(tasks)
+    cost = study_cost(config, tasks, [Work.of(a_run.on(task), plan.runs) for task in tasks], config.verify_seeds)
+    turns = of_each * len(plan.turns)
+    cost = with_researcher(cost, config, tasks[0], turns).with_details(turns=turns)
+    pairs = math.comb(len(plan.turns), 2)
+    least = detectable(RunSample(1.0, of_each), RunSample(1.0, of_each), level=LEVEL / pairs) or math.inf
+    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
+    power = f"with {many(of_each, 'turn')} of each program, a difference of {least:.2f} SD is detected with 80% power"
+    power += f"{corrected}: {least * TURN_SD / TURN_SCORE:.0%} of an average turn ({TURN_NOTE})"
+    return cost.with_facts(power=power)
+
+
 def matches_of(study: Study) -> list[str]:
     """Ids of the matches of the programs, one on each task as far as they have begun; not those of an ablation."""
-    return [match_id for match_id, match in study.state.matches.items() if match.purpose in ("race", "run")]
+    return [match_id for match_id, match in study.state.matches.items() if match.purpose in ("race", "run", "night")]
 
 
 def entries_of(config: StudyConfig, plan: MatchPlan) -> list[Entry]:

@@ -11,9 +11,10 @@ from meta.mutators.llm.calls import bill
 from trainer.task import Task
 
 
-def with_researcher(cost: Cost, config: StudyConfig, task: Task) -> Cost:
-    """The cost with that of the researcher, which follows the programs."""
-    price, details = describe(config.researcher).cost_line(task, config.llm, cost.experiments)
+def with_researcher(cost: Cost, config: StudyConfig, task: Task, turns: int = 0) -> Cost:
+    """The cost with that of the researcher, which follows the programs; ``turns``: planned ones, else it proposes every
+    experiment."""
+    price, details = describe(config.researcher).cost_line(task, config.llm, turns or cost.experiments)
     return cost.with_facts(price=price).with_details(**details)
 
 

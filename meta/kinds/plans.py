@@ -206,16 +206,21 @@ class RaceRule(Part):
 
 class MatchPlan(Plan, kind="match"):
     """Programs at equal budget. ``runs`` of each program, and on each task; ``roles``: one for each program of the
-    study; ``race``: instead of equal runs, at most as many; ``added``: the runs of earlier studies that count too."""
+    study; ``race``: instead of equal runs, at most as many; ``added``: the runs of earlier studies that count too.
+    ``turns``: instead of runs of their own, the programs of these ids take turns in ``runs`` nights of so many
+    ``blocks`` on each task."""
 
     runs: PositiveInt
     roles: list[str]
+    turns: list[str] = []
+    blocks: NonNegativeInt = 0
     race: RaceRule | None = None
     added: list[EarlierRuns] = []
 
     def require_programs(self, known: Sequence[str]) -> None:
         if len(self.roles) != len(known):
             raise ValueError("roles: not one for each of its programs")
+        require_known("turns", self.turns, known)
 
     def planned_runs(self, config: Mapping[str, Any], arms: int) -> int:
         return arms * self.runs
@@ -228,12 +233,15 @@ class MatchPlan(Plan, kind="match"):
 
 class AblationPlan(Plan, kind="ablation"):
     """A factorial ablation of a program's directives. ``name`` and ``text``: the program; ``only``: ids (or prefixes)
-    of the directives to switch, all where empty; ``budget``: device-seconds, of four blocks where None."""
+    of the directives to switch, all where empty; ``budget``: device-seconds, of four blocks where None. ``lineages``:
+    the variants take turns in so many nights of ``blocks`` blocks each; 0: every variant has runs of its own."""
 
     name: str
     text: str
     only: list[str] = []
     budget: Seconds | None = None
+    lineages: NonNegativeInt = 0
+    blocks: NonNegativeInt = 0
 
     @property
     def program(self) -> Program:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from analysis.verdict.power import LEVEL, RunSample, detectable
 from analysis.wording import many
 
+TURN_SD, TURN_SCORE = 1.32, 1.06  # of a turn of a model, by `python -m bench.league`
+TURN_NOTE = f"SD: standard deviation between turns, {TURN_SD} in a league whose average turn scores {TURN_SCORE}"
+
 
 def power_sentence(
     runs: int, pairs: int = 1, of: str = "per program", more: int = 0, has_same_rows: bool = False

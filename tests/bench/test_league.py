@@ -1,68 +1,27 @@
-"""The league: a lineage is played with a model, recorded, played again from its recording, and figures are found."""
+"""The figures of the league: recomputed from recorded turns, and over the studies of a season."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 
 from bench import league
-from tests.llm import crowd, fixtures
-from tests.llm.kits import environment
-from tests.llm.server import LlmServer
-
-litellm_loaded = fixtures.litellm_loaded
-PROGRAMS = len(league.league())
 
 
-def test_an_unknown_word_is_refused_and_computes_nothing() -> None:
-    with pytest.raises(SystemExit, match="plya: no command of the league"):
-        league.main("plya")
+@pytest.mark.parametrize("words", [["plya"], ["programs", "strokes"], ["sentences"], ["against", "one", "vs"]])
+def test_league_with_unknown_words_refuses_and_prints_every_word(words: list[str]) -> None:
+    with pytest.raises(SystemExit, match=f"{' '.join(words)}: no command of the league") as refused:
+        league.main(words)
+    assert all(word in str(refused.value) for word in ("programs", "nights", "sentences", "against"))
 
 
-@pytest.mark.slow
-def test_a_lineage_is_recorded_and_goes_on_without_a_model(
-    litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(league, "BLOCKS", 2)
-    monkeypatch.setattr(league, "RECORDINGS", tmp_path / "recordings")
-    with LlmServer(crowd.answer) as server:
-        environment(monkeypatch, server.url)
-        played = league.play(tmp_path, "strokes", 2)
-        asked = len(server.seen)
-    assert [turn.block for turn in played.turns] == [0] * PROGRAMS + [1] * PROGRAMS
-    assert len({turn.program_id for turn in played.turns}) == PROGRAMS and asked >= 2 * PROGRAMS
-    assert played.experiments[2].description == "main of the night before"
-    league.pack(tmp_path)
-    [one] = league.recorded()
-    assert one.events == played.events
-    assert league.play(tmp_path, "strokes", 2, one.events).events == one.events
-    league.report([one, one])
+def test_league_programs_prints_the_published_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    league.main([])
     shown = capsys.readouterr().out
-    assert (
-        "three-roles" in shown and "all programs alike: p: " in shown and f"turns and calls: {4 * PROGRAMS}, " in shown
-    )
+    assert "turns and calls: 256, 269" in shown and "all, all programs alike: p: 0.189" in shown
+    assert "bold-then-fine  1.52 (0.46 [0.11, 0.80])" in shown
 
 
-def table(difference: float) -> np.ndarray:
-    """Scores of eight lineages in which the first program differs by so much."""
-    scores = np.random.default_rng(7).normal(0, 1, (8, league.BLOCKS, PROGRAMS))
-    scores[:, :, 0] += difference
-    return scores
-
-
-def test_the_test_sees_a_program_that_differs_and_no_other() -> None:
-    assert league.block_p(table(2.0), 999) < 0.01 < 0.1 < league.block_p(table(0.0), 999)
-    seen, half = league.largest(table(2.0))
-    assert seen - half > 0 and 1.0 < seen < 3.5
-    seen, half = league.largest(table(0.0))
-    assert seen - half < 0 < half
-
-
-def test_lineages_begin_at_different_scripts() -> None:
-    task = league.Task.load("tinylm")
-    starts = [league.start_of(task, number) for number in range(1, 6)]
-    assert starts[0] is None and len({one.source_id for one in starts[1:]}) == 4
-    own = task.edits.config(task.baseline())
-    assert all(sum(task.edits.config(one)[name] != own[name] for name in own) == league.CHANGED for one in starts[1:])
+def test_possible_ratios_of_two_samples_enclose_the_ratio_of_means() -> None:
+    possible = league.possible_ratios([2.0, 2.2, 1.8, 2.1], [1.0, 1.1, 0.9, 1.0])
+    assert 1.6 < possible.min() < 2.02 < possible.max() < 2.5
+    assert league.possible_ratios([1.0, 3.0], [1.0, 3.0]).min() == 0.0
