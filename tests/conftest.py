@@ -13,10 +13,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 #: Before torch is imported: where other processes want the cores, two threads wait for each other by spinning, eight
 #: times the CPU of one.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+#: The same examples in each run; METALOOP_EXAMPLES=N draws N new ones for each property.
+EXAMPLES = os.environ.get("METALOOP_EXAMPLES")
+settings.register_profile(
+    "tests", max_examples=int(EXAMPLES or 25), derandomize=EXAMPLES is None, database=None, deadline=None,
+    suppress_health_check=[*HealthCheck],
+)  # fmt: skip
+settings.load_profile("tests")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
