@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,3 +131,11 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METALOOP_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a study of `tests.gallery` that has ended. Tests only read it, or copy it first."""
+    from tests.gallery import ended_study
+
+    return lambda name: ended_study(shared(tmp_path_factory), name)

@@ -162,22 +162,6 @@ def test_where_a_statement_of_every_program_is_vetoed_no_child_has_one(
     assert len(banned) > 2 and refused
 
 
-def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
-    steered: Steered, task: Task, tmp_path: Path
-) -> None:
-    folder, stops = tmp_path / "study", 0
-    progress = at_first(folder, both, every=40)
-    while True:
-        try:
-            champion, _ = whole_study(task, PLAN, 1, folder, progress)
-            break
-        except Drained:
-            stops += 1
-    assert stops > 2 and champion == steered[1] and not waiting_requests(folder)
-    counts = [query(at, "SELECT child_id, operator, reason FROM mutations ORDER BY ALL") for at in (folder, steered[0])]
-    assert counts[0] == counts[1]
-
-
 def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> None:
     """It is written again from the same evidence, so it has to be the same."""
     proposal = MutationEvent(
