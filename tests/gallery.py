@@ -7,10 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from analysis.ledger.run_state import StudyState
-from arena.work.choice import VARIABLE
 from bench.whole import begin_night, begin_study, play_study, resized
 from meta.steering import ask
 from programs.program import Program
@@ -96,12 +93,10 @@ def ended_study(shared: Path, name: str) -> Path:
     """The folder of a study below the ``shared`` folder of a run of the tests; the first to ask makes it."""
     place = shared / "gallery" / name
     place.mkdir(parents=True, exist_ok=True)
-    with open(place / "lock", "w") as lock, pytest.MonkeyPatch.context() as patch:
+    with open(place / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "made").exists():
             shutil.rmtree(place / "study", ignore_errors=True)
-            if name not in ("trained", "window"):
-                patch.setenv(VARIABLE, "in-process")
             STUDIES[name](place / "study")
             (place / "made").touch()
     return place / "study"

@@ -29,7 +29,6 @@ from analysis.views.tables import rows
 from arena.study.lock import request_stop
 from arena.study.stop import Drained
 from arena.study.study import Study
-from arena.work.choice import VARIABLE
 from meta.kinds.contract import KINDS, kind_of
 from tests.conftest import EXAMPLES
 from tests.gallery import Gallery
@@ -137,8 +136,7 @@ def test_study_cut_anywhere_ends_as_if_nothing_had_happened(
         by_kind.setdefault(kind_of_line(line), []).append(number)
     kind = sorted(by_kind)[min(int(share * len(by_kind)), len(by_kind) - 1)]
     number = by_kind[kind][min(int(at * len(by_kind[kind])), len(by_kind[kind]) - 1)]
-    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, "in-process")
+    with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "study"
         cut_copy(calm, folder, number, part if how == "half a line" else 0.0)
         if how == "stop" and name != "replay":
