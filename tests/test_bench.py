@@ -19,6 +19,7 @@ from bench.simulated_tasks import random_law, simulated_task
 from tests.forked import run_module
 
 ROOT = Path(__file__).resolve().parents[1]
+MONTHLY = "METALOOP_MONTHLY" in os.environ
 TRIED = "--quick -n 2 --set generations=1 -b 0.4s"
 NUMBER = r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
@@ -134,7 +135,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory, tasks: dict[str, Path]) -> t
 
 def chosen() -> list[str]:
     published = re.findall(r"python -m bench\.(\w+)", (ROOT / "README.md").read_text())
-    return sorted(CASES if "METALOOP_MONTHLY" in os.environ else published)
+    return sorted(CASES if MONTHLY else published)
 
 
 @pytest.mark.slow
@@ -188,7 +189,8 @@ def test_a_night_needs_a_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_night_on_a_repository_with_a_stand_in_for_the_gpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["stand-in"] * MONTHLY)
+def test_bench_gpu_ends_a_night_with_a_stand_in_for_the_gpu(tmp_path: Path, where: str) -> None:
     done = night(tmp_path, STAND_IN="1", METALOOP_DEVICES="", METALOOP_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     steps = [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith("$ metaloop")]

@@ -1,8 +1,9 @@
-"""``metaloop ablate`` on real training in small: the plan, the design, the replay, and the way back from every row."""
+"""``metaloop ablate``: the plan, the design, the replay, and the way back from every row."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from bench.simulated_tasks import simulated_task
 from meta.cli.study_result import effect_of_all
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
+from tests.gallery import Gallery
 from tests.inner_loop.play import BLOBS
 from tests.meta.opened_window import Window, until_read
+from tests.studies import drawn_law
 from trainer.laws.law import Law
 
 from .cli_study import cli, metaloop, on_terminal
@@ -60,48 +63,41 @@ def test_mistakes_found_nothing(folder: Path, args: tuple[str, ...], told: str) 
     assert told in done.stderr and not (folder / "studies").exists()
 
 
-@pytest.mark.slow
-def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
-    done = metaloop("ablate", "small.md", *HOW, "--seed", "2", "--budget", "16s", "-s", "s", "--json", cwd=folder)
-    made = done.json
-    assert done.stderr.count("all runs share one run seed") == 2  # before the runs and below their table
-    rows = {row["label"]: row for row in made["items"]}
-    assert len(rows) == 4 and {row["method"] for row in rows.values()} == {"factorial"}
-    assert {row["design"] for row in rows.values()} == {"randomised"} and {row["n"] for row in rows.values()} == {16}
-    first = rows["First `momentum=0.9`."]
-    # the same command finds all of it in the ledger; more budget goes on from there
-    before = query(folder / "s", "SELECT count(*) AS n FROM runs")
-    again = metaloop("resume", "s", "--json", cwd=folder)
-    assert again.json["items"] == made["items"]
-    assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
-    _leads_back(folder, first)
-    _replayed(folder)
-
-
-def _leads_back(folder: Path, row: dict[str, Any]) -> None:
-    """From the row's id to the runs that it rests on, and by its own query."""
-    shown = cli("show", row["credit_id"][:7], "-s", "s", "--json", cwd=folder)
-    told = shown.json
-    assert told["kind"] == "credit" and told["estimate"] == row["estimate"] and len(told["rests_on"]) == 16
-    asked = cli("sql", "s", told["sql"], "--json", cwd=folder)
-    found = asked.json
+def test_ablation_row_leads_back_to_its_runs(gallery: Gallery) -> None:
+    study = gallery("ablation")
+    rows = query(study, "SELECT * FROM credit WHERE method = 'factorial'")
+    assert {row["design"] for row in rows} == {"randomised"} and len({row["n"] for row in rows}) == 1
+    told = metaloop("show", rows[0]["credit_id"][:7], "-s", study, "--json").json
+    assert (told["kind"], told["estimate"], len(told["rests_on"])) == ("credit", rows[0]["estimate"], rows[0]["n"])
+    found = metaloop("sql", study, told["sql"], "--json").json
     runs = found if isinstance(found, list) else found["items"]
-    means = {held: [r["verified_gain"] for r in runs if r["held"] is held] for held in (True, False)}
-    effect = sum(means[True]) / len(means[True]) - sum(means[False]) / len(means[False])
-    assert effect == pytest.approx(row["estimate"])
+    means = {held: fmean(run["verified_gain"] for run in runs if run["held"] is held) for held in (True, False)}
+    assert means[True] - means[False] == pytest.approx(rows[0]["estimate"])
 
 
-def _replayed(folder: Path) -> None:
-    [run] = query(folder / "s", "SELECT run_id, kept FROM runs WHERE kept > 1 ORDER BY kept DESC, run_id LIMIT 1")
-    made = ablate(run["run_id"][:8], "-s", "s", "-n", "2", cwd=folder)
-    assert len(made["items"]) == run["kept"] and {row["method"] for row in made["items"]} == {"leave-one-out"}
-    assert {row["design"] for row in made["items"]} == {"paired"} and {row["n"] for row in made["items"]} == {2}
-    means = "SELECT avg(gain) AS gain FROM replays WHERE {} GROUP BY run_id"
-    [whole] = query(folder / "s", means.format(f"len(commits) = {run['kept']}"))
-    first = made["items"][0]
-    named = f"len(commits) = {run['kept'] - 1} AND NOT list_contains(commits, '{first['experiment_id']}')"
-    [less] = query(folder / "s", means.format(named))
-    assert first["estimate"] == pytest.approx(whole["gain"] - less["gain"])
+def test_replayed_change_is_the_run_without_it(gallery: Gallery) -> None:
+    study = gallery("replay")
+    rows = query(study, "SELECT * FROM credit WHERE method = 'leave-one-out'")
+    [run] = query(study, "SELECT run_id, kept FROM runs ORDER BY kept DESC LIMIT 1")
+    assert len(rows) > 1 and {(row["design"], row["n"], row["run_id"]) for row in rows} == {
+        ("paired", 6, run["run_id"])
+    }
+    means = "SELECT avg(gain) AS gain, max(len(commits)) AS most FROM replays WHERE {}"
+    [whole] = query(study, means.format("len(commits) = (SELECT max(len(commits)) FROM replays)"))
+    [less] = query(study, means.format(f"len(commits) = {whole['most'] - 1} AND NOT "
+                                       f"list_contains(commits, '{rows[0]['experiment_id']}')"))  # fmt: skip
+    assert rows[0]["estimate"] == pytest.approx(whole["gain"] - less["gain"])
+
+
+def test_ablation_of_one_seed_says_so_and_resumed_adds_nothing(folder: Path) -> None:
+    words = ("small.md", "-t", "law", "--seed", "2", "-b", "0.8s", "--budget", "16s", "-s", "s")
+    drawn_law(folder / "law", 3)
+    (folder / "small.md").write_text(PROGRAM + "- First `ladder1=*2`.\n- A larger step: `ladder2=*2`.\n")
+    done = metaloop("ablate", *words, "--json", cwd=folder)
+    assert done.stderr.count("all runs share one run seed") == 2  # before the runs and below their table
+    before = query(folder / "s", "SELECT count(*) AS n FROM runs")
+    assert metaloop("resume", "s", "--json", cwd=folder).json["items"] == done.json["items"]
+    assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
 
 
 def imported(folder: Path, *rows: str) -> str:

@@ -15,7 +15,7 @@ from analysis.ledger.writing_events import MutationEvent
 from analysis.study import query
 from arena.study.stop import Drained
 from arena.study.study import Study
-from bench.whole import begin_study, play_study, resized
+from bench.whole import resized
 from bench.whole import whole_study as whole_study_of
 from meta.steering import ask, steering_outcomes, take_in, waiting_requests
 from meta.ui.app import study_page
@@ -23,9 +23,9 @@ from meta.ui.live import LiveStudy
 from meta.ui.studies import FollowedStudy
 from programs.program import Program
 from programs.shelf import starter
-from tests.inner_loop.play import BLOBS
+from tests.gallery import Gallery
 from tests.meta.evolved import SHORT
-from tests.studies import RUN_BUDGET, TINY, planted
+from tests.studies import TINY, planted
 from trainer.task import Task
 
 from .cli_study import cli, metaloop
@@ -116,6 +116,11 @@ def test_the_window_shows_requests_and_marks_what_came_of_them(steered: Steered,
     assert len(copy.page("")["requests"]) == 2
     ask(tmp_path / "copy", "veto", GIVEN.program_id)
     assert [wish.state for wish in copy.page("")["requests"]][2:] == ["waiting"]
+
+
+def test_evidence_names_the_program_that_a_person_gave(gallery: Gallery) -> None:
+    page = (gallery("evolve") / "champion.evidence.md").read_text()
+    assert "## Given by a person" in page and "- program `steered` (" in page
 
 
 def test_nothing_descends_from_what_was_vetoed(steered: Steered, free: Steered) -> None:
@@ -224,13 +229,3 @@ def test_a_study_that_has_ended_takes_nothing(steered: Steered, tmp_path: Path) 
     program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
     assert [row["state"] for row in (program, veto)] == ["accepted", "vetoed"]
     assert program["request"] == "given" and veto["request"] == BRED_FROM.program_id
-
-
-@pytest.mark.slow
-def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
-    """On real training."""
-    folder = tmp_path / "study"
-    study = begin_study(folder, Task.load(BLOBS), TINY, run_budget=RUN_BUDGET, seed=1, fixed_steps=True)
-    play_study(study, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
-    page = (folder / "champion.evidence.md").read_text()
-    assert "## Given by a person" in page and "- program `given` (" in page

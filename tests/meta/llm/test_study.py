@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.study.stop import Drained
 from arena.study.study import Study
 from bench.whole import begin_study, resized, search_here
 from programs.folder import load
@@ -105,28 +104,6 @@ def test_the_ledger_holds_prompt_and_reply_of_every_call(ended: Path) -> None:
         assert call["tokens"] == record["tokens"] and call["text"] and call["purpose"].startswith("mutate ")
         assert record["prompt"][0]["text"].startswith("You write research programs") and record["reason"]
         assert call["number"] // 10_000 == record["generation"]
-
-
-@pytest.mark.slow
-def test_a_stopped_study_goes_on_with_the_same_children_and_asks_nothing_twice(play: Play, ended: Path) -> None:
-    folder = ended.parent / "stopped"
-
-    def stop(number: int, _body: Any) -> str | None:
-        if number != 1:
-            return None
-        (folder / "stop").touch()
-        return "503"
-
-    with pytest.raises(Drained):
-        play("stopped", fault=stop, backoff=5.0)
-    assert [call["status"] for call in calls(folder)] == ["ok", "failed"]  # which waited when it was stopped
-    whole, so_far = mutations(ended), mutations(folder)
-    assert all(row in whole for row in so_far) and len([row for row in so_far if row["model"]]) <= 1 < len(whole)
-    with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
-        environment(patch, server.url)
-        carry_on(folder)
-        assert len(server.seen) == len(calls(ended)) - 1
-    assert mutations(folder) == mutations(ended) and outcome(folder) == outcome(ended)
 
 
 def test_a_study_that_ended_needs_neither_key_nor_server(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
