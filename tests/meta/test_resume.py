@@ -134,8 +134,8 @@ def test_study_cut_anywhere_ends_as_if_nothing_had_happened(
     by_kind: dict[str, list[int]] = {}
     for number, line in enumerate(lines[first:], first):
         by_kind.setdefault(kind_of_line(line), []).append(number)
-    kind = sorted(by_kind)[min(int(share * len(by_kind)), len(by_kind) - 1)]
-    number = by_kind[kind][min(int(at * len(by_kind[kind])), len(by_kind[kind]) - 1)]
+    numbers = by_kind[sorted(by_kind, reverse=True)[min(int(share * len(by_kind)), len(by_kind) - 1)]]
+    number = numbers[-1 - min(int(at * len(numbers)), len(numbers) - 1)]  # the simplest example is cut late
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "study"
         cut_copy(calm, folder, number, part if how == "half a line" else 0.0)
