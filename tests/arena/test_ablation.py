@@ -89,7 +89,7 @@ def test_a_budget_buys_whole_blocks_or_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_planted_effects_come_out_and_nothing_else_learns_of_them(tmp_path: Path) -> None:
+def test_ablation_finds_planted_effects(tmp_path: Path) -> None:
     study = study_of(tmp_path / "s")
     ablated(study, 16)
     assert {row["n"] for row in credit(study.folder, "method = 'factorial'")} == {16}

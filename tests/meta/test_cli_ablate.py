@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
+def test_dry_run_shows_design_power_and_cost(folder: Path) -> None:
     plan = ablate("small.md", *HOW, "--dry-run", cwd=folder)
     assert (plan["directives"], plan["runs_per_block"], plan["blocks"], plan["runs"]) == (4, 8, 4, 32)
     assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
@@ -58,7 +58,7 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "told"), [(("--budget", "5s"), "the budget pays for"), (("--only", "d000"), "no directive d000")]
 )
-def test_mistakes_found_nothing(folder: Path, args: tuple[str, ...], told: str) -> None:
+def test_refused_ablation_creates_no_study(folder: Path, args: tuple[str, ...], told: str) -> None:
     done = metaloop("ablate", "small.md", *args, *HOW, cwd=folder, code=2)
     assert told in done.stderr and not (folder / "studies").exists()
 
@@ -114,7 +114,7 @@ def imported(folder: Path, *rows: str) -> str:
     return str(query(folder / "studies" / "old", "SELECT run_id FROM imports")[0]["run_id"])
 
 
-def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: Path) -> None:
+def test_kept_rows_of_an_import_are_trained_again(tmp_path: Path) -> None:
     """A commit that the log lacks is between two kept ones; one row has no commit, one was kept though worse."""
     rows = ("{1}|0.6|keep|more of A", "{3}|0.4|keep|more of B", "0123abc|0.39|keep|lost", "{4}|0.5|keep|worse")
     run_id = imported(tmp_path, *rows)
@@ -149,7 +149,7 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert measured in text and "0 s" not in text and 'id="runs"' not in text
 
 
-def test_effect_of_all_counts_changes_alone_and_corrected() -> None:
+def test_effect_of_all_counts_changes_before_and_after_q() -> None:
     rows: list[dict[str, Any]] = [
         {"label": "wider", "low": 0.1, "high": 0.2, "q": 0.001, "unit": "nats"},
         {"label": "lucky", "low": 0.1, "high": 0.9, "q": 0.07},
@@ -171,7 +171,7 @@ def test_effect_of_all_counts_changes_alone_and_corrected() -> None:
         (("{4}|0.6|keep|less",), ("-t", "repo/inner"), "lack train.py"),
     ],
 )
-def test_an_import_that_cannot_be_trained_again_is_refused(
+def test_import_that_cannot_be_trained_again_is_refused(
     tmp_path: Path, rows: tuple[str, ...], task: tuple[str, ...], message: str
 ) -> None:
     run_id = imported(tmp_path, *rows)

@@ -115,6 +115,7 @@ def test_planted_facts_are_the_same_on_every_screen(tmp_path: Path) -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_a_fact_that_a_screen_lacks_or_states_otherwise_is_reported(tmp_path: Path) -> None:
     fact = FACTS["start and end"]
     folder = STUDIES[fact.study](tmp_path)

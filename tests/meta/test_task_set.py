@@ -47,7 +47,7 @@ def ask(ended: Path) -> Snapshot:
     return Snapshot(ended)
 
 
-def test_each_race_and_the_confirmation_are_played_on_every_home_task_by_the_same_arms(ask: Snapshot) -> None:
+def test_match_is_played_on_every_task_by_the_same_arms(ask: Snapshot) -> None:
     sql = "SELECT task, purpose, program_id, role, count(*) AS n FROM runs WHERE task = '{}' GROUP BY ALL ORDER BY ALL"
     north, south = ([{**row, "task": ""} for row in ask(sql.format(task))] for task in ("north", "south"))
     assert north == south
@@ -56,7 +56,7 @@ def test_each_race_and_the_confirmation_are_played_on_every_home_task_by_the_sam
     assert labels == {"opening-south", "generation-1-south", "confirmation-south"}
 
 
-def test_no_event_names_a_reserved_task_before_the_confirmation_has_ended(ended: Path) -> None:
+def test_held_out_task_is_in_no_event_of_the_search(ended: Path) -> None:
     events = list(read(ended / "ledger"))
     confirming = {e["match_id"] for e in events if e["kind"] == "match" and e["purpose"] == "confirmation"}
     assert len(confirming) == 2
@@ -66,7 +66,7 @@ def test_no_event_names_a_reserved_task_before_the_confirmation_has_ended(ended:
     assert {events[i]["kind"] for i in away} >= {"match", "baseline", "run_started", "verification"}
 
 
-def test_each_task_has_a_harvest_of_its_own(ended: Path, decision: Decision, ask: Snapshot) -> None:
+def test_task_has_a_harvest_of_its_own(ended: Path, decision: Decision, ask: Snapshot) -> None:
     found = ask("SELECT task, files, source_id, gain FROM harvest ORDER BY task")
     assert [row["task"] for row in found] == ["north", "south"] and found[0]["source_id"] != found[1]["source_id"]
     page = (ended / "champion.evidence.md").read_text()
@@ -86,9 +86,7 @@ def gains(ask: Snapshot, task: str, role: str) -> list[float]:
     return [row["verified_gain"] for row in ask(sql)]
 
 
-def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gained_in_the_search(
-    ended: Path, decision: Decision, ask: Snapshot
-) -> None:
+def test_claim_is_the_mean_over_tasks_in_gains_of_stock(ended: Path, decision: Decision, ask: Snapshot) -> None:
     stock = starter("stock").program_id
     apart = []
     d = decision
@@ -106,7 +104,7 @@ def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gaine
     assert [on.task for on in d.tasks] == ["north", "south"] and (champion_of(ended) or {})["holds"] == d.holds
 
 
-def test_the_page_names_every_task(ended: Path, decision: Decision) -> None:
+def test_page_names_every_task(ended: Path, decision: Decision) -> None:
     page = (ended / "champion.evidence.md").read_text()
     assert all(sentence in page for sentence in decided(decision).sentences) and UNIT in page
     for task in ("north", "south"):
@@ -122,7 +120,7 @@ def test_page_written_again_is_the_same(ended: Path, tmp_path: Path) -> None:
     assert (folder / "champion.evidence.md").read_text() == page
 
 
-def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) -> None:
+def test_task_named_twice_is_refused(tmp_path: Path) -> None:
     north, south = (home_of(tmp_path, *task) for task in (NORTH, SOUTH))
     for training, reserve in (([north, south], [south]), ([north, north], []), ([north], [south, south])):
         with pytest.raises(UsageError, match="named twice"):
@@ -131,9 +129,7 @@ def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) 
     assert "named twice" in metaloop(*words, code=2).stderr and not (tmp_path / "study").exists()
 
 
-def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do_not_change(
-    ended: Path, tmp_path: Path
-) -> None:
+def test_arms_are_promoted_by_the_mean_over_tasks(ended: Path, tmp_path: Path) -> None:
     study = Study.open(Path(shutil.copytree(ended, tmp_path / "study", symlinks=True)))
     with study:
         tasks = TaskSet.of(study)
@@ -147,7 +143,7 @@ def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do
     assert len(second.gains) == 1  # a run counts once there is one of its number on every task
 
 
-def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Path, ask: Snapshot, tmp_path: Path) -> None:
+def test_view_has_the_scales_that_the_study_chose_by(ended: Path, ask: Snapshot, tmp_path: Path) -> None:
     study = Study.open(Path(shutil.copytree(ended, tmp_path / "study", symlinks=True)))
     with study:
         used = {scale.task: (scale.size, scale.of_stock) for scale in TaskSet.of(study).scales()}
