@@ -31,6 +31,7 @@ from analysis.ledger import (
     require_whole,
     segments,
     sound,
+    unended,
     verify,
 )  # fmt: skip
 from analysis.ledger.json_values import plain
@@ -349,7 +350,7 @@ def ended(folder: Path) -> Path:
 
 def test_clean_end_names_all_heads(tmp_path: Path) -> None:
     ended(tmp_path)
-    assert check(tmp_path) == [] and missing(tmp_path) == []
+    assert check(tmp_path) == [] and missing(tmp_path) == [] and unended(tmp_path) == []
     (end,) = map(json.loads, lines(tmp_path / "end-1.jsonl"))
     last = json.loads(lines(tmp_path / "main-1.jsonl")[-1])
     assert {name: head["seq"] + 1 for name, head in end["heads"].items()} == {
@@ -402,7 +403,10 @@ def test_records_after_a_clean_end_are_no_damage(tmp_path: Path) -> None:
     record = json.loads(lines(path)[-1])
     with path.open("ab") as late:  # of a worker that had not ended yet
         late.write(sealed(record | {"seq": record["seq"] + 1, "prev": record["hash"]}))
+    Ledger(tmp_path, "idle").close()
     assert check(tmp_path) == []
+    (problem,) = unended(tmp_path)
+    assert problem.startswith(f"{path}: no end-* segment names its last record")
     with path.open("ab") as file:
         file.write(b'{"seq":6,"schema":99,"kind":"new"}\n')
     (problem,) = check(tmp_path)
