@@ -7,20 +7,26 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from analysis.ledger.run_state import StudyState
-from bench.whole import begin_night, begin_study, play_study, resized
+from bench.whole import begin_night, begin_study, play_study, resized, search_here
 from meta.steering import ask
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import metaloop
-from tests.meta.evolved import evolved
+from tests.meta.evolved import SHORT, evolved
 from tests.studies import TINY, drawn_law, planted
 from trainer.task import Task
 
 Gallery = Callable[[str], Path]
 TRAINED = resized(TINY, opening_more=2, final={"without-ideas": 0})
 EVOLVE = resized(TINY, harvest_percent=5, children=2, final={"champion": 3, "control": 3, "without-ideas": 0})
+WRITTEN = resized(
+    TINY, generations=2, children=3, opening_more=2, generation_more=2,
+    final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0},
+)  # fmt: skip
 STEERED = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Steered\n\nLower the loss.\n", "steered"
 )
@@ -71,6 +77,21 @@ def replay(folder: Path) -> None:
     metaloop("ablate", max(runs, key=lambda run_id: runs[run_id].kept), "-n", "6", "-s", folder)
 
 
+def written(folder: Path) -> None:
+    """Two tasks and two generations, with a model that writes programs beside the rules."""
+    from inner_loop.models.provider import litellm
+    from tests.llm import writer
+    from tests.llm.kits import environment, staff
+    from tests.llm.server import LlmServer
+
+    litellm()
+    north, south = (planted(folder.parent / name, seed, name=name) for name, seed in (("north", 2), ("south", 3)))
+    with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
+        environment(patch, server.url)
+        settings = {"run_budget": SHORT, "seed": 3, "model_config": staff(reply_tokens=2000)}
+        search_here(begin_study(folder, north, WRITTEN, further=[south], **settings))
+
+
 def window(folder: Path) -> None:
     """Not one study but a folder with two, one of them deeper, with held-out tasks."""
     task = planted(folder / "law", experiments=6)
@@ -85,7 +106,7 @@ def window(folder: Path) -> None:
 
 #: Of each kind of study one, beside others. A study of simulated tasks is made in the process of the test.
 STUDIES: dict[str, Callable[[Path], None]] = {
-    each.__name__: each for each in (trained, evolve, night, match, several, ablation, replay, window)
+    each.__name__: each for each in (trained, evolve, night, match, several, ablation, replay, written, window)
 }
 
 
