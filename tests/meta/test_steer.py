@@ -30,9 +30,8 @@ from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-PLAN = resized(TINY, generations=2, opening_more=2, children=2, final={"champion": 2, "control": 2, "without-ideas": 0})
+PLAN = resized(TINY, generations=1, opening_more=2, children=2, final={"champion": 2, "control": 2, "without-ideas": 0})
 whole_study = partial(whole_study_of, run_budget=SHORT)
-ONE_MORE = resized(PLAN, generations=1)
 GIVEN = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"
 )
@@ -139,7 +138,7 @@ def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
     own = sorted(of_free - of_stock)
     banned = next((each for each in own if each in began), own[0])
     folder = tmp_path / "study"
-    champion, _ = whole_study(task, ONE_MORE, 1, folder, at_first(folder, lambda at: ask(at, "veto", banned)))
+    champion, _ = whole_study(task, PLAN, 1, folder, at_first(folder, lambda at: ask(at, "veto", banned)))
     assert banned not in {each.directive_id for each in champion.directives}
     rows = query(folder, "SELECT list(directive_id) AS ids FROM directives JOIN programs USING (program_id) "
                          "WHERE generation > 0 AND operator IS NOT NULL GROUP BY program_id")  # fmt: skip
@@ -159,7 +158,7 @@ def test_where_a_statement_of_every_program_is_vetoed_no_child_has_one(
             ask(folder, "veto", each)
 
     folder = tmp_path / "study"
-    whole_study(task, ONE_MORE, 1, folder, at_first(folder, leave))
+    whole_study(task, PLAN, 1, folder, at_first(folder, leave))
     rows = query(folder, "SELECT directive_id FROM directives JOIN programs USING (program_id) "
                          "WHERE generation > 0 AND operator IS NOT NULL")  # fmt: skip
     assert not banned & {row["directive_id"] for row in rows}
@@ -188,7 +187,7 @@ def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: T
         ask(at, "program", twin, name="stock")
         (at / "steer" / "damaged.json").write_text("{")
 
-    whole_study(task, resized(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
+    whole_study(task, resized(PLAN, children=1), 1, folder, at_first(folder, leave))
     (wish,) = steering_outcomes(folder, StudyState.read(folder / "ledger"))
     assert wish.state == "refused" and wish.outcome == f"behaves like {starter('stock').program_id}"
 
