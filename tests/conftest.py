@@ -8,15 +8,24 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 #: Before torch is imported: where other processes want the cores, two threads wait for each other by spinning, eight
 #: times the CPU of one.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+#: The same examples in each run; METALOOP_EXAMPLES=N draws N new ones for each property.
+EXAMPLES = os.environ.get("METALOOP_EXAMPLES")
+settings.register_profile(
+    "tests", max_examples=int(EXAMPLES or 25), derandomize=EXAMPLES is None, database=None, deadline=None,
+    suppress_health_check=[*HealthCheck],
+)  # fmt: skip
+settings.load_profile("tests")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -122,3 +131,11 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METALOOP_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a study of `tests.gallery` that has ended. Tests only read it, or copy it first."""
+    from tests.gallery import ended_study
+
+    return lambda name: ended_study(shared(tmp_path_factory), name)

@@ -1,4 +1,7 @@
-"""Every command of bench/ runs once at its smallest size, and its figures can be read."""
+"""The commands of bench/ that README names run once at their smallest size, and their figures can be read.
+
+METALOOP_MONTHLY=1 runs all of them: `.ci/monthly`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from bench.simulated_tasks import random_law, simulated_task
 from tests.forked import run_module
 
 ROOT = Path(__file__).resolve().parents[1]
+MONTHLY = "METALOOP_MONTHLY" in os.environ
 TRIED = "--quick -n 2 --set generations=1 -b 0.4s"
 NUMBER = r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
@@ -89,7 +93,7 @@ def commands() -> set[str]:
     return {path.stem for path in (ROOT / "bench").glob("*.py") if '\nif __name__ == "__main__"' in path.read_text()}
 
 
-def test_every_command_is_run_here_or_there_is_a_reason() -> None:
+def test_bench_command_has_a_case_or_a_reason() -> None:
     assert commands() == {*CASES, *NOT_HERE} and not CASES.keys() & NOT_HERE
 
 
@@ -114,9 +118,14 @@ def quick(tmp_path_factory: pytest.TempPathFactory, tasks: dict[str, Path]) -> t
     return folder / "quick", run("quick", tmp=folder, **tasks)
 
 
+def chosen() -> list[str]:
+    published = re.findall(r"python -m bench\.(\w+)", (ROOT / "README.md").read_text())
+    return sorted(CASES if MONTHLY else published)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_a_command_prints_its_figures(
+@pytest.mark.parametrize("name", chosen())
+def test_bench_command_prints_its_figures(
     name: str, tmp_path: Path, tasks: dict[str, Path], request: pytest.FixtureRequest
 ) -> None:
     needs = name == "quick" or "{quick}" in CASES[name].words
@@ -164,14 +173,16 @@ def test_a_night_needs_a_gpu(tmp_path: Path) -> None:
     assert done.returncode == 2 and "no GPU here" in done.stdout and not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
-def test_a_whole_night_on_a_repository_with_a_stand_in_for_the_gpu(tmp_path: Path) -> None:
-    done = night(tmp_path, STAND_IN="1", METALOOP_DEVICES="", METALOOP_CACHE=str(tmp_path / "cache"))
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    steps = [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith("$ metaloop")]
-    assert [words[0] for words in steps] == ["task", "task", "improve", "resume"]
-    assert 'device = "gpu"' in (tmp_path / "repo" / "task.toml").read_text()
-    assert "one night, because" in " ".join(done.stdout.split())
-    assert (tmp_path / "out" / "night" / "champion.md").is_file()
-    assert "no figure here is one of a GPU" in done.stdout
-    assert list((tmp_path / "cache").glob("compiled/repo-*.pack")), "the command's compile cache was not filled"
+if MONTHLY:
+
+    @pytest.mark.slow
+    def test_bench_gpu_ends_a_night_with_a_stand_in_for_the_gpu(tmp_path: Path) -> None:
+        done = night(tmp_path, STAND_IN="1", METALOOP_DEVICES="", METALOOP_CACHE=str(tmp_path / "cache"))
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        steps = [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith("$ metaloop")]
+        assert [words[0] for words in steps] == ["task", "task", "improve", "resume"]
+        assert 'device = "gpu"' in (tmp_path / "repo" / "task.toml").read_text()
+        assert "one night, because" in " ".join(done.stdout.split())
+        assert (tmp_path / "out" / "night" / "champion.md").is_file()
+        assert "no figure here is one of a GPU" in done.stdout
+        assert list((tmp_path / "cache").glob("compiled/repo-*.pack")), "the command's compile cache was not filled"

@@ -198,7 +198,7 @@ def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
     if count <= seq:
         return f"{path}: {seq + 1 - count} of its {seq + 1} records, which {by} counts, were cut from its end"
     with open_regular(path) as file:
-        line = next(itertools.islice(lines_of(file), seq, None))
+        line = next(itertools.islice(lines_of(file), seq, None), b"")  # without a line, the chain is broken, too
     if line.rstrip(b"\n")[-TAIL:] == MARK + sha256.encode() + b'"}':
         return ""
     return f"{path}:{seq + 1}: this is not the record that {by} names: the end was replaced"

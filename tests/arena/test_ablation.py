@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from arena.after.ablation import design_of, design_seed, play_design, program_of
 from arena.arms import Entry, enter
 from arena.match import play
 from arena.race import Allocation
-from arena.study.lock import request_stop
-from arena.study.stop import Drained
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work.executors.in_process import InProcessExecutor
@@ -92,9 +89,12 @@ def test_a_budget_buys_whole_blocks_or_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_planted_effects_come_out_and_nothing_else_learns_of_them(tmp_path: Path) -> None:
+def test_ablation_finds_planted_effects(tmp_path: Path) -> None:
     study = study_of(tmp_path / "s")
-    ablated(study)
+    ablated(study, 16)
+    assert {row["n"] for row in credit(study.folder, "method = 'factorial'")} == {16}
+    ablated(Study.open(study.folder), 32)  # a larger budget goes on from there
+    assert query(study.folder, "SELECT count(*) AS n FROM ablations") == [{"n": 1}]
     rows = {row["label"]: row for row in credit(study.folder, "method = 'factorial'")}
     assert len(rows) == 5 and {row["n"] for row in rows.values()} == {32}
     # the list is read only where `proposers` names it; a search without it finds less in as many experiments
@@ -106,26 +106,6 @@ def test_planted_effects_come_out_and_nothing_else_learns_of_them(tmp_path: Path
     assert match == {"purpose": "ablation", "state": "finished"}
     arms = query(study.folder, "SELECT role, count(*) AS n FROM arms GROUP BY role")
     assert arms == [{"role": "ablation", "n": 16}]
-
-
-@pytest.mark.slow
-def test_it_goes_on_where_it_stopped_and_a_larger_budget_prolongs_it(tmp_path: Path) -> None:
-    whole = study_of(tmp_path / "one" / "s")
-    ablated(whole, 32)
-    study, seen = study_of(tmp_path / "two" / "s"), []
-
-    def stop_soon(event: Mapping[str, Any]) -> None:
-        seen.append(event)
-        if len(seen) == 60:
-            request_stop(study.folder)
-
-    with pytest.raises(Drained):
-        ablated(study, 16, stop_soon)
-    ablated(Study.open(study.folder), 16)
-    assert {row["n"] for row in credit(study.folder, "method = 'factorial'")} == {16}
-    ablated(Study.open(study.folder), 32)
-    assert credit(study.folder, "method = 'factorial'") == credit(whole.folder, "method = 'factorial'")
-    assert query(study.folder, "SELECT count(*) AS n FROM ablations") == [{"n": 1}]
 
 
 def played(study: Study) -> str:
@@ -157,20 +137,13 @@ def test_replayed_commits_have_their_planted_effects(tmp_path: Path) -> None:
     assert {r["experiment_id"] for r in found.values()} <= {r["experiment_id"] for r in kept}
 
 
-def test_a_stopped_replay_goes_on_and_more_seeds_are_added(tmp_path: Path) -> None:
+def test_replay_with_more_seeds_trains_the_missing_ones_alone(tmp_path: Path) -> None:
     study = study_of(tmp_path / "s")
     run_id = played(study)
-
-    def stop(_: Mapping[str, Any]) -> None:
-        request_stop(study.folder)
-
-    with pytest.raises(Drained):
-        replayed(study, run_id, 2, stop)
-    half = query(study.folder, "SELECT count(*) AS n FROM replays")[0]["n"]
-    replayed(Study.open(study.folder), run_id, 2)
-    replayed(Study.open(study.folder), run_id, 3)
+    for seeds in (2, 3):
+        replayed(Study.open(study.folder), run_id, seeds)
     rows = query(study.folder, "SELECT seed, commits FROM replays")
-    assert half == 1 and len({(r["seed"], tuple(r["commits"])) for r in rows}) == len(rows)
+    assert len({(r["seed"], tuple(r["commits"])) for r in rows}) == len(rows)
     assert {r["n"] for r in credit(study.folder, f"run_id = '{run_id}'")} == {3}
 
 

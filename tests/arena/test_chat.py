@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -25,7 +24,7 @@ from tests.llm import researcher
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.server import FAULTS, REFUSAL, LlmServer, dead_server, every
-from tests.llm.studies import FIGURES, ONE, STANDINGS, THREE, found, planted, race
+from tests.llm.studies import ONE, STANDINGS, THREE, found, planted, race
 from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.task import Task
@@ -102,26 +101,6 @@ def test_replies_are_taken_in_order_however_late_they_are(server: LlmServer, tas
     server.retry_after = "0.15"
     _, late = alone(task, THREE)
     assert told(of(late, "experiment")) == told(of(events, "experiment"))
-
-
-def test_a_study_is_replayed_bit_by_bit_without_a_socket(
-    server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("METALOOP_RECORD", str(tmp_path / "tape"))
-    first = found(tmp_path / "one")
-    race(first, runs=2)
-    monkeypatch.delenv("METALOOP_RECORD")
-    monkeypatch.setenv("METALOOP_REPLAY", str(tmp_path / "tape"))
-    monkeypatch.delenv("OPENAI_API_KEY")
-
-    def forbidden(*_: object, **__: object) -> None:
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket, "socket", forbidden)
-    again = found(tmp_path / "two", task=first.task)
-    race(again, runs=2)
-    assert query(again.folder, FIGURES) == query(first.folder, FIGURES)
-    assert query(again.folder, STANDINGS) == query(first.folder, STANDINGS)
 
 
 def test_faults_cost_time_and_nothing_else(server: LlmServer, task: Task) -> None:

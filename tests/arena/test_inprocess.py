@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from analysis.study import query
 from arena.arms import Entry, Match, enter
 from arena.match import play
 from arena.race import Allocation
-from arena.study.lock import request_stop
-from arena.study.stop import Drained
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work.executors.in_process import InProcessExecutor
@@ -123,18 +120,3 @@ def test_a_run_that_ends_at_the_baseline_is_trained_again_where_arms_are_compare
     assert abs(drift) > 1e-3
     _, measured = final_samples(TaskStudy(study), entered(study, "confirmation").match_id)
     assert measured.touched == {"champion": 1.0, "control": 1.0}
-
-
-def test_a_confirmation_of_untouched_runs_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
-    whole = ended(untouched(tmp_path / "whole" / "s", noise=0.02), "confirmation")
-    study, seen = untouched(tmp_path / "cut" / "s", noise=0.02), []
-
-    def stop_soon(event: Mapping[str, Any]) -> None:
-        seen.append(event)
-        if len(seen) == 8:
-            request_stop(study.folder)
-
-    with pytest.raises(Drained):
-        ended(study, "confirmation", progress=stop_soon)
-    assert 0 < len(query(study.folder, "SELECT * FROM verifications")) < len(whole)
-    assert ended(Study.open(study.folder), "confirmation") == whole

@@ -105,14 +105,3 @@ def test_without_a_sandbox_a_run_that_kept_nothing_says_so_too(tmp_path: Path) -
     play_entries(study, [Entry(STOCK)], 1, silent)
     sql = "SELECT DISTINCT kept, s.trust FROM standings AS s JOIN runs USING (arm_id)"
     assert query(study.folder, sql) == [{"kept": 0, "trust": "unverified"}]
-
-
-def test_a_match_that_is_over_is_not_played_again(played: PlayedMatch) -> None:
-    study, match = played
-    count = "SELECT count(*) AS n FROM events WHERE kind IN ('experiment', 'verification', 'baseline')"
-    before = query(study.folder, count)
-    (again,) = play_entries(
-        Study.open(study.folder), [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 2, silent
-    )
-    assert again.match_id == match.match_id
-    assert query(study.folder, count) == before

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,9 +12,7 @@ from analysis.study import open_study, query
 from analysis.transfer import Cell, transfer_cells
 from arena.arms import Entry
 from arena.standalone import alike, play_entries
-from arena.study.lock import request_stop
 from arena.study.setup import beside
-from arena.study.stop import Drained
 from arena.study.study import Study
 from bench.simulated_tasks import simulated_task
 from programs.shelf import starter
@@ -98,25 +94,6 @@ def test_the_view_holds_the_cells_and_a_match_that_is_over_is_not_played_again(p
     before = query(played, count)
     play_entries(Study.open(played), ENTRIES, RUNS, silent)
     assert query(played, count) == before
-
-
-def test_cut_off_on_each_task_it_ends_as_if_nothing_had_been(tmp_path: Path, told: list[Cell]) -> None:
-    study, ended = study_in(tmp_path), 0
-
-    def stop_soon(event: Mapping[str, Any]) -> None:
-        nonlocal ended
-        ended += event["kind"] == "run_ended"
-        if ended in (4, 4 * RUNS + 4):
-            request_stop(study.folder)
-
-    for _ in range(2):
-        with pytest.raises(Drained):
-            play_entries(study, ENTRIES, RUNS, stop_soon)
-        ended += 1
-        study = Study.open(study.folder)
-    play_entries(study, ENTRIES, RUNS, silent)
-    with open_study(study.folder, views=()) as con:
-        assert transfer_cells(con) == told
 
 
 def test_one_task_has_no_rows(tmp_path: Path) -> None:

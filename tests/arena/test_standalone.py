@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from analysis.study import query
 from arena.arms import Entry, enter
 from arena.match import play
 from arena.standalone import RACE_FIRST, racer
-from arena.study.lock import request_stop
-from arena.study.stop import Drained
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work.executors.in_process import InProcessExecutor
@@ -49,21 +46,3 @@ def test_a_race_spends_no_more_than_its_bill_and_gives_the_twin_its_first_runs(t
     assert counts.pop(("a/a", "stock")) == RACE_FIRST
     assert sum(counts.values()) <= RUNS * len(NAMES) and min(counts.values()) >= RACE_FIRST
     assert len(set(counts.values())) > 1
-
-
-def test_a_race_cut_off_goes_on_where_it_would_have_gone(tmp_path: Path, task: Task) -> None:
-    whole = raced(study_on(tmp_path / "whole", task, seed=3))
-    study, ended = study_on(tmp_path / "cut", task, seed=3), 0
-
-    def stop_soon(event: Mapping[str, Any]) -> None:
-        nonlocal ended
-        ended += event["kind"] == "run_ended"
-        if ended in (4, RACE_FIRST * 5 + 2):
-            request_stop(study.folder)
-
-    for _ in range(2):
-        with pytest.raises(Drained):
-            raced(study, stop_soon)
-        ended += 1
-        study = Study.open(study.folder)
-    assert raced(study) == whole

@@ -121,15 +121,6 @@ def test_an_infinite_budget_or_another_task_is_refused(
         Study.open(study.folder)
 
 
-def test_a_missing_segment_is_noticed(study: Study) -> None:
-    for _ in range(2):
-        with study:
-            pass
-    (study.folder / "ledger" / "main-1.jsonl").unlink()
-    with pytest.raises(Corrupt, match="missing"), study:
-        pass
-
-
 def test_runs_whose_segment_is_missing_are_noticed(study: Study) -> None:
     with study:
         study.record(example(VerificationEvent, run_id="r1"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import shared
+from tests.gallery import Gallery
 from tests.meta.cli_study import Call, metaloop
 
 
@@ -19,11 +18,6 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two studies, which the tests only read: made once for all processes of this run of the tests."""
-    from tests.meta.opened_window import made_studies
-
-    folder = shared(tmp_path_factory) / "window"
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return folder if folder.exists() else made_studies(folder)
+def root(gallery: Gallery) -> Path:
+    """A folder with two studies, which the tests only read."""
+    return gallery("window")

@@ -11,11 +11,8 @@ import httpx
 import uvicorn
 
 from arena.serving.wire import configured, listen
-from bench.whole import resized
 from meta.ui.app import create_app
 from meta.ui.studies import Studies
-from tests.meta.evolved import evolved
-from tests.studies import TINY, planted
 
 TOKEN = "a-token"
 
@@ -45,24 +42,6 @@ class Window:
         self.server.should_exit = True
         self.thread.join()
         self.client.close()
-
-
-def made_studies(folder: Path) -> Path:
-    """Two studies with held-out tasks."""
-    task = planted(folder / "law", experiments=6)
-    others = [planted(folder / name, seed, name=name, experiments=6) for name, seed in (("far", 3), ("farther", 4))]
-    plan = resized(
-        TINY,
-        starters=2,
-        opening_runs=2,
-        opening_more=1,
-        children=1,
-        generation_more=1,
-        final={"champion": 2, "control": 2, "without-ideas": 0},
-    )
-    for name, seed in (("one", 5), ("deep/er/two", 6)):
-        evolved(folder / name, task, plan, run_budget=6 * task.cost_seconds, seed=seed, held_out=others)
-    return folder
 
 
 def until_read(window: Window) -> None:

@@ -1,8 +1,9 @@
-"""``metaloop ablate`` on real training in small: the plan, the design, the replay, and the way back from every row."""
+"""``metaloop ablate``: the plan, the design, the replay, and the way back from every row."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from bench.simulated_tasks import simulated_task
 from meta.cli.study_result import effect_of_all
 from tests.analysis.imports.helpers import repository
 from tests.analysis.imports.samples import tsv
+from tests.gallery import Gallery
 from tests.inner_loop.play import BLOBS
 from tests.meta.opened_window import Window, until_read
+from tests.studies import drawn_law
 from trainer.laws.law import Law
 
 from .cli_study import cli, metaloop, on_terminal
@@ -38,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
+def test_dry_run_shows_design_power_and_cost(folder: Path) -> None:
     plan = ablate("small.md", *HOW, "--dry-run", cwd=folder)
     assert (plan["directives"], plan["runs_per_block"], plan["blocks"], plan["runs"]) == (4, 8, 4, 32)
     assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
@@ -55,53 +58,45 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "told"), [(("--budget", "5s"), "the budget pays for"), (("--only", "d000"), "no directive d000")]
 )
-def test_mistakes_found_nothing(folder: Path, args: tuple[str, ...], told: str) -> None:
+def test_refused_ablation_creates_no_study(folder: Path, args: tuple[str, ...], told: str) -> None:
     done = metaloop("ablate", "small.md", *args, *HOW, cwd=folder, code=2)
     assert told in done.stderr and not (folder / "studies").exists()
 
 
-@pytest.mark.slow
-def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
-    done = metaloop("ablate", "small.md", *HOW, "--seed", "2", "--budget", "16s", "-s", "s", "--json", cwd=folder)
-    made = done.json
-    assert done.stderr.count("all runs share one run seed") == 2  # before the runs and below their table
-    rows = {row["label"]: row for row in made["items"]}
-    assert len(rows) == 4 and {row["method"] for row in rows.values()} == {"factorial"}
-    assert {row["design"] for row in rows.values()} == {"randomised"} and {row["n"] for row in rows.values()} == {16}
-    first = rows["First `momentum=0.9`."]
-    # the same command finds all of it in the ledger; more budget goes on from there
-    before = query(folder / "s", "SELECT count(*) AS n FROM runs")
-    again = metaloop("resume", "s", "--json", cwd=folder)
-    assert again.json["items"] == made["items"]
-    assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
-    _leads_back(folder, first)
-    _replayed(folder)
-
-
-def _leads_back(folder: Path, row: dict[str, Any]) -> None:
-    """From the row's id to the runs that it rests on, and by its own query."""
-    shown = cli("show", row["credit_id"][:7], "-s", "s", "--json", cwd=folder)
-    told = shown.json
-    assert told["kind"] == "credit" and told["estimate"] == row["estimate"] and len(told["rests_on"]) == 16
-    asked = cli("sql", "s", told["sql"], "--json", cwd=folder)
-    found = asked.json
+def test_ablation_row_leads_back_to_its_runs(gallery: Gallery) -> None:
+    study = gallery("ablation")
+    rows = query(study, "SELECT * FROM credit WHERE method = 'factorial'")
+    assert {row["design"] for row in rows} == {"randomised"} and len({row["n"] for row in rows}) == 1
+    told = metaloop("show", rows[0]["credit_id"][:7], "-s", study, "--json").json
+    assert (told["kind"], told["estimate"], len(told["rests_on"])) == ("credit", rows[0]["estimate"], rows[0]["n"])
+    found = metaloop("sql", study, told["sql"], "--json").json
     runs = found if isinstance(found, list) else found["items"]
-    means = {held: [r["verified_gain"] for r in runs if r["held"] is held] for held in (True, False)}
-    effect = sum(means[True]) / len(means[True]) - sum(means[False]) / len(means[False])
-    assert effect == pytest.approx(row["estimate"])
+    means = {held: fmean(run["verified_gain"] for run in runs if run["held"] is held) for held in (True, False)}
+    assert means[True] - means[False] == pytest.approx(rows[0]["estimate"])
 
 
-def _replayed(folder: Path) -> None:
-    [run] = query(folder / "s", "SELECT run_id, kept FROM runs WHERE kept > 1 ORDER BY kept DESC, run_id LIMIT 1")
-    made = ablate(run["run_id"][:8], "-s", "s", "-n", "2", cwd=folder)
-    assert len(made["items"]) == run["kept"] and {row["method"] for row in made["items"]} == {"leave-one-out"}
-    assert {row["design"] for row in made["items"]} == {"paired"} and {row["n"] for row in made["items"]} == {2}
-    means = "SELECT avg(gain) AS gain FROM replays WHERE {} GROUP BY run_id"
-    [whole] = query(folder / "s", means.format(f"len(commits) = {run['kept']}"))
-    first = made["items"][0]
-    named = f"len(commits) = {run['kept'] - 1} AND NOT list_contains(commits, '{first['experiment_id']}')"
-    [less] = query(folder / "s", means.format(named))
-    assert first["estimate"] == pytest.approx(whole["gain"] - less["gain"])
+def test_replayed_change_is_the_run_without_it(gallery: Gallery) -> None:
+    study = gallery("replay")
+    rows = query(study, "SELECT * FROM credit WHERE method = 'leave-one-out'")
+    [run] = query(study, "SELECT run_id, kept FROM runs ORDER BY kept DESC LIMIT 1")
+    assert len(rows) > 1 and {row["run_id"] for row in rows} == {run["run_id"]}
+    assert {(row["design"], row["n"]) for row in rows} == {("paired", 6)}
+    means = "SELECT avg(gain) AS gain, max(len(commits)) AS most FROM replays WHERE {}"
+    [whole] = query(study, means.format("len(commits) = (SELECT max(len(commits)) FROM replays)"))
+    [less] = query(study, means.format(f"len(commits) = {whole['most'] - 1} AND NOT "
+                                       f"list_contains(commits, '{rows[0]['experiment_id']}')"))  # fmt: skip
+    assert rows[0]["estimate"] == pytest.approx(whole["gain"] - less["gain"])
+
+
+def test_ablation_of_one_seed_says_so_and_resumed_adds_nothing(folder: Path) -> None:
+    words = ("small.md", "-t", "law", "--seed", "2", "-b", "0.8s", "--budget", "17s", "-s", "s")
+    drawn_law(folder / "law", 3)
+    (folder / "small.md").write_text(PROGRAM + "- First `ladder1=*2`.\n- A larger step: `ladder2=*2`.\n")
+    done = metaloop("ablate", *words, "--json", cwd=folder)
+    assert done.stderr.count("all runs share one run seed") == 2  # before the runs and below their table
+    before = query(folder / "s", "SELECT count(*) AS n FROM runs")
+    assert metaloop("resume", "s", "--json", cwd=folder).json["items"] == done.json["items"]
+    assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
 
 
 def imported(folder: Path, *rows: str) -> str:
@@ -119,7 +114,7 @@ def imported(folder: Path, *rows: str) -> str:
     return str(query(folder / "studies" / "old", "SELECT run_id FROM imports")[0]["run_id"])
 
 
-def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: Path) -> None:
+def test_kept_rows_of_an_import_are_trained_again(tmp_path: Path) -> None:
     """A commit that the log lacks is between two kept ones; one row has no commit, one was kept though worse."""
     rows = ("{1}|0.6|keep|more of A", "{3}|0.4|keep|more of B", "0123abc|0.39|keep|lost", "{4}|0.5|keep|worse")
     run_id = imported(tmp_path, *rows)
@@ -154,7 +149,7 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert measured in text and "0 s" not in text and 'id="runs"' not in text
 
 
-def test_effect_of_all_counts_changes_alone_and_corrected() -> None:
+def test_effect_of_all_counts_changes_before_and_after_q() -> None:
     rows: list[dict[str, Any]] = [
         {"label": "wider", "low": 0.1, "high": 0.2, "q": 0.001, "unit": "nats"},
         {"label": "lucky", "low": 0.1, "high": 0.9, "q": 0.07},
@@ -176,7 +171,7 @@ def test_effect_of_all_counts_changes_alone_and_corrected() -> None:
         (("{4}|0.6|keep|less",), ("-t", "repo/inner"), "lack train.py"),
     ],
 )
-def test_an_import_that_cannot_be_trained_again_is_refused(
+def test_import_that_cannot_be_trained_again_is_refused(
     tmp_path: Path, rows: tuple[str, ...], task: tuple[str, ...], message: str
 ) -> None:
     run_id = imported(tmp_path, *rows)

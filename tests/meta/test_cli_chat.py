@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from tests.llm.fixtures import close_connections, dropped, litellm_loaded, serve
 from tests.llm.kits import KEY, environment
 from tests.llm.local import LocalServer
 from tests.llm.server import LlmServer
-from tests.llm.studies import FIGURES, STANDINGS, planted
+from tests.llm.studies import planted
 
 from .cli_study import ALONE, cli, metaloop, on_terminal
 
@@ -141,23 +140,6 @@ def test_a_study_stores_the_context_size_that_it_is_given(here: Path, monkeypatc
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
         metaloop("resume", "s")
         close_connections()
-
-
-@pytest.mark.slow
-def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path, server: LlmServer) -> None:
-    env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
-    shared = ("stock", *ALONE, "-t", "task", "-m", "openai/test", "--seed", "3", "--set", "fixed_steps=true")
-    metaloop("match", *shared, "-s", "one", cwd=here, env=env)
-    offline = {**os.environ, "OPENAI_API_BASE": "http://[::1]:1", "METALOOP_REPLAY": "one/prompts"}  # and without a key
-    metaloop("match", *shared, "-s", "two", cwd=here, env=offline)
-    for sql in (FIGURES, STANDINGS):
-        assert query(here / "one", sql) == query(here / "two", sql)
-    capped = metaloop("match", *shared, "-s", "three", "--set", "max_tokens=5000", cwd=here, env=env, code=3)
-    assert "--set max_tokens=5000 is reached" in capped.stderr
-    metaloop("resume", "three", "--set", "max_tokens=900000", cwd=here, env=env)
-    assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
-    for path in here.rglob("*"):
-        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
 def lines_of(study: LiveStudy) -> list[str]:

@@ -25,42 +25,39 @@ from meta.evolve import Evolution
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
-from tests.inner_loop.play import BLOBS
-from tests.meta.evolved import Ended, evolved, taken_up_again
+from tests.gallery import Gallery
+from tests.meta.evolved import evolved
 from tests.studies import TINY, Snapshot, planted, silent
-from trainer.task import Task
 
 PLAN = resized(TINY, opening_more=2, final={"without-ideas": 0})
 LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """With one worker process, because each imports torch for itself. tests/arena/test_match.py trains in two."""
-    folder = tmp_path_factory.mktemp("evolve") / "study"
-    return folder, evolved(folder, Task.load(BLOBS), PLAN, seed=1, fixed_steps=True)
+def ended(gallery: Gallery) -> Path:
+    return gallery("trained")
 
 
 @pytest.fixture(scope="module")
-def ask(ended: Ended) -> Snapshot:
-    return Snapshot(ended[0])
+def ask(ended: Path) -> Snapshot:
+    return Snapshot(ended)
 
 
-def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) -> None:
-    _, champion = ended
+def test_claim_follows_from_the_runs(ended: Path, ask: Snapshot) -> None:
+    decision = decision_of(champion_of(ended) or {})
     sql = "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1"
     gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
-    assert gains["champion"] == pytest.approx((champion.decision.champion.value, TINY.final["champion"]))
+    assert gains["champion"] == pytest.approx((decision.champion.value, TINY.final["champion"]))
     (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
     pooled = (first * n + second * other) / (n + other)
-    tested, (aa,) = champion.decision.tested.gain, champion.decision.aa
+    tested, (aa,) = decision.tested.gain, decision.aa
     assert (tested.value, tested.n) == (pytest.approx(pooled), n + other)
     assert (aa.lead.value, aa.lead.n) == (pytest.approx(second - first), n + other)
 
 
-def test_its_records_are_events_and_events_are_its_records(ended: Ended) -> None:
+def test_record_read_as_event_is_written_the_same(ended: Path) -> None:
     kinds = set()
-    for record in read(ended[0] / "ledger"):
+    for record in read(ended / "ledger"):
         event = read_event(record)
         if event is not None and not isinstance(event, DocumentEvent):
             kinds.add(event.kind)
@@ -69,16 +66,15 @@ def test_its_records_are_events_and_events_are_its_records(ended: Ended) -> None
     assert kinds >= {"study", "program", "match", "run_started", "experiment", "decision", "run_ended", "verification"}
 
 
-def test_confirmation_shares_no_run_seed_and_no_training_seed_with_the_search(ask: Snapshot) -> None:
+def test_confirmation_shares_no_seed_with_the_search(ask: Snapshot) -> None:
     for column, view in (("run_seed", "runs"), ("seed", "verifications")):
         seeds = f"SELECT {column} AS seed FROM {view} WHERE stream ="
         search, confirmation = ({row["seed"] for row in ask(f"{seeds} '{s}'")} for s in ("selection", "confirmation"))
         assert search and confirmation and not search & confirmation
 
 
-def test_children_are_commits_whose_parents_are_their_parents(ended: Ended, ask: Snapshot) -> None:
-    folder, champion = ended
-    git = ["git", "-C", str(folder / "programs.git")]
+def test_child_is_a_commit_on_its_parents(ended: Path, ask: Snapshot) -> None:
+    git = ["git", "-C", str(ended / "programs.git")]
 
     def show(*words: str) -> str:
         return subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
@@ -88,18 +84,18 @@ def test_children_are_commits_whose_parents_are_their_parents(ended: Ended, ask:
     for child in children:
         parents = show("log", "-1", "--format=%P", child["child_id"]).split()
         assert parents == [show("rev-parse", p).strip() for p in child["parent_ids"]]
-    assert show("show", "main:program.md").encode() == champion.program.raw
-    assert "`lr" in (folder / "evidence" / "generation-1.md").read_text()
+    assert show("show", "main:program.md").encode() == load(ended / "champion.md").raw
+    assert "`lr" in (ended / "evidence" / "generation-1.md").read_text()
 
 
-def test_a_list_that_rules_wrote_has_no_idea_for_other_tasks(ask: Snapshot) -> None:
+def test_list_of_rules_has_no_idea_for_other_tasks(ask: Snapshot) -> None:
     written = "SELECT text FROM programs WHERE operator = 'write-ideas'"
     texts = [row["text"] for row in ask(written)]
     assert texts and all("`lr=" in text and "`rope`" not in text for text in texts)
     assert "`rope`" in starter("idea-queue").text
 
 
-def test_the_controls_stand_in_the_table_of_the_champion(ask: Snapshot) -> None:
+def test_controls_are_in_the_table_of_the_champion(ask: Snapshot) -> None:
     """Stock, and stock (A/A); one-line behaves like stock for a scripted researcher and costs nothing."""
     rows = ask("SELECT role, name, n FROM standings WHERE purpose = 'confirmation'")
     counts = {row["role"]: row["n"] for row in rows}
@@ -110,7 +106,7 @@ def test_the_controls_stand_in_the_table_of_the_champion(ask: Snapshot) -> None:
     assert drawn["champion"] == drawn["control"] and not drawn["a/a"] & drawn["control"]
 
 
-def test_every_child_plays_beside_all_its_parents_and_the_incumbent(ask: Snapshot) -> None:
+def test_child_plays_beside_its_parents_and_the_incumbent(ask: Snapshot) -> None:
     """So that each is compared with parents that were run again in its own block, on the same seeds."""
     played = {row["program_id"] for row in ask("SELECT program_id FROM runs WHERE purpose = 'generation'")}
     children = ask("SELECT child_id, parent_ids FROM mutations WHERE accepted")
@@ -122,20 +118,25 @@ def test_every_child_plays_beside_all_its_parents_and_the_incumbent(ask: Snapsho
     assert ask(f"{best} ORDER BY shrunk_gain DESC LIMIT 1")[0]["program_id"] in played
 
 
-def test_the_first_child_is_written_from_evidence_that_it_cites(ask: Snapshot) -> None:
+def test_first_child_cites_its_evidence(ask: Snapshot) -> None:
     (first,) = ask("SELECT operator, evidence_ids FROM mutations WHERE accepted ORDER BY attempt LIMIT 1")
     known = {row["credit_id"] for row in ask("SELECT credit_id FROM credit")}
     assert first["operator"] == "write-ideas"
     assert first["evidence_ids"] and set(first["evidence_ids"]) <= known
 
 
-def test_a_study_that_has_ended_says_the_same_again(ended: Ended, tmp_path: Path) -> None:
-    again = taken_up_again(ended, tmp_path / "study")
-    assert (champion_of(again) or {})["program_id"] == ended[1].program.program_id
+def test_ended_study_taken_up_again_adds_no_event(ended: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
+    champion = play_study(Study.open(folder))
+    assert champion.program.raw == load(ended / "champion.md").raw
+    assert champion.decision == decision_of(champion_of(ended) or {})
+    before, after = ([event for event in read(place / "ledger") if event["kind"] != "segment"]
+                     for place in (ended, folder))  # fmt: skip
+    assert before == after
 
 
 @pytest.mark.parametrize("front", ["", pytest.param(LOCAL, marks=pytest.mark.slow)])
-def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -> None:
+def test_improve_has_a_champion_of_the_users_lineage(tmp_path: Path, front: str) -> None:
     """Also where it is prose alone, which a scripted researcher follows like stock."""
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     task = planted(tmp_path / "task")
@@ -152,18 +153,18 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
 
 
 @pytest.mark.slow
-def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_path: Path) -> None:
-    folder, champion = ended
-    study = Study.open(Path(shutil.copytree(folder, tmp_path / "study", symlinks=True)))
-    other = next(p for p in ("idea-queue", "local-screen") if p != champion.program.name)
+def test_champion_stays_once_its_confirmation_has_begun(ended: Path, tmp_path: Path) -> None:
+    champion = load(ended / "champion.md")
+    study = Study.open(Path(shutil.copytree(ended, tmp_path / "study", symlinks=True)))
+    other = next(p for p in ("idea-queue", "local-screen") if p != champion.name)
     with study, LocalExecutor(study.folder, 2, silent) as workers:
         late = enter(TaskStudy(study), "late", [Entry(starter(other))], purpose="race", stream="selection")
         for row in play(TaskStudy(study), workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
             assert row.gains
-        assert Evolution(study, evolve_plan(study), workers, silent).best() == champion.program
+        assert Evolution(study, evolve_plan(study), workers, silent).best().program_id == champion.program_id
 
 
-def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -> None:
+def test_study_cut_before_its_last_file_goes_on(tmp_path: Path) -> None:
     task = planted(tmp_path / "law", experiments=6)
     plan = resized(TINY, generations=0)
     study = begin_study(tmp_path / "s", task, plan, run_budget=task.run_budget, seed=3)

@@ -42,9 +42,3 @@ def test_a_child_with_what_helps_is_raced_and_one_with_what_hurts_is_not(known: 
     refused = known.problem(worst, best)
     assert refused.startswith("is not expected to gain more than its parent (-")
     assert "(+0" in known.problem(best, best)
-
-
-def test_the_same_question_has_the_same_answer(known: ExpectedGain) -> None:
-    again = ExpectedGain(known.task, known.evidence)
-    program = listed(*tried(known)[:3])
-    assert again.of(program) == known.of(program)

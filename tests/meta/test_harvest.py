@@ -27,7 +27,6 @@ from arena.after.harvest import (
 )
 from arena.measuring import baseline_metric, measure_baseline
 from arena.study.setup import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, LEAST_HARVEST, RunCost
-from arena.study.stop import Drained
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work.executors.in_process import InProcessExecutor
@@ -54,10 +53,9 @@ PLAN = resized(
 )
 
 
-class StopsEarly(InProcessExecutor):
-    """Asks the study to stop after some results."""
+class Noting(InProcessExecutor):
+    """Keeps which experiments each job is compared with."""
 
-    left = 10**9
     own: ClassVar[dict[str, tuple[int | None, ...]]] = {}  # by job: seeds of the experiments that it is compared with
 
     def noted(self, jobs: Iterable[Job]) -> Iterator[Job]:
@@ -67,17 +65,12 @@ class StopsEarly(InProcessExecutor):
             yield job
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
-        for result in super().run(self.noted(jobs)):
-            yield result
-            self.left -= 1
-            if not self.left:
-                (self._worker.folder / "stop").touch()
+        yield from super().run(self.noted(jobs))
 
 
-def harvested(folder: Path, stop_after: int = 0) -> HarvestEvent:
+def harvested(folder: Path) -> HarvestEvent:
     study = Study.open(folder)
-    with study, StopsEarly(study, silent, repositories=True) as executor:
-        executor.left = stop_after or executor.left
+    with study, Noting(study, silent, repositories=True) as executor:
         return harvest(TaskStudy(study), executor, EXPERIMENTS)
 
 
@@ -180,21 +173,7 @@ def test_a_verification_is_compared_with_the_sources_own_experiments(whole: Harv
     seeds = {one.source_id: one.seed for (stage, _), one in made.items() if stage == "search"}
     for (stage, number), one in made.items():
         own = () if stage == "search" else (seeds[one.source_id],)
-        assert StopsEarly.own[f"harvest-{one.task}-{stage}-{number}"] == own
-
-
-def test_a_stopped_harvest_goes_on_to_the_same_end(whole: Harvested, searched: Path) -> None:
-    """Between waves and within them, and at each stage; what the ledger has is not trained again."""
-    folder = Path(shutil.copytree(searched, searched.parent / "stopped", symlinks=True))
-    for more in (2, 5, 8, 6):
-        had = len(experiments(folder))
-        with pytest.raises(Drained):
-            harvested(folder, stop_after=more)
-        assert len(experiments(folder)) == had + more
-    assert harvested(folder) == whole[1] and experiments(folder) == experiments(whole[0])
-    had = len(query(folder, "FROM events WHERE kind LIKE 'harvest%'"))
-    assert harvested(folder) == whole[1]
-    assert len(query(folder, "FROM events WHERE kind LIKE 'harvest%'")) == had
+        assert Noting.own[f"harvest-{one.task}-{stage}-{number}"] == own
 
 
 def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -> None:

@@ -48,7 +48,7 @@ def server() -> Iterator[LlmServer]:
         yield running
 
 
-KILLS = 3
+KILLS = int(os.environ.get("METALOOP_TEST_KILLS", "1"))
 
 
 def improve(task: Path, study: Path, *flags: str, size: tuple[str, ...] = SIZE) -> list[str]:

@@ -9,7 +9,6 @@ import subprocess
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -238,27 +237,6 @@ def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes
     assert "This night added nothing to main of the night before." in again.stdout
     assert "kept 0 of" in again.stderr and f"this night added nothing to main of {first}" in again.stderr
     assert git(task, "branch", "--list", "metaloop/*").split() == ["metaloop/first"]
-
-
-def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path: Path, ended: Path) -> None:
-    study = tmp_path / "study"
-    shutil.copytree(ended, study)
-    for name in ("champion.md", "champion.evidence.md", "best_train.py"):
-        (study / name).unlink()
-    [worker] = (study / "ledger").glob("worker-*.jsonl")
-    lines = worker.read_bytes().splitlines(keepends=True)
-    worker.write_bytes(b"".join(lines[: len(lines) // 2]))  # in the middle of the night
-    [main] = (study / "ledger").glob("main*.jsonl")
-    kept = takewhile(lambda one: b'"kind":"verification"' not in one, main.read_bytes().splitlines(keepends=True))
-    main.write_bytes(b"".join(kept))
-    for closed in (study / "ledger").glob("end-*.jsonl"):
-        closed.unlink()
-    said = metaloop("resume", study).stderr
-    left = re.search(r"0 of 1 run ended, ([\d.]+) s .* left: at most 1 run, about ([\d.]+) s of", said)
-    assert left and float(left[1]) > 1 and float(left[1]) + float(left[2]) == pytest.approx(9.6, abs=0.2)
-    turns = "SELECT number, program_id, gain, kept FROM night_turns"
-    assert query(study, turns) == query(ended, turns)
-    assert (study / "best_train.py").read_text() == (ended / "best_train.py").read_text()
 
 
 def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(

@@ -15,7 +15,7 @@ from analysis.ledger.writing_events import MutationEvent
 from analysis.study import query
 from arena.study.stop import Drained
 from arena.study.study import Study
-from bench.whole import begin_study, play_study, resized
+from bench.whole import resized
 from bench.whole import whole_study as whole_study_of
 from meta.steering import ask, steering_outcomes, take_in, waiting_requests
 from meta.ui.app import study_page
@@ -23,16 +23,15 @@ from meta.ui.live import LiveStudy
 from meta.ui.studies import FollowedStudy
 from programs.program import Program
 from programs.shelf import starter
-from tests.inner_loop.play import BLOBS
+from tests.gallery import Gallery
 from tests.meta.evolved import SHORT
-from tests.studies import RUN_BUDGET, TINY, planted
+from tests.studies import TINY, planted
 from trainer.task import Task
 
 from .cli_study import cli, metaloop
 
-PLAN = resized(TINY, generations=2, opening_more=2, children=2, final={"champion": 2, "control": 2, "without-ideas": 0})
+PLAN = resized(TINY, generations=1, opening_more=2, children=2, final={"champion": 2, "control": 2, "without-ideas": 0})
 whole_study = partial(whole_study_of, run_budget=SHORT)
-ONE_MORE = resized(PLAN, generations=1)
 GIVEN = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"
 )
@@ -118,6 +117,11 @@ def test_the_window_shows_requests_and_marks_what_came_of_them(steered: Steered,
     assert [wish.state for wish in copy.page("")["requests"]][2:] == ["waiting"]
 
 
+def test_evidence_names_the_program_that_a_person_gave(gallery: Gallery) -> None:
+    page = (gallery("evolve") / "champion.evidence.md").read_text()
+    assert "## Given by a person" in page and "- program `steered` (" in page
+
+
 def test_nothing_descends_from_what_was_vetoed(steered: Steered, free: Steered) -> None:
     vetoed, parents = BRED_FROM.program_id, "SELECT unnest(parent_ids) AS parent FROM mutations WHERE accepted"
     assert {"parent": vetoed} in query(free[0], parents)
@@ -134,7 +138,7 @@ def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
     own = sorted(of_free - of_stock)
     banned = next((each for each in own if each in began), own[0])
     folder = tmp_path / "study"
-    champion, _ = whole_study(task, ONE_MORE, 1, folder, at_first(folder, lambda at: ask(at, "veto", banned)))
+    champion, _ = whole_study(task, PLAN, 1, folder, at_first(folder, lambda at: ask(at, "veto", banned)))
     assert banned not in {each.directive_id for each in champion.directives}
     rows = query(folder, "SELECT list(directive_id) AS ids FROM directives JOIN programs USING (program_id) "
                          "WHERE generation > 0 AND operator IS NOT NULL GROUP BY program_id")  # fmt: skip
@@ -154,28 +158,12 @@ def test_where_a_statement_of_every_program_is_vetoed_no_child_has_one(
             ask(folder, "veto", each)
 
     folder = tmp_path / "study"
-    whole_study(task, ONE_MORE, 1, folder, at_first(folder, leave))
+    whole_study(task, PLAN, 1, folder, at_first(folder, leave))
     rows = query(folder, "SELECT directive_id FROM directives JOIN programs USING (program_id) "
                          "WHERE generation > 0 AND operator IS NOT NULL")  # fmt: skip
     assert not banned & {row["directive_id"] for row in rows}
     refused = query(folder, "SELECT reason FROM mutations WHERE NOT accepted AND reason LIKE '%veto%'")
     assert len(banned) > 2 and refused
-
-
-def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
-    steered: Steered, task: Task, tmp_path: Path
-) -> None:
-    folder, stops = tmp_path / "study", 0
-    progress = at_first(folder, both, every=40)
-    while True:
-        try:
-            champion, _ = whole_study(task, PLAN, 1, folder, progress)
-            break
-        except Drained:
-            stops += 1
-    assert stops > 2 and champion == steered[1] and not waiting_requests(folder)
-    counts = [query(at, "SELECT child_id, operator, reason FROM mutations ORDER BY ALL") for at in (folder, steered[0])]
-    assert counts[0] == counts[1]
 
 
 def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> None:
@@ -199,7 +187,7 @@ def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: T
         ask(at, "program", twin, name="stock")
         (at / "steer" / "damaged.json").write_text("{")
 
-    whole_study(task, resized(ONE_MORE, children=1), 1, folder, at_first(folder, leave))
+    whole_study(task, resized(PLAN, children=1), 1, folder, at_first(folder, leave))
     (wish,) = steering_outcomes(folder, StudyState.read(folder / "ledger"))
     assert wish.state == "refused" and wish.outcome == f"behaves like {starter('stock').program_id}"
 
@@ -240,13 +228,3 @@ def test_a_study_that_has_ended_takes_nothing(steered: Steered, tmp_path: Path) 
     program, veto = metaloop("steer", folder, "--json", cwd=tmp_path).json["items"]
     assert [row["state"] for row in (program, veto)] == ["accepted", "vetoed"]
     assert program["request"] == "given" and veto["request"] == BRED_FROM.program_id
-
-
-@pytest.mark.slow
-def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
-    """On real training."""
-    folder = tmp_path / "study"
-    study = begin_study(folder, Task.load(BLOBS), TINY, run_budget=RUN_BUDGET, seed=1, fixed_steps=True)
-    play_study(study, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
-    page = (folder / "champion.evidence.md").read_text()
-    assert "## Given by a person" in page and "- program `given` (" in page

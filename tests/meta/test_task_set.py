@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from analysis.ledger import read
 from analysis.statistics import mean_interval
+from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.verdict import decided
 from analysis.views.scales import UNIT
 from arena.race import ArmScore
 from arena.study.study import Study
 from arena.study.task_set import TaskSet
 from bench.common import champion_of
-from bench.whole import resized
 from meta.champion import write_page_again
 from meta.reserve import refuse_twice
 from programs.common.errors import UsageError
 from programs.shelf import starter
+from tests.gallery import Gallery
 from tests.meta.cli_study import metaloop
-from tests.meta.evolved import Ended, evolved, taken_up_again
-from tests.studies import TINY, Snapshot, planted
+from tests.studies import Snapshot, planted
 from trainer.task import Task
 
-PLAN = resized(TINY, harvest_percent=5, final={"champion": 3, "control": 3, "without-ideas": 0})
 NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
 
 
@@ -33,18 +33,21 @@ def home_of(folder: Path, name: str, seed: int) -> Task:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    folder = tmp_path_factory.mktemp("tasks")
-    north, south, far = (home_of(folder, *task) for task in (NORTH, SOUTH, FAR))
-    return folder / "study", evolved(folder / "study", north, PLAN, further=[south], held_out=[far], seed=1)
+def ended(gallery: Gallery) -> Path:
+    return gallery("evolve")
 
 
 @pytest.fixture(scope="module")
-def ask(ended: Ended) -> Snapshot:
-    return Snapshot(ended[0])
+def decision(ended: Path) -> Decision:
+    return decision_of(champion_of(ended) or {})
 
 
-def test_each_race_and_the_confirmation_are_played_on_every_home_task_by_the_same_arms(ask: Snapshot) -> None:
+@pytest.fixture(scope="module")
+def ask(ended: Path) -> Snapshot:
+    return Snapshot(ended)
+
+
+def test_match_is_played_on_every_task_by_the_same_arms(ask: Snapshot) -> None:
     sql = "SELECT task, purpose, program_id, role, count(*) AS n FROM runs WHERE task = '{}' GROUP BY ALL ORDER BY ALL"
     north, south = ([{**row, "task": ""} for row in ask(sql.format(task))] for task in ("north", "south"))
     assert north == south
@@ -53,8 +56,8 @@ def test_each_race_and_the_confirmation_are_played_on_every_home_task_by_the_sam
     assert labels == {"opening-south", "generation-1-south", "confirmation-south"}
 
 
-def test_no_event_names_a_reserved_task_before_the_confirmation_has_ended(ended: Ended) -> None:
-    events = list(read(ended[0] / "ledger"))
+def test_held_out_task_is_in_no_event_of_the_search(ended: Path) -> None:
+    events = list(read(ended / "ledger"))
     confirming = {e["match_id"] for e in events if e["kind"] == "match" and e["purpose"] == "confirmation"}
     assert len(confirming) == 2
     last = max(i for i, e in enumerate(events) if e["kind"] == "match_ended" and e["match_id"] in confirming)
@@ -63,13 +66,13 @@ def test_no_event_names_a_reserved_task_before_the_confirmation_has_ended(ended:
     assert {events[i]["kind"] for i in away} >= {"match", "baseline", "run_started", "verification"}
 
 
-def test_each_task_has_a_harvest_of_its_own(ended: Ended, ask: Snapshot) -> None:
+def test_task_has_a_harvest_of_its_own(ended: Path, decision: Decision, ask: Snapshot) -> None:
     found = ask("SELECT task, files, source_id, gain FROM harvest ORDER BY task")
     assert [row["task"] for row in found] == ["north", "south"] and found[0]["source_id"] != found[1]["source_id"]
-    page = (ended[0] / "champion.evidence.md").read_text()
-    for row, script in zip(found, ended[1].decision.scripts, strict=True):
+    page = (ended / "champion.evidence.md").read_text()
+    for row, script in zip(found, decision.scripts, strict=True):
         [[name, text]] = row["files"]
-        assert (ended[0] / "best" / row["task"] / name).read_text() == text
+        assert (ended / "best" / row["task"] / name).read_text() == text
         assert f"## Best train.py on {row['task']}" in page
         assert (script.task, script.gain) == (row["task"], row["gain"])
         of = f"task = '{row['task']}'"
@@ -83,13 +86,10 @@ def gains(ask: Snapshot, task: str, role: str) -> list[float]:
     return [row["verified_gain"] for row in ask(sql)]
 
 
-def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gained_in_the_search(
-    ended: Ended, ask: Snapshot
-) -> None:
-    folder, champion = ended
+def test_claim_is_the_mean_over_tasks_in_gains_of_stock(ended: Path, decision: Decision, ask: Snapshot) -> None:
     stock = starter("stock").program_id
     apart = []
-    d = champion.decision
+    d = decision
     for on in d.tasks:
         search = f"SELECT verified_gain FROM runs WHERE task = '{on.task}' AND stream = 'selection'"
         found = ask(f"{search} AND program_id = '{stock}'")
@@ -101,28 +101,26 @@ def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gaine
         assert (on.champion.value, on.tested.value) == pytest.approx((ours.value, stocks.value))
         apart.append((ours.or_zero - stocks.or_zero) / on.scale)
     assert d.tested.lead.value == pytest.approx(sum(apart) / 2)
-    assert [on.task for on in d.tasks] == ["north", "south"] and (champion_of(folder) or {})["holds"] == d.holds
+    assert [on.task for on in d.tasks] == ["north", "south"] and (champion_of(ended) or {})["holds"] == d.holds
 
 
-def test_the_page_names_every_task(ended: Ended) -> None:
-    folder, champion = ended
-    page = (folder / "champion.evidence.md").read_text()
-    assert all(sentence in page for sentence in decided(champion.decision).sentences) and UNIT in page
+def test_page_names_every_task(ended: Path, decision: Decision) -> None:
+    page = (ended / "champion.evidence.md").read_text()
+    assert all(sentence in page for sentence in decided(decision).sentences) and UNIT in page
     for task in ("north", "south"):
-        assert f"| {champion.program.name} | on {task} |" in page and f"stock (A/A, {task}) minus stock" in page
+        assert f"| {decision.name} | on {task} |" in page and f"stock (A/A, {task}) minus stock" in page
 
 
-@pytest.mark.slow
-def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
-    folder = taken_up_again(ended, tmp_path / "study")
-    page = (folder / "champion.evidence.md").read_text()
+def test_page_written_again_is_the_same(ended: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
+    page = (folder / "champion.evidence.md").read_text().replace(str(ended), str(folder))
     study = Study.open(folder)
     with study:
         assert write_page_again(study)
     assert (folder / "champion.evidence.md").read_text() == page
 
 
-def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) -> None:
+def test_task_named_twice_is_refused(tmp_path: Path) -> None:
     north, south = (home_of(tmp_path, *task) for task in (NORTH, SOUTH))
     for training, reserve in (([north, south], [south]), ([north, north], []), ([north], [south, south])):
         with pytest.raises(UsageError, match="named twice"):
@@ -131,8 +129,8 @@ def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) 
     assert "named twice" in metaloop(*words, code=2).stderr and not (tmp_path / "study").exists()
 
 
-def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do_not_change(ended: Ended) -> None:
-    study = Study.open(ended[0])
+def test_arms_are_promoted_by_the_mean_over_tasks(ended: Path, tmp_path: Path) -> None:
+    study = Study.open(Path(shutil.copytree(ended, tmp_path / "study", symlinks=True)))
     with study:
         tasks = TaskSet.of(study)
         (match,) = tasks.enter("race", [], purpose="race", stream="selection")[:1]
@@ -145,8 +143,8 @@ def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do
     assert len(second.gains) == 1  # a run counts once there is one of its number on every task
 
 
-def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Ended, ask: Snapshot) -> None:
-    study = Study.open(ended[0])
+def test_view_has_the_scales_that_the_study_chose_by(ended: Path, ask: Snapshot, tmp_path: Path) -> None:
+    study = Study.open(Path(shutil.copytree(ended, tmp_path / "study", symlinks=True)))
     with study:
         used = {scale.task: (scale.size, scale.of_stock) for scale in TaskSet.of(study).scales()}
     told = ask("SELECT task, size, of_stock FROM scales")

@@ -93,6 +93,7 @@ def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_interval_of_a_share_of_rows_allows_for_the_luck_of_all_experiments(tmp_path: Path) -> None:
     """Also once the run has ended, and its experiments are no longer held."""
     task, study = repository(tmp_path / "repo", "n_rows = 100000\n"), tmp_path / "study"
@@ -128,6 +129,7 @@ def test_data_noise_without_apply_is_refused(tmp_path: Path) -> None:
     assert "--set data_noise=unknown is for --apply alone" in refused and not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_night_that_finds_another_seed_says_so_and_makes_no_branch(tmp_path: Path) -> None:
     task, study = repository(tmp_path / "task", "exact = true\n"), tmp_path / "study"
     for name in ("train.py", "task.toml", "program.md"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.imports.columns import Stated
 from analysis.imports.study import import_logs
@@ -88,41 +90,34 @@ def test_every_line_is_a_row_a_header_blank_or_set_aside(folder: Path, name: str
     assert not any(word in line for line in left for word in ("keep", "discard", "baseline"))
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_whatever_comes_no_line_is_lost(tmp_path: Path, seed: int) -> None:
-    """Real logs with lines cut, doubled, glued, shuffled and salted with odd characters: read, or refused in words."""
-    rng = random.Random(seed)
-    pool = [line for name in ALL for line in getattr(samples, name).split("\n")]
-    odd = [
-        "\t",
-        "\t\t",
-        '"',
-        "|",
-        ",",
-        "\x0b",
-        "\u2028",
-        "\ufeff",
-        "-999",
-        "0",
-        "keep",
-        "nan",
-        "\x1b[31m",
-        "é",
-        "{",
-        "[",
-    ]
-    made = [rng.choice(pool) for _ in range(60)]
-    for place in range(len(made)):
-        if rng.random() < 0.3:
-            cut = rng.randrange(len(made[place]) + 1)
-            made[place] = made[place][:cut] + rng.choice(odd) + made[place][cut:]
-    try:
-        bring_in(tmp_path, {"results.tsv": "\n".join(made) + "\n"})
-    except UsageError as error:
-        assert error.message and error.hint
-        return
-    numbers = [line for (line,) in rows(tmp_path, "line")] + [row["line"] for row in ask(tmp_path, "FROM quarantine")]
-    assert len(numbers) == len(set(numbers)) and max(numbers) <= 61
+LINES = sorted({line for name in ALL for line in getattr(samples, name).split("\n")})
+ODD = [
+    "", "\t", "\t\t", '"', "|", ",", "\x0b", "\u2028", "\ufeff", "-999", "0", "keep", "nan", "\x1b[31m", "é", "{", "[",
+]  # fmt: skip
+
+
+EDITS = st.lists(
+    st.tuples(st.integers(1, 30), st.floats(0, 1), st.sampled_from(ODD), st.sampled_from(LINES)), max_size=9
+)
+
+
+@given(st.sampled_from(sorted(set(ALL) - OPEN)), EDITS)
+def test_log_with_salted_lines_loses_none(sample: str, edits: list[tuple[int, float, str, str]]) -> None:
+    """A real log with lines of others between its own and odd characters in them: read, or refused in words."""
+    lines = getattr(samples, sample).split("\n")
+    for number, place, odd, other in edits:
+        at = number % len(lines)
+        cut = int(place * len(lines[at]))
+        lines[at : at + 1] = [lines[at][:cut] + odd + lines[at][cut:]] if odd else [lines[at], other]
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            bring_in(Path(name), {"results.tsv": "\n".join(lines) + "\n"})
+        except UsageError as error:
+            assert error.message and error.hint
+            return
+        numbers = [line for (line,) in rows(Path(name), "line")]
+        numbers += [row["line"] for row in ask(Path(name), "FROM quarantine")]
+    assert len(numbers) == len(set(numbers)) and max(numbers) <= len(lines) + 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium"),
 ]
-WIDTHS = (390, 1280)
+FOCUSED = "document.activeElement.dataset.sort || document.activeElement.closest('tr')?.dataset.row || ''"
 # Texts of one chart whose boxes cover each other by more than a few pixels.
 OVERLAPS = """
 [...document.querySelectorAll('.plot svg, .progress')].flatMap(svg => {
@@ -49,19 +49,59 @@ def report(tmp_path_factory: pytest.TempPathFactory, html: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_it_opens_offline_without_a_complaint(browser: Browser, report: Path, width: int, scheme: str) -> None:
+def press(browser: Browser, key: str) -> None:
+    code = {"Enter": 13, "Tab": 9}[key]
+    text = {"text": "\r"} if key == "Enter" else {}
+    for kind in ("keyDown", "keyUp"):
+        browser.on_page("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_report_walked_through_offline_has_no_complaint(
+    browser: Browser, report: Path, width: int, scheme: str
+) -> None:
+    """Its charts, another run, the table of experiments by keyboard alone, and the printed page."""
     browser.open(report, width, scheme=scheme)
-    assert browser.complaints() == []
     assert browser.requests() == [report.resolve().as_uri()]
     assert browser.value("document.querySelectorAll('.plot svg').length") >= 4
     assert browser.value("document.documentElement.scrollWidth") <= width
-    assert browser.value(OVERLAPS) == []
-    assert browser.value(OUTSIDE) == []
+    assert browser.value(OVERLAPS) == browser.value(OUTSIDE) == []
+    before = browser.value("document.querySelector('#runs-0 .plot').innerHTML")
+    browser.value("""{const s = document.querySelector('#runs-0 select'); s.value = s.options.length - 1;
+        s.dispatchEvent(new Event('input', {bubbles: true}))}""")
+    assert browser.value("document.querySelector('#runs-0 .plot').innerHTML") != before
+    browser.value("document.querySelector('[data-sort=metric]').focus()")
+    press(browser, "Tab")
+    press(browser, "Enter")
+    assert browser.value(FOCUSED) == "gain"  # the focus stays where it was
+    assert browser.value("document.querySelector('th.of-gain').getAttribute('aria-sort')") == "descending"
+    gains = browser.value(
+        "[...document.querySelectorAll('.rows tr.row')].map(r => parseFloat(r.querySelector('.of-gain').textContent))"
+    )
+    assert len(gains) == 25 and gains == sorted(gains, reverse=True)
+    for _ in range(9):
+        press(browser, "Tab")
+        if "/" in browser.value(FOCUSED):
+            break
+    row = browser.value(FOCUSED)
+    press(browser, "Enter")
+    assert browser.value("document.querySelectorAll('.rows tr.more').length") == 1 and browser.value(FOCUSED) == row
+    assert browser.value("document.activeElement.getAttribute('aria-expanded')") == "true"
+    assert browser.value("[...document.querySelectorAll('.scroll')].every(s => s.tabIndex === 0)")  # scrolled by arrows
+    browser.value("""{const form = document.querySelector('.explore form'); form.elements.status.value = 'crash';
+        form.dispatchEvent(new Event('input', {bubbles: true}))}""")
+    states = "[...new Set([...document.querySelectorAll('.rows tr.row .of-status')].map(cell => cell.textContent))]"
+    assert browser.value(states) == ["crash"]
+    browser.value("document.querySelector('.rows tr.row button').click()")
+    assert "+b" in browser.value("document.querySelector('.rows .diff').textContent")
+    browser.on_page("Emulation.setEmulatedMedia", media="print")
+    assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert len(browser.on_page("Page.printToPDF")["data"]) > 50_000
+    browser.on_page("Emulation.setEmulatedMedia", media="")
+    assert browser.complaints() == []
 
 
-def test_hostile_text_runs_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_report_of_hostile_study_runs_nothing(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(studies.written(studies.finished(tmp_path, hostile=True)), encoding="utf-8")
     browser.open(file, 1280)
@@ -71,81 +111,14 @@ def test_hostile_text_runs_nothing(browser: Browser, tmp_path: Path) -> None:
     assert not [event for event in browser.events if event.get("method") == "Page.javascriptDialogOpening"]
 
 
-def test_experiments_can_be_sorted_filtered_and_opened(browser: Browser, report: Path) -> None:
-    browser.open(report, 1280)
-    browser.value("document.querySelector('[data-sort=gain]').click()")
-    gains = browser.value(
-        "[...document.querySelectorAll('.rows tr.row')].map(r => parseFloat(r.querySelector('.of-gain').textContent))"
-    )
-    assert len(gains) == 25 and gains == sorted(gains, reverse=True)
-    browser.value("""{const form = document.querySelector('.explore form'); form.elements.status.value = 'crash';
-        form.dispatchEvent(new Event('input', {bubbles: true}))}""")
-    states = browser.value(
-        "[...new Set([...document.querySelectorAll('.rows tr.row')].map(r => "
-        "r.querySelector('.of-status').textContent))]"
-    )
-    assert states == ["crash"]
-    browser.value("document.querySelector('.rows tr.row button').click()")
-    assert "+b" in browser.value("document.querySelector('.rows .diff').textContent")
-    assert browser.complaints() == []
-
-
-def test_another_run_can_be_chosen(browser: Browser, report: Path) -> None:
-    browser.open(report, 1280)
-    before = browser.value("document.querySelector('#runs-0 .plot').innerHTML")
-    browser.value("""{const s = document.querySelector('#runs-0 select'); s.value = s.options.length - 1;
-        s.dispatchEvent(new Event('input', {bubbles: true}))}""")
-    assert browser.value("document.querySelector('#runs-0 .plot').innerHTML") != before
-    assert browser.complaints() == []
-
-
-def test_tables_are_there_without_javascript(browser: Browser, report: Path) -> None:
+def test_report_without_javascript_has_its_tables(browser: Browser, report: Path) -> None:
     browser.on_page("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(report, 390)
         browser.on_page("Emulation.setScriptExecutionDisabled", value=False)
-        rows = browser.value("document.querySelectorAll('figure table tbody tr').length")
-        assert rows > 40
+        assert browser.value("document.querySelectorAll('figure table tbody tr').length") > 40
         assert browser.value("document.querySelector('.plain').offsetHeight") > 100
         assert browser.value("document.querySelectorAll('.plot svg').length") == 0
         assert browser.value("document.documentElement.scrollWidth") <= 390
     finally:
         browser.on_page("Emulation.setScriptExecutionDisabled", value=False)
-
-
-def test_it_prints(browser: Browser, report: Path) -> None:
-    browser.open(report, 1280, scheme="dark")
-    browser.on_page("Emulation.setEmulatedMedia", media="print")
-    ground = browser.value("getComputedStyle(document.body).backgroundColor")
-    assert ground == "rgb(255, 255, 255)"
-    assert len(browser.on_page("Page.printToPDF")["data"]) > 50_000
-    browser.on_page("Emulation.setEmulatedMedia", media="")
-
-
-def press(browser: Browser, key: str) -> None:
-    code = {"Enter": 13, "Tab": 9}[key]
-    text = {"text": "\r"} if key == "Enter" else {}
-    for kind in ("keyDown", "keyUp"):
-        browser.on_page("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
-
-
-def test_the_table_works_by_keyboard_alone(browser: Browser, report: Path) -> None:
-    """Tab goes from heading to heading and on to the rows; Enter sorts and opens, and the focus stays where it was."""
-    focused = "document.activeElement.dataset.sort || document.activeElement.closest('tr')?.dataset.row || ''"
-    browser.open(report, 1280)
-    browser.value("document.querySelector('[data-sort=metric]').focus()")
-    press(browser, "Tab")
-    assert browser.value(focused) == "gain"
-    press(browser, "Enter")
-    assert browser.value("document.querySelector('th.of-gain').getAttribute('aria-sort')") == "descending"
-    assert browser.value(focused) == "gain"
-    for _ in range(9):
-        press(browser, "Tab")
-        if "/" in browser.value(focused):
-            break
-    row = browser.value(focused)
-    press(browser, "Enter")
-    assert browser.value("document.querySelectorAll('.rows tr.more').length") == 1
-    assert browser.value(focused) == row
-    assert browser.value("document.activeElement.getAttribute('aria-expanded')") == "true"
-    assert browser.value("[...document.querySelectorAll('.scroll')].every(s => s.tabIndex === 0)")  # scrolled by arrows

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,10 +16,11 @@ from analysis.ledger import Ledger
 from analysis.report import page
 from analysis.report.card import card
 from analysis.report.source import Answer, ReportSource
+from analysis.statistics import Estimate
 from analysis.study import open_study, query
 from analysis.verdict.verdict import verdict_of
 from analysis.views.tables import rows
-from analysis.wording import clean
+from analysis.wording import brief, clean, count, duration, estimate, interval_decimals, number
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 from tests.analysis.report.parsed import Parsed
@@ -99,7 +101,6 @@ def test_the_policy_names_each_script_by_its_hash(html: str) -> None:
             assert page.script_hash(text) in policy
 
 
-@pytest.mark.slow
 def test_every_figure_follows_from_its_query(ended: Path, html: str, parts: page.Page) -> None:
     """What the page shows under "SQL query" gives, through `metaloop sql`, the rows that the page is made of."""
     found: list[Answer] = [*parts.answers.values(), parts.identity]
@@ -208,3 +209,57 @@ def test_embed_keeps_what_it_is_given() -> None:
     value = '</script><!--]]>\u2028\u2029&lt;a"b\\c\ud83d\ude00'
     text = str(page.embed({"x": value}))
     assert json.loads(text) == {"x": value} and not set(text) & set("<>&\u2028\u2029")
+
+
+@pytest.fixture(scope="module")
+def shown(html: str) -> Parsed:
+    return Parsed(html)
+
+
+def only(folder: Path, sql: str) -> dict[str, Any]:
+    (row,) = query(folder, sql)
+    return row
+
+
+def test_verdict_and_tiles_follow_from_sql(ended: Path, shown: Parsed) -> None:
+    row = only(ended, "SELECT details -> 'decision' -> 'tested' -> 'lead' AS lead FROM champions")["lead"]
+    lead = Estimate(**row)
+    assert f"beats stock by {estimate(lead.value, lead.low, lead.high, 'nats', 3)} (planned" in shown.text
+    counts = only(
+        ended, "SELECT (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM experiments) AS experiments"
+    )
+    assert f"{count(counts['runs'])} runs, {count(counts['experiments'])} experiments" in shown.text
+    spent = only(
+        ended,
+        "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM runs) + "
+        "(SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
+    )
+    assert f"{duration(spent['s'])} of device time" in shown.text
+
+
+def test_standings_follow_from_sql(ended: Path, shown: Parsed) -> None:
+    rows = query(ended, "SELECT name, role, gain, low, high, claimed, n FROM standings WHERE match_id = 'm2' "
+                 "ORDER BY gain DESC, arm_id")  # fmt: skip
+    told = shown.rows("standings-0")
+    assert len(rows) == len(told) == 3 and "ranks" not in told[0]  # one planned test decides, so no ranks are beside it
+    for row, cells in zip(rows, told, strict=True):
+        digits = interval_decimals(row["low"], row["high"])
+        assert cells["gain"] == number(row["gain"], digits) and digits >= 2
+        assert cells["95% interval"] == f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+        assert (cells["claimed gain"], cells["role"]) == (brief(row["claimed"], 4), row["role"])
+
+
+def test_table_of_time_follows_from_sql(ended: Path, shown: Parsed) -> None:
+    told = {row["what"]: (row["times"], row["spent"]) for row in shown.rows("spent-0")}
+    seconds = "sum((record ->> 'device_seconds_spent')::DOUBLE) AS s, count(*) AS n"
+    spent = only(ended, f"SELECT {seconds} FROM events WHERE kind = 'baseline'")
+    assert told["shared baselines"] == (count(spent["n"]), duration(spent["s"]))
+    verified = only(ended, "SELECT count(*) AS n FROM verifications")["n"]
+    assert told["verification of the final scripts"][0] == count(verified)
+
+
+def test_experiments_follow_from_sql(ended: Path, shown: Parsed) -> None:
+    best = query(ended, "FROM experiments WHERE decision = 'keep' ORDER BY gain DESC, experiment_id LIMIT 5")
+    told = {(row["number"], row["metric"], row["gain"]) for row in shown.rows("experiments-0")}
+    for row in best:
+        assert (count(row["number"]), brief(row["metric"], 4), brief(row["gain"], 4)) in told

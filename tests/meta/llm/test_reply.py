@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inner_loop.chat.reply import BadEdit
 from meta.mutators.llm.reply import BadReply, WrittenChild, build_child, match_rows, parse_reply, schema
@@ -124,26 +125,26 @@ def test_unexpected_error_in_a_reply_is_a_bad_reply() -> None:
             raise error
 
 
-def test_replies_by_chance_make_children_or_are_bad() -> None:
-    """Fuzz: 4,000 replies of words that mean something to a program, to one parent or two."""
-    rng = random.Random(1)
-    words = [
-        "Ideas", "charter", "Process", "Roles", "", "#", "---", "a\nb", "\0", "x" * 200, "First > Ideas", "Set `lr=1`.",
-        "\u00b2", "9" * 5000, "patch:x", "```", "a/b.md", "../x", "<<<<<<< SEARCH", "metaloop", "wave", "\r", "\u2028",
-        "Try `patch:x`", "[a](b.md)", "- ", "screen.fraction", "`lr=1e999`", "`lr=nan`", "\ud800",
-    ]  # fmt: skip
-    values = [*words, 0, -1, 2, None, True, 1e308, float("nan"), 10**400, [1, [2]], {"rule": "paired"}]
-    word = lambda: rng.choice(words)  # noqa: E731
-    for _ in range(4_000):
-        parts: dict[str, Any] = {
-            "charter": {word(): rng.choice(values), word(): rng.choice(values)},
-            "ideas": [rng.choice([word(), rng.randint(-2, 5)]) for _ in range(3)],
-            "sections": [{"name": word() or "x", "text": word() + word()}], "take": [word(), word()],
-            "patches": [{"name": word(), "search": word(), "replace": word()}],
-        }  # fmt: skip
-        chosen = {name: parts[name] for name in parts if rng.random() < 0.4}
-        with suppress(BadReply, ProgramError):
-            build_child([FIRST, SECOND][: rng.randint(1, 2)], reply(**chosen))
+WORDS = [
+    "Ideas", "charter", "Process", "Roles", "", "#", "---", "a\nb", "\0", "x" * 200, "First > Ideas", "Set `lr=1`.",
+    "\u00b2", "9" * 5000, "patch:x", "```", "a/b.md", "../x", "<<<<<<< SEARCH", "metaloop", "wave", "\r", "\u2028",
+    "Try `patch:x`", "[a](b.md)", "- ", "screen.fraction", "`lr=1e999`", "`lr=nan`", "\ud800",
+]  # fmt: skip
+WORD = st.sampled_from(WORDS)
+VALUE = WORD | st.sampled_from([0, -1, 2, None, True, 1e308, float("nan"), 10**400, [1, [2]], {"rule": "paired"}])
+REPLY = st.fixed_dictionaries({}, optional={
+    "charter": st.dictionaries(WORD, VALUE, max_size=2), "ideas": st.lists(WORD | st.integers(-2, 5), max_size=3),
+    "sections": st.lists(st.fixed_dictionaries({"name": WORD, "text": WORD}), max_size=2),
+    "take": st.lists(WORD, max_size=2),
+    "patches": st.lists(st.fixed_dictionaries({"name": WORD, "search": WORD, "replace": WORD}), max_size=1),
+})  # fmt: skip
+
+
+@settings(max_examples=20 * settings().max_examples)
+@given(REPLY, st.integers(1, 2))
+def test_reply_by_chance_makes_a_child_or_is_bad(parts: dict[str, Any], parents: int) -> None:
+    with suppress(BadReply, ProgramError):
+        build_child([FIRST, SECOND][:parents], reply(**parts))
 
 
 def test_a_new_patch_is_written_below_the_ideas_that_name_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.study.stop import Drained
 from arena.study.study import Study
-from bench.whole import begin_study, resized, search_here
+from bench.whole import begin_study, search_here
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import meta_program
+from tests.gallery import WRITTEN, Gallery
 from tests.llm import crowd, writer
 from tests.llm.kits import KEY, MODEL, environment, staff
 from tests.llm.researcher import prompt_of
@@ -22,16 +23,10 @@ from tests.llm.server import Answer, Faulty, LlmServer, never
 from tests.meta.cli_study import metaloop
 from tests.meta.evolved import SHORT
 from tests.meta.llm.test_write import HARM
-from tests.studies import TINY, planted
+from tests.studies import planted
+from trainer.task import Task
 
-PLAN = resized(
-    TINY,
-    generations=2,
-    children=3,
-    opening_more=2,
-    generation_more=2,
-    final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0},
-)
+PLAN = WRITTEN
 WHAT = "operator, model, accepted, reason, child_id, evidence_ids, repairs, call, meta_program_id"
 Play = Callable[..., Path]
 
@@ -41,18 +36,18 @@ def carry_on(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
-    """Found and play a study beside a server of its own; one that is stopped is left as it lies."""
+def play(litellm_loaded: None, ended: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """Plays a study on the same tasks as the ended one, beside a server of its own."""
     root = tmp_path_factory.mktemp("studies")
-    task = planted(root / "task")
+    north, south = (Task.load(ended.parent / name) for name in ("north", "south"))
 
     def played(
         name: str, answer: Answer = writer.answer, fault: Faulty = never, *, meta: Program | None = None, **how: Any
     ) -> Path:
         with pytest.MonkeyPatch.context() as patch, LlmServer(answer, fault=fault) as server:
             environment(patch, server.url)
-            crew = staff(reply_tokens=2000, **how)
-            begin_study(root / name, task, PLAN, run_budget=SHORT, seed=3, model_config=crew, meta_program=meta)
+            settings = {"run_budget": SHORT, "seed": 3, "model_config": staff(reply_tokens=2000, **how)}
+            begin_study(root / name, north, PLAN, further=[south], meta_program=meta, **settings)
             carry_on(root / name)
         return root / name
 
@@ -60,8 +55,8 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def ended(play: Play) -> Path:
-    return play("ended")
+def ended(gallery: Gallery) -> Path:
+    return gallery("written")
 
 
 def mutations(folder: Path, columns: str = WHAT) -> list[dict[str, Any]]:
@@ -107,33 +102,13 @@ def test_the_ledger_holds_prompt_and_reply_of_every_call(ended: Path) -> None:
         assert call["number"] // 10_000 == record["generation"]
 
 
-@pytest.mark.slow
-def test_a_stopped_study_goes_on_with_the_same_children_and_asks_nothing_twice(play: Play, ended: Path) -> None:
-    folder = ended.parent / "stopped"
-
-    def stop(number: int, _body: Any) -> str | None:
-        if number != 1:
-            return None
-        (folder / "stop").touch()
-        return "503"
-
-    with pytest.raises(Drained):
-        play("stopped", fault=stop, backoff=5.0)
-    assert [call["status"] for call in calls(folder)] == ["ok", "failed"]  # which waited when it was stopped
-    whole, so_far = mutations(ended), mutations(folder)
-    assert all(row in whole for row in so_far) and len([row for row in so_far if row["model"]]) <= 1 < len(whole)
-    with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
-        environment(patch, server.url)
-        carry_on(folder)
-        assert len(server.seen) == len(calls(ended)) - 1
-    assert mutations(folder) == mutations(ended) and outcome(folder) == outcome(ended)
-
-
-def test_a_study_that_ended_needs_neither_key_nor_server(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_ended_needs_neither_key_nor_server(
+    ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    before = outcome(ended)
-    carry_on(ended)
-    assert outcome(ended) == before
+    copy = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
+    carry_on(copy)
+    assert outcome(copy) == outcome(ended)
 
 
 def test_planted_instructions_move_nothing(play: Play, ended: Path) -> None:

@@ -11,18 +11,11 @@ import pytest
 
 from analysis.export import open_written, write
 from analysis.study import query
-from bench.whole import begin_study, resized
 from meta.mutators.llm.reply import build_child, parse_reply
 from programs.program import Program
-from tests.llm import writer
-from tests.llm.kits import KEY, environment, staff
-from tests.llm.server import LlmServer
-from tests.meta.evolved import SHORT
-from tests.meta.llm.test_study import carry_on
-from tests.studies import TINY, planted
+from tests.gallery import Gallery
+from tests.llm.kits import KEY
 
-pytestmark = pytest.mark.slow
-PLAN = resized(TINY, generations=2, children=3, final={"champion": 2, "control": 2, "without-ideas": 0, "a/a": 0})
 ATTEMPTS = "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL ORDER BY place"
 CALLS = "SELECT record FROM events WHERE kind = 'call' ORDER BY place"
 OUTCOME = "SELECT program_id, role, verified_gain FROM runs ORDER BY run_id"
@@ -37,16 +30,8 @@ def records(folder: Path, sql: str) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def ended(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("studies")
-    north, south = planted(root / "north", 2, name="north"), planted(root / "south", 3, name="south")
-
-    with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
-        environment(patch, server.url)
-        crew = staff(reply_tokens=2000)
-        begin_study(root / "ended", north, PLAN, further=[south], run_budget=SHORT, seed=3, model_config=crew)
-        carry_on(root / "ended")
-    return root / "ended"
+def ended(gallery: Gallery) -> Path:
+    return gallery("written")
 
 
 @pytest.fixture(scope="module")
