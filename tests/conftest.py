@@ -13,10 +13,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 #: Before torch is imported: where other processes want the cores, two threads wait for each other by spinning, eight
 #: times the CPU of one.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+#: The same examples in each run; METALOOP_EXAMPLES=N draws N new ones for each property.
+EXAMPLES = os.environ.get("METALOOP_EXAMPLES")
+settings.register_profile(
+    "tests", max_examples=int(EXAMPLES or 25), derandomize=EXAMPLES is None, database=None, deadline=None,
+    suppress_health_check=[*HealthCheck],
+)  # fmt: skip
+settings.load_profile("tests")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -99,13 +108,13 @@ def _import_files(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long, or have a test that may, come first, so that no process is left alone with one at the
-    end."""
+    """Files that take long, or have a test that may, come first, and those with slow tests next, so that no process is
+    left alone with one at the end."""
     first = {TESTS / name for name in LONG}
 
     def allowed(item: pytest.Item) -> float:
         mark = item.get_closest_marker("timeout")
-        return float(mark.args[0]) if mark is not None else 0.0
+        return float(mark.args[0]) if mark is not None else float("slow" in item.keywords)
 
     longest: dict[Path, float] = {}
     for item in items:
