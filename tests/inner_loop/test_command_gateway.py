@@ -87,11 +87,6 @@ def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(play: Play, folde
     assert calls(again.events)[0]["number"] == len(told)
 
 
-def test_an_agent_is_told_why_where_its_model_has_no_price(play: Play, folder: Path, api: ApiServer) -> None:
-    result = play("asking.py", 4, folder=folder, max_usd=1.0).result
-    assert result.state == "stopped" and "no price is known for m" in result.reason and not api.seen
-
-
 def test_a_key_that_is_named_is_still_the_gateways(
     play: Play, folder: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

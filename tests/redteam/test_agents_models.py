@@ -448,6 +448,34 @@ def test_fields_that_proxies_and_local_servers_would_follow_are_refused(gateway:
             refuse(gateway, kind, {name: user(far)})
 
 
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    *(("chat", {"model": name}) for name in ("\ud800", "\x1b[2J", "a b", "a\nb", "", "x" * 201, 5, None, "é")),
+    ("chat", {"max_tokens": -1}), ("chat", {"max_tokens": "9"}), ("chat", {"n": 0}),
+]  # fmt: skip
+
+
+def test_field_of_another_form_is_refused(gateway: Gateway) -> None:
+    for kind, more in FORMS:
+        refuse(gateway, kind, more)
+    assert gateway.meter.problem is None
+
+
+def test_body_that_is_nested_too_deeply_is_refused(gateway: Gateway) -> None:
+    bodies = [b"[1]", b"[" * 100_000]
+    for opened in (
+        b'"tools":[{"type":"namespace","name":"n","tools":[',
+        b'"messages":[{"type":"tool_result","content":[',
+    ):
+        name, _, inner = opened.partition(b":[")
+        ends = bytes(b"]}"[b"[{".index(mark)] for mark in reversed(inner) if mark in b"[{")
+        for depth in (600, 3_000, 50_000):
+            bodies.append(bytes(encoded("chat", {}))[:-1] + b",%s:[%s%s]}" % (name, inner * depth, ends * depth))
+    for data in bodies:
+        with pytest.raises(RequestRefused) as refused:
+            gateway.parse("chat", bytearray(data))
+        assert refused.value.status in (400, 413) and "\n" not in refused.value.message
+
+
 def parsed(kind: Any, **more: Any) -> ModelRequest:
     return parse_request(kind, json.dumps(body(kind, **more)).encode())
 
@@ -490,7 +518,9 @@ def test_of_a_key_that_is_there_twice_what_was_checked_is_sent() -> None:
 
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mini-swe-agent": ("chat", {  # LiteLLM: the fields of completion()
-        "temperature": 0.0, "parallel_tool_calls": True, "tools": [{"type": "function", "function": {"name": "bash"}}],
+        "temperature": 0.0, "parallel_tool_calls": True, "modalities": ["audio"], "audio": {"voice": "a"},
+        "prediction": {"type": "content", "content": "x"},
+        "tools": [{"type": "function", "function": {"name": "bash"}}],
         "messages": [
             {"role": "system", "content": "s"}, *user(),
             {"role": "assistant", "content": None, "reasoning_content": "r", "thinking_blocks": [{"type": "thinking"}],
@@ -541,7 +571,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
                 {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}]}),
         ]}),
 }  # fmt: skip
-TAKEN_OUT = {"reasoningEffort", "service_tier", "client_metadata", "speed"}
+TAKEN_OUT = {"reasoningEffort", "service_tier", "client_metadata", "speed", "prediction", "modalities", "audio"}
 
 
 @pytest.mark.parametrize("agent", AGENTS)
