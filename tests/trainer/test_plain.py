@@ -26,21 +26,6 @@ def job(line: str, limits: Limits = LIMITS, **files: str) -> Job:
     return Job((*SH, line), {name: text.encode() for name, text in files.items()}, limits)
 
 
-@pytest.mark.parametrize(
-    ("line", "limits", "killed"),
-    [
-        ("while :; do :; done", replace(LIMITS, cpu_seconds=0.5), "cpu"),
-        ("sleep 30", replace(LIMITS, wall_seconds=0.5), "wall"),
-        ("python3 -c 'x = bytearray(500 << 20); import time; time.sleep(9)'", LIMITS, "memory"),
-        ("while :; do echo 0123456789012345678901234567890123456789; done", replace(LIMITS, output_mb=1), "output"),
-    ],
-)
-def test_each_limit_ends_the_whole_group(line: str, limits: Limits, killed: str) -> None:
-    began = time.monotonic()
-    ended = run_plain(job(f"{line} & wait", limits))
-    assert ended.killed == killed and ended.exit_code < 0 and time.monotonic() - began < 15
-
-
 def test_what_it_leaves_is_fetched_and_what_it_starts_is_ended_and_counted(tmp_path: Path) -> None:
     line = (
         "(while :; do :; done) & echo $! > pid; python3 -c 'sum(range(10**7))'; echo said; echo 1 > out.txt;"
