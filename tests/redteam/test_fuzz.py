@@ -67,8 +67,6 @@ from trainer.values import nested_values
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 SLOWEST = 2.0  # seconds of one input, on a busy machine
 MORE = int(os.environ.get("METALOOP_EXAMPLES", 25)) / 25  # METALOOP_EXAMPLES=250 tries ten times as many inputs
-    int(os.environ.get("METALOOP_EXAMPLES", 25)) / 25
-)  # as of the properties: METALOOP_EXAMPLES=250 tries ten times as much
 PIECES = (
     b"\0", b"\xff\xfe\xc0", b"\x1b]0;x\x07", "\u202e\u0301\ud7ff\U0010ffff".encode(), b"[" * 3_000, b'{"a":' * 3_000,
     b"(" * 3_000, b"9" * 5_000, b"-1", b"1e999", b"NaN", b"null", b"true", b'"', b"\\", b"\r\n", b"\n\n", b"---\n",
