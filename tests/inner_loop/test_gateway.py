@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("litellm_loaded")
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_call_passes_with_the_real_key_and_is_metered(api: ApiServer, kind: str, stream: bool) -> None:
+def test_call_with_the_token_gets_the_key_and_is_metered(api: ApiServer, kind: str, stream: bool) -> None:
     with calling(api, prices=PRICES, max_usd=1.0) as caller:
         response = caller.ask(kind, stream=stream)
         assert response.status_code == 200 and said(response, kind) == TEXT
@@ -51,7 +51,7 @@ def test_a_call_passes_with_the_real_key_and_is_metered(api: ApiServer, kind: st
     assert {name: call[name] for name in about} == about and call["lost_tokens"] == 0 and call["finish"] == "stop"
 
 
-def test_the_chat_researchers_fields_are_all_there(api: ApiServer) -> None:
+def test_call_event_has_the_fields_of_the_chat_researcher(api: ApiServer) -> None:
     """One schema for the view `calls`, whoever asked."""
     events: list[dict[str, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -63,7 +63,7 @@ def test_the_chat_researchers_fields_are_all_there(api: ApiServer) -> None:
     close_connections()
 
 
-def test_usage_is_asked_for_where_the_agent_did_not(api: ApiServer) -> None:
+def test_stream_without_usage_asks_for_it_unseen(api: ApiServer) -> None:
     """And what it did not ask for it is not told: some clients read `choices[0]` of every chunk."""
     with calling(api) as caller:
         bare = caller.ask("chat", stream=True)
@@ -74,7 +74,7 @@ def test_usage_is_asked_for_where_the_agent_did_not(api: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["chat", "messages"])
-def test_a_stream_is_passed_on_as_it_comes(api: ApiServer, kind: str) -> None:
+def test_stream_is_forwarded_as_it_comes(api: ApiServer, kind: str) -> None:
     api.fault = fails("slow")
     heard: list[str] = []
     with calling(api) as caller:
@@ -91,7 +91,7 @@ def test_a_stream_is_passed_on_as_it_comes(api: ApiServer, kind: str) -> None:
         assert len(heard) > 1 and caller.events[0]["tokens"] == sum(api.billed)
 
 
-def test_prompts_from_a_cache_cost_what_they_cost(api: ApiServer) -> None:
+def test_cached_prompt_costs_its_own_price(api: ApiServer) -> None:
     api.cached = 12
     with calling(api) as caller:
         caller.ask("messages", model="claude-sonnet-4-5")
@@ -103,7 +103,7 @@ def test_prompts_from_a_cache_cost_what_they_cost(api: ApiServer) -> None:
     assert streamed["usd"] == pytest.approx(12 * 0.3e-6 + (streamed["tokens_in"] - 12) * 3e-6 + said_ * 15e-6)
 
 
-def test_headers_that_name_an_account_stay_behind(api: ApiServer) -> None:
+def test_header_that_names_an_account_is_not_forwarded(api: ApiServer) -> None:
     mine = {
         "Cookie": "a=b", "OpenAI-Organization": "org-mine", "X-Forwarded-For": "1.2.3.4", "Host": "evil.example",
         "anthropic-version": "2023-06-01", "anthropic-beta": "x", "Proxy-Authorization": "Basic abc", "TE": "trailers",
@@ -127,7 +127,7 @@ def test_request_without_the_token_of_its_run_is_refused(api: ApiServer) -> None
     assert not api.seen and not caller.events
 
 
-def test_a_folder_that_no_socket_fits_in_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socket_in_a_folder_too_deep_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
@@ -136,7 +136,7 @@ def test_a_folder_that_no_socket_fits_in_is_an_error(tmp_path: Path, monkeypatch
     assert not list(deep.iterdir())
 
 
-def test_connections_are_bounded(api: ApiServer) -> None:
+def test_connections_beyond_the_limit_are_503(api: ApiServer) -> None:
     with calling(api) as caller:
         idle = []
         for _ in range(70):

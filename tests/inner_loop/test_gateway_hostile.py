@@ -84,7 +84,7 @@ def test_path_is_forwarded_if_it_is_a_call_of_models(
         ((b"CONTENT-TYPE: application/json; charset=utf-7", b"content-type: text/plain"), "", 200),
     ],
 )  # fmt: skip
-def test_heads_by_hand(
+def test_request_with_odd_headers_is_answered_by_the_table(
     api: ApiServer, more: tuple[bytes, ...], length: str, expected: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with calling(api, **CAPS) as caller:
@@ -142,7 +142,7 @@ def test_large_bodies_at_once_are_held_within_limits(api: ApiServer) -> None:
         assert status(raw(caller, length=str(17 << 20))) == 413 and not api.seen
 
 
-def test_a_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
+def test_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
     with calling(api, **CAPS) as caller:
         second = f"{POST}\r\nHost: x\r\nAuthorization: Bearer {caller.gateway.token}\r\n\r\n".encode()
         data = json.dumps(body("chat")).encode()
@@ -155,7 +155,7 @@ def wild(answer: bytes) -> WildServer:
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
+def test_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
     with wild(whole(completion(LIES[lie]))) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 200
         (event,), spent = caller.events, SpendLimiter(tmp_path).spent()
@@ -163,14 +163,14 @@ def test_a_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
         assert spent.usd == pytest.approx(event["usd"] + event["lost_usd"]) and spent.usd > 0
 
 
-def test_an_answer_under_another_status_is_not_free(tmp_path: Path) -> None:
+def test_answer_with_another_status_is_not_free(tmp_path: Path) -> None:
     answer = whole(completion(used(100, 50)), status="201 Created")
     with wild(answer) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 201
         assert SpendLimiter(tmp_path).spent().tokens == 150
 
 
-def test_words_of_an_api_are_written_down_plainly() -> None:
+def test_words_of_an_api_are_recorded_without_escapes() -> None:
     answer = whole(completion(used(1, 1), model="\ud800\x1b[2Jm", finish="\ud800\x1b[31m"))
     with wild(answer) as server, calling(server, **CAPS) as caller:
         caller.ask("chat")
@@ -180,7 +180,7 @@ def test_words_of_an_api_are_written_down_plainly() -> None:
 
 
 @pytest.mark.parametrize("code", ["200 OK", "401 Unauthorized"])
-def test_a_key_that_is_told_back_in_other_letters_does_not_come_in(code: str) -> None:
+def test_key_in_base64_in_a_reply_is_redacted(code: str) -> None:
     written = base64.b64encode(f"me:{OPENAI_KEY}".encode()).decode()
     inside = written[4:-4]
     answer = whole(json.dumps({"error": f"sent {written}"}).encode(), status=code)
@@ -199,7 +199,7 @@ RAW: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("answer", RAW)
-def test_what_is_no_answer_is_told_and_counted(
+def test_bytes_that_are_no_answer_are_charged(
     answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
@@ -214,7 +214,7 @@ def test_what_is_no_answer_is_told_and_counted(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
+def test_stream_in_single_bytes_keeps_its_letters(tmp_path: Path) -> None:
     chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "größer"}}]}, ensure_ascii=False).encode()
     last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
     events = b"data: " + chunk + b"\r\n\r\ndata: " + last + b"\r\n\r\ndata: [DONE]\r\n\r\n"
@@ -228,7 +228,7 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
         assert SpendLimiter(tmp_path).spent().tokens == 15
 
 
-def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reply is read to its end and paid, and the one connection there is serves the next request."""
     monkeypatch.setattr(agent_gateway.Handler, "timeout", 1.0)
     monkeypatch.setattr(agent_gateway, "CONNECTIONS", 1)

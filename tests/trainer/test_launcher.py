@@ -50,14 +50,14 @@ def _alive(marker: str) -> list[int]:
     return found
 
 
-def test_log_keeps_the_end(launcher: LocalLauncher) -> None:
+def test_log_of_a_flood_keeps_its_end(launcher: LocalLauncher) -> None:
     ended = launcher.run(_request("for i in range(20000): print('line', i)\nprint('\\xff\\x1b[31m')"))
     assert len(ended.log) <= 16_384
     assert "line 19999" in ended.log
 
 
 @pytest.mark.slow
-def test_trainer_repeats_an_experiment_whose_template_died(
+def test_experiment_whose_template_died_is_repeated(
     task: Task, data: DataStore, with_main: Callable[[str], Source], launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     flag = tmp_path / "ran"
@@ -75,7 +75,7 @@ def test_trainer_repeats_an_experiment_whose_template_died(
 
 
 @pytest.mark.slow
-def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
+def test_killed_worker_takes_its_processes_with_it(tmp_path: Path) -> None:
     """kill -9 of a worker: template, experiment and fled daemon are gone in a moment, work folders too."""
     marker = f"marker{os.getpid()}"
     ready = tmp_path / "ready"
@@ -107,7 +107,7 @@ launcher.run(ForkedJob(["train"], limits=Limits(600, 600), files={{"train.py": {
     _wait_for(lambda: not _alive(marker) and not Path(root).exists())
 
 
-def test_a_launcher_that_does_not_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_launcher_that_does_not_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bwrap, "_binary", lambda: None)
     monkeypatch.setattr("trainer.sandbox.local._work_folder", lambda: tmp_path / "work")
     launcher = LocalLauncher()
@@ -116,7 +116,7 @@ def test_a_launcher_that_does_not_start_leaves_nothing(monkeypatch: pytest.Monke
     assert launcher._folder is None and not (tmp_path / "work").exists()
 
 
-def test_restarts_are_counted_from_the_second_template_on(launcher: LocalLauncher) -> None:
+def test_restart_of_a_killed_template_is_counted(launcher: LocalLauncher) -> None:
     launcher.start()
     assert launcher.template_pid is not None
     before = launcher.restarts
@@ -128,7 +128,7 @@ def test_restarts_are_counted_from_the_second_template_on(launcher: LocalLaunche
 
 
 @pytest.mark.parametrize("names", [[1, 2], [["a"], "b"], ["a", "a"]])
-def test_descriptors_have_names_that_are_texts_and_differ(names: list[Any]) -> None:
+def test_descriptors_without_different_names_are_refused(names: list[Any]) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         socket.send_fds(ours, [json.dumps({"descriptors": names}).encode()], [0, 1])
@@ -137,7 +137,7 @@ def test_descriptors_have_names_that_are_texts_and_differ(names: list[Any]) -> N
 
 
 @pytest.mark.parametrize("exit_code", [True, 1.0, "1", None, 256, -256])
-def test_a_reply_whose_exit_code_is_none_is_refused(exit_code: object) -> None:
+def test_reply_without_a_valid_exit_code_is_refused(exit_code: object) -> None:
     good = {"exit_code": 1, "killed": "", "cpu_seconds": 0.1, "wall_seconds": 0.1, "peak_memory_mb": 1.0}
     assert read_reply(good, b"{}").exit_code == 1
     with pytest.raises(LauncherFault, match="no valid exit_code"):
