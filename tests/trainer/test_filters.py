@@ -386,6 +386,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_torch_under_the_filter_works(tmp_path: Path) -> None:
     done = confined(_TORCH.replace("os._exit", "sys.stdout.flush(); os._exit"), tmp_path)
     assert (done.returncode, done.stdout) == (0, "trained True\n"), done.stderr

@@ -51,6 +51,7 @@ def script(launcher: LocalLauncher) -> Script:
     return lambda code, cpu=5.0, wall=100.0, **more: launcher.run(_request(code, cpu, wall, **more))
 
 
+@pytest.mark.slow
 def test_check_passes_without_an_import_of_torch() -> None:
     """In CPU-seconds of the children: most of what such an import costs."""
     spent = [_children_cpu()]
