@@ -18,16 +18,19 @@ CANARY = "canary-4711"
 MISTAKES = (("--no-such-option",), ("--set", "no-such-setting=1"), ("-s", "\x1b[2J\n", "a", "b", "c", "d", "e", "f"))
 
 
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A user's, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in KEYS:
+        monkeypatch.setenv(name, CANARY)
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=["option", "setting", "words"])
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 def test_command_with_a_mistake_prints_one_line_and_a_hint(
-    words: tuple[str, ...],
-    mistake: tuple[str, ...],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], mistake: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for name in KEYS:
-        monkeypatch.setenv(name, CANARY)
     assert run([*words, *mistake]) == 2
     plain = capsys.readouterr()
     lines = plain.err.rstrip().split("\n")
