@@ -421,7 +421,8 @@ for folder in sorted(Path().iterdir()):
 def test_variant_of_a_task_under_the_filter_works(name: str, tmp_path: Path, session_cache: Path) -> None:
     task = Task.load(name)
     data = DataStore(task, Streams.from_seed(1), tmp_path / "data").train()
-    edits = [Edit()] + [Edit(apply=(knob.name,)) for knob in task.edits.knobs if knob.kind == "patch"]
+    patches = [knob.name for knob in task.edits.knobs if knob.kind == "patch"]
+    edits = [Edit(), Edit(apply=tuple(patches)), *(Edit(apply=(name,)) for name in patches)]
     edits += [Edit({knob.name: v}) for knob in task.edits.knobs if knob.kind == "choice" for v in knob.values]
     runs = tmp_path / "runs"
     for edit in edits:
