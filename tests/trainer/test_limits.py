@@ -23,6 +23,7 @@ BURN = "while True: pass"
 #: The code, the limits, and how it ends: in a template, a bare template, a command, a bare command.
 MISBEHAVIOURS: dict[str, tuple[str, Limits, tuple[str, ...]]] = {
     "cpu": (BURN, replace(LIMITS, cpu_seconds=0.3), ("cpu",) * 4),
+    "cpu in the kernel": ("import os\nwhile True: os.stat('.')", replace(LIMITS, cpu_seconds=0.3), ("cpu",) * 4),
     "cpu of children": (
         f"import os\nfor _ in range(2): os.fork()\n{BURN}",
         replace(LIMITS, cpu_seconds=0.3),
