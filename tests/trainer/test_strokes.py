@@ -67,6 +67,7 @@ def test_fixed_steps_give_the_same_metric_twice(trainer: Trainer) -> None:
     assert first.metric is not None and 1.0 < first.metric < 2.3
 
 
+@pytest.mark.slow
 def test_all_patches_together_train(trainer: Trainer) -> None:
     outcome = trainer.run(Spec(TASK.edits.apply(TASK.baseline(), Edit({}, patches(TASK))), seed=5))
     assert outcome.status == "ok", outcome.reason
