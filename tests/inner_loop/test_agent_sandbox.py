@@ -21,7 +21,6 @@ from inner_loop.agents.job import LIMITS, Network, agent_job
 from programs.common.errors import UsageError
 from tests.inner_loop.test_command import SANDBOXED
 from trainer.jobs.job import Ended
-from trainer.jobs.process_tree import ProcessTree
 from trainer.jobs.sandboxed import run_sandboxed
 from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file
@@ -186,22 +185,6 @@ def test_each_network_reaches_what_it_says(network: Network, said: str, worktree
     assert ended.log.split("\n")[0] == said, ended.errors
 
 
-def test_what_ignores_namespaces_is_refused(worktree: Path) -> None:
-    script = """
-import ctypes, fcntl, os, socket, errno
-libc = ctypes.CDLL(None, use_errno=True)
-def call(*words):
-    ctypes.set_errno(0); libc.syscall(*words); return errno.errorcode.get(ctypes.get_errno(), "done")
-x = os.uname().machine == "x86_64"
-try: socket.socket(40, 1, 0); print("vsock")
-except OSError as error: print(errno.errorcode[error.errno])
-print(call(425, 1, 0), call(250 if x else 219, 0, -3, 0), call(272 if x else 97, 0x10000000), call(435, 0, 0))
-socket.socket(socket.AF_UNIX).close(); socket.socket(socket.AF_INET6).close()
-if os.fork() == 0: os._exit(0)
-print(os.wait()[1])"""
-    assert python(worktree, script).log.split() == ["EAFNOSUPPORT", "ENOSYS", "EPERM", "EPERM", "ENOSYS", "0"]
-
-
 def test_disk_and_file_size_are_bounded(worktree: Path) -> None:
     limits = replace(LIMITS, disk_mb=20, file_mb=15)
     ended = shell(worktree, "head -c 16M /dev/zero > a; stat -c %s a; rm a", limits=limits)
@@ -218,17 +201,6 @@ def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: 
     (worktree / ".git").write_text("gitdir: ../elsewhere\n")
     with pytest.raises(UsageError, match="linked git worktree"):
         shell(worktree, "true")
-
-
-def test_an_agent_is_stopped_when_it_is_attended_no_more(worktree: Path) -> None:
-    trees: list[ProcessTree] = []
-
-    def attend(tree: ProcessTree) -> bool:
-        trees.append(tree)
-        return len(trees) < 3
-
-    ended = run_sandboxed(agent_job(["/bin/sleep", "1000"], worktree), attend)
-    assert len(set(trees)) == 1 and len(trees) == 3 and ended.killed == "asked" and ended.exit_code == -9
 
 
 ABANDONED = """

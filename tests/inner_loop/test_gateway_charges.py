@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import suppress
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -260,33 +257,6 @@ def test_numbers_of_calls_continue_in_a_resumed_run(api: ApiServer) -> None:
     with calling(api, recorded=before) as caller:
         caller.ask("chat")
     assert caller.events[0]["number"] == 7
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the server's thread stays here
-def test_call_of_a_killed_process_is_charged_by_the_next(api: ApiServer, tmp_path: Path) -> None:
-    api.fault = fails("hang")
-    where = SimpleNamespace(url=api.url, root=api.root)
-    process = get_context("fork").Process(  # which has LiteLLM
-        target=_ask_for_ever, args=(where, tmp_path), daemon=True
-    )
-    process.start()
-    while not api.seen:
-        assert process.is_alive()
-        time.sleep(0.05)
-    assert SpendLimiter(tmp_path).spent().tokens == 0
-    process.kill()
-    process.join()
-    api.fault = lambda *_: ""
-    with calling(api, study=tmp_path, max_tokens=10_000) as caller:
-        caller.ask("chat")
-    [after] = caller.events
-    assert 2000 < SpendLimiter(tmp_path).spent().tokens - after["tokens"] < 3000
-
-
-def _ask_for_ever(where: Any, study: Path) -> None:
-    with calling(where, study=study, max_tokens=10_000, call_timeout=300) as caller:
-        caller.client.timeout = 300
-        caller.ask("chat")
 
 
 @pytest.mark.parametrize(

@@ -116,17 +116,6 @@ def test_launcher_that_does_not_start_leaves_nothing(monkeypatch: pytest.MonkeyP
     assert launcher._folder is None and not (tmp_path / "work").exists()
 
 
-def test_restart_of_a_killed_template_is_counted(launcher: LocalLauncher) -> None:
-    launcher.start()
-    assert launcher.template_pid is not None
-    before = launcher.restarts
-    os.kill(launcher.template_pid, signal.SIGKILL)
-    with pytest.raises(LauncherFault):
-        launcher.run(_request("pass"))
-    launcher.start()
-    assert launcher.restarts == before + 1
-
-
 @pytest.mark.parametrize("names", [[1, 2], [["a"], "b"], ["a", "a"]])
 def test_descriptors_without_different_names_are_refused(names: list[Any]) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -16,7 +16,7 @@ from trainer.sandbox.local import LocalLauncher
 
 LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
 RUNNERS = ("template", "bare template", "command", "bare command")
-Run = Callable[[str, Limits], Ended]
+Run = Callable[..., Ended]
 
 IGNORED = "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork(): time.sleep(600)\n"
 BURN = "while True: pass"
@@ -65,9 +65,11 @@ def run(request: pytest.FixtureRequest) -> Run:
     runner = request.getfixturevalue("runner")
     if runner.endswith("template"):
         launcher: LocalLauncher = request.getfixturevalue("bare_launcher" if runner.startswith("bare") else "launcher")
-        return lambda code, limits: launcher.run(ForkedJob(["train"], {"train.py": code.encode()}, limits))
+        return lambda code, limits, *more: launcher.run(
+            ForkedJob(["train"], {"train.py": code.encode()}, limits), *more
+        )
     run_command = run_plain if runner.startswith("bare") else run_sandboxed
-    return lambda code, limits: run_command(Job(["python3", "-c", code], {}, limits))
+    return lambda code, limits, *more: run_command(Job(["python3", "-c", code], {}, limits), *more)
 
 
 @pytest.mark.parametrize(("name", "runner"), CELLS)
@@ -80,6 +82,18 @@ def test_job_that_exceeds_a_limit_is_ended(run: Run, name: str, runner: str) -> 
     assert (ended.killed, ended.exit_code) == (end, -9)
     assert end != "cpu" or limits.cpu_seconds * 0.9 < ended.cpu_seconds < limits.cpu_seconds + 3
     assert len(ended.log) == (16_384 if "template" in runner else 40_000) * (name == "output")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_job_that_is_attended_no_more_is_ended(run: Run, runner: str) -> None:
+    looks = list[object]()
+
+    def attend(*tree: object) -> bool:
+        looks.append(tree)
+        return len(looks) < 3
+
+    ended = run("import time\ntime.sleep(600)", LIMITS, attend)
+    assert (ended.killed, ended.exit_code, len(looks)) == ("asked", -9, 3)
 
 
 DAEMON = """
