@@ -166,26 +166,11 @@ def test_a_part_has_a_type_and_no_key_beyond_those_of_its_type(kind: str, gatewa
     text = {"type": "input_text" if kind == "responses" else "text", "text": "t"}
     place, far = "input" if kind == "responses" else "messages", {"url": "http://169.254.169.254/"}
     more: list[dict[str, Any]] = [
-        {"audio_url": far},
-        {"video": far},
-        {"video_url": far},
-        {"image_embeds": "x"},
-        {"image_embeds": {"a": "x"}},
-        {"source": far},
-        {"citations": [far]},
-        {"image_url": far},
-        {"image_url": far["url"]},
-        {"input_audio": far},
-        {"text": far},
-        {"text": [far]},
-        {"url": far["url"]},
-        {"file": far},
-        {"tools": [far]},
-        {"cache_control": far},
-        {"source": far["url"]},
-        {"cache_control": far["url"]},
-        {"caller": far["url"]},
-    ]
+        {"audio_url": far}, {"video": far}, {"video_url": far}, {"image_embeds": "x"}, {"image_embeds": {"a": "x"}},
+        {"source": far}, {"citations": [far]}, {"image_url": far}, {"image_url": far["url"]}, {"input_audio": far},
+        {"text": far}, {"text": [far]}, {"url": far["url"]}, {"file": far}, {"tools": [far]}, {"cache_control": far},
+        {"source": far["url"]}, {"cache_control": far["url"]}, {"caller": far["url"]},
+    ]  # fmt: skip
     for keys in more:
         for part in ({**text, **keys}, keys, {"type": None, **keys}, {"type": "image", **keys}, [[{**text, **keys}]]):
             refuse(gateway, kind, {place: user(part)})
@@ -214,18 +199,8 @@ SEARCHING = (  # models that search or run code at the vendor by themselves, or 
 def test_a_model_that_m_does_not_name_is_refused(gateway: Gateway) -> None:
     """The agent has no network: it must not choose a model that has one, or a dearer one."""
     others = (
-        "gpt-5.4-pro",
-        "m2",
-        "M",
-        "a",
-        "free",
-        "a/m:nitro",
-        "a/m:floor",
-        "openrouter/a",
-        "/m",
-        "m/",
-        "claude-opus-4",
-    )
+        "gpt-5.4-pro", "m2", "M", "a", "free", "a/m:nitro", "a/m:floor", "openrouter/a", "/m", "m/", "claude-opus-4",
+    )  # fmt: skip
     for kind in KINDS:
         for model in (*SEARCHING, *others):
             assert model in refuse(gateway, kind, {"model": model})

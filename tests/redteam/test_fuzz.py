@@ -299,23 +299,8 @@ CONFIGS = {
     "a.json": b'{"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}, "on": true}\n',
 }
 LITTLE = (
-    b"e5",
-    b"._",
-    b"1_0",
-    b"[",
-    b"{",
-    b": ",
-    b"\n",
-    b" = ",
-    b"&a ",
-    b"*a",
-    b"'",
-    b"**",
-    b"-",
-    b"1e400",
-    b"#",
-    b"\t",
-)
+    b"e5", b"._", b"1_0", b"[", b"{", b": ", b"\n", b" = ", b"&a ", b"*a", b"'", b"**", b"-", b"1e400", b"#", b"\t",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("file", CONFIGS)
