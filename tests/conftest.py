@@ -108,13 +108,13 @@ def _import_files(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long, or have a test that may, come first, so that no process is left alone with one at the
-    end."""
+    """Files that take long, or have a test that may, come first, and those with slow tests next, so that no process is
+    left alone with one at the end."""
     first = {TESTS / name for name in LONG}
 
     def allowed(item: pytest.Item) -> float:
         mark = item.get_closest_marker("timeout")
-        return float(mark.args[0]) if mark is not None else 0.0
+        return float(mark.args[0]) if mark is not None else float("slow" in item.keywords)
 
     longest: dict[Path, float] = {}
     for item in items:

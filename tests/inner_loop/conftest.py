@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.outcome import Cache
 from trainer.task import Task
+
+#: It installs an agent over the network: for a new version of the agent or its recipe, not for each change.
+collect_ignore = [] if "METALOOP_MONTHLY" in os.environ else ["test_command_mini.py"]
 
 
 @pytest.fixture(scope="session")

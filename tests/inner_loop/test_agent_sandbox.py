@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
@@ -21,7 +21,6 @@ from inner_loop.agents.job import LIMITS, Network, agent_job
 from programs.common.errors import UsageError
 from tests.inner_loop.test_command import SANDBOXED
 from trainer.jobs.job import Ended
-from trainer.jobs.process_tree import ProcessTree
 from trainer.jobs.sandboxed import run_sandboxed
 from trainer.sandbox import lowered
 from trainer.sandbox.blob import memory_file
@@ -75,13 +74,6 @@ def test_an_agent_works_in_its_worktree_and_ends_with_its_exit_code(worktree: Pa
     assert ended.log.split() == ["told", str(worktree)]
     assert (worktree / "train.py").read_text() == "new\n"
     assert (worktree / "train.py").stat().st_uid == os.geteuid()
-
-
-def test_signals_and_commands_that_are_not_there_are_told_as_a_shell_does(worktree: Path) -> None:
-    for network in get_args(Network):
-        assert shell(worktree, "kill -9 $$", network=network).exit_code == -9
-        ended = run_sandboxed(agent_job(["no-such-program"], worktree, network=network))
-        assert ended.exit_code == 127 and "No such file" in ended.errors
 
 
 def test_nothing_beside_the_worktree_is_seen(worktree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,49 +185,6 @@ def test_each_network_reaches_what_it_says(network: Network, said: str, worktree
     assert ended.log.split("\n")[0] == said, ended.errors
 
 
-def test_what_ignores_namespaces_is_refused(worktree: Path) -> None:
-    script = """
-import ctypes, fcntl, os, socket, errno
-libc = ctypes.CDLL(None, use_errno=True)
-def call(*words):
-    ctypes.set_errno(0); libc.syscall(*words); return errno.errorcode.get(ctypes.get_errno(), "done")
-x = os.uname().machine == "x86_64"
-try: socket.socket(40, 1, 0); print("vsock")
-except OSError as error: print(errno.errorcode[error.errno])
-print(call(425, 1, 0), call(250 if x else 219, 0, -3, 0), call(272 if x else 97, 0x10000000), call(435, 0, 0))
-socket.socket(socket.AF_UNIX).close(); socket.socket(socket.AF_INET6).close()
-if os.fork() == 0: os._exit(0)
-print(os.wait()[1])"""
-    assert python(worktree, script).log.split() == ["EAFNOSUPPORT", "ENOSYS", "EPERM", "EPERM", "ENOSYS", "0"]
-
-
-def test_a_fork_bomb_ends_at_the_limits(worktree: Path) -> None:
-    limits = replace(LIMITS, processes=64, wall_seconds=3, memory_mb=512)
-    ended = python(worktree, "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", limits=limits)
-    assert ended.killed == "wall"
-
-
-def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
-    script = (
-        "setsid sh -c 'while true; do date +%N > alive; sleep 0.05; done' >/dev/null 2>&1 & "
-        "until [ -s alive ]; do sleep 0.05; done; echo started"
-    )
-    ended = shell(worktree, script)
-    assert ended.log == "started\n" and ended.killed == ""
-    before = (worktree / "alive").read_text()
-    time.sleep(1)
-    assert (worktree / "alive").read_text() == before
-
-
-def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
-    sleep = f"sleep {20_000 + os.getpid()}"  # another test may let a sleep begin
-    limits = replace(LIMITS, wall_seconds=1)
-    ended = shell(worktree, f"trap '' TERM INT HUP; setsid {sleep} & {sleep}", limits=limits)
-    assert (ended.exit_code, ended.killed) == (-9, "wall")
-    alive = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    assert sleep not in alive.splitlines()
-
-
 def test_disk_and_file_size_are_bounded(worktree: Path) -> None:
     limits = replace(LIMITS, disk_mb=20, file_mb=15)
     ended = shell(worktree, "head -c 16M /dev/zero > a; stat -c %s a; rm a", limits=limits)
@@ -252,17 +201,6 @@ def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: 
     (worktree / ".git").write_text("gitdir: ../elsewhere\n")
     with pytest.raises(UsageError, match="linked git worktree"):
         shell(worktree, "true")
-
-
-def test_an_agent_is_stopped_when_it_is_attended_no_more(worktree: Path) -> None:
-    trees: list[ProcessTree] = []
-
-    def attend(tree: ProcessTree) -> bool:
-        trees.append(tree)
-        return len(trees) < 3
-
-    ended = run_sandboxed(agent_job(["/bin/sleep", "1000"], worktree), attend)
-    assert len(set(trees)) == 1 and len(trees) == 3 and ended.killed == "asked" and ended.exit_code == -9
 
 
 ABANDONED = """

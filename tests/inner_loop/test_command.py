@@ -100,9 +100,8 @@ while code != 3:
 """
 
 
-@pytest.mark.parametrize("step", [14, pytest.param(1, marks=pytest.mark.slow)])
-def test_agents_night_cut_at_any_event_goes_on_to_the_same_main(
-    play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
+def test_agents_night_cut_at_an_event_goes_on_to_the_same_main(
+    play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each win is trained with the second seed and decided within its turn."""
     monkeypatch.setattr("inner_loop.night.LEAST_REPEATED", 10)
@@ -114,7 +113,7 @@ def test_agents_night_cut_at_any_event_goes_on_to_the_same_main(
     assert [(e["source_id"], e["decision"]) for e in again] == [(e["source_id"], "replicate") for e in wins] != []
     assert [sum(not row["replicate"] for row in rows[2 : turns[1]["first"]]), len(turns)] == [6, 2]
     events = [event for event in whole.events if event["kind"] != "agent"]
-    for cut in range(2, len(events), step):
+    for cut in range(2, len(events), 13):
         rest = play(COUNTING, 13, recorded=events[:cut], **more)
         assert rest.result.final == whole.result.final, cut
         resumed = [*events[:cut], *(event for event in rest.events if event["kind"] != "agent")]

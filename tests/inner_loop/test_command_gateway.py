@@ -44,7 +44,7 @@ def leaked(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("network", ["", "full"])
-def test_an_agent_asks_its_model_through_the_gateway(play: Play, folder: Path, api: ApiServer, network: str) -> None:
+def test_agent_asks_its_model_through_the_gateway(play: Play, folder: Path, api: ApiServer, network: str) -> None:
     played = play("asking.py", 8, folder=folder, agent_network=network, prices=PRICES, max_usd=1.0)
     told = calls(played.events)
     assert [call["number"] for call in told] == list(range(len(told))) and len(told) >= 6
@@ -60,7 +60,7 @@ def test_an_agent_asks_its_model_through_the_gateway(play: Play, folder: Path, a
     assert not any(key in str(api.seen) for key in KEYS)
 
 
-def test_an_agent_calls_the_tools_that_its_model_names(play: Play, folder: Path, api: ApiServer) -> None:
+def test_agent_calls_the_tools_that_its_model_names(play: Play, folder: Path, api: ApiServer) -> None:
     """As codex, Claude Code, opencode and mini-swe-agent do in `bench.agents`; the page says what is metered."""
     better = "sed -i 's/^LR = .*/LR = 0.1/' train.py && git commit -qam 'larger steps' && experiment"
     api.answer = scripted(lambda said: [] if "run already" in said else ["cat program.md", better, "experiment status"])
@@ -73,7 +73,7 @@ def test_an_agent_calls_the_tools_that_its_model_names(play: Play, folder: Path,
     assert "Only experiments are charged" in page and "All other CPU time" not in page  # with fixed steps
 
 
-def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(play: Play, folder: Path, api: ApiServer) -> None:
+def test_run_at_its_cap_goes_on_with_a_larger_one(play: Play, folder: Path, api: ApiServer) -> None:
     (folder / "study").mkdir(parents=True)
     played = play("asking.py", 8, folder=folder, max_tokens=50)
     result, told = played.result, calls(played.events)
@@ -87,12 +87,7 @@ def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(play: Play, folde
     assert calls(again.events)[0]["number"] == len(told)
 
 
-def test_an_agent_is_told_why_where_its_model_has_no_price(play: Play, folder: Path, api: ApiServer) -> None:
-    result = play("asking.py", 4, folder=folder, max_usd=1.0).result
-    assert result.state == "stopped" and "no price is known for m" in result.reason and not api.seen
-
-
-def test_a_key_that_is_named_is_still_the_gateways(
+def test_key_that_is_named_is_the_token_unless_direct(
     play: Play, folder: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--set agent_env=OPENAI_API_KEY` gives the pass; only `--set agent_direct=true` gives the key."""
@@ -104,7 +99,7 @@ def test_a_key_that_is_named_is_still_the_gateways(
     assert f"OPENAI_API_KEY={OPENAI_KEY}" in said(folder)
 
 
-def test_the_first_call_finds_what_the_model_refuses(task: Task, agent: Callable[[str], str], api: ApiServer) -> None:
+def test_first_call_finds_what_the_model_refuses(task: Task, agent: Callable[[str], str], api: ApiServer) -> None:
     def first_call(text: str, sandboxed: bool, models: tuple[str, ...] = ("m",)) -> None:
         context = RunContext(ModelConfig(agent=agent(text), models=models), sandboxed=sandboxed)
         require_start("", task, context)

@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inner_loop.replay import RunReplay
 from programs.common.errors import Corrupt
 from tests.events import typed
-from tests.inner_loop.play import play, program, told
+from tests.inner_loop.play import Played, play, program, told
 from trainer.experiment import Trainer
 
 CHARTERS = {
@@ -24,26 +26,32 @@ CHARTERS = {
 IDEAS = ("try `fault=raise`", "try `lr=0.3` with `+bias`", "then `momentum=0.9`")
 
 
-@pytest.mark.parametrize("name", CHARTERS)
-def test_cut_anywhere(cached: Trainer, name: str) -> None:
+@pytest.fixture(scope="module")
+def wholes() -> dict[str, Played]:
+    """Runs of the charters that were not cut."""
+    return {}
+
+
+@given(name=st.sampled_from(sorted(CHARTERS)), share=st.floats(0, 1))
+def test_run_cut_at_any_event_ends_as_the_whole(
+    cached: Trainer, wholes: dict[str, Played], name: str, share: float
+) -> None:
     text = program(CHARTERS[name], IDEAS)
-    whole = play(cached, text, 12)
-    for cut in range(0, len(whole.events), 1 if name == "stock" else 3):
-        before = whole.events[:cut]
-        after = play(cached, text, 12, recorded=before)
-        assert told([*before, *after.events]) == told(whole.events)
-        assert after.result.final == whole.result.final
-        assert after.result.charged == whole.result.charged
-        assert after.result.forfeited == whole.result.forfeited
+    whole = wholes.setdefault(name, wholes.get(name) or play(cached, text, 12))
+    before = whole.events[: round(share * len(whole.events))]
+    after = play(cached, text, 12, recorded=before)
+    assert told([*before, *after.events]) == told(whole.events)
+    ends = [(r.final, r.charged, r.forfeited, r.experiments) for r in (after.result, whole.result)]
+    assert ends[0] == ends[1]
 
 
-def test_without_a_cache_the_rest_is_trained_to_the_same_bits(trainer: Trainer) -> None:
+def test_resumed_run_without_a_cache_trains_the_same_bits(trainer: Trainer) -> None:
     whole = play(trainer, program(), 7)
     after = play(trainer, program(), 7, recorded=whole.events[:9])
     assert told([*whole.events[:9], *after.events]) == told(whole.events)
 
 
-def test_nothing_recorded_is_run_or_emitted_again(trainer: Trainer) -> None:
+def test_resumed_run_that_has_ended_emits_nothing(trainer: Trainer) -> None:
     whole = play(trainer, program(), 5)
     after = play(trainer, program(), 5, recorded=whole.events)
     assert after.events == []
@@ -51,7 +59,7 @@ def test_nothing_recorded_is_run_or_emitted_again(trainer: Trainer) -> None:
     assert after.result.spent == pytest.approx(whole.result.spent)
 
 
-def test_measured_charges_are_replayed_as_they_were(metered: Trainer) -> None:
+def test_resumed_run_keeps_its_measured_charges(metered: Trainer) -> None:
     whole = play(metered, program("focus: [optimizer]"), 1)
     after = play(metered, program("focus: [optimizer]"), 1, recorded=whole.events)
     assert after.events == []
@@ -59,7 +67,7 @@ def test_measured_charges_are_replayed_as_they_were(metered: Trainer) -> None:
     assert after.result.overshoot == whole.result.overshoot
 
 
-def test_the_repository_is_rebuilt_to_the_same_commits(cached: Trainer, tmp_path: Path) -> None:
+def test_repository_of_a_resumed_run_has_the_same_commits(cached: Trainer, tmp_path: Path) -> None:
     text = program("confirm: 0.3")
     whole = play(cached, text, 9, folder=tmp_path / "a")
     first = play(cached, text, 9, folder=tmp_path / "b", recorded=whole.events[:7])
@@ -81,14 +89,14 @@ def _table(folder: Path) -> list[str]:
     return (folder / "results.tsv").read_text().splitlines()
 
 
-def test_another_program_under_the_same_run_is_noticed(cached: Trainer) -> None:
+def test_resumed_run_of_another_program_is_refused(cached: Trainer) -> None:
     whole = play(cached, program(), 5)
     other = program("proposers: {queue: 1}", ["`init=zero`"])
     with pytest.raises(Corrupt, match=r"experiment 1 was recorded with source_id"):
         play(cached, other, 5, recorded=whole.events)
 
 
-def test_events_of_other_runs_are_passed_over(cached: Trainer) -> None:
+def test_events_of_other_runs_are_not_replayed(cached: Trainer) -> None:
     whole = play(cached, program(), 3, run_id="ra")
     replay = RunReplay("rb", typed(whole.events))
     assert replay.recorded(0) is None and RunReplay("ra", typed(whole.events)).recorded(0)

@@ -24,15 +24,9 @@ PATHS = {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses
 KINDS = tuple(PATHS)
 PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
 MODELS = (
-    "m",
-    "openrouter/nousresearch/hermes-4-70b",
-    "openrouter/a/m",
-    "openrouter/a/m:free",
-    "qwen3:7b",
-    "claude-sonnet-4-5",
-    "gpt-5",
-    "nobody-knows",
-)
+    "m", "openrouter/nousresearch/hermes-4-70b", "openrouter/a/m", "openrouter/a/m:free", "qwen3:7b",
+    "claude-sonnet-4-5", "gpt-5", "nobody-knows",
+)  # fmt: skip
 UPSTREAMS = {
     **COMMON,
     "openrouter": Upstream(

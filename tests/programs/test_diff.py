@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from itertools import combinations
 
-from programs.diff import diff
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from programs.diff import diff, moved
 from programs.program import Program
 from tests.programs.markdown import FIXTURES
 
@@ -51,3 +55,13 @@ def test_a_new_order_is_the_only_change_of_a_reordered_list() -> None:
     assert not found.added
     assert not found.removed
     assert [(a.kind, b.kind) for a, b in found.changed] == [("order", "order")]
+
+
+@given(st.permutations("abcdef"))
+def test_moved_ideas_are_the_fewest_of_any_permutation(order: list[str]) -> None:
+    head = "# P\n\n- Go.\n\n## Ideas\n\n"
+    old, new = (Program.parse(head + "".join(f"- idea {name}\n" for name in names)) for names in ("abcdef", order))
+    found = [(idea.text[-1], before, after) for idea, before, after in moved(old, new)]
+    assert found == [(name, "abcdef".index(name) + 1, order.index(name) + 1) for name, _, _ in found]
+    rising = (kept for size in range(7) for kept in combinations(order, size) if list(kept) == sorted(kept))
+    assert len(found) == 6 - max(map(len, rising))

@@ -1,5 +1,5 @@
-"""What an agent may ask its models for, at the real gateway: no network through the vendor, no other model, no text
-that lies elsewhere; and every request that the known agents send."""
+"""What an agent may ask its models for: no network through the vendor, no other model, no text that lies elsewhere; and
+every request that the known agents send. The gateway parses each body; one of each API is sent over HTTP."""
 
 from __future__ import annotations
 
@@ -7,53 +7,75 @@ import json
 import random
 import string
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from inner_loop.gateway.request import ModelRequest, parse_request
+from inner_loop.gateway.server import Gateway
 from inner_loop.gateway.serving import RequestRefused
 from programs.common.errors import UsageError
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
-from tests.llm.gateway import PATHS, Caller, api, body, calling
+from tests.llm.gateway import KINDS, PATHS, api, body, calling
 from tests.redteam.harness import Harm
 
 __all__ = ["api", "litellm_loaded"]
 pytestmark = pytest.mark.usefixtures("litellm_loaded")
-PATHS_ = {**PATHS, "openrouter": "openrouter/v1/chat/completions"}
 FUNCTION = {"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {"plugins": {}}}}
 CHAT_FUNCTION = {"type": "function", "function": {"name": "shell", "parameters": {"type": "object"}}}
 BARE = {"name": "Bash", "description": "d", "input_schema": {"type": "object"}}
-TOOLS = {"chat": CHAT_FUNCTION, "openrouter": CHAT_FUNCTION, "responses": FUNCTION, "messages": BARE}
+TOOLS = {"chat": CHAT_FUNCTION, "responses": FUNCTION, "messages": BARE}
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
 @pytest.fixture
-def caller(api: ApiServer) -> Iterator[Caller]:
-    with calling(api) as found:
-        yield found
+def gateway(api: ApiServer) -> Iterator[Gateway]:
+    with calling(api) as caller:
+        yield caller.gateway
 
 
 def user(*parts: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*parts] or "hello"}]
 
 
-def send(caller: Caller, kind: str, more: dict[str, Any]) -> Any:
-    basic = body("chat" if kind == "openrouter" else kind) | more
-    return caller.client.post(PATHS_[kind], json=basic, headers=caller.key(kind))
+def encoded(kind: str, more: dict[str, Any]) -> bytearray:
+    return bytearray(json.dumps(body(kind) | more).encode())
 
 
-def refuse(caller: Caller, api: ApiServer, kind: str, more: dict[str, Any]) -> str:
-    """The line that the agent is told; Harm where anything of it was passed on."""
-    before = len(api.seen), len(api.paths)
-    response = send(caller, kind, more)
-    if response.status_code == 200 or (len(api.seen), len(api.paths)) != before or caller.events:
-        raise Harm(f"passed on: {kind} {more}")
-    assert response.status_code == 400, response.text
-    told = str(response.json()["error"]["message"])
-    assert told and "\n" not in told and len(told) < 200
-    return told
+def forwarded(gateway: Gateway, kind: Any, more: dict[str, Any]) -> dict[str, Any]:
+    """The body that is sent on."""
+    found: dict[str, Any] = json.loads(gateway.parse(kind, encoded(kind, more)).content)
+    return found
+
+
+def refuse(gateway: Gateway, kind: Any, more: dict[str, Any]) -> str:
+    """The line that the agent is told; Harm where the body is sent on."""
+    try:
+        gateway.parse(kind, encoded(kind, more))
+    except RequestRefused as refused:
+        assert refused.status == 400 and 0 < len(refused.message) < 200 and "\n" not in refused.message
+        return refused.message
+    raise Harm(f"passed on: {kind} {more}")
+
+
+@pytest.mark.exploit(47)
+@pytest.mark.parametrize("kind", [*KINDS, "openrouter"])
+def test_body_over_http_is_refused_or_sent_as_parsed(api: ApiServer, kind: str) -> None:
+    form, path = ("chat", "openrouter/v1/chat/completions") if kind == "openrouter" else (kind, PATHS[kind])
+    with calling(api) as caller:
+
+        def send(more: dict[str, Any]) -> Any:
+            return caller.client.post(path, content=bytes(encoded(form, more)), headers=caller.key(kind))
+
+        refused = send({"plugins": [{"id": "web"}]})
+        assert refused.status_code == 400 and "plugins" in refused.json()["error"]["message"]
+        if api.seen or api.paths or caller.events:
+            raise Harm("passed on")
+        more = {"tools": [*HOSTED, TOOLS[form]], "service_tier": "flex", "patience": "high"}
+        assert send(more).status_code == 200 and len(caller.events) == 1
+        assert api.seen == [forwarded(caller.gateway, form, more)] and api.seen[0]["tools"] == [TOOLS[form]]
 
 
 ROUTING: dict[str, Any] = {  # https://openrouter.ai/docs/api-reference/parameters
@@ -62,10 +84,9 @@ ROUTING: dict[str, Any] = {  # https://openrouter.ai/docs/api-reference/paramete
 }  # fmt: skip
 ELSEWHERE: dict[str, dict[str, Any]] = {
     "chat": ROUTING | {
-        "best_of": 4, "n": 4, "chat_template_kwargs": {"x": {}}, "mcp_servers": [{"url": "http://x"}],
-        "extra_body": {"plugins": []},
+        "session_id": "s", "debug": {}, "best_of": 4, "n": 4, "chat_template_kwargs": {"x": {}},
+        "mcp_servers": [{"url": "http://x"}], "extra_body": {"plugins": []},
     },
-    "openrouter": ROUTING | {"session_id": "s", "debug": {}},
     "responses": ROUTING | {
         "background": True, "previous_response_id": "resp_1", "conversation": "conv_1", "prompt": {"id": "pmpt_1"},
         "context_management": [{"type": "compaction", "compact_threshold": 1}], "moderation": {"model": "m"},
@@ -80,10 +101,10 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.exploit(47)
-def test_every_field_that_leads_elsewhere_is_refused_by_its_name(caller: Caller, api: ApiServer) -> None:
+def test_every_field_that_leads_elsewhere_is_refused_by_its_name(gateway: Gateway) -> None:
     for kind, fields in ELSEWHERE.items():
         for name, value in fields.items():
-            assert name in refuse(caller, api, kind, {name: value}), (kind, name)
+            assert name in refuse(gateway, kind, {name: value}), (kind, name)
 
 
 ITEMS: list[tuple[str, Any]] = [
@@ -139,47 +160,32 @@ ITEMS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.exploit(47)
-@pytest.mark.parametrize("kind", PATHS)
-def test_a_part_has_a_type_and_no_key_beyond_those_of_its_type(kind: str, caller: Caller, api: ApiServer) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_has_a_type_and_no_key_beyond_those_of_its_type(kind: str, gateway: Gateway) -> None:
     """What names an address elsewhere, and a picture that nothing says is one."""
     text = {"type": "input_text" if kind == "responses" else "text", "text": "t"}
     place, far = "input" if kind == "responses" else "messages", {"url": "http://169.254.169.254/"}
     more: list[dict[str, Any]] = [
-        {"audio_url": far},
-        {"video": far},
-        {"video_url": far},
-        {"image_embeds": "x"},
-        {"image_embeds": {"a": "x"}},
-        {"source": far},
-        {"citations": [far]},
-        {"image_url": far},
-        {"image_url": far["url"]},
-        {"input_audio": far},
-        {"text": far},
-        {"text": [far]},
-        {"url": far["url"]},
-        {"file": far},
-        {"tools": [far]},
-        {"cache_control": far},
-        {"source": far["url"]},
-        {"cache_control": far["url"]},
-        {"caller": far["url"]},
-    ]
+        {"audio_url": far}, {"video": far}, {"video_url": far}, {"image_embeds": "x"}, {"image_embeds": {"a": "x"}},
+        {"source": far}, {"citations": [far]}, {"image_url": far}, {"image_url": far["url"]}, {"input_audio": far},
+        {"text": far}, {"text": [far]}, {"url": far["url"]}, {"file": far}, {"tools": [far]}, {"cache_control": far},
+        {"source": far["url"]}, {"cache_control": far["url"]}, {"caller": far["url"]},
+    ]  # fmt: skip
     for keys in more:
         for part in ({**text, **keys}, keys, {"type": None, **keys}, {"type": "image", **keys}, [[{**text, **keys}]]):
-            refuse(caller, api, kind, {place: user(part)})
-            refuse(caller, api, kind, {place: [{"role": "user", "content": part}]})
-        refuse(caller, api, kind, {place: [{"role": "user", "content": "x", **keys}]})
+            refuse(gateway, kind, {place: user(part)})
+            refuse(gateway, kind, {place: [{"role": "user", "content": part}]})
+        refuse(gateway, kind, {place: [{"role": "user", "content": "x", **keys}]})
     for part in ({"image_url": {"url": PICTURE}}, {"image_url": PICTURE}, {"type": ["text"], "text": "t"}, {}, "t"):
-        refuse(caller, api, kind, {place: user(part)})
-    assert send(caller, kind, {place: user({**text, "audio_url": None, "annotations": [far]})}).status_code == 200
-    assert api.seen[-1][place][0]["content"] == [text]
+        refuse(gateway, kind, {place: user(part)})
+    sent = forwarded(gateway, kind, {place: user({**text, "audio_url": None, "annotations": [far]})})
+    assert sent[place][0]["content"] == [text]
 
 
 @pytest.mark.exploit(47)
-def test_every_item_that_stands_for_something_elsewhere_is_refused(caller: Caller, api: ApiServer) -> None:
+def test_every_item_that_stands_for_something_elsewhere_is_refused(gateway: Gateway) -> None:
     for kind, more in ITEMS:
-        refuse(caller, api, kind, more)
+        refuse(gateway, kind, more)
 
 
 SEARCHING = (  # models that search or run code at the vendor by themselves, or stand for others
@@ -190,31 +196,18 @@ SEARCHING = (  # models that search or run code at the vendor by themselves, or 
 
 
 @pytest.mark.exploit(47)
-def test_a_model_that_m_does_not_name_is_refused(caller: Caller, api: ApiServer) -> None:
+def test_a_model_that_m_does_not_name_is_refused(gateway: Gateway) -> None:
     """The agent has no network: it must not choose a model that has one, or a dearer one."""
     others = (
-        "gpt-5.4-pro",
-        "m2",
-        "M",
-        "a",
-        "free",
-        "a/m:nitro",
-        "a/m:floor",
-        "openrouter/a",
-        "/m",
-        "m/",
-        "claude-opus-4",
-    )
-    for kind in PATHS_:
+        "gpt-5.4-pro", "m2", "M", "a", "free", "a/m:nitro", "a/m:floor", "openrouter/a", "/m", "m/", "claude-opus-4",
+    )  # fmt: skip
+    for kind in KINDS:
         for model in (*SEARCHING, *others):
-            assert model in refuse(caller, api, kind, {"model": model})
-    path, key = "anthropic/v1/messages/count_tokens", caller.key("messages")
-    response = caller.client.post(path, json={"model": "m2", "messages": user()}, headers=key)
-    assert response.status_code == 400 and not api.paths and caller.gateway.meter.problem is None
-    for kind, model in (("openrouter", "a/m:free"), ("openrouter", "a/m"), ("chat", "qwen3:7b"),
-        ("openrouter", "nousresearch/hermes-4-70b"), ("messages", "m")):  # fmt: skip
-        assert send(caller, kind, {"model": model}).status_code == 200
-        assert api.seen[-1]["model"] == model
+            assert model in refuse(gateway, kind, {"model": model})
+    assert gateway.meter.problem is None
+    for kind, model in (("chat", "a/m:free"), ("chat", "a/m"), ("chat", "qwen3:7b"),
+        ("chat", "nousresearch/hermes-4-70b"), ("messages", "m")):  # fmt: skip
+        assert forwarded(gateway, kind, {"model": model})["model"] == model
 
 
 @pytest.mark.exploit(47)
@@ -222,12 +215,12 @@ def test_a_model_that_m_does_not_name_is_refused(caller: Caller, api: ApiServer)
 def test_a_searching_model_that_m_names_is_refused(model: str, api: ApiServer) -> None:
     """Its searches have a price that no usage reports, and give the agent a network."""
     with calling(api, models=(f"openai/{model}", "m")) as caller:
-        assert "--set agent_direct=true" in refuse(caller, api, "chat", {"model": model})
+        assert "--set agent_direct=true" in refuse(caller.gateway, "chat", {"model": model})
 
 
 def test_an_agent_whose_model_is_not_named_ends_with_the_option(api: ApiServer) -> None:
     with calling(api, models=()) as caller:
-        assert "-m m" in refuse(caller, api, "chat", {})
+        assert "-m m" in refuse(caller.gateway, "chat", {})
         problem = caller.gateway.meter.problem
         assert isinstance(problem, UsageError) and "-m m" in problem.hint and not caller.events
 
@@ -239,83 +232,87 @@ RUNNING = (
 
 
 @pytest.mark.exploit(47)
-def test_a_tool_without_a_type_that_is_no_function_is_refused(caller: Caller, api: ApiServer) -> None:
+def test_a_tool_without_a_type_that_is_no_function_is_refused(gateway: Gateway) -> None:
     """LiteLLM's proxy and Google's APIs take these for tools that they run."""
-    for kind in PATHS_:
+    for kind in KINDS:
         for name in RUNNING:
             for tool in ({name: {}}, {"type": None, name: {}}, {**BARE, name: {}}, {"type": "function", name: {}}):
-                refuse(caller, api, kind, {"tools": [tool]})
-                refuse(caller, api, kind, {"tools": [TOOLS[kind], tool]})
+                refuse(gateway, kind, {"tools": [tool]})
+                refuse(gateway, kind, {"tools": [TOOLS[kind], tool]})
         if kind != "messages":
-            refuse(caller, api, kind, {"tools": [BARE]})
+            refuse(gateway, kind, {"tools": [BARE]})
     space = {"type": "namespace", "name": "n", "tools": [{"googleSearch": {}}]}
-    refuse(caller, api, "responses", {"tools": [space]})
+    refuse(gateway, "responses", {"tools": [space]})
     item = {"type": "additional_tools", "role": "developer", "tools": [{"googleSearch": {}}]}
-    refuse(caller, api, "responses", {"input": [*user(), item]})
+    refuse(gateway, "responses", {"input": [*user(), item]})
     for bare in ({"name": "Bash"}, {"input_schema": {}}, {"name": {}, "input_schema": {}}, {}):
-        refuse(caller, api, "messages", {"tools": [bare]})
-    assert send(caller, "messages", {"tools": [BARE]}).status_code == 200 and api.seen[-1]["tools"] == [BARE]
+        refuse(gateway, "messages", {"tools": [bare]})
+    assert forwarded(gateway, "messages", {"tools": [BARE]})["tools"] == [BARE]
 
 
 @pytest.mark.exploit(47)
-def test_a_key_that_no_tool_of_that_type_has_is_refused(caller: Caller, api: ApiServer) -> None:
+def test_a_key_that_no_tool_of_that_type_has_is_refused(gateway: Gateway) -> None:
     keys: dict[str, Any] = {
         "url": "http://x", "server_url": "http://x", "allowed_callers": ["code_execution_20250825"], "googleSearch": {},
         "headers": {}, "container": "c", "mcp_server_name": "s", "cache_control": {"type": "ephemeral", "url": "x"},
         "strict": {"url": "x"},
     }  # fmt: skip
     typed = [{"type": name, "name": "n"} for name in ("function", "custom", "bash_20250124", "text_editor_20250728")]
-    for kind in PATHS_:
+    for kind in KINDS:
         for name, value in keys.items():
             for tool in (*typed, *([BARE] if kind == "messages" else [])):
-                refuse(caller, api, kind, {"tools": [{**tool, name: value}]})
+                refuse(gateway, kind, {"tools": [{**tool, name: value}]})
     nested = {"type": "function", "function": {"name": "f", "parameters": {}, "url": "http://x"}}
-    refuse(caller, api, "chat", {"tools": [nested]})
+    refuse(gateway, "chat", {"tools": [nested]})
     for choice in ({"type": "function", "url": "http://x"}, {"type": "tool", "name": {}}, "web_search", ["auto"]):
-        refuse(caller, api, "chat", {"tools": [TOOLS["chat"]], "tool_choice": choice})
+        refuse(gateway, "chat", {"tools": [TOOLS["chat"]], "tool_choice": choice})
     for name, value in (("functions", [{"name": "f", "parameters": {}}]), ("function_call", "auto")):
-        assert name in refuse(caller, api, "chat", {name: value})
+        assert name in refuse(gateway, "chat", {name: value})
 
 
 @pytest.mark.exploit(47)
-def test_tools_that_pass_run_nowhere_in_litellms_gemini(caller: Caller, api: ApiServer) -> None:
+def test_tools_that_pass_run_nowhere_in_litellms_gemini(gateway: Gateway) -> None:
     """Behind an address that is LiteLLM's proxy, tools are translated for Google: what comes out is functions alone."""
     from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import VertexGeminiConfig
 
     forms = [{name: {}} for name in RUNNING] + [{"type": "function", "function": {"name": name}} for name in RUNNING]
+    passed = 0
     for tool in forms:
-        if send(caller, "chat", {"tools": [tool]}).status_code == 200:
-            mapped = VertexGeminiConfig()._map_function(value=api.seen[-1]["tools"], optional_params={})
+        with suppress(RequestRefused):
+            tools = json.loads(gateway.parse("chat", encoded("chat", {"tools": [tool]})).content)["tools"]
+            passed += 1
+            mapped = VertexGeminiConfig()._map_function(value=tools, optional_params={})
             if [[*kind] for kind in mapped] != [["function_declarations"]]:
                 raise Harm(f"runs at the vendor: {mapped}")
-    assert len(api.seen) == len(RUNNING)
+    assert passed == len(RUNNING)
 
 
-def test_a_stream_that_is_no_boolean_is_refused(caller: Caller, api: ApiServer) -> None:
+def test_a_stream_that_is_no_boolean_is_refused(gateway: Gateway) -> None:
     """A lenient server streams it, and no usage was asked for."""
-    for kind in PATHS_:
+    for kind in KINDS:
         for stream in ("true", 1, 0, "false", [], {"a": 1}, 1.0):
-            assert "stream" in refuse(caller, api, kind, {"stream": stream})
+            assert "stream" in refuse(gateway, kind, {"stream": stream})
     for options in ("x", [1], 1):
-        assert "stream_options" in refuse(caller, api, "chat", {"stream": True, "stream_options": options})
-    for kind in PATHS_:
+        assert "stream_options" in refuse(gateway, "chat", {"stream": True, "stream_options": options})
+    for kind in KINDS:
         for stream in (None, False, True):
-            assert send(caller, kind, {"stream": stream}).status_code == 200
-            assert api.seen[-1].get("stream", False) is bool(stream)
+            assert forwarded(gateway, kind, {"stream": stream}).get("stream", False) is bool(stream)
 
 
 @pytest.mark.exploit(47)
-def test_counting_tokens_reaches_nothing_either(caller: Caller, api: ApiServer) -> None:
+def test_counting_tokens_reaches_nothing_either(api: ApiServer) -> None:
     """It is free, so a picture by its address would be a way out that nothing counts."""
-    path, key = "anthropic/v1/messages/count_tokens", caller.key("messages")
     far = user({"type": "image", "source": {"type": "url", "url": "https://x/?told"}})
-    for more in ({"messages": far}, {"mcp_servers": [{"url": "http://x"}]}, {"model": "m:online"}):
-        response = caller.client.post(path, json={"model": "m", "messages": user()} | more, headers=key)
-        if response.status_code == 200 or api.paths:
-            raise Harm(f"passed on: {more}")
-    tools = [{"type": "web_fetch_20250910", "name": "w"}]
-    response = caller.client.post(path, json={"model": "m", "messages": user(), "tools": tools}, headers=key)
-    assert response.status_code == 200 and len(api.paths) == 1
+    with calling(api) as caller:
+
+        def count(more: dict[str, Any]) -> int:
+            path, key = "anthropic/v1/messages/count_tokens", caller.key("messages")
+            return caller.client.post(path, json={"model": "m", "messages": user()} | more, headers=key).status_code
+
+        for more in ({"messages": far}, {"mcp_servers": [{"url": "http://x"}]}, {"model": "m:online"}, {"model": "m2"}):
+            if count(more) == 200 or api.paths:
+                raise Harm(f"passed on: {more}")
+        assert count({"tools": [{"type": "web_fetch_20250910", "name": "w"}]}) == 200 and len(api.paths) == 1
 
 
 HOSTED = [{"type": name} for name in (
@@ -334,7 +331,7 @@ def hosted_in(value: Any) -> bool:
 
 
 @pytest.mark.exploit(47)
-def test_tools_that_run_at_the_vendors_are_taken_out_wherever_they_stand(caller: Caller, api: ApiServer) -> None:
+def test_tools_that_run_at_the_vendors_are_taken_out_wherever_they_stand(gateway: Gateway) -> None:
     """codex and Claude Code offer a web search by default: they go on without it."""
     space = {"type": "namespace", "name": "functions", "tools": [*HOSTED, {"type": "custom", "name": "exec"}]}
     deep = {"type": "namespace", "name": "outer", "tools": [space]}
@@ -343,28 +340,24 @@ def test_tools_that_run_at_the_vendors_are_taken_out_wherever_they_stand(caller:
         *user(), {"type": "additional_tools", "role": "developer", "tools": [*HOSTED, deep]},
         {"type": "tool_search_output", "execution": "client", "call_id": "c", "tools": [*HOSTED, FUNCTION]},
     ]  # fmt: skip
-    for kind in PATHS_:
-        assert send(caller, kind, {"tools": [*HOSTED, TOOLS[kind]]}).status_code == 200
-        assert api.seen[-1]["tools"] == [TOOLS[kind]]
-        assert send(caller, kind, {"tools": HOSTED, "tool_choice": "auto"}).status_code == 200
-        assert not {"tools", "tool_choice"} & api.seen[-1].keys()
+    for kind in KINDS:
+        assert forwarded(gateway, kind, {"tools": [*HOSTED, TOOLS[kind]]})["tools"] == [TOOLS[kind]]
+        assert not {"tools", "tool_choice"} & forwarded(gateway, kind, {"tools": HOSTED, "tool_choice": "auto"}).keys()
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [*HOSTED, FUNCTION]}}
-    assert send(caller, "chat", {"tools": [FUNCTION], "tool_choice": choice}).status_code == 200
-    assert api.seen[-1]["tool_choice"]["allowed_tools"]["tools"] == [FUNCTION]
-    assert send(caller, "responses", {"input": items}).status_code == 200
-    passed = api.seen[-1]["input"]
+    sent = forwarded(gateway, "chat", {"tools": [FUNCTION], "tool_choice": choice})
+    assert sent["tool_choice"]["allowed_tools"]["tools"] == [FUNCTION]
+    passed = forwarded(gateway, "responses", {"input": items})["input"]
     assert passed[1]["tools"][0]["tools"][0]["tools"] == [{"type": "custom", "name": "exec"}]
     if hosted_in(passed):
         raise Harm(f"passed on: {passed}")
-    assert send(caller, "responses", {"tools": [client]}).status_code == 200 and api.seen[-1]["tools"] == [client]
+    assert forwarded(gateway, "responses", {"tools": [client]})["tools"] == [client]
 
 
 @pytest.mark.exploit(47)
-def test_what_a_reply_is_kept_under_is_nothing(caller: Caller, api: ApiServer) -> None:
+def test_what_a_reply_is_kept_under_is_nothing(gateway: Gateway) -> None:
     for store in ({}, {"store": True}):
-        assert send(caller, "responses", store).status_code == 200 and api.seen[-1]["store"] is False
-    assert send(caller, "chat", {"store": True, "metadata": {"a": "b"}}).status_code == 200
-    assert not {"store", "metadata"} & api.seen[-1].keys()
+        assert forwarded(gateway, "responses", store)["store"] is False
+    assert not {"store", "metadata"} & forwarded(gateway, "chat", {"store": True, "metadata": {"a": "b"}}).keys()
 
 
 @pytest.mark.exploit(47)
@@ -375,44 +368,42 @@ def test_a_picture_is_charged_what_it_may_cost(api: ApiServer) -> None:
         for place in ("content", "result"):
             parts = [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}]
             result = [{"type": "tool_result", "tool_use_id": "t", "content": parts}]
-            said = {"messages": user(*(parts if place == "content" else result))}
-            assert send(caller, "messages", said).status_code == 200
-        assert send(caller, "messages", {"messages": user()}).status_code == 200
+            messages = user(*(parts if place == "content" else result))
+            assert caller.ask("messages", messages=messages).status_code == 200
+        assert caller.ask("messages", messages=user()).status_code == 200
     pictured, nested, bare = (event["lost_tokens"] for event in caller.events)
     assert min(pictured, nested) > 50_000 > 5_000 > bare
 
 
 @pytest.mark.exploit(47)
-def test_unknown_fields_and_items_by_chance(caller: Caller, api: ApiServer) -> None:
+def test_unknown_fields_and_items_by_chance(gateway: Gateway) -> None:
     """Fuzz: 600 bodies with an item of a drawn type, a field that leads elsewhere in another API, or one whose name a
     lenient server could read as another."""
     rng = random.Random(5)
     words = sorted({name for fields in ELSEWHERE.values() for name in fields} - {"context_management", "max_tokens"})
     types = sorted({str(tool["type"]) for tool in HOSTED} | {"item_reference", "file", "url", "mcp_call", "input_file"})
     for _ in range(600):
-        kind = rng.choice(list(PATHS))
+        kind = rng.choice(KINDS)
         drawn = "".join(rng.choices(string.ascii_letters + "_-. \u00e9\x00", k=rng.randint(1, 12)))
         value = rng.choice([1, True, "x", {}, [], {"type": rng.choice(types)}, [{"type": rng.choice(types)}]])
         if rng.random() < 0.5:
             place = "input" if kind == "responses" else "messages"
-            refuse(caller, api, kind, {place: user({"type": rng.choice([*types, drawn]), "x": value})})
+            refuse(gateway, kind, {place: user({"type": rng.choice([*types, drawn]), "x": value})})
         else:
             word = rng.choice([*words, "model", "messages", "tools", "stream", "max_tokens"])
             spellings = [word.upper(), word.title(), f" {word}", f"{word} ", word.replace("s", "\u017f") + "\u212a"]
-            refuse(caller, api, kind, {rng.choice([*spellings, *(words if word in words else [])]): value})
-    assert not api.seen
+            refuse(gateway, kind, {rng.choice([*spellings, *(words if word in words else [])]): value})
 
 
-def test_fields_that_no_api_has_yet_are_forwarded(caller: Caller, api: ApiServer) -> None:
+def test_fields_that_no_api_has_yet_are_forwarded(gateway: Gateway) -> None:
     """An agent of next month is not disturbed."""
     fields = {"patience": "high", "think_longer": True, "steps": 4, "style": {"tone": ["dry"]}}
-    for kind in PATHS_:
-        assert send(caller, kind, fields).status_code == 200
-        assert fields.items() <= api.seen[-1].items()
+    for kind in KINDS:
+        assert fields.items() <= forwarded(gateway, kind, fields).items()
 
 
 @pytest.mark.exploit(47)
-def test_fields_that_proxies_and_local_servers_would_follow_are_refused(caller: Caller, api: ApiServer) -> None:
+def test_fields_that_proxies_and_local_servers_would_follow_are_refused(gateway: Gateway) -> None:
     """Of LiteLLM, Azure, xAI, Qwen, vLLM: addresses, keys, stored data, searches, programs; and a prompt that is in
     a field of another API."""
     names = (
@@ -425,11 +416,39 @@ def test_fields_that_proxies_and_local_servers_would_follow_are_refused(caller: 
         "user_config", "cached_content", "google", "deferred", "safety_model", "image_config", "enhancements", "trace",
     )  # fmt: skip
     far = {"type": "input_image", "image_url": "https://x/?told"}
-    for kind in PATHS_:
+    for kind in KINDS:
         for name in names:
-            assert name in refuse(caller, api, kind, {name: "x"})
+            assert name in refuse(gateway, kind, {name: "x"})
         for name in ("input", "instructions", "system", "messages"):
-            refuse(caller, api, kind, {name: user(far)})
+            refuse(gateway, kind, {name: user(far)})
+
+
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    *(("chat", {"model": name}) for name in ("\ud800", "\x1b[2J", "a b", "a\nb", "", "x" * 201, 5, None, "é")),
+    ("chat", {"max_tokens": -1}), ("chat", {"max_tokens": "9"}), ("chat", {"n": 0}),
+]  # fmt: skip
+
+
+def test_field_of_another_form_is_refused(gateway: Gateway) -> None:
+    for kind, more in FORMS:
+        refuse(gateway, kind, more)
+    assert gateway.meter.problem is None
+
+
+def test_body_that_is_nested_too_deeply_is_refused(gateway: Gateway) -> None:
+    bodies = [b"[1]", b"[" * 100_000]
+    for opened in (
+        b'"tools":[{"type":"namespace","name":"n","tools":[',
+        b'"messages":[{"type":"tool_result","content":[',
+    ):
+        name, _, inner = opened.partition(b":[")
+        ends = bytes(b"]}"[b"[{".index(mark)] for mark in reversed(inner) if mark in b"[{")
+        for depth in (600, 3_000, 50_000):
+            bodies.append(bytes(encoded("chat", {}))[:-1] + b",%s:[%s%s]}" % (name, inner * depth, ends * depth))
+    for data in bodies:
+        with pytest.raises(RequestRefused) as refused:
+            gateway.parse("chat", bytearray(data))
+        assert refused.value.status in (400, 413) and "\n" not in refused.value.message
 
 
 def parsed(kind: Any, **more: Any) -> ModelRequest:
@@ -442,7 +461,7 @@ def test_the_longest_of_several_limits_of_a_reply_is_reserved() -> None:
     assert parsed("messages", max_tokens=None).length is None
 
 
-@pytest.mark.parametrize("kind", PATHS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_pictures_of_each_api_are_charged_50_000_tokens(kind: str) -> None:
     picture: dict[str, Any] = {
         "chat": {"type": "image_url", "image_url": {"url": PICTURE}},
@@ -474,7 +493,9 @@ def test_of_a_key_that_is_there_twice_what_was_checked_is_sent() -> None:
 
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mini-swe-agent": ("chat", {  # LiteLLM: the fields of completion()
-        "temperature": 0.0, "parallel_tool_calls": True, "tools": [{"type": "function", "function": {"name": "bash"}}],
+        "temperature": 0.0, "parallel_tool_calls": True, "modalities": ["audio"], "audio": {"voice": "a"},
+        "prediction": {"type": "content", "content": "x"},
+        "tools": [{"type": "function", "function": {"name": "bash"}}],
         "messages": [
             {"role": "system", "content": "s"}, *user(),
             {"role": "assistant", "content": None, "reasoning_content": "r", "thinking_blocks": [{"type": "thinking"}],
@@ -482,7 +503,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
             {"role": "tool", "tool_call_id": "c", "content": "done", "cache_control": {"type": "ephemeral"}},
         ]}),
     "litellm": ("chat", {"temperature": 0, "stream": True, "reasoning_effort": "high", "stop": ["x"], "user": "u"}),
-    "opencode": ("openrouter", {  # @openrouter/ai-sdk-provider
+    "opencode": ("chat", {  # @openrouter/ai-sdk-provider
         "usage": {"include": True}, "reasoning": {"effort": "high"}, "prompt_cache_key": "s", "stream": True,
         "stream_options": {"include_usage": True}, "tool_choice": "auto", "top_p": 1, "reasoningEffort": "low",
         "messages": [{"role": "assistant", "content": "a", "reasoning_details": [
@@ -525,16 +546,15 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
                 {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}]}),
         ]}),
 }  # fmt: skip
-TAKEN_OUT = {"reasoningEffort", "service_tier", "client_metadata", "speed"}
+TAKEN_OUT = {"reasoningEffort", "service_tier", "client_metadata", "speed", "prediction", "modalities", "audio"}
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_the_known_agents_are_not_disturbed(agent: str, caller: Caller, api: ApiServer) -> None:
+def test_the_known_agents_are_not_disturbed(agent: str, gateway: Gateway) -> None:
     kind, more = AGENTS[agent]
-    response = send(caller, kind, json.loads(json.dumps(more)))
-    assert response.status_code == 200, response.text
+    sent = forwarded(gateway, kind, more)
     for name, value in more.items():
         if name == "tools":
             value = [tool for tool in value if not str(tool.get("type")).startswith("web_search")]
-        assert name in TAKEN_OUT or api.seen[0][name] == value, name
-    assert not TAKEN_OUT & api.seen[0].keys()
+        assert name in TAKEN_OUT or sent[name] == value, name
+    assert not TAKEN_OUT & sent.keys()

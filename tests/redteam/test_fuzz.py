@@ -66,6 +66,7 @@ from trainer.values import nested_values
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 SLOWEST = 2.0  # seconds of one input, on a busy machine
+MORE = int(os.environ.get("METALOOP_EXAMPLES", 25)) / 25  # METALOOP_EXAMPLES=250 tries ten times as many inputs
 PIECES = (
     b"\0", b"\xff\xfe\xc0", b"\x1b]0;x\x07", "\u202e\u0301\ud7ff\U0010ffff".encode(), b"[" * 3_000, b'{"a":' * 3_000,
     b"(" * 3_000, b"9" * 5_000, b"-1", b"1e999", b"NaN", b"null", b"true", b'"', b"\\", b"\r\n", b"\n\n", b"---\n",
@@ -116,13 +117,18 @@ def refused(*errors: type[Exception]) -> Iterator[None]:
     assert time.process_time() - begun < SLOWEST
 
 
+def times(turns: int) -> range:
+    """Turns of a loop."""
+    return range(max(1, round(turns * MORE)))
+
+
 def test_the_text_of_a_program() -> None:
     rng = random.Random(1)
     honest = (
         b"---\nmetaloop:\n  wave: 3\n  proposers: {elite: 1, local: 2}\n---\n# P\n\nTry it [now](a.md).\n\n"
         b"| a | b |\n|---|---|\n| 1 | 2 |\n\n## Ideas\n\n- Set `lr=.1` **at once**.\n- After `lr>1` -> `batch=4`\n"
     )
-    for _ in range(1_500):
+    for _ in times(500):
         with refused(MetaloopError):
             Program.parse(spoilt(honest, rng))
 
@@ -132,7 +138,7 @@ def test_archives(tmp_path: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("program.md", "# One\n\nTry it as `b.md` says.\n")
         archive.writestr("b.md", "# Two\n\nMore.\n")
-    for _ in range(3_000):
+    for _ in times(1_000):
         raw = spoilt(target.getvalue(), rng)
         with refused(MetaloopError):
             from_zip(raw, "program.md")
@@ -150,7 +156,7 @@ def test_lines_of_a_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (study / "study.toml").write_text("schema = 4\n")
     [file] = (study / "ledger").glob("main-*.jsonl")
     honest = file.read_bytes()
-    for turn in range(60):
+    for turn in times(24):
         lines = honest.splitlines()
         at = rng.randrange(len(lines))
         lines[at] = json.dumps(changed(json.loads(lines[at]), rng)).encode() if turn % 2 else spoilt(lines[at], rng)
@@ -176,7 +182,7 @@ def test_bodies_of_requests(tmp_path: Path) -> None:
                 b'--b\r\ncontent-disposition: form-data; name="text"\r\n\r\nx\r\n--b--',
             ),
         ]
-        for _ in range(480):
+        for _ in times(160):
             path, kind, body = rng.choice(honest)
             raw = json.dumps(changed(body, rng)).encode() if kind == json_type else spoilt(body, rng)
             answer = ground.browser.ask("POST", path, raw, content_type=kind)
@@ -186,7 +192,7 @@ def test_bodies_of_requests(tmp_path: Path) -> None:
 
 def test_requests_of_agents_to_models() -> None:
     rng = random.Random(5)
-    for turn in range(20_000):
+    for turn in times(6_000):
         kind: Any = rng.choice(list(LENGTHS))
         honest = body(kind) | ({"tools": [TOOL], "stream": True} if kind != "messages" else {})
         value = changed(changed(honest, rng), rng)
@@ -201,7 +207,7 @@ def test_requests_of_agents_to_models() -> None:
 def test_proposals_of_volunteers() -> None:
     rng = random.Random(6)
     honest = {"base": "0" * 40, "gain": 0.1, "error": 0.05, "files": {"train.py": "x"}}
-    for turn in range(20_000):
+    for turn in times(6_000):
         raw = json.dumps(changed(honest, rng)).encode()
         with refused(UsageError):
             proposal = parsed(Proposal, spoilt(raw, rng) if turn % 2 else raw)
@@ -211,7 +217,7 @@ def test_proposals_of_volunteers() -> None:
 def test_names() -> None:
     rng = random.Random(7)
     letters = "aZ09 -_.'éßﬃ\u0301\u0430\u202e\u200b\u3164\u1d00\U0001d41a\n\0=|/\\٣中"
-    for _ in range(60_000):
+    for _ in times(15_000):
         drawn = "".join(rng.choices(letters, k=rng.randint(0, 60)))
         assert one_line(drawn).isprintable() and "\n" not in one_line(drawn)
         with refused(UsageError):
@@ -225,7 +231,7 @@ def test_a_folder_of_git(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     chain.create()
     chain.append(dict(task.baseline().files), f"Block 0: the baseline of {task.name}", "", "host", "")
     files = sorted(path for path in chain.folder.rglob("*") if path.is_file())
-    for _ in range(80):
+    for _ in times(30):
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         shutil.copytree(chain.folder, tmp_path / "copy")
         for file in rng.sample(files, 2):
@@ -241,7 +247,7 @@ def test_task_files(tmp_path: Path) -> None:
     rng, copy = random.Random(9), tmp_path / "strokes"
     shutil.copytree(TASKS / "strokes", copy, ignore=shutil.ignore_patterns("__pycache__"))
     honest = (copy / "task.toml").read_bytes()
-    for _ in range(600):
+    for _ in times(200):
         (copy / "task.toml").write_bytes(spoilt(honest, rng))
         with refused(MetaloopError):
             Task.load(copy)
@@ -252,7 +258,7 @@ def test_what_an_experiment_that_escaped_might_say() -> None:
     rng, (ours, theirs) = random.Random(10), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ended = asdict(Ended(-9, "cpu", 4.0, 5.0, 300.0, "ValueError: x", "ValueError", "é\n" * 30)) | {"descriptors": []}
     read, write = os.pipe2(os.O_NONBLOCK)
-    for turn in range(5_000):
+    for turn in times(1_500):
         raw = json.dumps(changed(ended, rng)).encode()
         theirs.send((spoilt(raw, rng) if turn % 2 else raw) or b"\0")
         with refused(LauncherFault, ValueError, OSError):
@@ -276,7 +282,7 @@ def test_checkpoints(tmp_path: Path) -> None:
         request = trainer.attempt.request(replace(spec, fraction=0.1))
         assert trainer.launcher.run(replace(request, descriptors={"checkpoint_out": blob.fd})).exit_code == 0
         honest, inputs = blob.read(blob.size), np.load(data.split("search") / "inputs.npy")[:50]
-        for turn in range(30):
+        for turn in times(12):
             carried_out = b"cos\nsystem\n(S'touch /tmp/out; exit 7'\ntR."
             with Blob(spoilt(honest if turn else carried_out, rng)) as checkpoint, refused(InvalidPredictions, Failed):
                 referee = Referee(
@@ -293,29 +299,14 @@ CONFIGS = {
     "a.json": b'{"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}, "on": true}\n',
 }
 LITTLE = (
-    b"e5",
-    b"._",
-    b"1_0",
-    b"[",
-    b"{",
-    b": ",
-    b"\n",
-    b" = ",
-    b"&a ",
-    b"*a",
-    b"'",
-    b"**",
-    b"-",
-    b"1e400",
-    b"#",
-    b"\t",
-)
+    b"e5", b"._", b"1_0", b"[", b"{", b": ", b"\n", b" = ", b"&a ", b"*a", b"'", b"**", b"-", b"1e400", b"#", b"\t",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("file", CONFIGS)
 def test_what_is_written_into_a_file_is_read_again(file: str) -> None:
     rng = random.Random(12)
-    for turn in range(600):
+    for turn in times(200):
         honest = CONFIGS[file]
         at = rng.randint(0, len(honest))
         raw = honest[:at] + rng.choice(LITTLE) + honest[at:] if turn % 2 else spoilt(honest, rng)
@@ -341,7 +332,7 @@ def test_logs_to_import(tmp_path: Path) -> None:
         "log.md": "\n".join(f"|{'|'.join(row)}|" for row in [names, ("-",) * 4, *rows]),
         "log.jsonl": "\n".join(json.dumps(dict(zip(names, row, strict=True))) for row in rows),
     }
-    for _ in range(600):
+    for _ in times(200):
         name, text = rng.choice(list(honest.items()))
         (tmp_path / name).write_bytes(spoilt(text.encode(), rng))
         with refused(UnreadableLog):
@@ -354,7 +345,7 @@ def test_replies_of_models() -> None:
     block = b"<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n"
     edit = b'<edit file="train.py">\n' + block + b"</edit>\n<idea>`lr=1`</idea><note>x</note>\n"
     child = {"reason": "x", "ideas": [1, "Set `lr=1`"], "charter": {"wave": 2}, "sections": [], "evidence": ["e1"]}
-    for turn in range(2_000):
+    for turn in times(700):
         with refused(BadEdit):
             parse(spoilt(edit, rng).decode("utf-8", "replace")).apply(Source((("train.py", "a\n"),)))
         raw = json.dumps(changed(child, rng)).encode()
@@ -369,7 +360,7 @@ def test_knowledge_files(tmp_path: Path) -> None:
     rng = random.Random(15)
     file = write_effects(tmp_path, [effect("a", f"a{n}") for n in range(3)])
     honest = file.read_bytes()
-    for _ in range(40):
+    for _ in times(15):
         file.write_bytes(spoilt(honest, rng))
         with refused(MetaloopError):
             read_effects([tmp_path])
@@ -381,7 +372,7 @@ def test_cards_of_tasks(tmp_path: Path) -> None:
     rng, copy = random.Random(16), tmp_path / "strokes"
     shutil.copytree(TASKS / "strokes", copy, ignore=shutil.ignore_patterns("__pycache__"))
     honest = (copy / "card.json").read_bytes()
-    for turn in range(200):
+    for turn in times(70):
         raw = json.dumps(changed(json.loads(honest), rng)).encode() if turn % 2 else spoilt(honest, rng)
         (copy / "card.json").write_bytes(raw)
         (copy / check_record.NAME).write_bytes(raw)
@@ -396,7 +387,7 @@ def test_printed_logs() -> None:
         random.Random(17),
         b'step 1 loss 0.5\nloss: 0.25 (nats)\n{"a": {"loss": 0.125}, "n": 3}\naccuracy=93%\n',
     )
-    for _ in range(3_000):
+    for _ in times(1_000):
         text = spoilt(honest, rng).decode("utf-8", "replace")
         for key in ("", "loss", "a.loss"):
             with refused(InvalidPredictions):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from trainer.sandbox import bwrap, view
 from trainer.sandbox.tree import descendants
 
 LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
-BURN = "import os\nwhile os.times().user < {seconds}: pass"
 
 
 def run(line: str, *, limits: Limits = LIMITS, readable: Sequence[str] = (), **more: object) -> Ended:
@@ -30,7 +28,7 @@ def run(line: str, *, limits: Limits = LIMITS, readable: Sequence[str] = (), **m
     return run_sandboxed(with_shown_paths(job, readable, sandboxed=True))
 
 
-def test_a_command_works_in_a_copy_of_its_files_and_leaves_what_was_asked_for() -> None:
+def test_command_leaves_the_wanted_files() -> None:
     ended = run(
         "cat given/a.txt; ./tool; mkdir -p out/deep; echo x > out/deep/y; echo z > out/z", wanted=["out", "none.json"]
     )
@@ -39,7 +37,7 @@ def test_a_command_works_in_a_copy_of_its_files_and_leaves_what_was_asked_for() 
     assert ended.missing == ("none.json: No such file or directory",)
 
 
-def test_what_setting_up_a_sandbox_costs_is_not_charged() -> None:
+def test_cpu_before_the_first_process_is_not_charged() -> None:
     code = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, start_new_session=True
@@ -50,7 +48,7 @@ def test_what_setting_up_a_sandbox_costs_is_not_charged() -> None:
         tree.end()
 
 
-def test_a_sandbox_that_never_begins_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_that_never_begins_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def launch(*_: object, pass_fds: list[int], **__: object) -> subprocess.Popen[bytes]:
         """A process that holds its end of the pipe and says nothing."""
         return subprocess.Popen(["sleep", "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=pass_fds)
@@ -63,7 +61,7 @@ def test_a_sandbox_that_never_begins_is_given_up(monkeypatch: pytest.MonkeyPatch
     assert time.monotonic() - began < 15
 
 
-def test_descendants_are_found_where_the_kernel_lists_no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descendants_without_lists_of_children_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     exists, listdir = os.path.exists, os.listdir
 
     def without(path: str) -> list[str]:
@@ -79,70 +77,24 @@ def test_descendants_are_found_where_the_kernel_lists_no_children(monkeypatch: p
     assert {os.getpid(), child.pid} <= set(found)
 
 
-def test_exit_codes_and_missing_programs_are_told() -> None:
+def test_exit_code_is_the_commands_or_127() -> None:
     assert run("exit 7").exit_code == 7
     ended = run_sandboxed(Job(["no-such-program"], limits=LIMITS))
     assert ended.exit_code == 127 and "no-such-program" in ended.log
 
 
-def test_no_signal_of_a_command_ends_its_supervisor() -> None:
+def test_signals_of_a_command_do_not_end_its_supervisor() -> None:
     """Which would be a fault of ours: repeated, not charged, and in the end the end of the study."""
     ended = run("for n in $(seq 1 64); do kill -$n 1 2>/dev/null; done; sleep 0.2; kill -2 $$; sleep 5")
     assert ended.exit_code == -2 and "Traceback" not in ended.log
 
 
-def test_cpu_of_a_whole_tree_is_counted_and_ends_at_the_line() -> None:
-    ended = run(f"for i in 1 2 3; do python3 -c '{BURN.format(seconds=0.3)}' & done; wait")
-    assert ended.exit_code == 0 and ended.cpu_seconds >= 0.9
-    limits = dataclasses.replace(LIMITS, cpu_seconds=0.6)
-    ended = run(f"python3 -c '{BURN.format(seconds=50)}' & python3 -c '{BURN.format(seconds=50)}'", limits=limits)
-    assert ended.killed == "cpu" and 0.6 < ended.cpu_seconds < 10 and ended.exit_code == -9
-
-
-def test_cpu_of_a_child_that_nobody_waits_for_is_counted() -> None:
-    line = (
-        "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\npid = os.fork()\nif pid == 0:\n"
-        "    while os.times().user < 0.6: pass\n    os._exit(0)\n"
-        "try:\n    os.waitpid(pid, 0)\nexcept ChildProcessError: pass\n"
-    )
-    assert run_sandboxed(Job(["python3", "-c", line], limits=LIMITS)).cpu_seconds > 0.45
-
-
-@pytest.mark.parametrize(
-    ("line", "killed"),
-    [
-        ("sleep 60", "wall"),
-        ("yes", "output"),
-        ("python3 -c 'x = b\"1\" * (900 << 20); import time; time.sleep(60)'", "memory"),
-    ],
-    ids=["wall", "output", "memory"],
-)  # fmt: skip
-def test_every_line_ends_it(line: str, killed: str) -> None:
-    ended = run(line, limits=dataclasses.replace(LIMITS, wall_seconds=4.0 if killed == "wall" else 60.0))
-    assert ended.killed == killed and len(ended.log) == (40_000 if killed == "output" else 0)
-
-
-def test_a_full_disk_is_the_commands_own_error() -> None:
+def test_full_disk_is_the_commands_own_error() -> None:
     ended = run("head -c 100000000 /dev/zero > big; echo $?; ls -s big | cut -d' ' -f1")
     assert ended.killed == "" and int(ended.log.split()[-1]) <= 32 << 10
 
 
-def test_nothing_of_it_goes_on() -> None:
-    seconds = 10_000 + os.getpid()  # another test may let a sleep begin
-    ended = run(f"(trap '' TERM HUP INT; setsid sleep {seconds} >/dev/null 2>&1 &) ; echo left")
-    assert ended.log == "left\n" and ended.killed == ""
-    mine = f"sleep\0{seconds}\0".encode()
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _line(pid) == mine]
-
-
-def _line(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def test_it_reaches_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_reaches_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret").write_text("canary-4711")
     monkeypatch.setenv("MY_API_KEY", "canary-4712")
     ended = run(
@@ -156,7 +108,7 @@ def test_it_reaches_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.
     assert "/usr/mark': Read-only" in ended.log or "cannot touch '/usr/mark'" in ended.log
 
 
-def test_results_are_files_of_its_own_and_bounded() -> None:
+def test_wanted_links_pipes_and_large_files_are_missing() -> None:
     ended = run(
         "ln -s /etc/passwd link; mkfifo pipe; mkdir d; ln -s /etc d/etc; head -c 3000000 /dev/zero >big; echo ok >good",
         wanted=["link", "pipe", "d/etc/passwd", "big", "good"],
@@ -165,12 +117,12 @@ def test_results_are_files_of_its_own_and_bounded() -> None:
     assert [text.split(":")[0] for text in ended.missing] == ["link", "pipe", "d/etc/passwd", "big"]
 
 
-def test_its_output_is_plain_text() -> None:
+def test_output_of_a_command_has_no_escapes() -> None:
     ended = run(r"printf 'a\033[2Jb\000c\342\200\256d\377\n'")
     assert ended.log.isprintable() or ended.log.strip("\n").isprintable()
 
 
-def test_named_paths_are_shown_read_only_and_keys_never(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readable_path_is_read_only_and_never_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "text").write_text("shown\n")

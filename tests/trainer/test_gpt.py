@@ -70,6 +70,7 @@ def test_the_text_is_the_same_each_time_and_differs_between_splits_and_rows(prep
     assert rows[0, :8].tolist() == [90, 154, 0, 0, 129, 0, 19, 223], "another text: results do not compare with earlier"
 
 
+@pytest.mark.slow
 def test_the_score_of_a_uniform_model_is_8_bits_and_a_little_training_beats_it(prepare: Any) -> None:
     uniform = prepare.validate(lambda inputs: prepare.torch.zeros(*inputs.shape, 256))
     assert uniform == pytest.approx(8.0, abs=1e-5)

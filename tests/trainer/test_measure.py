@@ -39,6 +39,7 @@ def test_measure_without_noise_between_seeds_is_refused(tmp_path: Path) -> None:
         measure(task, seeds=3)
 
 
+@pytest.mark.slow
 def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Path) -> None:
     seen: list[str] = []
     card = measure(task, data=data, launcher=launcher, seeds=3, progress=seen.append)

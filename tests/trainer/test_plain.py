@@ -26,22 +26,7 @@ def job(line: str, limits: Limits = LIMITS, **files: str) -> Job:
     return Job((*SH, line), {name: text.encode() for name, text in files.items()}, limits)
 
 
-@pytest.mark.parametrize(
-    ("line", "limits", "killed"),
-    [
-        ("while :; do :; done", replace(LIMITS, cpu_seconds=0.5), "cpu"),
-        ("sleep 30", replace(LIMITS, wall_seconds=0.5), "wall"),
-        ("python3 -c 'x = bytearray(500 << 20); import time; time.sleep(9)'", LIMITS, "memory"),
-        ("while :; do echo 0123456789012345678901234567890123456789; done", replace(LIMITS, output_mb=1), "output"),
-    ],
-)
-def test_each_limit_ends_the_whole_group(line: str, limits: Limits, killed: str) -> None:
-    began = time.monotonic()
-    ended = run_plain(job(f"{line} & wait", limits))
-    assert ended.killed == killed and ended.exit_code < 0 and time.monotonic() - began < 15
-
-
-def test_what_it_leaves_is_fetched_and_what_it_starts_is_ended_and_counted(tmp_path: Path) -> None:
+def test_bare_command_is_fetched_ended_and_counted(tmp_path: Path) -> None:
     line = (
         "(while :; do :; done) & echo $! > pid; python3 -c 'sum(range(10**7))'; echo said; echo 1 > out.txt;"
         " echo x >> data.txt; exit 3"
@@ -57,12 +42,12 @@ def test_what_it_leaves_is_fetched_and_what_it_starts_is_ended_and_counted(tmp_p
             time.sleep(0.05)
 
 
-def test_a_program_that_is_not_there_is_told() -> None:
+def test_bare_command_that_is_missing_is_127() -> None:
     ended = run_plain(Job(("no-such-program",), limits=LIMITS))
     assert ended.exit_code == 127 and "no-such-program: No such file" in ended.log
 
 
-def test_a_repository_is_tried_and_trained_without_a_sandbox(tmp_path: Path) -> None:
+def test_repository_without_a_sandbox_trains(tmp_path: Path) -> None:
     place = wild_repos.heavy(tmp_path / "repo", megabytes=5)
     task = Task.load(write(Drafting(place, sandbox=False).draft(ORIGINAL), None))
     data = store(task, tmp_path / "data")
@@ -72,7 +57,7 @@ def test_a_repository_is_tried_and_trained_without_a_sandbox(tmp_path: Path) -> 
     assert (place / "shard.bin").stat().st_size == 5 << 20 and not (place / "__pycache__").exists()
 
 
-def test_it_sees_the_machine_as_its_user_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bare_command_has_the_users_home_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "7")
     code = "import os\nprint('home:', float(os.path.expanduser('~') == os.environ['HOME']) + int(os.environ['MINE']))\n"
     place = write_files(tmp_path / "repo", {"train.py": code})

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -51,6 +50,7 @@ def script(launcher: LocalLauncher) -> Script:
     return lambda code, cpu=5.0, wall=100.0, **more: launcher.run(_request(code, cpu, wall, **more))
 
 
+@pytest.mark.slow
 def test_check_passes_without_an_import_of_torch() -> None:
     """In CPU-seconds of the children: most of what such an import costs."""
     spent = [_children_cpu()]
@@ -177,19 +177,10 @@ def test_two_meters_agree(script: Script, launcher: LocalLauncher) -> None:
     assert 1.0 < ended.cpu_seconds < 1.6
 
 
-def test_a_process_is_stopped_when_asked(launcher: LocalLauncher) -> None:
-    def enough() -> bool:
-        time.sleep(0.2)
-        return False
-
-    assert launcher.run(_request("import time; time.sleep(600)", wall=100), enough).killed == "asked"
-    assert launcher.run(_request("print('next')")).log == "next\n"
-
-
 def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> None:
     light_launcher.start()
     pid = light_launcher.template_pid
-    assert pid
+    assert pid and light_launcher.restarts == 0
 
     def kill() -> bool:
         wait_for(lambda: len(descendants(pid)) == 3)  # itself, monitor, experiment
@@ -199,7 +190,7 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
     with pytest.raises(LauncherFault):
         light_launcher.run(_request("import time; time.sleep(600)", wall=100), kill)
     assert light_launcher.run(_request("print('again')")).log == "again\n"
-    assert light_launcher.template_pid != pid
+    assert light_launcher.template_pid != pid and light_launcher.restarts == 1
 
 
 def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:

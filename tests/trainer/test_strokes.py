@@ -57,6 +57,7 @@ def test_budget_by_hand_is_the_task_s() -> None:
     assert found and float(found[1]) == TASK.budget_seconds
 
 
+@pytest.mark.slow
 def test_fixed_steps_give_the_same_metric_twice(trainer: Trainer) -> None:
     spec = Spec(TASK.baseline(), seed=5)
     first, second = trainer.run(spec), trainer.run(spec)
@@ -66,6 +67,7 @@ def test_fixed_steps_give_the_same_metric_twice(trainer: Trainer) -> None:
     assert first.metric is not None and 1.0 < first.metric < 2.3
 
 
+@pytest.mark.slow
 def test_all_patches_together_train(trainer: Trainer) -> None:
     outcome = trainer.run(Spec(TASK.edits.apply(TASK.baseline(), Edit({}, patches(TASK))), seed=5))
     assert outcome.status == "ok", outcome.reason

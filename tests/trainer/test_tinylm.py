@@ -47,10 +47,3 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
 def test_fixed_steps_repeat_above_the_floor_and_streams_confirm_them(trainer: Trainer) -> None:
     metric = check_repeats(trainer, TASK.baseline())
     assert metric == trainer.run(Spec(TASK.baseline(), seed=5, stream="confirmation", fraction=0.3)).metric
-
-
-@pytest.mark.slow
-def test_all_patches_together_train(trainer: Trainer) -> None:
-    edit = Edit({"BATCH": 4, "CTX": 32, "DEPTH": 1, "LR": 0.003}, PATCHES)
-    outcome = trainer.run(Spec(TASK.edits.apply(TASK.baseline(), edit), seed=5))
-    assert outcome.status == "ok", outcome.reason

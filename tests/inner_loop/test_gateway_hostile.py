@@ -48,22 +48,29 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("POST http://evil.example/openai/v1/chat/completions HTTP/1.1", 404),
-        ("POST /openai/v1/%2e%2e/files HTTP/1.1", 404), ("POST /openai/v1/../files HTTP/1.1", 404),
-        ("POST /openai/v1/chat/completions/ HTTP/1.1", 404), ("POST /openai/v1/chat%2fcompletions HTTP/1.1", 404),
-        ("POST /openai/v1//chat/completions HTTP/1.1", 404), ("CONNECT evil.example:443 HTTP/1.1", 501),
-        ("DELETE /openai/v1/models/m HTTP/1.1", 501), ("GET /openai/v1/models/../files HTTP/1.1", 404),
-        ("POST /openai/v1/chat/completions?a=%0d%0aX:1 HTTP/1.1", 400),
-    ],
-)  # fmt: skip
-def test_no_path_leads_past_the_meter(
-    api: ApiServer, line: str, expected: int, capfd: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
-    with calling(api, **CAPS) as caller:
-        assert status(raw(caller, line)) == expected and not api.paths and not caller.events
+ANSWERED = {
+    "GET /openai/v1/models": 200, "GET /openai/v1/models/test": 200, "HEAD /anthropic": 200,
+    "POST /anthropic/v1/messages/count_tokens": 200, "POST /anthropic/v1/messages?beta=true": 200,
+    "GET /openai/v1/files": 404, "POST /openai/v1/files": 404, "GET /other/v1/models": 404,
+    "GET /openai/v1/responses/resp_1": 404, "POST /openai/v1/batches": 404,
+    "POST http://evil.example/openai/v1/chat/completions": 404, "POST /openai/v1/%2e%2e/files": 404,
+    "POST /openai/v1/../files": 404, "POST /openai/v1/chat/completions/": 404,
+    "POST /openai/v1/chat%2fcompletions": 404, "POST /openai/v1//chat/completions": 404,
+    "GET /openai/v1/models/../files": 404,
+    "POST /openai/v1/chat/completions?a=%0d%0aX:1": 400,
+    "PUT /openai/v1/chat/completions": 501, "CONNECT evil.example:443": 501, "DELETE /openai/v1/models/m": 501,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ANSWERED)
+def test_path_is_forwarded_if_it_is_a_call_of_models(
+    api: ApiServer, line: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with calling(api) as caller:
+        data = json.dumps(body("messages")).encode() if line.startswith("POST") else b""
+        assert status(raw(caller, f"{line} HTTP/1.1", data=data)) == ANSWERED[line]
+        assert bool(api.paths) == (ANSWERED[line] == 200 and "HEAD" not in line)
+        assert bool(caller.events) == ("?beta" in line)
     assert capfd.readouterr() == ("", "")
 
 
@@ -77,7 +84,7 @@ def test_no_path_leads_past_the_meter(
         ((b"CONTENT-TYPE: application/json; charset=utf-7", b"content-type: text/plain"), "", 200),
     ],
 )  # fmt: skip
-def test_heads_by_hand(
+def test_request_with_odd_headers_is_answered_by_the_table(
     api: ApiServer, more: tuple[bytes, ...], length: str, expected: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with calling(api, **CAPS) as caller:
@@ -135,18 +142,7 @@ def test_large_bodies_at_once_are_held_within_limits(api: ApiServer) -> None:
         assert status(raw(caller, length=str(17 << 20))) == 413 and not api.seen
 
 
-def test_deeply_nested_body_is_refused_in_one_line(api: ApiServer, capfd: pytest.CaptureFixture[str]) -> None:
-    space, message = b'{"type":"namespace","name":"n","tools":[', b'{"type":"tool_result","content":['
-    with calling(api, **CAPS) as caller:
-        for depth in (600, 3_000, 50_000):
-            for name, opened in ((b"tools", space), (b"messages", message)):
-                ends = bytes(b"]}"[b"[{".index(mark)] for mark in reversed(opened) if mark in b"[{")
-                inner = b',"%s":[%s%s]}' % (name, opened * depth, ends * depth)
-                assert status(raw(caller, data=json.dumps(body("chat")).encode()[:-1] + inner)) in (400, 413)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
+def test_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
     with calling(api, **CAPS) as caller:
         second = f"{POST}\r\nHost: x\r\nAuthorization: Bearer {caller.gateway.token}\r\n\r\n".encode()
         data = json.dumps(body("chat")).encode()
@@ -154,32 +150,12 @@ def test_a_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
         assert answer.count(b"HTTP/1.1") == 1 and len(api.seen) == len(caller.events) == 1
 
 
-@pytest.mark.parametrize("model", ["\ud800", "\x1b[2J", "a b", "a\nb", "", "x" * 201, 5, None, "é"])
-def test_a_model_has_a_name_that_can_be_shown(api: ApiServer, model: Any) -> None:
-    with calling(api, **CAPS) as caller:
-        assert status(raw(caller, data=json.dumps(body("chat", model=model)).encode())) == 400
-        assert caller.gateway.meter.problem is None and not api.seen
-
-
-def test_what_is_billed_in_other_tokens_is_taken_out(api: ApiServer) -> None:
-    more = {"prediction": {"type": "content", "content": "x" * 900}, "modalities": ["audio"], "audio": {"voice": "a"}}
-    with calling(api, **CAPS) as caller:
-        assert caller.ask("chat", **more).status_code == 200
-        assert not more.keys() & api.seen[0].keys()
-
-
-def test_the_pass_of_another_run_does_not_open(api: ApiServer) -> None:
-    with calling(api) as one, calling(api) as other:
-        key = {"Authorization": f"Bearer {other.gateway.token}"}
-        assert one.client.get("openai/v1/models", headers=key).status_code == 401 and not api.heard
-
-
 def wild(answer: bytes) -> WildServer:
     return WildServer(lambda: iter([answer]))
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
+def test_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
     with wild(whole(completion(LIES[lie]))) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 200
         (event,), spent = caller.events, SpendLimiter(tmp_path).spent()
@@ -187,14 +163,14 @@ def test_a_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
         assert spent.usd == pytest.approx(event["usd"] + event["lost_usd"]) and spent.usd > 0
 
 
-def test_an_answer_under_another_status_is_not_free(tmp_path: Path) -> None:
+def test_answer_with_another_status_is_not_free(tmp_path: Path) -> None:
     answer = whole(completion(used(100, 50)), status="201 Created")
     with wild(answer) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 201
         assert SpendLimiter(tmp_path).spent().tokens == 150
 
 
-def test_words_of_an_api_are_written_down_plainly() -> None:
+def test_words_of_an_api_are_recorded_without_escapes() -> None:
     answer = whole(completion(used(1, 1), model="\ud800\x1b[2Jm", finish="\ud800\x1b[31m"))
     with wild(answer) as server, calling(server, **CAPS) as caller:
         caller.ask("chat")
@@ -204,7 +180,7 @@ def test_words_of_an_api_are_written_down_plainly() -> None:
 
 
 @pytest.mark.parametrize("code", ["200 OK", "401 Unauthorized"])
-def test_a_key_that_is_told_back_in_other_letters_does_not_come_in(code: str) -> None:
+def test_key_in_base64_in_a_reply_is_redacted(code: str) -> None:
     written = base64.b64encode(f"me:{OPENAI_KEY}".encode()).decode()
     inside = written[4:-4]
     answer = whole(json.dumps({"error": f"sent {written}"}).encode(), status=code)
@@ -223,7 +199,7 @@ RAW: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("answer", RAW)
-def test_what_is_no_answer_is_told_and_counted(
+def test_bytes_that_are_no_answer_are_charged(
     answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
@@ -238,7 +214,7 @@ def test_what_is_no_answer_is_told_and_counted(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
+def test_stream_in_single_bytes_keeps_its_letters(tmp_path: Path) -> None:
     chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "größer"}}]}, ensure_ascii=False).encode()
     last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
     events = b"data: " + chunk + b"\r\n\r\ndata: " + last + b"\r\n\r\ndata: [DONE]\r\n\r\n"
@@ -252,7 +228,7 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
         assert SpendLimiter(tmp_path).spent().tokens == 15
 
 
-def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reply is read to its end and paid, and the one connection there is serves the next request."""
     monkeypatch.setattr(agent_gateway.Handler, "timeout", 1.0)
     monkeypatch.setattr(agent_gateway, "CONNECTIONS", 1)
