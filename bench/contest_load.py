@@ -38,7 +38,7 @@ from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, create_contest
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import accept
-from arena.contest.running.health import left
+from arena.contest.ranking.views import contest_view
 from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry, Person
 from arena.serving.clock import utc_now
@@ -195,9 +195,9 @@ def kill(contest: Contest, crowd: Crowd, kills: int) -> None:
         reads += len(again.reads)
     figure("killed", f"{kills} times; {reads} pages read, {len(accepted)} entries answered with 201 before")
     host, until = Host(contest.folder), time.monotonic() + PATIENCE
-    while left(contest):
+    while contest_view(contest)["left"]:
         if time.monotonic() > until:
-            sys.exit(f"{left(contest)} entries are still not through")
+            sys.exit(f"{contest_view(contest)['left']} entries are still not through")
         time.sleep(1.0)
     host.end(signal.SIGTERM)
     with contest.database.read() as connection:

@@ -13,14 +13,12 @@ from types import FrameType
 
 import duckdb
 import pytest
-from sqlalchemy import event
 
 from analysis.imports.columns import Stated
 from analysis.imports.runs import runs_of
 from analysis.imports.table import UnreadableLog, read_log
 from analysis.knowledge.store import query, read, write
 from analysis.study import query as ask_study
-from arena.contest.entering.lookup import find_entry
 from arena.contest.web.host import weight_of
 from bench.simulated_tasks import random_law, simulated_task
 from inner_loop.chat.reply import parse
@@ -28,12 +26,11 @@ from inner_loop.events import FindingEvent
 from meta.mutators.llm.reply import BadReply, build_child, parse_reply
 from programs.common import bounded
 from programs.common import registry as registry_module
-from programs.common.errors import MetaloopError, NotFound, UsageError
+from programs.common.errors import MetaloopError, UsageError
 from programs.diff import diff, moved
 from programs.folder import from_zip
 from programs.program import Program
 from tests.analysis.test_knowledge import effect
-from tests.arena.contest.hosting import founded
 from tests.inner_loop.test_night import MINE, night
 from tests.meta.cli_study import metaloop
 from tests.studies import planted
@@ -364,14 +361,3 @@ def test_hostile_patches_of_a_program_leave_the_study_to_the_others(tmp_path: Pa
     assert ask_study(study, "SELECT DISTINCT state, reason FROM runs") == [{"state": "finished", "reason": ""}]
     tried = {name for row in ask_study(study, "SELECT edit FROM experiments") for name in row["edit"]["apply"]}
     assert {name.split("_")[1] for name in tried} == BOMBS.keys()
-
-
-def test_parent_that_does_not_exist_is_looked_up_by_names_alone(tmp_path: Path) -> None:
-    """D2: anybody may ask for one, and 1,000 entries with their messages took a second."""
-    contest, statements = founded(tmp_path).contest, list[str]()
-    engine = contest.database.engine
-    event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
-    for name in ("no such entry", "\u00e9", "name of entri zz"):
-        with contest.database.read() as connection, pytest.raises(NotFound):
-            find_entry(connection, name)
-    assert len(statements) >= 3 and all("WHERE" in one for one in statements if one != "BEGIN")
